@@ -1,0 +1,321 @@
+//! A field section (RFC 9110, 5): the headers or trailers of one message.
+//!
+//! All names and values stand in one buffer that is reused from message to message, so that reading, editing and
+//! writing a head allocates nothing once the buffer has grown to the usual size. Names are kept in lower case.
+
+use std::borrow::Cow;
+
+use crate::known::Known;
+
+/// Headers or trailers, in order of arrival.
+#[derive(Clone, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    name: Span,
+    value: Span,
+    known: Known,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Why a field was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The name is empty or has a byte that is not a token character (RFC 9110, 5.6.2).
+    #[error("invalid field name")]
+    InvalidName,
+    /// The value has a control character or white space at an end (RFC 9110, 5.5).
+    #[error("invalid field value")]
+    InvalidValue,
+    /// The section would exceed 1 MiB or 1024 fields, which no limit of the config allows either.
+    #[error("field section too large")]
+    TooLarge,
+}
+
+/// No section is larger than this, whatever the limits say: offsets are 32 bits and edits leave gaps.
+const BYTES_MAX: usize = 1 << 20;
+const COUNT_MAX: usize = 1024;
+
+impl Fields {
+    /// An empty section; allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Removes all fields and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    /// How many field lines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The size as RFC 9113, 6.5.2 counts it: names, values and 32 bytes for each line.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.name.len() + entry.value.len() + 32).sum()
+    }
+
+    /// Adds a line at the end. The name is lowered.
+    ///
+    /// # Errors
+    /// When the name is no token, the value is not a field value, or the section grows too large.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        if !is_token(name) {
+            return Err(FieldError::InvalidName);
+        }
+        if !is_field_value(value) {
+            return Err(FieldError::InvalidValue);
+        }
+        self.push(name, value)
+    }
+
+    /// Adds a line whose name and value a strict parser already checked.
+    ///
+    /// # Errors
+    /// When the section grows too large.
+    pub fn append_checked(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        debug_assert!(is_token(name) && is_field_value(value));
+        self.push(name, value)
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        if self.entries.len() >= COUNT_MAX || name.len() + value.len() > BYTES_MAX {
+            return Err(FieldError::TooLarge);
+        }
+        if self.bytes.len() + name.len() + value.len() > BYTES_MAX {
+            self.compact();
+            if self.bytes.len() + name.len() + value.len() > BYTES_MAX {
+                return Err(FieldError::TooLarge);
+            }
+        }
+        let name_start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let value_start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        let lowered = &mut self.bytes[name_start..value_start];
+        lowered.make_ascii_lowercase();
+        let known = Known::of(lowered);
+        self.entries.push(Entry {
+            name: Span::new(name_start, value_start),
+            value: Span::new(value_start, self.bytes.len()),
+            known,
+        });
+        Ok(())
+    }
+
+    /// Drops the bytes that no line uses any more.
+    fn compact(&mut self) {
+        let mut packed = Vec::with_capacity(self.bytes.len());
+        for entry in &mut self.entries {
+            for span in [&mut entry.name, &mut entry.value] {
+                let start = packed.len();
+                packed.extend_from_slice(&self.bytes[span.range()]);
+                *span = Span::new(start, packed.len());
+            }
+        }
+        self.bytes = packed;
+    }
+
+    /// Replaces all lines of `name` by one, at the place of the first.
+    ///
+    /// # Errors
+    /// As [`Fields::append`]; nothing is changed then.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        self.append(name, value)?;
+        // The new line stands last; move it to the first one's place and drop the others.
+        if let Some(new) = self.entries.pop() {
+            let mut placed = false;
+            let (bytes, known) = (&self.bytes, new.known);
+            let same = |entry: &Entry| {
+                entry.known == known
+                    && (known != Known::Other || bytes[entry.name.range()] == bytes[new.name.range()])
+            };
+            self.entries.retain_mut(|entry| {
+                if !same(entry) {
+                    return true;
+                }
+                *entry = new;
+                !std::mem::replace(&mut placed, true)
+            });
+            if !placed {
+                self.entries.push(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all lines of `name` (any case) and says how many there were.
+    pub fn remove(&mut self, name: &[u8]) -> usize {
+        let before = self.entries.len();
+        let bytes = &self.bytes;
+        self.entries.retain(|entry| !bytes[entry.name.range()].eq_ignore_ascii_case(name));
+        before - self.entries.len()
+    }
+
+    /// Removes all lines of a known name and says how many there were.
+    pub fn remove_known(&mut self, known: Known) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.known != known);
+        before - self.entries.len()
+    }
+
+    /// Keeps the lines for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Known, &str, &[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.entries.retain(|entry| {
+            keep(entry.known, name_str(&bytes[entry.name.range()]), &bytes[entry.value.range()])
+        });
+    }
+
+    /// The value of the first line of `name` (any case).
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The values of all lines of `name` (any case), in order.
+    pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.entries
+            .iter()
+            .filter(move |entry| {
+                entry.name.len() == name.len() && self.bytes[entry.name.range()].eq_ignore_ascii_case(name)
+            })
+            .map(|entry| &self.bytes[entry.value.range()])
+    }
+
+    /// The value of the first line of a known name.
+    #[must_use]
+    pub fn get_known(&self, known: Known) -> Option<&[u8]> {
+        self.all_known(known).next()
+    }
+
+    /// The values of all lines of a known name, in order.
+    pub fn all_known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.known == known)
+            .map(|entry| &self.bytes[entry.value.range()])
+    }
+
+    /// All values of `name` joined by `", "` (RFC 9110, 5.3); `None` where there is no line. Allocates only where
+    /// there are several.
+    #[must_use]
+    pub fn get_joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let mut values = self.get_all(name);
+        let first = values.next()?;
+        let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+        let mut joined = first.to_vec();
+        for value in std::iter::once(second).chain(values) {
+            joined.extend_from_slice(b", ");
+            joined.extend_from_slice(value);
+        }
+        Some(Cow::Owned(joined))
+    }
+
+    /// Whether a list-valued known field has `token` as an element, without case (RFC 9110, 5.6.1).
+    #[must_use]
+    pub fn has_token(&self, known: Known, token: &str) -> bool {
+        self.all_known(known).any(|value| {
+            value
+                .split(|byte| *byte == b',')
+                .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        })
+    }
+
+    /// All lines in order: known name, name in lower case, value.
+    pub fn iter(&self) -> impl Iterator<Item = (Known, &str, &[u8])> {
+        self.entries.iter().map(|entry| {
+            (entry.known, name_str(&self.bytes[entry.name.range()]), &self.bytes[entry.value.range()])
+        })
+    }
+}
+
+impl std::fmt::Debug for Fields {
+    /// Shows names only: values carry credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|(_, name, _)| name)).finish()
+    }
+}
+
+impl Span {
+    // The section is at most 1 MiB, so offsets fit.
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// Names are tokens, which are ASCII.
+fn name_str(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or_default()
+}
+
+/// Whether `bytes` is a token (RFC 9110, 5.6.2).
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[*byte as usize])
+}
+
+/// Whether `bytes` is a field value (RFC 9110, 5.5): visible characters, obs-text, and spaces or tabs that do not
+/// stand at an end.
+#[must_use]
+pub fn is_field_value(bytes: &[u8]) -> bool {
+    let trimmed = !matches!(bytes.first(), Some(b' ' | b'\t')) && !matches!(bytes.last(), Some(b' ' | b'\t'));
+    trimmed && bytes.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f))
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let value = byte as u8;
+        table[byte] = value.is_ascii_alphanumeric()
+            || matches!(
+                value,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        byte += 1;
+    }
+    table
+};

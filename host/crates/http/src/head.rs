@@ -1,0 +1,152 @@
+//! The heads of requests and responses, as every part of the gateway passes them on.
+
+use crate::Fields;
+
+/// The version of HTTP that a message was received in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// HTTP/1.0 (RFC 1945).
+    Http10,
+    /// HTTP/1.1 (RFC 9112).
+    #[default]
+    Http11,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
+
+impl Version {
+    /// As it stands in logs and in `Via`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+        }
+    }
+}
+
+/// Whether the client speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// Without TLS.
+    #[default]
+    Http,
+    /// With TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// The head of a request, normalised: what was matched is what policies see and what is forwarded. The strings are
+/// reused from request to request.
+#[derive(Debug, Clone, Default)]
+pub struct RequestHead {
+    /// The version it came in.
+    pub version: Version,
+    /// The method, a token; case matters.
+    pub method: String,
+    /// Whether it came over TLS.
+    pub scheme: Scheme,
+    /// Host and port as the client wrote them (`Host`, `:authority`), validated; the `Host` field is not in `fields`.
+    pub authority: String,
+    /// The path, normalised, then `?` and the query where there is one. `*` for `OPTIONS *`; empty for CONNECT.
+    target: String,
+    /// Where the `?` stands in `target`.
+    query_at: Option<usize>,
+    /// All fields but `Host`.
+    pub fields: Fields,
+    /// `:protocol` of an extended CONNECT (RFC 8441), or the protocol of a valid HTTP/1.1 `Upgrade`.
+    pub upgrade: Option<String>,
+}
+
+impl RequestHead {
+    /// Forgets everything but the buffers.
+    pub fn clear(&mut self) {
+        self.version = Version::default();
+        self.method.clear();
+        self.scheme = Scheme::default();
+        self.authority.clear();
+        self.target.clear();
+        self.query_at = None;
+        self.fields.clear();
+        self.upgrade = None;
+    }
+
+    /// Sets path and query. The caller has normalised the path.
+    pub fn set_target(&mut self, path: &str, query: Option<&str>) {
+        self.target.clear();
+        self.target.push_str(path);
+        self.query_at = query.map(|query| {
+            let at = self.target.len();
+            self.target.push('?');
+            self.target.push_str(query);
+            at
+        });
+    }
+
+    /// Path and query as they are forwarded.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path without its query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self.query_at {
+            Some(at) => &self.target[..at],
+            None => &self.target,
+        }
+    }
+
+    /// The query without its `?`; `None` where there is none, `Some("")` for a bare `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.query_at.map(|at| &self.target[at + 1..])
+    }
+
+    /// The host without its port, as it was written; an IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self.authority.rfind(':') {
+            Some(at) if !self.authority[at..].contains(']') => &self.authority[..at],
+            _ => &self.authority,
+        }
+    }
+
+    /// Whether the method promises no side effect and the same outcome when sent twice (RFC 9110, 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+    }
+}
+
+/// The head of a response.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseHead {
+    /// The version it came in.
+    pub version: Version,
+    /// 100 to 599.
+    pub status: u16,
+    /// All its fields.
+    pub fields: Fields,
+}
+
+impl ResponseHead {
+    /// Forgets everything but the buffers.
+    pub fn clear(&mut self) {
+        self.version = Version::default();
+        self.status = 0;
+        self.fields.clear();
+    }
+}

@@ -1,0 +1,153 @@
+//! The gateway as a whole, and its listeners.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Route, Secret, Upstream};
+
+/// One validated configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Gateway {
+    /// What belongs to the process.
+    pub server: Server,
+    /// By name order; at least one.
+    pub listeners: Vec<Listener>,
+    /// By name order.
+    pub upstreams: Vec<Upstream>,
+    /// By name order; each is used by at least one route.
+    pub policies: Vec<PolicyConfig>,
+    /// In match order: the first route that matches a request is the one it takes.
+    pub routes: Vec<Route>,
+    /// The secrets, read.
+    pub secrets: BTreeMap<Name, Secret>,
+    /// Every file that was read to make this, absolute: a change of one of them is a reason to load again.
+    pub files: Vec<PathBuf>,
+}
+
+/// Settings of the process: `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Worker threads; `None` is one for each core.
+    pub workers: Option<usize>,
+    /// Peers whose forwarding fields (X-Forwarded-For, Forwarded, …) are believed, as networks.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How long exchanges may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Where compiled plugins are kept; `None` is the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// Policy instances that may be alive at once, over all policies and workers.
+    pub policy_instances_max: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            trusted_proxies: Vec::new(),
+            drain_timeout: Duration::from_secs(30),
+            cache_dir: None,
+            access_log: AccessLog::default(),
+            policy_instances_max: 1000,
+        }
+    }
+}
+
+/// How each finished exchange is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessLog {
+    /// The form of a record.
+    pub format: AccessLogFormat,
+    /// Where records go.
+    pub target: LogTarget,
+}
+
+/// The form of an access record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// One readable line.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// No access log.
+    Off,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Appended to a file, which is reopened on reload so that logrotate works.
+    File(PathBuf),
+}
+
+/// An address that clients connect to: `[listeners.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens. Port 0 takes a free port.
+    pub address: SocketAddr,
+    /// Whether HTTP/1.1 is spoken.
+    pub http1: bool,
+    /// Whether HTTP/2 is spoken (by ALPN over TLS, by prior knowledge without).
+    pub http2: bool,
+    /// TLS, where the listener has it.
+    pub tls: Option<TlsServer>,
+    /// How long a client may take.
+    pub timeouts: DownstreamTimeouts,
+    /// How much a client may send.
+    pub limits: ConnectionLimits,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsServer {
+    /// At least one; the first serves clients that name no host or an unknown one.
+    pub certificates: Vec<Certificate>,
+    /// The oldest version that is accepted.
+    pub min_version: TlsVersion,
+}
+
+/// A certificate chain and its key, as PEM. The bytes are part of the configuration so that a changed file is a
+/// changed configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file the chain was read from.
+    pub cert_path: PathBuf,
+    /// The file the key was read from.
+    pub key_path: PathBuf,
+    /// PEM of the chain, leaf first.
+    pub cert_pem: Vec<u8>,
+    /// PEM of the private key. Never printed.
+    pub key_pem: Vec<u8>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate")
+            .field("cert_path", &self.cert_path)
+            .field("key_path", &self.key_path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}

@@ -1,0 +1,40 @@
+//! The plain data that the gateway is described by: listeners, routes, upstreams, policies, limits.
+//!
+//! Everything here is already validated: whoever holds a [`Gateway`] never checks it again. The `config` crate makes
+//! it from text; the other crates read it. Nothing here does I/O, waits, or knows a protocol.
+
+mod gateway;
+mod limits;
+mod policy;
+mod route;
+mod secret;
+mod upstream;
+
+pub use gateway::{
+    AccessLog, AccessLogFormat, Certificate, Gateway, Listener, LogTarget, Server, TlsServer, TlsVersion,
+};
+pub use limits::{ConnectionLimits, DownstreamTimeouts};
+pub use policy::{
+    Capability, FailureMode, Grants, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+};
+pub use route::{
+    FieldMatch, HostPattern, PathPattern, PathSegment, PathSpecificity, Route, RouteMatch, Specificity,
+};
+pub use secret::Secret;
+pub use upstream::{
+    Balance, Ejection, Endpoint, HostHeader, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+};
+
+use std::sync::Arc;
+
+/// The name of a listener, route, upstream, policy or secret, as the operator wrote it. Cheap to clone.
+pub type Name = Arc<str>;
+
+/// Where something was written, for messages and for `portcullis routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The file, as the operator named it.
+    pub file: Arc<str>,
+    /// The line, counted from 1.
+    pub line: u32,
+}

@@ -1,0 +1,44 @@
+//! What one client connection may take. Each default stands beside the sentence that explains it.
+
+use std::time::Duration;
+
+/// How long a client may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownstreamTimeouts {
+    /// From accept (or from a request's first byte) to the end of its head. A slow-loris bound: 10 s.
+    pub request_head: Duration,
+    /// A connection with no exchange may stay open this long; also how long one read or write of a body may make no
+    /// progress. 60 s.
+    pub idle: Duration,
+    /// The TLS handshake: 10 s.
+    pub handshake: Duration,
+}
+
+impl Default for DownstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            request_head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How much a client may send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections open at once on the listener, over all workers; a further one is closed at once. 10,000.
+    pub connections: u32,
+    /// Bytes of a request head: start line and fields. 32 KiB is four times what browsers send with fat cookies.
+    pub head_bytes: usize,
+    /// Fields in a request head: 100, as nginx and hyper have it.
+    pub head_fields: usize,
+    /// HTTP/2 streams open at once on a connection: 128 (RFC 9113, 6.5.2 recommends no fewer than 100).
+    pub streams: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { connections: 10_000, head_bytes: 32 * 1024, head_fields: 100, streams: 128 }
+    }
+}

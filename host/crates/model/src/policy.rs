@@ -1,0 +1,189 @@
+//! Policies as configuration: which plugin, what it may do, what it may cost.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Name, Origin};
+
+/// A configured use of a plugin: `[policies.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyConfig {
+    /// Its name.
+    pub name: Name,
+    /// Where the component is.
+    pub plugin: PluginSource,
+    /// SHA-256 of the component's bytes, so that a rebuilt plugin is a changed policy.
+    pub digest: [u8; 32],
+    /// What it may use.
+    pub grants: Grants,
+    /// What it may cost.
+    pub limits: ResourceLimits,
+    /// What happens to an exchange when it fails.
+    pub on_error: FailureMode,
+    /// How often `on-tick` is called, for a plugin that has it.
+    pub tick: Duration,
+    /// Its configuration as JSON that satisfies the plugin's schema. Files that it names are already read in.
+    pub config_json: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PluginSource {
+    /// Embedded in the binary: `builtin:NAME`.
+    Builtin(Name),
+    /// A `.wasm` file, absolute.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A family of host functions that a policy may be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Write to the gateway's log.
+    Log,
+    /// Read the wall clock and a monotonic clock.
+    Clock,
+    /// Random bytes.
+    Random,
+    /// Shared rate-limit buckets.
+    RateLimit,
+    /// Counters, gauges and histograms.
+    Metrics,
+    /// A small key-value store, shared by the workers.
+    Store,
+    /// Named secrets.
+    Secrets,
+}
+
+impl Capability {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 7] =
+        [Self::Log, Self::Clock, Self::Random, Self::RateLimit, Self::Metrics, Self::Store, Self::Secrets];
+
+    /// Its name in WIT and in `grants`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Clock => "clock",
+            Self::Random => "random",
+            Self::RateLimit => "rate-limit",
+            Self::Metrics => "metrics",
+            Self::Store => "store",
+            Self::Secrets => "secrets",
+        }
+    }
+
+    /// The capability of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.name() == name)
+    }
+}
+
+/// What a policy was granted. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// `log = true`.
+    pub log: bool,
+    /// `clock = true`.
+    pub clock: bool,
+    /// `random = true`.
+    pub random: bool,
+    /// `rate-limit = true` (or a table); the bound on buckets.
+    pub rate_limit: Option<RateQuota>,
+    /// `metrics = true`.
+    pub metrics: bool,
+    /// `store = true` (or a table); its quota.
+    pub store: Option<StoreGrant>,
+    /// `secrets = ["name"]`: the secrets that it may read.
+    pub secrets: Vec<Name>,
+}
+
+impl Grants {
+    /// Whether anything of `capability` is granted.
+    #[must_use]
+    pub fn allows(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::Log => self.log,
+            Capability::Clock => self.clock,
+            Capability::Random => self.random,
+            Capability::RateLimit => self.rate_limit.is_some(),
+            Capability::Metrics => self.metrics,
+            Capability::Store => self.store.is_some(),
+            Capability::Secrets => !self.secrets.is_empty(),
+        }
+    }
+}
+
+/// How many rate-limit buckets a policy may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateQuota {
+    /// Buckets kept at once; the one nearest to full again makes place for a new one. 65,536 take 2 MiB.
+    pub buckets_max: usize,
+}
+
+impl Default for RateQuota {
+    fn default() -> Self {
+        Self { buckets_max: 65_536 }
+    }
+}
+
+/// How much a policy may keep in its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreGrant {
+    /// Entries kept at once: 10,000.
+    pub entries_max: usize,
+    /// Bytes of keys and values kept at once: 16 MiB.
+    pub bytes_max: usize,
+}
+
+impl Default for StoreGrant {
+    fn default() -> Self {
+        Self { entries_max: 10_000, bytes_max: 16 << 20 }
+    }
+}
+
+/// What a policy may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// CPU time of one hook call: 10 ms, several hundred times what an ordinary hook takes.
+    pub deadline: Duration,
+    /// CPU time of `configure`, once for each load: 5 s, for languages that start slowly.
+    pub configure_deadline: Duration,
+    /// Linear memory of one instance: 16 MiB.
+    pub memory_bytes: usize,
+    /// Bytes of a body that the policy may hold back or be given at once: 1 MiB.
+    pub body_bytes: usize,
+}
+
+impl Default for ResourceLimits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(10),
+            configure_deadline: Duration::from_secs(5),
+            memory_bytes: 16 << 20,
+            body_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What happens to an exchange when a policy traps, runs out of time or breaks a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureMode {
+    /// The client gets 500. The default: a gateway that fails open is no gate.
+    #[default]
+    Deny,
+    /// The chain goes on as if the policy were not there.
+    Allow,
+}

@@ -1,0 +1,184 @@
+//! Which requests go where, and the one order in which routes are tried.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::{Name, Origin};
+
+/// `[routes.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its name.
+    pub name: Name,
+    /// The requests it takes.
+    pub matches: RouteMatch,
+    /// Names of its policies, in the order in which they see the request.
+    pub policies: Vec<Name>,
+    /// Names of the upstreams it may use; the first unless a policy chooses another. Never empty.
+    pub upstreams: Vec<Name>,
+    /// From the request's head to the response's last byte; `None` is unbounded, so that streams and tunnels live.
+    pub timeout: Option<Duration>,
+    /// Bytes of a request body; `None` is unbounded. A larger one is answered 413.
+    pub body_bytes_max: Option<u64>,
+    /// Bytes that the policies of this route may hold back of one body.
+    pub hold_bytes_max: usize,
+    /// Endpoints that are tried when nothing of the request was sent, the first included.
+    pub attempts: u32,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// The requests that a route takes: all conditions hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteMatch {
+    /// The host of the request.
+    pub host: HostPattern,
+    /// The path of the request, normalised, percent-encoding kept.
+    pub path: PathPattern,
+    /// Methods, upper case as in RFC 9110; empty is any. GET takes HEAD too.
+    pub methods: Vec<String>,
+    /// Fields that must be there, in name order.
+    pub fields: Vec<FieldMatch>,
+}
+
+/// A condition on the host, port left out, compared without case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum HostPattern {
+    /// Any host.
+    #[default]
+    Any,
+    /// `*.example.com`: one or more labels before the suffix. Kept without `*`, with the dot, lower case.
+    Suffix(String),
+    /// Exactly this host, lower case.
+    Exact(String),
+}
+
+/// A condition on the path: literal and parameter segments, then perhaps any rest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    /// The segments after the leading slash. `/` is no segment; a trailing slash is an empty last segment.
+    pub segments: Vec<PathSegment>,
+    /// Whether the pattern ended in `/*`: then any path below matches, and the path itself (`/v1/*` takes `/v1`,
+    /// `/v1/` and `/v1/a/b`).
+    pub rest: bool,
+}
+
+impl Default for PathPattern {
+    /// `/*`, which takes every path.
+    fn default() -> Self {
+        Self { segments: Vec::new(), rest: true }
+    }
+}
+
+/// One segment of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathSegment {
+    /// Exactly this text, as it stands in a normalised path.
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    Parameter(String),
+}
+
+/// A condition on one field.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldMatch {
+    /// Name, lower case.
+    pub name: String,
+    /// The value that one of its lines must have; `None` asks only that it is there.
+    pub value: Option<String>,
+}
+
+/// How narrow a match is. The greater one is tried first; two that are equal and can both match are a tie, which the
+/// config refuses.
+pub type Specificity = (u8, usize, PathSpecificity, usize, usize);
+
+/// Literal segments beat parameters from left to right, a longer pattern beats a shorter one, and an exact end beats
+/// `/*`.
+pub type PathSpecificity = (Vec<Reverse<u8>>, bool);
+
+impl RouteMatch {
+    /// How narrow the match is: host before path before methods before fields.
+    #[must_use]
+    pub fn specificity(&self) -> Specificity {
+        let (kind, length) = match &self.host {
+            HostPattern::Any => (0, 0),
+            HostPattern::Suffix(suffix) => (1, suffix.len()),
+            HostPattern::Exact(_) => (2, 0),
+        };
+        (kind, length, self.path.specificity(), usize::from(!self.methods.is_empty()), self.fields.len())
+    }
+}
+
+impl PathPattern {
+    fn specificity(&self) -> PathSpecificity {
+        let kinds = self.segments.iter().map(|segment| match segment {
+            PathSegment::Literal(_) => Reverse(0),
+            PathSegment::Parameter(_) => Reverse(1),
+        });
+        (kinds.collect(), !self.rest)
+    }
+
+    /// Whether `path`, normalised and without its query, matches.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        let mut rest = path.strip_prefix('/');
+        for segment in &self.segments {
+            let Some(current) = rest else { return false };
+            let (head, tail) = match current.split_once('/') {
+                Some((head, tail)) => (head, Some(tail)),
+                None => (current, None),
+            };
+            let fits = match segment {
+                PathSegment::Literal(literal) => head == literal,
+                PathSegment::Parameter(_) => !head.is_empty(),
+            };
+            if !fits {
+                return false;
+            }
+            rest = tail;
+        }
+        // What is left: nothing, or with `/*` anything. "/" alone leaves an empty segment, which a pattern without
+        // segments takes.
+        self.rest || rest.is_none() || (self.segments.is_empty() && rest == Some(""))
+    }
+}
+
+impl HostPattern {
+    /// Whether `host` (lower case, no port) matches.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact == host,
+            Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        }
+    }
+}
+
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(host) => f.write_str(host),
+            Self::Suffix(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
+impl std::fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                PathSegment::Literal(literal) => write!(f, "/{literal}")?,
+                PathSegment::Parameter(name) => write!(f, "/{{{name}}}")?,
+            }
+        }
+        if self.rest {
+            f.write_str("/*")
+        } else if self.segments.is_empty() {
+            f.write_str("/")
+        } else {
+            Ok(())
+        }
+    }
+}

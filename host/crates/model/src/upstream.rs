@@ -1,0 +1,137 @@
+//! The servers behind the gateway.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Name, Origin};
+
+/// A set of interchangeable servers: `[upstreams.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Name,
+    /// At least one, no two with the same address.
+    pub endpoints: Vec<Endpoint>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// What is spoken to the endpoints.
+    pub protocol: UpstreamProtocol,
+    /// TLS to the endpoints, where they have it.
+    pub tls: Option<UpstreamTls>,
+    /// What `Host` (`:authority`) says.
+    pub host: HostHeader,
+    /// Whether the upstream's `Server` field is kept from clients.
+    pub hide_server: bool,
+    /// How long an endpoint may take.
+    pub timeouts: UpstreamTimeouts,
+    /// When a failing endpoint is left out, and for how long.
+    pub ejection: Ejection,
+    /// Idle connections that each worker keeps to each endpoint.
+    pub idle_connections_max: usize,
+    /// Bytes of a response head that is accepted.
+    pub head_bytes_max: usize,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// `host:port`; the host is an IP address or a name that is resolved when a connection is made. An IPv6 address
+    /// stands in brackets.
+    pub address: Name,
+    /// Its share beside the others: 1 to 1000.
+    pub weight: u32,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Smooth weighted round-robin, as nginx does it.
+    #[default]
+    RoundRobin,
+    /// The endpoint with the fewest exchanges under way in proportion to its weight.
+    LeastRequests,
+}
+
+/// The protocol that is spoken to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Http2,
+}
+
+/// TLS to an upstream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The name that is sent as SNI and that the certificate must carry; `None` takes the endpoint's host.
+    pub server_name: Option<Name>,
+    /// PEM of the authorities that are believed instead of the system's, and the file it came from.
+    pub ca: Option<(PathBuf, Vec<u8>)>,
+    /// Whether the certificate is verified. Only `insecure-skip-verify = true` makes this false.
+    pub verify: bool,
+}
+
+impl std::fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamTls")
+            .field("server_name", &self.server_name)
+            .field("ca", &self.ca.as_ref().map(|(path, _)| path))
+            .field("verify", &self.verify)
+            .finish()
+    }
+}
+
+/// What the `Host` field (`:authority`) says to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HostHeader {
+    /// What the client sent.
+    #[default]
+    Preserve,
+    /// The endpoint's address as it stands in the config.
+    Endpoint,
+    /// A fixed value.
+    Fixed(Name),
+}
+
+/// How long an endpoint may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// To connect, TLS included: 5 s.
+    pub connect: Duration,
+    /// From the end of the request to the end of the response's head: 60 s.
+    pub response_head: Duration,
+    /// With no byte of a body in either direction: 60 s.
+    pub idle: Duration,
+    /// A pooled connection that was not used for this long is closed: 60 s, under the 75 s that nginx keeps one.
+    pub pool_idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            response_head: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            pool_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// When a failing endpoint is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row (refused, reset, timed out) that eject it; 0 never does. 1, as nginx's `max_fails`.
+    pub failures: u32,
+    /// How long it is left out: 10 s, as nginx's `fail_timeout`.
+    pub duration: Duration,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 1, duration: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,359 @@
+//! Runs the policies of a route: requests in the order of `use`, responses in reverse.
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use portcullis_model::FailureMode;
+
+use crate::{
+    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, Reply,
+};
+
+/// The policies of one route on one worker.
+#[derive(Default)]
+pub struct PolicyChain {
+    policies: Vec<Rc<dyn Policy>>,
+    // Positions of the policies that have each hook: a hook that no policy has costs one look at an empty list.
+    request_head: Vec<usize>,
+    request_body: Vec<usize>,
+    response_head: Vec<usize>,
+    response_body: Vec<usize>,
+    completed: Vec<usize>,
+}
+
+/// Proof that every policy of the route let this through. Only [`PolicyChain::request_head`] makes one, and only a
+/// permitted exchange can be forwarded.
+#[derive(Debug)]
+pub struct Permitted<T>(T);
+
+/// How the request-head phase ended.
+#[derive(Debug)]
+pub enum HeadOutcome {
+    /// Every policy let it through.
+    Permitted(Permitted<Box<Exchange>>),
+    /// A policy answered, or failed closed.
+    Replied(Replied),
+}
+
+/// An answer made by the chain.
+#[derive(Debug)]
+pub struct Replied {
+    /// The exchange.
+    pub exchange: Box<Exchange>,
+    /// What the client gets.
+    pub reply: Reply,
+    /// Position of the policy that answered. The response hooks of those before it run; its own do not.
+    pub at: usize,
+    /// Why, where it was a fault.
+    pub fault: Option<Fault>,
+}
+
+/// What the chain made of a piece of a body.
+#[derive(Debug)]
+pub enum BodyOutcome {
+    /// This goes on; empty where all of it was held back.
+    Pass(Bytes),
+    /// A policy wants this answered in place of the message.
+    Reply {
+        /// What the client gets, if its response has not begun.
+        reply: Reply,
+        /// Position of the policy.
+        at: usize,
+    },
+    /// A policy failed closed.
+    Fault {
+        /// Why.
+        fault: Fault,
+        /// Position of the policy.
+        at: usize,
+    },
+}
+
+/// What the policies of a chain hold back of one body.
+#[derive(Debug, Default)]
+pub struct HeldBody {
+    held: Vec<BytesMut>,
+}
+
+impl HeldBody {
+    /// Bytes held back, over all policies.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.iter().map(BytesMut::len).sum()
+    }
+
+    /// Whether nothing is held back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.iter().all(BytesMut::is_empty)
+    }
+}
+
+/// The two bodies of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodySide {
+    /// From the client.
+    Request,
+    /// To the client.
+    Response,
+}
+
+impl<T> Permitted<T> {
+    /// What was permitted.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Permitted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Permitted<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl std::fmt::Debug for PolicyChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.policies.iter().map(|policy| policy.factory().name())).finish()
+    }
+}
+
+impl PolicyChain {
+    /// A chain of `policies` in the order of `use`.
+    #[must_use]
+    pub fn new(policies: Vec<Rc<dyn Policy>>) -> Self {
+        let having = |has: fn(crate::Hooks) -> bool| -> Vec<usize> {
+            let all = policies.iter().enumerate();
+            all.filter(|(_, policy)| has(policy.factory().hooks())).map(|(at, _)| at).collect()
+        };
+        let reversed = |mut positions: Vec<usize>| {
+            positions.reverse();
+            positions
+        };
+        Self {
+            request_head: having(|hooks| hooks.request_head),
+            request_body: having(|hooks| hooks.request_body),
+            response_head: reversed(having(|hooks| hooks.response_head)),
+            response_body: reversed(having(|hooks| hooks.response_body)),
+            completed: having(|hooks| hooks.completed),
+            policies,
+        }
+    }
+
+    /// How many policies there are; as a position, the one behind the last.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether there is no policy.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Whether a policy wants to see that body.
+    #[must_use]
+    pub fn has_body_hook(&self, side: BodySide) -> bool {
+        !self.body_positions(side).is_empty()
+    }
+
+    /// Whether a policy wants to hear of the end.
+    #[must_use]
+    pub fn has_completed_hook(&self) -> bool {
+        !self.completed.is_empty()
+    }
+
+    fn body_positions(&self, side: BodySide) -> &[usize] {
+        match side {
+            BodySide::Request => &self.request_body,
+            BodySide::Response => &self.response_body,
+        }
+    }
+
+    /// Runs the request-head hooks. Dropping the future drops the exchange.
+    pub async fn request_head(&self, mut exchange: Box<Exchange>) -> HeadOutcome {
+        exchange.phase = Phase::RequestHead;
+        if exchange.policy_state.len() < self.policies.len() {
+            exchange.policy_state.resize_with(self.policies.len(), Vec::new);
+        }
+        for &at in &self.request_head {
+            let (back, result) = self.call(at, Hook::RequestHead, exchange).await;
+            exchange = back;
+            match self.settle(at, &exchange, result) {
+                Settled::Next => {}
+                Settled::Body(_) => {}
+                Settled::Reply(reply) => {
+                    return HeadOutcome::Replied(Replied { exchange, reply, at, fault: None });
+                }
+                Settled::Denied(fault) => {
+                    let reply = Reply { status: 500, ..Reply::default() };
+                    return HeadOutcome::Replied(Replied { exchange, reply, at, fault: Some(fault) });
+                }
+            }
+        }
+        exchange.phase = Phase::RequestBody;
+        HeadOutcome::Permitted(Permitted(exchange))
+    }
+
+    /// Runs the response-head hooks of the policies before position `until`, the last first. A reply takes the
+    /// response's place, and the policies before the one that made it see that. Gives back the exchange and, where a
+    /// policy replied or failed closed, the body that takes the place of the upstream's and the fault.
+    pub async fn response_head(
+        &self,
+        mut exchange: Box<Exchange>,
+        until: usize,
+    ) -> (Box<Exchange>, Option<Bytes>, Option<Fault>) {
+        exchange.phase = Phase::ResponseHead;
+        let (mut body, mut denied) = (None, None);
+        for &at in self.response_head.iter().filter(|at| **at < until) {
+            let (back, result) = self.call(at, Hook::ResponseHead, exchange).await;
+            exchange = back;
+            let reply = match self.settle(at, &exchange, result) {
+                Settled::Next | Settled::Body(_) => continue,
+                Settled::Reply(reply) => reply,
+                Settled::Denied(fault) => {
+                    denied = Some(fault);
+                    Reply { status: 500, ..Reply::default() }
+                }
+            };
+            exchange.response.status = reply.status;
+            exchange.response.fields = reply.fields;
+            body = Some(reply.body);
+        }
+        exchange.phase = Phase::ResponseBody;
+        (exchange, body, denied)
+    }
+
+    /// Passes a piece of a body through the policies that want it. `held` belongs to this body of this exchange.
+    /// `until` is as for [`Self::response_head`]. Nothing is passed on before a policy has let it go, so the caller can
+    /// keep the head back until the first piece comes through.
+    pub async fn body(
+        &self,
+        side: BodySide,
+        held: &mut HeldBody,
+        mut exchange: Box<Exchange>,
+        mut piece: Bytes,
+        last: bool,
+        until: usize,
+    ) -> (Box<Exchange>, BodyOutcome) {
+        held.held.resize_with(self.policies.len(), BytesMut::new);
+        for &at in self.body_positions(side).iter().filter(|at| **at < until) {
+            if piece.is_empty() && !last {
+                break;
+            }
+            let Some((policy, kept)) = self.policies.get(at).zip(held.held.get_mut(at)) else { continue };
+            let bound = policy.factory().body_bytes_max();
+            if kept.len() + piece.len() > bound {
+                let fault = Fault {
+                    policy: policy.factory().name().clone(),
+                    hook: side.hook(Bytes::new(), false).name(),
+                    kind: FaultKind::TooLarge,
+                    message: format!("it held back more than its body limit of {bound} bytes"),
+                };
+                match self.settle(at, &exchange, Err(fault)) {
+                    Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
+                    // Failing open: what was held back goes on unseen.
+                    _ => {
+                        kept.extend_from_slice(&piece);
+                        piece = kept.split().freeze();
+                        continue;
+                    }
+                }
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(&piece);
+                piece = kept.split().freeze();
+            }
+            let (back, result) = self.call(at, side.hook(piece.clone(), last), exchange).await;
+            exchange = back;
+            match self.settle(at, &exchange, result) {
+                Settled::Next | Settled::Body(BodyDecision::Forward) => {}
+                Settled::Body(BodyDecision::Replace(bytes)) => piece = bytes,
+                // There is no next piece to hold the last one for.
+                Settled::Body(BodyDecision::Hold) if last => {}
+                Settled::Body(BodyDecision::Hold) => {
+                    kept.extend_from_slice(&piece);
+                    piece = Bytes::new();
+                }
+                Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
+                Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
+            }
+        }
+        (exchange, BodyOutcome::Pass(piece))
+    }
+
+    /// Tells the policies how the exchange ended.
+    pub async fn completed(&self, mut exchange: Box<Exchange>, outcome: &Outcome) -> Box<Exchange> {
+        exchange.phase = Phase::Completed;
+        for &at in &self.completed {
+            let (back, result) = self.call(at, Hook::Completed(outcome.clone()), exchange).await;
+            exchange = back;
+            self.settle(at, &exchange, result);
+        }
+        exchange
+    }
+
+    async fn call(
+        &self,
+        at: usize,
+        hook: Hook,
+        mut exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<Decision, Fault>) {
+        let Some(policy) = self.policies.get(at) else { return (exchange, Ok(Decision::Next)) };
+        exchange.policy_at = at;
+        match policy.call(hook, exchange) {
+            Called::Ready(exchange, result) => (exchange, result),
+            Called::Waiting(future) => future.await,
+        }
+    }
+
+    /// Turns a fault into what the policy's failure mode says, and logs it.
+    fn settle(&self, at: usize, exchange: &Exchange, result: Result<Decision, Fault>) -> Settled {
+        let fault = match result {
+            Ok(Decision::Next) => return Settled::Next,
+            Ok(Decision::Reply(reply)) => return Settled::Reply(reply),
+            Ok(Decision::Body(decision)) => return Settled::Body(decision),
+            Err(fault) => fault,
+        };
+        let mode = self.policies.get(at).map_or(FailureMode::Deny, |policy| policy.factory().failure_mode());
+        tracing::error!(
+            policy = %fault.policy,
+            hook = fault.hook,
+            route = %exchange.route,
+            trace_id = %exchange.trace_id,
+            kind = %fault.kind,
+            on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
+            "policy fault: {}", fault.message,
+        );
+        match mode {
+            FailureMode::Deny => Settled::Denied(fault),
+            FailureMode::Allow => Settled::Next,
+        }
+    }
+}
+
+/// A hook's result after the failure mode was applied.
+enum Settled {
+    Next,
+    Body(BodyDecision),
+    Reply(Reply),
+    Denied(Fault),
+}
+
+impl BodySide {
+    fn hook(self, chunk: Bytes, last: bool) -> Hook {
+        match self {
+            Self::Request => Hook::RequestBody { chunk, last },
+            Self::Response => Hook::ResponseBody { chunk, last },
+        }
+    }
+}

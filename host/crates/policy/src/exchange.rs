@@ -1,0 +1,153 @@
+//! The part of an exchange that policies see and edit.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use portcullis_http::{RequestHead, ResponseHead};
+use portcullis_model::Name;
+
+/// One request and its response, as data. It is moved into a policy's instance for the length of a hook and back
+/// again, so that no hook needs a lock or a copy.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request, normalised. Policies may edit it until it is forwarded.
+    pub request: RequestHead,
+    /// The response; meaningful from [`Phase::ResponseHead`] on.
+    pub response: ResponseHead,
+    /// How far the exchange is.
+    pub phase: Phase,
+    /// Who sent the request.
+    pub client: ClientInfo,
+    /// The route that was matched.
+    pub route: Name,
+    /// The upstreams that the route lists, among which a policy may choose.
+    pub upstreams: Arc<[Name]>,
+    /// Index into `upstreams` of the one that is used.
+    pub upstream: usize,
+    /// 32 hexadecimal digits: the trace id of a valid `traceparent`, else made by the gateway.
+    pub trace_id: String,
+    /// What policies told each other.
+    pub attributes: Attributes,
+    /// Bytes that each policy keeps for itself between its hooks; by position in the chain.
+    pub policy_state: Vec<Vec<u8>>,
+    /// Position in the chain of the policy whose hook is running.
+    pub policy_at: usize,
+}
+
+/// How far an exchange is. Later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Phase {
+    /// The request's head may be edited.
+    #[default]
+    RequestHead,
+    /// The request's head is on its way to the upstream.
+    RequestBody,
+    /// The response's head may be edited.
+    ResponseHead,
+    /// The response's head is on its way to the client.
+    ResponseBody,
+    /// All is over.
+    Completed,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+pub struct ClientInfo {
+    /// The client: the peer of the connection, or what a trusted proxy said.
+    pub address: IpAddr,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// The name that the client asked for in TLS.
+    pub tls_server_name: Option<Arc<str>>,
+    /// DER of the client certificate that TLS verified.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+impl Default for ClientInfo {
+    fn default() -> Self {
+        let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { address: unspecified, peer: unspecified, tls_server_name: None, certificate: None }
+    }
+}
+
+/// Named text that policies set for later policies, for the choice of an upstream and for the access record.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    entries: Vec<(String, String)>,
+    bytes: usize,
+}
+
+impl Attributes {
+    /// Names and values together, in bytes; more is refused. Enough for a few claims of a token.
+    pub const BYTES_MAX: usize = 16 * 1024;
+
+    /// The value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets `name`; `false` where the attributes of this exchange would exceed [`Self::BYTES_MAX`].
+    #[must_use]
+    pub fn set(&mut self, name: &str, value: &str) -> bool {
+        let old = self.entries.iter_mut().find(|(key, _)| key == name);
+        let freed = old.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+        let bytes = self.bytes - freed + name.len() + value.len();
+        if bytes > Self::BYTES_MAX {
+            return false;
+        }
+        self.bytes = bytes;
+        match old {
+            Some((_, slot)) => value.clone_into(slot),
+            None => self.entries.push((name.to_owned(), value.to_owned())),
+        }
+        true
+    }
+
+    /// All, in the order in which they were first set.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            phase: Phase::default(),
+            client: ClientInfo::default(),
+            route: Name::from(""),
+            upstreams: Arc::from([]),
+            upstream: 0,
+            trace_id: String::new(),
+            attributes: Attributes::default(),
+            policy_state: Vec::new(),
+            policy_at: 0,
+        }
+    }
+}
+
+impl Exchange {
+    /// Makes it ready for the next request and keeps its buffers.
+    pub fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+        self.phase = Phase::default();
+        self.client.tls_server_name = None;
+        self.client.certificate = None;
+        self.upstream = 0;
+        self.trace_id.clear();
+        self.attributes.clear();
+        for state in &mut self.policy_state {
+            state.clear();
+        }
+        self.policy_at = 0;
+    }
+}

@@ -1,0 +1,14 @@
+//! The policy chain: what a policy sees of an exchange, what it decides, and the proof that a request was let through.
+//!
+//! The chain runs anything that implements [`Policy`]; that a policy is a sandboxed component is known to the
+//! `sandbox` crate alone.
+
+mod chain;
+mod exchange;
+mod policy;
+
+pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
+pub use exchange::{Attributes, ClientInfo, Exchange, Phase};
+pub use policy::{
+    BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
+};

@@ -1,0 +1,210 @@
+//! What a policy is to the gateway.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_http::Fields;
+use portcullis_model::{FailureMode, Name};
+
+use crate::Exchange;
+
+/// A configured policy, shared by all workers and by all snapshots in which nothing of it changed.
+pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
+    /// The name in the config.
+    fn name(&self) -> &Name;
+
+    /// The hooks that it has.
+    fn hooks(&self) -> Hooks;
+
+    /// What a fault of it means.
+    fn failure_mode(&self) -> FailureMode;
+
+    /// Bytes of one body that it may be given at once or hold back.
+    fn body_bytes_max(&self) -> usize;
+
+    /// The policy as one worker runs it, with instances of its own.
+    fn worker(self: Arc<Self>) -> Rc<dyn Policy>;
+
+    /// For finding the concrete type again.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A policy on one worker. Everything happens on that worker's thread.
+pub trait Policy {
+    /// The factory that made it.
+    fn factory(&self) -> &Arc<dyn PolicyFactory>;
+
+    /// Runs a hook. The exchange is moved in and comes back with the outcome; it is lost only when the returned future
+    /// is dropped, which happens only when the whole exchange is.
+    fn call(&self, hook: Hook, exchange: Box<Exchange>) -> Called;
+}
+
+/// A hook and what it is given beside the exchange.
+#[derive(Debug)]
+pub enum Hook {
+    /// The head of the request.
+    RequestHead,
+    /// A piece of the request's body.
+    RequestBody {
+        /// The piece; together with what was held back before.
+        chunk: bytes::Bytes,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// The head of the response.
+    ResponseHead,
+    /// A piece of the response's body.
+    ResponseBody {
+        /// The piece; together with what was held back before.
+        chunk: bytes::Bytes,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// All is over.
+    Completed(Outcome),
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The status that the client got; 0 where it got none.
+    pub status: u16,
+    /// Bytes of the request's body that were received.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that were sent.
+    pub response_bytes: u64,
+    /// From the request's first byte to the response's last, in microseconds.
+    pub duration_us: u64,
+    /// The endpoint that answered.
+    pub upstream: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// Which hooks a policy has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hooks {
+    /// `on-request-head`.
+    pub request_head: bool,
+    /// `on-request-body`.
+    pub request_body: bool,
+    /// `on-response-head`.
+    pub response_head: bool,
+    /// `on-response-body`.
+    pub response_body: bool,
+    /// `on-completed`.
+    pub completed: bool,
+    /// `on-tick`, which the sandbox calls by itself.
+    pub tick: bool,
+}
+
+/// The outcome of a call: at once, or later where the hook waits or runs long.
+pub enum Called {
+    /// The hook has returned.
+    Ready(Box<Exchange>, Result<Decision, Fault>),
+    /// The hook is under way on a fiber of its own.
+    Waiting(Pin<Box<dyn Future<Output = (Box<Exchange>, Result<Decision, Fault>)>>>),
+}
+
+impl std::fmt::Debug for Called {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(_, result) => f.debug_tuple("Ready").field(result).finish_non_exhaustive(),
+            Self::Waiting(_) => f.write_str("Waiting"),
+        }
+    }
+}
+
+/// What a policy decided.
+#[derive(Debug)]
+pub enum Decision {
+    /// Go on.
+    Next,
+    /// Answer the client with this.
+    Reply(Reply),
+    /// Of a body hook: what becomes of the piece.
+    Body(BodyDecision),
+}
+
+/// What becomes of a piece of a body.
+#[derive(Debug)]
+pub enum BodyDecision {
+    /// It goes on as it is.
+    Forward,
+    /// This goes on in its place.
+    Replace(bytes::Bytes),
+    /// It is kept and given again together with the next one.
+    Hold,
+}
+
+/// An answer that a policy gives in place of the upstream. Validated by whoever made it.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// 200 to 599.
+    pub status: u16,
+    /// Its fields, without framing.
+    pub fields: Fields,
+    /// Its body.
+    pub body: bytes::Bytes,
+}
+
+/// A policy failed. The exchange goes on as its [`FailureMode`] says.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("policy `{policy}` failed in {hook}: {kind}: {message}")]
+pub struct Fault {
+    /// The policy.
+    pub policy: Name,
+    /// The hook, by its WIT name.
+    pub hook: &'static str,
+    /// What sort of failure it is.
+    pub kind: FaultKind,
+    /// The reason, with the Wasm backtrace where there is one.
+    pub message: String,
+}
+
+/// What sort of failure a [`Fault`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The guest trapped.
+    Trap,
+    /// The guest used up its time.
+    Deadline,
+    /// The guest asked for more memory, tables or instances than it may have.
+    Memory,
+    /// The guest returned something that is not allowed, such as a reply with an invalid field.
+    InvalidReturn,
+    /// The guest handed over or held back more bytes than it may.
+    TooLarge,
+    /// No instance was to be had: the gateway's total is used up.
+    Exhausted,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::InvalidReturn => "invalid-return",
+            Self::TooLarge => "too-large",
+            Self::Exhausted => "exhausted",
+        })
+    }
+}
+
+impl Hook {
+    /// Its name in WIT.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RequestHead => "on-request-head",
+            Self::RequestBody { .. } => "on-request-body",
+            Self::ResponseHead => "on-response-head",
+            Self::ResponseBody { .. } => "on-response-body",
+            Self::Completed(_) => "on-completed",
+        }
+    }
+}
