@@ -87,7 +87,7 @@ impl Fields {
         if !is_field_value(value) {
             return Err(FieldError::InvalidValue);
         }
-        self.push(name, value)
+        self.push(name, value).map(drop)
     }
 
     /// Adds a line whose name and value a strict parser already checked.
@@ -95,11 +95,12 @@ impl Fields {
     /// # Errors
     /// When the section grows too large.
     pub fn append_checked(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
-        debug_assert!(is_token(name) && is_field_value(value));
-        self.push(name, value)
+        self.push(name, value).map(drop)
     }
 
-    fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+    /// As [`Fields::append_checked`]; says which name it was.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<Known, FieldError> {
+        debug_assert!(is_token(name) && is_field_value(value));
         if self.entries.len() >= COUNT_MAX || name.len() + value.len() > BYTES_MAX {
             return Err(FieldError::TooLarge);
         }
@@ -121,7 +122,7 @@ impl Fields {
             value: Span::new(value_start, self.bytes.len()),
             known,
         });
-        Ok(())
+        Ok(known)
     }
 
     /// Drops the bytes that no line uses any more.

@@ -94,6 +94,25 @@ impl RequestHead {
         });
     }
 
+    /// Replaces the target by what `append_path` appends to the buffer, and `query`. On an error all is as before;
+    /// `append_path` has to leave the buffer as it was then.
+    pub(crate) fn edit_target<E>(
+        &mut self,
+        query: Option<&str>,
+        append_path: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let old = self.target.len();
+        append_path(&mut self.target)?;
+        self.target.drain(..old);
+        self.query_at = query.map(|query| {
+            let at = self.target.len();
+            self.target.push('?');
+            self.target.push_str(query);
+            at
+        });
+        Ok(())
+    }
+
     /// Path and query as they are forwarded.
     #[must_use]
     pub fn target(&self) -> &str {

@@ -2,10 +2,24 @@
 //!
 //! Everything here is a function over bytes. It never waits, never reads a clock and never panics on what a peer sent.
 
-mod fields;
-mod head;
-mod known;
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod authority;
+mod fields;
+pub mod h1;
+mod head;
+mod hop;
+mod known;
+mod path;
+mod status;
+
+pub use authority::validate_authority;
 pub use fields::{FieldError, Fields, is_field_value, is_token};
 pub use head::{RequestHead, ResponseHead, Scheme, Version};
+pub use hop::{
+    has_underscore, is_forbidden_trailer, is_gateway_owned, is_hop_by_hop, strip_request_hop_by_hop,
+    strip_request_trailers, strip_response_hop_by_hop, strip_response_trailers,
+};
 pub use known::Known;
+pub use path::{PathError, normalize_path, set_request_target};
+pub use status::reason_phrase;

@@ -1,0 +1,82 @@
+//! The HTTP/1 codec (RFC 9112): heads in, heads out, chunked bodies both ways. The same code reads clients and upstreams.
+//!
+//! It is strict: what can be understood in two ways is refused, because the next server might understand it in the other.
+//! Nothing is forwarded as it came; heads and framing are always written anew.
+
+mod chunked;
+mod framing;
+mod request;
+mod response;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedError, Decoded, write_chunk_header, write_last_chunk};
+pub use framing::{BodyFraming, FramingError};
+pub use request::{ParsedRequest, RequestError, parse_request};
+pub use response::{ParsedResponse, ResponseError, parse_response};
+pub use write::{ResponseOptions, write_request_head, write_response_head};
+
+use portcullis_model::ConnectionLimits;
+
+/// How large a head or a trailer section may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes from the start line's first to the blank line's last.
+    pub head_bytes: usize,
+    /// Field lines; more than [`HeadLimits::FIELDS_MAX`] is taken for that many.
+    pub fields: usize,
+}
+
+impl HeadLimits {
+    /// No head has more fields, whatever the limit says.
+    pub const FIELDS_MAX: usize = 1024;
+}
+
+impl Default for HeadLimits {
+    /// Those of [`ConnectionLimits`].
+    fn default() -> Self {
+        Self::from(&ConnectionLimits::default())
+    }
+}
+
+impl From<&ConnectionLimits> for HeadLimits {
+    fn from(limits: &ConnectionLimits) -> Self {
+        Self { head_bytes: limits.head_bytes, fields: limits.head_fields }
+    }
+}
+
+/// Where the head that starts `buf` ends: the length up to and with its blank line, or `None` where that has not arrived.
+/// The first `from` bytes are known to hold no whole blank line, so that a head that comes in many pieces is looked at
+/// once. Tells nothing about whether the head is valid.
+#[must_use]
+pub fn find_head_end(buf: &[u8], from: usize) -> Option<usize> {
+    let from = from.saturating_sub(3).min(buf.len());
+    memchr::memmem::find(&buf[from..], b"\r\n\r\n").map(|at| from + at + 4)
+}
+
+/// What a look for line ends found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// The head is whole and this long.
+    Whole(usize),
+    /// The blank line has not arrived.
+    Partial,
+    /// A line ends in LF without CR. RFC 9112, 2.2 lets a recipient take that for a line end; where one does and the
+    /// next does not, they see different fields.
+    BareLf,
+}
+
+/// Looks at the line ends of a head.
+fn scan_lines(buf: &[u8]) -> Lines {
+    for at in memchr::memchr_iter(b'\n', buf) {
+        if at == 0 || buf[at - 1] != b'\r' {
+            return Lines::BareLf;
+        }
+        if at >= 3 && buf[at - 2] == b'\n' {
+            return Lines::Whole(at + 1);
+        }
+    }
+    Lines::Partial
+}

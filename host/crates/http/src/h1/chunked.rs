@@ -1,0 +1,310 @@
+//! The chunked transfer coding (RFC 9112, 7.1), read in pieces of any size, and written.
+
+use super::HeadLimits;
+use super::write::write_field;
+use crate::Fields;
+use crate::hop::is_forbidden;
+
+/// Bytes of one chunk's extensions, which nobody uses. They are skipped.
+const EXTENSION_BYTES_MAX: u32 = 256;
+/// Bytes of all extensions of one body: a body of tiny chunks must not be mostly extensions (CVE-2023-39326).
+const EXTENSIONS_BYTES_MAX: u32 = 16 * 1024;
+/// Digits of a chunk's size; with more it does not fit 64 bits, or is padded without need.
+const SIZE_DIGITS_MAX: u8 = 16;
+
+/// Finds the data in a chunked body. It copies none: it says where the data is, so that the caller can slice its buffer.
+///
+/// ```
+/// use portcullis_http::h1::{ChunkedDecoder, Decoded, HeadLimits};
+/// let mut decoder = ChunkedDecoder::new(HeadLimits::default());
+/// let input = b"3\r\nabc\r\n0\r\n\r\nGET";
+/// assert_eq!(decoder.decode(input), Ok(Decoded::Data { skip: 3, len: 3 }));
+/// assert_eq!(decoder.decode(&input[6..]), Ok(Decoded::End { consumed: 7 }));
+/// ```
+#[derive(Debug)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// Of the chunk's size while it is read, then of its data that is to come.
+    remaining: u64,
+    digits: u8,
+    extension: u32,
+    extensions: u32,
+    limits: HeadLimits,
+    /// The lines of the trailer section as they came. Allocated only where there is one.
+    section: Vec<u8>,
+    trailers: Fields,
+}
+
+/// What a piece of input holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// `skip` bytes of framing, then `len` bytes (at least one) of data. All of them count as consumed; call again with
+    /// what follows.
+    Data {
+        /// Bytes to drop.
+        skip: usize,
+        /// Bytes of data behind them.
+        len: usize,
+    },
+    /// The whole input was framing; more is to come.
+    More,
+    /// The body is over after `consumed` bytes; what follows is the next message.
+    End {
+        /// Bytes to drop.
+        consumed: usize,
+    },
+}
+
+/// Why a chunked body was refused. The connection cannot be used any further: a request gets 400, a response is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkedError {
+    /// The size is no hexadecimal number, or has more than 16 digits.
+    #[error("invalid chunk size")]
+    Size,
+    /// A control character in an extension, or too many extensions.
+    #[error("invalid chunk extension")]
+    Extension,
+    /// CR LF is missing where it has to be.
+    #[error("chunk does not end in crlf")]
+    LineEnd,
+    /// The trailer section is malformed.
+    #[error("malformed trailers")]
+    Trailers,
+    /// The trailer section exceeds the limit.
+    #[error("trailers too large")]
+    TrailersTooLarge,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the size line, before the first CR.
+    Size,
+    /// Behind a `;` of the size line.
+    Extension,
+    /// Before the LF of the size line.
+    SizeLf,
+    /// In the data.
+    Data,
+    /// Before the CR behind the data.
+    DataCr,
+    /// Before the LF behind the data.
+    DataLf,
+    /// At the start of a line of the trailer section.
+    TrailerStart,
+    /// Within such a line.
+    Trailer,
+    /// Before the LF of such a line.
+    TrailerLf,
+    /// Before the LF of the last, empty line.
+    EndLf,
+    /// Behind all.
+    End,
+}
+
+impl ChunkedDecoder {
+    /// A decoder at the start of a body; `limits` are those of the trailer section.
+    #[must_use]
+    pub const fn new(limits: HeadLimits) -> Self {
+        Self {
+            state: State::Size,
+            remaining: 0,
+            digits: 0,
+            extension: 0,
+            extensions: 0,
+            limits,
+            section: Vec::new(),
+            trailers: Fields::new(),
+        }
+    }
+
+    /// Whether the end was reached. A connection that ends earlier has cut the body off.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// The trailers, once the end was reached: without those that a trailer section must not hold
+    /// ([`crate::is_forbidden_trailer`]).
+    #[must_use]
+    pub const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// As [`Self::trailers`], and takes them out.
+    #[must_use]
+    pub fn take_trailers(&mut self) -> Fields {
+        std::mem::take(&mut self.trailers)
+    }
+
+    /// Looks at the next bytes of the body. After the end it consumes nothing.
+    ///
+    /// # Errors
+    /// When the framing is not exactly that of RFC 9112; the decoder is of no use then.
+    pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, ChunkedError> {
+        let mut at = 0;
+        while at < input.len() {
+            match self.state {
+                State::Data => {
+                    let rest = input.len() - at;
+                    let len = usize::try_from(self.remaining).map_or(rest, |remaining| remaining.min(rest));
+                    self.remaining -= len as u64;
+                    if self.remaining == 0 {
+                        self.state = State::DataCr;
+                    }
+                    return Ok(Decoded::Data { skip: at, len });
+                }
+                State::End => break,
+                _ => self.state = self.step(input[at])?,
+            }
+            at += 1;
+        }
+        if self.state == State::End { Ok(Decoded::End { consumed: at }) } else { Ok(Decoded::More) }
+    }
+
+    /// Takes one byte of framing in.
+    fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        match self.state {
+            State::Size => self.size(byte),
+            State::Extension => match byte {
+                b'\r' => Ok(State::SizeLf),
+                // RFC 9112, 7.1.1. A bare LF here is what one server takes for the line's end and the next does not.
+                b'\t' | b' '..=b'~' | 0x80.. => {
+                    self.extension += 1;
+                    self.extensions += 1;
+                    if self.extension > EXTENSION_BYTES_MAX || self.extensions > EXTENSIONS_BYTES_MAX {
+                        return Err(ChunkedError::Extension);
+                    }
+                    Ok(State::Extension)
+                }
+                _ => Err(ChunkedError::Extension),
+            },
+            State::SizeLf => {
+                expect_lf(byte)?;
+                (self.digits, self.extension) = (0, 0);
+                Ok(if self.remaining == 0 { State::TrailerStart } else { State::Data })
+            }
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataCr => Err(ChunkedError::LineEnd),
+            State::DataLf => expect_lf(byte).map(|()| State::Size),
+            State::TrailerStart if byte == b'\r' => Ok(State::EndLf),
+            State::TrailerStart | State::Trailer => self.trailer(byte),
+            State::TrailerLf => {
+                expect_lf(byte)?;
+                self.section.push(byte);
+                Ok(State::TrailerStart)
+            }
+            State::EndLf => {
+                expect_lf(byte)?;
+                self.finish_trailers()?;
+                Ok(State::End)
+            }
+            State::Data | State::End => Ok(self.state),
+        }
+    }
+
+    fn size(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        if let Some(digit) = crate::path::hex_value(byte) {
+            if self.digits == SIZE_DIGITS_MAX {
+                return Err(ChunkedError::Size);
+            }
+            self.remaining = self.remaining << 4 | u64::from(digit);
+            self.digits += 1;
+            return Ok(State::Size);
+        }
+        match byte {
+            _ if self.digits == 0 => Err(ChunkedError::Size),
+            b'\r' => Ok(State::SizeLf),
+            b';' => Ok(State::Extension),
+            _ => Err(ChunkedError::Size),
+        }
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        // Two bytes for the empty line.
+        if self.section.len() + 2 >= self.limits.head_bytes {
+            return Err(ChunkedError::TrailersTooLarge);
+        }
+        self.section.push(byte);
+        match byte {
+            b'\n' => Err(ChunkedError::LineEnd),
+            b'\r' => Ok(State::TrailerLf),
+            _ => Ok(State::Trailer),
+        }
+    }
+
+    /// Parses the trailer section, which is whole.
+    fn finish_trailers(&mut self) -> Result<(), ChunkedError> {
+        if self.section.is_empty() {
+            return Ok(());
+        }
+        self.section.extend_from_slice(b"\r\n");
+        let mut rest = self.section.as_slice();
+        let mut count = 0;
+        // Line by line, so that no table of lines is needed: trailers are few.
+        while rest != b"\r\n" {
+            let end = memchr::memchr(b'\n', rest).ok_or(ChunkedError::Trailers)? + 1;
+            let (line, tail) = rest.split_at(end);
+            rest = tail;
+            count += 1;
+            if count > self.limits.fields {
+                return Err(ChunkedError::TrailersTooLarge);
+            }
+            let line = line.strip_suffix(b"\r\n").ok_or(ChunkedError::Trailers)?;
+            let colon = memchr::memchr(b':', line).ok_or(ChunkedError::Trailers)?;
+            // A folded line starts with white space and so has no token for a name.
+            let (name, value) = (&line[..colon], trim_ows(&line[colon + 1..]));
+            self.trailers.append(name, value).map_err(|error| match error {
+                crate::FieldError::TooLarge => ChunkedError::TrailersTooLarge,
+                _ => ChunkedError::Trailers,
+            })?;
+        }
+        self.trailers.retain(|known, name, _| !is_forbidden(known, name));
+        self.section = Vec::new();
+        Ok(())
+    }
+}
+
+fn expect_lf(byte: u8) -> Result<(), ChunkedError> {
+    if byte == b'\n' { Ok(()) } else { Err(ChunkedError::LineEnd) }
+}
+
+/// Without optional white space at the ends (RFC 9110, 5.6.3), which is less than what ASCII calls white space.
+fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// What stands behind a chunk's data.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// Appends the size line of a chunk with `len` bytes of data; the data and [`CHUNK_END`] have to follow. `len` must not
+/// be 0, which would end the body.
+pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    debug_assert!(len > 0, "an empty chunk ends the body");
+    let mut line = *b"0000000000000000\r\n";
+    let mut at = 16;
+    let mut rest = len;
+    loop {
+        at -= 1;
+        line[at] = DIGITS[rest & 15];
+        rest >>= 4;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&line[at..]);
+}
+
+/// Appends the end of a chunked body with its trailers, from which forbidden ones are left out.
+pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
+    out.extend_from_slice(b"0\r\n");
+    for (known, name, value) in trailers.into_iter().flat_map(Fields::iter) {
+        if !is_forbidden(known, name) {
+            write_field(out, name.as_bytes(), value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,6 @@
+//! Tables of bytes: what is taken, and above all what is refused.
+
+mod chunked;
+mod request;
+mod response;
+mod write;

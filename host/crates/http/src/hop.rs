@@ -1,0 +1,220 @@
+//! Fields that are for one connection only (RFC 9110, 7.6.1), and fields that only the gateway may write.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{Fields, Known};
+
+/// Connection options past this are not looked at: no honest sender has more than a few, and each costs a comparison
+/// with every field.
+const OPTIONS_MAX: usize = 64;
+
+/// Removes from a client's request what must not be forwarded: the hop-by-hop fields and what Connection nominates,
+/// Content-Length and Host (both are written anew), the credentials for a proxy, and fields with an underscore in their
+/// name ([`has_underscore`]). Of TE only `trailers` is kept. Trailer and Expect stay.
+///
+/// Call it before policies see the request, and before the gateway adds its own fields.
+pub fn strip_request_hop_by_hop(fields: &mut Fields) {
+    let found = strip(fields, true);
+    if found.te_trailers {
+        // The one line that was kept may be `trailers` among others.
+        let te = fields.get_known(Known::Te);
+        if te.is_some_and(|te| te != b"trailers") {
+            fields.remove_known(Known::Te);
+            // It cannot fail: a section that held a longer line has room for this one.
+            let added = fields.append_checked(b"te", b"trailers");
+            debug_assert!(added.is_ok());
+        }
+    }
+}
+
+/// Removes from an upstream's response what must not be forwarded: the hop-by-hop fields and what Connection nominates,
+/// Content-Length (framing is written anew) and the challenges of a proxy. Trailer stays.
+pub fn strip_response_hop_by_hop(fields: &mut Fields) {
+    strip(fields, false);
+}
+
+/// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`] and [`has_underscore`].
+pub fn strip_request_trailers(trailers: &mut Fields) {
+    trailers.retain(|known, name, _| !is_forbidden(known, name) && !has_underscore(name.as_bytes()));
+}
+
+/// Removes from an upstream's trailers what must not be forwarded: see [`is_forbidden_trailer`].
+pub fn strip_response_trailers(trailers: &mut Fields) {
+    trailers.retain(|known, name, _| !is_forbidden(known, name));
+}
+
+/// What a pass has found.
+struct Found {
+    te_trailers: bool,
+}
+
+fn strip(fields: &mut Fields, request: bool) -> Found {
+    let nominated = nominated(fields);
+    let mut found = Found { te_trailers: false };
+    fields.retain(|known, name, value| match known {
+        Known::Te if request => {
+            let keep = !found.te_trailers && accepts_trailers(value);
+            found.te_trailers |= keep;
+            keep
+        }
+        Known::Other if request && has_underscore(name.as_bytes()) => false,
+        Known::Other => !nominated.as_deref().is_some_and(|nominated| is_nominated(nominated, name)),
+        Known::ContentLength | Known::Host => false,
+        _ => !is_hop_by_hop(known),
+    });
+    found
+}
+
+/// The fields that Connection nominates, joined by commas; `None` for the options that name no further field, which is
+/// nearly always.
+fn nominated(fields: &Fields) -> Option<Vec<u8>> {
+    const PLAIN: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"];
+    let mut joined: Option<Vec<u8>> = None;
+    let options = fields.all_known(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    for option in options.map(<[u8]>::trim_ascii).take(OPTIONS_MAX) {
+        if option.is_empty() || PLAIN.iter().any(|plain| option.eq_ignore_ascii_case(plain)) {
+            continue;
+        }
+        let joined = joined.get_or_insert_default();
+        joined.extend_from_slice(option);
+        joined.push(b',');
+    }
+    joined
+}
+
+fn is_nominated(nominated: &[u8], name: &str) -> bool {
+    nominated.split(|byte| *byte == b',').any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+        && !is_end_to_end(name)
+}
+
+/// Fields that a nomination does not remove. RFC 9110, 7.6.1 forbids a sender to nominate a field that is for all
+/// recipients; one that does wants a proxy in front of us, which passes Connection on, to lose what it has added: who the
+/// client is, or whether it may come in. Names that the gateway knows are never removed by nomination either.
+fn is_end_to_end(name: &str) -> bool {
+    const PREFIXES: [&str; 16] = [
+        "accept",
+        "access-control-",
+        "cf-",
+        "client-",
+        "content-",
+        "if-",
+        "sec-",
+        "true-client-",
+        "x-amzn-",
+        "x-auth",
+        "x-client-",
+        "x-envoy-",
+        "x-forwarded-",
+        "x-original-",
+        "x-real-",
+        "x-ssl-",
+    ];
+    matches!(
+        name,
+        "age"
+            | "authorization"
+            | "baggage"
+            | "cache-control"
+            | "cookie"
+            | "etag"
+            | "expires"
+            | "last-modified"
+            | "location"
+            | "origin"
+            | "pragma"
+            | "range"
+            | "referer"
+            | "set-cookie"
+            | "strict-transport-security"
+            | "traceparent"
+            | "tracestate"
+            | "user-agent"
+            | "vary"
+            | "www-authenticate"
+            | "x-api-key"
+            | "x-request-id"
+            | "x-user"
+    ) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn accepts_trailers(te: &[u8]) -> bool {
+    te.split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Whether a known field is for one connection only.
+#[must_use]
+pub const fn is_hop_by_hop(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::Http2Settings
+            | Known::KeepAlive
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// Whether only the gateway writes the field of that name (any case): framing, hop-by-hop, Host, and the pseudo-fields
+/// of HTTP/2. A policy that sets one is refused.
+#[must_use]
+pub fn is_gateway_owned(name: &[u8]) -> bool {
+    if name.first() == Some(&b':') {
+        return true;
+    }
+    // No owned name is longer; longer ones are not worth lowering.
+    let mut lowered = [0; 24];
+    let Some(lowered) = lowered.get_mut(..name.len()) else { return false };
+    lowered.copy_from_slice(name);
+    lowered.make_ascii_lowercase();
+    let known = Known::of(lowered);
+    is_hop_by_hop(known) || matches!(known, Known::ContentLength | Known::Host)
+}
+
+/// Whether a field of that name (in lower case) must not stand in a trailer section (RFC 9110, 6.5.1): framing, routing,
+/// request modifiers, authentication, what tells how to read the content, and what the gateway says of the client.
+#[must_use]
+pub fn is_forbidden_trailer(name: &str) -> bool {
+    is_forbidden(Known::of(name.as_bytes()), name)
+}
+
+pub(crate) fn is_forbidden(known: Known, name: &str) -> bool {
+    // All that the gateway acts on, and nothing of that makes sense behind the content.
+    known != Known::Other
+        || name.starts_with("if-")
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "age"
+                | "authentication-info"
+                | "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "expires"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "proxy-authentication-info"
+                | "range"
+                | "retry-after"
+                | "set-cookie"
+                | "vary"
+                | "warning"
+                | "www-authenticate"
+        )
+}
+
+/// Whether a name has an underscore. Such fields of clients are dropped, as nginx does: CGI, WSGI, PHP and others turn
+/// `-` and `_` into the same, so `X_Forwarded_For` or `x_user` would stand in for the field that the gateway or a policy
+/// has set.
+#[must_use]
+pub fn has_underscore(name: &[u8]) -> bool {
+    memchr::memchr(b'_', name).is_some()
+}

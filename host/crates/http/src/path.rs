@@ -1,0 +1,219 @@
+//! The one form of a request target.
+//!
+//! A path is normalised once, when the request arrives (or when a policy sets it); what comes out is what routes match,
+//! what policies see and what is forwarded. The rule, in this order:
+//!
+//! 1. It starts with `/`. It has no `#`, space, control character, backslash or byte outside ASCII, raw or (but for the
+//!    space and bytes over 0x7f) percent-encoded, and no percent-encoded slash: an upstream may decode these differently
+//!    than we match them. Each `%` starts a valid triplet.
+//! 2. Percent-encoded unreserved characters are decoded (RFC 3986, 6.2.2.2), the digits of other triplets become upper
+//!    case (6.2.2.1), and raw characters that RFC 3986 does not allow in a path (`"<>[]^{|}` and the back tick) are
+//!    encoded. Nothing is decoded twice: `%252e` stays.
+//! 3. Empty segments are dropped (`//` is `/`), then dot segments are removed (5.2.4). A path that climbs above the root
+//!    is refused, and so is a dot segment with parameters (`..;x`), which some servers take for a dot segment.
+//!
+//! Parameters (`;`) and all else stay as they are. A trailing slash stays. The query stays byte for byte; it may have no
+//! control character, space, `#` or byte outside ASCII.
+
+#[cfg(test)]
+mod tests;
+
+use crate::RequestHead;
+
+/// Why a path or query was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// It does not start with `/`.
+    #[error("path does not start with a slash")]
+    NotAbsolute,
+    /// A `%` without two hexadecimal digits.
+    #[error("invalid percent-encoding in path")]
+    PercentEncoding,
+    /// A slash or backslash as `%2F` or `%5C`.
+    #[error("encoded slash or backslash in path")]
+    EncodedSeparator,
+    /// A character that may not stand in a path: control, space, backslash, `#`, or outside ASCII.
+    #[error("invalid character in path")]
+    Character,
+    /// More `..` than segments before them.
+    #[error("path leads above the root")]
+    AboveRoot,
+    /// A dot segment with parameters, such as `..;a=b`.
+    #[error("dot segment with parameters in path")]
+    DotParameters,
+    /// A character that may not stand in a query: control, space, `#`, or outside ASCII.
+    #[error("invalid character in query")]
+    Query,
+}
+
+/// Normalises `path` (without query) into `out`, which is replaced; on an error it is left as it was.
+///
+/// # Errors
+/// When the path is refused, see the module's rule.
+pub fn normalize_path(path: &str, out: &mut String) -> Result<(), PathError> {
+    let old = out.len();
+    append_normalized(path, out)?;
+    out.drain(..old);
+    Ok(())
+}
+
+/// Normalises `path_and_query` and makes it the target of `head`, which is left as it was on an error. `*` is not
+/// taken here: see [`RequestHead::set_target`].
+///
+/// # Errors
+/// When the path or the query is refused, see the module's rule.
+pub fn set_request_target(head: &mut RequestHead, path_and_query: &str) -> Result<(), PathError> {
+    let (path, query) = match memchr::memchr(b'?', path_and_query.as_bytes()) {
+        Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
+        None => (path_and_query, None),
+    };
+    if query.is_some_and(|query| !is_query(query)) {
+        return Err(PathError::Query);
+    }
+    head.edit_target(query, |target| append_normalized(path, target))
+}
+
+/// Whether `query` (without its `?`) may be forwarded as it is.
+fn is_query(query: &str) -> bool {
+    query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// Appends the normal form of `path`; `out` is as before on an error.
+fn append_normalized(path: &str, out: &mut String) -> Result<(), PathError> {
+    let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return Err(PathError::NotAbsolute);
+    }
+    // Most paths are normal already: then this scan and one copy are all there is.
+    let mut after_slash = false;
+    let normal = bytes.iter().all(|byte| {
+        let class = CLASS[*byte as usize];
+        let fine = class == PLAIN || (class == SEGMENT && !after_slash);
+        after_slash = *byte == b'/';
+        fine
+    });
+    if normal {
+        out.push_str(path);
+        return Ok(());
+    }
+    let start = out.len();
+    let result = append_slowly(bytes, out, start);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn append_slowly(path: &[u8], out: &mut String, start: usize) -> Result<(), PathError> {
+    out.push('/');
+    // Where the segment under way starts in `out`; a slash stands before it.
+    let mut segment = out.len();
+    let mut at = 1;
+    while let Some(&byte) = path.get(at) {
+        at += 1;
+        match CLASS[byte as usize] {
+            _ if byte == b'/' => {
+                if end_segment(out, start, segment)? {
+                    out.push('/');
+                }
+                segment = out.len();
+            }
+            PLAIN | SEGMENT => out.push(char::from(byte)),
+            ENCODE => push_triplet(out, byte),
+            PERCENT => {
+                let digits = path.get(at..at + 2).ok_or(PathError::PercentEncoding)?;
+                let (Some(high), Some(low)) = (hex_value(digits[0]), hex_value(digits[1])) else {
+                    return Err(PathError::PercentEncoding);
+                };
+                at += 2;
+                let decoded = high << 4 | low;
+                match decoded {
+                    b'/' | b'\\' => return Err(PathError::EncodedSeparator),
+                    _ if decoded.is_ascii_control() => return Err(PathError::Character),
+                    _ if is_unreserved(decoded) => out.push(char::from(decoded)),
+                    _ => push_triplet(out, decoded),
+                }
+            }
+            _ => return Err(PathError::Character),
+        }
+    }
+    end_segment(out, start, segment)?;
+    Ok(())
+}
+
+/// Ends the segment that starts at `segment`; says whether it stays and so wants a slash behind it. A segment that goes
+/// leaves the slash before it.
+fn end_segment(out: &mut String, start: usize, segment: usize) -> Result<bool, PathError> {
+    match &out[segment..] {
+        "" => Ok(false),
+        "." => {
+            out.truncate(segment);
+            Ok(false)
+        }
+        ".." => {
+            // `out` ends in "/..", and before that slash stands a segment unless the slash is the root's.
+            let slash = segment - 1;
+            if slash == start {
+                return Err(PathError::AboveRoot);
+            }
+            let parent = out[start..slash].rfind('/').map_or(start, |at| start + at);
+            out.truncate(parent + 1);
+            Ok(false)
+        }
+        other if other.split(';').next().is_some_and(|name| name == "." || name == "..") => {
+            Err(PathError::DotParameters)
+        }
+        _ => Ok(true),
+    }
+}
+
+fn push_triplet(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// The value of a hexadecimal digit.
+pub(crate) const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// RFC 3986, 2.3.
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Stands for itself wherever it is.
+const PLAIN: u8 = 0;
+/// `/` and `.`, which stand for themselves but behind a slash.
+const SEGMENT: u8 = 1;
+/// `%`.
+const PERCENT: u8 = 2;
+/// Is encoded.
+const ENCODE: u8 = 3;
+/// Is refused.
+const REFUSE: u8 = 4;
+
+const CLASS: [u8; 256] = {
+    let mut table = [REFUSE; 256];
+    let mut at = 0;
+    while at < 128 {
+        let byte = at as u8;
+        table[at] = match byte {
+            b'/' | b'.' => SEGMENT,
+            b'%' => PERCENT,
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => ENCODE,
+            b'\\' | b'#' | b'?' => REFUSE,
+            _ if byte.is_ascii_graphic() => PLAIN,
+            _ => REFUSE,
+        };
+        at += 1;
+    }
+    table
+};
