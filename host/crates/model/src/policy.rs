@@ -129,7 +129,7 @@ impl Grants {
 /// How many rate-limit buckets a policy may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateQuota {
-    /// Buckets kept at once; the one nearest to full again makes place for a new one. 65,536 take 2 MiB.
+    /// Buckets kept at once; the one nearest to full again makes place for a new one. 65,536 take 1.6 MiB.
     pub buckets_max: usize,
 }
 
