@@ -5,7 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod authority;
+mod date;
 mod fields;
+mod forwarded;
 pub mod h1;
 mod head;
 mod hop;
@@ -14,7 +16,9 @@ mod path;
 mod status;
 
 pub use authority::validate_authority;
+pub use date::http_date;
 pub use fields::{FieldError, Fields, is_field_value, is_token};
+pub use forwarded::rewrite_forwarding_fields;
 pub use head::{RequestHead, ResponseHead, Scheme, Version};
 pub use hop::{
     has_underscore, is_forbidden_trailer, is_gateway_owned, is_hop_by_hop, strip_request_hop_by_hop,
