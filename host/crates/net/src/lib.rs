@@ -1,1 +1,36 @@
-//! net
+//! Sockets: listeners, the accept loop, TLS on both sides, connections to endpoints, and drain.
+//!
+//! Everything that touches rustls is in here; the other crates see [`Stream`], [`TlsInfo`] and opaque contexts. A worker
+//! is one tokio current-thread runtime with a `LocalSet`; what is made per worker says so.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod accept;
+mod certificate;
+mod connect;
+mod count;
+mod der;
+mod drain;
+mod listen;
+mod log_limit;
+mod resolve;
+mod state;
+mod stream;
+mod tasks;
+mod tls_client;
+mod tls_server;
+mod unverified;
+
+#[cfg(test)]
+mod testing;
+
+pub use accept::{AcceptSettings, Accepted, accept_loop};
+pub use certificate::{CertificateError, CertificateWarning};
+pub use connect::{ConnectError, ConnectErrorKind, Connector};
+pub use count::ConnectionCount;
+pub use drain::{Drain, DrainSignal};
+pub use listen::{BACKLOG, BindError, bind};
+pub use state::ListenerState;
+pub use stream::Stream;
+pub use tasks::Tasks;
+pub use tls_client::{SystemRoots, TlsClientError, UpstreamTlsContext};
+pub use tls_server::{Alpn, ServerTls, TlsInfo, TlsServerError};

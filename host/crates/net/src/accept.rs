@@ -1,0 +1,205 @@
+//! The accept loop: from a listening socket to a connection that is ready for HTTP.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::connect::is_exhausted;
+use crate::count::{ConnectionCount, ConnectionPermit};
+use crate::drain::DrainSignal;
+use crate::listen::BACKLOG;
+use crate::state::ListenerState;
+use crate::stream::Stream;
+use crate::tasks::Tasks;
+use crate::tls_server::{ServerTls, TlsInfo};
+
+/// How long an accept loop rests when no connection can be had for want of file descriptors: other connections end
+/// meanwhile, and what waits in the queue keeps.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// What an accept loop works with. One for each worker and listener.
+#[derive(Debug)]
+pub struct AcceptSettings {
+    /// The listener's settings, read for each connection, so that a reload swaps them under the open socket.
+    pub state: Arc<ArcSwap<ListenerState>>,
+    /// The listener's connections, shared by the workers.
+    pub connections: Arc<ConnectionCount>,
+    /// Ends the loop; the connections get it too.
+    pub drain: DrainSignal,
+    /// The worker's tasks; each connection is one.
+    pub tasks: Tasks,
+}
+
+/// A connection that is ready: over TLS the handshake is done.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The address that the peer connected to.
+    pub local: SocketAddr,
+    /// What TLS agreed on.
+    pub tls: Option<TlsInfo>,
+    /// The listener as it was when the connection was accepted.
+    pub state: Arc<ListenerState>,
+    /// Tells that the listener ends.
+    pub drain: DrainSignal,
+}
+
+/// Accepts connections until the drain starts, and runs `handle` for each in a task of its own on this worker. Then it
+/// takes what already waits in the socket's queue, closes the socket and returns; connections live on in `tasks`.
+///
+/// A connection counts as open until its `handle` is done, so that must not hand the stream to another task.
+///
+/// It neither waits for a handshake nor ends for one bad connection. Past the listener's limit of connections a further
+/// one is closed at once; without file descriptors it rests for a moment. Both are logged at most once a second.
+///
+/// Dropping the future closes the socket, and with it what waits in its queue. It must run in a `LocalSet`.
+pub async fn accept_loop<H, F>(listener: TcpListener, settings: AcceptSettings, handle: H)
+where
+    H: Fn(Accepted) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let (settings, handle) = (Rc::new(settings), Rc::new(handle));
+    let mut drained = std::pin::pin!(settings.drain.wait());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drained => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => start(&settings, &handle, tcp, peer),
+            Err(error) => {
+                if let Some(pause) = failed(&settings, &error) {
+                    tokio::select! {
+                        biased;
+                        () = &mut drained => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+    // A connection that the kernel has already set up believes itself accepted. Closing the socket would reset it.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((tcp, peer)) = listener.accept() else { return };
+        let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+        if let Ok(tcp) = tcp {
+            start(&settings, &handle, tcp, peer);
+        }
+    }
+}
+
+/// Logs an error of `accept` and says how long to rest. None where only the one connection was bad.
+fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
+    // accept(2): these are errors of the new connection and not of the socket.
+    let of_connection = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            // A firewall rule forbids it.
+            | io::ErrorKind::PermissionDenied
+    );
+    if of_connection {
+        return None;
+    }
+    if let Some(suppressed) = settings.connections.accept_log.allow() {
+        let state = settings.state.load();
+        let hint = if is_exhausted(error) { "raise the limit of open files (ulimit -n)" } else { "" };
+        tracing::error!(listener = %state.listener().name, %error, suppressed, hint, "cannot accept connections");
+    }
+    Some(EXHAUSTED_PAUSE)
+}
+
+fn start<H, F>(settings: &Rc<AcceptSettings>, handle: &Rc<H>, tcp: TcpStream, peer: SocketAddr)
+where
+    H: Fn(Accepted) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let state = settings.state.load_full();
+    let limit = state.listener().limits.connections;
+    let Some(permit) = settings.connections.try_open(limit) else {
+        if let Some(suppressed) = settings.connections.refused_log.allow() {
+            let listener = &state.listener().name;
+            tracing::warn!(%listener, limit, %peer, suppressed, "too many connections: closed one at once");
+        }
+        return;
+    };
+    // The peer may be gone already.
+    let Ok(local) = tcp.local_addr() else { return };
+    // Linux hands the listening socket's setting down; see `listen`.
+    if !cfg!(target_os = "linux") && tcp.set_nodelay(true).is_err() {
+        return;
+    }
+    let (drain, handle) = (settings.drain.clone(), Rc::clone(handle));
+    match state.tls().cloned() {
+        None => {
+            let stream = Stream::Tcp(tcp);
+            let served = handle(Accepted { stream, peer, local, tls: None, state, drain });
+            settings.tasks.spawn_local(counted(permit, served));
+        }
+        Some(tls) => {
+            let connections = Arc::clone(&settings.connections);
+            settings.tasks.spawn_local(counted(permit, async move {
+                // Boxed and dropped before the connection is served: its state is large and short-lived.
+                let done = Box::pin(handshake(tcp, peer, &tls, &state)).await;
+                match done {
+                    Some((stream, info)) => {
+                        handle(Accepted { stream, peer, local, tls: Some(info), state, drain }).await;
+                    }
+                    None => connections.handshake_failed(),
+                }
+            }));
+        }
+    }
+}
+
+/// Serves a connection and gives its place back after that, however it ends.
+async fn counted(permit: ConnectionPermit, served: impl Future<Output = ()>) {
+    let _permit = permit;
+    served.await;
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    tls: &ServerTls,
+    state: &ListenerState,
+) -> Option<(Stream, TlsInfo)> {
+    let listener = &state.listener().name;
+    let limit = state.listener().timeouts.handshake;
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+    // Scanners and broken clients do this all day, so it is no warning; the count shows when it is more than that.
+    match tokio::time::timeout(limit, acceptor.accept(tcp)).await {
+        Ok(Ok(stream)) => {
+            let info = TlsInfo::of(stream.get_ref().1);
+            Some((Stream::TlsServer(Box::new(stream)), info))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%listener, %peer, %error, "tls handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%listener, %peer, ?limit, "tls handshake took too long");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use portcullis_model::{UpstreamProtocol, UpstreamTls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{ConnectError, ConnectErrorKind, Connector, host_of};
+use crate::testing::{Authority, Running, listener, on_worker, run, tls, until};
+use crate::{Accepted, Stream, SystemRoots, UpstreamTlsContext};
+
+const LONG: Duration = Duration::from_secs(10);
+
+async fn echo(mut accepted: Accepted) {
+    let mut buffer = [0; 64];
+    while let Ok(length @ 1..) = accepted.stream.read(&mut buffer).await {
+        if accepted.stream.write_all(&buffer[..length]).await.is_err()
+            || accepted.stream.flush().await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn endpoint(authority: &Authority, names: &[&str]) -> Running {
+    run(listener(Some(tls(vec![authority.issue(names)]))), echo)
+}
+
+fn context(
+    ca: Option<&Authority>,
+    verify: bool,
+    server_name: Option<&str>,
+    protocol: UpstreamProtocol,
+) -> UpstreamTlsContext {
+    let tls = UpstreamTls {
+        server_name: server_name.map(Into::into),
+        ca: ca.map(|authority| ("ca.pem".into(), authority.pem())),
+        verify,
+    };
+    UpstreamTlsContext::build(&tls, protocol, &SystemRoots::new()).unwrap()
+}
+
+async fn connect(running: &Running, tls: &UpstreamTlsContext) -> Result<Stream, ConnectError> {
+    Connector::new().connect(&running.address.to_string(), Some(tls), LONG).await
+}
+
+async fn echoes(stream: &mut Stream) {
+    stream.write_all(b"hello").await.unwrap();
+    stream.flush().await.unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"hello");
+}
+
+#[test]
+fn the_host_is_what_stands_before_the_port() {
+    assert_eq!(host_of("a.test:80"), "a.test");
+    assert_eq!(host_of("10.0.0.1:80"), "10.0.0.1");
+    assert_eq!(host_of("[::1]:80"), "::1");
+}
+
+#[test]
+fn connects_by_address_and_by_name() {
+    on_worker(async {
+        let running = run(listener(None), echo);
+        for address in [running.address.to_string(), format!("localhost:{}", running.address.port())] {
+            let mut stream = Connector::new().connect(&address, None, LONG).await.unwrap();
+            assert!(stream.tcp().nodelay().unwrap());
+            echoes(&mut stream).await;
+        }
+    });
+}
+
+#[test]
+fn says_that_it_was_refused() {
+    on_worker(async {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        drop(socket);
+        let error = Connector::new().connect(&address, None, LONG).await.unwrap_err();
+        assert!(error.is_refused() && error.is_endpoint_fault() && !error.is_timeout(), "{error}");
+        assert!(error.to_string().contains(&address), "{error}");
+    });
+}
+
+#[test]
+fn says_that_it_took_too_long() {
+    on_worker(async {
+        // A peer that accepts, by the kernel's queue, and never answers the handshake.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let tls = context(None, false, None, UpstreamProtocol::Http1);
+        let short = Duration::from_millis(20);
+        let error = Connector::new().connect(&address, Some(&tls), short).await.unwrap_err();
+        assert!(error.is_timeout() && error.is_endpoint_fault(), "{error}");
+    });
+}
+
+#[test]
+fn says_that_a_name_has_no_address() {
+    on_worker(async {
+        let error = Connector::new().connect("not a name:80", None, LONG).await.unwrap_err();
+        assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error}");
+    });
+}
+
+#[test]
+fn an_endpoint_is_believed_by_its_authority_and_name_only() {
+    on_worker(async {
+        let (ours, others) = (Authority::new(), Authority::new());
+        let running = endpoint(&ours, &["127.0.0.1", "api.test"]);
+        let http1 = UpstreamProtocol::Http1;
+        for tls in [
+            context(Some(&ours), true, None, http1),
+            context(Some(&ours), true, Some("api.test"), http1),
+            context(None, false, Some("nobody.test"), http1),
+        ] {
+            let mut stream = connect(&running, &tls).await.unwrap();
+            echoes(&mut stream).await;
+            assert_eq!(stream.alpn(), Some(b"http/1.1".as_slice()));
+        }
+        for tls in
+            [context(Some(&others), true, None, http1), context(Some(&ours), true, Some("b.test"), http1)]
+        {
+            let error = connect(&running, &tls).await.unwrap_err();
+            assert_eq!(error.kind(), ConnectErrorKind::Tls, "{error}");
+        }
+    });
+}
+
+#[test]
+fn http2_over_tls_must_be_agreed_on() {
+    on_worker(async {
+        let authority = Authority::new();
+        let tls = context(Some(&authority), true, None, UpstreamProtocol::Http2);
+        let stream = connect(&endpoint(&authority, &["127.0.0.1"]), &tls).await.unwrap();
+        assert_eq!(stream.alpn(), Some(b"h2".as_slice()));
+
+        let mut without = listener(Some(crate::testing::tls(vec![authority.issue(&["127.0.0.1"])])));
+        (without.http1, without.http2) = (false, false);
+        let error = connect(&run(without, echo), &tls).await.unwrap_err();
+        assert_eq!(error.kind(), ConnectErrorKind::Tls, "{error}");
+        assert!(error.to_string().contains("h2"), "{error}");
+    });
+}
+
+/// Checks `is_idle_alive` over a connection from `connect`, whose peer speaks once and then closes.
+async fn idle(running: &Running, tls: Option<&UpstreamTlsContext>) {
+    let connector = Connector::new();
+    let address = running.address.to_string();
+    let mut stream = connector.connect(&address, tls, LONG).await.unwrap();
+    echoes(&mut stream).await;
+    assert!(stream.is_idle_alive());
+    assert!(stream.is_idle_alive());
+    // An answer that nobody asked for.
+    stream.write_all(b"unasked").await.unwrap();
+    stream.flush().await.unwrap();
+    stream.tcp().readable().await.unwrap();
+    assert!(!stream.is_idle_alive());
+
+    let mut stream = connector.connect(&address, tls, LONG).await.unwrap();
+    echoes(&mut stream).await;
+    assert!(stream.is_idle_alive());
+    running.tasks.abort_all();
+    running.tasks.wait_idle().await;
+    until(|| running.connections.open() == 0).await;
+    stream.tcp().readable().await.unwrap();
+    assert!(!stream.is_idle_alive());
+}
+
+#[test]
+fn a_pooled_connection_is_alive_until_it_is_closed_or_speaks_unasked() {
+    on_worker(async {
+        idle(&run(listener(None), echo), None).await;
+        let authority = Authority::new();
+        let tls = context(Some(&authority), true, None, UpstreamProtocol::Http1);
+        idle(&endpoint(&authority, &["127.0.0.1"]), Some(&tls)).await;
+    });
+}

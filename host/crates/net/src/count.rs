@@ -1,0 +1,83 @@
+//! How many connections a listener has open, over all workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::log_limit::LogLimit;
+
+/// The connections of one listener. Shared by its accept loops, and kept over reloads so that the count stays true.
+#[derive(Debug)]
+pub struct ConnectionCount {
+    open: AtomicU32,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    handshakes_failed: AtomicU64,
+    pub(crate) refused_log: LogLimit,
+    pub(crate) accept_log: LogLimit,
+}
+
+impl ConnectionCount {
+    /// A count of nothing.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicU32::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
+            refused_log: LogLimit::new(),
+            accept_log: LogLimit::new(),
+        })
+    }
+
+    /// Connections that are open, those whose handshake is under way included.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were accepted and not refused, since the start.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed at once because too many were open, since the start.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections whose TLS handshake failed or took too long, since the start.
+    #[must_use]
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more connection, unless `limit` are open.
+    pub(crate) fn try_open(self: &Arc<Self>, limit: u32) -> Option<ConnectionPermit> {
+        // Counted first and taken back, so that workers that accept at the same moment cannot pass the limit together.
+        if self.open.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Some(ConnectionPermit(Arc::clone(self)))
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's place in the count of its listener. Dropping it gives the place back, so it lives as long as the
+/// connection, tunnels included.
+#[derive(Debug)]
+pub(crate) struct ConnectionPermit(Arc<ConnectionCount>);
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

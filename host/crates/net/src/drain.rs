@@ -1,0 +1,65 @@
+//! Telling connections that it is time to end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+struct Shared {
+    draining: AtomicBool,
+    notify: Notify,
+}
+
+/// Starts the end: of a listener that a reload removed, or of all when the process stops.
+///
+/// Make one for each worker and listener, so that the connections that wait for it contend with no other worker's. It may
+/// be started from any thread. Dropping it starts nothing: signals that are left then never fire.
+#[derive(Debug, Default)]
+pub struct Drain(Arc<Shared>);
+
+impl Drain {
+    /// One that has not started.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What connections watch.
+    #[must_use]
+    pub fn signal(&self) -> DrainSignal {
+        DrainSignal(Arc::clone(&self.0))
+    }
+
+    /// Starts it, once and for all. Accept loops end, idle connections close, busy ones end with their exchange.
+    pub fn start(&self) {
+        self.0.draining.store(true, Ordering::Release);
+        self.0.notify.notify_waiters();
+    }
+}
+
+/// Hears of the start of a drain. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DrainSignal(Arc<Shared>);
+
+impl DrainSignal {
+    /// Whether it has started. One atomic read.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// Waits for the start; ready at once where it has. Dropping the future forgets the wait.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.0);
+        async move {
+            let mut notified = std::pin::pin!(shared.notify.notified());
+            // Registered before the flag is read, so that a start in between is not missed.
+            notified.as_mut().enable();
+            if !shared.draining.load(Ordering::Acquire) {
+                notified.await;
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The part of a listener that a reload may change while its sockets stay.
+
+use portcullis_model::Listener;
+
+use crate::certificate::CertificateWarning;
+use crate::tls_server::{ServerTls, TlsServerError};
+
+/// What a listener's accept loops go by. They read it anew for each connection from an `ArcSwap`, and a connection keeps
+/// the one it was accepted with.
+#[derive(Debug)]
+pub struct ListenerState {
+    listener: Listener,
+    tls: Option<ServerTls>,
+}
+
+impl ListenerState {
+    /// Makes ready what `listener` describes. TLS that `previous` has for the same certificates is taken over, and with
+    /// it the tickets and sessions that clients hold.
+    ///
+    /// # Errors
+    /// Where a certificate cannot be used. `previous` is then as it was.
+    pub fn build(listener: Listener, previous: Option<&Self>) -> Result<Self, TlsServerError> {
+        let (http1, http2) = (listener.http1, listener.http2);
+        let tls = match (&listener.tls, previous) {
+            (None, _) => None,
+            (Some(wanted), Some(Self { listener: old, tls: Some(tls) }))
+                if (old.tls.as_ref(), old.http1, old.http2) == (Some(wanted), http1, http2) =>
+            {
+                Some(tls.clone())
+            }
+            (Some(wanted), _) => Some(ServerTls::build(wanted, http1, http2)?),
+        };
+        Ok(Self { listener, tls })
+    }
+
+    /// Name, protocols, timeouts and limits.
+    #[must_use]
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// TLS, where the listener has it.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
+    }
+
+    /// What is odd about its certificates; for the log, once for each load.
+    #[must_use]
+    pub fn warnings(&self) -> &[CertificateWarning] {
+        self.tls.as_ref().map_or(&[], ServerTls::warnings)
+    }
+}

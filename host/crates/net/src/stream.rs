@@ -1,0 +1,165 @@
+//! A connection, with or without TLS, as one type: a read or write of a plain one costs one comparison more than the
+//! socket's own.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection to a client or an endpoint.
+///
+/// Over TLS a peer that closes without `close_notify` makes a read fail with [`io::ErrorKind::UnexpectedEof`]: what came
+/// before may have been cut short by an attacker (RFC 8446, 6.1), so it is never taken for an ordinary end.
+///
+/// Dropping it closes the socket at once; `shutdown` before that sends what is left and says goodbye properly.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS that a client spoke to us. Boxed: a session is over a kilobyte, and plain connections should not carry it.
+    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// TLS that we speak to an endpoint.
+    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The socket under it.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::TlsServer(tls) => tls.get_ref().0,
+            Self::TlsClient(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    /// Where the peer has already reset the connection.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    /// Our side's address.
+    ///
+    /// # Errors
+    /// Where the operating system cannot say.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
+    }
+
+    /// Sends small writes at once. Connections from this crate have it set.
+    ///
+    /// # Errors
+    /// Where the operating system refuses.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        self.tcp().set_nodelay(true)
+    }
+
+    /// Whether there is TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        !matches!(self, Self::Tcp(_))
+    }
+
+    /// The protocol that ALPN chose (RFC 7301). None without TLS, or where the peer has no ALPN.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::TlsServer(tls) => tls.get_ref().1.alpn_protocol(),
+            Self::TlsClient(tls) => tls.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Whether an idle pooled connection can be used again: it is open and nothing has come that nobody asked for.
+    ///
+    /// Does not wait. What the runtime has not yet been told by the kernel is not seen, so a connection that is closed in
+    /// this very moment still passes; who reuses one must be ready to find it stale. Where it says no the connection is
+    /// to be dropped: bytes may have been consumed.
+    pub fn is_idle_alive(&mut self) -> bool {
+        let mut byte = [0; 1];
+        match self {
+            // Reads only when the runtime knows of something to read, so for a quiet connection this is no system call.
+            Self::Tcp(tcp) => {
+                matches!(tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            // Reads session tickets and key updates on the way, which are no answer to anything.
+            Self::TlsServer(_) | Self::TlsClient(_) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::TlsServer(tls) => Pin::new(tls).poll_read(cx, buffer),
+            Self::TlsClient(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::TlsServer(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Self::TlsClient(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::TlsServer(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            Self::TlsClient(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_write_vectored(),
+            Self::TlsServer(tls) => tls.is_write_vectored(),
+            Self::TlsClient(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    /// Sends what TLS still holds. Plain connections hold nothing back.
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::TlsServer(tls) => Pin::new(tls).poll_flush(cx),
+            Self::TlsClient(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    /// Ends our direction: `close_notify` where there is TLS, then FIN.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::TlsServer(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::TlsClient(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

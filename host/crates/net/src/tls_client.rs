@@ -1,0 +1,163 @@
+//! TLS towards endpoints.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use portcullis_model::{UpstreamProtocol, UpstreamTls};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+
+use crate::certificate;
+use crate::tls_server::Alpn;
+use crate::unverified::BelievesEveryCertificate;
+
+/// Endpoints whose sessions are kept for resumption, for each upstream.
+const SESSIONS_MAX: usize = 256;
+
+/// Why TLS to an upstream cannot be set up. The operator's to mend.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsClientError {
+    /// The machine has no authorities.
+    #[error(
+        "no certificate authorities were found on this machine ({reason}): install its `ca-certificates` package, or name a file with `ca`"
+    )]
+    NoSystemRoots {
+        /// What the search came across.
+        reason: String,
+    },
+    /// The file of authorities cannot be used.
+    #[error("`{}` has no usable certificate authority: {reason}", file.display())]
+    Ca {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name for SNI is none.
+    #[error("`{name}` is not a valid server name: give a host name or an IP address")]
+    ServerName {
+        /// What was written.
+        name: String,
+    },
+    /// The TLS library refuses.
+    #[error("tls cannot be set up: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+/// The authorities that the machine believes, read when an upstream first needs them.
+///
+/// They are the machine's (`rustls-native-certs`) and not a list compiled in (`webpki-roots`): operators add and distrust
+/// authorities there, curl and their other programs go by it, and it is updated without a new gateway. `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name another place. Make one for each load of the configuration.
+#[derive(Debug, Default)]
+pub struct SystemRoots(OnceLock<Result<Arc<RootCertStore>, TlsClientError>>);
+
+impl SystemRoots {
+    /// Not yet read.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn get(&self) -> Result<Arc<RootCertStore>, TlsClientError> {
+        self.0.get_or_init(Self::read).clone()
+    }
+
+    fn read() -> Result<Arc<RootCertStore>, TlsClientError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        // Machines have a few odd old ones; what cannot be parsed is not believed.
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added > 0 {
+            return Ok(Arc::new(roots));
+        }
+        let reason = found.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
+        Err(TlsClientError::NoSystemRoots { reason })
+    }
+}
+
+/// TLS to one upstream, ready to connect. Cheap to clone; sessions are shared.
+#[derive(Clone)]
+pub struct UpstreamTlsContext {
+    pub(crate) config: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
+    pub(crate) protocol: Alpn,
+}
+
+impl std::fmt::Debug for UpstreamTlsContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamTlsContext")
+            .field("server_name", &self.server_name)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+impl UpstreamTlsContext {
+    /// Makes ready what `tls` describes, for an upstream that speaks `protocol`.
+    ///
+    /// # Errors
+    /// Where the authorities cannot be had, or the server name is none.
+    pub fn build(
+        tls: &UpstreamTls,
+        protocol: UpstreamProtocol,
+        system: &SystemRoots,
+    ) -> Result<Self, TlsClientError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let builder = if tls.verify {
+            let roots = match &tls.ca {
+                Some((file, pem)) => Arc::new(own_roots(file, pem)?),
+                None => system.get()?,
+            };
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| TlsClientError::Library(rustls::Error::General(error.to_string())))?;
+            builder.with_webpki_verifier(verifier)
+        } else {
+            let verifier = BelievesEveryCertificate::new(provider.signature_verification_algorithms);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        let mut config = builder.with_no_client_auth();
+        let protocol = match protocol {
+            UpstreamProtocol::Http1 => Alpn::Http1,
+            UpstreamProtocol::Http2 => Alpn::Http2,
+        };
+        config.alpn_protocols = vec![protocol.name().to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        // No 0-RTT: an attacker could replay the request to the endpoint.
+        config.enable_early_data = false;
+        let server_name = tls.server_name.as_deref().map(server_name).transpose()?;
+        Ok(Self { config: Arc::new(config), server_name, protocol })
+    }
+
+    /// The name that the certificate must carry when `host` is connected to.
+    pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsClientError> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => server_name(host),
+        }
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsClientError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsClientError::ServerName { name: name.to_owned() })
+}
+
+fn own_roots(file: &std::path::Path, pem: &[u8]) -> Result<RootCertStore, TlsClientError> {
+    let refused = |reason: String| TlsClientError::Ca { file: file.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificate::certificates(pem).map_err(refused)? {
+        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(refused("it must have a block `BEGIN CERTIFICATE`".to_owned()));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests;
