@@ -1,0 +1,144 @@
+//! `cargo xtask check`: what a machine can judge.
+
+mod docs;
+mod graph;
+mod words;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::tools::{cargo, cargo_tool, passes};
+
+/// cargo-deny's version is fixed, so that a new one does not turn a green tree red.
+const CARGO_DENY: &str = "0.20.2";
+
+/// What a check found: nothing, or what is wrong and what to do about each.
+type Findings = Vec<String>;
+
+/// A check by name.
+struct Check {
+    name: &'static str,
+    proves: &'static str,
+    /// What to do when it fails.
+    help: &'static str,
+    run: fn() -> Result<Findings>,
+}
+
+/// The quick ones first.
+const CHECKS: &[Check] = &[
+    Check {
+        name: "format",
+        proves: "rustfmt has nothing to change",
+        help: "run `cargo fmt --all`",
+        run: || command(cargo().args(["fmt", "--all", "--", "--check"])),
+    },
+    Check {
+        name: "length",
+        proves: "no source file is over 600 lines",
+        help: "split the file by subject; a table that reads better whole is listed with its reason in xtask/src/check/words.rs",
+        run: words::lengths,
+    },
+    Check {
+        name: "words",
+        proves: "nothing is left for later, silenced without a word, or tied to one machine",
+        help: "finish it, or open an issue and leave it out of the source",
+        run: words::forbidden,
+    },
+    Check {
+        name: "graph",
+        proves: "each crate uses only the crates that ARCHITECTURE.md lets it use",
+        help: "move the code to where its dependency is allowed; a new edge is a change of design, of ARCHITECTURE.md and of xtask/src/check/graph.rs",
+        run: graph::check,
+    },
+    Check {
+        name: "links",
+        proves: "every link between the documents leads somewhere",
+        help: "correct the path or the heading",
+        run: docs::links,
+    },
+    Check {
+        name: "deny",
+        proves: "licences, sources and doubled versions are as deny.toml has them",
+        help: "read deny.toml: each entry has its reason; a new one needs one as well",
+        run: deny,
+    },
+    Check {
+        name: "clippy",
+        proves: "clippy has nothing to say about any target",
+        help: "mend it, or `#[expect(lint, reason = \"...\")]` where it is right as it is",
+        run: || {
+            command(cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ]))
+        },
+    },
+    Check {
+        name: "rustdoc",
+        proves: "the links inside the doc comments lead somewhere",
+        help: "correct the link, or write `code` where none is meant",
+        run: || {
+            let mut doc = cargo();
+            doc.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links");
+            command(doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]))
+        },
+    },
+    Check {
+        name: "examples",
+        proves: "the configurations and commands in the documents are accepted by the gateway as built",
+        help: "correct the document, or the gateway",
+        run: docs::examples,
+    },
+];
+
+/// Runs the named checks, or all. False where one of them failed.
+pub(crate) fn run(names: &[&str]) -> Result<bool> {
+    if let Some(unknown) = names.iter().find(|name| CHECKS.iter().all(|check| check.name != **name)) {
+        bail!("`{unknown}` is no check; `cargo xtask list` names them");
+    }
+    let chosen = CHECKS.iter().filter(|check| names.is_empty() || names.contains(&check.name));
+    let mut failed = Vec::new();
+    for check in chosen {
+        let since = Instant::now();
+        // A check that cannot run has failed: a missing tool must not look like a clean tree.
+        let findings = (check.run)().unwrap_or_else(|error| vec![format!("{error:#}")]);
+        let verdict = if findings.is_empty() { "ok" } else { "FAILED" };
+        println!("check {:<9} {verdict} ({:.1} s)", check.name, since.elapsed().as_secs_f32());
+        if !findings.is_empty() {
+            failed.push(check.name);
+            findings.iter().for_each(|finding| println!("  {finding}"));
+            println!("  help: {}", check.help);
+        }
+    }
+    if failed.is_empty() {
+        println!("all checks passed");
+    } else {
+        println!("failed: {}; once mended, try `cargo xtask check {}`", failed.join(", "), failed.join(" "));
+    }
+    Ok(failed.is_empty())
+}
+
+/// Prints the checks.
+pub(crate) fn list() {
+    for check in CHECKS {
+        println!("{:<9} {}", check.name, check.proves);
+    }
+}
+
+/// A command that prints what it finds by itself.
+fn command(command: &mut std::process::Command) -> Result<Findings> {
+    Ok(if passes(command)? { Vec::new() } else { vec!["what it found stands above".to_owned()] })
+}
+
+fn deny() -> Result<Findings> {
+    let mut deny = std::process::Command::new(cargo_tool("deny", CARGO_DENY)?);
+    // Not `advisories`: it clones a database from a git host, and this must work with a crate registry alone. Whoever
+    // has the network runs `cargo deny check advisories`.
+    command(deny.args(["--locked", "--log-level", "error", "check", "bans", "licenses", "sources"]))
+}

@@ -1,0 +1,58 @@
+use super::markdown::{anchors, blocks, links};
+use super::{arguments, broken_links};
+use crate::tree::Source;
+
+const DOCUMENT: &str = "\
+# The first one
+See [a](b.md#c), [`code`](d.md \"title\") and `[not](a-link)`.
+
+```toml complete
+[a]
+```
+## `path`, and what else?
+```console
+$ [x](y)
+```
+## The first one
+";
+
+#[test]
+fn finds_links_outside_of_code() {
+    assert_eq!(links(DOCUMENT), [(2, "b.md#c"), (2, "d.md")]);
+}
+
+#[test]
+fn finds_blocks_with_their_marks() {
+    let found: Vec<_> = blocks(DOCUMENT)
+        .into_iter()
+        .map(|block| (block.line, block.language, block.is_complete, block.text))
+        .collect();
+    assert_eq!(
+        found,
+        [(4, "toml", true, "[a]\n".to_owned()), (8, "console", false, "$ [x](y)\n".to_owned())]
+    );
+}
+
+#[test]
+fn spells_headings_as_addresses_do() {
+    let expected = ["path-and-what-else", "the-first-one", "the-first-one-1"];
+    assert_eq!(anchors(DOCUMENT).into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_link_to_nowhere_is_found() {
+    let document = |text: &str| Source { path: "docs/here.md".to_owned(), text: text.to_owned() };
+    let broken = |text: &str| broken_links(&document(text), &[document("# Here\n")]).len();
+    assert_eq!(broken("[a](../Cargo.toml) [b](https://example.com/x)"), 0);
+    assert_eq!(broken("[a](../Cargo.tomb)"), 1);
+    assert_eq!(broken("[a](#nowhere)"), 1);
+}
+
+#[test]
+fn finds_the_gateway_in_a_shell_line() {
+    assert_eq!(arguments("portcullis run -c a.toml"), Some(vec!["run", "-c", "a.toml"]));
+    assert_eq!(arguments("KEY=1 ./target/release/portcullis routes | head"), Some(vec!["routes"]));
+    assert_eq!(arguments("cargo run --release -- demo"), Some(vec!["demo"]));
+    assert_eq!(arguments("cargo run --release -p portcullis-bench -- --quick"), None);
+    assert_eq!(arguments("curl http://localhost:8080/portcullis"), None);
+}

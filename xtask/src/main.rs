@@ -1,0 +1,39 @@
+//! What the project does with itself. `cargo xtask help` lists it.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod check;
+mod tools;
+mod tree;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask check [NAME...]   what a machine can judge of the tree; all of it, or the checks named
+cargo xtask list              the checks and what each one proves
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["check", names @ ..] => check::run(names),
+        ["list"] => {
+            check::list();
+            Ok(true)
+        }
+        ["help" | "--help" | "-h"] | [] => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        [other, ..] => Err(anyhow::anyhow!("`{other}` is no task\n{HELP}")),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

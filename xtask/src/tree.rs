@@ -1,0 +1,46 @@
+//! The files of the work tree.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Folders that hold what is made, not what is written.
+const SKIPPED: [&str; 4] = ["target", ".git", "portcullis-demo", "results"];
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+/// A file and its text.
+pub(crate) struct Source {
+    /// Relative to the root, with forward slashes.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// Every text file below the root whose name ends in one of `endings`, in the order of their paths.
+pub(crate) fn sources(endings: &[&str]) -> Result<Vec<Source>> {
+    let mut found = Vec::new();
+    collect(&root(), "", endings, &mut found)?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn collect(folder: &Path, prefix: &str, endings: &[&str], found: &mut Vec<Source>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{prefix}{name}");
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            collect(&entry.path(), &format!("{path}/"), endings, found)?;
+        } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
+            let text =
+                std::fs::read_to_string(entry.path()).with_context(|| format!("cannot read {path}"))?;
+            found.push(Source { path, text });
+        }
+    }
+    Ok(())
+}
