@@ -52,12 +52,13 @@ pub struct Accepted {
     pub state: Arc<ListenerState>,
     /// Tells that the listener ends.
     pub drain: DrainSignal,
+    /// The place in the listener's count, to be kept as long as the connection. An `async move` block that names other
+    /// fields only leaves it behind, to be dropped at once.
+    pub permit: ConnectionPermit,
 }
 
 /// Accepts connections until the drain starts, and runs `handle` for each in a task of its own on this worker. Then it
 /// takes what already waits in the socket's queue, closes the socket and returns; connections live on in `tasks`.
-///
-/// A connection counts as open until its `handle` is done, so that must not hand the stream to another task.
 ///
 /// It neither waits for a handshake nor ends for one bad connection. Past the listener's limit of connections a further
 /// one is closed at once; without file descriptors it rests for a moment. Both are logged at most once a second.
@@ -150,29 +151,30 @@ where
     match state.tls().cloned() {
         None => {
             let stream = Stream::Tcp(tcp);
-            let served = handle(Accepted { stream, peer, local, tls: None, state, drain });
-            settings.tasks.spawn_local(counted(permit, served));
+            settings.tasks.spawn_local(handle(Accepted {
+                stream,
+                peer,
+                local,
+                tls: None,
+                state,
+                drain,
+                permit,
+            }));
         }
         Some(tls) => {
             let connections = Arc::clone(&settings.connections);
-            settings.tasks.spawn_local(counted(permit, async move {
+            settings.tasks.spawn_local(async move {
                 // Boxed and dropped before the connection is served: its state is large and short-lived.
                 let done = Box::pin(handshake(tcp, peer, &tls, &state)).await;
                 match done {
                     Some((stream, info)) => {
-                        handle(Accepted { stream, peer, local, tls: Some(info), state, drain }).await;
+                        handle(Accepted { stream, peer, local, tls: Some(info), state, drain, permit }).await;
                     }
                     None => connections.handshake_failed(),
                 }
-            }));
+            });
         }
     }
-}
-
-/// Serves a connection and gives its place back after that, however it ends.
-async fn counted(permit: ConnectionPermit, served: impl Future<Output = ()>) {
-    let _permit = permit;
-    served.await;
 }
 
 async fn handshake(

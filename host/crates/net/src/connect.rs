@@ -52,6 +52,11 @@ impl ConnectError {
         Self::new(address.into(), ConnectErrorKind::Timeout, format!("not connected within {after:?}"))
     }
 
+    /// The error for `address` that was connected but does not speak the protocol it should; for callers that speak it.
+    pub fn protocol(address: impl Into<Arc<str>>, reason: String) -> Self {
+        Self::new(address.into(), ConnectErrorKind::Other, reason)
+    }
+
     fn new(address: Arc<str>, kind: ConnectErrorKind, reason: String) -> Self {
         Self { address, kind, reason }
     }

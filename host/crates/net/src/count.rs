@@ -74,7 +74,7 @@ impl ConnectionCount {
 /// A connection's place in the count of its listener. Dropping it gives the place back, so it lives as long as the
 /// connection, tunnels included.
 #[derive(Debug)]
-pub(crate) struct ConnectionPermit(Arc<ConnectionCount>);
+pub struct ConnectionPermit(Arc<ConnectionCount>);
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {

@@ -128,6 +128,7 @@ fn a_drain_serves_what_waits_in_the_queue_and_then_refuses() {
 fn connections_that_outlive_the_drain_are_ended() {
     on_worker(async {
         let running = run(listener(None), |mut accepted: Accepted| async move {
+            let _permit = accepted.permit;
             accepted.stream.read_u8().await.unwrap();
         });
         let mut client = TcpStream::connect(running.address).await.unwrap();
