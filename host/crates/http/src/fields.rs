@@ -3,6 +3,9 @@
 //! All names and values stand in one buffer that is reused from message to message, so that reading, editing and
 //! writing a head allocates nothing once the buffer has grown to the usual size. Names are kept in lower case.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use crate::known::Known;
