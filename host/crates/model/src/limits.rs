@@ -12,6 +12,9 @@ pub struct DownstreamTimeouts {
     pub idle: Duration,
     /// The TLS handshake: 10 s.
     pub handshake: Duration,
+    /// A tunnel (WebSocket, any upgrade) in which neither side has sent anything for this long is closed: 1 h. Sixty
+    /// seconds, as for bodies, would cut off quiet WebSockets, which is what nginx's users complain about.
+    pub tunnel_idle: Duration,
 }
 
 impl Default for DownstreamTimeouts {
@@ -20,6 +23,7 @@ impl Default for DownstreamTimeouts {
             request_head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             handshake: Duration::from_secs(10),
+            tunnel_idle: Duration::from_secs(3600),
         }
     }
 }

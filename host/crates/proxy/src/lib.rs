@@ -1,1 +1,36 @@
-//! proxy
+//! The life of an exchange: accept, match, policies, forward, respond, record.
+//!
+//! [`Workers`] are the threads that serve traffic; a [`Snapshot`] is one generation of the configuration that they serve
+//! it by. Everything else is inside: the way of a request is `connection` → `h1::server` or `h2::server` → `exchange` →
+//! `forward` → `h1::client` or `h2::client`, and back.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod body;
+mod call;
+mod connection;
+mod downstream;
+mod error;
+mod exchange;
+mod filter;
+mod forward;
+mod h1;
+mod h2;
+mod local;
+mod prefixed;
+mod random;
+mod receive;
+mod record;
+mod respond;
+mod slot;
+mod snapshot;
+mod table;
+mod timer;
+mod trace;
+mod tunnel;
+mod upstream;
+mod worker;
+mod workers;
+
+pub use snapshot::{Snapshot, SnapshotError};
+pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -1,0 +1,113 @@
+//! A request under way at an endpoint, whatever protocol the endpoint speaks.
+
+use std::task::{Context, Poll};
+
+use portcullis_http::ResponseHead;
+
+use crate::body::{Body, BodyError};
+use crate::tunnel::TunnelEnd;
+use crate::{h1, h2};
+
+/// A request that was handed to an endpoint.
+pub(crate) enum Call {
+    /// Over HTTP/1.
+    H1(Box<h1::ClientCall>),
+    /// Over HTTP/2.
+    H2(Box<h2::ClientCall>),
+}
+
+/// A head has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallEvent {
+    /// A 1xx response; the final one is still to come.
+    Informational,
+    /// The final response, or 101.
+    Final,
+}
+
+/// Why no head arrived.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The connection ended. Where it was a reused one and no byte of a response had come, the endpoint may just have
+    /// closed an idle connection.
+    #[error("it closed the connection before it answered: {reason}")]
+    Closed {
+        /// What was seen.
+        reason: String,
+        /// Whether the connection had served a request before and nothing of a response had come.
+        maybe_stale: bool,
+        /// Whether the endpoint is certain not to have acted on the request (RFC 9113, 8.7).
+        unprocessed: bool,
+    },
+    /// The endpoint broke the protocol.
+    #[error("it broke the protocol: {0}")]
+    Protocol(String),
+    /// The client's body failed.
+    #[error(transparent)]
+    RequestBody(BodyError),
+}
+
+/// What a final head brings with it.
+pub(crate) struct CallResponse {
+    /// The body.
+    pub(crate) body: Body,
+    /// The connection itself, after 101 (or 2xx to an extended CONNECT).
+    pub(crate) tunnel: Option<TunnelEnd>,
+    /// The length that the head declares, which for HEAD and 304 is not that of the body.
+    pub(crate) declared: Option<u64>,
+}
+
+impl Call {
+    /// Drives the request on and reads the next head into `head`.
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<CallEvent, CallError>> {
+        match self {
+            Self::H1(call) => call.poll_event(cx, head),
+            Self::H2(call) => call.poll_event(cx, head),
+        }
+    }
+
+    /// Grows whenever a piece of the request's body was taken or sent.
+    pub(crate) fn progress(&self) -> u64 {
+        match self {
+            Self::H1(call) => call.progress(),
+            Self::H2(call) => call.progress(),
+        }
+    }
+
+    /// Whether it waits for more of the client's body, not for the endpoint.
+    pub(crate) fn awaits_client(&self) -> bool {
+        match self {
+            Self::H1(call) => call.awaits_client(),
+            Self::H2(call) => call.awaits_client(),
+        }
+    }
+
+    /// The response, after [`CallEvent::Final`]. What is left of the request's body is sent while the response is read.
+    pub(crate) fn into_response(self, head: &ResponseHead) -> CallResponse {
+        match self {
+            Self::H1(call) => call.into_response(head),
+            Self::H2(call) => call.into_response(head),
+        }
+    }
+
+    /// The request's body, if nothing of it was read.
+    pub(crate) fn into_unread_body(self) -> Option<Body> {
+        match self {
+            Self::H1(call) => call.into_unread_body(),
+            Self::H2(call) => call.into_unread_body(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::H1(_) => "Call::H1",
+            Self::H2(_) => "Call::H2",
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! A client's connection, whatever is spoken on it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
+use portcullis_net::{Accepted, ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
+
+use crate::prefixed::Prefixed;
+use crate::worker::Worker;
+use crate::{h1, h2};
+
+/// What all exchanges of a connection share.
+pub(crate) struct Connection {
+    /// The listener as it was configured when the connection was accepted: its limits hold to the connection's end.
+    pub(crate) state: Arc<ListenerState>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) tls: Option<TlsInfo>,
+    drain: DrainSignal,
+    waiting: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    _permit: ConnectionPermit,
+}
+
+impl Connection {
+    pub(crate) fn listener(&self) -> &Listener {
+        self.state.listener()
+    }
+
+    pub(crate) fn timeouts(&self) -> &DownstreamTimeouts {
+        &self.listener().timeouts
+    }
+
+    pub(crate) fn limits(&self) -> &ConnectionLimits {
+        &self.listener().limits
+    }
+
+    /// How long a tunnel may be silent.
+    pub(crate) fn tunnel_idle(&self) -> Duration {
+        self.timeouts().tunnel_idle
+    }
+
+    /// Whether the connection should end with the exchange at hand.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.is_draining()
+    }
+
+    /// Ready when the connection should end; for the one task that owns it.
+    pub(crate) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.drain.is_draining() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.get_or_insert_with(|| Box::pin(self.drain.wait())).as_mut().poll(cx)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Serves an accepted connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
+    let connection =
+        Rc::new(Connection { state, peer, tls, drain, waiting: RefCell::new(None), _permit: permit });
+    let (http1, http2) = (connection.listener().http1, connection.listener().http2);
+    // With TLS the client and we agreed by ALPN; a client without ALPN speaks HTTP/1.
+    let agreed = match stream.alpn() {
+        Some(protocol) => Some(protocol == b"h2"),
+        None if connection.tls.is_some() => Some(!http1),
+        None => (!http2).then_some(false).or((!http1).then_some(true)),
+    };
+    match agreed {
+        Some(true) => h2::serve(worker, connection, Prefixed::new(BytesMut::new(), stream)).await,
+        // Without TLS, HTTP/2 is known by its preface (RFC 9113, 3.3), which no HTTP/1 request looks like.
+        sniff => {
+            let sniff = sniff.is_none();
+            if let Some(preface) = h1::serve(&worker, &connection, stream, sniff).await {
+                h2::serve(worker, connection, preface).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What can go wrong with an exchange, and the one table that turns it into a response.
+
+use portcullis_net::ConnectError;
+
+use crate::body::BodyError;
+
+/// Why an exchange could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    /// No route takes the request.
+    #[error("no route takes the request")]
+    NoRoute,
+    /// The head leaves no room for the gateway's own fields.
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    /// The request's body is larger than the route allows.
+    #[error("the request body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// What the route allows.
+        limit: u64,
+    },
+    /// CONNECT is for forward proxies.
+    #[error("CONNECT is not served by a reverse proxy")]
+    Connect,
+    /// Every endpoint that could be tried failed.
+    #[error("no endpoint of upstream `{upstream}` could be reached: {source}")]
+    Unreachable {
+        /// The upstream.
+        upstream: String,
+        /// How the last one failed.
+        source: ConnectError,
+    },
+    /// The upstream has no endpoint that may be tried.
+    #[error("upstream `{upstream}` has no endpoint left to try")]
+    NoEndpoint {
+        /// The upstream.
+        upstream: String,
+    },
+    /// The endpoint did not answer in time.
+    #[error("endpoint {endpoint} sent no response head in time")]
+    ResponseTimeout {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// The endpoint closed, reset or broke the protocol before it answered.
+    #[error("endpoint {endpoint}: {reason}")]
+    Upstream {
+        /// The endpoint.
+        endpoint: String,
+        /// What it did.
+        reason: String,
+    },
+    /// The request's body failed.
+    #[error(transparent)]
+    RequestBody(BodyError),
+    /// The whole exchange took longer than the route allows.
+    #[error("the exchange took longer than the route allows")]
+    Timeout,
+    /// The client went away before it was answered.
+    #[error("the client went away")]
+    ClientGone,
+}
+
+impl ExchangeError {
+    /// Whether it speaks against the endpoint, so that it may be left out for a while.
+    pub(crate) fn is_endpoint_fault(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_endpoint_fault(),
+            Self::ResponseTimeout { .. } | Self::Upstream { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The status and the short reason that the client gets. The log gets the whole error.
+    pub(crate) fn response(&self) -> (u16, &'static str) {
+        match self {
+            Self::NoRoute => (404, "no route takes this request"),
+            Self::HeadTooLarge => (431, "the request head is too large"),
+            Self::BodyTooLarge { .. } | Self::RequestBody(BodyError::TooLarge { .. }) => {
+                (413, "the request body is too large")
+            }
+            Self::Connect => (501, "CONNECT is not supported"),
+            Self::Unreachable { source, .. } if source.is_timeout() => {
+                (504, "the upstream did not answer in time")
+            }
+            Self::Unreachable { .. } => (502, "the upstream could not be reached"),
+            Self::NoEndpoint { .. } => (503, "no upstream server is available"),
+            Self::ResponseTimeout { .. } | Self::Timeout => (504, "the upstream did not answer in time"),
+            Self::Upstream { .. } | Self::RequestBody(BodyError::Upstream(_)) => {
+                (502, "the upstream sent no valid response")
+            }
+            Self::RequestBody(BodyError::DownstreamTimeout) => (408, "the request body took too long"),
+            Self::RequestBody(BodyError::Downstream(_)) => (400, "the request body is malformed"),
+            Self::RequestBody(BodyError::Policy { .. }) => (500, "a policy failed"),
+            // Nobody is there to read it; it is what the record shows, as with nginx.
+            Self::ClientGone => (499, "the client closed the request"),
+        }
+    }
+}

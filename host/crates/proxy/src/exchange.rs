@@ -1,0 +1,291 @@
+//! The life of an exchange, from a parsed head to an answer. `docs/request-life.md` is this file in prose.
+//!
+//! Every request takes this way: HTTP/1 and HTTP/2, HEAD, upgrades and CONNECT, whatever a retry or a failure does to
+//! it. There is no other call of [`Forward::run`], and it takes a [`Permitted`](portcullis_policy::Permitted) exchange,
+//! which only the policy chain makes.
+
+use std::rc::Rc;
+
+use portcullis_http::ResponseHead;
+use portcullis_policy::{BodySide, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
+use tokio::time::Instant;
+
+use crate::body::{Body, BodyError};
+use crate::call::CallResponse;
+use crate::connection::Connection;
+use crate::downstream::Downstream;
+use crate::error::ExchangeError;
+use crate::filter::FilteredBody;
+use crate::forward::Forward;
+use crate::local::{Local, LocalRoute};
+use crate::respond;
+use crate::slot::Slot;
+use crate::timer::Timer;
+use crate::trace::Trace;
+use crate::tunnel::TunnelEnd;
+use crate::worker::Worker;
+
+/// One exchange and what drives it.
+pub(crate) struct Drive<'a> {
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) connection: &'a Connection,
+    pub(crate) slot: &'a Rc<Slot>,
+    pub(crate) downstream: &'a mut dyn Downstream,
+    pub(crate) timer: &'a mut Timer,
+    pub(crate) trace: &'a mut Trace,
+}
+
+/// The answer. Its head is in the exchange, which is in the slot.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The body, through the policies.
+    pub(crate) body: Body,
+    /// The upstream's connection, after an accepted upgrade.
+    pub(crate) tunnel: Option<TunnelEnd>,
+    /// What the exchange ran on, for its end.
+    pub(crate) route: Option<Matched>,
+    /// The length that an upstream's head declares, for responses without a body.
+    pub(crate) declared: Option<u64>,
+    /// When the whole exchange must be over.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The generation and the route of an exchange: both stay the same from its start to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Matched {
+    pub(crate) local: Rc<Local>,
+    pub(crate) at: usize,
+}
+
+impl Matched {
+    pub(crate) fn route(&self) -> Option<&LocalRoute> {
+        self.local.routes.get(self.at)
+    }
+}
+
+impl Drive<'_> {
+    /// Takes a request to its answer. Never fails: what goes wrong becomes an answer.
+    pub(crate) async fn run(self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
+        let local = self.worker.current();
+        let received =
+            local.snapshot.receive(&mut exchange, self.connection, &mut self.worker.scratch.borrow_mut());
+        if received.is_err() {
+            return self.refuse(exchange, None, 0, &ExchangeError::HeadTooLarge).await;
+        }
+
+        let Some(at) = local.snapshot.table.find(&exchange.request) else {
+            return self.refuse(exchange, None, 0, &ExchangeError::NoRoute).await;
+        };
+        let matched = Matched { local, at };
+        let Some(route) = matched.route() else {
+            return self.refuse(exchange, None, 0, &ExchangeError::NoRoute).await;
+        };
+        let config = route.config.clone();
+        let chain = route.chain.clone();
+        exchange.route.clone_from(&config.name);
+        exchange.upstreams.clone_from(&route.upstream_names);
+
+        if let Some(limit) = config.body_bytes_max {
+            if body.length().is_some_and(|length| length > limit) {
+                let error = ExchangeError::BodyTooLarge { limit };
+                return self.refuse(exchange, Some(matched), 0, &error).await;
+            }
+            body.set_limit(limit);
+        }
+
+        let permitted = match chain.request_head(exchange).await {
+            HeadOutcome::Permitted(permitted) => permitted,
+            HeadOutcome::Replied(replied) => {
+                if let Some(fault) = &replied.fault {
+                    self.trace.fail(fault);
+                }
+                return self.reply(replied.exchange, matched, replied.at, replied.reply).await;
+            }
+        };
+        if permitted.request.method == "CONNECT" && permitted.request.upgrade.is_none() {
+            let exchange = permitted.into_inner();
+            return self.refuse(exchange, Some(matched), chain.len(), &ExchangeError::Connect).await;
+        }
+        let Some(upstream) = route.upstreams.get(permitted.upstream).cloned() else {
+            let error = ExchangeError::NoEndpoint { upstream: String::new() };
+            return self.refuse(permitted.into_inner(), Some(matched), chain.len(), &error).await;
+        };
+        if chain.has_body_hook(BodySide::Request) && permitted.request.upgrade.is_none() {
+            let filtered =
+                FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
+            body = Body::Filtered(Box::new(filtered));
+        }
+
+        let deadline = config.timeout.map(|timeout| self.trace.started + timeout);
+        self.trace.forwarded = Some(Instant::now());
+        let forward = Forward {
+            upstream: &upstream,
+            route: &config,
+            slot: self.slot,
+            downstream: &mut *self.downstream,
+            timer: &mut *self.timer,
+            trace: &mut *self.trace,
+            client_idle: self.connection.timeouts().idle,
+            deadline,
+        };
+        let outcome = forward.run(permitted, body).await;
+        self.trace.answered = Some(Instant::now());
+        let mut exchange = self.slot.taken().await;
+        match outcome {
+            Ok(response) => {
+                upstream.shared.clean_response(&mut exchange.response);
+                self.respond(exchange, matched, chain.len(), response, deadline).await
+            }
+            Err(error) => match self.slot.take_stop() {
+                // A body hook answered, or failed closed, before an upstream did.
+                Some(stop) => {
+                    match &stop.fault {
+                        Some(fault) => self.trace.fail(fault),
+                        None => self.trace.error = None,
+                    }
+                    self.reply(exchange, matched, stop.at, stop.reply).await
+                }
+                None => self.refuse(exchange, Some(matched), chain.len(), &error).await,
+            },
+        }
+    }
+
+    /// Answers with an error of the gateway's own.
+    async fn refuse(
+        self,
+        mut exchange: Box<Exchange>,
+        matched: Option<Matched>,
+        until: usize,
+        error: &ExchangeError,
+    ) -> Answer {
+        self.trace.fail(error);
+        let (status, reason) = error.response();
+        let body = respond::error(&mut exchange.response, status, reason);
+        match matched {
+            Some(matched) => self.respond(exchange, matched, until, own(body), None).await,
+            None => {
+                self.slot.put(exchange);
+                Answer { body: Body::Full(body), tunnel: None, route: None, declared: None, deadline: None }
+            }
+        }
+    }
+
+    /// Answers with a policy's reply.
+    async fn reply(self, mut exchange: Box<Exchange>, matched: Matched, at: usize, reply: Reply) -> Answer {
+        let body = respond::reply(&mut exchange.response, reply);
+        self.respond(exchange, matched, at, own(body), None).await
+    }
+
+    /// Takes the answer in `exchange.response` back through the policies before `until`.
+    async fn respond(
+        mut self,
+        exchange: Box<Exchange>,
+        matched: Matched,
+        until: usize,
+        response: CallResponse,
+        deadline: Option<Instant>,
+    ) -> Answer {
+        let CallResponse { mut body, mut tunnel, mut declared } = response;
+        let chain = match matched.route() {
+            Some(route) => route.chain.clone(),
+            None => Rc::new(PolicyChain::default()),
+        };
+        let (mut exchange, replaced, fault) = chain.response_head(exchange, until).await;
+        if let Some(fault) = &fault {
+            self.trace.fail(fault);
+        }
+        if let Some(bytes) = replaced {
+            let status = exchange.response.status;
+            let bytes = respond::finish_reply(&mut exchange.response, status, bytes);
+            (body, tunnel, declared) = (Body::Full(bytes), None, None);
+        }
+        self.slot.put(exchange);
+        if tunnel.is_none() && chain.has_body_hook(BodySide::Response) {
+            body = self.filter_response(&chain, body, until, deadline).await;
+        }
+        Answer { body, tunnel, route: Some(matched), declared, deadline }
+    }
+
+    /// Puts the body through the policies, and waits until they let the first piece go.
+    async fn filter_response(
+        &mut self,
+        chain: &Rc<PolicyChain>,
+        body: Body,
+        until: usize,
+        deadline: Option<Instant>,
+    ) -> Body {
+        let mut filtered =
+            Box::new(FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until));
+        let idle = Instant::now() + self.connection.timeouts().idle;
+        let limit = deadline.map_or(idle, |whole| whole.min(idle));
+        let peeked = self.timer.run(limit, std::future::poll_fn(|cx| filtered.poll_peek(cx))).await;
+        let failed = match peeked {
+            Ok(Ok(())) => return Body::Filtered(filtered),
+            Ok(Err(error)) => error,
+            Err(_) => BodyError::Upstream("it sent nothing for too long".to_owned()),
+        };
+        drop(filtered);
+        let mut exchange = self.slot.taken().await;
+        let bytes = match self.slot.take_stop() {
+            Some(stop) => {
+                if let Some(fault) = &stop.fault {
+                    self.trace.fail(fault);
+                }
+                respond::reply(&mut exchange.response, stop.reply)
+            }
+            None => {
+                self.trace.fail(&failed);
+                respond::error(&mut exchange.response, 502, "the upstream sent no valid response")
+            }
+        };
+        self.slot.put(exchange);
+        Body::Full(bytes)
+    }
+}
+
+/// How the answer went out.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// The status that was written; 0 where none was.
+    pub(crate) status: u16,
+    /// Bytes of the body that were written.
+    pub(crate) bytes: u64,
+}
+
+/// Ends an exchange: its completed hooks, its record, its metrics. Leaves the exchange in the slot for reuse.
+pub(crate) async fn finish(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    slot: &Rc<Slot>,
+    trace: &mut Trace,
+    route: Option<&Matched>,
+    sent: Sent,
+) {
+    trace.in_flight = None;
+    let mut exchange = slot.taken().await;
+    if let Some(route) = route.and_then(Matched::route)
+        && route.chain.has_completed_hook()
+    {
+        let outcome = Outcome {
+            status: sent.status,
+            request_bytes: slot.request_bytes(),
+            response_bytes: sent.bytes,
+            duration_us: u64::try_from(trace.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            upstream: trace.endpoint.as_deref().map(str::to_owned),
+            error: trace.error.clone(),
+        };
+        exchange = route.chain.completed(exchange, &outcome).await;
+    }
+    worker.record(connection, &exchange, slot, trace, route, &sent);
+    slot.put(exchange);
+}
+
+/// Whether a response to `method` with this head has no body, whatever its fields say (RFC 9110, 6.4.1).
+pub(crate) fn is_bodyless(method: &str, head: &ResponseHead) -> bool {
+    method == "HEAD" || matches!(head.status, 100..=199 | 204 | 304)
+}
+
+/// A response of the gateway's own making.
+fn own(body: bytes::Bytes) -> CallResponse {
+    CallResponse { body: Body::Full(body), tunnel: None, declared: None }
+}

@@ -1,0 +1,169 @@
+//! A body on its way through the body hooks of a chain.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use portcullis_http::Fields;
+use portcullis_policy::{BodyOutcome, BodySide, HeldBody, PolicyChain, Reply};
+
+use crate::body::{Body, BodyError, Frame};
+use crate::slot::{PolicyStop, Slot};
+
+/// A body whose pieces pass through policies.
+pub(crate) struct FilteredBody {
+    inner: Body,
+    chain: Rc<PolicyChain>,
+    slot: Rc<Slot>,
+    side: BodySide,
+    until: usize,
+    /// Away while a hook runs.
+    held: HeldBody,
+    running: Option<Running>,
+    /// The first piece, once it was let go and nobody has taken it.
+    peeked: Option<Result<Frame, BodyError>>,
+    trailers: Option<Box<Fields>>,
+    state: State,
+}
+
+type Running = Pin<Box<dyn Future<Output = (HeldBody, BodyOutcome)>>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streaming,
+    /// The policies have seen the last piece; trailers may be left.
+    Seen,
+    Done,
+}
+
+impl FilteredBody {
+    /// Passes `inner` through those policies of `chain` that stand before `until`.
+    pub(crate) fn new(
+        inner: Body,
+        chain: Rc<PolicyChain>,
+        slot: Rc<Slot>,
+        side: BodySide,
+        until: usize,
+    ) -> Self {
+        Self {
+            inner,
+            chain,
+            slot,
+            side,
+            until,
+            held: HeldBody::default(),
+            running: None,
+            peeked: None,
+            trailers: None,
+            state: State::Streaming,
+        }
+    }
+
+    /// Waits until the first piece is let go, or the end. After that [`Self::length`] may be known.
+    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.peeked.is_none() {
+            self.peeked = ready!(self.poll_frame(cx));
+        }
+        Poll::Ready(match &self.peeked {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(()),
+        })
+    }
+
+    /// The next piece.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        match self.peeked.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_frame(cx),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        loop {
+            if let Some(running) = &mut self.running {
+                let (held, outcome) = ready!(running.as_mut().poll(cx));
+                self.running = None;
+                self.held = held;
+                match self.settle(outcome) {
+                    Ok(piece) if piece.is_empty() => {}
+                    Ok(piece) => return Poll::Ready(Some(Ok(Frame::Data(piece)))),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                }
+            }
+            match self.state {
+                State::Done => return Poll::Ready(None),
+                State::Seen => {
+                    self.state = State::Done;
+                    return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))));
+                }
+                State::Streaming => match ready!(self.inner.poll_next(cx)) {
+                    Some(Ok(Frame::Data(piece))) => {
+                        let last = self.inner.is_empty();
+                        self.start(piece, last);
+                    }
+                    Some(Ok(Frame::Trailers(trailers))) => {
+                        self.trailers = Some(trailers);
+                        self.start(Bytes::new(), true);
+                    }
+                    Some(Err(error)) => {
+                        self.state = State::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => self.start(Bytes::new(), true),
+                },
+            }
+        }
+    }
+
+    fn start(&mut self, piece: Bytes, last: bool) {
+        if last {
+            self.state = State::Seen;
+        }
+        let (chain, slot) = (self.chain.clone(), self.slot.clone());
+        let (side, until, mut held) = (self.side, self.until, std::mem::take(&mut self.held));
+        self.running = Some(Box::pin(async move {
+            let exchange = slot.taken().await;
+            let (exchange, outcome) = chain.body(side, &mut held, exchange, piece, last, until).await;
+            slot.put(exchange);
+            (held, outcome)
+        }));
+    }
+
+    fn settle(&mut self, outcome: BodyOutcome) -> Result<Bytes, BodyError> {
+        let (reply, at, fault) = match outcome {
+            BodyOutcome::Pass(piece) => return Ok(piece),
+            BodyOutcome::Reply { reply, at } => (reply, at, None),
+            BodyOutcome::Fault { fault, at } => (Reply { status: 500, ..Reply::default() }, at, Some(fault)),
+        };
+        self.state = State::Done;
+        let error = BodyError::Policy {
+            reason: fault
+                .as_ref()
+                .map_or_else(|| format!("it replied {}", reply.status), ToString::to_string),
+        };
+        self.slot.stop(PolicyStop { reply, at, fault });
+        Err(error)
+    }
+
+    /// Bytes to come: known once all of it has passed.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let over = self.running.is_none() && self.trailers.is_none() && self.state != State::Streaming;
+        let left = match &self.peeked {
+            Some(Ok(Frame::Data(piece))) => piece.len() as u64,
+            _ => 0,
+        };
+        over.then_some(left)
+    }
+}
+
+impl Drop for FilteredBody {
+    /// A hook that is under way has the exchange: it is finished (its deadline bounds it) so that the exchange comes back
+    /// for the hooks and the record at its end.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            tokio::task::spawn_local(running);
+        }
+    }
+}

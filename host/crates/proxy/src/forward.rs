@@ -1,0 +1,253 @@
+//! Sends a permitted request to an endpoint: chooses one, connects or reuses, tries another where nothing was lost.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use portcullis_http::ResponseHead;
+use portcullis_model::Route;
+use portcullis_policy::{Exchange, Permitted};
+use portcullis_traffic::Tried;
+use tokio::time::Instant;
+
+use crate::body::{Body, BodyError};
+use crate::call::{Call, CallError, CallEvent, CallResponse};
+use crate::downstream::Downstream;
+use crate::error::ExchangeError;
+use crate::slot::Slot;
+use crate::timer::Timer;
+use crate::trace::Trace;
+use crate::upstream::{Acquired, LocalUpstream};
+
+/// What forwarding needs besides the exchange.
+pub(crate) struct Forward<'a> {
+    pub(crate) upstream: &'a Rc<LocalUpstream>,
+    pub(crate) route: &'a Route,
+    pub(crate) slot: &'a Rc<Slot>,
+    pub(crate) downstream: &'a mut dyn Downstream,
+    pub(crate) timer: &'a mut Timer,
+    pub(crate) trace: &'a mut Trace,
+    /// How long the client may send nothing of its body.
+    pub(crate) client_idle: Duration,
+    /// When the whole exchange must be over.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// How one attempt failed.
+enum AttemptError {
+    /// Nothing of the request was acted on: another endpoint may be asked, with this body.
+    Unsent(ExchangeError, Body),
+    /// The connection was stale: the same endpoint may be asked over a fresh one, with this body.
+    Stale(ExchangeError, Body),
+    /// It is over.
+    Final(ExchangeError),
+}
+
+impl Forward<'_> {
+    /// Forwards the exchange, which then rests in the slot with the response's head in it. Dropping the future drops the
+    /// connection to the endpoint.
+    pub(crate) async fn run(
+        mut self,
+        permitted: Permitted<Box<Exchange>>,
+        mut body: Body,
+    ) -> Result<CallResponse, ExchangeError> {
+        let exchange = permitted.into_inner();
+        let idempotent = exchange.request.is_idempotent();
+        self.slot.put(exchange);
+        self.peek(&mut body).await?;
+
+        let shared = &self.upstream.shared;
+        let (mut tried, mut last, mut fresh_only) = (Tried::new(), None, false);
+        while self.trace.attempts < self.route.attempts.max(1) {
+            let Some(pick) = shared.state.pick(shared.now(), &tried) else { break };
+            self.trace.attempts += 1;
+            self.trace.endpoint = Some(pick.endpoint().address().clone());
+            match self.attempt(pick.index, body, idempotent, fresh_only).await {
+                Ok(response) => {
+                    shared.record_success(pick.endpoint());
+                    self.trace.in_flight = Some(pick.in_flight);
+                    return Ok(response);
+                }
+                Err(AttemptError::Stale(error, unread)) => {
+                    // Not the endpoint's failure, and not an attempt that counts: idle connections do close. It happens
+                    // once, for what follows uses fresh connections only.
+                    tracing::debug!(%error, "a reused connection was stale");
+                    (body, last, fresh_only) = (unread, Some(error), true);
+                    self.trace.attempts -= 1;
+                }
+                Err(AttemptError::Unsent(error, unread)) => {
+                    tracing::debug!(%error, "an endpoint failed");
+                    if error.is_endpoint_fault() {
+                        shared.record_failure(pick.endpoint(), &error);
+                    }
+                    tried.insert(pick.index);
+                    (body, last) = (unread, Some(error));
+                }
+                Err(AttemptError::Final(error)) => {
+                    if error.is_endpoint_fault() {
+                        shared.record_failure(pick.endpoint(), &error);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
+    }
+
+    /// Lets the body hooks decide about the first piece before an upstream hears of the request.
+    async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
+        let Body::Filtered(filtered) = body else { return Ok(()) };
+        let deadline = self.bounded(Instant::now() + self.client_idle);
+        let downstream = &mut *self.downstream;
+        let peeked = self.timer.run(
+            deadline,
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(result) = filtered.poll_peek(cx) {
+                    return Poll::Ready(result.map_err(ExchangeError::RequestBody));
+                }
+                downstream.poll_flush(cx);
+                Poll::Pending
+            }),
+        );
+        match peeked.await {
+            Ok(result) => result,
+            Err(_) => Err(self.timeout(ExchangeError::RequestBody(BodyError::DownstreamTimeout))),
+        }
+    }
+
+    /// Asks the endpoint at `at`.
+    async fn attempt(
+        &mut self,
+        at: usize,
+        body: Body,
+        idempotent: bool,
+        fresh_only: bool,
+    ) -> Result<CallResponse, AttemptError> {
+        let acquired = match self.acquire(at, fresh_only).await {
+            Ok(acquired) => acquired,
+            Err(error @ (ExchangeError::ClientGone | ExchangeError::Timeout)) => {
+                return Err(AttemptError::Final(error));
+            }
+            Err(error) => return Err(AttemptError::Unsent(error, body)),
+        };
+        // The exchange is in its slot: only a body hook takes it away, and the first one has returned.
+        let exchange = self.slot.taken().await;
+        let call = acquired.start(&exchange, self.upstream, at, body);
+        self.slot.put(exchange);
+        self.drive(call, idempotent).await
+    }
+
+    /// A connection to the endpoint at `at`.
+    async fn acquire(&mut self, at: usize, fresh_only: bool) -> Result<Acquired, ExchangeError> {
+        if !fresh_only && let Some(reused) = self.upstream.reuse(at) {
+            return Ok(reused);
+        }
+        let shared = self.upstream.shared.clone();
+        let deadline = self.bounded(Instant::now() + shared.timeouts().connect);
+        let downstream = &mut *self.downstream;
+        let mut connecting = std::pin::pin!(self.upstream.connect(at));
+        let connected = self.timer.run(
+            deadline,
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(result));
+                }
+                downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+            }),
+        );
+        match connected.await {
+            Ok(Ok(Ok(acquired))) => Ok(acquired),
+            Ok(Ok(Err(source))) => {
+                Err(ExchangeError::Unreachable { upstream: shared.name().to_string(), source })
+            }
+            Ok(Err(gone)) => Err(gone),
+            Err(_) => Err(self.timeout(ExchangeError::Unreachable {
+                upstream: shared.name().to_string(),
+                source: portcullis_net::ConnectError::timed_out(self.endpoint(), shared.timeouts().connect),
+            })),
+        }
+    }
+
+    /// Sends the request and waits for the final head, which ends up in the exchange.
+    async fn drive(&mut self, mut call: Call, idempotent: bool) -> Result<CallResponse, AttemptError> {
+        let response_head = self.upstream.shared.timeouts().response_head;
+        let client_idle = self.client_idle;
+        let whole = self.deadline;
+        let mut head = ResponseHead::default();
+        loop {
+            let (mut progress, mut since) = (call.progress(), Instant::now());
+            let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+            let mut timed_out = false;
+            let event = std::future::poll_fn(|cx| {
+                if let Poll::Ready(event) = call.poll_event(cx, &mut head) {
+                    return Poll::Ready(Some(event));
+                }
+                if call.progress() != progress {
+                    (progress, since) = (call.progress(), Instant::now());
+                }
+                let waits = if call.awaits_client() { client_idle } else { response_head };
+                let deadline = whole.map_or(since + waits, |whole| whole.min(since + waits));
+                if timer.poll(cx, deadline).is_ready() {
+                    timed_out = true;
+                    return Poll::Ready(None);
+                }
+                downstream.poll_gone(cx).map(|()| None)
+            })
+            .await;
+            match event {
+                Some(Ok(CallEvent::Informational)) => self.downstream.send_informational(&head),
+                Some(Ok(CallEvent::Final)) => {
+                    let response = call.into_response(&head);
+                    let mut exchange = self.slot.taken().await;
+                    exchange.response = head;
+                    self.slot.put(exchange);
+                    return Ok(response);
+                }
+                Some(Err(error)) => return Err(self.call_failed(error, call, idempotent)),
+                None if !timed_out => return Err(AttemptError::Final(ExchangeError::ClientGone)),
+                None if call.awaits_client() => {
+                    let error = ExchangeError::RequestBody(BodyError::DownstreamTimeout);
+                    return Err(AttemptError::Final(self.timeout(error)));
+                }
+                None => {
+                    let error = ExchangeError::ResponseTimeout { endpoint: self.endpoint() };
+                    return Err(AttemptError::Final(self.timeout(error)));
+                }
+            }
+        }
+    }
+
+    fn call_failed(&self, error: CallError, call: Call, idempotent: bool) -> AttemptError {
+        let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
+        match error {
+            CallError::RequestBody(error) => AttemptError::Final(ExchangeError::RequestBody(error)),
+            CallError::Protocol(_) => AttemptError::Final(failed(error.to_string())),
+            CallError::Closed { maybe_stale, unprocessed, .. } => {
+                let reason = error.to_string();
+                match call.into_unread_body() {
+                    Some(body) if unprocessed => AttemptError::Unsent(failed(reason), body),
+                    // RFC 9110, 9.2.2: only what may be sent twice is sent twice.
+                    Some(body) if maybe_stale && idempotent => AttemptError::Stale(failed(reason), body),
+                    _ => AttemptError::Final(failed(reason)),
+                }
+            }
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        self.trace.endpoint.as_deref().unwrap_or("?").to_owned()
+    }
+
+    /// `error`, unless it was the whole exchange's time that ran out.
+    fn timeout(&self, error: ExchangeError) -> ExchangeError {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => ExchangeError::Timeout,
+            _ => error,
+        }
+    }
+
+    fn bounded(&self, deadline: Instant) -> Instant {
+        self.deadline.map_or(deadline, |whole| whole.min(deadline))
+    }
+}

@@ -1,0 +1,195 @@
+//! Bodies of HTTP/1 messages as they come from a socket.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use portcullis_http::Fields;
+use portcullis_http::h1::{BodyFraming, ChunkedDecoder, Decoded, HeadLimits};
+
+use super::io::Io;
+use crate::body::{BodyError, Frame};
+use crate::slot::Slot;
+
+/// Finds the end of a body.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    /// The end was reached.
+    Done,
+    /// So many bytes are to come; at least one.
+    Length(u64),
+    /// Chunks. Boxed, for most messages have none.
+    Chunked(Box<ChunkedDecoder>),
+    /// The end of the stream is the end.
+    UntilClose,
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Data(Bytes),
+    End(Option<Box<Fields>>),
+}
+
+impl Decoder {
+    pub(super) fn new(framing: BodyFraming, limits: HeadLimits) -> Self {
+        match framing {
+            BodyFraming::None | BodyFraming::Length(0) => Self::Done,
+            BodyFraming::Length(length) => Self::Length(length),
+            BodyFraming::Chunked => Self::Chunked(Box::new(ChunkedDecoder::new(limits))),
+            BodyFraming::UntilClose => Self::UntilClose,
+        }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Bytes to come, where that is known.
+    pub(super) const fn length(&self) -> Option<u64> {
+        match self {
+            Self::Done => Some(0),
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
+    /// The next piece of what was read already; none where more has to be read. The error says what the peer did wrong.
+    pub(super) fn take(&mut self, io: &mut Io) -> Result<Option<Piece>, String> {
+        match self {
+            Self::Done => Ok(Some(Piece::End(None))),
+            Self::Length(_) | Self::UntilClose if io.unread.is_empty() => Ok(None),
+            Self::Length(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(io.unread.len());
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                }
+                Ok(Some(Piece::Data(io.unread.split_to(taken).freeze())))
+            }
+            Self::UntilClose => Ok(Some(Piece::Data(io.unread.split().freeze()))),
+            Self::Chunked(decoder) => match decoder.decode(&io.unread).map_err(|error| error.to_string())? {
+                Decoded::Data { skip, len } => {
+                    io.unread.advance(skip);
+                    Ok(Some(Piece::Data(io.unread.split_to(len).freeze())))
+                }
+                Decoded::More => {
+                    io.unread.clear();
+                    Ok(None)
+                }
+                Decoded::End { consumed } => {
+                    io.unread.advance(consumed);
+                    let trailers = decoder.take_trailers();
+                    *self = Self::Done;
+                    Ok(Some(Piece::End((!trailers.is_empty()).then(|| Box::new(trailers)))))
+                }
+            },
+        }
+    }
+
+    /// The next piece, reading as needed.
+    pub(super) fn poll_piece(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<Piece, String>> {
+        loop {
+            if let Some(piece) = self.take(io)? {
+                return Poll::Ready(Ok(piece));
+            }
+            match ready!(io.poll_fill(cx)) {
+                Ok(0) if matches!(self, Self::UntilClose) => {
+                    *self = Self::Done;
+                    return Poll::Ready(Ok(Piece::End(None)));
+                }
+                Ok(0) => return Poll::Ready(Err("the connection was closed".to_owned())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+            }
+        }
+    }
+}
+
+/// A client's connection, shared by the task that serves it and the body of the request at hand.
+#[derive(Debug)]
+pub(super) struct Downlink {
+    pub(super) io: RefCell<Io>,
+    /// Of the request at hand.
+    pub(super) decoder: RefCell<Decoder>,
+    /// The client waits for 100 (Continue).
+    pub(super) expects_continue: Cell<bool>,
+    /// Whether someone still wants the body.
+    pub(super) wanted: Cell<bool>,
+}
+
+impl Downlink {
+    pub(super) fn new(io: Io) -> Self {
+        Self {
+            io: RefCell::new(io),
+            decoder: RefCell::new(Decoder::Done),
+            expects_continue: Cell::new(false),
+            wanted: Cell::new(false),
+        }
+    }
+}
+
+/// The body of a request.
+pub(crate) struct RequestBody {
+    link: Rc<Downlink>,
+    slot: Rc<Slot>,
+    limit: u64,
+    over: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(link: Rc<Downlink>, slot: Rc<Slot>) -> Self {
+        link.wanted.set(true);
+        Self { link, slot, limit: u64::MAX, over: false }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.over { Some(0) } else { self.link.decoder.borrow().length() }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let (mut io, mut decoder) = (self.link.io.borrow_mut(), self.link.decoder.borrow_mut());
+        if self.link.expects_continue.replace(false) {
+            // RFC 9110, 10.1.1: asked for only now that someone wants the body, so that a policy can refuse the request
+            // before the client has sent it.
+            io.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if let Poll::Ready(Err(error)) = io.poll_write(cx) {
+            self.over = true;
+            return Poll::Ready(Some(Err(BodyError::Downstream(error.to_string()))));
+        }
+        let frame = match ready!(decoder.poll_piece(&mut io, cx)) {
+            Ok(Piece::Data(data)) => {
+                if self.slot.count_request_bytes(data.len()) > self.limit {
+                    self.over = true;
+                    Some(Err(BodyError::TooLarge { limit: self.limit }))
+                } else {
+                    Some(Ok(Frame::Data(data)))
+                }
+            }
+            Ok(Piece::End(trailers)) => {
+                self.over = true;
+                trailers.map(|trailers| Ok(Frame::Trailers(trailers)))
+            }
+            Err(reason) => {
+                self.over = true;
+                Some(Err(BodyError::Downstream(reason)))
+            }
+        };
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.link.wanted.set(false);
+    }
+}

@@ -1,0 +1,377 @@
+//! Asks the endpoints that speak HTTP/1.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use portcullis_http::h1::{
+    BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, parse_response, write_chunk_header, write_last_chunk,
+    write_request_head,
+};
+use portcullis_http::{RequestHead, ResponseHead, Version};
+use portcullis_net::Stream;
+
+use super::body::{Decoder, Piece};
+use super::io::{COPY_BYTES_MAX, Io};
+use crate::body::{Body, BodyError, Frame};
+use crate::call::{CallError, CallEvent, CallResponse};
+use crate::tunnel::TunnelEnd;
+use crate::upstream::Pool;
+
+/// 1xx heads that an endpoint may send before its final one.
+const INFORMATIONAL_MAX: u32 = 16;
+
+/// Fields of a response's head.
+const FIELDS_MAX: usize = 256;
+
+/// A connection to an endpoint on which nothing is under way.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    io: Io,
+    limits: HeadLimits,
+}
+
+impl ClientConnection {
+    pub(crate) fn new(stream: Stream, head_bytes_max: usize) -> Self {
+        let limits = HeadLimits { head_bytes: head_bytes_max, fields: FIELDS_MAX };
+        Self { io: Io::new(stream, BytesMut::new()), limits }
+    }
+
+    /// Whether it can be used again.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.io.unread.is_empty() && self.io.stream.is_idle_alive()
+    }
+
+    /// Sends a request. `pool` gets the connection back when it can be used again.
+    pub(crate) fn start(
+        mut self: Box<Self>,
+        request: &RequestHead,
+        host: &str,
+        body: Body,
+        pool: Option<Rc<Pool>>,
+        reused: bool,
+    ) -> ClientCall {
+        let framing = match body.length() {
+            Some(0) => BodyFraming::None,
+            Some(length) => BodyFraming::Length(length),
+            None => BodyFraming::Chunked,
+        };
+        let upgrade = request.upgrade.as_deref();
+        match upgrade {
+            Some(_) if request.version == Version::Http2 => {
+                let handshake = from_extended_connect(request);
+                write_request_head(&mut self.io.out.bytes, &handshake, host, framing, upgrade);
+            }
+            _ => write_request_head(&mut self.io.out.bytes, request, host, framing, upgrade),
+        }
+        ClientCall {
+            connection: self,
+            pump: Pump::new(body, framing),
+            pool,
+            reused,
+            method: Method::of(request),
+            upgrade: upgrade.is_some(),
+            informational: 0,
+            parsed: None,
+        }
+    }
+}
+
+/// An extended CONNECT (RFC 8441, 5) as the HTTP/1 request that it stands for.
+fn from_extended_connect(request: &RequestHead) -> RequestHead {
+    let mut handshake = request.clone();
+    "GET".clone_into(&mut handshake.method);
+    if handshake.upgrade.as_deref() == Some("websocket") {
+        let key = crate::random::websocket_key();
+        // A token and valid characters; one line more or less does not exceed a section's bounds.
+        let set = handshake.fields.set(b"sec-websocket-key", key.as_bytes());
+        debug_assert!(set.is_ok(), "a key is a valid value");
+    }
+    handshake
+}
+
+/// What of the request decides how its response is read.
+#[derive(Debug, Clone, Copy)]
+struct Method(&'static str);
+
+impl Method {
+    fn of(request: &RequestHead) -> Self {
+        Self(match request.method.as_str() {
+            "HEAD" => "HEAD",
+            _ => "GET",
+        })
+    }
+}
+
+/// A request under way.
+pub(crate) struct ClientCall {
+    connection: Box<ClientConnection>,
+    pump: Pump,
+    pool: Option<Rc<Pool>>,
+    reused: bool,
+    method: Method,
+    upgrade: bool,
+    informational: u32,
+    parsed: Option<ParsedResponse>,
+}
+
+impl ClientCall {
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<CallEvent, CallError>> {
+        let ClientConnection { io, limits } = &mut *self.connection;
+        if let Poll::Ready(Err(error)) = self.pump.poll(cx, io) {
+            return Poll::Ready(Err(CallError::RequestBody(error)));
+        }
+        loop {
+            if !io.unread.is_empty() {
+                let parsed = parse_response(&io.unread, limits, self.method.0, head)
+                    .map_err(|error| CallError::Protocol(error.to_string()))?;
+                if let Some(parsed) = parsed {
+                    io.unread.advance(parsed.head_len);
+                    return Poll::Ready(self.head_arrived(parsed, head.status));
+                }
+            }
+            let reason = match ready!(io.poll_fill(cx)) {
+                Ok(0) => "end of stream".to_owned(),
+                Ok(_) => continue,
+                Err(error) => error.to_string(),
+            };
+            let nothing_came = io.unread.is_empty() && self.informational == 0;
+            let maybe_stale = self.reused && nothing_came;
+            return Poll::Ready(Err(CallError::Closed { reason, maybe_stale, unprocessed: false }));
+        }
+    }
+
+    fn head_arrived(&mut self, parsed: ParsedResponse, status: u16) -> Result<CallEvent, CallError> {
+        if status == 101 && !self.upgrade {
+            return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
+        }
+        if status >= 200 || status == 101 {
+            self.parsed = Some(parsed);
+            return Ok(CallEvent::Final);
+        }
+        self.informational += 1;
+        if self.informational > INFORMATIONAL_MAX {
+            return Err(CallError::Protocol(format!(
+                "it sent more than {INFORMATIONAL_MAX} informational responses"
+            )));
+        }
+        Ok(CallEvent::Informational)
+    }
+
+    pub(crate) fn progress(&self) -> u64 {
+        self.pump.progress
+    }
+
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.pump.state == PumpState::Reading
+    }
+
+    pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
+        let this = *self;
+        let (connection, parsed) = (this.connection, this.parsed);
+        if head.status == 101 {
+            let Io { stream, unread, .. } = connection.io;
+            let tunnel = Some(TunnelEnd::H1 { stream, unread });
+            return CallResponse { body: Body::Empty, tunnel, declared: None };
+        }
+        // There is a final head, or this would not have been called.
+        let (framing, keep_alive, declared) = parsed.map_or((BodyFraming::None, false, None), |parsed| {
+            (parsed.framing, parsed.keep_alive, parsed.content_length)
+        });
+        let decoder = Decoder::new(framing, connection.limits);
+        let mut body = ResponseBody {
+            connection: Some(connection),
+            decoder,
+            pump: this.pump,
+            // A connection whose request was cut off cannot be used again.
+            pool: this.pool.filter(|_| keep_alive),
+        };
+        if body.decoder.is_done() && body.pump.state == PumpState::Done {
+            body.release();
+            return CallResponse { body: Body::Empty, tunnel: None, declared };
+        }
+        CallResponse { body: Body::H1Response(Box::new(body)), tunnel: None, declared }
+    }
+
+    pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
+        self.pump.into_unread()
+    }
+}
+
+/// Sends the request's body.
+struct Pump {
+    body: Body,
+    chunked: bool,
+    /// A piece that is being written.
+    piece: Bytes,
+    state: PumpState,
+    progress: u64,
+    touched: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PumpState {
+    /// Waits for the client.
+    Reading,
+    /// Waits for the endpoint's socket.
+    Writing,
+    /// The body is over; its last bytes are being written.
+    Ending,
+    Done,
+    /// The endpoint takes no more. Its response may still say why.
+    Refused,
+}
+
+impl Pump {
+    fn new(body: Body, framing: BodyFraming) -> Self {
+        let state = if framing == BodyFraming::None { PumpState::Ending } else { PumpState::Reading };
+        let chunked = framing == BodyFraming::Chunked;
+        Self { body, chunked, piece: Bytes::new(), state, progress: 0, touched: false }
+    }
+
+    /// Sends on, as far as it goes. The head stands in `io.out` at first.
+    fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<(), BodyError>> {
+        loop {
+            match self.state {
+                PumpState::Done | PumpState::Refused => return Poll::Ready(Ok(())),
+                PumpState::Reading => match self.body.poll_next(cx) {
+                    Poll::Pending => {
+                        // The head, and what was taken so far, go out while the client makes up its mind.
+                        if let Poll::Ready(Err(_)) = io.poll_write(cx) {
+                            self.state = PumpState::Refused;
+                        }
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Some(Ok(Frame::Data(piece)))) => self.take(piece, io),
+                    Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                        if self.chunked {
+                            write_last_chunk(&mut io.out.bytes, Some(&trailers));
+                        }
+                        self.state = PumpState::Ending;
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        self.state = PumpState::Refused;
+                        return Poll::Ready(Err(error));
+                    }
+                    Poll::Ready(None) => {
+                        if self.chunked {
+                            write_last_chunk(&mut io.out.bytes, None);
+                        }
+                        self.state = PumpState::Ending;
+                    }
+                },
+                PumpState::Writing => match ready!(io.poll_write_with(cx, &mut self.piece)) {
+                    Ok(()) => {
+                        self.progress += 1;
+                        if self.chunked {
+                            io.out.bytes.extend_from_slice(CHUNK_END);
+                        }
+                        self.state = PumpState::Reading;
+                    }
+                    Err(_) => self.state = PumpState::Refused,
+                },
+                PumpState::Ending => {
+                    self.state = match ready!(io.poll_write(cx)) {
+                        Ok(()) => PumpState::Done,
+                        Err(_) => PumpState::Refused,
+                    };
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, piece: Bytes, io: &mut Io) {
+        self.touched = true;
+        self.progress += 1;
+        if self.chunked {
+            write_chunk_header(&mut io.out.bytes, piece.len());
+        }
+        if io.out.pending().len() + piece.len() <= COPY_BYTES_MAX {
+            io.out.bytes.extend_from_slice(&piece);
+            if self.chunked {
+                io.out.bytes.extend_from_slice(CHUNK_END);
+            }
+        } else {
+            self.piece = piece;
+            self.state = PumpState::Writing;
+        }
+    }
+
+    fn into_unread(self) -> Option<Body> {
+        (!self.touched).then_some(self.body)
+    }
+}
+
+/// The body of a response. Gives the connection back when it is over.
+pub(crate) struct ResponseBody {
+    /// Gone once it was given back.
+    connection: Option<Box<ClientConnection>>,
+    decoder: Decoder,
+    pump: Pump,
+    pool: Option<Rc<Pool>>,
+}
+
+impl ResponseBody {
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.connection {
+            Some(_) => self.decoder.length(),
+            None => Some(0),
+        }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut connection.io) {
+            self.connection = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+        match ready!(self.decoder.poll_piece(&mut connection.io, cx)) {
+            Ok(Piece::Data(data)) => {
+                if self.decoder.is_done() {
+                    self.release();
+                }
+                Poll::Ready(Some(Ok(Frame::Data(data))))
+            }
+            Ok(Piece::End(trailers)) => {
+                self.release();
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::Trailers(trailers))))
+            }
+            Err(reason) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(BodyError::Upstream(reason))))
+            }
+        }
+    }
+
+    /// See [`Body::take_buffered`].
+    pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+        let (Some(connection), Decoder::Length(left)) = (&mut self.connection, &self.decoder) else {
+            return self.connection.is_none();
+        };
+        let Some(length) = usize::try_from(*left).ok().filter(|length| *length <= max) else { return false };
+        let unread = &mut connection.io.unread;
+        if unread.len() < length {
+            return false;
+        }
+        out.extend_from_slice(&unread[..length]);
+        unread.advance(length);
+        self.decoder = Decoder::Done;
+        self.release();
+        true
+    }
+
+    /// Gives the connection back, unless its request was not sent to the end or it holds bytes that nobody asked for.
+    fn release(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if let Some(pool) = self.pool.take()
+            && self.pump.state == PumpState::Done
+            && connection.io.unread.is_empty()
+        {
+            pool.keep(connection);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A socket with what was read from it and not yet used.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use portcullis_net::Stream;
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+/// How much is read at once. A whole head with fat cookies, and large enough that a long body costs one system call for
+/// each 32 KiB.
+pub(crate) const READ_BYTES: usize = 32 * 1024;
+
+/// A body that is at most this long is copied behind its head so that both go out in one write.
+pub(crate) const COPY_BYTES_MAX: usize = 16 * 1024;
+
+/// One HTTP/1 connection's socket and read buffer.
+#[derive(Debug)]
+pub(crate) struct Io {
+    pub(crate) stream: Stream,
+    /// Read and not yet used.
+    pub(crate) unread: BytesMut,
+    /// To be written.
+    pub(crate) out: OutBuffer,
+}
+
+impl Io {
+    pub(crate) fn new(stream: Stream, buffer: BytesMut) -> Self {
+        Self { stream, unread: buffer, out: OutBuffer::default() }
+    }
+
+    /// Reads more behind `unread`; 0 is the end of the stream.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.unread.capacity() - self.unread.len() < READ_BYTES / 4 {
+            self.unread.reserve(READ_BYTES);
+        }
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.unread)
+    }
+
+    /// Writes all of `out`, which is empty when this is ready.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, self.out.pending()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(written);
+        }
+        // TCP keeps nothing back, and TLS what does not fit the socket, which its next read or write sends on.
+        match &self.stream {
+            Stream::Tcp(_) => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut self.stream).poll_flush(cx),
+        }
+    }
+
+    /// Writes all of `out`, then all of `piece`, in as few system calls as the socket takes.
+    pub(crate) fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &mut Bytes,
+    ) -> Poll<io::Result<()>> {
+        while piece.has_remaining() {
+            let head = self.out.pending().len();
+            let slices = [io::IoSlice::new(self.out.pending()), io::IoSlice::new(piece)];
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(written.min(head));
+            piece.advance(written.saturating_sub(head));
+        }
+        self.poll_write(cx)
+    }
+}
+
+/// Bytes on their way out. The buffer is reused.
+#[derive(Debug, Default)]
+pub(crate) struct OutBuffer {
+    /// Append here.
+    pub(crate) bytes: Vec<u8>,
+    at: usize,
+}
+
+impl OutBuffer {
+    /// What has not been written.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Whether all has been written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.at = 0;
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.at += written;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+}

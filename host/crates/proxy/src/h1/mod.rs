@@ -1,0 +1,11 @@
+//! HTTP/1.1 on both sides: sockets and bodies around the codec of `portcullis_http::h1`.
+
+mod body;
+mod client;
+mod io;
+mod server;
+
+pub(crate) use body::RequestBody;
+pub(crate) use client::{ClientCall, ClientConnection, ResponseBody};
+pub(crate) use io::COPY_BYTES_MAX;
+pub(crate) use server::serve;

@@ -1,0 +1,409 @@
+//! Asks the endpoints that speak HTTP/2.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use portcullis_http::{RequestHead, ResponseHead, Scheme, Version};
+use portcullis_net::Stream;
+
+use crate::body::{Body, BodyError, Frame};
+use crate::call::{CallError, CallEvent, CallResponse};
+use crate::exchange::is_bodyless;
+use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::tunnel::TunnelEnd;
+
+/// Trailers and 1xx heads may have as many fields as final heads.
+const FIELDS_MAX: usize = 256;
+
+/// A connection to an endpoint, shared by all exchanges of a worker that use it.
+#[derive(Clone)]
+pub(crate) struct ClientHandle {
+    send: SendRequest<Bytes>,
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    open: Cell<u32>,
+    closed: Cell<bool>,
+}
+
+/// Counts a stream as open for as long as it lives.
+#[derive(Debug)]
+struct OpenStream(Rc<Shared>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
+/// Opens an HTTP/2 connection on `stream`. A local task drives it until it closes or every handle and stream is gone.
+pub(crate) async fn handshake(stream: Stream, head_bytes_max: usize) -> Result<ClientHandle, h2::Error> {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER);
+    let (send, connection) = builder.handshake::<_, Bytes>(stream).await?;
+    let shared = Rc::new(Shared::default());
+    let driver = shared.clone();
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("HTTP/2 upstream connection: {}", describe(&error));
+        }
+        driver.closed.set(true);
+    });
+    Ok(ClientHandle { send, shared })
+}
+
+impl ClientHandle {
+    /// Whether a further stream may be opened at once.
+    pub(crate) fn has_room(&self) -> bool {
+        // Until the peer's settings are here the crate assumes 100.
+        !self.shared.closed.get() && (self.shared.open.get() as usize) < self.send.current_max_send_streams()
+    }
+
+    /// Whether the connection is of no more use.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.get()
+    }
+
+    /// Whether nothing is under way on it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.open.get() == 0
+    }
+
+    /// Sends a request. What goes wrong is told by the call's first event.
+    pub(crate) fn start(
+        mut self,
+        request: &RequestHead,
+        host: &str,
+        scheme: Scheme,
+        body: Body,
+        reused: bool,
+    ) -> ClientCall {
+        let request = self.write(request, host, scheme, body.length());
+        let tunnel =
+            matches!(&request, Ok(request) if request.extensions().get::<h2::ext::Protocol>().is_some());
+        let bodyless = matches!(&request, Ok(request) if request.method() == http::Method::HEAD);
+        let ends = body.is_empty() && !tunnel;
+        self.shared.open.set(self.shared.open.get() + 1);
+        let open = OpenStream(self.shared.clone());
+        let state = match request {
+            Err(error) => State::Failed(error),
+            Ok(request) => match self.send.send_request(request, ends) {
+                Ok((response, send)) => State::Waiting(response, send),
+                Err(error) => State::Failed(CallError::Closed {
+                    reason: describe(&error),
+                    maybe_stale: reused,
+                    unprocessed: true,
+                }),
+            },
+        };
+        let pump = Pump {
+            body,
+            pending: Bytes::new(),
+            state: if ends { PumpState::Done } else { PumpState::Reading },
+            progress: 0,
+        };
+        ClientCall {
+            state,
+            pump,
+            open,
+            tunnel,
+            head_request: bodyless,
+            reused,
+            informational: false,
+            received: None,
+        }
+    }
+}
+
+impl ClientHandle {
+    /// An upgrade is an extended CONNECT where the endpoint takes it; else it is left out, as RFC 9110, 7.8 lets a
+    /// server ignore it.
+    fn write(
+        &self,
+        request: &RequestHead,
+        host: &str,
+        scheme: Scheme,
+        length: Option<u64>,
+    ) -> Result<http::Request<()>, CallError> {
+        let extended = request.version == Version::Http2 && request.upgrade.is_some();
+        if extended && !self.send.is_extended_connect_protocol_enabled() {
+            return Err(CallError::Protocol("it does not take extended CONNECT".to_owned()));
+        }
+        convert::write_request(request, host, scheme, length.filter(|length| *length > 0), extended)
+            .map_err(|error| CallError::Protocol(error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientHandle").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// A request under way on a stream.
+pub(crate) struct ClientCall {
+    state: State,
+    pump: Pump,
+    open: OpenStream,
+    /// Whether it is an extended CONNECT.
+    tunnel: bool,
+    head_request: bool,
+    reused: bool,
+    informational: bool,
+    received: Option<(RecvStream, Option<u64>)>,
+}
+
+enum State {
+    Waiting(ResponseFuture, SendStream<Bytes>),
+    Answered(SendStream<Bytes>),
+    Failed(CallError),
+    Over,
+}
+
+impl ClientCall {
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<CallEvent, CallError>> {
+        if matches!(self.state, State::Failed(_))
+            && let State::Failed(error) = std::mem::replace(&mut self.state, State::Over)
+        {
+            return Poll::Ready(Err(error));
+        }
+        let State::Waiting(response, send) = &mut self.state else { return Poll::Pending };
+        if !self.tunnel
+            && let Poll::Ready(Err(error)) = self.pump.poll(cx, send)
+        {
+            return Poll::Ready(Err(CallError::RequestBody(error)));
+        }
+        if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
+            let informational = informational.map_err(|error| closed(&error, false))?;
+            self.informational = true;
+            let (status, headers) = (informational.status(), informational.headers());
+            return Poll::Ready(
+                convert::read_response(status, headers, FIELDS_MAX, head)
+                    .map(|_| CallEvent::Informational)
+                    .map_err(|malformed| CallError::Protocol(malformed.0.to_owned())),
+            );
+        }
+        let maybe_stale = self.reused && !self.informational;
+        let response = ready!(Pin::new(response).poll(cx)).map_err(|error| closed(&error, maybe_stale))?;
+        let (parts, receive) = response.into_parts();
+        let length = convert::read_response(parts.status, &parts.headers, FIELDS_MAX, head)
+            .map_err(|malformed| CallError::Protocol(malformed.0.to_owned()))?;
+        self.received = Some((receive, length));
+        if let State::Waiting(_, send) = std::mem::replace(&mut self.state, State::Over) {
+            self.state = State::Answered(send);
+        }
+        Poll::Ready(Ok(CallEvent::Final))
+    }
+
+    pub(crate) fn progress(&self) -> u64 {
+        self.pump.progress
+    }
+
+    pub(crate) fn awaits_client(&self) -> bool {
+        matches!(self.pump.state, PumpState::Reading) && !self.tunnel
+    }
+
+    pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
+        let this = *self;
+        let (State::Answered(send), Some((receive, length))) = (this.state, this.received) else {
+            return CallResponse { body: Body::Empty, tunnel: None, declared: None };
+        };
+        if this.tunnel && (200..300).contains(&head.status) {
+            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new() };
+            return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
+        }
+        let method = if this.head_request { "HEAD" } else { "" };
+        if receive.is_end_stream() && matches!(this.pump.state, PumpState::Done) || is_bodyless(method, head)
+        {
+            return CallResponse { body: Body::Empty, tunnel: None, declared: length };
+        }
+        let body = H2ResponseBody {
+            receive,
+            send,
+            pump: this.pump,
+            left: length,
+            unreleased: 0,
+            done: false,
+            _open: this.open,
+        };
+        CallResponse { body: Body::H2Response(Box::new(body)), tunnel: None, declared: length }
+    }
+
+    pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
+        self.pump.into_unread()
+    }
+}
+
+/// RFC 9113, 8.7: what was refused, or lies behind the last stream of a GOAWAY, was not acted on.
+fn closed(error: &h2::Error, maybe_stale: bool) -> CallError {
+    let unprocessed = error.reason() == Some(Reason::REFUSED_STREAM);
+    let stale = maybe_stale && (error.is_io() || error.is_go_away());
+    CallError::Closed { reason: describe(error), maybe_stale: stale, unprocessed }
+}
+
+/// Sends the request's body.
+struct Pump {
+    body: Body,
+    pending: Bytes,
+    state: PumpState,
+    progress: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PumpState {
+    /// Waits for the client.
+    Reading,
+    /// Waits for the endpoint's window.
+    Sending,
+    Done,
+}
+
+impl Pump {
+    fn poll(&mut self, cx: &mut Context<'_>, send: &mut SendStream<Bytes>) -> Poll<Result<(), BodyError>> {
+        loop {
+            match self.state {
+                PumpState::Done => return Poll::Ready(Ok(())),
+                PumpState::Reading => match ready!(self.body.poll_next(cx)) {
+                    Some(Ok(Frame::Data(piece))) => {
+                        self.progress += 1;
+                        send.reserve_capacity(piece.len());
+                        self.pending = piece;
+                        self.state = PumpState::Sending;
+                    }
+                    Some(Ok(Frame::Trailers(trailers))) => {
+                        self.state = PumpState::Done;
+                        let sent = convert::write_fields(&trailers, None).map(|map| send.send_trailers(map));
+                        return Poll::Ready(self.ended(send, matches!(sent, Ok(Ok(())))));
+                    }
+                    Some(Err(error)) => {
+                        self.state = PumpState::Done;
+                        send.send_reset(Reason::CANCEL);
+                        return Poll::Ready(Err(error));
+                    }
+                    None => {
+                        self.state = PumpState::Done;
+                        let sent = send.send_data(Bytes::new(), true).is_ok();
+                        return Poll::Ready(self.ended(send, sent));
+                    }
+                },
+                PumpState::Sending => match ready!(send.poll_capacity(cx)) {
+                    Some(Ok(0)) => {}
+                    Some(Ok(capacity)) => {
+                        let part = self.pending.split_to(capacity.min(self.pending.len()));
+                        self.progress += 1;
+                        let more = !self.pending.is_empty();
+                        let last = !more && self.body.is_empty();
+                        if send.send_data(part, last).is_err() {
+                            // The endpoint needs no more of it; its response says why.
+                            self.state = PumpState::Done;
+                            return Poll::Ready(Ok(()));
+                        }
+                        match (more, last) {
+                            (true, _) => send.reserve_capacity(self.pending.len()),
+                            (false, true) => self.state = PumpState::Done,
+                            (false, false) => self.state = PumpState::Reading,
+                        }
+                    }
+                    Some(Err(_)) | None => {
+                        self.state = PumpState::Done;
+                        return Poll::Ready(Ok(()));
+                    }
+                },
+            }
+        }
+    }
+
+    fn ended(&mut self, send: &mut SendStream<Bytes>, sent: bool) -> Result<(), BodyError> {
+        if !sent {
+            send.send_reset(Reason::CANCEL);
+        }
+        Ok(())
+    }
+
+    fn into_unread(self) -> Option<Body> {
+        let untouched = self.progress == 0 && self.pending.is_empty();
+        untouched.then_some(self.body)
+    }
+}
+
+/// What an endpoint sends on a stream.
+pub(crate) struct H2ResponseBody {
+    receive: RecvStream,
+    send: SendStream<Bytes>,
+    pump: Pump,
+    left: Option<u64>,
+    unreleased: usize,
+    done: bool,
+    _open: OpenStream,
+}
+
+impl H2ResponseBody {
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut self.send) {
+            self.done = true;
+            return Poll::Ready(Some(Err(error)));
+        }
+        let failed = |error: &h2::Error| Poll::Ready(Some(Err(BodyError::Upstream(describe(error)))));
+        if self.unreleased > 0 {
+            let released = self.receive.flow_control().release_capacity(std::mem::take(&mut self.unreleased));
+            if let Err(error) = released {
+                self.done = true;
+                return failed(&error);
+            }
+        }
+        loop {
+            match ready!(self.receive.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    self.unreleased = data.len();
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::Data(data))));
+                }
+                Some(Err(error)) => {
+                    self.done = true;
+                    // RFC 9113, 8.1: NO_ERROR after a whole response only says that the rest of the request is not
+                    // wanted.
+                    if error.reason() == Some(Reason::NO_ERROR) && self.left.is_none_or(|left| left == 0) {
+                        return Poll::Ready(None);
+                    }
+                    return failed(&error);
+                }
+                None => break,
+            }
+        }
+        let trailers = ready!(self.receive.poll_trailers(cx));
+        self.done = true;
+        match trailers {
+            Ok(None) => Poll::Ready(None),
+            Ok(Some(trailers)) => Poll::Ready(Some(match convert::read_trailers(&trailers, FIELDS_MAX) {
+                Ok(fields) => Ok(Frame::Trailers(Box::new(fields))),
+                Err(malformed) => Err(BodyError::Upstream(malformed.0.to_owned())),
+            })),
+            Err(error) => failed(&error),
+        }
+    }
+}

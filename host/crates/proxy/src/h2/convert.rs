@@ -1,0 +1,186 @@
+//! Heads between HTTP/2 and the gateway's own form.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use portcullis_http::{
+    FieldError, Fields, Known, RequestHead, ResponseHead, Scheme, Version, set_request_target,
+    validate_authority,
+};
+
+/// A request that is not well-formed; the reason is for the log.
+#[derive(Debug)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+impl From<FieldError> for Malformed {
+    fn from(error: FieldError) -> Self {
+        Self(match error {
+            FieldError::InvalidName => "invalid field name",
+            FieldError::InvalidValue => "invalid field value",
+            FieldError::TooLarge => "field section too large",
+        })
+    }
+}
+
+/// Reads a request's head, normalising as for HTTP/1. Gives the declared length of its body.
+pub(super) fn read_request(
+    parts: &http::request::Parts,
+    scheme: Scheme,
+    fields_max: usize,
+    head: &mut RequestHead,
+) -> Result<Option<u64>, Malformed> {
+    head.clear();
+    head.version = Version::Http2;
+    head.scheme = scheme;
+    head.method.push_str(parts.method.as_str());
+    let length = read_fields(&parts.headers, fields_max, &mut head.fields)?;
+
+    // RFC 9113, 8.3.1: Host must not say anything else than :authority.
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next().is_some());
+    let host = host.map(|host| host.to_str().map_err(|_| Malformed("invalid Host"))).transpose()?;
+    let authority = match (parts.uri.authority().map(http::uri::Authority::as_str), host) {
+        _ if more => return Err(Malformed("more than one Host")),
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            return Err(Malformed("Host and :authority differ"));
+        }
+        (Some(authority), _) => authority,
+        (None, Some(host)) => host,
+        (None, None) => return Err(Malformed("neither :authority nor Host")),
+    };
+    if !validate_authority(authority) {
+        return Err(Malformed("invalid authority"));
+    }
+    head.authority.push_str(authority);
+
+    let extended = parts.extensions.get::<h2::ext::Protocol>();
+    head.upgrade = extended.map(|protocol| protocol.as_str().to_owned());
+    match parts.uri.path_and_query() {
+        _ if head.method == "CONNECT" && extended.is_none() => head.set_target("", None),
+        Some(target) if head.method == "OPTIONS" && target.as_str() == "*" => head.set_target("*", None),
+        Some(target) => {
+            set_request_target(head, target.as_str()).map_err(|_| Malformed("invalid :path"))?;
+        }
+        None => return Err(Malformed("no :path")),
+    }
+    Ok(length)
+}
+
+/// Reads a response's head. Gives the declared length of its body.
+pub(super) fn read_response(
+    status: StatusCode,
+    headers: &HeaderMap,
+    fields_max: usize,
+    head: &mut ResponseHead,
+) -> Result<Option<u64>, Malformed> {
+    head.clear();
+    head.version = Version::Http2;
+    head.status = status.as_u16();
+    read_fields(headers, fields_max, &mut head.fields)
+}
+
+/// Reads a trailer section: as the fields of a head, but nothing in it may frame or route.
+pub(super) fn read_trailers(headers: &HeaderMap, fields_max: usize) -> Result<Fields, Malformed> {
+    let mut fields = Fields::new();
+    read_fields(headers, fields_max, &mut fields)?;
+    fields.retain(|known, _, _| known == Known::Other);
+    Ok(fields)
+}
+
+fn read_fields(
+    headers: &HeaderMap,
+    fields_max: usize,
+    fields: &mut Fields,
+) -> Result<Option<u64>, Malformed> {
+    if headers.len() > fields_max {
+        return Err(Malformed("too many fields"));
+    }
+    let (mut length, mut cookie): (Option<u64>, Option<Vec<u8>>) = (None, None);
+    for (name, value) in headers {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+        match Known::of(name) {
+            // Read where the target is.
+            Known::Host => {}
+            Known::ContentLength => {
+                let digits = std::str::from_utf8(value).unwrap_or_default();
+                let parsed =
+                    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+                let parsed = parsed.ok_or(Malformed("invalid Content-Length"))?;
+                if length.replace(parsed).is_some_and(|other| other != parsed) {
+                    return Err(Malformed("differing Content-Length"));
+                }
+                fields.append(name, value)?;
+            }
+            // RFC 9113, 8.2.2: these belong to a connection, and HTTP/2 has no place for them.
+            Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::Upgrade => {
+                return Err(Malformed("connection-specific field"));
+            }
+            Known::Te if value != b"trailers" => return Err(Malformed("invalid TE")),
+            // RFC 9113, 8.2.3: a cookie may come in crumbs, which HTTP/1 does not know.
+            _ if name == b"cookie" => match &mut cookie {
+                None => cookie = Some(value.to_vec()),
+                Some(crumbs) => {
+                    crumbs.extend_from_slice(b"; ");
+                    crumbs.extend_from_slice(value);
+                }
+            },
+            _ => fields.append(name, value)?,
+        }
+    }
+    if let Some(cookie) = cookie {
+        fields.append(b"cookie", &cookie)?;
+    }
+    Ok(length)
+}
+
+/// Writes a request's head for an upstream that is called `host` over `scheme`.
+pub(super) fn write_request(
+    head: &RequestHead,
+    host: &str,
+    scheme: Scheme,
+    length: Option<u64>,
+    extended: bool,
+) -> Result<http::Request<()>, http::Error> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method.as_bytes())?;
+    let target = if head.target().is_empty() { "/" } else { head.target() };
+    *request.uri_mut() =
+        Uri::builder().scheme(scheme.as_str()).authority(host).path_and_query(target).build()?;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = write_fields(&head.fields, length)?;
+    if let (Some(protocol), true) = (&head.upgrade, extended) {
+        request.extensions_mut().insert(h2::ext::Protocol::from(protocol.as_str()));
+    }
+    Ok(request)
+}
+
+/// Writes a response's head.
+pub(super) fn write_response(
+    head: &ResponseHead,
+    length: Option<u64>,
+) -> Result<http::Response<()>, http::Error> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = StatusCode::from_u16(head.status)?;
+    *response.version_mut() = http::Version::HTTP_2;
+    *response.headers_mut() = write_fields(&head.fields, length)?;
+    Ok(response)
+}
+
+/// Writes fields, with `length` as the only Content-Length.
+pub(super) fn write_fields(fields: &Fields, length: Option<u64>) -> Result<HeaderMap, http::Error> {
+    let mut map = HeaderMap::with_capacity(fields.len() + 1);
+    for (known, name, value) in fields.iter() {
+        if known != Known::ContentLength {
+            let value = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(value))?;
+            map.try_append(HeaderName::from_bytes(name.as_bytes())?, value)?;
+        }
+    }
+    if let Some(length) = length {
+        map.try_append(http::header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    }
+    Ok(map)
+}

@@ -1,0 +1,28 @@
+//! HTTP/2 on both sides, through the `h2` crate, which does frames, flow control and HPACK; this does messages.
+
+mod client;
+mod convert;
+mod request_body;
+mod server;
+
+pub(crate) use client::{ClientCall, ClientHandle, H2ResponseBody, handshake};
+pub(crate) use request_body::H2RequestBody;
+pub(crate) use server::serve;
+
+/// What one stream may have on its way before the reader takes it: enough for 1 Gbit/s at 8 ms.
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same for a whole connection, so that one stalled stream does not stop the others.
+pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// What is buffered for sending on one connection.
+pub(crate) const SEND_BUFFER: usize = 256 * 1024;
+
+/// Turns an error of the `h2` crate into words.
+pub(crate) fn describe(error: &h2::Error) -> String {
+    match error.reason() {
+        Some(reason) if error.is_reset() => format!("the stream was reset: {reason}"),
+        Some(reason) if error.is_go_away() => format!("the connection was shut down: {reason}"),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,81 @@
+//! The body of a request that came over HTTP/2.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use h2::RecvStream;
+
+use crate::body::{BodyError, Frame};
+use crate::h2::{convert, describe};
+use crate::slot::Slot;
+
+/// What a client sends on its stream.
+pub(crate) struct H2RequestBody {
+    receive: RecvStream,
+    slot: Rc<Slot>,
+    left: Option<u64>,
+    limit: u64,
+    fields_max: usize,
+    /// Bytes handed out and not yet given back to flow control: the client may send more when they were used.
+    unreleased: usize,
+    done: bool,
+}
+
+impl H2RequestBody {
+    pub(super) fn new(receive: RecvStream, slot: Rc<Slot>, length: Option<u64>, fields_max: usize) -> Self {
+        Self { receive, slot, left: length, limit: u64::MAX, fields_max, unreleased: 0, done: false }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let failed = |error: &h2::Error| Poll::Ready(Some(Err(BodyError::Downstream(describe(error)))));
+        if self.unreleased > 0 {
+            let released = self.receive.flow_control().release_capacity(std::mem::take(&mut self.unreleased));
+            if let Err(error) = released {
+                self.done = true;
+                return failed(&error);
+            }
+        }
+        loop {
+            match ready!(self.receive.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    self.unreleased = data.len();
+                    if self.slot.count_request_bytes(data.len()) > self.limit {
+                        self.done = true;
+                        return Poll::Ready(Some(Err(BodyError::TooLarge { limit: self.limit })));
+                    }
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::Data(data))));
+                }
+                Some(Err(error)) => {
+                    self.done = true;
+                    return failed(&error);
+                }
+                None => break,
+            }
+        }
+        let trailers = ready!(self.receive.poll_trailers(cx));
+        self.done = true;
+        match trailers {
+            Ok(None) => Poll::Ready(None),
+            Ok(Some(trailers)) => {
+                Poll::Ready(Some(match convert::read_trailers(&trailers, self.fields_max) {
+                    Ok(fields) => Ok(Frame::Trailers(Box::new(fields))),
+                    Err(malformed) => Err(BodyError::Downstream(malformed.0.to_owned())),
+                }))
+            }
+            Err(error) => failed(&error),
+        }
+    }
+}

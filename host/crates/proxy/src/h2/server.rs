@@ -1,0 +1,369 @@
+//! Serves the clients that speak HTTP/2.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use portcullis_http::{Known, ResponseHead, Scheme};
+use tokio::time::Instant;
+
+use crate::body::{Body, Frame};
+use crate::connection::Connection;
+use crate::downstream::Downstream;
+use crate::exchange::{Answer, Drive, Sent, finish, is_bodyless};
+use crate::h1::COPY_BYTES_MAX;
+use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::prefixed::Prefixed;
+use crate::slot::Slot;
+use crate::timer::Timer;
+use crate::trace::Trace;
+use crate::tunnel::{self, TunnelEnd};
+use crate::worker::Worker;
+
+/// What the streams of one connection share.
+#[derive(Debug)]
+struct Streams {
+    open: Cell<u32>,
+    last_end: Cell<Instant>,
+}
+
+/// Serves one connection to its end. Dropping the future closes it at once.
+pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream: Prefixed) {
+    let (limits, timeouts) = (connection.limits().clone(), connection.timeouts().clone());
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    let mut timer = Timer::default();
+    let handshake = timer.run(Instant::now() + timeouts.request_head, builder.handshake::<_, Bytes>(stream));
+    let mut h2 = match handshake.await {
+        Ok(Ok(h2)) => h2,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %connection.peer, "HTTP/2 preface: {}", describe(&error));
+            return;
+        }
+        Err(_) => return,
+    };
+
+    let streams = Rc::new(Streams { open: Cell::new(0), last_end: Cell::new(Instant::now()) });
+    let mut closing = false;
+    loop {
+        let event = std::future::poll_fn(|cx| {
+            if !closing && connection.poll_draining(cx).is_ready() {
+                return Poll::Ready(Event::Close);
+            }
+            if let Poll::Ready(accepted) = h2.poll_accept(cx) {
+                return Poll::Ready(Event::Accepted(accepted));
+            }
+            let now = Instant::now();
+            let idle_since = if streams.open.get() > 0 { now } else { streams.last_end.get() };
+            match timer.poll(cx, idle_since + timeouts.idle) {
+                Poll::Ready(()) if streams.open.get() > 0 => Poll::Pending,
+                Poll::Ready(()) if closing => Poll::Ready(Event::Abort),
+                Poll::Ready(()) => Poll::Ready(Event::Close),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        match event.await {
+            Event::Accepted(Some(Ok((request, respond)))) => {
+                let guard = StreamGuard::new(&streams);
+                let (worker, connection) = (worker.clone(), connection.clone());
+                tokio::task::spawn_local(async move {
+                    serve_stream(worker, connection, request, respond).await;
+                    drop(guard);
+                });
+            }
+            Event::Accepted(Some(Err(error))) => {
+                tracing::debug!(peer = %connection.peer, "HTTP/2 connection: {}", describe(&error));
+                return;
+            }
+            Event::Accepted(None) | Event::Abort => return,
+            Event::Close => {
+                // GOAWAY: streams that are open go on, new ones are refused.
+                closing = true;
+                streams.last_end.set(Instant::now());
+                h2.graceful_shutdown();
+            }
+        }
+    }
+}
+
+enum Event {
+    Accepted(Option<Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Close,
+    Abort,
+}
+
+/// Counts a stream as open.
+struct StreamGuard(Rc<Streams>);
+
+impl StreamGuard {
+    fn new(streams: &Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        Self(streams.clone())
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.0.last_end.set(Instant::now());
+    }
+}
+
+/// The client's side of one stream.
+struct H2Downstream {
+    respond: SendResponse<Bytes>,
+}
+
+impl Downstream for H2Downstream {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.respond.poll_reset(cx).map(|_| ())
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) {}
+
+    fn send_informational(&mut self, head: &ResponseHead) {
+        // One that cannot be sent is one that the client does not get: it can do without.
+        let sent =
+            convert::write_response(head, None).map(|response| self.respond.send_informational(response));
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(status = head.status, "an informational response could not be passed on");
+        }
+    }
+}
+
+async fn serve_stream(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (slot, mut timer, mut trace) = (Rc::new(Slot::default()), Timer::default(), Trace::start());
+    let mut exchange = worker.take_exchange();
+    let (parts, receive) = request.into_parts();
+    let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let fields_max = connection.limits().head_fields;
+    let mut downstream = H2Downstream { respond };
+    let read = convert::read_request(&parts, scheme, fields_max, &mut exchange.request);
+    drop(parts);
+    let length = match read {
+        Ok(length) => length,
+        Err(malformed) => {
+            tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
+            trace.fail(&malformed.0);
+            refuse_malformed(&mut downstream.respond);
+            slot.put(exchange);
+            finish(&worker, &connection, &slot, &mut trace, None, Sent { status: 400, bytes: 0 }).await;
+            worker.give_back_exchange(slot.take());
+            return;
+        }
+    };
+    if exchange.request.fields.has_token(Known::Expect, "100-continue") {
+        downstream.send_informational(&ResponseHead { status: 100, ..ResponseHead::default() });
+    }
+    // The stream of an extended CONNECT is not a body but the tunnel to be.
+    let (body, tunnel) = match (&exchange.request.upgrade, receive.is_end_stream()) {
+        (Some(_), _) => (Body::Empty, Some(receive)),
+        (None, true) => (Body::Empty, None),
+        (None, false) => {
+            (Body::H2Request(H2RequestBody::new(receive, slot.clone(), length, fields_max)), None)
+        }
+    };
+    let drive = Drive {
+        worker: &worker,
+        connection: &connection,
+        slot: &slot,
+        downstream: &mut downstream,
+        timer: &mut timer,
+        trace: &mut trace,
+    };
+    let Answer { body, tunnel: upstream, route, declared, deadline } = drive.run(exchange, body).await;
+
+    let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
+    let sent = match (upstream, tunnel) {
+        (Some(upstream), Some(receive)) => out.tunnel(upstream, receive, connection.tunnel_idle()).await,
+        _ => out.response(body, declared, connection.timeouts().idle, deadline).await,
+    };
+    finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
+    worker.give_back_exchange(slot.take());
+}
+
+fn refuse_malformed(respond: &mut SendResponse<Bytes>) {
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+    if respond.send_response(response, true).is_err() {
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+    }
+}
+
+/// Sends what an exchange came to.
+struct Out<'a> {
+    respond: SendResponse<Bytes>,
+    slot: &'a Rc<Slot>,
+    timer: &'a mut Timer,
+    trace: &'a mut Trace,
+}
+
+impl Out<'_> {
+    async fn response(
+        mut self,
+        mut body: Body,
+        declared: Option<u64>,
+        idle: std::time::Duration,
+        deadline: Option<Instant>,
+    ) -> Sent {
+        let exchange = self.slot.taken().await;
+        let head = &exchange.response;
+        let bodyless = is_bodyless(&exchange.request.method, head);
+        let (status, length) = (head.status, if bodyless { declared } else { body.length() });
+        let response = convert::write_response(head, length);
+        self.slot.put(exchange);
+        // 499 is for the record: nobody is there to read it.
+        if status == 499 {
+            self.respond.send_reset(Reason::CANCEL);
+            return Sent { status, bytes: 0 };
+        }
+        let mut small = Vec::new();
+        let whole = bodyless || body.take_buffered(&mut small, COPY_BYTES_MAX);
+        let ends = bodyless || (whole && small.is_empty());
+        let mut send = match response
+            .map_err(|error| error.to_string())
+            .and_then(|response| self.respond.send_response(response, ends).map_err(|error| describe(&error)))
+        {
+            Ok(send) => send,
+            Err(error) => {
+                self.trace.fail(&format!("the response head could not be sent: {error}"));
+                self.respond.send_reset(Reason::INTERNAL_ERROR);
+                return Sent::default();
+            }
+        };
+        let mut bytes = 0;
+        if ends {
+            return Sent { status, bytes };
+        }
+        let result = if whole {
+            self.data(&mut send, Bytes::from(small), true, &mut bytes, idle, deadline).await
+        } else {
+            self.stream(&mut send, body, &mut bytes, idle, deadline).await
+        };
+        if let Err(error) = result {
+            self.trace.fail(&error);
+            send.send_reset(Reason::INTERNAL_ERROR);
+        }
+        Sent { status, bytes }
+    }
+
+    /// Sends a body that is not here yet.
+    async fn stream(
+        &mut self,
+        send: &mut SendStream<Bytes>,
+        mut body: Body,
+        bytes: &mut u64,
+        idle: std::time::Duration,
+        deadline: Option<Instant>,
+    ) -> Result<(), String> {
+        loop {
+            let until = bounded(idle, deadline);
+            let next = self.timer.run(
+                until,
+                std::future::poll_fn(|cx| {
+                    if let Poll::Ready(frame) = body.poll_next(cx) {
+                        return Poll::Ready(Ok(frame));
+                    }
+                    send.poll_reset(cx).map(|_| Err("the client reset the stream"))
+                }),
+            );
+            match next.await {
+                Err(_) => {
+                    return Err("the upstream sent nothing of its response body for too long".to_owned());
+                }
+                Ok(Err(reset)) => return Err(reset.to_owned()),
+                Ok(Ok(None)) => return send.send_data(Bytes::new(), true).map_err(|error| describe(&error)),
+                Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
+                    let last = body.is_empty();
+                    self.data(send, piece, last, bytes, idle, deadline).await?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+                Ok(Ok(Some(Ok(Frame::Trailers(trailers))))) => {
+                    let map = convert::write_fields(&trailers, None).map_err(|error| error.to_string())?;
+                    return send.send_trailers(map).map_err(|error| describe(&error));
+                }
+                Ok(Ok(Some(Err(error)))) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// Sends a piece as the client's window allows.
+    async fn data(
+        &mut self,
+        send: &mut SendStream<Bytes>,
+        mut piece: Bytes,
+        last: bool,
+        bytes: &mut u64,
+        idle: std::time::Duration,
+        deadline: Option<Instant>,
+    ) -> Result<(), String> {
+        while !piece.is_empty() {
+            send.reserve_capacity(piece.len());
+            let until = bounded(idle, deadline);
+            let capacity =
+                match self.timer.run(until, std::future::poll_fn(|cx| send.poll_capacity(cx))).await {
+                    Err(_) => {
+                        return Err("the client took nothing of the response body for too long".to_owned());
+                    }
+                    Ok(None) => return Err("the client closed the stream".to_owned()),
+                    Ok(Some(Err(error))) => return Err(describe(&error)),
+                    Ok(Some(Ok(0))) => continue,
+                    Ok(Some(Ok(capacity))) => capacity,
+                };
+            let part = piece.split_to(capacity.min(piece.len()));
+            *bytes += part.len() as u64;
+            let ends = last && piece.is_empty();
+            send.send_data(part, ends).map_err(|error| describe(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Accepts an extended CONNECT and copies both ways.
+    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, idle: std::time::Duration) -> Sent {
+        let exchange = self.slot.taken().await;
+        let mut head = exchange.response.clone();
+        self.slot.put(exchange);
+        // RFC 8441, 5: where HTTP/1 says 101, HTTP/2 says 200, and the handshake's own fields have no meaning.
+        head.status = 200;
+        head.fields.remove(b"sec-websocket-accept");
+        let response = convert::write_response(&head, None).map_err(|error| error.to_string());
+        let send = response.and_then(|response| {
+            self.respond.send_response(response, false).map_err(|error| describe(&error))
+        });
+        let send = match send {
+            Ok(send) => send,
+            Err(error) => {
+                self.trace.fail(&error);
+                return Sent::default();
+            }
+        };
+        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new() };
+        let report = tunnel::run(client, upstream, idle, self.timer).await;
+        self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
+        if let Some(error) = &report.error {
+            self.trace.fail(error);
+        }
+        Sent { status: 200, bytes: report.to_client }
+    }
+}
+
+fn bounded(idle: std::time::Duration, deadline: Option<Instant>) -> Instant {
+    let idle = Instant::now() + idle;
+    deadline.map_or(idle, |whole| whole.min(idle))
+}

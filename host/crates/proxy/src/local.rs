@@ -1,0 +1,80 @@
+//! One worker's view of a snapshot: chains with instances of their own, and connections of their own.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_model::{Name, Route};
+use portcullis_net::Connector;
+use portcullis_policy::{Policy, PolicyChain};
+
+use crate::snapshot::Snapshot;
+use crate::upstream::LocalUpstream;
+
+/// A snapshot on one worker. Made anew for each generation; what did not change is carried over.
+pub(crate) struct Local {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// By index in the route table.
+    pub(crate) routes: Vec<LocalRoute>,
+    upstreams: HashMap<Name, Rc<LocalUpstream>>,
+    policies: HashMap<Name, Rc<dyn Policy>>,
+}
+
+/// A route on one worker.
+#[derive(Debug)]
+pub(crate) struct LocalRoute {
+    pub(crate) config: Rc<Route>,
+    pub(crate) chain: Rc<PolicyChain>,
+    /// In the order of the route's `to`.
+    pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
+    pub(crate) upstream_names: Arc<[Name]>,
+}
+
+impl Local {
+    /// This worker's view of `snapshot`.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, connector: &Rc<Connector>, previous: Option<&Self>) -> Self {
+        let policies: HashMap<Name, Rc<dyn Policy>> = snapshot
+            .policies
+            .iter()
+            .map(|(name, factory)| {
+                let kept = previous
+                    .and_then(|previous| previous.policies.get(name))
+                    .filter(|policy| Arc::ptr_eq(policy.factory(), factory));
+                (name.clone(), kept.cloned().unwrap_or_else(|| factory.clone().worker()))
+            })
+            .collect();
+        let upstreams: HashMap<Name, Rc<LocalUpstream>> = snapshot
+            .upstreams
+            .iter()
+            .map(|(name, shared)| {
+                let old = previous.and_then(|previous| previous.upstreams.get(name));
+                let kept = old.filter(|old| Arc::ptr_eq(&old.shared, shared)).cloned();
+                let made = || LocalUpstream::new(shared.clone(), connector.clone(), old.map(Rc::as_ref));
+                (name.clone(), kept.unwrap_or_else(|| Rc::new(made())))
+            })
+            .collect();
+        let routes = snapshot.gateway.routes.iter().map(|route| LocalRoute {
+            chain: Rc::new(PolicyChain::new(
+                route.policies.iter().filter_map(|name| policies.get(name).cloned()).collect(),
+            )),
+            upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
+            upstream_names: route.upstreams.clone().into(),
+            config: Rc::new(route.clone()),
+        });
+        let routes = routes.collect();
+        Self { snapshot, routes, upstreams, policies }
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(crate) fn sweep(&self) {
+        for upstream in self.upstreams.values() {
+            upstream.sweep();
+        }
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("generation", &self.snapshot.generation).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! The first step of an exchange: who sent the request, and what the gateway says of it to those behind.
+
+use portcullis_http::{FieldError, Known, rewrite_forwarding_fields, strip_request_hop_by_hop};
+use portcullis_policy::Exchange;
+
+use crate::connection::Connection;
+use crate::random;
+use crate::snapshot::Snapshot;
+
+impl Snapshot {
+    /// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
+    /// policies see the request as it will be forwarded.
+    ///
+    /// # Errors
+    /// When the fields grow beyond what a section may hold.
+    pub(crate) fn receive(
+        &self,
+        exchange: &mut Exchange,
+        connection: &Connection,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), FieldError> {
+        let request = &mut exchange.request;
+        strip_request_hop_by_hop(&mut request.fields);
+        // The gateway has answered it, or will (RFC 9110, 10.1.1).
+        request.fields.remove_known(Known::Expect);
+        let peer = connection.peer.ip();
+        exchange.client.peer = peer.to_canonical();
+        exchange.client.address =
+            rewrite_forwarding_fields(request, peer, &self.gateway.server.trusted_proxies, scratch)?;
+        if let Some(tls) = &connection.tls {
+            exchange.client.tls_server_name.clone_from(&tls.server_name);
+            exchange.client.certificate.clone_from(&tls.client_certificate);
+        }
+        exchange.trace_id.clear();
+        match exchange.request.fields.get(b"traceparent").and_then(trace_id) {
+            Some(id) => exchange.trace_id.push_str(id),
+            None => random::push_trace_id(&mut exchange.trace_id),
+        }
+        Ok(())
+    }
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context, 3.2): 32 lower-case hexadecimal digits that are not all zero.
+fn trace_id(traceparent: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(traceparent).ok()?;
+    let (version, rest) = text.split_once('-')?;
+    let (id, _) = rest.split_once('-')?;
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let valid = version.len() == 2 && hex(version) && version != "ff" && id.len() == 32 && hex(id);
+    (valid && id.bytes().any(|byte| byte != b'0')).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_id;
+
+    #[test]
+    fn reads_valid_trace_ids_only() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let check =
+            |text: String, expected: Option<&str>| assert_eq!(trace_id(text.as_bytes()), expected, "{text}");
+        check(format!("00-{id}-00f067aa0ba902b7-01"), Some(id));
+        check(format!("ff-{id}-00f067aa0ba902b7-01"), None);
+        check(format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None);
+        check(format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None);
+        check(format!("00-{}-00f067aa0ba902b7-01", &id[1..]), None);
+        check("nonsense".to_owned(), None);
+    }
+}

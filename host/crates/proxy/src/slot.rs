@@ -1,0 +1,93 @@
+//! Where an exchange rests between the steps that need it.
+//!
+//! Request and response stream at the same time, and a policy's hook takes the exchange away for as long as it runs. On
+//! one thread that is no lock, only a place that may be empty for a while.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use portcullis_policy::{Exchange, Fault, Reply};
+
+/// The place of one exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    exchange: RefCell<Option<Box<Exchange>>>,
+    waiter: RefCell<Option<Waker>>,
+    /// Set by a body hook that replied or failed closed.
+    stop: RefCell<Option<PolicyStop>>,
+    /// Bytes of the request's body so far.
+    request_bytes: Cell<u64>,
+}
+
+/// A body hook ended the message.
+#[derive(Debug)]
+pub(crate) struct PolicyStop {
+    /// What the client gets, if its response has not begun.
+    pub(crate) reply: Reply,
+    /// Position of the policy in the chain.
+    pub(crate) at: usize,
+    /// Why, where it was a fault.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Slot {
+    /// Puts the exchange in its place and wakes who waits for it.
+    pub(crate) fn put(&self, exchange: Box<Exchange>) {
+        *self.exchange.borrow_mut() = Some(exchange);
+        if let Some(waker) = self.waiter.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes the exchange, if it is there.
+    pub(crate) fn take(&self) -> Option<Box<Exchange>> {
+        self.exchange.borrow_mut().take()
+    }
+
+    /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. At most one waits at a
+    /// time besides the hook itself: the task that drives the exchange.
+    pub(crate) async fn taken(self: &Rc<Self>) -> Box<Exchange> {
+        std::future::poll_fn(|cx| self.poll_take(cx)).await
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
+        match self.take() {
+            Some(exchange) => Poll::Ready(exchange),
+            None => {
+                *self.waiter.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Notes that a body hook ended the message.
+    pub(crate) fn stop(&self, stop: PolicyStop) {
+        *self.stop.borrow_mut() = Some(stop);
+    }
+
+    /// What a body hook noted.
+    pub(crate) fn take_stop(&self) -> Option<PolicyStop> {
+        self.stop.borrow_mut().take()
+    }
+
+    /// Counts bytes of the request's body and gives the sum.
+    pub(crate) fn count_request_bytes(&self, bytes: usize) -> u64 {
+        let sum = self.request_bytes.get().saturating_add(bytes as u64);
+        self.request_bytes.set(sum);
+        sum
+    }
+
+    /// Bytes of the request's body so far.
+    pub(crate) fn request_bytes(&self) -> u64 {
+        self.request_bytes.get()
+    }
+
+    /// Makes it ready for the next exchange.
+    pub(crate) fn clear(&self) {
+        self.exchange.borrow_mut().take();
+        self.waiter.borrow_mut().take();
+        self.stop.borrow_mut().take();
+        self.request_bytes.set(0);
+    }
+}

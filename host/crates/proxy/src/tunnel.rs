@@ -1,0 +1,186 @@
+//! What was a request and is now a pipe: WebSocket and every other upgrade that both sides agreed on.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::{RecvStream, SendStream};
+use portcullis_net::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::timer::Timer;
+
+/// How much of each direction is in the gateway at once.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// One side of a tunnel.
+pub(crate) enum TunnelEnd {
+    /// An HTTP/1 connection, and what was read from it beyond the head.
+    H1 {
+        /// The socket.
+        stream: Stream,
+        /// Read already.
+        unread: BytesMut,
+    },
+    /// A stream of an HTTP/2 connection.
+    H2 {
+        /// From the peer.
+        receive: RecvStream,
+        /// To the peer.
+        send: SendStream<Bytes>,
+        /// Received and not yet read.
+        unread: Bytes,
+    },
+}
+
+/// How a tunnel went.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct TunnelReport {
+    /// Bytes from the client.
+    pub(crate) from_client: u64,
+    /// Bytes to the client.
+    pub(crate) to_client: u64,
+    /// How it ended, where not by both sides closing.
+    pub(crate) error: Option<String>,
+}
+
+/// Copies both ways until both sides have closed, one fails, or neither has sent anything for `idle`.
+pub(crate) async fn run(
+    mut client: TunnelEnd,
+    mut upstream: TunnelEnd,
+    idle: Duration,
+    timer: &mut Timer,
+) -> TunnelReport {
+    let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
+    let mut client = Watched { end: &mut client, read: &from_client, last: &last };
+    let mut upstream = Watched { end: &mut upstream, read: &to_client, last: &last };
+    let copying =
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES);
+    let mut copying = std::pin::pin!(copying);
+    let error = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = Future::poll(copying.as_mut(), cx) {
+            return Poll::Ready(result.err().map(|error| format!("the tunnel broke: {error}")));
+        }
+        ready!(timer.poll(cx, last.get() + idle));
+        Poll::Ready(Some(format!("the tunnel was idle for {idle:?}")))
+    })
+    .await;
+    TunnelReport { from_client: from_client.get(), to_client: to_client.get(), error }
+}
+
+/// An end that notes when and how much was read from it.
+struct Watched<'a> {
+    end: &'a mut TunnelEnd,
+    read: &'a Cell<u64>,
+    last: &'a Cell<Instant>,
+}
+
+impl AsyncRead for Watched<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut *self.end).poll_read(cx, buf))?;
+        self.read.set(self.read.get() + (buf.filled().len() - before) as u64);
+        self.last.set(Instant::now());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.end).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.end).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.end).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for TunnelEnd {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::H1 { stream, unread } => {
+                if unread.is_empty() {
+                    return Pin::new(stream).poll_read(cx, buf);
+                }
+                let taken = unread.len().min(buf.remaining());
+                buf.put_slice(&unread[..taken]);
+                unread.advance(taken);
+                Poll::Ready(Ok(()))
+            }
+            Self::H2 { receive, unread, .. } => {
+                while unread.is_empty() {
+                    match ready!(receive.poll_data(cx)) {
+                        Some(Ok(data)) => *unread = data,
+                        Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                        None => return Poll::Ready(Ok(())),
+                    }
+                }
+                let taken = unread.len().min(buf.remaining());
+                buf.put_slice(&unread[..taken]);
+                unread.advance(taken);
+                // Only what was taken makes room for more: that is the backpressure.
+                let released = receive.flow_control().release_capacity(taken);
+                Poll::Ready(released.map_err(io::Error::other))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TunnelEnd {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::H1 { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
+            Self::H2 { send, .. } => {
+                send.reserve_capacity(bytes.len());
+                let capacity = loop {
+                    match ready!(send.poll_capacity(cx)) {
+                        Some(Ok(0)) => {}
+                        Some(Ok(capacity)) => break capacity,
+                        Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                        None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                    }
+                };
+                let taken = capacity.min(bytes.len());
+                let sent = send.send_data(Bytes::copy_from_slice(&bytes[..taken]), false);
+                Poll::Ready(sent.map(|()| taken).map_err(io::Error::other))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::H1 { stream, .. } => Pin::new(stream).poll_flush(cx),
+            Self::H2 { .. } => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::H1 { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+            Self::H2 { send, .. } => {
+                Poll::Ready(send.send_data(Bytes::new(), true).map_err(io::Error::other))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for TunnelEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::H1 { .. } => "TunnelEnd::H1",
+            Self::H2 { .. } => "TunnelEnd::H2",
+        })
+    }
+}

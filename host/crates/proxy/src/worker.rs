@@ -1,0 +1,202 @@
+//! A worker: one thread that serves connections from accept to close, with nothing shared that has a lock.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use portcullis_model::Name;
+use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
+use portcullis_policy::Exchange;
+//TEL use portcullis_telemetry::AccessLogWriter;
+use tokio::sync::mpsc;
+
+use crate::connection;
+use crate::local::Local;
+use crate::snapshot::Snapshot;
+
+/// Buffers and exchanges that a worker keeps for reuse. A few hundred of each are as many as are ever in use at the same
+/// moment between two waits; more would only hold memory.
+const KEEP_MAX: usize = 256;
+
+/// A buffer that has grown beyond this is not kept.
+const KEEP_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// How often a worker closes what was idle for too long and hands on its log lines.
+const HOUSEKEEPING: Duration = Duration::from_millis(200);
+
+/// What all workers look at.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    /// The snapshot's number, for a look that costs no reference count.
+    pub(crate) generation: AtomicU64,
+}
+
+/// What the control side asks of a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve a listener.
+    Listen(Box<Listen>),
+    /// Stop serving one; its connections end with their exchanges.
+    Close(Name),
+    /// Stop serving all, wait for the connections to end, and end those that are left after that time.
+    Drain(Duration),
+}
+
+/// A listener for one worker.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) name: Name,
+    pub(crate) socket: std::net::TcpListener,
+    pub(crate) state: Arc<ArcSwap<ListenerState>>,
+    pub(crate) connections: Arc<ConnectionCount>,
+}
+
+/// One worker's own things.
+pub(crate) struct Worker {
+    published: Arc<Published>,
+    local: RefCell<Rc<Local>>,
+    connector: Rc<Connector>,
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    buffers: RefCell<Vec<BytesMut>>,
+    //TEL     pub(crate) access_log: RefCell<AccessLogWriter>,
+    /// Reused by whatever needs bytes for a moment.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+}
+
+impl Worker {
+    fn new(published: Arc<Published>) -> Self {
+        let connector = Rc::new(Connector::new());
+        let snapshot = published.snapshot.load_full();
+        //TEL         let access_log = RefCell::new(snapshot.access_log.worker());
+        let local = RefCell::new(Rc::new(Local::new(snapshot, &connector, None)));
+        Self {
+            published,
+            local,
+            connector,
+            exchanges: RefCell::default(),
+            buffers: RefCell::default(),
+            //TEL             access_log,
+            scratch: RefCell::default(),
+        }
+    }
+
+    /// The current generation as this worker has it. An exchange asks once and keeps the answer to its end.
+    pub(crate) fn current(&self) -> Rc<Local> {
+        let newest = self.published.generation.load(Ordering::Acquire);
+        if self.local.borrow().snapshot.generation < newest {
+            self.update();
+        }
+        self.local.borrow().clone()
+    }
+
+    #[cold]
+    fn update(&self) {
+        let snapshot = self.published.snapshot.load_full();
+        let old = self.local.borrow().clone();
+        *self.local.borrow_mut() = Rc::new(Local::new(snapshot, &self.connector, Some(&old)));
+    }
+
+    /// A cleared exchange.
+    pub(crate) fn take_exchange(&self) -> Box<Exchange> {
+        self.exchanges.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an exchange back for reuse.
+    pub(crate) fn give_back_exchange(&self, exchange: Option<Box<Exchange>>) {
+        let mut kept = self.exchanges.borrow_mut();
+        if let Some(mut exchange) = exchange
+            && kept.len() < KEEP_MAX
+        {
+            exchange.clear();
+            kept.push(exchange);
+        }
+    }
+
+    /// An empty buffer.
+    pub(crate) fn take_buffer(&self) -> BytesMut {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for reuse.
+    pub(crate) fn give_back_buffer(&self, mut buffer: BytesMut) {
+        let mut kept = self.buffers.borrow_mut();
+        if (1..=KEEP_BUFFER_BYTES_MAX).contains(&buffer.capacity()) && kept.len() < KEEP_MAX {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// Runs a worker until it has drained, or until `commands` has no sender. Gives how many connections were cut off. Must
+/// run in a `LocalSet`.
+pub(crate) async fn run(published: Arc<Published>, mut commands: mpsc::Receiver<Command>) -> usize {
+    let worker = Rc::new(Worker::new(published));
+    let tasks = Tasks::new();
+    let mut listeners: HashMap<Name, Drain> = HashMap::new();
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let patience = loop {
+        tokio::select! {
+                    command = commands.recv() => match command {
+                        Some(Command::Listen(listen)) => {
+                            let drain = Drain::new();
+                            let name = listen.name.clone();
+                            if let Err(error) = serve(&worker, &tasks, &drain, *listen) {
+                                tracing::error!(listener = %name, %error, "a worker cannot use the listener's socket");
+                            }
+                            if let Some(old) = listeners.insert(name, drain) {
+                                old.start();
+                            }
+                        }
+                        Some(Command::Close(name)) => {
+                            if let Some(drain) = listeners.remove(&name) {
+                                drain.start();
+                            }
+                        }
+                        Some(Command::Drain(patience)) => break patience,
+                        None => break Duration::ZERO,
+                    },
+                    _ = housekeeping.tick() => {
+                        // Also when no exchange asks: what an old generation holds is let go soon after a reload.
+                        worker.current().sweep();
+        //TEL                 worker.access_log.borrow_mut().tick();
+                    }
+                }
+    };
+    for drain in listeners.values() {
+        drain.start();
+    }
+    let idle = tokio::time::timeout(patience, tasks.wait_idle()).await;
+    let cut_off = if idle.is_ok() { 0 } else { tasks.abort_all() };
+    tasks.wait_idle().await;
+    //TEL     worker.access_log.borrow_mut().flush();
+    cut_off
+}
+
+fn serve(worker: &Rc<Worker>, tasks: &Tasks, drain: &Drain, listen: Listen) -> std::io::Result<()> {
+    let socket = tokio::net::TcpListener::from_std(listen.socket)?;
+    let settings = AcceptSettings {
+        state: listen.state,
+        connections: listen.connections,
+        drain: drain.signal(),
+        tasks: tasks.clone(),
+    };
+    let worker = worker.clone();
+    // Not among the tasks: it ends by itself when the drain starts, and connections are what a drain waits for.
+    tokio::task::spawn_local(accept_loop(socket, settings, move |accepted| {
+        connection::serve(worker.clone(), accepted)
+    }));
+    Ok(())
+}
