@@ -215,6 +215,13 @@ impl Fields {
         });
     }
 
+    /// As [`Fields::retain`], with the name as bytes: showing that they are UTF-8 costs as much as all the rest.
+    pub(crate) fn retain_bytes(&mut self, mut keep: impl FnMut(Known, &[u8], &[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.entries
+            .retain(|entry| keep(entry.known, &bytes[entry.name.range()], &bytes[entry.value.range()]));
+    }
+
     /// The value of the first line of `name` (any case).
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
@@ -275,6 +282,13 @@ impl Fields {
         self.entries.iter().map(|entry| {
             (entry.known, name_str(&self.bytes[entry.name.range()]), &self.bytes[entry.value.range()])
         })
+    }
+
+    /// As [`Fields::iter`], with the names as bytes, see [`Fields::retain_bytes`].
+    pub(crate) fn iter_bytes(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.known, &self.bytes[entry.name.range()], &self.bytes[entry.value.range()]))
     }
 }
 

@@ -36,12 +36,12 @@ pub fn strip_response_hop_by_hop(fields: &mut Fields) {
 
 /// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`] and [`has_underscore`].
 pub fn strip_request_trailers(trailers: &mut Fields) {
-    trailers.retain(|known, name, _| !is_forbidden(known, name) && !has_underscore(name.as_bytes()));
+    trailers.retain_bytes(|known, name, _| !is_forbidden(known, name) && !has_underscore(name));
 }
 
 /// Removes from an upstream's trailers what must not be forwarded: see [`is_forbidden_trailer`].
 pub fn strip_response_trailers(trailers: &mut Fields) {
-    trailers.retain(|known, name, _| !is_forbidden(known, name));
+    trailers.retain_bytes(|known, name, _| !is_forbidden(known, name));
 }
 
 /// What a pass has found.
@@ -52,13 +52,13 @@ struct Found {
 fn strip(fields: &mut Fields, request: bool) -> Found {
     let nominated = nominated(fields);
     let mut found = Found { te_trailers: false };
-    fields.retain(|known, name, value| match known {
+    fields.retain_bytes(|known, name, value| match known {
         Known::Te if request => {
             let keep = !found.te_trailers && accepts_trailers(value);
             found.te_trailers |= keep;
             keep
         }
-        Known::Other if request && has_underscore(name.as_bytes()) => false,
+        Known::Other if request && has_underscore(name) => false,
         Known::Other => !nominated.as_deref().is_some_and(|nominated| is_nominated(nominated, name)),
         Known::ContentLength | Known::Host => false,
         _ => !is_hop_by_hop(known),
@@ -83,58 +83,58 @@ fn nominated(fields: &Fields) -> Option<Vec<u8>> {
     joined
 }
 
-fn is_nominated(nominated: &[u8], name: &str) -> bool {
-    nominated.split(|byte| *byte == b',').any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+fn is_nominated(nominated: &[u8], name: &[u8]) -> bool {
+    nominated.split(|byte| *byte == b',').any(|option| option.eq_ignore_ascii_case(name))
         && !is_end_to_end(name)
 }
 
 /// Fields that a nomination does not remove. RFC 9110, 7.6.1 forbids a sender to nominate a field that is for all
 /// recipients; one that does wants a proxy in front of us, which passes Connection on, to lose what it has added: who the
 /// client is, or whether it may come in. Names that the gateway knows are never removed by nomination either.
-fn is_end_to_end(name: &str) -> bool {
-    const PREFIXES: [&str; 16] = [
-        "accept",
-        "access-control-",
-        "cf-",
-        "client-",
-        "content-",
-        "if-",
-        "sec-",
-        "true-client-",
-        "x-amzn-",
-        "x-auth",
-        "x-client-",
-        "x-envoy-",
-        "x-forwarded-",
-        "x-original-",
-        "x-real-",
-        "x-ssl-",
+fn is_end_to_end(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 16] = [
+        b"accept",
+        b"access-control-",
+        b"cf-",
+        b"client-",
+        b"content-",
+        b"if-",
+        b"sec-",
+        b"true-client-",
+        b"x-amzn-",
+        b"x-auth",
+        b"x-client-",
+        b"x-envoy-",
+        b"x-forwarded-",
+        b"x-original-",
+        b"x-real-",
+        b"x-ssl-",
     ];
     matches!(
         name,
-        "age"
-            | "authorization"
-            | "baggage"
-            | "cache-control"
-            | "cookie"
-            | "etag"
-            | "expires"
-            | "last-modified"
-            | "location"
-            | "origin"
-            | "pragma"
-            | "range"
-            | "referer"
-            | "set-cookie"
-            | "strict-transport-security"
-            | "traceparent"
-            | "tracestate"
-            | "user-agent"
-            | "vary"
-            | "www-authenticate"
-            | "x-api-key"
-            | "x-request-id"
-            | "x-user"
+        b"age"
+            | b"authorization"
+            | b"baggage"
+            | b"cache-control"
+            | b"cookie"
+            | b"etag"
+            | b"expires"
+            | b"last-modified"
+            | b"location"
+            | b"origin"
+            | b"pragma"
+            | b"range"
+            | b"referer"
+            | b"set-cookie"
+            | b"strict-transport-security"
+            | b"traceparent"
+            | b"tracestate"
+            | b"user-agent"
+            | b"vary"
+            | b"www-authenticate"
+            | b"x-api-key"
+            | b"x-request-id"
+            | b"x-user"
     ) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -179,35 +179,35 @@ pub fn is_gateway_owned(name: &[u8]) -> bool {
 /// request modifiers, authentication, what tells how to read the content, and what the gateway says of the client.
 #[must_use]
 pub fn is_forbidden_trailer(name: &str) -> bool {
-    is_forbidden(Known::of(name.as_bytes()), name)
+    is_forbidden(Known::of(name.as_bytes()), name.as_bytes())
 }
 
-pub(crate) fn is_forbidden(known: Known, name: &str) -> bool {
+pub(crate) fn is_forbidden(known: Known, name: &[u8]) -> bool {
     // All that the gateway acts on, and nothing of that makes sense behind the content.
     known != Known::Other
-        || name.starts_with("if-")
-        || name.starts_with("x-forwarded-")
+        || name.starts_with(b"if-")
+        || name.starts_with(b"x-forwarded-")
         || matches!(
             name,
-            "age"
-                | "authentication-info"
-                | "authorization"
-                | "cache-control"
-                | "content-encoding"
-                | "content-range"
-                | "content-type"
-                | "cookie"
-                | "expires"
-                | "location"
-                | "max-forwards"
-                | "pragma"
-                | "proxy-authentication-info"
-                | "range"
-                | "retry-after"
-                | "set-cookie"
-                | "vary"
-                | "warning"
-                | "www-authenticate"
+            b"age"
+                | b"authentication-info"
+                | b"authorization"
+                | b"cache-control"
+                | b"content-encoding"
+                | b"content-range"
+                | b"content-type"
+                | b"cookie"
+                | b"expires"
+                | b"location"
+                | b"max-forwards"
+                | b"pragma"
+                | b"proxy-authentication-info"
+                | b"range"
+                | b"retry-after"
+                | b"set-cookie"
+                | b"vary"
+                | b"warning"
+                | b"www-authenticate"
         )
 }
 

@@ -201,3 +201,14 @@ fn leaves_the_host_out_where_there_is_none() {
     assert_eq!(head.fields.get(b"x-forwarded-host"), None);
     assert_eq!(head.fields.get(b"forwarded"), Some(&b"for=192.0.2.1;proto=http"[..]));
 }
+
+#[test]
+fn writes_addresses_as_the_standard_library_does() {
+    for octets in [[0, 9, 10, 99], [100, 101, 199, 255], [1, 20, 30, 200]] {
+        let address = IpAddr::from(octets);
+        assert_eq!(
+            rewrite(&address.to_string(), &[]).1.fields.get(b"x-real-ip"),
+            Some(address.to_string().as_bytes())
+        );
+    }
+}

@@ -258,7 +258,7 @@ impl ChunkedDecoder {
                 _ => ChunkedError::Trailers,
             })?;
         }
-        self.trailers.retain(|known, name, _| !is_forbidden(known, name));
+        self.trailers.retain_bytes(|known, name, _| !is_forbidden(known, name));
         self.section = Vec::new();
         Ok(())
     }
@@ -301,9 +301,9 @@ pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
 /// Appends the end of a chunked body with its trailers, from which forbidden ones are left out.
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
-    for (known, name, value) in trailers.into_iter().flat_map(Fields::iter) {
+    for (known, name, value) in trailers.into_iter().flat_map(Fields::iter_bytes) {
         if !is_forbidden(known, name) {
-            write_field(out, name.as_bytes(), value);
+            write_field(out, name, value);
         }
     }
     out.extend_from_slice(b"\r\n");

@@ -86,9 +86,9 @@ const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 /// Appends all fields; says whether TE was among them.
 pub(super) fn write_fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
     let mut te = false;
-    for (known, name, value) in fields.iter() {
+    for (known, name, value) in fields.iter_bytes() {
         te |= known == Known::Te;
-        write_field(out, name.as_bytes(), value);
+        write_field(out, name, value);
     }
     te
 }
