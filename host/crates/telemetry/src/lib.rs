@@ -1,1 +1,20 @@
-//! telemetry
+//! What the gateway tells: its log, the access log, metrics.
+//!
+//! Nothing here waits for a disk or a reader on a worker's thread: lines go through bounded queues to threads that write
+//! them, and what does not fit is dropped and counted, because a gateway that stands still for its log is down.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod access;
+mod escape;
+mod exposition;
+mod logging;
+mod metrics;
+mod record;
+mod sink;
+mod stamp;
+
+pub use access::{AccessLog, AccessLogError, AccessLogWriter};
+pub use exposition::{Exposition, MetricKind};
+pub use logging::{InitError, LogFormat, flush, init};
+pub use metrics::{Metrics, PolicyMetrics, RouteMetrics, UpstreamMetrics};
+pub use record::AccessRecord;

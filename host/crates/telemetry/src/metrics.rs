@@ -1,0 +1,322 @@
+//! What the gateway counts.
+//!
+//! Each route's numbers are kept once for each worker, a cache line of their own apart, and added up when somebody asks:
+//! one shared counter that every worker bumps for every request would move its cache line from core to core each time,
+//! which on a large machine costs more than reading the request. What happens rarely (connects, faults, reloads) is one
+//! plain atomic. All are relaxed: a number may be a moment behind another.
+//!
+//! Names come from the configuration alone, never from requests, and their number is bounded, so nobody outside can make
+//! this grow. What a reload removes stays, so that a counter never goes back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use portcullis_model::Name;
+
+use crate::exposition::{Exposition, MetricKind};
+
+/// Names of each kind. Further ones are counted together as `other`.
+const NAMES_MAX: usize = 10_000;
+
+/// Upper ends of the histogram's buckets in microseconds, and in seconds as the text has them.
+const BUCKETS: [(u64, &str); 14] = [
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (10_000_000, "10"),
+    (60_000_000, "60"),
+];
+
+/// Status classes by the status' first digit; 0 is no status at all.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// All metrics of the process. One for its whole life, shared by everybody.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: usize,
+    routes: Names<RouteMetrics>,
+    upstreams: Names<UpstreamMetrics>,
+    policies: Names<PolicyMetrics>,
+    generation: AtomicU64,
+    reloads: AtomicU64,
+    reloads_refused: AtomicU64,
+}
+
+impl Metrics {
+    /// Metrics for so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: workers.max(1),
+            routes: Names::default(),
+            upstreams: Names::default(),
+            policies: Names::default(),
+            generation: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// The numbers of a route. To be asked for when a snapshot is made and kept: it takes a lock.
+    #[must_use]
+    pub fn route(&self, name: &Name) -> Arc<RouteMetrics> {
+        self.routes.get(name, || RouteMetrics::new(self.workers))
+    }
+
+    /// The numbers of an upstream. As [`Metrics::route`].
+    #[must_use]
+    pub fn upstream(&self, name: &Name) -> Arc<UpstreamMetrics> {
+        self.upstreams.get(name, UpstreamMetrics::default)
+    }
+
+    /// The numbers of a policy. As [`Metrics::route`].
+    #[must_use]
+    pub fn policy(&self, name: &Name) -> Arc<PolicyMetrics> {
+        self.policies.get(name, PolicyMetrics::default)
+    }
+
+    /// A generation has begun to run; the first is no reload.
+    pub fn generation_started(&self, generation: u64) {
+        if self.generation.swap(generation, Ordering::Relaxed) > 0 {
+            self.reloads.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A reload was refused, and what was running stays.
+    pub fn reload_refused(&self) {
+        self.reloads_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Appends all in the text format of Prometheus, in the order of their names.
+    pub fn render(&self, out: &mut String) {
+        let mut out = Exposition(out);
+        self.render_routes(&mut out);
+        self.render_upstreams(&mut out);
+        let name = "portcullis_policy_faults_total";
+        out.family(name, MetricKind::Counter, "Hook calls that trapped, ran out of time or broke a limit.");
+        for (policy, metrics) in self.policies.all() {
+            out.sample(name, &[("policy", &policy)], read(&metrics.faults));
+        }
+        let name = "portcullis_generation";
+        out.family(name, MetricKind::Gauge, "The generation of the configuration that runs.");
+        out.sample(name, &[], read(&self.generation));
+        let name = "portcullis_reloads_total";
+        out.family(name, MetricKind::Counter, "Reloads, by whether the new configuration was taken.");
+        out.sample(name, &[("result", "taken")], read(&self.reloads));
+        out.sample(name, &[("result", "refused")], read(&self.reloads_refused));
+    }
+
+    fn render_routes(&self, out: &mut Exposition<'_>) {
+        let routes: Vec<_> =
+            self.routes.all().into_iter().map(|(route, metrics)| (route, metrics.sum())).collect();
+        let name = "portcullis_requests_total";
+        out.family(name, MetricKind::Counter, "Exchanges that ended, by route and status class.");
+        for (route, sum) in &routes {
+            for (class, count) in CLASSES.iter().zip(sum.classes) {
+                // A class that never occurred would be a series for nothing.
+                if count > 0 {
+                    out.sample(name, &[("route", route), ("status", class)], count);
+                }
+            }
+        }
+        let name = "portcullis_request_duration_seconds";
+        out.family(name, MetricKind::Histogram, "From a request's head to its response's last byte.");
+        for (route, sum) in &routes {
+            let mut below = 0;
+            for ((_, end), count) in BUCKETS.iter().zip(sum.buckets) {
+                below += count;
+                out.sample(&format!("{name}_bucket"), &[("route", route), ("le", end)], below);
+            }
+            // Not the number of requests, which may have been read a moment earlier: buckets must add up.
+            let count = below + sum.slower;
+            out.sample(&format!("{name}_bucket"), &[("route", route), ("le", "+Inf")], count);
+            let seconds = Duration::from_micros(sum.micros).as_secs_f64();
+            out.sample(&format!("{name}_sum"), &[("route", route)], seconds);
+            out.sample(&format!("{name}_count"), &[("route", route)], count);
+        }
+        for (name, help, bytes) in [
+            ("portcullis_request_body_bytes_total", "Bytes of request bodies.", 0),
+            ("portcullis_response_body_bytes_total", "Bytes of response bodies.", 1),
+        ] {
+            out.family(name, MetricKind::Counter, help);
+            for (route, sum) in &routes {
+                out.sample(name, &[("route", route)], sum.bytes[bytes]);
+            }
+        }
+    }
+
+    fn render_upstreams(&self, out: &mut Exposition<'_>) {
+        type Pick = fn(&UpstreamMetrics) -> &AtomicU64;
+        let families: [(&str, &str, Pick); 4] = [
+            ("portcullis_upstream_connects_total", "Connections made to endpoints.", |m| &m.connects),
+            ("portcullis_upstream_connect_failures_total", "Connections that failed.", |m| {
+                &m.connect_failures
+            }),
+            ("portcullis_upstream_retries_total", "Requests tried on a further endpoint.", |m| &m.retries),
+            ("portcullis_upstream_ejections_total", "Endpoints left out for a while.", |m| &m.ejections),
+        ];
+        let upstreams = self.upstreams.all();
+        for (name, help, pick) in families {
+            out.family(name, MetricKind::Counter, help);
+            for (upstream, metrics) in &upstreams {
+                out.sample(name, &[("upstream", upstream)], read(pick(metrics)));
+            }
+        }
+    }
+}
+
+fn read(number: &AtomicU64) -> u64 {
+    number.load(Ordering::Relaxed)
+}
+
+fn bump(number: &AtomicU64) {
+    number.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The numbers of an upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+    retries: AtomicU64,
+    ejections: AtomicU64,
+}
+
+impl UpstreamMetrics {
+    /// A connection was made, or could not be.
+    pub fn connect(&self, made: bool) {
+        bump(if made { &self.connects } else { &self.connect_failures });
+    }
+
+    /// A request was tried on a further endpoint.
+    pub fn retry(&self) {
+        bump(&self.retries);
+    }
+
+    /// An endpoint was left out for a while.
+    pub fn ejection(&self) {
+        bump(&self.ejections);
+    }
+}
+
+/// The numbers of a policy.
+#[derive(Debug, Default)]
+pub struct PolicyMetrics {
+    faults: AtomicU64,
+}
+
+impl PolicyMetrics {
+    /// A hook trapped, ran out of time or broke a limit.
+    pub fn fault(&self) {
+        bump(&self.faults);
+    }
+}
+
+/// The numbers of a route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    shards: Box<[Shard]>,
+}
+
+/// One worker's part. Two cache lines apart from the next, because processors fetch them in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    classes: [AtomicU64; CLASSES.len()],
+    buckets: [AtomicU64; BUCKETS.len()],
+    /// Beyond the last bucket.
+    slower: AtomicU64,
+    micros: AtomicU64,
+    bytes: [AtomicU64; 2],
+}
+
+/// A route's numbers over all workers.
+#[derive(Debug, Default)]
+struct Sum {
+    classes: [u64; CLASSES.len()],
+    buckets: [u64; BUCKETS.len()],
+    slower: u64,
+    micros: u64,
+    bytes: [u64; 2],
+}
+
+impl RouteMetrics {
+    fn new(workers: usize) -> Self {
+        Self { shards: (0..workers).map(|_| Shard::default()).collect() }
+    }
+
+    /// An exchange has ended. `worker` is the worker's number, `status` what the client got (0 for nothing), bytes those
+    /// of the bodies.
+    pub fn exchange(
+        &self,
+        worker: usize,
+        status: u16,
+        duration: Duration,
+        request_bytes: u64,
+        response_bytes: u64,
+    ) {
+        let shard = &self.shards[worker % self.shards.len()];
+        bump(&shard.classes[usize::from(status / 100).min(CLASSES.len() - 1)]);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.iter().position(|(end, _)| micros <= *end);
+        bump(bucket.map_or(&shard.slower, |at| &shard.buckets[at]));
+        shard.micros.fetch_add(micros, Ordering::Relaxed);
+        shard.bytes[0].fetch_add(request_bytes, Ordering::Relaxed);
+        shard.bytes[1].fetch_add(response_bytes, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> Sum {
+        let mut sum = Sum::default();
+        for shard in &self.shards {
+            let add = |to: &mut [u64], from: &[AtomicU64]| {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to += read(from);
+                }
+            };
+            add(&mut sum.classes, &shard.classes);
+            add(&mut sum.buckets, &shard.buckets);
+            add(&mut sum.bytes, &shard.bytes);
+            sum.slower += read(&shard.slower);
+            sum.micros += read(&shard.micros);
+        }
+        sum
+    }
+}
+
+/// Numbers by name.
+#[derive(Debug)]
+struct Names<T>(Mutex<BTreeMap<Name, Arc<T>>>);
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Names<T> {
+    fn get(&self, name: &Name, new: impl FnOnce() -> T) -> Arc<T> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = names.len() >= NAMES_MAX && !names.contains_key(name);
+        let name = if full { Name::from("other") } else { Name::clone(name) };
+        Arc::clone(names.entry(name).or_insert_with(|| Arc::new(new())))
+    }
+
+    fn all(&self) -> Vec<(Name, Arc<T>)> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().map(|(name, metrics)| (Name::clone(name), Arc::clone(metrics))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use super::{Metrics, NAMES_MAX};
+
+fn rendered(metrics: &Metrics) -> String {
+    let mut out = String::new();
+    metrics.render(&mut out);
+    out
+}
+
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
+}
+
+#[test]
+fn workers_are_added_up() {
+    let metrics = Metrics::new(2);
+    let route = metrics.route(&"api".into());
+    route.exchange(0, 200, Duration::from_micros(500), 1, 10);
+    route.exchange(1, 204, Duration::from_micros(501), 2, 20);
+    route.exchange(7, 503, Duration::from_secs(61), 3, 30);
+    route.exchange(0, 0, Duration::ZERO, 0, 0);
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_requests_total{route="api",status="2xx"} 2"#);
+    has(&text, r#"portcullis_requests_total{route="api",status="5xx"} 1"#);
+    has(&text, r#"portcullis_requests_total{route="api",status="none"} 1"#);
+    assert!(!text.contains("3xx"), "a class that never occurred");
+    has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="0.0005"} 2"#);
+    has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="0.001"} 3"#);
+    has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="60"} 3"#);
+    has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="+Inf"} 4"#);
+    has(&text, r#"portcullis_request_duration_seconds_count{route="api"} 4"#);
+    has(&text, r#"portcullis_request_duration_seconds_sum{route="api"} 61.001001"#);
+    has(&text, r#"portcullis_request_body_bytes_total{route="api"} 6"#);
+    has(&text, r#"portcullis_response_body_bytes_total{route="api"} 60"#);
+}
+
+#[test]
+fn a_name_keeps_its_numbers_over_reloads_and_is_escaped() {
+    let metrics = Metrics::new(1);
+    let name = "a\"b\\c\n".into();
+    metrics.policy(&name).fault();
+    metrics.policy(&name).fault();
+    has(&rendered(&metrics), r#"portcullis_policy_faults_total{policy="a\"b\\c\n"} 2"#);
+}
+
+#[test]
+fn the_rest_is_counted() {
+    let metrics = Metrics::new(1);
+    let upstream = metrics.upstream(&"u".into());
+    upstream.connect(true);
+    upstream.connect(true);
+    upstream.connect(false);
+    upstream.retry();
+    upstream.ejection();
+    for generation in 1..=3 {
+        metrics.generation_started(generation);
+    }
+    metrics.reload_refused();
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_upstream_connects_total{upstream="u"} 2"#);
+    has(&text, r#"portcullis_upstream_connect_failures_total{upstream="u"} 1"#);
+    has(&text, r#"portcullis_upstream_retries_total{upstream="u"} 1"#);
+    has(&text, r#"portcullis_upstream_ejections_total{upstream="u"} 1"#);
+    has(&text, "portcullis_generation 3");
+    has(&text, r#"portcullis_reloads_total{result="taken"} 2"#);
+    has(&text, r#"portcullis_reloads_total{result="refused"} 1"#);
+}
+
+#[test]
+fn names_are_bounded() {
+    let metrics = Metrics::new(1);
+    for number in 0..NAMES_MAX + 10 {
+        metrics.policy(&number.to_string().into()).fault();
+    }
+    assert_eq!(metrics.policies.all().len(), NAMES_MAX + 1);
+    has(&rendered(&metrics), r#"portcullis_policy_faults_total{policy="other"} 10"#);
+}

@@ -1,0 +1,255 @@
+//! The record of one exchange, and its two forms.
+//!
+//! A line of text begins as the combined format does, so that tools that know it read it, and goes on with `key=value`
+//! pairs; JSON is an object. In both what a client or a policy chose is escaped and cut, so that no request can forge a
+//! line or fill the disk.
+//!
+//! The query is not in it, and neither is the referrer: tokens, keys and names of people stand in queries, and a log
+//! lives longer and is read by more people than the request.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::escape::{push_json, push_number, push_seconds, push_text};
+use crate::stamp::Stamp;
+
+/// Bytes of a path (or of what stood in its place) that are kept.
+const PATH_MAX: usize = 2048;
+/// Bytes of any other text that are kept.
+const TEXT_MAX: usize = 512;
+/// Bytes of all attributes together, beyond which further ones are left out.
+const ATTRIBUTES_MAX: usize = 4096;
+
+/// One finished exchange. What is `None` is left out (JSON) or `-` where the combined format has a place for it.
+#[derive(Debug, Clone)]
+pub struct AccessRecord<'a> {
+    /// When the request's head was complete.
+    pub time: SystemTime,
+    /// The client: the peer, or what a trusted proxy said.
+    pub client: IpAddr,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// The listener's name.
+    pub listener: &'a str,
+    /// The method. Empty where the request could not be read.
+    pub method: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host and port as the client named them.
+    pub authority: &'a str,
+    /// The path, normalised, without its query.
+    pub path: &'a str,
+    /// `HTTP/1.1`, `HTTP/2.0`, …
+    pub version: &'a str,
+    /// The status that the client got; 0 where it got none.
+    pub status: u16,
+    /// The route.
+    pub route: Option<&'a str>,
+    /// The upstream.
+    pub upstream: Option<&'a str>,
+    /// The endpoint that was tried last, `host:port`.
+    pub endpoint: Option<&'a str>,
+    /// Endpoints that were tried.
+    pub attempts: u32,
+    /// Bytes of the request's body that were received.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that were sent.
+    pub response_bytes: u64,
+    /// From the request's head to the response's last byte.
+    pub duration: Duration,
+    /// From asking the endpoint to its response's head.
+    pub upstream_duration: Option<Duration>,
+    /// The version of TLS that the client speaks: `TLSv1.3`.
+    pub tls: Option<&'a str>,
+    /// 32 hexadecimal digits.
+    pub trace_id: &'a str,
+    /// The User-Agent field, as it came.
+    pub user_agent: Option<&'a [u8]>,
+    /// What went wrong.
+    pub error: Option<&'a str>,
+}
+
+impl AccessRecord<'_> {
+    /// Appends the record as a line of text.
+    pub(crate) fn push_text<'b>(
+        &self,
+        out: &mut Vec<u8>,
+        stamp: &mut Stamp,
+        attributes: impl Iterator<Item = (&'b str, &'b str)>,
+    ) {
+        push_address(out, self.client);
+        out.extend_from_slice(b" - - [");
+        stamp.push_common(out, self.time);
+        out.extend_from_slice(b"] \"");
+        push_text(out, self.method.as_bytes(), TEXT_MAX);
+        out.push(b' ');
+        push_text(out, self.path.as_bytes(), PATH_MAX);
+        out.push(b' ');
+        out.extend_from_slice(self.version.as_bytes());
+        out.extend_from_slice(b"\" ");
+        push_number(out, self.status.into());
+        out.push(b' ');
+        push_number(out, self.response_bytes);
+        out.extend_from_slice(b" \"-\" \"");
+        push_text(out, self.user_agent.unwrap_or(b"-"), TEXT_MAX);
+        out.push(b'"');
+        let mut pair = |key: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                push_pair(out, key, value);
+            }
+        };
+        pair("listener", Some(self.listener));
+        pair("scheme", Some(self.scheme));
+        pair("authority", Some(self.authority));
+        pair("route", self.route);
+        pair("upstream", self.upstream);
+        pair("endpoint", self.endpoint);
+        pair("tls", self.tls);
+        pair("trace", Some(self.trace_id));
+        if self.peer != self.client {
+            out.extend_from_slice(b" peer=");
+            push_address(out, self.peer);
+        }
+        out.extend_from_slice(b" attempts=");
+        push_number(out, self.attempts.into());
+        out.extend_from_slice(b" received=");
+        push_number(out, self.request_bytes);
+        out.extend_from_slice(b" time=");
+        push_seconds(out, micros(self.duration));
+        if let Some(duration) = self.upstream_duration {
+            out.extend_from_slice(b" upstream-time=");
+            push_seconds(out, micros(duration));
+        }
+        if let Some(error) = self.error {
+            push_pair(out, "error", error);
+        }
+        for (name, value) in bounded(attributes) {
+            out.push(b' ');
+            push_word(out, b"attribute.", name);
+            out.push(b'=');
+            push_word(out, b"", value);
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends the record as a line of JSON.
+    pub(crate) fn push_json<'b>(
+        &self,
+        out: &mut Vec<u8>,
+        stamp: &mut Stamp,
+        attributes: impl Iterator<Item = (&'b str, &'b str)>,
+    ) {
+        out.extend_from_slice(b"{\"time\":\"");
+        stamp.push_rfc3339(out, self.time);
+        out.extend_from_slice(b"\",\"client\":\"");
+        push_address(out, self.client);
+        out.extend_from_slice(b"\",\"peer\":\"");
+        push_address(out, self.peer);
+        out.push(b'"');
+        let mut text = |key: &str, value: Option<&[u8]>, max: usize| {
+            if let Some(value) = value {
+                push_key(out, key);
+                push_json(out, value, max);
+            }
+        };
+        text("listener", Some(self.listener.as_bytes()), TEXT_MAX);
+        text("method", Some(self.method.as_bytes()), TEXT_MAX);
+        text("scheme", Some(self.scheme.as_bytes()), TEXT_MAX);
+        text("authority", Some(self.authority.as_bytes()), TEXT_MAX);
+        text("path", Some(self.path.as_bytes()), PATH_MAX);
+        text("version", Some(self.version.as_bytes()), TEXT_MAX);
+        text("route", self.route.map(str::as_bytes), TEXT_MAX);
+        text("upstream", self.upstream.map(str::as_bytes), TEXT_MAX);
+        text("endpoint", self.endpoint.map(str::as_bytes), TEXT_MAX);
+        text("tls", self.tls.map(str::as_bytes), TEXT_MAX);
+        text("trace_id", Some(self.trace_id.as_bytes()), TEXT_MAX);
+        text("user_agent", self.user_agent, TEXT_MAX);
+        text("error", self.error.map(str::as_bytes), TEXT_MAX);
+        let mut number = |key: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                push_key(out, key);
+                push_number(out, value);
+            }
+        };
+        number("status", Some(self.status.into()));
+        number("attempts", Some(self.attempts.into()));
+        number("request_bytes", Some(self.request_bytes));
+        number("response_bytes", Some(self.response_bytes));
+        number("duration_us", Some(micros(self.duration)));
+        number("upstream_duration_us", self.upstream_duration.map(micros));
+        let mut separator = b",\"attributes\":{".as_slice();
+        for (name, value) in bounded(attributes) {
+            out.extend_from_slice(separator);
+            push_json(out, name.as_bytes(), TEXT_MAX);
+            out.push(b':');
+            push_json(out, value.as_bytes(), TEXT_MAX);
+            separator = b",";
+        }
+        out.extend_from_slice(if separator == b"," { b"}}\n" } else { b"}\n" });
+    }
+}
+
+/// The attributes that have room.
+fn bounded<'a>(
+    attributes: impl Iterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let mut left = ATTRIBUTES_MAX;
+    attributes.take_while(move |(name, value)| {
+        let bytes = name.len().min(TEXT_MAX) + value.len().min(TEXT_MAX);
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (index, byte) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, byte.into());
+            }
+        }
+        // Writing to a Vec does not fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+fn push_key(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn push_pair(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.push(b' ');
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'=');
+    push_word(out, b"", value);
+}
+
+/// Appends text as it is where nothing in it could be mistaken, else in quotes and escaped.
+fn push_word(out: &mut Vec<u8>, prefix: &[u8], text: &str) {
+    let plain = !text.is_empty()
+        && text.len() <= TEXT_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/@[]*".contains(&byte));
+    if plain {
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(prefix);
+        push_text(out, text.as_bytes(), TEXT_MAX);
+        out.push(b'"');
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
