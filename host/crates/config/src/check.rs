@@ -1,0 +1,250 @@
+//! Whether a tree has the shape that the table of keys asks for. Every deviation is reported here, once; the code that
+//! makes the model of it afterwards passes over what is wrong.
+
+use crate::diagnostic::Report;
+use crate::keys::{Key, Kind, Presence, Shape};
+use crate::source::Span;
+use crate::suggest::{did_you_mean, list, shown};
+use crate::tree::{Node, Table, Value};
+use crate::units::{self, show_duration, show_size};
+
+/// Names of tables may be this long.
+const NAME_MAX: usize = 64;
+
+/// Checks a table against its shape. `place` says in words which table it is, `span` where it begins.
+pub(crate) fn table(
+    table: &Table,
+    shape: &'static Shape,
+    place: &str,
+    span: Span,
+    reports: &mut Vec<Report>,
+) {
+    for entry in &table.entries {
+        match shape.key(&entry.key) {
+            Some(key) => value(&entry.value, &key.kind, key, place, reports),
+            None => reports.push(unknown_key(&entry.key, entry.key_span, shape, place)),
+        }
+    }
+    for key in shape.keys.iter().filter(|key| key.presence == Presence::Required) {
+        if table.get(key.name).is_none() {
+            reports.push(
+                Report::new(span, format!("{place} has no `{}`", key.name), "it is needed here")
+                    .help(format!("add {} = {}", key.name, key.example)),
+            );
+        }
+    }
+}
+
+fn unknown_key(key: &str, span: Span, shape: &Shape, place: &str) -> Report {
+    let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
+    let report =
+        Report::new(span, format!("unknown key `{}` in {place}", shown(key)), "not a key of this table");
+    // An option that readers of the design will look for.
+    if key == "isolation" && shape.noun == "policy" {
+        return report.help("remove it: in this version every policy runs with one instance per worker");
+    }
+    match did_you_mean(key, names.iter().copied()) {
+        Some(name) => report.help(format!("did you mean `{name}`?")),
+        None => report.help(format!("the keys here are {}", list(&names))),
+    }
+}
+
+fn value(node: &Node, kind: &'static Kind, key: &Key, place: &str, reports: &mut Vec<Report>) {
+    let mut wrong = |label: String, help: String| {
+        let message = format!("`{}` of {place} is not valid", key.name);
+        let message = if place == "the file" { format!("`{}` is not valid", key.name) } else { message };
+        reports.push(Report::new(node.span, message, label).help(help));
+    };
+    if !accepts(kind, &node.value) {
+        let expected = format!("expected {}, found {}", describe(kind), node.value.describe());
+        return wrong(expected, type_help(kind, node, key));
+    }
+    match (kind, &node.value) {
+        (Kind::True, Value::Bool(false)) => {
+            wrong("only `true` is possible".into(), "leave it out, or write true".into());
+        }
+        (Kind::Text(what), Value::String(text)) => {
+            if text.is_empty() {
+                wrong(format!("expected {what}, found nothing"), format!("write it, as in {}", example(key)));
+            } else if text.contains('\0') {
+                wrong("it holds a NUL character".into(), "no path, name or value can hold one".into());
+            }
+        }
+        (Kind::Choice(choices), Value::String(text)) if !choices.contains(&text.as_str()) => {
+            let quoted: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+            let help = match did_you_mean(text, choices.iter().copied()) {
+                Some(choice) => format!("did you mean {choice:?}?"),
+                None => format!("write {}", either(&quoted)),
+            };
+            wrong(format!("expected {}", either(&quoted)), help);
+        }
+        (Kind::Integer { min, max }, Value::Integer(number)) if !(min..=max).contains(&number) => {
+            wrong(format!("expected {min} to {max}"), format!("write it as in {}", example(key)));
+        }
+        (Kind::Duration { min, max }, Value::String(text)) => match units::duration(text) {
+            Err(error) => wrong(error.label.into(), error.help),
+            Ok(duration) if duration < *min || duration > *max => {
+                let range = format!("expected {:?} to {:?}", show_duration(*min), show_duration(*max));
+                wrong(range, format!("write it as in {}", example(key)));
+            }
+            Ok(_) => {}
+        },
+        (Kind::Size { min, max } | Kind::Limit { min, max }, Value::String(text)) => {
+            if matches!(kind, Kind::Limit { .. }) && text == "unlimited" {
+                return;
+            }
+            match units::size(text) {
+                Err(error) => wrong(error.label.into(), error.help),
+                Ok(bytes) if !(min..=max).contains(&&bytes) => {
+                    let range = format!("expected {:?} to {:?}", show_size(*min), show_size(*max));
+                    wrong(range, format!("write it as in {}", example(key)));
+                }
+                Ok(_) => {}
+            }
+        }
+        (Kind::List(element), Value::Array(nodes)) => {
+            if nodes.is_empty() {
+                wrong(
+                    "the list is empty".into(),
+                    format!("leave `{}` out, or write it as in {}", key.name, example(key)),
+                );
+            }
+            nodes.iter().for_each(|node| value(node, element, key, place, reports));
+        }
+        (Kind::Table(shape), Value::Table(inner)) => {
+            table(inner, shape, &within(shape, place), node.span, reports);
+        }
+        (Kind::Named(shape), Value::Table(inner)) => named(inner, shape, reports),
+        (Kind::Fields(kind), Value::Table(inner)) => {
+            inner.entries.iter().for_each(|entry| value(&entry.value, kind, key, place, reports));
+        }
+        (Kind::Either(kinds), found) => {
+            if let Some(kind) = kinds.iter().find(|kind| accepts(kind, found)) {
+                value(node, kind, key, place, reports);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Tables under the operator's names, such as everything in `[upstreams]`.
+fn named(tables: &Table, shape: &'static Shape, reports: &mut Vec<Report>) {
+    for entry in &tables.entries {
+        let name = shown(&entry.key);
+        if !is_name(&entry.key) {
+            reports.push(
+                Report::new(
+                    entry.key_span,
+                    format!("`{name}` cannot be the name of a {}", shape.noun),
+                    "not a name",
+                )
+                .help(name_help(&entry.key)),
+            );
+        }
+        match &entry.value.value {
+            Value::Table(inner) => {
+                table(inner, shape, &format!("{} `{name}`", shape.noun), entry.key_span, reports);
+            }
+            other => {
+                let first = shape.keys.first().map_or(String::new(), example);
+                reports.push(
+                    Report::new(
+                        entry.value.span,
+                        format!("{} `{name}` is not valid", shape.noun),
+                        format!("expected a table, found {}", other.describe()),
+                    )
+                    .help(format!("write {name} = {{ {first} }}")),
+                );
+            }
+        }
+    }
+}
+
+fn name_help(name: &str) -> String {
+    let fixed: String = name.to_ascii_lowercase().replace([' ', '.', '/'], "-");
+    match is_name(&fixed) {
+        true => format!("write `{fixed}`: names are of a-z, 0-9, - and _, and begin with a letter or digit"),
+        false => {
+            "names are of a-z, 0-9, - and _, begin with a letter or digit, and have at most 64 characters"
+                .into()
+        }
+    }
+}
+
+/// Whether it can name a listener, route, upstream, policy or secret.
+pub(crate) fn is_name(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let all = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    first && name.len() <= NAME_MAX && name.bytes().all(all)
+}
+
+/// How a table inside `place` is called.
+fn within(shape: &Shape, place: &str) -> String {
+    if place == "the file" { shape.noun.to_owned() } else { format!("{} of {place}", shape.noun) }
+}
+
+/// Whether a value of this TOML type can be of that kind at all.
+pub(crate) fn accepts(kind: &Kind, value: &Value) -> bool {
+    match kind {
+        Kind::Bool | Kind::True => matches!(value, Value::Bool(_)),
+        Kind::Text(_) | Kind::Choice(_) | Kind::Duration { .. } | Kind::Size { .. } | Kind::Limit { .. } => {
+            matches!(value, Value::String(_))
+        }
+        Kind::Integer { .. } => matches!(value, Value::Integer(_)),
+        Kind::Table(_) | Kind::Named(_) | Kind::Fields(_) | Kind::Any => matches!(value, Value::Table(_)),
+        Kind::List(_) => matches!(value, Value::Array(_)),
+        Kind::Either(kinds) => kinds.iter().any(|kind| accepts(kind, value)),
+    }
+}
+
+/// What a value of that kind is, in words.
+pub(crate) fn describe(kind: &Kind) -> String {
+    match kind {
+        Kind::Bool => "true or false".into(),
+        Kind::True => "true".into(),
+        Kind::Text(what) => format!("{what} as a string"),
+        Kind::Choice(choices) => {
+            either(&choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>())
+        }
+        Kind::Integer { .. } => "a whole number".into(),
+        Kind::Duration { .. } => "a duration with its unit".into(),
+        Kind::Size { .. } => "a size with its unit".into(),
+        Kind::Limit { .. } => "a size with its unit or \"unlimited\"".into(),
+        Kind::Table(_) | Kind::Named(_) | Kind::Fields(_) | Kind::Any => "a table".into(),
+        Kind::List(_) => "a list".into(),
+        Kind::Either(kinds) => either(&kinds.iter().map(describe).collect::<Vec<_>>()),
+    }
+}
+
+fn type_help(kind: &Kind, node: &Node, key: &Key) -> String {
+    let name = key.name;
+    match (kind, &node.value) {
+        (Kind::Duration { .. }, Value::Integer(number)) => {
+            format!("write {name} = \"{number}s\" for seconds or \"{number}ms\" for milliseconds")
+        }
+        (Kind::Size { .. } | Kind::Limit { .. }, Value::Integer(number)) => {
+            format!("write {name} = \"{number}B\" for bytes, or use KiB, MiB or GiB")
+        }
+        (Kind::Bool | Kind::Integer { .. }, Value::String(text))
+            if text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() =>
+        {
+            format!("write it without quotes: {name} = {text}")
+        }
+        (Kind::List(element), found) if accepts(element, found) => {
+            format!("put it in brackets, as in {}", example(key))
+        }
+        _ => format!("write it as in {}", example(key)),
+    }
+}
+
+fn example(key: &Key) -> String {
+    format!("{} = {}", key.name, key.example)
+}
+
+/// `a, b or c`.
+fn either(words: &[String]) -> String {
+    match words {
+        [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+        _ => words.concat(),
+    }
+}

@@ -1,0 +1,431 @@
+//! Keys of `[server]`, `[listeners.NAME]`, `[upstreams.NAME]` and `[secrets.NAME]`.
+
+use std::time::Duration;
+
+use super::{KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
+
+pub(crate) static SERVER: Shape = Shape {
+    noun: "`server`",
+    keys: &[
+        Key {
+            name: "workers",
+            kind: Kind::Integer { min: 1, max: 1024 },
+            presence: Presence::Absent("one for each CPU core"),
+            example: "4",
+            doc: "Threads that serve traffic, each with its own listeners, pools and plugin instances.",
+        },
+        Key {
+            name: "trusted-proxies",
+            kind: Kind::List(&Kind::Text("an IP address or network")),
+            presence: Presence::Absent("nobody is believed"),
+            example: r#"["10.0.0.0/8", "192.168.1.7"]"#,
+            doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed. From anybody else these fields are \
+                  thrown away and written anew.",
+        },
+        Key {
+            name: "drain-timeout",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""30s""#),
+            example: r#""1m""#,
+            doc: "How long exchanges may go on after SIGTERM before they are cut off.",
+        },
+        Key {
+            name: "cache-dir",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the user's cache folder"),
+            example: r#""/var/cache/portcullis""#,
+            doc: "Folder for compiled plugins. Whoever can write there can run code in the gateway.",
+        },
+        Key {
+            name: "access-log",
+            kind: Kind::Table(&ACCESS_LOG),
+            presence: Presence::Absent("text on standard output"),
+            example: r#"{ format = "json", file = "access.log" }"#,
+            doc: "One record for each exchange.",
+        },
+        Key {
+            name: "policy-instances-max",
+            kind: Kind::Integer { min: 1, max: 100_000 },
+            presence: Presence::Default("1000"),
+            example: "4000",
+            doc: "Plugin instances that may be alive at once, over all policies and workers. At least workers times policies.",
+        },
+    ],
+};
+
+pub(crate) static ACCESS_LOG: Shape = Shape {
+    noun: "`access-log`",
+    keys: &[
+        Key {
+            name: "format",
+            kind: Kind::Choice(&["text", "json", "off"]),
+            presence: Presence::Default(r#""text""#),
+            example: r#""json""#,
+            doc: "One readable line, one JSON object a line, or nothing.",
+        },
+        Key {
+            name: "file",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("standard output"),
+            example: r#""access.log""#,
+            doc: "File to append to. It is opened again at each reload, so that logrotate works.",
+        },
+    ],
+};
+
+pub(crate) static LISTENER: Shape = Shape {
+    noun: "listener",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text("an IP address and port"),
+            presence: Presence::Required,
+            example: r#""0.0.0.0:8080""#,
+            doc: "IP address and port. `0.0.0.0` is every IPv4 address, `[::]` every IPv6 one; port 0 takes a free port.",
+        },
+        Key {
+            name: "protocols",
+            kind: Kind::List(&Kind::Choice(&["h1", "h2"])),
+            presence: Presence::Default(r#"["h1", "h2"]"#),
+            example: r#"["h1"]"#,
+            doc: "HTTP versions: over TLS the client chooses by ALPN, without TLS HTTP/2 is spoken by prior knowledge.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Table(&LISTENER_TLS),
+            presence: Presence::Absent("plain HTTP"),
+            example: r#"{ certificates = [{ cert = "site.pem", key = "site.key" }] }"#,
+            doc: "Makes the listener speak HTTPS.",
+        },
+        Key {
+            name: "timeouts",
+            kind: Kind::Table(&LISTENER_TIMEOUTS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ idle = "2m" }"#,
+            doc: "How long a client may take.",
+        },
+        Key {
+            name: "limits",
+            kind: Kind::Table(&LISTENER_LIMITS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ connections = 50000 }"#,
+            doc: "How much a client may send.",
+        },
+    ],
+};
+
+pub(crate) static LISTENER_TLS: Shape = Shape {
+    noun: "`tls`",
+    keys: &[
+        Key {
+            name: "certificates",
+            kind: Kind::List(&Kind::Table(&CERTIFICATE)),
+            presence: Presence::Required,
+            example: r#"[{ cert = "site.pem", key = "site.key" }]"#,
+            doc: "Chosen by the host name that the client asks for; the first one serves everybody else.",
+        },
+        Key {
+            name: "min-version",
+            kind: Kind::Choice(&["1.2", "1.3"]),
+            presence: Presence::Default(r#""1.2""#),
+            example: r#""1.3""#,
+            doc: "The oldest TLS version that is spoken.",
+        },
+    ],
+};
+
+pub(crate) static CERTIFICATE: Shape = Shape {
+    noun: "certificate",
+    keys: &[
+        Key {
+            name: "cert",
+            kind: Kind::Text("a path"),
+            presence: Presence::Required,
+            example: r#""certs/site.pem""#,
+            doc: "PEM file with the certificate chain, the site's own certificate first.",
+        },
+        Key {
+            name: "key",
+            kind: Kind::Text("a path"),
+            presence: Presence::Required,
+            example: r#""certs/site.key""#,
+            doc: "PEM file with the private key, without a passphrase.",
+        },
+    ],
+};
+
+pub(crate) static LISTENER_TIMEOUTS: Shape = Shape {
+    noun: "`timeouts`",
+    keys: &[
+        Key {
+            name: "request-head",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""10s""#),
+            example: r#""5s""#,
+            doc: "From accept, or from a request's first byte, to the end of its head.",
+        },
+        Key {
+            name: "idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""2m""#,
+            doc: "How long a connection may stay open without an exchange, and a body without a byte of progress.",
+        },
+        Key {
+            name: "handshake",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""10s""#),
+            example: r#""5s""#,
+            doc: "The TLS handshake.",
+        },
+        Key {
+            name: "tunnel-idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""1h""#),
+            example: r#""10m""#,
+            doc: "How long a tunnel (WebSocket or any other upgrade) may stay open without a byte in either direction.",
+        },
+    ],
+};
+
+pub(crate) static LISTENER_LIMITS: Shape = Shape {
+    noun: "`limits`",
+    keys: &[
+        Key {
+            name: "connections",
+            kind: Kind::Integer { min: 1, max: 10_000_000 },
+            presence: Presence::Default("10000"),
+            example: "50000",
+            doc: "Connections open at once, over all workers. A further one is closed at once.",
+        },
+        Key {
+            name: "head",
+            kind: Kind::Size { min: KIB, max: 16 * MIB },
+            presence: Presence::Default(r#""32KiB""#),
+            example: r#""64KiB""#,
+            doc: "Start line and fields of a request. A larger head is answered 431.",
+        },
+        Key {
+            name: "fields",
+            kind: Kind::Integer { min: 1, max: 10_000 },
+            presence: Presence::Default("100"),
+            example: "200",
+            doc: "Fields in a request's head. More are answered 431.",
+        },
+        Key {
+            name: "streams",
+            kind: Kind::Integer { min: 1, max: 10_000 },
+            presence: Presence::Default("128"),
+            example: "250",
+            doc: "HTTP/2 exchanges open at once on one connection.",
+        },
+    ],
+};
+
+pub(crate) static UPSTREAM: Shape = Shape {
+    noun: "upstream",
+    keys: &[
+        Key {
+            name: "endpoints",
+            kind: Kind::List(&Kind::Either(&[Kind::Text("`host:port`"), Kind::Table(&ENDPOINT)])),
+            presence: Presence::Required,
+            example: r#"["10.0.0.11:8080", { address = "10.0.0.12:8080", weight = 2 }]"#,
+            doc: "The servers: `host:port` each, the host an IP address or a name that is looked up when a connection is made.",
+        },
+        Key {
+            name: "balance",
+            kind: Kind::Choice(&["round-robin", "least-requests"]),
+            presence: Presence::Default(r#""round-robin""#),
+            example: r#""least-requests""#,
+            doc: "In turn by weight, or the one with the fewest exchanges under way in proportion to its weight.",
+        },
+        Key {
+            name: "protocol",
+            kind: Kind::Choice(&["h1", "h2"]),
+            presence: Presence::Default(r#""h1""#),
+            example: r#""h2""#,
+            doc: "What is spoken to the endpoints. gRPC needs `h2`.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&UPSTREAM_TLS)]),
+            presence: Presence::Default("false"),
+            example: r#"{ ca = "certs/internal-ca.pem" }"#,
+            doc: "Whether TLS is spoken to the endpoints; a table says how. Their certificates are verified.",
+        },
+        Key {
+            name: "host",
+            kind: Kind::Either(&[Kind::Choice(&["preserve", "endpoint"]), Kind::Table(&FIXED_HOST)]),
+            presence: Presence::Default(r#""preserve""#),
+            example: r#"{ value = "internal.example.com" }"#,
+            doc: "What `Host` says: what the client sent, the endpoint's address, or a fixed value.",
+        },
+        Key {
+            name: "hide-server",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Keeps the upstream's `Server` field from clients.",
+        },
+        Key {
+            name: "timeouts",
+            kind: Kind::Table(&UPSTREAM_TIMEOUTS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ response-head = "10s" }"#,
+            doc: "How long an endpoint may take.",
+        },
+        Key {
+            name: "ejection",
+            kind: Kind::Table(&EJECTION),
+            presence: Presence::Absent("every default"),
+            example: r#"{ failures = 3, duration = "30s" }"#,
+            doc: "When an endpoint that fails is left out, and for how long.",
+        },
+        Key {
+            name: "idle-connections",
+            kind: Kind::Integer { min: 0, max: 100_000 },
+            presence: Presence::Default("64"),
+            example: "128",
+            doc: "Idle connections that each worker keeps to each endpoint; 0 keeps none.",
+        },
+        Key {
+            name: "head",
+            kind: Kind::Size { min: KIB, max: 16 * MIB },
+            presence: Presence::Default(r#""64KiB""#),
+            example: r#""128KiB""#,
+            doc: "Status line and fields of a response. A larger head is answered 502.",
+        },
+    ],
+};
+
+pub(crate) static ENDPOINT: Shape = Shape {
+    noun: "endpoint",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text("`host:port`"),
+            presence: Presence::Required,
+            example: r#""10.0.0.12:8080""#,
+            doc: "Host and port; an IPv6 address stands in brackets.",
+        },
+        Key {
+            name: "weight",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("1"),
+            example: "2",
+            doc: "Its share beside the other endpoints.",
+        },
+    ],
+};
+
+pub(crate) static UPSTREAM_TLS: Shape = Shape {
+    noun: "`tls`",
+    keys: &[
+        Key {
+            name: "server-name",
+            kind: Kind::Text("a host name"),
+            presence: Presence::Absent("the endpoint's host"),
+            example: r#""internal.example.com""#,
+            doc: "The name that is asked for (SNI) and that the certificate must carry.",
+        },
+        Key {
+            name: "ca",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the system's authorities"),
+            example: r#""certs/internal-ca.pem""#,
+            doc: "PEM file with the authorities that are believed instead of the system's.",
+        },
+        Key {
+            name: "insecure-skip-verify",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Believes any certificate. Whoever is between the gateway and the endpoint can then read and change everything.",
+        },
+    ],
+};
+
+pub(crate) static FIXED_HOST: Shape = Shape {
+    noun: "`host`",
+    keys: &[Key {
+        name: "value",
+        kind: Kind::Text("a host"),
+        presence: Presence::Required,
+        example: r#""internal.example.com""#,
+        doc: "What `Host` always says.",
+    }],
+};
+
+pub(crate) static UPSTREAM_TIMEOUTS: Shape = Shape {
+    noun: "`timeouts`",
+    keys: &[
+        Key {
+            name: "connect",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""5s""#),
+            example: r#""1s""#,
+            doc: "To connect, TLS included.",
+        },
+        Key {
+            name: "response-head",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""10s""#,
+            doc: "From the end of the request to the end of the response's head.",
+        },
+        Key {
+            name: "idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""5m""#,
+            doc: "With no byte of a body in either direction.",
+        },
+        Key {
+            name: "pool-idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""30s""#,
+            doc: "A pooled connection that was not used for this long is closed.",
+        },
+    ],
+};
+
+pub(crate) static EJECTION: Shape = Shape {
+    noun: "`ejection`",
+    keys: &[
+        Key {
+            name: "failures",
+            kind: Kind::Integer { min: 0, max: 1000 },
+            presence: Presence::Default("1"),
+            example: "3",
+            doc: "Failures in a row (refused, reset, timed out) after which an endpoint is left out; 0 never does.",
+        },
+        Key {
+            name: "duration",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
+            presence: Presence::Default(r#""10s""#),
+            example: r#""30s""#,
+            doc: "For how long it is left out.",
+        },
+    ],
+};
+
+pub(crate) static SECRET: Shape = Shape {
+    noun: "secret",
+    keys: &[
+        Key {
+            name: "env",
+            kind: Kind::Text("the name of an environment variable"),
+            presence: Presence::Absent("`file` says where it is"),
+            example: r#""API_TOKEN""#,
+            doc: "Environment variable that holds the secret.",
+        },
+        Key {
+            name: "file",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("`env` says where it is"),
+            example: r#""/run/secrets/api-token""#,
+            doc: "File that holds the secret, at most 64 KiB; one line end at its end is cut.",
+        },
+    ],
+};

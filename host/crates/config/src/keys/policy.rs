@@ -1,0 +1,176 @@
+//! Keys of `[policies.NAME]`.
+
+use std::time::Duration;
+
+use super::{GIB, KIB, Key, Kind, Presence, Shape};
+
+pub(crate) static POLICY: Shape = Shape {
+    noun: "policy",
+    keys: &[
+        Key {
+            name: "plugin",
+            kind: Kind::Text("`builtin:NAME` or a path"),
+            presence: Presence::Required,
+            example: r#""builtin:api-key""#,
+            doc: "The component: `builtin:NAME` for one that ships with the gateway, or the path of a `.wasm` file.",
+        },
+        Key {
+            name: "config",
+            kind: Kind::Any,
+            presence: Presence::Absent("an empty table"),
+            example: r#"{ header = "x-api-key" }"#,
+            doc: "The plugin's configuration, checked against the plugin's own schema. It is given to the plugin as JSON; dates \
+                  have no place in JSON and are refused. A property that the schema marks as a file is a path here, and \
+                  the plugin gets the file's text.",
+        },
+        Key {
+            name: "grants",
+            kind: Kind::Table(&GRANTS),
+            presence: Presence::Absent("nothing is granted"),
+            example: r#"{ log = true, rate-limit = true }"#,
+            doc: "What the plugin may use of the gateway. Exactly what the component imports must be granted.",
+        },
+        Key {
+            name: "limits",
+            kind: Kind::Table(&POLICY_LIMITS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ deadline = "2ms", memory = "8MiB" }"#,
+            doc: "What it may cost.",
+        },
+        Key {
+            name: "on-error",
+            kind: Kind::Choice(&["deny", "allow"]),
+            presence: Presence::Default(r#""deny""#),
+            example: r#""deny""#,
+            doc: "What happens to an exchange when the plugin traps, runs out of time or breaks a limit: the client gets 500, \
+                  or the chain goes on as if the policy were not there.",
+        },
+        Key {
+            name: "tick",
+            kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(86_400) },
+            presence: Presence::Default(r#""10s""#),
+            example: r#""1m""#,
+            doc: "How often the plugin's `on-tick` is called. An error for a plugin that has none.",
+        },
+    ],
+};
+
+pub(crate) static GRANTS: Shape = Shape {
+    noun: "`grants`",
+    keys: &[
+        Key {
+            name: "log",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Write to the gateway's log.",
+        },
+        Key {
+            name: "clock",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Read the time.",
+        },
+        Key {
+            name: "random",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Random bytes.",
+        },
+        Key {
+            name: "rate-limit",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&RATE_GRANT)]),
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Rate-limit buckets that all workers share.",
+        },
+        Key {
+            name: "metrics",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Export counters, gauges and histograms.",
+        },
+        Key {
+            name: "store",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&STORE_GRANT)]),
+            presence: Presence::Default("false"),
+            example: r#"{ entries = 1000, bytes = "1MiB" }"#,
+            doc: "A small key-value store that the policy's instances share.",
+        },
+        Key {
+            name: "secrets",
+            kind: Kind::List(&Kind::Text("the name of a secret")),
+            presence: Presence::Absent("none"),
+            example: r#"["token"]"#,
+            doc: "Secrets that it may read.",
+        },
+    ],
+};
+
+pub(crate) static RATE_GRANT: Shape = Shape {
+    noun: "`rate-limit`",
+    keys: &[Key {
+        name: "buckets",
+        kind: Kind::Integer { min: 1, max: 16_777_216 },
+        presence: Presence::Default("65536"),
+        example: "1000000",
+        doc: "Buckets kept at once, 32 bytes each; the one nearest to full again makes place for a new one.",
+    }],
+};
+
+pub(crate) static STORE_GRANT: Shape = Shape {
+    noun: "`store`",
+    keys: &[
+        Key {
+            name: "entries",
+            kind: Kind::Integer { min: 1, max: 10_000_000 },
+            presence: Presence::Default("10000"),
+            example: "1000",
+            doc: "Entries kept at once.",
+        },
+        Key {
+            name: "bytes",
+            kind: Kind::Size { min: KIB, max: GIB },
+            presence: Presence::Default(r#""16MiB""#),
+            example: r#""1MiB""#,
+            doc: "Keys and values kept at once.",
+        },
+    ],
+};
+
+pub(crate) static POLICY_LIMITS: Shape = Shape {
+    noun: "`limits`",
+    keys: &[
+        Key {
+            name: "deadline",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(10) },
+            presence: Presence::Default(r#""10ms""#),
+            example: r#""2ms""#,
+            doc: "CPU time of one hook call.",
+        },
+        Key {
+            name: "configure-deadline",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(300) },
+            presence: Presence::Default(r#""5s""#),
+            example: r#""30s""#,
+            doc: "CPU time of `configure`, once for each instance.",
+        },
+        Key {
+            name: "memory",
+            kind: Kind::Size { min: 64 * KIB, max: 4 * GIB },
+            presence: Presence::Default(r#""16MiB""#),
+            example: r#""8MiB""#,
+            doc: "Linear memory of one instance.",
+        },
+        Key {
+            name: "body",
+            kind: Kind::Size { min: KIB, max: GIB },
+            presence: Presence::Default(r#""1MiB""#),
+            example: r#""256KiB""#,
+            doc: "Bytes of a body that it may hold back or be given at once.",
+        },
+    ],
+};

@@ -1,0 +1,111 @@
+//! Keys of `[routes.NAME]`.
+
+use super::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
+
+pub(crate) static ROUTE: Shape = Shape {
+    noun: "route",
+    keys: &[
+        Key {
+            name: "match",
+            kind: Kind::Table(&MATCH),
+            presence: Presence::Absent("every request"),
+            example: r#"{ host = "api.example.com", path = "/v1/*" }"#,
+            doc: "The requests that the route takes: all conditions must hold. Where several routes would take a request, the \
+                  most specific one does.",
+        },
+        Key {
+            name: "use",
+            kind: Kind::List(&Kind::Text("the name of a policy")),
+            presence: Presence::Absent("no policies"),
+            example: r#"["keys", "limit"]"#,
+            doc: "Policies in the order in which they see the request; they see the response in the reverse order.",
+        },
+        Key {
+            name: "to",
+            kind: Kind::Either(&[
+                Kind::Text("the name of an upstream"),
+                Kind::List(&Kind::Text("the name of an upstream")),
+            ]),
+            presence: Presence::Required,
+            example: r#""api""#,
+            doc: "The upstream. Of a list, the first, unless a policy chooses another one of it.",
+        },
+        Key {
+            name: "timeout",
+            kind: up_to_a_day(1),
+            presence: Presence::Absent("unbounded, so that streams and tunnels live"),
+            example: r#""30s""#,
+            doc: "From the request's head to the response's last byte.",
+        },
+        Key {
+            name: "limits",
+            kind: Kind::Table(&ROUTE_LIMITS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ body = "10MiB" }"#,
+            doc: "What one exchange may take.",
+        },
+        Key {
+            name: "attempts",
+            kind: Kind::Integer { min: 1, max: 100 },
+            presence: Presence::Default("3"),
+            example: "1",
+            doc: "Endpoints that are tried while nothing of the request was sent, the first included. Never more than \
+                  the upstream has.",
+        },
+    ],
+};
+
+pub(crate) static MATCH: Shape = Shape {
+    noun: "`match`",
+    keys: &[
+        Key {
+            name: "host",
+            kind: Kind::Text("a host"),
+            presence: Presence::Absent("any host"),
+            example: r#""*.example.com""#,
+            doc: "The host without its port: exactly this one, or with `*.` every host below it.",
+        },
+        Key {
+            name: "path",
+            kind: Kind::Text("a path"),
+            presence: Presence::Default(r#""/*""#),
+            example: r#""/users/{id}""#,
+            doc: "`/exact`, `/prefix/*` (which takes `/prefix` too), or `/users/{id}` for any one segment. Written in the \
+                  normal form that the gateway brings every path into.",
+        },
+        Key {
+            name: "method",
+            kind: Kind::Either(&[Kind::Text("a method"), Kind::List(&Kind::Text("a method"))]),
+            presence: Presence::Absent("any method"),
+            example: r#"["GET", "POST"]"#,
+            doc: "One method or several. `GET` takes `HEAD` too.",
+        },
+        Key {
+            name: "headers",
+            kind: Kind::Fields(&Kind::Either(&[Kind::True, Kind::Text("a value")])),
+            presence: Presence::Absent("any fields"),
+            example: r#"{ x-beta = true, x-tenant = "a" }"#,
+            doc: "Fields that the request must have: with this value, or with any (`true`).",
+        },
+    ],
+};
+
+pub(crate) static ROUTE_LIMITS: Shape = Shape {
+    noun: "`limits`",
+    keys: &[
+        Key {
+            name: "body",
+            kind: Kind::Limit { min: 0, max: 1 << 50 },
+            presence: Presence::Default(r#""unlimited""#),
+            example: r#""10MiB""#,
+            doc: "Bytes of a request's body, or `\"unlimited\"`: bodies stream through and are not kept. A larger one is answered 413.",
+        },
+        Key {
+            name: "hold",
+            kind: Kind::Size { min: 1, max: GIB },
+            presence: Presence::Default(r#""1MiB""#),
+            example: r#""64KiB""#,
+            doc: "Bytes that the route's policies may hold back of one body.",
+        },
+    ],
+};

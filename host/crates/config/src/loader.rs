@@ -1,0 +1,106 @@
+//! What all steps of a load share: the files, the mistakes, the plugins.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::Report;
+use crate::source::{Sources, Span};
+use crate::suggest::shown;
+use crate::tree::Table;
+use crate::{PluginInfo, Plugins};
+
+/// One load under way.
+pub(crate) struct Loader<'p> {
+    pub(crate) plugins: &'p dyn Plugins,
+    pub(crate) sources: Sources,
+    pub(crate) reports: Vec<Report>,
+    /// Every file and globbed folder that was looked at, absolute.
+    pub(crate) files: BTreeSet<PathBuf>,
+    /// What inspection said of a component, by digest: several policies may use one plugin.
+    pub(crate) inspected: HashMap<[u8; 32], Result<PluginInfo, String>>,
+}
+
+/// One named table of a section.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a str,
+    /// The place of the name.
+    pub(crate) span: Span,
+    pub(crate) table: Option<&'a Table>,
+}
+
+/// All tables of one section over all files, by name.
+pub(crate) type Section<'a> = BTreeMap<&'a str, Named<'a>>;
+
+impl<'p> Loader<'p> {
+    pub(crate) fn new(plugins: &'p dyn Plugins) -> Self {
+        Self {
+            plugins,
+            sources: Sources::default(),
+            reports: Vec::new(),
+            files: BTreeSet::new(),
+            inspected: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.reports.push(report);
+    }
+
+    /// The absolute path that `path`, written at `span`, means.
+    pub(crate) fn resolve(&self, path: &str, span: Span) -> PathBuf {
+        tidy(&self.sources.folder(span).join(path))
+    }
+
+    /// Reads the file that was named at `span`; `what` says what it should hold. A failure is reported there.
+    pub(crate) fn read(
+        &mut self,
+        path: &str,
+        span: Span,
+        what: &str,
+        bytes_max: u64,
+    ) -> Option<(PathBuf, Vec<u8>)> {
+        let absolute = self.resolve(path, span);
+        self.files.insert(absolute.clone());
+        match read_file(&absolute, bytes_max) {
+            Ok(bytes) => Some((absolute, bytes)),
+            Err(reason) => {
+                let message = format!("the {what} `{}` cannot be read", shown(path));
+                let help = format!("it was looked for at {}", absolute.display());
+                self.report(Report::new(span, message, reason).help(help));
+                None
+            }
+        }
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes. The error says why not.
+pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
+    // A pipe or a device might never end, or block.
+    if !metadata.is_file() {
+        return Err(if metadata.is_dir() { "it is a folder".into() } else { "it is no regular file".into() });
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {}", crate::units::show_size(bytes_max)));
+    }
+    Ok(bytes)
+}
+
+/// Why a file cannot be read, in words of our own for the common causes.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "reading it is not permitted".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Takes `.` out of a path. `..` stays: behind a symbolic link it means what the system says.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    path.components().collect()
+}

@@ -1,0 +1,245 @@
+//! `[policies.NAME]`: the plugin, what it is granted, what it may cost, and its configuration.
+
+mod schema_error;
+pub(crate) mod settings;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use portcullis_model::{
+    Capability, FailureMode, Grants, Name, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::PluginInfo;
+use crate::diagnostic::Report;
+use crate::keys::POLICY;
+use crate::loader::{Loader, Named, Section};
+use crate::source::Span;
+use crate::suggest::{did_you_mean, list, shown};
+use crate::view::View;
+
+/// Bytes of a component: a Python one has 18 MB.
+const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+/// How often `on-tick` is called where nothing is said.
+const TICK: Duration = Duration::from_secs(10);
+
+/// A component that was found.
+struct Plugin {
+    source: PluginSource,
+    digest: [u8; 32],
+    /// `None` where it cannot be used, which was reported.
+    info: Option<PluginInfo>,
+    span: Span,
+}
+
+/// Makes the policies. Names of secrets that they are granted go into `secrets_used`.
+pub(crate) fn policies<'a>(
+    loader: &mut Loader<'_>,
+    section: &Section<'a>,
+    secrets: &Section<'_>,
+    secrets_used: &mut BTreeSet<&'a str>,
+) -> Vec<PolicyConfig> {
+    let mut policies = Vec::new();
+    for named in section.values().filter(|named| named.table.is_some()) {
+        let view = View::new(named.table, &POLICY, named.span);
+        let plugin = plugin(loader, named, view);
+        let grants = grants(loader, named, view.view("grants"), secrets, secrets_used);
+        let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
+        if let (Some(info), Some(plugin)) = (info, &plugin) {
+            check_grants(loader, named, view, plugin.span, info, &grants);
+            check_tick(loader, named, view, info);
+        }
+        let config_json =
+            settings::config_json(loader, named, view, plugin.as_ref().map(|plugin| plugin.span), info);
+        let Some(plugin) = plugin else { continue };
+        policies.push(PolicyConfig {
+            name: named.name.into(),
+            plugin: plugin.source,
+            digest: plugin.digest,
+            grants,
+            limits: limits(view.view("limits")),
+            on_error: match view.word("on-error") {
+                Some("allow") => FailureMode::Allow,
+                _ => FailureMode::Deny,
+            },
+            tick: view.duration("tick").unwrap_or(TICK),
+            config_json,
+            origin: loader.sources.origin(named.span),
+        });
+    }
+    policies
+}
+
+fn plugin(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<Plugin> {
+    let (typed, span) = view.text("plugin")?;
+    let (source, bytes) = if let Some(name) = typed.strip_prefix("builtin:") {
+        let Some(bytes) = loader.plugins.builtin(name) else {
+            loader.report(unknown_builtin(loader, named, name, span));
+            return None;
+        };
+        (PluginSource::Builtin(name.into()), std::borrow::Cow::Borrowed(bytes))
+    } else if typed.contains("://") {
+        let message = format!("policy `{}` takes its plugin from a registry", named.name);
+        let help =
+            "download the component and write the path of its .wasm file; this version fetches nothing";
+        loader.report(Report::new(span, message, "not supported by this version").help(help));
+        return None;
+    } else if loader.plugins.builtin(typed).is_some() && !loader.resolve(typed, span).exists() {
+        let message = format!("policy `{}` has a plugin that cannot be read", named.name);
+        let help = format!("for the one that ships with the gateway write \"builtin:{typed}\"");
+        loader.report(Report::new(span, message, "there is no such file").help(help));
+        return None;
+    } else {
+        let (path, bytes) = loader.read(typed, span, "plugin", COMPONENT_BYTES_MAX)?;
+        (PluginSource::File(path), bytes.into())
+    };
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    let plugins = loader.plugins;
+    let info = loader.inspected.entry(digest).or_insert_with(|| plugins.inspect(&bytes)).clone();
+    let info = info.map_err(|reason| {
+        let message = format!("policy `{}` has a plugin that cannot be used", named.name);
+        let help = "a plugin is a WebAssembly component; docs/writing-a-policy.md shows how to build one";
+        loader.report(Report::new(span, message, reason).help(help));
+    });
+    Some(Plugin { source, digest, info: info.ok(), span })
+}
+
+fn unknown_builtin(loader: &Loader<'_>, named: &Named<'_>, name: &str, span: Span) -> Report {
+    let names = loader.plugins.builtin_names();
+    let message =
+        format!("policy `{}` wants the builtin plugin `{}`, which does not exist", named.name, shown(name));
+    let help = match did_you_mean(name, names.iter().copied()) {
+        Some(name) => format!("did you mean \"builtin:{name}\"?"),
+        None => format!("the builtin plugins are {}", list(&names)),
+    };
+    Report::new(span, message, "no such plugin").help(help)
+}
+
+fn grants<'a>(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'a>,
+    secrets: &Section<'_>,
+    secrets_used: &mut BTreeSet<&'a str>,
+) -> Grants {
+    let (rate, store) = (view.view("rate-limit"), view.view("store"));
+    let quota = RateQuota::default();
+    let room = StoreGrant::default();
+    let mut granted: Vec<Name> = Vec::new();
+    for (name, span) in view.texts("secrets") {
+        secrets_used.insert(name);
+        if granted.iter().any(|other| **other == *name) {
+            let message = format!("policy `{}` is granted the secret `{}` twice", named.name, shown(name));
+            loader.report(Report::new(span, message, "granted before").help("remove one of the two"));
+        } else if !secrets.contains_key(name) {
+            loader.report(unknown("secret", name, span, secrets, &format!("policy `{}`", named.name)));
+        } else {
+            granted.push(name.into());
+        }
+    }
+    let has = |key: &str| view.bool(key).unwrap_or(false);
+    Grants {
+        log: has("log"),
+        clock: has("clock"),
+        random: has("random"),
+        rate_limit: (rate.is_there() || has("rate-limit"))
+            .then(|| RateQuota { buckets_max: rate.integer("buckets").unwrap_or(quota.buckets_max) }),
+        metrics: has("metrics"),
+        store: (store.is_there() || has("store")).then(|| StoreGrant {
+            entries_max: store.integer("entries").unwrap_or(room.entries_max),
+            bytes_max: store.bytes("bytes").unwrap_or(room.bytes_max),
+        }),
+        secrets: granted,
+    }
+}
+
+/// A reference to something that is not there.
+pub(crate) fn unknown(noun: &str, name: &str, span: Span, section: &Section<'_>, by: &str) -> Report {
+    let message = format!("{by} names the {noun} `{}`, which does not exist", shown(name));
+    let names: Vec<&str> = section.keys().copied().collect();
+    let plural = if noun == "policy" { "policies".to_owned() } else { format!("{noun}s") };
+    let help = match did_you_mean(name, names.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if names.is_empty() => format!("there are no {plural}; add [{plural}.{}]", shown(name)),
+        None => format!("the {plural} are {}", list(&names)),
+    };
+    Report::new(span, message, format!("no such {noun}")).help(help)
+}
+
+/// A component must be granted what it imports, and nothing else.
+fn check_grants(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    plugin: Span,
+    info: &PluginInfo,
+    grants: &Grants,
+) {
+    let given = view.view("grants");
+    let missing: Vec<Capability> = Capability::ALL
+        .into_iter()
+        // A key that is there but wrong was reported, or says `false` and shall be reported here.
+        .filter(|capability| info.imports.contains(capability) && !grants.allows(*capability))
+        .filter(|capability| {
+            given.key_span(capability.name()).is_none() || given.bool(capability.name()) == Some(false)
+        })
+        .collect();
+    if !missing.is_empty() {
+        let what = if missing.len() == 1 { "a capability that was" } else { "capabilities that were" };
+        let message = format!("policy `{}` wants {what} not granted", named.name);
+        let names: Vec<String> =
+            missing.iter().map(|capability| format!("`{}`", capability.name())).collect();
+        let typed: Vec<String> = missing.iter().map(|capability| grant_example(*capability)).collect();
+        let help = match view.key_span("grants") {
+            Some(_) => {
+                format!("grant it with {}, or use a version that does not import it", typed.join(", "))
+            }
+            None => {
+                format!("add grants = {{ {} }}, or use a version that does not import it", typed.join(", "))
+            }
+        };
+        let help = if missing.len() == 1 { help } else { help.replace(" it", " them") };
+        let label = format!("the component imports {}", names.join(", "));
+        loader.report(Report::new(view.key_span("grants").unwrap_or(plugin), message, label).help(help));
+    }
+    for capability in Capability::ALL {
+        if grants.allows(capability) && !info.imports.contains(&capability) {
+            let message =
+                format!("policy `{}` is granted `{}`, but does not use it", named.name, capability.name());
+            let label = format!("{} {} does not import it", info.name, info.version);
+            let span = given.key_span(capability.name()).unwrap_or(named.span);
+            loader.report(
+                Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
+            );
+        }
+    }
+}
+
+fn grant_example(capability: Capability) -> String {
+    match capability {
+        Capability::Secrets => "secrets = [\"NAME\"]".into(),
+        other => format!("{} = true", other.name()),
+    }
+}
+
+fn check_tick(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, info: &PluginInfo) {
+    if let (Some(span), false) = (view.key_span("tick"), info.has_tick) {
+        let message = format!("policy `{}` has a `tick`, but its plugin has no `on-tick`", named.name);
+        let label = format!("{} {} is never woken", info.name, info.version);
+        loader.report(Report::new(span, message, label).help("remove it"));
+    }
+}
+
+fn limits(view: View<'_>) -> ResourceLimits {
+    let defaults = ResourceLimits::default();
+    ResourceLimits {
+        deadline: view.duration("deadline").unwrap_or(defaults.deadline),
+        configure_deadline: view.duration("configure-deadline").unwrap_or(defaults.configure_deadline),
+        memory_bytes: view.bytes("memory").unwrap_or(defaults.memory_bytes),
+        body_bytes: view.bytes("body").unwrap_or(defaults.body_bytes),
+    }
+}

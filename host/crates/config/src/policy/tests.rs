@@ -1,0 +1,1 @@
+//! Tests of what a plugin's schema can do to us.

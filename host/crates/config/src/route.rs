@@ -1,0 +1,233 @@
+//! `[routes.NAME]`.
+
+mod order;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, Route, RouteMatch, Upstream};
+
+use crate::diagnostic::Report;
+use crate::keys::ROUTE;
+use crate::loader::{Loader, Named, Section};
+use crate::pattern;
+use crate::policy::unknown;
+use crate::source::Span;
+use crate::suggest::shown;
+use crate::tree::Value;
+use crate::view::View;
+
+/// Endpoints that are tried where nothing is said.
+const ATTEMPTS: u32 = 3;
+/// Bytes that the policies of a route may hold back of one body, where nothing is said.
+const HOLD_BYTES: usize = 1 << 20;
+
+/// What routes may name, and what they did name.
+pub(crate) struct Names<'s, 'a> {
+    pub(crate) policies: &'s Section<'a>,
+    pub(crate) upstreams: &'s Section<'a>,
+    pub(crate) policies_used: BTreeSet<&'a str>,
+    pub(crate) upstreams_used: BTreeSet<&'a str>,
+}
+
+/// Makes the routes in match order, and checks that each of them can win.
+pub(crate) fn routes<'a>(
+    loader: &mut Loader<'_>,
+    section: &Section<'a>,
+    names: &mut Names<'_, 'a>,
+    upstreams: &[Upstream],
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for named in section.values().filter(|named| named.table.is_some()) {
+        routes.push(route(loader, named, names, upstreams));
+    }
+    let valid = routes.iter().filter_map(|(route, valid)| valid.then_some(route));
+    order::check(loader, section, &valid.collect::<Vec<_>>());
+    let mut routes: Vec<Route> = routes.into_iter().map(|(route, _)| route).collect();
+    // Stable: the section is in the order of the names.
+    routes.sort_by_cached_key(|route| std::cmp::Reverse(route.matches.specificity()));
+    routes
+}
+
+/// Makes one route, and says whether what it matches is known.
+fn route<'a>(
+    loader: &mut Loader<'_>,
+    named: &Named<'a>,
+    names: &mut Names<'_, 'a>,
+    upstreams: &[Upstream],
+) -> (Route, bool) {
+    let view = View::new(named.table, &ROUTE, named.span);
+    let count = loader.reports.len();
+    let matches = matches(loader, named, view.view("match"));
+    let wrong_type = view.key_span("match").is_some() && !view.view("match").is_there();
+    let valid = loader.reports.len() == count && !wrong_type;
+    let policies =
+        references(loader, view.texts("use"), Reference { noun: "policy", by: named.name }, names.policies);
+    let to =
+        references(loader, view.texts("to"), Reference { noun: "upstream", by: named.name }, names.upstreams);
+    names.policies_used.extend(view.texts("use").iter().map(|(name, _)| *name));
+    names.upstreams_used.extend(view.texts("to").iter().map(|(name, _)| *name));
+    let sizes = upstreams
+        .iter()
+        .filter(|upstream| to.contains(&upstream.name))
+        .map(|upstream| upstream.endpoints.len());
+    let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
+    let limits = view.view("limits");
+    let route = Route {
+        name: named.name.into(),
+        matches,
+        policies,
+        upstreams: to,
+        timeout: view.duration("timeout"),
+        body_bytes_max: limits.size("body"),
+        hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),
+        attempts: view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints),
+        origin: loader.sources.origin(named.span),
+    };
+    (route, valid)
+}
+
+/// Who names what.
+#[derive(Clone, Copy)]
+struct Reference<'r> {
+    noun: &'r str,
+    by: &'r str,
+}
+
+fn references(
+    loader: &mut Loader<'_>,
+    typed: Vec<(&str, Span)>,
+    reference: Reference<'_>,
+    section: &Section<'_>,
+) -> Vec<Name> {
+    let mut found: Vec<Name> = Vec::new();
+    for (name, span) in typed {
+        let by = format!("route `{}`", reference.by);
+        if !section.contains_key(name) {
+            loader.report(unknown(reference.noun, name, span, section, &by));
+        } else if found.iter().any(|other| **other == *name) {
+            let message = format!("{by} names the {} `{name}` twice", reference.noun);
+            let help = match reference.noun {
+                "policy" => "remove one of the two; to run a plugin twice, give it a second policy",
+                _ => "remove one of the two",
+            };
+            loader.report(Report::new(span, message, "named before").help(help));
+        } else {
+            found.push(name.into());
+        }
+    }
+    found
+}
+
+fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteMatch {
+    let invalid = |key: &str, span, label: String, help: String| {
+        Report::new(span, format!("`{key}` of route `{}` is not valid", named.name), label).help(help)
+    };
+    let mut host = HostPattern::Any;
+    if let Some((typed, span)) = view.text("host") {
+        match pattern::host(typed) {
+            Ok(pattern) => host = pattern,
+            Err((label, help)) => loader.report(invalid("host", span, label, help)),
+        }
+    }
+    let mut path = PathPattern::default();
+    if let Some((typed, span)) = view.text("path") {
+        match pattern::path(typed) {
+            Ok(pattern) => path = pattern,
+            Err((label, help)) => loader.report(invalid("path", span, label, help)),
+        }
+    }
+    let mut methods: Vec<String> = Vec::new();
+    for (method, span) in view.texts("method") {
+        let upper = method.to_ascii_uppercase();
+        if !is_token(method) {
+            loader.report(invalid(
+                "method",
+                span,
+                "not a method".into(),
+                "write it as in \"GET\" or [\"GET\", \"POST\"]".into(),
+            ));
+        } else if method != upper {
+            let help = format!(
+                "write {upper:?}: methods are compared with case, and those in use are in upper case"
+            );
+            loader.report(invalid("method", span, "not in upper case".into(), help));
+        } else if methods.contains(&upper) {
+            loader.report(invalid("method", span, "listed before".into(), "remove one of the two".into()));
+        } else {
+            methods.push(upper);
+        }
+    }
+    RouteMatch { host, path, methods, fields: fields(loader, named, view) }
+}
+
+fn fields(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<FieldMatch> {
+    let mut fields: Vec<FieldMatch> = Vec::new();
+    let entries =
+        view.node("headers").and_then(|node| node.as_table()).map_or(&[][..], |table| &table.entries);
+    for entry in entries {
+        let name = entry.key.to_ascii_lowercase();
+        let invalid = |span, label: &str, help: &str| {
+            Report::new(span, format!("`headers` of route `{}` is not valid", named.name), label).help(help)
+        };
+        if !is_token(&name) {
+            let help = "a field's name is of letters, digits and !#$%&'*+-.^_`|~";
+            loader.report(invalid(entry.key_span, "not the name of a field", help));
+            continue;
+        }
+        if name == "host" {
+            loader.report(invalid(
+                entry.key_span,
+                "the host has a key of its own",
+                "write host = \"...\" in `match`",
+            ));
+            continue;
+        }
+        if fields.iter().any(|other| other.name == name) {
+            let help = "names of fields are compared without case; remove one of the two";
+            loader.report(invalid(entry.key_span, "listed before", help));
+            continue;
+        }
+        let value = match &entry.value.value {
+            Value::String(value) => {
+                let visible = value.chars().all(|letter| letter == '\t' || !letter.is_control());
+                if !visible || value.trim() != value {
+                    let help = "a field's value has no control characters, and no blanks at its ends";
+                    loader.report(invalid(entry.value.span, "no request has this value", help));
+                    continue;
+                }
+                Some(value.clone())
+            }
+            _ => None,
+        };
+        fields.push(FieldMatch { name, value });
+    }
+    fields.sort();
+    fields
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+/// Reports what no route or policy uses.
+pub(crate) fn report_unused(
+    loader: &mut Loader<'_>,
+    noun: &str,
+    section: &Section<'_>,
+    used: &BTreeSet<&str>,
+) {
+    for named in section.values().filter(|named| !used.contains(named.name)) {
+        let help = match noun {
+            "policy" => "name it in the `use` of a route, or remove it",
+            "upstream" => "name it in the `to` of a route, or remove it",
+            _ => "name it in the `grants.secrets` of a policy, or remove it",
+        };
+        let message = format!("{noun} `{}` is not used", shown(named.name));
+        loader.report(Report::new(named.span, message, "nothing names it").help(help));
+    }
+}

@@ -1,0 +1,159 @@
+//! TOML as a tree in which every key and value knows its place.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::Report;
+use crate::source::Span;
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) value: Value,
+}
+
+/// A TOML value.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    Datetime,
+    Array(Vec<Node>),
+    Table(Table),
+}
+
+/// A table, its entries in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One key of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) value: Node,
+}
+
+impl Value {
+    /// What it is, in words.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self {
+            Self::String(_) => "a string",
+            Self::Integer(_) => "a number",
+            Self::Float(_) => "a number with a fraction",
+            Self::Bool(_) => "true or false",
+            Self::Datetime => "a date",
+            Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list; anything else is a list of itself.
+    pub(crate) fn elements(&self) -> &[Self] {
+        match &self.value {
+            Value::Array(list) => list,
+            _ => std::slice::from_ref(self),
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+/// Parses a file. Where it is no TOML, every place that the parser stumbled at is reported, and there is no tree.
+pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<Table> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut line_before = None;
+    for error in &errors {
+        let range = error.span().unwrap_or(0..0);
+        // One slip often makes the parser complain several times on its line; the first time says most.
+        let line = text.get(..range.start.min(text.len())).map(|before| before.matches('\n').count());
+        if line_before != Some(line) {
+            line_before = Some(line);
+            reports.push(syntax_error(Span::new(file, &range), error.message()));
+        }
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let count = reports.len();
+    let table = convert_table(file, root.get_ref(), reports);
+    (reports.len() == count).then_some(table)
+}
+
+fn syntax_error(span: Span, message: &str) -> Report {
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or("not TOML");
+    let report = Report::new(span, format!("this is not TOML: {first}"), "").hiding_others();
+    match lines.collect::<Vec<_>>().join(", ") {
+        rest if rest.is_empty() => report,
+        rest => report.help(rest),
+    }
+}
+
+fn convert_table(file: u32, table: &DeTable<'_>, reports: &mut Vec<Report>) -> Table {
+    let mut entries: Vec<Entry> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref().to_string(),
+            key_span: Span::new(file, &key.span()),
+            value: convert(Span::new(file, &value.span()), value.get_ref(), reports),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span);
+    Table { entries }
+}
+
+fn convert(span: Span, value: &DeValue<'_>, reports: &mut Vec<Report>) -> Node {
+    let mut invalid = |what: &str| {
+        reports.push(
+            Report::new(span, format!("this {what} is out of range"), "")
+                .hiding_others()
+                .help("TOML's whole numbers have 64 bits, from -9223372036854775808 to 9223372036854775807"),
+        );
+        Value::Integer(0)
+    };
+    let value = match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => invalid("whole number"),
+        },
+        DeValue::Float(digits) => match digits.as_str().parse() {
+            Ok(number) => Value::Float(number),
+            Err(_) => invalid("number"),
+        },
+        DeValue::Boolean(value) => Value::Bool(*value),
+        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Array(list) => Value::Array(
+            list.iter()
+                .map(|element| convert(Span::new(span.file, &element.span()), element.get_ref(), reports))
+                .collect(),
+        ),
+        DeValue::Table(table) => Value::Table(convert_table(span.file, table, reports)),
+    };
+    Node { span, value }
+}
