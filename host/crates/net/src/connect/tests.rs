@@ -3,7 +3,7 @@ use std::time::Duration;
 use portcullis_model::{UpstreamProtocol, UpstreamTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConnectError, ConnectErrorKind, Connector, host_of};
+use super::{ConnectError, ConnectErrorKind, Connector, connect_first, host_of};
 use crate::testing::{Authority, Running, listener, on_worker, run, tls, until};
 use crate::{Accepted, Stream, SystemRoots, UpstreamTlsContext};
 
@@ -66,6 +66,19 @@ fn connects_by_address_and_by_name() {
             assert!(stream.tcp().nodelay().unwrap());
             echoes(&mut stream).await;
         }
+    });
+}
+
+#[test]
+fn of_several_addresses_the_first_that_answers_is_taken() {
+    on_worker(async {
+        let running = run(listener(None), echo);
+        let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let tcp = connect_first(&[refused, refused, running.address, refused]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), running.address);
+        let error = connect_first(&[refused, refused]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        connect_first(&[]).await.unwrap_err();
     });
 }
 
