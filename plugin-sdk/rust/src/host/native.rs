@@ -1,0 +1,208 @@
+//! The gateway's functions, answered by the mock that [`crate::testing`] has set up on this thread.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::log::Level;
+use crate::rate_limit::{Quota, Verdict};
+use crate::store::Error;
+use crate::testing::state::{Head, Kind, with_exchange, with_gateway};
+use crate::{Field, Refused};
+
+// The fields of the request and of the response, which have the same functions.
+macro_rules! head {
+    ($head:expr => $header:ident $header_values:ident $headers:ident $set:ident $append:ident $remove:ident) => {
+        pub(crate) fn $header(name: &str) -> Option<String> {
+            with_exchange(|exchange| exchange.fields($head).joined(name))
+        }
+
+        pub(crate) fn $header_values(name: &str) -> Vec<Vec<u8>> {
+            with_exchange(|exchange| exchange.fields($head).values(name))
+        }
+
+        pub(crate) fn $headers() -> Vec<Field> {
+            with_exchange(|exchange| exchange.fields($head).all())
+        }
+
+        pub(crate) fn $set(name: &str, value: &[u8]) -> Result<(), Refused> {
+            with_exchange(|exchange| exchange.fields_mut($head)?.set(name, value))
+        }
+
+        pub(crate) fn $append(name: &str, value: &[u8]) -> Result<(), Refused> {
+            with_exchange(|exchange| exchange.fields_mut($head)?.append(name, value))
+        }
+
+        pub(crate) fn $remove(name: &str) -> Result<(), Refused> {
+            with_exchange(|exchange| exchange.fields_mut($head)?.remove(name))
+        }
+    };
+}
+
+head! {
+    Head::Request =>
+    request_header request_header_values request_headers
+    request_set_header request_append_header request_remove_header
+}
+head! {
+    Head::Response =>
+    response_header response_header_values response_headers
+    response_set_header response_append_header response_remove_header
+}
+
+pub(crate) fn request_method() -> String {
+    with_exchange(|exchange| exchange.method.clone())
+}
+
+pub(crate) fn request_set_method(method: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_method(method))
+}
+
+pub(crate) fn request_scheme() -> String {
+    with_exchange(|exchange| exchange.scheme.clone())
+}
+
+pub(crate) fn request_authority() -> String {
+    with_exchange(|exchange| exchange.authority.clone())
+}
+
+pub(crate) fn request_set_authority(authority: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_authority(authority))
+}
+
+pub(crate) fn request_path() -> String {
+    with_exchange(|exchange| exchange.path.clone())
+}
+
+pub(crate) fn request_query() -> Option<String> {
+    with_exchange(|exchange| exchange.query.clone())
+}
+
+pub(crate) fn request_set_path_and_query(value: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_path_and_query(value))
+}
+
+pub(crate) fn request_set_upstream(name: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_upstream(name))
+}
+
+pub(crate) fn response_status() -> u16 {
+    with_exchange(|exchange| exchange.status)
+}
+
+pub(crate) fn response_set_status(status: u16) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_status(status))
+}
+
+pub(crate) fn exchange_client_address() -> IpAddr {
+    with_exchange(|exchange| exchange.client_address)
+}
+
+pub(crate) fn exchange_client_certificate() -> Option<Vec<u8>> {
+    with_exchange(|exchange| exchange.client_certificate.clone())
+}
+
+pub(crate) fn exchange_tls_server_name() -> Option<String> {
+    with_exchange(|exchange| exchange.tls_server_name.clone())
+}
+
+pub(crate) fn exchange_route() -> String {
+    with_exchange(|exchange| exchange.route.clone())
+}
+
+pub(crate) fn exchange_trace_id() -> String {
+    with_exchange(|exchange| exchange.trace_id.clone())
+}
+
+pub(crate) fn exchange_attribute(name: &str) -> Option<String> {
+    with_exchange(|exchange| exchange.attributes.get(name).cloned())
+}
+
+pub(crate) fn exchange_set_attribute(name: &str, value: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_attribute(name, value))
+}
+
+pub(crate) fn exchange_state() -> Vec<u8> {
+    with_exchange(|exchange| exchange.state.clone())
+}
+
+pub(crate) fn exchange_set_state(value: &[u8]) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_state(value))
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
+    with_gateway(|gateway| gateway.log(level, message, fields));
+}
+
+pub(crate) fn clock_now_ms() -> u64 {
+    with_gateway(|gateway| gateway.now_ms())
+}
+
+pub(crate) fn clock_monotonic_us() -> u64 {
+    with_gateway(|gateway| gateway.monotonic_us())
+}
+
+pub(crate) fn random_bytes(count: u32) -> Vec<u8> {
+    with_gateway(|gateway| gateway.random(count))
+}
+
+pub(crate) fn metrics_counter(name: &str, labels: &[(&str, &str)]) -> u32 {
+    with_gateway(|gateway| gateway.make_metric(Kind::Counter, name, labels))
+}
+
+pub(crate) fn metrics_gauge(name: &str, labels: &[(&str, &str)]) -> u32 {
+    with_gateway(|gateway| gateway.make_metric(Kind::Gauge, name, labels))
+}
+
+pub(crate) fn metrics_histogram(name: &str, labels: &[(&str, &str)]) -> u32 {
+    with_gateway(|gateway| gateway.make_metric(Kind::Histogram, name, labels))
+}
+
+pub(crate) fn metrics_add(metric: u32, value: u64) {
+    with_gateway(|gateway| gateway.measure(metric, Kind::Counter, value as f64));
+}
+
+pub(crate) fn metrics_set(metric: u32, value: f64) {
+    with_gateway(|gateway| gateway.measure(metric, Kind::Gauge, value));
+}
+
+pub(crate) fn metrics_observe(metric: u32, value: f64) {
+    with_gateway(|gateway| gateway.measure(metric, Kind::Histogram, value));
+}
+
+pub(crate) fn secrets_get(name: &str) -> Option<Vec<u8>> {
+    with_gateway(|gateway| gateway.secrets.get(name).cloned())
+}
+
+pub(crate) fn rate_limit_check(bucket: &str, quota: Quota, cost: u32) -> Verdict {
+    with_gateway(|gateway| gateway.check(bucket, quota, cost))
+}
+
+pub(crate) fn store_get(key: &str) -> Result<Option<Vec<u8>>, Error> {
+    with_gateway(|gateway| gateway.store_get(key))
+}
+
+pub(crate) fn store_set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
+    with_gateway(|gateway| gateway.store_set(key, value, ttl))
+}
+
+pub(crate) fn store_compare_and_set(
+    key: &str,
+    expected: Option<&[u8]>,
+    value: &[u8],
+    ttl: Option<Duration>,
+) -> Result<bool, Error> {
+    with_gateway(|gateway| {
+        if gateway.store_get(key)?.as_deref() != expected {
+            return Ok(false);
+        }
+        gateway.store_set(key, value, ttl).map(|()| true)
+    })
+}
+
+pub(crate) fn store_increment(key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, Error> {
+    with_gateway(|gateway| gateway.store_increment(key, by, ttl))
+}
+
+pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
+    with_gateway(|gateway| gateway.store_delete(key))
+}

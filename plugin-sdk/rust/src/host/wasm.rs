@@ -1,0 +1,183 @@
+//! The gateway's functions as imports of the component. What a policy does not call is not imported.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::bindings::portcullis::policy as wit;
+use crate::log::Level;
+use crate::rate_limit::{Quota, Verdict};
+use crate::store::Error;
+use crate::{Field, Refused};
+
+fn refused(refused: wit::types::Refused) -> Refused {
+    match refused {
+        wit::types::Refused::InvalidName => Refused::InvalidName,
+        wit::types::Refused::InvalidValue => Refused::InvalidValue,
+        wit::types::Refused::Forbidden => Refused::Forbidden,
+        wit::types::Refused::ReadOnly => Refused::ReadOnly,
+        wit::types::Refused::TooLarge => Refused::TooLarge,
+    }
+}
+
+fn fields(fields: Vec<wit::types::Field>) -> Vec<Field> {
+    fields.into_iter().map(|field| Field { name: field.name, value: field.value }).collect()
+}
+
+// The fields of the request and of the response, which have the same functions.
+macro_rules! head {
+    ($interface:ident: $header:ident $header_values:ident $headers:ident $set:ident $append:ident $remove:ident) => {
+        pub(crate) fn $header(name: &str) -> Option<String> {
+            wit::$interface::header(name)
+        }
+
+        pub(crate) fn $header_values(name: &str) -> Vec<Vec<u8>> {
+            wit::$interface::header_values(name)
+        }
+
+        pub(crate) fn $headers() -> Vec<Field> {
+            fields(wit::$interface::headers())
+        }
+
+        pub(crate) fn $set(name: &str, value: &[u8]) -> Result<(), Refused> {
+            wit::$interface::set_header(name, value).map_err(refused)
+        }
+
+        pub(crate) fn $append(name: &str, value: &[u8]) -> Result<(), Refused> {
+            wit::$interface::append_header(name, value).map_err(refused)
+        }
+
+        pub(crate) fn $remove(name: &str) -> Result<(), Refused> {
+            wit::$interface::remove_header(name).map_err(refused)
+        }
+    };
+}
+
+head! {
+    request:
+    request_header request_header_values request_headers
+    request_set_header request_append_header request_remove_header
+}
+head! {
+    response:
+    response_header response_header_values response_headers
+    response_set_header response_append_header response_remove_header
+}
+
+pub(crate) use wit::request::{
+    authority as request_authority, method as request_method, path as request_path, query as request_query,
+    scheme as request_scheme,
+};
+pub(crate) use wit::response::status as response_status;
+
+pub(crate) fn request_set_method(method: &str) -> Result<(), Refused> {
+    wit::request::set_method(method).map_err(refused)
+}
+
+pub(crate) fn request_set_authority(authority: &str) -> Result<(), Refused> {
+    wit::request::set_authority(authority).map_err(refused)
+}
+
+pub(crate) fn request_set_path_and_query(value: &str) -> Result<(), Refused> {
+    wit::request::set_path_and_query(value).map_err(refused)
+}
+
+pub(crate) fn request_set_upstream(name: &str) -> Result<(), Refused> {
+    wit::request::set_upstream(name).map_err(refused)
+}
+
+pub(crate) fn response_set_status(status: u16) -> Result<(), Refused> {
+    wit::response::set_status(status).map_err(refused)
+}
+
+pub(crate) use wit::exchange::{
+    attribute as exchange_attribute, client_certificate as exchange_client_certificate,
+    route as exchange_route, state as exchange_state, tls_server_name as exchange_tls_server_name,
+    trace_id as exchange_trace_id,
+};
+
+pub(crate) fn exchange_client_address() -> IpAddr {
+    match wit::exchange::client_address() {
+        wit::types::IpAddress::Ipv4((a, b, c, d)) => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        wit::types::IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => {
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+        }
+    }
+}
+
+pub(crate) fn exchange_set_attribute(name: &str, value: &str) -> Result<(), Refused> {
+    wit::exchange::set_attribute(name, value).map_err(refused)
+}
+
+pub(crate) fn exchange_set_state(value: &[u8]) -> Result<(), Refused> {
+    wit::exchange::set_state(value).map_err(refused)
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
+    let level = match level {
+        Level::Trace => wit::log::Level::Trace,
+        Level::Debug => wit::log::Level::Debug,
+        Level::Info => wit::log::Level::Info,
+        Level::Warn => wit::log::Level::Warn,
+        Level::Error => wit::log::Level::Error,
+    };
+    wit::log::log(level, message, fields);
+}
+
+pub(crate) use wit::clock::{monotonic_us as clock_monotonic_us, now_ms as clock_now_ms};
+pub(crate) use wit::metrics::{
+    add as metrics_add, counter as metrics_counter, gauge as metrics_gauge, histogram as metrics_histogram,
+    observe as metrics_observe, set as metrics_set,
+};
+pub(crate) use wit::random::bytes as random_bytes;
+pub(crate) use wit::secrets::get as secrets_get;
+
+/// Milliseconds as the contract counts them. What is longer than it can say is as long as it can say.
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn rate_limit_check(bucket: &str, quota: Quota, cost: u32) -> Verdict {
+    let quota =
+        wit::rate_limit::Quota { requests: quota.requests, per_ms: millis(quota.per), burst: quota.burst };
+    let verdict = wit::rate_limit::check(bucket, quota, cost);
+    Verdict {
+        allowed: verdict.allowed,
+        remaining: verdict.remaining,
+        retry_after: Duration::from_millis(verdict.retry_after_ms.into()),
+        reset_after: Duration::from_millis(verdict.reset_after_ms.into()),
+    }
+}
+
+fn store_error(error: wit::store::Error) -> Error {
+    match error {
+        wit::store::Error::Unavailable(why) => Error::Unavailable(why),
+        wit::store::Error::TooLarge => Error::TooLarge,
+        wit::store::Error::Quota => Error::Quota,
+        wit::store::Error::NotANumber => Error::NotANumber,
+    }
+}
+
+pub(crate) fn store_get(key: &str) -> Result<Option<Vec<u8>>, Error> {
+    wit::store::get(key).map_err(store_error)
+}
+
+pub(crate) fn store_set(key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
+    wit::store::set(key, value, ttl.map(millis)).map_err(store_error)
+}
+
+pub(crate) fn store_compare_and_set(
+    key: &str,
+    expected: Option<&[u8]>,
+    value: &[u8],
+    ttl: Option<Duration>,
+) -> Result<bool, Error> {
+    wit::store::compare_and_set(key, expected, value, ttl.map(millis)).map_err(store_error)
+}
+
+pub(crate) fn store_increment(key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, Error> {
+    wit::store::increment(key, by, ttl.map(millis)).map_err(store_error)
+}
+
+pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
+    wit::store::delete(key).map_err(store_error)
+}

@@ -1,0 +1,259 @@
+//! The exchange that a test makes up.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::MockGateway;
+use super::state::{ExchangeState, Phase, install};
+use crate::policy::Policy;
+use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
+
+/// One request and its response, for tests. Say what it is like, run hooks, and look at what they made of it.
+///
+/// ```
+/// use portcullis_sdk::prelude::*;
+/// use portcullis_sdk::testing::MockExchange;
+///
+/// #[derive(Default)]
+/// struct Tag;
+///
+/// #[policy(name = "tag", description = "Tags requests.")]
+/// impl Tag {
+///     fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
+///         request.set_header("x-route", exchange.route())?;
+///         Ok(())
+///     }
+/// }
+///
+/// let mut exchange = MockExchange::new("GET", "/a?b=c").header("accept", "*/*").route("site");
+/// assert_eq!(exchange.request_head(&mut Tag), Decision::Next);
+/// assert_eq!(exchange.request_header("x-route").as_deref(), Some("site"));
+/// ```
+#[derive(Debug)]
+pub struct MockExchange {
+    gateway: MockGateway,
+    state: Rc<RefCell<ExchangeState>>,
+}
+
+impl MockExchange {
+    /// An exchange on a gateway of its own: `https`, host `example.com`, from 192.0.2.1, on route `test` with upstream
+    /// `upstream`, without fields.
+    ///
+    /// # Panics
+    /// Where the path does not begin with `/`.
+    #[must_use]
+    pub fn new(method: &str, path_and_query: &str) -> Self {
+        Self::on(&MockGateway::new(), method, path_and_query)
+    }
+
+    /// The same on a gateway that other exchanges share.
+    ///
+    /// # Panics
+    /// Where the path does not begin with `/`.
+    #[must_use]
+    pub fn on(gateway: &MockGateway, method: &str, path_and_query: &str) -> Self {
+        let mut state = ExchangeState { method: method.to_owned(), ..ExchangeState::default() };
+        state.set_path_and_query(path_and_query).expect("a test's path begins with `/`");
+        Self { gateway: gateway.clone(), state: Rc::new(RefCell::new(state)) }
+    }
+
+    /// Adds a field to the request.
+    ///
+    /// # Panics
+    /// Where a gateway would not let the field through.
+    #[must_use]
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let added = self.state.borrow_mut().request_fields.append(name, value.as_ref());
+        added.unwrap_or_else(|refused| panic!("field `{name}` of the test's request: {refused}"));
+        self
+    }
+
+    /// Sets the host that the client asked for.
+    #[must_use]
+    pub fn authority(self, authority: &str) -> Self {
+        self.state.borrow_mut().authority = authority.to_owned();
+        self
+    }
+
+    /// Sets how the client came: `http` or `https`.
+    #[must_use]
+    pub fn scheme(self, scheme: &str) -> Self {
+        self.state.borrow_mut().scheme = scheme.to_owned();
+        self
+    }
+
+    /// Sets the address of the client.
+    ///
+    /// # Panics
+    /// Where it is no IP address.
+    #[must_use]
+    pub fn client_address(self, address: &str) -> Self {
+        let address: IpAddr = address.parse().expect("the address of a test's client is an IP address");
+        self.state.borrow_mut().client_address = address.to_canonical();
+        self
+    }
+
+    /// Sets the verified client certificate, as DER.
+    #[must_use]
+    pub fn client_certificate(self, der: impl Into<Vec<u8>>) -> Self {
+        self.state.borrow_mut().client_certificate = Some(der.into());
+        self
+    }
+
+    /// Sets the name that the client asked for in TLS.
+    #[must_use]
+    pub fn tls_server_name(self, name: &str) -> Self {
+        self.state.borrow_mut().tls_server_name = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the name of the route.
+    #[must_use]
+    pub fn route(self, name: &str) -> Self {
+        self.state.borrow_mut().route = name.to_owned();
+        self
+    }
+
+    /// Sets the upstreams that the route lists; the first is the one it takes unless a policy chooses another.
+    #[must_use]
+    pub fn upstreams(self, names: &[&str]) -> Self {
+        self.state.borrow_mut().upstreams = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Sets an attribute, as a policy earlier in the chain would.
+    ///
+    /// # Panics
+    /// Where the attributes exceed 16 KiB.
+    #[must_use]
+    pub fn attribute(self, name: &str, value: &str) -> Self {
+        self.state.borrow_mut().set_attribute(name, value).expect("a test's attributes fit into 16 KiB");
+        self
+    }
+
+    /// Sets the status of the upstream's answer. 200 unless set.
+    #[must_use]
+    pub fn response(self, status: u16) -> Self {
+        self.state.borrow_mut().status = status;
+        self
+    }
+
+    /// Adds a field to the upstream's answer.
+    ///
+    /// # Panics
+    /// Where a gateway would not let the field through.
+    #[must_use]
+    pub fn with_response_header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let added = self.state.borrow_mut().response_fields.append(name, value.as_ref());
+        added.unwrap_or_else(|refused| panic!("field `{name}` of the test's response: {refused}"));
+        self
+    }
+
+    /// Runs `on_request_head`.
+    pub fn request_head<P: Policy>(&mut self, policy: &mut P) -> Decision {
+        self.during(Phase::RequestHead, || policy.request_head(&mut Request(()), &mut Exchange(())))
+    }
+
+    /// Runs `on_request_body` with one piece.
+    pub fn request_body<P: Policy>(
+        &mut self,
+        policy: &mut P,
+        bytes: impl Into<Vec<u8>>,
+        last: bool,
+    ) -> BodyDecision {
+        let chunk = Chunk { bytes: bytes.into(), last };
+        self.during(Phase::Between, || policy.request_body(chunk, &Request(()), &mut Exchange(())))
+    }
+
+    /// Runs `on_response_head`.
+    pub fn response_head<P: Policy>(&mut self, policy: &mut P) -> Decision {
+        self.during(Phase::ResponseHead, || {
+            policy.response_head(&mut Response(()), &Request(()), &mut Exchange(()))
+        })
+    }
+
+    /// Runs `on_response_body` with one piece.
+    pub fn response_body<P: Policy>(
+        &mut self,
+        policy: &mut P,
+        bytes: impl Into<Vec<u8>>,
+        last: bool,
+    ) -> BodyDecision {
+        let chunk = Chunk { bytes: bytes.into(), last };
+        self.during(Phase::Between, || {
+            policy.response_body(chunk, &Response(()), &Request(()), &mut Exchange(()))
+        })
+    }
+
+    /// Runs `on_completed`.
+    pub fn completed<P: Policy>(&mut self, policy: &mut P, outcome: &Outcome) {
+        self.during(Phase::Between, || {
+            policy.completed(outcome, &Response(()), &Request(()), &mut Exchange(()));
+        });
+    }
+
+    fn during<T>(&mut self, phase: Phase, hook: impl FnOnce() -> T) -> T {
+        self.state.borrow_mut().phase = phase;
+        install(&self.gateway.state, Some(&self.state), hook)
+    }
+
+    /// The gateway that it is on.
+    #[must_use]
+    pub fn gateway(&self) -> &MockGateway {
+        &self.gateway
+    }
+
+    /// The method that would be forwarded.
+    #[must_use]
+    pub fn method(&self) -> String {
+        self.state.borrow().method.clone()
+    }
+
+    /// The path and query that would be forwarded.
+    #[must_use]
+    pub fn path_and_query(&self) -> String {
+        let state = self.state.borrow();
+        match &state.query {
+            Some(query) => format!("{}?{query}", state.path),
+            None => state.path.clone(),
+        }
+    }
+
+    /// The authority that would be forwarded.
+    #[must_use]
+    pub fn forwarded_authority(&self) -> String {
+        self.state.borrow().authority.clone()
+    }
+
+    /// A field of the request that would be forwarded, lines joined by `", "`.
+    #[must_use]
+    pub fn request_header(&self, name: &str) -> Option<String> {
+        self.state.borrow().request_fields.joined(name)
+    }
+
+    /// The upstream that the request would go to.
+    #[must_use]
+    pub fn upstream(&self) -> String {
+        let state = self.state.borrow();
+        state.upstreams.get(state.upstream).cloned().unwrap_or_default()
+    }
+
+    /// The status that the client would get.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.state.borrow().status
+    }
+
+    /// A field of the response that the client would get, lines joined by `", "`.
+    #[must_use]
+    pub fn response_header(&self, name: &str) -> Option<String> {
+        self.state.borrow().response_fields.joined(name)
+    }
+
+    /// An attribute that a policy has set.
+    #[must_use]
+    pub fn attribute_value(&self, name: &str) -> Option<String> {
+        self.state.borrow().attributes.get(name).cloned()
+    }
+}

@@ -1,0 +1,80 @@
+//! The gateway that a test makes up.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::MockExchange;
+use super::state::{GatewayState, install};
+use crate::policy::Policy;
+
+/// A gateway for tests: its clock, secrets, rate limits, store, metrics and log. Clones are the same gateway.
+///
+/// ```
+/// use portcullis_sdk::{log, testing::MockGateway};
+///
+/// let gateway = MockGateway::new();
+/// gateway.run(|| log::warn("careful"));
+/// assert_eq!(gateway.log_lines(), ["WARN careful"]);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct MockGateway {
+    pub(crate) state: Rc<RefCell<GatewayState>>,
+}
+
+impl MockGateway {
+    /// A gateway without secrets, at 2026-01-01T00:00:00Z.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a secret.
+    #[must_use]
+    pub fn secret(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.state.borrow_mut().secrets.insert(name.to_owned(), value.as_ref().to_vec());
+        self
+    }
+
+    /// Lets time pass on all its clocks.
+    pub fn advance(&self, by: Duration) {
+        self.state.borrow_mut().elapsed += by;
+    }
+
+    /// Makes a policy from its configuration as JSON.
+    ///
+    /// # Errors
+    /// What the policy, or the reading of its settings, says against the configuration. The real gateway checks the
+    /// schema, bounds and patterns included, before it asks the policy.
+    pub fn configure<P: Policy>(&self, config: &str) -> Result<P, String> {
+        self.run(|| P::from_config(config))
+    }
+
+    /// Runs `on_tick`.
+    pub fn tick<P: Policy>(&self, policy: &mut P) {
+        self.run(|| policy.tick());
+    }
+
+    /// Begins an exchange on this gateway.
+    #[must_use]
+    pub fn exchange(&self, method: &str, path_and_query: &str) -> MockExchange {
+        MockExchange::on(self, method, path_and_query)
+    }
+
+    /// Runs code that uses capabilities, with no exchange at hand.
+    pub fn run<T>(&self, code: impl FnOnce() -> T) -> T {
+        install(&self.state, None, code)
+    }
+
+    /// What was logged so far: level, message, then `name=value` for each field.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<String> {
+        self.state.borrow().log.clone()
+    }
+
+    /// The value of a counter or gauge, or the sum of a histogram's samples. `None` where no policy made it.
+    #[must_use]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.state.borrow().metric(name, labels)
+    }
+}

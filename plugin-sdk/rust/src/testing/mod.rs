@@ -1,0 +1,36 @@
+//! Runs policies natively, without a Wasm toolchain, against a gateway and exchanges that a test makes up.
+//!
+//! ```
+//! use portcullis_sdk::prelude::*;
+//! use portcullis_sdk::testing::{MockExchange, MockGateway};
+//!
+//! #[derive(Default)]
+//! struct Greeter;
+//!
+//! #[policy(name = "greeter", description = "Greets.")]
+//! impl Greeter {
+//!     fn on_request_head(&self, request: &Request) -> Decision {
+//!         match request.path().as_str() {
+//!             "/hello" => Decision::Reply(Reply::new(200).text("hello\n")),
+//!             _ => Decision::Next,
+//!         }
+//!     }
+//! }
+//!
+//! let gateway = MockGateway::new();
+//! let mut greeter = gateway.configure::<Greeter>("{}")?;
+//! assert_eq!(gateway.exchange("GET", "/").request_head(&mut greeter), Decision::Next);
+//! assert_ne!(gateway.exchange("GET", "/hello").request_head(&mut greeter), Decision::Next);
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! The mock keeps the contract's rules where a policy can run into them: which fields are forbidden, what is read-only in
+//! which hook, how large attributes and state may be. It has no grants: a component that is not granted a capability that
+//! it imports does not load.
+
+mod exchange;
+mod gateway;
+pub(crate) mod state;
+
+pub use exchange::MockExchange;
+pub use gateway::MockGateway;

@@ -1,0 +1,424 @@
+//! What the mock knows, and which mock the functions of this thread ask.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::log::Level;
+use crate::rate_limit::{Quota, Verdict};
+use crate::store::Error;
+use crate::{Field, Refused};
+
+type Shared<T> = Rc<RefCell<T>>;
+
+/// A gateway, and an exchange where one is at hand.
+type Current = Option<(Shared<GatewayState>, Option<Shared<ExchangeState>>)>;
+
+thread_local! {
+    static CURRENT: RefCell<Current> = const { RefCell::new(None) };
+}
+
+/// Runs `code` with a mock at hand. What was at hand before is again afterwards, also when it panics.
+pub(crate) fn install<T>(
+    gateway: &Shared<GatewayState>,
+    exchange: Option<&Shared<ExchangeState>>,
+    code: impl FnOnce() -> T,
+) -> T {
+    struct Restore(Current);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CURRENT.replace(Some((Rc::clone(gateway), exchange.cloned()))));
+    code()
+}
+
+pub(crate) fn with_gateway<T>(call: impl FnOnce(&mut GatewayState) -> T) -> T {
+    let gateway = CURRENT.with_borrow(|current| current.as_ref().map(|(gateway, _)| Rc::clone(gateway)));
+    let Some(gateway) = gateway else {
+        panic!(
+            "there is no gateway outside of a component: run this through `MockGateway::run` or a hook of `MockExchange`"
+        )
+    };
+    call(&mut gateway.borrow_mut())
+}
+
+pub(crate) fn with_exchange<T>(call: impl FnOnce(&mut ExchangeState) -> T) -> T {
+    let exchange = CURRENT.with_borrow(|current| current.as_ref().and_then(|(_, exchange)| exchange.clone()));
+    let Some(exchange) = exchange else {
+        panic!("there is no exchange at hand: run the hook through `MockExchange`")
+    };
+    call(&mut exchange.borrow_mut())
+}
+
+/// Which head is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    Request,
+    Response,
+}
+
+/// Which head may be edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    RequestHead,
+    ResponseHead,
+    Between,
+}
+
+#[derive(Debug)]
+pub(crate) struct ExchangeState {
+    pub(crate) phase: Phase,
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) request_fields: Fields,
+    pub(crate) upstreams: Vec<String>,
+    pub(crate) upstream: usize,
+    pub(crate) status: u16,
+    pub(crate) response_fields: Fields,
+    pub(crate) client_address: IpAddr,
+    pub(crate) client_certificate: Option<Vec<u8>>,
+    pub(crate) tls_server_name: Option<String>,
+    pub(crate) route: String,
+    pub(crate) trace_id: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) state: Vec<u8>,
+}
+
+impl Default for ExchangeState {
+    fn default() -> Self {
+        Self {
+            phase: Phase::RequestHead,
+            method: "GET".to_owned(),
+            scheme: "https".to_owned(),
+            authority: "example.com".to_owned(),
+            path: "/".to_owned(),
+            query: None,
+            request_fields: Fields::default(),
+            upstreams: vec!["upstream".to_owned()],
+            upstream: 0,
+            status: 200,
+            response_fields: Fields::default(),
+            client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            client_certificate: None,
+            tls_server_name: None,
+            route: "test".to_owned(),
+            trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+            attributes: BTreeMap::new(),
+            state: Vec::new(),
+        }
+    }
+}
+
+impl ExchangeState {
+    pub(crate) fn fields(&self, head: Head) -> &Fields {
+        match head {
+            Head::Request => &self.request_fields,
+            Head::Response => &self.response_fields,
+        }
+    }
+
+    pub(crate) fn fields_mut(&mut self, head: Head) -> Result<&mut Fields, Refused> {
+        match (head, self.phase) {
+            (Head::Request, Phase::RequestHead) => Ok(&mut self.request_fields),
+            (Head::Response, Phase::ResponseHead) => Ok(&mut self.response_fields),
+            _ => Err(Refused::ReadOnly),
+        }
+    }
+
+    fn request_editable(&self) -> Result<(), Refused> {
+        if self.phase == Phase::RequestHead { Ok(()) } else { Err(Refused::ReadOnly) }
+    }
+
+    pub(crate) fn set_method(&mut self, method: &str) -> Result<(), Refused> {
+        self.request_editable()?;
+        if Field::check_name(method) == Err(Refused::InvalidName) || method == "CONNECT" {
+            return Err(Refused::InvalidValue);
+        }
+        method.clone_into(&mut self.method);
+        Ok(())
+    }
+
+    pub(crate) fn set_authority(&mut self, authority: &str) -> Result<(), Refused> {
+        self.request_editable()?;
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+        if authority.is_empty() || !authority.bytes().all(valid) {
+            return Err(Refused::InvalidValue);
+        }
+        authority.clone_into(&mut self.authority);
+        Ok(())
+    }
+
+    pub(crate) fn set_path_and_query(&mut self, value: &str) -> Result<(), Refused> {
+        self.request_editable()?;
+        if !value.starts_with('/') || !value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(Refused::InvalidValue);
+        }
+        let (path, query) = match value.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (value, None),
+        };
+        path.clone_into(&mut self.path);
+        self.query = query;
+        Ok(())
+    }
+
+    pub(crate) fn set_upstream(&mut self, name: &str) -> Result<(), Refused> {
+        self.request_editable()?;
+        let at = self.upstreams.iter().position(|upstream| upstream == name);
+        self.upstream = at.ok_or(Refused::InvalidValue)?;
+        Ok(())
+    }
+
+    pub(crate) fn set_status(&mut self, status: u16) -> Result<(), Refused> {
+        let bodiless = |status: u16| matches!(status, 204 | 205 | 304);
+        if self.phase != Phase::ResponseHead {
+            return Err(Refused::ReadOnly);
+        }
+        let changes_body = status != self.status && (bodiless(status) || bodiless(self.status));
+        if !(200..600).contains(&status) || changes_body {
+            return Err(Refused::InvalidValue);
+        }
+        self.status = status;
+        Ok(())
+    }
+
+    pub(crate) fn set_attribute(&mut self, name: &str, value: &str) -> Result<(), Refused> {
+        let others = self.attributes.iter().filter(|(key, _)| *key != name);
+        let bytes: usize = others.map(|(key, value)| key.len() + value.len()).sum();
+        if bytes + name.len() + value.len() > 16 << 10 {
+            return Err(Refused::TooLarge);
+        }
+        self.attributes.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn set_state(&mut self, value: &[u8]) -> Result<(), Refused> {
+        if value.len() > 64 << 10 {
+            return Err(Refused::TooLarge);
+        }
+        value.clone_into(&mut self.state);
+        Ok(())
+    }
+}
+
+/// The field lines of a head.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(String, Vec<u8>)>);
+
+impl Fields {
+    pub(crate) fn joined(&self, name: &str) -> Option<String> {
+        let values = self.values(name);
+        let text = values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join(", ");
+        (!values.is_empty()).then_some(text)
+    }
+
+    pub(crate) fn values(&self, name: &str) -> Vec<Vec<u8>> {
+        let lines = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        lines.map(|(_, value)| value.clone()).collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Field> {
+        self.0.iter().map(|(name, value)| Field { name: name.clone(), value: value.clone() }).collect()
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {
+        check(name, value)?;
+        let at = self.0.iter().position(|(key, _)| key.eq_ignore_ascii_case(name)).unwrap_or(self.0.len());
+        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.0.insert(at, (name.to_ascii_lowercase(), value.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {
+        check(name, value)?;
+        self.0.push((name.to_ascii_lowercase(), value.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), Refused> {
+        check(name, b"")?;
+        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        Ok(())
+    }
+}
+
+fn check(name: &str, value: &[u8]) -> Result<(), Refused> {
+    Field::check_name(name)?;
+    Field::check_value(value)
+}
+
+/// The kinds of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+#[derive(Debug)]
+struct Metric {
+    kind: Kind,
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+impl Metric {
+    fn is(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        let mine = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        self.name == name && mine.eq(labels.iter().copied())
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Vec<u8>,
+    number: bool,
+    until: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct GatewayState {
+    pub(crate) elapsed: Duration,
+    pub(crate) secrets: BTreeMap<String, Vec<u8>>,
+    pub(crate) log: Vec<String>,
+    metrics: Vec<Metric>,
+    // For each bucket, when it will be as new.
+    buckets: HashMap<String, Duration>,
+    store: HashMap<String, Entry>,
+    random: u64,
+}
+
+/// 2026-01-01T00:00:00Z.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+impl GatewayState {
+    pub(crate) fn now_ms(&self) -> u64 {
+        EPOCH_MS + self.elapsed.as_millis() as u64
+    }
+
+    pub(crate) fn monotonic_us(&self) -> u64 {
+        self.elapsed.as_micros() as u64
+    }
+
+    pub(crate) fn log(&mut self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        self.log.push(format!("{} {message}{fields}", format!("{level:?}").to_uppercase()));
+    }
+
+    /// SplitMix64 from a fixed seed, so that a test sees the same bytes each time.
+    pub(crate) fn random(&mut self, count: u32) -> Vec<u8> {
+        assert!(count <= 4096, "at most 4096 random bytes a call, not {count}");
+        let next = |_| {
+            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed ^ (mixed >> 31)) as u8
+        };
+        (0..count).map(next).collect()
+    }
+
+    pub(crate) fn make_metric(&mut self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> u32 {
+        let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name: String = name.chars().map(clean).collect();
+        let known = self.metrics.iter().position(|metric| metric.kind == kind && metric.is(&name, labels));
+        let at = known.unwrap_or_else(|| {
+            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            self.metrics.push(Metric { kind, name, labels, value: 0.0 });
+            self.metrics.len() - 1
+        });
+        // Past 256 series a metric counts nothing.
+        if at < 256 { at as u32 + 1 } else { 0 }
+    }
+
+    pub(crate) fn measure(&mut self, metric: u32, kind: Kind, value: f64) {
+        let Some(at) = (metric as usize).checked_sub(1) else { return };
+        let Some(metric) = self.metrics.get_mut(at).filter(|metric| metric.kind == kind) else { return };
+        match kind {
+            Kind::Gauge => metric.value = value,
+            Kind::Counter | Kind::Histogram => metric.value += value,
+        }
+    }
+
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.metrics.iter().find(|metric| metric.is(name, labels)).map(|metric| metric.value)
+    }
+
+    /// The generic cell rate algorithm with a tolerance of `burst` cells.
+    pub(crate) fn check(&mut self, bucket: &str, quota: Quota, cost: u32) -> Verdict {
+        if quota.requests == 0 || quota.per.is_zero() {
+            let never = Duration::from_millis(u32::MAX.into());
+            return Verdict { allowed: false, remaining: 0, retry_after: never, reset_after: never };
+        }
+        let cell = quota.per / quota.requests;
+        let capacity = cell * quota.burst.saturating_add(1);
+        let now = self.elapsed;
+        let full_at = self.buckets.get(bucket).copied().unwrap_or_default().max(now);
+        let wanted = full_at + cell * cost;
+        let allowed = wanted <= now + capacity;
+        let full_at = if allowed { wanted } else { full_at };
+        self.buckets.insert(bucket.to_owned(), full_at);
+        let room = (now + capacity).saturating_sub(full_at);
+        Verdict {
+            allowed,
+            remaining: (room.as_nanos() / cell.as_nanos().max(1)) as u32,
+            retry_after: (full_at + cell).saturating_sub(now + capacity),
+            reset_after: full_at - now,
+        }
+    }
+
+    fn entry(&mut self, key: &str) -> Result<Option<&mut Entry>, Error> {
+        if key.len() > 1 << 10 {
+            return Err(Error::TooLarge);
+        }
+        let now = self.elapsed;
+        self.store.retain(|_, entry| entry.until.is_none_or(|until| now < until));
+        Ok(self.store.get_mut(key))
+    }
+
+    pub(crate) fn store_get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.entry(key)?.map(|entry| entry.value.clone()))
+    }
+
+    pub(crate) fn store_set(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
+        self.entry(key)?;
+        if value.len() > 64 << 10 {
+            return Err(Error::TooLarge);
+        }
+        let until = ttl.map(|ttl| self.elapsed + ttl);
+        self.store.insert(key.to_owned(), Entry { value: value.to_vec(), number: false, until });
+        Ok(())
+    }
+
+    pub(crate) fn store_increment(
+        &mut self,
+        key: &str,
+        by: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64, Error> {
+        let until = ttl.map(|ttl| self.elapsed + ttl);
+        let Some(entry) = self.entry(key)? else {
+            let entry = Entry { value: by.to_string().into_bytes(), number: true, until };
+            self.store.insert(key.to_owned(), entry);
+            return Ok(by);
+        };
+        let text = std::str::from_utf8(&entry.value).ok().filter(|_| entry.number);
+        let old: i64 = text.and_then(|text| text.parse().ok()).ok_or(Error::NotANumber)?;
+        let sum = old.saturating_add(by);
+        entry.value = sum.to_string().into_bytes();
+        Ok(sum)
+    }
+
+    pub(crate) fn store_delete(&mut self, key: &str) -> Result<(), Error> {
+        self.entry(key)?;
+        self.store.remove(key);
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::prelude::*;
+use crate::testing::{MockExchange, MockGateway};
+use crate::{Manifest, Policy, log, metrics, random, rate_limit, secrets, store};
+
+/// The SDK is used outside of this workspace as well, where `wit/` is out of reach.
+#[test]
+fn carries_the_contract_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |folder: &Path| -> BTreeMap<String, String> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let named = files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path));
+        named.map(|(name, path)| (name, std::fs::read_to_string(path).unwrap())).collect()
+    };
+    let (mine, contract) = (read(&root.join("wit")), read(&root.join("../../wit")));
+    assert!(mine == contract, "plugin-sdk/rust/wit differs: run `cp wit/*.wit plugin-sdk/rust/wit/`");
+}
+
+/// All that settings can be.
+///
+/// A second paragraph with "quotes".
+#[derive(Debug, Config)]
+#[expect(dead_code, reason = "only the schema and the reading matter")]
+struct Everything {
+    /// Text over
+    /// two lines.
+    #[config(default = "a \"b\"\n", pattern = "^a")]
+    text: String,
+    #[config(default = true)]
+    truth: bool,
+    #[config(default = -3, minimum = -5, maximum = 5)]
+    small: i8,
+    #[config(default = 1.5)]
+    ratio: f64,
+    needed: u16,
+    maybe: Option<Vec<u64>>,
+    #[config(default)]
+    table: BTreeMap<String, Inner>,
+    /// Where it is.
+    inner: Inner,
+    #[config(default = Choice::ClientAddress)]
+    choice: Choice,
+    #[config(rename = "type", default = Plain::OneTwo)]
+    kind: Plain,
+    some_file: Option<FileText>,
+}
+
+/// A table of its own.
+#[derive(Debug, PartialEq, Config)]
+struct Inner {
+    a: String,
+}
+
+#[derive(Debug, PartialEq, Config)]
+enum Choice {
+    ClientAddress,
+    Route,
+    /// By a field.
+    Header(String),
+    Window {
+        #[config(default = 60)]
+        seconds: u32,
+    },
+}
+
+#[derive(Debug, PartialEq, Config)]
+enum Plain {
+    OneTwo,
+    Three,
+}
+
+#[derive(Debug)]
+struct Whole(Everything);
+
+#[policy(name = "whole", description = "Has it all.", capabilities = ["log", "store"])]
+impl Whole {
+    fn configure(settings: Everything) -> Self {
+        Self(settings)
+    }
+}
+
+#[test]
+fn writes_the_manifest_with_its_schema() {
+    const MANIFEST: Manifest<'static> = Whole::MANIFEST;
+    const JSON: [u8; MANIFEST.json_len()] = MANIFEST.json();
+    let inner = json!({
+        "type": "object",
+        "description": "A table of its own.",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": false,
+    });
+    let table = |name: &str, content: Value| json!({"type": "object", "properties": {name: content}, "required": [name], "additionalProperties": false});
+    let window = json!({
+        "type": "object",
+        "properties": {"seconds": {"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 60}},
+        "additionalProperties": false,
+    });
+    let expected = json!({
+        "name": "whole",
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": "Has it all.",
+        "config-schema": {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "description": "All that settings can be.\nA second paragraph with \"quotes\".",
+            "properties": {
+                "text": {"type": "string", "description": "Text over two lines.", "pattern": "^a", "default": "a \"b\"\n"},
+                "truth": {"type": "boolean", "default": true},
+                "small": {"type": "integer", "minimum": -5, "maximum": 5, "default": -3},
+                "ratio": {"type": "number", "default": 1.5},
+                "needed": {"type": "integer", "minimum": 0, "maximum": 65535},
+                "maybe": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": u64::MAX}},
+                "table": {"type": "object", "additionalProperties": inner},
+                "inner": inner,
+                "choice": {
+                    "anyOf": [
+                        {"enum": ["client-address", "route"]},
+                        table("header", json!({"type": "string", "description": "By a field."})),
+                        table("window", window),
+                    ],
+                    "default": "client-address",
+                },
+                "type": {"enum": ["one-two", "three"], "default": "one-two"},
+                "some-file": {"type": "string", "x-portcullis-file": true},
+            },
+            "required": ["needed", "inner"],
+            "additionalProperties": false,
+        },
+        "capabilities": ["log", "store"],
+    });
+    assert_eq!(serde_json::from_slice::<Value>(&JSON).unwrap(), expected);
+}
+
+#[test]
+fn reads_settings_as_the_schema_says() {
+    let gateway = MockGateway::new();
+    let read = |text: &str| gateway.configure::<Whole>(text);
+    let whole = read(r#"{"needed": 7, "inner": {"a": "x"}}"#).unwrap().0;
+    assert_eq!((whole.text.as_str(), whole.truth, whole.small, whole.needed), ("a \"b\"\n", true, -3, 7));
+    assert_eq!((whole.choice, whole.kind, whole.maybe), (Choice::ClientAddress, Plain::OneTwo, None));
+
+    let full = r#"{
+        "needed": 7, "inner": {"a": "x"}, "choice": {"window": {}}, "type": "three", "maybe": [1],
+        "table": {"k": {"a": "y"}}, "some-file": "text"
+    }"#;
+    let whole = read(full).unwrap().0;
+    assert_eq!((whole.choice, whole.kind), (Choice::Window { seconds: 60 }, Plain::Three));
+    assert_eq!(whole.table["k"], Inner { a: "y".to_owned() });
+    assert_eq!(whole.some_file.as_deref(), Some("text"));
+
+    for (wrong, expected) in [
+        (r#"{"inner": {"a": "x"}}"#, "missing field `needed`"),
+        (r#"{"needed": 7, "inner": {"a": "x"}, "neded": 1}"#, "unknown field `neded`"),
+        (r#"{"needed": 7, "inner": {"a": "x", "b": 1}}"#, "unknown field `b`"),
+        (r#"{"needed": 70000, "inner": {"a": "x"}}"#, "invalid value: integer `70000`, expected u16"),
+        (r#"{"needed": 7, "inner": {"a": "x"}, "type": "four"}"#, "unknown variant `four`"),
+    ] {
+        let error = read(wrong).unwrap_err();
+        assert!(error.starts_with(expected), "{wrong}: {error}");
+    }
+}
+
+/// Every hook, with every argument, in both ways to take one.
+#[derive(Debug, Default)]
+struct Every {
+    seen: Vec<String>,
+}
+
+#[policy]
+impl Every {
+    fn on_request_head(&mut self, exchange: &mut Exchange, request: &mut Request) -> Result<Decision, Reply> {
+        request.set_path_and_query("/new?x")?;
+        exchange.set_state(b"kept")?;
+        self.seen.push(format!("head {}", request.path()));
+        Ok(Decision::Next)
+    }
+
+    fn on_request_body(&mut self, chunk: &Chunk, request: &Request, exchange: &Exchange) -> BodyDecision {
+        self.seen.push(format!("body {} {} {}", request.method(), chunk.bytes.len(), exchange.state().len()));
+        BodyDecision::Hold
+    }
+
+    fn on_response_head(&mut self, response: &mut Response, request: &Request) -> Decision {
+        self.seen.push(format!("head {} {:?}", request.path(), response.set_status(500)));
+        Decision::Next
+    }
+
+    fn on_response_body(&mut self, chunk: Chunk, response: &Response) -> Result<BodyDecision, Reply> {
+        self.seen.push(format!("body {}", response.status()));
+        if chunk.bytes.is_empty() { Err(Reply::new(502)) } else { Ok(BodyDecision::Replace(chunk.bytes)) }
+    }
+
+    fn on_completed(&mut self, outcome: &Outcome, exchange: &mut Exchange) {
+        self.seen.push(format!("completed {} {:?}", outcome.status, exchange.set_attribute("a", "b")));
+    }
+
+    fn on_tick(&mut self) {
+        self.seen.push("tick".to_owned());
+    }
+}
+
+#[test]
+fn calls_each_hook_with_what_it_wants() {
+    assert_eq!(Every::MANIFEST.name, env!("CARGO_PKG_NAME"));
+    let mut policy = Every::default();
+    let mut exchange = MockExchange::new("POST", "/old");
+    assert_eq!(exchange.request_head(&mut policy), Decision::Next);
+    assert_eq!(exchange.path_and_query(), "/new?x");
+    assert_eq!(exchange.request_body(&mut policy, "abc", false), BodyDecision::Hold);
+    assert_eq!(exchange.response_head(&mut policy), Decision::Next);
+    assert_eq!(exchange.response_body(&mut policy, "x", false), BodyDecision::Replace(b"x".to_vec()));
+    assert_eq!(exchange.response_body(&mut policy, "", true), BodyDecision::Reply(Reply::new(502)));
+    exchange.completed(&mut policy, &Outcome { status: 500, ..Outcome::default() });
+    exchange.gateway().tick(&mut policy);
+    let expected = [
+        "head /new",
+        "body POST 3 4",
+        "head /new Ok(())",
+        "body 500",
+        "body 500",
+        "completed 500 Ok(())",
+        "tick",
+    ];
+    assert_eq!(policy.seen, expected);
+}
+
+#[derive(Debug, Default)]
+struct Nothing;
+
+#[policy(name = "nothing", description = "")]
+impl Nothing {}
+
+#[test]
+fn a_hook_that_is_not_there_changes_nothing() {
+    let mut exchange = MockExchange::new("GET", "/");
+    assert_eq!(exchange.request_head(&mut Nothing), Decision::Next);
+    assert_eq!(exchange.request_body(&mut Nothing, "a", true), BodyDecision::Forward);
+    assert_eq!(exchange.response_head(&mut Nothing), Decision::Next);
+    assert_eq!(exchange.response_body(&mut Nothing, "a", true), BodyDecision::Forward);
+}
+
+/// What an edit that the gateway refuses says, in the mock too.
+#[derive(Debug, Default)]
+struct Edits;
+
+#[policy(name = "edits", description = "")]
+impl Edits {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) {
+        assert_eq!(request.set_header("a b", "1"), Err(Refused::InvalidName));
+        assert_eq!(request.set_header("a", "1\n2"), Err(Refused::InvalidValue));
+        assert_eq!(request.append_header("Host", "x"), Err(Refused::Forbidden));
+        assert_eq!(request.remove_header("transfer-encoding"), Err(Refused::Forbidden));
+        assert_eq!(request.remove_header("absent"), Ok(()));
+        assert_eq!(request.set_method("CONNECT"), Err(Refused::InvalidValue));
+        assert_eq!(request.set_path_and_query("relative"), Err(Refused::InvalidValue));
+        assert_eq!(request.set_upstream("unlisted"), Err(Refused::InvalidValue));
+        assert_eq!(exchange.set_attribute("a", &"x".repeat(16 << 10)), Err(Refused::TooLarge));
+        assert_eq!(exchange.set_state(vec![0; (64 << 10) + 1]), Err(Refused::TooLarge));
+    }
+
+    fn on_response_head(&self, response: &mut Response) {
+        assert_eq!(response.set_status(199), Err(Refused::InvalidValue));
+        assert_eq!(response.set_status(204), Err(Refused::InvalidValue));
+        assert_eq!(response.set_status(503), Ok(()));
+    }
+}
+
+#[test]
+fn the_mock_refuses_what_the_gateway_refuses() {
+    let mut exchange = MockExchange::new("GET", "/");
+    exchange.request_head(&mut Edits);
+    exchange.response_head(&mut Edits);
+    assert_eq!(exchange.status(), 503);
+}
+
+#[test]
+fn capabilities_work_on_the_mock() {
+    let gateway = MockGateway::new().secret("s", "v");
+    gateway.run(|| {
+        assert_eq!(secrets::get("s").as_deref(), Some(b"v".as_slice()));
+        assert_ne!(random::bytes(16), random::bytes(16));
+        log::write(log::Level::Error, "m", &[("k", "v")]);
+        metrics::gauge("g-1", &[]).set(2.5);
+        assert_eq!(store::set("text", "a", None), Ok(()));
+        assert_eq!(store::increment("text", 1, None), Err(store::Error::NotANumber));
+        assert_eq!(store::get(&"k".repeat(1025)), Err(store::Error::TooLarge));
+        assert_eq!(store::increment("n", i64::MAX, Some(Duration::from_secs(1))), Ok(i64::MAX));
+        assert_eq!(store::increment("n", 1, None), Ok(i64::MAX));
+        let nothing = rate_limit::Quota { requests: 0, per: Duration::from_secs(1), burst: 5 };
+        assert!(!rate_limit::check("b", nothing, 1).allowed);
+    });
+    gateway.advance(Duration::from_secs(1));
+    assert_eq!(gateway.run(|| store::get("n")), Ok(None));
+    assert_eq!(gateway.log_lines(), ["ERROR m k=v"]);
+    assert_eq!(gateway.metric("g_1", &[]), Some(2.5));
+}
+
+#[test]
+#[should_panic(expected = "there is no gateway outside of a component")]
+fn a_capability_without_a_mock_says_what_to_do() {
+    log::info("nobody hears this");
+}

@@ -1,0 +1,15 @@
+//! Builds the shipped policies, and the one that the demo swaps live, to components.
+
+use portcullis_wasm_build::{BuildError, Source, build_components};
+
+const PACKAGES: [&str; 5] = [
+    "portcullis-plugin-api-key",
+    "portcullis-plugin-headers",
+    "portcullis-plugin-ip-filter",
+    "portcullis-plugin-rate-limit",
+    "portcullis-example-live",
+];
+
+fn main() -> Result<(), BuildError> {
+    build_components(Source::Packages(&PACKAGES), "plugin").map(drop)
+}

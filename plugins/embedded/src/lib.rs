@@ -1,0 +1,30 @@
+//! The policies that ship with the gateway, as components. They are built from source with the SDK like anybody's, and
+//! nothing about them is privileged but that they need no file.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+/// The names of the shipped policies, for `plugin = "builtin:NAME"`, in order.
+pub const NAMES: [&str; 4] = ["api-key", "headers", "ip-filter", "rate-limit"];
+
+const API_KEY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_api_key.wasm"));
+const HEADERS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_headers.wasm"));
+const IP_FILTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_ip_filter.wasm"));
+const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_rate_limit.wasm"));
+
+/// The policy that the demo runs behind `/live/*`: `examples/live-policy` as it was when the gateway was built.
+pub const LIVE_DEMO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_example_live.wasm"));
+
+/// The component of a shipped policy. `None` where there is none of that name.
+#[must_use]
+pub fn builtin(name: &str) -> Option<&'static [u8]> {
+    match name {
+        "api-key" => Some(API_KEY),
+        "headers" => Some(HEADERS),
+        "ip-filter" => Some(IP_FILTER),
+        "rate-limit" => Some(RATE_LIMIT),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Sets, adds and removes fields of requests and responses, with values made from parts of the exchange.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod template;
+
+use std::collections::BTreeMap;
+
+use portcullis_sdk::Field;
+use portcullis_sdk::prelude::*;
+use template::{Side, Template};
+
+/// Settings of `builtin:headers`.
+#[derive(Debug, Config)]
+pub struct Settings {
+    /// What is done to requests.
+    #[config(default)]
+    request: Edits,
+    /// What is done to responses, those of the gateway and of later policies too.
+    #[config(default)]
+    response: Edits,
+}
+
+/// What is done to a head: first removals, then settings, then additions. Values may have variables such as
+/// `${client-address}` in them; see the policy's documentation for all.
+#[derive(Debug, Default, Config)]
+struct Edits {
+    /// Fields that are removed.
+    #[config(default)]
+    remove: Vec<String>,
+    /// Fields that get this value and no other. Where a variable in it has no value, the field is removed.
+    #[config(default)]
+    set: BTreeMap<String, String>,
+    /// Fields that get a further line. Where a variable in it has no value, no line is added.
+    #[config(default)]
+    append: BTreeMap<String, String>,
+}
+
+/// The policy.
+#[derive(Debug)]
+pub struct Headers {
+    request: Plan,
+    response: Plan,
+}
+
+/// Checked and parsed [`Edits`].
+#[derive(Debug)]
+struct Plan {
+    remove: Vec<String>,
+    set: Vec<(String, Template)>,
+    append: Vec<(String, Template)>,
+}
+
+#[policy(name = "headers", description = "Sets, adds and removes fields of requests and responses.")]
+impl Headers {
+    fn configure(settings: Settings) -> Result<Self, String> {
+        let request = Plan::new("request", settings.request, Side::Request)?;
+        let response = Plan::new("response", settings.response, Side::Response)?;
+        if request.is_empty() && response.is_empty() {
+            return Err(
+                "nothing to do; write what to set, append or remove under request or response".to_owned()
+            );
+        }
+        Ok(Self { request, response })
+    }
+
+    fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
+        for name in &self.request.remove {
+            request.remove_header(name)?;
+        }
+        for (name, template) in &self.request.set {
+            match template.render(request, None, exchange) {
+                Some(value) => request.set_header(name, value)?,
+                None => request.remove_header(name)?,
+            }
+        }
+        for (name, template) in &self.request.append {
+            if let Some(value) = template.render(request, None, exchange) {
+                request.append_header(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_response_head(
+        &self,
+        response: &mut Response,
+        request: &Request,
+        exchange: &Exchange,
+    ) -> Result<(), Reply> {
+        for name in &self.response.remove {
+            response.remove_header(name)?;
+        }
+        for (name, template) in &self.response.set {
+            match template.render(request, Some(response), exchange) {
+                Some(value) => response.set_header(name, value)?,
+                None => response.remove_header(name)?,
+            }
+        }
+        for (name, template) in &self.response.append {
+            if let Some(value) = template.render(request, Some(response), exchange) {
+                response.append_header(name, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn new(place: &str, edits: Edits, side: Side) -> Result<Self, String> {
+        for (at, name) in edits.remove.iter().enumerate() {
+            Field::check_name(name)
+                .map_err(|refused| format!("{place}.remove[{at}] \"{name}\": {refused}"))?;
+        }
+        let parse =
+            |list: &str, values: BTreeMap<String, String>| -> Result<Vec<(String, Template)>, String> {
+                let parsed = values.into_iter().map(|(name, value)| {
+                    let fail = |error: String| format!("{place}.{list} \"{name}\": {error}");
+                    Field::check_name(&name).map_err(|refused| fail(refused.to_string()))?;
+                    let template = Template::parse(&value, side).map_err(fail)?;
+                    Ok((name, template))
+                });
+                parsed.collect()
+            };
+        let set = parse("set", edits.set)?;
+        let append = parse("append", edits.append)?;
+        Ok(Self { remove: edits.remove, set, append })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Values with variables in them.
+
+use portcullis_sdk::Field;
+use portcullis_sdk::prelude::*;
+
+/// A value that is made anew for each exchange.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Template(Vec<Piece>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Variable(Variable),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Variable {
+    Method,
+    Scheme,
+    Authority,
+    Host,
+    Path,
+    Query,
+    RequestHeader(String),
+    RequestQuery(String),
+    Status,
+    ResponseHeader(String),
+    ClientAddress,
+    TlsServerName,
+    Route,
+    TraceId,
+    Attribute(String),
+}
+
+/// Which head a template is for: a request's has no response to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request,
+    Response,
+}
+
+/// All variables, as the documentation names them.
+const KNOWN: &str = "request.method, request.scheme, request.authority, request.host, request.path, request.query, \
+     request.header.NAME, request.query.NAME, response.status, response.header.NAME, client-address, \
+     tls-server-name, route, trace-id, attribute.NAME";
+
+impl Template {
+    /// Reads text with `${variable}` in it. `$$` is a `$`; one before anything else stands for itself.
+    pub(crate) fn parse(text: &str, side: Side) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            plain.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                plain.push('$');
+                rest = after;
+            } else if let Some(after) = after.strip_prefix('{') {
+                let (name, after) = after.split_once('}').ok_or_else(|| {
+                    format!("`${{{after}` has no `}}`; write `$${{` for the characters themselves")
+                })?;
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(Piece::Variable(Variable::parse(name, side)?));
+                rest = after;
+            } else {
+                plain.push('$');
+                rest = after;
+            }
+        }
+        plain.push_str(rest);
+        if plain.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
+            return Err("a field's value has no control characters".to_owned());
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The value. `None` where a variable has none, and where what was put in makes it unfit for a field: an attribute
+    /// can hold line breaks, which would begin a field of their own.
+    pub(crate) fn render(
+        &self,
+        request: &Request,
+        response: Option<&Response>,
+        exchange: &Exchange,
+    ) -> Option<String> {
+        let mut value = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => value.push_str(text),
+                Piece::Variable(variable) => value.push_str(&variable.value(request, response, exchange)?),
+            }
+        }
+        let trimmed = value.trim_ascii();
+        Field::check_value(trimmed.as_bytes()).ok().map(|()| trimmed.to_owned())
+    }
+}
+
+impl Variable {
+    fn parse(name: &str, side: Side) -> Result<Self, String> {
+        let field = |field: &str| match Field::check_name(field) {
+            Err(Refused::InvalidName) => Err(format!("`${{{name}}}`: `{field}` is no field name")),
+            _ => Ok(field.to_owned()),
+        };
+        let variable = match name {
+            "request.method" => Self::Method,
+            "request.scheme" => Self::Scheme,
+            "request.authority" => Self::Authority,
+            "request.host" => Self::Host,
+            "request.path" => Self::Path,
+            "request.query" => Self::Query,
+            "response.status" => Self::Status,
+            "client-address" => Self::ClientAddress,
+            "tls-server-name" => Self::TlsServerName,
+            "route" => Self::Route,
+            "trace-id" => Self::TraceId,
+            _ => {
+                if let Some(header) = name.strip_prefix("request.header.") {
+                    Self::RequestHeader(field(header)?)
+                } else if let Some(header) = name.strip_prefix("response.header.") {
+                    Self::ResponseHeader(field(header)?)
+                } else if let Some(parameter) = name.strip_prefix("request.query.") {
+                    Self::RequestQuery(parameter.to_owned())
+                } else if let Some(attribute) = name.strip_prefix("attribute.") {
+                    Self::Attribute(attribute.to_owned())
+                } else {
+                    return Err(format!("`${{{name}}}` is unknown; there are {KNOWN}"));
+                }
+            }
+        };
+        if side == Side::Request && matches!(variable, Self::Status | Self::ResponseHeader(_)) {
+            return Err(format!("`${{{name}}}`: there is no response yet when the request is edited"));
+        }
+        Ok(variable)
+    }
+
+    fn value(&self, request: &Request, response: Option<&Response>, exchange: &Exchange) -> Option<String> {
+        match self {
+            Self::Method => Some(request.method()),
+            Self::Scheme => Some(request.scheme()),
+            Self::Authority => Some(request.authority()),
+            Self::Host => Some(host(&request.authority()).to_owned()),
+            Self::Path => Some(request.path()),
+            Self::Query => request.query(),
+            Self::RequestHeader(name) => request.header(name),
+            Self::RequestQuery(name) => request.query_values(name).into_iter().next(),
+            Self::Status => response.map(|response| response.status().to_string()),
+            Self::ResponseHeader(name) => response.and_then(|response| response.header(name)),
+            Self::ClientAddress => Some(exchange.client_address().to_string()),
+            Self::TlsServerName => exchange.tls_server_name(),
+            Self::Route => Some(exchange.route()),
+            Self::TraceId => Some(exchange.trace_id()),
+            Self::Attribute(name) => exchange.attribute(name),
+        }
+    }
+}
+
+/// The authority without its port. An IPv6 address keeps its brackets.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}

@@ -1,0 +1,63 @@
+//! Lets requests through by the network that the client is in.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod networks;
+
+use networks::Networks;
+use portcullis_sdk::prelude::*;
+
+/// Settings of `builtin:ip-filter`. A network is `192.0.2.0/24`, `2001:db8::/32`, or a single address.
+#[derive(Debug, Config)]
+pub struct Settings {
+    /// The networks that are let through. Where this or `allow-file` is set, all others are refused.
+    allow: Option<Vec<String>>,
+    /// A file of further networks that are let through, one on each line; what follows a `#` is skipped.
+    allow_file: Option<FileText>,
+    /// The networks that are refused, also where they lie within an allowed one.
+    #[config(default)]
+    deny: Vec<String>,
+    /// A file of further networks that are refused.
+    deny_file: Option<FileText>,
+}
+
+/// The policy.
+#[derive(Debug)]
+pub struct IpFilter {
+    /// `None`: all that are not denied.
+    allow: Option<Networks>,
+    deny: Networks,
+}
+
+#[policy(name = "ip-filter", description = "Lets requests through by the network that the client is in.")]
+impl IpFilter {
+    fn configure(settings: Settings) -> Result<Self, String> {
+        let allow = match (&settings.allow, &settings.allow_file) {
+            (None, None) => None,
+            (list, file) => {
+                let allow = Networks::read("allow", list.as_deref().unwrap_or_default(), file.as_deref())?;
+                if allow.is_empty() {
+                    return Err(
+                        "allow has no network, so nobody would get in; add one, or leave it out".to_owned()
+                    );
+                }
+                Some(allow)
+            }
+        };
+        let deny = Networks::read("deny", &settings.deny, settings.deny_file.as_deref())?;
+        if allow.is_none() && deny.is_empty() {
+            return Err("neither allow nor deny has a network; add one to either".to_owned());
+        }
+        Ok(Self { allow, deny })
+    }
+
+    fn on_request_head(&self, exchange: &Exchange) -> Decision {
+        let address = exchange.client_address();
+        let denied = self.deny.contains(address);
+        let allowed = self.allow.as_ref().is_none_or(|allow| allow.contains(address));
+        if allowed && !denied { Decision::Next } else { Decision::Reply(Reply::new(403).text("forbidden\n")) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
