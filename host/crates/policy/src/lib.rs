@@ -11,4 +11,5 @@ pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyC
 pub use exchange::{Attributes, ClientInfo, Exchange, Phase};
 pub use policy::{
     BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
+    Returned,
 };

@@ -101,12 +101,15 @@ pub struct Hooks {
     pub tick: bool,
 }
 
+/// What a hook gives back.
+pub type Returned = (Box<Exchange>, Result<Decision, Fault>);
+
 /// The outcome of a call: at once, or later where the hook waits or runs long.
 pub enum Called {
     /// The hook has returned.
     Ready(Box<Exchange>, Result<Decision, Fault>),
     /// The hook is under way on a fiber of its own.
-    Waiting(Pin<Box<dyn Future<Output = (Box<Exchange>, Result<Decision, Fault>)>>>),
+    Waiting(Pin<Box<dyn Future<Output = Returned>>>),
 }
 
 impl std::fmt::Debug for Called {

@@ -62,6 +62,9 @@ impl Forward<'_> {
         while self.trace.attempts < self.route.attempts.max(1) {
             let Some(pick) = shared.state.pick(shared.now(), &tried) else { break };
             self.trace.attempts += 1;
+            if self.trace.attempts > 1 {
+                shared.metrics.retry();
+            }
             self.trace.endpoint = Some(pick.endpoint().address().clone());
             match self.attempt(pick.index, body, idempotent, fresh_only).await {
                 Ok(response) => {

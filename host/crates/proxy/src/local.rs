@@ -7,6 +7,7 @@ use std::sync::Arc;
 use portcullis_model::{Name, Route};
 use portcullis_net::Connector;
 use portcullis_policy::{Policy, PolicyChain};
+use portcullis_telemetry::RouteMetrics;
 
 use crate::snapshot::Snapshot;
 use crate::upstream::LocalUpstream;
@@ -28,6 +29,7 @@ pub(crate) struct LocalRoute {
     /// In the order of the route's `to`.
     pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
     pub(crate) upstream_names: Arc<[Name]>,
+    pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 impl Local {
@@ -59,6 +61,7 @@ impl Local {
             )),
             upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
             upstream_names: route.upstreams.clone().into(),
+            metrics: snapshot.metrics.route(&route.name),
             config: Rc::new(route.clone()),
         });
         let routes = routes.collect();

@@ -1,8 +1,11 @@
 //! The record that each exchange ends with.
 
-use std::rc::Rc;
+use std::time::SystemTime;
 
+use portcullis_http::Scheme;
+use portcullis_model::TlsVersion;
 use portcullis_policy::Exchange;
+use portcullis_telemetry::AccessRecord;
 
 use crate::connection::Connection;
 use crate::exchange::{Matched, Sent};
@@ -11,15 +14,58 @@ use crate::trace::Trace;
 use crate::worker::Worker;
 
 impl Worker {
-    /// Writes the record of an exchange that is over.
+    /// Counts an exchange that is over, and writes its record.
     pub(crate) fn record(
         &self,
-        _connection: &Connection,
-        _exchange: &Exchange,
-        _slot: &Rc<Slot>,
-        _trace: &Trace,
-        _route: Option<&Matched>,
-        _sent: &Sent,
+        connection: &Connection,
+        exchange: &Exchange,
+        slot: &Slot,
+        trace: &Trace,
+        matched: Option<&Matched>,
+        sent: &Sent,
     ) {
+        let duration = trace.started.elapsed();
+        let route = matched.and_then(Matched::route);
+        if let Some(route) = route {
+            route.metrics.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
+        }
+        let mut log = self.access_log.borrow_mut();
+        if !log.is_enabled() {
+            return;
+        }
+        let request = &exchange.request;
+        let asked = trace.endpoint.is_some();
+        let record = AccessRecord {
+            // The record's time is the request's; a clock that was set back in between must not make it wrap.
+            time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            client: exchange.client.address,
+            peer: connection.peer.ip().to_canonical(),
+            listener: &connection.listener().name,
+            method: &request.method,
+            scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },
+            authority: &request.authority,
+            path: request.path(),
+            version: request.version.as_str(),
+            status: sent.status,
+            route: route.map(|route| &*route.config.name),
+            upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
+            endpoint: trace.endpoint.as_deref(),
+            attempts: trace.attempts,
+            request_bytes: slot.request_bytes(),
+            response_bytes: sent.bytes,
+            duration,
+            upstream_duration: match (trace.forwarded, trace.answered) {
+                (Some(forwarded), Some(answered)) if asked => Some(answered.duration_since(forwarded)),
+                _ => None,
+            },
+            tls: connection.tls.as_ref().map(|tls| match tls.version {
+                TlsVersion::V1_2 => "TLSv1.2",
+                TlsVersion::V1_3 => "TLSv1.3",
+            }),
+            trace_id: &exchange.trace_id,
+            user_agent: request.fields.get(b"user-agent"),
+            error: trace.error.as_deref(),
+        };
+        log.record(&record, exchange.attributes.iter());
     }
 }

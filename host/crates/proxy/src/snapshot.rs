@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis_model::{Gateway, Name};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
-//TEL use portcullis_telemetry::AccessLog;
+use portcullis_telemetry::{AccessLog, Metrics};
 
 use crate::table::RouteTable;
 use crate::upstream::SharedUpstream;
@@ -20,7 +20,8 @@ pub struct Snapshot {
     pub(crate) listeners: BTreeMap<Name, Arc<ListenerState>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<SharedUpstream>>,
     pub(crate) policies: HashMap<Name, Arc<dyn PolicyFactory>>,
-    //TEL     pub(crate) access_log: AccessLog,
+    pub(crate) access_log: AccessLog,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Why a configuration cannot run.
@@ -61,7 +62,8 @@ impl Snapshot {
     pub fn build(
         gateway: Gateway,
         policies: HashMap<Name, Arc<dyn PolicyFactory>>,
-        //TEL         access_log: AccessLog,
+        access_log: AccessLog,
+        metrics: Arc<Metrics>,
         previous: Option<&Self>,
         generation: u64,
     ) -> Result<Self, Vec<SnapshotError>> {
@@ -90,7 +92,8 @@ impl Snapshot {
                 upstream.tls.as_ref().map(|tls| UpstreamTlsContext::build(tls, upstream.protocol, &roots));
             match tls.transpose() {
                 Ok(tls) => {
-                    let shared = SharedUpstream::new(upstream.clone(), tls, old.map(Arc::as_ref));
+                    let metrics = metrics.upstream(&upstream.name);
+                    let shared = SharedUpstream::new(upstream.clone(), tls, metrics, old.map(Arc::as_ref));
                     upstreams.insert(upstream.name.clone(), Arc::new(shared));
                 }
                 Err(source) => {
@@ -107,7 +110,7 @@ impl Snapshot {
             return Err(errors);
         }
         let table = RouteTable::new(&gateway.routes);
-        Ok(Self { generation, gateway, table, listeners, upstreams, policies })
+        Ok(Self { generation, gateway, table, listeners, upstreams, policies, access_log, metrics })
     }
 
     /// Its number.

@@ -9,6 +9,7 @@ use portcullis_http::{Known, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{HostHeader, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_net::{ConnectError, Connector, UpstreamTlsContext};
 use portcullis_policy::Exchange;
+use portcullis_telemetry::UpstreamMetrics;
 use portcullis_traffic::{EndpointState, UpstreamState};
 use tokio::time::Instant;
 
@@ -25,19 +26,25 @@ pub(crate) struct SharedUpstream {
     pub(crate) config: Upstream,
     pub(crate) state: UpstreamState,
     pub(crate) tls: Option<UpstreamTlsContext>,
+    pub(crate) metrics: Arc<UpstreamMetrics>,
     /// What times given to `state` count from.
     origin: Instant,
 }
 
 impl SharedUpstream {
     /// The upstream of `config`. Endpoints that were in `previous` keep their counts and health.
-    pub(crate) fn new(config: Upstream, tls: Option<UpstreamTlsContext>, previous: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        config: Upstream,
+        tls: Option<UpstreamTlsContext>,
+        metrics: Arc<UpstreamMetrics>,
+        previous: Option<&Self>,
+    ) -> Self {
         let state = match previous {
             Some(previous) => UpstreamState::rebuild(&previous.state, &config),
             None => UpstreamState::new(&config),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
-        Self { config, state, tls, origin }
+        Self { config, state, tls, metrics, origin }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -56,6 +63,7 @@ impl SharedUpstream {
     /// Notes that an endpoint failed, and says so where that ejects it.
     pub(crate) fn record_failure(&self, endpoint: &EndpointState, error: &dyn std::fmt::Display) {
         if self.state.record_failure(endpoint, self.now()) {
+            self.metrics.ejection();
             tracing::warn!(
                 upstream = %self.config.name,
                 endpoint = %endpoint.address(),
@@ -200,6 +208,12 @@ impl LocalUpstream {
 
     /// A new connection to the endpoint at `at`. Dropping the future gives it up.
     pub(crate) async fn connect(&self, at: usize) -> Result<Acquired, ConnectError> {
+        let connected = self.try_connect(at).await;
+        self.shared.metrics.connect(connected.is_ok());
+        connected
+    }
+
+    async fn try_connect(&self, at: usize) -> Result<Acquired, ConnectError> {
         let config = &self.shared.config;
         let address = config.endpoints.get(at).map_or("", |endpoint| &endpoint.address);
         let stream =

@@ -12,8 +12,9 @@ use bytes::BytesMut;
 use portcullis_model::Name;
 use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
 use portcullis_policy::Exchange;
-//TEL use portcullis_telemetry::AccessLogWriter;
+use portcullis_telemetry::AccessLogWriter;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::connection;
 use crate::local::Local;
@@ -59,29 +60,33 @@ pub(crate) struct Listen {
 
 /// One worker's own things.
 pub(crate) struct Worker {
+    /// Its number, from 0.
+    pub(crate) index: usize,
     published: Arc<Published>,
     local: RefCell<Rc<Local>>,
     connector: Rc<Connector>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     buffers: RefCell<Vec<BytesMut>>,
-    //TEL     pub(crate) access_log: RefCell<AccessLogWriter>,
+    pub(crate) access_log: RefCell<AccessLogWriter>,
     /// Reused by whatever needs bytes for a moment.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
 
 impl Worker {
-    fn new(published: Arc<Published>) -> Self {
+    fn new(index: usize, published: Arc<Published>) -> Self {
         let connector = Rc::new(Connector::new());
         let snapshot = published.snapshot.load_full();
-        //TEL         let access_log = RefCell::new(snapshot.access_log.worker());
+        let access_log = RefCell::new(snapshot.access_log.worker());
         let local = RefCell::new(Rc::new(Local::new(snapshot, &connector, None)));
         Self {
+            index,
             published,
             local,
             connector,
             exchanges: RefCell::default(),
             buffers: RefCell::default(),
-            //TEL             access_log,
+            access_log,
             scratch: RefCell::default(),
         }
     }
@@ -99,6 +104,9 @@ impl Worker {
     fn update(&self) {
         let snapshot = self.published.snapshot.load_full();
         let old = self.local.borrow().clone();
+        if !snapshot.access_log.is_same(&old.snapshot.access_log) {
+            *self.access_log.borrow_mut() = snapshot.access_log.worker();
+        }
         *self.local.borrow_mut() = Rc::new(Local::new(snapshot, &self.connector, Some(&old)));
     }
 
@@ -141,51 +149,71 @@ impl std::fmt::Debug for Worker {
 
 /// Runs a worker until it has drained, or until `commands` has no sender. Gives how many connections were cut off. Must
 /// run in a `LocalSet`.
-pub(crate) async fn run(published: Arc<Published>, mut commands: mpsc::Receiver<Command>) -> usize {
-    let worker = Rc::new(Worker::new(published));
+pub(crate) async fn run(
+    index: usize,
+    published: Arc<Published>,
+    mut commands: mpsc::Receiver<Command>,
+) -> usize {
+    let worker = Rc::new(Worker::new(index, published));
     let tasks = Tasks::new();
     let mut listeners: HashMap<Name, Drain> = HashMap::new();
+    let mut loops: Vec<JoinHandle<()>> = Vec::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let patience = loop {
         tokio::select! {
-                    command = commands.recv() => match command {
-                        Some(Command::Listen(listen)) => {
-                            let drain = Drain::new();
-                            let name = listen.name.clone();
-                            if let Err(error) = serve(&worker, &tasks, &drain, *listen) {
-                                tracing::error!(listener = %name, %error, "a worker cannot use the listener's socket");
-                            }
-                            if let Some(old) = listeners.insert(name, drain) {
-                                old.start();
-                            }
+            command = commands.recv() => match command {
+                Some(Command::Listen(listen)) => {
+                    let drain = Drain::new();
+                    let name = listen.name.clone();
+                    match serve(&worker, &tasks, &drain, *listen) {
+                        Ok(accepting) => loops.push(accepting),
+                        Err(error) => {
+                            tracing::error!(listener = %name, %error, "a worker cannot use the listener's socket");
                         }
-                        Some(Command::Close(name)) => {
-                            if let Some(drain) = listeners.remove(&name) {
-                                drain.start();
-                            }
-                        }
-                        Some(Command::Drain(patience)) => break patience,
-                        None => break Duration::ZERO,
-                    },
-                    _ = housekeeping.tick() => {
-                        // Also when no exchange asks: what an old generation holds is let go soon after a reload.
-                        worker.current().sweep();
-        //TEL                 worker.access_log.borrow_mut().tick();
+                    }
+                    loops.retain(|accepting| !accepting.is_finished());
+                    if let Some(old) = listeners.insert(name, drain) {
+                        old.start();
                     }
                 }
+                Some(Command::Close(name)) => {
+                    if let Some(drain) = listeners.remove(&name) {
+                        drain.start();
+                    }
+                }
+                Some(Command::Drain(patience)) => break patience,
+                None => break Duration::ZERO,
+            },
+            _ = housekeeping.tick() => {
+                // Also when no exchange asks: what an old generation holds is let go soon after a reload.
+                worker.current().sweep();
+                worker.access_log.borrow_mut().tick();
+            }
+        }
     };
     for drain in listeners.values() {
         drain.start();
     }
+    // They end by themselves, once they have taken what already waits in their sockets' queues.
+    for accepting in loops {
+        if accepting.await.is_err() {
+            tracing::error!("an accept loop had panicked");
+        }
+    }
     let idle = tokio::time::timeout(patience, tasks.wait_idle()).await;
     let cut_off = if idle.is_ok() { 0 } else { tasks.abort_all() };
     tasks.wait_idle().await;
-    //TEL     worker.access_log.borrow_mut().flush();
+    worker.access_log.borrow_mut().flush();
     cut_off
 }
 
-fn serve(worker: &Rc<Worker>, tasks: &Tasks, drain: &Drain, listen: Listen) -> std::io::Result<()> {
+fn serve(
+    worker: &Rc<Worker>,
+    tasks: &Tasks,
+    drain: &Drain,
+    listen: Listen,
+) -> std::io::Result<JoinHandle<()>> {
     let socket = tokio::net::TcpListener::from_std(listen.socket)?;
     let settings = AcceptSettings {
         state: listen.state,
@@ -194,9 +222,8 @@ fn serve(worker: &Rc<Worker>, tasks: &Tasks, drain: &Drain, listen: Listen) -> s
         tasks: tasks.clone(),
     };
     let worker = worker.clone();
-    // Not among the tasks: it ends by itself when the drain starts, and connections are what a drain waits for.
-    tokio::task::spawn_local(accept_loop(socket, settings, move |accepted| {
+    // Not among the tasks, which are the connections.
+    Ok(tokio::task::spawn_local(accept_loop(socket, settings, move |accepted| {
         connection::serve(worker.clone(), accepted)
-    }));
-    Ok(())
+    })))
 }

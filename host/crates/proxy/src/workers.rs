@@ -234,7 +234,7 @@ impl Thread {
         let (ending, ended) = oneshot::channel();
         let handle = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let cut_off = local.block_on(&runtime, worker::run(published, received));
+            let cut_off = local.block_on(&runtime, worker::run(at, published, received));
             // Nobody may be waiting for the count.
             let _unheard = ending.send(cut_off).is_err();
         })?;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use portcullis_http::Fields;
 use portcullis_http::h1::{BodyFraming, ChunkedDecoder, Decoded, HeadLimits};
+use portcullis_http::{Fields, strip_request_trailers};
 
 use super::io::Io;
 use crate::body::{BodyError, Frame};
@@ -177,7 +177,10 @@ impl RequestBody {
             }
             Ok(Piece::End(trailers)) => {
                 self.over = true;
-                trailers.map(|trailers| Ok(Frame::Trailers(trailers)))
+                trailers.map(|mut trailers| {
+                    strip_request_trailers(&mut trailers);
+                    Ok(Frame::Trailers(trailers))
+                })
             }
             Err(reason) => {
                 self.over = true;

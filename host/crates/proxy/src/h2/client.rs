@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use portcullis_http::{RequestHead, ResponseHead, Scheme, Version};
+use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
 use portcullis_net::Stream;
 
 use crate::body::{Body, BodyError, Frame};
@@ -400,7 +400,10 @@ impl H2ResponseBody {
         match trailers {
             Ok(None) => Poll::Ready(None),
             Ok(Some(trailers)) => Poll::Ready(Some(match convert::read_trailers(&trailers, FIELDS_MAX) {
-                Ok(fields) => Ok(Frame::Trailers(Box::new(fields))),
+                Ok(mut fields) => {
+                    strip_response_trailers(&mut fields);
+                    Ok(Frame::Trailers(Box::new(fields)))
+                }
                 Err(malformed) => Err(BodyError::Upstream(malformed.0.to_owned())),
             })),
             Err(error) => failed(&error),

@@ -79,11 +79,10 @@ pub(super) fn read_response(
     read_fields(headers, fields_max, &mut head.fields)
 }
 
-/// Reads a trailer section: as the fields of a head, but nothing in it may frame or route.
+/// Reads a trailer section as it came; the caller strips what must not stand in one.
 pub(super) fn read_trailers(headers: &HeaderMap, fields_max: usize) -> Result<Fields, Malformed> {
     let mut fields = Fields::new();
     read_fields(headers, fields_max, &mut fields)?;
-    fields.retain(|known, _, _| known == Known::Other);
     Ok(fields)
 }
 

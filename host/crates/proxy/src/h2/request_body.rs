@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use h2::RecvStream;
+use portcullis_http::strip_request_trailers;
 
 use crate::body::{BodyError, Frame};
 use crate::h2::{convert, describe};
@@ -71,7 +72,10 @@ impl H2RequestBody {
             Ok(None) => Poll::Ready(None),
             Ok(Some(trailers)) => {
                 Poll::Ready(Some(match convert::read_trailers(&trailers, self.fields_max) {
-                    Ok(fields) => Ok(Frame::Trailers(Box::new(fields))),
+                    Ok(mut fields) => {
+                        strip_request_trailers(&mut fields);
+                        Ok(Frame::Trailers(Box::new(fields)))
+                    }
                     Err(malformed) => Err(BodyError::Downstream(malformed.0.to_owned())),
                 }))
             }

@@ -95,8 +95,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     }
 }
 
+/// A stream that a client has opened.
+type Opened = (http::Request<RecvStream>, SendResponse<Bytes>);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a stream, and a box for each would be in vain"
+)]
 enum Event {
-    Accepted(Option<Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Accepted(Option<Result<Opened, h2::Error>>),
     Close,
     Abort,
 }

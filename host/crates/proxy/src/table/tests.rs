@@ -43,8 +43,9 @@ fn sorted(mut routes: Vec<Route>) -> Vec<Route> {
 }
 
 fn find(routes: &[Route], method: &str, host: &str, path: &str) -> Option<String> {
-    let mut head =
-        RequestHead { method: method.to_owned(), authority: host.to_owned(), ..RequestHead::default() };
+    let mut head = RequestHead::default();
+    head.method.push_str(method);
+    head.authority.push_str(host);
     head.set_target(path, None);
     RouteTable::new(routes).find(&head).map(|at| routes[at].name.to_string())
 }
