@@ -26,7 +26,9 @@ pub(crate) fn table(
         }
     }
     for key in shape.keys.iter().filter(|key| key.presence == Presence::Required) {
-        if table.get(key.name).is_none() {
+        // A slip in the name of a needed key is one mistake, not two.
+        let misspelt = table.entries.iter().any(|entry| meant_key(&entry.key, shape) == Some(key.name));
+        if table.get(key.name).is_none() && !misspelt {
             reports.push(
                 Report::new(span, format!("{place} has no `{}`", key.name), "it is needed here")
                     .help(format!("add {} = {}", key.name, key.example)),
@@ -35,80 +37,44 @@ pub(crate) fn table(
     }
 }
 
+/// The key that was probably meant by one that is not there.
+pub(crate) fn meant_key(key: &str, shape: &Shape) -> Option<&'static str> {
+    match shape.key(key) {
+        Some(_) => None,
+        None => did_you_mean(key, shape.keys.iter().map(|key| key.name)),
+    }
+}
+
 fn unknown_key(key: &str, span: Span, shape: &Shape, place: &str) -> Report {
     let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
-    let report =
-        Report::new(span, format!("unknown key `{}` in {place}", shown(key)), "not a key of this table");
+    let report = Report::new(span, format!("unknown key `{}` in {place}", shown(key)), "not a key here");
     // An option that readers of the design will look for.
     if key == "isolation" && shape.noun == "policy" {
         return report.help("remove it: in this version every policy runs with one instance per worker");
     }
-    match did_you_mean(key, names.iter().copied()) {
+    match meant_key(key, shape) {
         Some(name) => report.help(format!("did you mean `{name}`?")),
         None => report.help(format!("the keys here are {}", list(&names))),
     }
 }
 
-fn value(node: &Node, kind: &'static Kind, key: &Key, place: &str, reports: &mut Vec<Report>) {
-    let mut wrong = |label: String, help: String| {
-        let message = format!("`{}` of {place} is not valid", key.name);
-        let message = if place == "the file" { format!("`{}` is not valid", key.name) } else { message };
-        reports.push(Report::new(node.span, message, label).help(help));
-    };
-    if !accepts(kind, &node.value) {
+/// Checks a value, and all that is in it.
+pub(crate) fn value(node: &Node, kind: &'static Kind, key: &Key, place: &str, reports: &mut Vec<Report>) {
+    let wrong = if accepts(kind, &node.value) {
+        scalar(kind, &node.value, key)
+    } else {
         let expected = format!("expected {}, found {}", describe(kind), node.value.describe());
-        return wrong(expected, type_help(kind, node, key));
+        Some((expected, type_help(kind, node, key)))
+    };
+    if let Some((label, help)) = wrong {
+        let message = match place {
+            "the file" => format!("`{}` is not valid", key.name),
+            place => format!("`{}` of {place} is not valid", key.name),
+        };
+        return reports.push(Report::new(node.span, message, label).help(help));
     }
     match (kind, &node.value) {
-        (Kind::True, Value::Bool(false)) => {
-            wrong("only `true` is possible".into(), "leave it out, or write true".into());
-        }
-        (Kind::Text(what), Value::String(text)) => {
-            if text.is_empty() {
-                wrong(format!("expected {what}, found nothing"), format!("write it, as in {}", example(key)));
-            } else if text.contains('\0') {
-                wrong("it holds a NUL character".into(), "no path, name or value can hold one".into());
-            }
-        }
-        (Kind::Choice(choices), Value::String(text)) if !choices.contains(&text.as_str()) => {
-            let quoted: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
-            let help = match did_you_mean(text, choices.iter().copied()) {
-                Some(choice) => format!("did you mean {choice:?}?"),
-                None => format!("write {}", either(&quoted)),
-            };
-            wrong(format!("expected {}", either(&quoted)), help);
-        }
-        (Kind::Integer { min, max }, Value::Integer(number)) if !(min..=max).contains(&number) => {
-            wrong(format!("expected {min} to {max}"), format!("write it as in {}", example(key)));
-        }
-        (Kind::Duration { min, max }, Value::String(text)) => match units::duration(text) {
-            Err(error) => wrong(error.label.into(), error.help),
-            Ok(duration) if duration < *min || duration > *max => {
-                let range = format!("expected {:?} to {:?}", show_duration(*min), show_duration(*max));
-                wrong(range, format!("write it as in {}", example(key)));
-            }
-            Ok(_) => {}
-        },
-        (Kind::Size { min, max } | Kind::Limit { min, max }, Value::String(text)) => {
-            if matches!(kind, Kind::Limit { .. }) && text == "unlimited" {
-                return;
-            }
-            match units::size(text) {
-                Err(error) => wrong(error.label.into(), error.help),
-                Ok(bytes) if !(min..=max).contains(&&bytes) => {
-                    let range = format!("expected {:?} to {:?}", show_size(*min), show_size(*max));
-                    wrong(range, format!("write it as in {}", example(key)));
-                }
-                Ok(_) => {}
-            }
-        }
         (Kind::List(element), Value::Array(nodes)) => {
-            if nodes.is_empty() {
-                wrong(
-                    "the list is empty".into(),
-                    format!("leave `{}` out, or write it as in {}", key.name, example(key)),
-                );
-            }
             nodes.iter().for_each(|node| value(node, element, key, place, reports));
         }
         (Kind::Table(shape), Value::Table(inner)) => {
@@ -127,6 +93,65 @@ fn value(node: &Node, kind: &'static Kind, key: &Key, place: &str, reports: &mut
     }
 }
 
+/// What is wrong with a value of the right type, without looking into it: the label and the help.
+fn scalar(kind: &Kind, value: &Value, key: &Key) -> Option<(String, String)> {
+    let for_example = || format!("for example: {}", example(key));
+    match (kind, value) {
+        (Kind::True, Value::Bool(false)) => {
+            Some(("only `true` is possible".into(), "leave it out, or write true".into()))
+        }
+        (Kind::Text(what), Value::String(text)) if text.is_empty() => {
+            Some((format!("expected {what}, found nothing"), for_example()))
+        }
+        (Kind::Text(_), Value::String(text)) if text.contains('\0') => {
+            Some(("it holds a NUL character".into(), "no path, name or value can hold one".into()))
+        }
+        (Kind::Choice(choices), Value::String(text)) if !choices.contains(&text.as_str()) => {
+            let quoted: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+            // Of short words, such as versions, each is near to every other.
+            let near = if text.len() < 4 { None } else { did_you_mean(text, choices.iter().copied()) };
+            let help = match (near, &key.kind) {
+                (Some(choice), _) => format!("did you mean {choice:?}?"),
+                (None, Kind::Either(_)) => format!("write {}, or {}", either(&quoted), example(key)),
+                (None, _) => format!("write {}", either(&quoted)),
+            };
+            Some((format!("expected {}", either(&quoted)), help))
+        }
+        (Kind::Integer { min, max }, Value::Integer(number)) if !(min..=max).contains(&number) => {
+            Some((format!("expected {min} to {max}"), for_example()))
+        }
+        (Kind::Duration { min, max }, Value::String(text)) => match units::duration(text) {
+            Err(error) => Some((error.label.into(), error.help)),
+            Ok(duration) if (min..=max).contains(&&duration) => None,
+            Ok(_) => {
+                let (min, max) = (show_duration(*min), show_duration(*max));
+                Some((format!("expected {min:?} to {max:?}"), for_example()))
+            }
+        },
+        (Kind::Limit { .. }, Value::String(text)) if text == "unlimited" => None,
+        (Kind::Size { min, max } | Kind::Limit { min, max }, Value::String(text)) => {
+            match units::size(text) {
+                Err(error) if matches!(kind, Kind::Limit { .. }) => {
+                    Some((error.label.into(), format!("{}, or write \"unlimited\"", error.help)))
+                }
+                Err(error) => Some((error.label.into(), error.help)),
+                Ok(bytes) if (min..=max).contains(&&bytes) => None,
+                Ok(_) => {
+                    Some((format!("expected {:?} to {:?}", show_size(*min), show_size(*max)), for_example()))
+                }
+            }
+        }
+        (Kind::List(_), Value::Array(nodes)) if nodes.is_empty() => Some((
+            "the list is empty".into(),
+            match key.presence {
+                Presence::Required => for_example(),
+                _ => format!("leave `{}` out, or write for example {}", key.name, example(key)),
+            },
+        )),
+        _ => None,
+    }
+}
+
 /// Tables under the operator's names, such as everything in `[upstreams]`.
 fn named(tables: &Table, shape: &'static Shape, reports: &mut Vec<Report>) {
     for entry in &tables.entries {
@@ -135,7 +160,7 @@ fn named(tables: &Table, shape: &'static Shape, reports: &mut Vec<Report>) {
             reports.push(
                 Report::new(
                     entry.key_span,
-                    format!("`{name}` cannot be the name of a {}", shape.noun),
+                    format!("`{name}` cannot be the name of {} {}", article(shape.noun), shape.noun),
                     "not a name",
                 )
                 .help(name_help(&entry.key)),
@@ -176,6 +201,10 @@ pub(crate) fn is_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let all = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     first && name.len() <= NAME_MAX && name.bytes().all(all)
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 /// How a table inside `place` is called.
@@ -230,10 +259,10 @@ fn type_help(kind: &Kind, node: &Node, key: &Key) -> String {
         {
             format!("write it without quotes: {name} = {text}")
         }
-        (Kind::List(element), found) if accepts(element, found) => {
-            format!("put it in brackets, as in {}", example(key))
+        (Kind::List(element), Value::String(text)) if accepts(element, &node.value) => {
+            format!("put it in brackets: {name} = [{:?}]", shown(text))
         }
-        _ => format!("write it as in {}", example(key)),
+        _ => format!("for example: {}", example(key)),
     }
 }
 

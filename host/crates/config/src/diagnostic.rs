@@ -25,8 +25,6 @@ pub(crate) struct Report {
     help: Option<String>,
     /// Whether it is about the file as a whole, so that no line of it is shown.
     whole_file: bool,
-    /// Whether parts of the configuration are missing because of it.
-    hides_others: bool,
 }
 
 impl Report {
@@ -39,7 +37,6 @@ impl Report {
             notes: Vec::new(),
             help: None,
             whole_file: false,
-            hides_others: false,
         }
     }
 
@@ -48,16 +45,6 @@ impl Report {
         let mut report = Self::new(Span { file, start: 0, end: 0 }, message, "");
         report.whole_file = true;
         report
-    }
-
-    /// Marks that parts of the configuration are missing because of this, so that checks of the whole would mislead.
-    pub(crate) fn hiding_others(mut self) -> Self {
-        self.hides_others = true;
-        self
-    }
-
-    pub(crate) fn hides_others(&self) -> bool {
-        self.hides_others
     }
 
     /// Says what to do.
@@ -200,7 +187,7 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", self.message)?;
         let number = self.place.as_ref().map_or(String::new(), |place| place.line.to_string());
-        let gutter = number.len();
+        let gutter = number.len().max(1);
         match &self.place {
             None => writeln!(f, "{:gutter$}--> {}", "", self.file)?,
             Some(place) => {

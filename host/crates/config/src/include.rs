@@ -62,9 +62,14 @@ impl Reader<'_, '_> {
         let folder = visit.path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         self.seen.push((visit.path.clone(), visit.included));
         let file = self.loader.sources.add(Source::new(name, folder, text.clone()));
-        let Some(root) = tree::parse(file, &text, &mut self.loader.reports) else { return };
+        let Some(root) = tree::parse(file, &text, &mut self.loader.reports) else {
+            self.loader.incomplete = true;
+            return hide_secret_lines(self.loader, file, &text);
+        };
         let whole = Span { file, start: 0, end: 0 };
         hide_secrets(self.loader, &root);
+        let include = root.get("include").map(|entry| &entry.value.value);
+        self.loader.incomplete |= include.is_some_and(|value| !matches!(value, Value::Array(_)));
         check::table(&root, &ROOT, "the file", whole, &mut self.loader.reports);
         stack.push(visit.path);
         for (pattern, span) in View::new(Some(&root), &ROOT, whole).texts("include") {
@@ -79,8 +84,9 @@ impl Reader<'_, '_> {
             let report = Report::new(
                 span,
                 "includes are nested too deeply",
-                format!("the level {} of includes", stack.len()),
+                format!("this would be level {}", stack.len() + 1),
             );
+            self.loader.incomplete = true;
             return self.loader.report(report.help(format!("include at most {DEPTH_MAX} levels deep")));
         }
         let folder = self.loader.sources.folder(span).to_path_buf();
@@ -134,7 +140,8 @@ impl Reader<'_, '_> {
                 let name = shown(&path.display().to_string());
                 let help = format!("it was looked for at {}", absolute.display());
                 let message = format!("the included file `{name}` cannot be read");
-                self.loader.report(Report::new(span, message, reason).help(help).hiding_others());
+                self.loader.report(Report::new(span, message, reason).help(help));
+                self.loader.incomplete = true;
                 None
             }
         }
@@ -146,6 +153,24 @@ fn same_file(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
+    }
+}
+
+/// Keeps the values in `[secrets]` from being shown where the file is no TOML, so that only its lines are known.
+fn hide_secret_lines(loader: &mut Loader<'_>, file: u32, text: &str) {
+    let mut start = 0;
+    let mut inside = false;
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        if let Some(header) = trimmed.strip_prefix('[') {
+            inside = header.trim_start().starts_with("secrets");
+        }
+        if (inside || trimmed.starts_with("secrets"))
+            && let Some(equals) = line.find('=')
+        {
+            loader.sources.hide(Span::new(file, &(start + equals + 1..start + line.len())));
+        }
+        start += line.len();
     }
 }
 

@@ -73,11 +73,11 @@ pub(crate) enum Kind {
     /// Such tables under names of the operator's choice.
     Named(&'static Shape),
     /// A table from field names to values.
-    Fields(&'static Kind),
+    Fields(&'static Self),
     /// A list with at least one element.
-    List(&'static Kind),
+    List(&'static Self),
     /// One of these; no two of them may be written alike.
-    Either(&'static [Kind]),
+    Either(&'static [Self]),
     /// Any table; the plugin says what it holds.
     Any,
 }

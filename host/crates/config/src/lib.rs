@@ -41,6 +41,7 @@ use crate::diagnostic::Report;
 use crate::include::{Document, FILE_BYTES_MAX};
 use crate::keys::{ROOT, SERVER, Shape};
 use crate::loader::{Loader, Named, Section, read_file, tidy};
+use crate::policy::Used;
 use crate::route::Names;
 use crate::source::Span;
 use crate::suggest::shown;
@@ -109,9 +110,7 @@ pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> 
     let mut loader = Loader::new(plugins);
     loader.files.insert(absolute.clone());
     let documents = include::read_all(&mut loader, path, absolute, text);
-    // Where a file is missing or no TOML, what else refers to it would seem wrong without being so.
-    let complete = loader.reports.iter().all(|report| !report.hides_others());
-    let gateway = if complete { assemble(&mut loader, &documents) } else { Gateway::default() };
+    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
     let files: Vec<PathBuf> = loader.files.into_iter().collect();
     if loader.reports.is_empty() {
         Ok(Gateway { files, ..gateway })
@@ -126,11 +125,12 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     let mut gather = |key: &'static str| gather(loader, documents, key);
     let (listeners, upstreams) = (gather("listeners"), gather("upstreams"));
     let (policies, routes, secrets) = (gather("policies"), gather("routes"), gather("secrets"));
-    if listeners.is_empty() {
+    let broken = broken_sections(documents);
+    if listeners.is_empty() && !broken.contains("listeners") {
         let report = Report::of_file(0, "there is no listener, so that nobody could connect");
         loader.report(report.help("add [listeners.web] with address = \"0.0.0.0:8080\""));
     }
-    if routes.is_empty() {
+    if routes.is_empty() && !broken.contains("routes") {
         let report = Report::of_file(0, "there is no route, so that every request would be answered 404");
         loader.report(
             report.help("add [routes.all] with to = \"NAME\", where [upstreams.NAME] names the servers"),
@@ -140,13 +140,17 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     let listener_list = server::listeners(loader, &listeners);
     let upstream_list = upstream::upstreams(loader, &upstreams);
     let secret_map = server::secrets(loader, &secrets);
-    let mut secrets_used = BTreeSet::new();
+    let used_by = |section: &Section<'_>, key: &str| Used {
+        uncertain: section.is_empty() && (key == "routes" || broken.contains(key)),
+        ..Used::default()
+    };
+    let mut secrets_used = used_by(&policies, "policies");
     let policy_list = policy::policies(loader, &policies, &secrets, &mut secrets_used);
     let mut names = Names {
         policies: &policies,
         upstreams: &upstreams,
-        policies_used: BTreeSet::new(),
-        upstreams_used: BTreeSet::new(),
+        policies_used: used_by(&routes, "routes"),
+        upstreams_used: used_by(&routes, "routes"),
     };
     let route_list = route::routes(loader, &routes, &mut names, &upstream_list);
     let Names { policies_used, upstreams_used, .. } = names;
@@ -162,6 +166,16 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
         secrets: secret_map,
         files: Vec::new(),
     }
+}
+
+/// Sections that are misspelt or no tables, which was reported: that they are empty is no second mistake.
+fn broken_sections(documents: &[Document]) -> BTreeSet<&'static str> {
+    let entries = documents.iter().flat_map(|document| &document.root.entries);
+    let broken = entries.filter_map(|entry| match ROOT.key(&entry.key) {
+        Some(key) => (entry.value.as_table().is_none()).then_some(key.name),
+        None => check::meant_key(&entry.key, &ROOT),
+    });
+    broken.collect()
 }
 
 /// The one `[server]` of all files.

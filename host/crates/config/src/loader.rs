@@ -15,6 +15,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) plugins: &'p dyn Plugins,
     pub(crate) sources: Sources,
     pub(crate) reports: Vec<Report>,
+    /// Whether a file is missing or no TOML, so that what refers to its contents would seem wrong without being so.
+    pub(crate) incomplete: bool,
     /// Every file and globbed folder that was looked at, absolute.
     pub(crate) files: BTreeSet<PathBuf>,
     /// What inspection said of a component, by digest: several policies may use one plugin.
@@ -39,6 +41,7 @@ impl<'p> Loader<'p> {
             plugins,
             sources: Sources::default(),
             reports: Vec::new(),
+            incomplete: false,
             files: BTreeSet::new(),
             inspected: HashMap::new(),
         }

@@ -89,7 +89,7 @@ fn blocks(text: &str) -> Result<Vec<&str>, PemError> {
         }
         let padding = body.bytes().rev().take_while(|byte| *byte == b'=').count();
         let inside = body.trim_end_matches('=').contains('=');
-        if body.is_empty() || body.len() % 4 != 0 || padding > 2 || inside {
+        if body.is_empty() || !body.len().is_multiple_of(4) || padding > 2 || inside {
             return Err((format!("its block {label} is not base64"), "the file is damaged; copy it again"));
         }
         labels.push(label);

@@ -3,9 +3,6 @@
 mod schema_error;
 pub(crate) mod settings;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -27,6 +24,19 @@ const COMPONENT_BYTES_MAX: u64 = 256 << 20;
 /// How often `on-tick` is called where nothing is said.
 const TICK: Duration = Duration::from_secs(10);
 
+/// Names that something refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Used<'a> {
+    pub(crate) names: BTreeSet<&'a str>,
+    /// Whether there may be more, because a reference could not be read.
+    pub(crate) uncertain: bool,
+}
+
+/// Whether a key has a value of the wrong type, which was reported.
+pub(crate) fn is_wrong(view: View<'_>, key: &str) -> bool {
+    view.key_span(key).is_some() && view.node(key).is_none()
+}
+
 /// A component that was found.
 struct Plugin {
     source: PluginSource,
@@ -36,18 +46,19 @@ struct Plugin {
     span: Span,
 }
 
-/// Makes the policies. Names of secrets that they are granted go into `secrets_used`.
+/// Makes the policies. Names of secrets that they are granted go into `used`.
 pub(crate) fn policies<'a>(
     loader: &mut Loader<'_>,
     section: &Section<'a>,
-    secrets: &Section<'_>,
-    secrets_used: &mut BTreeSet<&'a str>,
+    secrets: &Section<'a>,
+    used: &mut Used<'a>,
 ) -> Vec<PolicyConfig> {
     let mut policies = Vec::new();
     for named in section.values().filter(|named| named.table.is_some()) {
         let view = View::new(named.table, &POLICY, named.span);
         let plugin = plugin(loader, named, view);
-        let grants = grants(loader, named, view.view("grants"), secrets, secrets_used);
+        let grants = grants(loader, named, view.view("grants"), secrets, used);
+        used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
         if let (Some(info), Some(plugin)) = (info, &plugin) {
             check_grants(loader, named, view, plugin.span, info, &grants);
@@ -123,20 +134,23 @@ fn grants<'a>(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'a>,
-    secrets: &Section<'_>,
-    secrets_used: &mut BTreeSet<&'a str>,
+    secrets: &Section<'a>,
+    used: &mut Used<'a>,
 ) -> Grants {
     let (rate, store) = (view.view("rate-limit"), view.view("store"));
     let quota = RateQuota::default();
     let room = StoreGrant::default();
     let mut granted: Vec<Name> = Vec::new();
     for (name, span) in view.texts("secrets") {
-        secrets_used.insert(name);
+        used.names.insert(name);
         if granted.iter().any(|other| **other == *name) {
             let message = format!("policy `{}` is granted the secret `{}` twice", named.name, shown(name));
             loader.report(Report::new(span, message, "granted before").help("remove one of the two"));
         } else if !secrets.contains_key(name) {
-            loader.report(unknown("secret", name, span, secrets, &format!("policy `{}`", named.name)));
+            let by = format!("policy `{}`", named.name);
+            let (report, meant) = unknown("secret", (name, span), secrets, &by);
+            loader.report(report);
+            used.names.extend(meant);
         } else {
             granted.push(name.into());
         }
@@ -157,17 +171,23 @@ fn grants<'a>(
     }
 }
 
-/// A reference to something that is not there.
-pub(crate) fn unknown(noun: &str, name: &str, span: Span, section: &Section<'_>, by: &str) -> Report {
+/// A reference to something that is not there, and what was probably meant.
+pub(crate) fn unknown<'a>(
+    noun: &str,
+    (name, span): (&str, Span),
+    section: &Section<'a>,
+    by: &str,
+) -> (Report, Option<&'a str>) {
     let message = format!("{by} names the {noun} `{}`, which does not exist", shown(name));
     let names: Vec<&str> = section.keys().copied().collect();
     let plural = if noun == "policy" { "policies".to_owned() } else { format!("{noun}s") };
-    let help = match did_you_mean(name, names.iter().copied()) {
+    let meant = did_you_mean(name, names.iter().copied());
+    let help = match meant {
         Some(name) => format!("did you mean `{name}`?"),
         None if names.is_empty() => format!("there are no {plural}; add [{plural}.{}]", shown(name)),
         None => format!("the {plural} are {}", list(&names)),
     };
-    Report::new(span, message, format!("no such {noun}")).help(help)
+    (Report::new(span, message, format!("no such {noun}")).help(help), meant)
 }
 
 /// A component must be granted what it imports, and nothing else.
@@ -180,6 +200,9 @@ fn check_grants(
     grants: &Grants,
 ) {
     let given = view.view("grants");
+    if is_wrong(view, "grants") {
+        return;
+    }
     let missing: Vec<Capability> = Capability::ALL
         .into_iter()
         // A key that is there but wrong was reported, or says `false` and shall be reported here.

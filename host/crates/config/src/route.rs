@@ -5,15 +5,13 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, Route, RouteMatch, Upstream};
 
 use crate::diagnostic::Report;
 use crate::keys::ROUTE;
 use crate::loader::{Loader, Named, Section};
 use crate::pattern;
-use crate::policy::unknown;
+use crate::policy::{Used, is_wrong, unknown};
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::tree::Value;
@@ -28,8 +26,8 @@ const HOLD_BYTES: usize = 1 << 20;
 pub(crate) struct Names<'s, 'a> {
     pub(crate) policies: &'s Section<'a>,
     pub(crate) upstreams: &'s Section<'a>,
-    pub(crate) policies_used: BTreeSet<&'a str>,
-    pub(crate) upstreams_used: BTreeSet<&'a str>,
+    pub(crate) policies_used: Used<'a>,
+    pub(crate) upstreams_used: Used<'a>,
 }
 
 /// Makes the routes in match order, and checks that each of them can win.
@@ -63,12 +61,13 @@ fn route<'a>(
     let matches = matches(loader, named, view.view("match"));
     let wrong_type = view.key_span("match").is_some() && !view.view("match").is_there();
     let valid = loader.reports.len() == count && !wrong_type;
-    let policies =
-        references(loader, view.texts("use"), Reference { noun: "policy", by: named.name }, names.policies);
-    let to =
-        references(loader, view.texts("to"), Reference { noun: "upstream", by: named.name }, names.upstreams);
-    names.policies_used.extend(view.texts("use").iter().map(|(name, _)| *name));
-    names.upstreams_used.extend(view.texts("to").iter().map(|(name, _)| *name));
+    let reference = |noun| Reference { noun, by: named.name };
+    let used = &mut names.policies_used;
+    let policies = references(loader, view.texts("use"), reference("policy"), names.policies, used);
+    let used = &mut names.upstreams_used;
+    let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
+    names.policies_used.uncertain |= is_wrong(view, "use");
+    names.upstreams_used.uncertain |= view.node("to").is_none();
     let sizes = upstreams
         .iter()
         .filter(|upstream| to.contains(&upstream.name))
@@ -96,17 +95,21 @@ struct Reference<'r> {
     by: &'r str,
 }
 
-fn references(
+fn references<'a>(
     loader: &mut Loader<'_>,
-    typed: Vec<(&str, Span)>,
+    typed: Vec<(&'a str, Span)>,
     reference: Reference<'_>,
-    section: &Section<'_>,
+    section: &Section<'a>,
+    used: &mut Used<'a>,
 ) -> Vec<Name> {
     let mut found: Vec<Name> = Vec::new();
     for (name, span) in typed {
         let by = format!("route `{}`", reference.by);
+        used.names.insert(name);
         if !section.contains_key(name) {
-            loader.report(unknown(reference.noun, name, span, section, &by));
+            let (report, meant) = unknown(reference.noun, (name, span), section, &by);
+            loader.report(report);
+            used.names.extend(meant);
         } else if found.iter().any(|other| **other == *name) {
             let message = format!("{by} names the {} `{name}` twice", reference.noun);
             let help = match reference.noun {
@@ -215,13 +218,11 @@ fn is_token(text: &str) -> bool {
 }
 
 /// Reports what no route or policy uses.
-pub(crate) fn report_unused(
-    loader: &mut Loader<'_>,
-    noun: &str,
-    section: &Section<'_>,
-    used: &BTreeSet<&str>,
-) {
-    for named in section.values().filter(|named| !used.contains(named.name)) {
+pub(crate) fn report_unused(loader: &mut Loader<'_>, noun: &str, section: &Section<'_>, used: &Used<'_>) {
+    if used.uncertain {
+        return;
+    }
+    for named in section.values().filter(|named| !used.names.contains(named.name)) {
         let help = match noun {
             "policy" => "name it in the `use` of a route, or remove it",
             "upstream" => "name it in the `to` of a route, or remove it",

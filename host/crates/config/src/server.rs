@@ -87,19 +87,11 @@ pub(crate) fn listeners(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<L
     for named in ordered {
         let view = View::new(named.table, &LISTENER, named.span);
         let Some((typed, span)) = view.text("address") else { continue };
-        let address = match typed.parse::<SocketAddr>() {
-            Ok(address) => address,
-            Err(_) => {
-                loader.report(
-                    Report::new(
-                        span,
-                        format!("listener `{}` has no valid address", named.name),
-                        "not an IP address and port",
-                    )
-                    .help(address_help(typed)),
-                );
-                continue;
-            }
+        let Ok(address) = typed.parse::<SocketAddr>() else {
+            let message = format!("listener `{}` has no valid address", named.name);
+            let report = Report::new(span, message, "not an IP address and port");
+            loader.report(report.help(address_help(typed)));
+            continue;
         };
         // Port 0 is a different port each time.
         if address.port() != 0 {

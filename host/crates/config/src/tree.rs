@@ -83,18 +83,13 @@ impl Table {
     }
 }
 
-/// Parses a file. Where it is no TOML, every place that the parser stumbled at is reported, and there is no tree.
+/// Parses a file. Where it is no TOML, the place where the parser stumbled is reported, and there is no tree.
 pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<Table> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut line_before = None;
-    for error in &errors {
+    // One slip often makes the parser stumble over much of what follows; its first complaint is the one that helps.
+    if let Some(error) = errors.first() {
         let range = error.span().unwrap_or(0..0);
-        // One slip often makes the parser complain several times on its line; the first time says most.
-        let line = text.get(..range.start.min(text.len())).map(|before| before.matches('\n').count());
-        if line_before != Some(line) {
-            line_before = Some(line);
-            reports.push(syntax_error(Span::new(file, &range), error.message()));
-        }
+        reports.push(syntax_error(Span::new(file, &range), error.message()));
     }
     if !errors.is_empty() {
         return None;
@@ -105,13 +100,20 @@ pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<
 }
 
 fn syntax_error(span: Span, message: &str) -> Report {
-    let mut lines = message.lines();
-    let first = lines.next().unwrap_or("not TOML");
-    let report = Report::new(span, format!("this is not TOML: {first}"), "").hiding_others();
-    match lines.collect::<Vec<_>>().join(", ") {
-        rest if rest.is_empty() => report,
-        rest => report.help(rest),
+    if message.contains("duplicate key") {
+        return Report::new(span, "a key or table is defined twice", "defined before in this file")
+            .help("remove one of the two, or give one of them another name");
     }
+    let text = message.lines().collect::<Vec<_>>().join(", ");
+    let help = match text.as_str() {
+        text if text.contains("must be quoted") => "write text in quotes: key = \"text\"",
+        text if text.contains("table") => "a table begins with its name in brackets: [listeners.web]",
+        text if text.contains("basic string") => {
+            "text ends with the quote that it began with, on the same line"
+        }
+        _ => "see https://toml.io for how TOML is written",
+    };
+    Report::new(span, "this is not TOML", text).help(help)
 }
 
 fn convert_table(file: u32, table: &DeTable<'_>, reports: &mut Vec<Report>) -> Table {
@@ -131,7 +133,6 @@ fn convert(span: Span, value: &DeValue<'_>, reports: &mut Vec<Report>) -> Node {
     let mut invalid = |what: &str| {
         reports.push(
             Report::new(span, format!("this {what} is out of range"), "")
-                .hiding_others()
                 .help("TOML's whole numbers have 64 bits, from -9223372036854775808 to 9223372036854775807"),
         );
         Value::Integer(0)

@@ -1,6 +1,8 @@
 //! What a JSON schema finds wrong, said at the place in the TOML and in our words. Values are not repeated: they may
 //! come from files that nobody wants in a message.
 
+use std::collections::BTreeSet;
+
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value as Json;
@@ -23,6 +25,8 @@ pub(crate) struct Place<'a> {
     /// The key `config`, or the policy.
     pub(crate) config: Span,
     pub(crate) schema: &'a Json,
+    /// Places where a file's text stands for its path.
+    pub(crate) files: &'a BTreeSet<Span>,
 }
 
 /// Where in the TOML an error is.
@@ -42,8 +46,31 @@ pub(crate) fn report_errors(
     place: &Place<'_>,
     reports: &mut Vec<Report>,
 ) {
-    for error in validator.iter_errors(json).take(ERRORS_MAX) {
-        report_error(&error, place, reports, 0);
+    report_all(validator.iter_errors(json).take(ERRORS_MAX).collect::<Vec<_>>().iter(), place, reports, 0);
+}
+
+fn report_all<'e, 'v: 'e>(
+    errors: impl Iterator<Item = &'e ValidationError<'v>> + Clone,
+    place: &Place<'_>,
+    reports: &mut Vec<Report>,
+    depth: usize,
+) {
+    for error in errors.clone() {
+        // A slip in the name of a needed key is one mistake, not two.
+        let misspelt = match error.kind() {
+            ValidationErrorKind::Required { property } => errors.clone().any(|other| {
+                let ValidationErrorKind::AdditionalProperties { unexpected } = other.kind() else {
+                    return false;
+                };
+                let meant = |name: &String| did_you_mean(name, property.as_str()).is_some();
+                other.instance_path().as_str() == error.instance_path().as_str()
+                    && unexpected.iter().any(meant)
+            }),
+            _ => false,
+        };
+        if !misspelt {
+            report_error(error, place, reports, depth);
+        }
     }
 }
 
@@ -95,6 +122,7 @@ fn invalid(
     rule: Option<&Json>,
 ) -> Report {
     let message = format!("`{}` of policy `{}` is not valid", spot.path, place.policy);
+    let label = if place.files.contains(&spot.value) { format!("in the file: {label}") } else { label };
     let report = Report::new(spot.value, message, label);
     let name = spot.path.rsplit('.').next().unwrap_or(&spot.path);
     let about = rule.and_then(describe).map(|about| format!("{name}: {about}"));
@@ -119,35 +147,58 @@ fn unknown_key(name: &str, spot: &Spot<'_>, rule: Option<&Json>, place: &Place<'
     }
 }
 
-/// The errors of the one alternative that was probably meant: the only one whose errors lie all below the value, so that
-/// the value itself has the form that it asks for.
+/// The errors of the one alternative that was probably meant: the only one that takes values of this form at all.
 fn meant<'e>(
     context: &'e [Vec<ValidationError<'static>>],
     at: &str,
 ) -> Option<&'e [ValidationError<'static>]> {
-    let of_shape = |errors: &&Vec<ValidationError<'static>>| {
-        let fits = |error: &ValidationError<'_>| {
-            error.instance_path().as_str() != at || !matches!(error.kind(), ValidationErrorKind::Type { .. })
-        };
-        errors.iter().all(fits)
+    let refuses = |error: &ValidationError<'_>| {
+        use ValidationErrorKind::{Constant, Enum, Type};
+        error.instance_path().as_str() == at
+            && matches!(error.kind(), Type { .. } | Enum { .. } | Constant { .. })
     };
-    let mut fitting = context.iter().filter(of_shape);
+    let mut fitting = context.iter().filter(|errors| !errors.iter().any(refuses));
     let first = fitting.next()?;
     fitting.next().is_none().then_some(first.as_slice())
 }
 
+/// That none of several alternatives holds, in one message.
 fn alternatives(
     context: &[Vec<ValidationError<'static>>],
     spot: &Spot<'_>,
     rule: Option<&Json>,
     place: &Place<'_>,
 ) -> Report {
+    let missing: Vec<String> = context
+        .iter()
+        .flatten()
+        .filter_map(|error| match error.kind() {
+            ValidationErrorKind::Required { property } => Some(format!("`{}`", property.as_str()?)),
+            _ => None,
+        })
+        .collect();
+    if !missing.is_empty() && missing.len() == context.iter().flatten().count() {
+        let needed = either(&missing);
+        let message = match spot.node {
+            Some(_) => format!("`{}` of policy `{}` has no {needed}", spot.path, place.policy),
+            None => format!("policy `{}` has no `config`, but its plugin needs {needed}", place.policy),
+        };
+        let report = Report::new(spot.key, message, format!("{needed} is needed here"));
+        let names = rule.and_then(|rule| rule.get("properties")?.as_object());
+        return match names.map(|names| names.keys().map(String::as_str).collect::<Vec<_>>()) {
+            Some(names) => report.help(format!("the keys of this config are {}", list(&names))),
+            None => report.help(format!("add {needed}")),
+        };
+    }
     let mut expected: Vec<String> = Vec::new();
+    let mut near = None;
     for error in context.iter().filter_map(|errors| errors.first()) {
         let words = match error.kind() {
             ValidationErrorKind::Type { kind } => type_words(kind),
             ValidationErrorKind::Enum { options } => {
-                options.as_array().map_or_else(Vec::new, |options| words(options))
+                let options = options.as_array().map_or(&[][..], Vec::as_slice);
+                near = near.or_else(|| near_option(options, spot.node));
+                words(options)
             }
             ValidationErrorKind::Constant { expected_value } => vec![expected_value.to_string()],
             _ => continue,
@@ -158,12 +209,17 @@ fn alternatives(
             }
         });
     }
-    let label = if expected.is_empty() {
-        "it has none of the forms that are possible".into()
-    } else {
-        expects(&expected, spot.node)
+    let label = match expected.is_empty() {
+        true => "it has none of the forms that are possible".into(),
+        false => expects(&expected, spot.node),
     };
-    invalid(spot, place, label, None, rule)
+    invalid(spot, place, label, near, rule)
+}
+
+fn near_option(options: &[Json], node: Option<&Node>) -> Option<String> {
+    let typed = node.and_then(Node::as_str)?;
+    let near = did_you_mean(typed, options.iter().filter_map(Json::as_str))?;
+    Some(format!("did you mean {near:?}?"))
 }
 
 /// What to say behind the caret, and what to do where that is more than the schema's own description.
@@ -174,12 +230,7 @@ fn label(kind: &ValidationErrorKind, node: Option<&Node>) -> (String, Option<Str
         ValidationErrorKind::Type { kind } => expects(&type_words(kind), node),
         ValidationErrorKind::Enum { options } => {
             let options = options.as_array().map_or(&[][..], Vec::as_slice);
-            let typed = node.and_then(Node::as_str).unwrap_or_default();
-            let near = did_you_mean(typed, options.iter().filter_map(Json::as_str));
-            return (
-                format!("expected {}", either(&words(options))),
-                near.map(|near| format!("did you mean {near:?}?")),
-            );
+            return (format!("expected {}", either(&words(options))), near_option(options, node));
         }
         ValidationErrorKind::Constant { expected_value } => format!("expected {expected_value}"),
         ValidationErrorKind::Minimum { limit } => format!("expected at least {limit}"),

@@ -31,7 +31,11 @@ pub(crate) fn config_json(
         Some(node) => to_json(node, &mut loader.reports),
         None => Json::Object(serde_json::Map::new()),
     };
-    let Some(info) = info.filter(|_| loader.reports.len() == count) else { return json.to_string() };
+    // A `config` that is no table was reported.
+    let wrong_type = node.is_none() && view.key_span("config").is_some();
+    let Some(info) = info.filter(|_| loader.reports.len() == count && !wrong_type) else {
+        return json.to_string();
+    };
     if let (Some(span), false) = (view.key_span("config"), info.has_lifecycle) {
         let message = format!("policy `{}` has a `config`, but its plugin takes none", named.name);
         let label = format!("{} {} is not configured", info.name, info.version);
@@ -43,6 +47,7 @@ pub(crate) fn config_json(
     if let Some(node) = node {
         files.insert(schema, node, &mut json, 0);
     }
+    let read = files.read;
     if loader.reports.len() > count {
         return json.to_string();
     }
@@ -53,12 +58,18 @@ pub(crate) fn config_json(
                 node,
                 config: view.key_span("config").unwrap_or(named.span),
                 schema,
+                files: &read,
             };
             report_errors(&validator, &json, &place, &mut loader.reports);
         }
         Err(error) => {
             let message = format!("policy `{}` has a plugin whose schema is not valid", named.name);
-            let label = format!("{} {}: {error}", info.name, info.version);
+            let label = format!(
+                "{} {}: at {:?} of it, {error}",
+                info.name,
+                info.version,
+                error.instance_path().as_str()
+            );
             let help = "this is a mistake in the plugin: its manifest must hold a JSON schema (2020-12) without references to elsewhere";
             loader.report(Report::new(plugin.unwrap_or(named.span), message, label).help(help));
         }

@@ -11,52 +11,66 @@ use portcullis_model::{FieldMatch, HostPattern, PathPattern, PathSegment, Route,
 
 use crate::diagnostic::Report;
 use crate::loader::{Loader, Section};
+use crate::source::Span;
 
-/// Equally specific routes that are compared with each other, for a bound on quadratic work.
-const COMPARED_MAX: usize = 2000;
+/// Routes with the same host and path, for a bound on work that is quadratic in them.
+const SAME_PATH_MAX: usize = 1000;
+
+/// What two routes that are tied have in common: the host, the literals (with `None` for a parameter) and the end.
+type Path<'r> = (&'r HostPattern, Vec<Option<&'r str>>, bool);
 
 /// Reports routes that are tied with or shut out by an earlier one.
 pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, routes: &[&Route]) {
-    // Only routes with the same host and the same kind of path, methods and fields can be tied, and of those only ones
-    // that have the same first literal; grouping keeps thousands of routes fast.
-    let mut groups: HashMap<(&HostPattern, Vec<Option<&str>>, bool), Vec<&Route>> = HashMap::new();
+    let mut groups: HashMap<Path<'_>, Vec<(Span, &Route)>> = HashMap::new();
     for route in routes {
-        let path = &route.matches.path;
+        let Some(named) = section.get(&*route.name) else { continue };
+        let RouteMatch { host, path, .. } = &route.matches;
         let literals = path.segments.iter().map(|segment| match segment {
             PathSegment::Literal(text) => Some(text.as_str()),
             PathSegment::Parameter(_) => None,
         });
-        groups.entry((&route.matches.host, literals.collect(), path.rest)).or_default().push(route);
+        groups.entry((host, literals.collect(), path.rest)).or_default().push((named.span, route));
     }
-    for group in groups.values() {
+    for group in groups.values_mut() {
         // In the order of the text, so that it is the later one that is reported.
-        let mut group: Vec<&Route> = group.iter().copied().take(COMPARED_MAX).collect();
-        let place = |route: &Route| section.get(&*route.name).map(|named| named.span);
-        group.sort_by_key(|route| place(route));
-        for (at, later) in group.iter().enumerate() {
-            let earlier = group.iter().take(at).find(|earlier| tied(&earlier.matches, &later.matches));
-            if let (Some(earlier), Some(span), Some(first)) =
-                (earlier, place(later), earlier.and_then(|e| place(e)))
-            {
-                let report = report(earlier, later, span).note(format!("route `{}` is", earlier.name), first);
-                loader.report(report);
+        group.sort_by_key(|(span, _)| *span);
+        if let Some((span, _)) = group.get(SAME_PATH_MAX) {
+            let message = format!("more than {SAME_PATH_MAX} routes have the same host and path");
+            let help = "let one route take them all, and a policy tell them apart";
+            loader.report(Report::new(*span, message, "one too many").help(help));
+            continue;
+        }
+        for (at, (span, later)) in group.iter().enumerate() {
+            let earlier = group.iter().take(at).find(|(_, earlier)| tied(&earlier.matches, &later.matches));
+            if let Some((first, earlier)) = earlier {
+                let note = format!("route `{}` is", earlier.name);
+                loader.report(report(earlier, later, *span).note(note, *first));
             }
         }
     }
 }
 
-fn report(earlier: &Route, later: &Route, span: crate::source::Span) -> Report {
+fn report(earlier: &Route, later: &Route, span: Span) -> Report {
     let (a, b) = (&earlier.name, &later.name);
     if covers(&earlier.matches, &later.matches) {
         let message = format!("route `{b}` can never be reached");
         let label = format!("`{a}` takes every request that it matches");
-        return Report::new(span, message, label)
-            .help("remove one of the two, or give this one a condition that the other does not have");
+        return Report::new(span, message, label).help(if head_by_get(&earlier.matches, &later.matches) {
+            "GET takes HEAD too: name HEAD in no route of its own, or give this one a further condition"
+        } else {
+            "remove one of the two, or give this one a condition that the other does not have"
+        });
     }
     let message = format!("routes `{a}` and `{b}` are tied");
     let label = format!("some requests match this and `{a}`, and neither is more specific");
     Report::new(span, message, label)
         .help("give one of them a condition more, such as a method or a field, or make their conditions exclude each other")
+}
+
+/// Whether HEAD is taken by a route that only names GET.
+fn head_by_get(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+    let head = |rule: &RouteMatch| rule.methods.iter().any(|method| method == "HEAD");
+    !earlier.methods.is_empty() && head(later) && !head(earlier)
 }
 
 /// Whether both can match one request and neither is more specific.

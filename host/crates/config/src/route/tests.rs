@@ -1,1 +1,98 @@
-//! Tests of the order of routes.
+//! That the order of routes leaves no route without requests, but for those that are reported.
+
+use portcullis_model::{FieldMatch, HostPattern, RouteMatch};
+
+use super::order::{covers, tied};
+
+/// Rules of every kind.
+fn rules() -> Vec<RouteMatch> {
+    let hosts = [
+        HostPattern::Any,
+        HostPattern::Exact("a.b".into()),
+        HostPattern::Suffix(".b".into()),
+        HostPattern::Suffix(".a.b".into()),
+    ];
+    let paths = ["/", "/*", "/a", "/a/", "/a/*", "/{x}", "/{x}/*", "/a/{y}", "/{x}/a", "/a/a"];
+    let methods: [&[&str]; 4] = [&[], &["GET"], &["HEAD"], &["GET", "POST"]];
+    let fields: [&[(&str, Option<&str>)]; 5] =
+        [&[], &[("x", None)], &[("x", Some("1"))], &[("x", Some("2"))], &[("x", None), ("y", None)]];
+    let mut rules = Vec::new();
+    for host in hosts {
+        for path in paths {
+            for methods in methods {
+                rules.extend(fields.map(|fields| {
+                    RouteMatch {
+                        host: host.clone(),
+                        path: crate::pattern::path(path).unwrap(),
+                        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+                        fields: fields
+                            .iter()
+                            .map(|(name, value)| FieldMatch {
+                                name: (*name).into(),
+                                value: value.map(str::to_owned),
+                            })
+                            .collect(),
+                    }
+                }));
+            }
+        }
+    }
+    rules
+}
+
+/// Host, path, method, and the fields `x` and `y`.
+type Request = (&'static str, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
+
+/// Whether `rule` takes a request.
+fn takes(rule: &RouteMatch, (host, path, method, x, y): Request) -> bool {
+    let methods = rule.methods.is_empty()
+        || rule.methods.iter().any(|other| other == method || (method == "HEAD" && other == "GET"));
+    let holds = |condition: &FieldMatch| {
+        let value = if condition.name == "x" { x } else { y };
+        value.is_some() && (condition.value.is_none() || condition.value.as_deref() == value)
+    };
+    rule.host.matches(host) && rule.path.matches(path) && methods && rule.fields.iter().all(holds)
+}
+
+/// Requests of every kind that the rules tell apart.
+fn requests() -> Vec<Request> {
+    let mut all = Vec::new();
+    for host in ["a.b", "c.b", "c.a.b", "d"] {
+        for path in ["/", "/a", "/a/", "/b", "/a/a", "/a/b", "/b/a", "/b/c/d"] {
+            for method in ["GET", "HEAD", "POST", "PUT"] {
+                for y in [None, Some("")] {
+                    all.extend([None, Some("1"), Some("2"), Some("3")].map(|x| (host, path, method, x, y)));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_order_leaves_every_route_something_or_it_is_reported() {
+    let requests = requests();
+    let rules: Vec<_> = rules()
+        .into_iter()
+        .map(|rule| {
+            // One bit for each request.
+            let mut taken = vec![0_u64; requests.len().div_ceil(64)];
+            for (at, request) in requests.iter().enumerate() {
+                taken[at / 64] |= u64::from(takes(&rule, *request)) << (at % 64);
+            }
+            (rule.specificity(), taken, rule)
+        })
+        .collect();
+    for (a_specificity, a_takes, a) in &rules {
+        for (b_specificity, b_takes, b) in &rules {
+            let shared = a_takes.iter().zip(b_takes).any(|(a, b)| a & b != 0);
+            let left = a_takes.iter().zip(b_takes).any(|(a, b)| b & !a != 0);
+            if a_specificity > b_specificity {
+                assert!(left, "{b:?} has nothing left beside {a:?}");
+            } else if a_specificity == b_specificity {
+                assert_eq!(tied(a, b), shared, "{a:?} and {b:?}");
+                assert!(!tied(a, b) || covers(a, b) != left, "{a:?} and {b:?}");
+            }
+        }
+    }
+}

@@ -75,15 +75,17 @@ fn no_wrong_config_loads_and_no_right_one_fails() {
 #[test]
 fn right_configs_satisfy_the_json_schema() {
     let schema = crate::schema(&FakePlugins);
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    for path in cases("right") {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let root: Table = crate::tree::parse(0, &text, &mut Vec::new()).unwrap();
-        let span = crate::source::Span { file: 0, start: 0, end: 0 };
-        let node = crate::tree::Node { span, value: Value::Table(root) };
-        let json = crate::policy::settings::to_json(&node, &mut Vec::new());
-        let errors: Vec<String> =
-            validator.iter_errors(&json).map(|e| format!("{}: {e}", e.instance_path())).collect();
-        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
-    }
+    cases("right").iter().for_each(|path| assert_satisfies(&schema, path));
+}
+
+pub(crate) fn assert_satisfies(schema: &serde_json::Value, path: &Path) {
+    let validator = jsonschema::draft202012::new(schema).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let root: Table = crate::tree::parse(0, &text, &mut Vec::new()).unwrap();
+    let span = crate::source::Span { file: 0, start: 0, end: 0 };
+    let node = crate::tree::Node { span, value: Value::Table(root) };
+    let json = crate::policy::settings::to_json(&node, &mut Vec::new());
+    let errors: Vec<String> =
+        validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", path.display());
 }

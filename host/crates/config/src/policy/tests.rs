@@ -1,1 +1,0 @@
-//! Tests of what a plugin's schema can do to us.
