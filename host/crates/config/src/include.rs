@@ -42,7 +42,7 @@ pub(crate) fn read_all(
     absolute: PathBuf,
     text: String,
 ) -> Vec<Document> {
-    let mut reader = Reader { loader, seen: Vec::new(), documents: Vec::new() };
+    let mut reader = Reader { loader, seen: Vec::new(), full: false, documents: Vec::new() };
     reader.file(path, Visit { path: absolute, included: None }, text, &mut Vec::new());
     let mut documents = reader.documents;
     documents.sort_by_key(|document| document.file);
@@ -51,8 +51,10 @@ pub(crate) fn read_all(
 
 struct Reader<'l, 'p> {
     loader: &'l mut Loader<'p>,
-    /// Every file so far, and where it was included.
+    /// Every file so far, without links, and where it was included.
     seen: Vec<(PathBuf, Option<Span>)>,
+    /// Whether it was reported that there are too many.
+    full: bool,
     documents: Vec<Document>,
 }
 
@@ -60,7 +62,8 @@ impl Reader<'_, '_> {
     /// `stack` holds the files that led here.
     fn file(&mut self, name: &Path, visit: Visit, text: String, stack: &mut Vec<PathBuf>) {
         let folder = visit.path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        self.seen.push((visit.path.clone(), visit.included));
+        let canonical = canonical(&visit.path);
+        self.seen.push((canonical.clone(), visit.included));
         let file = self.loader.sources.add(Source::new(name, folder, text.clone()));
         let Some(root) = tree::parse(file, &text, &mut self.loader.reports) else {
             self.loader.incomplete = true;
@@ -71,7 +74,7 @@ impl Reader<'_, '_> {
         let include = root.get("include").map(|entry| &entry.value.value);
         self.loader.incomplete |= include.is_some_and(|value| !matches!(value, Value::Array(_)));
         check::table(&root, &ROOT, "the file", whole, &mut self.loader.reports);
-        stack.push(visit.path);
+        stack.push(canonical);
         for (pattern, span) in View::new(Some(&root), &ROOT, whole).texts("include") {
             self.include(name, pattern, span, stack);
         }
@@ -112,15 +115,20 @@ impl Reader<'_, '_> {
 
     fn may_visit(&mut self, path: &Path, span: Span, name: &Path, stack: &[PathBuf]) -> bool {
         let name = shown(&name.display().to_string());
-        let same = |other: &Path| other == path || same_file(other, path);
-        let report = if stack.iter().any(|other| same(other)) {
+        // By links a file may have several names.
+        let path = canonical(path);
+        let report = if stack.contains(&path) {
             Report::new(span, format!("`{name}` includes itself"), "this closes a circle")
                 .help("include only files that do not lead back to this one")
-        } else if let Some((_, first)) = self.seen.iter().find(|(other, _)| same(other)) {
+        } else if let Some((_, first)) = self.seen.iter().find(|(other, _)| *other == path) {
             let report = Report::new(span, format!("`{name}` is included twice"), "included before")
                 .help("remove one of the two");
             first.iter().fold(report, |report, first| report.note("first included", *first))
         } else if self.seen.len() >= FILES_MAX {
+            if std::mem::replace(&mut self.full, true) {
+                return false;
+            }
+            self.loader.incomplete = true;
             Report::new(span, "too many files are included", format!("this would be more than {FILES_MAX}"))
                 .help("put more into one file")
         } else {
@@ -148,12 +156,8 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether two names are of one file, by links for example.
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Keeps the values in `[secrets]` from being shown where the file is no TOML, so that only its lines are known.
@@ -166,9 +170,11 @@ fn hide_secret_lines(loader: &mut Loader<'_>, file: u32, text: &str) {
             inside = header.trim_start().starts_with("secrets");
         }
         if (inside || trimmed.starts_with("secrets"))
-            && let Some(equals) = line.find('=')
+            && let Some((key, value)) = line.split_once('=')
         {
-            loader.sources.hide(Span::new(file, &(start + equals + 1..start + line.len())));
+            let blanks = value.len() - value.trim_start().len();
+            let from = start + key.len() + 1 + blanks;
+            loader.sources.hide(Span::new(file, &(from..start + line.len())));
         }
         start += line.len();
     }

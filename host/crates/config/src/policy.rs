@@ -3,6 +3,9 @@
 mod schema_error;
 pub(crate) mod settings;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

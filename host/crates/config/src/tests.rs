@@ -5,5 +5,6 @@ mod cases;
 mod docs;
 mod fake;
 mod keys;
+mod model;
 
 pub(crate) use keys::asked;

@@ -1,0 +1,191 @@
+//! That what is typed arrives in the model.
+
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_model::{
+    Balance, Gateway, HostHeader, HostPattern, LogTarget, PluginSource, TlsVersion, UpstreamProtocol,
+};
+
+use super::cases::cases_folder;
+use super::fake::FakePlugins;
+
+fn right(name: &str) -> Gateway {
+    crate::load(&cases_folder().join("right").join(name), &FakePlugins).unwrap()
+}
+
+#[test]
+fn routes_are_in_match_order() {
+    let gateway = right("routes.toml");
+    let names: Vec<&str> = gateway.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(
+        names,
+        [
+            "host",
+            "ipv6",
+            "further-below",
+            "below",
+            "slash",
+            "encoded",
+            "new",
+            "by-id",
+            "v1",
+            "root",
+            "post-beta",
+            "post",
+            "put",
+            "tenant-a",
+            "tenant-b",
+            "rest"
+        ]
+    );
+    assert!(
+        gateway.routes.iter().any(|route| route.matches.host == HostPattern::Exact("example.com".into()))
+    );
+    let origin = &gateway.routes.iter().find(|route| &*route.name == "root").unwrap().origin;
+    assert!(origin.file.ends_with("routes.toml"));
+    assert_eq!(origin.line, 7);
+}
+
+#[test]
+fn an_upstream_arrives_as_it_was_typed() {
+    let gateway = right("upstream.toml");
+    let upstream = gateway.upstreams.first().unwrap();
+    let endpoints: Vec<(&str, u32)> =
+        upstream.endpoints.iter().map(|endpoint| (&*endpoint.address, endpoint.weight)).collect();
+    assert_eq!(endpoints, [("10.0.0.1:80", 1), ("app.internal:8080", 3), ("[2001:db8::7]:80", 1)]);
+    assert_eq!(upstream.balance, Balance::LeastRequests);
+    assert_eq!(upstream.protocol, UpstreamProtocol::Http2);
+    assert_eq!(upstream.host, HostHeader::Fixed("app.internal:8443".into()));
+    assert_eq!(
+        (upstream.hide_server, upstream.idle_connections_max, upstream.head_bytes_max),
+        (true, 0, 128 << 10)
+    );
+    assert_eq!(upstream.timeouts.idle, Duration::from_secs(300));
+    assert_eq!((upstream.ejection.failures, upstream.ejection.duration), (3, Duration::from_secs(30)));
+    let tls = upstream.tls.as_ref().unwrap();
+    assert!(tls.verify && tls.ca.is_some());
+    assert_eq!(tls.server_name.as_deref(), Some("app.internal"));
+}
+
+#[test]
+fn policies_get_their_files_and_secrets() {
+    let gateway = right("policies.toml");
+    let config = |name: &str| {
+        let policy = gateway.policies.iter().find(|policy| &*policy.name == name).unwrap();
+        serde_json::from_str::<serde_json::Value>(&policy.config_json).unwrap()
+    };
+    assert_eq!(config("keys-from-file"), serde_json::json!({ "keys-file": "keys:alice\n" }));
+    assert_eq!(config("limit")["weight"], serde_json::json!(0.5));
+    assert_eq!(gateway.policies.first().unwrap().plugin, PluginSource::Builtin("api-key".into()));
+    let route = gateway.routes.first().unwrap();
+    assert_eq!(
+        route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
+        ["keys", "keys-from-file", "limit"]
+    );
+    // The upstream has one endpoint, so that there is nothing to try twice.
+    assert_eq!((route.attempts, route.body_bytes_max, route.hold_bytes_max), (1, Some(10 << 20), 64 << 10));
+
+    let gateway = right("grants-and-secrets.toml");
+    let secret = |name: &str| gateway.secrets.get(name).unwrap().expose().to_vec();
+    assert_eq!(secret("token"), b"s3cr3t-value");
+    assert_eq!(secret("from-env"), b"portcullis-config");
+    assert!(!format!("{gateway:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn a_listener_and_the_server_arrive_as_they_were_typed() {
+    let gateway = right("tls.toml");
+    let listener = gateway.listeners.first().unwrap();
+    assert!(listener.http2 && !listener.http1);
+    let tls = listener.tls.as_ref().unwrap();
+    assert_eq!(tls.min_version, TlsVersion::V1_3);
+    let certificate = tls.certificates.first().unwrap();
+    assert!(certificate.cert_pem.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    assert!(certificate.cert_path.is_absolute());
+    assert_eq!(listener.timeouts.tunnel_idle, Duration::from_secs(7200));
+
+    let server = right("server.toml").server;
+    assert_eq!((server.workers, server.policy_instances_max), (Some(4), 50));
+    assert_eq!(server.trusted_proxies.len(), 3);
+    let folder = cases_folder().join("right");
+    assert_eq!(server.cache_dir, Some(folder.join("cache")));
+    assert_eq!(server.access_log.target, LogTarget::File(folder.join("access.log")));
+}
+
+#[test]
+fn every_file_that_was_read_is_listed() {
+    let folder = cases_folder().join("right/include");
+    let gateway = right("include/main.toml");
+    let expected = [
+        "main.toml",
+        "conf.d",
+        "conf.d/10-app.toml",
+        "conf.d/20-route.toml",
+        "conf.d/keys.txt",
+        "conf.d/nested/app.toml",
+        "listeners.toml",
+        "more",
+        "more/a.toml",
+        "none",
+    ];
+    let mut expected: Vec<_> = expected.iter().map(|name| folder.join(name)).collect();
+    expected.sort();
+    assert_eq!(gateway.files, expected);
+    assert!(gateway.policies.first().unwrap().origin.file.ends_with("conf.d/10-app.toml"));
+}
+
+#[test]
+fn what_would_mend_a_broken_configuration_is_listed() {
+    let path = cases_folder().join("wrong/tls-file-missing.toml");
+    let diagnostics = crate::load(&path, &FakePlugins).unwrap_err();
+    assert!(diagnostics.files().iter().any(|file| file.ends_with("files/nothing.pem")));
+    assert!(diagnostics.files().contains(&path));
+    assert_eq!(diagnostics.count(), 2);
+    let first = diagnostics.iter().next().unwrap();
+    assert_eq!(first.position(), Some((3, 34)));
+    assert!(
+        first.message().contains("nothing.pem") && first.help().is_some() && first.file().ends_with(".toml")
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let diagnostics = crate::load(Path::new("nowhere/edge.toml"), &FakePlugins).unwrap_err();
+    let text = diagnostics.to_string();
+    assert!(
+        text.starts_with(
+            "error: the config file cannot be read: there is no such file\n --> nowhere/edge.toml\n"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("\n1 error"));
+}
+
+#[test]
+fn bounds_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, "x = 1\n".repeat(1 << 18)).unwrap();
+    assert!(crate::load(&path, &FakePlugins).unwrap_err().to_string().contains("larger than 1MiB"));
+
+    let many: String = (0..300).map(|at| format!("unknown-{at} = 1\n")).collect();
+    std::fs::write(&path, many).unwrap();
+    let diagnostics = crate::load(&path, &FakePlugins).unwrap_err();
+    assert_eq!(diagnostics.count(), 302);
+    assert!(diagnostics.to_string().ends_with("102 more are not shown\n302 errors"));
+
+    std::fs::write(&path, format!("x = {}", "[".repeat(100_000))).unwrap();
+    assert!(crate::load(&path, &FakePlugins).is_err());
+
+    std::fs::write(&path, [b'a', 0xff]).unwrap();
+    assert!(crate::load(&path, &FakePlugins).unwrap_err().to_string().contains("not UTF-8"));
+
+    for at in 0..300 {
+        std::fs::write(folder.path().join(format!("{at}.conf")), "").unwrap();
+    }
+    std::fs::write(&path, "include = [\"*.conf\"]").unwrap();
+    assert!(
+        crate::load(&path, &FakePlugins).unwrap_err().to_string().contains("too many files are included")
+    );
+}
