@@ -164,6 +164,7 @@ impl Drive<'_> {
         match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), None).await,
             None => {
+                self.worker.add_date(&mut exchange.response.fields);
                 self.slot.put(exchange);
                 Answer { body: Body::Full(body), tunnel: None, route: None, declared: None, deadline: None }
             }
@@ -179,13 +180,14 @@ impl Drive<'_> {
     /// Takes the answer in `exchange.response` back through the policies before `until`.
     async fn respond(
         mut self,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         matched: Matched,
         until: usize,
         response: CallResponse,
         deadline: Option<Instant>,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
+        self.worker.add_date(&mut exchange.response.fields);
         let chain = match matched.route() {
             Some(route) => route.chain.clone(),
             None => Rc::new(PolicyChain::default()),
@@ -198,6 +200,7 @@ impl Drive<'_> {
             let status = exchange.response.status;
             let bytes = respond::finish_reply(&mut exchange.response, status, bytes);
             (body, tunnel, declared) = (Body::Full(bytes), None, None);
+            self.worker.add_date(&mut exchange.response.fields);
         }
         self.slot.put(exchange);
         if tunnel.is_none() && chain.has_body_hook(BodySide::Response) {
@@ -238,6 +241,7 @@ impl Drive<'_> {
                 respond::error(&mut exchange.response, 502, "the upstream sent no valid response")
             }
         };
+        self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
         Body::Full(bytes)
     }
@@ -280,9 +284,10 @@ pub(crate) async fn finish(
     slot.put(exchange);
 }
 
-/// Whether a response to `method` with this head has no body, whatever its fields say (RFC 9110, 6.4.1).
-pub(crate) fn is_bodyless(method: &str, head: &ResponseHead) -> bool {
-    method == "HEAD" || matches!(head.status, 100..=199 | 204 | 304)
+/// Whether a response with this head has no body, whatever its fields say (RFC 9110, 6.4.1): those to HEAD, and some by
+/// their status.
+pub(crate) fn is_bodyless(to_head: bool, head: &ResponseHead) -> bool {
+    to_head || matches!(head.status, 100..=199 | 204 | 304)
 }
 
 /// A response of the gateway's own making.

@@ -135,10 +135,12 @@ impl Forward<'_> {
             Err(error) => return Err(AttemptError::Unsent(error, body)),
         };
         // The exchange is in its slot: only a body hook takes it away, and the first one has returned.
-        let exchange = self.slot.taken().await;
+        let mut exchange = self.slot.taken().await;
         let call = acquired.start(&exchange, self.upstream, at, body);
+        // Its buffers are reused; nothing looks at it before a response has come.
+        let head = std::mem::take(&mut exchange.response);
         self.slot.put(exchange);
-        self.drive(call, idempotent).await
+        self.drive(call, head, idempotent).await
     }
 
     /// A connection to the endpoint at `at`.
@@ -173,11 +175,15 @@ impl Forward<'_> {
     }
 
     /// Sends the request and waits for the final head, which ends up in the exchange.
-    async fn drive(&mut self, mut call: Call, idempotent: bool) -> Result<CallResponse, AttemptError> {
+    async fn drive(
+        &mut self,
+        mut call: Call,
+        mut head: ResponseHead,
+        idempotent: bool,
+    ) -> Result<CallResponse, AttemptError> {
         let response_head = self.upstream.shared.timeouts().response_head;
         let client_idle = self.client_idle;
         let whole = self.deadline;
-        let mut head = ResponseHead::default();
         loop {
             let (mut progress, mut since) = (call.progress(), Instant::now());
             let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);

@@ -1,14 +1,15 @@
 //! A worker: one thread that serves connections from accept to close, with nothing shared that has a lock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
+use portcullis_http::{Fields, Known, http_date};
 use portcullis_model::Name;
 use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
 use portcullis_policy::Exchange;
@@ -68,6 +69,8 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     buffers: RefCell<Vec<BytesMut>>,
+    /// The second, and how Date says it.
+    date: Cell<(u64, [u8; 29])>,
     pub(crate) access_log: RefCell<AccessLogWriter>,
     /// Reused by whatever needs bytes for a moment.
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -86,6 +89,7 @@ impl Worker {
             connector,
             exchanges: RefCell::default(),
             buffers: RefCell::default(),
+            date: Cell::new((0, http_date(0))),
             access_log,
             scratch: RefCell::default(),
         }
@@ -124,6 +128,22 @@ impl Worker {
             exchange.clear();
             kept.push(exchange);
         }
+    }
+
+    /// Adds Date where it is missing: a recipient with a clock must (RFC 9110, 6.6.1), and the gateway's own responses
+    /// need one as well.
+    pub(crate) fn add_date(&self, fields: &mut Fields) {
+        if fields.get_known(Known::Date).is_some() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (second, mut text) = self.date.get();
+        if second != now {
+            text = http_date(now);
+            self.date.set((now, text));
+        }
+        // A full section goes without: its sender's fault, and no harm.
+        let _full = fields.append_checked(Known::Date.name(), &text).is_err();
     }
 
     /// An empty buffer.

@@ -61,6 +61,21 @@ enum Arrived {
     Over,
 }
 
+/// What of a request decides how its response is written. Kept from before the policies, which may change the method
+/// that is forwarded but not what the client waits for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Client {
+    version: Version,
+    /// The method is HEAD.
+    wants_head: bool,
+}
+
+impl Client {
+    fn of(exchange: &Exchange) -> Self {
+        Self { version: exchange.request.version, wants_head: exchange.request.method == "HEAD" }
+    }
+}
+
 /// What becomes of the connection.
 #[derive(Debug)]
 enum Next {
@@ -208,9 +223,9 @@ impl Server<'_> {
         };
         *self.link.decoder.borrow_mut() = decoder;
         self.link.expects_continue.set(parsed.expect_continue);
-        let version = exchange.request.version;
+        let client = Client::of(&exchange);
 
-        let mut downstream = H1Downstream { link: &self.link, version };
+        let mut downstream = H1Downstream { link: &self.link, version: client.version };
         let drive = Drive {
             worker: self.worker,
             connection: self.connection,
@@ -226,7 +241,7 @@ impl Server<'_> {
         }
         let over = self.body_is_over();
         let keep_alive = over && parsed.keep_alive && !self.connection.is_draining();
-        let (sent, result) = self.respond(body, declared, deadline, version, keep_alive).await;
+        let (sent, result) = self.respond(body, declared, deadline, client, keep_alive).await;
         let next = match result {
             Ok(true) => Next::KeepAlive,
             Ok(false) if over => Next::Close,
@@ -263,12 +278,13 @@ impl Server<'_> {
         mut body: Body,
         declared: Option<u64>,
         deadline: Option<Instant>,
-        version: Version,
+        client: Client,
         keep_alive: bool,
     ) -> (Sent, Result<bool, String>) {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
-        let (status, bodyless) = (head.status, is_bodyless(&exchange.request.method, head));
+        let (status, bodyless) = (head.status, is_bodyless(client.wants_head, head));
+        let version = client.version;
         if status == 499 {
             self.slot.put(exchange);
             return (Sent { status, bytes: 0 }, Ok(false));
@@ -418,8 +434,9 @@ impl Server<'_> {
         trace.fail(&reason);
         self.slot.clear();
         let body = respond::error(&mut exchange.response, status, reason);
+        self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
-        let (sent, result) = self.respond(Body::Full(body), None, None, Version::Http11, false).await;
+        let (sent, result) = self.respond(Body::Full(body), None, None, Client::default(), false).await;
         if let Err(error) = result {
             tracing::debug!(peer = %self.connection.peer, "a refusal was not read: {error}");
         }

@@ -229,8 +229,8 @@ impl ClientCall {
             let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new() };
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
-        let method = if this.head_request { "HEAD" } else { "" };
-        if receive.is_end_stream() && matches!(this.pump.state, PumpState::Done) || is_bodyless(method, head)
+        if receive.is_end_stream() && matches!(this.pump.state, PumpState::Done)
+            || is_bodyless(this.head_request, head)
         {
             return CallResponse { body: Body::Empty, tunnel: None, declared: length };
         }

@@ -176,6 +176,8 @@ async fn serve_stream(
     if exchange.request.fields.has_token(Known::Expect, "100-continue") {
         downstream.send_informational(&ResponseHead { status: 100, ..ResponseHead::default() });
     }
+    // From before the policies, which may change the method that is forwarded but not what the client waits for.
+    let wants_head = exchange.request.method == "HEAD";
     // The stream of an extended CONNECT is not a body but the tunnel to be.
     let (body, tunnel) = match (&exchange.request.upgrade, receive.is_end_stream()) {
         (Some(_), _) => (Body::Empty, Some(receive)),
@@ -197,7 +199,7 @@ async fn serve_stream(
     let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
     let sent = match (upstream, tunnel) {
         (Some(upstream), Some(receive)) => out.tunnel(upstream, receive, connection.tunnel_idle()).await,
-        _ => out.response(body, declared, connection.timeouts().idle, deadline).await,
+        _ => out.response(body, wants_head, declared, connection.timeouts().idle, deadline).await,
     };
     finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
     worker.give_back_exchange(slot.take());
@@ -223,13 +225,14 @@ impl Out<'_> {
     async fn response(
         mut self,
         mut body: Body,
+        wants_head: bool,
         declared: Option<u64>,
         idle: std::time::Duration,
         deadline: Option<Instant>,
     ) -> Sent {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
-        let bodyless = is_bodyless(&exchange.request.method, head);
+        let bodyless = is_bodyless(wants_head, head);
         let (status, length) = (head.status, if bodyless { declared } else { body.length() });
         let response = convert::write_response(head, length);
         self.slot.put(exchange);
