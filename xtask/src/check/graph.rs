@@ -44,6 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-sdk-macros", &[]),
     ("portcullis-wasm-build", &[]),
     ("portcullis-bench", &[]),
+    ("portcullis-test-guests", &[]),
+    ("portcullis-test-guests-source", &[]),
     ("xtask", &[]),
 ];
 
