@@ -1,1 +1,33 @@
-fn main() {}
+//! The `portcullis` binary: glue between the command line and the parts.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod changes;
+mod cli;
+mod commands;
+mod compose;
+mod demo;
+mod gateway;
+mod plugins;
+mod refusal;
+mod report;
+mod run;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the last log lines may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    let format = cli.log.log_format;
+    let outcome = commands::execute(cli);
+    // The log is written by a thread of its own, which ends with the process.
+    let _written = portcullis_telemetry::flush(LOG_PATIENCE);
+    outcome.unwrap_or_else(|error| {
+        commands::complain(&error, format);
+        ExitCode::from(cli::REFUSED)
+    })
+}

@@ -1,0 +1,158 @@
+//! What differs between two configurations, for the log and for deciding what lives on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use portcullis_model::{Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream};
+
+/// What differs, and how; empty where nothing does.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// What takes effect at once, one sentence each.
+    pub(crate) live: Vec<String>,
+    /// What takes effect at the next start only, one sentence each.
+    pub(crate) restart: Vec<String>,
+}
+
+impl Changes {
+    /// What leads from `old` to `new`. Only that something moved within its file is no change.
+    pub(crate) fn between(old: &Gateway, new: &Gateway) -> Self {
+        let mut changes = Self::default();
+        changes.live.extend(compare("listener", &old.listeners, &new.listeners, changed_if(same_listener)));
+        changes.live.extend(compare("upstream", &old.upstreams, &new.upstreams, changed_if(same_upstream)));
+        changes.live.extend(compare("policy", &old.policies, &new.policies, |before, after| {
+            policy_change(before, after, secrets_differ(after, old, new))
+        }));
+        changes.live.extend(compare("route", &old.routes, &new.routes, changed_if(same_route)));
+        let order = |gateway: &Gateway| -> Vec<Name> {
+            gateway.routes.iter().map(|route| Name::clone(&route.name)).collect()
+        };
+        if changes.live.is_empty() && order(old) != order(new) {
+            changes.live.push("routes are tried in another order".to_owned());
+        }
+        changes.server(old, new);
+        changes
+    }
+
+    /// Whether nothing differs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+
+    fn server(&mut self, old: &Gateway, new: &Gateway) {
+        let (before, after) = (&old.server, &new.server);
+        for (key, differs) in [
+            ("trusted-proxies", before.trusted_proxies != after.trusted_proxies),
+            ("drain-timeout", before.drain_timeout != after.drain_timeout),
+            ("access-log", before.access_log != after.access_log),
+        ] {
+            if differs {
+                self.live.push(format!("server.{key} changed"));
+            }
+        }
+        for (key, differs) in [
+            // Threads own their listeners' queues, pools and instances: taking one away would end connections.
+            ("workers", before.workers != after.workers),
+            // The sandbox reserves memory and opens its cache once, for all generations.
+            ("cache-dir", before.cache_dir != after.cache_dir),
+            ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
+        ] {
+            if differs {
+                self.restart.push(format!("server.{key}"));
+            }
+        }
+    }
+}
+
+/// Whether a policy's configuration, wherever it stands in its file, is the same, so that its instances can live on.
+/// The secrets that it was granted have to be compared beside this.
+pub(crate) fn same_policy(before: &PolicyConfig, after: &PolicyConfig) -> bool {
+    same(before, after, |policy| policy.origin = Origin::default())
+}
+
+fn same_listener(before: &Listener, after: &Listener) -> bool {
+    same(before, after, |listener| {
+        listener.origin = Origin::default();
+        for certificate in listener.tls.iter_mut().flat_map(|tls| &mut tls.certificates) {
+            certificate.origin = Origin::default();
+        }
+    })
+}
+
+fn same_upstream(before: &Upstream, after: &Upstream) -> bool {
+    same(before, after, |upstream| upstream.origin = Origin::default())
+}
+
+fn same_route(before: &Route, after: &Route) -> bool {
+    same(before, after, |route| route.origin = Origin::default())
+}
+
+fn same<T: Clone + PartialEq>(before: &T, after: &T, strip: impl Fn(&mut T)) -> bool {
+    let stripped = |value: &T| {
+        let mut value = value.clone();
+        strip(&mut value);
+        value
+    };
+    before == after || stripped(before) == stripped(after)
+}
+
+fn secrets_differ(policy: &PolicyConfig, old: &Gateway, new: &Gateway) -> bool {
+    policy.grants.secrets.iter().any(|name| old.secrets.get(name) != new.secrets.get(name))
+}
+
+fn policy_change(before: &PolicyConfig, after: &PolicyConfig, secrets_differ: bool) -> Option<&'static str> {
+    if before.digest != after.digest {
+        Some("runs another version of its plugin")
+    } else if secrets_differ {
+        Some("got other secrets")
+    } else if !same_policy(before, after) {
+        Some("changed")
+    } else {
+        None
+    }
+}
+
+fn changed_if<T>(same: impl Fn(&T, &T) -> bool) -> impl Fn(&T, &T) -> Option<&'static str> {
+    move |before, after| (!same(before, after)).then_some("changed")
+}
+
+/// What has a name.
+trait Named {
+    fn name(&self) -> &Name;
+}
+
+macro_rules! named {
+    ($($kind:ty),*) => { $(impl Named for $kind { fn name(&self) -> &Name { &self.name } })* };
+}
+named!(Listener, Upstream, PolicyConfig, Route);
+
+/// One sentence for each thing that was added, removed or changed, by name.
+fn compare<T: Named>(
+    kind: &str,
+    old: &[T],
+    new: &[T],
+    change: impl Fn(&T, &T) -> Option<&'static str>,
+) -> Vec<String> {
+    let by_name =
+        |list| -> BTreeMap<&Name, &T> { <[T]>::iter(list).map(|thing| (thing.name(), thing)).collect() };
+    let (old, new) = (by_name(old), by_name(new));
+    let removed =
+        old.keys().filter(|name| !new.contains_key(*name)).map(|name| format!("{kind} `{name}` removed"));
+    let rest = new.iter().filter_map(|(name, after)| match old.get(name) {
+        None => Some(format!("{kind} `{name}` added")),
+        Some(before) => change(before, after).map(|how| format!("{kind} `{name}` {how}")),
+    });
+    removed.chain(rest).collect()
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.live.is_empty() {
+            return f.write_str("nothing changed");
+        }
+        f.write_str(&self.live.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! The command line: what can be asked, and the help that teaches it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The exit code for what was understood and refused: a wrong config, a busy port.
+pub(crate) const REFUSED: u8 = 1;
+
+/// Where a config is looked for when none is named, in this order.
+const DEFAULT_CONFIGS: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
+
+const HELP: &str = "\
+Getting started:
+  portcullis demo                    a whole gateway on http://127.0.0.1:8080, with curl commands to try
+  portcullis validate                check ./portcullis.toml and say everything that is wrong with it
+  portcullis run                     run it; saving the file swaps it in without dropping a connection
+  portcullis routes                  which route takes which request, and through which policies
+
+A minimal portcullis.toml:
+  [listeners.web]
+  address = \"127.0.0.1:8080\"
+
+  [upstreams.app]
+  endpoints = [\"127.0.0.1:3000\"]
+
+  [routes.all]
+  match = { path = \"/*\" }
+  to = \"app\"
+
+Exit codes: 0 fine, 1 refused (a wrong config, a busy port), 2 wrong usage.";
+
+/// A secure gateway whose policies are sandboxed WebAssembly components, swapped in while traffic flows
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = HELP, arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How the gateway's own log, which goes to standard error, is written.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogOptions {
+    /// How log lines on standard error are written
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by part, as in
+    /// `info,portcullis_proxy=debug`
+    #[arg(long, global = true, default_value = "info", value_name = "LEVELS", env = "PORTCULLIS_LOG")]
+    pub(crate) log_level: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway
+    #[command(after_help = "\
+The config, the files it names (includes, certificates, keys, plugins) and the folders they are in are watched: save
+one and it is checked, built beside the running gateway and swapped in whole; a bad one is refused with its reasons
+while the running one goes on. `[server]` settings that need a restart are named in the log.
+
+Signals:
+  SIGHUP            load again, and open the access log anew (for logrotate)
+  SIGTERM, SIGINT   stop accepting, finish what is under way for up to `server.drain-timeout`, exit 0;
+                    a second one ends at once with exit code 1
+
+Examples:
+  portcullis run
+  portcullis run -c /etc/portcullis/edge.toml --log-format json")]
+    Run(ConfigArgument),
+
+    /// Check a config and everything it names, and run nothing
+    #[command(after_help = "\
+Checks what `run` would: the file and its includes, secrets, certificates and keys, and every plugin, which is compiled
+and given its configuration. All errors are shown at once, each with its line. Exit code 0 when all is well, else 1.
+
+Examples:
+  portcullis validate -c edge.toml && systemctl reload portcullis")]
+    Validate(ConfigArgument),
+
+    /// Print the JSON schema of the config file, for editors
+    #[command(after_help = "\
+Examples:
+  portcullis schema > portcullis.schema.json
+  # and in portcullis.toml, for editors with the Even Better TOML (taplo) language server:
+  #:schema ./portcullis.schema.json")]
+    Schema,
+
+    /// Print the routes in the order in which they are tried
+    #[command(after_help = "\
+The first route of the list that matches a request is the one it takes: narrower hosts come first, then narrower paths,
+then routes that ask for a method, then those that ask for more fields.
+
+Examples:
+  portcullis routes
+  portcullis routes --json | jq -r '.[] | select(.policies == []) | .name'    # routes without any policy")]
+    Routes(RoutesArguments),
+
+    /// Run a gateway to try things out on, with its own upstream servers
+    #[command(after_help = "\
+Starts two small upstream servers inside the process and a gateway before them, with three routes: open, behind policies
+(an API key, header rules, a rate limit), and behind a policy that you rebuild and watch being swapped in. The config is
+written to the folder, is yours to edit, and is kept the next time.
+
+Examples:
+  portcullis demo
+  portcullis demo --http 127.0.0.1:9080 --https 127.0.0.1:9443
+  portcullis demo --reset            # forget the edits of last time")]
+    Demo(DemoArguments),
+}
+
+/// Which config.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgument {
+    /// The config file [default: ./portcullis.toml, then /etc/portcullis/portcullis.toml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Of `routes`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RoutesArguments {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgument,
+    /// Print a JSON array instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArguments {
+    /// The folder for the config, the certificate and the plugin
+    #[arg(long, value_name = "DIR", default_value = "portcullis-demo")]
+    pub(crate) dir: PathBuf,
+    /// Where to listen without TLS [default: what the config in the folder says, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Where to listen with TLS [default: what the config in the folder says, else 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) https: Option<SocketAddr>,
+    /// Write all files anew, even a config that was edited
+    #[arg(long)]
+    pub(crate) reset: bool,
+}
+
+impl DemoArguments {
+    /// Where the demo listens without TLS unless told otherwise.
+    pub(crate) const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+    /// Where the demo listens with TLS unless told otherwise.
+    pub(crate) const HTTPS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+}
+
+/// Reads the command line. Wrong usage ends the process with exit code 2, `--help` with 0.
+pub(crate) fn parse() -> Cli {
+    Cli::parse()
+}
+
+impl ConfigArgument {
+    /// The file that was named, or else the first default one that exists. Whether a named one can be read is for the
+    /// loading to say, which knows better why not.
+    pub(crate) fn find(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.config {
+            return Ok(path.clone());
+        }
+        if let Some(path) = DEFAULT_CONFIGS.iter().map(PathBuf::from).find(|path| path.exists()) {
+            return Ok(path);
+        }
+        bail!(
+            "no config: there is neither ./{} nor {}\n  \
+             = help: name one with `-c FILE`, or run `portcullis demo`, which writes one to learn from",
+            DEFAULT_CONFIGS[0],
+            DEFAULT_CONFIGS[1],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Carries out the commands, and prints what they have to say.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use portcullis_model::{Route, RouteMatch};
+use serde_json::json;
+
+use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments};
+use crate::compose;
+use crate::plugins::Catalog;
+use crate::refusal::Refusal;
+use crate::{demo, report, run};
+
+/// Carries out what was asked.
+///
+/// # Errors
+/// What was refused, and why.
+pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(config) => {
+            start_log(&cli.log)?;
+            run::run(&config.find()?, |_| ())
+        }
+        Command::Validate(config) => {
+            start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
+            validate(&config.find()?)
+        }
+        Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
+        Command::Routes(arguments) => routes(&arguments),
+        Command::Demo(arguments) => {
+            start_log(&cli.log)?;
+            demo::run(&arguments)
+        }
+    }
+}
+
+/// Tells why a command failed, on standard error: in the form of its log.
+pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
+    // A refusal brings its own marks, one for each mistake.
+    let text = match error.downcast_ref::<Refusal>() {
+        Some(refusal) => format!("{refusal}\n"),
+        None => format!("error: {error:#}\n"),
+    };
+    let text = match format {
+        LogFormat::Text => text,
+        LogFormat::Json => {
+            format!("{}\n", json!({ "level": "ERROR", "event": "failed", "message": text.trim_end() }))
+        }
+    };
+    // Where standard error is closed there is nobody to tell.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// Writes `text` to standard output. That the reader has gone, as in `portcullis schema | head`, is no failure.
+///
+/// # Errors
+/// Where it cannot be written for another reason.
+pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn start_log(options: &LogOptions) -> anyhow::Result<()> {
+    let format = match options.log_format {
+        LogFormat::Text => portcullis_telemetry::LogFormat::Text,
+        LogFormat::Json => portcullis_telemetry::LogFormat::Json,
+    };
+    portcullis_telemetry::init(format, &options.log_level).context("the log cannot be set up")
+}
+
+fn validate(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let candidate = compose::build(path, None, 1)?;
+    report::warnings(&candidate.snapshot);
+    let gateway = candidate.composed.gateway;
+    let counts = [
+        counted(gateway.listeners.len(), "listener", "listeners"),
+        counted(gateway.routes.len(), "route", "routes"),
+        counted(gateway.policies.len(), "policy", "policies"),
+    ];
+    print(&format!("ok: {}\n", counts.join(", ")))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn routes(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
+    let gateway = portcullis_config::load(&arguments.config.find()?, &Catalog).map_err(Refusal::Config)?;
+    if arguments.json {
+        let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
+        return print(&format!("{:#}\n", serde_json::Value::from(list)));
+    }
+    print(&table(&gateway.routes))
+}
+
+fn as_json(route: &Route) -> serde_json::Value {
+    let RouteMatch { host, path, methods, fields } = &route.matches;
+    json!({
+        "name": &*route.name,
+        "host": host.to_string(),
+        "path": path.to_string(),
+        "methods": methods,
+        "headers": fields.iter().map(|field| (field.name.clone(), json!(field.value))).collect::<serde_json::Map<_, _>>(),
+        "policies": route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "upstreams": route.upstreams.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "file": &*route.origin.file,
+        "line": route.origin.line,
+    })
+}
+
+/// The routes as a table, columns aligned, in match order.
+fn table(routes: &[Route]) -> String {
+    let header = ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "POLICIES", "UPSTREAM", "ORIGIN"];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(routes.iter().map(row));
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(route: &Route) -> [String; 8] {
+    let RouteMatch { host, path, methods, fields } = &route.matches;
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|field| match &field.value {
+            Some(value) => format!("{}={value}", field.name),
+            None => field.name.clone(),
+        })
+        .collect();
+    let or = |text: String, absent: &str| if text.is_empty() { absent.to_owned() } else { text };
+    [
+        route.name.to_string(),
+        host.to_string(),
+        path.to_string(),
+        or(methods.join(","), "*"),
+        or(fields.join(","), "-"),
+        or(route.policies.join(" > "), "-"),
+        route.upstreams.join(","),
+        format!("{}:{}", route.origin.file, route.origin.line),
+    ]
+}

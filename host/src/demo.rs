@@ -1,0 +1,54 @@
+//! `portcullis demo`: a gateway with two upstream servers of its own, for trying things out.
+
+mod certificate;
+mod files;
+mod screen;
+mod upstream;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::DemoArguments;
+use crate::refusal::Refusal;
+use crate::{commands, run};
+
+/// Runs the demo until it is told to stop.
+///
+/// # Errors
+/// Where its files cannot be written or the gateway cannot start.
+pub(crate) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
+    let runtime = run::control_runtime()?;
+    let code = runtime.block_on(demo(arguments));
+    runtime.shutdown_background();
+    code
+}
+
+async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
+    let one = upstream::Server::start("one").await.context("the first upstream server cannot start")?;
+    let two = upstream::Server::start("two").await.context("the second upstream server cannot start")?;
+    let files = files::prepare(arguments, [one.address(), two.address()])?;
+    let show = |running: &crate::gateway::Running| {
+        // Where standard output is closed nobody reads it; the gateway runs all the same.
+        if let Err(error) = commands::print(&screen::text(&files, &running.listening())) {
+            tracing::warn!("{error:#}");
+        }
+    };
+    let outcome = run::supervise(&files.config, show).await;
+    match outcome {
+        Ok(code) => {
+            commands::print(&format!(
+                "\nThe demo has ended. Its files are still in {}; `portcullis demo` goes on with them.\n",
+                files.dir.display()
+            ))?;
+            Ok(code)
+        }
+        // A wrong config names its own remedy.
+        Err(error) if error.is::<Refusal>() => {
+            Err(error).with_context(|| format!("the demo's config was edited (`--reset` writes {} anew)", files.config.display()))
+        }
+        Err(error) => Err(error.context(
+            "the demo cannot start (choose other addresses with `--http 127.0.0.1:9080 --https 127.0.0.1:9443`)",
+        )),
+    }
+}

@@ -1,0 +1,140 @@
+//! The running gateway: its workers and the generation that they run.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use portcullis_proxy::{DrainReport, Listening, Workers};
+use portcullis_telemetry::AccessLog;
+
+use crate::changes::Changes;
+use crate::compose::{Candidate, Composed, Previous, Process};
+use crate::refusal::Refusal;
+use crate::report;
+
+/// How long the last records may take to be written at the end.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A gateway that accepts connections.
+#[derive(Debug)]
+pub(crate) struct Running {
+    workers: Workers,
+    process: Process,
+    composed: Arc<Composed>,
+    access_log: AccessLog,
+    generation: u64,
+}
+
+/// What came of a candidate that was sound.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// It runs.
+    Live,
+    /// It is what runs already.
+    Same,
+}
+
+impl Running {
+    /// Starts the workers with their first generation.
+    ///
+    /// # Errors
+    /// Where an address cannot be listened on or a thread cannot be started; then nothing runs.
+    pub(crate) fn start(candidate: Candidate) -> anyhow::Result<Self> {
+        let Candidate { composed, snapshot, process, access_log } = candidate;
+        report::warnings(&snapshot);
+        let count = process.workers;
+        let workers = Workers::start(count, snapshot).context("the gateway cannot start")?;
+        process.metrics.generation_started(1);
+        let running = Self { workers, process, composed: Arc::new(composed), access_log, generation: 1 };
+        report::started(&running.composed, &running.workers.listening(), count);
+        Ok(running)
+    }
+
+    /// The number of the generation that runs.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Says why a candidate was not put into effect.
+    pub(crate) fn refuse(&self, refusal: &Refusal) {
+        self.process.metrics.reload_refused();
+        report::refused(refusal, self.generation);
+    }
+
+    /// Where it listens.
+    pub(crate) fn listening(&self) -> Vec<Listening> {
+        self.workers.listening()
+    }
+
+    /// What the next candidate is built upon. With `reopen` the access log is to be opened anew.
+    pub(crate) fn previous(&self, reopen: bool) -> Previous {
+        Previous {
+            process: self.process.clone(),
+            composed: Arc::clone(&self.composed),
+            snapshot: self.workers.snapshot(),
+            access_log: (!reopen).then(|| self.access_log.clone()),
+        }
+    }
+
+    /// The files that what runs was made of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let files: BTreeSet<PathBuf> = self.composed.gateway.files.iter().cloned().collect();
+        files.into_iter()
+    }
+
+    /// How long exchanges may go on when the gateway is told to stop.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.composed.gateway.server.drain_timeout
+    }
+
+    /// Puts a candidate into effect. One that changes nothing is put aside, unless it was `asked` for: then it is the
+    /// next generation nevertheless, with its access log opened anew.
+    ///
+    /// # Errors
+    /// Where a new listener's address cannot be had; then the generation before it goes on.
+    pub(crate) fn apply(
+        &mut self,
+        candidate: Candidate,
+        asked: bool,
+        since: Instant,
+    ) -> anyhow::Result<Applied> {
+        let Candidate { composed, snapshot, access_log, .. } = candidate;
+        let changes = Changes::between(&self.composed.gateway, &composed.gateway);
+        if changes.is_empty() && !asked {
+            // The lines that messages name may be others, and so may the files.
+            self.composed = Arc::new(composed);
+            return Ok(Applied::Same);
+        }
+        report::warnings(&snapshot);
+        self.workers.apply(snapshot)?;
+        let before = self.generation;
+        self.generation += 1;
+        self.process.metrics.generation_started(self.generation);
+        report::reloaded(
+            before,
+            self.generation,
+            since.elapsed(),
+            &changes,
+            &composed,
+            &self.workers.listening(),
+        );
+        self.composed = Arc::new(composed);
+        self.access_log = access_log;
+        Ok(Applied::Live)
+    }
+
+    /// Stops accepting, lets exchanges end for up to `patience`, ends the workers and writes what they recorded. Dropping
+    /// the future leaves the rest to the end of the process.
+    pub(crate) async fn drain(self, patience: Duration) -> DrainReport {
+        let report = self.workers.drain(patience).await;
+        let access_log = self.access_log;
+        // It waits for a disk, which must not keep a second signal from being heard.
+        let synced = tokio::task::spawn_blocking(move || access_log.sync(LOG_PATIENCE)).await;
+        if !synced.unwrap_or(false) {
+            tracing::warn!("not all of the access log could be written");
+        }
+        report
+    }
+}

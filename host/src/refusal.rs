@@ -1,0 +1,102 @@
+//! Why a configuration was not put into effect, as the operator reads it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use portcullis_config::Diagnostics;
+use portcullis_model::Origin;
+
+/// All that is wrong with one candidate.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The text: with line and caret for each mistake.
+    Config(Diagnostics),
+    /// Parts that are written well and cannot run all the same: plugins that do not compile or refuse their
+    /// configuration, keys of another certificate.
+    Parts {
+        /// At least one.
+        refused: Vec<RefusedPart>,
+        /// What the candidate was read from.
+        files: Vec<PathBuf>,
+    },
+    /// Anything else: a log file, a busy port.
+    Other {
+        /// What is wrong.
+        error: anyhow::Error,
+        /// What the candidate was read from.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// A part of a configuration that cannot run.
+#[derive(Debug)]
+pub(crate) struct RefusedPart {
+    /// Which, in a sentence.
+    pub(crate) message: String,
+    /// Where it was written.
+    pub(crate) origin: Option<Origin>,
+    /// Why, where the message does not say it.
+    pub(crate) reason: Option<String>,
+    /// Whether it may be over in a moment, because a file was caught half-way through being replaced.
+    pub(crate) transient: bool,
+}
+
+impl Refusal {
+    /// How many mistakes it tells of.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Config(diagnostics) => diagnostics.count(),
+            Self::Parts { refused, .. } => refused.len(),
+            Self::Other { .. } => 1,
+        }
+    }
+
+    /// The files that a mended version of could be accepted.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Config(diagnostics) => diagnostics.files(),
+            Self::Parts { files, .. } | Self::Other { files, .. } => files,
+        }
+    }
+
+    /// Whether loading again at once may do.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Parts { refused, .. } => refused.iter().all(|part| part.transient),
+            Self::Config(_) | Self::Other { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for RefusedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message)?;
+        if let Some(Origin { file, line }) = &self.origin {
+            writeln!(f, " --> {file}:{line}")?;
+        }
+        if let Some(reason) = &self.reason {
+            writeln!(f, "  = {}", reason.trim_end().replace('\n', "\n    "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(diagnostics) => diagnostics.fmt(f),
+            Self::Parts { refused, .. } => {
+                for part in refused {
+                    writeln!(f, "{part}")?;
+                }
+                match refused.len() {
+                    1 => f.write_str("1 error"),
+                    count => write!(f, "{count} errors"),
+                }
+            }
+            Self::Other { error, .. } => write!(f, "error: {error:#}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,98 @@
+//! What the gateway says of itself in its log: what listens, what was loaded, what a reload changed.
+
+use std::time::Duration;
+
+use portcullis_proxy::{Listening, Snapshot};
+
+use crate::changes::Changes;
+use crate::compose::{CompiledPlugin, Composed};
+use crate::refusal::Refusal;
+
+/// After the start.
+pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usize) {
+    compiled(&composed.compiled);
+    for policy in &composed.gateway.policies {
+        tracing::info!(policy = %policy.name, plugin = %policy.plugin, "policy loaded");
+    }
+    for listener in listening {
+        listens(listener);
+    }
+    let routes = composed.gateway.routes.len();
+    tracing::info!(
+        event = "ready",
+        generation = 1,
+        routes,
+        workers,
+        "portcullis {} is ready",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// After a successful reload.
+pub(crate) fn reloaded(
+    before: u64,
+    generation: u64,
+    took: Duration,
+    changes: &Changes,
+    composed: &Composed,
+    listening: &[Listening],
+) {
+    compiled(&composed.compiled);
+    if changes.live.iter().any(|change| change.starts_with("listener ")) {
+        for listener in listening {
+            listens(listener);
+        }
+    }
+    restart(changes);
+    tracing::info!(
+        event = "reloaded",
+        generation,
+        "generation {before} -> {generation} in {}: {changes}",
+        millis(took)
+    );
+}
+
+/// After a reload that was refused.
+pub(crate) fn refused(refusal: &Refusal, generation: u64) {
+    tracing::error!(
+        event = "refused",
+        errors = refusal.count(),
+        generation,
+        "the changed config was refused\n{refusal}\ngeneration {generation} is still running"
+    );
+}
+
+/// What is odd about a generation that is about to run.
+pub(crate) fn warnings(snapshot: &Snapshot) {
+    for warning in snapshot.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn compiled(plugins: &[CompiledPlugin]) {
+    for CompiledPlugin { source, took, cached, .. } in plugins {
+        let took = millis(*took);
+        if *cached {
+            tracing::info!(plugin = %source, cached, "plugin taken from the cache in {took}");
+        } else {
+            tracing::info!(plugin = %source, cached, "plugin compiled in {took}");
+        }
+    }
+}
+
+fn listens(Listening { name, address, tls }: &Listening) {
+    let scheme = if *tls { "https" } else { "http" };
+    tracing::info!(listener = %name, address = %address, tls, "listening on {scheme}://{address}");
+}
+
+fn restart(changes: &Changes) {
+    for setting in &changes.restart {
+        tracing::warn!("{setting} changed, which takes effect at the next start only");
+    }
+}
+
+/// A time as people read it: whole milliseconds, or one decimal below ten.
+pub(crate) fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1000.0;
+    if millis < 9.95 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}

@@ -1,0 +1,144 @@
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, SystemTime};
+
+use super::{Watch, way_to};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Longer than the watcher needs to find out that nothing happened.
+const SILENCE: Duration = Duration::from_millis(500);
+
+struct Watched {
+    dir: tempfile::TempDir,
+    watch: Watch,
+    changes: Receiver<()>,
+}
+
+/// Watches `files` of a new folder that `prepare` has filled.
+fn watched(prepare: impl Fn(&Path), files: &[&str]) -> Watched {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let (sender, changes) = mpsc::sync_channel(16);
+    let watch = Watch::start(move || sender.send(()).unwrap_or_default()).unwrap();
+    // The files were written just now and read "later", so that only what comes after this counts.
+    let paths = files.iter().map(|file| dir.path().join(file));
+    watch.files(paths, SystemTime::now() + Duration::from_secs(3600)).recv_timeout(DEADLINE).unwrap();
+    Watched { dir, watch, changes }
+}
+
+impl Watched {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn expect_change(&self) {
+        self.changes.recv_timeout(DEADLINE).unwrap();
+    }
+
+    fn expect_silence(&self) {
+        assert!(self.changes.recv_timeout(SILENCE).is_err(), "a change was reported");
+    }
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    std::fs::write(dir.join(name), text).unwrap();
+}
+
+#[test]
+fn a_file_written_in_place_is_noticed_once() {
+    let watched = watched(|dir| write(dir, "a.toml", "one"), &["a.toml"]);
+    write(watched.dir.path(), "a.toml", "two");
+    watched.expect_change();
+    watched.expect_silence();
+}
+
+#[test]
+fn a_file_replaced_by_renaming_is_noticed_each_time() {
+    let watched = watched(|dir| write(dir, "a.toml", "one"), &["a.toml"]);
+    for text in ["two", "three"] {
+        write(watched.dir.path(), ".a.toml.swp", text);
+        std::fs::rename(watched.path(".a.toml.swp"), watched.path("a.toml")).unwrap();
+        watched.expect_change();
+    }
+}
+
+#[test]
+fn a_file_that_appears_or_goes_is_noticed() {
+    let watched = watched(|_| (), &["plugin.wasm"]);
+    write(watched.dir.path(), "plugin.wasm", "one");
+    watched.expect_change();
+    std::fs::remove_file(watched.path("plugin.wasm")).unwrap();
+    watched.expect_change();
+}
+
+#[test]
+fn other_files_and_equal_content_are_no_change() {
+    let watched = watched(|dir| write(dir, "a.toml", "one"), &["a.toml"]);
+    write(watched.dir.path(), "access.log", "a line");
+    write(watched.dir.path(), "a.toml", "one");
+    watched.expect_silence();
+}
+
+#[test]
+fn a_swapped_data_link_as_kubernetes_makes_it_is_noticed() {
+    use std::os::unix::fs::symlink;
+    let prepare = |dir: &Path| {
+        std::fs::create_dir(dir.join("..1")).unwrap();
+        write(dir, "..1/a.toml", "one");
+        symlink("..1", dir.join("..data")).unwrap();
+        symlink("..data/a.toml", dir.join("a.toml")).unwrap();
+    };
+    let watched = watched(prepare, &["a.toml"]);
+    for (at, text) in ["two", "three"].into_iter().enumerate() {
+        let folder = format!("..{}", at + 2);
+        std::fs::create_dir(watched.path(&folder)).unwrap();
+        write(watched.dir.path(), &format!("{folder}/a.toml"), text);
+        symlink(&folder, watched.path("..data_tmp")).unwrap();
+        std::fs::rename(watched.path("..data_tmp"), watched.path("..data")).unwrap();
+        watched.expect_change();
+    }
+}
+
+#[test]
+fn a_folder_that_is_replaced_is_noticed_by_the_poll() {
+    let prepare = |dir: &Path| {
+        for (folder, text) in [("certs", "one"), ("new", "two")] {
+            std::fs::create_dir(dir.join(folder)).unwrap();
+            write(dir, &format!("{folder}/site.pem"), text);
+        }
+    };
+    let watched = watched(prepare, &["certs/site.pem"]);
+    std::fs::rename(watched.path("certs"), watched.path("old")).unwrap();
+    std::fs::rename(watched.path("new"), watched.path("certs")).unwrap();
+    watched.expect_change();
+    write(watched.dir.path(), "certs/site.pem", "three");
+    watched.expect_change();
+}
+
+#[test]
+fn a_file_that_is_added_to_a_watched_folder_is_noticed() {
+    let watched = watched(|dir| std::fs::create_dir(dir.join("conf.d")).unwrap(), &["conf.d"]);
+    write(watched.dir.path(), "conf.d/more.toml", "one");
+    watched.expect_change();
+}
+
+#[test]
+fn a_file_that_changed_while_it_was_read_counts_as_changed() {
+    let watched = watched(|dir| write(dir, "a.toml", "one"), &["a.toml"]);
+    write(watched.dir.path(), "b.toml", "written after reading began");
+    let files = ["a.toml", "b.toml"].map(|file| watched.path(file));
+    watched.watch.files(files, SystemTime::now() - Duration::from_secs(3600)).recv_timeout(DEADLINE).unwrap();
+    watched.expect_change();
+}
+
+#[test]
+fn the_way_to_a_file_names_each_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("real")).unwrap();
+    write(&root, "real/file", "");
+    std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+    let way: Vec<_> = way_to(&root.join("link/file")).into_iter().collect();
+    assert_eq!(way, [root.join("link"), root.join("link/file"), root.join("real/file")]);
+}

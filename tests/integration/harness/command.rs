@@ -1,0 +1,57 @@
+//! Commands that run to their end.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::gateway::command;
+use super::within;
+
+/// How a command ended and what it printed.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Runs `portcullis` with `arguments`.
+pub async fn portcullis<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
+    portcullis_in(Path::new("/"), arguments).await
+}
+
+/// Runs `portcullis` with `arguments` in a folder.
+pub async fn portcullis_in<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Ran {
+    let mut portcullis = command();
+    portcullis.current_dir(folder).args(arguments);
+    run(portcullis).await
+}
+
+/// Runs curl, quietly, with `arguments`.
+pub async fn curl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "20"]).args(arguments);
+    run(curl).await
+}
+
+async fn run(mut command: Command) -> Ran {
+    let what = format!("{command:?}");
+    command.stdin(std::process::Stdio::null());
+    within(&what, async {
+        match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
+            Ok(output) => Ran::from(output),
+            Err(error) => panic!("{what} cannot be run: {error}"),
+        }
+    })
+    .await
+}

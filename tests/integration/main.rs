@@ -1,0 +1,6 @@
+//! Tests of the real binary over real sockets. See [`harness`] for what a test is written with.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod cli;
+mod harness;
