@@ -11,7 +11,6 @@ use crate::{
 };
 
 /// The policies of one route on one worker.
-#[derive(Default)]
 pub struct PolicyChain {
     policies: Vec<Rc<dyn Policy>>,
     // Positions of the policies that have each hook: a hook that no policy has costs one look at an empty list.
@@ -20,6 +19,8 @@ pub struct PolicyChain {
     response_head: Vec<usize>,
     response_body: Vec<usize>,
     completed: Vec<usize>,
+    /// Bytes that they may hold back of one body, all together.
+    hold_bytes_max: usize,
 }
 
 /// Proof that every policy of the route let this through. Only [`PolicyChain::request_head`] makes one, and only a
@@ -88,6 +89,23 @@ impl HeldBody {
     pub fn is_empty(&self) -> bool {
         self.held.iter().all(BytesMut::is_empty)
     }
+
+    fn take(&mut self, at: usize) -> BytesMut {
+        self.held.get_mut(at).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn put(&mut self, at: usize, bytes: BytesMut) {
+        if let Some(held) = self.held.get_mut(at) {
+            *held = bytes;
+        }
+    }
+}
+
+impl Default for PolicyChain {
+    /// No policies.
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
+    }
 }
 
 /// The two bodies of an exchange.
@@ -127,9 +145,9 @@ impl std::fmt::Debug for PolicyChain {
 }
 
 impl PolicyChain {
-    /// A chain of `policies` in the order of `use`.
+    /// A chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
     #[must_use]
-    pub fn new(policies: Vec<Rc<dyn Policy>>) -> Self {
+    pub fn new(policies: Vec<Rc<dyn Policy>>, hold_bytes_max: usize) -> Self {
         let having = |has: fn(crate::Hooks) -> bool| -> Vec<usize> {
             let all = policies.iter().enumerate();
             all.filter(|(_, policy)| has(policy.factory().hooks())).map(|(at, _)| at).collect()
@@ -144,6 +162,7 @@ impl PolicyChain {
             response_head: reversed(having(|hooks| hooks.response_head)),
             response_body: reversed(having(|hooks| hooks.response_body)),
             completed: having(|hooks| hooks.completed),
+            hold_bytes_max,
             policies,
         }
     }
@@ -250,45 +269,83 @@ impl PolicyChain {
             if piece.is_empty() && !last {
                 break;
             }
-            let Some((policy, kept)) = self.policies.get(at).zip(held.held.get_mut(at)) else { continue };
-            let bound = policy.factory().body_bytes_max();
-            if kept.len() + piece.len() > bound {
-                let fault = Fault {
-                    policy: policy.factory().name().clone(),
-                    hook: side.hook(Bytes::new(), false).name(),
-                    kind: FaultKind::TooLarge,
-                    message: format!("it held back more than its body limit of {bound} bytes"),
-                };
-                match self.settle(at, &exchange, Err(fault)) {
-                    Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
-                    // Failing open: what was held back goes on unseen.
-                    _ => {
-                        kept.extend_from_slice(&piece);
-                        piece = kept.split().freeze();
-                        continue;
-                    }
-                }
-            }
-            if !kept.is_empty() {
-                kept.extend_from_slice(&piece);
-                piece = kept.split().freeze();
-            }
-            let (back, result) = self.call(at, side.hook(piece.clone(), last), exchange).await;
+            let (back, outcome) = self.body_of(at, side, held, exchange, piece, last).await;
             exchange = back;
-            match self.settle(at, &exchange, result) {
-                Settled::Next | Settled::Body(BodyDecision::Forward) => {}
-                Settled::Body(BodyDecision::Replace(bytes)) => piece = bytes,
-                // There is no next piece to hold the last one for.
-                Settled::Body(BodyDecision::Hold) if last => {}
-                Settled::Body(BodyDecision::Hold) => {
-                    kept.extend_from_slice(&piece);
-                    piece = Bytes::new();
-                }
-                Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
-                Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
+            match outcome {
+                BodyOutcome::Pass(passed) => piece = passed,
+                stopped => return (exchange, stopped),
             }
         }
         (exchange, BodyOutcome::Pass(piece))
+    }
+
+    /// Passes a piece through the policy at `at`, in parts that are no larger than it may be given: how large the pieces
+    /// are that come from the network is nothing that a policy can be blamed for.
+    async fn body_of(
+        &self,
+        at: usize,
+        side: BodySide,
+        held: &mut HeldBody,
+        mut exchange: Box<Exchange>,
+        mut piece: Bytes,
+        last: bool,
+    ) -> (Box<Exchange>, BodyOutcome) {
+        let Some(policy) = self.policies.get(at) else { return (exchange, BodyOutcome::Pass(piece)) };
+        let bound = policy.factory().body_bytes_max();
+        let mut passed = Passed::default();
+        loop {
+            let mut kept = held.take(at);
+            let part = piece.split_to(piece.len().min(bound.saturating_sub(kept.len())));
+            let result = if part.is_empty() && !piece.is_empty() {
+                Err(self.too_large(
+                    at,
+                    side,
+                    format!("it held back more than its body limit of {bound} bytes"),
+                ))
+            } else {
+                let last = last && piece.is_empty();
+                let chunk = match kept.is_empty() {
+                    true => part,
+                    false => {
+                        kept.extend_from_slice(&part);
+                        std::mem::take(&mut kept).freeze()
+                    }
+                };
+                let (back, result) = self.call(at, side.hook(chunk.clone(), last), exchange).await;
+                exchange = back;
+                kept = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+                match result {
+                    // There is no next piece to hold the last one for.
+                    Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
+                    Ok(Decision::Body(BodyDecision::Hold))
+                        if held.len() + kept.len() > self.hold_bytes_max =>
+                    {
+                        let limit = self.hold_bytes_max;
+                        let message =
+                            format!("with it the route's policies hold back more than {limit} bytes");
+                        Err(self.too_large(at, side, message))
+                    }
+                    result => result,
+                }
+            };
+            match self.settle(at, &exchange, result) {
+                // Failing open, what it was given goes on as it was.
+                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(kept.freeze()),
+                Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
+                Settled::Body(BodyDecision::Hold) => held.put(at, kept),
+                Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
+                Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
+            }
+            if piece.is_empty() {
+                return (exchange, BodyOutcome::Pass(passed.into_bytes()));
+            }
+        }
+    }
+
+    fn too_large(&self, at: usize, side: BodySide, message: String) -> Fault {
+        let policy =
+            self.policies.get(at).map_or_else(|| "".into(), |policy| policy.factory().name().clone());
+        Fault { policy, hook: side.hook(Bytes::new(), false).name(), kind: FaultKind::TooLarge, message }
     }
 
     /// Tells the policies how the exchange ended.
@@ -341,6 +398,28 @@ impl PolicyChain {
     }
 }
 
+/// What a policy let go of a piece. Nearly always that is one run of bytes, which is not copied.
+#[derive(Default)]
+struct Passed {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Passed {
+    fn push(&mut self, bytes: Bytes) {
+        if self.first.is_empty() && self.joined.is_empty() {
+            self.first = bytes;
+        } else if !bytes.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined.extend_from_slice(&bytes);
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}
+
 /// A hook's result after the failure mode was applied.
 enum Settled {
     Next,
@@ -357,3 +436,6 @@ impl BodySide {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

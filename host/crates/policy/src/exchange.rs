@@ -151,3 +151,6 @@ impl Exchange {
         self.policy_at = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! The chain runs anything that implements [`Policy`]; that a policy is a sandboxed component is known to the
 //! `sandbox` crate alone.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod chain;
 mod exchange;
 mod policy;

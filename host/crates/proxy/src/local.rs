@@ -58,6 +58,7 @@ impl Local {
         let routes = snapshot.gateway.routes.iter().map(|route| LocalRoute {
             chain: Rc::new(PolicyChain::new(
                 route.policies.iter().filter_map(|name| policies.get(name).cloned()).collect(),
+                route.hold_bytes_max,
             )),
             upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
             upstream_names: route.upstreams.clone().into(),

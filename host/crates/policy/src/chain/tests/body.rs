@@ -1,0 +1,211 @@
+use bytes::Bytes;
+
+use super::*;
+
+/// Pieces on their way through one body of a chain.
+struct Stream<'a> {
+    chain: &'a PolicyChain,
+    side: BodySide,
+    held: HeldBody,
+    exchange: Option<Box<Exchange>>,
+    until: usize,
+}
+
+impl<'a> Stream<'a> {
+    fn new(chain: &'a PolicyChain, side: BodySide) -> Self {
+        let phase = match side {
+            BodySide::Request => Phase::RequestBody,
+            BodySide::Response => Phase::ResponseBody,
+        };
+        let exchange = Some(Box::new(Exchange { phase, ..Exchange::default() }));
+        Self { chain, side, held: HeldBody::default(), exchange, until: chain.len() }
+    }
+
+    fn push(&mut self, piece: &str, last: bool) -> BodyOutcome {
+        let exchange = self.exchange.take().unwrap();
+        let piece = Bytes::from(piece.to_owned());
+        let (exchange, outcome) =
+            block_on(self.chain.body(self.side, &mut self.held, exchange, piece, last, self.until));
+        self.exchange = Some(exchange);
+        outcome
+    }
+
+    /// What goes on of a piece.
+    fn pass(&mut self, piece: &str, last: bool) -> String {
+        match self.push(piece, last) {
+            BodyOutcome::Pass(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("{piece:?}: {other:?}"),
+        }
+    }
+}
+
+const HOOK: &str = "on-request-body";
+
+fn hold() -> (&'static str, Step) {
+    decides(HOOK, Decision::Body(BodyDecision::Hold))
+}
+
+fn replace(with: &'static str) -> (&'static str, Step) {
+    decides(HOOK, Decision::Body(BodyDecision::Replace(Bytes::from_static(with.as_bytes()))))
+}
+
+#[test]
+fn pieces_go_through_in_the_order_of_the_side() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![]), Fake::new("b", &log, vec![]).waiting()]);
+    assert_eq!(Stream::new(&chain, BodySide::Request).pass("xy", false), "xy");
+    assert_eq!(Stream::new(&chain, BodySide::Response).pass("z", true), "z");
+    let expected = [
+        "a.on-request-body \"xy\"",
+        "b.on-request-body \"xy\"",
+        "b.on-response-body \"z\" last",
+        "a.on-response-body \"z\" last",
+    ];
+    assert_eq!(*log.borrow(), expected);
+}
+
+#[test]
+fn what_a_policy_puts_in_place_is_what_the_next_one_sees() {
+    let log = Log::default();
+    let chain = chain(vec![
+        Fake::new("a", &log, vec![replace("new"), replace(""), replace("end")]),
+        Fake::new("b", &log, vec![]),
+    ]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("old", false), "new");
+    // Nothing is left of it, so nobody else is asked.
+    assert_eq!(stream.pass("gone", false), "");
+    assert_eq!(stream.pass("", true), "end");
+    let b: Vec<String> = log.borrow().iter().filter(|line| line.starts_with('b')).cloned().collect();
+    assert_eq!(b, ["b.on-request-body \"new\"", "b.on-request-body \"end\" last"]);
+}
+
+#[test]
+fn what_is_held_comes_again_with_the_next_piece() {
+    let log = Log::default();
+    let chain =
+        chain(vec![Fake::new("a", &log, vec![hold(), hold()]).waiting(), Fake::new("b", &log, vec![])]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "");
+    assert_eq!(stream.pass("cd", false), "");
+    assert_eq!((stream.held.len(), stream.held.is_empty()), (4, false));
+    assert_eq!(stream.pass("ef", true), "abcdef");
+    assert!(stream.held.is_empty());
+    let expected = [
+        "a.on-request-body \"ab\"",
+        "a.on-request-body \"abcd\"",
+        "a.on-request-body \"abcdef\" last",
+        "b.on-request-body \"abcdef\" last",
+    ];
+    assert_eq!(*log.borrow(), expected);
+}
+
+#[test]
+fn holding_the_last_piece_lets_it_go() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![hold(), hold()]), Fake::new("b", &log, vec![])]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "");
+    assert_eq!(stream.pass("", true), "ab");
+    assert_eq!(log.borrow().last().unwrap(), "b.on-request-body \"ab\" last");
+}
+
+#[test]
+fn an_empty_body_is_one_empty_last_piece() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![]), Fake::new("b", &log, vec![])]);
+    assert_eq!(Stream::new(&chain, BodySide::Request).pass("", true), "");
+    assert_eq!(*log.borrow(), ["a.on-request-body \"\" last", "b.on-request-body \"\" last"]);
+}
+
+#[test]
+fn a_policy_is_given_no_more_than_its_limit_at_once() {
+    let log = Log::default();
+    let small = Fake::with("a", &log, ALL, FailureMode::Deny, 4, vec![hold(), replace("X")]);
+    let chain = chain(vec![small]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "");
+    // Two more fill it up; the rest is a call of its own, and the last one.
+    assert_eq!(stream.pass("cdefg", true), "Xefg");
+    let expected =
+        ["a.on-request-body \"ab\"", "a.on-request-body \"abcd\"", "a.on-request-body \"efg\" last"];
+    assert_eq!(*log.borrow(), expected);
+}
+
+#[test]
+fn holding_more_than_the_limit_is_a_fault() {
+    let log = Log::default();
+    for (mode, passes) in [(FailureMode::Deny, None), (FailureMode::Allow, Some("abcde"))] {
+        let chain = chain(vec![Fake::with("a", &log, ALL, mode, 4, vec![hold(), hold()])]);
+        let mut stream = Stream::new(&chain, BodySide::Request);
+        assert_eq!(stream.pass("ab", false), "");
+        assert_eq!(stream.pass("cd", false), "", "the last byte that is allowed");
+        match (stream.push("e", false), passes) {
+            (BodyOutcome::Pass(bytes), Some(expected)) => assert_eq!(bytes, expected),
+            (BodyOutcome::Fault { fault, at: 0 }, None) => {
+                assert_eq!((fault.kind, fault.hook), (FaultKind::TooLarge, "on-request-body"));
+                assert!(fault.message.contains("4 bytes"), "{fault}");
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_policies_of_a_route_hold_no_more_than_its_limit_together() {
+    let log = Log::default();
+    let policies = vec![
+        Fake::new("a", &log, vec![replace("12345"), hold()]).into_policy(),
+        Fake::new("b", &log, vec![hold()]).into_policy(),
+    ];
+    let chain = PolicyChain::new(policies, 6);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("x", false), "");
+    match stream.push("67", false) {
+        BodyOutcome::Fault { fault, at: 0 } => {
+            assert_eq!(fault.kind, FaultKind::TooLarge);
+            assert!(fault.message.contains("6 bytes"), "{fault}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reply_ends_the_body() {
+    let log = Log::default();
+    let chain = chain(vec![
+        Fake::new("a", &log, vec![]),
+        Fake::new("b", &log, vec![hold(), decides(HOOK, reply(413))]),
+        Fake::new("c", &log, vec![]),
+    ]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "");
+    match stream.push("c", false) {
+        BodyOutcome::Reply { reply, at } => assert_eq!((reply.status, at), (413, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert!(!log.borrow().iter().any(|line| line.starts_with('c')));
+}
+
+#[test]
+fn a_failure_ends_the_body_or_lets_the_piece_pass() {
+    let log = Log::default();
+    let closed = chain(vec![Fake::new("a", &log, vec![fails(HOOK)])]);
+    match Stream::new(&closed, BodySide::Request).push("ab", false) {
+        BodyOutcome::Fault { fault, at } => assert_eq!((fault.kind, at), (FaultKind::Trap, 0)),
+        other => panic!("{other:?}"),
+    }
+    let open = chain(vec![Fake::allowing("a", &log, vec![hold(), fails(HOOK)])]);
+    let mut stream = Stream::new(&open, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "");
+    assert_eq!(stream.pass("cd", true), "abcd", "what was held is not lost");
+}
+
+#[test]
+fn a_body_is_seen_only_by_those_who_saw_the_request() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![]), Fake::new("b", &log, vec![])]);
+    let mut stream = Stream { until: 1, ..Stream::new(&chain, BodySide::Response) };
+    assert_eq!(stream.pass("xy", true), "xy");
+    assert_eq!(*log.borrow(), ["a.on-response-body \"xy\" last"]);
+}
