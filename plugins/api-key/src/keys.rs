@@ -71,7 +71,7 @@ impl Keys {
     ///
     /// Every digest is compared in full, whatever the others gave, so that the time says nothing of how near a guess came
     /// or where in the list a key stands. A hash table over digests would be as good against guesses, who cannot choose a
-    /// digest's bits, but its safety would rest on that argument; a thousand keys cost about a microsecond this way.
+    /// digest's bits, but its safety would rest on that argument; a thousand keys cost some three microseconds this way.
     pub(crate) fn name_of(&self, key: &[u8]) -> Option<&str> {
         let wanted = words(Sha256::digest(key).into());
         let mut found = 0;
