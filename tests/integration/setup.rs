@@ -1,0 +1,47 @@
+//! What the tests of policies share: configs with one route, and what the access log says.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::harness::TestGateway;
+
+/// A config whose only route runs `uses` before it goes to `endpoint`; `more` is put behind it, such as policies.
+pub(crate) fn config(endpoint: SocketAddr, uses: &[&str], more: &str) -> String {
+    format!(
+        "[server]\nworkers = 2\naccess-log = {{ format = \"json\" }}\n\
+         [listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
+         [routes.all]\nuse = {uses:?}\nto = \"app\"\n\
+         {more}\n"
+    )
+}
+
+/// A policy whose plugin is the file `NAME.wasm`; `settings` are further lines of it.
+pub(crate) fn policy(name: &str, plugin: &str, settings: &str) -> String {
+    format!("[policies.{name}]\nplugin = \"{plugin}.wasm\"\n{settings}\n")
+}
+
+/// A policy that does in one hook what it is told: see `tests/guests/examples/misbehave.rs`.
+pub(crate) fn misbehave(name: &str, hook: &str, deed: &str, settings: &str) -> String {
+    policy(name, "misbehave", &format!("config = {{ {hook} = \"{deed}\" }}\n{settings}"))
+}
+
+/// The access record of the exchange whose path begins like this, as soon as it is written.
+pub(crate) async fn record(gateway: &TestGateway, path: &str) -> Value {
+    let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
+    let line =
+        gateway.wait_for_access_line(&format!("a record of {path}"), |line| parse(line)["path"] == path).await;
+    parse(&line)
+}
+
+/// An attribute in a record; empty where it has none of that name.
+pub(crate) fn attribute<'a>(record: &'a Value, name: &str) -> &'a str {
+    record["attributes"][name].as_str().unwrap_or_default()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
