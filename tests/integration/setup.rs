@@ -8,11 +8,12 @@ use crate::harness::TestGateway;
 
 /// A config whose only route runs `uses` before it goes to `endpoint`; `more` is put behind it, such as policies.
 pub(crate) fn config(endpoint: SocketAddr, uses: &[&str], more: &str) -> String {
+    let uses = if uses.is_empty() { String::new() } else { format!("use = {uses:?}\n") };
     format!(
         "[server]\nworkers = 2\naccess-log = {{ format = \"json\" }}\n\
          [listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
-         [routes.all]\nuse = {uses:?}\nto = \"app\"\n\
+         [routes.all]\n{uses}to = \"app\"\n\
          {more}\n"
     )
 }
@@ -30,8 +31,9 @@ pub(crate) fn misbehave(name: &str, hook: &str, deed: &str, settings: &str) -> S
 /// The access record of the exchange whose path begins like this, as soon as it is written.
 pub(crate) async fn record(gateway: &TestGateway, path: &str) -> Value {
     let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
-    let line =
-        gateway.wait_for_access_line(&format!("a record of {path}"), |line| parse(line)["path"] == path).await;
+    let line = gateway
+        .wait_for_access_line(&format!("a record of {path}"), |line| parse(line)["path"] == path)
+        .await;
     parse(&line)
 }
 

@@ -7,6 +7,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
+use hyper::ext::Protocol;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -179,6 +180,33 @@ impl TestClient {
             }
         })
         .await
+    }
+
+    /// CONNECT over HTTP/2: with a protocol as RFC 8441 extends it, to a path; without one plainly, to an authority.
+    pub async fn connect(
+        &mut self,
+        protocol: Option<&'static str>,
+        target: &str,
+    ) -> hyper::Result<Response<Incoming>> {
+        let mut request = self.request(Method::CONNECT, "/", &[], UnsyncBoxBody::default());
+        match protocol {
+            Some(protocol) => {
+                let uri = Uri::builder().scheme(self.scheme).authority(HOST_NAME).path_and_query(target);
+                *request.uri_mut() = uri.build().unwrap();
+                request.extensions_mut().insert(Protocol::from_static(protocol));
+            }
+            None => *request.uri_mut() = target.parse().unwrap(),
+        }
+        match &mut self.sender {
+            Sender::Http1(_) => panic!("hyper's HTTP/1.1 client would take the tunnel for itself"),
+            Sender::Http2(sender) => {
+                within(&format!("the response to CONNECT {target}"), async {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                })
+                .await
+            }
+        }
     }
 
     fn request(

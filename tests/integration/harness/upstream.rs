@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -154,6 +154,29 @@ impl TestUpstream {
     pub async fn named(name: &str) -> Self {
         let name = name.to_owned();
         Self::h1(move |_| Answer::text(name.clone())).await
+    }
+
+    /// HTTP/1.1, accepting every upgrade to what was asked for and sending back what comes; other requests get a text.
+    pub async fn echo() -> Self {
+        Self::streaming_h1(|mut request| async move {
+            let mut response = Response::new(Full::from("no upgrade").boxed_unsync());
+            let Some(protocol) = request.headers().get(UPGRADE).cloned() else { return response };
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.body_mut() = StreamBody::default();
+            response.headers_mut().insert(UPGRADE, protocol);
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                if let Ok(upgraded) = upgrade.await {
+                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+                    // How it ends is for the client to see.
+                    drop(tokio::io::copy(&mut read, &mut write).await);
+                    drop(tokio::io::AsyncWriteExt::shutdown(&mut write).await);
+                }
+            });
+            response
+        })
+        .await
     }
 
     async fn start(h2: bool, tls: Option<TlsAcceptor>, handler: Handler) -> Self {

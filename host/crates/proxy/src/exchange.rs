@@ -204,6 +204,8 @@ impl Drive<'_> {
         }
         self.slot.put(exchange);
         if tunnel.is_none() && chain.has_body_hook(BodySide::Response) {
+            // What GET would have got is not known: a policy may make it longer or shorter.
+            declared = None;
             body = self.filter_response(&chain, body, until, deadline).await;
         }
         Answer { body, tunnel, route: Some(matched), declared, deadline }
