@@ -55,6 +55,7 @@ impl Changes {
             ("workers", before.workers != after.workers),
             // The sandbox reserves memory and opens its cache once, for all generations.
             ("cache-dir", before.cache_dir != after.cache_dir),
+            ("metrics", before.metrics != after.metrics),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
         ] {
             if differs {

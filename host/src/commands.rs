@@ -40,7 +40,11 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
     // A refusal brings its own marks, one for each mistake.
     let text = match error.downcast_ref::<Refusal>() {
-        Some(refusal) => format!("{refusal}\n"),
+        Some(refusal) => {
+            // What was said about it on the way here is advice.
+            let (refusal, said) = (refusal.to_string(), error.to_string());
+            if said == refusal { format!("{refusal}\n") } else { format!("{refusal}\n  = help: {said}\n") }
+        }
         None => format!("error: {error:#}\n"),
     };
     let text = match format {

@@ -25,8 +25,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
-    let one = upstream::Server::start("one").await.context("the first upstream server cannot start")?;
-    let two = upstream::Server::start("two").await.context("the second upstream server cannot start")?;
+    let one = upstream::start("one").await.context("the first upstream server cannot start")?;
+    let two = upstream::start("two").await.context("the second upstream server cannot start")?;
     let files = files::prepare(arguments, [one.address(), two.address()])?;
     let show = |running: &crate::gateway::Running| {
         // Where standard output is closed nobody reads it; the gateway runs all the same.
@@ -43,10 +43,11 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
             ))?;
             Ok(code)
         }
-        // A wrong config names its own remedy.
-        Err(error) if error.is::<Refusal>() => {
-            Err(error).with_context(|| format!("the demo's config was edited (`--reset` writes {} anew)", files.config.display()))
-        }
+        // Nobody but the user can have made it wrong.
+        Err(error) if error.is::<Refusal>() => Err(error.context(format!(
+            "{} is as you edited it; `portcullis demo --reset` writes it anew",
+            files.config.display()
+        ))),
         Err(error) => Err(error.context(
             "the demo cannot start (choose other addresses with `--http 127.0.0.1:9080 --https 127.0.0.1:9443`)",
         )),

@@ -12,7 +12,8 @@ use portcullis_telemetry::AccessLog;
 use crate::changes::Changes;
 use crate::compose::{Candidate, Composed, Previous, Process};
 use crate::refusal::Refusal;
-use crate::report;
+use crate::server::Server;
+use crate::{metrics, report};
 
 /// How long the last records may take to be written at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub(crate) struct Running {
     composed: Arc<Composed>,
     access_log: AccessLog,
     generation: u64,
+    /// Where the metrics are read, for as long as the process lives.
+    _metrics: Option<Server>,
 }
 
 /// What came of a candidate that was sound.
@@ -37,17 +40,25 @@ pub(crate) enum Applied {
 }
 
 impl Running {
-    /// Starts the workers with their first generation.
+    /// Starts the workers with their first generation. Dropping the future starts nothing.
     ///
     /// # Errors
     /// Where an address cannot be listened on or a thread cannot be started; then nothing runs.
-    pub(crate) fn start(candidate: Candidate) -> anyhow::Result<Self> {
+    pub(crate) async fn start(candidate: Candidate) -> anyhow::Result<Self> {
         let Candidate { composed, snapshot, process, access_log } = candidate;
         report::warnings(&snapshot);
         let count = process.workers;
+        let metrics = match composed.gateway.server.metrics {
+            Some(address) => Some(metrics::serve(address, process.clone()).await?),
+            None => None,
+        };
         let workers = Workers::start(count, snapshot).context("the gateway cannot start")?;
         process.metrics.generation_started(1);
-        let running = Self { workers, process, composed: Arc::new(composed), access_log, generation: 1 };
+        if let Some(server) = &metrics {
+            report::serves_metrics(server.address());
+        }
+        let composed = Arc::new(composed);
+        let running = Self { workers, process, composed, access_log, generation: 1, _metrics: metrics };
         report::started(&running.composed, &running.workers.listening(), count);
         Ok(running)
     }

@@ -8,10 +8,12 @@ mod commands;
 mod compose;
 mod demo;
 mod gateway;
+mod metrics;
 mod plugins;
 mod refusal;
 mod report;
 mod run;
+mod server;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! What the gateway says of itself in its log: what listens, what was loaded, what a reload changed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis_proxy::{Listening, Snapshot};
@@ -26,6 +27,11 @@ pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usi
         "portcullis {} is ready",
         env!("CARGO_PKG_VERSION")
     );
+}
+
+/// Where the metrics are read.
+pub(crate) fn serves_metrics(address: SocketAddr) {
+    tracing::info!(event = "metrics", %address, "metrics at http://{address}/metrics");
 }
 
 /// After a successful reload.

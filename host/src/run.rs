@@ -62,7 +62,7 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
         loaded = &mut first => flatten(loaded)?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
-    let mut running = Running::start(candidate)?;
+    let mut running = Running::start(candidate).await?;
     drop(watch.files(running.files(), read_at));
     ready(&running);
 

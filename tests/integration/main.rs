@@ -3,4 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cli;
+mod demo;
+mod faults;
 mod harness;
+mod hooks;
+mod setup;
+mod shipped_policies;
+mod watching;

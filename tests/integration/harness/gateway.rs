@@ -74,12 +74,26 @@ impl Builder {
 
     /// Starts with `config`, which may be refused.
     pub async fn try_start(self, config: &str) -> Result<TestGateway, Failed> {
-        let Self { dir, arguments, environment } = self;
-        let path = dir.path().join("portcullis.toml");
+        let path = self.dir.path().join("portcullis.toml");
         write(&path, config.as_bytes());
+        self.launch(&["run".into(), "-c".into(), path.into_os_string()]).await
+    }
+
+    /// Starts `portcullis demo` on free ports in the folder, where it writes its own config.
+    pub async fn start_demo(self) -> TestGateway {
+        let mut command: Vec<OsString> = vec!["demo".into(), "--dir".into(), self.dir.path().into()];
+        command.extend(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"].map(OsString::from));
+        match self.launch(&command).await {
+            Ok(gateway) => gateway,
+            Err(failed) => panic!("the demo did not start, exit code {:?}:\n{}", failed.code, failed.stderr),
+        }
+    }
+
+    async fn launch(self, arguments_before: &[OsString]) -> Result<TestGateway, Failed> {
+        let Self { dir, arguments, environment } = self;
         let mut child = command()
-            .args(["--log-format", "json", "run", "-c"])
-            .arg(&path)
+            .args(["--log-format", "json"])
+            .args(arguments_before)
             .args(arguments)
             .envs(environment)
             .stdin(Stdio::null())

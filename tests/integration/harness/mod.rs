@@ -34,6 +34,7 @@
 //!   to a script, for answers that no library would give.
 //! - [`TestClient`] speaks HTTP/1.1 or HTTP/2 through hyper, with or without TLS; [`RawClient`] writes bytes and reads
 //!   what comes; [`curl`] runs the real one.
+//! - [`Pieces`] writes a body piece by piece, on either side.
 //! - [`Authority`] signs certificates.
 //! - [`eventually`] waits for a condition that nothing announces. Nothing here sleeps for luck: every wait is for a
 //!   condition and ends the test at [`DEADLINE`].
@@ -41,6 +42,7 @@
 #![allow(clippy::print_stderr, reason = "a failing test tells what happened")]
 #![allow(dead_code, unreachable_pub, reason = "a toolbox: what one test leaves another one takes")]
 
+mod body;
 mod client;
 mod command;
 mod gateway;
@@ -51,13 +53,14 @@ mod upstream;
 
 #[allow(unused_imports, reason = "a toolbox: what one test leaves another one takes")]
 pub use self::{
+    body::{PieceBody, Pieces},
     client::{Reply, TestClient},
     command::{Ran, curl, portcullis, portcullis_in},
     gateway::{Builder, TestGateway},
     output::LogLine,
     raw::{RawClient, RawReply, RawUpstream},
     tls::{Authority, Issued},
-    upstream::{Answer, Received, TestUpstream},
+    upstream::{Answer, Received, StreamBody, TestUpstream},
 };
 
 use std::time::Duration;

@@ -110,6 +110,21 @@ impl RawClient {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Reads `count` bytes and forgets them. Gives how many came before the end.
+    pub async fn discard(&mut self, count: u64) -> u64 {
+        let mut read = (self.buffer.len() as u64).min(count);
+        self.buffer.drain(..usize::try_from(read).unwrap());
+        let mut piece = vec![0; 256 * 1024];
+        while read < count {
+            let room = usize::try_from(count - read).unwrap_or(usize::MAX).min(piece.len());
+            match within("bytes are read", self.stream.read(&mut piece[..room])).await {
+                Ok(0) | Err(_) => break,
+                Ok(more) => read += more as u64,
+            }
+        }
+        read
+    }
+
     /// Whether nothing comes for `time`, and the connection stays open.
     pub async fn is_silent_for(&mut self, time: Duration) -> bool {
         self.buffer.is_empty() && tokio::time::timeout(time, self.fill()).await.is_err()
