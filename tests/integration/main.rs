@@ -7,6 +7,7 @@ mod demo;
 mod faults;
 mod harness;
 mod hooks;
+mod metrics;
 mod setup;
 mod shipped_policies;
 mod watching;

@@ -47,10 +47,21 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         workers: view.integer("workers"),
         trusted_proxies: trusted.into_iter().filter_map(|(text, span)| network(loader, text, span)).collect(),
         drain_timeout: view.duration("drain-timeout").unwrap_or(defaults.drain_timeout),
+        metrics: metrics(loader, &view),
         cache_dir: view.text("cache-dir").map(|(path, span)| loader.resolve(path, span)),
         access_log: AccessLog { format, target },
         policy_instances_max: view.integer("policy-instances-max").unwrap_or(defaults.policy_instances_max),
     }
+}
+
+fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
+    let (typed, span) = view.text("metrics")?;
+    let address = typed.parse().ok();
+    if address.is_none() {
+        let report = Report::new(span, "`metrics` of `server` is not valid", "not an IP address and port");
+        loader.report(report.help(address_help(typed)));
+    }
+    address
 }
 
 fn network(loader: &mut Loader<'_>, text: &str, span: Span) -> Option<IpNet> {

@@ -39,6 +39,8 @@ pub struct Server {
     pub cache_dir: Option<PathBuf>,
     /// The access log.
     pub access_log: AccessLog,
+    /// Where Prometheus reads the metrics, over plain HTTP; `None` is nowhere. Port 0 takes a free port.
+    pub metrics: Option<SocketAddr>,
     /// Policy instances that may be alive at once, over all policies and workers.
     pub policy_instances_max: u32,
 }
@@ -51,6 +53,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(30),
             cache_dir: None,
             access_log: AccessLog::default(),
+            metrics: None,
             policy_instances_max: 1000,
         }
     }

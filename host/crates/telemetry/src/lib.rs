@@ -16,5 +16,5 @@ mod stamp;
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use exposition::{Exposition, MetricKind};
 pub use logging::{InitError, LogFormat, flush, init};
-pub use metrics::{Metrics, PolicyMetrics, RouteMetrics, UpstreamMetrics};
+pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 pub use record::AccessRecord;

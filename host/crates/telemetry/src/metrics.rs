@@ -47,7 +47,6 @@ pub struct Metrics {
     workers: usize,
     routes: Names<RouteMetrics>,
     upstreams: Names<UpstreamMetrics>,
-    policies: Names<PolicyMetrics>,
     generation: AtomicU64,
     reloads: AtomicU64,
     reloads_refused: AtomicU64,
@@ -61,7 +60,6 @@ impl Metrics {
             workers: workers.max(1),
             routes: Names::default(),
             upstreams: Names::default(),
-            policies: Names::default(),
             generation: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -78,12 +76,6 @@ impl Metrics {
     #[must_use]
     pub fn upstream(&self, name: &Name) -> Arc<UpstreamMetrics> {
         self.upstreams.get(name, UpstreamMetrics::default)
-    }
-
-    /// The numbers of a policy. As [`Metrics::route`].
-    #[must_use]
-    pub fn policy(&self, name: &Name) -> Arc<PolicyMetrics> {
-        self.policies.get(name, PolicyMetrics::default)
     }
 
     /// A generation has begun to run; the first is no reload.
@@ -103,11 +95,6 @@ impl Metrics {
         let mut out = Exposition(out);
         self.render_routes(&mut out);
         self.render_upstreams(&mut out);
-        let name = "portcullis_policy_faults_total";
-        out.family(name, MetricKind::Counter, "Hook calls that trapped, ran out of time or broke a limit.");
-        for (policy, metrics) in self.policies.all() {
-            out.sample(name, &[("policy", &policy)], read(&metrics.faults));
-        }
         let name = "portcullis_generation";
         out.family(name, MetricKind::Gauge, "The generation of the configuration that runs.");
         out.sample(name, &[], read(&self.generation));
@@ -207,19 +194,6 @@ impl UpstreamMetrics {
     /// An endpoint was left out for a while.
     pub fn ejection(&self) {
         bump(&self.ejections);
-    }
-}
-
-/// The numbers of a policy.
-#[derive(Debug, Default)]
-pub struct PolicyMetrics {
-    faults: AtomicU64,
-}
-
-impl PolicyMetrics {
-    /// A hook trapped, ran out of time or broke a limit.
-    pub fn fault(&self) {
-        bump(&self.faults);
     }
 }
 

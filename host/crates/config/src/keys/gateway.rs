@@ -30,6 +30,14 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "How long exchanges may go on after SIGTERM before they are cut off.",
         },
         Key {
+            name: "metrics",
+            kind: Kind::Text("an IP address and port"),
+            presence: Presence::Absent("nowhere"),
+            example: r#""127.0.0.1:9464""#,
+            doc: "Where Prometheus reads the metrics, at `/metrics` over plain HTTP without a password: keep it to an \
+                  address that only your monitoring reaches.",
+        },
+        Key {
             name: "cache-dir",
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the user's cache folder"),

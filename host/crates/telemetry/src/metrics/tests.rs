@@ -39,9 +39,9 @@ fn workers_are_added_up() {
 fn a_name_keeps_its_numbers_over_reloads_and_is_escaped() {
     let metrics = Metrics::new(1);
     let name = "a\"b\\c\n".into();
-    metrics.policy(&name).fault();
-    metrics.policy(&name).fault();
-    has(&rendered(&metrics), r#"portcullis_policy_faults_total{policy="a\"b\\c\n"} 2"#);
+    metrics.upstream(&name).retry();
+    metrics.upstream(&name).retry();
+    has(&rendered(&metrics), r#"portcullis_upstream_retries_total{upstream="a\"b\\c\n"} 2"#);
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn the_rest_is_counted() {
 fn names_are_bounded() {
     let metrics = Metrics::new(1);
     for number in 0..NAMES_MAX + 10 {
-        metrics.policy(&number.to_string().into()).fault();
+        metrics.upstream(&number.to_string().into()).retry();
     }
-    assert_eq!(metrics.policies.all().len(), NAMES_MAX + 1);
-    has(&rendered(&metrics), r#"portcullis_policy_faults_total{policy="other"} 10"#);
+    assert_eq!(metrics.upstreams.all().len(), NAMES_MAX + 1);
+    has(&rendered(&metrics), r#"portcullis_upstream_retries_total{upstream="other"} 10"#);
 }
