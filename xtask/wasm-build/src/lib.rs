@@ -17,8 +17,14 @@ use std::{env, fmt, fs, io};
 pub const TARGET: &str = "wasm32-wasip2";
 
 /// Components could not be built. Prints what failed and what to do.
-#[derive(Debug)]
 pub struct BuildError(String);
+
+/// The same as `Display`, because that is how an error that `main` returns is printed.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,1 +1,41 @@
-//! sandbox
+//! Runs policies as WebAssembly components. The only crate that knows wasmtime.
+//!
+//! [`inspect`] reads what a component is without compiling it. A [`Sandbox`] compiles components, and configures them to
+//! policies, which the `policy` crate's chain runs by their trait. What a guest does is bounded in time, memory and
+//! what it may ask of the gateway; whatever it returns is treated as what a client sends.
+//!
+//! The way of a call: `worker.rs` takes an instance from its pool, `instance.rs` calls the hook in it with the exchange
+//! moved into the store, `answer.rs` checks what came back, and `fault.rs` says what went wrong where something did.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod answer;
+mod bindings;
+mod budget;
+mod capabilities;
+mod component;
+mod engine;
+mod error;
+mod factory;
+mod fault;
+mod hooks;
+mod host;
+mod inspect;
+mod instance;
+mod report;
+mod sandbox;
+mod shared;
+mod state;
+mod tick;
+mod ticker;
+mod wasi;
+mod worker;
+
+pub use component::{Compiled, PolicyComponent};
+pub use error::{ConfigureError, InspectError, SandboxError};
+pub use inspect::{ComponentInfo, Manifest, inspect};
+pub use report::{GuestMetric, GuestValue, PolicyReport, SandboxReport};
+pub use sandbox::{Sandbox, SandboxOptions};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! `log`, and what a guest writes to stdout and stderr: bounded, escaped, and marked with the policy.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use portcullis_model::Capability;
+use wasmtime::Result;
+use wasmtime::component::{HasSelf, Linker};
+
+use super::clock;
+use crate::bindings::portcullis::policy::log::{self, Level};
+use crate::state::State;
+
+/// Longer messages are cut.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
+/// Later fields are dropped.
+const FIELDS_MAX: usize = 16;
+/// Longer names and values of fields are cut.
+const FIELD_BYTES_MAX: usize = 1 << 10;
+/// Lines in a second, for each policy and worker. Later ones are dropped and counted.
+const LINES_MAX: u32 = 100;
+
+/// How many lines a policy has written on a worker in the current second.
+#[derive(Debug, Default)]
+pub(crate) struct LogWindow(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    second: u64,
+    lines: u32,
+    dropped: u64,
+}
+
+impl LogWindow {
+    /// Whether a line may be written in this second, and how many were dropped in the last one that had any.
+    fn admit(&self, second: u64) -> (bool, u64) {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dropped = 0;
+        if window.second != second {
+            dropped = window.dropped;
+            *window = Window { second, lines: 0, dropped: 0 };
+        }
+        let admitted = window.lines < LINES_MAX;
+        if admitted {
+            window.lines += 1;
+        } else {
+            window.dropped += 1;
+        }
+        (admitted, dropped)
+    }
+}
+
+pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
+    log::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl log::Host for State {
+    fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
+        self.require(Capability::Log)?;
+        let mut text = String::new();
+        for (name, value) in fields.iter().take(FIELDS_MAX) {
+            let (name, value) = (escape(cut(name, FIELD_BYTES_MAX)), escape(cut(value, FIELD_BYTES_MAX)));
+            let space = if text.is_empty() { "" } else { " " };
+            // Quoted, so that a value with a space does not look like two fields.
+            write!(text, "{space}{name}=\"{}\"", value.replace('"', "\\\""))?;
+        }
+        self.write_log(level, &message, &text);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Writes one line, if the policy may still write one in this second.
+    pub(crate) fn write_log(&self, level: Level, message: &str, fields: &str) {
+        let (admitted, dropped) = self.log_window.admit(clock::monotonic().as_secs());
+        let policy = &*self.policy.name;
+        if dropped > 0 {
+            tracing::warn!(target: "portcullis::policy", policy, dropped, "the policy wrote too many lines");
+        }
+        if !admitted {
+            return;
+        }
+        let message = escape(cut(message, MESSAGE_BYTES_MAX));
+        let (route, trace_id) = match &self.exchange {
+            Some(exchange) => (Some(&*exchange.route), Some(exchange.trace_id.as_str())),
+            None => (None, None),
+        };
+        let fields = (!fields.is_empty()).then(|| tracing::field::display(fields));
+        // The level of an event is part of its static description.
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "portcullis::policy",
+                    tracing::Level::$level,
+                    policy, route, trace_id, fields, "{message}"
+                )
+            };
+        }
+        match level {
+            Level::Trace => event!(TRACE),
+            Level::Debug => event!(DEBUG),
+            Level::Info => event!(INFO),
+            Level::Warn => event!(WARN),
+            Level::Error => event!(ERROR),
+        }
+    }
+}
+
+/// The first `max` bytes, or a few less so that no character is cut.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// `text` with control characters and what turns the direction of text written as escapes: a guest must not forge a line
+/// of the log or steer a terminal.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    let is_harmful = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_harmful(char) {
+            escaped.extend(char.escape_default());
+        } else {
+            escaped.push(char);
+        }
+    }
+    Cow::Owned(escaped)
+}

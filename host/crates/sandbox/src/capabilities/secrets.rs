@@ -1,0 +1,18 @@
+//! `secrets`: those that the policy was granted by name.
+
+use wasmtime::Result;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::portcullis::policy::secrets;
+use crate::state::State;
+
+pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
+    secrets::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl secrets::Host for State {
+    fn get(&mut self, name: String) -> Result<Option<Vec<u8>>> {
+        // The context holds granted secrets only, so an ungranted one and one that does not exist look the same.
+        Ok(self.policy.secrets.get(&*name).map(|secret| secret.expose().to_vec()))
+    }
+}

@@ -1,0 +1,304 @@
+//! `store`: a key-value store that a policy's instances on all workers share. Bounded, and exact across threads: each
+//! operation happens under the lock of its key's shard.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry as MapEntry, RandomState};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use portcullis_model::{Capability, StoreGrant};
+use wasmtime::Result as WasmResult;
+use wasmtime::component::{HasSelf, Linker};
+
+use super::clock;
+use crate::bindings::portcullis::policy::store;
+use crate::bindings::portcullis::policy::store::Error;
+use crate::state::State;
+
+/// Locks: so many that workers seldom meet at one.
+const SHARDS: usize = 32;
+const KEY_BYTES_MAX: usize = 1 << 10;
+const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Between two looks for entries whose time is over.
+const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+/// The store of a policy.
+#[derive(Default)]
+pub(crate) struct Store {
+    shards: [Mutex<HashMap<Box<str>, Entry>>; SHARDS],
+    hasher: RandomState,
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+    /// When it may next be looked for entries whose time is over, in milliseconds.
+    sweep_due: AtomicU64,
+    // Zero until granted.
+    entries_max: AtomicUsize,
+    bytes_max: AtomicUsize,
+}
+
+struct Entry {
+    value: Value,
+    expires: Option<Duration>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Value {
+    Bytes(Vec<u8>),
+    /// Written by `increment`.
+    Number(i64),
+}
+
+impl Value {
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Number(number) => number.to_string().into_bytes(),
+        }
+    }
+
+    /// A number counts as its digits' most, so that adding to it never breaks the quota.
+    fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Number(_) => 20,
+        }
+    }
+}
+
+impl Entry {
+    fn is_over(&self, now: Duration) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+type Shard<'a> = MutexGuard<'a, HashMap<Box<str>, Entry>>;
+
+impl Store {
+    /// Gives a store that has no limits yet its limits.
+    pub(crate) fn provide(&self, grant: StoreGrant) {
+        if self.entries_max.load(Ordering::Relaxed) == 0 {
+            self.adjust(grant);
+        }
+    }
+
+    /// Sets the limits. What is beyond smaller ones stays until its time is over; nothing is added meanwhile.
+    pub(crate) fn adjust(&self, grant: StoreGrant) {
+        self.entries_max.store(grant.entries_max, Ordering::Relaxed);
+        self.bytes_max.store(grant.bytes_max, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, key: &str, now: Duration) -> Result<Option<Vec<u8>>, Error> {
+        check(key, &[])?;
+        let shard = self.shard(key);
+        let entry = shard.get(key).filter(|entry| !entry.is_over(now));
+        Ok(entry.map(|entry| entry.value.clone().into_bytes()))
+    }
+
+    pub(crate) fn set(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        now: Duration,
+    ) -> Result<(), Error> {
+        check(key, &value)?;
+        let mut value = Value::Bytes(value);
+        self.with_room(now, || self.put(&mut self.shard(key), key, &mut value, after(now, ttl)))
+    }
+
+    pub(crate) fn compare_and_set(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        now: Duration,
+    ) -> Result<bool, Error> {
+        check(key, &value)?;
+        let mut value = Value::Bytes(value);
+        self.with_room(now, || {
+            let mut shard = self.shard(key);
+            let found = shard.get(key).filter(|entry| !entry.is_over(now));
+            let found = found.map(|entry| entry.value.clone().into_bytes());
+            if found.as_deref() != expected {
+                return Ok(false);
+            }
+            self.put(&mut shard, key, &mut value, after(now, ttl)).map(|()| true)
+        })
+    }
+
+    pub(crate) fn increment(
+        &self,
+        key: &str,
+        by: i64,
+        ttl: Option<Duration>,
+        now: Duration,
+    ) -> Result<i64, Error> {
+        check(key, &[])?;
+        self.with_room(now, || {
+            let mut shard = self.shard(key);
+            match shard.get_mut(key).filter(|entry| !entry.is_over(now)) {
+                Some(Entry { value: Value::Number(number), .. }) => {
+                    *number = number.saturating_add(by);
+                    Ok(*number)
+                }
+                Some(_) => Err(Error::NotANumber),
+                None => self.put(&mut shard, key, &mut Value::Number(by), after(now, ttl)).map(|()| by),
+            }
+        })
+    }
+
+    pub(crate) fn delete(&self, key: &str) -> Result<(), Error> {
+        check(key, &[])?;
+        let mut shard = self.shard(key);
+        if let Some((key, entry)) = shard.remove_entry(key) {
+            self.release(&key, &entry);
+        }
+        Ok(())
+    }
+
+    /// Takes a value and puts it in place, if the quota has room for it.
+    fn put(
+        &self,
+        shard: &mut Shard<'_>,
+        key: &str,
+        value: &mut Value,
+        expires: Option<Duration>,
+    ) -> Result<(), Error> {
+        let size = key.len() + value.size();
+        let mut entry = || Entry { value: std::mem::replace(value, Value::Number(0)), expires };
+        match shard.entry(key.into()) {
+            MapEntry::Occupied(mut slot) => {
+                let old = key.len() + slot.get().value.size();
+                if size > old {
+                    reserve(&self.bytes, size - old, &self.bytes_max)?;
+                } else {
+                    self.bytes.fetch_sub(old - size, Ordering::Relaxed);
+                }
+                slot.insert(entry());
+            }
+            MapEntry::Vacant(slot) => {
+                reserve(&self.entries, 1, &self.entries_max)?;
+                if let Err(error) = reserve(&self.bytes, size, &self.bytes_max) {
+                    self.entries.fetch_sub(1, Ordering::Relaxed);
+                    return Err(error);
+                }
+                slot.insert(entry());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries once more after what is over was removed. Entries are removed then alone: between two of these the quota
+    /// bounds them.
+    fn with_room<T>(&self, now: Duration, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        match attempt() {
+            Err(Error::Quota) if self.remove_over(now) => attempt(),
+            result => result,
+        }
+    }
+
+    /// Removes entries whose time is over, and says whether there were any. Not more often than every [`SWEEP_PAUSE`]: a
+    /// policy that writes to a full store must not keep the worker busy looking through it.
+    fn remove_over(&self, now: Duration) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let due = self.sweep_due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| {
+            (due <= millis(now)).then_some(millis(now + SWEEP_PAUSE))
+        });
+        if due.is_err() {
+            return false;
+        }
+        let mut any = false;
+        for shard in &self.shards {
+            lock(shard).retain(|key, entry| {
+                let over = entry.is_over(now);
+                if over {
+                    self.release(key, entry);
+                    any = true;
+                }
+                !over
+            });
+        }
+        any
+    }
+
+    fn release(&self, key: &str, entry: &Entry) {
+        self.entries.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(key.len() + entry.value.size(), Ordering::Relaxed);
+    }
+
+    fn shard(&self, key: &str) -> Shard<'_> {
+        let at = self.hasher.hash_one(key) as usize % SHARDS;
+        lock(&self.shards[at])
+    }
+}
+
+fn lock(shard: &Mutex<HashMap<Box<str>, Entry>>) -> Shard<'_> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check(key: &str, value: &[u8]) -> Result<(), Error> {
+    if key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX { Err(Error::TooLarge) } else { Ok(()) }
+}
+
+fn after(now: Duration, ttl: Option<Duration>) -> Option<Duration> {
+    ttl.map(|ttl| now.saturating_add(ttl))
+}
+
+/// Adds to a sum that has a bound.
+fn reserve(sum: &AtomicUsize, more: usize, max: &AtomicUsize) -> Result<(), Error> {
+    let max = max.load(Ordering::Relaxed);
+    let added = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
+        sum.checked_add(more).filter(|sum| *sum <= max)
+    });
+    added.map(drop).map_err(|_| Error::Quota)
+}
+
+pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
+    store::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl State {
+    fn store(&self) -> WasmResult<&Store> {
+        self.require(Capability::Store)?;
+        Ok(&self.policy.shared.store)
+    }
+}
+
+fn ttl(millis: Option<u32>) -> Option<Duration> {
+    millis.map(|millis| Duration::from_millis(millis.into()))
+}
+
+impl store::Host for State {
+    fn get(&mut self, key: String) -> WasmResult<Result<Option<Vec<u8>>, Error>> {
+        Ok(self.store()?.get(&key, clock::monotonic()))
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> WasmResult<Result<(), Error>> {
+        Ok(self.store()?.set(&key, value, ttl(ttl_ms), clock::monotonic()))
+    }
+
+    fn compare_and_set(
+        &mut self,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+        ttl_ms: Option<u32>,
+    ) -> WasmResult<Result<bool, Error>> {
+        let (ttl, now) = (ttl(ttl_ms), clock::monotonic());
+        Ok(self.store()?.compare_and_set(&key, expected.as_deref(), value, ttl, now))
+    }
+
+    fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u32>) -> WasmResult<Result<i64, Error>> {
+        Ok(self.store()?.increment(&key, by, ttl(ttl_ms), clock::monotonic()))
+    }
+
+    fn delete(&mut self, key: String) -> WasmResult<Result<(), Error>> {
+        Ok(self.store()?.delete(&key))
+    }
+}

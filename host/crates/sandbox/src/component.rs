@@ -1,0 +1,42 @@
+//! A compiled component, linked to the host functions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::InstancePre;
+
+use crate::ComponentInfo;
+use crate::hooks::HookIndices;
+use crate::state::State;
+
+/// A compiled component. Any number of policies can be made of it.
+pub struct PolicyComponent {
+    pub(crate) info: ComponentInfo,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) indices: HookIndices,
+}
+
+/// What compiling gave.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The component.
+    pub component: Arc<PolicyComponent>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether the code came from the cache on disk.
+    pub cached: bool,
+}
+
+impl PolicyComponent {
+    /// What the component says about itself.
+    #[must_use]
+    pub fn info(&self) -> &ComponentInfo {
+        &self.info
+    }
+}
+
+impl std::fmt::Debug for PolicyComponent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicyComponent").field("info", &self.info).finish_non_exhaustive()
+    }
+}

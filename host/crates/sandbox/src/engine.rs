@@ -1,0 +1,148 @@
+//! The one wasmtime engine: its settings, its pool and its cache on disk.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::SandboxError;
+
+/// Stack of a guest. Frames of CPython are deep; of others a tenth of this is plenty.
+const STACK_BYTES: usize = 512 << 10;
+/// Stack of a fiber: the guest's, and room for host functions.
+const FIBER_STACK_BYTES: usize = STACK_BYTES + (512 << 10);
+/// Memory of an instance that stays resident when its slot is given back. Zeroing that much is cheaper than page faults:
+/// it nearly halves the cost of a fresh JavaScript instance.
+const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+
+/// What a component may consist of. A Rust policy has three core instances, one memory and two tables.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 200;
+pub(crate) const MEMORIES_MAX: u32 = 8;
+pub(crate) const TABLES_MAX: u32 = 40;
+/// Elements of one table: CPython has some 10,000.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 64 << 10;
+
+/// How instances get their memory, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allocation {
+    /// From a pool of slots of 4 GiB of address space each, so that guests need no bounds checks.
+    WidePool,
+    /// From a pool of slots of 256 MiB, where address space is limited (`ulimit -v`, a 39-bit kernel).
+    NarrowPool,
+    /// As it comes. Instances are dearer to make.
+    OnDemand,
+}
+
+/// An engine for up to `instances_max` instances at once, and its cache where there is a folder for it.
+pub(crate) fn engine(
+    instances_max: u32,
+    cache_dir: Option<&Path>,
+) -> Result<(Engine, Option<Cache>), SandboxError> {
+    let cache = cache_dir.map(open_cache).transpose()?;
+    let mut refused = None;
+    for allocation in [Allocation::WidePool, Allocation::NarrowPool, Allocation::OnDemand] {
+        let mut config = config(allocation, instances_max);
+        config.cache(cache.clone());
+        match Engine::new(&config) {
+            Ok(engine) => {
+                if let Some(error) = refused {
+                    tracing::warn!(
+                        ?allocation,
+                        "the pool for policy instances could not be had as wanted: {error:#}"
+                    );
+                }
+                return Ok((engine, cache));
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(SandboxError::Engine(refused.map(|error| format!("{error:#}")).unwrap_or_default()))
+}
+
+fn config(allocation: Allocation, instances_max: u32) -> Config {
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        // Halves the cost of a call; WASI 0.3 is what it would be for.
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(32))
+        // File and line would mean to parse debug information that a stranger wrote, on the worker's thread.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES);
+    let slot_bytes = match allocation {
+        Allocation::WidePool => 4 << 30,
+        Allocation::NarrowPool => 256 << 20,
+        Allocation::OnDemand => return config,
+    };
+    config.memory_reservation(slot_bytes);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances_max)
+        .total_core_instances(instances_max.saturating_mul(20))
+        .total_memories(instances_max.saturating_mul(2))
+        .total_tables(instances_max.saturating_mul(4))
+        .total_stacks(instances_max)
+        .max_memory_size(usize::try_from(slot_bytes).unwrap_or(usize::MAX))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Opens the folder, which only its owner may write: whoever can put a file there can run code as the gateway.
+fn open_cache(dir: &Path) -> Result<Cache, SandboxError> {
+    let fail = |reason: String| SandboxError::CacheDir { path: dir.to_path_buf(), reason };
+    make_private(dir).map_err(|error| fail(error.to_string()))?;
+    check_private(dir).map_err(fail)?;
+    let dir = dir.canonicalize().map_err(|error| fail(error.to_string()))?;
+    let mut config = CacheConfig::new();
+    config.with_directory(dir);
+    Cache::new(config).map_err(|error| fail(format!("{error:#}")))
+}
+
+#[cfg(unix)]
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(unix)]
+fn check_private(dir: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(dir).map_err(|error| error.to_string())?;
+    let owner = rustix::process::geteuid().as_raw();
+    if meta.uid() != owner {
+        return Err(format!(
+            "it belongs to user {}, but the gateway runs as {owner}; name another folder",
+            meta.uid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write to it (mode {:o}); run `chmod 700` on it",
+            meta.mode() & 0o777
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)
+}
+
+/// The folder inherits the access list of the user's own folders.
+#[cfg(not(unix))]
+fn check_private(_: &Path) -> Result<(), String> {
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! A configured policy: what all its instances on all workers share.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, Secret};
+use portcullis_policy::{Hooks, Policy, PolicyFactory};
+
+use crate::error::grant_hint;
+use crate::instance::{Instance, MakeError};
+use crate::sandbox::Inner;
+use crate::shared::PolicyShared;
+use crate::tick::TickThread;
+use crate::worker::Worker;
+use crate::{ConfigureError, PolicyComponent};
+
+/// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
+/// A fiber costs about as much again as the call itself, which a short hook need not pay.
+const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
+
+/// What instances of a policy are made of and may use.
+pub(crate) struct PolicyContext {
+    pub(crate) name: Name,
+    pub(crate) grants: Grants,
+    /// Those that were granted, and no others.
+    pub(crate) secrets: BTreeMap<Name, Secret>,
+    pub(crate) limits: ResourceLimits,
+    pub(crate) config_json: String,
+    pub(crate) component: Arc<PolicyComponent>,
+    pub(crate) shared: Arc<PolicyShared>,
+    pub(crate) sandbox: Arc<Inner>,
+    /// Whether hooks run on fibers.
+    pub(crate) yields: bool,
+}
+
+/// A configured policy.
+pub(crate) struct Factory {
+    context: Arc<PolicyContext>,
+    failure_mode: FailureMode,
+    tick: Duration,
+    /// The instance that `configure` was first called in, for the first worker.
+    spare: Mutex<Option<Instance>>,
+    /// Runs once, when the policy goes live: its first worker is made.
+    live: Once,
+    ticking: Mutex<Option<TickThread>>,
+}
+
+impl Factory {
+    pub(crate) fn new(
+        sandbox: &Arc<Inner>,
+        component: &Arc<PolicyComponent>,
+        config: &PolicyConfig,
+        secrets: &BTreeMap<Name, Secret>,
+    ) -> Result<Arc<Self>, ConfigureError> {
+        let policy = &config.name;
+        for capability in &component.info.imports {
+            if !config.grants.allows(*capability) {
+                let (policy, hint) = (policy.clone(), grant_hint(*capability));
+                return Err(ConfigureError::NotGranted { policy, capability: capability.name(), hint });
+            }
+        }
+        let mut granted = BTreeMap::new();
+        for name in &config.grants.secrets {
+            let Some(secret) = secrets.get(name) else {
+                return Err(ConfigureError::NoSecret { policy: policy.clone(), secret: name.clone() });
+            };
+            granted.insert(name.clone(), secret.clone());
+        }
+        let shared = sandbox.policies.get(policy);
+        shared.provide(&config.grants);
+        let context = Arc::new(PolicyContext {
+            name: policy.clone(),
+            grants: config.grants.clone(),
+            secrets: granted,
+            limits: config.limits,
+            config_json: config.config_json.clone(),
+            component: component.clone(),
+            shared,
+            sandbox: sandbox.clone(),
+            yields: config.limits.deadline > SYNC_DEADLINE_MAX,
+        });
+        let instance = Instance::make(&context, &Arc::default()).map_err(|error| match error {
+            MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
+            MakeError::Failed(failure) => ConfigureError::Failed {
+                policy: policy.clone(),
+                kind: failure.kind,
+                message: failure.message,
+            },
+        })?;
+        Ok(Arc::new(Self {
+            context,
+            failure_mode: config.on_error,
+            tick: config.tick,
+            spare: Mutex::new(Some(instance)),
+            live: Once::new(),
+            ticking: Mutex::new(None),
+        }))
+    }
+
+    /// The policy goes live: only now do its limits replace those of its forerunner, whose config may yet have stayed.
+    fn go_live(&self) {
+        self.context.shared.adjust(&self.context.grants);
+        if self.context.component.info.hooks.tick {
+            match TickThread::start(&self.context, self.tick) {
+                Ok(thread) => *self.ticking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),
+                Err(error) => {
+                    tracing::error!(policy = %self.context.name, "cannot start a thread for on-tick: {error}");
+                }
+            }
+        }
+    }
+}
+
+impl PolicyFactory for Factory {
+    fn name(&self) -> &Name {
+        &self.context.name
+    }
+
+    fn hooks(&self) -> Hooks {
+        self.context.component.info.hooks
+    }
+
+    fn failure_mode(&self) -> FailureMode {
+        self.failure_mode
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.context.limits.body_bytes
+    }
+
+    fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
+        self.live.call_once(|| self.go_live());
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let context = self.context.clone();
+        Rc::new(Worker::new(self, context, spare))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl std::fmt::Debug for Factory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Factory").field("policy", &self.context.name).finish_non_exhaustive()
+    }
+}

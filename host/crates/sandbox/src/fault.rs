@@ -1,0 +1,114 @@
+//! What went wrong in a guest, in words that help its author.
+
+use std::fmt::Write as _;
+
+use portcullis_policy::{Fault, FaultKind};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+
+use crate::budget::OutOfTime;
+use crate::capabilities::log::{cut, escape};
+use crate::factory::PolicyContext;
+use crate::state::{Refusal, Stage, State};
+
+/// Frames of a backtrace that are told; the rest of a deep recursion says nothing new.
+const FRAMES_MAX: usize = 16;
+/// Characters of a frame: monomorphised names go on for pages.
+const FRAME_CHARS_MAX: usize = 120;
+
+/// A fault before it is known whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FaultKind,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// What an error of a call or an instantiation was. The store is only good for dropping afterwards.
+    pub(crate) fn of(error: &wasmtime::Error, store: &mut Store<State>) -> Self {
+        let fuel = store.hostcall_fuel();
+        let state = store.data_mut();
+        let (kind, mut message) = match state.memory.take_refused() {
+            _ if error.downcast_ref::<OutOfTime>().is_some() => {
+                (FaultKind::Deadline, error.root_cause().to_string())
+            }
+            Some(Refusal::Memory(bytes)) => {
+                let max = state.memory.bytes_max();
+                (FaultKind::Memory, format!("it asked for {bytes} bytes of memory and may have {max}"))
+            }
+            Some(Refusal::Table(elements)) => (
+                FaultKind::Memory,
+                format!("it asked for tables of {elements} elements in all, which is too many"),
+            ),
+            None => sort(error, fuel),
+        };
+        let wrote = state.stdio.take_tail();
+        if !wrote.is_empty() {
+            write_to(&mut message, format_args!("; it wrote: {wrote}"));
+        }
+        if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+            append_backtrace(&mut message, trace);
+        }
+        Self { kind, message }
+    }
+
+    /// The fault of a policy, counted.
+    pub(crate) fn into_fault(self, context: &PolicyContext, stage: Stage) -> Fault {
+        context.shared.count_fault(stage, self.kind);
+        Fault { policy: context.name.clone(), hook: stage.name(), kind: self.kind, message: self.message }
+    }
+}
+
+fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let text = match trap {
+            Trap::StackOverflow => "its call stack overflowed".to_owned(),
+            Trap::UnreachableCodeReached => {
+                "it reached `unreachable`, which is how a guest panics or aborts".to_owned()
+            }
+            other => other.to_string(),
+        };
+        return (FaultKind::Trap, text);
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return (FaultKind::Exhausted, error.root_cause().to_string());
+    }
+    let cause = error.root_cause().to_string();
+    // Wasmtime has no type for this one.
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return (FaultKind::TooLarge, format!("it handed over more than {fuel} bytes at once"));
+    }
+    (FaultKind::Trap, cause)
+}
+
+fn append_backtrace(message: &mut String, trace: &WasmBacktrace) {
+    // The text has names demangled, as its frames have not: a heading, then `0: 0x12 - module!name` on each line.
+    let text = trace.to_string();
+    let frames = text.lines().filter_map(|line| line.split_once(" - ")).map(|(_, frame)| {
+        let name = without_hash(frame.split_once('!').map_or(frame, |(_, name)| name));
+        escape(cut(name, FRAME_CHARS_MAX)).into_owned()
+    });
+    let frames: Vec<String> = frames.take(FRAMES_MAX + 1).collect();
+    if frames.is_empty() {
+        return;
+    }
+    write_to(message, format_args!("; in {}", frames[..frames.len().min(FRAMES_MAX)].join(" < ")));
+    if frames.len() > FRAMES_MAX {
+        message.push_str(" < …");
+    }
+}
+
+/// Without the hash that ends a name of Rust.
+fn without_hash(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
+        _ => name,
+    }
+}
+
+fn write_to(text: &mut String, args: std::fmt::Arguments<'_>) {
+    text.write_fmt(args).expect("a string takes what fits into memory");
+}

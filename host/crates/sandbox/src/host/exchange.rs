@@ -1,0 +1,68 @@
+//! `exchange`: what the gateway knows, and what policies tell each other.
+
+use std::net::IpAddr;
+
+use wasmtime::Result;
+
+use super::Edit;
+use crate::bindings::portcullis::policy::exchange::Host;
+use crate::bindings::portcullis::policy::types::{IpAddress, Refused};
+use crate::state::State;
+
+/// What a policy may keep in an exchange.
+const STATE_BYTES_MAX: usize = 64 << 10;
+
+impl Host for State {
+    fn client_address(&mut self) -> Result<IpAddress> {
+        Ok(match self.exchange()?.client.address.to_canonical() {
+            IpAddr::V4(address) => IpAddress::Ipv4(address.octets().into()),
+            IpAddr::V6(address) => IpAddress::Ipv6(address.segments().into()),
+        })
+    }
+
+    fn client_certificate(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.exchange()?.client.certificate.as_deref().map(<[u8]>::to_vec))
+    }
+
+    fn tls_server_name(&mut self) -> Result<Option<String>> {
+        Ok(self.exchange()?.client.tls_server_name.as_deref().map(str::to_owned))
+    }
+
+    fn route(&mut self) -> Result<String> {
+        Ok(self.exchange()?.route.as_ref().to_owned())
+    }
+
+    fn trace_id(&mut self) -> Result<String> {
+        Ok(self.exchange()?.trace_id.clone())
+    }
+
+    fn attribute(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.exchange()?.attributes.get(&name).map(str::to_owned))
+    }
+
+    fn set_attribute(&mut self, name: String, value: String) -> Result<Edit> {
+        let fits = self.exchange()?.attributes.set(&name, &value);
+        Ok(if fits { Ok(()) } else { Err(Refused::TooLarge) })
+    }
+
+    fn state(&mut self) -> Result<Vec<u8>> {
+        let exchange = self.exchange()?;
+        Ok(exchange.policy_state.get(exchange.policy_at).cloned().unwrap_or_default())
+    }
+
+    fn set_state(&mut self, value: Vec<u8>) -> Result<Edit> {
+        if value.len() > STATE_BYTES_MAX {
+            return Ok(Err(Refused::TooLarge));
+        }
+        let exchange = self.exchange()?;
+        let at = exchange.policy_at;
+        // The chain makes a place for each policy; an exchange that no chain drives may have none yet.
+        if exchange.policy_state.len() <= at {
+            exchange.policy_state.resize_with(at + 1, Vec::new);
+        }
+        if let Some(state) = exchange.policy_state.get_mut(at) {
+            *state = value;
+        }
+        Ok(Ok(()))
+    }
+}

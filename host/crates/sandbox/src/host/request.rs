@@ -1,0 +1,141 @@
+//! `request`: read in every hook of an exchange, edited in `on-request-head`.
+
+use portcullis_http::{RequestHead, is_token, set_request_target, validate_authority};
+use wasmtime::Result;
+
+use super::{
+    Edit, HEAD_BYTES_MAX, append_header, check_size, header, header_values, headers, remove_header,
+    set_header,
+};
+use crate::bindings::portcullis::policy::request::Host;
+use crate::bindings::portcullis::policy::types::{Field, Refused};
+use crate::state::{Stage, State};
+
+/// The longest method that a policy may set: the registered ones have up to 17 letters.
+const METHOD_BYTES_MAX: usize = 64;
+
+impl State {
+    fn request(&mut self) -> Result<&RequestHead> {
+        Ok(&self.exchange()?.request)
+    }
+
+    /// The request, where it may be edited.
+    fn editable_request(&mut self) -> Result<std::result::Result<&mut RequestHead, Refused>> {
+        let stage = self.stage;
+        let request = &mut self.exchange()?.request;
+        Ok(if stage == Stage::RequestHead { Ok(request) } else { Err(Refused::ReadOnly) })
+    }
+
+    fn edit_request(&mut self, edit: impl FnOnce(&mut RequestHead) -> Edit) -> Result<Edit> {
+        Ok(self.editable_request()?.and_then(edit))
+    }
+}
+
+/// What of a head is not its fields.
+fn fixed_size(request: &RequestHead) -> usize {
+    request.method.len() + request.target().len() + request.authority.len()
+}
+
+impl Host for State {
+    fn method(&mut self) -> Result<String> {
+        Ok(self.request()?.method.clone())
+    }
+
+    fn set_method(&mut self, method: String) -> Result<Edit> {
+        self.edit_request(|request| {
+            if !is_token(method.as_bytes()) || method.len() > METHOD_BYTES_MAX {
+                return Err(Refused::InvalidName);
+            }
+            // A request cannot become a tunnel on its way, nor a tunnel a request; and only OPTIONS has the target `*`.
+            let of_its_target = request.target() != "*" || method == "OPTIONS";
+            if method == "CONNECT" || request.method == "CONNECT" || !of_its_target {
+                return Err(Refused::InvalidValue);
+            }
+            request.method = method;
+            Ok(())
+        })
+    }
+
+    fn scheme(&mut self) -> Result<String> {
+        Ok(self.request()?.scheme.as_str().to_owned())
+    }
+
+    fn authority(&mut self) -> Result<String> {
+        Ok(self.request()?.authority.clone())
+    }
+
+    fn set_authority(&mut self, authority: String) -> Result<Edit> {
+        self.edit_request(|request| {
+            if !validate_authority(&authority) {
+                return Err(Refused::InvalidName);
+            }
+            request.authority = authority;
+            Ok(())
+        })
+    }
+
+    fn path(&mut self) -> Result<String> {
+        Ok(self.request()?.path().to_owned())
+    }
+
+    fn query(&mut self) -> Result<Option<String>> {
+        Ok(self.request()?.query().map(str::to_owned))
+    }
+
+    fn set_path_and_query(&mut self, value: String) -> Result<Edit> {
+        self.edit_request(|request| {
+            check_size(fixed_size(request) + request.fields.size(), request.target().len(), value.len())?;
+            // The target of CONNECT is its authority, but where it has a path for a protocol (RFC 8441).
+            let has_target = !request.target().is_empty();
+            if !has_target || value.len() > HEAD_BYTES_MAX {
+                return Err(Refused::InvalidValue);
+            }
+            set_request_target(request, &value).map_err(|_| Refused::InvalidValue)
+        })
+    }
+
+    fn set_upstream(&mut self, name: String) -> Result<Edit> {
+        let stage = self.stage;
+        let exchange = self.exchange()?;
+        if stage != Stage::RequestHead {
+            return Ok(Err(Refused::ReadOnly));
+        }
+        Ok(match exchange.upstreams.iter().position(|upstream| **upstream == *name) {
+            Some(at) => {
+                exchange.upstream = at;
+                Ok(())
+            }
+            None => Err(Refused::InvalidValue),
+        })
+    }
+
+    fn header(&mut self, name: String) -> Result<Option<String>> {
+        Ok(header(&self.request()?.fields, &name))
+    }
+
+    fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+        Ok(header_values(&self.request()?.fields, &name))
+    }
+
+    fn headers(&mut self) -> Result<Vec<Field>> {
+        Ok(headers(&self.request()?.fields))
+    }
+
+    fn set_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+        self.edit_request(|request| {
+            let fixed = fixed_size(request);
+            set_header(&mut request.fields, fixed, &name, &value)
+        })
+    }
+
+    fn append_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+        self.edit_request(|request| {
+            let fixed = fixed_size(request);
+            append_header(&mut request.fields, fixed, &name, &value)
+        })
+    }
+
+    fn remove_header(&mut self, name: String) -> Result<Edit> {
+        self.edit_request(|request| remove_header(&mut request.fields, &name))
+    }
+}

@@ -1,0 +1,72 @@
+//! `response`: there from `on-response-head` on, edited in that hook.
+
+use portcullis_http::ResponseHead;
+use wasmtime::Result;
+
+use super::{Edit, append_header, header, header_values, headers, remove_header, set_header};
+use crate::bindings::portcullis::policy::response::Host;
+use crate::bindings::portcullis::policy::types::{Field, Refused};
+use crate::state::{Stage, State};
+
+impl State {
+    /// The response; `None` in the hooks of the request. What runs decides, and not how far the exchange is: a response
+    /// can begin while the request's body still streams.
+    fn response(&mut self) -> Result<Option<&ResponseHead>> {
+        let stage = self.stage;
+        let response = &self.exchange()?.response;
+        Ok(matches!(stage, Stage::ResponseHead | Stage::ResponseBody | Stage::Completed).then_some(response))
+    }
+
+    fn edit_response(&mut self, edit: impl FnOnce(&mut ResponseHead) -> Edit) -> Result<Edit> {
+        let stage = self.stage;
+        let response = &mut self.exchange()?.response;
+        Ok(if stage == Stage::ResponseHead { edit(response) } else { Err(Refused::ReadOnly) })
+    }
+}
+
+/// Whether the status says that there is no body (RFC 9110, 15.3.5, 15.3.6 and 15.4.5).
+fn is_bodiless(status: u16) -> bool {
+    matches!(status, 204 | 205 | 304)
+}
+
+impl Host for State {
+    fn status(&mut self) -> Result<u16> {
+        Ok(self.response()?.map_or(0, |response| response.status))
+    }
+
+    fn set_status(&mut self, status: u16) -> Result<Edit> {
+        self.edit_response(|response| {
+            let keeps_body =
+                response.status == status || !(is_bodiless(status) || is_bodiless(response.status));
+            if !(200..=599).contains(&status) || !keeps_body {
+                return Err(Refused::InvalidValue);
+            }
+            response.status = status;
+            Ok(())
+        })
+    }
+
+    fn header(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.response()?.and_then(|response| header(&response.fields, &name)))
+    }
+
+    fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+        Ok(self.response()?.map(|response| header_values(&response.fields, &name)).unwrap_or_default())
+    }
+
+    fn headers(&mut self) -> Result<Vec<Field>> {
+        Ok(self.response()?.map(|response| headers(&response.fields)).unwrap_or_default())
+    }
+
+    fn set_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+        self.edit_response(|response| set_header(&mut response.fields, 0, &name, &value))
+    }
+
+    fn append_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+        self.edit_response(|response| append_header(&mut response.fields, 0, &name, &value))
+    }
+
+    fn remove_header(&mut self, name: String) -> Result<Edit> {
+        self.edit_response(|response| remove_header(&mut response.fields, &name))
+    }
+}

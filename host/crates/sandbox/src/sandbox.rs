@@ -1,0 +1,139 @@
+//! The sandbox as a whole: compiles components and configures them to policies.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use portcullis_model::{Name, PolicyConfig, Secret};
+use portcullis_policy::PolicyFactory;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Cache, Engine};
+
+use crate::factory::Factory;
+use crate::hooks::HookIndices;
+use crate::shared::{InstanceCount, SharedPolicies};
+use crate::state::State;
+use crate::ticker::TickerThread;
+use crate::{
+    Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, engine, host,
+    inspect, wasi,
+};
+
+/// How to make a [`Sandbox`].
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// Where compiled code is kept from one start to the next; made with mode 0700 where it does not exist. `None` keeps
+    /// nothing. Whoever can write there can run code as the gateway, so a folder that others can write is refused.
+    pub cache_dir: Option<PathBuf>,
+    /// Instances that may be alive at once, over all policies and workers. More are refused as
+    /// [`Exhausted`](portcullis_policy::FaultKind::Exhausted).
+    pub instances_max: u32,
+}
+
+impl Default for SandboxOptions {
+    /// No cache, and 1,000 instances, as `[server]` has it.
+    fn default() -> Self {
+        Self { cache_dir: None, instances_max: 1000 }
+    }
+}
+
+/// Compiles components and makes policies of them. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+/// What policies need of the sandbox for as long as they live.
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
+    compiling: Mutex<()>,
+    pub(crate) ticker: TickerThread,
+    pub(crate) instances: Arc<InstanceCount>,
+    pub(crate) policies: SharedPolicies,
+}
+
+impl Sandbox {
+    /// Starts the engine and its ticker.
+    ///
+    /// # Errors
+    /// When the folder for compiled code cannot be used or is not private, and when the engine does not run here.
+    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        let instances_max = options.instances_max.clamp(1, 100_000);
+        let (engine, cache) = engine::engine(instances_max, options.cache_dir.as_deref())?;
+        let mut linker = Linker::new(&engine);
+        let linked = host::link(&mut linker).and_then(|()| capabilities::link(&mut linker));
+        linked.map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let ticker = TickerThread::start(engine.clone()).map_err(SandboxError::Thread)?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            cache,
+            compiling: Mutex::new(()),
+            ticker,
+            instances: Arc::new(InstanceCount::new(instances_max)),
+            policies: SharedPolicies::default(),
+        })))
+    }
+
+    /// Compiles a component, or takes its code from the cache, and links it. Takes up to seconds for languages that bring
+    /// a runtime along: not for a worker's thread.
+    ///
+    /// # Errors
+    /// When the bytes are no component that this gateway can run: see [`inspect`].
+    pub fn compile(&self, component: &[u8]) -> Result<Compiled, SandboxError> {
+        let info = inspect(component)?;
+        let compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let hits = self.cache_hits();
+        let start = Instant::now();
+        let compile_error = |error: wasmtime::Error| SandboxError::Compile(format!("{error:#}"));
+        let component = Component::from_binary(&self.0.engine, component).map_err(compile_error)?;
+        let (took, cached) = (start.elapsed(), self.cache_hits() > hits);
+        drop(compiling);
+
+        let mut linker = self.0.linker.clone();
+        wasi::link(&mut linker, &component).map_err(compile_error)?;
+        let pre = linker.instantiate_pre(&component).map_err(compile_error)?;
+        let indices = HookIndices::of(&component).map_err(compile_error)?;
+        Ok(Compiled { component: Arc::new(PolicyComponent { info, pre, indices }), took, cached })
+    }
+
+    fn cache_hits(&self) -> usize {
+        self.0.cache.as_ref().map_or(0, Cache::cache_hits)
+    }
+
+    /// Makes a policy: checks that all that the component imports is granted, makes an instance, and calls `configure` in
+    /// it within `config.limits.configure_deadline`. Not for a worker's thread.
+    ///
+    /// Rate-limit buckets, store and metrics belong to the policy's name: a policy that is configured while another of
+    /// the same name is alive goes on with them.
+    ///
+    /// # Errors
+    /// When a capability was not granted, when a granted secret is not in `secrets`, and when the policy refuses its
+    /// configuration or fails.
+    pub fn configure(
+        &self,
+        component: &Arc<PolicyComponent>,
+        config: &PolicyConfig,
+        secrets: &BTreeMap<Name, Secret>,
+    ) -> Result<Arc<dyn PolicyFactory>, ConfigureError> {
+        Ok(Factory::new(&self.0, component, config, secrets)?)
+    }
+
+    /// What the policies that are alive have counted.
+    #[must_use]
+    pub fn metrics(&self) -> SandboxReport {
+        SandboxReport {
+            instances: self.0.instances.alive(),
+            instances_max: self.0.instances.max(),
+            policies: self.0.policies.report(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("instances", &self.0.instances.alive()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! What a store holds: the exchange at hand, what the policy may use, and what it has used.
+
+use std::sync::Arc;
+
+use portcullis_policy::{Exchange, Hook};
+use wasmtime::{ResourceLimiter, Result, bail};
+
+use crate::budget::Budget;
+use crate::capabilities::log::LogWindow;
+use crate::engine;
+use crate::factory::PolicyContext;
+use crate::wasi::Stdio;
+
+/// The data of a store.
+pub(crate) struct State {
+    /// There for the length of a hook of an exchange.
+    pub(crate) exchange: Option<Box<Exchange>>,
+    /// What is running.
+    pub(crate) stage: Stage,
+    pub(crate) policy: Arc<PolicyContext>,
+    /// Shared by the instances of one worker.
+    pub(crate) log_window: Arc<LogWindow>,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) budget: Budget,
+    pub(crate) stdio: Stdio,
+}
+
+/// What runs in an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    Configure,
+    RequestHead,
+    RequestBody,
+    ResponseHead,
+    ResponseBody,
+    Completed,
+    Tick,
+}
+
+impl Stage {
+    pub(crate) fn of(hook: &Hook) -> Self {
+        match hook {
+            Hook::RequestHead => Self::RequestHead,
+            Hook::RequestBody { .. } => Self::RequestBody,
+            Hook::ResponseHead => Self::ResponseHead,
+            Hook::ResponseBody { .. } => Self::ResponseBody,
+            Hook::Completed(_) => Self::Completed,
+        }
+    }
+
+    /// The function's name in WIT.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::RequestHead => "on-request-head",
+            Self::RequestBody => "on-request-body",
+            Self::ResponseHead => "on-response-head",
+            Self::ResponseBody => "on-response-body",
+            Self::Completed => "on-completed",
+            Self::Tick => "on-tick",
+        }
+    }
+}
+
+impl State {
+    /// The exchange. An error, which traps, where there is none.
+    pub(crate) fn exchange(&mut self) -> Result<&mut Exchange> {
+        match self.exchange.as_deref_mut() {
+            Some(exchange) => Ok(exchange),
+            None => bail!(
+                "there is no exchange at hand in `{}`: request, response and exchange are for the hooks of an exchange",
+                self.stage.name()
+            ),
+        }
+    }
+}
+
+/// Bounds what an instance takes, and remembers that it wanted more.
+#[derive(Debug)]
+pub(crate) struct MemoryLimiter {
+    bytes: usize,
+    bytes_max: usize,
+    table_elements: usize,
+    refused: Option<Refusal>,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Memory: so many bytes in all.
+    Memory(usize),
+    /// Tables: so many elements in all.
+    Table(usize),
+}
+
+/// Elements of all tables of an instance: each takes 8 bytes.
+const TABLE_ELEMENTS_MAX: usize = 4 * engine::TABLE_ELEMENTS_MAX;
+
+impl MemoryLimiter {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes: 0, bytes_max, table_elements: 0, refused: None }
+    }
+
+    /// Bytes of linear memory that the instance has. They never become fewer.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that it may have.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// What was refused since this was last asked.
+    pub(crate) fn take_refused(&mut self) -> Option<Refusal> {
+        self.refused.take()
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        if bytes > self.bytes_max {
+            self.refused = Some(Refusal::Memory(bytes));
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if elements > TABLE_ELEMENTS_MAX || desired > engine::TABLE_ELEMENTS_MAX {
+            self.refused = Some(Refusal::Table(elements));
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        engine::CORE_INSTANCES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        engine::TABLES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        engine::MEMORIES_MAX as usize
+    }
+}

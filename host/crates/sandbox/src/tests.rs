@@ -1,0 +1,152 @@
+//! Tests with real guests: `tests/guests/examples`.
+
+mod calls;
+mod capabilities;
+mod edits;
+mod faults;
+mod load;
+mod virtual_wasi;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use portcullis_model::{
+    FailureMode, Grants, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits, Secret,
+    StoreGrant,
+};
+use portcullis_policy::{Called, Decision, Exchange, Fault, Hook, Policy, PolicyFactory};
+
+use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
+
+portcullis_test_guests::every_guest! {
+    all_hooks => calls::calls_every_hook_in_order,
+    capabilities => capabilities::counts_a_rate_limit_exactly_across_threads,
+    edits => edits::reads_the_request,
+    hook_cost => calls::reuses_one_instance,
+    misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
+    plain => load::inspects_a_component,
+    ticker => calls::ticks_until_the_policy_is_dropped,
+    unknown_import => load::refuses_an_import_that_no_gateway_has,
+    version_1 => calls::runs_two_versions_side_by_side,
+    version_2 => calls::runs_two_versions_side_by_side,
+    wrong_version => load::refuses_another_version_of_the_contract,
+}
+
+/// One engine for all tests, but those that count instances or look at the cache.
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SandboxOptions::default()).unwrap());
+
+/// Each guest is compiled once.
+fn component(guest: &'static [u8]) -> Arc<PolicyComponent> {
+    static COMPILED: LazyLock<Mutex<HashMap<usize, Arc<PolicyComponent>>>> = LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock().unwrap();
+    let make = || SANDBOX.compile(guest).unwrap().component;
+    compiled.entry(guest.as_ptr() as usize).or_insert_with(make).clone()
+}
+
+/// A policy that is granted everything. State belongs to the name, so each test has its own.
+fn config(name: &str, json: &str) -> PolicyConfig {
+    PolicyConfig {
+        name: Name::from(name),
+        plugin: PluginSource::File(PathBuf::from("/guest.wasm")),
+        digest: [0; 32],
+        grants: Grants {
+            log: true,
+            clock: true,
+            random: true,
+            rate_limit: Some(RateQuota::default()),
+            metrics: true,
+            store: Some(StoreGrant::default()),
+            secrets: Vec::new(),
+        },
+        limits: ResourceLimits::default(),
+        on_error: FailureMode::Deny,
+        tick: Duration::from_secs(1),
+        config_json: json.to_owned(),
+        origin: Origin::default(),
+    }
+}
+
+fn factory(guest: &'static [u8], config: &PolicyConfig) -> Result<Arc<dyn PolicyFactory>, ConfigureError> {
+    SANDBOX.configure(&component(guest), config, &BTreeMap::<Name, Secret>::new())
+}
+
+fn policy(guest: &'static [u8], config: &PolicyConfig) -> Rc<dyn Policy> {
+    factory(guest, config).unwrap().worker()
+}
+
+/// The same policy with a deadline that puts it on fibers.
+fn on_fibers(mut config: PolicyConfig) -> PolicyConfig {
+    config.name = format!("{}-on-fibers", config.name).into();
+    config.limits.deadline = Duration::from_millis(15);
+    config
+}
+
+fn exchange() -> Box<Exchange> {
+    let mut exchange = Box::<Exchange>::default();
+    exchange.request.method.push_str("GET");
+    exchange.request.authority.push_str("example.com");
+    exchange.request.set_target("/a/b", Some("q=1"));
+    exchange.route = Name::from("the-route");
+    exchange.trace_id.push_str("0123456789abcdef0123456789abcdef");
+    exchange.client.address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    exchange.response.status = 200;
+    exchange.response.fields.append(b"content-type", b"text/plain").unwrap();
+    exchange.policy_state.push(Vec::new());
+    exchange
+}
+
+/// Runs a hook to its end, in either mode.
+fn run(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> (Box<Exchange>, Result<Decision, Fault>) {
+    match policy.call(hook, exchange) {
+        Called::Ready(exchange, result) => (exchange, result),
+        Called::Waiting(future) => block_on(future),
+    }
+}
+
+/// Polls until the end: what waits here is always ready again.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
+/// What is logged while `body` runs on this thread.
+fn logged(body: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, body);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn piece(text: &'static str, last: bool) -> Hook {
+    Hook::RequestBody { chunk: bytes::Bytes::from_static(text.as_bytes()), last }
+}

@@ -1,0 +1,258 @@
+//! How hooks are called, and what instances share.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use portcullis_policy::{BodyDecision, Called, Decision, Hook, Outcome, Policy};
+use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE, TICKER, VERSION_1, VERSION_2};
+
+use super::{config, exchange, factory, on_fibers, piece, policy, run};
+use crate::{Sandbox, SandboxOptions};
+
+#[test]
+pub(super) fn calls_every_hook_in_order() {
+    for config in [config("all", "{}"), on_fibers(config("all", "{}"))] {
+        let policy = policy(ALL_HOOKS, &config);
+        let hooks = policy.factory().hooks();
+        assert!(hooks.request_head && hooks.request_body && hooks.response_head);
+        assert!(hooks.response_body && hooks.completed && hooks.tick);
+
+        let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+        let (exchange, result) = run(&*policy, piece("four", true), exchange);
+        assert!(matches!(result, Ok(Decision::Body(BodyDecision::Forward))), "{result:?}");
+        let (exchange, result) = run(&*policy, Hook::ResponseHead, exchange);
+        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+        let chunk = Bytes::from_static(b"shout");
+        let (exchange, result) = run(&*policy, Hook::ResponseBody { chunk, last: false }, exchange);
+        match result {
+            Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert_eq!(&*bytes, b"SHOUT"),
+            other => panic!("{other:?}"),
+        }
+        let outcome = Outcome {
+            status: 200,
+            response_bytes: 5,
+            upstream: Some("127.0.0.1:1".to_owned()),
+            ..Outcome::default()
+        };
+        let (exchange, result) = run(&*policy, Hook::Completed(outcome), exchange);
+        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+
+        let seen = "request-head request-body(4,true) response-head response-body(5,false) \
+                    completed(200,127.0.0.1:1,-,5)";
+        assert_eq!(exchange.attributes.get("seen"), Some(seen));
+        let field = exchange.response.fields.get(b"x-seen");
+        assert_eq!(field, Some(b"request-head request-body(4,true) response-head".as_slice()));
+        assert_eq!(exchange.policy_state[0], b"+++++", "its state went from hook to hook");
+    }
+}
+
+#[test]
+fn replies_holds_and_replaces() {
+    let json = r#"{"request-head":"reply","request-body":"hold","response-body":"replace 0"}"#;
+    let policy = policy(MISBEHAVE, &config("deciding", json));
+    match run(&*policy, Hook::RequestHead, exchange()).1 {
+        Ok(Decision::Reply(reply)) => {
+            assert_eq!((reply.status, &*reply.body), (418, b"short and stout".as_slice()));
+            assert_eq!(reply.fields.get(b"x-by"), Some(b"request-head".as_slice()));
+        }
+        other => panic!("{other:?}"),
+    }
+    let held = run(&*policy, piece("x", false), exchange()).1;
+    assert!(matches!(held, Ok(Decision::Body(BodyDecision::Hold))), "{held:?}");
+    let dropped =
+        run(&*policy, Hook::ResponseBody { chunk: Bytes::from_static(b"x"), last: false }, exchange()).1;
+    assert!(
+        matches!(&dropped, Ok(Decision::Body(BodyDecision::Replace(bytes))) if bytes.is_empty()),
+        "{dropped:?}"
+    );
+}
+
+#[test]
+pub(super) fn reuses_one_instance() {
+    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let component = sandbox.compile(HOOK_COST).unwrap().component;
+    for config in [config("reused", "{}"), on_fibers(config("reused", "{}"))] {
+        let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
+        assert_eq!(sandbox.metrics().instances, 1, "the one that configure was tried in");
+        let policy = factory.clone().worker();
+        for _ in 0..100 {
+            let mut exchange = exchange();
+            exchange.request.fields.append(b"x-api-key", b"0123456789abcdef").unwrap();
+            let (exchange, result) = run(&*policy, Hook::RequestHead, exchange);
+            assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+            assert_eq!(exchange.attributes.get("api-key.name"), Some("alice"));
+            assert_eq!(sandbox.metrics().instances, 1, "which the first worker goes on with");
+        }
+        let other = factory.worker();
+        assert_eq!(sandbox.metrics().instances, 2, "another worker has its own");
+        drop((policy, other));
+        assert_eq!(sandbox.metrics().instances, 0);
+    }
+}
+
+#[test]
+fn keeps_the_states_of_exchanges_and_policies_apart() {
+    let json = r#"{"request-head":"state","response-head":"state"}"#;
+    let policy = policy(MISBEHAVE, &config("stateful", json));
+    let (mut first, mut second) = (exchange(), exchange());
+    // The same policy twice in a chain, and two exchanges one in the other.
+    first.policy_state = vec![Vec::new(), b"xx".to_vec()];
+    let (mut first, _) = run(&*policy, Hook::RequestHead, first);
+    second = run(&*policy, Hook::RequestHead, second).0;
+    first.policy_at = 1;
+    let (mut first, _) = run(&*policy, Hook::RequestHead, first);
+    assert_eq!(first.attributes.get("state"), Some("xxc"));
+    first.policy_at = 0;
+    let (first, _) = run(&*policy, Hook::ResponseHead, first);
+    assert_eq!(first.attributes.get("state"), Some("ab"));
+    assert_eq!(first.policy_state, [b"ab".to_vec(), b"xxc".to_vec()]);
+    assert_eq!(second.policy_state, [b"a".to_vec()]);
+}
+
+#[test]
+fn bounds_the_state() {
+    for (size, result) in [(65_536, "ok"), (65_537, "too-large")] {
+        let policy = policy(MISBEHAVE, &config("big", &format!("{{\"request-head\":\"big-state {size}\"}}")));
+        let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
+        assert_eq!(exchange.attributes.get("result"), Some(result));
+    }
+}
+
+#[test]
+fn lets_other_exchanges_go_on_while_a_long_hook_runs() {
+    let json = r#"{"request-head":"loop"}"#;
+    let mut slow = on_fibers(config("slow", json));
+    slow.limits.deadline = Duration::from_millis(200);
+    let slow = policy(MISBEHAVE, &slow);
+    let quick = policy(HOOK_COST, &on_fibers(config("quick", "{}")));
+
+    let Called::Waiting(mut looping) = slow.call(Hook::RequestHead, exchange()) else {
+        panic!("not on a fiber")
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    let mut turns = 0;
+    let fault = loop {
+        match looping.as_mut().poll(&mut context) {
+            Poll::Ready((_, result)) => break result.unwrap_err(),
+            Poll::Pending => {
+                turns += 1;
+                let (_, result) = run(&*quick, Hook::RequestHead, exchange());
+                assert!(result.is_ok());
+            }
+        }
+    };
+    assert_eq!(fault.kind, portcullis_policy::FaultKind::Deadline);
+    assert!(turns > 20, "it yielded {turns} times in 200 ms");
+}
+
+#[test]
+fn gives_up_a_hook_whose_exchange_is_dropped() {
+    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let component = sandbox.compile(MISBEHAVE).unwrap().component;
+    let config = on_fibers(config("dropped", r#"{"request-head":"loop"}"#));
+    let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+    let Called::Waiting(mut looping) = policy.call(Hook::RequestHead, exchange()) else {
+        panic!("not on a fiber")
+    };
+    assert!(looping.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(looping);
+    assert_eq!(sandbox.metrics().instances, 0, "its instance went with it");
+    let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
+    assert!(result.is_ok(), "and the next call has a new one");
+}
+
+#[test]
+fn bounds_the_fibers_of_a_policy() {
+    let config = on_fibers(config("flooded", r#"{"request-head":"loop"}"#));
+    let policy = policy(MISBEHAVE, &config);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut pending = Vec::new();
+    let fault = loop {
+        let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
+            panic!("not on a fiber")
+        };
+        match call.as_mut().poll(&mut context) {
+            Poll::Pending => pending.push(call),
+            Poll::Ready((_, result)) => break result.unwrap_err(),
+        }
+    };
+    assert_eq!((pending.len(), fault.kind), (64, portcullis_policy::FaultKind::Exhausted));
+}
+
+#[test]
+fn a_hook_that_works_within_its_deadline_is_let_be() {
+    // Some milliseconds of work: several ticks, none of which ends it.
+    let mut config = config("working", r#"{"request-head":"work 3000000"}"#);
+    config.limits.deadline = Duration::from_secs(5);
+    let policy = policy(MISBEHAVE, &config);
+    let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+pub(super) fn runs_two_versions_side_by_side() {
+    let old = policy(VERSION_1, &config("versioned", "{}"));
+    let new = policy(VERSION_2, &config("versioned", "{}"));
+    for (policy, version) in [(&old, "v1"), (&new, "v2"), (&old, "v1")] {
+        let (exchange, _) = run(&**policy, Hook::ResponseHead, exchange());
+        assert_eq!(exchange.response.fields.get(b"x-version"), Some(version.as_bytes()));
+    }
+}
+
+fn ticks(policy: &Rc<dyn Policy>) -> u32 {
+    let (exchange, result) = run(&**policy, Hook::RequestHead, exchange());
+    assert!(result.is_ok(), "{result:?}");
+    exchange.attributes.get("ticks").and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until it holds, within a time that only a broken gateway takes.
+fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it did not come to hold");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+pub(super) fn ticks_until_the_policy_is_dropped() {
+    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let component = sandbox.compile(TICKER).unwrap().component;
+    let mut config = config("ticking", "{}");
+    config.tick = Duration::from_millis(10);
+    let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
+    let policy = factory.worker();
+    until(|| ticks(&policy) >= 3);
+    assert_eq!(sandbox.metrics().instances, 2, "it ticks in an instance of its own");
+    drop(policy);
+    until(|| sandbox.metrics().instances == 0);
+}
+
+#[test]
+fn goes_on_ticking_after_a_fault() {
+    let mut config = config("tripping", r#"{"tick":"trap"}"#);
+    config.tick = Duration::from_millis(10);
+    let policy = policy(TICKER, &config);
+    until(|| ticks(&policy) >= 3);
+    let report = super::SANDBOX.metrics().policies;
+    let report = report.into_iter().find(|report| &*report.policy == "tripping").unwrap();
+    assert!(report.faults.iter().any(|(hook, _, count)| *hook == "on-tick" && *count >= 2), "{report:?}");
+}
+
+#[test]
+fn a_policy_that_is_not_live_does_not_tick() {
+    let mut config = config("waiting", "{}");
+    config.tick = Duration::from_millis(10);
+    let idle = factory(TICKER, &config).unwrap();
+    let mut witness_config = config.clone();
+    witness_config.name = "witness".into();
+    let witness = policy(TICKER, &witness_config);
+    until(|| ticks(&witness) >= 5);
+    let report = super::SANDBOX.metrics().policies;
+    let report = report.into_iter().find(|report| report.policy == *idle.name()).unwrap();
+    assert_eq!(report.calls, []);
+}

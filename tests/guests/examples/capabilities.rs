@@ -1,0 +1,90 @@
+//! Uses the capability that `x-do` names and shows what came of it in the attribute `result`.
+
+wit_bindgen::generate!({
+    inline: "package test:guest; world capable {
+        include portcullis:policy/imports@0.1.0;
+        export portcullis:policy/request-head@0.1.0;
+    }",
+    path: "../../wit",
+    generate_all,
+});
+
+use exports::portcullis::policy::request_head::Guest;
+use portcullis::policy::types::Decision;
+use portcullis::policy::{clock, exchange, log, metrics, random, rate_limit, request, secrets, store};
+
+struct Capable;
+
+impl Guest for Capable {
+    fn on_request_head() -> Decision {
+        let line = request::header("x-do").unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').collect();
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        let number = |at: usize| word(at).parse::<i64>().unwrap_or_default();
+        let ttl = |at: usize| word(at).parse::<u32>().ok();
+        let text = |value: Option<Vec<u8>>| match value {
+            Some(value) => String::from_utf8_lossy(&value).into_owned(),
+            None => "none".to_owned(),
+        };
+        let result = match word(0) {
+            "log" => {
+                let fields = [("key".to_owned(), "a\nvalue".to_owned())];
+                (0..number(1)).for_each(|at| log::log(log::Level::Warn, &format!("line {at}\u{7}"), &fields));
+                String::new()
+            }
+            "clock" => format!("{} {}", clock::now_ms(), clock::monotonic_us()),
+            "random" => {
+                let bytes = random::bytes(number(1) as u32);
+                format!("{} {}", bytes.len(), bytes.iter().any(|byte| *byte != 0))
+            }
+            "secret" => text(secrets::get(word(1))),
+            "rate" => {
+                let quota = rate_limit::Quota {
+                    requests: number(2) as u32,
+                    per_ms: number(3) as u32,
+                    burst: number(4) as u32,
+                };
+                let verdict = rate_limit::check(word(1), quota, number(5) as u32);
+                format!("{} {} {}", verdict.allowed, verdict.remaining, verdict.retry_after_ms)
+            }
+            "count" => {
+                let metric = metrics::counter(word(1), &[("label".to_owned(), word(2).to_owned())]);
+                metrics::add(metric, number(3) as u64);
+                metric.to_string()
+            }
+            "gauge" => {
+                let metric = metrics::gauge(word(1), &[]);
+                metrics::set(metric, number(2) as f64);
+                metrics::add(metric, 5);
+                metric.to_string()
+            }
+            "observe" => {
+                let metric = metrics::histogram(word(1), &[]);
+                metrics::observe(metric, number(2) as f64);
+                metric.to_string()
+            }
+            "series" => (0..number(1))
+                .map(|at| metrics::counter("many", &[("at".to_owned(), at.to_string())]))
+                .filter(|metric| *metric != 0)
+                .count()
+                .to_string(),
+            "get" => match store::get(word(1)) {
+                Ok(value) => text(value),
+                Err(error) => format!("{error:?}"),
+            },
+            "set" => format!("{:?}", store::set(word(1), word(2).as_bytes(), ttl(3))),
+            "set-size" => format!("{:?}", store::set(word(1), &vec![0; number(2) as usize], None)),
+            "swap" => {
+                let expected = Some(word(2).as_bytes()).filter(|value| !value.is_empty());
+                format!("{:?}", store::compare_and_set(word(1), expected, word(3).as_bytes(), ttl(4)))
+            }
+            "increment" => format!("{:?}", store::increment(word(1), number(2), ttl(3))),
+            "delete" => format!("{:?}", store::delete(word(1))),
+            other => panic!("no deed is called {other}"),
+        };
+        exchange::set_attribute("result", &result).expect("it fits");
+        Decision::Next
+    }
+}
+
+export!(Capable);
