@@ -1,6 +1,6 @@
 //! The part of a listener that a reload may change while its sockets stay.
 
-use portcullis_model::Listener;
+use portcullis_model::{Listener, TlsServer};
 
 use crate::certificate::CertificateWarning;
 use crate::tls_server::{ServerTls, TlsServerError};
@@ -24,7 +24,8 @@ impl ListenerState {
         let tls = match (&listener.tls, previous) {
             (None, _) => None,
             (Some(wanted), Some(Self { listener: old, tls: Some(tls) }))
-                if (old.tls.as_ref(), old.http1, old.http2) == (Some(wanted), http1, http2) =>
+                if (old.http1, old.http2) == (http1, http2)
+                    && old.tls.as_ref().is_some_and(|old| is_same(old, wanted)) =>
             {
                 Some(tls.clone())
             }
@@ -50,4 +51,12 @@ impl ListenerState {
     pub fn warnings(&self) -> &[CertificateWarning] {
         self.tls.as_ref().map_or(&[], ServerTls::warnings)
     }
+}
+
+/// Whether two descriptions differ at most in where they stand.
+fn is_same(old: &TlsServer, new: &TlsServer) -> bool {
+    let pem = |tls: &TlsServer| -> Vec<_> {
+        tls.certificates.iter().map(|one| (one.cert_pem.clone(), one.key_pem.clone())).collect()
+    };
+    old.min_version == new.min_version && pem(old) == pem(new)
 }

@@ -82,7 +82,7 @@ impl Drive<'_> {
         };
         let config = route.config.clone();
         let chain = route.chain.clone();
-        exchange.route.clone_from(&config.name);
+        exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);
 
         if let Some(limit) = config.body_bytes_max {
@@ -277,7 +277,7 @@ pub(crate) async fn finish(
             request_bytes: slot.request_bytes(),
             response_bytes: sent.bytes,
             duration_us: u64::try_from(trace.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            upstream: trace.endpoint.as_deref().map(str::to_owned),
+            upstream: trace.endpoint().map(str::to_owned),
             error: trace.error.clone(),
         };
         exchange = route.chain.completed(exchange, &outcome).await;

@@ -65,7 +65,7 @@ impl Forward<'_> {
             if self.trace.attempts > 1 {
                 shared.metrics.retry();
             }
-            self.trace.endpoint = Some(pick.endpoint().address().clone());
+            self.trace.asked = Some((self.upstream.clone(), pick.index));
             match self.attempt(pick.index, body, idempotent, fresh_only).await {
                 Ok(response) => {
                     shared.record_success(pick.endpoint());
@@ -245,7 +245,7 @@ impl Forward<'_> {
     }
 
     fn endpoint(&self) -> String {
-        self.trace.endpoint.as_deref().unwrap_or("?").to_owned()
+        self.trace.endpoint().unwrap_or("?").to_owned()
     }
 
     /// `error`, unless it was the whole exchange's time that ran out.

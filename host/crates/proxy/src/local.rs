@@ -25,6 +25,8 @@ pub(crate) struct Local {
 #[derive(Debug)]
 pub(crate) struct LocalRoute {
     pub(crate) config: Rc<Route>,
+    /// A copy of this worker's own, so that counting references to it stays on its core. So are the upstreams' below.
+    pub(crate) name: Name,
     pub(crate) chain: Rc<PolicyChain>,
     /// In the order of the route's `to`.
     pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
@@ -61,6 +63,7 @@ impl Local {
                 route.hold_bytes_max,
             )),
             upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
+            name: Name::from(&*route.name),
             upstream_names: route.upstreams.clone().into(),
             metrics: snapshot.metrics.route(&route.name),
             config: Rc::new(route.clone()),

@@ -34,7 +34,7 @@ impl Worker {
             return;
         }
         let request = &exchange.request;
-        let asked = trace.endpoint.is_some();
+        let asked = trace.asked.is_some();
         let record = AccessRecord {
             // The record's time is the request's; a clock that was set back in between must not make it wrap.
             time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -49,7 +49,7 @@ impl Worker {
             status: sent.status,
             route: route.map(|route| &*route.config.name),
             upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
-            endpoint: trace.endpoint.as_deref(),
+            endpoint: trace.endpoint(),
             attempts: trace.attempts,
             request_bytes: slot.request_bytes(),
             response_bytes: sent.bytes,

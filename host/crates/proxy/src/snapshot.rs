@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use portcullis_model::{Gateway, Name};
+use portcullis_model::{Gateway, Name, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
@@ -84,7 +84,7 @@ impl Snapshot {
         let roots = SystemRoots::new();
         for upstream in &gateway.upstreams {
             let old = previous.and_then(|previous| previous.upstreams.get(&upstream.name));
-            if let Some(same) = old.filter(|old| old.config == *upstream) {
+            if let Some(same) = old.filter(|old| is_same(&old.config, upstream)) {
                 upstreams.insert(upstream.name.clone(), same.clone());
                 continue;
             }
@@ -137,4 +137,10 @@ impl Snapshot {
             state.warnings().iter().map(move |warning| format!("listener `{name}`: {warning}"))
         })
     }
+}
+
+/// Whether two configurations of an upstream differ at most in where they stand.
+fn is_same(old: &Upstream, new: &Upstream) -> bool {
+    let old = Upstream { origin: new.origin.clone(), ..old.clone() };
+    old == *new
 }

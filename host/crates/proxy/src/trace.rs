@@ -1,8 +1,11 @@
 //! What is noted of an exchange on its way, for its record, its policies and its metrics.
 
-use portcullis_model::Name;
+use std::rc::Rc;
+
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
+
+use crate::upstream::LocalUpstream;
 
 /// Notes of one exchange.
 #[derive(Debug)]
@@ -15,8 +18,9 @@ pub(crate) struct Trace {
     pub(crate) answered: Option<Instant>,
     /// Endpoints that were tried.
     pub(crate) attempts: u32,
-    /// The last endpoint that was tried.
-    pub(crate) endpoint: Option<Name>,
+    /// The last endpoint that was tried: its upstream and its index. Its name, which all workers share, is looked up when
+    /// it is needed: counting references to it would have the workers fight for one cache line.
+    pub(crate) asked: Option<(Rc<LocalUpstream>, usize)>,
     /// Counts as under way at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
@@ -31,10 +35,15 @@ impl Trace {
             forwarded: None,
             answered: None,
             attempts: 0,
-            endpoint: None,
+            asked: None,
             in_flight: None,
             error: None,
         }
+    }
+
+    /// The address of the last endpoint that was tried.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        self.asked.as_ref().map(|(upstream, at)| upstream.address(*at))
     }
 
     /// Keeps the first thing that went wrong: what follows is mostly its consequence.

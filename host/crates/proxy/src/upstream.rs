@@ -197,6 +197,11 @@ impl LocalUpstream {
         Self { shared, connector, pools }
     }
 
+    /// The address of the endpoint at `at`, as it stands in the config.
+    pub(crate) fn address(&self, at: usize) -> &str {
+        self.shared.config.endpoints.get(at).map_or("", |endpoint| &endpoint.address)
+    }
+
     /// An idle connection to the endpoint at `at`.
     pub(crate) fn reuse(&self, at: usize) -> Option<Acquired> {
         let pool = self.pools.get(at)?;
@@ -215,7 +220,7 @@ impl LocalUpstream {
 
     async fn try_connect(&self, at: usize) -> Result<Acquired, ConnectError> {
         let config = &self.shared.config;
-        let address = config.endpoints.get(at).map_or("", |endpoint| &endpoint.address);
+        let address = self.address(at);
         let stream =
             self.connector.connect(address, self.shared.tls.as_ref(), config.timeouts.connect).await?;
         match config.protocol {
@@ -243,11 +248,10 @@ impl LocalUpstream {
 
     /// What Host says to the endpoint at `at`.
     fn host<'a>(&'a self, exchange: &'a Exchange, at: usize) -> &'a str {
-        let endpoint = || self.shared.config.endpoints.get(at).map_or("", |endpoint| &endpoint.address);
         match &self.shared.config.host {
-            HostHeader::Preserve if exchange.request.authority.is_empty() => endpoint(),
+            HostHeader::Preserve if exchange.request.authority.is_empty() => self.address(at),
             HostHeader::Preserve => &exchange.request.authority,
-            HostHeader::Endpoint => endpoint(),
+            HostHeader::Endpoint => self.address(at),
             HostHeader::Fixed(name) => name,
         }
     }

@@ -360,8 +360,12 @@ impl Server<'_> {
                     }
                     return self.flush(deadline).await;
                 }
-                // The connection is closed before the length or the last chunk, so nobody takes the body for whole.
-                Ok(Ok(Some(Err(error)))) => return Err(error.to_string()),
+                // The connection is closed before the length or the last chunk, so nobody takes the body for whole. What
+                // was let go goes out before; whether it arrives changes nothing.
+                Ok(Ok(Some(Err(error)))) => {
+                    drop(self.flush(deadline).await);
+                    return Err(error.to_string());
+                }
             }
         }
     }
