@@ -1,8 +1,14 @@
 //! What the tests of policies share: configs with one route, and what the access log says.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::harness::TestGateway;
 
@@ -46,4 +52,30 @@ pub(crate) fn attribute<'a>(record: &'a Value, name: &str) -> &'a str {
 pub(crate) fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A body whose frames come when the other half sends them; it ends when that is dropped.
+pub(crate) struct Streamed(mpsc::Receiver<Frame<Bytes>>);
+
+/// Both halves of such a body.
+pub(crate) fn streamed() -> (mpsc::Sender<Frame<Bytes>>, Streamed) {
+    let (sender, receiver) = mpsc::channel(16);
+    (sender, Streamed(receiver))
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+/// A frame of data.
+pub(crate) fn data(text: &'static str) -> Frame<Bytes> {
+    Frame::data(Bytes::from_static(text.as_bytes()))
 }

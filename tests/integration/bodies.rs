@@ -1,0 +1,273 @@
+//! Body hooks: what they replace, hold and refuse, and what the other side then gets.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use hyper::header::HeaderMap;
+use hyper::{Method, Response};
+use tokio::sync::{Notify, mpsc};
+
+use crate::harness::{
+    Answer, RawClient, RawUpstream, TestClient, TestGateway, TestUpstream, eventually, within,
+};
+use crate::setup::{config, data, misbehave, record, streamed};
+
+/// A gateway whose only policy does this in that hook.
+async fn start(endpoint: std::net::SocketAddr, hook: &str, deed: &str) -> TestGateway {
+    start_with(&config(endpoint, &["bodies"], &misbehave("bodies", hook, deed, ""))).await
+}
+
+async fn start_with(config: &str) -> TestGateway {
+    TestGateway::builder().file("misbehave.wasm", portcullis_test_guests::MISBEHAVE).start(config).await
+}
+
+async fn clients(gateway: &TestGateway) -> [TestClient; 2] {
+    [TestClient::h1(gateway.address("web")).await, TestClient::h2(gateway.address("web")).await]
+}
+
+#[tokio::test]
+async fn request_bodies_are_rewritten() {
+    let upstream = TestUpstream::h1(|request| Answer::default().body(request.body.clone())).await;
+    let gateway = start(upstream.address(), "request-body", "upper").await;
+    for mut client in clients(&gateway).await {
+        assert_eq!(client.send(Method::POST, "/", &[], "hello").await.text(), "HELLO");
+        assert_eq!(upstream.last_request().header("content-length"), "5");
+        let large = "x".repeat(1 << 20);
+        assert_eq!(client.send(Method::PUT, "/", &[], large.clone()).await.text(), large.to_uppercase());
+        assert_eq!(client.send(Method::POST, "/", &[], "").await.text(), "");
+    }
+    // In place of a chunk that is emptied nothing goes on; it would end the body.
+    let gateway = start(upstream.address(), "request-body", "replace 0").await;
+    for mut client in clients(&gateway).await {
+        assert_eq!(client.send(Method::POST, "/", &[], "hello").await.text(), "");
+    }
+}
+
+#[tokio::test]
+async fn response_bodies_are_rewritten() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab\n\r\n2\r\ncd\r\n0\r\n\r\n";
+    let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab\ncd";
+    for answer in [chunked, sized] {
+        let upstream = RawUpstream::answering(answer).await;
+        let gateway = start(upstream.address(), "response-body", "upper").await;
+        for mut client in clients(&gateway).await {
+            assert_eq!(client.get("/").await.text(), "AB\nCD");
+        }
+        // A longer one than was declared.
+        let gateway = start(upstream.address(), "response-body", "replace 100").await;
+        for mut client in clients(&gateway).await {
+            let reply = client.get("/").await;
+            assert!(reply.body.len() >= 100 && reply.body.iter().all(|byte| *byte == b'x'), "{reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_held_request_arrives_whole_or_not_at_all() {
+    let upstream = TestUpstream::h1(|request| Answer::default().body(request.body.clone())).await;
+    let gateway = start(upstream.address(), "request-body", "judge").await;
+    for mut client in clients(&gateway).await {
+        let (sender, body) = streamed();
+        let sending = tokio::spawn(async move {
+            for piece in ["all ", "is ", "good"] {
+                sender.send(data(piece)).await.unwrap();
+            }
+        });
+        let response = client.begin(Method::POST, "/", &[], body).await.unwrap();
+        sending.await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "all is good");
+        let received = upstream.last_request();
+        let framing = (received.header("content-length"), received.header("transfer-encoding"));
+        assert_eq!(framing, ("11".to_owned(), String::new()));
+
+        let before = upstream.requests().len();
+        let (sender, body) = streamed();
+        let sending = tokio::spawn(async move {
+            for piece in ["all ", "is ba", "d"] {
+                sender.send(data(piece)).await.unwrap();
+            }
+        });
+        let response = client.begin(Method::POST, "/", &[], body).await.unwrap();
+        sending.await.unwrap();
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()["x-by"], "request-body");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "that is bad");
+        assert_eq!(upstream.requests().len(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_held_response_is_sent_whole_or_replaced() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        while let Some((head, _)) = connection.read_request().await {
+            let word = if head.starts_with("GET /bad ") { "2\r\nba\r\n1\r\nd\r\n" } else { "4\r\ngood\r\n" };
+            let head = "HTTP/1.1 200 OK\r\nX-Upstream: 1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nis \r\n";
+            connection.send(format!("{head}{word}0\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let gateway = start(upstream.address(), "response-body", "judge").await;
+    for mut client in clients(&gateway).await {
+        let reply = client.get("/good").await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "is good"));
+        assert_eq!(
+            (reply.header("x-upstream").as_str(), reply.header("content-length").as_str()),
+            ("1", "7")
+        );
+        let reply = client.get("/bad").await;
+        assert_eq!((reply.status, reply.text().as_str()), (422, "that is bad"));
+        assert_eq!(
+            (reply.header("x-upstream").as_str(), reply.header("content-length").as_str()),
+            ("", "11")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_on_its_way_is_cut_off_for_the_upstream() {
+    let (said, mut heard) = mpsc::unbounded_channel();
+    let upstream = TestUpstream::streaming_h1(move |request| {
+        let said = said.clone();
+        async move {
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                said.send(frame.map(|frame| frame.into_data().unwrap()).map_err(drop)).unwrap();
+            }
+            Response::default()
+        }
+    })
+    .await;
+    let gateway = start(upstream.address(), "request-body", "late").await;
+    for mut client in clients(&gateway).await {
+        let (sender, body) = streamed();
+        let sending = tokio::spawn(async move {
+            sender.send(data("first")).await.unwrap();
+            assert_eq!(within("the first piece", heard.recv()).await, Some(Ok("first".into())));
+            sender.send(data("second")).await.unwrap();
+            // Never a proper end of what nobody may take for whole.
+            assert_eq!(within("the end", heard.recv()).await, Some(Err(())));
+            heard
+        });
+        let response = client.begin(Method::POST, "/", &[], body).await.unwrap();
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "that is bad");
+        heard = sending.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_refused_on_its_way_is_cut_off_for_the_client() {
+    let go_on = Arc::new(Notify::new());
+    let waiting = Arc::clone(&go_on);
+    let upstream = TestUpstream::streaming_h1(move |_| {
+        let go_on = Arc::clone(&waiting);
+        async move {
+            let (sender, body) = streamed();
+            tokio::spawn(async move {
+                sender.send(data("first")).await.unwrap();
+                go_on.notified().await;
+                // Until the gateway goes away.
+                while sender.send(data("more")).await.is_ok() {}
+            });
+            Response::new(body.boxed_unsync())
+        }
+    })
+    .await;
+    let gateway = start(upstream.address(), "response-body", "late").await;
+    for (protocol, mut client) in ["h1", "h2"].into_iter().zip(clients(&gateway).await) {
+        let path = format!("/{protocol}");
+        let body = http_body_util::Empty::new();
+        let mut response = client.begin(Method::GET, &path, &[], body).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let first = within("the first piece", response.frame()).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "first");
+        go_on.notify_one();
+        assert!(within("the end", response.collect()).await.is_err(), "{protocol}: it looks whole");
+        let record = record(&gateway, &path).await;
+        assert!(record["error"].as_str().is_some_and(|error| error.contains("policy")), "{record}");
+    }
+    eventually("the upstream is let go", async || (upstream.open_connections() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_response_was_cut_off_arrives() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        connection.read_head().await;
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n4\r\nmore\r\n";
+        connection.send(answer).await;
+        connection.read_to_end().await;
+    })
+    .await;
+    let gateway = start(upstream.address(), "response-body", "late").await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_response_head().await.status, 200);
+    let body = String::from_utf8(client.read_to_end().await).unwrap();
+    assert_eq!(body, "5\r\nfirst\r\n");
+}
+
+#[tokio::test]
+async fn trailers_pass_by() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        let head = connection.read_head().await;
+        assert!(head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "{head}");
+        let body = connection.read_until(b"\r\n\r\n").await;
+        let body = String::from_utf8(body).unwrap().to_ascii_lowercase();
+        assert!(body.ends_with("0\r\nx-sum: 42\r\n\r\n"), "{body}");
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 17\r\n\r\n";
+        connection.send(answer).await;
+    })
+    .await;
+    for hook in ["request-body", "response-body"] {
+        for deed in ["upper", "judge"] {
+            let gateway = start(upstream.address(), hook, deed).await;
+            let mut client = RawClient::connect(gateway.address("web")).await;
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n";
+            client.send(format!("{head}Trailer: x-sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n")).await;
+            assert_eq!(client.read_response_head().await.status, 200, "{hook} {deed}");
+            let body = client.read_until(b"0\r\n").await;
+            let text = String::from_utf8(body).unwrap();
+            assert!(text.to_ascii_lowercase().contains("ok"), "{text}");
+            let trailers = String::from_utf8(client.read_until(b"\r\n\r\n").await).unwrap();
+            assert_eq!(trailers.to_ascii_lowercase(), "x-sum: 17\r\n\r\n", "{hook} {deed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams_flow_both_ways_through_body_hooks() {
+    // Sends back every frame as it comes, as a bidirectional gRPC call does.
+    let upstream = TestUpstream::streaming_h2(|request| async {
+        let (sender, body) = streamed();
+        tokio::spawn(async move {
+            let mut request = request.into_body();
+            while let Some(Ok(frame)) = request.frame().await {
+                sender.send(frame).await.unwrap();
+            }
+        });
+        Response::new(body.boxed_unsync())
+    })
+    .await;
+    let policies = misbehave("asking", "request-body", "upper", "")
+        + &misbehave("answering", "response-body", "next", "");
+    let config = config(upstream.address(), &["asking", "answering"], &policies)
+        .replace("[upstreams.app]\n", "[upstreams.app]\nprotocol = \"h2\"\n");
+    let gateway = start_with(&config).await;
+    let mut client = TestClient::h2(gateway.address("web")).await;
+    let (sender, body) = streamed();
+    sender.send(data("one")).await.unwrap();
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    let mut response = client.begin(Method::POST, "/service/Method", &fields, body).await.unwrap();
+    let mut next = async || within("a frame", response.frame()).await.map(Result::unwrap);
+    assert_eq!(next().await.unwrap().into_data().unwrap(), "ONE");
+    for (text, answer) in [("two", "TWO"), ("three", "THREE")] {
+        sender.send(data(text)).await.unwrap();
+        assert_eq!(next().await.unwrap().into_data().unwrap(), answer);
+    }
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    sender.send(Frame::trailers(trailers.clone())).await.unwrap();
+    drop(sender);
+    assert_eq!(next().await.unwrap().into_trailers().unwrap(), trailers);
+    assert!(next().await.is_none());
+}
