@@ -126,13 +126,13 @@ async fn a_held_response_is_sent_whole_or_replaced() {
 
 #[tokio::test]
 async fn a_request_that_is_refused_on_its_way_is_cut_off_for_the_upstream() {
-    let (said, mut heard) = mpsc::unbounded_channel();
+    let (said, mut heard) = mpsc::channel(16);
     let upstream = TestUpstream::streaming_h1(move |request| {
         let said = said.clone();
         async move {
             let mut body = request.into_body();
             while let Some(frame) = body.frame().await {
-                said.send(frame.map(|frame| frame.into_data().unwrap()).map_err(drop)).unwrap();
+                said.send(frame.map(|frame| frame.into_data().unwrap()).map_err(drop)).await.unwrap();
             }
             Response::default()
         }
@@ -270,4 +270,58 @@ async fn streams_flow_both_ways_through_body_hooks() {
     drop(sender);
     assert_eq!(next().await.unwrap().into_trailers().unwrap(), trailers);
     assert!(next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let upstream = TestUpstream::h1(|request| Answer::default().body(request.body.clone())).await;
+    let gateway = start(upstream.address(), "request-body", "judge").await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").await;
+    assert_eq!(client.read_response_head().await.status, 100);
+    client.send("good").await;
+    assert_eq!(client.read_response().await.text(), "good");
+    assert_eq!(upstream.last_request().header("expect"), "");
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_stays_without_one() {
+    let upstream = TestUpstream::h1(|request| match request.path() {
+        "/204" => Answer::default().status(204),
+        "/304" => Answer::default().status(304).header("etag", "\"a\""),
+        _ => Answer::text("ok"),
+    })
+    .await;
+    let gateway = start(upstream.address(), "response-body", "replace 10").await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    for path in ["/204", "/304", "/200"] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let reply = client.read_response().await;
+        assert_eq!(format!("/{}", reply.status), path);
+        let expected = if path == "/200" { "x".repeat(10) } else { String::new() };
+        assert_eq!(reply.text(), expected, "{path}");
+        client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.read_response_head().await.status, 200, "after {path}");
+    }
+    let mut client = TestClient::h2(gateway.address("web")).await;
+    for path in ["/204", "/304", "/200"] {
+        assert_eq!(format!("/{}", client.get(path).await.status), path);
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_gets_a_held_body_with_its_length() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n";
+    let upstream = RawUpstream::answering(chunked).await;
+    for (deed, length) in [("judge", "4"), ("upper", "")] {
+        let gateway = start(upstream.address(), "response-body", deed).await;
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
+        let reply = client.read_response().await;
+        assert_eq!(reply.text().to_lowercase(), "abcd");
+        assert_eq!(
+            (reply.header("content-length").as_str(), reply.header("transfer-encoding").as_str()),
+            (length, "")
+        );
+    }
 }

@@ -129,28 +129,88 @@ async fn a_fault_in_any_hook() {
 #[tokio::test]
 async fn other_routes_go_on_meanwhile() {
     let upstream = TestUpstream::named("app").await;
-    let looping = misbehave("bad", "request-head", "loop", "limits = { deadline = \"50ms\" }");
-    let gateway = start(&routes(&upstream, &[("bad".to_owned(), looping)])).await;
+    let looping = misbehave("bad", "request-head", "loop", "limits = { deadline = \"500ms\" }");
+    // On the one worker that there is.
+    let config = routes(&upstream, &[("bad".to_owned(), looping)]).replace("workers = 2", "workers = 1");
+    let gateway = start(&config).await;
     let address = gateway.address("web");
-    let disturbing: Vec<_> = (0..4)
-        .map(|_| {
-            tokio::spawn(async move {
-                let mut client = TestClient::h2(address).await;
-                for _ in 0..5 {
-                    assert_eq!(client.get("/bad").await.status, 500);
-                }
-            })
-        })
-        .collect();
+    let mut disturbing = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        disturbing.spawn(async move {
+            let mut client = TestClient::h2(address).await;
+            assert_eq!(client.get("/bad").await.status, 500);
+        });
+    }
     let mut client = TestClient::h1(address).await;
     let mut asked = 0;
-    while asked < 50 || disturbing.iter().any(|task| !task.is_finished()) {
+    while !disturbing.is_empty() {
         assert_eq!(client.get("/").await.text(), "app");
         asked += 1;
+        while let Some(ended) = disturbing.try_join_next() {
+            ended.unwrap();
+        }
     }
-    for task in disturbing {
-        task.await.unwrap();
+    // Were they to wait for the loops, one or two would have got through.
+    assert!(asked > 10, "{asked}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_to_start_is_refused_with_the_config() {
+    let upstream = TestUpstream::named("app").await;
+    let with = |deed: &str| {
+        let settings =
+            format!("limits = {{ configure-deadline = \"200ms\" }}\nconfig = {{ configure = \"{deed}\" }}");
+        config(upstream.address(), &["bad"], &policy("bad", "misbehave", &settings))
+    };
+    let gateway = start(&with("next")).await;
+    for (deed, expected) in [("panic", "told to panic in configure"), ("loop", "200ms"), ("memory", "memory")]
+    {
+        let refusal = gateway.write_config_and_expect_refusal(&with(deed)).await;
+        for expected in ["`bad`", expected, "generation 1 is still running"] {
+            assert!(refusal.contains(expected), "{deed}: no {expected:?} in {refusal}");
+        }
     }
+    assert_eq!(TestClient::h1(gateway.address("web")).await.get("/").await.text(), "app");
+}
+
+#[tokio::test]
+async fn exchanges_at_the_same_time_have_instances_of_their_own() {
+    let upstream = TestUpstream::named("app").await;
+    // Long enough to overlap, on the one worker that there is.
+    let work = misbehave("work", "request-head", "work 20000000", "limits = { deadline = \"10s\" }");
+    let config = config(upstream.address(), &["work"], &work).replace("workers = 2", "workers = 1");
+    let gateway = start(&config).await;
+    let client = TestClient::h2(gateway.address("web")).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = client.share();
+        asking.spawn(async move { client.get("/").await.text() });
+    }
+    assert!(asking.join_all().await.iter().all(|text| text == "app"));
+}
+
+#[tokio::test]
+async fn too_many_instances_at_once_are_a_fault_like_any_other() {
+    let upstream = TestUpstream::named("app").await;
+    let work = misbehave("work", "request-head", "loop", "limits = { deadline = \"300ms\" }");
+    let config = config(upstream.address(), &["work"], &work)
+        .replace("workers = 2", "workers = 1\npolicy-instances-max = 3");
+    let gateway = start(&config).await;
+    let client = TestClient::h2(gateway.address("web")).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = client.share();
+        asking.spawn(async move { client.get("/").await.status });
+    }
+    assert!(asking.join_all().await.iter().all(|status| *status == 500));
+    let found = |line: &LogLine| line.text("kind") == Some("exhausted");
+    let line = gateway.wait_for_log("an exhausted pool", found).await;
+    assert_eq!(line.text("policy"), Some("work"));
+    // When they have ended there is room again.
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    client.get("/").await;
+    let last = gateway.log().pop().unwrap();
+    assert_eq!(last.text("kind"), Some("deadline"), "{}", last.message);
 }
 
 /// Kilobytes of a process that are in memory.

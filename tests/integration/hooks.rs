@@ -5,8 +5,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Answer, RawClient, TestClient, TestGateway, TestUpstream, within};
-use crate::setup::{attribute, config, policy, record};
+use crate::harness::{Answer, RawClient, TestClient, TestGateway, TestUpstream, eventually, within};
+use crate::setup::{attribute, config, misbehave, policy, record};
 
 /// A gateway whose route runs the guest that notes each hook, and then `more`.
 async fn noting(endpoint: std::net::SocketAddr, edit: impl FnOnce(String) -> String) -> TestGateway {
@@ -22,7 +22,7 @@ fn hooks(record: &Value) -> String {
     let mut ended = true;
     for call in before.split_whitespace() {
         let Some((name, piece)) = call.split_once('(') else {
-            assert!(ended, "{name} before a last piece in {seen}", name = call);
+            assert!(ended, "{call} before a last piece in {seen}");
             hooks.push((call.to_owned(), None));
             continue;
         };
@@ -163,7 +163,7 @@ async fn an_extended_connect() {
     let mut stream = TokioIo::new(upgraded);
     echo(&mut stream).await;
     stream.shutdown().await.unwrap();
-    within("the end", stream.read_to_end(&mut Vec::new())).await.unwrap();
+    assert_eq!(within("the end", stream.read(&mut [0; 1])).await.unwrap(), 0);
     drop(stream);
     let record = record(&gateway, "/socket").await;
     assert_eq!(hooks(&record), "request-head response-head completed=200");
@@ -267,6 +267,106 @@ async fn the_reply_of_an_earlier_policy() {
     let reply = client.send(Method::POST, "/a", &[], "hello").await;
     assert_eq!((reply.status, reply.text().as_str()), (403, "forbidden\n"));
     assert_eq!(hooks(&record(&gateway, "/a").await), "completed=403");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_a_policy_replaces() {
+    let upstream = TestUpstream::echo().await;
+    for (deed, status) in [("reply", 418), ("panic", 500)] {
+        let text = config(upstream.address(), &["no"], &misbehave("no", "response-head", deed, ""));
+        let gateway = TestGateway::builder()
+            .file("misbehave.wasm", portcullis_test_guests::MISBEHAVE)
+            .start(&text)
+            .await;
+        let address = gateway.address("web");
+        let mut client = TestClient::h1(address).await;
+        assert_eq!(client.get_with("/socket", &WEBSOCKET).await.status, status);
+        let mut client = TestClient::h2(address).await;
+        client.get("/before").await;
+        let response = client.connect(Some("websocket"), "/socket").await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+    eventually("the upstream's tunnels are closed", async || {
+        (upstream.open_connections() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away() {
+    let upstream = TestUpstream::streaming_h1(|_| std::future::pending()).await;
+    let gateway = noting(upstream.address(), |text| text).await;
+    let address = gateway.address("web");
+    for (protocol, mut client) in
+        [("h1", TestClient::h1(address).await), ("h2", TestClient::h2(address).await)]
+    {
+        let path = format!("/{protocol}");
+        let before = upstream.requests().len();
+        let asking = client.begin(Method::GET, &path, &[], http_body_util::Empty::new());
+        tokio::select! {
+            answered = asking => panic!("{answered:?}"),
+            () = eventually("the upstream is asked", async || (upstream.requests().len() > before).then_some(())) => {}
+        }
+        drop(client);
+        let seen = hooks(&record(&gateway, &path).await);
+        assert!(seen.starts_with("request-head request-body=0 "), "{seen}");
+        assert!(seen.ends_with("completed=499"), "{seen}");
+    }
+    eventually("the upstream is let go", async || (upstream.open_connections() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn edits_of_the_request_reach_the_upstream() {
+    let (one, two) = (TestUpstream::named("one").await, TestUpstream::named("two").await);
+    let text = config(one.address(), &["edits"], &policy("edits", "edits", ""))
+        .replace("to = \"app\"", "to = [\"app\", \"other\"]")
+        + &format!("[upstreams.other]\nendpoints = [\"{}\"]\n", two.address());
+    let gateway = TestGateway::builder().file("edits.wasm", portcullis_test_guests::EDITS).start(&text).await;
+    let address = gateway.address("web");
+    for mut client in [TestClient::h1(address).await, TestClient::h2(address).await] {
+        let mut edit = async |edit: &str| client.get_with("/a?b", &[("x-edit", edit)]).await;
+        assert_eq!(edit("request.set-upstream other").await.text(), "two");
+        assert_eq!(edit("request.set-upstream nobody").await.text(), "one");
+        assert_eq!(edit("request.set-path-and-query /c/../d//e?f").await.text(), "one");
+        assert_eq!(one.last_request().uri.to_string(), "/d/e?f");
+        edit("request.set-authority other.test:8080").await;
+        assert_eq!(one.last_request().header("host"), "other.test:8080");
+        assert_eq!(edit("request.set-method HEAD").await.text(), "");
+        assert_eq!(one.last_request().method, "HEAD");
+        assert_eq!(edit("request.set-method CONNECT").await.text(), "one");
+        assert_eq!(one.last_request().method, "GET");
+        assert_eq!(edit("response.set-status 404").await.status, 404);
+        assert_eq!(edit("response.set-status 204").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn ticks_go_on_beside_the_exchanges_and_over_reloads() {
+    let upstream = TestUpstream::named("app").await;
+    let ticker = |more: &str| {
+        let settings = format!("tick = \"100ms\"\ngrants = {{ store = true }}\n{more}");
+        config(upstream.address(), &["ticker"], &policy("ticker", "ticker", &settings))
+    };
+    let gateway =
+        TestGateway::builder().file("ticker.wasm", portcullis_test_guests::TICKER).start(&ticker("")).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let mut asked = 0;
+    let mut ticks = async |gateway: &TestGateway, least: u64| {
+        eventually("a few ticks", async || {
+            asked += 1;
+            let path = format!("/{asked}");
+            client.get(&path).await;
+            let ticks = attribute(&record(gateway, &path).await, "ticks").parse().unwrap_or(0);
+            (ticks >= least).then_some(ticks)
+        })
+        .await
+    };
+    let before = ticks(&gateway, 3).await;
+    gateway.write_config_and_wait(&ticker("config = { tick = \"trap\" }")).await;
+    assert!(ticks(&gateway, before + 3).await > before);
+    let line =
+        gateway.wait_for_log("the trap", |line| line.message.contains("told to trap in on-tick")).await;
+    assert_eq!(line.text("policy"), Some("ticker"));
 }
 
 const DENY: &str =
