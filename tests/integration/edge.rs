@@ -1,9 +1,6 @@
 //! A gateway before one upstream, for the tests of the data plane. What a test adds to it is what the test is about.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-
-use serde_json::Value;
 
 use crate::harness::{Answer, Builder, Received, TestClient, TestGateway, TestUpstream};
 
@@ -138,18 +135,7 @@ impl Http {
     }
 }
 
-/// The access record of the exchange with this path, as soon as it is written.
-pub(crate) async fn record(gateway: &TestGateway, path: &str) -> Value {
-    let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
-    let line =
-        gateway.wait_for_access_line(&format!("a record of {path}"), |line| parse(line)["path"] == path).await;
-    parse(&line)
-}
-
 /// The bytes of a body that can be told from a shifted or repeated one.
 pub(crate) fn pattern(length: usize) -> bytes::Bytes {
     (0..length).map(|at| ((at * 31 + at / 251) % 256) as u8).collect::<Vec<u8>>().into()
 }
-
-/// What several connections have noted.
-pub(crate) type Noted<T> = Arc<std::sync::Mutex<Vec<T>>>;

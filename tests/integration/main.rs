@@ -16,4 +16,5 @@ mod metrics;
 mod reload;
 mod setup;
 mod shipped_policies;
+mod timeouts;
 mod watching;

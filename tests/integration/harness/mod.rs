@@ -34,6 +34,7 @@
 //!   to a script, for answers that no library would give.
 //! - [`TestClient`] speaks HTTP/1.1 or HTTP/2 through hyper, with or without TLS; [`RawClient`] writes bytes and reads
 //!   what comes; [`curl`] runs the real one.
+//! - [`H2Client`] opens streams of HTTP/2 one by one, and [`H2Frames`] writes frames.
 //! - [`Pieces`] writes a body piece by piece, on either side.
 //! - [`Authority`] signs certificates.
 //! - [`eventually`] waits for a condition that nothing announces. Nothing here sleeps for luck: every wait is for a
@@ -46,6 +47,7 @@ mod body;
 mod client;
 mod command;
 mod gateway;
+mod h2;
 mod output;
 mod raw;
 mod tls;
@@ -57,6 +59,7 @@ pub use self::{
     client::{Reply, TestClient},
     command::{Ran, curl, portcullis, portcullis_in},
     gateway::{Builder, TestGateway},
+    h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,
     raw::{RawClient, RawReply, RawUpstream},
     tls::{Authority, Issued},

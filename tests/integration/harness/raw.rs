@@ -104,6 +104,16 @@ impl RawClient {
         self.buffer.drain(..count).collect()
     }
 
+    /// Exactly `count` bytes; `None` where the connection ends before.
+    pub async fn try_read_exact(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if self.fill().await == 0 {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
     /// Everything until the other side closes; a reset counts as that.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill().await > 0 {}

@@ -25,6 +25,17 @@ pub(crate) enum CallEvent {
     Final,
 }
 
+/// What a request under way waits for; each has its own timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// More of the client's body.
+    Client,
+    /// That the endpoint takes more of the body.
+    Room,
+    /// The response's head: all of the request is sent.
+    Head,
+}
+
 /// Why no head arrived.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -78,11 +89,11 @@ impl Call {
         }
     }
 
-    /// Whether it waits for more of the client's body, not for the endpoint.
-    pub(crate) fn awaits_client(&self) -> bool {
+    /// What it waits for, when its event is not ready.
+    pub(crate) fn waits_for(&self) -> WaitsFor {
         match self {
-            Self::H1(call) => call.awaits_client(),
-            Self::H2(call) => call.awaits_client(),
+            Self::H1(call) => call.waits_for(),
+            Self::H2(call) => call.waits_for(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! which only the policy chain makes.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use portcullis_http::ResponseHead;
 use portcullis_policy::{BodySide, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
@@ -46,8 +47,25 @@ pub(crate) struct Answer {
     pub(crate) route: Option<Matched>,
     /// The length that an upstream's head declares, for responses without a body.
     pub(crate) declared: Option<u64>,
+    /// How long it may take.
+    pub(crate) pace: Pace,
+}
+
+/// How long an answer may take. The default is that of the gateway's own answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
     /// When the whole exchange must be over.
     pub(crate) deadline: Option<Instant>,
+    /// How long the upstream may send nothing of its body.
+    pub(crate) upstream_idle: Option<Duration>,
+}
+
+impl Pace {
+    /// When something ends that may take `idle` from now.
+    pub(crate) fn until(self, idle: Duration) -> Instant {
+        let idle = Instant::now() + idle;
+        self.deadline.map_or(idle, |whole| whole.min(idle))
+    }
 }
 
 /// The generation and the route of an exchange: both stay the same from its start to its end.
@@ -131,10 +149,11 @@ impl Drive<'_> {
         let outcome = forward.run(permitted, body).await;
         self.trace.answered = Some(Instant::now());
         let mut exchange = self.slot.taken().await;
+        let pace = Pace { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
         match outcome {
             Ok(response) => {
                 upstream.shared.clean_response(&mut exchange.response);
-                self.respond(exchange, matched, chain.len(), response, deadline).await
+                self.respond(exchange, matched, chain.len(), response, pace).await
             }
             Err(error) => match self.slot.take_stop() {
                 // A body hook answered, or failed closed, before an upstream did.
@@ -162,11 +181,12 @@ impl Drive<'_> {
         let (status, reason) = error.response();
         let body = respond::error(&mut exchange.response, status, reason);
         match matched {
-            Some(matched) => self.respond(exchange, matched, until, own(body), None).await,
+            Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
             None => {
                 self.worker.add_date(&mut exchange.response.fields);
                 self.slot.put(exchange);
-                Answer { body: Body::Full(body), tunnel: None, route: None, declared: None, deadline: None }
+                let pace = Pace::default();
+                Answer { body: Body::Full(body), tunnel: None, route: None, declared: None, pace }
             }
         }
     }
@@ -174,7 +194,7 @@ impl Drive<'_> {
     /// Answers with a policy's reply.
     async fn reply(self, mut exchange: Box<Exchange>, matched: Matched, at: usize, reply: Reply) -> Answer {
         let body = respond::reply(&mut exchange.response, reply);
-        self.respond(exchange, matched, at, own(body), None).await
+        self.respond(exchange, matched, at, own(body), Pace::default()).await
     }
 
     /// Takes the answer in `exchange.response` back through the policies before `until`.
@@ -184,7 +204,7 @@ impl Drive<'_> {
         matched: Matched,
         until: usize,
         response: CallResponse,
-        deadline: Option<Instant>,
+        pace: Pace,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
         self.worker.add_date(&mut exchange.response.fields);
@@ -206,9 +226,9 @@ impl Drive<'_> {
         if tunnel.is_none() && chain.has_body_hook(BodySide::Response) {
             // What GET would have got is not known: a policy may make it longer or shorter.
             declared = None;
-            body = self.filter_response(&chain, body, until, deadline).await;
+            body = self.filter_response(&chain, body, until, pace).await;
         }
-        Answer { body, tunnel, route: Some(matched), declared, deadline }
+        Answer { body, tunnel, route: Some(matched), declared, pace }
     }
 
     /// Puts the body through the policies, and waits until they let the first piece go.
@@ -217,13 +237,13 @@ impl Drive<'_> {
         chain: &Rc<PolicyChain>,
         body: Body,
         until: usize,
-        deadline: Option<Instant>,
+        pace: Pace,
     ) -> Body {
         let mut filtered =
             Box::new(FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until));
-        let idle = Instant::now() + self.connection.timeouts().idle;
-        let limit = deadline.map_or(idle, |whole| whole.min(idle));
-        let peeked = self.timer.run(limit, std::future::poll_fn(|cx| filtered.poll_peek(cx))).await;
+        let idle = pace.upstream_idle.unwrap_or(self.connection.timeouts().idle);
+        let peeked =
+            self.timer.run(pace.until(idle), std::future::poll_fn(|cx| filtered.poll_peek(cx))).await;
         let failed = match peeked {
             Ok(Ok(())) => return Body::Filtered(filtered),
             Ok(Err(error)) => error,

@@ -6,13 +6,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::ResponseHead;
-use portcullis_model::Route;
+use portcullis_model::{Route, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::Tried;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
-use crate::call::{Call, CallError, CallEvent, CallResponse};
+use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
 use crate::slot::Slot;
@@ -181,7 +181,7 @@ impl Forward<'_> {
         mut head: ResponseHead,
         idempotent: bool,
     ) -> Result<CallResponse, AttemptError> {
-        let response_head = self.upstream.shared.timeouts().response_head;
+        let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
         let client_idle = self.client_idle;
         let whole = self.deadline;
         loop {
@@ -195,7 +195,11 @@ impl Forward<'_> {
                 if call.progress() != progress {
                     (progress, since) = (call.progress(), Instant::now());
                 }
-                let waits = if call.awaits_client() { client_idle } else { response_head };
+                let waits = match call.waits_for() {
+                    WaitsFor::Client => client_idle,
+                    WaitsFor::Room => idle,
+                    WaitsFor::Head => response_head,
+                };
                 let deadline = whole.map_or(since + waits, |whole| whole.min(since + waits));
                 if timer.poll(cx, deadline).is_ready() {
                     timed_out = true;
@@ -215,7 +219,7 @@ impl Forward<'_> {
                 }
                 Some(Err(error)) => return Err(self.call_failed(error, call, idempotent)),
                 None if !timed_out => return Err(AttemptError::Final(ExchangeError::ClientGone)),
-                None if call.awaits_client() => {
+                None if call.waits_for() == WaitsFor::Client => {
                     let error = ExchangeError::RequestBody(BodyError::DownstreamTimeout);
                     return Err(AttemptError::Final(self.timeout(error)));
                 }

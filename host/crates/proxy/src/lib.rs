@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 mod filter;
 mod forward;
+mod gather;
 mod h1;
 mod h2;
 mod local;

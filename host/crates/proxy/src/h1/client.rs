@@ -14,7 +14,7 @@ use portcullis_net::Stream;
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse};
+use crate::call::{CallError, CallEvent, CallResponse, WaitsFor};
 use crate::tunnel::TunnelEnd;
 use crate::upstream::Pool;
 
@@ -166,8 +166,12 @@ impl ClientCall {
         self.pump.progress
     }
 
-    pub(crate) fn awaits_client(&self) -> bool {
-        self.pump.state == PumpState::Reading
+    pub(crate) fn waits_for(&self) -> WaitsFor {
+        match self.pump.state {
+            PumpState::Reading => WaitsFor::Client,
+            PumpState::Writing | PumpState::Ending => WaitsFor::Room,
+            PumpState::Done | PumpState::Refused => WaitsFor::Head,
+        }
     }
 
     pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {

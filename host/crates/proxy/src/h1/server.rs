@@ -20,7 +20,7 @@ use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
-use crate::exchange::{Answer, Drive, Matched, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Matched, Pace, Sent, finish, is_bodyless};
 use crate::prefixed::Prefixed;
 use crate::respond;
 use crate::slot::Slot;
@@ -234,14 +234,14 @@ impl Server<'_> {
             timer: &mut self.timer,
             trace: &mut trace,
         };
-        let Answer { body, tunnel, route, declared, deadline } = drive.run(exchange, body).await;
+        let Answer { body, tunnel, route, declared, pace } = drive.run(exchange, body).await;
 
         if let Some(upstream) = tunnel {
             return Next::Tunnel(Box::new(Upgraded { upstream, trace, route }));
         }
         let over = self.body_is_over();
         let keep_alive = over && parsed.keep_alive && !self.connection.is_draining();
-        let (sent, result) = self.respond(body, declared, deadline, client, keep_alive).await;
+        let (sent, result) = self.respond(body, declared, pace, client, keep_alive).await;
         let next = match result {
             Ok(true) => Next::KeepAlive,
             Ok(false) if over => Next::Close,
@@ -277,7 +277,7 @@ impl Server<'_> {
         &mut self,
         mut body: Body,
         declared: Option<u64>,
-        deadline: Option<Instant>,
+        pace: Pace,
         client: Client,
         keep_alive: bool,
     ) -> (Sent, Result<bool, String>) {
@@ -311,9 +311,9 @@ impl Server<'_> {
         }
         self.slot.put(exchange);
         let result = if whole {
-            self.flush(deadline).await
+            self.flush(pace).await
         } else {
-            self.stream(body, framing == BodyFraming::Chunked, version, &mut sent.bytes, deadline).await
+            self.stream(body, framing == BodyFraming::Chunked, version, &mut sent.bytes, pace).await
         };
         (sent, result.map(|()| keep_alive))
     }
@@ -325,10 +325,11 @@ impl Server<'_> {
         chunked: bool,
         version: Version,
         bytes: &mut u64,
-        deadline: Option<Instant>,
+        pace: Pace,
     ) -> Result<(), String> {
         loop {
-            let until = self.bounded(deadline);
+            let idle = self.connection.timeouts().idle;
+            let until = pace.until(pace.upstream_idle.unwrap_or(idle));
             let mut downstream = H1Downstream { link: &self.link, version };
             let next = self.timer.run(
                 until,
@@ -347,23 +348,23 @@ impl Server<'_> {
                 Ok(Err(gone)) => return Err(gone.to_owned()),
                 Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
                     *bytes += piece.len() as u64;
-                    self.write_piece(piece, chunked, until).await?;
+                    self.write_piece(piece, chunked, pace.until(idle)).await?;
                 }
                 Ok(Ok(Some(Ok(Frame::Trailers(trailers))))) if chunked => {
                     write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, Some(&trailers));
-                    return self.flush(deadline).await;
+                    return self.flush(pace).await;
                 }
-                Ok(Ok(Some(Ok(Frame::Trailers(_))))) => return self.flush(deadline).await,
+                Ok(Ok(Some(Ok(Frame::Trailers(_))))) => return self.flush(pace).await,
                 Ok(Ok(None)) => {
                     if chunked {
                         write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, None);
                     }
-                    return self.flush(deadline).await;
+                    return self.flush(pace).await;
                 }
                 // The connection is closed before the length or the last chunk, so nobody takes the body for whole. What
                 // was let go goes out before; whether it arrives changes nothing.
                 Ok(Ok(Some(Err(error)))) => {
-                    drop(self.flush(deadline).await);
+                    drop(self.flush(pace).await);
                     return Err(error.to_string());
                 }
             }
@@ -403,7 +404,7 @@ impl Server<'_> {
     }
 
     /// Writes all that is to be written.
-    async fn flush(&mut self, deadline: Option<Instant>) -> Result<(), String> {
+    async fn flush(&mut self, pace: Pace) -> Result<(), String> {
         // Nearly always the socket takes it at once, without a look at the clock.
         let link = &self.link;
         let mut first = true;
@@ -416,8 +417,7 @@ impl Server<'_> {
                 return Poll::Ready(result.map_err(|error| format!("the client went away: {error}")));
             }
             if std::mem::take(&mut first) {
-                let idle = Instant::now() + idle;
-                *until = Some(deadline.map_or(idle, |whole| whole.min(idle)));
+                *until = Some(pace.until(idle));
             }
             let Some(until) = *until else { return Poll::Pending };
             timer
@@ -425,11 +425,6 @@ impl Server<'_> {
                 .map(|()| Err("the client took nothing of the response for too long".to_owned()))
         })
         .await
-    }
-
-    fn bounded(&self, deadline: Option<Instant>) -> Instant {
-        let idle = Instant::now() + self.connection.timeouts().idle;
-        deadline.map_or(idle, |whole| whole.min(idle))
     }
 
     /// Answers what is no valid request. There is no route, and so no policy, that it could belong to.
@@ -440,7 +435,8 @@ impl Server<'_> {
         let body = respond::error(&mut exchange.response, status, reason);
         self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
-        let (sent, result) = self.respond(Body::Full(body), None, None, Client::default(), false).await;
+        let (sent, result) =
+            self.respond(Body::Full(body), None, Pace::default(), Client::default(), false).await;
         if let Err(error) = result {
             tracing::debug!(peer = %self.connection.peer, "a refusal was not read: {error}");
         }
@@ -482,7 +478,7 @@ impl Server<'_> {
         };
         write_response_head(&mut self.link.io.borrow_mut().out.bytes, &exchange.response, options);
         self.slot.put(exchange);
-        self.flush(None).await
+        self.flush(Pace::default()).await
     }
 
     /// Closes the connection; with `linger`, only when the client has had time to read.

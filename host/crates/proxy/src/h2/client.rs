@@ -13,8 +13,9 @@ use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response
 use portcullis_net::Stream;
 
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse};
+use crate::call::{CallError, CallEvent, CallResponse, WaitsFor};
 use crate::exchange::is_bodyless;
+use crate::gather::Gathered;
 use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::tunnel::TunnelEnd;
 
@@ -110,7 +111,7 @@ impl ClientHandle {
             },
         };
         let pump = Pump {
-            body,
+            body: Gathered::new(body),
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
@@ -216,8 +217,13 @@ impl ClientCall {
         self.pump.progress
     }
 
-    pub(crate) fn awaits_client(&self) -> bool {
-        matches!(self.pump.state, PumpState::Reading) && !self.tunnel
+    pub(crate) fn waits_for(&self) -> WaitsFor {
+        match self.pump.state {
+            _ if self.tunnel => WaitsFor::Head,
+            PumpState::Reading => WaitsFor::Client,
+            PumpState::Sending => WaitsFor::Room,
+            PumpState::Done => WaitsFor::Head,
+        }
     }
 
     pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
@@ -260,7 +266,7 @@ fn closed(error: &h2::Error, maybe_stale: bool) -> CallError {
 
 /// Sends the request's body.
 struct Pump {
-    body: Body,
+    body: Gathered,
     pending: Bytes,
     state: PumpState,
     progress: u64,
@@ -339,7 +345,7 @@ impl Pump {
 
     fn into_unread(self) -> Option<Body> {
         let untouched = self.progress == 0 && self.pending.is_empty();
-        untouched.then_some(self.body)
+        untouched.then(|| self.body.into_inner()).flatten()
     }
 }
 

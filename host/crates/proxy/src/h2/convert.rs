@@ -12,12 +12,25 @@ use portcullis_http::{
 #[derive(Debug)]
 pub(super) struct Malformed(pub(super) &'static str);
 
+const TOO_MANY_FIELDS: &str = "too many fields";
+const TOO_LARGE: &str = "field section too large";
+
+impl Malformed {
+    /// The status that a client gets.
+    pub(super) fn status(&self) -> StatusCode {
+        match self.0 {
+            TOO_MANY_FIELDS | TOO_LARGE => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 impl From<FieldError> for Malformed {
     fn from(error: FieldError) -> Self {
         Self(match error {
             FieldError::InvalidName => "invalid field name",
             FieldError::InvalidValue => "invalid field value",
-            FieldError::TooLarge => "field section too large",
+            FieldError::TooLarge => TOO_LARGE,
         })
     }
 }
@@ -92,7 +105,7 @@ fn read_fields(
     fields: &mut Fields,
 ) -> Result<Option<u64>, Malformed> {
     if headers.len() > fields_max {
-        return Err(Malformed("too many fields"));
+        return Err(Malformed(TOO_MANY_FIELDS));
     }
     let (mut length, mut cookie): (Option<u64>, Option<Vec<u8>>) = (None, None);
     for (name, value) in headers {

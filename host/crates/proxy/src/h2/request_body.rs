@@ -1,5 +1,6 @@
 //! The body of a request that came over HTTP/2.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -20,11 +21,27 @@ pub(crate) struct H2RequestBody {
     /// Bytes handed out and not yet given back to flow control: the client may send more when they were used.
     unreleased: usize,
     done: bool,
+    /// Set as soon as somebody wants the body.
+    wanted: Rc<Cell<bool>>,
 }
 
 impl H2RequestBody {
     pub(super) fn new(receive: RecvStream, slot: Rc<Slot>, length: Option<u64>, fields_max: usize) -> Self {
-        Self { receive, slot, left: length, limit: u64::MAX, fields_max, unreleased: 0, done: false }
+        Self {
+            receive,
+            slot,
+            left: length,
+            limit: u64::MAX,
+            fields_max,
+            unreleased: 0,
+            done: false,
+            wanted: Rc::default(),
+        }
+    }
+
+    /// Turns true as soon as somebody wants the body.
+    pub(super) fn wanted(&self) -> Rc<Cell<bool>> {
+        self.wanted.clone()
     }
 
     pub(crate) fn set_limit(&mut self, limit: u64) {
@@ -39,6 +56,7 @@ impl H2RequestBody {
         if self.done {
             return Poll::Ready(None);
         }
+        self.wanted.set(true);
         let failed = |error: &h2::Error| Poll::Ready(Some(Err(BodyError::Downstream(describe(error)))));
         if self.unreleased > 0 {
             let released = self.receive.flow_control().release_capacity(std::mem::take(&mut self.unreleased));

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
-use crate::exchange::{Answer, Drive, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Pace, Sent, finish, is_bodyless};
+use crate::gather::Gathered;
 use crate::h1::COPY_BYTES_MAX;
 use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::prefixed::Prefixed;
@@ -128,14 +130,29 @@ impl Drop for StreamGuard {
 /// The client's side of one stream.
 struct H2Downstream {
     respond: SendResponse<Bytes>,
+    /// The client waits for 100 (Continue), which it gets when this turns true.
+    expects: Option<Rc<Cell<bool>>>,
+}
+
+impl H2Downstream {
+    /// RFC 9110, 10.1.1: the body is asked for only when someone wants it, so that a policy can refuse the request before
+    /// the client has sent it.
+    fn ask_for_body(&mut self) {
+        if self.expects.take_if(|wanted| wanted.get()).is_some() {
+            self.send_informational(&ResponseHead { status: 100, ..ResponseHead::default() });
+        }
+    }
 }
 
 impl Downstream for H2Downstream {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.ask_for_body();
         self.respond.poll_reset(cx).map(|_| ())
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) {}
+    fn poll_flush(&mut self, _: &mut Context<'_>) {
+        self.ask_for_body();
+    }
 
     fn send_informational(&mut self, head: &ResponseHead) {
         // One that cannot be sent is one that the client does not get: it can do without.
@@ -158,7 +175,7 @@ async fn serve_stream(
     let (parts, receive) = request.into_parts();
     let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let fields_max = connection.limits().head_fields;
-    let mut downstream = H2Downstream { respond };
+    let mut downstream = H2Downstream { respond, expects: None };
     let read = convert::read_request(&parts, scheme, fields_max, &mut exchange.request);
     drop(parts);
     let length = match read {
@@ -166,16 +183,15 @@ async fn serve_stream(
         Err(malformed) => {
             tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
             trace.fail(&malformed.0);
-            refuse_malformed(&mut downstream.respond);
+            let status = malformed.status();
+            refuse_malformed(&mut downstream.respond, status);
             slot.put(exchange);
-            finish(&worker, &connection, &slot, &mut trace, None, Sent { status: 400, bytes: 0 }).await;
+            finish(&worker, &connection, &slot, &mut trace, None, Sent { status: status.as_u16(), bytes: 0 })
+                .await;
             worker.give_back_exchange(slot.take());
             return;
         }
     };
-    if exchange.request.fields.has_token(Known::Expect, "100-continue") {
-        downstream.send_informational(&ResponseHead { status: 100, ..ResponseHead::default() });
-    }
     // From before the policies, which may change the method that is forwarded but not what the client waits for.
     let wants_head = exchange.request.method == "HEAD";
     // The stream of an extended CONNECT is not a body but the tunnel to be.
@@ -183,7 +199,11 @@ async fn serve_stream(
         (Some(_), _) => (Body::Empty, Some(receive)),
         (None, true) => (Body::Empty, None),
         (None, false) => {
-            (Body::H2Request(H2RequestBody::new(receive, slot.clone(), length, fields_max)), None)
+            let body = H2RequestBody::new(receive, slot.clone(), length, fields_max);
+            if exchange.request.fields.has_token(Known::Expect, "100-continue") {
+                downstream.expects = Some(body.wanted());
+            }
+            (Body::H2Request(body), None)
         }
     };
     let drive = Drive {
@@ -194,20 +214,20 @@ async fn serve_stream(
         timer: &mut timer,
         trace: &mut trace,
     };
-    let Answer { body, tunnel: upstream, route, declared, deadline } = drive.run(exchange, body).await;
+    let Answer { body, tunnel: upstream, route, declared, pace } = drive.run(exchange, body).await;
 
     let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
     let sent = match (upstream, tunnel) {
         (Some(upstream), Some(receive)) => out.tunnel(upstream, receive, connection.tunnel_idle()).await,
-        _ => out.response(body, wants_head, declared, connection.timeouts().idle, deadline).await,
+        _ => out.response(body, wants_head, declared, connection.timeouts().idle, pace).await,
     };
     finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
     worker.give_back_exchange(slot.take());
 }
 
-fn refuse_malformed(respond: &mut SendResponse<Bytes>) {
+fn refuse_malformed(respond: &mut SendResponse<Bytes>, status: http::StatusCode) {
     let mut response = http::Response::new(());
-    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     if respond.send_response(response, true).is_err() {
         respond.send_reset(Reason::PROTOCOL_ERROR);
     }
@@ -227,8 +247,8 @@ impl Out<'_> {
         mut body: Body,
         wants_head: bool,
         declared: Option<u64>,
-        idle: std::time::Duration,
-        deadline: Option<Instant>,
+        idle: Duration,
+        pace: Pace,
     ) -> Sent {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
@@ -260,9 +280,9 @@ impl Out<'_> {
             return Sent { status, bytes };
         }
         let result = if whole {
-            self.data(&mut send, Bytes::from(small), true, &mut bytes, idle, deadline).await
+            self.data(&mut send, Bytes::from(small), true, &mut bytes, idle, pace).await
         } else {
-            self.stream(&mut send, body, &mut bytes, idle, deadline).await
+            self.stream(&mut send, body, &mut bytes, idle, pace).await
         };
         if let Err(error) = result {
             self.trace.fail(&error);
@@ -275,13 +295,14 @@ impl Out<'_> {
     async fn stream(
         &mut self,
         send: &mut SendStream<Bytes>,
-        mut body: Body,
+        body: Body,
         bytes: &mut u64,
-        idle: std::time::Duration,
-        deadline: Option<Instant>,
+        idle: Duration,
+        pace: Pace,
     ) -> Result<(), String> {
+        let mut body = Gathered::new(body);
         loop {
-            let until = bounded(idle, deadline);
+            let until = pace.until(pace.upstream_idle.unwrap_or(idle));
             let next = self.timer.run(
                 until,
                 std::future::poll_fn(|cx| {
@@ -299,7 +320,7 @@ impl Out<'_> {
                 Ok(Ok(None)) => return send.send_data(Bytes::new(), true).map_err(|error| describe(&error)),
                 Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
                     let last = body.is_empty();
-                    self.data(send, piece, last, bytes, idle, deadline).await?;
+                    self.data(send, piece, last, bytes, idle, pace).await?;
                     if last {
                         return Ok(());
                     }
@@ -320,12 +341,12 @@ impl Out<'_> {
         mut piece: Bytes,
         last: bool,
         bytes: &mut u64,
-        idle: std::time::Duration,
-        deadline: Option<Instant>,
+        idle: Duration,
+        pace: Pace,
     ) -> Result<(), String> {
         while !piece.is_empty() {
             send.reserve_capacity(piece.len());
-            let until = bounded(idle, deadline);
+            let until = pace.until(idle);
             let capacity =
                 match self.timer.run(until, std::future::poll_fn(|cx| send.poll_capacity(cx))).await {
                     Err(_) => {
@@ -345,7 +366,7 @@ impl Out<'_> {
     }
 
     /// Accepts an extended CONNECT and copies both ways.
-    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, idle: std::time::Duration) -> Sent {
+    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, idle: Duration) -> Sent {
         let exchange = self.slot.taken().await;
         let mut head = exchange.response.clone();
         self.slot.put(exchange);
@@ -371,9 +392,4 @@ impl Out<'_> {
         }
         Sent { status: 200, bytes: report.to_client }
     }
-}
-
-fn bounded(idle: std::time::Duration, deadline: Option<Instant>) -> Instant {
-    let idle = Instant::now() + idle;
-    deadline.map_or(idle, |whole| whole.min(idle))
 }
