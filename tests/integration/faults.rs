@@ -24,7 +24,7 @@ const DEEDS: [(&str, &str, &str); 14] = [
 ];
 
 /// Time enough that only who never ends uses it up, on a busy machine too.
-const LIMITS: &str = "limits = { deadline = \"100ms\", body = \"4KiB\" }\n";
+const LIMITS: &str = "limits = { deadline = \"100ms\", memory = \"4MiB\", body = \"4KiB\" }\n";
 
 /// A config with an open route, and for each of these policies a route `/NAME`.
 fn routes(upstream: &TestUpstream, policies: &[(String, String)]) -> String {
@@ -158,12 +158,13 @@ async fn other_routes_go_on_meanwhile() {
 async fn a_plugin_that_fails_to_start_is_refused_with_the_config() {
     let upstream = TestUpstream::named("app").await;
     let with = |deed: &str| {
-        let settings =
-            format!("limits = {{ configure-deadline = \"200ms\" }}\nconfig = {{ configure = \"{deed}\" }}");
+        let settings = format!(
+            "limits = {{ configure-deadline = \"500ms\", memory = \"4MiB\" }}\nconfig = {{ configure = \"{deed}\" }}"
+        );
         config(upstream.address(), &["bad"], &policy("bad", "misbehave", &settings))
     };
     let gateway = start(&with("next")).await;
-    for (deed, expected) in [("panic", "told to panic in configure"), ("loop", "200ms"), ("memory", "memory")]
+    for (deed, expected) in [("panic", "told to panic in configure"), ("loop", "500ms"), ("memory", "memory")]
     {
         let refusal = gateway.write_config_and_expect_refusal(&with(deed)).await;
         for expected in ["`bad`", expected, "generation 1 is still running"] {
