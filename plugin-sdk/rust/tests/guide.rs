@@ -189,3 +189,14 @@ fn the_guide_shows_this_code() {
         assert!(this.contains(&lines(block)), "this block of the guide is not in tests/guide.rs:\n{block}");
     }
 }
+
+/// The policy of the README is the one of this crate's documentation, which is compiled and run as a test there.
+#[test]
+fn the_readme_shows_the_documented_policy() {
+    let readme = include_str!("../../../README.md");
+    let block = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a policy");
+    let documentation = include_str!("../src/lib.rs");
+    let documentation: Vec<&str> =
+        documentation.lines().filter_map(|line| line.strip_prefix("//!")).collect();
+    assert!(lines(&documentation.join("\n")).contains(&lines(block)), "not in src/lib.rs:\n{block}");
+}
