@@ -235,10 +235,9 @@ async fn trailers_pass_by() {
     }
 }
 
-#[tokio::test]
-async fn streams_flow_both_ways_through_body_hooks() {
-    // Sends back every frame as it comes, as a bidirectional gRPC call does.
-    let upstream = TestUpstream::streaming_h2(|request| async {
+/// Sends back every frame as it comes, as a bidirectional gRPC call does.
+async fn repeating() -> TestUpstream {
+    TestUpstream::streaming_h2(|request| async {
         let (sender, body) = streamed();
         tokio::spawn(async move {
             let mut request = request.into_body();
@@ -248,7 +247,12 @@ async fn streams_flow_both_ways_through_body_hooks() {
         });
         Response::new(body.boxed_unsync())
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn streams_flow_both_ways_through_body_hooks() {
+    let upstream = repeating().await;
     let policies = misbehave("asking", "request-body", "upper", "")
         + &misbehave("answering", "response-body", "next", "");
     let config = config(upstream.address(), &["asking", "answering"], &policies)
@@ -323,5 +327,60 @@ async fn an_old_client_gets_a_held_body_with_its_length() {
             (reply.header("content-length").as_str(), reply.header("transfer-encoding").as_str()),
             (length, "")
         );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_a_hook_works() {
+    let upstream = TestUpstream::h1(|_| Answer::text("answer")).await;
+    for hook in ["request-body", "response-body"] {
+        let work = misbehave("bodies", hook, "work 100000000", "limits = { deadline = \"10s\" }");
+        let text = config(upstream.address(), &["bodies"], &work).replace("workers = 2", "workers = 1");
+        let gateway = start_with(&text).await;
+        let asked = upstream.requests().len();
+        let mut h1 = RawClient::connect(gateway.address("web")).await;
+        h1.send("POST /h1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+        let mut h2 = TestClient::h2(gateway.address("web")).await;
+        let empty = http_body_util::Empty::new();
+        tokio::select! {
+            _ = h2.begin(Method::POST, "/h2", &[], empty) => {}
+            // The response's hook works as soon as the upstream has answered.
+            () = eventually("they are on their way", async || {
+                let there = hook == "request-body" || upstream.requests().len() == asked + 2;
+                there.then_some(())
+            }) => {}
+        }
+        h1.reset();
+        drop(h2);
+        if hook == "response-body" {
+            record(&gateway, "/h1").await;
+            record(&gateway, "/h2").await;
+        }
+        // The worker and its instances are as good as before.
+        let mut client = TestClient::h1(gateway.address("web")).await;
+        assert_eq!(client.get("/after").await.text(), "answer");
+        assert!(!gateway.stderr().contains("panicked"), "{}", gateway.stderr());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_after_its_response_began_cuts_both_off() {
+    let upstream = repeating().await;
+    let policies = misbehave("late", "request-body", "late", "");
+    let config = config(upstream.address(), &["late"], &policies)
+        .replace("[upstreams.app]\n", "[upstreams.app]\nprotocol = \"h2\"\n");
+    let gateway = start_with(&config).await;
+    for (protocol, mut client) in ["h1", "h2"].into_iter().zip(clients(&gateway).await) {
+        let path = format!("/{protocol}");
+        let (sender, body) = streamed();
+        sender.send(data("one")).await.unwrap();
+        let mut response = client.begin(Method::POST, &path, &[], body).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let first = within("the first piece", response.frame()).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "one");
+        sender.send(data("two")).await.unwrap();
+        assert!(within("the end", response.collect()).await.is_err(), "{protocol}: it looks whole");
+        let record = record(&gateway, &path).await;
+        assert!(record["error"].as_str().is_some_and(|error| error.contains("policy")), "{record}");
     }
 }

@@ -127,6 +127,20 @@ async fn a_fault_in_any_hook() {
 }
 
 #[tokio::test]
+async fn a_fault_is_explained_beside_what_other_policies_add() {
+    let upstream = TestUpstream::named("app").await;
+    let stamp = "[policies.stamp]\nplugin = \"builtin:headers\"\nconfig = { response = { set = { x-stamp = \"1\" } } }\n";
+    for hook in ["request-head", "request-body", "response-head"] {
+        let policies = format!("{stamp}{}", misbehave("bad", hook, "trap", ""));
+        let gateway = start(&config(upstream.address(), &["stamp", "bad"], &policies)).await;
+        let reply = TestClient::h2(gateway.address("web")).await.get("/").await;
+        assert_eq!((reply.status, reply.header("x-stamp").as_str()), (500, "1"), "{hook}");
+        assert!(reply.text().contains("a policy failed"), "{hook}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8", "{hook}");
+    }
+}
+
+#[tokio::test]
 async fn other_routes_go_on_meanwhile() {
     let upstream = TestUpstream::named("app").await;
     let looping = misbehave("bad", "request-head", "loop", "limits = { deadline = \"500ms\" }");

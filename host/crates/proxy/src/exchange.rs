@@ -218,7 +218,10 @@ impl Drive<'_> {
         }
         if let Some(bytes) = replaced {
             let status = exchange.response.status;
-            let bytes = respond::finish_reply(&mut exchange.response, status, bytes);
+            let bytes = match fault {
+                Some(_) => respond::failed(&mut exchange.response, status, bytes),
+                None => respond::finish_reply(&mut exchange.response, status, bytes),
+            };
             (body, tunnel, declared) = (Body::Full(bytes), None, None);
             self.worker.add_date(&mut exchange.response.fields);
         }

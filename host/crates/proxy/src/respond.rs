@@ -4,14 +4,27 @@ use bytes::Bytes;
 use portcullis_http::{ResponseHead, reason_phrase};
 use portcullis_policy::Reply;
 
+const POLICY_FAILED: &str = "a policy failed";
+
 /// Makes `head` an error and gives its body: the status and one short sentence. What happened in full is in the log.
 pub(crate) fn error(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
     head.clear();
+    explain(head, status, reason)
+}
+
+/// The same, beside the fields that `head` has.
+fn explain(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
     head.status = status;
     let text = format!("{status} {}\n{reason}\n", reason_phrase(status));
     add(head, b"content-type", b"text/plain; charset=utf-8");
     add(head, b"cache-control", b"no-store");
     Bytes::from(text)
+}
+
+/// Makes `head`, to which earlier policies may have added fields since a later one failed, tell of that failure. A body
+/// that one of them gave stays.
+pub(crate) fn failed(head: &mut ResponseHead, status: u16, body: Bytes) -> Bytes {
+    if status == 500 && body.is_empty() { explain(head, status, POLICY_FAILED) } else { body }
 }
 
 /// Makes `head` a policy's reply and gives its body.
@@ -25,12 +38,11 @@ pub(crate) fn reply(head: &mut ResponseHead, reply: Reply) -> Bytes {
 /// A reply without fields and body, as a fault makes one, gets the body of an error.
 pub(crate) fn finish_reply(head: &mut ResponseHead, status: u16, body: Bytes) -> Bytes {
     let bare = body.is_empty() && head.fields.is_empty() && status >= 400;
-    let reason = if status == 500 { "a policy failed" } else { "refused by a policy" };
+    let reason = if status == 500 { POLICY_FAILED } else { "refused by a policy" };
     if bare { error(head, status, reason) } else { body }
 }
 
-// The names and values above are valid, and two lines are far below the bound of a section.
+// The names and values above are valid. Policies may have filled the section to its bound; then it does without.
 fn add(head: &mut ResponseHead, name: &[u8], value: &[u8]) {
-    let added = head.fields.append(name, value);
-    debug_assert!(added.is_ok(), "a fixed field is valid");
+    head.fields.set(name, value).unwrap_or_default();
 }
