@@ -1,6 +1,6 @@
 //! `portcullis demo`, tried as its screen says.
 
-use crate::harness::{TestClient, TestGateway, curl};
+use crate::harness::{TestClient, TestGateway, curl, sh};
 
 /// What a rebuilt live plugin would be: the shipped one with another greeting in its data.
 fn rebuilt(component: &[u8], greeting: &str) -> Vec<u8> {
@@ -116,4 +116,49 @@ async fn an_edited_config_that_is_wrong_is_not_overwritten() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("`adress`") && ran.stderr.contains("demo --reset"), "{}", ran.stderr);
     assert!(std::fs::read_to_string(&config).unwrap().contains("adress"));
+}
+
+#[tokio::test]
+async fn the_printed_commands_do_what_the_screen_says() {
+    let demo = TestGateway::builder().start_demo().await;
+    demo.wait_for_access_line("the end of the screen", |line| line.contains("the gateway goes on as it was"))
+        .await;
+    let screen = demo.stdout();
+    let commands: Vec<&str> = screen
+        .iter()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| line.starts_with("curl "))
+        .collect();
+    let run = async |which: &str, expected: &str| {
+        let Some(command) = commands.iter().find(|command| command.contains(which)) else {
+            panic!("no command with {which:?} in {commands:?}")
+        };
+        let ran = sh(command).await;
+        assert!(
+            ran.stdout.contains(expected),
+            "{command}: no {expected:?} in:\n{}{}",
+            ran.stdout,
+            ran.stderr
+        );
+        ran.stdout
+    };
+    let open = format!("curl http://{}/", demo.address("http"));
+    let answers = [run(&open, "hello from upstream").await, run(&open, "hello from upstream").await];
+    let names = answers.map(|answer| answer.lines().next().unwrap().to_owned());
+    assert_ne!(names[0], names[1], "asked twice, two servers answer");
+    run("-i http", "HTTP/1.1 401").await;
+    run("x-api-key: demo-key", "HTTP/1.1 200").await;
+    run("over HTTP/", "200 over HTTP/2").await;
+    run("--http1.1", "hello from upstream").await;
+    run("/live/hello", "hello from version 1").await;
+
+    let script: Vec<&str> = screen
+        .iter()
+        .map(String::as_str)
+        .skip_while(|line| !line.starts_with("  for "))
+        .take_while(|line| *line != "  done")
+        .chain(["done"])
+        .collect();
+    let ran = sh(&script.join("\n")).await;
+    assert!(ran.stdout.starts_with("200\n") && ran.stdout.ends_with("429\n"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -44,6 +44,13 @@ pub async fn curl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ra
     run(curl).await
 }
 
+/// Runs a script of the shell, as a user types it.
+pub async fn sh(script: &str) -> Ran {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", script]);
+    run(sh).await
+}
+
 async fn run(mut command: Command) -> Ran {
     let what = format!("{command:?}");
     command.stdin(std::process::Stdio::null());

@@ -57,7 +57,7 @@ mod upstream;
 pub use self::{
     body::{PieceBody, Pieces},
     client::{Reply, TestClient},
-    command::{Ran, curl, portcullis, portcullis_in},
+    command::{Ran, curl, portcullis, portcullis_in, sh},
     gateway::{Builder, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,
