@@ -62,6 +62,8 @@ impl Budget {
         self.used = Duration::ZERO;
         self.counted_to = None;
         self.yields = yields;
+        // Left over where the call before ended between going on and its next tick.
+        self.resumed.0.store(0, Ordering::Relaxed);
         self.ticker.touch();
     }
 

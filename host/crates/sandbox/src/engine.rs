@@ -1,5 +1,8 @@
 //! The one wasmtime engine: its settings, its pool and its cache on disk.
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -77,7 +80,14 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
     let slot_bytes = match allocation {
         Allocation::WidePool => 4 << 30,
         Allocation::NarrowPool => 256 << 20,
-        Allocation::OnDemand => return config,
+        Allocation::OnDemand => {
+            // Little address space for each memory, which moves as it grows.
+            config
+                .memory_reservation(1 << 20)
+                .memory_reservation_for_growth(1 << 20)
+                .memory_guard_size(64 << 10);
+            return config;
+        }
     };
     config.memory_reservation(slot_bytes);
     let mut pool = PoolingAllocationConfig::new();

@@ -2,13 +2,16 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, Secret};
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
+use crate::budget::thread_cpu_time;
 use crate::error::grant_hint;
 use crate::instance::{Instance, MakeError};
 use crate::sandbox::Inner;
@@ -20,6 +23,10 @@ use crate::{ConfigureError, PolicyComponent};
 /// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
 /// A fiber costs about as much again as the call itself, which a short hook need not pay.
 const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
+
+/// Where an instance takes longer than this to make, as those of JavaScript and Python do, one is made for each core while
+/// the policy is configured: the workers would stop to make them one by one as it goes live.
+const SPARE_AFTER: Duration = Duration::from_millis(5);
 
 /// What instances of a policy are made of and may use.
 pub(crate) struct PolicyContext {
@@ -41,8 +48,8 @@ pub(crate) struct Factory {
     context: Arc<PolicyContext>,
     failure_mode: FailureMode,
     tick: Duration,
-    /// The instance that `configure` was first called in, for the first worker.
-    spare: Mutex<Option<Instance>>,
+    /// The instance that `configure` was first called in, for the first worker; more where they are slow to make.
+    spares: Mutex<Vec<Instance>>,
     /// Runs once, when the policy goes live: its first worker is made.
     live: Once,
     ticking: Mutex<Option<TickThread>>,
@@ -82,7 +89,8 @@ impl Factory {
             sandbox: sandbox.clone(),
             yields: config.limits.deadline > SYNC_DEADLINE_MAX,
         });
-        let instance = Instance::make(&context, &Arc::default()).map_err(|error| match error {
+        let start = thread_cpu_time();
+        let first = Instance::make(&context, &Arc::default()).map_err(|error| match error {
             MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
             MakeError::Failed(failure) => ConfigureError::Failed {
                 policy: policy.clone(),
@@ -90,11 +98,17 @@ impl Factory {
                 message: failure.message,
             },
         })?;
+        let mut spares = vec![first];
+        if thread_cpu_time().saturating_sub(start) > SPARE_AFTER {
+            let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+            // A worker that finds none makes its own, and sees the error then.
+            spares.extend((1..cores).map_while(|_| Instance::make(&context, &Arc::default()).ok()));
+        }
         Ok(Arc::new(Self {
             context,
             failure_mode: config.on_error,
             tick: config.tick,
-            spare: Mutex::new(Some(instance)),
+            spares: Mutex::new(spares),
             live: Once::new(),
             ticking: Mutex::new(None),
         }))
@@ -133,7 +147,7 @@ impl PolicyFactory for Factory {
 
     fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
         self.live.call_once(|| self.go_live());
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let context = self.context.clone();
         Rc::new(Worker::new(self, context, spare))
     }

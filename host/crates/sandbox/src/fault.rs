@@ -1,6 +1,7 @@
 //! What went wrong in a guest, in words that help its author.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use portcullis_policy::{Fault, FaultKind};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
@@ -77,6 +78,10 @@ fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
         return (FaultKind::Exhausted, error.root_cause().to_string());
     }
     let cause = error.root_cause().to_string();
+    // The operating system gave no memory for an instance, which is not the policy's doing.
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfMemory) {
+        return (FaultKind::Exhausted, cause);
+    }
     // Wasmtime has no type for this one.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (FaultKind::TooLarge, format!("it handed over more than {fuel} bytes at once"));

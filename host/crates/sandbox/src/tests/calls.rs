@@ -95,6 +95,21 @@ pub(super) fn reuses_one_instance() {
 }
 
 #[test]
+fn makes_instances_beforehand_where_that_is_slow() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let instances_max = u32::try_from(cores + 1).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max }).unwrap();
+    let component = sandbox.compile(MISBEHAVE).unwrap().component;
+    let config = config("slow to make", r#"{"configure":"work 20000000"}"#);
+    let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
+    assert_eq!(sandbox.metrics().instances as usize, cores, "one for each core");
+    let _workers: Vec<_> = (0..cores).map(|_| factory.clone().worker()).collect();
+    assert_eq!(sandbox.metrics().instances as usize, cores, "which the workers take");
+    let _another = factory.worker();
+    assert_eq!(sandbox.metrics().instances as usize, cores + 1);
+}
+
+#[test]
 fn keeps_the_states_of_exchanges_and_policies_apart() {
     let json = r#"{"request-head":"state","response-head":"state"}"#;
     let policy = policy(MISBEHAVE, &config("stateful", json));
@@ -186,11 +201,25 @@ fn bounds_the_fibers_of_a_policy() {
 #[test]
 fn a_hook_that_works_within_its_deadline_is_let_be() {
     // Some milliseconds of work: several ticks, none of which ends it.
-    let mut config = config("working", r#"{"request-head":"work 3000000"}"#);
+    let mut config = config("working", r#"{"request-head":"work 10000000"}"#);
     config.limits.deadline = Duration::from_secs(5);
     let policy = policy(MISBEHAVE, &config);
     let (_, result) = run(&*policy, Hook::RequestHead, exchange());
     assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn time_between_two_calls_on_a_fiber_is_nobodys() {
+    let mut config = on_fibers(config("resting", r#"{"request-head":"work 10000000"}"#));
+    config.limits.deadline = Duration::from_millis(300);
+    let policy = policy(MISBEHAVE, &config);
+    for _ in 0..3 {
+        // It yields at least once, so that it is resumed, and ends before its next tick.
+        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(result.is_ok(), "{result:?}");
+        let until = crate::budget::thread_cpu_time() + Duration::from_millis(350);
+        while crate::budget::thread_cpu_time() < until {}
+    }
 }
 
 #[test]
