@@ -2,19 +2,29 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access_log;
+mod balancing;
 mod bodies;
 mod cli;
 mod demo;
+mod drain;
 mod edge;
 mod exchange;
+mod failures;
 mod faults;
+mod forwarding;
 mod harness;
 mod hooks;
 mod http1;
 mod http2;
+mod limits;
+mod malformed;
 mod metrics;
 mod reload;
 mod setup;
 mod shipped_policies;
+mod streaming;
 mod timeouts;
+mod tls;
+mod upgrade;
 mod watching;

@@ -63,6 +63,11 @@ impl RawClient {
         within("bytes are written", self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// Writes all of it, however long the other side takes. False where it takes nothing any more.
+    pub async fn send_for_long(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Says that nothing more comes, and keeps reading.
     pub async fn finish(&mut self) {
         within("the writing side is closed", self.stream.shutdown()).await.unwrap();
@@ -148,6 +153,12 @@ impl RawClient {
     /// A head, request's or response's, without its empty line.
     pub async fn read_head(&mut self) -> String {
         text(&self.read_until(b"\r\n\r\n").await).trim_end_matches("\r\n").to_owned()
+    }
+
+    /// As [`Self::read_head`]; `None` where the connection ends before.
+    pub async fn try_read_head(&mut self) -> Option<String> {
+        let head = self.try_read_until(b"\r\n\r\n").await?;
+        Some(text(&head).trim_end_matches("\r\n").to_owned())
     }
 
     /// A request with its body; `None` where the connection ends before.

@@ -1,0 +1,164 @@
+//! The record that every exchange ends with, whatever became of it.
+
+use hyper::Method;
+use serde_json::Value;
+
+use crate::edge::{Edge, Http};
+use crate::harness::{Answer, RawClient, TestGateway, TestUpstream};
+use crate::setup::record;
+
+#[tokio::test]
+async fn a_record_says_what_happened() {
+    let upstream = TestUpstream::h1(|_| Answer::text("four").status(201)).await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let fields = [("user-agent", "test/1"), ("traceparent", traceparent)];
+    for (version, path, written) in [(Http::One, "/one", "HTTP/1.1"), (Http::Two, "/two", "HTTP/2.0")] {
+        version
+            .client(&gateway)
+            .await
+            .send(Method::POST, &format!("{path}?secret=1"), &fields, "body!")
+            .await;
+        let noted = record(&gateway, path).await;
+        for (key, expected) in [
+            ("client", "127.0.0.1"),
+            ("peer", "127.0.0.1"),
+            ("listener", "web"),
+            ("method", "POST"),
+            ("scheme", "http"),
+            ("authority", "gateway.test"),
+            ("route", "all"),
+            ("upstream", "app"),
+            ("endpoint", &upstream.address().to_string()),
+            ("user_agent", "test/1"),
+            ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ] {
+            assert_eq!(noted[key], expected, "{key}");
+        }
+        assert!(noted["version"].as_str().unwrap().starts_with(&written[..6]), "{noted}");
+        for (key, expected) in [("status", 201), ("attempts", 1), ("request_bytes", 5), ("response_bytes", 4)]
+        {
+            assert_eq!(noted[key], expected, "{key}");
+        }
+        assert!(noted["duration_us"].as_u64() >= noted["upstream_duration_us"].as_u64());
+        assert!(noted["error"].is_null() && noted["tls"].is_null(), "{noted}");
+        assert!(!noted.to_string().contains("secret"), "a query may hold secrets: {noted}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_one_line_as_other_servers_write_it() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = TestGateway::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[upstreams.app]\nendpoints = [\"{}\"]\n[routes.all]\nto = \"app\"\n",
+        upstream.address()
+    ))
+    .await;
+    Http::One.client(&gateway).await.get_with("/a", &[("user-agent", "x \"y\" \\z")]).await;
+    let line = gateway.wait_for_access_line("a record", |line| line.contains("GET /a")).await;
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(line.contains("] \"GET /a HTTP/1.1\" 200 3 \"-\" \"x \\x22y\\x22 \\x5cz\" "), "{line}");
+    for part in
+        ["listener=web", "authority=gateway.test", "route=all", "upstream=app", "attempts=1", "received=0"]
+    {
+        assert!(line.contains(&format!(" {part}")), "{part}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_sends_can_forge_a_record() {
+    let upstream = TestUpstream::named("app").await;
+    for format in ["text", "json"] {
+        let gateway = TestGateway::start(&format!(
+            "[server]\naccess-log = {{ format = \"{format}\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+             [upstreams.app]\nendpoints = [\"{}\"]\n[routes.all]\nto = \"app\"\n",
+            upstream.address()
+        ))
+        .await;
+        let hostile: [&[u8]; 4] = [
+            b"\" 200 0 \"-\" \"forged",
+            b"\xff\xfe\xc2\x9b31m \x80",
+            b"\t{\"status\":200}, \\u000a \\n",
+            b"</script><script>alert(1)",
+        ];
+        for (at, value) in hostile.iter().enumerate() {
+            let mut client = RawClient::connect(gateway.address("web")).await;
+            let head = format!("GET /{at}/%0a%22{{}} HTTP/1.1\r\nHost: a\r\nUser-Agent: ");
+            client.send([head.as_bytes(), value, b"\r\n\r\n"].concat()).await;
+            // An encoded line end is refused, the others pass; there is one record for each.
+            client.read_response().await;
+            let mut client = RawClient::connect(gateway.address("web")).await;
+            let head = format!("GET /fine/{at}/%22{{}} HTTP/1.1\r\nHost: a\r\nUser-Agent: ");
+            client.send([head.as_bytes(), value, b"\r\n\r\n"].concat()).await;
+            assert_eq!(client.read_response().await.status, 200);
+            let line =
+                gateway.wait_for_access_line("a record", |line| line.contains(&format!("/fine/{at}/"))).await;
+            assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte) || byte >= 0x80), "{line:?}");
+            assert!(!line.contains('\u{9b}'), "{line:?}");
+            if format == "json" {
+                let parsed: Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(
+                    (&parsed["status"], &parsed["path"]),
+                    (&200.into(), &format!("/fine/{at}/%22%7B%7D").into())
+                );
+            } else {
+                assert_eq!(line.matches('"').count(), 6, "{line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn refused_requests_are_recorded_with_a_reason() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address())
+        .listener("limits = { head = \"4KiB\" }\ntimeouts = { request-head = \"500ms\" }")
+        .route("match = { path = \"/app/*\" }\nlimits = { body = \"10B\" }")
+        .start()
+        .await;
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(5000));
+    for (bytes, status, reason) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400, "no host"),
+        ("GET /a%2fb HTTP/1.1\r\nHost: a\r\n\r\n", 400, "encoded slash"),
+        (&*large, 431, "too large"),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "version"),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404, "no route"),
+        ("POST /app/x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", 413, "larger than 10 bytes"),
+        ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 404, "no route"),
+        ("GET / HTTP/1.1\r\nHost", 408, "too long"),
+    ] {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send(bytes).await;
+        assert_eq!(client.read_response().await.status, status, "{bytes:?}");
+        let wanted = |line: &str| {
+            let noted: Value = serde_json::from_str(line).unwrap_or_default();
+            noted["status"] == status && noted["error"].as_str().is_some_and(|error| error.contains(reason))
+        };
+        gateway.wait_for_access_line(&format!("a record of {status} with `{reason}`"), wanted).await;
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn records_may_go_to_a_file_or_nowhere() {
+    let upstream = TestUpstream::named("app").await;
+    let config = |log: &str| {
+        format!(
+            "[server]\naccess-log = {log}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+             [upstreams.app]\nendpoints = [\"{}\"]\n[routes.all]\nto = \"app\"\n",
+            upstream.address()
+        )
+    };
+    let gateway = TestGateway::start(&config("{ format = \"json\", file = \"access.log\" }")).await;
+    let file = gateway.dir().join("access.log");
+    Http::One.client(&gateway).await.get("/to-a-file").await;
+    crate::harness::eventually("the record is in the file", async || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("/to-a-file")).then_some(())
+    })
+    .await;
+    assert!(gateway.stdout().is_empty());
+
+    let gateway = TestGateway::start(&config("{ format = \"off\" }")).await;
+    assert_eq!(Http::One.client(&gateway).await.get("/nowhere").await.status, 200);
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+}

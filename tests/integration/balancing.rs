@@ -1,0 +1,212 @@
+//! Which endpoint an exchange goes to, and what happens when one fails.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::{Method, Response};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::edge::{Edge, Http};
+use crate::harness::{Answer, Pieces, RawUpstream, TestGateway, TestUpstream, eventually};
+use crate::setup::record;
+
+/// An address where nobody listens. The socket keeps the port from others, and refuses.
+async fn refusing() -> (SocketAddr, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
+/// How many of `count` requests each upstream answered, over connections that land on all workers.
+async fn spread(gateway: &TestGateway, count: usize) -> BTreeMap<String, usize> {
+    let mut answers = BTreeMap::new();
+    for at in 0..count {
+        let version = if at % 2 == 0 { Http::One } else { Http::Two };
+        let reply = version.client(gateway).await.get("/").await;
+        *answers.entry(reply.text()).or_default() += 1;
+    }
+    answers
+}
+
+#[tokio::test]
+async fn round_robin_keeps_to_the_weights_over_all_workers() {
+    let (a, b, c) =
+        (TestUpstream::named("a").await, TestUpstream::named("b").await, TestUpstream::named("c").await);
+    let gateway = Edge::to_all([
+        format!("{{ address = \"{}\", weight = 3 }}", a.address()),
+        format!("{{ address = \"{}\", weight = 2 }}", b.address()),
+        c.address().to_string(),
+    ])
+    .start()
+    .await;
+    for _ in 0..3 {
+        let expected = [("a", 6), ("b", 4), ("c", 2)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(spread(&gateway, 12).await, BTreeMap::from(expected));
+    }
+}
+
+#[tokio::test]
+async fn round_robin_is_exact_under_load() {
+    let (a, b) = (TestUpstream::named("a").await, TestUpstream::named("b").await);
+    let gateway =
+        Edge::to_all([format!("{{ address = \"{}\", weight = 3 }}", a.address()), b.address().to_string()])
+            .start()
+            .await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let mut client = Http::One.client(&gateway).await;
+        tasks.spawn(async move {
+            for _ in 0..50 {
+                assert_eq!(client.get("/").await.status, 200);
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!((a.requests().len(), b.requests().len()), (300, 100));
+}
+
+/// Answers with a name; a POST is held until a permit is there.
+async fn holding(name: &'static str, open: &Arc<Semaphore>) -> TestUpstream {
+    let open = Arc::clone(open);
+    TestUpstream::streaming_h1(move |request| {
+        let open = Arc::clone(&open);
+        async move {
+            if request.method() == Method::POST {
+                open.acquire().await.unwrap().forget();
+            }
+            let (pieces, body) = Pieces::new();
+            tokio::spawn(async move { pieces.send(name).await });
+            Response::new(body.boxed())
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn least_requests_prefers_the_endpoint_with_less_to_do() {
+    let open = Arc::new(Semaphore::new(0));
+    let (a, b) = (holding("a", &open).await, holding("b", &open).await);
+    let gateway = Edge::to_all([a.address().to_string(), b.address().to_string()])
+        .upstream("balance = \"least-requests\"")
+        .start()
+        .await;
+    let mut busy = Http::One.client(&gateway).await;
+    let held = tokio::spawn(async move { busy.send(Method::POST, "/", &[], "").await.text() });
+    let posts = |upstream: &TestUpstream| {
+        upstream.requests().iter().filter(|request| request.method == Method::POST).count()
+    };
+    eventually("a request is held", async || (posts(&a) + posts(&b) == 1).then_some(())).await;
+    let idle = if posts(&a) == 1 { "b" } else { "a" };
+    assert_eq!(spread(&gateway, 20).await, BTreeMap::from([(idle.to_owned(), 20)]));
+    open.add_permits(1);
+    assert_ne!(held.await.unwrap(), idle);
+    // Both are idle again: both are used.
+    assert_eq!(spread(&gateway, 20).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_passed_over_left_out_and_let_back_in() {
+    let (address, socket) = refusing().await;
+    let other = TestUpstream::named("other").await;
+    let gateway = Edge::to_all([address.to_string(), other.address().to_string()])
+        .upstream("ejection = { duration = \"300ms\" }")
+        .start()
+        .await;
+    let mut client = Http::One.client(&gateway).await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/tried").await.text(), "other");
+    }
+    let line =
+        gateway.wait_for_log("the endpoint is left out", |line| line.message.contains("left out")).await;
+    assert_eq!(line.text("endpoint"), Some(address.to_string().as_str()));
+    assert_eq!((line.text("upstream"), line.level.as_str()), (Some("app"), "WARN"));
+    assert!(line.message.contains("refused"), "{}", line.message);
+    // A body that nothing was sent of goes along.
+    let body = client.send(Method::POST, "/", &[], "body").await;
+    assert_eq!((body.status, &*other.last_request().body), (200, &b"body"[..]));
+
+    // It comes back at the same address.
+    let listener = socket.listen(16).unwrap();
+    let server = tokio::spawn(serve(listener));
+    eventually("it is used again", async || (client.get("/").await.text() == "back").then_some(())).await;
+    gateway.wait_for_log("the endpoint is back", |line| line.message == "endpoint is back").await;
+    server.abort();
+}
+
+async fn serve(listener: TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::new(
+                    bytes::Bytes::from("back"),
+                )))
+            });
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            drop(hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await);
+        });
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_counted_and_bounded() {
+    let (a, _a) = refusing().await;
+    let (b, _b) = refusing().await;
+    let good = TestUpstream::named("good").await;
+    let all = [a.to_string(), b.to_string(), good.address().to_string()];
+    // Weights send the first request to the two that refuse.
+    let weighted = [
+        format!("{{ address = \"{a}\", weight = 100 }}"),
+        format!("{{ address = \"{b}\", weight = 90 }}"),
+        good.address().to_string(),
+    ];
+    let gateway = Edge::to_all(weighted.clone()).start().await;
+    assert_eq!(Http::One.client(&gateway).await.get("/three").await.text(), "good");
+    let noted = record(&gateway, "/three").await;
+    assert_eq!((noted["attempts"].as_u64(), noted["endpoint"].as_str()), (Some(3), Some(all[2].as_str())));
+
+    let gateway = Edge::to_all(weighted).route("attempts = 1").start().await;
+    assert_eq!(Http::One.client(&gateway).await.get("/one").await.status, 502);
+    assert_eq!(record(&gateway, "/one").await["attempts"], 1);
+}
+
+#[tokio::test]
+async fn with_every_endpoint_down_clients_are_told_so() {
+    let (a, _a) = refusing().await;
+    let (b, _b) = refusing().await;
+    let gateway = Edge::to_all([a.to_string(), b.to_string()]).start().await;
+    for version in [Http::One, Http::Two] {
+        let mut client = version.client(&gateway).await;
+        let statuses = [client.get("/").await.status, client.get("/").await.status];
+        assert!(statuses.iter().all(|status| matches!(status, 502 | 503)), "{statuses:?}");
+    }
+    let reply = Http::One.client(&gateway).await.get("/left-out").await;
+    assert!(matches!(reply.status, 502 | 503));
+    assert_ne!(reply.text(), "");
+    assert!(record(&gateway, "/left-out").await["error"].is_string());
+}
+
+#[tokio::test]
+async fn a_failure_behind_the_head_is_not_tried_again() {
+    let cut = RawUpstream::start(|mut connection, _| async move {
+        connection.read_request().await;
+    })
+    .await;
+    let good = TestUpstream::h1(|_| Answer::text("good")).await;
+    let gateway = Edge::to_all([
+        format!("{{ address = \"{}\", weight = 100 }}", cut.address()),
+        good.address().to_string(),
+    ])
+    .upstream("ejection = { failures = 0 }")
+    .start()
+    .await;
+    // The request was sent: it may have been acted on.
+    assert_eq!(Http::One.client(&gateway).await.send(Method::POST, "/", &[], "pay").await.status, 502);
+    assert!(good.requests().is_empty());
+}

@@ -1,0 +1,125 @@
+//! SIGTERM: what is under way ends as it should, nothing new begins, and the process ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::{Method, Response};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::edge::{Edge, Http};
+use crate::harness::{H2Client, Pieces, RawClient, TestUpstream, eventually, within};
+
+/// Begins an answer, and ends it when a permit is there.
+async fn held(open: &Arc<Semaphore>) -> TestUpstream {
+    let open = Arc::clone(open);
+    TestUpstream::streaming_h1(move |_| {
+        let open = Arc::clone(&open);
+        async move {
+            let (pieces, body) = Pieces::new();
+            tokio::spawn(async move {
+                pieces.send("begin ").await;
+                open.acquire().await.unwrap().forget();
+                pieces.send("end").await;
+            });
+            Response::new(body.boxed())
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_as_it_should() {
+    let open = Arc::new(Semaphore::new(0));
+    let upstream = held(&open).await;
+    let mut gateway = Edge::to(upstream.address()).start().await;
+    let address = gateway.address("web");
+    let mut busy = RawClient::connect(address).await;
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    busy.read_until(b"begin ").await;
+    let mut streams = H2Client::connect(address).await;
+    let (response, _) = streams.send.send_request(H2Client::get("/"), true).unwrap();
+    let mut body = within("a response", response).await.unwrap().into_body();
+    assert_eq!(within("a piece", body.data()).await.unwrap().unwrap(), "begin ");
+    let mut idle = RawClient::connect(address).await;
+    let idle_h2 = H2Client::connect(address).await;
+
+    gateway.signal(Signal::TERM);
+    // Who waits for nothing is let go at once.
+    assert_eq!(idle.read_to_end().await, b"");
+    within("GOAWAY ends an idle connection", idle_h2.connection).await.unwrap().unwrap();
+    eventually("nobody is let in", async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    // GOAWAY: no further stream.
+    let refused = eventually("no further stream is taken", async || {
+        let sent = streams.send.clone().ready().await;
+        match sent {
+            Err(error) => Some(error),
+            Ok(mut send) => match send.send_request(H2Client::get("/late"), true) {
+                Err(error) => Some(error),
+                Ok((response, _)) => response.await.err(),
+            },
+        }
+    })
+    .await;
+    assert!(refused.is_go_away() || refused.is_reset(), "{refused}");
+
+    open.add_permits(2);
+    assert!(busy.read_to_end().await.ends_with(b"3\r\nend\r\n0\r\n\r\n"));
+    assert_eq!(within("the rest", body.data()).await.unwrap().unwrap(), "end");
+    assert!(within("the end", body.data()).await.is_none());
+    let status = gateway.wait().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(upstream.requests().iter().all(|request| request.path() == "/"));
+}
+
+#[tokio::test]
+async fn the_deadline_cuts_off_what_does_not_end() {
+    let upstream = held(&Arc::new(Semaphore::new(0))).await;
+    let mut gateway = Edge::to(upstream.address()).server("drain-timeout = \"500ms\"").start().await;
+    let mut busy = RawClient::connect(gateway.address("web")).await;
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    busy.read_until(b"begin ").await;
+    let mut tunnel = H2Client::connect(gateway.address("web")).await;
+    let (response, _) = tunnel.send.send_request(H2Client::get("/"), true).unwrap();
+    let mut body = within("a response", response).await.unwrap().into_body();
+    let begun = Instant::now();
+    gateway.signal(Signal::TERM);
+    let rest = busy.read_to_end().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a part was taken for the whole");
+    loop {
+        match within("the stream ends", body.data()).await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => break,
+            None => panic!("a part was taken for the whole"),
+        }
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    let status = gateway.wait().await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_still_answered() {
+    let upstream = TestUpstream::named("app").await;
+    let mut gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    // In its head, and in its body.
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfo").await;
+    let mut head = RawClient::connect(gateway.address("web")).await;
+    head.send("GET / HTTP/1.1\r\nHo").await;
+    eventually("the request is under way", async || (upstream.open_connections() > 0).then_some(())).await;
+    // Another exchange behind the half head shows that it was read.
+    Http::Two.client(&gateway).await.send(Method::GET, "/", &[], "").await;
+    gateway.signal(Signal::TERM);
+    let address = gateway.address("web");
+    eventually("nobody is let in", async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    client.send("ur").await;
+    let reply = client.read_response().await;
+    assert_eq!((reply.status, reply.header("connection").as_str()), (200, "close"));
+    head.send("st: a\r\n\r\n").await;
+    let reply = head.read_response().await;
+    assert_eq!((reply.status, reply.header("connection").as_str()), (200, "close"));
+    assert_eq!(head.read_to_end().await, b"");
+    assert_eq!(gateway.wait().await.code(), Some(0));
+}

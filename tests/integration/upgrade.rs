@@ -1,0 +1,329 @@
+//! Connections that become something else: WebSocket, other upgrades, extended CONNECT.
+
+use bytes::Bytes;
+use hyper::Request;
+
+use crate::edge::{Edge, Http};
+use crate::harness::{
+    H2Client, H2Frame, H2Frames, RawClient, RawUpstream, TestGateway, TestUpstream, eventually, within,
+};
+use crate::setup::record;
+
+/// The example of RFC 6455, 1.3.
+const HANDSHAKE: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: site.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Protocol: chat\r\nOrigin: https://site.test\r\n\r\n";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A text frame of a server, or with a mask of zeros, of a client.
+fn text_frame(text: &str, masked: bool) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    let mut frame = vec![0x81, if masked { length | 0x80 } else { length }];
+    if masked {
+        frame.extend([0; 4]);
+    }
+    frame.extend(text.bytes());
+    frame
+}
+
+/// Accepts WebSockets and sends back the text of every frame. Speaks first.
+async fn echo() -> RawUpstream {
+    RawUpstream::start(|mut connection, _| async move {
+        let head = connection.read_head().await.to_lowercase();
+        if !head.contains("upgrade: websocket") || !head.contains("connection: upgrade") {
+            connection.send("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n").await;
+            return;
+        }
+        let greeting = text_frame("hello", false);
+        let accepted = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+        );
+        // The first frame in the same write as the head.
+        connection.send([accepted.as_bytes(), &greeting].concat()).await;
+        while let Some(head) = connection.try_read_exact(6).await {
+            let text = connection.read_exact(usize::from(head[1] & 0x7f)).await;
+            connection.send(text_frame(&String::from_utf8(text).unwrap(), false)).await;
+        }
+    })
+    .await
+}
+
+async fn expect_frame(client: &mut RawClient, text: &str) {
+    let frame = text_frame(text, false);
+    assert_eq!(client.read_exact(frame.len()).await, frame);
+}
+
+#[tokio::test]
+async fn websockets_pass() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send(HANDSHAKE).await;
+    let reply = client.read_response_head().await;
+    assert_eq!(reply.status, 101);
+    assert_eq!(reply.header("upgrade").to_lowercase(), "websocket");
+    assert_eq!(reply.header("connection").to_lowercase(), "upgrade");
+    assert_eq!(reply.header("sec-websocket-accept"), ACCEPT);
+    assert_eq!(reply.header("sec-websocket-protocol"), "chat");
+    assert_eq!(
+        (reply.header("content-length"), reply.header("transfer-encoding")),
+        (String::new(), String::new())
+    );
+    expect_frame(&mut client, "hello").await;
+    for text in ["one", "two"] {
+        client.send(text_frame(text, true)).await;
+        expect_frame(&mut client, text).await;
+    }
+    drop(client);
+    let noted = record(&gateway, "/chat").await;
+    assert_eq!((noted["status"].as_u64(), noted["request_bytes"].as_u64()), (Some(101), Some(18)));
+    assert_eq!(noted["response_bytes"], 17);
+}
+
+#[tokio::test]
+async fn what_a_client_sends_before_the_answer_is_not_lost() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send([HANDSHAKE.as_bytes(), &text_frame("early", true)].concat()).await;
+    assert_eq!(client.read_response_head().await.status, 101);
+    expect_frame(&mut client, "hello").await;
+    expect_frame(&mut client, "early").await;
+}
+
+#[tokio::test]
+async fn any_protocol_may_be_upgraded_to() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        let head = connection.read_head().await.to_lowercase();
+        assert!(
+            head.contains("\r\nupgrade: x-lines/1") && head.contains("\r\nconnection: upgrade"),
+            "{head}"
+        );
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x-lines/1\r\n\r\n")
+            .await;
+        loop {
+            let line = connection.read_until(b"\n").await;
+            connection.send(line.to_ascii_uppercase()).await;
+        }
+    })
+    .await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x-lines/1\r\n\r\n").await;
+    assert_eq!(client.read_response_head().await.status, 101);
+    // What is no HTTP any more is not looked at.
+    client.send("get / http/1.1\n").await;
+    assert_eq!(client.read_until(b"\n").await, b"GET / HTTP/1.1\n");
+}
+
+#[tokio::test]
+async fn an_upstream_may_refuse_or_ignore_an_upgrade() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        while let Some((head, _)) = connection.read_request().await {
+            let status = if head.contains("/refused") { "403 Forbidden" } else { "200 OK" };
+            connection.send(format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nplain")).await;
+        }
+    })
+    .await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    for (path, status) in [("/refused", 403), ("/ignored", 200)] {
+        client.send(HANDSHAKE.replace("/chat?room=1", path)).await;
+        let reply = client.read_response().await;
+        assert_eq!((reply.status, reply.text().as_str()), (status, "plain"));
+    }
+    // It is an ordinary connection still.
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_response().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upgrade_to_another_http_is_passed_over() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for protocol in ["h2c", "h2", "HTTP/2.0", "TLS/1.0, h2c\x01"] {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client
+            .send(format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\n\
+                 HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+            ))
+            .await;
+        let reply = client.read_response().await;
+        assert!(matches!(reply.status, 200 | 400), "{protocol}: {}", reply.head);
+    }
+    for received in upstream.requests() {
+        assert_eq!(
+            (received.header("upgrade"), received.header("http2-settings")),
+            (String::new(), String::new())
+        );
+    }
+}
+
+#[tokio::test]
+async fn either_side_may_close_a_tunnel() {
+    for client_closes in [true, false] {
+        let (told, mut heard) = tokio::sync::mpsc::channel(1);
+        let upstream = RawUpstream::start(move |mut connection, _| {
+            let told = told.clone();
+            async move {
+                connection.read_head().await;
+                connection
+                    .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+                    .await;
+                if client_closes {
+                    // An orderly end in one direction leaves the other one open.
+                    let all = connection.read_to_end().await;
+                    connection.send("the last word").await;
+                    told.send(all).await.unwrap();
+                } else {
+                    connection.send("goodbye").await;
+                    connection.finish().await;
+                    told.send(connection.read_to_end().await).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let gateway = Edge::to(upstream.address()).start().await;
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+        assert_eq!(client.read_response_head().await.status, 101);
+        if client_closes {
+            client.send("question").await;
+            client.finish().await;
+            assert_eq!(client.read_to_end().await, b"the last word");
+        } else {
+            assert_eq!(client.read_to_end().await, b"goodbye");
+            client.send("answer").await;
+            client.finish().await;
+        }
+        let expected: &[u8] = if client_closes { b"question" } else { b"answer" };
+        assert_eq!(within("the upstream hears it", heard.recv()).await.unwrap(), expected);
+        let noted = record(&gateway, "/").await;
+        assert!(noted["error"].is_null(), "{noted}");
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_reset_ends_on_the_other_side() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send(HANDSHAKE).await;
+    client.read_response_head().await;
+    client.reset();
+    let noted = record(&gateway, "/chat").await;
+    assert_eq!(noted["status"], 101);
+}
+
+#[tokio::test]
+async fn a_silent_tunnel_is_closed() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address())
+        .listener("timeouts = { tunnel-idle = \"300ms\", idle = \"100ms\" }")
+        .start()
+        .await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send(HANDSHAKE).await;
+    client.read_response_head().await;
+    expect_frame(&mut client, "hello").await;
+    assert_eq!(client.read_to_end().await, b"");
+    let noted = record(&gateway, "/chat").await;
+    assert!(noted["error"].as_str().unwrap().contains("idle"), "{noted}");
+}
+
+/// An extended CONNECT (RFC 8441) to a gateway.
+async fn extended(gateway: &TestGateway) -> (H2Client, h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+    let mut client = H2Client::connect(gateway.address("web")).await;
+    assert!(client.send.is_extended_connect_protocol_enabled());
+    let request = Request::builder()
+        .method("CONNECT")
+        .uri("http://site.test/chat?room=1")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "chat")
+        .extension(h2::ext::Protocol::from_static("websocket"))
+        .body(())
+        .unwrap();
+    let (response, send) = client.send.send_request(request, false).unwrap();
+    (client, response, send)
+}
+
+#[tokio::test]
+async fn websockets_over_http2_reach_an_http1_upstream() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let (mut client, response, mut send) = extended(&gateway).await;
+    let response = within("a response", response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+    let mut body = response.into_body();
+    assert_eq!(within("a greeting", body.data()).await.unwrap().unwrap(), text_frame("hello", false));
+    send.send_data(text_frame("over", true).into(), false).unwrap();
+    assert_eq!(within("an echo", body.data()).await.unwrap().unwrap(), text_frame("over", false));
+    // Beside it other streams go on.
+    let (other, _) = client.send.send_request(H2Client::get("/plain"), true).unwrap();
+    assert_eq!(within("another stream", other).await.unwrap().status(), 426);
+    send.send_data(Bytes::new(), true).unwrap();
+    let end = within("the end", body.data()).await;
+    assert!(end.as_ref().is_none_or(|end| end.as_ref().is_ok_and(Bytes::is_empty)), "{end:?}");
+    assert!(body.is_end_stream());
+    let noted = record(&gateway, "/chat").await;
+    assert_eq!((noted["status"].as_u64(), noted["method"].as_str()), (Some(200), Some("CONNECT")));
+}
+
+#[tokio::test]
+async fn an_upstream_may_refuse_a_websocket_over_http2() {
+    let upstream = RawUpstream::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let (_client, response, _send) = extended(&gateway).await;
+    let response = within("a response", response).await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(within("its body", response.into_body().data()).await.unwrap().unwrap(), "no");
+}
+
+#[tokio::test]
+async fn connect_is_not_served() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("CONNECT inside.test:22 HTTP/1.1\r\nHost: inside.test:22\r\n\r\n").await;
+    assert_eq!(client.read_response().await.status, 501);
+    // Upgrade does not make it something else.
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client
+        .send("CONNECT inside.test:22 HTTP/1.1\r\nHost: inside.test:22\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    assert_eq!(client.read_response().await.status, 501);
+
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    client.send(&H2Frame::headers(1, &[(":method", "CONNECT"), (":authority", "inside.test:22")])).await;
+    let answer = client.find(|frame| matches!(frame.kind, 1 | 3 | 7)).await.unwrap();
+    // No index of the static table stands for 501, so it is a literal.
+    assert!(answer.kind != 1 || answer.payload[0] != 0x88, "{answer:?}");
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_upgrade_needs_both_fields_and_no_body() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for (head, what) in [
+        ("Upgrade: websocket\r\n", "no Connection"),
+        ("Connection: upgrade\r\n", "no Upgrade"),
+        ("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n", "a body"),
+    ] {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n")).await;
+        if what == "a body" {
+            client.send("ab").await;
+        }
+        assert_eq!(client.read_response().await.status, 200, "{what}");
+        assert_eq!(upstream.last_request().header("upgrade"), "", "{what}");
+    }
+    eventually("the gateway is well", async || {
+        (Http::Two.client(&gateway).await.get("/").await.status == 200).then_some(())
+    })
+    .await;
+}
