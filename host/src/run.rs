@@ -18,7 +18,7 @@ use crate::compose::{self, Candidate, Previous};
 use crate::gateway::{Applied, Running};
 use crate::refusal::Refusal;
 use crate::report;
-use crate::watch::Watch;
+use crate::watch::{QUIET, Watch};
 
 /// Threads that may load and compile at once: one does, and the other stands by for name look-ups.
 const BLOCKING_THREADS_MAX: usize = 2;
@@ -66,7 +66,7 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
     drop(watch.files(running.files(), read_at));
     ready(&running);
 
-    let mut reloads = Reloads { path: path.to_path_buf(), watch, under_way: None, due: None };
+    let mut reloads = Reloads { path: path.to_path_buf(), watch, under_way: None, due: None, refused: None };
     loop {
         reloads.begin_if_due(&running);
         tokio::select! {
@@ -124,6 +124,8 @@ struct Reloads {
     watch: Watch,
     under_way: Option<UnderWay>,
     due: Option<Trigger>,
+    /// What the last load was refused for, and when.
+    refused: Option<(String, Instant)>,
 }
 
 struct UnderWay {
@@ -165,6 +167,7 @@ impl Reloads {
                 .apply(candidate, trigger == Trigger::Asked, since)
                 .map_err(|error| Refusal::Other { error, files })
         });
+        let refused_before = self.refused.take();
         match applied {
             Ok(Applied::Live) => drop(self.watch.files(running.files(), read_at)),
             Ok(Applied::Same) => {
@@ -172,7 +175,17 @@ impl Reloads {
                 drop(self.watch.files(running.files(), read_at));
             }
             Err(refusal) => {
-                running.refuse(&refusal);
+                let text = refusal.to_string();
+                // A file that changes while it is read may or may not have been read as it is now, so it is read again.
+                // That this gives the same is nothing new; who saves a file again waits for longer than that.
+                let again = trigger == Trigger::Changed
+                    && refused_before.is_some_and(|(before, at)| {
+                        before == text && since.saturating_duration_since(at) < QUIET
+                    });
+                if !again {
+                    running.refuse(&refusal);
+                }
+                self.refused = Some((text, Instant::now()));
                 // Whichever of them changes next may mend it.
                 let files = running.files().chain(refusal.files().iter().cloned());
                 drop(self.watch.files(files, read_at));

@@ -19,7 +19,7 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
 /// Changes are looked at when nothing more happened for this long: an editor writes, renames and changes modes at once.
-const QUIET: Duration = Duration::from_millis(100);
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 /// A file that is written to all the time is looked at after this long nevertheless.
 const QUIET_MAX: Duration = Duration::from_secs(1);
