@@ -127,14 +127,14 @@ async fn an_upgrade() {
     let mut response = client.begin(Method::GET, "/socket", &WEBSOCKET, body).await.unwrap();
     assert_eq!(response.status(), 101);
     let seen = response.headers()["x-seen"].to_str().unwrap();
-    assert_eq!(seen, "request-head response-head");
+    assert_eq!(seen, "request-head request-body(0,true) response-head");
     let upgraded = within("the upgrade", hyper::upgrade::on(&mut response)).await.unwrap();
     let mut stream = TokioIo::new(upgraded);
     echo(&mut stream).await;
     drop(stream);
     drop(client);
     let record = record(&gateway, "/socket").await;
-    assert_eq!(hooks(&record), "request-head response-head completed=101");
+    assert_eq!(hooks(&record), "request-head request-body=0 response-head completed=101");
     assert_eq!((&record["request_bytes"], &record["response_bytes"]), (&13.into(), &13.into()));
 }
 
@@ -146,7 +146,7 @@ async fn an_upgrade_that_the_upstream_declines() {
     let reply = client.get_with("/socket", &WEBSOCKET).await;
     assert_eq!((reply.status, reply.text().as_str()), (426, "NO"));
     let record = record(&gateway, "/socket").await;
-    assert_eq!(hooks(&record), "request-head response-head response-body=2 completed=426");
+    assert_eq!(hooks(&record), "request-head request-body=0 response-head response-body=2 completed=426");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn an_extended_connect() {
     client.get("/before").await;
     let mut response = client.connect(Some("websocket"), "/socket").await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["x-seen"], "request-head response-head");
+    assert_eq!(response.headers()["x-seen"], "request-head request-body(0,true) response-head");
     let upgraded = within("the upgrade", hyper::upgrade::on(&mut response)).await.unwrap();
     let mut stream = TokioIo::new(upgraded);
     echo(&mut stream).await;
@@ -166,7 +166,7 @@ async fn an_extended_connect() {
     assert_eq!(within("the end", stream.read(&mut [0; 1])).await.unwrap(), 0);
     drop(stream);
     let record = record(&gateway, "/socket").await;
-    assert_eq!(hooks(&record), "request-head response-head completed=200");
+    assert_eq!(hooks(&record), "request-head request-body=0 response-head completed=200");
 }
 
 #[tokio::test]
@@ -429,5 +429,40 @@ async fn nothing_passes_beside_a_policy_over_h2() {
         let status = client.connect(protocol, target).await.unwrap().status();
         assert_eq!(status, 403, "{protocol:?} {target}");
     }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_upgrade_does_not_pass_beside_a_body_hook() {
+    let upstream = TestUpstream::echo().await;
+    let text = config(upstream.address(), &["no"], &misbehave("no", "request-body", "reply", ""));
+    let gateway =
+        TestGateway::builder().file("misbehave.wasm", portcullis_test_guests::MISBEHAVE).start(&text).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    assert_eq!(client.get("/").await.status, 418);
+    for offered in ["websocket", "x"] {
+        let mut client = TestClient::h1(gateway.address("web")).await;
+        let fields = [("connection", "upgrade"), ("upgrade", offered)];
+        assert_eq!(client.get_with("/socket", &fields).await.status, 418, "{offered}");
+    }
+    let mut client = TestClient::h2(gateway.address("web")).await;
+    client.get("/before").await;
+    assert_eq!(client.connect(Some("websocket"), "/socket").await.unwrap().status(), 418);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn nothing_passes_beside_a_policy_that_decides_by_the_body() {
+    let upstream = TestUpstream::echo().await;
+    let text = config(upstream.address(), &["no"], &misbehave("no", "request-body", "reply", ""));
+    let gateway =
+        TestGateway::builder().file("misbehave.wasm", portcullis_test_guests::MISBEHAVE).start(&text).await;
+    let mut h1 = TestClient::h1(gateway.address("web")).await;
+    assert_eq!(h1.get("/").await.status, 418);
+    assert_eq!(h1.get_with("/socket", &WEBSOCKET).await.status, 418);
+    assert_eq!(h1.get_with("/", &[("connection", "upgrade"), ("upgrade", "x")]).await.status, 418);
+    let mut h2 = TestClient::h2(gateway.address("web")).await;
+    assert_eq!(h2.send(Method::HEAD, "/", &[], "").await.status, 418);
+    assert_eq!(h2.connect(Some("websocket"), "/socket").await.unwrap().status(), 418);
     assert_eq!(upstream.connections(), 0);
 }

@@ -128,7 +128,7 @@ impl Drive<'_> {
             let error = ExchangeError::NoEndpoint { upstream: String::new() };
             return self.refuse(permitted.into_inner(), Some(matched), chain.len(), &error).await;
         };
-        if chain.has_body_hook(BodySide::Request) && permitted.request.upgrade.is_none() {
+        if chain.has_body_hook(BodySide::Request) {
             let filtered =
                 FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
             body = Body::Filtered(Box::new(filtered));

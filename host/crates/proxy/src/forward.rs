@@ -54,8 +54,14 @@ impl Forward<'_> {
     ) -> Result<CallResponse, ExchangeError> {
         let exchange = permitted.into_inner();
         let idempotent = exchange.request.is_idempotent();
+        let upgrades = exchange.request.upgrade.is_some();
         self.slot.put(exchange);
         self.peek(&mut body).await?;
+        if upgrades {
+            // The hooks have seen that there is no body, and could refuse. What one would put in its place would be read
+            // as the tunnel's first bytes.
+            body = Body::Empty;
+        }
 
         let shared = &self.upstream.shared;
         let (mut tried, mut last, mut fresh_only) = (Tried::new(), None, false);

@@ -7,7 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
+use portcullis_policy::{
+    Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory, Returned,
+};
+use tokio::sync::Semaphore;
 
 use crate::capabilities::log::LogWindow;
 use crate::factory::PolicyContext;
@@ -35,6 +38,8 @@ struct Pool {
     idle: RefCell<Vec<Instance>>,
     /// How many fibers are under way.
     fibers: Cell<usize>,
+    /// The turn to make an instance for a policy that does not yield.
+    making: Semaphore,
 }
 
 impl Worker {
@@ -55,7 +60,14 @@ impl Worker {
             None => idle.extend(Instance::make(&context, &log_window)),
         }
         let calls = context.shared.add_worker();
-        let pool = Pool { context, log_window, calls, idle: RefCell::new(idle), fibers: Cell::new(0) };
+        let pool = Pool {
+            context,
+            log_window,
+            calls,
+            idle: RefCell::new(idle),
+            fibers: Cell::new(0),
+            making: Semaphore::new(1),
+        };
         Self { factory, pool: Rc::new(pool) }
     }
 }
@@ -72,25 +84,36 @@ impl Policy for Worker {
             return Called::Waiting(Box::pin(call_on_fiber(self.pool.clone(), stage, hook, exchange)));
         }
         let taken = self.pool.idle.borrow_mut().pop();
-        let made = match taken {
-            Some(instance) => Ok(instance),
-            None => Instance::make(&self.pool.context, &self.pool.log_window),
-        };
-        let mut instance = match made {
-            Ok(instance) => instance,
-            Err(error) => return Called::Ready(exchange, Err(self.pool.fault(stage, error.into_failure()))),
+        let Some(mut instance) = taken else {
+            return Called::Waiting(Box::pin(call_in_new(self.pool.clone(), stage, hook, exchange)));
         };
         let (exchange, result) = instance.call(hook, exchange);
         Called::Ready(exchange, self.pool.give_back(stage, instance, result))
     }
 }
 
-async fn call_on_fiber(
-    pool: Rc<Pool>,
-    stage: Stage,
-    hook: Hook,
-    exchange: Box<Exchange>,
-) -> (Box<Exchange>, Result<Decision, Fault>) {
+/// Calls a hook in an instance that has yet to be made, as after a fault. Making one runs `configure`, which may take
+/// seconds: on a fiber, the worker's other exchanges go on meanwhile. One at a time, so that they get every second turn
+/// even if each call of this policy ends in a fault.
+async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
+    let turn = pool.making.acquire().await;
+    // While this one waited, others may have given theirs back.
+    let taken = pool.idle.borrow_mut().pop();
+    let made = match taken {
+        Some(instance) => Ok(instance),
+        None => Instance::make_on_fiber(&pool.context, &pool.log_window).await,
+    };
+    let mut instance = match made {
+        Ok(instance) => instance,
+        Err(error) => return (exchange, Err(pool.fault(stage, error.into_failure()))),
+    };
+    let (exchange, result) = instance.call(hook, exchange);
+    let result = pool.give_back(stage, instance, result);
+    drop(turn);
+    (exchange, result)
+}
+
+async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
     let Some(_place) = FiberPlace::take(&pool) else {
         let message = format!("{FIBERS_MAX} calls of it are already under way on this worker");
         return (exchange, Err(pool.fault(stage, Failure::new(FaultKind::Exhausted, message))));
