@@ -183,12 +183,14 @@ async fn with_every_endpoint_down_clients_are_told_so() {
     let gateway = Edge::to_all([a.to_string(), b.to_string()]).start().await;
     for version in [Http::One, Http::Two] {
         let mut client = version.client(&gateway).await;
-        let statuses = [client.get("/").await.status, client.get("/").await.status];
-        assert!(statuses.iter().all(|status| matches!(status, 502 | 503)), "{statuses:?}");
+        for _ in 0..2 {
+            // All are left out by now. Asking one of them is better than a refusal that is certain.
+            let reply = client.get("/").await;
+            assert_eq!((reply.status, reply.text().is_empty()), (502, false));
+        }
     }
     let reply = Http::One.client(&gateway).await.get("/left-out").await;
-    assert!(matches!(reply.status, 502 | 503));
-    assert_ne!(reply.text(), "");
+    assert_eq!(reply.status, 502);
     assert!(record(&gateway, "/left-out").await["error"].is_string());
 }
 

@@ -156,6 +156,33 @@ async fn a_client_that_goes_away_in_its_body_leaves_no_whole_request() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_in_its_body_leaves_no_whole_request() {
+    for server in [Http::One, Http::Two] {
+        let upstream = server.server(|_| Answer::text("app")).await;
+        let gateway = Edge::to(upstream.address()).upstream(server.line()).start().await;
+        let mut client = H2Client::connect(gateway.address("web")).await;
+        for length in ["10", ""] {
+            let mut request = hyper::Request::post("http://a/reset").body(()).unwrap();
+            if !length.is_empty() {
+                request.headers_mut().insert("content-length", length.parse().unwrap());
+            }
+            let (response, mut send) = client.send.send_request(request, false).unwrap();
+            send.send_data(Bytes::from_static(b"begin"), false).unwrap();
+            eventually("the request is forwarded", async || (upstream.open_connections() > 0).then_some(()))
+                .await;
+            send.send_reset(h2::Reason::CANCEL);
+            assert!(within("an answer", response).await.is_err());
+            if server == Http::One {
+                eventually("it is cut off", async || (upstream.open_connections() == 0).then_some(())).await;
+            }
+        }
+        record(&gateway, "/reset").await;
+        assert!(upstream.requests().is_empty(), "a part was taken for the whole");
+        assert_eq!(Http::Two.client(&gateway).await.get("/").await.text(), "app");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_response_is_502() {
     let cases: [(&str, &[u8]); 16] = [
         ("nothing", b""),

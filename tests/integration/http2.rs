@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::edge::{Edge, Http, pattern};
 use crate::harness::{
     Answer, H2Client, H2Frame, H2Frames, Pieces, RawClient, RawUpstream, TestClient, TestUpstream, curl,
-    eventually, within,
+    eventually, tool, within,
 };
 
 #[tokio::test]
@@ -161,10 +161,9 @@ async fn h2load_finds_every_request_answered() {
         let upstream = server.server(|_| Answer::text("hello")).await;
         let gateway = Edge::to(upstream.address()).upstream(server.line()).start().await;
         let url = gateway.url("web", "/");
-        let ran = tokio::task::spawn_blocking(move || {
-            let ran = Command::new("h2load").args(["-n", "2000", "-c", "4", "-m", "50", &url]).output();
-            ran.unwrap_or_else(|error| panic!("h2load: {error}: apt-get install nghttp2-client"))
-        });
+        let mut h2load = Command::new(tool("h2load", "nghttp2-client"));
+        h2load.args(["-n", "2000", "-c", "4", "-m", "50", &url]);
+        let ran = tokio::task::spawn_blocking(move || h2load.output().unwrap());
         let ran = within("h2load", ran).await.unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
@@ -349,6 +348,44 @@ async fn tiny_chunks_do_not_become_tiny_frames() {
     }
     assert_eq!(bytes, 80_000);
     assert!(frames < 2_000, "{frames} frames");
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_few_streams_at_once_loses_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                builder.max_concurrent_streams(2);
+                let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    tokio::spawn(async move {
+                        // So that streams overlap.
+                        tokio::task::yield_now().await;
+                        let mut send = respond.send_response(Response::new(()), false).unwrap();
+                        send.send_data(Bytes::from_static(b"ok"), true).unwrap();
+                    });
+                }
+            });
+        }
+    });
+    let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
+    let client = Http::Two.client(&gateway).await;
+    for _ in 0..3 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let mut client = client.share();
+            tasks.spawn(async move { client.get("/").await });
+        }
+        while let Some(reply) = tasks.join_next().await {
+            let reply = reply.unwrap();
+            assert_eq!((reply.status, reply.text().as_str()), (200, "ok"));
+        }
+    }
+    server.abort();
 }
 
 #[tokio::test]

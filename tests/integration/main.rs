@@ -20,6 +20,7 @@ mod http2;
 mod limits;
 mod malformed;
 mod metrics;
+mod nginx;
 mod reload;
 mod setup;
 mod shipped_policies;

@@ -283,6 +283,71 @@ async fn an_upstream_may_refuse_a_websocket_over_http2() {
     assert_eq!(within("its body", response.into_body().data()).await.unwrap().unwrap(), "no");
 }
 
+/// An HTTP/2 upstream that takes extended CONNECT and sends back what it is sent.
+async fn echo_h2(enable: bool) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                if enable {
+                    builder.enable_connect_protocol();
+                }
+                let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let protocol =
+                        request.extensions().get::<h2::ext::Protocol>().map(|name| name.as_str().to_owned());
+                    let mut body = request.into_body();
+                    tokio::spawn(async move {
+                        let response = hyper::Response::builder()
+                            .header("x-protocol", protocol.as_deref().unwrap_or("none"));
+                        let mut send =
+                            respond.send_response(response.body(()).unwrap(), protocol.is_none()).unwrap();
+                        while let Some(Ok(piece)) = body.data().await {
+                            send.send_data(piece, false).unwrap();
+                        }
+                        drop(send.send_data(Bytes::new(), true));
+                    });
+                }
+            });
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn websockets_over_http2_reach_an_http2_upstream() {
+    let (address, server) = echo_h2(true).await;
+    let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
+    // The first one goes over a fresh connection, the second over a pooled one.
+    for _ in 0..2 {
+        let (_client, response, mut send) = extended(&gateway).await;
+        let response = within("a response", response).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["x-protocol"].as_bytes()),
+            (200, &b"websocket"[..])
+        );
+        let mut body = response.into_body();
+        send.send_data(Bytes::from_static(b"across"), false).unwrap();
+        assert_eq!(within("an echo", body.data()).await.unwrap().unwrap(), "across");
+        send.send_data(Bytes::new(), true).unwrap();
+        while let Some(piece) = within("the end", body.data()).await {
+            assert!(piece.unwrap().is_empty());
+        }
+    }
+    server.abort();
+
+    let (address, server) = echo_h2(false).await;
+    let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
+    let (_client, response, _send) = extended(&gateway).await;
+    assert_eq!(within("a response", response).await.unwrap().status(), 502);
+    let noted = record(&gateway, "/chat").await;
+    assert!(noted["error"].as_str().unwrap().contains("extended CONNECT"), "{noted}");
+    server.abort();
+}
+
 #[tokio::test]
 async fn connect_is_not_served() {
     let upstream = TestUpstream::named("app").await;

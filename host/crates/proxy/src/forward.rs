@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use portcullis_http::ResponseHead;
+use portcullis_http::{RequestHead, ResponseHead, Version};
 use portcullis_model::{Route, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::Tried;
@@ -34,6 +34,24 @@ pub(crate) struct Forward<'a> {
     pub(crate) deadline: Option<Instant>,
 }
 
+/// What of a request decides how it is sent.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// It may be sent twice.
+    idempotent: bool,
+    /// It is an extended CONNECT, which an HTTP/2 endpoint has to have offered.
+    extended: bool,
+}
+
+impl Asked {
+    fn of(request: &RequestHead) -> Self {
+        Self {
+            idempotent: request.is_idempotent(),
+            extended: request.upgrade.is_some() && request.version == Version::Http2,
+        }
+    }
+}
+
 /// How one attempt failed.
 enum AttemptError {
     /// Nothing of the request was acted on: another endpoint may be asked, with this body.
@@ -53,7 +71,7 @@ impl Forward<'_> {
         mut body: Body,
     ) -> Result<CallResponse, ExchangeError> {
         let exchange = permitted.into_inner();
-        let idempotent = exchange.request.is_idempotent();
+        let asked = Asked::of(&exchange.request);
         let upgrades = exchange.request.upgrade.is_some();
         self.slot.put(exchange);
         self.peek(&mut body).await?;
@@ -72,7 +90,7 @@ impl Forward<'_> {
                 shared.metrics.retry();
             }
             self.trace.asked = Some((self.upstream.clone(), pick.index));
-            match self.attempt(pick.index, body, idempotent, fresh_only).await {
+            match self.attempt(pick.index, body, asked, fresh_only).await {
                 Ok(response) => {
                     shared.record_success(pick.endpoint());
                     self.trace.in_flight = Some(pick.in_flight);
@@ -130,10 +148,10 @@ impl Forward<'_> {
         &mut self,
         at: usize,
         body: Body,
-        idempotent: bool,
+        asked: Asked,
         fresh_only: bool,
     ) -> Result<CallResponse, AttemptError> {
-        let acquired = match self.acquire(at, fresh_only).await {
+        let acquired = match self.acquire(at, asked, fresh_only).await {
             Ok(acquired) => acquired,
             Err(error @ (ExchangeError::ClientGone | ExchangeError::Timeout)) => {
                 return Err(AttemptError::Final(error));
@@ -146,18 +164,34 @@ impl Forward<'_> {
         // Its buffers are reused; nothing looks at it before a response has come.
         let head = std::mem::take(&mut exchange.response);
         self.slot.put(exchange);
-        self.drive(call, head, idempotent).await
+        self.drive(call, head, asked).await
     }
 
     /// A connection to the endpoint at `at`.
-    async fn acquire(&mut self, at: usize, fresh_only: bool) -> Result<Acquired, ExchangeError> {
-        if !fresh_only && let Some(reused) = self.upstream.reuse(at) {
+    async fn acquire(
+        &mut self,
+        at: usize,
+        asked: Asked,
+        fresh_only: bool,
+    ) -> Result<Acquired, ExchangeError> {
+        let mut reused = if fresh_only { None } else { self.upstream.reuse(at) };
+        if let Some(reused) = reused.take_if(|reused| !asked.extended || reused.is_settled()) {
             return Ok(reused);
         }
         let shared = self.upstream.shared.clone();
         let deadline = self.bounded(Instant::now() + shared.timeouts().connect);
         let downstream = &mut *self.downstream;
-        let mut connecting = std::pin::pin!(self.upstream.connect(at));
+        let upstream = self.upstream;
+        let mut connecting = std::pin::pin!(async move {
+            let acquired = match reused {
+                Some(reused) => reused,
+                None => upstream.connect(at).await?,
+            };
+            if asked.extended {
+                acquired.settled().await;
+            }
+            Ok(acquired)
+        });
         let connected = self.timer.run(
             deadline,
             std::future::poll_fn(|cx| {
@@ -185,7 +219,7 @@ impl Forward<'_> {
         &mut self,
         mut call: Call,
         mut head: ResponseHead,
-        idempotent: bool,
+        asked: Asked,
     ) -> Result<CallResponse, AttemptError> {
         let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
         let client_idle = self.client_idle;
@@ -223,7 +257,7 @@ impl Forward<'_> {
                     self.slot.put(exchange);
                     return Ok(response);
                 }
-                Some(Err(error)) => return Err(self.call_failed(error, call, idempotent)),
+                Some(Err(error)) => return Err(self.call_failed(error, call, asked)),
                 None if !timed_out => return Err(AttemptError::Final(ExchangeError::ClientGone)),
                 None if call.waits_for() == WaitsFor::Client => {
                     let error = ExchangeError::RequestBody(BodyError::DownstreamTimeout);
@@ -237,7 +271,7 @@ impl Forward<'_> {
         }
     }
 
-    fn call_failed(&self, error: CallError, call: Call, idempotent: bool) -> AttemptError {
+    fn call_failed(&self, error: CallError, call: Call, asked: Asked) -> AttemptError {
         let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
         match error {
             CallError::RequestBody(error) => AttemptError::Final(ExchangeError::RequestBody(error)),
@@ -247,7 +281,9 @@ impl Forward<'_> {
                 match call.into_unread_body() {
                     Some(body) if unprocessed => AttemptError::Unsent(failed(reason), body),
                     // RFC 9110, 9.2.2: only what may be sent twice is sent twice.
-                    Some(body) if maybe_stale && idempotent => AttemptError::Stale(failed(reason), body),
+                    Some(body) if maybe_stale && asked.idempotent => {
+                        AttemptError::Stale(failed(reason), body)
+                    }
                     _ => AttemptError::Final(failed(reason)),
                 }
             }

@@ -258,6 +258,22 @@ impl LocalUpstream {
 }
 
 impl Acquired {
+    /// Whether what the endpoint offers is known.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self {
+            Self::H1(..) => true,
+            Self::H2(handle, _) => handle.is_settled(),
+        }
+    }
+
+    /// Waits until what the endpoint offers is known, or the connection has closed.
+    pub(crate) async fn settled(&self) {
+        match self {
+            Self::H1(..) => {}
+            Self::H2(handle, _) => handle.settled().await,
+        }
+    }
+
     /// Sends the request of `exchange` with `body`.
     pub(crate) fn start(self, exchange: &Exchange, upstream: &LocalUpstream, at: usize, body: Body) -> Call {
         let host = upstream.host(exchange, at);

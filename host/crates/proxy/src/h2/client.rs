@@ -11,6 +11,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
 use portcullis_net::Stream;
+use tokio::sync::Notify;
 
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent, CallResponse, WaitsFor};
@@ -33,6 +34,16 @@ pub(crate) struct ClientHandle {
 struct Shared {
     open: Cell<u32>,
     closed: Cell<bool>,
+    /// The endpoint's settings are here, or never will be.
+    settled: Cell<bool>,
+    settling: Notify,
+}
+
+impl Shared {
+    fn settle(&self) {
+        self.settled.set(true);
+        self.settling.notify_waiters();
+    }
 }
 
 /// Counts a stream as open for as long as it lives.
@@ -54,11 +65,21 @@ pub(crate) async fn handshake(stream: Stream, head_bytes_max: usize) -> Result<C
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER);
-    let (send, connection) = builder.handshake::<_, Bytes>(stream).await?;
+    let (send, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
     let shared = Rc::new(Shared::default());
     let driver = shared.clone();
+    let mut ping = connection.ping_pong();
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        // An endpoint's settings are the first that it sends (RFC 9113, 3.4), so they stand before its answer to a ping.
+        let settling = async {
+            if let Some(ping) = &mut ping {
+                // Where it fails, the connection does too.
+                let _answered = ping.ping(h2::Ping::opaque()).await.is_ok();
+            }
+            driver.settle();
+        };
+        let (ended, ()) = tokio::join!(connection, settling);
+        if let Err(error) = ended {
             tracing::debug!("HTTP/2 upstream connection: {}", describe(&error));
         }
         driver.closed.set(true);
@@ -76,6 +97,19 @@ impl ClientHandle {
     /// Whether the connection is of no more use.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.closed.get()
+    }
+
+    /// Whether the endpoint's settings are known.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.settled.get()
+    }
+
+    /// Waits for the endpoint's settings, or the end of the connection.
+    pub(crate) async fn settled(&self) {
+        // On one thread nothing comes between the look and the wait.
+        while !self.shared.settled.get() {
+            self.shared.settling.notified().await;
+        }
     }
 
     /// Whether nothing is under way on it.
