@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::gateway::command;
-use super::within;
+use super::{tool, within};
 
 /// How a command ended and what it printed.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub async fn portcullis_in<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoI
 
 /// Runs curl, quietly, with `arguments`.
 pub async fn curl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
-    let mut curl = Command::new("curl");
+    let mut curl = Command::new(tool("curl", "curl"));
     curl.args(["--silent", "--show-error", "--max-time", "20"]).args(arguments);
     run(curl).await
 }

@@ -33,7 +33,7 @@
 //!   and `streaming_h1`/`streaming_h2` for a handler that sees the body as it comes. [`RawUpstream`] hands each connection
 //!   to a script, for answers that no library would give.
 //! - [`TestClient`] speaks HTTP/1.1 or HTTP/2 through hyper, with or without TLS; [`RawClient`] writes bytes and reads
-//!   what comes; [`curl`] runs the real one.
+//!   what comes; [`curl`] runs the real one; [`tool`] finds such a program, or installs it.
 //! - [`H2Client`] opens streams of HTTP/2 one by one, and [`H2Frames`] writes frames.
 //! - [`Pieces`] writes a body piece by piece, on either side.
 //! - [`Authority`] signs certificates.
@@ -51,6 +51,7 @@ mod h2;
 mod output;
 mod raw;
 mod tls;
+mod tool;
 mod upstream;
 
 #[allow(unused_imports, reason = "a toolbox: what one test leaves another one takes")]
@@ -63,6 +64,7 @@ pub use self::{
     output::LogLine,
     raw::{RawClient, RawReply, RawUpstream},
     tls::{Authority, Issued},
+    tool::tool,
     upstream::{Answer, Received, StreamBody, TestUpstream},
 };
 
