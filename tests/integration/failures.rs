@@ -8,7 +8,9 @@ use hyper::{Method, Response};
 use tokio::sync::Semaphore;
 
 use crate::edge::{COMBINATIONS, Edge, Http};
-use crate::harness::{Answer, H2Client, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within};
+use crate::harness::{
+    Answer, H2Client, H2Frame, H2Frames, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within,
+};
 use crate::setup::record;
 
 #[tokio::test]
@@ -331,11 +333,71 @@ async fn an_http2_upstream_that_shuts_down_loses_no_request() {
     });
     let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
     let mut client = Http::Two.client(&gateway).await;
-    for _ in 0..20 {
-        assert_eq!(client.get("/").await.text(), "ok");
+    // RFC 9113, 6.8: what GOAWAY says was not acted on may be sent again, even POST.
+    for at in 0..100 {
+        let reply = client.send(Method::POST, "/", &[], "").await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "ok"), "request {at}");
     }
     assert!(connections.load(Ordering::SeqCst) >= 10);
     server.abort();
+}
+
+/// An HTTP/2 upstream that answers one request on its first connection; the next one on it is met by GOAWAY and left out,
+/// or by the connection's end.
+async fn answering_once(goaway: bool) -> RawUpstream {
+    RawUpstream::start(move |connection, number| async move {
+        let mut connection = H2Frames::accept(connection).await;
+        let mut served = 0;
+        while let Some(frame) = connection.next().await {
+            match (frame.kind, frame.flags & 1) {
+                // SETTINGS and PING are acknowledged.
+                (4, 0) => {
+                    connection.send(&H2Frame { kind: 4, flags: 1, stream: 0, payload: Vec::new() }).await;
+                }
+                (6, 0) => connection.send(&H2Frame { flags: 1, ..frame }).await,
+                (1, _) if number == 0 && served == 1 => {
+                    if !goaway {
+                        return;
+                    }
+                    // The last stream that it acted on is 1.
+                    let payload = vec![0, 0, 0, 1, 0, 0, 0, 0];
+                    connection.send(&H2Frame { kind: 7, flags: 0, stream: 0, payload }).await;
+                }
+                (1, _) => {
+                    let answer = H2Frame { kind: 1, flags: 5, stream: frame.stream, payload: vec![0x88] };
+                    connection.send(&answer).await;
+                    served += 1;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stale_http2_connection_is_retried_where_that_is_safe() {
+    for (method, status) in [(Method::GET, 200), (Method::POST, 502)] {
+        let upstream = answering_once(false).await;
+        let gateway = Edge::to(upstream.address()).upstream("protocol = \"h2\"").start().await;
+        let mut client = Http::Two.client(&gateway).await;
+        assert_eq!(client.get("/").await.status, 200);
+        assert_eq!(client.send(method, "/", &[], "").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_request_behind_a_goaway_is_sent_again() {
+    let upstream = answering_once(true).await;
+    let gateway = Edge::to(upstream.address()).upstream("protocol = \"h2\"").start().await;
+    let mut client = Http::Two.client(&gateway).await;
+    for _ in 0..3 {
+        // Even POST: RFC 9113, 6.8 says that it was not acted on.
+        let reply = client.send(Method::POST, "/", &[], "").await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+    }
+    assert_eq!(upstream.connections(), 2);
+    assert!(gateway.log().iter().all(|line| !line.message.contains("left out")), "it is no failure");
 }
 
 #[tokio::test]

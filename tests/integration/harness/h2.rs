@@ -112,6 +112,14 @@ impl H2Frames {
         frames
     }
 
+    /// The upstream's end of a connection: reads the preface, and says that it speaks HTTP/2 with default settings.
+    pub async fn accept(mut connection: RawClient) -> Self {
+        assert!(connection.read_exact(24).await.starts_with(b"PRI * HTTP/2.0"));
+        let mut frames = Self(connection);
+        frames.send(&H2Frame { kind: 4, flags: 0, stream: 0, payload: Vec::new() }).await;
+        frames
+    }
+
     /// Writes a frame, if the gateway still takes it.
     pub async fn send(&mut self, frame: &H2Frame) {
         drop(self.0.try_send(frame.bytes()).await);

@@ -279,11 +279,11 @@ impl Forward<'_> {
             CallError::Closed { maybe_stale, unprocessed, .. } => {
                 let reason = error.to_string();
                 match call.into_unread_body() {
-                    Some(body) if unprocessed => AttemptError::Unsent(failed(reason), body),
-                    // RFC 9110, 9.2.2: only what may be sent twice is sent twice.
-                    Some(body) if maybe_stale && asked.idempotent => {
+                    // RFC 9110, 9.2.2: only what may be sent twice is sent twice, and what was not acted on.
+                    Some(body) if maybe_stale && (asked.idempotent || unprocessed) => {
                         AttemptError::Stale(failed(reason), body)
                     }
+                    Some(body) if unprocessed => AttemptError::Unsent(failed(reason), body),
                     _ => AttemptError::Final(failed(reason)),
                 }
             }

@@ -225,8 +225,10 @@ impl ClientCall {
         {
             return Poll::Ready(Err(CallError::RequestBody(error)));
         }
+        let maybe_stale = self.reused && !self.informational;
         if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
-            let informational = informational.map_err(|error| closed(&error, false))?;
+            // What ends the stream before any head is told here.
+            let informational = informational.map_err(|error| closed(&error, maybe_stale))?;
             self.informational = true;
             let (status, headers) = (informational.status(), informational.headers());
             return Poll::Ready(
@@ -235,7 +237,6 @@ impl ClientCall {
                     .map_err(|malformed| CallError::Protocol(malformed.0.to_owned())),
             );
         }
-        let maybe_stale = self.reused && !self.informational;
         let response = ready!(Pin::new(response).poll(cx)).map_err(|error| closed(&error, maybe_stale))?;
         let (parts, receive) = response.into_parts();
         let length = convert::read_response(parts.status, &parts.headers, FIELDS_MAX, head)
@@ -293,7 +294,10 @@ impl ClientCall {
 
 /// RFC 9113, 8.7: what was refused, or lies behind the last stream of a GOAWAY, was not acted on.
 fn closed(error: &h2::Error, maybe_stale: bool) -> CallError {
-    let unprocessed = error.reason() == Some(Reason::REFUSED_STREAM);
+    // A GOAWAY is the error of those streams alone that lie behind the last one; the others go on, or end with the
+    // connection.
+    let left_out = error.is_go_away() && error.is_remote();
+    let unprocessed = left_out || error.reason() == Some(Reason::REFUSED_STREAM);
     let stale = maybe_stale && (error.is_io() || error.is_go_away());
     CallError::Closed { reason: describe(error), maybe_stale: stale, unprocessed }
 }
