@@ -76,7 +76,7 @@ pub(crate) static ACCESS_LOG: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("standard output"),
             example: r#""access.log""#,
-            doc: "File to append to. It is opened again at each reload, so that logrotate works.",
+            doc: "File to append to. SIGHUP opens it again, so that logrotate works.",
         },
     ],
 };
