@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, Http};
-use crate::harness::{H2Client, Pieces, RawClient, TestUpstream, eventually, within};
+use crate::harness::{H2Client, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within};
 
 /// Begins an answer, and ends it when a permit is there.
 async fn held(open: &Arc<Semaphore>) -> TestUpstream {
@@ -80,8 +80,8 @@ async fn the_deadline_cuts_off_what_does_not_end() {
     let mut busy = RawClient::connect(gateway.address("web")).await;
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     busy.read_until(b"begin ").await;
-    let mut tunnel = H2Client::connect(gateway.address("web")).await;
-    let (response, _) = tunnel.send.send_request(H2Client::get("/"), true).unwrap();
+    let mut streams = H2Client::connect(gateway.address("web")).await;
+    let (response, _) = streams.send.send_request(H2Client::get("/"), true).unwrap();
     let mut body = within("a response", response).await.unwrap().into_body();
     let begun = Instant::now();
     gateway.signal(Signal::TERM);
@@ -121,5 +121,31 @@ async fn a_request_that_has_begun_is_still_answered() {
     let reply = head.read_response().await;
     assert_eq!((reply.status, reply.header("connection").as_str()), (200, "close"));
     assert_eq!(head.read_to_end().await, b"");
+    assert_eq!(gateway.wait().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_tunnel_lives_until_the_deadline() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        connection.read_head().await;
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
+        loop {
+            let line = connection.read_until(b"\n").await;
+            connection.send(line).await;
+        }
+    })
+    .await;
+    let mut gateway = Edge::to(upstream.address()).server("drain-timeout = \"1s\"").start().await;
+    let address = gateway.address("web");
+    let mut tunnel = RawClient::connect(address).await;
+    tunnel.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    assert_eq!(tunnel.read_response_head().await.status, 101);
+    gateway.signal(Signal::TERM);
+    eventually("nobody is let in", async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    tunnel.send("still here\n").await;
+    assert_eq!(tunnel.read_until(b"\n").await, b"still here\n");
+    assert_eq!(tunnel.read_to_end().await, b"");
     assert_eq!(gateway.wait().await.code(), Some(0));
 }

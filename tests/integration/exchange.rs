@@ -33,6 +33,7 @@ async fn requests_with_and_without_bodies_pass() {
 
         let reply = client.send(Method::HEAD, "/a?b=c", &[], "").await;
         assert_eq!((reply.status, reply.body.len()), (200, 0));
+        assert_eq!(reply.header("content-length"), "11", "{client:?}");
 
         for length in [0, 1, 16 * 1024, 5 << 20] {
             let reply = client.send(Method::POST, "/length", &[], pattern(length)).await;
