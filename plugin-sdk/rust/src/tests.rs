@@ -14,7 +14,8 @@ fn carries_the_contract_as_it_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |folder: &Path| -> BTreeMap<String, String> {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let named = files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path));
+        let wit = files.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+        let named = wit.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path));
         named.map(|(name, path)| (name, std::fs::read_to_string(path).unwrap())).collect()
     };
     let (mine, contract) = (read(&root.join("wit")), read(&root.join("../../wit")));
