@@ -1,6 +1,6 @@
 //! Write policies for the Portcullis gateway in Rust.
 //!
-//! A policy is a plain struct with the hooks that it has. [`#[policy]`](policy) makes a component of it,
+//! A policy is a plain struct with the hooks that it has. [`#[policy]`](macro@policy) makes a component of it,
 //! [`#[derive(Config)]`](Config) types its settings, and [`testing`] runs it natively.
 //!
 //! ```

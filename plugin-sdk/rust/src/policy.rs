@@ -3,7 +3,7 @@
 use crate::manifest::Manifest;
 use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
 
-/// A policy, as the gateway and the tests run it. [`#[policy]`](crate::policy) implements it: each hook that the `impl`
+/// A policy, as the gateway and the tests run it. [`#[policy]`](macro@crate::policy) implements it: each hook that the `impl`
 /// block has, with the arguments that it wants; the others do nothing here and are not exported from the component.
 ///
 /// ```

@@ -3,7 +3,7 @@
 //! A test module names all of them with [`every_guest!`]. So a guest that is added does not compile before a test is
 //! named for it:
 //!
-//! ```ignore
+//! ```text
 //! portcullis_test_guests::every_guest! { plain => loads_a_plain_component, … }
 //! ```
 
