@@ -1,6 +1,6 @@
 //! Runs policies as WebAssembly components. The only crate that knows wasmtime.
 //!
-//! [`inspect`] reads what a component is without compiling it. A [`Sandbox`] compiles components, and configures them to
+//! [`inspect()`] reads what a component is without compiling it. A [`Sandbox`] compiles components, and configures them to
 //! policies, which the `policy` crate's chain runs by their trait. What a guest does is bounded in time, memory and
 //! what it may ask of the gateway; whatever it returns is treated as what a client sends.
 //!

@@ -81,7 +81,7 @@ impl Sandbox {
     /// a runtime along: not for a worker's thread.
     ///
     /// # Errors
-    /// When the bytes are no component that this gateway can run: see [`inspect`].
+    /// When the bytes are no component that this gateway can run: see [`inspect()`].
     pub fn compile(&self, component: &[u8]) -> Result<Compiled, SandboxError> {
         let info = inspect(component)?;
         let compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
