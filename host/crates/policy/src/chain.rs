@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use portcullis_model::FailureMode;
 
 use crate::{
-    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, Reply,
+    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, PolicySlot,
+    Reply,
 };
 
 /// The policies of one route on one worker.
@@ -201,8 +202,8 @@ impl PolicyChain {
     /// Runs the request-head hooks. Dropping the future drops the exchange.
     pub async fn request_head(&self, mut exchange: Box<Exchange>) -> HeadOutcome {
         exchange.phase = Phase::RequestHead;
-        if exchange.policy_state.len() < self.policies.len() {
-            exchange.policy_state.resize_with(self.policies.len(), Vec::new);
+        if exchange.policies.len() < self.policies.len() {
+            exchange.policies.resize_with(self.policies.len(), PolicySlot::default);
         }
         for &at in &self.request_head {
             let (back, result) = self.call(at, Hook::RequestHead, exchange).await;

@@ -1,5 +1,6 @@
 //! The part of an exchange that policies see and edit.
 
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -28,10 +29,20 @@ pub struct Exchange {
     pub trace_id: String,
     /// What policies told each other.
     pub attributes: Attributes,
-    /// Bytes that each policy keeps for itself between its hooks; by position in the chain.
-    pub policy_state: Vec<Vec<u8>>,
+    /// What each policy keeps between its hooks; by position in the chain.
+    pub policies: Vec<PolicySlot>,
     /// Position in the chain of the policy whose hook is running.
     pub policy_at: usize,
+}
+
+/// What one policy of the chain keeps in an exchange, from one of its hooks to the next.
+#[derive(Default)]
+pub struct PolicySlot {
+    /// Bytes that the policy keeps for itself.
+    pub state: Vec<u8>,
+    /// The instance that serves this exchange alone, where the policy is isolated by exchange. Only whoever runs the
+    /// policy knows what it is.
+    pub instance: Option<Box<dyn Any + Send>>,
 }
 
 /// How far an exchange is. Later is greater.
@@ -116,6 +127,13 @@ impl Attributes {
     }
 }
 
+impl std::fmt::Debug for PolicySlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (state, instance) = (self.state.len(), self.instance.is_some());
+        f.debug_struct("PolicySlot").field("state_bytes", &state).field("instance", &instance).finish()
+    }
+}
+
 impl Default for Exchange {
     fn default() -> Self {
         Self {
@@ -128,13 +146,21 @@ impl Default for Exchange {
             upstream: 0,
             trace_id: String::new(),
             attributes: Attributes::default(),
-            policy_state: Vec::new(),
+            policies: Vec::new(),
             policy_at: 0,
         }
     }
 }
 
 impl Exchange {
+    /// The place of the policy whose hook is running. Made where the chain has not made it.
+    pub fn slot(&mut self) -> &mut PolicySlot {
+        if self.policies.len() <= self.policy_at {
+            self.policies.resize_with(self.policy_at + 1, PolicySlot::default);
+        }
+        &mut self.policies[self.policy_at]
+    }
+
     /// Makes it ready for the next request and keeps its buffers.
     pub fn clear(&mut self) {
         self.request.clear();
@@ -145,8 +171,9 @@ impl Exchange {
         self.upstream = 0;
         self.trace_id.clear();
         self.attributes.clear();
-        for state in &mut self.policy_state {
-            state.clear();
+        for slot in &mut self.policies {
+            slot.state.clear();
+            slot.instance = None;
         }
         self.policy_at = 0;
     }

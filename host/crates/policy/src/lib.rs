@@ -10,7 +10,7 @@ mod exchange;
 mod policy;
 
 pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
-pub use exchange::{Attributes, ClientInfo, Exchange, Phase};
+pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};
 pub use policy::{
     BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
     Returned,

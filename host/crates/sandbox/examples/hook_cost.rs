@@ -49,7 +49,6 @@ fn main() {
 
 fn hook_cost(policy: &Rc<dyn Policy>) -> Duration {
     let mut exchange = Box::<Exchange>::default();
-    exchange.policy_state.push(Vec::new());
     exchange.request.method.push_str("GET");
     for (name, value) in [
         ("user-agent", "measurement/1.0"),

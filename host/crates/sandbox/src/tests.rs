@@ -99,7 +99,6 @@ fn exchange() -> Box<Exchange> {
     exchange.client.address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     exchange.response.status = 200;
     exchange.response.fields.append(b"content-type", b"text/plain").unwrap();
-    exchange.policy_state.push(Vec::new());
     exchange
 }
 

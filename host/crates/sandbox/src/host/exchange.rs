@@ -46,23 +46,14 @@ impl Host for State {
     }
 
     fn state(&mut self) -> Result<Vec<u8>> {
-        let exchange = self.exchange()?;
-        Ok(exchange.policy_state.get(exchange.policy_at).cloned().unwrap_or_default())
+        Ok(self.exchange()?.slot().state.clone())
     }
 
     fn set_state(&mut self, value: Vec<u8>) -> Result<Edit> {
         if value.len() > STATE_BYTES_MAX {
             return Ok(Err(Refused::TooLarge));
         }
-        let exchange = self.exchange()?;
-        let at = exchange.policy_at;
-        // The chain makes a place for each policy; an exchange that no chain drives may have none yet.
-        if exchange.policy_state.len() <= at {
-            exchange.policy_state.resize_with(at + 1, Vec::new);
-        }
-        if let Some(state) = exchange.policy_state.get_mut(at) {
-            *state = value;
-        }
+        self.exchange()?.slot().state = value;
         Ok(Ok(()))
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn calls_every_hook_in_order() {
         assert_eq!(exchange.attributes.get("seen"), Some(seen));
         let field = exchange.response.fields.get(b"x-seen");
         assert_eq!(field, Some(b"request-head request-body(4,true) response-head".as_slice()));
-        assert_eq!(exchange.policy_state[0], b"+++++", "its state went from hook to hook");
+        assert_eq!(exchange.policies[0].state, b"+++++", "its state went from hook to hook");
     }
 }
 
@@ -115,7 +115,8 @@ fn keeps_the_states_of_exchanges_and_policies_apart() {
     let policy = policy(MISBEHAVE, &config("stateful", json));
     let (mut first, mut second) = (exchange(), exchange());
     // The same policy twice in a chain, and two exchanges one in the other.
-    first.policy_state = vec![Vec::new(), b"xx".to_vec()];
+    first.policies.resize_with(2, Default::default);
+    first.policies[1].state = b"xx".to_vec();
     let (mut first, _) = run(&*policy, Hook::RequestHead, first);
     second = run(&*policy, Hook::RequestHead, second).0;
     first.policy_at = 1;
@@ -124,8 +125,8 @@ fn keeps_the_states_of_exchanges_and_policies_apart() {
     first.policy_at = 0;
     let (first, _) = run(&*policy, Hook::ResponseHead, first);
     assert_eq!(first.attributes.get("state"), Some("ab"));
-    assert_eq!(first.policy_state, [b"ab".to_vec(), b"xxc".to_vec()]);
-    assert_eq!(second.policy_state, [b"a".to_vec()]);
+    assert_eq!((&*first.policies[0].state, &*first.policies[1].state), (&b"ab"[..], &b"xxc"[..]));
+    assert_eq!(second.policies[0].state, b"a");
 }
 
 #[test]

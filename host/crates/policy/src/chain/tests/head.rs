@@ -141,13 +141,15 @@ fn each_policy_has_a_place_of_its_own_for_its_state() {
     let log = Log::default();
     let keep = |value: &'static [u8]| {
         on("on-request-head", move |exchange| {
-            let at = exchange.policy_at;
-            exchange.policy_state[at] = value.to_vec();
+            exchange.slot().state = value.to_vec();
             Ok(Decision::Next)
         })
     };
     let chain = chain(vec![Fake::new("a", &log, vec![keep(b"a")]), Fake::new("b", &log, vec![keep(b"b")])]);
-    assert_eq!(permitted(run_request(&chain)).policy_state, [b"a", b"b"]);
+    assert_eq!(
+        permitted(run_request(&chain)).policies.iter().map(|slot| &*slot.state).collect::<Vec<_>>(),
+        [b"a", b"b"]
+    );
 }
 
 #[test]
