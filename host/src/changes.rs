@@ -56,6 +56,8 @@ impl Changes {
             // The sandbox reserves memory and opens its cache once, for all generations.
             ("cache-dir", before.cache_dir != after.cache_dir),
             ("metrics", before.metrics != after.metrics),
+            // Who asks would find nobody at the old place and a gateway of other settings at the new one.
+            ("control", before.control != after.control),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
         ] {
             if differs {

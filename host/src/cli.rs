@@ -18,6 +18,7 @@ Getting started:
   portcullis validate                check ./portcullis.toml and say everything that is wrong with it
   portcullis run                     run it; saving the file swaps it in without dropping a connection
   portcullis routes                  which route takes which request, and through which policies
+  portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
 
 A minimal portcullis.toml:
   [listeners.web]
@@ -30,7 +31,7 @@ A minimal portcullis.toml:
   match = { path = \"/*\" }
   to = \"app\"
 
-Exit codes: 0 fine, 1 refused (a wrong config, a busy port), 2 wrong usage.";
+Exit codes: 0 fine, 1 refused (a wrong config, a busy port, no gateway that answers), 2 wrong usage.";
 
 /// A secure gateway whose policies are sandboxed WebAssembly components, swapped in while traffic flows
 #[derive(Debug, Parser)]
@@ -109,6 +110,20 @@ Examples:
   portcullis routes --json | jq -r '.[] | select(.policies == []) | .name'    # routes without any policy")]
     Routes(RoutesArguments),
 
+    /// Tell how a running gateway is: its policies and their faults, routes, endpoints
+    #[command(after_help = "\
+Asks the gateway that was started with the same config file, over its control socket (`server.control`): as the user
+that it runs as, or as root. The file only says which gateway is meant; what is shown is what runs, even where the file
+has been changed since. Counts are of this process and go on over reloads.
+
+Exit code 0 when a gateway answered, however it is; 1 when none did.
+
+Examples:
+  portcullis status
+  portcullis status -c /etc/portcullis/edge.toml
+  portcullis status --json | jq '.policies[] | select(.faults != []) | .name'    # policies that have failed")]
+    Status(StatusArguments),
+
     /// Run a gateway to try things out on, with its own upstream servers
     #[command(after_help = "\
 Starts two small upstream servers inside the process and a gateway before them, with three routes: open, behind policies
@@ -136,6 +151,26 @@ pub(crate) struct RoutesArguments {
     #[command(flatten)]
     pub(crate) config: ConfigArgument,
     /// Print a JSON array instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which running gateway: of every command that asks one.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GatewayArgument {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgument,
+    /// Its control socket [default: where the config puts it]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// Of `status`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgument,
+    /// Print JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -11,7 +11,8 @@ use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments};
 use crate::compose;
 use crate::plugins::Catalog;
 use crate::refusal::Refusal;
-use crate::{demo, report, run};
+use crate::table::table;
+use crate::{demo, report, run, status};
 
 /// Carries out what was asked.
 ///
@@ -29,6 +30,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
         Command::Routes(arguments) => routes(&arguments),
+        Command::Status(arguments) => status::show(&arguments),
         Command::Demo(arguments) => {
             start_log(&cli.log)?;
             demo::run(&arguments)
@@ -101,7 +103,8 @@ fn routes(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
         let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(list)));
     }
-    print(&table(&gateway.routes))
+    let header = ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "POLICIES", "UPSTREAM", "ORIGIN"];
+    print(&table(header, gateway.routes.iter().map(row)))
 }
 
 fn as_json(route: &Route) -> serde_json::Value {
@@ -117,25 +120,6 @@ fn as_json(route: &Route) -> serde_json::Value {
         "file": &*route.origin.file,
         "line": route.origin.line,
     })
-}
-
-/// The routes as a table, columns aligned, in match order.
-fn table(routes: &[Route]) -> String {
-    let header = ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "POLICIES", "UPSTREAM", "ORIGIN"];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(routes.iter().map(row));
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 fn row(route: &Route) -> [String; 8] {

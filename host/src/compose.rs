@@ -10,7 +10,7 @@ use anyhow::Context;
 use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
 use portcullis_proxy::{Snapshot, SnapshotError};
-use portcullis_sandbox::{PolicyComponent, Sandbox, SandboxError, SandboxOptions};
+use portcullis_sandbox::{Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::{AccessLog, Metrics};
 
 use crate::changes;
@@ -38,6 +38,18 @@ pub(crate) struct LoadedPolicy {
     secrets: BTreeMap<Name, Secret>,
     component: Arc<PolicyComponent>,
     factory: Arc<dyn PolicyFactory>,
+}
+
+impl LoadedPolicy {
+    /// What was configured.
+    pub(crate) fn config(&self) -> &PolicyConfig {
+        &self.config
+    }
+
+    /// What the component says of itself, where it has a manifest.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        self.component.info().manifest.as_ref()
+    }
 }
 
 /// How a component got ready.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use portcullis_proxy::{DrainReport, Listening, Workers};
+use portcullis_admin::WebServer;
+use portcullis_proxy::{DrainReport, Listening, Snapshot, Workers};
 use portcullis_telemetry::AccessLog;
 
 use crate::changes::Changes;
 use crate::compose::{Candidate, Composed, Previous, Process};
 use crate::refusal::Refusal;
-use crate::server::Server;
 use crate::{metrics, report};
 
 /// How long the last records may take to be written at the end.
@@ -26,8 +26,11 @@ pub(crate) struct Running {
     composed: Arc<Composed>,
     access_log: AccessLog,
     generation: u64,
+    started: Instant,
+    /// When the generation began to run.
+    generation_since: Instant,
     /// Where the metrics are read, for as long as the process lives.
-    _metrics: Option<Server>,
+    _metrics: Option<WebServer>,
 }
 
 /// What came of a candidate that was sound.
@@ -58,7 +61,17 @@ impl Running {
             report::serves_metrics(server.address());
         }
         let composed = Arc::new(composed);
-        let running = Self { workers, process, composed, access_log, generation: 1, _metrics: metrics };
+        let now = Instant::now();
+        let running = Self {
+            workers,
+            process,
+            composed,
+            access_log,
+            generation: 1,
+            started: now,
+            generation_since: now,
+            _metrics: metrics,
+        };
         report::started(&running.composed, &running.workers.listening(), count);
         Ok(running)
     }
@@ -66,6 +79,26 @@ impl Running {
     /// The number of the generation that runs.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// How long it has been running, and how long on the generation that runs.
+    pub(crate) fn ages(&self) -> (Duration, Duration) {
+        (self.started.elapsed(), self.generation_since.elapsed())
+    }
+
+    /// What runs: the configuration and its policies.
+    pub(crate) fn composed(&self) -> &Composed {
+        &self.composed
+    }
+
+    /// What the workers run.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.workers.snapshot()
+    }
+
+    /// What lives as long as the process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Says why a candidate was not put into effect.
@@ -122,6 +155,7 @@ impl Running {
         self.workers.apply(snapshot)?;
         let before = self.generation;
         self.generation += 1;
+        self.generation_since = Instant::now();
         self.process.metrics.generation_started(self.generation);
         report::reloaded(
             before,

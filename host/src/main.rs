@@ -6,6 +6,7 @@ mod changes;
 mod cli;
 mod commands;
 mod compose;
+mod control;
 mod demo;
 mod gateway;
 mod metrics;
@@ -13,7 +14,8 @@ mod plugins;
 mod refusal;
 mod report;
 mod run;
-mod server;
+mod status;
+mod table;
 mod watch;
 
 use std::process::ExitCode;

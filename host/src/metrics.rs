@@ -9,19 +9,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use portcullis_admin::WebServer;
 use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport};
 use portcullis_telemetry::{Exposition, MetricKind};
 
 use crate::compose::Process;
-use crate::server::Server;
 
 /// Answers `GET /metrics` on `address` for as long as the server is kept.
 ///
 /// # Errors
 /// Where the address cannot be listened on.
-pub(crate) async fn serve(address: SocketAddr, process: Process) -> anyhow::Result<Server> {
+pub(crate) async fn serve(address: SocketAddr, process: Process) -> anyhow::Result<WebServer> {
     let answer = move |request: &Request<Incoming>| answer(request, &process);
-    let server = Server::start(address, answer).await;
+    let server = WebServer::start(address, answer).await;
     server.with_context(|| {
         format!("metrics cannot be served on {address}: choose another for `server.metrics`")
     })

@@ -86,7 +86,7 @@ fn compiled(plugins: &[CompiledPlugin]) {
     }
 }
 
-fn listens(Listening { name, address, tls }: &Listening) {
+fn listens(Listening { name, address, tls, .. }: &Listening) {
     let scheme = if *tls { "https" } else { "http" };
     tracing::info!(listener = %name, address = %address, tls, "listening on {scheme}://{address}");
 }

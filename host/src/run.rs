@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::cli::REFUSED;
 use crate::compose::{self, Candidate, Previous};
+use crate::control;
 use crate::gateway::{Applied, Running};
 use crate::refusal::Refusal;
 use crate::report;
@@ -62,6 +63,9 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
         loaded = &mut first => flatten(loaded)?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
+    let (control, mut jobs) = control::channel(path);
+    // Before anything listens: a gateway that cannot be asked as it was told to must not begin to serve.
+    let socket = control::open(path, &candidate.composed.gateway.server.control, control).await?;
     let mut running = Running::start(candidate).await?;
     drop(watch.files(running.files(), read_at));
     ready(&running);
@@ -75,10 +79,13 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
                 Told::Reload => reloads.ask(Trigger::Asked),
             },
             () = changed.notified() => reloads.ask(Trigger::Changed),
+            Some(job) = jobs.recv() => job(&mut running),
             outcome = reloads.finished() => reloads.finish(outcome, &mut running),
         }
     }
     drop(reloads);
+    // From here on there is nothing to ask, and the gateway that takes over may have the socket.
+    drop(socket);
     Ok(drain(running, &mut signals).await)
 }
 

@@ -24,6 +24,7 @@ mod nginx;
 mod reload;
 mod setup;
 mod shipped_policies;
+mod status;
 mod streaming;
 mod timeouts;
 mod tls;

@@ -23,7 +23,7 @@ pub(crate) fn text(files: &Files, listening: &[Listening]) -> String {
     let mut text = String::from("\nPortcullis is running. Press Ctrl-C to end it.\n\n");
     text.push_str(&format!("  config     {}", files.config.display()));
     text.push_str(if files.kept { "  (yours, kept)\n" } else { "\n" });
-    for Listening { name, address, tls } in listening {
+    for Listening { name, address, tls, .. } in listening {
         text.push_str(&format!("  {name:10} {}://{address}\n", if *tls { "https" } else { "http" }));
     }
     if let Some(http) = url(false) {
@@ -122,6 +122,7 @@ mod tests {
             name: name.into(),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             tls,
+            connections: 0,
         };
         let text = text(&files, &[listening("http", 9080, false), listening("https", 9443, true)]);
         for expected in [

@@ -8,16 +8,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::{Request, Response};
-
-use crate::server::Server;
+use portcullis_admin::WebServer;
 
 /// Starts one on a free port of the loopback address.
 ///
 /// # Errors
 /// Where there is none.
-pub(crate) async fn start(name: &'static str) -> io::Result<Server> {
+pub(crate) async fn start(name: &'static str) -> io::Result<WebServer> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Server::start(address, move |request: &Request<Incoming>| answer(name, request)).await
+    WebServer::start(address, move |request: &Request<Incoming>| answer(name, request)).await
 }
 
 fn answer(name: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -30,10 +30,10 @@ pub async fn portcullis<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>)
     portcullis_in(Path::new("/"), arguments).await
 }
 
-/// Runs `portcullis` with `arguments` in a folder.
+/// Runs `portcullis` with `arguments` in a folder. In that of a [`TestGateway`](super::TestGateway), it can ask it.
 pub async fn portcullis_in<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Ran {
     let mut portcullis = command();
-    portcullis.current_dir(folder).args(arguments);
+    portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
     run(portcullis).await
 }
 

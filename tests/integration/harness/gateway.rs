@@ -92,6 +92,8 @@ impl Builder {
     async fn launch(self, arguments_before: &[OsString]) -> Result<TestGateway, Failed> {
         let Self { dir, arguments, environment } = self;
         let mut child = command()
+            // The control socket is in there, for `portcullis_in` of the same folder.
+            .env("XDG_RUNTIME_DIR", dir.path())
             .args(["--log-format", "json"])
             .args(arguments_before)
             .args(arguments)
@@ -116,6 +118,16 @@ impl TestGateway {
     /// Starts with `config` and waits until it is ready.
     pub async fn start(config: &str) -> Self {
         Self::builder().start(config).await
+    }
+
+    /// Starts a second gateway with the config of another, which runs.
+    pub async fn beside(other: &Self) -> Self {
+        let path = other.dir.path().join("portcullis.toml");
+        let builder = Self::builder().variable("XDG_RUNTIME_DIR", other.dir.path());
+        match builder.launch(&["run".into(), "-c".into(), path.into_os_string()]).await {
+            Ok(gateway) => gateway,
+            Err(failed) => panic!("the second gateway did not start:\n{}", failed.stderr),
+        }
     }
 
     /// For a gateway with further files, arguments or variables.
@@ -330,6 +342,7 @@ pub(super) fn command() -> Command {
     command
         .env_remove("PORTCULLIS_LOG")
         .env_remove("CACHE_DIRECTORY")
+        .env_remove("RUNTIME_DIRECTORY")
         .env("XDG_CACHE_HOME", PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }

@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "portcullis-model",
         ],
     ),
+    ("portcullis-admin", &[]),
     ("portcullis-plugins", &[]),
     ("portcullis-sdk", &["portcullis-sdk-macros"]),
     ("portcullis-sdk-macros", &[]),

@@ -35,7 +35,7 @@ pub use schema::schema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use portcullis_model::{Capability, Gateway};
+use portcullis_model::{Capability, Control, Gateway};
 
 use crate::diagnostic::Report;
 use crate::include::{Document, FILE_BYTES_MAX};
@@ -87,18 +87,7 @@ pub struct PluginInfo {
 /// # Errors
 /// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
 pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> {
-    let absolute = std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path));
-    let text = read_file(&absolute, FILE_BYTES_MAX).and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|error| {
-            let line = error
-                .as_bytes()
-                .iter()
-                .take(error.utf8_error().valid_up_to())
-                .filter(|byte| **byte == b'\n')
-                .count();
-            format!("it is not UTF-8 text, see line {}", line + 1)
-        })
-    });
+    let (absolute, text) = read_main(path);
     let text = match text {
         Ok(text) => text,
         Err(reason) => {
@@ -117,6 +106,31 @@ pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> 
     } else {
         Err(Diagnostics::new(loader.reports, &loader.sources, files))
     }
+}
+
+/// Where the control socket of the gateway of the config at `path` is, as far as the file still says it: mistakes and files
+/// that are missing do not matter, so that a gateway can be asked while its config is being changed.
+#[must_use]
+pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
+    let (absolute, text) = read_main(path);
+    let Ok(text) = text else { return Control::Default };
+    let mut loader = Loader::new(plugins);
+    let documents = include::read_all(&mut loader, path, absolute, text);
+    let server = single_server(&mut loader, &documents);
+    server::control(&loader, server)
+}
+
+/// The absolute path of the main file, and its text or why there is none.
+fn read_main(path: &Path) -> (PathBuf, Result<String, String>) {
+    let absolute = std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path));
+    let text = read_file(&absolute, FILE_BYTES_MAX).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = valid.filter(|byte| **byte == b'\n').count();
+            format!("it is not UTF-8 text, see line {}", line + 1)
+        })
+    });
+    (absolute, text)
 }
 
 /// Makes the model of all files together.

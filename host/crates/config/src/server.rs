@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    AccessLog, AccessLogFormat, Certificate, ConnectionLimits, DownstreamTimeouts, Listener, LogTarget, Name,
-    Secret, Server, TlsServer, TlsVersion,
+    AccessLog, AccessLogFormat, Certificate, ConnectionLimits, Control, DownstreamTimeouts, Listener,
+    LogTarget, Name, Secret, Server, TlsServer, TlsVersion,
 };
 
 use crate::diagnostic::Report;
@@ -44,6 +44,7 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
     };
     let trusted = view.texts("trusted-proxies");
     Server {
+        control: control(loader, view),
         workers: view.integer("workers"),
         trusted_proxies: trusted.into_iter().filter_map(|(text, span)| network(loader, text, span)).collect(),
         drain_timeout: view.duration("drain-timeout").unwrap_or(defaults.drain_timeout),
@@ -51,6 +52,15 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         cache_dir: view.text("cache-dir").map(|(path, span)| loader.resolve(path, span)),
         access_log: AccessLog { format, target },
         policy_instances_max: view.integer("policy-instances-max").unwrap_or(defaults.policy_instances_max),
+    }
+}
+
+/// Where the control socket is.
+pub(crate) fn control(loader: &Loader<'_>, view: View<'_>) -> Control {
+    match (view.bool("control"), view.text("control")) {
+        (Some(false), _) => Control::Off,
+        (_, Some((path, span))) => Control::At(loader.resolve(path, span)),
+        _ => Control::Default,
     }
 }
 

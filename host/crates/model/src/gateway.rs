@@ -43,6 +43,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// Policy instances that may be alive at once, over all policies and workers.
     pub policy_instances_max: u32,
+    /// Where the commands that ask a running gateway find it.
+    pub control: Control,
 }
 
 impl Default for Server {
@@ -55,8 +57,21 @@ impl Default for Server {
             access_log: AccessLog::default(),
             metrics: None,
             policy_instances_max: 1000,
+            control: Control::default(),
         }
     }
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Control {
+    /// Where it is found without being told: in the user's folder for such things, named after the config.
+    #[default]
+    Default,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// How each finished exchange is recorded.

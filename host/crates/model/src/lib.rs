@@ -11,7 +11,8 @@ mod secret;
 mod upstream;
 
 pub use gateway::{
-    AccessLog, AccessLogFormat, Certificate, Gateway, Listener, LogTarget, Server, TlsServer, TlsVersion,
+    AccessLog, AccessLogFormat, Certificate, Control, Gateway, Listener, LogTarget, Server, TlsServer,
+    TlsVersion,
 };
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use policy::{

@@ -7,6 +7,7 @@ use portcullis_model::{Gateway, Name, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
+use portcullis_traffic::EndpointState;
 
 use crate::table::RouteTable;
 use crate::upstream::SharedUpstream;
@@ -129,6 +130,11 @@ impl Snapshot {
     #[must_use]
     pub fn policies(&self) -> &HashMap<Name, Arc<dyn PolicyFactory>> {
         &self.policies
+    }
+
+    /// The upstreams, by name, each with the state of its endpoints in the order of the config.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, &[Arc<EndpointState>])> {
+        self.upstreams.values().map(|upstream| (&upstream.config, upstream.state.endpoints()))
     }
 
     /// What is odd about certificates; for the log, once for each load.

@@ -41,6 +41,7 @@ struct Bound {
     /// With the port that port 0 became.
     actual: SocketAddr,
     state: Arc<ArcSwap<ListenerState>>,
+    connections: Arc<ConnectionCount>,
 }
 
 /// Why workers could not start, or could not take a generation.
@@ -71,6 +72,8 @@ pub struct Listening {
     pub address: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// Connections that are open.
+    pub connections: u32,
 }
 
 /// How a drain went.
@@ -141,6 +144,7 @@ impl Workers {
             name: name.clone(),
             address: bound.actual,
             tls: bound.state.load().tls().is_some(),
+            connections: bound.connections.open(),
         });
         listening.collect()
     }
@@ -202,7 +206,7 @@ impl Workers {
                 let sent = thread.commands.try_send(Command::Listen(Box::new(listen)));
                 sent.map_err(|_| StartError::Stopped)?;
             }
-            self.lock().insert(name, Bound { wanted, actual, state });
+            self.lock().insert(name, Bound { wanted, actual, state, connections });
         }
         Ok(())
     }

@@ -72,6 +72,17 @@ impl Metrics {
         self.routes.get(name, || RouteMetrics::new(self.workers))
     }
 
+    /// The exchanges of each route that have ended, by status class (`2xx`; `none` where the client got nothing); classes
+    /// that never occurred are left out.
+    #[must_use]
+    pub fn exchanges(&self) -> BTreeMap<Name, Vec<(&'static str, u64)>> {
+        let counted = |metrics: &RouteMetrics| {
+            let classes = CLASSES.into_iter().zip(metrics.sum().classes);
+            classes.filter(|(_, count)| *count > 0).collect()
+        };
+        self.routes.all().into_iter().map(|(route, metrics)| (route, counted(&metrics))).collect()
+    }
+
     /// The numbers of an upstream. As [`Metrics::route`].
     #[must_use]
     pub fn upstream(&self, name: &Name) -> Arc<UpstreamMetrics> {

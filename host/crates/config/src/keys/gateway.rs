@@ -58,6 +58,15 @@ pub(crate) static SERVER: Shape = Shape {
             example: "4000",
             doc: "Plugin instances that may be alive at once, over all policies and workers. At least workers times policies.",
         },
+        Key {
+            name: "control",
+            kind: Kind::Either(&[Kind::Bool, Kind::Text("a path")]),
+            presence: Presence::Default("true"),
+            example: r#""/run/portcullis/edge.sock""#,
+            doc: "The socket by which `portcullis status` and the like ask the gateway while it runs. `true`: in the user's \
+                  runtime folder, under a name made of this file's path, so that the commands find it with `-c FILE`. A \
+                  path: there, in a folder that only the gateway's user can write to. `false`: nowhere.",
+        },
     ],
 };
 

@@ -1,0 +1,70 @@
+//! Folders that only their owner can write to: whoever can write to the folder of a socket can put another in its place.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long another gateway that starts or ends may keep this one waiting for its turn at the folder.
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const TURN_PAUSE: Duration = Duration::from_millis(5);
+
+/// The effective user of this process.
+pub(crate) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Makes the folder with mode 0700 where there is none.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Checks that only this user can write to the folder. The error says why not.
+pub(crate) fn check_private(folder: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(folder).map_err(|error| error.to_string())?;
+    let user = user();
+    if !meta.is_dir() {
+        return Err("it is no folder".to_owned());
+    }
+    if meta.uid() != user {
+        return Err(format!("it belongs to user {}, but this process runs as {user}", meta.uid()));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write to it (mode {:o}); run `chmod go-w` on it",
+            meta.mode() & 0o777
+        ));
+    }
+    Ok(())
+}
+
+/// The turn to change what is in the folder, among all gateways that use it; over when dropped.
+pub(crate) struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+impl Turn {
+    /// Takes the turn, waiting for it for a moment.
+    pub(crate) async fn take(folder: &Path) -> io::Result<Self> {
+        let waiting = async {
+            loop {
+                match Self::try_take(folder) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        tokio::time::sleep(TURN_PAUSE).await;
+                    }
+                    taken => return taken,
+                }
+            }
+        };
+        tokio::time::timeout(TURN_PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "another process has it locked")))
+    }
+
+    /// Takes the turn if nobody has it.
+    pub(crate) fn try_take(folder: &Path) -> io::Result<Self> {
+        let file = File::open(folder)?;
+        file.try_lock().map_err(io::Error::from)?;
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the control socket of a config is, so that the command line finds it without being told.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::folder;
+
+/// Bytes of a config file's name that are in its socket's: a path of a socket has at most 108 in all.
+const STEM_BYTES_MAX: usize = 24;
+
+/// What of the process's surroundings decides where sockets are.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// `RUNTIME_DIRECTORY`: what systemd gives a unit with `RuntimeDirectory=`; of several the first.
+    pub runtime_directory: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: what a login gives its user.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// The folder for temporary files.
+    pub temp_dir: PathBuf,
+    /// The effective user.
+    pub user: u32,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn current() -> Self {
+        let folder = |variable: &str| {
+            let value = std::env::var_os(variable)?;
+            let first = value.as_bytes().split(|byte| *byte == b':').next()?;
+            Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
+        };
+        Self {
+            runtime_directory: folder("RUNTIME_DIRECTORY"),
+            xdg_runtime_dir: folder("XDG_RUNTIME_DIR"),
+            temp_dir: std::env::temp_dir(),
+            user: folder::user(),
+        }
+    }
+
+    /// Where the socket of the config at `config` may be, the likeliest first.
+    #[must_use]
+    pub fn places(&self, config: &Path) -> Vec<PathBuf> {
+        let names: Vec<String> = identities(config).iter().map(|path| name(path)).collect();
+        let folders = self.folders();
+        folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).collect()
+    }
+
+    /// Where a gateway of that config puts its socket: in the first of the folders that it can make its own.
+    ///
+    /// # Errors
+    /// What is wrong with each of them.
+    pub fn place(&self, config: &Path) -> Result<PathBuf, String> {
+        let name = identities(config).first().map(|path| name(path)).unwrap_or_default();
+        let mut wrong = Vec::new();
+        for folder in self.folders() {
+            let made = folder::make(&folder).map_err(|error| error.to_string());
+            match made.and_then(|()| folder::check_private(&folder)) {
+                Ok(()) => return Ok(folder.join(name)),
+                Err(reason) => wrong.push(format!("{}: {reason}", folder.display())),
+            }
+        }
+        Err(wrong.join("; "))
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        folders.extend(self.runtime_directory.clone());
+        folders.extend(self.xdg_runtime_dir.as_ref().map(|folder| folder.join("portcullis")));
+        if self.user == 0 {
+            folders.push(PathBuf::from("/run/portcullis"));
+        }
+        // Others can write beside it and not in it, and cannot take its name away once it is there.
+        folders.push(self.temp_dir.join(format!("portcullis-{}", self.user)));
+        folders
+    }
+}
+
+/// The paths by which a config is known: first the one in its folder, with links followed as far as that folder. A
+/// deployment that swaps what the file's own name links to (as Kubernetes does with a ConfigMap) leaves it as it is. Then
+/// what the file's name links to.
+fn identities(config: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
+    let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
+    let named = match (folder, absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => absolute.clone(),
+    };
+    let linked = absolute.canonicalize().ok().filter(|linked| *linked != named);
+    std::iter::once(named).chain(linked).collect()
+}
+
+/// The file's name, as far as it is plain, and so much of a digest of its path that no two are the same.
+fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |char: char| if char.is_ascii_alphanumeric() || char == '_' { char } else { '-' };
+    let stem: String = stem.chars().map(plain).take(STEM_BYTES_MAX).collect();
+    let digest = Sha256::digest(path.as_os_str().as_bytes());
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{stem}-{digest}.sock")
+}

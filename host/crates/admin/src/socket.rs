@@ -1,0 +1,137 @@
+//! The control socket: a file that belongs to one gateway for as long as it runs.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::folder::{self, Turn};
+use crate::request::Requests;
+use crate::{server, web};
+
+/// Connections at once; more wait in the socket's queue.
+const CONNECTIONS_MAX: usize = 16;
+/// For a gateway that holds the socket to take a connection, which the kernel does for it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A control socket that is open. Dropping it ends its connections and removes the file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    /// Device and number of the file, so that only our own is ever removed.
+    file: (u64, u64),
+    task: JoinHandle<()>,
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// The folder is not fit for it.
+    #[error("the folder {} cannot hold a control socket: {reason}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A gateway that runs has it.
+    #[error("another gateway that runs has the control socket {}", path.display())]
+    Held {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// There is something else of that name.
+    #[error("{} is there and no socket", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("the control socket {} cannot be made: {source}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ControlSocket {
+    /// Opens the socket at `path` and answers what `requests` has. A socket that a gateway left behind when it was killed
+    /// is replaced.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or others can write to it, and where a gateway that runs holds the socket.
+    pub async fn open<H: Send + Sync + 'static>(
+        path: &Path,
+        requests: Requests<H>,
+    ) -> Result<Self, SocketError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let unfit = |reason: String| SocketError::Folder { path: folder.to_path_buf(), reason };
+        folder::make(folder).map_err(|error| unfit(error.to_string()))?;
+        folder::check_private(folder).map_err(unfit)?;
+        // Two gateways that start at once must not each take the other's new socket for one that was left behind.
+        let turn = Turn::take(folder).await.map_err(|error| unfit(error.to_string()))?;
+        let io = |source| SocketError::Io { path: path.to_path_buf(), source };
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                check_stale(path).await?;
+                std::fs::remove_file(path).and_then(|()| UnixListener::bind(path)).map_err(io)?
+            }
+            bound => bound.map_err(io)?,
+        };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        let file = identity(path).map_err(io)?;
+        drop(turn);
+        let requests = Arc::new(requests);
+        let serve = move |stream| server::serve(stream, requests.clone());
+        let task = tokio::spawn(web::accept(listener, CONNECTIONS_MAX, serve));
+        Ok(Self { path: path.to_path_buf(), file, task })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether what is at `path` is a socket that nobody listens on.
+async fn check_stale(path: &Path) -> Result<(), SocketError> {
+    let io = |source| SocketError::Io { path: path.to_path_buf(), source };
+    let meta = std::fs::symlink_metadata(path).map_err(io)?;
+    if !meta.file_type().is_socket() {
+        return Err(SocketError::Occupied { path: path.to_path_buf() });
+    }
+    let held = || SocketError::Held { path: path.to_path_buf() };
+    match tokio::time::timeout(CONNECT_PATIENCE, UnixStream::connect(path)).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // A full queue is somebody's as well.
+        Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(io(error)),
+        _ => Err(held()),
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.task.abort();
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        // Whoever has the turn right now finds our socket with nobody behind it, and replaces it.
+        let Ok(_turn) = Turn::try_take(folder) else { return };
+        if identity(&self.path).is_ok_and(|file| file == self.file)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("the control socket {} cannot be removed: {error}", self.path.display());
+        }
+    }
+}

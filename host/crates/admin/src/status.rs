@@ -1,0 +1,143 @@
+//! `status`: what runs, and how it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Request;
+
+/// Asks what runs, and how it is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusRequest {}
+
+impl Request for StatusRequest {
+    type Answer = Status;
+    const NAME: &'static str = "status";
+    const CHANGES: bool = false;
+}
+
+/// What runs, and how it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The version of the gateway.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The config file, as it was named when it started.
+    pub config: String,
+    /// The generation of the configuration that runs.
+    pub generation: u64,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Seconds since this generation began.
+    pub generation_age_s: u64,
+    /// Worker threads.
+    pub workers: usize,
+    /// Policy instances over all policies.
+    pub instances: InstanceStatus,
+    /// Where it listens, by name.
+    pub listeners: Vec<ListenerStatus>,
+    /// Its routes, in the order in which they are tried.
+    pub routes: Vec<RouteStatus>,
+    /// Its policies, by name.
+    pub policies: Vec<PolicyStatus>,
+    /// Its upstreams, by name.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Policy instances.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceStatus {
+    /// That are alive.
+    pub alive: u32,
+    /// That may be.
+    pub max: u32,
+}
+
+/// A listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, with the port that port 0 became.
+    pub address: String,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Connections that are open.
+    pub connections: u32,
+}
+
+/// A route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// Its policies, in order.
+    pub policies: Vec<String>,
+    /// Exchanges that have ended.
+    pub requests: u64,
+    /// The same by status class: `2xx`, and `none` where the client got nothing.
+    pub by_status: BTreeMap<String, u64>,
+}
+
+/// A policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its component came from.
+    pub plugin: String,
+    /// The name in the component's manifest; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// The version there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Calls by hook, since a policy of that name is there.
+    pub calls: Vec<HookCount>,
+    /// Faults by hook and kind, since a policy of that name is there.
+    pub faults: Vec<HookCount>,
+}
+
+/// A count of a hook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookCount {
+    /// The hook, by its name in WIT.
+    pub hook: String,
+    /// Of faults: what kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// An upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Its endpoints, in the order of the config.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointStatus {
+    /// `host:port`, as configured.
+    pub address: String,
+    /// Its share.
+    pub weight: u32,
+    /// Whether it is not left out for its failures.
+    pub healthy: bool,
+    /// Exchanges under way there.
+    pub in_flight: u32,
+}

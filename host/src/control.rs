@@ -1,0 +1,153 @@
+//! The control socket from the gateway's side: who answers its requests, and where it is.
+//!
+//! To let the command line ask something more: a [`Request`] in the `admin` crate, an `Answers` of it here (or beside what
+//! it is about), and a line in [`requests`]. The answer is put together on the loop that owns the running gateway, by
+//! [`Control::with_running`], where nothing else happens meanwhile; what takes long takes out of it what it needs
+//! (snapshots and factories are shared) and goes on by itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_admin::{
+    Answers, AskError, ControlSocket, Refused, Request, Requests, SocketError, Status, StatusRequest,
+    Surroundings,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::GatewayArgument;
+use crate::gateway::Running;
+use crate::plugins::Catalog;
+use crate::status;
+
+/// Jobs that wait for the loop. Each connection of the socket has at most one.
+const JOBS_MAX: usize = 16;
+
+/// Something to be done with the running gateway.
+pub(crate) type Job = Box<dyn FnOnce(&mut Running) + Send>;
+
+/// What answers the requests of the control socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    config: Arc<Path>,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// What answers requests about the gateway of the config at `config`, and the jobs that it sends to its loop.
+pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>) {
+    let (jobs, received) = mpsc::channel(JOBS_MAX);
+    (Control { config: config.into(), jobs }, received)
+}
+
+/// All that can be asked.
+fn requests(control: Control) -> Requests<Control> {
+    Requests::new(control).with::<StatusRequest>()
+}
+
+impl Control {
+    /// Does something with the running gateway, between two turns of its loop: it must not wait.
+    ///
+    /// # Errors
+    /// Where the gateway is about to end.
+    pub(crate) async fn with_running<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Running) -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (send, receive) = oneshot::channel();
+        let job: Job = Box::new(move |running| {
+            // Whoever asked may have gone.
+            let _unheard = send.send(job(running)).is_err();
+        });
+        let ending = || Refused::new("the gateway is about to end, and answers nothing more");
+        self.jobs.send(job).await.map_err(|_| ending())?;
+        receive.await.map_err(|_| ending())
+    }
+}
+
+impl Answers<StatusRequest> for Control {
+    async fn answer(&self, _: StatusRequest) -> Result<Status, Refused> {
+        let config = self.config.display().to_string();
+        self.with_running(move |running| status::of(running, config)).await
+    }
+}
+
+/// Opens the socket where `setting` wants it. Where nobody named a place and none is to be had, the gateway runs without.
+///
+/// # Errors
+/// Where the place that was named cannot be had.
+pub(crate) async fn open(
+    config: &Path,
+    setting: &portcullis_model::Control,
+    control: Control,
+) -> anyhow::Result<Option<ControlSocket>> {
+    let opened = match setting {
+        portcullis_model::Control::Off => return Ok(None),
+        portcullis_model::Control::At(path) => {
+            let opened = ControlSocket::open(path, requests(control)).await;
+            opened.map_err(|error| anyhow::anyhow!("{error}\n  = help: {}", advice(&error)))?
+        }
+        portcullis_model::Control::Default => {
+            let opened = match Surroundings::current().place(config) {
+                Ok(path) => {
+                    ControlSocket::open(&path, requests(control)).await.map_err(|error| error.to_string())
+                }
+                Err(reason) => Err(format!("no folder can hold the control socket: {reason}")),
+            };
+            match opened {
+                Ok(socket) => socket,
+                Err(reason) => {
+                    tracing::warn!(
+                        "{reason}; the gateway runs, and `portcullis status` will not find it (`server.control` names \
+                         another place, or turns it off)"
+                    );
+                    return Ok(None);
+                }
+            }
+        }
+    };
+    tracing::info!(event = "control", path = %opened.path().display(), "control socket at {}", opened.path().display());
+    Ok(Some(opened))
+}
+
+fn advice(error: &SocketError) -> &'static str {
+    match error {
+        SocketError::Held { .. } => {
+            "a gateway runs there already: end it, or give this one a path of its own under `server.control`"
+        }
+        SocketError::Occupied { .. } => "name another path under `server.control`, or remove what is there",
+        _ => {
+            "`server.control` names a path in a folder that only this user can write to; leave it out for the usual place"
+        }
+    }
+}
+
+/// Asks the gateway that `gateway` names.
+///
+/// # Errors
+/// Where none runs there, and where it refuses; with what to do about it.
+pub(crate) fn ask<R: Request>(gateway: &GatewayArgument, request: &R) -> anyhow::Result<R::Answer> {
+    let places = match &gateway.socket {
+        Some(path) => vec![path.clone()],
+        None => places(&gateway.config.find()?)?,
+    };
+    portcullis_admin::ask(&places, request).map_err(|error| match error {
+        AskError::NotRunning { .. } => anyhow::anyhow!(
+            "{error}\n  = help: start it with `portcullis run`, or name its config with `-c FILE`, as it was named then; a \
+             gateway of another user is found with `--socket PATH`, by the path in its log"
+        ),
+        error => error.into(),
+    })
+}
+
+fn places(config: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let usual = Surroundings::current().places(config);
+    Ok(match portcullis_config::control(config, &Catalog) {
+        portcullis_model::Control::Off => anyhow::bail!(
+            "the gateway of {} cannot be asked: the file says `server.control = false`\n  \
+             = help: set it to true, or to a path, and start the gateway again",
+            config.display()
+        ),
+        portcullis_model::Control::Default => usual,
+        // The file may have been changed since the gateway started.
+        portcullis_model::Control::At(path) => std::iter::once(path).chain(usual).collect(),
+    })
+}

@@ -1,0 +1,208 @@
+//! `portcullis status`: put together by the gateway that runs, and shown by the command line.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use portcullis_admin::{
+    EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,
+    StatusRequest, UpstreamStatus,
+};
+use portcullis_sandbox::PolicyReport;
+
+use crate::cli::StatusArguments;
+use crate::compose::LoadedPolicy;
+use crate::gateway::Running;
+use crate::table::table;
+use crate::{commands, control};
+
+/// How the running gateway is; `config` is what it was started with.
+pub(crate) fn of(running: &Running, config: String) -> Status {
+    let (uptime, generation_age) = running.ages();
+    let sandbox = running.process().sandbox.metrics();
+    let reports: BTreeMap<&str, &PolicyReport> =
+        sandbox.policies.iter().map(|report| (&*report.policy, report)).collect();
+    let composed = running.composed();
+    let policies = composed.policies.values().map(|policy| {
+        let report = reports.get(&*policy.config().name).copied();
+        policy_status(policy, report)
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config,
+        generation: running.generation(),
+        uptime_s: uptime.as_secs(),
+        generation_age_s: generation_age.as_secs(),
+        workers: running.process().workers,
+        instances: InstanceStatus { alive: sandbox.instances, max: sandbox.instances_max },
+        listeners: listeners(running),
+        routes: routes(running),
+        policies: policies.collect(),
+        upstreams: upstreams(running),
+    }
+}
+
+fn listeners(running: &Running) -> Vec<ListenerStatus> {
+    let listening = running.listening().into_iter().map(|listener| ListenerStatus {
+        name: listener.name.to_string(),
+        address: listener.address.to_string(),
+        tls: listener.tls,
+        connections: listener.connections,
+    });
+    listening.collect()
+}
+
+fn routes(running: &Running) -> Vec<RouteStatus> {
+    let exchanges = running.process().metrics.exchanges();
+    let routes = running.composed().gateway.routes.iter().map(|route| {
+        let classes = exchanges.get(&route.name).map(Vec::as_slice).unwrap_or_default();
+        RouteStatus {
+            name: route.name.to_string(),
+            policies: route.policies.iter().map(ToString::to_string).collect(),
+            requests: classes.iter().map(|(_, count)| count).sum(),
+            by_status: classes.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect(),
+        }
+    });
+    routes.collect()
+}
+
+fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> PolicyStatus {
+    let manifest = policy.manifest();
+    let config = policy.config();
+    let mut status = PolicyStatus {
+        name: config.name.to_string(),
+        plugin: config.plugin.to_string(),
+        component: manifest.map(|manifest| manifest.name.clone()),
+        version: manifest.map(|manifest| manifest.version.clone()),
+        ..PolicyStatus::default()
+    };
+    if let Some(report) = report {
+        let calls = report.calls.iter().map(|(hook, count)| HookCount {
+            hook: (*hook).to_owned(),
+            kind: None,
+            count: *count,
+        });
+        status.calls = calls.collect();
+        let faults = report.faults.iter().map(|(hook, kind, count)| HookCount {
+            hook: (*hook).to_owned(),
+            kind: Some(kind.to_string()),
+            count: *count,
+        });
+        status.faults = faults.collect();
+    }
+    status
+}
+
+fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
+    let snapshot = running.snapshot();
+    let upstreams = snapshot.upstreams().map(|(config, endpoints)| {
+        let endpoints = config.endpoints.iter().zip(endpoints).map(|(endpoint, state)| EndpointStatus {
+            address: endpoint.address.to_string(),
+            weight: endpoint.weight,
+            healthy: !state.is_ejected(),
+            in_flight: state.in_flight(),
+        });
+        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect() }
+    });
+    upstreams.collect()
+}
+
+/// Asks the gateway that runs, and prints what it says.
+///
+/// # Errors
+/// Where none answers.
+pub(crate) fn show(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
+    let status = control::ask(&arguments.gateway, &StatusRequest {})?;
+    if arguments.json {
+        return commands::print(&format!("{:#}\n", serde_json::to_value(&status)?));
+    }
+    commands::print(&text(&status))
+}
+
+/// The status as people read it.
+fn text(status: &Status) -> String {
+    let Status { version, pid, config, generation, workers, instances, .. } = status;
+    let mut text = format!(
+        "portcullis {version}, process {pid}, up {}\n\
+         {config}, generation {generation} since {}\n\
+         {workers} workers, {} of {} policy instances\n",
+        age(status.uptime_s),
+        age(status.generation_age_s),
+        instances.alive,
+        instances.max,
+    );
+    let mut section = |table: String| {
+        text.push('\n');
+        text.push_str(&table);
+    };
+    section(table(
+        ["LISTENER", "ADDRESS", "CONNECTIONS"],
+        status.listeners.iter().map(|listener| {
+            let scheme = if listener.tls { "https" } else { "http" };
+            let url = format!("{scheme}://{}", listener.address);
+            [listener.name.clone(), url, listener.connections.to_string()]
+        }),
+    ));
+    section(table(
+        ["ROUTE", "REQUESTS", "BY STATUS", "POLICIES"],
+        status.routes.iter().map(|route| {
+            let classes: Vec<String> =
+                route.by_status.iter().map(|(class, count)| format!("{class} {count}")).collect();
+            let policies = route.policies.join(" > ");
+            [route.name.clone(), route.requests.to_string(), or_dash(classes.join(", ")), or_dash(policies)]
+        }),
+    ));
+    if !status.policies.is_empty() {
+        section(table(
+            ["POLICY", "PLUGIN", "VERSION", "CALLS", "FAULTS"],
+            status.policies.iter().map(policy_row),
+        ));
+    }
+    section(table(
+        ["UPSTREAM", "ENDPOINT", "WEIGHT", "UNDER WAY", "STATE"],
+        status.upstreams.iter().flat_map(|upstream| {
+            upstream.endpoints.iter().map(|endpoint| {
+                [
+                    upstream.name.clone(),
+                    endpoint.address.clone(),
+                    endpoint.weight.to_string(),
+                    endpoint.in_flight.to_string(),
+                    if endpoint.healthy { "healthy" } else { "left out" }.to_owned(),
+                ]
+            })
+        }),
+    ));
+    text
+}
+
+fn policy_row(policy: &PolicyStatus) -> [String; 5] {
+    let calls: u64 = policy.calls.iter().map(|count| count.count).sum();
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for fault in &policy.faults {
+        *kinds.entry(fault.kind.as_deref().unwrap_or_default()).or_default() += fault.count;
+    }
+    let faults: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let version = match (&policy.component, &policy.version) {
+        (Some(component), Some(version)) => format!("{component} {version}"),
+        _ => "-".to_owned(),
+    };
+    [policy.name.clone(), policy.plugin.clone(), version, calls.to_string(), or_dash(faults.join(", "))]
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// A time as people say it, in its two largest units.
+fn age(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

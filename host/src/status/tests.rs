@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+
+use portcullis_admin::{
+    EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,
+    UpstreamStatus,
+};
+
+use super::{age, text};
+
+fn count(hook: &str, kind: Option<&str>, count: u64) -> HookCount {
+    HookCount { hook: hook.to_owned(), kind: kind.map(str::to_owned), count }
+}
+
+#[test]
+fn shows_everything_in_tables() {
+    let status = Status {
+        version: "0.1.0".to_owned(),
+        pid: 17,
+        config: "edge.toml".to_owned(),
+        generation: 3,
+        uptime_s: 90_000,
+        generation_age_s: 61,
+        workers: 2,
+        instances: InstanceStatus { alive: 4, max: 1000 },
+        listeners: vec![ListenerStatus {
+            name: "web".to_owned(),
+            address: "0.0.0.0:8443".to_owned(),
+            tls: true,
+            connections: 12,
+        }],
+        routes: vec![
+            RouteStatus {
+                name: "api".to_owned(),
+                policies: vec!["keys".to_owned(), "limit".to_owned()],
+                requests: 5,
+                by_status: BTreeMap::from([("2xx".to_owned(), 4), ("5xx".to_owned(), 1)]),
+            },
+            RouteStatus { name: "site".to_owned(), ..RouteStatus::default() },
+        ],
+        policies: vec![PolicyStatus {
+            name: "keys".to_owned(),
+            plugin: "builtin:api-key".to_owned(),
+            component: Some("api-key".to_owned()),
+            version: Some("0.1.0".to_owned()),
+            calls: vec![count("on-request-head", None, 5)],
+            faults: vec![
+                count("on-request-head", Some("trap"), 1),
+                count("on-response-head", Some("trap"), 2),
+                count("on-request-head", Some("deadline"), 1),
+            ],
+        }],
+        upstreams: vec![UpstreamStatus {
+            name: "app".to_owned(),
+            endpoints: vec![
+                EndpointStatus { address: "10.0.0.1:80".to_owned(), weight: 1, healthy: true, in_flight: 2 },
+                EndpointStatus { address: "10.0.0.2:80".to_owned(), weight: 3, healthy: false, in_flight: 0 },
+            ],
+        }],
+    };
+    let expected = "\
+portcullis 0.1.0, process 17, up 1 d 1 h
+edge.toml, generation 3 since 1 min 1 s
+2 workers, 4 of 1000 policy instances
+
+LISTENER  ADDRESS               CONNECTIONS
+web       https://0.0.0.0:8443  12
+
+ROUTE  REQUESTS  BY STATUS     POLICIES
+api    5         2xx 4, 5xx 1  keys > limit
+site   0         -             -
+
+POLICY  PLUGIN           VERSION        CALLS  FAULTS
+keys    builtin:api-key  api-key 0.1.0  5      deadline 1, trap 3
+
+UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
+app       10.0.0.1:80  1       2          healthy
+app       10.0.0.2:80  3       0          left out
+";
+    assert_eq!(text(&status), expected);
+}
+
+#[test]
+fn says_times_in_two_units() {
+    for (seconds, said) in [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (86_400, "1 d 0 h"),
+    ] {
+        assert_eq!(age(seconds), said);
+    }
+}
