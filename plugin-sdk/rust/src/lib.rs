@@ -61,8 +61,8 @@
 //!
 //! # Capabilities
 //!
-//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`] and [`store`] are modules of functions. The
-//! component imports those that it calls and no others, and each must be granted in the gateway's config.
+//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`] and [`crypto`] are modules of
+//! functions. The component imports those that it calls and no others, and each must be granted in the gateway's config.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -85,6 +85,7 @@ extern crate self as portcullis_sdk;
 pub mod bindings;
 pub mod clock;
 pub mod config;
+pub mod crypto;
 mod exchange;
 #[cfg(target_family = "wasm")]
 mod export;

@@ -11,7 +11,9 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::request_head::Guest;
 use portcullis::policy::types::Decision;
-use portcullis::policy::{clock, exchange, log, metrics, random, rate_limit, request, secrets, store};
+use portcullis::policy::{
+    clock, crypto, exchange, log, metrics, random, rate_limit, request, secrets, store,
+};
 
 struct Capable;
 
@@ -80,6 +82,28 @@ impl Guest for Capable {
             }
             "increment" => format!("{:?}", store::increment(word(1), number(2), ttl(3))),
             "delete" => format!("{:?}", store::delete(word(1))),
+            "import-secret" => {
+                let key = crypto::import_granted_secret(word(1), crypto::Algorithm::Hs256);
+                format!("{key:?}")
+            }
+            "import-jwk" => format!("{:?}", crypto::import_jwk(word(1), None)),
+            "import-jwks" => format!("{:?}", crypto::import_jwks(word(1), None)),
+            "mac" => match crypto::mac(number(1) as u32, word(2).as_bytes()) {
+                Ok(code) => {
+                    let right = crypto::verify(number(1) as u32, word(2).as_bytes(), &code);
+                    let same = crypto::constant_time_eq(&code, &code);
+                    format!("{} {right:?} {same}", code.len())
+                }
+                Err(error) => error.name().to_owned(),
+            },
+            "jws" => match crypto::verify_jws(word(2), &[number(1) as u32]) {
+                Ok(verified) => format!("{} {}", verified.header, String::from_utf8_lossy(&verified.payload)),
+                Err(error) => format!("{error:?}"),
+            },
+            "digest" => match crypto::digest(crypto::Hash::Sha256, &vec![0; number(1) as usize]) {
+                Ok(digest) => digest.len().to_string(),
+                Err(error) => error.name().to_owned(),
+            },
             other => panic!("no deed is called {other}"),
         };
         exchange::set_attribute("result", &result).expect("it fits");

@@ -171,6 +171,7 @@ fn grants<'a>(
             bytes_max: store.bytes("bytes").unwrap_or(room.bytes_max),
         }),
         secrets: granted,
+        crypto: has("crypto"),
     }
 }
 
@@ -219,7 +220,7 @@ fn check_grants(
         let message = format!("policy `{}` wants {what} not granted", named.name);
         let names: Vec<String> =
             missing.iter().map(|capability| format!("`{}`", capability.name())).collect();
-        let typed: Vec<String> = missing.iter().map(|capability| grant_example(*capability)).collect();
+        let typed: Vec<_> = missing.iter().map(|capability| capability.grant_example()).collect();
         let help = match view.key_span("grants") {
             Some(_) => {
                 format!("grant it with {}, or use a version that does not import it", typed.join(", "))
@@ -242,13 +243,6 @@ fn check_grants(
                 Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
             );
         }
-    }
-}
-
-fn grant_example(capability: Capability) -> String {
-    match capability {
-        Capability::Secrets => "secrets = [\"NAME\"]".into(),
-        other => format!("{} = true", other.name()),
     }
 }
 

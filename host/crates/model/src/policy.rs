@@ -63,12 +63,22 @@ pub enum Capability {
     Store,
     /// Named secrets.
     Secrets,
+    /// Signatures, authentication codes and digests.
+    Crypto,
 }
 
 impl Capability {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Log, Self::Clock, Self::Random, Self::RateLimit, Self::Metrics, Self::Store, Self::Secrets];
+    pub const ALL: [Self; 8] = [
+        Self::Log,
+        Self::Clock,
+        Self::Random,
+        Self::RateLimit,
+        Self::Metrics,
+        Self::Store,
+        Self::Secrets,
+        Self::Crypto,
+    ];
 
     /// Its name in WIT and in `grants`.
     #[must_use]
@@ -81,6 +91,22 @@ impl Capability {
             Self::Metrics => "metrics",
             Self::Store => "store",
             Self::Secrets => "secrets",
+            Self::Crypto => "crypto",
+        }
+    }
+
+    /// How it is granted, as it is typed.
+    #[must_use]
+    pub const fn grant_example(self) -> &'static str {
+        match self {
+            Self::Log => "log = true",
+            Self::Clock => "clock = true",
+            Self::Random => "random = true",
+            Self::RateLimit => "rate-limit = true",
+            Self::Metrics => "metrics = true",
+            Self::Store => "store = true",
+            Self::Secrets => "secrets = [\"NAME\"]",
+            Self::Crypto => "crypto = true",
         }
     }
 
@@ -108,6 +134,8 @@ pub struct Grants {
     pub store: Option<StoreGrant>,
     /// `secrets = ["name"]`: the secrets that it may read.
     pub secrets: Vec<Name>,
+    /// `crypto = true`.
+    pub crypto: bool,
 }
 
 impl Grants {
@@ -122,6 +150,7 @@ impl Grants {
             Capability::Metrics => self.metrics,
             Capability::Store => self.store.is_some(),
             Capability::Secrets => !self.secrets.is_empty(),
+            Capability::Crypto => self.crypto,
         }
     }
 }

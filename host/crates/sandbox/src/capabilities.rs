@@ -4,8 +4,10 @@
 //! not be enough.
 
 pub(crate) mod clock;
+pub(crate) mod crypto;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod numbered;
 pub(crate) mod random;
 pub(crate) mod rate_limit;
 pub(crate) mod secrets;
@@ -25,7 +27,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     metrics::link(linker)?;
     secrets::link(linker)?;
     rate_limit::link(linker)?;
-    store::link(linker)
+    store::link(linker)?;
+    crypto::link(linker)
 }
 
 impl State {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portcullis_model::{Capability, Name};
+use portcullis_model::Name;
 
 /// A component is not one that this gateway can run, found out without compiling it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ pub enum SandboxError {
 pub enum ConfigureError {
     /// It imports a capability that was not granted.
     #[error(
-        "policy `{policy}`: the component imports `{capability}`, which was not granted; grant it with {hint}"
+        "policy `{policy}`: the component imports `{capability}`, which was not granted; grant it with `{hint}`"
     )]
     NotGranted {
         /// The policy.
@@ -119,17 +119,4 @@ pub enum ConfigureError {
         /// The reason, with the Wasm backtrace where there is one.
         message: String,
     },
-}
-
-/// What to write under `grants` for a capability.
-pub(crate) fn grant_hint(capability: Capability) -> &'static str {
-    match capability {
-        Capability::Log => "`log = true`",
-        Capability::Clock => "`clock = true`",
-        Capability::Random => "`random = true`",
-        Capability::RateLimit => "`rate-limit = true`",
-        Capability::Metrics => "`metrics = true`",
-        Capability::Store => "`store = true`",
-        Capability::Secrets => "`secrets = [\"name\"]`",
-    }
 }

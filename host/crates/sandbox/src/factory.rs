@@ -12,7 +12,7 @@ use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, 
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
-use crate::error::grant_hint;
+use crate::capabilities::crypto::Keys;
 use crate::instance::{Instance, MakeError};
 use crate::sandbox::Inner;
 use crate::shared::PolicyShared;
@@ -36,6 +36,8 @@ pub(crate) struct PolicyContext {
     pub(crate) secrets: BTreeMap<Name, Secret>,
     pub(crate) limits: ResourceLimits,
     pub(crate) config_json: String,
+    /// Made by its instances, mostly while they were configured, and valid in all of them.
+    pub(crate) keys: Keys,
     pub(crate) component: Arc<PolicyComponent>,
     pub(crate) shared: Arc<PolicyShared>,
     pub(crate) sandbox: Arc<Inner>,
@@ -65,7 +67,7 @@ impl Factory {
         let policy = &config.name;
         for capability in &component.info.imports {
             if !config.grants.allows(*capability) {
-                let (policy, hint) = (policy.clone(), grant_hint(*capability));
+                let (policy, hint) = (policy.clone(), capability.grant_example());
                 return Err(ConfigureError::NotGranted { policy, capability: capability.name(), hint });
             }
         }
@@ -84,6 +86,7 @@ impl Factory {
             secrets: granted,
             limits: config.limits,
             config_json: config.config_json.clone(),
+            keys: Keys::default(),
             component: component.clone(),
             shared,
             sandbox: sandbox.clone(),

@@ -65,6 +65,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
             metrics: true,
             store: Some(StoreGrant::default()),
             secrets: Vec::new(),
+            crypto: true,
         },
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, KeyError, Verified};
 use crate::log::Level;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
+use crate::testing::crypto;
 use crate::testing::state::{Head, Kind, with_exchange, with_gateway};
 use crate::{Field, Refused};
 
@@ -205,4 +207,47 @@ pub(crate) fn store_increment(key: &str, by: i64, ttl: Option<Duration>) -> Resu
 
 pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
     with_gateway(|gateway| gateway.store_delete(key))
+}
+
+pub(crate) fn crypto_import_jwk(jwk: &str, algorithm: Option<Algorithm>) -> Result<u32, KeyError> {
+    with_gateway(|gateway| gateway.crypto.import_jwk(jwk, algorithm))
+}
+
+pub(crate) fn crypto_import_jwks(jwks: &str, algorithm: Option<Algorithm>) -> Result<Vec<u32>, KeyError> {
+    with_gateway(|gateway| gateway.crypto.import_jwks(jwks, algorithm))
+}
+
+pub(crate) fn crypto_import_secret(secret: &[u8], algorithm: Algorithm) -> Result<u32, KeyError> {
+    with_gateway(|gateway| gateway.crypto.import_secret(secret, algorithm))
+}
+
+pub(crate) fn crypto_import_granted_secret(name: &str, algorithm: Algorithm) -> Result<u32, KeyError> {
+    with_gateway(|gateway| {
+        let secret = gateway.secrets.get(name).cloned().ok_or(KeyError::NoSecret)?;
+        gateway.crypto.import_secret(&secret, algorithm)
+    })
+}
+
+pub(crate) fn crypto_verify(key: u32, message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    with_gateway(|gateway| gateway.crypto.verify(key, message, signature))
+}
+
+pub(crate) fn crypto_verify_jws(token: &str, keys: &[u32]) -> Result<Verified, JwsError> {
+    with_gateway(|gateway| gateway.crypto.verify_jws(token, keys))
+}
+
+pub(crate) fn crypto_mac(key: u32, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    with_gateway(|gateway| gateway.crypto.mac(key, message))
+}
+
+pub(crate) fn crypto_hmac(hash: Hash, secret: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    with_gateway(|_| crypto::hmac(hash, secret, message))
+}
+
+pub(crate) fn crypto_digest(hash: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    with_gateway(|_| crypto::digest(hash, data))
+}
+
+pub(crate) fn crypto_constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    with_gateway(|_| a == b)
 }

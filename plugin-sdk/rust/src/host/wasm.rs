@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::bindings::portcullis::policy as wit;
+use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, Key, KeyError, Verified};
 use crate::log::Level;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
@@ -181,3 +182,99 @@ pub(crate) fn store_increment(key: &str, by: i64, ttl: Option<Duration>) -> Resu
 pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
     wit::store::delete(key).map_err(store_error)
 }
+
+fn algorithm(algorithm: Algorithm) -> wit::crypto::Algorithm {
+    match algorithm {
+        Algorithm::Hs256 => wit::crypto::Algorithm::Hs256,
+        Algorithm::Hs384 => wit::crypto::Algorithm::Hs384,
+        Algorithm::Hs512 => wit::crypto::Algorithm::Hs512,
+        Algorithm::Rs256 => wit::crypto::Algorithm::Rs256,
+        Algorithm::Rs384 => wit::crypto::Algorithm::Rs384,
+        Algorithm::Rs512 => wit::crypto::Algorithm::Rs512,
+        Algorithm::Ps256 => wit::crypto::Algorithm::Ps256,
+        Algorithm::Ps384 => wit::crypto::Algorithm::Ps384,
+        Algorithm::Ps512 => wit::crypto::Algorithm::Ps512,
+        Algorithm::Es256 => wit::crypto::Algorithm::Es256,
+        Algorithm::Es384 => wit::crypto::Algorithm::Es384,
+        Algorithm::Es512 => wit::crypto::Algorithm::Es512,
+        Algorithm::EdDsa => wit::crypto::Algorithm::Eddsa,
+    }
+}
+
+fn hash(hash: Hash) -> wit::crypto::Hash {
+    match hash {
+        Hash::Sha256 => wit::crypto::Hash::Sha256,
+        Hash::Sha384 => wit::crypto::Hash::Sha384,
+        Hash::Sha512 => wit::crypto::Hash::Sha512,
+    }
+}
+
+fn key_error(error: wit::crypto::KeyError) -> KeyError {
+    match error {
+        wit::crypto::KeyError::Malformed(why) => KeyError::Malformed(why),
+        wit::crypto::KeyError::Unsupported(what) => KeyError::Unsupported(what),
+        wit::crypto::KeyError::WrongAlgorithm(why) => KeyError::WrongAlgorithm(why),
+        wit::crypto::KeyError::Weak(how) => KeyError::Weak(how),
+        wit::crypto::KeyError::NoSecret => KeyError::NoSecret,
+        wit::crypto::KeyError::TooLarge => KeyError::TooLarge,
+        wit::crypto::KeyError::TooMany => KeyError::TooMany,
+    }
+}
+
+fn crypto_error(error: wit::crypto::Error) -> CryptoError {
+    match error {
+        wit::crypto::Error::NoKey => CryptoError::NoKey,
+        wit::crypto::Error::WrongAlgorithm => CryptoError::WrongAlgorithm,
+        wit::crypto::Error::TooLarge => CryptoError::TooLarge,
+    }
+}
+
+pub(crate) fn crypto_import_jwk(jwk: &str, wanted: Option<Algorithm>) -> Result<u32, KeyError> {
+    wit::crypto::import_jwk(jwk, wanted.map(algorithm)).map_err(key_error)
+}
+
+pub(crate) fn crypto_import_jwks(jwks: &str, wanted: Option<Algorithm>) -> Result<Vec<u32>, KeyError> {
+    wit::crypto::import_jwks(jwks, wanted.map(algorithm)).map_err(key_error)
+}
+
+pub(crate) fn crypto_import_secret(secret: &[u8], wanted: Algorithm) -> Result<u32, KeyError> {
+    wit::crypto::import_secret(secret, algorithm(wanted)).map_err(key_error)
+}
+
+pub(crate) fn crypto_import_granted_secret(name: &str, wanted: Algorithm) -> Result<u32, KeyError> {
+    wit::crypto::import_granted_secret(name, algorithm(wanted)).map_err(key_error)
+}
+
+pub(crate) fn crypto_verify(key: u32, message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    wit::crypto::verify(key, message, signature).map_err(crypto_error)
+}
+
+pub(crate) fn crypto_verify_jws(token: &str, keys: &[u32]) -> Result<Verified, JwsError> {
+    match wit::crypto::verify_jws(token, keys) {
+        Ok(verified) => {
+            let wit::crypto::Verified { key, header, payload } = verified;
+            Ok(Verified { key: Key(key), header, payload })
+        }
+        Err(error) => Err(match error {
+            wit::crypto::JwsError::Malformed(why) => JwsError::Malformed(why),
+            wit::crypto::JwsError::Unsupported(what) => JwsError::Unsupported(what),
+            wit::crypto::JwsError::NoKey => JwsError::NoKey,
+            wit::crypto::JwsError::WrongSignature => JwsError::WrongSignature,
+            wit::crypto::JwsError::TooLarge => JwsError::TooLarge,
+        }),
+    }
+}
+
+pub(crate) fn crypto_mac(key: u32, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    wit::crypto::mac(key, message).map_err(crypto_error)
+}
+
+pub(crate) fn crypto_hmac(with: Hash, secret: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    wit::crypto::hmac(hash(with), secret, message).map_err(crypto_error)
+}
+
+pub(crate) fn crypto_digest(with: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    wit::crypto::digest(hash(with), data).map_err(crypto_error)
+}
+
+pub(crate) use wit::crypto::constant_time_eq as crypto_constant_time_eq;

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::MockExchange;
 use super::state::{GatewayState, install};
+use super::{MockExchange, crypto};
+use crate::crypto::Algorithm;
 use crate::policy::Policy;
 
 /// A gateway for tests: its clock, secrets, rate limits, store, metrics and log. Clones are the same gateway.
@@ -34,6 +35,31 @@ impl MockGateway {
     pub fn secret(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.state.borrow_mut().secrets.insert(name.to_owned(), value.as_ref().to_vec());
         self
+    }
+
+    /// A token that this gateway takes for one that the key of that JSON Web Key signed: see [`crate::crypto`]. Its header
+    /// says the algorithm.
+    ///
+    /// # Panics
+    /// Where the key or the header is not one.
+    #[must_use]
+    pub fn sign_jws(&self, jwk: &str, header: &str, payload: impl AsRef<[u8]>) -> String {
+        match crypto::sign_jws(jwk, header, payload.as_ref()) {
+            Ok(token) => token,
+            Err(error) => panic!("cannot sign a token: {error}"),
+        }
+    }
+
+    /// A signature of `message` that this gateway takes for one by the key of that JSON Web Key: see [`crate::crypto`].
+    ///
+    /// # Panics
+    /// Where the key is not one for that algorithm.
+    #[must_use]
+    pub fn sign(&self, jwk: &str, algorithm: Algorithm, message: impl AsRef<[u8]>) -> Vec<u8> {
+        match crypto::sign(jwk, algorithm, message.as_ref()) {
+            Ok(signature) => signature,
+            Err(error) => panic!("cannot sign: {error}"),
+        }
     }
 
     /// Lets time pass on all its clocks.

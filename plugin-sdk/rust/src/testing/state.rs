@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::crypto::Crypto;
 use crate::log::Level;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
@@ -289,6 +290,7 @@ pub(crate) struct GatewayState {
     pub(crate) elapsed: Duration,
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
     pub(crate) log: Vec<String>,
+    pub(crate) crypto: Crypto,
     metrics: Vec<Metric>,
     // For each bucket, when it will be as new.
     buckets: HashMap<String, Duration>,

@@ -107,6 +107,13 @@ pub(crate) static GRANTS: Shape = Shape {
             example: r#"["token"]"#,
             doc: "Secrets that it may read.",
         },
+        Key {
+            name: "crypto",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Signatures (JWS), authentication codes and digests as native code.",
+        },
     ],
 };
 

@@ -65,6 +65,7 @@ fn the_examples_load() {
             ("secrets/token", "token"),
             ("keys.txt", "keys.txt"),
             ("plugins/tenant_auth.wasm", "everything.wasm"),
+            ("plugins/partner_auth.wasm", "secretive.wasm"),
         ] {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -33,6 +33,7 @@ impl Plugins for FakePlugins {
             "headers" => info(Some(headers()), &[]),
             "rate-limit" => info(Some(rate_limit()), &[Capability::RateLimit]),
             "everything" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
+            "secretive" => info(None, &[Capability::Secrets]),
             "plain" => PluginInfo { has_lifecycle: false, ..info(None, &[]) },
             "broken-schema" => info(Some(json!({ "type": 3 })), &[]),
             "endless-schema" => info(Some(json!({ "$ref": "#" })), &[]),

@@ -14,10 +14,13 @@ use crate::{GuestValue, PolicyReport};
 
 fn configured(config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
     let mut config = config.clone();
-    config.grants.secrets.push("key".into());
+    config.grants.secrets.extend(["key".into(), "long".into()]);
     let secret = |text: &str| Secret::new(text.as_bytes());
-    let secrets: BTreeMap<Name, Secret> =
-        BTreeMap::from([("key".into(), secret("hush")), ("other".into(), secret("never"))]);
+    let secrets: BTreeMap<Name, Secret> = BTreeMap::from([
+        ("key".into(), secret("hush")),
+        ("long".into(), secret(&"x".repeat(32))),
+        ("other".into(), secret("never")),
+    ]);
     SANDBOX.configure(&component(CAPABILITIES), &config, &secrets).unwrap()
 }
 
@@ -151,6 +154,48 @@ fn exports_metrics_under_the_policys_name() {
     assert_eq!((guest[1].name.as_str(), &guest[1].value), ("load_now", &GuestValue::Gauge(7.0)));
     let histogram = GuestValue::Histogram { buckets: vec![(4.0, 2)], sum: 7.0, count: 2 };
     assert_eq!(guest[2].value, histogram);
+}
+
+#[test]
+fn keys_are_the_policys_and_valid_in_all_its_instances() {
+    let factory = configured(&config("with keys", "{}"));
+    let (one, two) = (factory.clone().worker(), factory.worker());
+    assert_eq!(does(&one, "import-secret long"), "Ok(1)");
+    assert_eq!(does(&two, "mac 1 message"), "32 Ok(true) true", "another instance");
+    assert_eq!(does(&two, "import-secret long"), "Ok(1)", "the same key has the same number");
+    let other = capable("with other keys");
+    assert_eq!(does(&other, "mac 1 message"), "no-key", "a policy's keys are its own");
+}
+
+#[test]
+fn imports_granted_secrets_only() {
+    let policy = capable("importing");
+    assert_eq!(does(&policy, "import-secret other"), "Err(KeyError::NoSecret)", "not granted");
+    assert_eq!(does(&policy, "import-secret nothing"), "Err(KeyError::NoSecret)");
+    assert!(does(&policy, "import-secret key").starts_with("Err(KeyError::Weak("), "four bytes");
+}
+
+#[test]
+fn checks_tokens_with_imported_keys() {
+    let policy = capable("checking tokens");
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    assert_eq!(does(&policy, &format!("import-jwk {jwk}")), "Ok(1)");
+    assert_eq!(does(&policy, &format!(r#"import-jwks {{"keys":[{jwk}]}}"#)), "Ok([1])");
+    // RFC 8037, A.4.
+    let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    assert_eq!(does(&policy, &format!("jws 1 {token}")), r#"{"alg":"EdDSA"} Example of Ed25519 signing"#);
+    assert_eq!(does(&policy, &format!("jws 2 {token}")), "JwsError::NoKey");
+    assert_eq!(
+        does(&policy, &format!("jws 1 {}", token.replace("RXhh", "RXhi"))),
+        "JwsError::WrongSignature"
+    );
+}
+
+#[test]
+fn computes_for_a_bounded_time() {
+    let policy = capable("computing");
+    assert_eq!(does(&policy, "digest 1048576"), "32");
+    assert_eq!(does(&policy, "digest 1048577"), "too-large");
 }
 
 #[test]

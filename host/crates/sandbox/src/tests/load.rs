@@ -39,13 +39,14 @@ pub(super) fn refuses_another_version_of_the_contract() {
 #[test]
 fn refuses_what_was_not_granted() {
     type Revoke = fn(&mut portcullis_model::Grants);
-    let revoke: [(Capability, Revoke); 6] = [
+    let revoke: [(Capability, Revoke); 7] = [
         (Capability::Log, |grants| grants.log = false),
         (Capability::Clock, |grants| grants.clock = false),
         (Capability::Random, |grants| grants.random = false),
         (Capability::RateLimit, |grants| grants.rate_limit = None),
         (Capability::Metrics, |grants| grants.metrics = false),
         (Capability::Store, |grants| grants.store = None),
+        (Capability::Crypto, |grants| grants.crypto = false),
     ];
     for (capability, revoke) in revoke {
         let mut config = config("ungranted", "{}");
@@ -59,7 +60,7 @@ fn refuses_what_was_not_granted() {
         assert!(error.starts_with(&expected), "{error}");
     }
     let error = factory(CAPABILITIES, &config("ungranted", "{}")).unwrap_err().to_string();
-    assert!(error.contains("imports `secrets`") && error.contains("`secrets = [\"name\"]`"), "{error}");
+    assert!(error.contains("imports `secrets`") && error.contains("`secrets = [\"NAME\"]`"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! `crypto`: signatures, authentication codes and digests, by aws-lc on keys that a policy imported.
+
+mod jwk;
+mod jws;
+mod key;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, hmac};
+use portcullis_model::Capability;
+use wasmtime::Result as WasmResult;
+use wasmtime::component::{HasSelf, Linker};
+
+use self::key::Key;
+use super::numbered::{Numbered, Room};
+use crate::bindings::portcullis::policy::crypto;
+use crate::bindings::portcullis::policy::crypto::{Algorithm, Error, Hash, JwsError, KeyError, Verified};
+use crate::state::State;
+
+/// Keys of a policy. They have no size worth counting beside their number.
+const KEYS: Room = Room { count: 1000, bytes: usize::MAX };
+/// Bytes that one call signs, hashes or authenticates: some milliseconds on a machine without instructions for it.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// The keys of a policy.
+pub(crate) type Keys = Numbered<Key>;
+
+pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
+    crypto::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl Keys {
+    fn import(&self, key: Key) -> Result<u32, KeyError> {
+        let content = key.content();
+        self.number(content, KEYS, || Ok((key, 0)))?.ok_or(KeyError::TooMany)
+    }
+
+    fn import_set(&self, jwks: &str, algorithm: Option<Algorithm>) -> Result<Vec<u32>, KeyError> {
+        let mut numbers = Vec::new();
+        for key in jwk::read_set(jwks, algorithm)? {
+            let number = self.import(key)?;
+            // A set may name a key twice.
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn named(&self, number: u32) -> Result<Arc<Key>, Error> {
+        self.get(number).ok_or(Error::NoKey)
+    }
+
+    fn verify(&self, number: u32, message: &[u8], signature: &[u8]) -> Result<bool, Error> {
+        let key = self.named(number)?;
+        check_size(message)?;
+        Ok(key.verifies(message, signature))
+    }
+
+    fn verify_jws(&self, token: &str, numbers: &[u32]) -> Result<Verified, JwsError> {
+        let token = jws::parse(token)?;
+        let (number, token) =
+            token.verify(numbers.iter().filter_map(|number| Some((*number, self.get(*number)?))))?;
+        Ok(Verified { key: number, header: token.header, payload: token.payload })
+    }
+
+    fn mac(&self, number: u32, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = self.named(number)?;
+        check_size(message)?;
+        key.mac(message).ok_or(Error::WrongAlgorithm)
+    }
+}
+
+fn check_size(message: &[u8]) -> Result<(), Error> {
+    if message.len() > MESSAGE_BYTES_MAX { Err(Error::TooLarge) } else { Ok(()) }
+}
+
+fn hmac(hash: Hash, secret: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
+    check_size(secret)?;
+    check_size(message)?;
+    Ok(hmac::sign(&hmac::Key::new(key::hmac_algorithm(hash), secret), message).as_ref().to_vec())
+}
+
+fn digest(hash: Hash, data: &[u8]) -> Result<Vec<u8>, Error> {
+    check_size(data)?;
+    Ok(aws_lc_rs::digest::digest(key::digest_algorithm(hash), data).as_ref().to_vec())
+}
+
+impl State {
+    fn keys(&self) -> WasmResult<&Keys> {
+        self.require(Capability::Crypto)?;
+        Ok(&self.policy.keys)
+    }
+}
+
+impl crypto::Host for State {
+    fn import_jwk(&mut self, jwk: String, algorithm: Option<Algorithm>) -> WasmResult<Result<u32, KeyError>> {
+        let keys = self.keys()?;
+        Ok(jwk::read(&jwk, algorithm).and_then(|key| keys.import(key)))
+    }
+
+    fn import_jwks(
+        &mut self,
+        jwks: String,
+        algorithm: Option<Algorithm>,
+    ) -> WasmResult<Result<Vec<u32>, KeyError>> {
+        Ok(self.keys()?.import_set(&jwks, algorithm))
+    }
+
+    fn import_secret(&mut self, secret: Vec<u8>, algorithm: Algorithm) -> WasmResult<Result<u32, KeyError>> {
+        let keys = self.keys()?;
+        Ok(Key::secret(&secret, algorithm, None).and_then(|key| keys.import(key)))
+    }
+
+    fn import_granted_secret(
+        &mut self,
+        name: String,
+        algorithm: Algorithm,
+    ) -> WasmResult<Result<u32, KeyError>> {
+        let keys = self.keys()?;
+        // Those that were granted, and no others.
+        let Some(secret) = self.policy.secrets.get(&*name) else { return Ok(Err(KeyError::NoSecret)) };
+        Ok(Key::secret(secret.expose(), algorithm, None).and_then(|key| keys.import(key)))
+    }
+
+    fn verify(&mut self, key: u32, message: Vec<u8>, signature: Vec<u8>) -> WasmResult<Result<bool, Error>> {
+        Ok(self.keys()?.verify(key, &message, &signature))
+    }
+
+    fn verify_jws(&mut self, token: String, keys: Vec<u32>) -> WasmResult<Result<Verified, JwsError>> {
+        Ok(self.keys()?.verify_jws(&token, &keys))
+    }
+
+    fn mac(&mut self, key: u32, message: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
+        Ok(self.keys()?.mac(key, &message))
+    }
+
+    fn hmac(&mut self, hash: Hash, secret: Vec<u8>, message: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
+        self.require(Capability::Crypto)?;
+        Ok(hmac(hash, &secret, &message))
+    }
+
+    fn digest(&mut self, hash: Hash, data: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
+        self.require(Capability::Crypto)?;
+        Ok(digest(hash, &data))
+    }
+
+    fn constant_time_eq(&mut self, a: Vec<u8>, b: Vec<u8>) -> WasmResult<bool> {
+        self.require(Capability::Crypto)?;
+        Ok(constant_time::verify_slices_are_equal(&a, &b).is_ok())
+    }
+}
