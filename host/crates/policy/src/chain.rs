@@ -4,8 +4,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use portcullis_model::FailureMode;
+use portcullis_model::{FailureMode, Name};
 
+use crate::recorder::call_noted;
 use crate::{
     BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, PolicySlot,
     Reply,
@@ -180,6 +181,12 @@ impl PolicyChain {
         self.policies.is_empty()
     }
 
+    /// The name of the policy at a position.
+    #[must_use]
+    pub fn name(&self, at: usize) -> Option<&Name> {
+        self.policies.get(at).map(|policy| policy.factory().name())
+    }
+
     /// Whether a policy wants to see that body.
     #[must_use]
     pub fn has_body_hook(&self, side: BodySide) -> bool {
@@ -233,6 +240,9 @@ impl PolicyChain {
         until: usize,
     ) -> (Box<Exchange>, Option<Bytes>, Option<Fault>) {
         exchange.phase = Phase::ResponseHead;
+        if let Some(recorder) = &mut exchange.recorder {
+            recorder.note_response(&exchange.response);
+        }
         let (mut body, mut denied) = (None, None);
         for &at in self.response_head.iter().filter(|at| **at < until) {
             let (back, result) = self.call(at, Hook::ResponseHead, exchange).await;
@@ -368,6 +378,10 @@ impl PolicyChain {
     ) -> (Box<Exchange>, Result<Decision, Fault>) {
         let Some(policy) = self.policies.get(at) else { return (exchange, Ok(Decision::Next)) };
         exchange.policy_at = at;
+        if exchange.recorder.is_some() {
+            // Boxed, so that this rare way does not make the future of the usual one larger.
+            return Box::pin(call_noted(&**policy, hook, exchange)).await;
+        }
         match policy.call(hook, exchange) {
             Called::Ready(exchange, result) => (exchange, result),
             Called::Waiting(future) => future.await,

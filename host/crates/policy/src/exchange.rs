@@ -7,6 +7,8 @@ use std::sync::Arc;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::Name;
 
+use crate::recorder::Recorder;
+
 /// One request and its response, as data. It is moved into a policy's instance for the length of a hook and back
 /// again, so that no hook needs a lock or a copy.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Exchange {
     pub policies: Vec<PolicySlot>,
     /// Position in the chain of the policy whose hook is running.
     pub policy_at: usize,
+    /// Notes, where somebody asked about this exchange.
+    pub recorder: Option<Box<Recorder>>,
 }
 
 /// What one policy of the chain keeps in an exchange, from one of its hooks to the next.
@@ -148,6 +152,7 @@ impl Default for Exchange {
             attributes: Attributes::default(),
             policies: Vec::new(),
             policy_at: 0,
+            recorder: None,
         }
     }
 }
@@ -176,6 +181,7 @@ impl Exchange {
             slot.instance = None;
         }
         self.policy_at = 0;
+        self.recorder = None;
     }
 }
 

@@ -8,6 +8,7 @@
 mod chain;
 mod exchange;
 mod policy;
+pub mod recorder;
 
 pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};

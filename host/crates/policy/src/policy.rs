@@ -28,6 +28,12 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
     /// The policy as one worker runs it, with instances of its own.
     fn worker(self: Arc<Self>) -> Rc<dyn Policy>;
 
+    /// The policy for a run apart from traffic, as when somebody wonders about a request: with instances of its own, and
+    /// without the policy going live.
+    fn apart(self: Arc<Self>) -> Rc<dyn Policy> {
+        self.worker()
+    }
+
     /// For finding the concrete type again.
     fn as_any(&self) -> &dyn Any;
 }

@@ -14,6 +14,7 @@ use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
 use portcullis_net::{Accepted, ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
 
 use crate::prefixed::Prefixed;
+use crate::receive::Sender;
 use crate::worker::Worker;
 use crate::{h1, h2};
 
@@ -39,6 +40,16 @@ impl Connection {
 
     pub(crate) fn limits(&self) -> &ConnectionLimits {
         &self.listener().limits
+    }
+
+    /// Who sent what comes on it.
+    pub(crate) fn sender(&self) -> Sender<'_> {
+        let tls = self.tls.as_ref();
+        Sender {
+            peer: self.peer.ip(),
+            server_name: tls.and_then(|tls| tls.server_name.as_ref()),
+            certificate: tls.and_then(|tls| tls.client_certificate.as_ref()),
+        }
     }
 
     /// How long a tunnel may be silent.

@@ -19,6 +19,7 @@ use crate::error::ExchangeError;
 use crate::filter::FilteredBody;
 use crate::forward::Forward;
 use crate::local::{Local, LocalRoute};
+use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
@@ -85,8 +86,12 @@ impl Drive<'_> {
     /// Takes a request to its answer. Never fails: what goes wrong becomes an answer.
     pub(crate) async fn run(self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
         let local = self.worker.current();
-        let received =
-            local.snapshot.receive(&mut exchange, self.connection, &mut self.worker.scratch.borrow_mut());
+        let received = receive(
+            &local.snapshot.gateway.server,
+            &mut exchange,
+            self.connection.sender(),
+            &mut self.worker.scratch.borrow_mut(),
+        );
         if received.is_err() {
             return self.refuse(exchange, None, 0, &ExchangeError::HeadTooLarge).await;
         }

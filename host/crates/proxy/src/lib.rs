@@ -12,6 +12,7 @@ mod connection;
 mod downstream;
 mod error;
 mod exchange;
+mod explain;
 mod filter;
 mod forward;
 mod gather;
@@ -33,5 +34,9 @@ mod upstream;
 mod worker;
 mod workers;
 
+pub use explain::{
+    Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
+    UpstreamView,
+};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -1,43 +1,50 @@
 //! The first step of an exchange: who sent the request, and what the gateway says of it to those behind.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use portcullis_http::{FieldError, Known, rewrite_forwarding_fields, strip_request_hop_by_hop};
+use portcullis_model::Server;
 use portcullis_policy::Exchange;
 
-use crate::connection::Connection;
 use crate::random;
-use crate::snapshot::Snapshot;
 
-impl Snapshot {
-    /// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
-    /// policies see the request as it will be forwarded.
-    ///
-    /// # Errors
-    /// When the fields grow beyond what a section may hold.
-    pub(crate) fn receive(
-        &self,
-        exchange: &mut Exchange,
-        connection: &Connection,
-        scratch: &mut Vec<u8>,
-    ) -> Result<(), FieldError> {
-        let request = &mut exchange.request;
-        strip_request_hop_by_hop(&mut request.fields);
-        // The gateway has answered it, or will (RFC 9110, 10.1.1).
-        request.fields.remove_known(Known::Expect);
-        let peer = connection.peer.ip();
-        exchange.client.peer = peer.to_canonical();
-        exchange.client.address =
-            rewrite_forwarding_fields(request, peer, &self.gateway.server.trusted_proxies, scratch)?;
-        if let Some(tls) = &connection.tls {
-            exchange.client.tls_server_name.clone_from(&tls.server_name);
-            exchange.client.certificate.clone_from(&tls.client_certificate);
-        }
-        exchange.trace_id.clear();
-        match exchange.request.fields.get(b"traceparent").and_then(trace_id) {
-            Some(id) => exchange.trace_id.push_str(id),
-            None => random::push_trace_id(&mut exchange.trace_id),
-        }
-        Ok(())
+/// What a connection says about who sent a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) peer: IpAddr,
+    /// The name that was asked for in TLS.
+    pub(crate) server_name: Option<&'a Arc<str>>,
+    /// DER of the verified client certificate.
+    pub(crate) certificate: Option<&'a Arc<[u8]>>,
+}
+
+/// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
+/// policies see the request as it will be forwarded.
+///
+/// # Errors
+/// When the fields grow beyond what a section may hold.
+pub(crate) fn receive(
+    server: &Server,
+    exchange: &mut Exchange,
+    sender: Sender<'_>,
+    scratch: &mut Vec<u8>,
+) -> Result<(), FieldError> {
+    let request = &mut exchange.request;
+    strip_request_hop_by_hop(&mut request.fields);
+    // The gateway has answered it, or will (RFC 9110, 10.1.1).
+    request.fields.remove_known(Known::Expect);
+    exchange.client.peer = sender.peer.to_canonical();
+    exchange.client.address =
+        rewrite_forwarding_fields(request, sender.peer, &server.trusted_proxies, scratch)?;
+    exchange.client.tls_server_name = sender.server_name.cloned();
+    exchange.client.certificate = sender.certificate.cloned();
+    exchange.trace_id.clear();
+    match exchange.request.fields.get(b"traceparent").and_then(trace_id) {
+        Some(id) => exchange.trace_id.push_str(id),
+        None => random::push_trace_id(&mut exchange.trace_id),
     }
+    Ok(())
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context, 3.2): 32 lower-case hexadecimal digits that are not all zero.

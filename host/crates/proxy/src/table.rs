@@ -1,5 +1,6 @@
 //! Finds the route of a request.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use portcullis_http::{Fields, RequestHead};
@@ -23,6 +24,19 @@ struct PathIndex {
     /// By path, for the common case in which the narrowest path that matches belongs to a route whose other conditions
     /// hold as well.
     paths: matchit::Router<Vec<usize>>,
+}
+
+/// A condition of a route that a request does not meet: the first in the order in which they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mismatch<'a> {
+    /// The host.
+    Host(&'a HostPattern),
+    /// The path.
+    Path(&'a PathPattern),
+    /// The method.
+    Method(&'a [String]),
+    /// A field.
+    Field(&'a FieldMatch),
 }
 
 impl RouteTable {
@@ -51,18 +65,7 @@ impl RouteTable {
 
     /// The first route, in match order, that takes `request`.
     pub(crate) fn find(&self, request: &RequestHead) -> Option<usize> {
-        let host = request.host();
-        // Hosts are compared in lower case; most clients send them so.
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.find_host(&host.to_ascii_lowercase(), request)
-        } else {
-            self.find_host(host, request)
-        }
-    }
-
-    fn find_host(&self, host: &str, request: &RequestHead) -> Option<usize> {
-        // A trailing dot names the same host (RFC 3986, 3.2.2).
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = &*host_of(request);
         let exact = self.exact_hosts.get(host);
         let suffixes = self
             .suffix_hosts
@@ -74,6 +77,53 @@ impl RouteTable {
             .chain(std::iter::once(&self.any_host))
             .find_map(|index| index.find(&self.matches, request))
     }
+
+    /// For each route, in match order, why it does not take `request`; `None` where it would. The first of those is what
+    /// [`Self::find`] finds.
+    pub(crate) fn reasons(&self, request: &RequestHead) -> impl Iterator<Item = Option<Mismatch<'_>>> {
+        let (host, path) = (host_of(request), path_of(request));
+        self.matches.iter().map(move |rule| {
+            if rule.host.matches(&host) {
+                mismatch(rule, path, request)
+            } else {
+                Some(Mismatch::Host(&rule.host))
+            }
+        })
+    }
+}
+
+/// The host as it is compared: in lower case, which most clients send, and without a trailing dot, which names the same
+/// host (RFC 3986, 3.2.2).
+pub(crate) fn host_of(request: &RequestHead) -> Cow<'_, str> {
+    let host = request.host();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// The path as it is compared: CONNECT has none and `OPTIONS *` names the server; both belong to whoever takes `/`.
+pub(crate) fn path_of(request: &RequestHead) -> &str {
+    match request.path() {
+        "" | "*" => "/",
+        path => path,
+    }
+}
+
+/// The first condition but the host's that does not hold.
+fn mismatch<'a>(rule: &'a RouteMatch, path: &str, request: &RequestHead) -> Option<Mismatch<'a>> {
+    if rule.path.matches(path) { other_mismatch(rule, request) } else { Some(Mismatch::Path(&rule.path)) }
+}
+
+/// The first condition but those on host and path that does not hold.
+fn other_mismatch<'a>(rule: &'a RouteMatch, request: &RequestHead) -> Option<Mismatch<'a>> {
+    let takes = |method: &String| *method == request.method || (method == "GET" && request.method == "HEAD");
+    if !rule.methods.is_empty() && !rule.methods.iter().any(takes) {
+        return Some(Mismatch::Method(&rule.methods));
+    }
+    rule.fields.iter().find(|condition| !field_holds(condition, &request.fields)).map(Mismatch::Field)
 }
 
 impl PathIndex {
@@ -95,31 +145,19 @@ impl PathIndex {
     }
 
     fn find(&self, matches: &[RouteMatch], request: &RequestHead) -> Option<usize> {
-        let path = match request.path() {
-            // CONNECT has no path and `OPTIONS *` names the server; both belong to whoever takes `/`.
-            "" | "*" => "/",
-            path => path,
-        };
-        let fits = |at: &&usize| matches.get(**at).is_some_and(|rule| other_conditions(rule, request));
+        let path = path_of(request);
+        let fits =
+            |at: &&usize| matches.get(**at).is_some_and(|rule| other_mismatch(rule, request).is_none());
         if let Ok(found) = self.paths.at(path)
             && let Some(at) = found.value.iter().find(fits)
         {
             return Some(*at);
         }
         // The narrowest path's routes have other conditions that fail: try every route in order.
-        let whole = |at: &&usize| matches.get(**at).is_some_and(|rule| rule.path.matches(path)) && fits(at);
+        let whole =
+            |at: &&usize| matches.get(**at).is_some_and(|rule| mismatch(rule, path, request).is_none());
         self.ordered.iter().find(whole).copied()
     }
-}
-
-/// Whether everything but host and path holds.
-fn other_conditions(rule: &RouteMatch, request: &RequestHead) -> bool {
-    let method = rule.methods.is_empty()
-        || rule
-            .methods
-            .iter()
-            .any(|method| *method == request.method || (method == "GET" && request.method == "HEAD"));
-    method && rule.fields.iter().all(|condition| field_holds(condition, &request.fields))
 }
 
 fn field_holds(condition: &FieldMatch, fields: &Fields) -> bool {

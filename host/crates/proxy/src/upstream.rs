@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_http::{Known, ResponseHead, Scheme, strip_response_hop_by_hop};
+use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{HostHeader, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_net::{ConnectError, Connector, UpstreamTlsContext};
 use portcullis_policy::Exchange;
@@ -248,12 +248,18 @@ impl LocalUpstream {
 
     /// What Host says to the endpoint at `at`.
     fn host<'a>(&'a self, exchange: &'a Exchange, at: usize) -> &'a str {
-        match &self.shared.config.host {
-            HostHeader::Preserve if exchange.request.authority.is_empty() => self.address(at),
-            HostHeader::Preserve => &exchange.request.authority,
-            HostHeader::Endpoint => self.address(at),
-            HostHeader::Fixed(name) => name,
-        }
+        host(&self.shared.config, &exchange.request, at)
+    }
+}
+
+/// What Host says in `request` to the endpoint at `at` of `upstream`.
+pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, at: usize) -> &'a str {
+    let address = || upstream.endpoints.get(at).map_or("", |endpoint| &*endpoint.address);
+    match &upstream.host {
+        HostHeader::Preserve if request.authority.is_empty() => address(),
+        HostHeader::Preserve => &request.authority,
+        HostHeader::Endpoint => address(),
+        HostHeader::Fixed(name) => name,
     }
 }
 

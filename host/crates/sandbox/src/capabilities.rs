@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod crypto;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod noted;
 pub(crate) mod numbered;
 pub(crate) mod random;
 pub(crate) mod rate_limit;

@@ -155,6 +155,11 @@ impl PolicyFactory for Factory {
         Rc::new(Worker::new(self, context, spare))
     }
 
+    fn apart(self: Arc<Self>) -> Rc<dyn Policy> {
+        let context = self.context.clone();
+        Rc::new(Worker::new(self, context, None))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -5,6 +5,7 @@ mod capabilities;
 mod edits;
 mod faults;
 mod load;
+mod recorder;
 mod virtual_wasi;
 
 use std::collections::{BTreeMap, HashMap};

@@ -123,7 +123,7 @@ impl RateLimiter {
     /// Where two threads come with times in the wrong order, the later time counts for what is already there.
     pub fn check(&self, key: &[u8], quota: Quota, cost: u32, now: Duration) -> Verdict {
         let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
-        let now = u128::from(nanos(now)).saturating_mul(1 << UNIT_BITS).min(SPAN_MAX - 1);
+        let now = units(now);
         let [first, second] = siphash::hash128(self.seed, key);
         let (key, key_rest) = (first, second as u32);
         let mut slots = self.set_of(key).lock();
@@ -139,6 +139,17 @@ impl RateLimiter {
             *slot = Slot::new(key, key_rest, tat);
         }
         verdict
+    }
+
+    /// What [`Self::check`] would answer now, after one that took `taken`; takes nothing.
+    #[must_use]
+    pub fn peek(&self, key: &[u8], quota: Quota, taken: u32, cost: u32, now: Duration) -> Verdict {
+        let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
+        let [first, second] = siphash::hash128(self.seed, key);
+        let slots = self.set_of(first).lock();
+        let found = slots.iter().find(|slot| slot.key == first && slot.key_rest == second as u32);
+        let (tat, _) = rule.apply(found.map_or(0, Slot::tat), taken, units(now));
+        rule.apply(tat, cost, units(now)).1
     }
 
     fn set_of(&self, key: u64) -> &Set {
@@ -217,6 +228,11 @@ impl Verdict {
     fn never(allowed: bool) -> Self {
         Self { allowed, remaining: 0, retry_after: Duration::MAX, reset_after: Duration::ZERO }
     }
+}
+
+/// A moment in the table's units.
+fn units(now: Duration) -> u128 {
+    u128::from(nanos(now)).saturating_mul(1 << UNIT_BITS).min(SPAN_MAX - 1)
 }
 
 /// Rounded up to whole nanoseconds: who waits for it is not a moment early.

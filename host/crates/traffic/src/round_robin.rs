@@ -57,6 +57,20 @@ impl RoundRobin {
         if eligible(at) { Some(at) } else { self.next_spare(eligible) }
     }
 
+    /// The endpoint that [`Self::next`] would give now; takes no turn.
+    pub(crate) fn peek(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
+        if self.weights.len() <= 1 {
+            return (!self.weights.is_empty() && eligible(0)).then_some(0);
+        }
+        let turn = self.cursor.load(Ordering::Relaxed) % self.order.len() as u64;
+        let at = self.order.get(turn as usize).map(|at| *at as usize)?;
+        if eligible(at) {
+            return Some(at);
+        }
+        let mut credits = self.spare.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        take_turn(&mut credits, &self.weights, eligible)
+    }
+
     fn next_spare(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
         // Nothing under the lock panics.
         let mut credits = self.spare.lock().unwrap_or_else(PoisonError::into_inner);

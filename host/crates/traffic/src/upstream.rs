@@ -103,6 +103,21 @@ impl UpstreamState {
         self.choose(untried)
     }
 
+    /// The endpoint that [`Self::pick`] would choose first if it were asked now. Takes no turn, no place and no probe.
+    #[must_use]
+    pub fn peek(&self, now: Duration) -> Option<usize> {
+        let available = |at: usize| self.endpoints.get(at).is_some_and(|endpoint| endpoint.is_available(now));
+        let look = |eligible: &dyn Fn(usize) -> bool| match self.balance {
+            Balance::RoundRobin => self.turns.peek(eligible),
+            Balance::LeastRequests => {
+                let (least, load) = self.least(eligible)?;
+                let is_least = |at: usize| eligible(at) && self.load(at).is_some_and(|other| other <= load);
+                Some(self.turns.peek(is_least).unwrap_or(least))
+            }
+        };
+        look(&available).or_else(|| look(&|_| true))
+    }
+
     /// What [`EndpointState::record_failure`] does, by this upstream's rule.
     pub fn record_failure(&self, endpoint: &EndpointState, now: Duration) -> bool {
         endpoint.record_failure(&self.ejection, now)

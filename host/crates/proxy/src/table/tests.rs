@@ -47,7 +47,10 @@ fn find(routes: &[Route], method: &str, host: &str, path: &str) -> Option<String
     head.method.push_str(method);
     head.authority.push_str(host);
     head.set_target(path, None);
-    RouteTable::new(routes).find(&head).map(|at| routes[at].name.to_string())
+    let table = RouteTable::new(routes);
+    let found = table.find(&head);
+    assert_eq!(table.reasons(&head).position(|reason| reason.is_none()), found, "{method} {host} {path}");
+    found.map(|at| routes[at].name.to_string())
 }
 
 #[test]
@@ -116,4 +119,39 @@ proptest! {
 
 fn shape(name: &str) -> String {
     name.replace("{x}", "{}")
+}
+
+#[test]
+fn each_route_tells_the_first_condition_that_fails() {
+    let exact = || HostPattern::Exact("a.example".to_owned());
+    let mut with_field = route(HostPattern::Any, "/v1/*", &["POST"]);
+    with_field.matches.fields = vec![FieldMatch { name: "x-beta".to_owned(), value: Some("yes".to_owned()) }];
+    let routes = sorted(vec![
+        route(exact(), "/v1/*", &[]),
+        with_field,
+        route(HostPattern::Any, "/v2", &[]),
+        route(HostPattern::Any, "/*", &[]),
+    ]);
+    let table = RouteTable::new(&routes);
+    let mut head = RequestHead::default();
+    head.method.push_str("POST");
+    head.authority.push_str("B.example.:80");
+    head.set_target("/v1/x", None);
+    let shown = |head: &RequestHead| -> Vec<String> {
+        let told = |reason: Option<Mismatch<'_>>| match reason {
+            None => "takes".to_owned(),
+            Some(Mismatch::Host(host)) => format!("host {host}"),
+            Some(Mismatch::Path(path)) => format!("path {path}"),
+            Some(Mismatch::Method(methods)) => format!("method {}", methods.join(",")),
+            Some(Mismatch::Field(field)) => format!("field {}", field.name),
+        };
+        table.reasons(head).map(told).collect()
+    };
+    assert_eq!(shown(&head), ["host a.example", "path /v2", "field x-beta", "takes"]);
+    head.fields.append(b"x-beta", b"yes").unwrap();
+    assert_eq!(shown(&head), ["host a.example", "path /v2", "takes", "takes"]);
+    head.method = "GET".to_owned();
+    assert_eq!(shown(&head), ["host a.example", "path /v2", "method POST", "takes"]);
+    head.authority = "A.example".to_owned();
+    assert_eq!(shown(&head), ["takes", "path /v2", "method POST", "takes"]);
 }

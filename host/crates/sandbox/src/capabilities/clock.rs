@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_model::Capability;
+use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -30,11 +31,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 impl clock::Host for State {
     fn now_ms(&mut self) -> Result<u64> {
         self.require(Capability::Clock)?;
-        Ok(u64::try_from(wall().as_millis()).unwrap_or(u64::MAX))
+        let now = |_: &mut Self, ()| Ok(u64::try_from(wall().as_millis()).unwrap_or(u64::MAX));
+        self.noted("clock.now-ms", (), |()| json!({}), now)
     }
 
     fn monotonic_us(&mut self) -> Result<u64> {
         self.require(Capability::Clock)?;
-        Ok(u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX))
+        let now = |_: &mut Self, ()| Ok(u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX));
+        self.noted("clock.monotonic-us", (), |()| json!({}), now)
     }
 }

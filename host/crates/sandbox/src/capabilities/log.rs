@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use portcullis_model::Capability;
+use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -58,6 +59,29 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 impl log::Host for State {
     fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
         self.require(Capability::Log)?;
+        let describe = |(level, message, fields): &(Level, String, Vec<(String, String)>)| {
+            let fields: Vec<_> =
+                fields.iter().take(FIELDS_MAX).map(|(name, value)| json!([name, value])).collect();
+            json!({ "level": level_name(*level), "message": cut(message, MESSAGE_BYTES_MAX), "fields": fields })
+        };
+        self.noted("log.log", (level, message, fields), describe, |state, (level, message, fields)| {
+            state.log_line(level, &message, &fields)
+        })
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
+impl State {
+    fn log_line(&self, level: Level, message: &str, fields: &[(String, String)]) -> Result<()> {
         let mut text = String::new();
         for (name, value) in fields.iter().take(FIELDS_MAX) {
             let (name, value) = (escape(cut(name, FIELD_BYTES_MAX)), escape(cut(value, FIELD_BYTES_MAX)));
@@ -65,14 +89,16 @@ impl log::Host for State {
             // Quoted, so that a value with a space does not look like two fields.
             write!(text, "{space}{name}=\"{}\"", value.replace('"', "\\\""))?;
         }
-        self.write_log(level, &message, &text);
+        self.write_log(level, message, &text);
         Ok(())
     }
-}
 
-impl State {
-    /// Writes one line, if the policy may still write one in this second.
+    /// Writes one line, if the policy may still write one in this second. An exchange that shall have no effects has it in
+    /// its notes alone.
     pub(crate) fn write_log(&self, level: Level, message: &str, fields: &str) {
+        if !self.has_effects() {
+            return;
+        }
         let (admitted, dropped) = self.log_window.admit(clock::monotonic().as_secs());
         let policy = &*self.policy.name;
         if dropped > 0 {

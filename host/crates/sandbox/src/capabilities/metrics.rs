@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use portcullis_model::Capability;
+use serde_json::{Value, json};
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -38,10 +39,10 @@ pub(crate) struct Registry {
 struct Series {
     name: String,
     labels: Labels,
-    value: Value,
+    value: Kept,
 }
 
-enum Value {
+enum Kept {
     Counter(AtomicU64),
     /// The bits of an f64.
     Gauge(AtomicU64),
@@ -75,12 +76,7 @@ impl Registry {
         if name.is_empty() || labels.len() > LABELS_MAX {
             return 0;
         }
-        let clean =
-            |(key, value): &(String, String)| (clean_name(key), cut(value, TEXT_BYTES_MAX).to_owned());
-        let mut key = (clean_name(name), labels.iter().map(clean).collect::<Labels>());
-        // The order of labels means nothing, and a label that is named twice would be refused by who reads it.
-        key.1.sort();
-        key.1.dedup_by(|later, first| later.0 == first.0);
+        let key = Self::key(name, labels);
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(number) = numbers.get(&key) {
             let same = self.get(*number).is_some_and(|series| series.value.sort() == sort);
@@ -93,9 +89,27 @@ impl Registry {
         }
         let Some((slot, number)) = self.series.get(at).zip(u32::try_from(at + 1).ok()) else { return 0 };
         let (name, labels) = key.clone();
-        slot.get_or_init(|| Series { name, labels, value: Value::new(sort) });
+        slot.get_or_init(|| Series { name, labels, value: Kept::new(sort) });
         numbers.insert(key, number);
         number
+    }
+
+    /// The number of that metric where it is there already, else 0.
+    pub(crate) fn known(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = numbers.get(&Self::key(name, labels)).copied().unwrap_or_default();
+        if self.get(number).is_some_and(|series| series.value.sort() == sort) { number } else { 0 }
+    }
+
+    /// What a metric is known by.
+    fn key(name: &str, labels: &[(String, String)]) -> (String, Labels) {
+        let clean =
+            |(key, value): &(String, String)| (clean_name(key), cut(value, TEXT_BYTES_MAX).to_owned());
+        let mut key = (clean_name(name), labels.iter().map(clean).collect::<Labels>());
+        // The order of labels means nothing, and a label that is named twice would be refused by who reads it.
+        key.1.sort();
+        key.1.dedup_by(|later, first| later.0 == first.0);
+        key
     }
 
     fn get(&self, number: u32) -> Option<&Series> {
@@ -103,19 +117,19 @@ impl Registry {
     }
 
     pub(crate) fn add(&self, number: u32, value: u64) {
-        if let Some(Series { value: Value::Counter(count), .. }) = self.get(number) {
+        if let Some(Series { value: Kept::Counter(count), .. }) = self.get(number) {
             count.fetch_add(value, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn set(&self, number: u32, value: f64) {
-        if let Some(Series { value: Value::Gauge(gauge), .. }) = self.get(number) {
+        if let Some(Series { value: Kept::Gauge(gauge), .. }) = self.get(number) {
             gauge.store(value.to_bits(), Ordering::Relaxed);
         }
     }
 
     pub(crate) fn observe(&self, number: u32, value: f64) {
-        if let Some(Series { value: Value::Histogram(histogram), .. }) = self.get(number)
+        if let Some(Series { value: Kept::Histogram(histogram), .. }) = self.get(number)
             && !value.is_nan()
         {
             histogram.observe(value);
@@ -134,7 +148,7 @@ impl Registry {
     }
 }
 
-impl Value {
+impl Kept {
     fn new(sort: Sort) -> Self {
         match sort {
             Sort::Counter => Self::Counter(AtomicU64::new(0)),
@@ -228,33 +242,62 @@ impl State {
         self.require(Capability::Metrics)?;
         Ok(&self.policy.shared.metrics)
     }
+
+    fn metric(&mut self, function: &'static str, sort: Sort, name: String, labels: Labels) -> Result<u32> {
+        self.registry()?;
+        let describe = |(name, labels): &(String, Labels)| json!({ "name": name, "labels": labels });
+        self.noted(function, (name, labels), describe, |state, (name, labels)| {
+            let effects = state.has_effects();
+            let registry = state.registry()?;
+            // Without effects a metric that is not there yet is not made, and counting in it counts nothing.
+            Ok(if effects {
+                registry.number(sort, &name, &labels)
+            } else {
+                registry.known(sort, &name, &labels)
+            })
+        })
+    }
+
+    fn count<T: Copy + Into<Value>>(
+        &mut self,
+        function: &'static str,
+        metric: u32,
+        value: T,
+        count: fn(&Registry, u32, T),
+    ) -> Result<()> {
+        self.registry()?;
+        let describe = |(metric, value): &(u32, T)| json!({ "metric": metric, "value": (*value).into() });
+        self.noted(function, (metric, value), describe, |state, (metric, value)| {
+            if state.has_effects() {
+                count(state.registry()?, metric, value);
+            }
+            Ok(())
+        })
+    }
 }
 
 impl metrics::Host for State {
     fn counter(&mut self, name: String, labels: Labels) -> Result<u32> {
-        Ok(self.registry()?.number(Sort::Counter, &name, &labels))
+        self.metric("metrics.counter", Sort::Counter, name, labels)
     }
 
     fn gauge(&mut self, name: String, labels: Labels) -> Result<u32> {
-        Ok(self.registry()?.number(Sort::Gauge, &name, &labels))
+        self.metric("metrics.gauge", Sort::Gauge, name, labels)
     }
 
     fn histogram(&mut self, name: String, labels: Labels) -> Result<u32> {
-        Ok(self.registry()?.number(Sort::Histogram, &name, &labels))
+        self.metric("metrics.histogram", Sort::Histogram, name, labels)
     }
 
     fn add(&mut self, metric: u32, value: u64) -> Result<()> {
-        self.registry()?.add(metric, value);
-        Ok(())
+        self.count("metrics.add", metric, value, Registry::add)
     }
 
     fn set(&mut self, metric: u32, value: f64) -> Result<()> {
-        self.registry()?.set(metric, value);
-        Ok(())
+        self.count("metrics.set", metric, value, Registry::set)
     }
 
     fn observe(&mut self, metric: u32, value: f64) -> Result<()> {
-        self.registry()?.observe(metric, value);
-        Ok(())
+        self.count("metrics.observe", metric, value, Registry::observe)
     }
 }

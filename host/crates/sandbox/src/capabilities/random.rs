@@ -1,6 +1,7 @@
 //! `random`: bytes from the operating system.
 
 use portcullis_model::Capability;
+use serde_json::json;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Result, ensure, format_err};
 
@@ -30,6 +31,7 @@ impl random::Host for State {
     fn bytes(&mut self, count: u32) -> Result<Vec<u8>> {
         self.require(Capability::Random)?;
         ensure!(count <= BYTES_MAX, "it asked for {count} random bytes; a call gives at most {BYTES_MAX}");
-        bytes(count as usize)
+        let draw = |_: &mut Self, count: u32| bytes(count as usize);
+        self.noted("random.bytes", count, |count| json!({ "count": count }), draw)
     }
 }

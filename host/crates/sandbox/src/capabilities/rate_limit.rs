@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use portcullis_model::{Capability, RateQuota};
 use portcullis_traffic::{Quota, RateLimiter};
+use serde_json::{Value, json};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Result, format_err};
 
+use super::noted::Answer;
 use super::{clock, random};
 use crate::bindings::portcullis::policy::rate_limit;
 use crate::state::State;
@@ -36,16 +38,87 @@ pub(crate) fn resized(old: Option<&RateLimiter>, quota: RateQuota) -> Option<Rat
 impl rate_limit::Host for State {
     fn check(&mut self, bucket: String, quota: rate_limit::Quota, cost: u32) -> Result<rate_limit::Verdict> {
         self.require(Capability::RateLimit)?;
-        let limiter = self.policy.shared.limiter.load();
-        let limiter = limiter.as_ref().ok_or_else(|| format_err!("the policy has no rate-limit buckets"))?;
+        let describe = |(bucket, quota, cost): &(String, rate_limit::Quota, u32)| {
+            let rate_limit::Quota { requests, per_ms, burst } = quota;
+            let quota = json!({ "requests": requests, "per-ms": per_ms, "burst": burst });
+            json!({ "bucket": bucket, "quota": quota, "cost": cost })
+        };
+        self.noted("rate-limit.check", (bucket, quota, cost), describe, |state, (bucket, quota, cost)| {
+            state.check_bucket(&bucket, quota, cost)
+        })
+    }
+}
+
+impl State {
+    fn check_bucket(
+        &mut self,
+        bucket: &str,
+        quota: rate_limit::Quota,
+        cost: u32,
+    ) -> Result<rate_limit::Verdict> {
+        let limiter = self.policy.shared.limiter.load_full();
+        let limiter = limiter.ok_or_else(|| format_err!("the policy has no rate-limit buckets"))?;
         let rate_limit::Quota { requests, per_ms, burst } = quota;
         let quota = Quota { requests, per: Duration::from_millis(per_ms.into()), burst };
-        let verdict = limiter.check(bucket.as_bytes(), quota, cost, clock::monotonic());
+        let now = clock::monotonic();
+        let verdict = if self.has_effects() {
+            limiter.check(bucket.as_bytes(), quota, cost, now)
+        } else {
+            // What the exchange would have taken from the bucket before.
+            let before = self.scratch(Taken::default).map_or(0, |taken| taken.of(bucket));
+            let verdict = limiter.peek(bucket.as_bytes(), quota, before, cost, now);
+            if let (true, Some(taken)) = (verdict.allowed, self.scratch(Taken::default)) {
+                taken.add(bucket, cost);
+            }
+            verdict
+        };
         Ok(rate_limit::Verdict {
             allowed: verdict.allowed,
             remaining: verdict.remaining,
             retry_after_ms: millis_up(verdict.retry_after),
             reset_after_ms: millis_up(verdict.reset_after),
+        })
+    }
+}
+
+/// What an exchange that shall have no effects would have taken from which bucket.
+#[derive(Default)]
+struct Taken(Vec<(String, u32)>);
+
+impl Taken {
+    /// Buckets that are told apart. A policy that asks for more of them in one exchange sees the later ones untouched.
+    const BUCKETS_MAX: usize = 100;
+
+    fn of(&self, bucket: &str) -> u32 {
+        self.0.iter().find(|(name, _)| name == bucket).map_or(0, |(_, taken)| *taken)
+    }
+
+    fn add(&mut self, bucket: &str, cost: u32) {
+        if let Some((_, taken)) = self.0.iter_mut().find(|(name, _)| name == bucket) {
+            *taken = taken.saturating_add(cost);
+        } else if self.0.len() < Self::BUCKETS_MAX {
+            self.0.push((bucket.to_owned(), cost));
+        }
+    }
+}
+
+impl Answer for rate_limit::Verdict {
+    fn to_json(&self) -> Value {
+        json!({
+            "allowed": self.allowed,
+            "remaining": self.remaining,
+            "retry-after-ms": self.retry_after_ms,
+            "reset-after-ms": self.reset_after_ms,
+        })
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let number = |name: &str| u32::from_json(value.get(name)?);
+        Some(Self {
+            allowed: value.get("allowed")?.as_bool()?,
+            remaining: number("remaining")?,
+            retry_after_ms: number("retry-after-ms")?,
+            reset_after_ms: number("reset-after-ms")?,
         })
     }
 }

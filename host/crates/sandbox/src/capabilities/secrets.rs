@@ -1,5 +1,6 @@
 //! `secrets`: those that the policy was granted by name.
 
+use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -13,6 +14,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 impl secrets::Host for State {
     fn get(&mut self, name: String) -> Result<Option<Vec<u8>>> {
         // The context holds granted secrets only, so an ungranted one and one that does not exist look the same.
-        Ok(self.policy.secrets.get(&*name).map(|secret| secret.expose().to_vec()))
+        let secret = self.policy.secrets.get(&*name).map(|secret| secret.expose().to_vec());
+        if let Some(recorder) = self.recorder() {
+            // What a secret is never gets into notes; a replay asks its own config.
+            let told = secret.as_ref().map(|_| format!("[secret:{name}]"));
+            recorder.note("secrets.get", json!({ "name": name }), json!(told), false);
+        }
+        Ok(secret)
     }
 }

@@ -4,18 +4,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::collections::hash_map::{Entry as MapEntry, RandomState};
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_model::{Capability, StoreGrant};
-use wasmtime::Result as WasmResult;
+use portcullis_policy::recorder::bytes_to_json;
+use serde_json::{Value, json};
 use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Result as WasmResult, format_err};
 
 use super::clock;
+use super::noted::Answer;
 use crate::bindings::portcullis::policy::store;
 use crate::bindings::portcullis::policy::store::Error;
 use crate::state::State;
@@ -42,18 +45,18 @@ pub(crate) struct Store {
 }
 
 struct Entry {
-    value: Value,
+    value: Kept,
     expires: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Value {
+enum Kept {
     Bytes(Vec<u8>),
     /// Written by `increment`.
     Number(i64),
 }
 
-impl Value {
+impl Kept {
     fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -107,7 +110,7 @@ impl Store {
         now: Duration,
     ) -> Result<(), Error> {
         check(key, &value)?;
-        let mut value = Value::Bytes(value);
+        let mut value = Kept::Bytes(value);
         self.with_room(now, || self.put(&mut self.shard(key), key, &mut value, after(now, ttl)))
     }
 
@@ -120,7 +123,7 @@ impl Store {
         now: Duration,
     ) -> Result<bool, Error> {
         check(key, &value)?;
-        let mut value = Value::Bytes(value);
+        let mut value = Kept::Bytes(value);
         self.with_room(now, || {
             let mut shard = self.shard(key);
             let found = shard.get(key).filter(|entry| !entry.is_over(now));
@@ -143,12 +146,12 @@ impl Store {
         self.with_room(now, || {
             let mut shard = self.shard(key);
             match shard.get_mut(key).filter(|entry| !entry.is_over(now)) {
-                Some(Entry { value: Value::Number(number), .. }) => {
+                Some(Entry { value: Kept::Number(number), .. }) => {
                     *number = number.saturating_add(by);
                     Ok(*number)
                 }
                 Some(_) => Err(Error::NotANumber),
-                None => self.put(&mut shard, key, &mut Value::Number(by), after(now, ttl)).map(|()| by),
+                None => self.put(&mut shard, key, &mut Kept::Number(by), after(now, ttl)).map(|()| by),
             }
         })
     }
@@ -167,11 +170,11 @@ impl Store {
         &self,
         shard: &mut Shard<'_>,
         key: &str,
-        value: &mut Value,
+        value: &mut Kept,
         expires: Option<Duration>,
     ) -> Result<(), Error> {
         let size = key.len() + value.size();
-        let mut entry = || Entry { value: std::mem::replace(value, Value::Number(0)), expires };
+        let mut entry = || Entry { value: std::mem::replace(value, Kept::Number(0)), expires };
         match shard.entry(key.into()) {
             MapEntry::Occupied(mut slot) => {
                 let old = key.len() + slot.get().value.size();
@@ -264,9 +267,71 @@ pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
 }
 
 impl State {
-    fn store(&self) -> WasmResult<&Store> {
-        self.require(Capability::Store)?;
-        Ok(&self.policy.shared.store)
+    /// Does something to `key` in the store; where the exchange shall have no effects, to a copy of it that lives as long
+    /// as the exchange.
+    fn with_store<T>(&mut self, key: &str, work: impl FnOnce(&Store, Duration) -> T) -> WasmResult<T> {
+        let now = clock::monotonic();
+        if self.has_effects() {
+            return Ok(work(&self.policy.shared.store, now));
+        }
+        let shared = self.policy.shared.clone();
+        let copy = self.scratch(|| Copy::of(&shared.store));
+        let copy = copy.ok_or_else(|| format_err!("an exchange without effects has no recorder"))?;
+        copy.touch(&shared.store, key);
+        Ok(work(&copy.store, now))
+    }
+}
+
+/// A store with which an exchange can do what it likes: entries are copied as it touches them.
+struct Copy {
+    store: Store,
+    touched: HashSet<Box<str>>,
+}
+
+impl Copy {
+    /// As full as `store` is, and with its limits.
+    fn of(store: &Store) -> Self {
+        let load = |number: &AtomicUsize| AtomicUsize::new(number.load(Ordering::Relaxed));
+        let copy = Store {
+            entries: load(&store.entries),
+            bytes: load(&store.bytes),
+            entries_max: load(&store.entries_max),
+            bytes_max: load(&store.bytes_max),
+            ..Store::default()
+        };
+        Self { store: copy, touched: HashSet::new() }
+    }
+
+    fn touch(&mut self, store: &Store, key: &str) {
+        // A key that is too long is in no store.
+        if key.len() > KEY_BYTES_MAX || !self.touched.insert(key.into()) {
+            return;
+        }
+        let entry = store.shard(key).get(key).map(|entry| Entry { value: entry.value.clone(), ..*entry });
+        if let Some(entry) = entry {
+            self.store.shard(key).insert(key.into(), entry);
+        }
+    }
+}
+
+impl Answer for Error {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Unavailable(reason) => json!({ "unavailable": reason }),
+            Self::TooLarge => json!("too-large"),
+            Self::Quota => json!("quota"),
+            Self::NotANumber => json!("not-a-number"),
+        }
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        match value.as_str() {
+            Some("too-large") => Some(Self::TooLarge),
+            Some("quota") => Some(Self::Quota),
+            Some("not-a-number") => Some(Self::NotANumber),
+            Some(_) => None,
+            None => Some(Self::Unavailable(value.get("unavailable")?.as_str()?.to_owned())),
+        }
     }
 }
 
@@ -276,11 +341,19 @@ fn ttl(millis: Option<u32>) -> Option<Duration> {
 
 impl store::Host for State {
     fn get(&mut self, key: String) -> WasmResult<Result<Option<Vec<u8>>, Error>> {
-        Ok(self.store()?.get(&key, clock::monotonic()))
+        self.require(Capability::Store)?;
+        let describe = |key: &String| json!({ "key": key });
+        self.noted("store.get", key, describe, |state, key| {
+            state.with_store(&key, |store, now| store.get(&key, now))
+        })
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> WasmResult<Result<(), Error>> {
-        Ok(self.store()?.set(&key, value, ttl(ttl_ms), clock::monotonic()))
+        self.require(Capability::Store)?;
+        let describe = |(key, value, ttl): &(String, Vec<u8>, Option<u32>)| json!({ "key": key, "value": bytes_to_json(value), "ttl-ms": ttl });
+        self.noted("store.set", (key, value, ttl_ms), describe, |state, (key, value, ttl_ms)| {
+            state.with_store(&key, |store, now| store.set(&key, value, ttl(ttl_ms), now))
+        })
     }
 
     fn compare_and_set(
@@ -290,15 +363,34 @@ impl store::Host for State {
         value: Vec<u8>,
         ttl_ms: Option<u32>,
     ) -> WasmResult<Result<bool, Error>> {
-        let (ttl, now) = (ttl(ttl_ms), clock::monotonic());
-        Ok(self.store()?.compare_and_set(&key, expected.as_deref(), value, ttl, now))
+        self.require(Capability::Store)?;
+        type Arguments = (String, Option<Vec<u8>>, Vec<u8>, Option<u32>);
+        let describe = |(key, expected, value, ttl): &Arguments| {
+            let expected = expected.as_deref().map(bytes_to_json);
+            json!({ "key": key, "expected": expected, "value": bytes_to_json(value), "ttl-ms": ttl })
+        };
+        let arguments: Arguments = (key, expected, value, ttl_ms);
+        self.noted("store.compare-and-set", arguments, describe, |state, (key, expected, value, ttl_ms)| {
+            state.with_store(&key, |store, now| {
+                store.compare_and_set(&key, expected.as_deref(), value, ttl(ttl_ms), now)
+            })
+        })
     }
 
     fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u32>) -> WasmResult<Result<i64, Error>> {
-        Ok(self.store()?.increment(&key, by, ttl(ttl_ms), clock::monotonic()))
+        self.require(Capability::Store)?;
+        let describe =
+            |(key, by, ttl): &(String, i64, Option<u32>)| json!({ "key": key, "by": by, "ttl-ms": ttl });
+        self.noted("store.increment", (key, by, ttl_ms), describe, |state, (key, by, ttl_ms)| {
+            state.with_store(&key, |store, now| store.increment(&key, by, ttl(ttl_ms), now))
+        })
     }
 
     fn delete(&mut self, key: String) -> WasmResult<Result<(), Error>> {
-        Ok(self.store()?.delete(&key))
+        self.require(Capability::Store)?;
+        let describe = |key: &String| json!({ "key": key });
+        self.noted("store.delete", key, describe, |state, key| {
+            state.with_store(&key, |store, _| store.delete(&key))
+        })
     }
 }

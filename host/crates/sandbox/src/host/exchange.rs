@@ -21,6 +21,7 @@ impl Host for State {
     }
 
     fn client_certificate(&mut self) -> Result<Option<Vec<u8>>> {
+        self.note_read("client.certificate", "");
         Ok(self.exchange()?.client.certificate.as_deref().map(<[u8]>::to_vec))
     }
 
@@ -37,6 +38,7 @@ impl Host for State {
     }
 
     fn attribute(&mut self, name: String) -> Result<Option<String>> {
+        self.note_read("attribute ", &name);
         Ok(self.exchange()?.attributes.get(&name).map(str::to_owned))
     }
 

@@ -79,6 +79,7 @@ impl Host for State {
     }
 
     fn query(&mut self) -> Result<Option<String>> {
+        self.note_read("request.query", "");
         Ok(self.request()?.query().map(str::to_owned))
     }
 
@@ -110,14 +111,17 @@ impl Host for State {
     }
 
     fn header(&mut self, name: String) -> Result<Option<String>> {
+        self.note_read("request.header ", &name);
         Ok(header(&self.request()?.fields, &name))
     }
 
     fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+        self.note_read("request.header ", &name);
         Ok(header_values(&self.request()?.fields, &name))
     }
 
     fn headers(&mut self) -> Result<Vec<Field>> {
+        self.note_reads("request.header ");
         Ok(headers(&self.request()?.fields))
     }
 

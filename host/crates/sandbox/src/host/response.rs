@@ -47,14 +47,17 @@ impl Host for State {
     }
 
     fn header(&mut self, name: String) -> Result<Option<String>> {
+        self.note_read("response.header ", &name);
         Ok(self.response()?.and_then(|response| header(&response.fields, &name)))
     }
 
     fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+        self.note_read("response.header ", &name);
         Ok(self.response()?.map(|response| header_values(&response.fields, &name)).unwrap_or_default())
     }
 
     fn headers(&mut self) -> Result<Vec<Field>> {
+        self.note_reads("response.header ");
         Ok(self.response()?.map(|response| headers(&response.fields)).unwrap_or_default())
     }
 

@@ -24,7 +24,7 @@ fn configured(config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
     SANDBOX.configure(&component(CAPABILITIES), &config, &secrets).unwrap()
 }
 
-fn capable(name: &str) -> Rc<dyn Policy> {
+pub(super) fn capable(name: &str) -> Rc<dyn Policy> {
     configured(&config(name, "{}")).worker()
 }
 
@@ -35,11 +35,11 @@ fn attempt(policy: &Rc<dyn Policy>, deed: &str) -> Result<String, Fault> {
     result.map(|_| exchange.attributes.get("result").unwrap().to_owned())
 }
 
-fn does(policy: &Rc<dyn Policy>, deed: &str) -> String {
+pub(super) fn does(policy: &Rc<dyn Policy>, deed: &str) -> String {
     attempt(policy, deed).unwrap()
 }
 
-fn report(name: &str) -> PolicyReport {
+pub(super) fn report(name: &str) -> PolicyReport {
     SANDBOX.metrics().policies.into_iter().find(|report| &*report.policy == name).unwrap()
 }
 

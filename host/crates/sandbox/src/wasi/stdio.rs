@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde_json::{Value, json};
+
 use crate::bindings::portcullis::policy::log::Level;
 use crate::capabilities::log::escape;
 use crate::state::State;
@@ -69,6 +71,13 @@ impl State {
             }
             let line = std::mem::take(buffer);
             let text = String::from_utf8_lossy(&line);
+            if let Some(recorder) = self.recorder() {
+                let function = match output {
+                    Output::Stdout => "wasi.stdout",
+                    Output::Stderr => "wasi.stderr",
+                };
+                recorder.note(function, json!({ "line": text }), Value::Null, false);
+            }
             match output {
                 Output::Stdout => self.write_log(Level::Info, &text, ""),
                 Output::Stderr => {

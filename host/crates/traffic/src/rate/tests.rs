@@ -285,3 +285,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_look_takes_nothing_and_tells_what_a_check_would() {
+    let limiter = RateLimiter::new(10, [1, 2]);
+    let quota = Quota { requests: 1, per: SECOND, burst: 1 };
+    assert_eq!(limiter.peek(b"a", quota, 1, 1, START).remaining, 0);
+    assert!(!limiter.peek(b"a", quota, 2, 1, START).allowed);
+    for _ in 0..5 {
+        let seen = limiter.peek(b"a", quota, 0, 1, START);
+        assert_eq!((seen.allowed, seen.remaining), (true, 1));
+    }
+    assert_eq!(limiter.peek(b"a", quota, 0, 1, START), limiter.check(b"a", quota, 1, START));
+    assert_eq!(limiter.peek(b"a", quota, 0, 1, START), limiter.check(b"a", quota, 1, START));
+    let refused = limiter.peek(b"a", quota, 0, 1, START);
+    assert_eq!((refused.allowed, refused.retry_after), (false, SECOND));
+    assert_eq!(refused, limiter.check(b"a", quota, 1, START));
+    assert!(!limiter.peek(b"a", Quota { requests: 0, ..quota }, 0, 1, START).allowed);
+}

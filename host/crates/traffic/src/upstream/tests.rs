@@ -178,3 +178,38 @@ proptest! {
         drop(held);
     }
 }
+
+#[test]
+fn a_look_names_the_next_endpoint_and_takes_no_turn() {
+    for balance in [Balance::RoundRobin, Balance::LeastRequests] {
+        let state = state(balance, &[3, 1, 2]);
+        let mut held = Vec::new();
+        for turn in 0..20 {
+            let seen = state.peek(START);
+            assert_eq!(seen, state.peek(START), "{balance:?}: a second look");
+            let picked = pick(&state, START);
+            assert_eq!(seen, Some(picked.index), "{balance:?}: turn {turn}");
+            if turn % 3 == 0 {
+                held.push(picked);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_passes_over_what_is_left_out_and_admits_no_probe() {
+    let state = state(Balance::RoundRobin, &[1, 1]);
+    let endpoint = state.endpoints()[0].clone();
+    assert!(state.record_failure(&endpoint, START));
+    for _ in 0..4 {
+        assert_eq!(state.peek(START), Some(1));
+        assert_eq!(pick(&state, START).index, 1);
+    }
+    let later = START + 60 * SECOND;
+    while state.peek(later) != Some(0) {
+        drop(pick(&state, later));
+    }
+    assert!(endpoint.is_available(later), "the probe is still to be had");
+    assert!(state.record_failure(&state.endpoints()[1].clone(), later));
+    assert!(state.peek(START).is_some(), "where all are left out, one is tried");
+}

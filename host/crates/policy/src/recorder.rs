@@ -1,0 +1,418 @@
+//! What is noted of one exchange that somebody asked about: each hook's decision, its edits, and what it asked of the
+//! host.
+//!
+//! The recorder travels in the exchange, so whoever has the exchange can note in it: the chain notes hooks, the sandbox
+//! host calls. It serves three: an explanation, whose calls change nothing ([`Effects::None`]), a recording of a client's
+//! exchange, and a replay, whose calls are answered from a record. An exchange that has none pays one look at a null
+//! pointer for each hook and each host call.
+
+mod edit;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use portcullis_http::{Fields, ResponseHead};
+use portcullis_model::{FailureMode, Name};
+use serde_json::Value;
+
+pub use edit::{Edit, Message};
+
+use crate::{BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Policy, Returned};
+
+/// Bytes of notes that a recorder keeps unless told otherwise: some thousand calls.
+const BYTES_MAX: usize = 4 << 20;
+/// What a note costs beside the text in it.
+const NOTE_BYTES: usize = 64;
+
+/// What host calls of the exchange do beside being noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// What they always do.
+    All,
+    /// They answer as they would and change nothing: no quota is used up, nothing is stored, counted or logged.
+    None,
+}
+
+/// Notes about one exchange.
+pub struct Recorder {
+    effects: Effects,
+    /// What it counts CPU time by.
+    cpu_time: fn() -> Duration,
+    hooks: Vec<HookRecord>,
+    /// Of the hook that runs.
+    calls: Vec<HostCall>,
+    /// Fields and the like that the hook that runs has read and that are not what they were: see [`Self::removed`].
+    reads: Vec<String>,
+    removed: Vec<String>,
+    script: Option<VecDeque<HostCall>>,
+    /// The response as the first policy that saw it met it.
+    response: Option<ResponseHead>,
+    bytes_left: usize,
+    /// What found no place.
+    left_out: usize,
+    /// What host functions keep for the exchange, by policy.
+    scratch: Vec<(usize, Box<dyn Any + Send>)>,
+}
+
+/// One hook that ran.
+#[derive(Debug, Clone)]
+pub struct HookRecord {
+    /// The policy.
+    pub policy: Name,
+    /// Its position in the chain.
+    pub at: usize,
+    /// The hook, by its WIT name.
+    pub hook: String,
+    /// What it was given beside the exchange.
+    pub input: Input,
+    /// What it decided.
+    pub decided: Decided,
+    /// What it changed in the exchange.
+    pub edits: Vec<Edit>,
+    /// What it asked of the host, in order.
+    pub calls: Vec<HostCall>,
+    /// The CPU time that it took, the making of an instance included where none was at hand.
+    pub cpu: Duration,
+    /// What it read that a record does not have any more.
+    pub removed_reads: Vec<String>,
+}
+
+/// What a hook is given beside the exchange.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Nothing.
+    None,
+    /// A piece of a body.
+    Piece {
+        /// The bytes.
+        chunk: Bytes,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// How the exchange ended.
+    Outcome(Outcome),
+}
+
+/// What a hook decided.
+#[derive(Debug, Clone)]
+pub enum Decided {
+    /// Go on.
+    Next,
+    /// Answer the client with this.
+    Reply {
+        /// The status.
+        status: u16,
+        /// The fields.
+        fields: Fields,
+        /// The body.
+        body: Bytes,
+    },
+    /// The piece of body goes on as it is.
+    Forward,
+    /// This goes on in its place.
+    Replace(Bytes),
+    /// The piece is kept.
+    Hold,
+    /// It failed.
+    Fault {
+        /// What sort of failure it is.
+        kind: FaultKind,
+        /// Why.
+        message: String,
+        /// What that means for the exchange.
+        mode: FailureMode,
+    },
+}
+
+/// One call of a host function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostCall {
+    /// `interface.function`, by their WIT names.
+    pub function: String,
+    /// Its arguments, by name.
+    pub arguments: Value,
+    /// What the guest was told.
+    pub result: Value,
+    /// Of a replay: whether the record answered. Where it has no such call, the host did.
+    pub from_record: bool,
+}
+
+impl Recorder {
+    /// Notes what happens. `cpu_time` tells the CPU time of the thread.
+    #[must_use]
+    pub fn new(effects: Effects, cpu_time: fn() -> Duration) -> Self {
+        Self {
+            effects,
+            cpu_time,
+            hooks: Vec::new(),
+            calls: Vec::new(),
+            reads: Vec::new(),
+            removed: Vec::new(),
+            script: None,
+            response: None,
+            bytes_left: BYTES_MAX,
+            left_out: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// With another bound on what it keeps.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        Self { bytes_left: bytes_max, ..self }
+    }
+
+    /// Of a replay: these are not what they were when the record was made. A hook that reads one of them is told of.
+    #[must_use]
+    pub fn with_removed(self, removed: Vec<String>) -> Self {
+        Self { removed, ..self }
+    }
+
+    /// Of a replay: host calls of the next hook are answered by these.
+    pub fn answer_by(&mut self, calls: Vec<HostCall>) {
+        self.script = Some(calls.into());
+    }
+
+    /// Whether host calls may change anything beyond the exchange.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        self.effects == Effects::All
+    }
+
+    /// The hooks that ran so far, in order.
+    #[must_use]
+    pub fn hooks(&self) -> &[HookRecord] {
+        &self.hooks
+    }
+
+    /// The response as the first policy met it.
+    #[must_use]
+    pub fn response(&self) -> Option<&ResponseHead> {
+        self.response.as_ref()
+    }
+
+    /// Notes that found no place.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The end of the notes: the hooks that ran.
+    #[must_use]
+    pub fn into_hooks(self) -> Vec<HookRecord> {
+        self.hooks
+    }
+
+    /// What the record answers to a call of the hook that runs; `None` where it does not, and outside of a replay.
+    ///
+    /// The calls are gone through in order; one that comes out of order is answered as well, by the first such call that
+    /// has not been answered yet.
+    pub fn answer(&mut self, function: &str, arguments: &Value) -> Option<Value> {
+        let script = self.script.as_mut()?;
+        let at = script.iter().position(|call| call.function == function && call.arguments == *arguments)?;
+        script.remove(at).map(|call| call.result)
+    }
+
+    /// Notes a host call.
+    pub fn note(&mut self, function: &str, arguments: Value, result: Value, from_record: bool) {
+        if self.take_room(weight(&arguments) + weight(&result) + function.len()) {
+            let function = function.to_owned();
+            self.calls.push(HostCall { function, arguments, result, from_record });
+        }
+    }
+
+    /// Notes that the hook that runs reads something, such as `request.header x-api-key`.
+    pub fn note_read(&mut self, what: &str) {
+        if self.removed.iter().any(|removed| removed == what) && !self.reads.iter().any(|read| read == what) {
+            self.reads.push(what.to_owned());
+        }
+    }
+
+    /// The same for all of what begins with `prefix`, as a hook reads that asks for all fields.
+    pub fn note_reads(&mut self, prefix: &str) {
+        let read: Vec<String> =
+            self.removed.iter().filter(|removed| removed.starts_with(prefix)).cloned().collect();
+        read.iter().for_each(|what| self.note_read(what));
+    }
+
+    /// What a host function keeps for the exchange and the policy at that position; made by `make` at first.
+    pub fn scratch<T: Any + Send>(&mut self, at: usize, make: impl FnOnce() -> T) -> Option<&mut T> {
+        let found = self.scratch.iter().position(|(of, kept)| *of == at && kept.is::<T>());
+        let found = found.unwrap_or_else(|| {
+            self.scratch.push((at, Box::new(make())));
+            self.scratch.len() - 1
+        });
+        self.scratch.get_mut(found)?.1.downcast_mut()
+    }
+
+    /// Notes the response before a policy has seen it.
+    pub(crate) fn note_response(&mut self, response: &ResponseHead) {
+        if self.response.is_none() && self.take_room(response.fields.size()) {
+            self.response = Some(response.clone());
+        }
+    }
+
+    fn take_room(&mut self, bytes: usize) -> bool {
+        match self.bytes_left.checked_sub(bytes + NOTE_BYTES) {
+            Some(left) => {
+                self.bytes_left = left;
+                true
+            }
+            None => {
+                self.left_out += 1;
+                false
+            }
+        }
+    }
+
+    fn note_hook(&mut self, record: HookRecord) {
+        let body = |bytes: &Bytes| bytes.len();
+        let input = match &record.input {
+            Input::Piece { chunk, .. } => body(chunk),
+            Input::None | Input::Outcome(_) => 0,
+        };
+        let decided = match &record.decided {
+            Decided::Reply { fields, body: bytes, .. } => fields.size() + body(bytes),
+            Decided::Replace(bytes) => body(bytes),
+            Decided::Fault { message, .. } => message.len(),
+            Decided::Next | Decided::Forward | Decided::Hold => 0,
+        };
+        let edits: usize = record.edits.iter().map(Edit::size).sum();
+        if self.take_room(input + decided + edits) {
+            self.hooks.push(record);
+        }
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What clients sent does not belong into a log.
+        f.debug_struct("Recorder")
+            .field("effects", &self.effects)
+            .field("hooks", &self.hooks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs a hook of an exchange that has a recorder, and notes it there.
+///
+/// # Panics
+/// Never: an exchange without a recorder is only not noted.
+pub async fn call_noted(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> Returned {
+    let Some(cpu_time) = exchange.recorder.as_ref().map(|recorder| recorder.cpu_time) else {
+        return match policy.call(hook, exchange) {
+            Called::Ready(exchange, result) => (exchange, result),
+            Called::Waiting(future) => future.await,
+        };
+    };
+    let (name, input, at) = (hook.name(), Input::of(&hook), exchange.policy_at);
+    let before = edit::Before::of(&exchange);
+    let start = cpu_time();
+    let called = policy.call(hook, exchange);
+    let mut cpu = cpu_time().saturating_sub(start);
+    let (mut exchange, result) = match called {
+        Called::Ready(exchange, result) => (exchange, result),
+        Called::Waiting(mut future) => {
+            std::future::poll_fn(|cx| {
+                let start = cpu_time();
+                let polled = future.as_mut().poll(cx);
+                cpu += cpu_time().saturating_sub(start);
+                polled
+            })
+            .await
+        }
+    };
+    let edits = before.edits(&exchange);
+    let factory = policy.factory();
+    if let Some(recorder) = &mut exchange.recorder {
+        let record = HookRecord {
+            policy: factory.name().clone(),
+            at,
+            hook: name.to_owned(),
+            input,
+            decided: Decided::of(&result, factory.failure_mode()),
+            edits,
+            calls: std::mem::take(&mut recorder.calls),
+            cpu,
+            removed_reads: std::mem::take(&mut recorder.reads),
+        };
+        recorder.note_hook(record);
+    }
+    (exchange, result)
+}
+
+impl Input {
+    fn of(hook: &Hook) -> Self {
+        match hook {
+            Hook::RequestHead | Hook::ResponseHead => Self::None,
+            Hook::RequestBody { chunk, last } | Hook::ResponseBody { chunk, last } => {
+                Self::Piece { chunk: chunk.clone(), last: *last }
+            }
+            Hook::Completed(outcome) => Self::Outcome(outcome.clone()),
+        }
+    }
+}
+
+impl Decided {
+    fn of(result: &Result<Decision, Fault>, mode: FailureMode) -> Self {
+        match result {
+            Ok(Decision::Next) => Self::Next,
+            Ok(Decision::Reply(reply)) => {
+                Self::Reply { status: reply.status, fields: reply.fields.clone(), body: reply.body.clone() }
+            }
+            Ok(Decision::Body(BodyDecision::Forward)) => Self::Forward,
+            Ok(Decision::Body(BodyDecision::Replace(bytes))) => Self::Replace(bytes.clone()),
+            Ok(Decision::Body(BodyDecision::Hold)) => Self::Hold,
+            Err(fault) => Self::Fault { kind: fault.kind, message: fault.message.clone(), mode },
+        }
+    }
+}
+
+/// Bytes that a value takes, about.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 24,
+        Value::Array(values) => 24 + values.iter().map(weight).sum::<usize>(),
+        Value::Object(values) => {
+            24 + values.iter().map(|(key, value)| key.len() + 24 + weight(value)).sum::<usize>()
+        }
+    }
+}
+
+/// Bytes as text where they are text, else as `{ "hex": "…" }`.
+#[must_use]
+pub fn bytes_to_json(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => serde_json::json!({ "hex": hex(bytes) }),
+    }
+}
+
+/// The bytes that [`bytes_to_json`] has written; `None` of anything else.
+#[must_use]
+pub fn bytes_from_json(value: &Value) -> Option<Vec<u8>> {
+    if let Some(text) = value.as_str() {
+        return Some(text.as_bytes().to_vec());
+    }
+    let digits = value.get("hex")?.as_str()?.as_bytes();
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// Two lower-case digits for each byte.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    bytes.iter().flat_map(pair).map(char::from).collect()
+}

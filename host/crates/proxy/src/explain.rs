@@ -1,0 +1,419 @@
+//! What would become of a request, without an upstream being asked: for whoever wonders why a route or a policy does what
+//! it does.
+//!
+//! It goes the way of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, find the route, run the
+//! policies. Nothing here decides anything on its own.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use portcullis_http::h1::{HeadLimits, parse_request};
+use portcullis_http::{RequestHead, ResponseHead, Scheme};
+use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, Route, Upstream};
+use portcullis_policy::recorder::{HookRecord, Recorder};
+use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
+
+use crate::error::ExchangeError;
+use crate::receive::{Sender, receive};
+use crate::respond;
+use crate::snapshot::Snapshot;
+use crate::table::{Mismatch, RouteTable, host_of, path_of};
+use crate::upstream::{SharedUpstream, host};
+
+/// A request that somebody wonders about.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Its head, as a client would send it over HTTP/1.1.
+    pub head: Vec<u8>,
+    /// Whether it comes over TLS.
+    pub tls: bool,
+    /// The name that the client asks for in TLS, lower case.
+    pub server_name: Option<Arc<str>>,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// The listener that it comes to; `None` takes the first that does (or does not) have TLS.
+    pub listener: Option<Name>,
+}
+
+/// What would become of it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The listener that it came to.
+    pub listener: Option<Name>,
+    /// The request as it was parsed; `None` where it was refused.
+    pub parsed: Option<RequestHead>,
+    /// The request as policies meet it: the hop-by-hop fields are gone, the forwarding fields are written.
+    pub received: Option<RequestHead>,
+    /// Who the client is taken for.
+    pub client: ClientInfo,
+    /// The trace id.
+    pub trace_id: String,
+    /// All routes in match order.
+    pub routes: Vec<TriedRoute>,
+    /// The hooks that ran, in order.
+    pub hooks: Vec<HookRecord>,
+    /// Notes about them that found no place.
+    pub left_out: usize,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// A route, as it was tried.
+#[derive(Debug)]
+pub struct TriedRoute {
+    /// The route.
+    pub route: Name,
+    /// Where it is written.
+    pub origin: Origin,
+    /// What became of it.
+    pub verdict: RouteVerdict,
+}
+
+/// What became of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteVerdict {
+    /// It does not take the request.
+    Lost {
+        /// The first condition that does not hold: `host`, `path`, `method` or `header`.
+        condition: &'static str,
+        /// What it asks for.
+        expected: String,
+        /// What the request has.
+        found: String,
+    },
+    /// It takes the request.
+    Wins,
+    /// It is behind the one that takes it.
+    Behind {
+        /// Whether it would take the request too.
+        takes: bool,
+    },
+}
+
+/// How it ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// The gateway itself answers.
+    Refused {
+        /// The status.
+        status: u16,
+        /// Why, as the log has it.
+        reason: String,
+        /// The answer, where a route was found and its policies could see it.
+        response: Option<(ResponseHead, Bytes)>,
+    },
+    /// A policy answers.
+    Replied {
+        /// Which.
+        policy: Name,
+        /// The fault, where it failed closed.
+        fault: Option<String>,
+        /// The answer, as the policies before it leave it.
+        response: (ResponseHead, Bytes),
+    },
+    /// It goes to an upstream.
+    Forwarded {
+        /// As it is sent.
+        request: Box<RequestHead>,
+        /// Where.
+        upstream: UpstreamView,
+    },
+}
+
+/// An upstream, as a request would meet it.
+#[derive(Debug)]
+pub struct UpstreamView {
+    /// Its configuration.
+    pub config: Upstream,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// The endpoint that would be chosen now, where that is known: by a running gateway, or because there is one.
+    pub next: Option<usize>,
+}
+
+/// An endpoint.
+#[derive(Debug)]
+pub struct EndpointView {
+    /// `host:port`.
+    pub address: Name,
+    /// Its share.
+    pub weight: u32,
+    /// What Host would say.
+    pub host: String,
+    /// How it does; `None` where no gateway runs.
+    pub health: Option<EndpointHealth>,
+}
+
+/// How an endpoint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// It failed, and no answer has come from it since.
+    pub ejected: bool,
+    /// An exchange may be sent there now: it is healthy, or a probe is due.
+    pub available: bool,
+    /// Exchanges under way.
+    pub in_flight: u32,
+}
+
+/// What a request is explained by.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    gateway: &'a Gateway,
+    table: Table<'a>,
+    policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>,
+    upstreams: Option<&'a BTreeMap<Name, Arc<SharedUpstream>>>,
+}
+
+#[derive(Debug)]
+enum Table<'a> {
+    Own(Box<RouteTable>),
+    Of(&'a RouteTable),
+}
+
+impl<'a> Explainer<'a> {
+    /// By a configuration that nobody runs. Policies that are not among `policies` are passed over.
+    #[must_use]
+    pub fn offline(gateway: &'a Gateway, policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>) -> Self {
+        let table = Table::Own(Box::new(RouteTable::new(&gateway.routes)));
+        Self { gateway, table, policies, upstreams: None }
+    }
+
+    /// By a generation that runs: its policies with what they share, its endpoints and their health.
+    #[must_use]
+    pub fn live(snapshot: &'a Snapshot) -> Self {
+        Self {
+            gateway: &snapshot.gateway,
+            table: Table::Of(&snapshot.table),
+            policies: &snapshot.policies,
+            upstreams: Some(&snapshot.upstreams),
+        }
+    }
+
+    /// The route that takes the request; `None` where none does or it is refused before.
+    #[must_use]
+    pub fn route(&self, question: &Question) -> Option<&'a Route> {
+        let mut exchange = Box::<Exchange>::default();
+        self.arrive(question, &mut exchange, |_| ()).ok()?;
+        self.gateway.routes.get(self.table().find(&exchange.request)?)
+    }
+
+    /// Takes the request as far as to its upstream. The policies run with `recorder`, in instances of their own; without
+    /// one they do not run. Dropping the future gives it up.
+    pub async fn explain(&self, question: &Question, recorder: Option<Recorder>) -> Explanation {
+        let mut exchange = Box::<Exchange>::default();
+        let mut parsed = None;
+        let arrived = self.arrive(question, &mut exchange, |head| parsed = Some(head.clone()));
+        let mut explanation = Explanation {
+            listener: self.listener(question).map(|listener| listener.name.clone()),
+            parsed,
+            received: None,
+            client: exchange.client.clone(),
+            trace_id: exchange.trace_id.clone(),
+            routes: Vec::new(),
+            hooks: Vec::new(),
+            left_out: 0,
+            ending: Ending::Refused { status: 0, reason: String::new(), response: None },
+        };
+        if let Err((status, reason)) = arrived {
+            explanation.ending = Ending::Refused { status, reason, response: None };
+            return explanation;
+        }
+        explanation.received = Some(exchange.request.clone());
+        explanation.routes = self.try_routes(&exchange.request);
+        let Some(route) = self.table().find(&exchange.request).and_then(|at| self.gateway.routes.get(at))
+        else {
+            explanation.ending = refused(&ExchangeError::NoRoute);
+            return explanation;
+        };
+        exchange.route = route.name.clone();
+        exchange.upstreams = route.upstreams.clone().into();
+        exchange.recorder = recorder.map(Box::new);
+        let chain = self.chain(route, exchange.recorder.is_some());
+        let (mut exchange, ending) = self.run(&chain, exchange).await;
+        if let Some(recorder) = exchange.recorder.take() {
+            explanation.left_out = recorder.left_out();
+            explanation.hooks = recorder.into_hooks();
+        }
+        explanation.ending = ending;
+        explanation
+    }
+
+    fn table(&self) -> &RouteTable {
+        match &self.table {
+            Table::Own(table) => table,
+            Table::Of(table) => table,
+        }
+    }
+
+    fn listener(&self, question: &Question) -> Option<&'a Listener> {
+        let listeners = &self.gateway.listeners;
+        match &question.listener {
+            Some(name) => listeners.iter().find(|listener| listener.name == *name),
+            None => {
+                let fits = |listener: &&Listener| listener.tls.is_some() == question.tls;
+                listeners.iter().find(fits).or_else(|| listeners.first())
+            }
+        }
+    }
+
+    /// Parses and receives. `parsed` sees the head in between.
+    fn arrive(
+        &self,
+        question: &Question,
+        exchange: &mut Exchange,
+        parsed: impl FnOnce(&RequestHead),
+    ) -> Result<(), (u16, String)> {
+        let limits = match self.listener(question) {
+            Some(listener) => HeadLimits::from(&listener.limits),
+            None => HeadLimits::from(&ConnectionLimits::default()),
+        };
+        let scheme = if question.tls { Scheme::Https } else { Scheme::Http };
+        match parse_request(&question.head, &limits, scheme, &mut exchange.request) {
+            Ok(Some(head)) if head.head_len == question.head.len() => {}
+            // Whoever made the head has ended it with its only empty line.
+            Ok(_) => return Err((400, "malformed request head".to_owned())),
+            Err(error) => return Err((error.status(), error.to_string())),
+        }
+        parsed(&exchange.request);
+        let sender =
+            Sender { peer: question.peer, server_name: question.server_name.as_ref(), certificate: None };
+        receive(&self.gateway.server, exchange, sender, &mut Vec::new()).map_err(|_| {
+            let error = ExchangeError::HeadTooLarge;
+            (error.response().0, error.to_string())
+        })
+    }
+
+    fn try_routes(&self, request: &RequestHead) -> Vec<TriedRoute> {
+        let mut won = false;
+        let mut verdict = |reason: Option<Mismatch<'_>>| match reason {
+            _ if won => RouteVerdict::Behind { takes: reason.is_none() },
+            None => {
+                won = true;
+                RouteVerdict::Wins
+            }
+            Some(mismatch) => lost(mismatch, request),
+        };
+        let verdicts = self.table().reasons(request).map(&mut verdict);
+        let tried = self.gateway.routes.iter().zip(verdicts);
+        tried
+            .map(|(route, verdict)| TriedRoute {
+                route: route.name.clone(),
+                origin: route.origin.clone(),
+                verdict,
+            })
+            .collect()
+    }
+
+    fn chain(&self, route: &Route, runs: bool) -> PolicyChain {
+        let factories = route.policies.iter().filter_map(|name| self.policies.get(name));
+        let policies = factories.filter(|_| runs).map(|factory| factory.clone().apart()).collect();
+        PolicyChain::new(policies, route.hold_bytes_max)
+    }
+
+    async fn run(&self, chain: &PolicyChain, exchange: Box<Exchange>) -> (Box<Exchange>, Ending) {
+        let permitted = match chain.request_head(exchange).await {
+            HeadOutcome::Permitted(permitted) => permitted.into_inner(),
+            HeadOutcome::Replied(replied) => {
+                let mut exchange = replied.exchange;
+                let body = respond::reply(&mut exchange.response, replied.reply);
+                let (exchange, response) = answer(chain, exchange, replied.at, body).await;
+                let policy = chain.name(replied.at).cloned().unwrap_or_else(|| "".into());
+                let fault = replied.fault.map(|fault| fault.to_string());
+                return (exchange, Ending::Replied { policy, fault, response });
+            }
+        };
+        let mut exchange = permitted;
+        let upstream =
+            exchange.upstreams.get(exchange.upstream).and_then(|name| self.upstream(name, &exchange.request));
+        let error = match upstream {
+            _ if exchange.request.method == "CONNECT" && exchange.request.upgrade.is_none() => {
+                ExchangeError::Connect
+            }
+            Some(upstream) => {
+                let request = Box::new(exchange.request.clone());
+                return (exchange, Ending::Forwarded { request, upstream });
+            }
+            None => ExchangeError::NoEndpoint { upstream: String::new() },
+        };
+        let (status, reason) = error.response();
+        let body = respond::error(&mut exchange.response, status, reason);
+        let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
+        (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
+    }
+
+    fn upstream(&self, name: &Name, request: &RequestHead) -> Option<UpstreamView> {
+        let shared = self.upstreams.and_then(|upstreams| upstreams.get(name));
+        let config = match shared {
+            Some(shared) => &shared.config,
+            None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
+        };
+        let now = shared.map_or(Duration::ZERO, |shared| shared.now());
+        let health = |at: usize| {
+            let endpoint = shared?.state.endpoints().get(at)?;
+            Some(EndpointHealth {
+                ejected: endpoint.is_ejected(),
+                available: endpoint.is_available(now),
+                in_flight: endpoint.in_flight(),
+            })
+        };
+        let endpoints = config.endpoints.iter().enumerate().map(|(at, endpoint)| EndpointView {
+            address: endpoint.address.clone(),
+            weight: endpoint.weight,
+            host: host(config, request, at).to_owned(),
+            health: health(at),
+        });
+        let next = match shared {
+            Some(shared) => shared.state.peek(now),
+            None => (config.endpoints.len() == 1).then_some(0),
+        };
+        Some(UpstreamView { endpoints: endpoints.collect(), next, config: config.clone() })
+    }
+}
+
+/// Takes the answer in the exchange back through the policies before `until`, as every answer goes.
+async fn answer(
+    chain: &PolicyChain,
+    exchange: Box<Exchange>,
+    until: usize,
+    body: Bytes,
+) -> (Box<Exchange>, (ResponseHead, Bytes)) {
+    let (mut exchange, replaced, fault) = chain.response_head(exchange, until).await;
+    let body = match replaced {
+        None => body,
+        Some(bytes) => {
+            let status = exchange.response.status;
+            match fault {
+                Some(_) => respond::failed(&mut exchange.response, status, bytes),
+                None => respond::finish_reply(&mut exchange.response, status, bytes),
+            }
+        }
+    };
+    let head = exchange.response.clone();
+    (exchange, (head, body))
+}
+
+fn refused(error: &ExchangeError) -> Ending {
+    Ending::Refused { status: error.response().0, reason: error.to_string(), response: None }
+}
+
+fn lost(mismatch: Mismatch<'_>, request: &RequestHead) -> RouteVerdict {
+    let (condition, expected, found) = match mismatch {
+        Mismatch::Host(pattern) => ("host", pattern.to_string(), host_of(request).into_owned()),
+        Mismatch::Path(pattern) => ("path", pattern.to_string(), path_of(request).to_owned()),
+        Mismatch::Method(methods) => ("method", methods.join(", "), request.method.clone()),
+        Mismatch::Field(field) => {
+            let lines: Vec<Cow<'_, str>> =
+                request.fields.get_all(field.name.as_bytes()).map(String::from_utf8_lossy).collect();
+            let expected = match &field.value {
+                Some(value) => format!("{}: {value}", field.name),
+                None => field.name.clone(),
+            };
+            ("header", expected, lines.join(", "))
+        }
+    };
+    RouteVerdict::Lost { condition, expected, found }
+}

@@ -1,0 +1,194 @@
+//! What a recorder notes of host calls, and that an exchange without effects has none.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use portcullis_policy::recorder::{Effects, HookRecord, HostCall, Recorder, call_noted};
+use portcullis_policy::{Hook, Policy};
+use serde_json::{Value, json};
+
+use super::capabilities::{capable, does, report};
+use super::{exchange, logged};
+use crate::{GuestValue, thread_cpu_time};
+
+fn recorder(effects: Effects) -> Recorder {
+    Recorder::new(effects, thread_cpu_time)
+}
+
+/// Does `deeds` in hooks of one exchange; gives what each came to, and the notes.
+fn noted(policy: &Rc<dyn Policy>, deeds: &[&str], recorder: Recorder) -> (Vec<String>, Vec<HookRecord>) {
+    let mut exchange = exchange();
+    exchange.recorder = Some(Box::new(recorder));
+    let mut results = Vec::new();
+    for deed in deeds {
+        exchange.request.fields.set(b"x-do", deed.as_bytes()).unwrap();
+        let mut call = pin!(call_noted(&**policy, Hook::RequestHead, exchange));
+        let (back, result) = loop {
+            if let Poll::Ready(returned) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break returned;
+            }
+        };
+        exchange = back;
+        result.unwrap();
+        results.push(exchange.attributes.get("result").unwrap_or_default().to_owned());
+    }
+    (results, exchange.recorder.take().unwrap().into_hooks())
+}
+
+/// The calls as `function(arguments) = result`.
+fn calls(hooks: &[HookRecord]) -> Vec<(String, Value, Value)> {
+    let all = hooks.iter().flat_map(|hook| &hook.calls);
+    all.map(|call| (call.function.clone(), call.arguments.clone(), call.result.clone())).collect()
+}
+
+fn call(function: &str, arguments: Value, result: Value) -> (String, Value, Value) {
+    (function.to_owned(), arguments, result)
+}
+
+#[test]
+fn each_call_is_noted_with_its_arguments_and_its_result() {
+    let policy = capable("noted");
+    let deeds = ["set a b 60000", "get a", "increment a 1", "rate one 1 1000 0 1", "count hits x 2", "log 1"];
+    let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
+    assert_eq!(results[1], "b");
+    let quota = json!({ "requests": 1, "per-ms": 1000, "burst": 0 });
+    let verdict = json!({ "allowed": true, "remaining": 0, "retry-after-ms": 1000, "reset-after-ms": 1000 });
+    assert_eq!(
+        calls(&hooks),
+        [
+            call("store.set", json!({ "key": "a", "value": "b", "ttl-ms": 60000 }), json!({ "ok": null })),
+            call("store.get", json!({ "key": "a" }), json!({ "ok": ["b"] })),
+            call(
+                "store.increment",
+                json!({ "key": "a", "by": 1, "ttl-ms": null }),
+                json!({ "err": "not-a-number" })
+            ),
+            call("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
+            call("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
+            call("metrics.add", json!({ "metric": 1, "value": 2 }), json!(null)),
+            call(
+                "log.log",
+                json!({ "level": "warn", "message": "line 0\u{7}", "fields": [["key", "a\nvalue"]] }),
+                json!(null)
+            ),
+        ]
+    );
+    assert!(hooks.iter().all(|hook| &*hook.policy == "noted" && hook.hook == "on-request-head"));
+    assert!(hooks.iter().any(|hook| !hook.cpu.is_zero()));
+}
+
+#[test]
+fn a_secret_is_noted_by_its_name() {
+    let (results, hooks) =
+        noted(&capable("secretive"), &["secret key", "secret other"], recorder(Effects::All));
+    assert_eq!(results, ["hush", "none"], "the guest gets it all the same");
+    assert_eq!(
+        calls(&hooks),
+        [
+            call("secrets.get", json!({ "name": "key" }), json!("[secret:key]")),
+            call("secrets.get", json!({ "name": "other" }), json!(null)),
+        ]
+    );
+}
+
+#[test]
+fn without_effects_calls_answer_as_they_would_and_change_nothing() {
+    let policy = capable("without effects");
+    assert_eq!(does(&policy, "set kept old"), "Ok(())");
+    assert_eq!(does(&policy, "count hits x 1"), "1");
+    let deeds = [
+        "rate one 1 60000 1 1",
+        "rate one 1 60000 1 1",
+        "rate one 1 60000 1 1",
+        "get kept",
+        "set kept new",
+        "get kept",
+        "increment number 5",
+        "increment number 5",
+        "delete kept",
+        "get kept",
+        "count hits x 10",
+        "count other x 10",
+        "log 3",
+    ];
+    let mut results = Vec::new();
+    let log = logged(|| results = noted(&policy, &deeds, recorder(Effects::None)).0);
+    assert_eq!(
+        results,
+        [
+            "true 1 0",
+            "true 0 60000",
+            "false 0 60000",
+            "old",
+            "Ok(())",
+            "new",
+            "Ok(5)",
+            "Ok(10)",
+            "Ok(())",
+            "none",
+            "1",
+            "0",
+            ""
+        ]
+    );
+    assert!(!log.contains("line "), "{log}");
+    // Nothing of that has happened.
+    assert_eq!(does(&policy, "rate one 1 60000 1 1"), "true 1 0");
+    assert_eq!(does(&policy, "get kept"), "old");
+    assert_eq!(does(&policy, "increment number 1"), "Ok(1)");
+    let guest = report("without effects").guest;
+    assert_eq!(guest.len(), 1, "no metric was made");
+    assert_eq!(guest[0].value, GuestValue::Counter(1));
+}
+
+#[test]
+fn a_copy_of_the_store_is_as_full_as_the_store() {
+    let policy = capable("quota without effects");
+    let fill: Vec<String> = (0..300).map(|at| format!("set-size big{at} 65536")).collect();
+    let (mut real, mut dry) = (Vec::new(), Vec::new());
+    for deed in &fill {
+        real.push(does(&policy, deed));
+    }
+    let deeds: Vec<&str> = fill[..1].iter().map(String::as_str).chain(["set-size one-more 65536"]).collect();
+    dry.extend(noted(&policy, &deeds, recorder(Effects::None)).0);
+    assert!(real.iter().any(|result| result.contains("Quota")), "the store has room for all");
+    assert_eq!(dry[0], "Ok(())", "a value takes the place of one of its size");
+    assert!(dry[1].contains("Quota"), "{dry:?}");
+}
+
+#[test]
+fn a_replay_is_answered_from_the_record() {
+    let policy = capable("replayed");
+    let mut recorder = recorder(Effects::None);
+    let answer = |function: &str, arguments: Value, result: Value| HostCall {
+        function: function.to_owned(),
+        arguments,
+        result,
+        from_record: false,
+    };
+    recorder.answer_by(vec![
+        answer("store.get", json!({ "key": "a" }), json!({ "ok": ["as it was"] })),
+        answer("clock.now-ms", json!({}), json!(1234)),
+        answer("clock.monotonic-us", json!({}), json!(5678)),
+        answer("store.get", json!({ "key": "edited" }), json!("no answer")),
+    ]);
+    let (results, hooks) = noted(&policy, &["get a", "clock", "get a", "get edited"], recorder);
+    assert_eq!(results, ["as it was", "1234 5678", "none", "none"]);
+    let from_record: Vec<bool> =
+        hooks.iter().flat_map(|hook| &hook.calls).map(|call| call.from_record).collect();
+    assert_eq!(
+        from_record,
+        [true, true, true, false, false],
+        "what the record does not answer, the host does"
+    );
+}
+
+#[test]
+fn reads_of_what_a_record_has_no_more_are_told() {
+    let policy = capable("reading");
+    let removed = vec!["request.header x-do".to_owned(), "request.header cookie".to_owned()];
+    let (_, hooks) = noted(&policy, &["clock"], recorder(Effects::None).with_removed(removed));
+    assert_eq!(hooks[0].removed_reads, ["request.header x-do"]);
+}
