@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use portcullis_model::{Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream};
+use portcullis_model::{Capability, Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream};
+use portcullis_sandbox::ComponentInfo;
+
+use crate::shown::shown;
 
 /// What differs, and how; empty where nothing does.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,22 @@ impl Changes {
             }
         }
     }
+}
+
+/// What the plugin of policy `policy` imports and the one before it did not, a sentence for each capability. That it runs
+/// says that each was granted: a component that imports what was not granted does not load.
+pub(crate) fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentInfo) -> Vec<String> {
+    let plugin = match &new.manifest {
+        Some(manifest) => shown(&format!("{} {}", manifest.name, manifest.version)).into_owned(),
+        None => "its plugin".to_owned(),
+    };
+    let added = new.imports.iter().filter(|capability| !old.imports.contains(capability));
+    added
+        .map(|capability: &Capability| {
+            let name = capability.name();
+            format!("policy `{policy}`: {plugin} newly imports `{name}`, which is granted")
+        })
+        .collect()
 }
 
 /// Whether a policy's configuration, wherever it stands in its file, is the same, so that its instances can live on.

@@ -19,6 +19,7 @@ Getting started:
   portcullis run                     run it; saving the file swaps it in without dropping a connection
   portcullis routes                  which route takes which request, and through which policies
   portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
+  portcullis diff OLD NEW            what a new version of a plugin, or of a config, adds, drops and asks for
 
 A minimal portcullis.toml:
   [listeners.web]
@@ -88,9 +89,12 @@ Examples:
 Checks what `run` would: the file and its includes, secrets, certificates and keys, and every plugin, which is compiled
 and given its configuration. All errors are shown at once, each with its line. Exit code 0 when all is well, else 1.
 
+With `--against` it also says, as a reload would, which capabilities the plugins newly import since that config.
+
 Examples:
-  portcullis validate -c edge.toml && systemctl reload portcullis")]
-    Validate(ConfigArgument),
+  portcullis validate -c edge.toml && systemctl reload portcullis
+  portcullis validate -c next.toml --against edge.toml")]
+    Validate(ValidateArguments),
 
     /// Print the JSON schema of the config file, for editors
     #[command(after_help = "\
@@ -124,6 +128,21 @@ Examples:
   portcullis status --json | jq '.policies[] | select(.faults != []) | .name'    # policies that have failed")]
     Status(StatusArguments),
 
+    /// Compare two plugins, or two configs
+    #[command(after_help = "\
+OLD and NEW are two plugins (a .wasm file or builtin:NAME) or two config files. Of a plugin it tells the version, the
+size, and above all what the new one wants that the old one did not: capabilities, hooks, and settings that a config
+which was right may now be refused for, marked with `!`. Of two configs it tells what a reload would change, and the
+same of the plugin of each policy that differs.
+
+Exit codes, as those of diff(1): 0 the same, 1 they differ, 2 they cannot be compared.
+
+Examples:
+  portcullis diff tenant-1.4.wasm tenant-2.0.wasm
+  portcullis diff edge.toml next.toml
+  portcullis diff old.wasm new.wasm --json | jq -e '.capabilities.added == []'     # nothing new to grant")]
+    Diff(DiffArguments),
+
     /// Run a gateway to try things out on, with its own upstream servers
     #[command(after_help = "\
 Starts two small upstream servers inside the process and a gateway before them, with three routes: open, behind policies
@@ -143,6 +162,30 @@ pub(crate) struct ConfigArgument {
     /// The config file [default: ./portcullis.toml, then /etc/portcullis/portcullis.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// Of `validate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ValidateArguments {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgument,
+    /// Also say what the plugins newly import since this config
+    #[arg(long, value_name = "OLD")]
+    pub(crate) against: Option<PathBuf>,
+}
+
+/// Of `diff`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DiffArguments {
+    /// What is there: a plugin (a .wasm file or builtin:NAME), or a config file
+    #[arg(value_name = "OLD")]
+    pub(crate) old: String,
+    /// What it is compared with, of the same kind
+    #[arg(value_name = "NEW")]
+    pub(crate) new: String,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `routes`.

@@ -7,12 +7,12 @@ use anyhow::Context;
 use portcullis_model::{Route, RouteMatch};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments};
+use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments};
 use crate::compose;
 use crate::plugins::Catalog;
 use crate::refusal::Refusal;
 use crate::table::table;
-use crate::{demo, report, run, status};
+use crate::{demo, diff, report, run, status};
 
 /// Carries out what was asked.
 ///
@@ -24,10 +24,14 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&cli.log)?;
             run::run(&config.find()?, |_| ())
         }
-        Command::Validate(config) => {
+        Command::Validate(arguments) => {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
-            validate(&config.find()?)
+            validate(&arguments)
         }
+        Command::Diff(arguments) => Ok(diff::run(&arguments).unwrap_or_else(|error| {
+            complain(&error, cli.log.log_format);
+            ExitCode::from(diff::TROUBLE)
+        })),
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
         Command::Routes(arguments) => routes(&arguments),
         Command::Status(arguments) => status::show(&arguments),
@@ -81,9 +85,12 @@ fn start_log(options: &LogOptions) -> anyhow::Result<()> {
     portcullis_telemetry::init(format, &options.log_level).context("the log cannot be set up")
 }
 
-fn validate(path: &std::path::Path) -> anyhow::Result<ExitCode> {
-    let candidate = compose::build(path, None, 1)?;
+fn validate(arguments: &ValidateArguments) -> anyhow::Result<ExitCode> {
+    let candidate = compose::build(&arguments.config.find()?, None, 1)?;
     report::warnings(&candidate.snapshot);
+    if let Some(against) = &arguments.against {
+        report::newly_imported(&diff::newly_imported(against, &candidate.composed)?);
+    }
     let gateway = candidate.composed.gateway;
     let counts = [
         counted(gateway.listeners.len(), "listener", "listeners"),

@@ -10,7 +10,7 @@ use anyhow::Context;
 use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
 use portcullis_proxy::{Snapshot, SnapshotError};
-use portcullis_sandbox::{Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
+use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::{AccessLog, Metrics};
 
 use crate::changes;
@@ -127,11 +127,7 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
     };
     let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))?;
     let access_log = access_log(&composed.gateway, previous).map_err(other)?;
-    let factories: HashMap<Name, Arc<dyn PolicyFactory>> = composed
-        .policies
-        .iter()
-        .map(|(name, policy)| (Name::clone(name), Arc::clone(&policy.factory)))
-        .collect();
+    let factories = composed.factories();
     let before = previous.map(|previous| &*previous.snapshot);
     let snapshot = Snapshot::build(
         composed.gateway.clone(),
@@ -155,6 +151,26 @@ fn access_log(gateway: &Gateway, previous: Option<&Previous>) -> anyhow::Result<
     match open.and_then(|previous| previous.access_log.clone()) {
         Some(open) => Ok(open),
         None => AccessLog::open(settings).context("`server.access-log`"),
+    }
+}
+
+impl Composed {
+    /// What its plugins import that those of the same policies in `old` did not, a sentence each.
+    pub(crate) fn newly_imported(&self, old: &Self) -> Vec<String> {
+        self.newly_imported_since(|policy| Some(old.policies.get(policy)?.component.info().clone()))
+    }
+
+    /// The policies as a snapshot takes them.
+    pub(crate) fn factories(&self) -> HashMap<Name, Arc<dyn PolicyFactory>> {
+        let policies = self.policies.iter();
+        policies.map(|(name, policy)| (Name::clone(name), Arc::clone(&policy.factory))).collect()
+    }
+
+    /// The same, where `old` tells what the plugin of a policy was like.
+    pub(crate) fn newly_imported_since(&self, old: impl Fn(&Name) -> Option<ComponentInfo>) -> Vec<String> {
+        let both = self.policies.iter().filter_map(|(name, policy)| Some((name, old(name)?, policy)));
+        both.flat_map(|(name, old, policy)| changes::newly_imported(name, &old, policy.component.info()))
+            .collect()
     }
 }
 

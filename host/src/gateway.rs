@@ -163,6 +163,7 @@ impl Running {
             since.elapsed(),
             &changes,
             &composed,
+            &composed.newly_imported(&self.composed),
             &self.workers.listening(),
         );
         self.composed = Arc::new(composed);

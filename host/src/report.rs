@@ -34,16 +34,18 @@ pub(crate) fn serves_metrics(address: SocketAddr) {
     tracing::info!(event = "metrics", %address, "metrics at http://{address}/metrics");
 }
 
-/// After a successful reload.
+/// After a successful reload; `imports` is what plugins newly import.
 pub(crate) fn reloaded(
     before: u64,
     generation: u64,
     took: Duration,
     changes: &Changes,
     composed: &Composed,
+    imports: &[String],
     listening: &[Listening],
 ) {
     compiled(&composed.compiled);
+    newly_imported(imports);
     if changes.live.iter().any(|change| change.starts_with("listener ")) {
         for listener in listening {
             listens(listener);
@@ -56,6 +58,14 @@ pub(crate) fn reloaded(
         "generation {before} -> {generation} in {}: {changes}",
         millis(took)
     );
+}
+
+/// What plugins import that their forerunners did not, a sentence each: an operator who granted it for another reason, or
+/// long ago, should hear that it is used from now on.
+pub(crate) fn newly_imported(sentences: &[String]) {
+    for sentence in sentences {
+        tracing::warn!(event = "newly-imported", "{sentence}");
+    }
 }
 
 /// After a reload that was refused.

@@ -7,6 +7,7 @@ mod balancing;
 mod bodies;
 mod cli;
 mod demo;
+mod diff;
 mod drain;
 mod edge;
 mod exchange;

@@ -18,5 +18,5 @@ fn log_options_may_stand_after_the_command() {
 fn a_named_config_wins_over_the_defaults() {
     let cli = Cli::try_parse_from(["portcullis", "validate", "-c", "edge.toml"]).unwrap();
     let Command::Validate(config) = cli.command else { panic!("not validate") };
-    assert_eq!(config.find().unwrap(), std::path::Path::new("edge.toml"));
+    assert_eq!(config.config.find().unwrap(), std::path::Path::new("edge.toml"));
 }

@@ -1,0 +1,95 @@
+//! `portcullis diff`: what a new version of a plugin, or of a config, adds, drops and asks for.
+
+mod config;
+mod plugin;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use portcullis_model::{Gateway, Name};
+
+use self::config::ConfigDiff;
+use self::plugin::{PluginDiff, PluginFacts};
+use crate::cli::DiffArguments;
+use crate::commands::print;
+use crate::compose::Composed;
+use crate::plugins;
+
+/// The exit code for what differs, as diff(1) has it.
+const DIFFERS: u8 = 1;
+/// The exit code for what cannot be compared, as diff(1) has it.
+pub(crate) const TROUBLE: u8 = 2;
+/// A larger plugin is none; nor is a config.
+const BYTES_MAX: u64 = 256 << 20;
+
+/// One side of a comparison.
+enum Side {
+    Plugin(Box<PluginFacts>),
+    Config(Box<Gateway>),
+}
+
+/// Compares, prints, and says by the exit code whether there is a difference.
+///
+/// # Errors
+/// Where the two cannot be compared.
+pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
+    let (same, json, text) = match (Side::read(&arguments.old)?, Side::read(&arguments.new)?) {
+        (Side::Plugin(old), Side::Plugin(new)) => {
+            let diff = PluginDiff::between(*old, *new);
+            (diff.is_same(), diff.to_json(), diff.text(""))
+        }
+        (Side::Config(old), Side::Config(new)) => {
+            let diff = ConfigDiff::between(&old, &new)?;
+            (diff.is_same(), diff.to_json(), diff.text())
+        }
+        _ => bail!(
+            "{} and {} are not of one kind: a plugin is compared with a plugin, a config with a config",
+            arguments.old,
+            arguments.new
+        ),
+    };
+    print(&if arguments.json { format!("{json:#}\n") } else { text })?;
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
+}
+
+/// What the plugins of `new` import that those of the config at `old` did not, a sentence each.
+///
+/// # Errors
+/// Where `old` is wrong.
+pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<String>> {
+    let old = config::load(old)
+        .with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;
+    let mut infos = BTreeMap::new();
+    for policy in &old.policies {
+        let bytes =
+            plugins::read(policy).map_err(|error| anyhow::anyhow!("policy `{}`: {error}", policy.name))?;
+        infos.insert(Name::clone(&policy.name), portcullis_sandbox::inspect(&bytes)?);
+    }
+    Ok(new.newly_imported_since(|policy| infos.get(policy).cloned()))
+}
+
+impl Side {
+    fn read(typed: &str) -> anyhow::Result<Self> {
+        if let Some(name) = typed.strip_prefix("builtin:") {
+            return Ok(Self::Plugin(Box::new(plugin::builtin(name)?)));
+        }
+        let path = Path::new(typed);
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).with_context(|| format!("{typed} cannot be read"))?;
+        file.take(BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("{typed} cannot be read"))?;
+        if bytes.len() as u64 > BYTES_MAX {
+            bail!("{typed} is larger than {BYTES_MAX} bytes, and so neither a plugin nor a config");
+        }
+        // Text has no zero byte in front, and a component starts with one.
+        if bytes.first() == Some(&0) {
+            return Ok(Self::Plugin(Box::new(plugin::file(path, &bytes)?)));
+        }
+        Ok(Self::Config(Box::new(config::load(path)?)))
+    }
+}

@@ -1,0 +1,140 @@
+//! Two configs beside each other: what a reload from one to the other would change, and of each policy what its new plugin
+//! newly wants.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use portcullis_model::{Capability, Gateway, Name, PolicyConfig};
+use serde_json::{Value, json};
+
+use super::plugin::{PluginDiff, PluginFacts};
+use crate::changes::Changes;
+use crate::plugins::{self, Catalog};
+use crate::refusal::Refusal;
+use crate::shown::shown;
+
+/// What differs between two configs.
+#[derive(Debug)]
+pub(crate) struct ConfigDiff {
+    changes: Changes,
+    /// The policies of both that differ.
+    policies: BTreeMap<Name, PolicyDiff>,
+}
+
+#[derive(Debug)]
+struct PolicyDiff {
+    plugin: PluginDiff,
+    granted: Vec<&'static str>,
+    taken: Vec<&'static str>,
+    /// Whether its settings (`config`) are others.
+    settings: bool,
+    /// Whether its limits, `on-error` or `tick` are others.
+    limits: bool,
+}
+
+/// Reads a config, with all that it names.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Gateway> {
+    Ok(portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?)
+}
+
+impl ConfigDiff {
+    /// # Errors
+    /// Where a plugin cannot be read any more.
+    pub(crate) fn between(old: &Gateway, new: &Gateway) -> anyhow::Result<Self> {
+        let mut policies = BTreeMap::new();
+        for after in &new.policies {
+            let Some(before) = old.policies.iter().find(|policy| policy.name == after.name) else { continue };
+            let diff = PolicyDiff::between(before, after)
+                .with_context(|| format!("policy `{}` cannot be compared", after.name))?;
+            if !diff.is_same() {
+                policies.insert(Name::clone(&after.name), diff);
+            }
+        }
+        Ok(Self { changes: Changes::between(old, new), policies })
+    }
+
+    pub(crate) fn is_same(&self) -> bool {
+        self.changes.is_empty() && self.policies.is_empty()
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let policies: serde_json::Map<String, Value> = self
+            .policies
+            .iter()
+            .map(|(name, diff)| {
+                let policy = json!({
+                    "plugin": diff.plugin.to_json(),
+                    "grants": { "added": diff.granted, "dropped": diff.taken },
+                    "settings-differ": diff.settings,
+                    "limits-differ": diff.limits,
+                });
+                (name.to_string(), policy)
+            })
+            .collect();
+        json!({
+            "same": self.is_same(),
+            "changes": self.changes.live,
+            "changes-at-restart": self.changes.restart,
+            "policies": policies,
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        if self.is_same() {
+            return "the two configs are the same\n".to_owned();
+        }
+        let mut lines: Vec<String> = self.changes.live.clone();
+        lines.extend(self.changes.restart.iter().map(|what| format!("{what} changed (at the next start)")));
+        let mut text: String = lines.iter().map(|line| format!("{}\n", shown(line))).collect();
+        for (name, diff) in &self.policies {
+            text.push_str(&format!("\npolicy `{}`\n", shown(name)));
+            text.push_str(&diff.plugin.text("  "));
+            for (mark, names) in [("+", &diff.granted), ("-", &diff.taken)] {
+                for name in names {
+                    text.push_str(&format!("  {:<13} {mark} {name}\n", "grant"));
+                }
+            }
+            for (differs, what) in [(diff.settings, "config"), (diff.limits, "limits")] {
+                if differs {
+                    text.push_str(&format!("  {what:<13} changed\n"));
+                }
+            }
+        }
+        text
+    }
+}
+
+impl PolicyDiff {
+    fn between(old: &PolicyConfig, new: &PolicyConfig) -> anyhow::Result<Self> {
+        let facts = |policy: &PolicyConfig| -> anyhow::Result<PluginFacts> {
+            let bytes = plugins::read(policy).map_err(|error| anyhow::anyhow!("{error}"))?;
+            PluginFacts::of(policy.plugin.to_string(), &bytes)
+        };
+        let granted = |policy: &PolicyConfig, other: &PolicyConfig| -> Vec<&'static str> {
+            let only = |capability: &Capability| {
+                policy.grants.allows(*capability) && !other.grants.allows(*capability)
+            };
+            Capability::ALL.into_iter().filter(only).map(Capability::name).collect()
+        };
+        Ok(Self {
+            plugin: PluginDiff::between(facts(old)?, facts(new)?),
+            granted: granted(new, old),
+            taken: granted(old, new),
+            settings: old.config_json != new.config_json,
+            limits: (old.limits, old.on_error, old.tick) != (new.limits, new.on_error, new.tick)
+                || (granted(new, old).is_empty() && granted(old, new).is_empty() && old.grants != new.grants),
+        })
+    }
+
+    fn is_same(&self) -> bool {
+        self.plugin.is_same()
+            && self.granted.is_empty()
+            && self.taken.is_empty()
+            && !self.settings
+            && !self.limits
+    }
+}

@@ -1,0 +1,46 @@
+//! Text that somebody else chose (a client, a plugin, an upstream), made safe for a terminal.
+
+use std::borrow::Cow;
+
+/// `text` with control characters, and those that turn the direction of text, written as escapes: it must neither steer a
+/// terminal nor look like a line that we wrote.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    let is_harmful = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |char: char| {
+        let escaped = is_harmful(char).then(|| char.escape_default());
+        let plain = escaped.is_none().then_some(char);
+        escaped.into_iter().flatten().chain(plain)
+    };
+    Cow::Owned(text.chars().flat_map(escape).collect())
+}
+
+/// The first `max` characters of `text`, and how much was left out.
+pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some((at, _)) => Cow::Owned(format!("{}… ({} bytes in all)", &text[..at], text.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut, shown};
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        assert_eq!(shown("plain ü"), "plain ü");
+        assert_eq!(shown("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\\n\\u{202e}c");
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        assert_eq!(cut("üüü", 3), "üüü");
+        assert_eq!(cut("üüüü", 3), "üüü… (8 bytes in all)");
+    }
+}
