@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and the help that teaches it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The exit code for what was understood and refused: a wrong config, a busy port.
 pub(crate) const REFUSED: u8 = 1;
+/// The exit code for wrong usage, as clap has it.
+pub(crate) const WRONG_USAGE: u8 = 2;
 
 /// Where a config is looked for when none is named, in this order.
 const DEFAULT_CONFIGS: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
@@ -19,6 +21,7 @@ Getting started:
   portcullis run                     run it; saving the file swaps it in without dropping a connection
   portcullis routes                  which route takes which request, and through which policies
   portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
+  portcullis explain GET URL         what becomes of a request: each route tried, each policy run, the upstream
   portcullis diff OLD NEW            what a new version of a plugin, or of a config, adds, drops and asks for
 
 A minimal portcullis.toml:
@@ -128,6 +131,27 @@ Examples:
   portcullis status --json | jq '.policies[] | select(.faults != []) | .name'    # policies that have failed")]
     Status(StatusArguments),
 
+    /// Say what becomes of a request, and why
+    #[command(after_help = "\
+Takes the request through the same code as a client's: the parser, the routes in their order (and why each one that lost
+did), the policies of the winner, and the choice of an upstream, which is not asked. Each policy is shown with what it
+decided, what it changed, what it asked of the gateway, and the CPU time that it took.
+
+Policies run in a sandbox of their own, with empty stores and full quotas; `--routes-only` leaves them out. What they do
+stays in there: nothing is logged or counted. Secrets of the config are not shown.
+
+The request is what a client would send over HTTP/1.1, byte for byte: a URL is not tidied, so that what the strict parser
+refuses is refused here, with the status that the client would get.
+
+Exit codes: 0 explained, whatever becomes of the request; 1 the config is wrong; 2 wrong usage.
+
+Examples:
+  portcullis explain GET https://api.example.com/v1/users
+  portcullis explain POST /v1/users -H 'host: api.example.com' -H 'x-api-key: demo-key' -c edge.toml
+  portcullis explain GET http://localhost/ --client 203.0.113.7      # as seen from another address
+  portcullis explain GET /admin --json | jq -r .route                # which route takes it")]
+    Explain(ExplainArguments),
+
     /// Compare two plugins, or two configs
     #[command(after_help = "\
 OLD and NEW are two plugins (a .wasm file or builtin:NAME) or two config files. Of a plugin it tells the version, the
@@ -172,6 +196,40 @@ pub(crate) struct ValidateArguments {
     /// Also say what the plugins newly import since this config
     #[arg(long, value_name = "OLD")]
     pub(crate) against: Option<PathBuf>,
+}
+
+/// Of `explain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExplainArguments {
+    /// The method, such as GET
+    #[arg(value_name = "METHOD")]
+    pub(crate) method: String,
+    /// The URL; a path alone is asked of the host `localhost`, or of the one that -H names
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// A field of the request, once for each
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgument,
+    /// The address that the client connects from
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) client: IpAddr,
+    /// The request comes over TLS, as it does for an https:// URL
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// The name that the client asks for in TLS [default: the URL's host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// The listener that it comes to, for its limits [default: the first that does, or does not, have TLS]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) listener: Option<String>,
+    /// Run no policy
+    #[arg(long)]
+    pub(crate) routes_only: bool,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `diff`.

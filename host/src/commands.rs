@@ -7,12 +7,12 @@ use anyhow::Context;
 use portcullis_model::{Route, RouteMatch};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments};
+use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments, WRONG_USAGE};
 use crate::compose;
 use crate::plugins::Catalog;
 use crate::refusal::Refusal;
 use crate::table::table;
-use crate::{demo, diff, report, run, status};
+use crate::{demo, diff, explain, report, run, status};
 
 /// Carries out what was asked.
 ///
@@ -27,6 +27,16 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(arguments) => {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
             validate(&arguments)
+        }
+        Command::Explain(arguments) => {
+            start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log.clone() })?;
+            match explain::run(&arguments) {
+                Err(error) if error.is::<explain::Usage>() => {
+                    complain(&error, cli.log.log_format);
+                    Ok(ExitCode::from(WRONG_USAGE))
+                }
+                outcome => outcome,
+            }
         }
         Command::Diff(arguments) => Ok(diff::run(&arguments).unwrap_or_else(|error| {
             complain(&error, cli.log.log_format);

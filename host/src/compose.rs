@@ -144,6 +144,16 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
     Ok(Candidate { composed, snapshot, process, access_log })
 }
 
+/// Readies the policies of `gateway` in a sandbox of their own, for a run apart from traffic: no socket, no access log.
+///
+/// # Errors
+/// Where a plugin does not compile, or refuses its configuration.
+pub(crate) fn policies(gateway: Gateway) -> Result<Composed, Refusal> {
+    let process =
+        Process::new(&gateway).map_err(|error| Refusal::Other { error, files: gateway.files.clone() })?;
+    compose(gateway, &process.sandbox, None)
+}
+
 /// The access log that is open, where its settings did not change and nobody asked for a new one.
 fn access_log(gateway: &Gateway, previous: Option<&Previous>) -> anyhow::Result<AccessLog> {
     let settings = &gateway.server.access_log;

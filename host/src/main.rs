@@ -9,6 +9,7 @@ mod compose;
 mod control;
 mod demo;
 mod diff;
+mod explain;
 mod gateway;
 mod metrics;
 mod plugins;
@@ -18,6 +19,7 @@ mod run;
 mod shown;
 mod status;
 mod table;
+mod trace;
 mod watch;
 
 use std::process::ExitCode;

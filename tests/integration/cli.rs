@@ -163,11 +163,11 @@ async fn help_teaches_and_wrong_usage_is_two() {
     let ran = run(Path::new("/"), &["--help"]).await;
     assert_eq!(ran.code, Some(0));
     for expected in
-        ["run", "validate", "schema", "routes", "diff", "demo", "[routes.all]", "Exit codes"]
+        ["run", "validate", "schema", "routes", "explain", "diff", "demo", "[routes.all]", "Exit codes"]
     {
         assert!(ran.stdout.contains(expected), "no {expected:?} in:\n{}", ran.stdout);
     }
-    for command in ["run", "validate", "schema", "routes", "diff", "demo"] {
+    for command in ["run", "validate", "schema", "routes", "explain", "diff", "demo"] {
         let ran = run(Path::new("/"), &[command, "--help"]).await;
         assert!(ran.code == Some(0) && ran.stdout.contains("Examples:"), "{command}:\n{}", ran.stdout);
     }

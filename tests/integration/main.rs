@@ -11,6 +11,7 @@ mod diff;
 mod drain;
 mod edge;
 mod exchange;
+mod explain;
 mod failures;
 mod faults;
 mod forwarding;

@@ -1,0 +1,324 @@
+//! `portcullis explain` by a config, without a gateway that runs.
+
+use std::path::Path;
+
+use portcullis_test_guests::{CAPABILITIES, MISBEHAVE};
+use serde_json::{Value, json};
+
+use crate::harness::{Ran, portcullis, portcullis_in};
+use crate::setup::{digest, misbehave, policy};
+
+/// Routes by host, path, method and field; one with policies, one whose policy fails, one with a secret.
+fn config() -> String {
+    let key = digest("demo-key-0123456789");
+    format!(
+        r#"
+[server]
+trusted-proxies = ["10.0.0.0/8"]
+
+[listeners.web]
+address = "127.0.0.1:0"
+
+[upstreams.app]
+endpoints = ["127.0.0.1:9", {{ address = "127.0.0.1:10", weight = 2 }}]
+
+[upstreams.one]
+endpoints = ["127.0.0.1:11"]
+host = {{ value = "inner.test" }}
+
+[policies.keys]
+plugin = "builtin:api-key"
+config = {{ keys = [{{ name = "alice", sha256 = "{key}" }}] }}
+
+[policies.stamp]
+plugin = "builtin:headers"
+config = {{ request = {{ set = {{ x-stamp = "1" }} }}, response = {{ set = {{ x-frame-options = "DENY" }} }} }}
+
+[policies.limit]
+plugin = "builtin:rate-limit"
+config = {{ rate = "10/m", burst = 4 }}
+grants = {{ rate-limit = true }}
+
+{traps}
+{capable}
+[secrets]
+password = {{ file = "password" }}
+
+[routes.api]
+match = {{ host = "api.test", path = "/v1/*" }}
+use = ["stamp", "keys", "limit"]
+to = "app"
+
+[routes.post]
+match = {{ path = "/v1/*", method = "POST", headers = {{ x-beta = "yes" }} }}
+to = "app"
+
+[routes.traps]
+match = {{ path = "/traps" }}
+use = ["stamp", "traps"]
+to = "app"
+
+[routes.capable]
+match = {{ path = "/capable" }}
+use = ["capable"]
+to = "app"
+
+[routes.rest]
+to = "one"
+"#,
+        traps = misbehave("traps", "request-head", "trap", ""),
+        capable = policy(
+            "capable",
+            "capabilities",
+            "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
+             secrets = [\"password\"] }"
+        ),
+    )
+}
+
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+    write("portcullis.toml", config().as_bytes());
+    write("misbehave.wasm", MISBEHAVE);
+    write("capabilities.wasm", CAPABILITIES);
+    write("password", b"hunter2-hunter2\n");
+    dir
+}
+
+async fn explain(dir: &Path, arguments: &[&str]) -> Ran {
+    portcullis_in(dir, ["explain"].iter().chain(arguments)).await
+}
+
+async fn as_json(dir: &Path, arguments: &[&str]) -> Value {
+    let ran = explain(dir, &[arguments, &["--json"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+fn says(ran: &Ran, expected: &[&str]) {
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for expected in expected {
+        assert!(ran.stdout.contains(expected), "no {expected:?} in:\n{}", ran.stdout);
+    }
+}
+
+#[tokio::test]
+async fn each_route_says_why_it_lost() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "http://other.test/v1/a", "--routes-only"]).await;
+    says(
+        &ran,
+        &[
+            "listener   web",
+            "request    GET http://other.test/v1/a",
+            "asks for host `api.test`, and the request has `other.test`",
+            "asks for path `/traps`, and the request has `/v1/a`",
+            "asks for method `POST`, and the request has `GET`",
+            "> rest",
+            "the policies were not run",
+            "forwarded to upstream `one` (http1)",
+            "> 127.0.0.1:11  weight 1, host `inner.test`",
+        ],
+    );
+    let json =
+        as_json(dir.path(), &["POST", "http://other.test/v1/a", "--routes-only", "-H", "X-Beta: no"]).await;
+    assert_eq!((&json["mode"], &json["route"]), (&json!("routes"), &json!("rest")));
+    let post = json["routes"].as_array().unwrap().iter().find(|route| route["route"] == "post").unwrap();
+    assert_eq!(
+        (&post["verdict"], &post["condition"], &post["expected"], &post["found"]),
+        (&json!("lost"), &json!("header"), &json!("x-beta: yes"), &json!("no"))
+    );
+    let json =
+        as_json(dir.path(), &["POST", "http://api.test./v1/a", "--routes-only", "-H", "X-Beta: yes"]).await;
+    assert_eq!(json["route"], "api");
+    let post = json["routes"].as_array().unwrap().iter().find(|route| route["route"] == "post").unwrap();
+    assert_eq!((&post["verdict"], &post["takes"]), (&json!("behind"), &json!(true)));
+}
+
+#[tokio::test]
+async fn policies_run_and_show_what_they_did() {
+    let dir = folder();
+    let arguments =
+        ["GET", "https://api.test/v1/a?b=c", "-H", "x-api-key: demo-key-0123456789", "--client", "192.0.2.7"];
+    let ran = explain(dir.path(), &arguments).await;
+    says(
+        &ran,
+        &[
+            "client     192.0.2.7",
+            "+ x-forwarded-for: 192.0.2.7",
+            "stamp  on-request-head  next",
+            "request + x-stamp: 1",
+            "keys  on-request-head  next",
+            "request - x-api-key",
+            "attribute api-key.name = \"alice\"",
+            "rate-limit.check(bucket: ",
+            "forwarded to upstream `app`",
+            "GET /v1/a?b=c",
+            "balanced by round-robin",
+        ],
+    );
+    let json = as_json(dir.path(), &arguments).await;
+    assert_eq!((&json["mode"], &json["route"]), (&json!("sandbox"), &json!("api")));
+    assert_eq!(json["client"]["tls-server-name"], "api.test");
+    let hooks: Vec<&Value> =
+        json["policies"].as_array().unwrap().iter().map(|hook| &hook["policy"]).collect();
+    assert_eq!(hooks, ["stamp", "keys", "limit"]);
+    assert!(json["policies"].as_array().unwrap().iter().all(|hook| hook["cpu-us"].as_f64().unwrap() > 0.0));
+    let check = &json["policies"][2]["calls"][0];
+    assert_eq!((&check["function"], &check["result"]["allowed"]), (&json!("rate-limit.check"), &json!(true)));
+    assert_eq!(
+        json["ending"]["upstream"]["endpoints"][1],
+        json!({
+            "address": "127.0.0.1:10", "weight": 2, "host": "api.test", "next": false, "health": null, "in-flight": null,
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_reply_is_shown_as_the_client_would_get_it() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "https://api.test/v1/a"]).await;
+    says(
+        &ran,
+        &[
+            "keys  on-request-head  replies 401",
+            "policy `keys` answers",
+            "x-frame-options: DENY",
+            "stamp  on-response-head",
+        ],
+    );
+    let json = as_json(dir.path(), &["GET", "https://api.test/v1/a"]).await;
+    let ending = &json["ending"];
+    assert_eq!(
+        (&ending["kind"], &ending["policy"], &ending["status"]),
+        (&json!("replied"), &json!("keys"), &json!(401))
+    );
+    assert!(!ending["response"]["body"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_fault_is_shown_with_what_it_means() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "/traps"]).await;
+    says(
+        &ran,
+        &[
+            "traps  on-request-head  fails: trap: ",
+            "(on-error = \"deny\")",
+            "policy `traps` failed, and so the request is refused",
+            "  500",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn secrets_of_the_config_are_not_shown() {
+    let dir = folder();
+    for more in [&[][..], &["--json"]] {
+        let arguments = [&["GET", "/capable", "-H", "x-do: secret password"], more].concat();
+        let ran = explain(dir.path(), &arguments).await;
+        says(&ran, &["[secret:password]"]);
+        assert!(!ran.stdout.contains("hunter2"), "{}", ran.stdout);
+    }
+}
+
+#[tokio::test]
+async fn what_a_policy_logs_is_shown_and_not_logged() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "/capable", "-H", "x-do: log 1"]).await;
+    says(&ran, &["log.log(fields: [[\"key\",", "message: \"line 0\\u0007\""]);
+    assert_eq!(ran.stderr, "");
+}
+
+#[tokio::test]
+async fn what_the_parser_refuses_is_told_with_its_status() {
+    let dir = folder();
+    let long = format!("/{}", "a".repeat(100_000));
+    for (method, url, headers, status, reason) in [
+        ("GET", "http://api.test/a/%2e%2e/%2e%2e/b", &[][..], 400, "above the root"),
+        ("GET", "/a%2fb", &[], 400, "encoded slash"),
+        ("GET", "/a\\b", &[], 400, "invalid character"),
+        ("GET", "/%zz", &[], 400, "percent-encoding"),
+        ("GET", "http://user:pass@api.test/", &[], 400, "invalid host"),
+        ("GET", "http:///", &[], 400, "invalid host"),
+        ("GET", "/a b", &[], 400, "malformed"),
+        ("GET", "/ü", &[], 400, ""),
+        ("GET", "/", &["bad name: x"], 400, "malformed"),
+        ("GET", "/", &["host: a", "host: b"], 400, "several host"),
+        ("POST", "/", &["content-length: 1", "transfer-encoding: chunked"], 400, ""),
+        ("GET", &long, &[], 414, "too long"),
+        ("CONNECT", "api.test:443", &[], 501, "CONNECT"),
+        ("EXTRAORDINARILY-LONG-METHOD-OF-NOBODY", "/", &[], 501, "method too long"),
+    ] {
+        let headers: Vec<&str> = headers.iter().flat_map(|header| ["-H", *header]).collect();
+        let json = as_json(dir.path(), &[&[method, url], headers.as_slice()].concat()).await;
+        let ending = &json["ending"];
+        assert_eq!(
+            (&ending["kind"], &ending["status"]),
+            (&json!("refused"), &json!(status)),
+            "{method} {url}: {ending}"
+        );
+        assert!(ending["reason"].as_str().unwrap().contains(reason), "{method} {url}: {ending}");
+    }
+    let ran = explain(dir.path(), &["GET", "/a%2fb"]).await;
+    says(&ran, &["refused: the client gets 400: "]);
+}
+
+#[tokio::test]
+async fn a_proxy_is_believed_where_it_is_trusted() {
+    let dir = folder();
+    let ask = async |client: &str| {
+        as_json(
+            dir.path(),
+            &["GET", "/", "--routes-only", "--client", client, "-H", "x-forwarded-for: 192.0.2.1"],
+        )
+        .await
+    };
+    assert_eq!(ask("10.1.2.3").await["client"]["address"], "192.0.2.1");
+    assert_eq!(ask("172.16.0.1").await["client"]["address"], "172.16.0.1");
+}
+
+#[tokio::test]
+async fn without_a_route_it_is_404() {
+    let dir = folder();
+    let config = config()
+        .replace("[routes.rest]\nto = \"one\"", "[routes.rest]\nmatch = { path = \"/rest\" }\nto = \"one\"");
+    std::fs::write(dir.path().join("portcullis.toml"), config).unwrap();
+    let ran = explain(dir.path(), &["GET", "/nowhere"]).await;
+    says(&ran, &["refused: the client gets 404: no route takes the request"]);
+}
+
+#[tokio::test]
+async fn wrong_usage_and_hostile_input_are_two() {
+    let dir = folder();
+    for arguments in [
+        &["GET"][..],
+        &["GET", "/", "--client", "nobody"],
+        &["GET", "/", "-H", "no-colon"],
+        &["GET", "/", "-H", "x: y\r\nhost: evil.test"],
+        &["GET", "/", "-H", "x\ny: z"],
+        &["GET", "/a\r\nx-injected: 1"],
+        &["GET\r\nx: y", "/"],
+        &["GET POST", "/"],
+        &["GET", "ftp://a.test/"],
+        &["GET", ""],
+        &["GET", "http://a.test/", "--sni", "a.test"],
+    ] {
+        let ran = explain(dir.path(), arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("evil.test\n"), "{arguments:?}: {}", ran.stderr);
+    }
+    let ran = explain(dir.path(), &["GET", "/", "--listener", "nowhere"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("the listeners are web"), "{}", ran.stderr);
+    let ran = portcullis(["explain", "GET", "/", "-c", "/nowhere/edge.toml"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("/nowhere/edge.toml"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn what_clients_choose_does_not_steer_the_terminal() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "/", "--routes-only", "-H", "x-note: a\u{202e}b"]).await;
+    says(&ran, &["\\u{202e}"]);
+    assert!(!ran.stdout.contains('\u{202e}'), "{}", ran.stdout);
+}
