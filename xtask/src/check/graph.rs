@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("portcullis-net", &["portcullis-model", "portcullis-telemetry"]),
+    ("portcullis-registry", &["portcullis-model", "portcullis-net"]),
     (
         "portcullis-proxy",
         &[

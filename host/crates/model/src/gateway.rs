@@ -45,6 +45,8 @@ pub struct Server {
     pub policy_instances_max: u32,
     /// Where the commands that ask a running gateway find it.
     pub control: Control,
+    /// Bytes of plugins from registries that are kept on disk: 1 GiB.
+    pub plugin_store_max: u64,
 }
 
 impl Default for Server {
@@ -58,6 +60,7 @@ impl Default for Server {
             metrics: None,
             policy_instances_max: 1000,
             control: Control::default(),
+            plugin_store_max: 1 << 30,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod gateway;
 mod limits;
+mod plugin;
 mod policy;
 mod route;
 mod secret;
@@ -15,6 +16,7 @@ pub use gateway::{
     TlsVersion,
 };
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
+pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
     Capability, FailureMode, Grants, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
 };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Name, Origin};
+use crate::{Name, Origin, PinnedPlugin};
 
 /// A configured use of a plugin: `[policies.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,8 @@ pub enum PluginSource {
     Builtin(Name),
     /// A `.wasm` file, absolute.
     File(PathBuf),
+    /// An image in a registry: `oci://`. Boxed: it is far larger than the others.
+    Oci(Box<PinnedPlugin>),
 }
 
 impl std::fmt::Display for PluginSource {
@@ -42,6 +44,7 @@ impl std::fmt::Display for PluginSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Oci(plugin) => plugin.reference.fmt(f),
         }
     }
 }

@@ -1,0 +1,192 @@
+//! Why a plugin cannot be had, and what to do about it.
+
+use portcullis_model::ContentDigest;
+
+use crate::store::StoreError;
+
+/// Why an image cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody answers there, or TLS fails.
+    #[error("registry {host} cannot be reached: {reason}")]
+    Unreachable {
+        /// Whom we wanted.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It answers, and not what it should.
+    #[error("registry {host} answered {status} for {what}")]
+    Status {
+        /// Who answered.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// With what.
+        status: u16,
+    },
+    /// It does not have it.
+    #[error("registry {host} has no {what}")]
+    NotFound {
+        /// Who answered.
+        host: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// It wants to know who asks, or lets this user not see it.
+    #[error("registry {host} does not let {who} read {what}")]
+    Denied {
+        /// Who answered.
+        host: String,
+        /// Who asked.
+        who: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// What it sent is not what its digest says.
+    #[error("{what} is not what it was pinned to: {expected} was asked for, and {found} came")]
+    Digest {
+        /// What was asked for.
+        what: String,
+        /// Its name.
+        expected: ContentDigest,
+        /// What came instead.
+        found: ContentDigest,
+    },
+    /// It is larger than anything that it may be.
+    #[error("{what} is larger than {max} bytes")]
+    TooLarge {
+        /// What was asked for.
+        what: String,
+        /// The most that is taken.
+        max: u64,
+    },
+    /// It cannot be read.
+    #[error("{what} is malformed: {reason}")]
+    Malformed {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The registry sends us where we do not go.
+    #[error("registry {host} refers to {to}, {why}")]
+    Referred {
+        /// Who answered.
+        host: String,
+        /// Where it sends us.
+        to: String,
+        /// Why we do not go there.
+        why: &'static str,
+    },
+    /// The image holds no component, or more than one.
+    #[error("the image {reason}")]
+    Image {
+        /// What it holds instead.
+        reason: String,
+    },
+    /// The folder of plugins.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Our own side.
+    #[error("{0}")]
+    Local(String),
+}
+
+impl Error {
+    /// What the operator can do.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match self {
+            Self::Unreachable { .. } => "what is in the plugin store needs no registry: fill it with `portcullis plugins fetch` \
+                                         where the registry can be reached"
+                .to_owned(),
+            Self::Denied { host, .. } => {
+                format!(
+                    "a [registries.NAME] with host = \"{host}\", username and password says who asks; the user needs the \
+                     right to pull"
+                )
+            }
+            Self::NotFound { .. } => {
+                "see that it was pushed there, and is spelled so; registries also say this of what one may not see".to_owned()
+            }
+            Self::Digest { .. } => {
+                "somebody changed it, there or on the way: find out who before you run `portcullis plugins lock`".to_owned()
+            }
+            Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => {
+                "see that the host is an OCI registry and the image one that holds a plugin".to_owned()
+            }
+            Self::Referred { .. } => {
+                "a registry may refer to another host over https only, and to a private address only from one".to_owned()
+            }
+            Self::Image { .. } => {
+                "push the component as a layer of type application/wasm, or as plugin.wasm in a tar layer: docs/plugins.md"
+                    .to_owned()
+            }
+            Self::Store(_) => "`server.cache-dir` names the folder that the plugin store is in".to_owned(),
+            Self::Local(_) => "look at the machine's limits and memory".to_owned(),
+        }
+    }
+
+    /// Whether it is about the way to the registry or the registry's state, and not about what the image is.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Status { .. } | Self::NotFound { .. } | Self::Denied { .. }
+        )
+    }
+}
+
+/// Why no signature of an image counts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unverified {
+    /// There is none.
+    #[error("nobody has signed it")]
+    Missing,
+    /// There are some, by other keys or of another image.
+    #[error("{count} {} there, and none is by {wanted}", if *count == 1 { "signature is" } else { "signatures are" })]
+    Wrong {
+        /// How many were tried.
+        count: usize,
+        /// The signers that would have counted.
+        wanted: String,
+    },
+    /// The key cannot vouch for an image.
+    #[error("signer `{signer}` has a minisign key, which signs files and not images")]
+    FileKey {
+        /// Whose.
+        signer: String,
+    },
+    /// A key that cannot be used.
+    #[error("the key of signer `{signer}` cannot be used: {reason}")]
+    Key {
+        /// Whose.
+        signer: String,
+        /// Why.
+        reason: String,
+    },
+    /// They cannot be had.
+    #[error(transparent)]
+    Fetch(#[from] Error),
+}
+
+impl Unverified {
+    /// What the operator can do.
+    #[must_use]
+    pub fn help(&self, image: &str) -> String {
+        match self {
+            Self::Missing => format!("sign it: cosign sign --key cosign.key {image}"),
+            Self::Wrong { .. } => format!(
+                "somebody else signed it, or another image; if you trust this one, sign it: cosign sign --key cosign.key {image}"
+            ),
+            Self::FileKey { .. } => {
+                "sign images with cosign; minisign is for plugins that are files".to_owned()
+            }
+            Self::Key { .. } => "name the public key of `cosign generate-key-pair`".to_owned(),
+            Self::Fetch(error) => error.help(),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A component out of a layer: as it is, or as `plugin.wasm` in an archive. Nothing is ever written under a name of an
+//! archive's, and what comes out of it is bounded, however small the layer is.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use tar::{Archive, EntryType};
+
+use crate::COMPONENT_BYTES_MAX;
+
+/// Bytes of an archive once unpacked: the largest component, and what may lie beside it.
+const UNPACKED_BYTES_MAX: u64 = COMPONENT_BYTES_MAX + (64 << 20);
+/// Files in an archive.
+const FILES_MAX: usize = 4096;
+/// What the component is called, by the specification of Envoy's filters.
+const NAME: &[u8] = b"plugin.wasm";
+
+/// How a component lies in its layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerFormat {
+    /// As it is.
+    Wasm,
+    /// In an archive.
+    Tar,
+    /// In a compressed archive.
+    TarGzip,
+}
+
+impl LayerFormat {
+    /// Its name in the lock file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm",
+            Self::Tar => "tar",
+            Self::TarGzip => "tar+gzip",
+        }
+    }
+}
+
+impl fmt::Display for LayerFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The component in a layer. What a layer is, its first bytes say better than its media type: `oras push` calls a lone file
+/// an archive.
+pub(crate) fn component(layer: Vec<u8>) -> Result<(LayerFormat, Vec<u8>), String> {
+    extract(layer, UNPACKED_BYTES_MAX)
+}
+
+fn extract(layer: Vec<u8>, bytes_max: u64) -> Result<(LayerFormat, Vec<u8>), String> {
+    match layer.as_slice() {
+        [0, b'a', b's', b'm', ..] => Ok((LayerFormat::Wasm, layer)),
+        [0x1f, 0x8b, ..] => {
+            let unpacked = Limited { inner: MultiGzDecoder::new(layer.as_slice()), left: bytes_max };
+            Ok((LayerFormat::TarGzip, search(unpacked)?))
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Err("is packed with zstd, which is not read here: push it with gzip".to_owned())
+        }
+        bytes => Ok((LayerFormat::Tar, search(Limited { inner: bytes, left: bytes_max })?)),
+    }
+}
+
+/// `plugin.wasm`, wherever it lies; else the only file that ends with `.wasm`.
+fn search(archive: impl Read) -> Result<Vec<u8>, String> {
+    let broken = |error: io::Error| format!("has a layer that cannot be unpacked: {error}");
+    let mut archive = Archive::new(archive);
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    let mut files = 0;
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        files += 1;
+        if files > FILES_MAX {
+            return Err(format!("has a layer with more than {FILES_MAX} files"));
+        }
+        if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
+            continue;
+        }
+        let path = entry.path_bytes();
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let found = match name {
+            NAME => &mut named,
+            _ if name.ends_with(b".wasm") => &mut others,
+            _ => continue,
+        };
+        let size = entry.size();
+        if size > COMPONENT_BYTES_MAX {
+            return Err(format!("holds a plugin of {size} bytes, and {COMPONENT_BYTES_MAX} are the most"));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(broken)?;
+        if bytes.len() as u64 != size {
+            return Err("has a layer that ends in the midst of the plugin".to_owned());
+        }
+        found.push(bytes);
+    }
+    if named.is_empty() {
+        named = others;
+    }
+    match named.len() {
+        1 => named.pop().ok_or_else(String::new),
+        0 => Err("has no plugin.wasm in its last layer".to_owned()),
+        count => Err(format!("has {count} plugins in its last layer: a plugin is one plugin.wasm")),
+    }
+}
+
+/// A reader that fails where there is more than it may be, so that an archive cannot grow for ever.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or_else(|| io::Error::other("it is larger unpacked than any plugin"))?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

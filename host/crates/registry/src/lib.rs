@@ -1,0 +1,41 @@
+//! Plugins from registries: what an image is, the store on disk, the client that fills it, and signatures.
+//!
+//! Nothing that a registry, a store or a signature file says is believed before it was checked: content by the digest
+//! that it was asked for by, the digest by the configuration or its lock file, and signatures by a key that the
+//! configuration names. An image is checked from its pinned manifest down to the component's bytes each time that it is
+//! read, so a store that somebody wrote into is no worse than an empty one.
+//!
+//! Calls may block: on the disk, and on a registry where the store lacks something.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod address;
+mod auth;
+mod client;
+mod error;
+mod image;
+mod layer;
+mod manifest;
+mod registries;
+mod signature;
+mod store;
+mod url;
+
+pub use error::{Error, Unverified};
+pub use image::Image;
+pub use layer::LayerFormat;
+pub use registries::Registries;
+pub use signature::{SignerError, check_key, verify_file};
+pub use store::{Store, StoreError};
+
+use portcullis_model::ContentDigest;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a component, and of the layer that holds it: one with CPython in it has 40 MiB.
+pub const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+
+/// The digest of `bytes`.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> ContentDigest {
+    ContentDigest::new(Sha256::digest(bytes).into())
+}

@@ -1,0 +1,1 @@
+MEYCIQCvqIsxjTMnSPwjRKeO2vaWAk4l5V7Rn8q7NgtYHr2g1QIhAKg/Kju/zlDKxCIsOdr8wDriYcgrkp5s2/RjZBkjrNNJ

@@ -1,0 +1,153 @@
+//! Signatures of images, in both forms that cosign makes.
+//!
+//! Both sign a small text that names the image's manifest by its digest, so what counts is the key, the text's kind and the
+//! digest. Texts of other kinds by the same key, such as that an image was scanned, do not vouch for it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use portcullis_model::ContentDigest;
+use serde::{Deserialize, Serialize};
+
+use super::CosignKey;
+
+/// What a text of the first form is called (cosign, SIGNATURE_SPEC).
+const SIMPLE_TYPE: &str = "cosign container image signature";
+/// What a text of the second form says that it is about: a signature, and no more.
+const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
+/// The type of what holds one in a registry, whatever its version.
+pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The form of a text of the second form (in-toto attestation framework).
+const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// A signed text, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Statement {
+    form: Form,
+    /// The text, in base64.
+    text: String,
+    /// The signature, in base64.
+    signature: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Form {
+    /// A "simple signing" payload, signed as it is.
+    Simple,
+    /// An in-toto statement in a DSSE envelope.
+    InToto,
+}
+
+impl Statement {
+    /// One of the first form: a layer of the image's `.sig` tag, and its annotation.
+    pub(crate) fn simple(payload: &[u8], signature: &str) -> Self {
+        Self { form: Form::Simple, text: BASE64.encode(payload), signature: signature.to_owned() }
+    }
+
+    /// Whether it says, signed by `key`, that the image of that manifest is signed.
+    pub(crate) fn vouches(&self, key: &CosignKey, manifest: ContentDigest) -> bool {
+        let decode = |text: &str| BASE64.decode(text).ok();
+        let (Some(text), Some(signature)) = (decode(&self.text), decode(&self.signature)) else {
+            return false;
+        };
+        match self.form {
+            Form::Simple => key.verify(&text, &signature) && says_simply(&text, manifest),
+            Form::InToto => key.verify(&pre_authentication(&text), &signature) && states(&text, manifest),
+        }
+    }
+}
+
+/// What is signed of a DSSE envelope, so that a text cannot be taken for one of another type (DSSE protocol).
+fn pre_authentication(text: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("DSSEv1 {} {IN_TOTO} {} ", IN_TOTO.len(), text.len()).into_bytes();
+    bytes.extend_from_slice(text);
+    bytes
+}
+
+#[derive(Deserialize)]
+struct Simple {
+    critical: Critical,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    image: SimpleImage,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct SimpleImage {
+    #[serde(rename = "docker-manifest-digest")]
+    digest: String,
+}
+
+fn says_simply(text: &[u8], manifest: ContentDigest) -> bool {
+    let Ok(Simple { critical }) = serde_json::from_slice(text) else { return false };
+    critical.kind == SIMPLE_TYPE && critical.image.digest == manifest.to_string()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InToto {
+    #[serde(rename = "_type")]
+    kind: String,
+    predicate_type: String,
+    subject: Vec<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: SubjectDigest,
+}
+
+#[derive(Deserialize)]
+struct SubjectDigest {
+    #[serde(default)]
+    sha256: String,
+}
+
+fn states(text: &[u8], manifest: ContentDigest) -> bool {
+    let Ok(InToto { kind, predicate_type, subject }) = serde_json::from_slice(text) else { return false };
+    // Of one signature there is one subject; of several it would be unclear what is meant.
+    let [Subject { digest }] = subject.as_slice() else { return false };
+    kind.starts_with("https://in-toto.io/Statement/")
+        && predicate_type == SIGN_PREDICATE
+        && digest.sha256 == manifest.hex()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bundle {
+    dsse_envelope: Envelope,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeSignature {
+    sig: String,
+}
+
+/// The statements in a bundle. None where it holds something else.
+pub(crate) fn of_bundle(bytes: &[u8]) -> Vec<Statement> {
+    let Ok(Bundle { dsse_envelope }) = serde_json::from_slice(bytes) else { return Vec::new() };
+    if dsse_envelope.payload_type != IN_TOTO {
+        return Vec::new();
+    }
+    let signatures = dsse_envelope.signatures.into_iter().take(8);
+    signatures
+        .map(|EnvelopeSignature { sig }| Statement {
+            form: Form::InToto,
+            text: dsse_envelope.payload.clone(),
+            signature: sig,
+        })
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! The folder of content from registries, each piece under its digest.
+//!
+//! What is read is checked against its name, so nobody has to believe the folder; a piece that is damaged is dropped and
+//! counts as missing. Pieces are written beside and moved in place, so that a crash leaves none that is half there and
+//! several gateways may share a folder.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use portcullis_model::ContentDigest;
+
+use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
+
+/// Bytes of what is kept of an image's signatures.
+const SIGNATURES_BYTES_MAX: u64 = 4 << 20;
+/// A piece that was used is marked as such no more often than this: a mark is a write.
+const MARK_EVERY: Duration = Duration::from_secs(3600);
+/// A file that is being written for longer was left behind.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin store {} cannot be {action}: {reason}", path.display())]
+pub struct StoreError {
+    path: PathBuf,
+    action: &'static str,
+    reason: io::Error,
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    content: PathBuf,
+    signatures: PathBuf,
+}
+
+/// One file of the folder.
+#[derive(Debug)]
+struct Piece {
+    path: PathBuf,
+    used: SystemTime,
+    bytes: u64,
+    kept: bool,
+}
+
+impl Store {
+    /// The store in the folder `dir`, which need not exist before something is put in.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { content: dir.join("sha256"), signatures: dir.join("signatures") }
+    }
+
+    /// The content of that digest, of at most `bytes_max` bytes; `None` where it is not there or damaged.
+    pub(crate) fn read(&self, digest: ContentDigest, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.content.join(digest.hex());
+        let Some(bytes) = read_file(&path, bytes_max)? else { return Ok(None) };
+        if crate::digest(&bytes) == digest {
+            return Ok(Some(bytes));
+        }
+        tracing::warn!(path = %path.display(), "a piece of the plugin store was damaged, and is dropped");
+        fs::remove_file(&path).map_err(fail(&path, "mended"))?;
+        Ok(None)
+    }
+
+    /// Whether there is something under that digest. It may be damaged.
+    #[must_use]
+    pub fn has(&self, digest: ContentDigest) -> bool {
+        self.content.join(digest.hex()).is_file()
+    }
+
+    /// Puts content in, under its digest.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<ContentDigest, StoreError> {
+        let digest = crate::digest(bytes);
+        write_file(&self.content, &digest.hex(), bytes)?;
+        Ok(digest)
+    }
+
+    /// What is kept of the signatures of an image.
+    pub(crate) fn read_signatures(&self, manifest: ContentDigest) -> Result<Option<Vec<u8>>, StoreError> {
+        read_file(&self.signatures.join(manifest.hex()), SIGNATURES_BYTES_MAX)
+    }
+
+    pub(crate) fn write_signatures(&self, manifest: ContentDigest, bytes: &[u8]) -> Result<(), StoreError> {
+        write_file(&self.signatures, &manifest.hex(), bytes)
+    }
+
+    /// Removes what was not used for longest until at most `bytes_max` bytes are left. What the manifests in `keep` name is
+    /// never removed, so that more may be left. Gives the bytes that were removed.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read. A file that cannot be removed stays.
+    pub fn prune(&self, bytes_max: u64, keep: &BTreeSet<ContentDigest>) -> Result<u64, StoreError> {
+        let keep = self.closure(keep)?;
+        let mut pieces = Vec::new();
+        for folder in [&self.content, &self.signatures] {
+            list(folder, &keep, &mut pieces)?;
+        }
+        let mut total: u64 = pieces.iter().map(|piece| piece.bytes).sum();
+        let before = total;
+        pieces.sort_by_key(|piece| piece.used);
+        for piece in pieces.iter().filter(|piece| !piece.kept) {
+            if total <= bytes_max {
+                break;
+            }
+            match fs::remove_file(&piece.path) {
+                Ok(()) => total = total.saturating_sub(piece.bytes),
+                Err(error) => {
+                    tracing::warn!(path = %piece.path.display(), "a plugin that is not used cannot be removed: {error}")
+                }
+            }
+        }
+        Ok(before - total)
+    }
+
+    /// These manifests, and all that they name, as far as it is there.
+    fn closure(&self, manifests: &BTreeSet<ContentDigest>) -> Result<BTreeSet<ContentDigest>, StoreError> {
+        let mut all = manifests.clone();
+        let mut next: Vec<ContentDigest> = manifests.iter().copied().collect();
+        while let Some(digest) = next.pop() {
+            let Some(bytes) = self.read(digest, MANIFEST_BYTES_MAX)? else { continue };
+            let Ok(manifest) = Manifest::parse(&bytes) else { continue };
+            let named = manifest.descriptors().iter().filter_map(|descriptor| descriptor.digest().ok());
+            let is_index = matches!(manifest, Manifest::Index(_));
+            for digest in named {
+                // A layer is no manifest, and may be large.
+                if all.insert(digest) && is_index {
+                    next.push(digest);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn fail(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
+    move |reason| StoreError { path: path.to_path_buf(), action, reason }
+}
+
+/// The bytes of a file and a mark that it was used; `None` where there is none, or a larger one.
+fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    // Before it is opened: opening a pipe would wait for its writer.
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        outcome => outcome.map_err(fail(path, "read"))?,
+    };
+    if !metadata.is_file() || metadata.len() > bytes_max {
+        return Ok(None);
+    }
+    let file = File::open(path).map_err(fail(path, "read"))?;
+    let mut bytes = Vec::new();
+    (&file).take(bytes_max).read_to_end(&mut bytes).map_err(fail(path, "read"))?;
+    let now = SystemTime::now();
+    let marked = metadata.modified().is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age < MARK_EVERY));
+    // A folder that may only be read, such as one in an image, is pruned by nobody.
+    if !marked && let Err(error) = file.set_modified(now) {
+        tracing::debug!(path = %path.display(), "a plugin cannot be marked as used: {error}");
+    }
+    Ok(Some(bytes))
+}
+
+/// Writes a file whole or not at all.
+fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    make_private(folder).map_err(fail(folder, "made"))?;
+    let beside = format!(".{name}.{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let beside = folder.join(beside);
+    let written = File::create_new(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        // Else a crash may leave the name with nothing in it.
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| fs::rename(&beside, folder.join(name)));
+    moved.map_err(|error| {
+        // Nothing more can be done about it than what removes it later.
+        drop(fs::remove_file(&beside));
+        fail(folder, "written to")(error)
+    })
+}
+
+/// For its owner alone: which plugins a gateway runs is nobody else's business.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn list(folder: &Path, keep: &BTreeSet<ContentDigest>, pieces: &mut Vec<Piece>) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        outcome => outcome.map_err(fail(folder, "read"))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(fail(folder, "read"))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        // Another gateway may have removed it in this moment.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let digest = name.to_str().and_then(ContentDigest::from_hex);
+        let age = SystemTime::now().duration_since(used).unwrap_or_default();
+        match digest {
+            Some(digest) if metadata.is_file() => {
+                pieces.push(Piece { path, used, bytes: metadata.len(), kept: keep.contains(&digest) });
+            }
+            None if name.as_encoded_bytes().starts_with(b".") && age > ABANDONED_AFTER => {
+                drop(fs::remove_file(&path));
+            }
+            // Not ours.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
