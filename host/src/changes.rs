@@ -48,6 +48,7 @@ impl Changes {
             ("trusted-proxies", before.trusted_proxies != after.trusted_proxies),
             ("drain-timeout", before.drain_timeout != after.drain_timeout),
             ("access-log", before.access_log != after.access_log),
+            ("plugin-store-max", before.plugin_store_max != after.plugin_store_max),
         ] {
             if differs {
                 self.live.push(format!("server.{key} changed"));

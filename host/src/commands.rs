@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments, WRONG_USAGE};
 use crate::compose;
-use crate::plugins::Catalog;
+use crate::plugins::{self, Catalog};
 use crate::refusal::Refusal;
 use crate::table::table;
 use crate::{demo, diff, explain, report, run, status};
@@ -45,6 +45,10 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
         Command::Routes(arguments) => routes(&arguments),
         Command::Status(arguments) => status::show(&arguments),
+        Command::Plugins(arguments) => {
+            start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
+            plugins::execute(&arguments.command)
+        }
         Command::Demo(arguments) => {
             start_log(&cli.log)?;
             demo::run(&arguments)

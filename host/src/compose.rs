@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret};
+use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret, Server};
 use portcullis_policy::PolicyFactory;
 use portcullis_proxy::{Snapshot, SnapshotError};
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
@@ -208,7 +208,7 @@ impl Process {
 
 /// The user's cache folder, by the XDG base directory specification. `CACHE_DIRECTORY` is what systemd gives a unit with
 /// `CacheDirectory=`. Without any, nothing is kept and plugins are compiled at each start.
-fn default_cache_dir() -> Option<PathBuf> {
+pub(crate) fn default_cache_dir() -> Option<PathBuf> {
     let folder =
         |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     folder("CACHE_DIRECTORY")
@@ -235,7 +235,7 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
         }
     }
 
-    let (compiled, mut refused) = compile_missing(&fresh, sandbox, previous);
+    let (compiled, mut refused) = compile_missing(&fresh, sandbox, &gateway.server, previous);
     let known: HashMap<[u8; 32], &Arc<PolicyComponent>> = previous
         .into_iter()
         .flat_map(|previous| {
@@ -272,6 +272,7 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
 fn compile_missing(
     fresh: &[(&PolicyConfig, BTreeMap<Name, Secret>)],
     sandbox: &Sandbox,
+    server: &Server,
     previous: Option<&Composed>,
 ) -> (Vec<CompiledPlugin>, Vec<RefusedPart>) {
     let known = |digest: &[u8; 32]| {
@@ -283,7 +284,7 @@ fn compile_missing(
         missing.entry(policy.digest).or_insert(policy);
     }
     let missing: Vec<&PolicyConfig> = missing.into_values().collect();
-    let outcomes = in_parallel(&missing, |policy| compile(policy, sandbox));
+    let outcomes = in_parallel(&missing, |policy| compile(policy, sandbox, server));
 
     let (mut compiled, mut refused) = (Vec::new(), Vec::new());
     for (first, outcome) in missing.into_iter().zip(outcomes) {
@@ -300,8 +301,12 @@ fn compile_missing(
     (compiled, refused)
 }
 
-fn compile(policy: &PolicyConfig, sandbox: &Sandbox) -> Result<CompiledPlugin, (String, bool)> {
-    let bytes = plugins::read(policy).map_err(|error| {
+fn compile(
+    policy: &PolicyConfig,
+    sandbox: &Sandbox,
+    server: &Server,
+) -> Result<CompiledPlugin, (String, bool)> {
+    let bytes = plugins::read(policy, server).map_err(|error| {
         (error.to_string(), matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..)))
     })?;
     let compiled = sandbox.compile(&bytes).map_err(|error| (chain_of(&error), false))?;

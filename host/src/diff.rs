@@ -65,8 +65,8 @@ pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<S
         .with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;
     let mut infos = BTreeMap::new();
     for policy in &old.policies {
-        let bytes =
-            plugins::read(policy).map_err(|error| anyhow::anyhow!("policy `{}`: {error}", policy.name))?;
+        let bytes = plugins::read(policy, &old.server)
+            .map_err(|error| anyhow::anyhow!("policy `{}`: {error}", policy.name))?;
         infos.insert(Name::clone(&policy.name), portcullis_sandbox::inspect(&bytes)?);
     }
     Ok(new.newly_imported_since(|policy| infos.get(policy).cloned()))

@@ -1,10 +1,24 @@
-//! Where components come from: embedded in the binary or read from files.
+//! Where components come from: embedded in the binary, read from files, or out of registries by way of the plugin store.
 
-use std::path::PathBuf;
+mod command;
 
-use portcullis_config::{PluginInfo, Plugins};
-use portcullis_model::{Name, PluginSource, PolicyConfig};
+pub(crate) use command::execute;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use portcullis_config::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
+use portcullis_model::{
+    ContentDigest, LockedPlugin, Name, PinnedPlugin, PluginSource, PolicyConfig, Registry, Server, Signer,
+    SignerKey,
+};
+use portcullis_registry::{Image, Registries, SignerError, Store};
 use sha2::{Digest, Sha256};
+
+use crate::compose::default_cache_dir;
+
+/// The folder of the plugin store, in the one for what is kept.
+const STORE: &str = "plugins";
 
 /// What the config may ask about plugins, answered without compiling any.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +49,84 @@ impl Plugins for Catalog {
             has_tick: info.hooks.tick,
         })
     }
+
+    fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem> {
+        let PinnedPlugin { reference, manifest } = wanted.plugin;
+        let registries = registries(wanted.supply).map_err(|label| Problem {
+            label,
+            help: "name a folder with `server.cache-dir`".to_owned(),
+            unsigned: false,
+        })?;
+        // Before anything reads what is in it.
+        if !wanted.signers.is_empty() {
+            registries.verify(reference, *manifest, wanted.signers).map_err(|error| Problem {
+                label: error.to_string(),
+                help: error.help(&signed_name(wanted.plugin)),
+                unsigned: true,
+            })?;
+        }
+        let image = registries.image(reference, *manifest).map_err(|error| Problem {
+            label: error.to_string(),
+            help: error.help(),
+            unsigned: false,
+        })?;
+        match wanted.locked {
+            Some(locked) if image.lock(reference) != *locked => Err(disagreement(locked, &image)),
+            _ => Ok(image.component),
+        }
+    }
+
+    fn images_done(&self, supply: &Supply, in_use: &BTreeSet<ContentDigest>) {
+        let Ok(registries) = registries(supply) else { return };
+        match registries.store().prune(supply.store_max, in_use) {
+            Ok(0) => {}
+            Ok(bytes) => tracing::info!(bytes, "plugins that are not used were removed from the store"),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    fn check_key(&self, key: &SignerKey) -> Result<(), Problem> {
+        portcullis_registry::check_key(key).map_err(unverified)
+    }
+
+    fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem> {
+        portcullis_registry::verify_file(signer, component, signature).map_err(unverified)
+    }
+}
+
+fn unverified(SignerError { reason, help }: SignerError) -> Problem {
+    Problem { label: reason, help, unsigned: true }
+}
+
+/// What is in the image is not what the lock file says that was in it.
+fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
+    let label = format!(
+        "portcullis.lock says that {} holds the component {}, and it holds {}",
+        locked.manifest,
+        locked.component,
+        portcullis_registry::digest(&image.component),
+    );
+    let help = format!(
+        "somebody edited the file: take the last good one back, or run `portcullis plugins lock --update {}`",
+        locked.reference
+    );
+    Problem { label, help, unsigned: false }
+}
+
+/// The registries of a configuration and the store before them. The error reads on behind a caret.
+fn registries(supply: &Supply) -> Result<Registries, String> {
+    store_of(supply.cache_dir.as_deref(), &supply.registries)
+}
+
+fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registries, String> {
+    let dir = cache_dir.map(Path::to_path_buf).or_else(default_cache_dir);
+    let dir = dir.ok_or_else(|| "there is no folder to keep it in".to_owned())?;
+    Ok(Registries::new(Store::new(&dir.join(STORE)), settings))
+}
+
+/// The image as cosign calls it.
+fn signed_name(PinnedPlugin { reference, manifest }: &PinnedPlugin) -> String {
+    format!("{}/{}@{manifest}", reference.registry, reference.repository)
 }
 
 /// Why the bytes of a plugin that the config was checked against cannot be had any more.
@@ -46,6 +138,8 @@ pub(crate) enum ReadError {
     Unreadable(PathBuf, std::io::Error),
     /// The binary does not have it.
     Unknown(Name),
+    /// It has gone from the store, and its registry does not give it.
+    Store(String),
 }
 
 impl std::fmt::Display for ReadError {
@@ -60,12 +154,13 @@ impl std::fmt::Display for ReadError {
             }
             Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
             Self::Unknown(name) => write!(f, "there is no builtin plugin `{name}`"),
+            Self::Store(reason) => f.write_str(reason),
         }
     }
 }
 
 /// The component of `policy`: exactly the bytes that its digest was made of.
-pub(crate) fn read(policy: &PolicyConfig) -> Result<Vec<u8>, ReadError> {
+pub(crate) fn read(policy: &PolicyConfig, server: &Server) -> Result<Vec<u8>, ReadError> {
     match &policy.plugin {
         PluginSource::Builtin(name) => portcullis_plugins::builtin(name)
             .map(<[u8]>::to_vec)
@@ -77,6 +172,15 @@ pub(crate) fn read(policy: &PolicyConfig) -> Result<Vec<u8>, ReadError> {
             } else {
                 Err(ReadError::Moved(path.clone()))
             }
+        }
+        PluginSource::Oci(plugin) => {
+            let PinnedPlugin { reference, manifest } = &**plugin;
+            // It was put there a moment ago, so no registry and no password is needed.
+            let registries = store_of(server.cache_dir.as_deref(), &[]).map_err(ReadError::Store)?;
+            let image = registries
+                .image(reference, *manifest)
+                .map_err(|error| ReadError::Store(error.to_string()))?;
+            Ok(image.component)
         }
     }
 }

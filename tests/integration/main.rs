@@ -23,6 +23,7 @@ mod limits;
 mod malformed;
 mod metrics;
 mod nginx;
+mod registry;
 mod reload;
 mod setup;
 mod shipped_policies;

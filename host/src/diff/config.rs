@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use portcullis_model::{Capability, Gateway, Name, PolicyConfig};
+use portcullis_model::{Capability, Gateway, Name, PolicyConfig, Server};
 use serde_json::{Value, json};
 
 use super::plugin::{PluginDiff, PluginFacts};
@@ -48,7 +48,7 @@ impl ConfigDiff {
         let mut policies = BTreeMap::new();
         for after in &new.policies {
             let Some(before) = old.policies.iter().find(|policy| policy.name == after.name) else { continue };
-            let diff = PolicyDiff::between(before, after)
+            let diff = PolicyDiff::between((before, &old.server), (after, &new.server))
                 .with_context(|| format!("policy `{}` cannot be compared", after.name))?;
             if !diff.is_same() {
                 policies.insert(Name::clone(&after.name), diff);
@@ -109,9 +109,12 @@ impl ConfigDiff {
 }
 
 impl PolicyDiff {
-    fn between(old: &PolicyConfig, new: &PolicyConfig) -> anyhow::Result<Self> {
-        let facts = |policy: &PolicyConfig| -> anyhow::Result<PluginFacts> {
-            let bytes = plugins::read(policy).map_err(|error| anyhow::anyhow!("{error}"))?;
+    fn between(
+        (old, old_server): (&PolicyConfig, &Server),
+        (new, new_server): (&PolicyConfig, &Server),
+    ) -> anyhow::Result<Self> {
+        let facts = |policy: &PolicyConfig, server: &Server| -> anyhow::Result<PluginFacts> {
+            let bytes = plugins::read(policy, server).map_err(|error| anyhow::anyhow!("{error}"))?;
             PluginFacts::of(policy.plugin.to_string(), &bytes)
         };
         let granted = |policy: &PolicyConfig, other: &PolicyConfig| -> Vec<&'static str> {
@@ -121,7 +124,7 @@ impl PolicyDiff {
             Capability::ALL.into_iter().filter(only).map(Capability::name).collect()
         };
         Ok(Self {
-            plugin: PluginDiff::between(facts(old)?, facts(new)?),
+            plugin: PluginDiff::between(facts(old, old_server)?, facts(new, new_server)?),
             granted: granted(new, old),
             taken: granted(old, new),
             settings: old.config_json != new.config_json,

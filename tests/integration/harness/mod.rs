@@ -37,6 +37,7 @@
 //! - [`H2Client`] opens streams of HTTP/2 one by one, and [`H2Frames`] writes frames.
 //! - [`Pieces`] writes a body piece by piece, on either side.
 //! - [`Authority`] signs certificates.
+//! - [`TestRegistry`] holds images of plugins, and [`Key`] signs them as cosign does.
 //! - [`eventually`] waits for a condition that nothing announces. Nothing here sleeps for luck: every wait is for a
 //!   condition and ends the test at [`DEADLINE`].
 
@@ -50,6 +51,7 @@ mod gateway;
 mod h2;
 mod output;
 mod raw;
+mod registry;
 mod tls;
 mod tool;
 mod upstream;
@@ -63,6 +65,7 @@ pub use self::{
     h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,
     raw::{RawClient, RawReply, RawUpstream},
+    registry::{Image, Key, TestRegistry, base64},
     tls::{Authority, Issued},
     tool::tool,
     upstream::{Answer, Received, StreamBody, TestUpstream},

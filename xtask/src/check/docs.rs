@@ -138,7 +138,8 @@ fn arguments(line: &str) -> Option<Vec<&str>> {
 
 fn check_command(at: &str, words: &[&str]) -> Result<Option<String>> {
     let mut help = gateway();
-    let command = words.first().filter(|word| !word.starts_with('-'));
+    // Some commands have commands of their own.
+    let command = words.iter().take(2).take_while(|word| !word.starts_with('-'));
     let help = help.args(command).arg("--help").output().context("cannot run the gateway")?;
     if !help.status.success() {
         return Ok(Some(format!("{at}: `portcullis {}`: there is no such command", words.join(" "))));

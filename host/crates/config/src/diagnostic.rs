@@ -22,6 +22,7 @@ pub(crate) struct Report {
     message: String,
     label: String,
     notes: Vec<(String, Span)>,
+    remarks: Vec<String>,
     help: Option<String>,
     /// Whether it is about the file as a whole, so that no line of it is shown.
     whole_file: bool,
@@ -35,6 +36,7 @@ impl Report {
             message: message.into(),
             label: label.into(),
             notes: Vec::new(),
+            remarks: Vec::new(),
             help: None,
             whole_file: false,
         }
@@ -56,6 +58,12 @@ impl Report {
     /// Names another place; `text` reads on with `at FILE:LINE:COLUMN`.
     pub(crate) fn note(mut self, text: impl Into<String>, span: Span) -> Self {
         self.notes.push((text.into(), span));
+        self
+    }
+
+    /// Adds a note that names no place of this load.
+    pub(crate) fn remark(mut self, text: impl Into<String>) -> Self {
+        self.remarks.push(text.into());
         self
     }
 }
@@ -116,7 +124,7 @@ impl Diagnostic {
             None => text.clone(),
         });
         Self {
-            notes: notes.collect(),
+            notes: notes.chain(report.remarks.iter().map(|remark| clean(remark))).collect(),
             file: source.map_or_else(|| Arc::from(""), |source| source.name.clone()),
             place: source
                 .filter(|_| !report.whole_file)

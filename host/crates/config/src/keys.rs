@@ -1,12 +1,14 @@
 //! Every key that a config file may have: the one table that checks, the JSON schema and the reference are made from.
 
 mod gateway;
+mod plugins;
 mod policy;
 mod route;
 
 use std::time::Duration;
 
 pub(crate) use gateway::{CERTIFICATE, ENDPOINT, LISTENER, SECRET, SERVER, UPSTREAM};
+pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::POLICY;
 pub(crate) use route::ROUTE;
 
@@ -133,7 +135,21 @@ pub(crate) static ROOT: Shape = Shape {
             kind: Kind::Named(&SECRET),
             presence: Presence::Absent("no secrets"),
             example: r#"{ token = { env = "API_TOKEN" } }"#,
-            doc: "Values that are read from the environment or from files, for policies that are granted them. Never printed.",
+            doc: "Values that are read from the environment or from files, for policies that are granted them and for registries. Never printed.",
+        },
+        Key {
+            name: "registries",
+            kind: Kind::Named(&REGISTRY),
+            presence: Presence::Absent("registries are asked without a password"),
+            example: r#"{ internal = { host = "registry.internal:5000", ca = "certs/internal-ca.pem" } }"#,
+            doc: "How registries that plugins come from are spoken to.",
+        },
+        Key {
+            name: "signers",
+            kind: Kind::Named(&SIGNER),
+            presence: Presence::Absent("no signers"),
+            example: r#"{ release = { cosign = "keys/release.pub" } }"#,
+            doc: "Whose signatures vouch for plugins, for `signed-by` and `plugins-signed-by`.",
         },
     ],
 };

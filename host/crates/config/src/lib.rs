@@ -13,9 +13,12 @@ mod diagnostic;
 mod include;
 mod keys;
 mod loader;
+mod lock;
 mod pattern;
 mod pem;
+mod plugins;
 mod policy;
+mod reference;
 mod route;
 mod schema;
 mod server;
@@ -30,17 +33,22 @@ mod view;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use lock::render_lock;
+pub use plugins::{ImageRequest, Plan, Problem, Supply, WantedPlugin};
 pub use schema::schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use portcullis_model::{Capability, Control, Gateway};
+use portcullis_model::{
+    Capability, ContentDigest, Control, Gateway, Name, PolicyConfig, Secret, Server, Signer, SignerKey,
+};
 
 use crate::diagnostic::Report;
 use crate::include::{Document, FILE_BYTES_MAX};
 use crate::keys::{ROOT, SERVER, Shape};
 use crate::loader::{Loader, Named, Section, read_file, tidy};
+use crate::lock::Lock;
 use crate::policy::Used;
 use crate::route::Names;
 use crate::source::Span;
@@ -60,6 +68,28 @@ pub trait Plugins {
     /// # Errors
     /// When the bytes are no component of this contract; the text says why, and reads on behind a caret.
     fn inspect(&self, component: &[u8]) -> Result<PluginInfo, String>;
+
+    /// The component of an image in a registry, once it is known to be the one that is pinned and, where that is asked for,
+    /// to be signed. May ask the registry.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem>;
+
+    /// Hears that all images were asked for, and which manifests are in use.
+    fn images_done(&self, supply: &Supply, in_use: &BTreeSet<ContentDigest>);
+
+    /// Whether signatures can be checked with that key.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_key(&self, key: &SignerKey) -> Result<(), Problem>;
+
+    /// Whether `signature`, which lies beside a component's file, is `signer`'s of that component.
+    ///
+    /// # Errors
+    /// Why not.
+    fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem>;
 }
 
 /// What a component says of itself, from its manifest and its imports and exports.
@@ -87,6 +117,43 @@ pub struct PluginInfo {
 /// # Errors
 /// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
 pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    let documents = read(&mut loader, path)?;
+    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
+    let files: Vec<PathBuf> = loader.files.into_iter().collect();
+    if loader.reports.is_empty() {
+        Ok(Gateway { files, ..gateway })
+    } else {
+        Err(Diagnostics::new(loader.reports, &loader.sources, files))
+    }
+}
+
+/// Reads of the config file at `path` what it says of plugins, without looking at any of them: what `portcullis plugins`
+/// starts from, before there is a lock file.
+///
+/// # Errors
+/// When anything of that is wrong, or no TOML.
+pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    let documents = read(&mut loader, path)?;
+    loader.wanted = Some(Vec::new());
+    if !loader.incomplete {
+        let sections = Sections::gather(&mut loader, &documents);
+        supply(&mut loader, &documents, &sections);
+        lock::read(&mut loader);
+    }
+    if !loader.reports.is_empty() {
+        let files = loader.files.into_iter().collect();
+        return Err(Diagnostics::new(loader.reports, &loader.sources, files));
+    }
+    let mut wanted = loader.wanted.unwrap_or_default();
+    wanted.sort_by_key(|wanted| wanted.reference.to_string());
+    let (lock, locked) = (loader.lock.path.1.clone(), loader.lock.entries().to_vec());
+    Ok(Plan { wanted, supply: loader.supply, lock, locked })
+}
+
+/// Reads the main file and what it includes.
+fn read(loader: &mut Loader<'_>, path: &Path) -> Result<Vec<Document>, Diagnostics> {
     let (absolute, text) = read_main(path);
     let text = match text {
         Ok(text) => text,
@@ -96,15 +163,34 @@ pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> 
             return Err(Diagnostics::unreadable(path, message, help, absolute));
         }
     };
-    let mut loader = Loader::new(plugins);
+    loader.lock = Lock::beside(path, &absolute);
     loader.files.insert(absolute.clone());
-    let documents = include::read_all(&mut loader, path, absolute, text);
-    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
-    let files: Vec<PathBuf> = loader.files.into_iter().collect();
-    if loader.reports.is_empty() {
-        Ok(Gateway { files, ..gateway })
-    } else {
-        Err(Diagnostics::new(loader.reports, &loader.sources, files))
+    Ok(include::read_all(loader, path, absolute, text))
+}
+
+/// The named tables of all files.
+struct Sections<'a> {
+    listeners: Section<'a>,
+    upstreams: Section<'a>,
+    policies: Section<'a>,
+    routes: Section<'a>,
+    secrets: Section<'a>,
+    registries: Section<'a>,
+    signers: Section<'a>,
+}
+
+impl<'a> Sections<'a> {
+    fn gather(loader: &mut Loader<'_>, documents: &'a [Document]) -> Self {
+        let mut gather = |key: &'static str| gather(loader, documents, key);
+        Self {
+            listeners: gather("listeners"),
+            upstreams: gather("upstreams"),
+            policies: gather("policies"),
+            routes: gather("routes"),
+            secrets: gather("secrets"),
+            registries: gather("registries"),
+            signers: gather("signers"),
+        }
     }
 }
 
@@ -133,12 +219,48 @@ fn read_main(path: &Path) -> (PathBuf, Result<String, String>) {
     (absolute, text)
 }
 
+/// The server, the secrets, where plugins come from, and the policies that they are of.
+fn supply(
+    loader: &mut Loader<'_>,
+    documents: &[Document],
+    sections: &Sections<'_>,
+) -> (Server, BTreeMap<Name, Secret>, Vec<PolicyConfig>) {
+    let Sections { policies, secrets, registries, signers, .. } = sections;
+    let broken = broken_sections(documents);
+    let used_by = |section: &Section<'_>, key: &str| Used {
+        uncertain: section.is_empty() && broken.contains(key),
+        ..Used::default()
+    };
+    let (mut secrets_used, mut signers_used) = (used_by(policies, "policies"), used_by(policies, "policies"));
+    let view = single_server(loader, documents);
+    let server = server::server(loader, view);
+    let values = server::secrets(loader, secrets);
+    signers_used.uncertain |= policy::is_wrong(view, "plugins-signed-by");
+    let default_signers = view.texts("plugins-signed-by");
+    loader.supply = Supply {
+        registries: plugins::registries(loader, registries, secrets, &values, &mut secrets_used),
+        signers: plugins::signers(loader, signers),
+        signed_by: plugins::named_signers(loader, signers, &default_signers, "`server`", &mut signers_used),
+        cache_dir: server.cache_dir.clone(),
+        store_max: server.plugin_store_max,
+    };
+    let policy_list =
+        policy::policies(loader, policies, (secrets, &mut secrets_used), (signers, &mut signers_used));
+    route::report_unused(loader, "secret", secrets, &secrets_used);
+    route::report_unused(loader, "signer", signers, &signers_used);
+    if !secrets_used.uncertain {
+        plugins::report_unused_registries(loader, registries);
+    }
+    if !loader.pins.is_empty() {
+        loader.plugins.images_done(&loader.supply, &plugins::in_use(loader));
+    }
+    (server, values, policy_list)
+}
+
 /// Makes the model of all files together.
 fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
-    let server = single_server(loader, documents);
-    let mut gather = |key: &'static str| gather(loader, documents, key);
-    let (listeners, upstreams) = (gather("listeners"), gather("upstreams"));
-    let (policies, routes, secrets) = (gather("policies"), gather("routes"), gather("secrets"));
+    let sections = Sections::gather(loader, documents);
+    let Sections { listeners, upstreams, policies, routes, .. } = &sections;
     let broken = broken_sections(documents);
     if listeners.is_empty() && !broken.contains("listeners") {
         let report = Report::of_file(0, "there is no listener, so that nobody could connect");
@@ -150,34 +272,22 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
             report.help("add [routes.all] with to = \"NAME\", where [upstreams.NAME] names the servers"),
         );
     }
-    let server = server::server(loader, server);
-    let listener_list = server::listeners(loader, &listeners);
-    let upstream_list = upstream::upstreams(loader, &upstreams);
-    let secret_map = server::secrets(loader, &secrets);
-    let used_by = |section: &Section<'_>, key: &str| Used {
-        uncertain: section.is_empty() && (key == "routes" || broken.contains(key)),
-        ..Used::default()
-    };
-    let mut secrets_used = used_by(&policies, "policies");
-    let policy_list = policy::policies(loader, &policies, &secrets, &mut secrets_used);
-    let mut names = Names {
-        policies: &policies,
-        upstreams: &upstreams,
-        policies_used: used_by(&routes, "routes"),
-        upstreams_used: used_by(&routes, "routes"),
-    };
-    let route_list = route::routes(loader, &routes, &mut names, &upstream_list);
+    let listener_list = server::listeners(loader, listeners);
+    let upstream_list = upstream::upstreams(loader, upstreams);
+    let (server, secrets, policy_list) = supply(loader, documents, &sections);
+    let used = Used { uncertain: routes.is_empty(), ..Used::default() };
+    let mut names = Names { policies, upstreams, policies_used: used.clone(), upstreams_used: used };
+    let route_list = route::routes(loader, routes, &mut names, &upstream_list);
     let Names { policies_used, upstreams_used, .. } = names;
-    route::report_unused(loader, "policy", &policies, &policies_used);
-    route::report_unused(loader, "upstream", &upstreams, &upstreams_used);
-    route::report_unused(loader, "secret", &secrets, &secrets_used);
+    route::report_unused(loader, "policy", policies, &policies_used);
+    route::report_unused(loader, "upstream", upstreams, &upstreams_used);
     Gateway {
         server,
         listeners: listener_list,
         upstreams: upstream_list,
         policies: policy_list,
         routes: route_list,
-        secrets: secret_map,
+        secrets,
         files: Vec::new(),
     }
 }

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use portcullis_model::ContentDigest;
+
 use crate::diagnostic::Report;
+use crate::lock::Lock;
+use crate::plugins::{Supply, WantedPlugin};
 use crate::source::{Sources, Span};
 use crate::suggest::shown;
 use crate::tree::Table;
@@ -21,6 +25,16 @@ pub(crate) struct Loader<'p> {
     pub(crate) files: BTreeSet<PathBuf>,
     /// What inspection said of a component, by digest: several policies may use one plugin.
     pub(crate) inspected: HashMap<[u8; 32], Result<PluginInfo, String>>,
+    /// Where plugins come from, and who signs them.
+    pub(crate) supply: Supply,
+    /// The lock file.
+    pub(crate) lock: Lock,
+    /// The manifests of the images so far.
+    pub(crate) pins: BTreeSet<ContentDigest>,
+    /// The registries that plugins come from.
+    pub(crate) hosts: BTreeSet<Box<str>>,
+    /// Where plugins out of registries are only to be named: these.
+    pub(crate) wanted: Option<Vec<WantedPlugin>>,
 }
 
 /// One named table of a section.
@@ -44,6 +58,11 @@ impl<'p> Loader<'p> {
             incomplete: false,
             files: BTreeSet::new(),
             inspected: HashMap::new(),
+            supply: Supply::default(),
+            lock: Lock::default(),
+            pins: BTreeSet::new(),
+            hosts: BTreeSet::new(),
+            wanted: None,
         }
     }
 

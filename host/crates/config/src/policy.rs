@@ -1,5 +1,6 @@
 //! `[policies.NAME]`: the plugin, what it is granted, what it may cost, and its configuration.
 
+mod plugin;
 mod schema_error;
 pub(crate) mod settings;
 
@@ -10,25 +11,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_model::{
-    Capability, FailureMode, Grants, Name, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+    Capability, FailureMode, Grants, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::PluginInfo;
 use crate::diagnostic::Report;
 use crate::keys::POLICY;
 use crate::loader::{Loader, Named, Section};
+use crate::plugins;
 use crate::source::Span;
 use crate::suggest::{did_you_mean, list, shown};
 use crate::view::View;
 
-/// Bytes of a component: a Python one has 18 MB.
-const COMPONENT_BYTES_MAX: u64 = 256 << 20;
 /// How often `on-tick` is called where nothing is said.
 const TICK: Duration = Duration::from_secs(10);
 
 /// Names that something refers to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Used<'a> {
     pub(crate) names: BTreeSet<&'a str>,
     /// Whether there may be more, because a reference could not be read.
@@ -40,26 +39,19 @@ pub(crate) fn is_wrong(view: View<'_>, key: &str) -> bool {
     view.key_span(key).is_some() && view.node(key).is_none()
 }
 
-/// A component that was found.
-struct Plugin {
-    source: PluginSource,
-    digest: [u8; 32],
-    /// `None` where it cannot be used, which was reported.
-    info: Option<PluginInfo>,
-    span: Span,
-}
-
-/// Makes the policies. Names of secrets that they are granted go into `used`.
+/// Makes the policies. Names of secrets that they are granted go into `used`, those of signers into `signers_used`.
 pub(crate) fn policies<'a>(
     loader: &mut Loader<'_>,
     section: &Section<'a>,
-    secrets: &Section<'a>,
-    used: &mut Used<'a>,
+    (secrets, used): (&Section<'a>, &mut Used<'a>),
+    (signers, signers_used): (&Section<'a>, &mut Used<'a>),
 ) -> Vec<PolicyConfig> {
     let mut policies = Vec::new();
     for named in section.values().filter(|named| named.table.is_some()) {
         let view = View::new(named.table, &POLICY, named.span);
-        let plugin = plugin(loader, named, view);
+        let signed_by = signed_by(loader, named, view, signers, signers_used);
+        let plugin =
+            view.text("plugin").and_then(|plugin| plugin::find(loader, named, plugin, signed_by.as_ref()));
         let grants = grants(loader, named, view.view("grants"), secrets, used);
         used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
@@ -88,49 +80,35 @@ pub(crate) fn policies<'a>(
     policies
 }
 
-fn plugin(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<Plugin> {
-    let (typed, span) = view.text("plugin")?;
-    let (source, bytes) = if let Some(name) = typed.strip_prefix("builtin:") {
-        let Some(bytes) = loader.plugins.builtin(name) else {
-            loader.report(unknown_builtin(loader, named, name, span));
-            return None;
-        };
-        (PluginSource::Builtin(name.into()), std::borrow::Cow::Borrowed(bytes))
-    } else if typed.contains("://") {
-        let message = format!("policy `{}` takes its plugin from a registry", named.name);
-        let help =
-            "download the component and write the path of its .wasm file; this version fetches nothing";
-        loader.report(Report::new(span, message, "not supported by this version").help(help));
-        return None;
-    } else if loader.plugins.builtin(typed).is_some() && !loader.resolve(typed, span).exists() {
-        let message = format!("policy `{}` has a plugin that cannot be read", named.name);
-        let help = format!("for the one that ships with the gateway write \"builtin:{typed}\"");
-        loader.report(Report::new(span, message, "there is no such file").help(help));
-        return None;
-    } else {
-        let (path, bytes) = loader.read(typed, span, "plugin", COMPONENT_BYTES_MAX)?;
-        (PluginSource::File(path), bytes.into())
-    };
-    let digest: [u8; 32] = Sha256::digest(&bytes).into();
-    let plugins = loader.plugins;
-    let info = loader.inspected.entry(digest).or_insert_with(|| plugins.inspect(&bytes)).clone();
-    let info = info.map_err(|reason| {
-        let message = format!("policy `{}` has a plugin that cannot be used", named.name);
-        let help = "a plugin is a WebAssembly component; docs/writing-a-policy.md shows how to build one";
-        loader.report(Report::new(span, message, reason).help(help));
-    });
-    Some(Plugin { source, digest, info: info.ok(), span })
+/// Who must have signed a policy's plugin: its own list where it has one, else the server's.
+struct SignedBy {
+    names: Vec<Name>,
+    own: Option<Span>,
 }
 
-fn unknown_builtin(loader: &Loader<'_>, named: &Named<'_>, name: &str, span: Span) -> Report {
-    let names = loader.plugins.builtin_names();
-    let message =
-        format!("policy `{}` wants the builtin plugin `{}`, which does not exist", named.name, shown(name));
-    let help = match did_you_mean(name, names.iter().copied()) {
-        Some(name) => format!("did you mean \"builtin:{name}\"?"),
-        None => format!("the builtin plugins are {}", list(&names)),
+impl SignedBy {
+    fn as_ref(&self) -> plugin::SignedBy<'_> {
+        plugin::SignedBy { names: &self.names, own: self.own }
+    }
+}
+
+fn signed_by<'a>(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'a>,
+    signers: &Section<'a>,
+    used: &mut Used<'a>,
+) -> SignedBy {
+    used.uncertain |= is_wrong(view, "signed-by");
+    let own = view.key_span("signed-by");
+    let names = match own {
+        Some(_) => {
+            let by = format!("policy `{}`", named.name);
+            plugins::named_signers(loader, signers, &view.texts("signed-by"), &by, used)
+        }
+        None => loader.supply.signed_by.clone(),
     };
-    Report::new(span, message, "no such plugin").help(help)
+    SignedBy { names, own }
 }
 
 fn grants<'a>(

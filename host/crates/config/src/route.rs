@@ -226,6 +226,9 @@ pub(crate) fn report_unused(loader: &mut Loader<'_>, noun: &str, section: &Secti
         let help = match noun {
             "policy" => "name it in the `use` of a route, or remove it",
             "upstream" => "name it in the `to` of a route, or remove it",
+            "signer" => {
+                "name it in the `signed-by` of a policy or in `server.plugins-signed-by`, or remove it"
+            }
             _ => "name it in the `grants.secrets` of a policy, or remove it",
         };
         let message = format!("{noun} `{}` is not used", shown(named.name));

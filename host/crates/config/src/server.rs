@@ -52,6 +52,7 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         cache_dir: view.text("cache-dir").map(|(path, span)| loader.resolve(path, span)),
         access_log: AccessLog { format, target },
         policy_instances_max: view.integer("policy-instances-max").unwrap_or(defaults.policy_instances_max),
+        plugin_store_max: view.size("plugin-store-max").unwrap_or(defaults.plugin_store_max),
     }
 }
 

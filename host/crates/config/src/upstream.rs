@@ -211,7 +211,7 @@ fn host(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> HostHeade
 }
 
 /// Whether it is a host with or without a port.
-fn is_authority(value: &str) -> bool {
+pub(crate) fn is_authority(value: &str) -> bool {
     let bracketed = value.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (valid, rest) = match bracketed {
         Some((inner, rest)) => (inner.parse::<Ipv6Addr>().is_ok(), rest),

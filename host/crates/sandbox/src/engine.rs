@@ -112,9 +112,13 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
 /// Opens the folder, which only its owner may write: whoever can put a file there can run code as the gateway.
 fn open_cache(dir: &Path) -> Result<Cache, SandboxError> {
     let fail = |reason: String| SandboxError::CacheDir { path: dir.to_path_buf(), reason };
-    make_private(dir).map_err(|error| fail(error.to_string()))?;
-    check_private(dir).map_err(fail)?;
-    let dir = dir.canonicalize().map_err(|error| fail(error.to_string()))?;
+    // A folder of its own in there: the cache removes what it does not know, and plugins out of registries lie beside.
+    let code = dir.join("compiled");
+    for dir in [dir, &code] {
+        make_private(dir).map_err(|error| fail(error.to_string()))?;
+        check_private(dir).map_err(fail)?;
+    }
+    let dir = code.canonicalize().map_err(|error| fail(error.to_string()))?;
     let mut config = CacheConfig::new();
     config.with_directory(dir);
     Cache::new(config).map_err(|error| fail(format!("{error:#}")))

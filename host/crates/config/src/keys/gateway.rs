@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
+use super::{GIB, KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
 
 pub(crate) static SERVER: Shape = Shape {
     noun: "`server`",
@@ -42,7 +42,8 @@ pub(crate) static SERVER: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the user's cache folder"),
             example: r#""/var/cache/portcullis""#,
-            doc: "Folder for compiled plugins. Whoever can write there can run code in the gateway.",
+            doc: "Folder for compiled plugins and for those out of registries. Whoever can write there can run code in the \
+                  gateway.",
         },
         Key {
             name: "access-log",
@@ -66,6 +67,22 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "The socket by which `portcullis status` and the like ask the gateway while it runs. `true`: in the user's \
                   runtime folder, under a name made of this file's path, so that the commands find it with `-c FILE`. A \
                   path: there, in a folder that only the gateway's user can write to. `false`: nowhere.",
+        },
+        Key {
+            name: "plugin-store-max",
+            kind: Kind::Size { min: MIB, max: 1024 * GIB },
+            presence: Presence::Default(r#""1GiB""#),
+            example: r#""200MiB""#,
+            doc: "What is kept on disk of plugins out of registries. Above that, what was not used for longest is removed; what \
+                  the config names is kept however large it is.",
+        },
+        Key {
+            name: "plugins-signed-by",
+            kind: Kind::List(&Kind::Text("the name of a signer")),
+            presence: Presence::Absent("signatures are not asked for"),
+            example: r#"["release"]"#,
+            doc: "One of these signers must have signed each plugin that does not ship with the gateway, unless its policy \
+                  has a `signed-by` of its own.",
         },
     ],
 };

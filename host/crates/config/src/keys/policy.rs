@@ -9,10 +9,18 @@ pub(crate) static POLICY: Shape = Shape {
     keys: &[
         Key {
             name: "plugin",
-            kind: Kind::Text("`builtin:NAME` or a path"),
+            kind: Kind::Text("`builtin:NAME`, a path or `oci://` and an image"),
             presence: Presence::Required,
             example: r#""builtin:api-key""#,
-            doc: "The component: `builtin:NAME` for one that ships with the gateway, or the path of a `.wasm` file.",
+            doc: "The component: `builtin:NAME` for one that ships with the gateway, the path of a `.wasm` file, or \
+                  `oci://HOST/REPOSITORY:TAG` for an image in a registry, pinned by `portcullis.lock` or by `@sha256:DIGEST`.",
+        },
+        Key {
+            name: "signed-by",
+            kind: Kind::List(&Kind::Text("the name of a signer")),
+            presence: Presence::Absent("`plugins-signed-by` of `server`"),
+            example: r#"["release"]"#,
+            doc: "One of these signers must have signed the plugin, which is checked before anything reads it.",
         },
         Key {
             name: "config",

@@ -63,6 +63,7 @@ fn the_examples_load() {
             ("certs/other.key", "site.key"),
             ("certs/internal-ca.pem", "site.pem"),
             ("secrets/token", "token"),
+            ("keys/release.pub", "cosign.pub"),
             ("keys.txt", "keys.txt"),
             ("plugins/tenant_auth.wasm", "everything.wasm"),
             ("plugins/partner_auth.wasm", "secretive.wasm"),

@@ -1,9 +1,11 @@
 //! Plugins that exist only as what they say of themselves, so that no component has to be built here.
 
-use portcullis_model::Capability;
+use std::collections::BTreeSet;
+
+use portcullis_model::{Capability, ContentDigest, Signer, SignerKey};
 use serde_json::{Value, json};
 
-use crate::{PluginInfo, Plugins};
+use crate::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
 
 /// Finds plugins by their bytes: the file `x.wasm` of a case holds the name of one of these.
 #[derive(Debug)]
@@ -39,6 +41,42 @@ impl Plugins for FakePlugins {
             "endless-schema" => info(Some(json!({ "$ref": "#" })), &[]),
             _ => return Err("it is not a WebAssembly component".into()),
         })
+    }
+
+    /// An image holds the plugin that the end of its repository names.
+    fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem> {
+        let reference = &wanted.plugin.reference;
+        let problem = |label: &str, unsigned| {
+            Err(Problem { label: label.to_owned(), help: "do something about it".to_owned(), unsigned })
+        };
+        match reference.repository.rsplit('/').next() {
+            Some("gone") => problem("registry registry.example cannot be reached: nobody answers", false),
+            Some("unsigned") if !wanted.signers.is_empty() => problem("nobody has signed it", true),
+            name => Ok(name.unwrap_or_default().into()),
+        }
+    }
+
+    fn images_done(&self, _: &Supply, in_use: &BTreeSet<ContentDigest>) {
+        assert!(!in_use.is_empty());
+    }
+
+    fn check_key(&self, key: &SignerKey) -> Result<(), Problem> {
+        match key {
+            SignerKey::Cosign(pem) if !pem.contains("PUBLIC KEY") => Err(Problem {
+                label: "it holds no public key".to_owned(),
+                help: "name the cosign.pub of `cosign generate-key-pair`".to_owned(),
+                unsigned: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn verify_file(&self, signer: &Signer, _: &[u8], signature: &[u8]) -> Result<(), Problem> {
+        if signature == format!("by {}\n", signer.name).as_bytes() {
+            return Ok(());
+        }
+        let (label, help) = ("it was signed with another key".to_owned(), "sign it with this one".to_owned());
+        Err(Problem { label, help, unsigned: true })
     }
 }
 

@@ -1,0 +1,282 @@
+//! `portcullis.lock`: which image each `oci://` reference of a configuration stands for.
+//!
+//! It lies beside the main config file, is written by `portcullis plugins lock` alone, and is meant to be committed.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use portcullis_model::{ContentDigest, LockedPlugin, OciReference};
+
+use crate::check;
+use crate::diagnostic::Report;
+use crate::include::FILE_BYTES_MAX;
+use crate::keys::{LOCK, LOCKED};
+use crate::loader::{Loader, read_file};
+use crate::reference;
+use crate::source::{Source, Span};
+use crate::tree::{self, Value};
+use crate::view::View;
+
+/// Its name.
+pub(crate) const FILE_NAME: &str = "portcullis.lock";
+
+/// The form of the file.
+const VERSION: i64 = 1;
+
+/// What is known of the lock file during a load.
+#[derive(Debug, Default)]
+pub(crate) struct Lock {
+    /// Its path as the operator would name it, and the absolute one.
+    pub(crate) path: (PathBuf, PathBuf),
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Nothing has asked for it.
+    #[default]
+    Unread,
+    /// There is none.
+    Absent,
+    /// It is not as it should be, which was reported.
+    Broken,
+    Read(Vec<LockedPlugin>),
+}
+
+/// What it says of a reference.
+#[derive(Debug)]
+pub(crate) enum Pin {
+    /// There is no file.
+    NoFile,
+    /// There is one without the reference.
+    Unknown,
+    /// It cannot be read, which was reported.
+    Broken,
+    Locked(Box<LockedPlugin>),
+}
+
+impl Lock {
+    /// The one beside the main config file, which the operator calls `name`.
+    pub(crate) fn beside(name: &Path, absolute: &Path) -> Self {
+        Self {
+            path: (name.with_file_name(FILE_NAME), absolute.with_file_name(FILE_NAME)),
+            state: State::Unread,
+        }
+    }
+
+    /// Its entries, as far as it was read.
+    pub(crate) fn entries(&self) -> &[LockedPlugin] {
+        match &self.state {
+            State::Read(entries) => entries,
+            _ => &[],
+        }
+    }
+}
+
+/// What the lock file says of `reference`.
+pub(crate) fn pin(loader: &mut Loader<'_>, reference: &OciReference) -> Pin {
+    read(loader);
+    match &loader.lock.state {
+        State::Unread | State::Absent => Pin::NoFile,
+        State::Broken => Pin::Broken,
+        State::Read(entries) => match entries.iter().find(|entry| entry.reference == *reference) {
+            Some(entry) => Pin::Locked(Box::new(entry.clone())),
+            None => Pin::Unknown,
+        },
+    }
+}
+
+/// Reads the file, once.
+pub(crate) fn read(loader: &mut Loader<'_>) {
+    if !matches!(loader.lock.state, State::Unread) {
+        return;
+    }
+    let (name, path) = loader.lock.path.clone();
+    // Where it is missing it may come.
+    loader.files.insert(path.clone());
+    loader.lock.state = if path.exists() {
+        let before = loader.reports.len();
+        let entries = parse_file(loader, &name, &path);
+        if loader.reports.len() == before { State::Read(entries) } else { State::Broken }
+    } else {
+        State::Absent
+    };
+}
+
+fn parse_file(loader: &mut Loader<'_>, name: &Path, path: &Path) -> Vec<LockedPlugin> {
+    let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    let text = read_file(path, FILE_BYTES_MAX)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
+    let text = match text {
+        Ok(text) => text,
+        Err(reason) => {
+            let file = loader.sources.add(Source::new(name, folder, String::new()));
+            loader.report(Report::of_file(file, format!("the lock file cannot be read: {reason}")));
+            return Vec::new();
+        }
+    };
+    let file = loader.sources.add(Source::new(name, folder, text.clone()));
+    parse(file, &text, &mut loader.reports)
+}
+
+/// Reads the text of a lock file. Everything that is not as `render` writes it is reported.
+fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Vec<LockedPlugin> {
+    let before = reports.len();
+    let Some(root) = tree::parse(file, text, reports) else { return Vec::new() };
+    let whole = Span { file, start: 0, end: 0 };
+    if let Some(entry) = root.get("version")
+        && let Value::Integer(version) = entry.value.value
+        && version != VERSION
+    {
+        let message = format!("the lock file has the form {version}, which this version does not know");
+        let help =
+            "use the version of portcullis that wrote it, or remove it and run `portcullis plugins lock`";
+        reports.push(Report::new(entry.value.span, message, format!("this one knows {VERSION}")).help(help));
+        return Vec::new();
+    }
+    check::table(&root, &LOCK, "the lock file", whole, reports);
+    let view = View::new(Some(&root), &LOCK, whole);
+    if view.integer::<i64>("version").is_none() || reports.len() > before {
+        return Vec::new();
+    }
+    let nodes = view.node("plugin").map_or(&[][..], |node| node.elements());
+    let mut entries: Vec<LockedPlugin> = Vec::new();
+    for node in nodes {
+        let view = View::new(node.as_table(), &LOCKED, node.span);
+        let Some(entry) = entry(view, reports) else { continue };
+        if entries.iter().any(|other| other.reference == entry.reference) {
+            let report =
+                Report::new(node.span, format!("{} is locked twice", entry.reference), "locked before");
+            reports.push(report.help(REPAIR));
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+/// What mends any lock file.
+const REPAIR: &str = "the file is not edited by hand: take the last good one back, or remove it and run `portcullis plugins lock`";
+
+fn entry(view: View<'_>, reports: &mut Vec<Report>) -> Option<LockedPlugin> {
+    let mut wrong = |span: Span, message: &str, label: String| {
+        reports.push(Report::new(span, message, label).help(REPAIR));
+    };
+    let (text, span) = view.text("reference")?;
+    let reference = match reference::parse(text) {
+        Ok(reference) if reference.digest.is_none() => reference,
+        Ok(_) => {
+            wrong(span, "a locked reference is not valid", "it names a digest itself".to_owned());
+            return None;
+        }
+        Err((label, _)) => {
+            wrong(span, "a locked reference is not valid", label);
+            return None;
+        }
+    };
+    let mut digest = |key: &str| {
+        let (text, span) = view.text(key)?;
+        let digest = ContentDigest::parse(text);
+        if digest.is_none() {
+            wrong(
+                span,
+                "a locked digest is not valid",
+                "expected sha256: and 64 digits of 0-9 and a-f".to_owned(),
+            );
+        }
+        digest
+    };
+    Some(LockedPlugin {
+        reference,
+        manifest: digest("manifest")?,
+        layer: digest("layer")?,
+        format: view.word("format")?.into(),
+        component: digest("component")?,
+        size: view.integer("size")?,
+    })
+}
+
+/// The text of a lock file with these entries, in the order of their references.
+#[must_use]
+pub fn render_lock(entries: &[LockedPlugin]) -> String {
+    let mut text = String::from(
+        "# Which image each oci:// plugin of the config stands for. Written by `portcullis plugins lock`: commit it, and do\n\
+         # not edit it. `portcullis plugins lock --update` moves the pins to what the tags stand for by then.\n\
+         version = 1\n",
+    );
+    let mut sorted: Vec<&LockedPlugin> = entries.iter().collect();
+    sorted.sort_by_key(|entry| entry.reference.to_string());
+    for LockedPlugin { reference, manifest, layer, format, component, size } in sorted {
+        // No part of a reference needs an escape.
+        let written = write!(
+            text,
+            "\n[[plugin]]\nreference = \"{reference}\"\nmanifest = \"{manifest}\"\nlayer = \"{layer}\"\nformat = \"{format}\"\n\
+             component = \"{component}\"\nsize = {size}\n",
+        );
+        debug_assert!(written.is_ok(), "a string takes all that is written");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_model::{ContentDigest, LockedPlugin};
+    use proptest::prelude::*;
+
+    use super::{parse, render_lock};
+    use crate::reference;
+
+    fn locked(name: &str, byte: u8) -> LockedPlugin {
+        LockedPlugin {
+            reference: reference::parse(name).unwrap(),
+            manifest: ContentDigest::new([byte; 32]),
+            layer: ContentDigest::new([byte ^ 1; 32]),
+            format: "tar+gzip".into(),
+            component: ContentDigest::new([byte ^ 2; 32]),
+            size: u64::from(byte),
+        }
+    }
+
+    fn parsed(text: &str) -> Result<Vec<LockedPlugin>, usize> {
+        let mut reports = Vec::new();
+        let entries = parse(0, text, &mut reports);
+        if reports.is_empty() { Ok(entries) } else { Err(reports.len()) }
+    }
+
+    #[test]
+    fn what_is_written_is_read_alike_and_sorted() {
+        let (a, b) =
+            (locked("oci://registry.example/a:1", 7), locked("oci://registry.example:5000/b/c:2.0_x", 9));
+        let text = render_lock(&[b.clone(), a.clone()]);
+        assert_eq!(parsed(&text), Ok(vec![a.clone(), b.clone()]));
+        assert_eq!(render_lock(&[a, b]), text);
+        assert_eq!(parsed(&render_lock(&[])), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_file_that_was_tampered_with_or_merged_badly_is_refused() {
+        let entry = locked("oci://registry.example/a:1", 7);
+        let text = render_lock(std::slice::from_ref(&entry));
+        assert!(parsed(&render_lock(&[entry.clone(), entry])).is_err());
+        for (from, to) in [
+            ("version = 1", "version = 2"),
+            ("version = 1", ""),
+            ("sha256:", "sha512:"),
+            ("reference", "refrence"),
+            (":1\"", "\""),
+            ("tar+gzip", "zip"),
+            ("size = 7", "size = -7"),
+            ("size = 7", "size = \"7\""),
+            ("size = 7", ""),
+            ("size = 7", "<<<<"),
+        ] {
+            assert!(text.contains(from) && parsed(&text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn takes_any_text(text in "\\PC{0,200}", lines in "(version = 1\n)?(\\[\\[plugin\\]\\]\n([a-z]{4,9} = [\"a-z0-9:/]{1,40}\n){0,7}){0,3}") {
+            let _entries = (parsed(&text), parsed(&lines));
+        }
+    }
+}
