@@ -3,19 +3,32 @@
 wit_bindgen::generate!({
     inline: "package test:guest; world capable {
         include portcullis:policy/imports@0.1.0;
+        export portcullis:policy/lifecycle@0.1.0;
         export portcullis:policy/request-head@0.1.0;
     }",
     path: "../../wit",
     generate_all,
 });
 
+use exports::portcullis::policy::lifecycle::Guest as Lifecycle;
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::Decision;
+use portcullis::policy::types::{Decision, IpAddress};
 use portcullis::policy::{
-    clock, crypto, exchange, log, metrics, random, rate_limit, request, secrets, store,
+    clock, crypto, exchange, log, matchers, metrics, random, rate_limit, request, secrets, store,
 };
 
 struct Capable;
+
+impl Lifecycle for Capable {
+    fn configure(config: String) -> Result<(), String> {
+        if config == "sets" {
+            matchers::make_regex_set(&["^a".to_owned(), "b$".to_owned()])
+                .map_err(|error| format!("{error:?}"))?;
+            matchers::make_network_set("10.0.0.0/8\n10.1.0.0/16").map_err(|error| format!("{error:?}"))?;
+        }
+        Ok(())
+    }
+}
 
 impl Guest for Capable {
     fn on_request_head() -> Decision {
@@ -104,6 +117,22 @@ impl Guest for Capable {
                 Ok(digest) => digest.len().to_string(),
                 Err(error) => error.name().to_owned(),
             },
+            "match" => match matchers::matches(number(1) as u32, word(2).as_bytes()) {
+                Ok(places) => {
+                    let any = matchers::is_match(number(1) as u32, word(2).as_bytes());
+                    format!("{places:?} {any:?}")
+                }
+                Err(error) => error.name().to_owned(),
+            },
+            "network" => {
+                let address = IpAddress::Ipv4((10, number(2) as u8, 0, 1));
+                match matchers::find_network(number(1) as u32, address) {
+                    Ok(place) => format!("{place:?}"),
+                    Err(error) => error.name().to_owned(),
+                }
+            }
+            "make" => format!("{:?}", matchers::make_regex_set(&[word(1).to_owned()])),
+            "json" => format!("{:?}", matchers::read_json(word(1).as_bytes(), &[word(2).to_owned()])),
             other => panic!("no deed is called {other}"),
         };
         exchange::set_attribute("result", &result).expect("it fits");

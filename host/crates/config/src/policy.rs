@@ -150,6 +150,7 @@ fn grants<'a>(
         }),
         secrets: granted,
         crypto: has("crypto"),
+        matchers: has("matchers"),
     }
 }
 

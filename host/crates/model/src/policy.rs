@@ -68,11 +68,13 @@ pub enum Capability {
     Secrets,
     /// Signatures, authentication codes and digests.
     Crypto,
+    /// Sets of patterns and networks, and a reader of JSON.
+    Matchers,
 }
 
 impl Capability {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -81,6 +83,7 @@ impl Capability {
         Self::Store,
         Self::Secrets,
         Self::Crypto,
+        Self::Matchers,
     ];
 
     /// Its name in WIT and in `grants`.
@@ -95,6 +98,7 @@ impl Capability {
             Self::Store => "store",
             Self::Secrets => "secrets",
             Self::Crypto => "crypto",
+            Self::Matchers => "matchers",
         }
     }
 
@@ -110,6 +114,7 @@ impl Capability {
             Self::Store => "store = true",
             Self::Secrets => "secrets = [\"NAME\"]",
             Self::Crypto => "crypto = true",
+            Self::Matchers => "matchers = true",
         }
     }
 
@@ -139,6 +144,8 @@ pub struct Grants {
     pub secrets: Vec<Name>,
     /// `crypto = true`.
     pub crypto: bool,
+    /// `matchers = true`.
+    pub matchers: bool,
 }
 
 impl Grants {
@@ -154,6 +161,7 @@ impl Grants {
             Capability::Store => self.store.is_some(),
             Capability::Secrets => !self.secrets.is_empty(),
             Capability::Crypto => self.crypto,
+            Capability::Matchers => self.matchers,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod crypto;
 pub(crate) mod log;
+pub(crate) mod matchers;
 pub(crate) mod metrics;
 pub(crate) mod noted;
 pub(crate) mod numbered;
@@ -29,7 +30,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     secrets::link(linker)?;
     rate_limit::link(linker)?;
     store::link(linker)?;
-    crypto::link(linker)
+    crypto::link(linker)?;
+    matchers::link(linker)
 }
 
 impl State {

@@ -13,6 +13,7 @@ use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
 use crate::capabilities::crypto::Keys;
+use crate::capabilities::matchers::Matchers;
 use crate::instance::{Instance, MakeError};
 use crate::sandbox::Inner;
 use crate::shared::PolicyShared;
@@ -38,6 +39,7 @@ pub(crate) struct PolicyContext {
     pub(crate) config_json: String,
     /// Made by its instances, mostly while they were configured, and valid in all of them.
     pub(crate) keys: Keys,
+    pub(crate) matchers: Matchers,
     pub(crate) component: Arc<PolicyComponent>,
     pub(crate) shared: Arc<PolicyShared>,
     pub(crate) sandbox: Arc<Inner>,
@@ -87,6 +89,7 @@ impl Factory {
             limits: config.limits,
             config_json: config.config_json.clone(),
             keys: Keys::default(),
+            matchers: Matchers::default(),
             component: component.clone(),
             shared,
             sandbox: sandbox.clone(),

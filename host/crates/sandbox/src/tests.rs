@@ -67,6 +67,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
             store: Some(StoreGrant::default()),
             secrets: Vec::new(),
             crypto: true,
+            matchers: true,
         },
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,

@@ -14,8 +14,8 @@ pub(crate) struct Arguments {
     capabilities: Vec<LitStr>,
 }
 
-const CAPABILITIES: [&str; 8] =
-    ["log", "clock", "random", "rate-limit", "metrics", "store", "secrets", "crypto"];
+const CAPABILITIES: [&str; 9] =
+    ["log", "clock", "random", "rate-limit", "metrics", "store", "secrets", "crypto", "matchers"];
 
 impl syn::parse::Parse for Arguments {
     fn parse(input: syn::parse::ParseStream<'_>) -> Result<Self> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, KeyError, Verified};
 use crate::log::Level;
+use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::testing::crypto;
-use crate::testing::state::{Head, Kind, with_exchange, with_gateway};
+use crate::testing::state::{Head, Kind, in_exchange, with_exchange, with_gateway};
+use crate::testing::{crypto, matchers};
 use crate::{Field, Refused};
 
 // The fields of the request and of the response, which have the same functions.
@@ -250,4 +251,37 @@ pub(crate) fn crypto_digest(hash: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoEr
 
 pub(crate) fn crypto_constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     with_gateway(|_| a == b)
+}
+
+pub(crate) fn matchers_make_regex_set(patterns: &[&str]) -> Result<u32, MakeError> {
+    if in_exchange() {
+        return Err(MakeError::NotNow);
+    }
+    with_gateway(|gateway| gateway.matchers.make_regex_set(patterns))
+}
+
+pub(crate) fn matchers_is_match(set: u32, text: &[u8]) -> Result<bool, MatchError> {
+    Ok(!matchers_matches(set, text)?.is_empty())
+}
+
+pub(crate) fn matchers_matches(set: u32, text: &[u8]) -> Result<Vec<u32>, MatchError> {
+    with_gateway(|gateway| gateway.matchers.matches(set, text))
+}
+
+pub(crate) fn matchers_make_network_set(networks: &str) -> Result<u32, MakeError> {
+    if in_exchange() {
+        return Err(MakeError::NotNow);
+    }
+    with_gateway(|gateway| gateway.matchers.make_network_set(networks))
+}
+
+pub(crate) fn matchers_find_network(set: u32, address: IpAddr) -> Result<Option<u32>, MatchError> {
+    with_gateway(|gateway| gateway.matchers.find_network(set, address))
+}
+
+pub(crate) fn matchers_read_json(
+    document: &[u8],
+    pointers: &[&str],
+) -> Result<Vec<Option<JsonValue>>, JsonError> {
+    with_gateway(|_| matchers::read_json(document, pointers))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::bindings::portcullis::policy as wit;
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, Key, KeyError, Verified};
 use crate::log::Level;
+use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
 use crate::{Field, Refused};
@@ -278,3 +279,75 @@ pub(crate) fn crypto_digest(with: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoEr
 }
 
 pub(crate) use wit::crypto::constant_time_eq as crypto_constant_time_eq;
+
+fn make_error(error: wit::matchers::MakeError) -> MakeError {
+    match error {
+        wit::matchers::MakeError::NotNow => MakeError::NotNow,
+        wit::matchers::MakeError::Malformed(why) => MakeError::Malformed(why),
+        wit::matchers::MakeError::TooLarge => MakeError::TooLarge,
+        wit::matchers::MakeError::TooMany => MakeError::TooMany,
+    }
+}
+
+fn match_error(error: wit::matchers::Error) -> MatchError {
+    match error {
+        wit::matchers::Error::NoSet => MatchError::NoSet,
+        wit::matchers::Error::TooLarge => MatchError::TooLarge,
+        wit::matchers::Error::TooCostly => MatchError::TooCostly,
+    }
+}
+
+fn json_value(value: wit::matchers::JsonValue) -> JsonValue {
+    match value {
+        wit::matchers::JsonValue::Null => JsonValue::Null,
+        wit::matchers::JsonValue::Boolean(value) => JsonValue::Boolean(value),
+        wit::matchers::JsonValue::Number(text) => JsonValue::Number(text),
+        wit::matchers::JsonValue::Text(text) => JsonValue::Text(text),
+        wit::matchers::JsonValue::Items(text) => JsonValue::Items(text),
+        wit::matchers::JsonValue::Members(text) => JsonValue::Members(text),
+    }
+}
+
+pub(crate) fn matchers_make_regex_set(patterns: &[&str]) -> Result<u32, MakeError> {
+    wit::matchers::make_regex_set(patterns).map_err(make_error)
+}
+
+pub(crate) fn matchers_is_match(set: u32, text: &[u8]) -> Result<bool, MatchError> {
+    wit::matchers::is_match(set, text).map_err(match_error)
+}
+
+pub(crate) fn matchers_matches(set: u32, text: &[u8]) -> Result<Vec<u32>, MatchError> {
+    wit::matchers::matches(set, text).map_err(match_error)
+}
+
+pub(crate) fn matchers_make_network_set(networks: &str) -> Result<u32, MakeError> {
+    wit::matchers::make_network_set(networks).map_err(make_error)
+}
+
+pub(crate) fn matchers_find_network(set: u32, address: IpAddr) -> Result<Option<u32>, MatchError> {
+    let address = match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            wit::types::IpAddress::Ipv4((a, b, c, d))
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, g, h] = address.segments();
+            wit::types::IpAddress::Ipv6((a, b, c, d, e, f, g, h))
+        }
+    };
+    wit::matchers::find_network(set, address).map_err(match_error)
+}
+
+pub(crate) fn matchers_read_json(
+    document: &[u8],
+    pointers: &[&str],
+) -> Result<Vec<Option<JsonValue>>, JsonError> {
+    match wit::matchers::read_json(document, pointers) {
+        Ok(values) => Ok(values.into_iter().map(|value| value.map(json_value)).collect()),
+        Err(error) => Err(match error {
+            wit::matchers::JsonError::Malformed(why) => JsonError::Malformed(why),
+            wit::matchers::JsonError::InvalidPointer(pointer) => JsonError::InvalidPointer(pointer),
+            wit::matchers::JsonError::TooLarge => JsonError::TooLarge,
+        }),
+    }
+}

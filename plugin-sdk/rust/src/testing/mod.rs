@@ -31,6 +31,7 @@
 pub(crate) mod crypto;
 mod exchange;
 mod gateway;
+pub(crate) mod matchers;
 pub(crate) mod state;
 
 pub use exchange::MockExchange;

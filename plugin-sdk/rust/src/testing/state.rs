@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::crypto::Crypto;
+use super::matchers::Matchers;
 use crate::log::Level;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
@@ -45,6 +46,11 @@ pub(crate) fn with_gateway<T>(call: impl FnOnce(&mut GatewayState) -> T) -> T {
         )
     };
     call(&mut gateway.borrow_mut())
+}
+
+/// Whether an exchange is at hand.
+pub(crate) fn in_exchange() -> bool {
+    CURRENT.with_borrow(|current| matches!(current, Some((_, Some(_)))))
 }
 
 pub(crate) fn with_exchange<T>(call: impl FnOnce(&mut ExchangeState) -> T) -> T {
@@ -291,6 +297,7 @@ pub(crate) struct GatewayState {
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
     pub(crate) log: Vec<String>,
     pub(crate) crypto: Crypto,
+    pub(crate) matchers: Matchers,
     metrics: Vec<Metric>,
     // For each bucket, when it will be as new.
     buckets: HashMap<String, Duration>,

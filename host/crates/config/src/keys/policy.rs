@@ -122,6 +122,13 @@ pub(crate) static GRANTS: Shape = Shape {
             example: "true",
             doc: "Signatures (JWS), authentication codes and digests as native code.",
         },
+        Key {
+            name: "matchers",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Sets of patterns and of networks, and a reader of JSON, as native code.",
+        },
     ],
 };
 

@@ -125,7 +125,7 @@ fn base(path: &str) -> &'static str {
         "upstreams.app" => "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\n",
         "policies.p" => "plugin = \"../files/everything.wasm\"\n",
         "policies.p.grants" => {
-            "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nrate-limit = {}\nstore = {}\n"
+            "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nrate-limit = {}\nstore = {}\n"
         }
         "routes.all" => "to = \"app\"\nuse = [\"p\"]\n",
         "secrets.s" => "file = \"../files/token\"\n",

@@ -199,6 +199,29 @@ fn computes_for_a_bounded_time() {
 }
 
 #[test]
+fn matches_with_sets_that_were_made_while_it_was_configured() {
+    let factory = configured(&config("matching", "sets"));
+    let (one, two) = (factory.clone().worker(), factory.worker());
+    for policy in [&one, &two] {
+        assert_eq!(does(policy, "match 1 ab"), "[0, 1] Ok(true)");
+        assert_eq!(does(policy, "match 1 x"), "[] Ok(false)");
+        assert_eq!(does(policy, "match 2 x"), "no-set");
+        assert_eq!(does(policy, "network 1 0"), "Some(0)");
+        assert_eq!(does(policy, "network 1 1"), "Some(1)");
+    }
+    assert_eq!(does(&one, "make x"), "Err(MakeError::NotNow)", "an exchange would wait");
+    assert_eq!(does(&capable("not matching"), "match 1 x"), "no-set", "a policy's sets are its own");
+}
+
+#[test]
+fn reads_json() {
+    let policy = capable("reading");
+    assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /a/1"#), r#"Ok([Some(JsonValue::Text("x"))])"#);
+    assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /b"#), "Ok([None])");
+    assert!(does(&policy, r#"json {"a":[1,"x"} /b"#).starts_with("Err(JsonError::Malformed("));
+}
+
+#[test]
 fn bounds_the_series() {
     let policy = capable("boundless");
     assert_eq!(does(&policy, "series 300"), "256");

@@ -39,7 +39,7 @@ pub(super) fn refuses_another_version_of_the_contract() {
 #[test]
 fn refuses_what_was_not_granted() {
     type Revoke = fn(&mut portcullis_model::Grants);
-    let revoke: [(Capability, Revoke); 7] = [
+    let revoke: [(Capability, Revoke); 8] = [
         (Capability::Log, |grants| grants.log = false),
         (Capability::Clock, |grants| grants.clock = false),
         (Capability::Random, |grants| grants.random = false),
@@ -47,6 +47,7 @@ fn refuses_what_was_not_granted() {
         (Capability::Metrics, |grants| grants.metrics = false),
         (Capability::Store, |grants| grants.store = None),
         (Capability::Crypto, |grants| grants.crypto = false),
+        (Capability::Matchers, |grants| grants.matchers = false),
     ];
     for (capability, revoke) in revoke {
         let mut config = config("ungranted", "{}");
