@@ -12,7 +12,7 @@ use portcullis_model::{
     ContentDigest, LockedPlugin, Name, PinnedPlugin, PluginSource, PolicyConfig, Registry, Server, Signer,
     SignerKey,
 };
-use portcullis_registry::{Image, Registries, SignerError, Store};
+use portcullis_registry::{Image, Registries, SignerError, Store, Unverified};
 use sha2::{Digest, Sha256};
 
 use crate::compose::default_cache_dir;
@@ -56,19 +56,24 @@ impl Plugins for Catalog {
             label,
             help: "name a folder with `server.cache-dir`".to_owned(),
             unsigned: false,
+            away: false,
         })?;
+        let registries = if wanted.is_away { registries.offline() } else { registries };
         // Before anything reads what is in it.
         if !wanted.signers.is_empty() {
             registries.verify(reference, *manifest, wanted.signers).map_err(|error| Problem {
                 label: error.to_string(),
                 help: error.help(&signed_name(wanted.plugin)),
-                unsigned: true,
+                // That nobody could be asked says nothing about signatures.
+                unsigned: !matches!(error, Unverified::Fetch(_)),
+                away: error.is_unreachable(),
             })?;
         }
         let image = registries.image(reference, *manifest).map_err(|error| Problem {
             label: error.to_string(),
             help: error.help(),
             unsigned: false,
+            away: error.is_unreachable(),
         })?;
         match wanted.locked {
             Some(locked) if image.lock(reference) != *locked => Err(disagreement(locked, &image)),
@@ -95,7 +100,7 @@ impl Plugins for Catalog {
 }
 
 fn unverified(SignerError { reason, help }: SignerError) -> Problem {
-    Problem { label: reason, help, unsigned: true }
+    Problem { label: reason, help, unsigned: true, away: false }
 }
 
 /// What is in the image is not what the lock file says that was in it.
@@ -110,7 +115,7 @@ fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
         "somebody edited the file: take the last good one back, or run `portcullis plugins lock --update {}`",
         locked.reference
     );
-    Problem { label, help, unsigned: false }
+    Problem { label, help, unsigned: false, away: false }
 }
 
 /// The registries of a configuration and the store before them. The error reads on behind a caret.

@@ -33,6 +33,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) pins: BTreeSet<ContentDigest>,
     /// The registries that plugins come from.
     pub(crate) hosts: BTreeSet<Box<str>>,
+    /// Those of them that did not answer.
+    pub(crate) away: BTreeSet<Box<str>>,
     /// Where plugins out of registries are only to be named: these.
     pub(crate) wanted: Option<Vec<WantedPlugin>>,
 }
@@ -62,6 +64,7 @@ impl<'p> Loader<'p> {
             lock: Lock::default(),
             pins: BTreeSet::new(),
             hosts: BTreeSet::new(),
+            away: BTreeSet::new(),
             wanted: None,
         }
     }

@@ -48,6 +48,9 @@ pub struct ImageRequest<'a> {
     pub signers: &'a [Signer],
     /// Where it may come from.
     pub supply: &'a Supply,
+    /// Whether its registry did not answer for another image of this configuration: then it is not asked again, so that one
+    /// that is away holds up a load once and not for each plugin.
+    pub is_away: bool,
 }
 
 /// Why something about a plugin is refused: what reads on behind a caret, and what to do.
@@ -59,6 +62,8 @@ pub struct Problem {
     pub help: String,
     /// Whether it is about signatures.
     pub unsigned: bool,
+    /// Whether the registry did not answer.
+    pub away: bool,
 }
 
 /// A plugin out of a registry that a configuration wants.

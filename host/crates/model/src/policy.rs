@@ -44,7 +44,10 @@ impl std::fmt::Display for PluginSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Oci(plugin) => plugin.reference.fmt(f),
+            Self::Oci(plugin) => {
+                let PinnedPlugin { reference, manifest } = &**plugin;
+                crate::OciReference { digest: Some(*manifest), ..reference.clone() }.fmt(f)
+            }
         }
     }
 }

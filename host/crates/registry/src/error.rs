@@ -129,13 +129,10 @@ impl Error {
         }
     }
 
-    /// Whether it is about the way to the registry or the registry's state, and not about what the image is.
+    /// Whether the registry did not answer, so that asking it for more would only take as long again.
     #[must_use]
-    pub fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::Status { .. } | Self::NotFound { .. } | Self::Denied { .. }
-        )
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
     }
 }
 
@@ -147,12 +144,18 @@ pub enum Unverified {
     #[error("nobody has signed it")]
     Missing,
     /// There are some, by other keys or of another image.
-    #[error("{count} {} there, and none is by {wanted}", if *count == 1 { "signature is" } else { "signatures are" })]
+    #[error(
+        "{count} {} there, and none is by {wanted}{}",
+        if *count == 1 { "signature is" } else { "signatures are" },
+        if *asked { "" } else { "; its registry cannot be asked for others" }
+    )]
     Wrong {
         /// How many were tried.
         count: usize,
         /// The signers that would have counted.
         wanted: String,
+        /// Whether the registry was asked for more than are in the store.
+        asked: bool,
     },
     /// The key cannot vouch for an image.
     #[error("signer `{signer}` has a minisign key, which signs files and not images")]
@@ -174,6 +177,16 @@ pub enum Unverified {
 }
 
 impl Unverified {
+    /// Whether the registry did not answer.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_unreachable(),
+            Self::Wrong { asked, .. } => !asked,
+            Self::Missing | Self::FileKey { .. } | Self::Key { .. } => false,
+        }
+    }
+
     /// What the operator can do.
     #[must_use]
     pub fn help(&self, image: &str) -> String {

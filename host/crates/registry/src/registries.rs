@@ -14,7 +14,7 @@ use crate::signature::{BUNDLE, CosignKey, Statement, of_bundle};
 use crate::store::Store;
 use crate::{COMPONENT_BYTES_MAX, layer};
 
-/// All of one plugin, however slowly its registry sends.
+/// One manifest, layer or look for signatures, however slowly the registry sends.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// Signatures of one image that are looked at, of each form.
 const SIGNATURES_MAX: usize = 32;
@@ -30,6 +30,8 @@ const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 pub struct Registries {
     store: Store,
     settings: Vec<Registry>,
+    /// Whether nobody is asked, because nobody answered before.
+    offline: bool,
     /// Made when a registry is first asked.
     runtime: OnceLock<Result<Runtime, String>>,
 }
@@ -38,7 +40,16 @@ impl Registries {
     /// Nothing is opened or asked before it is needed.
     #[must_use]
     pub fn new(store: Store, settings: &[Registry]) -> Self {
-        Self { store, settings: settings.to_vec(), runtime: OnceLock::new() }
+        Self { store, settings: settings.to_vec(), offline: false, runtime: OnceLock::new() }
+    }
+
+    /// The same without anybody being asked: what the store lacks cannot be had.
+    #[must_use]
+    pub fn offline(self) -> Self {
+        // Not a struct update: what has a `Drop` is not taken apart.
+        let mut offline = self;
+        offline.offline = true;
+        offline
     }
 
     /// The store.
@@ -65,7 +76,10 @@ impl Registries {
     /// # Errors
     /// Where it cannot be had, is not what it is pinned to, or holds no plugin.
     pub fn image(&self, reference: &OciReference, manifest: ContentDigest) -> Result<Image, Error> {
-        let mut source = Source { registries: self, registry: self.registry(reference), reference };
+        let registry = self.registry(reference);
+        // One conversation, so that it has to say but once who asks.
+        let client = Client::new(&registry, &reference.repository);
+        let mut source = Source { registries: self, registry: &registry, client, reference };
         let broken = |reason: String| malformed(format!("the manifest of {reference}"), reason);
         let image = |reason: String| Error::Image { reason: format!("{reference} {reason}") };
         let mut parsed = Manifest::parse(&source.manifest(manifest)?).map_err(broken)?;
@@ -110,7 +124,12 @@ impl Registries {
         let registry = self.registry(reference);
         let found = self.ask(&registry, async {
             signatures(&mut Client::new(&registry, &reference.repository), manifest).await
-        })?;
+        });
+        let (found, asked) = match found {
+            // What is there says more than that nobody answers.
+            Err(error) if error.is_unreachable() && !statements.is_empty() => (Vec::new(), false),
+            outcome => (outcome?, true),
+        };
         for statement in found {
             if !statements.contains(&statement) && statements.len() < 4 * SIGNATURES_MAX {
                 statements.push(statement);
@@ -120,7 +139,7 @@ impl Registries {
             0 => Unverified::Missing,
             count => {
                 let wanted: Vec<String> = signers.iter().map(|signer| format!("`{}`", signer.name)).collect();
-                Unverified::Wrong { count, wanted: wanted.join(" or ") }
+                Unverified::Wrong { count, wanted: wanted.join(" or "), asked }
             }
         })?;
         // Kept only where one of them counts, so that nobody fills the folder with noise.
@@ -147,6 +166,10 @@ impl Registries {
         registry: &Registry,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        if self.offline {
+            let reason = "it did not answer a moment ago".to_owned();
+            return Err(Error::Unreachable { host: registry.host.to_string(), reason });
+        }
         let runtime = self.runtime.get_or_init(|| {
             let builder =
                 tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
@@ -175,7 +198,8 @@ impl Drop for Registries {
 /// One image's content.
 struct Source<'a> {
     registries: &'a Registries,
-    registry: Registry,
+    registry: &'a Registry,
+    client: Client<'a>,
     reference: &'a OciReference,
 }
 
@@ -202,9 +226,7 @@ impl Source<'_> {
         if let Some(bytes) = store.read(digest, bytes_max)? {
             return Ok(bytes);
         }
-        let bytes = self.registries.ask(&self.registry, async {
-            fetch(&mut Client::new(&self.registry, &self.reference.repository)).await
-        })?;
+        let bytes = self.registries.ask(self.registry, fetch(&mut self.client))?;
         store.write(&bytes)?;
         Ok(bytes)
     }

@@ -140,10 +140,14 @@ fn image(
         locked: locked.as_deref(),
         signers: &signers,
         supply: &loader.supply,
+        is_away: loader.away.contains(&plugin.reference.registry),
     };
     match loader.plugins.image(&request) {
         Ok(bytes) => Some((PluginSource::Oci(Box::new(plugin)), bytes)),
         Err(problem) => {
+            if problem.away {
+                loader.away.insert(plugin.reference.registry);
+            }
             report_problem(loader, named, span, problem, &signers);
             None
         }
@@ -214,6 +218,7 @@ fn verify_file(
                     SignerKey::Minisign(_) => format!("sign it: minisign -Sm {typed}"),
                 },
                 unsigned: true,
+                away: false,
             }),
         };
         match verified {

@@ -47,9 +47,15 @@ impl Plugins for FakePlugins {
     fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem> {
         let reference = &wanted.plugin.reference;
         let problem = |label: &str, unsigned| {
-            Err(Problem { label: label.to_owned(), help: "do something about it".to_owned(), unsigned })
+            Err(Problem {
+                label: label.to_owned(),
+                help: "do something about it".to_owned(),
+                unsigned,
+                away: !unsigned,
+            })
         };
         match reference.repository.rsplit('/').next() {
+            _ if wanted.is_away => problem("it did not answer a moment ago", false),
             Some("gone") => problem("registry registry.example cannot be reached: nobody answers", false),
             Some("unsigned") if !wanted.signers.is_empty() => problem("nobody has signed it", true),
             name => Ok(name.unwrap_or_default().into()),
@@ -66,6 +72,7 @@ impl Plugins for FakePlugins {
                 label: "it holds no public key".to_owned(),
                 help: "name the cosign.pub of `cosign generate-key-pair`".to_owned(),
                 unsigned: false,
+                away: false,
             }),
             _ => Ok(()),
         }
@@ -76,7 +83,7 @@ impl Plugins for FakePlugins {
             return Ok(());
         }
         let (label, help) = ("it was signed with another key".to_owned(), "sign it with this one".to_owned());
-        Err(Problem { label, help, unsigned: true })
+        Err(Problem { label, help, unsigned: true, away: false })
     }
 }
 
