@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use portcullis_model::{Capability, Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream};
+use portcullis_model::{
+    Candidate, Capability, Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream,
+};
 use portcullis_sandbox::ComponentInfo;
 
 use crate::shown::shown;
@@ -90,7 +92,17 @@ pub(crate) fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentI
 /// Whether a policy's configuration, wherever it stands in its file, is the same, so that its instances can live on.
 /// The secrets that it was granted have to be compared beside this.
 pub(crate) fn same_policy(before: &PolicyConfig, after: &PolicyConfig) -> bool {
-    same(before, after, |policy| policy.origin = Origin::default())
+    same(before, after, |policy| {
+        policy.origin = Origin::default();
+        if let Some(candidate) = &mut policy.candidate {
+            candidate.version_mut().origin = Origin::default();
+        }
+    })
+}
+
+/// Whether nothing differs in what is tried and how, so that how far it is lives on.
+pub(crate) fn same_candidate(before: &Candidate, after: &Candidate) -> bool {
+    same(before, after, |candidate| candidate.version_mut().origin = Origin::default())
 }
 
 fn same_listener(before: &Listener, after: &Listener) -> bool {
@@ -120,7 +132,9 @@ fn same<T: Clone + PartialEq>(before: &T, after: &T, strip: impl Fn(&mut T)) -> 
 }
 
 fn secrets_differ(policy: &PolicyConfig, old: &Gateway, new: &Gateway) -> bool {
-    policy.grants.secrets.iter().any(|name| old.secrets.get(name) != new.secrets.get(name))
+    let tried = policy.candidate.iter().flat_map(|candidate| &candidate.version().grants.secrets);
+    let mut granted = policy.grants.secrets.iter().chain(tried);
+    granted.any(|name| old.secrets.get(name) != new.secrets.get(name))
 }
 
 fn policy_change(before: &PolicyConfig, after: &PolicyConfig, secrets_differ: bool) -> Option<&'static str> {
@@ -128,10 +142,24 @@ fn policy_change(before: &PolicyConfig, after: &PolicyConfig, secrets_differ: bo
         Some("runs another version of its plugin")
     } else if secrets_differ {
         Some("got other secrets")
-    } else if !same_policy(before, after) {
-        Some("changed")
-    } else {
+    } else if same_policy(before, after) {
         None
+    } else {
+        let alone = |policy: &PolicyConfig| PolicyConfig { candidate: None, ..policy.clone() };
+        let only_what_is_tried = same_policy(&alone(before), &alone(after));
+        Some(if only_what_is_tried { candidate_change(before, after) } else { "changed" })
+    }
+}
+
+fn candidate_change(before: &PolicyConfig, after: &PolicyConfig) -> &'static str {
+    match (before.candidate.as_deref(), after.candidate.as_deref()) {
+        (Some(Candidate::Canary(_)), None) => "has no canary any more",
+        (Some(Candidate::Shadow(_)), None) => "has no shadow any more",
+        (Some(Candidate::Canary(_)), Some(Candidate::Canary(_))) => "changed its canary",
+        (Some(Candidate::Shadow(_)), Some(Candidate::Shadow(_))) => "changed its shadow",
+        (_, Some(Candidate::Canary(_))) => "has a canary",
+        (_, Some(Candidate::Shadow(_))) => "has a shadow",
+        (None, None) => "changed",
     }
 }
 

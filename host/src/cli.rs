@@ -20,6 +20,7 @@ Getting started:
   portcullis validate                check ./portcullis.toml and say everything that is wrong with it
   portcullis run                     run it; saving the file swaps it in without dropping a connection
   portcullis routes                  which route takes which request, and through which policies
+  portcullis rollout status          how versions of policies that are tried do, beside the active ones
   portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
   portcullis explain GET URL         what becomes of a request: each route tried, each policy run, the upstream
   portcullis diff OLD NEW            what a new version of a plugin, or of a config, adds, drops and asks for
@@ -166,6 +167,22 @@ Examples:
   portcullis diff edge.toml next.toml
   portcullis diff old.wasm new.wasm --json | jq -e '.capabilities.added == []'     # nothing new to grant")]
     Diff(DiffArguments),
+    /// See and steer versions of policies that are tried: canaries and shadows
+    #[command(after_help = "\
+A policy tries another version of itself where the config says so: `canary = { plugin = \"...\", share = \"5%\" }` lets it
+take a part of the exchanges, `shadow = { plugin = \"...\" }` runs it beside the active one without effect. The commands here
+act on the gateway that runs, and not on the file: what they change is gone with the process, and with a change of the
+canary or shadow in the config.
+
+Examples:
+  portcullis rollout status                  # all versions that are tried, beside the active ones
+  portcullis rollout status tenant           # one of them, with samples of what a shadow did differently
+  portcullis rollout abort tenant --reason \"answers 403 to partners\"
+  portcullis rollout promote tenant          # and then write it into the config, as it says")]
+    Rollout {
+        #[command(subcommand)]
+        command: RolloutCommand,
+    },
 
     /// Pin, fetch and list the plugins that come out of registries
     #[command(
@@ -352,6 +369,72 @@ pub(crate) struct StatusArguments {
     /// Print JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to do with versions that are tried.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Tell how versions that are tried do, beside the active ones
+    #[command(after_help = "\
+Exchanges, faults, replies and times count since the rollout began; CPU and latency are means for an exchange. A fault is an
+exchange in which the version failed, a reply one that it answered in place of the upstream.
+
+Examples:
+  portcullis rollout status
+  portcullis rollout status tenant -c /etc/portcullis/edge.toml
+  portcullis rollout status --json | jq '.[] | select(.state == \"aborted\") | {policy, ended}'")]
+    Status(RolloutStatusArguments),
+
+    /// Let a canary take all exchanges, at once
+    #[command(after_help = "\
+Exchanges that have begun end with the version that they have. The promotion lasts as long as the process: the command says
+what to write in the config so that it outlives it. It is not taken back by itself any more.
+
+Examples:
+  portcullis rollout promote tenant")]
+    Promote(RolloutActArguments),
+
+    /// Give a canary or a shadow no more exchanges
+    #[command(after_help = "\
+Exchanges that have begun end with the version that they have; then its instances are freed. The same is done to a canary by
+the gateway itself, by the rules of its `abort`.
+
+Examples:
+  portcullis rollout abort tenant
+  portcullis rollout abort tenant --reason \"answers 403 to partners\"")]
+    Abort(RolloutActArguments),
+
+    /// Give a canary or a shadow the exchanges again that the config says
+    #[command(after_help = "\
+After an abort or a promotion. What counted against a canary is forgotten.
+
+Examples:
+  portcullis rollout resume tenant")]
+    Resume(RolloutActArguments),
+}
+
+/// Of `rollout status`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RolloutStatusArguments {
+    /// The policy [default: all that try a version]
+    pub(crate) policy: Option<String>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgument,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `rollout promote`, `abort` and `resume`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RolloutActArguments {
+    /// The policy
+    pub(crate) policy: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgument,
+    /// Why, for the log and for whoever asks for the status
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Of `demo`.

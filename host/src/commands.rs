@@ -12,7 +12,7 @@ use crate::compose;
 use crate::plugins::{self, Catalog};
 use crate::refusal::Refusal;
 use crate::table::table;
-use crate::{demo, diff, explain, report, run, status};
+use crate::{demo, diff, explain, report, rollout, run, status};
 
 /// Carries out what was asked.
 ///
@@ -49,6 +49,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
             plugins::execute(&arguments.command)
         }
+        Command::Rollout { command } => rollout::command::run(&command),
         Command::Demo(arguments) => {
             start_log(&cli.log)?;
             demo::run(&arguments)

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret, Server};
-use portcullis_policy::PolicyFactory;
+use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret, Server, Version};
+use portcullis_policy::{PolicyFactory, Rollout};
 use portcullis_proxy::{Snapshot, SnapshotError};
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::{AccessLog, Metrics};
@@ -16,6 +16,7 @@ use portcullis_telemetry::{AccessLog, Metrics};
 use crate::changes;
 use crate::plugins::{self, Catalog, ReadError};
 use crate::refusal::{Refusal, RefusedPart};
+use crate::rollout::{self, Rollouts};
 
 /// A plugin file that is being written can be caught half-way; the config was read a moment before the plugin.
 const ATTEMPTS: u32 = 3;
@@ -31,25 +32,31 @@ pub(crate) struct Composed {
     pub(crate) compiled: Vec<CompiledPlugin>,
 }
 
-/// A policy that is ready to run.
+/// A policy that is ready to run, with the version of it that is tried.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedPolicy {
+    active: LoadedVersion,
+    tried: Option<LoadedCandidate>,
+    /// What the chain runs: the active version, or what chooses between the two.
+    factory: Arc<dyn PolicyFactory>,
+}
+
+/// A version of a policy that is ready to run.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedVersion {
+    /// Without what is tried beside it.
     config: PolicyConfig,
     secrets: BTreeMap<Name, Secret>,
     component: Arc<PolicyComponent>,
     factory: Arc<dyn PolicyFactory>,
 }
 
-impl LoadedPolicy {
-    /// What was configured.
-    pub(crate) fn config(&self) -> &PolicyConfig {
-        &self.config
-    }
-
-    /// What the component says of itself, where it has a manifest.
-    pub(crate) fn manifest(&self) -> Option<&Manifest> {
-        self.component.info().manifest.as_ref()
-    }
+/// A version that is tried.
+#[derive(Debug, Clone)]
+struct LoadedCandidate {
+    config: portcullis_model::Candidate,
+    version: LoadedVersion,
+    rollout: Arc<Rollout>,
 }
 
 /// How a component got ready.
@@ -85,6 +92,8 @@ pub(crate) struct Process {
     pub(crate) sandbox: Sandbox,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// The rollouts of the generation that runs.
+    pub(crate) rollouts: Arc<Rollouts>,
     /// Worker threads.
     pub(crate) workers: usize,
 }
@@ -167,7 +176,20 @@ fn access_log(gateway: &Gateway, previous: Option<&Previous>) -> anyhow::Result<
 impl Composed {
     /// What its plugins import that those of the same policies in `old` did not, a sentence each.
     pub(crate) fn newly_imported(&self, old: &Self) -> Vec<String> {
-        self.newly_imported_since(|policy| Some(old.policies.get(policy)?.component.info().clone()))
+        let both =
+            self.policies.iter().filter_map(|(name, policy)| Some((name, old.policies.get(name)?, policy)));
+        both.flat_map(|(name, old, policy)| {
+            // What was tried before it became the active version was told when it was tried.
+            let known = |version: &&LoadedVersion| {
+                old.versions().any(|old| Arc::ptr_eq(&old.component, &version.component))
+            };
+            let info = old.active.component.info();
+            policy
+                .versions()
+                .filter(move |version| !known(version))
+                .flat_map(move |version| changes::newly_imported(name, info, version.component.info()))
+        })
+        .collect()
     }
 
     /// The policies as a snapshot takes them.
@@ -179,8 +201,56 @@ impl Composed {
     /// The same, where `old` tells what the plugin of a policy was like.
     pub(crate) fn newly_imported_since(&self, old: impl Fn(&Name) -> Option<ComponentInfo>) -> Vec<String> {
         let both = self.policies.iter().filter_map(|(name, policy)| Some((name, old(name)?, policy)));
-        both.flat_map(|(name, old, policy)| changes::newly_imported(name, &old, policy.component.info()))
-            .collect()
+        both.flat_map(|(name, old, policy)| {
+            let versions: Vec<_> = policy.versions().map(|version| version.component.info()).collect();
+            versions.into_iter().flat_map(move |new| changes::newly_imported(name, &old, new))
+        })
+        .collect()
+    }
+
+    /// The rollouts, by policy.
+    pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Arc<Rollout>> {
+        self.policies.values().filter_map(|policy| Some(&policy.tried.as_ref()?.rollout))
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &LoadedVersion> {
+        self.policies.values().flat_map(LoadedPolicy::versions)
+    }
+}
+
+impl LoadedPolicy {
+    /// What was configured of the active version.
+    pub(crate) fn config(&self) -> &PolicyConfig {
+        &self.active.config
+    }
+
+    /// What the active version's component says of itself, where it has a manifest.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        self.active.component.info().manifest.as_ref()
+    }
+
+    /// How the version does that is tried, where one is.
+    pub(crate) fn rollout(&self) -> Option<&Arc<Rollout>> {
+        self.tried.as_ref().map(|tried| &tried.rollout)
+    }
+
+    /// Keys of the policy that say something else for the version that is tried.
+    pub(crate) fn differing_keys(&self) -> Vec<&'static str> {
+        let Some(tried) = &self.tried else { return Vec::new() };
+        let (active, tried) = (&self.active.config, &tried.version.config);
+        [
+            ("plugin", active.plugin != tried.plugin),
+            ("config", active.config_json != tried.config_json),
+            ("grants", active.grants != tried.grants),
+            ("limits", active.limits != tried.limits),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &LoadedVersion> {
+        std::iter::once(&self.active).chain(self.tried.as_ref().map(|tried| &tried.version))
     }
 }
 
@@ -202,7 +272,7 @@ impl Process {
             outcome => outcome,
         };
         let sandbox = sandbox.context("the sandbox cannot be set up")?;
-        Ok(Self { sandbox, metrics: Arc::new(Metrics::new(workers)), workers })
+        Ok(Self { sandbox, metrics: Arc::new(Metrics::new(workers)), rollouts: Arc::default(), workers })
     }
 }
 
@@ -216,47 +286,52 @@ pub(crate) fn default_cache_dir() -> Option<PathBuf> {
         .or_else(|| folder("HOME").map(|path| path.join(".cache/portcullis")))
 }
 
-/// Readies the policies of `gateway`. A policy of which nothing changed keeps its factory, and so its instances.
+/// Readies the policies of `gateway`. A version of a policy of which nothing changed keeps its factory, and so its
+/// instances, whatever happens to the version beside it.
 fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> Result<Composed, Refusal> {
-    let secrets_of = |policy: &PolicyConfig| -> BTreeMap<Name, Secret> {
-        let granted = policy.grants.secrets.iter();
+    let secrets_of = |version: &PolicyConfig| -> BTreeMap<Name, Secret> {
+        let granted = version.grants.secrets.iter();
         granted.filter_map(|name| Some((Name::clone(name), gateway.secrets.get(name)?.clone()))).collect()
     };
-    let mut policies = BTreeMap::new();
+    let mut versions = BTreeMap::new();
     let mut fresh = Vec::new();
-    for policy in &gateway.policies {
-        let secrets = secrets_of(policy);
-        let kept = previous
-            .and_then(|previous| previous.policies.get(&policy.name))
-            .filter(|before| changes::same_policy(&before.config, policy) && before.secrets == secrets);
+    for version in gateway.policies.iter().flat_map(versions_of) {
+        let secrets = secrets_of(&version);
+        let kept = previous.and_then(|previous| previous.policies.get(&version.name)).and_then(|before| {
+            let is_same = |before: &&LoadedVersion| {
+                changes::same_policy(&before.config, &version) && before.secrets == secrets
+            };
+            before.versions().find(is_same)
+        });
         match kept {
-            Some(before) => drop(policies.insert(Name::clone(&policy.name), before.clone())),
-            None => fresh.push((policy, secrets)),
+            Some(before) => drop(versions.insert(key(&version), before.clone())),
+            None => fresh.push((version, secrets)),
         }
     }
 
     let (compiled, mut refused) = compile_missing(&fresh, sandbox, &gateway.server, previous);
     let known: HashMap<[u8; 32], &Arc<PolicyComponent>> = previous
         .into_iter()
-        .flat_map(|previous| {
-            previous.policies.values().map(|policy| (policy.config.digest, &policy.component))
-        })
+        .flat_map(|previous| previous.versions().map(|version| (version.config.digest, &version.component)))
         .chain(compiled.iter().map(|plugin| (plugin.digest, &plugin.component)))
         .collect();
     let ready: Vec<_> = fresh
         .into_iter()
-        .filter_map(|(policy, secrets)| Some((policy, secrets, Arc::clone(known.get(&policy.digest)?))))
+        .filter_map(|(version, secrets)| {
+            let component = Arc::clone(known.get(&version.digest)?);
+            Some((version, secrets, component))
+        })
         .collect();
     drop(known);
     let configured =
-        in_parallel(&ready, |(policy, secrets, component)| sandbox.configure(component, policy, secrets));
-    for ((policy, secrets, component), outcome) in ready.into_iter().zip(configured) {
+        in_parallel(&ready, |(version, secrets, component)| sandbox.configure(component, version, secrets));
+    for ((config, secrets, component), outcome) in ready.into_iter().zip(configured) {
         match outcome {
             Ok(factory) => {
-                let loaded = LoadedPolicy { config: policy.clone(), secrets, component, factory };
-                policies.insert(Name::clone(&policy.name), loaded);
+                let key = key(&config);
+                versions.insert(key, LoadedVersion { config, secrets, component, factory });
             }
-            Err(error) => refused.push(RefusedPart::of_configure(policy, &chain_of(&error))),
+            Err(error) => refused.push(RefusedPart::of_configure(&config, &chain_of(&error))),
         }
     }
     if !refused.is_empty() {
@@ -264,20 +339,81 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
             .sort_by_key(|part| part.origin.as_ref().map(|origin| (Arc::clone(&origin.file), origin.line)));
         return Err(Refusal::Parts { refused, files: gateway.files });
     }
+    let policies = gateway.policies.iter().filter_map(|policy| {
+        let before = previous.and_then(|previous| previous.policies.get(&policy.name));
+        let active = versions.remove(&key(policy))?;
+        let tried = match policy.candidate.as_deref() {
+            Some(candidate) => Some((candidate, versions.remove(&key(candidate.version()))?)),
+            None => None,
+        };
+        Some((Name::clone(&policy.name), arrange(active, tried, before)))
+    });
+    let policies = policies.collect();
     Ok(Composed { gateway, policies, compiled })
+}
+
+/// The versions of a policy, each as a policy by itself.
+fn versions_of(policy: &PolicyConfig) -> impl Iterator<Item = PolicyConfig> {
+    let tried = policy.candidate.as_deref().map(|candidate| candidate.version().clone());
+    std::iter::once(PolicyConfig { candidate: None, ..policy.clone() }).chain(tried)
+}
+
+fn key(version: &PolicyConfig) -> (Name, Version) {
+    (Name::clone(&version.name), version.version)
+}
+
+/// Puts the versions of a policy together. How far a rollout is lives on for as long as nothing changes of what is tried
+/// and of how.
+fn arrange(
+    active: LoadedVersion,
+    tried: Option<(&portcullis_model::Candidate, LoadedVersion)>,
+    before: Option<&LoadedPolicy>,
+) -> LoadedPolicy {
+    let Some((config, version)) = tried else {
+        let factory = Arc::clone(&active.factory);
+        return LoadedPolicy { active, tried: None, factory };
+    };
+    let kept = before.and_then(|before| {
+        let tried = before.tried.as_ref()?;
+        changes::same_candidate(&tried.config, config).then_some((before, tried))
+    });
+    let same = |one: &LoadedVersion, other: &LoadedVersion| Arc::ptr_eq(&one.factory, &other.factory);
+    let (rollout, factory) = match kept {
+        Some((before, tried)) if same(&before.active, &active) && same(&tried.version, &version) => {
+            (Arc::clone(&tried.rollout), Arc::clone(&before.factory))
+        }
+        kept => {
+            let rollout = match kept {
+                Some((_, tried)) => {
+                    tried.rollout.relabel(rollout::label(&active.config));
+                    Arc::clone(&tried.rollout)
+                }
+                None => rollout::begin(&active.config, config),
+            };
+            let factory: Arc<dyn PolicyFactory> = rollout::factory(
+                &active.factory,
+                &version.factory,
+                &rollout,
+                &active.config,
+                &version.config,
+            );
+            (rollout, factory)
+        }
+    };
+    let tried = Some(LoadedCandidate { config: config.clone(), version, rollout });
+    LoadedPolicy { active, tried, factory }
 }
 
 /// Compiles each component among `fresh` that the generation before did not have, once; those that fail are named by
 /// every policy that wants them.
 fn compile_missing(
-    fresh: &[(&PolicyConfig, BTreeMap<Name, Secret>)],
+    fresh: &[(PolicyConfig, BTreeMap<Name, Secret>)],
     sandbox: &Sandbox,
     server: &Server,
     previous: Option<&Composed>,
 ) -> (Vec<CompiledPlugin>, Vec<RefusedPart>) {
     let known = |digest: &[u8; 32]| {
-        previous
-            .is_some_and(|previous| previous.policies.values().any(|policy| policy.config.digest == *digest))
+        previous.is_some_and(|previous| previous.versions().any(|version| version.config.digest == *digest))
     };
     let mut missing: BTreeMap<[u8; 32], &PolicyConfig> = BTreeMap::new();
     for (policy, _) in fresh.iter().filter(|(policy, _)| !known(&policy.digest)) {
@@ -321,7 +457,10 @@ fn compile(
 
 impl RefusedPart {
     fn of_policy(policy: &PolicyConfig, reason: String, transient: bool) -> Self {
-        let message = format!("policy `{}` cannot run", policy.name);
+        let message = match policy.version {
+            Version::Active => format!("policy `{}` cannot run", policy.name),
+            version => format!("the {version} of policy `{}` cannot run", policy.name),
+        };
         Self { message, origin: Some(policy.origin.clone()), reason: Some(reason), transient }
     }
 

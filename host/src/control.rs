@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, AskError, ControlSocket, Refused, Request, Requests, SocketError, Status, StatusRequest,
-    Surroundings,
+    Answers, AskError, ControlSocket, Refused, Request, Requests, RolloutActRequest, RolloutsRequest,
+    SocketError, Status, StatusRequest, Surroundings,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,7 +40,7 @@ pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>) {
 
 /// All that can be asked.
 fn requests(control: Control) -> Requests<Control> {
-    Requests::new(control).with::<StatusRequest>()
+    Requests::new(control).with::<StatusRequest>().with::<RolloutsRequest>().with::<RolloutActRequest>()
 }
 
 impl Control {

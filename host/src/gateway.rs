@@ -57,6 +57,7 @@ impl Running {
         };
         let workers = Workers::start(count, snapshot).context("the gateway cannot start")?;
         process.metrics.generation_started(1);
+        process.rollouts.set(composed.rollouts());
         if let Some(server) = &metrics {
             report::serves_metrics(server.address());
         }
@@ -157,6 +158,7 @@ impl Running {
         self.generation += 1;
         self.generation_since = Instant::now();
         self.process.metrics.generation_started(self.generation);
+        self.process.rollouts.set(composed.rollouts());
         report::reloaded(
             before,
             self.generation,

@@ -15,6 +15,7 @@ mod metrics;
 mod plugins;
 mod refusal;
 mod report;
+mod rollout;
 mod run;
 mod shown;
 mod status;

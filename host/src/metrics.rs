@@ -10,6 +10,8 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use portcullis_admin::WebServer;
+use portcullis_model::Version;
+use portcullis_policy::{RolloutReport, VersionReport};
 use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport};
 use portcullis_telemetry::{Exposition, MetricKind};
 
@@ -33,6 +35,7 @@ fn answer<B>(request: &Request<B>, process: &Process) -> Response<Full<Bytes>> {
             let mut text = String::new();
             process.metrics.render(&mut text);
             render(&process.sandbox.metrics(), &mut text);
+            rollouts(&process.rollouts.reports(), &mut text);
             (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "use GET\n".to_owned()),
@@ -66,6 +69,80 @@ fn render(report: &SandboxReport, out: &mut String) {
         }
     }
     guests(report, &mut out);
+}
+
+/// Appends how each version of a policy that is rolled out does.
+fn rollouts(reports: &[RolloutReport], out: &mut String) {
+    if reports.is_empty() {
+        return;
+    }
+    let mut out = Exposition(out);
+    let name = "portcullis_rollout_state";
+    out.family(name, MetricKind::Gauge, "1 for how far the rollout is.");
+    for report in reports {
+        let (version, state) = (report.candidate.name(), report.standing.name());
+        out.sample(name, &[("policy", &report.policy), ("version", version), ("state", state)], 1);
+    }
+    type Read = fn(&VersionReport) -> String;
+    let families: [(&str, &str, Read); 6] = [
+        ("exchanges", "Exchanges that took the version; of a shadow, that it saw.", |v| {
+            v.exchanges.to_string()
+        }),
+        ("faulted_exchanges", "Exchanges in which the version failed.", |v| v.faulted.to_string()),
+        ("replies", "Exchanges that the version answered in place of the upstream.", |v| {
+            v.replies.to_string()
+        }),
+        ("calls", "Hook calls of the version.", |v| v.calls.to_string()),
+        ("cpu_seconds", "CPU time of the version's hooks.", |v| number(v.cpu.as_secs_f64())),
+        ("latency_seconds", "Time that exchanges spent in the version.", |v| number(v.latency.as_secs_f64())),
+    ];
+    for (noun, help, read) in families {
+        let name = format!("portcullis_rollout_{noun}_total");
+        out.family(&name, MetricKind::Counter, help);
+        for (policy, version) in
+            reports.iter().flat_map(|report| report.versions.iter().map(|version| (&report.policy, version)))
+        {
+            let labels = [("policy", &**policy), ("version", version.version.name())];
+            out.sample(&name, &labels, read(version));
+        }
+    }
+    let name = "portcullis_rollout_faults_total";
+    out.family(name, MetricKind::Counter, "Faults of the version.");
+    for report in reports {
+        for version in &report.versions {
+            for (kind, count) in &version.faults {
+                let labels =
+                    [("policy", &*report.policy), ("version", version.version.name()), ("kind", kind)];
+                out.sample(name, &labels, count);
+            }
+        }
+    }
+    let shadows = || reports.iter().filter(|report| report.candidate == Version::Shadow);
+    if shadows().next().is_none() {
+        return;
+    }
+    let name = "portcullis_rollout_differences_total";
+    out.family(
+        name,
+        MetricKind::Counter,
+        "Hooks in which a shadow did something else than the active version.",
+    );
+    for report in shadows() {
+        for (kind, count) in &report.differences {
+            out.sample(name, &[("policy", &report.policy), ("kind", kind)], count);
+        }
+    }
+    for (noun, help) in [
+        ("compared", "Hooks of a shadow that were compared."),
+        ("skipped", "Hooks of a shadow that were left out, because too many were under way."),
+    ] {
+        let name = format!("portcullis_rollout_{noun}_total");
+        out.family(&name, MetricKind::Counter, help);
+        for report in shadows() {
+            let count = if noun == "compared" { report.compared } else { report.skipped };
+            out.sample(&name, &[("policy", &report.policy)], count);
+        }
+    }
 }
 
 /// One family for each name and kind that policies chose. The prefix keeps them from passing for the gateway's own.

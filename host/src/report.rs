@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use portcullis_model::PolicyConfig;
 use portcullis_proxy::{Listening, Snapshot};
 
 use crate::changes::Changes;
 use crate::compose::{CompiledPlugin, Composed};
 use crate::refusal::Refusal;
+use crate::rollout;
 
 /// After the start.
 pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usize) {
     compiled(&composed.compiled);
     for policy in &composed.gateway.policies {
         tracing::info!(policy = %policy.name, plugin = %policy.plugin, "policy loaded");
+        tried(policy);
     }
     for listener in listening {
         listens(listener);
@@ -83,6 +86,13 @@ pub(crate) fn warnings(snapshot: &Snapshot) {
     for warning in snapshot.warnings() {
         tracing::warn!("{warning}");
     }
+}
+
+/// What is tried beside a policy.
+fn tried(policy: &PolicyConfig) {
+    let Some(candidate) = policy.candidate.as_deref() else { return };
+    let (plugin, takes) = (&candidate.version().plugin, rollout::takes(candidate));
+    tracing::info!(policy = %policy.name, %plugin, "{} loaded: it {takes}", candidate.version().version);
 }
 
 fn compiled(plugins: &[CompiledPlugin]) {

@@ -194,7 +194,7 @@ fn or_dash(text: String) -> String {
 }
 
 /// A time as people say it, in its two largest units.
-fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match seconds {
         0..60 => format!("{seconds} s"),

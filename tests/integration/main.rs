@@ -25,6 +25,7 @@ mod metrics;
 mod nginx;
 mod registry;
 mod reload;
+mod rollouts;
 mod setup;
 mod shipped_policies;
 mod status;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_model::{
     FailureMode, Gateway, Grants, Name, Origin, PluginSource, PolicyConfig, ResourceLimits, Route,
-    RouteMatch, Secret,
+    RouteMatch, Secret, Version,
 };
 
 use super::{Changes, same_policy};
@@ -10,6 +10,7 @@ use super::{Changes, same_policy};
 fn policy(name: &str, digest: u8, line: u32) -> PolicyConfig {
     PolicyConfig {
         name: Name::from(name),
+        version: Version::Active,
         plugin: PluginSource::Builtin(Name::from("headers")),
         digest: [digest; 32],
         grants: Grants::default(),
@@ -17,6 +18,7 @@ fn policy(name: &str, digest: u8, line: u32) -> PolicyConfig {
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),
         config_json: "{}".to_owned(),
+        candidate: None,
         origin: Origin { file: "a.toml".into(), line },
     }
 }

@@ -14,6 +14,7 @@ mod client;
 mod folder;
 mod place;
 mod request;
+mod rollout;
 mod server;
 mod socket;
 mod status;
@@ -22,6 +23,10 @@ mod web;
 pub use client::{AskError, ask};
 pub use place::Surroundings;
 pub use request::{Answers, Refused, Request, Requests};
+pub use rollout::{
+    RolloutAct, RolloutActRequest, RolloutComparison, RolloutDifference, RolloutEnd, RolloutSample,
+    RolloutStatus, RolloutVersion, RolloutsRequest,
+};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
     EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,

@@ -6,7 +6,7 @@ use crate::keys::{Key, Kind, Presence, Shape};
 use crate::source::Span;
 use crate::suggest::{did_you_mean, list, shown};
 use crate::tree::{Node, Table, Value};
-use crate::units::{self, show_duration, show_size};
+use crate::units::{self, show_duration, show_percent, show_size};
 
 /// Names of tables may be this long.
 const NAME_MAX: usize = 64;
@@ -128,6 +128,18 @@ fn scalar(kind: &Kind, value: &Value, key: &Key) -> Option<(String, String)> {
                 Some((format!("expected {min:?} to {max:?}"), for_example()))
             }
         },
+        (Kind::Percent { min, max }, Value::String(text)) => match units::percent(text) {
+            Err(error) => Some((error.label.into(), error.help)),
+            Ok(part) if (min..=max).contains(&&part) => None,
+            Ok(_) => {
+                let (min, max) = (show_percent(*min), show_percent(*max));
+                Some((format!("expected {min:?} to {max:?}"), for_example()))
+            }
+        },
+        (Kind::Cost, Value::String(text)) => match units::cost(text) {
+            Err(error) => Some((error.label.into(), error.help)),
+            Ok(_) => None,
+        },
         (Kind::Limit { .. }, Value::String(text)) if text == "unlimited" => None,
         (Kind::Size { min, max } | Kind::Limit { min, max }, Value::String(text)) => {
             match units::size(text) {
@@ -216,9 +228,13 @@ fn within(shape: &Shape, place: &str) -> String {
 pub(crate) fn accepts(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Bool | Kind::True => matches!(value, Value::Bool(_)),
-        Kind::Text(_) | Kind::Choice(_) | Kind::Duration { .. } | Kind::Size { .. } | Kind::Limit { .. } => {
-            matches!(value, Value::String(_))
-        }
+        Kind::Text(_)
+        | Kind::Choice(_)
+        | Kind::Duration { .. }
+        | Kind::Size { .. }
+        | Kind::Percent { .. }
+        | Kind::Cost
+        | Kind::Limit { .. } => matches!(value, Value::String(_)),
         Kind::Integer { .. } => matches!(value, Value::Integer(_)),
         Kind::Table(_) | Kind::Named(_) | Kind::Fields(_) | Kind::Any => matches!(value, Value::Table(_)),
         Kind::List(_) => matches!(value, Value::Array(_)),
@@ -238,6 +254,8 @@ pub(crate) fn describe(kind: &Kind) -> String {
         Kind::Integer { .. } => "a whole number".into(),
         Kind::Duration { .. } => "a duration with its unit".into(),
         Kind::Size { .. } => "a size with its unit".into(),
+        Kind::Percent { .. } => "a percentage".into(),
+        Kind::Cost => "a duration with its unit or a percentage".into(),
         Kind::Limit { .. } => "a size with its unit or \"unlimited\"".into(),
         Kind::Table(_) | Kind::Named(_) | Kind::Fields(_) | Kind::Any => "a table".into(),
         Kind::List(_) => "a list".into(),
@@ -250,6 +268,14 @@ fn type_help(kind: &Kind, node: &Node, key: &Key) -> String {
     match (kind, &node.value) {
         (Kind::Duration { .. }, Value::Integer(number)) => {
             format!("write {name} = \"{number}s\" for seconds or \"{number}ms\" for milliseconds")
+        }
+        (Kind::Percent { .. }, Value::Integer(number)) => {
+            format!("write {name} = \"{number}%\"")
+        }
+        (Kind::Cost, Value::Integer(number)) => {
+            format!(
+                "write {name} = \"{number}ms\" for milliseconds or \"{number}%\" of what the active version takes"
+            )
         }
         (Kind::Size { .. } | Kind::Limit { .. }, Value::Integer(number)) => {
             format!("write {name} = \"{number}B\" for bytes, or use KiB, MiB or GiB")

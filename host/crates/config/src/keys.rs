@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) use gateway::{CERTIFICATE, ENDPOINT, LISTENER, SECRET, SERVER, UPSTREAM};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
-pub(crate) use policy::POLICY;
+pub(crate) use policy::{CANARY, POLICY};
 pub(crate) use route::ROUTE;
 
 /// The keys of one kind of table.
@@ -65,6 +65,13 @@ pub(crate) enum Kind {
         min: u64,
         max: u64,
     },
+    /// A part of a whole, in hundredths of a per cent.
+    Percent {
+        min: u32,
+        max: u32,
+    },
+    /// A duration from a microsecond to a minute, or a part of what something else takes.
+    Cost,
     /// A table with these keys.
     Table(&'static Shape),
     /// A size, or `"unlimited"`.

@@ -1,5 +1,6 @@
 //! `[policies.NAME]`: the plugin, what it is granted, what it may cost, and its configuration.
 
+mod candidate;
 mod plugin;
 mod schema_error;
 pub(crate) mod settings;
@@ -11,9 +12,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_model::{
-    Capability, FailureMode, Grants, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+    Capability, FailureMode, Grants, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant, Version,
 };
 
+use self::candidate::{Inherited, Tried, candidate};
 use crate::PluginInfo;
 use crate::diagnostic::Report;
 use crate::keys::POLICY;
@@ -56,26 +58,47 @@ pub(crate) fn policies<'a>(
         used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
         if let (Some(info), Some(plugin)) = (info, &plugin) {
-            check_grants(loader, named, view, plugin.span, info, &grants);
-            check_tick(loader, named, view, info);
+            check_missing(loader, named, view, plugin.span, info, &grants);
+            check_unused(loader, named, view, info, &grants);
         }
+        let count = loader.reports.len();
         let config_json =
             settings::config_json(loader, named, view, plugin.as_ref().map(|plugin| plugin.span), info);
-        let Some(plugin) = plugin else { continue };
-        policies.push(PolicyConfig {
-            name: named.name.into(),
-            plugin: plugin.source,
-            digest: plugin.digest,
-            grants,
-            limits: limits(view.view("limits")),
+        let inherited = Inherited {
+            grants: &grants,
+            limits: limits(view.view("limits"), ResourceLimits::default()),
             on_error: match view.word("on-error") {
                 Some("allow") => FailureMode::Allow,
                 _ => FailureMode::Deny,
             },
             tick: view.duration("tick").unwrap_or(TICK),
+            config_is_sound: loader.reports.len() == count,
+            signed_by: &signed_by.names,
+        };
+        let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
+        if let Some(info) = info {
+            check_tick(loader, named, view, info, tried.as_ref());
+        }
+        let Inherited { limits, on_error, tick, .. } = inherited;
+        let Some(plugin) = plugin else { continue };
+        let mut policy = PolicyConfig {
+            name: named.name.into(),
+            version: Version::Active,
+            plugin: plugin.source,
+            digest: plugin.digest,
+            grants,
+            limits,
+            on_error,
+            tick,
             config_json,
+            candidate: None,
             origin: loader.sources.origin(named.span),
-        });
+        };
+        if let Some(tried) = tried {
+            tried.check_differs(loader, &policy);
+            policy.candidate = Some(Box::new(tried.candidate));
+        }
+        policies.push(policy);
     }
     policies
 }
@@ -173,8 +196,8 @@ pub(crate) fn unknown<'a>(
     (Report::new(span, message, format!("no such {noun}")).help(help), meant)
 }
 
-/// A component must be granted what it imports, and nothing else.
-fn check_grants(
+/// A component must be granted what it imports.
+fn check_missing(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
@@ -212,6 +235,20 @@ fn check_grants(
         let label = format!("the component imports {}", names.join(", "));
         loader.report(Report::new(view.key_span("grants").unwrap_or(plugin), message, label).help(help));
     }
+}
+
+/// And nothing else.
+fn check_unused(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    info: &PluginInfo,
+    grants: &Grants,
+) {
+    let given = view.view("grants");
+    if is_wrong(view, "grants") {
+        return;
+    }
     for capability in Capability::ALL {
         if grants.allows(capability) && !info.imports.contains(&capability) {
             let message =
@@ -225,16 +262,22 @@ fn check_grants(
     }
 }
 
-fn check_tick(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, info: &PluginInfo) {
-    if let (Some(span), false) = (view.key_span("tick"), info.has_tick) {
+fn check_tick(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    info: &PluginInfo,
+    tried: Option<&Tried>,
+) {
+    let has_tick = info.has_tick || tried.is_some_and(|tried| tried.has_tick);
+    if let (Some(span), false) = (view.key_span("tick"), has_tick) {
         let message = format!("policy `{}` has a `tick`, but its plugin has no `on-tick`", named.name);
         let label = format!("{} {} is never woken", info.name, info.version);
         loader.report(Report::new(span, message, label).help("remove it"));
     }
 }
 
-fn limits(view: View<'_>) -> ResourceLimits {
-    let defaults = ResourceLimits::default();
+fn limits(view: View<'_>, defaults: ResourceLimits) -> ResourceLimits {
     ResourceLimits {
         deadline: view.duration("deadline").unwrap_or(defaults.deadline),
         configure_deadline: view.duration("configure-deadline").unwrap_or(defaults.configure_deadline),

@@ -163,17 +163,26 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteM
             methods.push(upper);
         }
     }
-    RouteMatch { host, path, methods, fields: fields(loader, named, view) }
+    let place = format!("route `{}`", named.name);
+    let of_host = ("the host has a key of its own", "write host = \"...\" in `match`");
+    let fields = fields(loader, &place, of_host, view);
+    RouteMatch { host, path, methods, fields }
 }
 
-fn fields(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<FieldMatch> {
+/// The fields that `headers` asks for; `place` says of what, and the third what is said of the host, which is no field.
+pub(crate) fn fields(
+    loader: &mut Loader<'_>,
+    place: &str,
+    (host_label, host_help): (&str, &str),
+    view: View<'_>,
+) -> Vec<FieldMatch> {
     let mut fields: Vec<FieldMatch> = Vec::new();
     let entries =
         view.node("headers").and_then(|node| node.as_table()).map_or(&[][..], |table| &table.entries);
     for entry in entries {
         let name = entry.key.to_ascii_lowercase();
         let invalid = |span, label: &str, help: &str| {
-            Report::new(span, format!("`headers` of route `{}` is not valid", named.name), label).help(help)
+            Report::new(span, format!("`headers` of {place} is not valid"), label).help(help)
         };
         if !is_token(&name) {
             let help = "a field's name is of letters, digits and !#$%&'*+-.^_`|~";
@@ -181,11 +190,7 @@ fn fields(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<Fie
             continue;
         }
         if name == "host" {
-            loader.report(invalid(
-                entry.key_span,
-                "the host has a key of its own",
-                "write host = \"...\" in `match`",
-            ));
+            loader.report(invalid(entry.key_span, host_label, host_help));
             continue;
         }
         if fields.iter().any(|other| other.name == name) {

@@ -105,6 +105,8 @@ fn kind(kind: &Kind) -> Json {
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
         Kind::Size { .. } => json!({ "type": "string", "pattern": "^[0-9]+([KMG]i)?B$" }),
+        Kind::Percent { .. } => json!({ "type": "string", "pattern": "^[0-9]+([.][0-9]{1,2})?%$" }),
+        Kind::Cost => json!({ "type": "string", "pattern": "^([0-9]+(us|ms|s)|[0-9]+([.][0-9]{1,2})?%)$" }),
         Kind::Limit { .. } => json!({ "type": "string", "pattern": "^([0-9]+([KMG]i)?B|unlimited)$" }),
         Kind::Table(shape) => Json::Object(table(shape)),
         Kind::Named(shape) => json!({

@@ -58,6 +58,83 @@ pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     }
 }
 
+/// Reads `"5%"`, `"0.5%"` or `"12.25%"`, in hundredths of a per cent.
+pub(crate) fn percent(text: &str) -> Result<u32, UnitError> {
+    let error = |label, help: &str| UnitError { label, help: help.into() };
+    let Some(number) = text.strip_suffix('%') else {
+        return Err(match text.parse::<f64>() {
+            Ok(part) if part > 0.0 && part < 1.0 => {
+                let (label, percent) = ("the unit is missing", part * 100.0);
+                UnitError {
+                    label,
+                    help: format!("write \"{percent}%\", or \"{text}%\" where it was one already"),
+                }
+            }
+            Ok(_) => UnitError { label: "the unit is missing", help: format!("write \"{text}%\"") },
+            Err(_) => error("no percentage", "write a number and %, such as \"5%\" or \"0.5%\""),
+        });
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return Err(error("no percentage", "write a number and %, such as \"5%\" or \"0.5%\""));
+    }
+    if part.len() > 2 {
+        return Err(error("too fine", "at most two digits behind the point, such as \"0.25%\""));
+    }
+    let hundredths = format!("{part:0<2}").parse().unwrap_or(0);
+    let whole: u32 = whole.parse().unwrap_or(u32::MAX);
+    Ok(whole.saturating_mul(100).saturating_add(hundredths))
+}
+
+/// What something may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// So much.
+    Time(Duration),
+    /// This part of something else, in hundredths of a per cent.
+    Percent(u32),
+}
+
+/// The longest cost: no hook may take as long.
+const COST_MAX: Duration = Duration::from_secs(60);
+/// The largest part: beyond that it is no bound.
+const COST_PERCENT_MAX: u32 = 1_000_000;
+
+/// Reads a duration, for which there are microseconds too, or a percentage.
+pub(crate) fn cost(text: &str) -> Result<Cost, UnitError> {
+    let out_of_bounds = |help: &str| UnitError { label: "no cost of a hook", help: help.into() };
+    if text.ends_with('%') {
+        return match percent(text)? {
+            part @ 100..=COST_PERCENT_MAX => Ok(Cost::Percent(part)),
+            _ => {
+                Err(out_of_bounds("a percentage of what the active version takes is of \"1%\" to \"10000%\""))
+            }
+        };
+    }
+    let (digits, unit) = split(text);
+    let time = match (digits.parse::<u64>(), unit) {
+        (Ok(micros), "us") => Duration::from_micros(micros),
+        _ => duration(text).map_err(|error| match error.label {
+            "no duration" => UnitError {
+                label: "neither a duration nor a percentage",
+                help: "write such as \"2ms\", \"500us\", or \"300%\" of what the active version takes".into(),
+            },
+            _ => error,
+        })?,
+    };
+    match time {
+        Duration::ZERO => Err(out_of_bounds("nothing is done in no time; the least is \"1us\"")),
+        time if time > COST_MAX => Err(out_of_bounds("the most is \"60s\"")),
+        time => Ok(Cost::Time(time)),
+    }
+}
+
+/// A percentage as one would write it.
+pub(crate) fn show_percent(hundredths: u32) -> String {
+    portcullis_model::Share::of_hundredths(hundredths).to_string()
+}
+
 fn time_help(number: u64, unit: &str) -> String {
     let known = match unit.to_ascii_lowercase().as_str() {
         "sec" | "secs" | "second" | "seconds" => "s",

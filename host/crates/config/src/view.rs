@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use portcullis_model::Share;
+
 use crate::check::accepts;
 use crate::keys::{Kind, Shape};
 use crate::source::Span;
 use crate::tree::{Node, Table, Value};
-use crate::units;
+use crate::units::{self, Cost};
 
 /// A table, the shape that it was checked against, and where it was written.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,14 @@ impl<'a> View<'a> {
 
     pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
         units::duration(self.word(key)?).ok()
+    }
+
+    pub(crate) fn percent(&self, key: &str) -> Option<Share> {
+        units::percent(self.word(key)?).ok().map(Share::of_hundredths)
+    }
+
+    pub(crate) fn cost(&self, key: &str) -> Option<Cost> {
+        units::cost(self.word(key)?).ok()
     }
 
     pub(crate) fn size(&self, key: &str) -> Option<u64> {

@@ -7,6 +7,7 @@ mod gateway;
 mod limits;
 mod plugin;
 mod policy;
+mod rollout;
 mod route;
 mod secret;
 mod upstream;
@@ -20,6 +21,7 @@ pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Regist
 pub use policy::{
     Capability, FailureMode, Grants, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
 };
+pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::{
     FieldMatch, HostPattern, PathPattern, PathSegment, PathSpecificity, Route, RouteMatch, Specificity,
 };

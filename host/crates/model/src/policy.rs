@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Name, Origin, PinnedPlugin};
+use crate::{Candidate, Name, Origin, PinnedPlugin, Version};
 
 /// A configured use of a plugin: `[policies.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyConfig {
     /// Its name.
     pub name: Name,
+    /// Which of the policy's versions this is.
+    pub version: Version,
     /// Where the component is.
     pub plugin: PluginSource,
     /// SHA-256 of the component's bytes, so that a rebuilt plugin is a changed policy.
@@ -24,6 +26,8 @@ pub struct PolicyConfig {
     pub tick: Duration,
     /// Its configuration as JSON that satisfies the plugin's schema. Files that it names are already read in.
     pub config_json: String,
+    /// Another version that is tried beside this one. A version that is tried has none itself.
+    pub candidate: Option<Box<Candidate>>,
     /// Where it was written.
     pub origin: Origin,
 }

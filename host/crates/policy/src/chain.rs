@@ -302,17 +302,15 @@ impl PolicyChain {
         last: bool,
     ) -> (Box<Exchange>, BodyOutcome) {
         let Some(policy) = self.policies.get(at) else { return (exchange, BodyOutcome::Pass(piece)) };
-        let bound = policy.factory().body_bytes_max();
+        exchange.policy_at = at;
+        let bound = policy.body_bytes_max(&exchange);
         let mut passed = Passed::default();
         loop {
             let mut kept = held.take(at);
             let part = piece.split_to(piece.len().min(bound.saturating_sub(kept.len())));
             let result = if part.is_empty() && !piece.is_empty() {
-                Err(self.too_large(
-                    at,
-                    side,
-                    format!("it held back more than its body limit of {bound} bytes"),
-                ))
+                let message = format!("it held back more than its body limit of {bound} bytes");
+                Err(self.too_large(at, side, &mut exchange, message))
             } else {
                 let last = last && piece.is_empty();
                 let chunk = match kept.is_empty() {
@@ -334,7 +332,7 @@ impl PolicyChain {
                         let limit = self.hold_bytes_max;
                         let message =
                             format!("with it the route's policies hold back more than {limit} bytes");
-                        Err(self.too_large(at, side, message))
+                        Err(self.too_large(at, side, &mut exchange, message))
                     }
                     result => result,
                 }
@@ -353,10 +351,14 @@ impl PolicyChain {
         }
     }
 
-    fn too_large(&self, at: usize, side: BodySide, message: String) -> Fault {
-        let policy =
-            self.policies.get(at).map_or_else(|| "".into(), |policy| policy.factory().name().clone());
-        Fault { policy, hook: side.hook(Bytes::new(), false).name(), kind: FaultKind::TooLarge, message }
+    fn too_large(&self, at: usize, side: BodySide, exchange: &mut Exchange, message: String) -> Fault {
+        let (hook, kind) = (side.hook(Bytes::new(), false).name(), FaultKind::TooLarge);
+        let Some(policy) = self.policies.get(at) else {
+            return Fault { policy: "".into(), hook, kind, message };
+        };
+        exchange.policy_at = at;
+        policy.blame(exchange, kind);
+        Fault { policy: policy.factory().name().clone(), hook, kind, message }
     }
 
     /// Tells the policies how the exchange ended.

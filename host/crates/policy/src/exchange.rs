@@ -8,6 +8,7 @@ use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::Name;
 
 use crate::recorder::Recorder;
+use crate::rollout::Chosen;
 
 /// One request and its response, as data. It is moved into a policy's instance for the length of a hook and back
 /// again, so that no hook needs a lock or a copy.
@@ -47,6 +48,8 @@ pub struct PolicySlot {
     /// The instance that serves this exchange alone, where the policy is isolated by exchange. Only whoever runs the
     /// policy knows what it is.
     pub instance: Option<Box<dyn Any + Send>>,
+    /// The version that this exchange takes, where the policy has two.
+    pub(crate) rollout: Option<Box<Chosen>>,
 }
 
 /// How far an exchange is. Later is greater.
@@ -179,6 +182,7 @@ impl Exchange {
         for slot in &mut self.policies {
             slot.state.clear();
             slot.instance = None;
+            slot.rollout = None;
         }
         self.policy_at = 0;
         self.recorder = None;

@@ -9,10 +9,15 @@ mod chain;
 mod exchange;
 mod policy;
 pub mod recorder;
+mod rollout;
 
 pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};
 pub use policy::{
     BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
-    Returned,
+    Returned, carry_over,
+};
+pub use rollout::{
+    Act, ActError, Difference, Ending, Environment, Rollout, RolloutFactory, RolloutReport, Sample, Spawn,
+    Standing, VersionLabel, VersionReport,
 };

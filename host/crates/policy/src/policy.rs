@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use portcullis_http::Fields;
-use portcullis_model::{FailureMode, Name};
+use portcullis_model::{FailureMode, Name, Version};
 
 use crate::Exchange;
 
@@ -34,6 +34,18 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
         self.worker()
     }
 
+    /// The same on a worker where `before` ran under this name: what of it is unchanged is taken over.
+    fn worker_after(self: Arc<Self>, before: &Rc<dyn Policy>) -> Rc<dyn Policy> {
+        let _made_of_one_piece = before;
+        self.worker()
+    }
+
+    /// The version that an exchange takes whose first hook of this policy comes now.
+    fn version_for(&self, exchange: &Exchange) -> Version {
+        let _all_the_same = exchange;
+        Version::Active
+    }
+
     /// For finding the concrete type again.
     fn as_any(&self) -> &dyn Any;
 }
@@ -46,6 +58,48 @@ pub trait Policy {
     /// Runs a hook. The exchange is moved in and comes back with the outcome; it is lost only when the returned future
     /// is dropped, which happens only when the whole exchange is.
     fn call(&self, hook: Hook, exchange: Box<Exchange>) -> Called;
+
+    /// Bytes of one body that it may be given at once or hold back in this exchange.
+    fn body_bytes_max(&self, exchange: &Exchange) -> usize {
+        let _all_the_same = exchange;
+        self.factory().body_bytes_max()
+    }
+
+    /// The chain has found a fault that the policy could not know of, such as too much held back.
+    fn blame(&self, exchange: &mut Exchange, kind: FaultKind) {
+        let _nobody_counts = (exchange, kind);
+    }
+
+    /// The versions that it is made of, where it is made of several.
+    fn versions(&self) -> Vec<Rc<dyn Policy>> {
+        Vec::new()
+    }
+
+    /// Called every now and then: lets go what no exchange needs any more.
+    fn sweep(&self) {}
+}
+
+/// What runs `factory` on a worker on which `before` ran: the same, a part of it, or made anew.
+pub fn carry_over(before: Option<&Rc<dyn Policy>>, factory: &Arc<dyn PolicyFactory>) -> Rc<dyn Policy> {
+    match before {
+        Some(before) => match find_version(before, factory) {
+            Some(kept) => kept,
+            None => factory.clone().worker_after(before),
+        },
+        None => factory.clone().worker(),
+    }
+}
+
+/// What runs `factory` in `policy` or among its versions.
+pub(crate) fn find_version(
+    policy: &Rc<dyn Policy>,
+    factory: &Arc<dyn PolicyFactory>,
+) -> Option<Rc<dyn Policy>> {
+    let is_it = |policy: &Rc<dyn Policy>| Arc::ptr_eq(policy.factory(), factory);
+    if is_it(policy) {
+        return Some(policy.clone());
+    }
+    policy.versions().into_iter().find(is_it)
 }
 
 /// A hook and what it is given beside the exchange.
@@ -105,6 +159,33 @@ pub struct Hooks {
     pub completed: bool,
     /// `on-tick`, which the sandbox calls by itself.
     pub tick: bool,
+}
+
+impl Hooks {
+    /// Those that either has.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            request_head: self.request_head || other.request_head,
+            request_body: self.request_body || other.request_body,
+            response_head: self.response_head || other.response_head,
+            response_body: self.response_body || other.response_body,
+            completed: self.completed || other.completed,
+            tick: self.tick || other.tick,
+        }
+    }
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn has(self, hook: &Hook) -> bool {
+        match hook {
+            Hook::RequestHead => self.request_head,
+            Hook::RequestBody { .. } => self.request_body,
+            Hook::ResponseHead => self.response_head,
+            Hook::ResponseBody { .. } => self.response_body,
+            Hook::Completed(_) => self.completed,
+        }
+    }
 }
 
 /// What a hook gives back.
@@ -191,16 +272,24 @@ pub enum FaultKind {
     Exhausted,
 }
 
-impl std::fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl FaultKind {
+    /// The word for it in the log and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
             Self::InvalidReturn => "invalid-return",
             Self::TooLarge => "too-large",
             Self::Exhausted => "exhausted",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_model::{Name, Route};
 use portcullis_net::Connector;
-use portcullis_policy::{Policy, PolicyChain};
+use portcullis_policy::{Policy, PolicyChain, carry_over};
 use portcullis_telemetry::RouteMetrics;
 
 use crate::snapshot::Snapshot;
@@ -41,10 +41,8 @@ impl Local {
             .policies
             .iter()
             .map(|(name, factory)| {
-                let kept = previous
-                    .and_then(|previous| previous.policies.get(name))
-                    .filter(|policy| Arc::ptr_eq(policy.factory(), factory));
-                (name.clone(), kept.cloned().unwrap_or_else(|| factory.clone().worker()))
+                let before = previous.and_then(|previous| previous.policies.get(name));
+                (name.clone(), carry_over(before, factory))
             })
             .collect();
         let upstreams: HashMap<Name, Rc<LocalUpstream>> = snapshot
@@ -72,8 +70,11 @@ impl Local {
         Self { snapshot, routes, upstreams, policies }
     }
 
-    /// Closes connections that were idle for too long.
+    /// Closes connections that were idle for too long, and lets versions of policies go that nothing takes any more.
     pub(crate) fn sweep(&self) {
+        for policy in self.policies.values() {
+            policy.sweep();
+        }
         for upstream in self.upstreams.values() {
             upstream.sweep();
         }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{FailureMode, Grants, Origin, PluginSource, PolicyConfig, ResourceLimits};
+use portcullis_model::{FailureMode, Grants, Origin, PluginSource, PolicyConfig, ResourceLimits, Version};
 use portcullis_policy::{Called, Exchange, Hook, Policy};
 use portcullis_sandbox::{Sandbox, SandboxOptions};
 use portcullis_test_guests::{HOOK_COST, PLAIN};
@@ -88,6 +88,7 @@ fn ready<F: Future>(future: F) -> F::Output {
 fn config(deadline: Duration) -> PolicyConfig {
     PolicyConfig {
         name: "measured".into(),
+        version: Version::Active,
         plugin: PluginSource::File(PathBuf::new()),
         digest: [0; 32],
         grants: Grants::default(),
@@ -95,6 +96,7 @@ fn config(deadline: Duration) -> PolicyConfig {
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),
         config_json: "{}".to_owned(),
+        candidate: None,
         origin: Origin::default(),
     }
 }

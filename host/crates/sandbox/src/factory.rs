@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, Secret};
+use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, Secret, Version};
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
@@ -22,7 +22,8 @@ use crate::worker::Worker;
 use crate::{ConfigureError, PolicyComponent};
 
 /// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
-/// A fiber costs about as much again as the call itself, which a short hook need not pay.
+/// A fiber costs about as much again as the call itself, which a short hook need not pay. A shadow always runs on one: no
+/// exchange gets anything for the time that it would wait.
 const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
 
 /// Where an instance takes longer than this to make, as those of JavaScript and Python do, one is made for each core while
@@ -32,6 +33,8 @@ const SPARE_AFTER: Duration = Duration::from_millis(5);
 /// What instances of a policy are made of and may use.
 pub(crate) struct PolicyContext {
     pub(crate) name: Name,
+    /// Which of the policy's versions it is.
+    pub(crate) version: Version,
     pub(crate) grants: Grants,
     /// Those that were granted, and no others.
     pub(crate) secrets: BTreeMap<Name, Secret>,
@@ -80,10 +83,11 @@ impl Factory {
             };
             granted.insert(name.clone(), secret.clone());
         }
-        let shared = sandbox.policies.get(policy);
+        let shared = sandbox.policies.get(&state_name(config));
         shared.provide(&config.grants);
         let context = Arc::new(PolicyContext {
             name: policy.clone(),
+            version: config.version,
             grants: config.grants.clone(),
             secrets: granted,
             limits: config.limits,
@@ -93,7 +97,7 @@ impl Factory {
             component: component.clone(),
             shared,
             sandbox: sandbox.clone(),
-            yields: config.limits.deadline > SYNC_DEADLINE_MAX,
+            yields: config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
         });
         let start = thread_cpu_time();
         let first = Instance::make(&context, &Arc::default()).map_err(|error| match error {
@@ -122,7 +126,10 @@ impl Factory {
 
     /// The policy goes live: only now do its limits replace those of its forerunner, whose config may yet have stayed.
     fn go_live(&self) {
-        self.context.shared.adjust(&self.context.grants);
+        // What a canary shares with the active version is as large as that one was granted.
+        if self.context.version != Version::Canary {
+            self.context.shared.adjust(&self.context.grants);
+        }
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {
                 Ok(thread) => *self.ticking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),
@@ -131,6 +138,15 @@ impl Factory {
                 }
             }
         }
+    }
+}
+
+/// The name that buckets, store and metrics belong to. A canary has those of its policy, for a client must meet one limit
+/// and not two; a shadow has its own, for it must have no effect. No policy can be called so.
+fn state_name(config: &PolicyConfig) -> Name {
+    match config.version {
+        Version::Active | Version::Canary => config.name.clone(),
+        Version::Shadow => format!("{}@shadow", config.name).into(),
     }
 }
 

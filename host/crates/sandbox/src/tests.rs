@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use portcullis_model::{
     FailureMode, Grants, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits, Secret,
-    StoreGrant,
+    StoreGrant, Version,
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, Hook, Policy, PolicyFactory};
 
@@ -56,6 +56,7 @@ fn component(guest: &'static [u8]) -> Arc<PolicyComponent> {
 fn config(name: &str, json: &str) -> PolicyConfig {
     PolicyConfig {
         name: Name::from(name),
+        version: Version::Active,
         plugin: PluginSource::File(PathBuf::from("/guest.wasm")),
         digest: [0; 32],
         grants: Grants {
@@ -73,6 +74,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),
         config_json: json.to_owned(),
+        candidate: None,
         origin: Origin::default(),
     }
 }

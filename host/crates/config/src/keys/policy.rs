@@ -60,6 +60,167 @@ pub(crate) static POLICY: Shape = Shape {
             example: r#""1m""#,
             doc: "How often the plugin's `on-tick` is called. An error for a plugin that has none.",
         },
+        Key {
+            name: "canary",
+            kind: Kind::Table(&CANARY),
+            presence: Presence::Absent("every exchange takes `plugin`"),
+            example: r#"{ plugin = "plugins/tenant_auth_2.wasm", share = "5%" }"#,
+            doc: "Another version that takes a part of the exchanges in its place: see [rollouts.md](rollouts.md).",
+        },
+        Key {
+            name: "shadow",
+            kind: Kind::Table(&SHADOW),
+            presence: Presence::Absent("nothing runs beside `plugin`"),
+            example: r#"{ plugin = "plugins/tenant_auth_2.wasm" }"#,
+            doc: "Another version that runs beside it without effect, and is compared with it: see [rollouts.md](rollouts.md).",
+        },
+    ],
+};
+
+/// Keys of a version that is tried, beside those that say when it runs. One that is not there is as the policy has it.
+const TRIED_CONFIG: Key = Key {
+    name: "config",
+    kind: Kind::Any,
+    presence: Presence::Absent("the policy's"),
+    example: r#"{ header = "x-api-key" }"#,
+    doc: "The version's configuration, where it is another one.",
+};
+const TRIED_GRANTS: Key = Key {
+    name: "grants",
+    kind: Kind::Table(&GRANTS),
+    presence: Presence::Absent("the policy's"),
+    example: "{ log = true }",
+    doc: "What the version may use of the gateway, in place of the policy's grants. What it imports and was not granted \
+          by the one or the other is an error.",
+};
+const TRIED_LIMITS: Key = Key {
+    name: "limits",
+    kind: Kind::Table(&POLICY_LIMITS),
+    presence: Presence::Absent("the policy's"),
+    example: r#"{ deadline = "5ms" }"#,
+    doc: "What the version may cost. What is left out of it is as the policy has it.",
+};
+const TRIED_PLUGIN: Key = Key {
+    name: "plugin",
+    kind: Kind::Text("`builtin:NAME`, a path or `oci://` and an image"),
+    presence: Presence::Required,
+    example: r#""plugins/tenant_auth_2.wasm""#,
+    doc: "The component of the version, as for the policy itself.",
+};
+const TRIED_SIGNED_BY: Key = Key {
+    name: "signed-by",
+    kind: Kind::List(&Kind::Text("the name of a signer")),
+    presence: Presence::Absent("the policy's"),
+    example: r#"["release"]"#,
+    doc: "One of these signers must have signed the version's plugin.",
+};
+
+pub(crate) static CANARY: Shape = Shape {
+    noun: "`canary`",
+    keys: &[
+        TRIED_PLUGIN,
+        TRIED_SIGNED_BY,
+        Key {
+            name: "share",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Absent("an error without `match`"),
+            example: r#""5%""#,
+            doc: "Its part of the exchanges, whichever, down to `0.01%`.",
+        },
+        Key {
+            name: "match",
+            kind: Kind::Table(&CANARY_MATCH),
+            presence: Presence::Absent("an error without `share`"),
+            example: r#"{ headers = { x-canary = true } }"#,
+            doc: "In place of a share: the exchanges that it takes.",
+        },
+        TRIED_CONFIG,
+        TRIED_GRANTS,
+        TRIED_LIMITS,
+        Key {
+            name: "abort",
+            kind: Kind::Either(&[Kind::Choice(&["never"]), Kind::Table(&ABORT)]),
+            presence: Presence::Absent("every default"),
+            example: r#"{ faults = "0.5%", window = 1000 }"#,
+            doc: "When the gateway takes it back by itself, or `\"never\"`.",
+        },
+    ],
+};
+
+pub(crate) static CANARY_MATCH: Shape = Shape {
+    noun: "`match`",
+    keys: &[Key {
+        name: "headers",
+        kind: Kind::Fields(&Kind::Either(&[Kind::True, Kind::Text("a value")])),
+        presence: Presence::Required,
+        example: r#"{ x-canary = true, x-tenant = "a" }"#,
+        doc: "Fields that the request must have as the policy first sees it: with this value, or with any (`true`). Any client \
+              can send them.",
+    }],
+};
+
+pub(crate) static ABORT: Shape = Shape {
+    noun: "`abort`",
+    keys: &[
+        Key {
+            name: "faults",
+            kind: Kind::Either(&[
+                Kind::Percent { min: 0, max: 10_000 },
+                Kind::Integer { min: 1, max: 1_000_000 },
+            ]),
+            presence: Presence::Default(r#""1%""#),
+            example: "3",
+            doc: "Exchanges of a window in which the version fails: more than this part, or this many. It is taken back as soon \
+                  as they are reached.",
+        },
+        Key {
+            name: "cpu",
+            kind: Kind::Cost,
+            presence: Presence::Default(r#""300%""#),
+            example: r#""2ms""#,
+            doc: "CPU time of an exchange in the mean of a window: more than this, or than this part of what the active version \
+                  takes in the same time. A mean of up to `100us` is never too much of the latter.",
+        },
+        Key {
+            name: "latency",
+            kind: Kind::Cost,
+            presence: Presence::Default(r#""300%""#),
+            example: r#""50ms""#,
+            doc: "The same for the time that an exchange spends in the version, waiting included; here up to `2ms` are never too \
+                  much.",
+        },
+        Key {
+            name: "window",
+            kind: Kind::Integer { min: 10, max: 1_000_000 },
+            presence: Presence::Default("100"),
+            example: "1000",
+            doc: "Exchanges of the version that are judged together.",
+        },
+    ],
+};
+
+pub(crate) static SHADOW: Shape = Shape {
+    noun: "`shadow`",
+    keys: &[
+        TRIED_PLUGIN,
+        TRIED_SIGNED_BY,
+        Key {
+            name: "share",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Default(r#""100%""#),
+            example: r#""10%""#,
+            doc: "The part of the exchanges that it sees, down to `0.01%`.",
+        },
+        Key {
+            name: "samples",
+            kind: Kind::Integer { min: 0, max: 1000 },
+            presence: Presence::Default("20"),
+            example: "100",
+            doc: "Differences from the active version that are kept to be looked at, the newest; all are counted.",
+        },
+        TRIED_CONFIG,
+        TRIED_GRANTS,
+        TRIED_LIMITS,
     ],
 };
 

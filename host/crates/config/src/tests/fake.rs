@@ -34,7 +34,7 @@ impl Plugins for FakePlugins {
             "api-key" => info(Some(api_key()), &[]),
             "headers" => info(Some(headers()), &[]),
             "rate-limit" => info(Some(rate_limit()), &[Capability::RateLimit]),
-            "everything" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
+            "everything" | "everything-2" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
             "secretive" => info(None, &[Capability::Secrets]),
             "plain" => PluginInfo { has_lifecycle: false, ..info(None, &[]) },
             "broken-schema" => info(Some(json!({ "type": 3 })), &[]),

@@ -123,14 +123,23 @@ fn base(path: &str) -> &'static str {
             "certificates = [{ cert = \"../files/site.pem\", key = \"../files/site.key\" }]\n"
         }
         "upstreams.app" => "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\n",
-        "policies.p" => "plugin = \"../files/everything.wasm\"\n",
-        "policies.p.grants" => {
+        "policies.p" | "policies.q" => "plugin = \"../files/everything.wasm\"\n",
+        "policies.p.canary" => {
+            "plugin = \"../files/everything.wasm\"\nshare = \"5%\"\nconfig = { other = true }\n"
+        }
+        "policies.q.shadow" => "plugin = \"../files/everything.wasm\"\nconfig = { other = true }\n",
+        path if path.ends_with(".grants") => {
             "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nrate-limit = {}\nstore = {}\n"
         }
-        "routes.all" => "to = \"app\"\nuse = [\"p\"]\n",
+        "routes.all" => "to = \"app\"\nuse = [\"p\", \"q\"]\n",
         "secrets.s" => "file = \"../files/token\"\n",
         _ => "",
     }
+}
+
+/// A policy tries one version at a time, so that each of the two tables stands in a policy of its own.
+fn is_left_out(path: &str) -> bool {
+    matches!(path, "policies.p.shadow" | "policies.q.canary")
 }
 
 /// A table with its base, and with every default spelled out if wanted.
@@ -143,12 +152,17 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
     for key in shape.keys {
         let table = match &key.kind {
             Kind::Table(shape) => Some(*shape),
-            // The two grants that can say how much.
-            Kind::Either([_, Kind::Table(shape)]) if grant => Some(*shape),
+            // The grants that can say how much, and the rules of a canary.
+            Kind::Either([_, Kind::Table(shape)]) if grant || key.name == "abort" => Some(*shape),
             _ => None,
         };
         match (table, key.presence) {
-            (Some(shape), _) => inner.push((format!("{path}.{}", key.name), shape)),
+            (Some(shape), _) => {
+                let path = format!("{path}.{}", key.name);
+                if !is_left_out(&path) && !(path.ends_with(".canary.match")) {
+                    inner.push((path, shape));
+                }
+            }
             (None, Presence::Default(text)) if spelled_out && !has(key.name) => {
                 out.push_str(&format!("{} = {text}\n", key.name));
             }
@@ -159,6 +173,12 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
     inner.iter().for_each(|(path, shape)| write(path, shape, spelled_out, out));
 }
 
+/// A policy without where it was written, and where its plugin was found.
+fn stripped(policy: &mut portcullis_model::PolicyConfig) {
+    policy.origin = portcullis_model::Origin::default();
+    policy.plugin = portcullis_model::PluginSource::Builtin("p".into());
+}
+
 fn with_defaults(spelled_out: bool) -> Gateway {
     let mut text = String::new();
     let sections = [
@@ -166,6 +186,7 @@ fn with_defaults(spelled_out: bool) -> Gateway {
         ("listeners", "web"),
         ("upstreams", "app"),
         ("policies", "p"),
+        ("policies", "q"),
         ("routes", "all"),
         ("secrets", "s"),
     ];
@@ -195,8 +216,10 @@ fn with_defaults(spelled_out: bool) -> Gateway {
     gateway.upstreams.iter_mut().for_each(|upstream| upstream.origin = portcullis_model::Origin::default());
     gateway.routes.iter_mut().for_each(|route| route.origin = portcullis_model::Origin::default());
     gateway.policies.iter_mut().for_each(|policy| {
-        policy.origin = portcullis_model::Origin::default();
-        policy.plugin = portcullis_model::PluginSource::Builtin("p".into());
+        stripped(policy);
+        if let Some(candidate) = &mut policy.candidate {
+            stripped(candidate.version_mut());
+        }
     });
     gateway
 }

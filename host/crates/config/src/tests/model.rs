@@ -189,3 +189,47 @@ fn bounds_hold() {
         crate::load(&path, &FakePlugins).unwrap_err().to_string().contains("too many files are included")
     );
 }
+
+#[test]
+fn versions_that_are_tried_have_of_their_policy_what_they_do_not_say() {
+    use portcullis_model::{
+        AbortRules, Candidate, CostRule, FaultRule, FieldMatch, Selection, Share, Version,
+    };
+
+    let gateway = right("rollouts.toml");
+    let policy = |name: &str| gateway.policies.iter().find(|policy| &*policy.name == name).unwrap();
+    let limit = policy("limit");
+    let Some(Candidate::Canary(canary)) = limit.candidate.as_deref() else { panic!("{limit:?}") };
+    assert_eq!(canary.selection, Selection::Share(Share::of_hundredths(1250)));
+    let abort = AbortRules {
+        faults: FaultRule::Count(3),
+        cpu: CostRule::Mean(Duration::from_micros(500)),
+        latency: CostRule::Ratio(Share::of_hundredths(25_000)),
+        window: 1000,
+    };
+    assert_eq!(canary.abort, Some(abort));
+    let version = &canary.version;
+    assert_eq!((&*version.name, version.version), ("limit", Version::Canary));
+    assert_eq!((version.limits.deadline, version.limits.memory_bytes), (Duration::from_millis(5), 8 << 20));
+    assert_eq!(version.config_json, r#"{"anything":1}"#);
+    assert!(version.grants.store.is_some() && limit.grants.store.is_none());
+    assert_eq!(version.origin.line, limit.origin.line + 6);
+
+    let Some(Candidate::Canary(canary)) = policy("limit-2").candidate.as_deref() else { panic!() };
+    let field =
+        |name: &str, value: Option<&str>| FieldMatch { name: name.into(), value: value.map(Into::into) };
+    assert_eq!(
+        canary.selection,
+        Selection::Match(vec![field("x-canary", None), field("x-tenant", Some("a"))])
+    );
+    assert_eq!((canary.abort, canary.version.grants.rate_limit.is_some()), (None, true));
+
+    let Some(Candidate::Shadow(shadow)) = policy("edits").candidate.as_deref() else { panic!() };
+    assert_eq!((shadow.share, shadow.samples), (Share::of_hundredths(1), 0));
+    assert_eq!(shadow.version.config_json, "{}");
+
+    let same = policy("same-config");
+    let Some(Candidate::Shadow(shadow)) = same.candidate.as_deref() else { panic!() };
+    assert_eq!((shadow.share, shadow.samples, shadow.version.version), (Share::ALL, 20, Version::Shadow));
+    assert_eq!((&shadow.version.grants, shadow.version.tick), (&same.grants, Duration::from_secs(60)));
+}

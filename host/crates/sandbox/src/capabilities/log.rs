@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use portcullis_model::Capability;
+use portcullis_model::{Capability, Version};
 use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
@@ -101,8 +101,10 @@ impl State {
         }
         let (admitted, dropped) = self.log_window.admit(clock::monotonic().as_secs());
         let policy = &*self.policy.name;
+        // Said where it is another one than everybody expects.
+        let version = (self.policy.version != Version::Active).then(|| self.policy.version.name());
         if dropped > 0 {
-            tracing::warn!(target: "portcullis::policy", policy, dropped, "the policy wrote too many lines");
+            tracing::warn!(target: "portcullis::policy", policy, version, dropped, "the policy wrote too many lines");
         }
         if !admitted {
             return;
@@ -119,7 +121,7 @@ impl State {
                 tracing::event!(
                     target: "portcullis::policy",
                     tracing::Level::$level,
-                    policy, route, trace_id, fields, "{message}"
+                    policy, version, route, trace_id, fields, "{message}"
                 )
             };
         }

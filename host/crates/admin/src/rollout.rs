@@ -1,0 +1,164 @@
+//! `rollout`: how versions that are tried do, and what becomes of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Request;
+
+/// Asks how the versions that are tried do.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutsRequest {
+    /// Of this policy only.
+    pub policy: Option<String>,
+}
+
+impl Request for RolloutsRequest {
+    type Answer = Vec<RolloutStatus>;
+    const NAME: &'static str = "rollouts";
+    const CHANGES: bool = false;
+}
+
+/// Asks that something be done to a rollout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RolloutActRequest {
+    /// The policy.
+    pub policy: String,
+    /// What.
+    pub act: RolloutAct,
+    /// Why, for the log and for whoever asks later.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl Request for RolloutActRequest {
+    type Answer = RolloutStatus;
+    const NAME: &'static str = "rollout";
+    const CHANGES: bool = true;
+}
+
+/// What can be done to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutAct {
+    /// All exchanges take the candidate.
+    Promote,
+    /// None do.
+    Abort,
+    /// Those do that the configuration says.
+    Resume,
+}
+
+/// How a version that is tried does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutStatus {
+    /// The policy.
+    pub policy: String,
+    /// `canary` or `shadow`.
+    pub candidate: String,
+    /// Which exchanges it gets while it runs, in words.
+    pub gets: String,
+    /// `running`, `aborted` or `promoted`.
+    pub state: String,
+    /// Seconds since the rollout began: since the configuration has had it as it is.
+    pub age_s: u64,
+    /// Why it is not running.
+    pub ended: Option<RolloutEnd>,
+    /// Where the policy is written: a file and a line.
+    pub origin: String,
+    /// Keys of the candidate's table that say something else than the policy's: what has to be moved to make it the
+    /// policy's.
+    pub differing_keys: Vec<String>,
+    /// The active version, and then the candidate.
+    pub versions: Vec<RolloutVersion>,
+    /// Of a shadow: what it did differently.
+    pub comparison: Option<RolloutComparison>,
+}
+
+/// Why a rollout is not running.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutEnd {
+    /// Seconds since then.
+    pub age_s: u64,
+    /// Why.
+    pub reason: String,
+    /// Whether the gateway decided it.
+    pub automatic: bool,
+}
+
+/// What one version has done since the rollout began.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutVersion {
+    /// `active`, `canary` or `shadow`.
+    pub version: String,
+    /// Where its component came from.
+    pub plugin: String,
+    /// SHA-256 of the component.
+    pub digest: String,
+    /// Exchanges that took it; of a shadow, that it saw.
+    pub exchanges: u64,
+    /// Those of them in which it failed.
+    pub faulted: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Exchanges that it answered in place of the upstream.
+    pub replies: u64,
+    /// Hook calls.
+    pub calls: u64,
+    /// CPU time of an exchange in the mean, in microseconds.
+    pub cpu_us: f64,
+    /// Time of an exchange in it in the mean, waiting included, in microseconds.
+    pub latency_us: f64,
+}
+
+/// What a shadow did differently.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutComparison {
+    /// Hooks that were compared.
+    pub compared: u64,
+    /// Those that differed.
+    pub differing: u64,
+    /// Hooks that were left out because too many were under way.
+    pub skipped: u64,
+    /// How many hooks differed in what.
+    pub kinds: BTreeMap<String, u64>,
+    /// The newest of them, the oldest first.
+    pub samples: Vec<RolloutSample>,
+}
+
+/// A hook in which a shadow did something else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutSample {
+    /// Seconds since then.
+    pub age_s: u64,
+    /// The exchange, as in the access log.
+    pub trace_id: String,
+    /// Its route.
+    pub route: String,
+    /// The hook.
+    pub hook: String,
+    /// The request's method.
+    pub method: String,
+    /// In what.
+    pub differences: Vec<RolloutDifference>,
+}
+
+/// One thing that two versions did differently.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutDifference {
+    /// What sort of thing.
+    pub kind: String,
+    /// Which of them, where there are several.
+    pub name: Option<String>,
+    /// What the active version made of it.
+    pub active: String,
+    /// What the candidate did.
+    pub candidate: String,
+}

@@ -1,0 +1,274 @@
+//! In what two versions of a policy differ, and what is kept of that.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use portcullis_http::Fields;
+use portcullis_model::Name;
+
+use crate::{Attributes, Decision, Exchange, Fault, FaultKind, Phase, Reply};
+
+/// Differences of one hook that are told apart; the rest of a policy that changes everything says nothing new.
+const FOUND_MAX: usize = 16;
+/// Characters of a name or value that are kept.
+const CHARS_MAX: usize = 120;
+/// What stands in place of a value that is not kept.
+const NOT_KEPT: &str = "(not kept)";
+/// Parts of a name that say that its value may let somebody in. Rather one too many: a sample is for looking at, and may be
+/// pasted anywhere.
+const CREDENTIALS: [&str; 12] = [
+    "auth",
+    "cookie",
+    "credential",
+    "jwt",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "sig",
+    "token",
+    "csrf",
+    "cert",
+];
+
+/// One thing that two versions did differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What sort of thing: `decision`, `request-field` and so on.
+    pub kind: &'static str,
+    /// Its name, where there are several of the sort: a field or an attribute.
+    pub name: Option<String>,
+    /// What the active version made of it.
+    pub active: String,
+    /// What the candidate did.
+    pub candidate: String,
+}
+
+/// A hook whose outcome differed. The path and the query are not in here, for they may hold anything; the access log has
+/// them, under the trace id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// When it was seen.
+    pub at: SystemTime,
+    /// The exchange.
+    pub trace_id: String,
+    /// Its route.
+    pub route: Name,
+    /// The hook.
+    pub hook: &'static str,
+    /// The request's method.
+    pub method: String,
+    /// In what; at least one.
+    pub differences: Vec<Difference>,
+}
+
+/// What was found over all exchanges.
+#[derive(Debug)]
+pub(crate) struct Differences {
+    compared: u64,
+    differing: u64,
+    counts: BTreeMap<&'static str, u64>,
+    samples: VecDeque<Sample>,
+    samples_max: usize,
+}
+
+impl Differences {
+    pub(crate) fn new(samples_max: usize) -> Self {
+        Self { compared: 0, differing: 0, counts: BTreeMap::new(), samples: VecDeque::new(), samples_max }
+    }
+
+    pub(crate) fn add(&mut self, found: Vec<Difference>, sample: impl FnOnce(Vec<Difference>) -> Sample) {
+        self.compared += 1;
+        if found.is_empty() {
+            return;
+        }
+        self.differing += 1;
+        let kinds: BTreeSet<&'static str> = found.iter().map(|difference| difference.kind).collect();
+        for kind in kinds {
+            *self.counts.entry(kind).or_default() += 1;
+        }
+        if self.samples_max == 0 {
+            return;
+        }
+        if self.samples.len() >= self.samples_max {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample(found));
+    }
+
+    pub(crate) fn compared(&self) -> u64 {
+        self.compared
+    }
+
+    pub(crate) fn differing(&self) -> u64 {
+        self.differing
+    }
+
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.counts.iter().map(|(kind, count)| (*kind, *count)).collect()
+    }
+
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        self.samples.iter().cloned().collect()
+    }
+}
+
+/// What a hook came to.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Next,
+    Reply { status: u16, fields: Fields, body: Bytes },
+    Fault(FaultKind),
+}
+
+impl Decided {
+    pub(crate) fn of(result: &Result<Decision, Fault>) -> Self {
+        match result {
+            Ok(Decision::Next | Decision::Body(_)) => Self::Next,
+            Ok(Decision::Reply(Reply { status, fields, body })) => {
+                Self::Reply { status: *status, fields: fields.clone(), body: body.clone() }
+            }
+            Err(fault) => Self::Fault(fault.kind),
+        }
+    }
+
+    /// Whether an exchange goes the same way after both.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Next, Self::Next)
+                | (Self::Reply { .. }, Self::Reply { .. })
+                | (Self::Fault(_), Self::Fault(_))
+        )
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Next => "next".to_owned(),
+            Self::Reply { status, .. } => format!("reply {status}"),
+            Self::Fault(kind) => format!("fault: {kind}"),
+        }
+    }
+}
+
+/// In what the two differ after a hook of `phase`, at most [`FOUND_MAX`].
+pub(crate) fn differences(
+    phase: Phase,
+    (active, active_exchange): (&Decided, &Exchange),
+    (candidate, candidate_exchange): (&Decided, &Exchange),
+    keeps_values: bool,
+) -> Vec<Difference> {
+    let mut found = Finder { found: Vec::new(), keeps_values };
+    match (active, candidate) {
+        (
+            Decided::Reply { status, fields, body },
+            Decided::Reply { status: other_status, fields: other_fields, body: other_body },
+        ) => {
+            found.value("reply-status", None, &status.to_string(), &other_status.to_string());
+            found.fields("reply-field", fields, other_fields);
+            if body != other_body {
+                let bytes = |body: &Bytes| format!("{} bytes", body.len());
+                found.push("reply-body", None, bytes(body), bytes(other_body));
+            }
+        }
+        (Decided::Next, Decided::Next) => found.edits(phase, active_exchange, candidate_exchange),
+        (active, candidate) => found.value("decision", None, &active.words(), &candidate.words()),
+    }
+    if active.is_like(candidate) {
+        found.attributes(&active_exchange.attributes, &candidate_exchange.attributes);
+    }
+    found.found.truncate(FOUND_MAX);
+    found.found
+}
+
+struct Finder {
+    found: Vec<Difference>,
+    keeps_values: bool,
+}
+
+impl Finder {
+    fn edits(&mut self, phase: Phase, active: &Exchange, candidate: &Exchange) {
+        match phase {
+            Phase::RequestHead => {
+                let (a, b) = (&active.request, &candidate.request);
+                self.value("method", None, &a.method, &b.method);
+                self.value("authority", None, &a.authority, &b.authority);
+                self.value("path", None, a.path(), b.path());
+                if a.query() != b.query() {
+                    // Queries hold tokens, under names of all sorts.
+                    self.push("query", None, NOT_KEPT.to_owned(), NOT_KEPT.to_owned());
+                }
+                self.fields("request-field", &a.fields, &b.fields);
+                let upstream = |exchange: &Exchange| {
+                    exchange.upstreams.get(exchange.upstream).map_or("", |name| name).to_owned()
+                };
+                self.value("upstream", None, &upstream(active), &upstream(candidate));
+            }
+            Phase::ResponseHead => {
+                let (a, b) = (&active.response, &candidate.response);
+                self.value("response-status", None, &a.status.to_string(), &b.status.to_string());
+                self.fields("response-field", &a.fields, &b.fields);
+            }
+            Phase::RequestBody | Phase::ResponseBody | Phase::Completed => {}
+        }
+    }
+
+    fn fields(&mut self, kind: &'static str, active: &Fields, candidate: &Fields) {
+        let names: BTreeSet<&str> = active.iter().chain(candidate.iter()).map(|(_, name, _)| name).collect();
+        for name in names {
+            let (a, b) = (active.get_all(name.as_bytes()), candidate.get_all(name.as_bytes()));
+            if !a.eq(b) {
+                let joined = |fields: &Fields| match fields.get_joined(name.as_bytes()) {
+                    Some(value) => self.shown(name, &String::from_utf8_lossy(&value)),
+                    None => "absent".to_owned(),
+                };
+                let (a, b) = (joined(active), joined(candidate));
+                self.push(kind, Some(name), a, b);
+            }
+        }
+    }
+
+    fn attributes(&mut self, active: &Attributes, candidate: &Attributes) {
+        let names: BTreeSet<&str> = active.iter().chain(candidate.iter()).map(|(name, _)| name).collect();
+        for name in names {
+            let (a, b) = (active.get(name), candidate.get(name));
+            if a != b {
+                let shown =
+                    |value: Option<&str>| value.map_or("absent".to_owned(), |value| self.shown(name, value));
+                let (a, b) = (shown(a), shown(b));
+                self.push("attribute", Some(name), a, b);
+            }
+        }
+    }
+
+    fn value(&mut self, kind: &'static str, name: Option<&str>, active: &str, candidate: &str) {
+        if active != candidate {
+            self.push(kind, name, cut(active), cut(candidate));
+        }
+    }
+
+    fn push(&mut self, kind: &'static str, name: Option<&str>, active: String, candidate: String) {
+        if self.found.len() < FOUND_MAX {
+            self.found.push(Difference { kind, name: name.map(cut), active, candidate });
+        }
+    }
+
+    /// The value of something that a policy named.
+    fn shown(&self, name: &str, value: &str) -> String {
+        let name = name.to_ascii_lowercase();
+        if !self.keeps_values || CREDENTIALS.iter().any(|part| name.contains(part)) {
+            return NOT_KEPT.to_owned();
+        }
+        format!("\"{}\"", cut(value))
+    }
+}
+
+/// The beginning of a text, with nothing in it that steers a terminal.
+fn cut(text: &str) -> String {
+    let mut cut: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        cut.push_str("...");
+    }
+    cut
+}

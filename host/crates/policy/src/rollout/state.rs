@@ -1,0 +1,443 @@
+//! How a rollout stands: shared by all workers, and by the generations in which nothing of it changed.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use portcullis_http::Fields;
+use portcullis_model::{Candidate, FieldMatch, Name, Selection, Share, Version};
+
+use super::compare::{Difference, Differences, Sample};
+use super::judge::{Judge, Verdict};
+use super::meter::Spent;
+use crate::{Exchange, FaultKind};
+
+/// A rollout: which version an exchange takes, what became of those that took the candidate, and where that has led.
+pub struct Rollout {
+    policy: Name,
+    candidate: Version,
+    labels: Mutex<[VersionLabel; 2]>,
+    selection: Selection,
+    /// So that a client, which can choose its trace id, cannot choose its version.
+    keys: RandomState,
+    since: SystemTime,
+    standing: AtomicU8,
+    ending: Mutex<Option<Ending>>,
+    counts: [Counts; 2],
+    judge: Option<Judge>,
+    differences: Mutex<Differences>,
+    /// Hooks of a shadow that were left out because too many were under way.
+    skipped: AtomicU64,
+}
+
+/// What a version is, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VersionLabel {
+    /// Where its component came from.
+    pub plugin: String,
+    /// SHA-256 of the component in hexadecimal digits.
+    pub digest: String,
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The candidate gets its part of the exchanges.
+    Running,
+    /// It gets none.
+    Aborted,
+    /// It gets all of them.
+    Promoted,
+}
+
+impl Standing {
+    const ALL: [Self; 3] = [Self::Running, Self::Aborted, Self::Promoted];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Aborted => "aborted",
+            Self::Promoted => "promoted",
+        }
+    }
+}
+
+/// Why the candidate gets no exchanges, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// When that was decided.
+    pub at: SystemTime,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Whether the gateway decided it, by the rules of `abort`.
+    pub automatic: bool,
+}
+
+/// What an operator can do to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Every exchange that begins from now on takes the candidate.
+    Promote,
+    /// None does.
+    Abort,
+    /// Those do that the configuration says, and what was counted against the candidate is forgotten.
+    Resume,
+}
+
+/// Why something cannot be done to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ActError {
+    /// It stands like this already.
+    #[error("it is {} already", .0.name())]
+    Already(Standing),
+    /// A shadow has kept its state apart, and never answered anybody.
+    #[error("a shadow cannot be promoted: let it answer a part of the exchanges as a canary first")]
+    Shadow,
+}
+
+#[derive(Default)]
+struct Counts {
+    exchanges: AtomicU64,
+    faulted: AtomicU64,
+    replies: AtomicU64,
+    calls: AtomicU64,
+    cpu_ns: AtomicU64,
+    latency_ns: AtomicU64,
+    // Faults are rare, and each of them writes a line of the log anyway.
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// A reading of a rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutReport {
+    /// The policy.
+    pub policy: Name,
+    /// What its candidate is.
+    pub candidate: Version,
+    /// Which exchanges the candidate gets while it runs.
+    pub selection: Selection,
+    /// How far it is.
+    pub standing: Standing,
+    /// Since when there is this rollout.
+    pub since: SystemTime,
+    /// Why it is not running.
+    pub ending: Option<Ending>,
+    /// The active version, and then the candidate.
+    pub versions: [VersionReport; 2],
+    /// Of a shadow: hooks whose outcome was compared.
+    pub compared: u64,
+    /// Of a shadow: hooks whose outcome differed.
+    pub differing: u64,
+    /// Of a shadow: hooks that were left out because too many were under way.
+    pub skipped: u64,
+    /// Of a shadow: how often each thing differed, by its name.
+    pub differences: Vec<(&'static str, u64)>,
+    /// Of a shadow: the newest differences, the oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// What one version has done since the rollout began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionReport {
+    /// Which it is.
+    pub version: Version,
+    /// What it is.
+    pub label: VersionLabel,
+    /// Exchanges that took it; of a shadow, that it saw.
+    pub exchanges: u64,
+    /// Those of them in which it failed.
+    pub faulted: u64,
+    /// Faults by kind.
+    pub faults: Vec<(&'static str, u64)>,
+    /// Exchanges that it answered in place of the upstream.
+    pub replies: u64,
+    /// Hook calls.
+    pub calls: u64,
+    /// CPU time of all its hooks.
+    pub cpu: Duration,
+    /// Time that exchanges spent in it, waiting included.
+    pub latency: Duration,
+}
+
+impl VersionReport {
+    /// CPU time for an exchange, in the mean.
+    #[must_use]
+    pub fn cpu_mean(&self) -> Duration {
+        mean(self.cpu, self.exchanges)
+    }
+
+    /// Time in it for an exchange, in the mean.
+    #[must_use]
+    pub fn latency_mean(&self) -> Duration {
+        mean(self.latency, self.exchanges)
+    }
+}
+
+fn mean(sum: Duration, count: u64) -> Duration {
+    let nanos = u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX);
+    nanos.checked_div(count).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+/// The two versions of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Active = 0,
+    Candidate = 1,
+}
+
+impl Rollout {
+    /// A rollout that begins now. `labels` are of the active version and of the candidate; `keys` are what clients
+    /// do not know, the same for all rollouts of a process: so a larger share takes what a smaller one took.
+    #[must_use]
+    pub fn new(policy: Name, candidate: &Candidate, labels: [VersionLabel; 2], keys: RandomState) -> Self {
+        let (selection, judge, samples) = match candidate {
+            Candidate::Canary(canary) => (canary.selection.clone(), canary.abort.map(Judge::new), 0),
+            Candidate::Shadow(shadow) => (Selection::Share(shadow.share), None, shadow.samples),
+        };
+        Self {
+            policy,
+            candidate: candidate.version().version,
+            labels: Mutex::new(labels),
+            selection,
+            keys,
+            since: SystemTime::now(),
+            standing: AtomicU8::new(Standing::Running as u8),
+            ending: Mutex::default(),
+            counts: Default::default(),
+            judge,
+            differences: Mutex::new(Differences::new(samples)),
+            skipped: AtomicU64::new(0),
+        }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Name {
+        &self.policy
+    }
+
+    /// The active version has become another, while all that concerns the candidate is as it was.
+    pub fn relabel(&self, active: VersionLabel) {
+        lock(&self.labels)[Side::Active as usize] = active;
+    }
+
+    /// What its candidate is.
+    #[must_use]
+    pub fn candidate(&self) -> Version {
+        self.candidate
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let standing = self.standing.load(Ordering::Acquire);
+        Standing::ALL.into_iter().find(|known| *known as u8 == standing).unwrap_or(Standing::Aborted)
+    }
+
+    /// The version that an exchange would take whose first hook of this policy came now.
+    #[must_use]
+    pub fn version_for(&self, exchange: &Exchange) -> Version {
+        match self.side_for(exchange) {
+            Side::Candidate if self.candidate != Version::Shadow => self.candidate,
+            _ => Version::Active,
+        }
+    }
+
+    pub(crate) fn side_for(&self, exchange: &Exchange) -> Side {
+        let taken = match self.standing() {
+            Standing::Running => match &self.selection {
+                Selection::Share(share) => self.draw(&exchange.trace_id) < u64::from(share.hundredths()),
+                Selection::Match(conditions) => {
+                    conditions.iter().all(|condition| holds(condition, &exchange.request.fields))
+                }
+            },
+            Standing::Aborted => false,
+            Standing::Promoted => true,
+        };
+        if taken { Side::Candidate } else { Side::Active }
+    }
+
+    /// A number below 10,000 that is the same for the same trace id, and another for another policy.
+    fn draw(&self, trace_id: &str) -> u64 {
+        self.keys.hash_one((&*self.policy, trace_id)) % u64::from(Share::ALL.hundredths())
+    }
+
+    /// An exchange takes this side.
+    pub(crate) fn begin(&self, side: Side) {
+        self.count(side).exchanges.fetch_add(1, Ordering::Relaxed);
+        if let Some(verdict) = self.judge.as_ref().and_then(|judge| judge.begin(side)) {
+            self.condemn(&verdict);
+        }
+    }
+
+    /// A hook of this side has returned.
+    pub(crate) fn spent(&self, side: Side, spent: Spent) {
+        let counts = self.count(side);
+        counts.calls.fetch_add(1, Ordering::Relaxed);
+        counts.cpu_ns.fetch_add(spent.cpu_ns, Ordering::Relaxed);
+        counts.latency_ns.fetch_add(spent.latency_ns, Ordering::Relaxed);
+        if let Some(judge) = &self.judge {
+            judge.spent(side, spent);
+        }
+    }
+
+    pub(crate) fn replied(&self, side: Side) {
+        self.count(side).replies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a fault, and says whether it is the first of its kind.
+    pub(crate) fn failed(&self, side: Side, kind: FaultKind, first_of_exchange: bool) -> bool {
+        let counts = self.count(side);
+        let first_of_kind = {
+            let mut faults = lock(&counts.faults);
+            let count = faults.entry(kind.name()).or_default();
+            *count += 1;
+            *count == 1
+        };
+        if first_of_exchange {
+            counts.faulted.fetch_add(1, Ordering::Relaxed);
+            if let Some(verdict) = self.judge.as_ref().and_then(|judge| judge.failed(side)) {
+                self.condemn(&verdict);
+            }
+        }
+        first_of_kind
+    }
+
+    pub(crate) fn skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the outcome of a comparison; none is the usual one.
+    pub(crate) fn compared(&self, found: Vec<Difference>, sample: impl FnOnce(Vec<Difference>) -> Sample) {
+        lock(&self.differences).add(found, sample);
+    }
+
+    /// Does what an operator asked for.
+    ///
+    /// # Errors
+    /// Where that makes no sense as the rollout stands; nothing has changed then.
+    pub fn act(&self, act: Act, reason: &str) -> Result<(), ActError> {
+        let to = match act {
+            Act::Promote if self.candidate == Version::Shadow => return Err(ActError::Shadow),
+            Act::Promote => Standing::Promoted,
+            Act::Abort => Standing::Aborted,
+            Act::Resume => Standing::Running,
+        };
+        let mut ending = lock(&self.ending);
+        if self.standing() == to {
+            return Err(ActError::Already(to));
+        }
+        *ending = (to != Standing::Running).then(|| Ending {
+            at: SystemTime::now(),
+            reason: reason.to_owned(),
+            automatic: false,
+        });
+        if let Some(judge) = &self.judge {
+            judge.forget();
+        }
+        self.standing.store(to as u8, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes the canary back. Of several workers that find it guilty at once, the first does.
+    #[cold]
+    fn condemn(&self, verdict: &Verdict) {
+        let mut ending = lock(&self.ending);
+        // A version that was promoted is the one that serves: it is for a person to say what takes its place.
+        if self.standing() != Standing::Running {
+            return;
+        }
+        let reason = verdict.to_string();
+        self.standing.store(Standing::Aborted as u8, Ordering::Release);
+        *ending = Some(Ending { at: SystemTime::now(), reason: reason.clone(), automatic: true });
+        drop(ending);
+        let [active, candidate] = self.versions();
+        tracing::error!(
+            event = "rollout-aborted",
+            policy = %self.policy,
+            plugin = %candidate.label.plugin,
+            exchanges = candidate.exchanges,
+            faulted = candidate.faulted,
+            cpu_us = candidate.cpu_mean().as_micros(),
+            latency_us = candidate.latency_mean().as_micros(),
+            active_exchanges = active.exchanges,
+            active_faulted = active.faulted,
+            active_cpu_us = active.cpu_mean().as_micros(),
+            active_latency_us = active.latency_mean().as_micros(),
+            "the canary of policy `{}` was taken back: {reason}; all exchanges take {} again",
+            self.policy,
+            active.label.plugin,
+        );
+    }
+
+    /// A reading of it all.
+    #[must_use]
+    pub fn report(&self) -> RolloutReport {
+        let differences = lock(&self.differences);
+        RolloutReport {
+            policy: self.policy.clone(),
+            candidate: self.candidate,
+            selection: self.selection.clone(),
+            standing: self.standing(),
+            since: self.since,
+            ending: lock(&self.ending).clone(),
+            versions: self.versions(),
+            compared: differences.compared(),
+            differing: differences.differing(),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            differences: differences.counts(),
+            samples: differences.samples(),
+        }
+    }
+
+    fn versions(&self) -> [VersionReport; 2] {
+        let labels = lock(&self.labels).clone();
+        [(Side::Active, Version::Active), (Side::Candidate, self.candidate)].map(|(side, version)| {
+            let counts = self.count(side);
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            VersionReport {
+                version,
+                label: labels[side as usize].clone(),
+                exchanges: read(&counts.exchanges),
+                faulted: read(&counts.faulted),
+                faults: lock(&counts.faults).iter().map(|(kind, count)| (*kind, *count)).collect(),
+                replies: read(&counts.replies),
+                calls: read(&counts.calls),
+                cpu: Duration::from_nanos(read(&counts.cpu_ns)),
+                latency: Duration::from_nanos(read(&counts.latency_ns)),
+            }
+        })
+    }
+
+    fn count(&self, side: Side) -> &Counts {
+        &self.counts[side as usize]
+    }
+}
+
+impl std::fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout")
+            .field("policy", &self.policy)
+            .field("candidate", &self.candidate)
+            .field("standing", &self.standing())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a request has such a field.
+fn holds(condition: &FieldMatch, fields: &Fields) -> bool {
+    let mut lines = fields.get_all(condition.name.as_bytes());
+    match &condition.value {
+        None => lines.next().is_some(),
+        Some(value) => lines.any(|line| line == value.as_bytes()),
+    }
+}
+
+// What is in there is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
