@@ -61,13 +61,15 @@ impl Plugins for Catalog {
         let registries = if wanted.is_away { registries.offline() } else { registries };
         // Before anything reads what is in it.
         if !wanted.signers.is_empty() {
-            registries.verify(reference, *manifest, wanted.signers).map_err(|error| Problem {
-                label: error.to_string(),
-                help: error.help(&signed_name(wanted.plugin)),
-                // That nobody could be asked says nothing about signatures.
-                unsigned: !matches!(error, Unverified::Fetch(_)),
-                away: error.is_unreachable(),
-            })?;
+            let signer =
+                registries.verify(reference, *manifest, wanted.signers).map_err(|error| Problem {
+                    label: error.to_string(),
+                    help: error.help(&signed_name(wanted.plugin)),
+                    // That nobody could be asked says nothing about signatures.
+                    unsigned: !matches!(error, Unverified::Fetch(_)),
+                    away: error.is_unreachable(),
+                })?;
+            tracing::debug!(plugin = %reference, %manifest, %signer, "the signature of an image counts");
         }
         let image = registries.image(reference, *manifest).map_err(|error| Problem {
             label: error.to_string(),

@@ -576,3 +576,26 @@ async fn the_store_keeps_what_is_named_and_forgets_the_rest() {
     drop(registry);
     folder.succeeds(&["validate"]).await;
 }
+
+#[tokio::test]
+async fn two_policies_ask_for_two_signers_of_one_image() {
+    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
+    let (release, vendor) = (Key::new(), Key::new());
+    let digest = registry.push("version", "1", V1, Image::Artifact);
+    registry.sign("version", &digest, &release);
+    registry.sign_with_bundle("version", &digest, &vendor, true);
+    let plugin = oci(&registry, &format!("version@{digest}"));
+    let more = format!(
+        "[policies.second]\nplugin = \"{plugin}\"\nsigned-by = [\"vendor\"]\n{}\
+         [signers.release]\ncosign = \"release.pub\"\n[signers.vendor]\ncosign = \"vendor.pub\"\n",
+        registry_table(&registry)
+    );
+    let text = with_plugin(upstream.address(), &plugin, "signed-by = [\"release\"]", &more)
+        .replace("use = [\"version\"]", "use = [\"version\", \"second\"]");
+    let folder = Folder::new(&text);
+    folder.write("release.pub", release.public());
+    folder.write("vendor.pub", vendor.public());
+    folder.succeeds(&["plugins", "fetch"]).await;
+    drop(registry);
+    folder.succeeds(&["validate"]).await;
+}

@@ -111,7 +111,9 @@ fn parse_file(loader: &mut Loader<'_>, name: &Path, path: &Path) -> Vec<LockedPl
         Ok(text) => text,
         Err(reason) => {
             let file = loader.sources.add(Source::new(name, folder, String::new()));
-            loader.report(Report::of_file(file, format!("the lock file cannot be read: {reason}")));
+            loader.report(
+                Report::of_file(file, format!("the lock file cannot be read: {reason}")).help(REPAIR),
+            );
             return Vec::new();
         }
     };
@@ -122,6 +124,10 @@ fn parse_file(loader: &mut Loader<'_>, name: &Path, path: &Path) -> Vec<LockedPl
 /// Reads the text of a lock file. Everything that is not as `render` writes it is reported.
 fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Vec<LockedPlugin> {
     let before = reports.len();
+    if let Some(report) = merge_conflict(file, text) {
+        reports.push(report);
+        return Vec::new();
+    }
     let Some(root) = tree::parse(file, text, reports) else { return Vec::new() };
     let whole = Span { file, start: 0, end: 0 };
     if let Some(entry) = root.get("version")
@@ -152,6 +158,24 @@ fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Vec<LockedPlugin> 
         entries.push(entry);
     }
     entries
+}
+
+/// What git leaves where two branches have pinned something.
+fn merge_conflict(file: u32, text: &str) -> Option<Report> {
+    // In two pieces, or this file would be taken for such a one.
+    const MARK: &str = concat!("<<<", "<<<<");
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with(MARK) {
+            let span = Span::new(file, &(start..start + line.trim_end().len()));
+            let report =
+                Report::new(span, "the lock file was merged and not resolved", "two branches differ here");
+            let help = "take one side whole, and run `portcullis plugins lock`: it pins what the other side had added";
+            return Some(report.help(help));
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// What mends any lock file.

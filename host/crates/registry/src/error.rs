@@ -114,6 +114,9 @@ impl Error {
             Self::Digest { .. } => {
                 "somebody changed it, there or on the way: find out who before you run `portcullis plugins lock`".to_owned()
             }
+            Self::Status { status: 429 | 500.., .. } => {
+                "that is the registry's own trouble: try again later, or ask who runs it".to_owned()
+            }
             Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => {
                 "see that the host is an OCI registry and the image one that holds a plugin".to_owned()
             }

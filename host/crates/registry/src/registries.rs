@@ -110,9 +110,10 @@ impl Registries {
     ) -> Result<Name, Unverified> {
         let keys = keys(signers)?;
         let by = |statements: &[Statement]| {
-            let vouched =
-                |key: &CosignKey| statements.iter().any(|statement| statement.vouches(key, manifest));
-            keys.iter().find(|(_, key)| vouched(key)).map(|(name, _)| Name::clone(name))
+            let counts = |(_, key): &&(&Name, CosignKey)| {
+                statements.iter().any(|statement| statement.vouches(key, manifest))
+            };
+            keys.iter().find(counts).map(|(name, _)| Name::clone(name))
         };
         let kept = self.store.read_signatures(manifest).map_err(Error::from)?;
         // What is no list of ours is as good as none.
@@ -130,19 +131,17 @@ impl Registries {
             Err(error) if error.is_unreachable() && !statements.is_empty() => (Vec::new(), false),
             outcome => (outcome?, true),
         };
-        for statement in found {
-            if !statements.contains(&statement) && statements.len() < 4 * SIGNATURES_MAX {
-                statements.push(statement);
-            }
-        }
-        let name = by(&statements).ok_or_else(|| match statements.len() {
+        let count =
+            statements.len() + found.iter().filter(|statement| !statements.contains(statement)).count();
+        let name = by(&found).ok_or_else(|| match count {
             0 => Unverified::Missing,
             count => {
                 let wanted: Vec<String> = signers.iter().map(|signer| format!("`{}`", signer.name)).collect();
                 Unverified::Wrong { count, wanted: wanted.join(" or "), asked }
             }
         })?;
-        // Kept only where one of them counts, so that nobody fills the folder with noise.
+        // Those that count are kept, and no others: a registry that is full of noise must not fill the folder with it.
+        statements.extend(found.into_iter().filter(|statement| vouched_by(&keys, statement, manifest)));
         let text = serde_json::to_vec(&statements).map_err(|error| Error::Local(error.to_string()))?;
         self.store.write_signatures(manifest, &text).map_err(Error::from)?;
         Ok(name)
@@ -234,6 +233,11 @@ impl Source<'_> {
 
 fn malformed(what: String, reason: String) -> Error {
     Error::Malformed { what, reason }
+}
+
+/// Whether a statement is by one of the keys.
+fn vouched_by(keys: &[(&Name, CosignKey)], statement: &Statement, manifest: ContentDigest) -> bool {
+    keys.iter().any(|(_, key)| statement.vouches(key, manifest))
 }
 
 fn keys(signers: &[Signer]) -> Result<Vec<(&Name, CosignKey)>, Unverified> {
