@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use portcullis_model::{Gateway, Name, Origin, PolicyConfig, Secret, Server, Version};
+use portcullis_model::{Gateway, Isolation, Name, Origin, PolicyConfig, Secret, Server, Version};
 use portcullis_policy::{PolicyFactory, Rollout};
 use portcullis_proxy::{Snapshot, SnapshotError};
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
@@ -64,12 +64,19 @@ struct LoadedCandidate {
 pub(crate) struct CompiledPlugin {
     /// Where it came from; of several policies that share it, the first's.
     pub(crate) source: String,
-    digest: [u8; 32],
+    code: CodeId,
     component: Arc<PolicyComponent>,
     /// How long that took.
     pub(crate) took: Duration,
     /// Whether the machine code was in the cache.
     pub(crate) cached: bool,
+}
+
+/// What compiled code is made of: a component's digest, and what it is compiled for.
+type CodeId = ([u8; 32], Isolation);
+
+fn code_id(policy: &PolicyConfig) -> CodeId {
+    (policy.digest, policy.isolation)
 }
 
 /// A candidate for the next generation.
@@ -310,15 +317,17 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
     }
 
     let (compiled, mut refused) = compile_missing(&fresh, sandbox, &gateway.server, previous);
-    let known: HashMap<[u8; 32], &Arc<PolicyComponent>> = previous
+    let known: HashMap<CodeId, &Arc<PolicyComponent>> = previous
         .into_iter()
-        .flat_map(|previous| previous.versions().map(|version| (version.config.digest, &version.component)))
-        .chain(compiled.iter().map(|plugin| (plugin.digest, &plugin.component)))
+        .flat_map(|previous| {
+            previous.versions().map(|version| (code_id(&version.config), &version.component))
+        })
+        .chain(compiled.iter().map(|plugin| (plugin.code, &plugin.component)))
         .collect();
     let ready: Vec<_> = fresh
         .into_iter()
         .filter_map(|(version, secrets)| {
-            let component = Arc::clone(known.get(&version.digest)?);
+            let component = Arc::clone(known.get(&code_id(&version))?);
             Some((version, secrets, component))
         })
         .collect();
@@ -412,12 +421,12 @@ fn compile_missing(
     server: &Server,
     previous: Option<&Composed>,
 ) -> (Vec<CompiledPlugin>, Vec<RefusedPart>) {
-    let known = |digest: &[u8; 32]| {
-        previous.is_some_and(|previous| previous.versions().any(|version| version.config.digest == *digest))
+    let known = |code: CodeId| {
+        previous.is_some_and(|previous| previous.versions().any(|version| code_id(&version.config) == code))
     };
-    let mut missing: BTreeMap<[u8; 32], &PolicyConfig> = BTreeMap::new();
-    for (policy, _) in fresh.iter().filter(|(policy, _)| !known(&policy.digest)) {
-        missing.entry(policy.digest).or_insert(policy);
+    let mut missing: BTreeMap<CodeId, &PolicyConfig> = BTreeMap::new();
+    for (policy, _) in fresh.iter().filter(|(policy, _)| !known(code_id(policy))) {
+        missing.entry(code_id(policy)).or_insert(policy);
     }
     let missing: Vec<&PolicyConfig> = missing.into_values().collect();
     let outcomes = in_parallel(&missing, |policy| compile(policy, sandbox, server));
@@ -427,7 +436,7 @@ fn compile_missing(
         match outcome {
             Ok(plugin) => compiled.push(plugin),
             Err((reason, transient)) => {
-                let users = fresh.iter().filter(|(policy, _)| policy.digest == first.digest);
+                let users = fresh.iter().filter(|(policy, _)| code_id(policy) == code_id(first));
                 refused.extend(
                     users.map(|(policy, _)| RefusedPart::of_policy(policy, reason.clone(), transient)),
                 );
@@ -445,10 +454,10 @@ fn compile(
     let bytes = plugins::read(policy, server).map_err(|error| {
         (error.to_string(), matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..)))
     })?;
-    let compiled = sandbox.compile(&bytes).map_err(|error| (chain_of(&error), false))?;
+    let compiled = sandbox.compile(&bytes, policy.isolation).map_err(|error| (chain_of(&error), false))?;
     Ok(CompiledPlugin {
         source: policy.plugin.to_string(),
-        digest: policy.digest,
+        code: code_id(policy),
         component: compiled.component,
         took: compiled.took,
         cached: compiled.cached,

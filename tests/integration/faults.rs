@@ -345,7 +345,7 @@ async fn a_plugin_gets_no_capability_that_was_not_granted() {
         assert!(failed.stderr.contains(expected), "no {expected} in:\n{}", failed.stderr);
     }
 
-    let all = "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
+    let all = "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, crypto = true, matchers = true, \
                secrets = [\"token\"] }\n[secrets]\ntoken = { file = \"token\" }";
     let gateway = TestGateway::builder()
         .file("capabilities.wasm", portcullis_test_guests::CAPABILITIES)

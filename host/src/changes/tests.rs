@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use portcullis_model::{
-    FailureMode, Gateway, Grants, Name, Origin, PluginSource, PolicyConfig, ResourceLimits, Route,
+    FailureMode, Gateway, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, ResourceLimits, Route,
     RouteMatch, Secret, Version,
 };
 
@@ -14,6 +14,7 @@ fn policy(name: &str, digest: u8, line: u32) -> PolicyConfig {
         plugin: PluginSource::Builtin(Name::from("headers")),
         digest: [digest; 32],
         grants: Grants::default(),
+        isolation: Isolation::Worker,
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),

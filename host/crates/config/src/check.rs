@@ -48,10 +48,6 @@ pub(crate) fn meant_key(key: &str, shape: &Shape) -> Option<&'static str> {
 fn unknown_key(key: &str, span: Span, shape: &Shape, place: &str) -> Report {
     let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
     let report = Report::new(span, format!("unknown key `{}` in {place}", shown(key)), "not a key here");
-    // An option that readers of the design will look for.
-    if key == "isolation" && shape.noun == "policy" {
-        return report.help("remove it: in this version every policy runs with one instance per worker");
-    }
     match meant_key(key, shape) {
         Some(name) => report.help(format!("did you mean `{name}`?")),
         None => report.help(format!("the keys here are {}", list(&names))),

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_model::{
-    Capability, FailureMode, Grants, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant, Version,
+    Capability, FailureMode, Grants, Isolation, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+    Version,
 };
 
 use self::candidate::{Inherited, Tried, candidate};
@@ -66,6 +67,10 @@ pub(crate) fn policies<'a>(
             settings::config_json(loader, named, view, plugin.as_ref().map(|plugin| plugin.span), info);
         let inherited = Inherited {
             grants: &grants,
+            isolation: match view.word("isolation") {
+                Some("worker") => Isolation::Worker,
+                _ => Isolation::Exchange,
+            },
             limits: limits(view.view("limits"), ResourceLimits::default()),
             on_error: match view.word("on-error") {
                 Some("allow") => FailureMode::Allow,
@@ -79,7 +84,7 @@ pub(crate) fn policies<'a>(
         if let Some(info) = info {
             check_tick(loader, named, view, info, tried.as_ref());
         }
-        let Inherited { limits, on_error, tick, .. } = inherited;
+        let Inherited { isolation, limits, on_error, tick, .. } = inherited;
         let Some(plugin) = plugin else { continue };
         let mut policy = PolicyConfig {
             name: named.name.into(),
@@ -87,6 +92,7 @@ pub(crate) fn policies<'a>(
             plugin: plugin.source,
             digest: plugin.digest,
             grants,
+            isolation,
             limits,
             on_error,
             tick,

@@ -19,7 +19,8 @@ pub use gateway::{
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
-    Capability, FailureMode, Grants, PluginSource, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
+    Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, RateQuota, ResourceLimits,
+    StoreGrant,
 };
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::{

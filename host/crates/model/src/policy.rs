@@ -18,6 +18,8 @@ pub struct PolicyConfig {
     pub digest: [u8; 32],
     /// What it may use.
     pub grants: Grants,
+    /// What its instances are shared by.
+    pub isolation: Isolation,
     /// What it may cost.
     pub limits: ResourceLimits,
     /// What happens to an exchange when it fails.
@@ -221,6 +223,27 @@ impl Default for ResourceLimits {
             configure_deadline: Duration::from_secs(5),
             memory_bytes: 16 << 20,
             body_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What the instances of a policy are shared by: how far what one exchange leaves behind can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Isolation {
+    /// Nothing: each exchange has an instance of its own, which starts as `configure` left it and is wiped at the end.
+    #[default]
+    Exchange,
+    /// A worker's exchanges, one after the other: the fastest.
+    Worker,
+}
+
+impl Isolation {
+    /// Its name in the config.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exchange => "exchange",
+            Self::Worker => "worker",
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What a hook costs: `cargo run --release -p portcullis-sandbox --example hook_cost`.
 //!
-//! A reused instance's `on-request-head` with four host calls (two reads, an attribute, a removal), on the spot and on a
-//! fiber; beside it one that does nothing; and what a fresh instance costs.
+//! `on-request-head` of a policy that does nothing, and of one that looks a key up among 1,000 and makes four host calls
+//! (two reads, an attribute, a removal): in an instance that is used again, on the spot and on a fiber, and in a fresh one
+//! for each exchange, which starts from the configured image and is wiped after the hook.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for whoever runs it")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -13,37 +15,37 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{FailureMode, Grants, Origin, PluginSource, PolicyConfig, ResourceLimits, Version};
+use portcullis_model::{
+    FailureMode, Grants, Isolation, Origin, PluginSource, PolicyConfig, ResourceLimits, Version,
+};
 use portcullis_policy::{Called, Exchange, Hook, Policy};
 use portcullis_sandbox::{Sandbox, SandboxOptions};
 use portcullis_test_guests::{HOOK_COST, PLAIN};
 
-const CALLS: u32 = 200_000;
-const INSTANCES: u32 = 2_000;
-const ROUNDS: usize = 5;
+const KEYS: usize = 1_000;
+const CALLS: u32 = 20_000;
+const ROUNDS: usize = 7;
 
 fn main() {
     let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
-    for (name, guest) in [("no host call", PLAIN), ("four host calls", HOOK_COST)] {
-        let component = sandbox.compile(guest).unwrap().component;
-        for (mode, deadline) in
-            [("on the spot", Duration::from_millis(10)), ("on a fiber", Duration::from_millis(50))]
-        {
-            let config = config(deadline);
+    let keys: String = (0..KEYS).fold(String::new(), |mut keys, at| {
+        write!(keys, "key-{at:012},").unwrap();
+        keys
+    });
+    let (spot, fiber) = (Duration::from_millis(10), Duration::from_millis(50));
+    for (name, guest) in [("does nothing", PLAIN), ("1,000 keys, four host calls", HOOK_COST)] {
+        for (mode, isolation, deadline) in [
+            ("used again, on the spot", Isolation::Worker, spot),
+            ("used again, on a fiber", Isolation::Worker, fiber),
+            ("fresh for each exchange, on the spot", Isolation::Exchange, spot),
+            ("fresh for each exchange, on a fiber", Isolation::Exchange, fiber),
+        ] {
+            let component = sandbox.compile(guest, isolation).unwrap().component;
+            let config = config(isolation, deadline, &keys);
             let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
             let best = (0..ROUNDS).map(|_| hook_cost(&policy)).min().unwrap_or_default();
-            println!("{name}, {mode}: {:.2} us a hook", best.as_secs_f64() * 1e6);
+            println!("{name}; {mode}: {:.2} us a hook", best.as_secs_f64() * 1e6);
         }
-        let config = config(Duration::from_millis(10));
-        let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
-        let first = factory.clone().worker();
-        let start = Instant::now();
-        for _ in 0..INSTANCES {
-            // A worker without a spare instance makes one.
-            drop(factory.clone().worker());
-        }
-        println!("{name}: {:.1} us a fresh instance", (start.elapsed() / INSTANCES).as_secs_f64() * 1e6);
-        drop(first);
     }
 }
 
@@ -85,17 +87,18 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn config(deadline: Duration) -> PolicyConfig {
+fn config(isolation: Isolation, deadline: Duration, keys: &str) -> PolicyConfig {
     PolicyConfig {
         name: "measured".into(),
         version: Version::Active,
         plugin: PluginSource::File(PathBuf::new()),
         digest: [0; 32],
         grants: Grants::default(),
+        isolation,
         limits: ResourceLimits { deadline, ..ResourceLimits::default() },
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),
-        config_json: "{}".to_owned(),
+        config_json: format!(r#"{{"keys":"{keys}"}}"#),
         candidate: None,
         origin: Origin::default(),
     }

@@ -7,13 +7,28 @@ use wasmtime::component::InstancePre;
 
 use crate::ComponentInfo;
 use crate::hooks::HookIndices;
+use crate::image::NoImage;
 use crate::state::State;
 
 /// A compiled component. Any number of policies can be made of it.
 pub struct PolicyComponent {
     pub(crate) info: ComponentInfo,
+    /// What `configure` is called in, and hooks too where instances are shared.
+    pub(crate) linked: Linked,
+    /// What a configured image is made of; why there can be none.
+    pub(crate) image: Result<ImageSource, NoImage>,
+}
+
+/// Compiled code with its imports filled in, and where its hooks are.
+pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
     pub(crate) indices: HookIndices,
+}
+
+/// The component as it was shipped.
+pub(crate) struct ImageSource {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: [u8; 32],
 }
 
 /// What compiling gave.

@@ -1,10 +1,14 @@
-//! The one wasmtime engine: its settings, its pool and its cache on disk.
+//! The two wasmtime engines: their settings, their pools and what each keeps on disk.
+//!
+//! One compiles components as they were shipped, and takes their code from a cache. The other compiles configured images,
+//! whose memory holds what the operator configured, perhaps secrets: what it keeps is functions alone.
 
 #[cfg(test)]
 mod tests;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
@@ -12,6 +16,7 @@ use wasmtime::{
 };
 
 use crate::SandboxError;
+use crate::functions::Functions;
 
 /// Stack of a guest. Frames of CPython are deep; of others a tenth of this is plenty.
 const STACK_BYTES: usize = 512 << 10;
@@ -20,6 +25,9 @@ const FIBER_STACK_BYTES: usize = STACK_BYTES + (512 << 10);
 /// Memory of an instance that stays resident when its slot is given back. Zeroing that much is cheaper than page faults:
 /// it nearly halves the cost of a fresh JavaScript instance.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+
+/// Memory up to this size is mapped from an image, whatever is in it; larger memories only where they are dense.
+const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a component may consist of. A Rust policy has three core instances, one memory and two tables.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 200;
@@ -39,17 +47,48 @@ enum Allocation {
     OnDemand,
 }
 
-/// An engine for up to `instances_max` instances at once, and its cache where there is a folder for it.
-pub(crate) fn engine(
+/// The engines, each for up to `instances_max` instances at once.
+pub(crate) struct Engines {
+    /// For components as they were shipped.
+    pub(crate) plain: Engine,
+    /// For configured images.
+    pub(crate) images: Engine,
+    /// Where the code of shipped components is kept.
+    pub(crate) cache: Option<Cache>,
+    /// Where the functions of images are kept.
+    pub(crate) functions: Arc<Functions>,
+}
+
+impl Engines {
+    /// Engines that keep code in `cache_dir`, where there is one.
+    pub(crate) fn new(instances_max: u32, cache_dir: Option<&Path>) -> Result<Self, SandboxError> {
+        let (mut cache, mut functions) = (None, None);
+        if let Some(dir) = cache_dir {
+            // A folder for each in there: the cache removes what it does not know, and plugins out of registries lie beside.
+            private_dir(dir)?;
+            cache = Some(open_cache(&dir.join("compiled"))?);
+            functions = Some(private_dir(&dir.join("functions"))?);
+        }
+        let functions = Functions::new(functions);
+        let plain = engine(instances_max, |config| {
+            config.cache(cache.clone());
+            Ok(())
+        })?;
+        let images = engine(instances_max, |config| {
+            config.enable_incremental_compilation(functions.clone()).map(|_| ())
+        })?;
+        Ok(Self { plain, images, cache, functions })
+    }
+}
+
+fn engine(
     instances_max: u32,
-    cache_dir: Option<&Path>,
-) -> Result<(Engine, Option<Cache>), SandboxError> {
-    let cache = cache_dir.map(open_cache).transpose()?;
+    set: impl Fn(&mut Config) -> wasmtime::Result<()>,
+) -> Result<Engine, SandboxError> {
     let mut refused = None;
     for allocation in [Allocation::WidePool, Allocation::NarrowPool, Allocation::OnDemand] {
         let mut config = config(allocation, instances_max);
-        config.cache(cache.clone());
-        match Engine::new(&config) {
+        match set(&mut config).and_then(|()| Engine::new(&config)) {
             Ok(engine) => {
                 if let Some(error) = refused {
                     tracing::warn!(
@@ -57,7 +96,7 @@ pub(crate) fn engine(
                         "the pool for policy instances could not be had as wanted: {error:#}"
                     );
                 }
-                return Ok((engine, cache));
+                return Ok(engine);
             }
             Err(error) => refused = Some(error),
         }
@@ -75,6 +114,7 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
         .wasm_backtrace_max_frames(NonZeroUsize::new(32))
         // File and line would mean to parse debug information that a stranger wrote, on the worker's thread.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .memory_guaranteed_dense_image_size(IMAGE_BYTES_MAX)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES);
     let slot_bytes = match allocation {
@@ -111,17 +151,18 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
 
 /// Opens the folder, which only its owner may write: whoever can put a file there can run code as the gateway.
 fn open_cache(dir: &Path) -> Result<Cache, SandboxError> {
-    let fail = |reason: String| SandboxError::CacheDir { path: dir.to_path_buf(), reason };
-    // A folder of its own in there: the cache removes what it does not know, and plugins out of registries lie beside.
-    let code = dir.join("compiled");
-    for dir in [dir, &code] {
-        make_private(dir).map_err(|error| fail(error.to_string()))?;
-        check_private(dir).map_err(fail)?;
-    }
-    let dir = code.canonicalize().map_err(|error| fail(error.to_string()))?;
     let mut config = CacheConfig::new();
-    config.with_directory(dir);
-    Cache::new(config).map_err(|error| fail(format!("{error:#}")))
+    config.with_directory(private_dir(dir)?);
+    Cache::new(config)
+        .map_err(|error| SandboxError::CacheDir { path: dir.to_path_buf(), reason: format!("{error:#}") })
+}
+
+/// The folder, made where it does not exist.
+fn private_dir(dir: &Path) -> Result<PathBuf, SandboxError> {
+    let fail = |reason: String| SandboxError::CacheDir { path: dir.to_path_buf(), reason };
+    make_private(dir).map_err(|error| fail(error.to_string()))?;
+    check_private(dir).map_err(fail)?;
+    dir.canonicalize().map_err(|error| fail(error.to_string()))
 }
 
 #[cfg(unix)]

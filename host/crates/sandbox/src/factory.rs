@@ -4,16 +4,20 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use portcullis_model::{FailureMode, Grants, Name, PolicyConfig, ResourceLimits, Secret, Version};
+use portcullis_model::{FailureMode, Grants, Isolation, Name, PolicyConfig, ResourceLimits, Secret, Version};
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
 use crate::capabilities::crypto::Keys;
+use crate::capabilities::log::LogWindow;
 use crate::capabilities::matchers::Matchers;
+use crate::component::{ImageSource, Linked};
+use crate::fault::Failure;
+use crate::image::NoImage;
 use crate::instance::{Instance, MakeError};
 use crate::sandbox::Inner;
 use crate::shared::PolicyShared;
@@ -44,10 +48,40 @@ pub(crate) struct PolicyContext {
     pub(crate) keys: Keys,
     pub(crate) matchers: Matchers,
     pub(crate) component: Arc<PolicyComponent>,
+    pub(crate) isolation: Isolation,
+    /// What instances start from, where each exchange has its own and the component can have an image.
+    image: OnceLock<Linked>,
     pub(crate) shared: Arc<PolicyShared>,
     pub(crate) sandbox: Arc<Inner>,
     /// Whether hooks run on fibers.
     pub(crate) yields: bool,
+}
+
+impl PolicyContext {
+    /// What instances start from. `None` where they are made of the component and configured.
+    pub(crate) fn image(&self) -> Option<&Linked> {
+        self.image.get()
+    }
+
+    /// What the instances that serve exchanges are made of.
+    pub(crate) fn linked(&self) -> &Linked {
+        self.image().unwrap_or(&self.component.linked)
+    }
+
+    /// An instance that nothing was done with since it was configured. It takes as long as `configure` does where there is
+    /// no image.
+    pub(crate) fn fresh_instance(self: &Arc<Self>, log_window: &Arc<LogWindow>) -> Result<Instance, Failure> {
+        match self.image() {
+            Some(image) => Instance::start(self, image, log_window),
+            None => Instance::make(self, log_window).map_err(MakeError::into_failure),
+        }
+    }
+
+    /// Makes the image of what `configured` has become.
+    fn make_image(&self, source: &ImageSource, configured: Instance) -> Result<Linked, NoImage> {
+        let image = configured.into_image(source)?;
+        self.sandbox.compile_image(source, &image).map_err(|error| format!("{error:#}"))
+    }
 }
 
 /// A configured policy.
@@ -95,6 +129,8 @@ impl Factory {
             keys: Keys::default(),
             matchers: Matchers::default(),
             component: component.clone(),
+            isolation: config.isolation,
+            image: OnceLock::new(),
             shared,
             sandbox: sandbox.clone(),
             yields: config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
@@ -108,11 +144,30 @@ impl Factory {
                 message: failure.message,
             },
         })?;
-        let mut spares = vec![first];
-        if thread_cpu_time().saturating_sub(start) > SPARE_AFTER {
-            let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-            // A worker that finds none makes its own, and sees the error then.
-            spares.extend((1..cores).map_while(|_| Instance::make(&context, &Arc::default()).ok()));
+        let mut spares = Vec::new();
+        match config.isolation {
+            Isolation::Exchange => {
+                let image = match &component.image {
+                    Ok(source) => context.make_image(source, first),
+                    Err(reason) => Err(reason.clone()),
+                };
+                match image {
+                    Ok(image) => drop(context.image.set(image)),
+                    Err(reason) => tracing::warn!(
+                        %policy,
+                        "its instances cannot start from a configured image, so each exchange runs `configure` anew, which \
+                         is slow: {reason}"
+                    ),
+                }
+            }
+            Isolation::Worker => {
+                spares.push(first);
+                if thread_cpu_time().saturating_sub(start) > SPARE_AFTER {
+                    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+                    // A worker that finds none makes its own, and sees the error then.
+                    spares.extend((1..cores).map_while(|_| Instance::make(&context, &Arc::default()).ok()));
+                }
+            }
         }
         Ok(Arc::new(Self {
             context,

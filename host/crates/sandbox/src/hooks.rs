@@ -45,12 +45,12 @@ impl From<portcullis_policy::Outcome> for WitOutcome {
 /// Where a component has its hooks.
 pub(crate) struct HookIndices {
     pub(crate) configure: Option<ComponentExportIndex>,
-    request_head: Option<ComponentExportIndex>,
-    request_body: Option<ComponentExportIndex>,
-    response_head: Option<ComponentExportIndex>,
-    response_body: Option<ComponentExportIndex>,
-    completed: Option<ComponentExportIndex>,
-    tick: Option<ComponentExportIndex>,
+    pub(crate) request_head: Option<ComponentExportIndex>,
+    pub(crate) request_body: Option<ComponentExportIndex>,
+    pub(crate) response_head: Option<ComponentExportIndex>,
+    pub(crate) response_body: Option<ComponentExportIndex>,
+    pub(crate) completed: Option<ComponentExportIndex>,
+    pub(crate) tick: Option<ComponentExportIndex>,
 }
 
 /// What `configure` takes and returns.
@@ -59,15 +59,20 @@ pub(crate) type Configure = TypedFunc<(String,), (std::result::Result<(), String
 pub(crate) type HeadHook = TypedFunc<(), (Decision,)>;
 /// What a body hook takes and returns.
 pub(crate) type BodyHook = TypedFunc<(Bytes, bool), (BodyDecision,)>;
+/// What `on-completed` takes and returns.
+pub(crate) type CompletedHook = TypedFunc<(WitOutcome,), ()>;
+/// What `on-tick` takes and returns.
+pub(crate) type TickHook = TypedFunc<(), ()>;
 
-/// The hooks of an instance, ready to be called.
+/// The hooks of an instance, as far as they were looked up: most instances serve one exchange and are asked for one or two.
+#[derive(Default)]
 pub(crate) struct HookFuncs {
     pub(crate) request_head: Option<HeadHook>,
     pub(crate) request_body: Option<BodyHook>,
     pub(crate) response_head: Option<HeadHook>,
     pub(crate) response_body: Option<BodyHook>,
-    pub(crate) completed: Option<TypedFunc<(WitOutcome,), ()>>,
-    pub(crate) tick: Option<TypedFunc<(), ()>>,
+    pub(crate) completed: Option<CompletedHook>,
+    pub(crate) tick: Option<TickHook>,
 }
 
 impl HookIndices {
@@ -89,27 +94,45 @@ impl HookIndices {
         })
     }
 
-    /// The functions of one instance. An error says that a hook has other types than the contract's.
+    /// All functions of one instance. An error says that a hook has other types than the contract's.
     pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<HookFuncs> {
         Ok(HookFuncs {
-            request_head: typed(store, instance, self.request_head.as_ref())?,
-            request_body: typed(store, instance, self.request_body.as_ref())?,
-            response_head: typed(store, instance, self.response_head.as_ref())?,
-            response_body: typed(store, instance, self.response_body.as_ref())?,
-            completed: typed(store, instance, self.completed.as_ref())?,
-            tick: typed(store, instance, self.tick.as_ref())?,
+            request_head: typed(store, instance, self.request_head)?,
+            request_body: typed(store, instance, self.request_body)?,
+            response_head: typed(store, instance, self.response_head)?,
+            response_body: typed(store, instance, self.response_body)?,
+            completed: typed(store, instance, self.completed)?,
+            tick: typed(store, instance, self.tick)?,
         })
     }
+}
+
+/// The function at `index`, looked up unless it was before.
+pub(crate) fn wanted<Params, Return>(
+    found: &mut Option<TypedFunc<Params, Return>>,
+    store: &mut Store<State>,
+    instance: &Instance,
+    index: Option<ComponentExportIndex>,
+) -> Result<TypedFunc<Params, Return>>
+where
+    Params: ComponentNamedList + Lower,
+    Return: ComponentNamedList + Lift,
+{
+    if found.is_none() {
+        *found = typed(store, instance, index)?;
+    }
+    // The chain calls only hooks that there are.
+    found.ok_or_else(|| format_err!("the component does not have this hook"))
 }
 
 pub(crate) fn typed<Params, Return>(
     store: &mut Store<State>,
     instance: &Instance,
-    index: Option<&ComponentExportIndex>,
+    index: Option<ComponentExportIndex>,
 ) -> Result<Option<TypedFunc<Params, Return>>>
 where
     Params: ComponentNamedList + Lower,
     Return: ComponentNamedList + Lift,
 {
-    index.map(|index| instance.get_typed_func(store, index)).transpose()
+    index.map(|index| instance.get_typed_func(store, &index)).transpose()
 }

@@ -1,5 +1,6 @@
 //! One instance of a policy: how it is made and how its hooks are called.
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,14 +8,16 @@ use std::time::Duration;
 
 use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
 use wasmtime::component::Instance as WasmInstance;
-use wasmtime::{Result as WasmResult, Store, format_err};
+use wasmtime::{Engine, Result as WasmResult, Store};
 
 use crate::answer;
 use crate::budget::{Budget, Resumed};
 use crate::capabilities::log::LogWindow;
+use crate::component::{ImageSource, Linked};
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
-use crate::hooks::{Configure, HookFuncs, typed};
+use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
+use crate::image::{self, NoImage};
 use crate::shared::InstancePlace;
 use crate::state::{MemoryLimiter, Stage, State};
 use crate::wasi::Stdio;
@@ -31,6 +34,7 @@ pub(crate) struct Instance(Box<Inner>);
 
 struct Inner {
     store: Store<State>,
+    instance: WasmInstance,
     hooks: HookFuncs,
     /// Linear memory once it was configured.
     configured_bytes: usize,
@@ -67,10 +71,50 @@ impl Instance {
     /// Makes and configures an instance on this thread.
     pub(crate) fn make(context: &Arc<PolicyContext>, log_window: &Arc<LogWindow>) -> Result<Self, MakeError> {
         let (mut store, place) = new_store(context, log_window, false)?;
-        let made = context.component.pre.instantiate(&mut store);
-        let (hooks, configure) = load(context, &mut store, made)?;
+        let made = context.component.linked.pre.instantiate(&mut store);
+        let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = configure.map(|configure| configure.call(&mut store, (context.config_json.clone(),)));
-        Self::configured(store, hooks, place, answer)
+        Self::configured(store, instance, hooks, place, answer)
+    }
+
+    /// Starts an instance from the configured image, on this thread: it maps memory and runs nothing.
+    pub(crate) fn start(
+        context: &Arc<PolicyContext>,
+        image: &Linked,
+        log_window: &Arc<LogWindow>,
+    ) -> Result<Self, Failure> {
+        let engine = &context.sandbox.engines.images;
+        let (mut store, place) = new_store_of(engine, context, log_window)?;
+        store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
+        store.set_epoch_deadline(1);
+        let instance = image
+            .pre
+            .instantiate(&mut store)
+            .map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
+        let configured_bytes = store.data().memory.bytes();
+        let hooks = HookFuncs::default();
+        Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
+    }
+
+    /// An image of what is in it. It is used up.
+    pub(crate) fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, NoImage> {
+        let Inner { store, instance, .. } = &mut *self.0;
+        let deadline = store.data().policy.limits.configure_deadline;
+        store.data_mut().begin(Stage::Configure, deadline, false);
+        store.data_mut().memory.unbound();
+        store.set_hostcall_fuel(usize::MAX);
+        store.set_epoch_deadline(1);
+        image::snapshot(&source.bytes, store, *instance)
+    }
+
+    /// As what an exchange keeps it as.
+    pub(crate) fn into_any(self) -> Box<dyn Any + Send> {
+        self.0
+    }
+
+    /// Back from what an exchange kept it as.
+    pub(crate) fn from_any(any: Box<dyn Any + Send>) -> Option<Self> {
+        any.downcast().ok().map(Self)
     }
 
     /// The same on a fiber, letting other exchanges go on meanwhile.
@@ -80,8 +124,8 @@ impl Instance {
     ) -> Result<Self, MakeError> {
         let (mut store, place) = new_store(context, log_window, true)?;
         let resumed = store.data().budget.resumed();
-        let made = noting(&resumed, context.component.pre.instantiate_async(&mut store)).await;
-        let (hooks, configure) = load(context, &mut store, made)?;
+        let made = noting(&resumed, context.component.linked.pre.instantiate_async(&mut store)).await;
+        let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = match configure {
             Some(configure) => {
                 let config = context.config_json.clone();
@@ -89,11 +133,12 @@ impl Instance {
             }
             None => None,
         };
-        Self::configured(store, hooks, place, answer)
+        Self::configured(store, instance, hooks, place, answer)
     }
 
     fn configured(
         mut store: Store<State>,
+        instance: WasmInstance,
         hooks: HookFuncs,
         place: InstancePlace,
         answer: Option<WasmResult<(Result<(), String>,)>>,
@@ -104,7 +149,7 @@ impl Instance {
             Some(Ok((Ok(()),))) | None => {}
         }
         let configured_bytes = store.data().memory.bytes();
-        Ok(Self(Box::new(Inner { store, hooks, configured_bytes, uses: 0, _place: place })))
+        Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
     }
 
     /// Belongs to another worker from now on.
@@ -128,23 +173,22 @@ impl Instance {
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
         self.begin(Stage::of(&hook), Some(exchange), false);
-        let Inner { store, hooks, .. } = &mut *self.0;
-        let limits = store.data().policy.limits;
+        let limits = self.0.store.data().policy.limits;
         let answer = match hook {
-            Hook::RequestHead => wanted(&hooks.request_head)
-                .and_then(|hook| hook.call(&mut *store, ()))
+            Hook::RequestHead => (self.0.request_head())
+                .and_then(|hook| hook.call(&mut self.0.store, ()))
                 .map(|(decision,)| answer::head(decision, &limits)),
-            Hook::ResponseHead => wanted(&hooks.response_head)
-                .and_then(|hook| hook.call(&mut *store, ()))
+            Hook::ResponseHead => (self.0.response_head())
+                .and_then(|hook| hook.call(&mut self.0.store, ()))
                 .map(|(decision,)| answer::head(decision, &limits)),
-            Hook::RequestBody { chunk, last } => wanted(&hooks.request_body)
-                .and_then(|hook| hook.call(&mut *store, (chunk, last)))
+            Hook::RequestBody { chunk, last } => (self.0.request_body())
+                .and_then(|hook| hook.call(&mut self.0.store, (chunk, last)))
                 .map(|(decision,)| answer::body(decision, &limits)),
-            Hook::ResponseBody { chunk, last } => wanted(&hooks.response_body)
-                .and_then(|hook| hook.call(&mut *store, (chunk, last)))
+            Hook::ResponseBody { chunk, last } => (self.0.response_body())
+                .and_then(|hook| hook.call(&mut self.0.store, (chunk, last)))
                 .map(|(decision,)| answer::body(decision, &limits)),
-            Hook::Completed(outcome) => wanted(&hooks.completed)
-                .and_then(|hook| hook.call(&mut *store, (outcome.into(),)))
+            Hook::Completed(outcome) => (self.0.completed())
+                .and_then(|hook| hook.call(&mut self.0.store, (outcome.into(),)))
                 .map(|()| Ok(Decision::Next)),
         };
         self.end(answer)
@@ -157,31 +201,31 @@ impl Instance {
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
         self.begin(Stage::of(&hook), Some(exchange), true);
-        let Inner { store, hooks, .. } = &mut *self.0;
-        let limits = store.data().policy.limits;
-        let resumed = store.data().budget.resumed();
+        let inner = &mut *self.0;
+        let limits = inner.store.data().policy.limits;
+        let resumed = inner.store.data().budget.resumed();
         let answer = noting(&resumed, async {
             Ok(match hook {
                 Hook::RequestHead => {
-                    let (decision,) = wanted(&hooks.request_head)?.call_async(&mut *store, ()).await?;
+                    let (decision,) = inner.request_head()?.call_async(&mut inner.store, ()).await?;
                     answer::head(decision, &limits)
                 }
                 Hook::ResponseHead => {
-                    let (decision,) = wanted(&hooks.response_head)?.call_async(&mut *store, ()).await?;
+                    let (decision,) = inner.response_head()?.call_async(&mut inner.store, ()).await?;
                     answer::head(decision, &limits)
                 }
                 Hook::RequestBody { chunk, last } => {
-                    let hook = wanted(&hooks.request_body)?;
-                    let (decision,) = hook.call_async(&mut *store, (chunk, last)).await?;
+                    let hook = inner.request_body()?;
+                    let (decision,) = hook.call_async(&mut inner.store, (chunk, last)).await?;
                     answer::body(decision, &limits)
                 }
                 Hook::ResponseBody { chunk, last } => {
-                    let hook = wanted(&hooks.response_body)?;
-                    let (decision,) = hook.call_async(&mut *store, (chunk, last)).await?;
+                    let hook = inner.response_body()?;
+                    let (decision,) = hook.call_async(&mut inner.store, (chunk, last)).await?;
                     answer::body(decision, &limits)
                 }
                 Hook::Completed(outcome) => {
-                    wanted(&hooks.completed)?.call_async(&mut *store, (outcome.into(),)).await?;
+                    inner.completed()?.call_async(&mut inner.store, (outcome.into(),)).await?;
                     Ok(Decision::Next)
                 }
             })
@@ -193,9 +237,8 @@ impl Instance {
     /// Calls `on-tick` on this thread.
     pub(crate) fn tick(&mut self) -> Result<(), Failure> {
         self.begin(Stage::Tick, None, false);
-        let Inner { store, hooks, .. } = &mut *self.0;
-        let result = wanted(&hooks.tick).and_then(|hook| hook.call(&mut *store, ()));
-        result.map_err(|error| Failure::of(&error, store))
+        let result = self.0.tick().and_then(|hook| hook.call(&mut self.0.store, ()));
+        result.map_err(|error| Failure::of(&error, &mut self.0.store))
     }
 
     fn begin(&mut self, stage: Stage, exchange: Option<Box<Exchange>>, yields: bool) {
@@ -228,9 +271,25 @@ impl State {
     }
 }
 
-/// The chain calls only hooks that there are.
-fn wanted<T>(hook: &Option<T>) -> WasmResult<&T> {
-    hook.as_ref().ok_or_else(|| format_err!("the component does not have this hook"))
+/// Finds each hook of an instance where it is needed.
+macro_rules! find_hooks {
+    ($($hook:ident: $Type:ty),* $(,)?) => {
+        impl Inner {
+            $(fn $hook(&mut self) -> WasmResult<$Type> {
+                let index = self.store.data().policy.linked().indices.$hook;
+                wanted(&mut self.hooks.$hook, &mut self.store, &self.instance, index)
+            })*
+        }
+    };
+}
+
+find_hooks! {
+    request_head: HeadHook,
+    request_body: BodyHook,
+    response_head: HeadHook,
+    response_body: BodyHook,
+    completed: CompletedHook,
+    tick: TickHook,
 }
 
 /// Tells the budget of each time that the fiber goes on, so that only the guest's own time counts.
@@ -246,18 +305,31 @@ async fn noting<F: Future>(resumed: &Resumed, future: F) -> F::Output {
     .await
 }
 
+/// A store in which `configure` is about to run.
 fn new_store(
     context: &Arc<PolicyContext>,
     log_window: &Arc<LogWindow>,
     yields: bool,
 ) -> Result<(Store<State>, InstancePlace), MakeError> {
+    let made = new_store_of(&context.sandbox.engines.plain, context, log_window);
+    let (mut store, place) = made.map_err(MakeError::Failed)?;
+    store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, yields);
+    store.set_epoch_deadline(1);
+    Ok((store, place))
+}
+
+fn new_store_of(
+    engine: &Engine,
+    context: &Arc<PolicyContext>,
+    log_window: &Arc<LogWindow>,
+) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
     let Some(place) = sandbox.instances.take() else {
         let message =
             format!("all {} instances that the gateway may have are in use", sandbox.instances.max());
-        return Err(MakeError::Failed(Failure::new(FaultKind::Exhausted, message)));
+        return Err(Failure::new(FaultKind::Exhausted, message));
     };
-    let mut state = State {
+    let state = State {
         exchange: None,
         stage: Stage::Configure,
         policy: context.clone(),
@@ -265,14 +337,13 @@ fn new_store(
         memory: MemoryLimiter::new(context.limits.memory_bytes),
         budget: Budget::new(sandbox.ticker.ticker().clone()),
         stdio: Stdio::default(),
+        wasi_handles: 0,
     };
-    state.begin(Stage::Configure, context.limits.configure_deadline, yields);
-    let mut store = Store::new(&sandbox.engine, state);
+    let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX));
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_tick());
-    store.set_epoch_deadline(1);
     Ok((store, place))
 }
 
@@ -280,11 +351,11 @@ fn load(
     context: &PolicyContext,
     store: &mut Store<State>,
     made: WasmResult<WasmInstance>,
-) -> Result<(HookFuncs, Option<Configure>), MakeError> {
-    let indices = &context.component.indices;
+) -> Result<(WasmInstance, HookFuncs, Option<Configure>), MakeError> {
+    let indices = &context.component.linked.indices;
     let loaded = made.and_then(|instance| {
         let hooks = indices.load(store, &instance)?;
-        Ok((hooks, typed(store, &instance, indices.configure.as_ref())?))
+        Ok((instance, hooks, typed(store, &instance, indices.configure)?))
     });
     loaded.map_err(|error| MakeError::Failed(Failure::of(&error, store)))
 }

@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use portcullis_model::{Name, PolicyConfig, Secret};
+use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, Engine};
 
+use crate::component::{ImageSource, Linked};
+use crate::engine::Engines;
 use crate::factory::Factory;
 use crate::hooks::HookIndices;
 use crate::shared::{InstanceCount, SharedPolicies};
 use crate::state::State;
 use crate::ticker::TickerThread;
 use crate::{
-    Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, engine, host,
+    Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, host, image,
     inspect, wasi,
 };
 
@@ -44,9 +47,10 @@ pub struct Sandbox(Arc<Inner>);
 
 /// What policies need of the sandbox for as long as they live.
 pub(crate) struct Inner {
-    pub(crate) engine: Engine,
-    linker: Linker<State>,
-    cache: Option<Cache>,
+    pub(crate) engines: Engines,
+    /// For either engine.
+    plain: Linker<State>,
+    images: Linker<State>,
     /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
     compiling: Mutex<()>,
     pub(crate) ticker: TickerThread,
@@ -61,15 +65,15 @@ impl Sandbox {
     /// When the folder for compiled code cannot be used or is not private, and when the engine does not run here.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         let instances_max = options.instances_max.clamp(1, 100_000);
-        let (engine, cache) = engine::engine(instances_max, options.cache_dir.as_deref())?;
-        let mut linker = Linker::new(&engine);
-        let linked = host::link(&mut linker).and_then(|()| capabilities::link(&mut linker));
-        linked.map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let ticker = TickerThread::start(engine.clone()).map_err(SandboxError::Thread)?;
+        let engines = Engines::new(instances_max, options.cache_dir.as_deref())?;
+        let linker = |engine| linker(engine).map_err(|error| SandboxError::Engine(format!("{error:#}")));
+        let (plain, images) = (linker(&engines.plain)?, linker(&engines.images)?);
+        let ticked = vec![engines.plain.clone(), engines.images.clone()];
+        let ticker = TickerThread::start(ticked).map_err(SandboxError::Thread)?;
         Ok(Self(Arc::new(Inner {
-            engine,
-            linker,
-            cache,
+            engines,
+            plain,
+            images,
             compiling: Mutex::new(()),
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
@@ -77,30 +81,34 @@ impl Sandbox {
         })))
     }
 
-    /// Compiles a component, or takes its code from the cache, and links it. Takes up to seconds for languages that bring
-    /// a runtime along: not for a worker's thread.
+    /// Compiles a component for policies of that isolation, or takes its code from the cache, and links it. Takes up to
+    /// seconds for languages that bring a runtime along: not for a worker's thread.
     ///
     /// # Errors
     /// When the bytes are no component that this gateway can run: see [`inspect()`].
-    pub fn compile(&self, component: &[u8]) -> Result<Compiled, SandboxError> {
+    pub fn compile(&self, component: &[u8], isolation: Isolation) -> Result<Compiled, SandboxError> {
         let info = inspect(component)?;
+        let instrumented = match isolation {
+            Isolation::Exchange => image::instrument(component),
+            Isolation::Worker => Err("its instances are shared".to_owned()),
+        };
         let compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let hits = self.cache_hits();
         let start = Instant::now();
         let compile_error = |error: wasmtime::Error| SandboxError::Compile(format!("{error:#}"));
-        let component = Component::from_binary(&self.0.engine, component).map_err(compile_error)?;
+        let code = instrumented.as_deref().unwrap_or(component);
+        let compiled = Component::from_binary(&self.0.engines.plain, code).map_err(compile_error)?;
         let (took, cached) = (start.elapsed(), self.cache_hits() > hits);
         drop(compiling);
 
-        let mut linker = self.0.linker.clone();
-        wasi::link(&mut linker, &component).map_err(compile_error)?;
-        let pre = linker.instantiate_pre(&component).map_err(compile_error)?;
-        let indices = HookIndices::of(&component).map_err(compile_error)?;
-        Ok(Compiled { component: Arc::new(PolicyComponent { info, pre, indices }), took, cached })
+        let linked = link(&self.0.plain, &compiled).map_err(compile_error)?;
+        let source = || ImageSource { bytes: component.to_vec(), digest: Sha256::digest(component).into() };
+        let image = instrumented.map(|_| source());
+        Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
     }
 
     fn cache_hits(&self) -> usize {
-        self.0.cache.as_ref().map_or(0, Cache::cache_hits)
+        self.0.engines.cache.as_ref().map_or(0, Cache::cache_hits)
     }
 
     /// Makes a policy: checks that all that the component imports is granted, makes an instance, and calls `configure` in
@@ -130,6 +138,31 @@ impl Sandbox {
             policies: self.0.policies.report(),
         }
     }
+}
+
+impl Inner {
+    /// Compiles a configured image of `source`. What it holds is never written anywhere: see `functions.rs`.
+    pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
+        let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let engines = &self.engines;
+        let compile = || Component::from_binary(&engines.images, image);
+        let compiled = engines.functions.with(&source.digest, compile)?;
+        drop(compiling);
+        link(&self.images, &compiled)
+    }
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    host::link(&mut linker)?;
+    capabilities::link(&mut linker)?;
+    Ok(linker)
+}
+
+fn link(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Linked> {
+    let mut linker = linker.clone();
+    wasi::link(&mut linker, component)?;
+    Ok(Linked { pre: linker.instantiate_pre(component)?, indices: HookIndices::of(component)? })
 }
 
 impl std::fmt::Debug for Sandbox {

@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimiter,
     pub(crate) budget: Budget,
     pub(crate) stdio: Stdio,
+    /// Handles of virtual WASI that the guest has and has not dropped.
+    pub(crate) wasi_handles: u32,
 }
 
 /// What runs in an instance.
@@ -109,6 +111,11 @@ impl MemoryLimiter {
     /// Bytes that it may have.
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
+    }
+
+    /// Lifts the bound: to read a memory is to grow it by a page.
+    pub(crate) fn unbound(&mut self) {
+        self.bytes_max = usize::MAX;
     }
 
     /// What was refused since this was last asked.

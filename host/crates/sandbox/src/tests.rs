@@ -4,10 +4,12 @@ mod calls;
 mod capabilities;
 mod edits;
 mod faults;
+mod isolation;
 mod load;
 mod recorder;
 mod virtual_wasi;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io::Write;
@@ -20,8 +22,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use portcullis_model::{
-    FailureMode, Grants, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits, Secret,
-    StoreGrant, Version,
+    FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits,
+    Secret, StoreGrant, Version,
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, Hook, Policy, PolicyFactory};
 
@@ -31,6 +33,7 @@ portcullis_test_guests::every_guest! {
     all_hooks => calls::calls_every_hook_in_order,
     capabilities => capabilities::counts_a_rate_limit_exactly_across_threads,
     edits => edits::reads_the_request,
+    globals => isolation::nothing_that_an_exchange_wrote_is_seen_by_another,
     hook_cost => calls::reuses_one_instance,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
     plain => load::inspects_a_component,
@@ -44,12 +47,27 @@ portcullis_test_guests::every_guest! {
 /// One engine for all tests, but those that count instances or look at the cache.
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SandboxOptions::default()).unwrap());
 
-/// Each guest is compiled once.
+thread_local! {
+    /// What the policies of this test are isolated by.
+    static ISOLATION: Cell<Isolation> = const { Cell::new(Isolation::Worker) };
+}
+
+/// Runs a test for either isolation.
+fn both(test: impl Fn()) {
+    for isolation in [Isolation::Worker, Isolation::Exchange] {
+        ISOLATION.set(isolation);
+        test();
+    }
+}
+
+/// Each guest is compiled once for each isolation.
 fn component(guest: &'static [u8]) -> Arc<PolicyComponent> {
-    static COMPILED: LazyLock<Mutex<HashMap<usize, Arc<PolicyComponent>>>> = LazyLock::new(Mutex::default);
+    type Compiled = HashMap<(usize, Isolation), Arc<PolicyComponent>>;
+    static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
     let mut compiled = COMPILED.lock().unwrap();
-    let make = || SANDBOX.compile(guest).unwrap().component;
-    compiled.entry(guest.as_ptr() as usize).or_insert_with(make).clone()
+    let isolation = ISOLATION.get();
+    let make = || SANDBOX.compile(guest, isolation).unwrap().component;
+    compiled.entry((guest.as_ptr() as usize, isolation)).or_insert_with(make).clone()
 }
 
 /// A policy that is granted everything. State belongs to the name, so each test has its own.
@@ -70,6 +88,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
             crypto: true,
             matchers: true,
         },
+        isolation: ISOLATION.get(),
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::capabilities::log::LogWindow;
+use portcullis_model::Isolation;
+
 use crate::factory::PolicyContext;
 use crate::instance::Instance;
 use crate::state::Stage;
@@ -55,11 +57,13 @@ fn call(
 ) -> Option<Instance> {
     let made = match instance {
         Some(instance) => Ok(instance),
-        None => Instance::make(context, log_window).map_err(|error| error.into_failure()),
+        None => context.fresh_instance(log_window),
     };
     let called = made.and_then(|mut instance| instance.tick().map(|()| instance));
     match called {
-        Ok(instance) => Some(instance).filter(Instance::is_fresh),
+        Ok(instance) => {
+            Some(instance).filter(|instance| context.isolation == Isolation::Worker && instance.is_fresh())
+        }
         Err(failure) => {
             let fault = failure.into_fault(context, Stage::Tick);
             tracing::error!(

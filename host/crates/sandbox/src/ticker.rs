@@ -1,4 +1,4 @@
-//! Moves the engine's epoch on every millisecond while guests run.
+//! Moves the engines' epochs on every millisecond while guests run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -56,7 +56,7 @@ impl Ticker {
         }
     }
 
-    fn run(&self, engine: &Engine) {
+    fn run(&self, engines: &[Engine]) {
         let mut quiet = 0;
         loop {
             let was_busy = self.state.compare_exchange(BUSY, QUIET, Ordering::AcqRel, Ordering::Acquire);
@@ -74,20 +74,20 @@ impl Ticker {
             }
             // Woken early, by a first call or by the end, it makes one short tick.
             thread::park_timeout(TICK);
-            engine.increment_epoch();
+            engines.iter().for_each(Engine::increment_epoch);
         }
     }
 }
 
 impl TickerThread {
     /// Starts the thread.
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let ticker = Arc::new(Ticker { state: AtomicU8::new(QUIET), thread: std::sync::OnceLock::new() });
         let shared = ticker.clone();
         let thread = thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
             // First of all, so that whoever finds the thread asleep finds it here too.
             shared.thread.get_or_init(thread::current);
-            shared.run(&engine);
+            shared.run(&engines);
         })?;
         Ok(Self { ticker, thread: Some(thread) })
     }

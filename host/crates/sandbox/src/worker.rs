@@ -1,21 +1,24 @@
-//! A policy on one worker: a pool of instances that are taken for one hook and given back right after.
+//! A policy on one worker.
 //!
-//! What a policy wants to keep from one hook of an exchange to the next is in the exchange itself, so that any instance
-//! can serve any hook.
+//! With `isolation = "worker"` it has a pool of instances that are taken for one hook and given back right after; what the
+//! policy wants to keep from one hook of an exchange to the next is in the exchange, so that any instance can serve any
+//! hook. With `isolation = "exchange"` an instance starts from the configured image at an exchange's first hook, rests in
+//! the exchange between its hooks, and is wiped after the last one that the component has.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use portcullis_model::Isolation;
 use portcullis_policy::{
-    Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory, Returned,
+    Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Policy, PolicyFactory, Returned,
 };
 use tokio::sync::Semaphore;
 
 use crate::capabilities::log::LogWindow;
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
-use crate::instance::Instance;
+use crate::instance::{Instance, MakeError};
 use crate::shared::Calls;
 use crate::state::Stage;
 
@@ -50,14 +53,17 @@ impl Worker {
         spare: Option<Instance>,
     ) -> Self {
         let log_window = Arc::new(LogWindow::default());
-        let mut idle = Vec::with_capacity(IDLE_MAX);
+        let mut idle = Vec::new();
         match spare {
             Some(mut instance) => {
                 instance.adopt(&log_window);
                 idle.push(instance);
             }
             // A failure will be the fault of the exchange that meets it again.
-            None => idle.extend(Instance::make(&context, &log_window)),
+            None if context.isolation == Isolation::Worker => {
+                idle.extend(Instance::make(&context, &log_window));
+            }
+            None => {}
         }
         let calls = context.shared.add_worker();
         let pool = Pool {
@@ -80,6 +86,9 @@ impl Policy for Worker {
     fn call(&self, hook: Hook, exchange: Box<Exchange>) -> Called {
         let stage = Stage::of(&hook);
         self.pool.calls.add(stage);
+        if self.pool.context.isolation == Isolation::Exchange {
+            return call_isolated(&self.pool, stage, hook, exchange);
+        }
         if self.pool.context.yields {
             return Called::Waiting(Box::pin(call_on_fiber(self.pool.clone(), stage, hook, exchange)));
         }
@@ -89,6 +98,81 @@ impl Policy for Worker {
         };
         let (exchange, result) = instance.call(hook, exchange);
         Called::Ready(exchange, self.pool.give_back(stage, instance, result))
+    }
+}
+
+/// Calls a hook in the instance of the exchange.
+fn call_isolated(pool: &Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Called {
+    let own = exchange.slot().instance.take().and_then(Instance::from_any);
+    // Without an image it has to be configured, and that may take long.
+    if pool.context.yields || (own.is_none() && pool.context.image().is_none()) {
+        return Called::Waiting(Box::pin(call_isolated_on_fiber(pool.clone(), own, stage, hook, exchange)));
+    }
+    let mut instance = match own.map_or_else(|| pool.context.fresh_instance(&pool.log_window), Ok) {
+        Ok(instance) => instance,
+        Err(failure) => return Called::Ready(exchange, Err(pool.fault(stage, failure))),
+    };
+    let then = Then::after(&hook, pool.context.component.info.hooks);
+    let (mut exchange, result) = instance.call(hook, exchange);
+    let result = pool.leave(stage, instance, &mut exchange, then, result);
+    Called::Ready(exchange, result)
+}
+
+async fn call_isolated_on_fiber(
+    pool: Rc<Pool>,
+    own: Option<Instance>,
+    stage: Stage,
+    hook: Hook,
+    exchange: Box<Exchange>,
+) -> Returned {
+    let Some(_place) = FiberPlace::take(&pool) else { return (exchange, Err(pool.crowded(stage))) };
+    let made = match (own, pool.context.image()) {
+        (Some(instance), _) => Ok(instance),
+        (None, Some(image)) => Instance::start(&pool.context, image, &pool.log_window),
+        (None, None) => {
+            Instance::make_on_fiber(&pool.context, &pool.log_window).await.map_err(MakeError::into_failure)
+        }
+    };
+    let mut instance = match made {
+        Ok(instance) => instance,
+        Err(failure) => return (exchange, Err(pool.fault(stage, failure))),
+    };
+    let then = Then::after(&hook, pool.context.component.info.hooks);
+    let (mut exchange, result) = match pool.context.yields {
+        true => instance.call_on_fiber(hook, exchange).await,
+        false => instance.call(hook, exchange),
+    };
+    let result = pool.leave(stage, instance, &mut exchange, then, result);
+    (exchange, result)
+}
+
+/// Which hooks of an exchange may come after one, as far as the component has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Then {
+    /// Where the exchange goes on.
+    next: bool,
+    /// Where the policy has replied: its response hooks are passed over.
+    replied: bool,
+}
+
+impl Then {
+    fn after(hook: &Hook, hooks: Hooks) -> Self {
+        let at_end = hooks.completed;
+        let response = hooks.response_head || hooks.response_body || at_end;
+        // The request's body may still be on its way while the response goes out.
+        let (next, replied) = match hook {
+            Hook::RequestHead => (hooks.request_body || response, at_end),
+            Hook::RequestBody { last, .. } => (!last || response, at_end),
+            Hook::ResponseHead => {
+                let next = hooks.request_body || hooks.response_body || at_end;
+                (next, next)
+            }
+            Hook::ResponseBody { last, .. } => {
+                (!last || hooks.request_body || at_end, hooks.request_body || at_end)
+            }
+            Hook::Completed(_) => (false, false),
+        };
+        Self { next, replied }
     }
 }
 
@@ -114,10 +198,7 @@ async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exc
 }
 
 async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else {
-        let message = format!("{FIBERS_MAX} calls of it are already under way on this worker");
-        return (exchange, Err(pool.fault(stage, Failure::new(FaultKind::Exhausted, message))));
-    };
+    let Some(_place) = FiberPlace::take(&pool) else { return (exchange, Err(pool.crowded(stage))) };
     let taken = pool.idle.borrow_mut().pop();
     let made = match taken {
         Some(instance) => Ok(instance),
@@ -152,6 +233,36 @@ impl Pool {
                 Err(self.fault(stage, failure))
             }
         }
+    }
+
+    /// Leaves the instance in its exchange where more of its hooks may come, and wipes it else.
+    fn leave(
+        &self,
+        stage: Stage,
+        instance: Instance,
+        exchange: &mut Exchange,
+        then: Then,
+        result: Result<Decision, Failure>,
+    ) -> Result<Decision, Fault> {
+        match result {
+            Ok(decision) => {
+                let stays = if matches!(decision, Decision::Reply(_)) { then.replied } else { then.next };
+                if stays {
+                    exchange.slot().instance = Some(instance.into_any());
+                }
+                Ok(decision)
+            }
+            Err(failure) => {
+                drop(instance);
+                Err(self.fault(stage, failure))
+            }
+        }
+    }
+
+    #[cold]
+    fn crowded(&self, stage: Stage) -> Fault {
+        let message = format!("{FIBERS_MAX} calls of it are already under way on this worker");
+        self.fault(stage, Failure::new(FaultKind::Exhausted, message))
     }
 
     #[cold]

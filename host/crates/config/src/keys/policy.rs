@@ -39,6 +39,15 @@ pub(crate) static POLICY: Shape = Shape {
             doc: "What the plugin may use of the gateway. Exactly what the component imports must be granted.",
         },
         Key {
+            name: "isolation",
+            kind: Kind::Choice(&["exchange", "worker"]),
+            presence: Presence::Default(r#""exchange""#),
+            example: r#""worker""#,
+            doc: "What its instances are shared by. `exchange`: each exchange has a fresh one, configured already and wiped at \
+                  the end, so that nothing one client sent can reach another. `worker`: a worker's exchanges use one after \
+                  another, which is fastest.",
+        },
+        Key {
             name: "limits",
             kind: Kind::Table(&POLICY_LIMITS),
             presence: Presence::Absent("every default"),

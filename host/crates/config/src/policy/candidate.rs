@@ -1,7 +1,7 @@
 //! `canary` and `shadow` of `[policies.NAME]`: another version, and which exchanges it gets.
 
 use portcullis_model::{
-    AbortRules, Canary, Candidate, CostRule, FailureMode, FaultRule, Grants, Name, PolicyConfig,
+    AbortRules, Canary, Candidate, CostRule, FailureMode, FaultRule, Grants, Isolation, Name, PolicyConfig,
     ResourceLimits, Selection, Shadow, Share, Version,
 };
 
@@ -23,6 +23,7 @@ const SAMPLES: usize = 20;
 /// What a version has of its policy where it says nothing itself.
 pub(super) struct Inherited<'b> {
     pub(super) grants: &'b Grants,
+    pub(super) isolation: Isolation,
     pub(super) limits: ResourceLimits,
     pub(super) on_error: FailureMode,
     pub(super) tick: std::time::Duration,
@@ -121,6 +122,7 @@ pub(super) fn candidate<'a>(
         plugin: found.source,
         digest: found.digest,
         grants,
+        isolation: inherited.isolation,
         limits: limits(tried.view("limits"), inherited.limits),
         on_error: inherited.on_error,
         tick: inherited.tick,

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use portcullis_model::{
-    AbortRules, Canary, Candidate, FailureMode, Grants, Name, Origin, PluginSource, PolicyConfig,
+    AbortRules, Canary, Candidate, FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig,
     ResourceLimits, Selection, Shadow, Share, Version,
 };
 
@@ -184,6 +184,7 @@ fn config(version: Version) -> PolicyConfig {
         plugin: PluginSource::Builtin("p".into()),
         digest: [0; 32],
         grants: Grants::default(),
+        isolation: Isolation::Exchange,
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
         tick: Duration::from_secs(1),

@@ -6,75 +6,80 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use portcullis_model::Isolation;
 use portcullis_policy::{BodyDecision, Called, Decision, Hook, Outcome, Policy};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE, TICKER, VERSION_1, VERSION_2};
 
-use super::{config, exchange, factory, on_fibers, piece, policy, run};
+use super::{both, config, exchange, factory, on_fibers, piece, policy, run};
 use crate::{Sandbox, SandboxOptions};
 
 #[test]
 pub(super) fn calls_every_hook_in_order() {
-    for config in [config("all", "{}"), on_fibers(config("all", "{}"))] {
-        let policy = policy(ALL_HOOKS, &config);
-        let hooks = policy.factory().hooks();
-        assert!(hooks.request_head && hooks.request_body && hooks.response_head);
-        assert!(hooks.response_body && hooks.completed && hooks.tick);
+    both(|| {
+        for config in [config("all", "{}"), on_fibers(config("all", "{}"))] {
+            let policy = policy(ALL_HOOKS, &config);
+            let hooks = policy.factory().hooks();
+            assert!(hooks.request_head && hooks.request_body && hooks.response_head);
+            assert!(hooks.response_body && hooks.completed && hooks.tick);
 
-        let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
-        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
-        let (exchange, result) = run(&*policy, piece("four", true), exchange);
-        assert!(matches!(result, Ok(Decision::Body(BodyDecision::Forward))), "{result:?}");
-        let (exchange, result) = run(&*policy, Hook::ResponseHead, exchange);
-        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
-        let chunk = Bytes::from_static(b"shout");
-        let (exchange, result) = run(&*policy, Hook::ResponseBody { chunk, last: false }, exchange);
-        match result {
-            Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert_eq!(&*bytes, b"SHOUT"),
-            other => panic!("{other:?}"),
-        }
-        let outcome = Outcome {
-            status: 200,
-            response_bytes: 5,
-            upstream: Some("127.0.0.1:1".to_owned()),
-            ..Outcome::default()
-        };
-        let (exchange, result) = run(&*policy, Hook::Completed(outcome), exchange);
-        assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+            let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+            assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+            let (exchange, result) = run(&*policy, piece("four", true), exchange);
+            assert!(matches!(result, Ok(Decision::Body(BodyDecision::Forward))), "{result:?}");
+            let (exchange, result) = run(&*policy, Hook::ResponseHead, exchange);
+            assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+            let chunk = Bytes::from_static(b"shout");
+            let (exchange, result) = run(&*policy, Hook::ResponseBody { chunk, last: false }, exchange);
+            match result {
+                Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert_eq!(&*bytes, b"SHOUT"),
+                other => panic!("{other:?}"),
+            }
+            let outcome = Outcome {
+                status: 200,
+                response_bytes: 5,
+                upstream: Some("127.0.0.1:1".to_owned()),
+                ..Outcome::default()
+            };
+            let (exchange, result) = run(&*policy, Hook::Completed(outcome), exchange);
+            assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
 
-        let seen = "request-head request-body(4,true) response-head response-body(5,false) \
+            let seen = "request-head request-body(4,true) response-head response-body(5,false) \
                     completed(200,127.0.0.1:1,-,5)";
-        assert_eq!(exchange.attributes.get("seen"), Some(seen));
-        let field = exchange.response.fields.get(b"x-seen");
-        assert_eq!(field, Some(b"request-head request-body(4,true) response-head".as_slice()));
-        assert_eq!(exchange.policies[0].state, b"+++++", "its state went from hook to hook");
-    }
+            assert_eq!(exchange.attributes.get("seen"), Some(seen));
+            let field = exchange.response.fields.get(b"x-seen");
+            assert_eq!(field, Some(b"request-head request-body(4,true) response-head".as_slice()));
+            assert_eq!(exchange.policies[0].state, b"+++++", "its state went from hook to hook");
+        }
+    });
 }
 
 #[test]
 fn replies_holds_and_replaces() {
-    let json = r#"{"request-head":"reply","request-body":"hold","response-body":"replace 0"}"#;
-    let policy = policy(MISBEHAVE, &config("deciding", json));
-    match run(&*policy, Hook::RequestHead, exchange()).1 {
-        Ok(Decision::Reply(reply)) => {
-            assert_eq!((reply.status, &*reply.body), (418, b"short and stout".as_slice()));
-            assert_eq!(reply.fields.get(b"x-by"), Some(b"request-head".as_slice()));
+    both(|| {
+        let json = r#"{"request-head":"reply","request-body":"hold","response-body":"replace 0"}"#;
+        let policy = policy(MISBEHAVE, &config("deciding", json));
+        match run(&*policy, Hook::RequestHead, exchange()).1 {
+            Ok(Decision::Reply(reply)) => {
+                assert_eq!((reply.status, &*reply.body), (418, b"short and stout".as_slice()));
+                assert_eq!(reply.fields.get(b"x-by"), Some(b"request-head".as_slice()));
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
-    }
-    let held = run(&*policy, piece("x", false), exchange()).1;
-    assert!(matches!(held, Ok(Decision::Body(BodyDecision::Hold))), "{held:?}");
-    let dropped =
-        run(&*policy, Hook::ResponseBody { chunk: Bytes::from_static(b"x"), last: false }, exchange()).1;
-    assert!(
-        matches!(&dropped, Ok(Decision::Body(BodyDecision::Replace(bytes))) if bytes.is_empty()),
-        "{dropped:?}"
-    );
+        let held = run(&*policy, piece("x", false), exchange()).1;
+        assert!(matches!(held, Ok(Decision::Body(BodyDecision::Hold))), "{held:?}");
+        let dropped =
+            run(&*policy, Hook::ResponseBody { chunk: Bytes::from_static(b"x"), last: false }, exchange()).1;
+        assert!(
+            matches!(&dropped, Ok(Decision::Body(BodyDecision::Replace(bytes))) if bytes.is_empty()),
+            "{dropped:?}"
+        );
+    });
 }
 
 #[test]
 pub(super) fn reuses_one_instance() {
     let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
-    let component = sandbox.compile(HOOK_COST).unwrap().component;
+    let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
     for config in [config("reused", "{}"), on_fibers(config("reused", "{}"))] {
         let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
         assert_eq!(sandbox.metrics().instances, 1, "the one that configure was tried in");
@@ -99,7 +104,7 @@ fn makes_instances_beforehand_where_that_is_slow() {
     let cores = std::thread::available_parallelism().unwrap().get();
     let instances_max = u32::try_from(cores + 1).unwrap();
     let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max }).unwrap();
-    let component = sandbox.compile(MISBEHAVE).unwrap().component;
+    let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
     let config = config("slow to make", r#"{"configure":"work 20000000"}"#);
     let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
     assert_eq!(sandbox.metrics().instances as usize, cores, "one for each core");
@@ -111,64 +116,71 @@ fn makes_instances_beforehand_where_that_is_slow() {
 
 #[test]
 fn keeps_the_states_of_exchanges_and_policies_apart() {
-    let json = r#"{"request-head":"state","response-head":"state"}"#;
-    let policy = policy(MISBEHAVE, &config("stateful", json));
-    let (mut first, mut second) = (exchange(), exchange());
-    // The same policy twice in a chain, and two exchanges one in the other.
-    first.policies.resize_with(2, Default::default);
-    first.policies[1].state = b"xx".to_vec();
-    let (mut first, _) = run(&*policy, Hook::RequestHead, first);
-    second = run(&*policy, Hook::RequestHead, second).0;
-    first.policy_at = 1;
-    let (mut first, _) = run(&*policy, Hook::RequestHead, first);
-    assert_eq!(first.attributes.get("state"), Some("xxc"));
-    first.policy_at = 0;
-    let (first, _) = run(&*policy, Hook::ResponseHead, first);
-    assert_eq!(first.attributes.get("state"), Some("ab"));
-    assert_eq!((&*first.policies[0].state, &*first.policies[1].state), (&b"ab"[..], &b"xxc"[..]));
-    assert_eq!(second.policies[0].state, b"a");
+    both(|| {
+        let json = r#"{"request-head":"state","response-head":"state"}"#;
+        let policy = policy(MISBEHAVE, &config("stateful", json));
+        let (mut first, mut second) = (exchange(), exchange());
+        // The same policy twice in a chain, and two exchanges one in the other.
+        first.policies.resize_with(2, Default::default);
+        first.policies[1].state = b"xx".to_vec();
+        let (mut first, _) = run(&*policy, Hook::RequestHead, first);
+        second = run(&*policy, Hook::RequestHead, second).0;
+        first.policy_at = 1;
+        let (mut first, _) = run(&*policy, Hook::RequestHead, first);
+        assert_eq!(first.attributes.get("state"), Some("xxc"));
+        first.policy_at = 0;
+        let (first, _) = run(&*policy, Hook::ResponseHead, first);
+        assert_eq!(first.attributes.get("state"), Some("ab"));
+        assert_eq!((&*first.policies[0].state, &*first.policies[1].state), (&b"ab"[..], &b"xxc"[..]));
+        assert_eq!(second.policies[0].state, b"a");
+    });
 }
 
 #[test]
 fn bounds_the_state() {
-    for (size, result) in [(65_536, "ok"), (65_537, "too-large")] {
-        let policy = policy(MISBEHAVE, &config("big", &format!("{{\"request-head\":\"big-state {size}\"}}")));
-        let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
-        assert_eq!(exchange.attributes.get("result"), Some(result));
-    }
+    both(|| {
+        for (size, result) in [(65_536, "ok"), (65_537, "too-large")] {
+            let policy =
+                policy(MISBEHAVE, &config("big", &format!("{{\"request-head\":\"big-state {size}\"}}")));
+            let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
+            assert_eq!(exchange.attributes.get("result"), Some(result));
+        }
+    });
 }
 
 #[test]
 fn lets_other_exchanges_go_on_while_a_long_hook_runs() {
-    let json = r#"{"request-head":"loop"}"#;
-    let mut slow = on_fibers(config("slow", json));
-    slow.limits.deadline = Duration::from_millis(200);
-    let slow = policy(MISBEHAVE, &slow);
-    let quick = policy(HOOK_COST, &on_fibers(config("quick", "{}")));
+    both(|| {
+        let json = r#"{"request-head":"loop"}"#;
+        let mut slow = on_fibers(config("slow", json));
+        slow.limits.deadline = Duration::from_millis(200);
+        let slow = policy(MISBEHAVE, &slow);
+        let quick = policy(HOOK_COST, &on_fibers(config("quick", "{}")));
 
-    let Called::Waiting(mut looping) = slow.call(Hook::RequestHead, exchange()) else {
-        panic!("not on a fiber")
-    };
-    let mut context = Context::from_waker(Waker::noop());
-    let mut turns = 0;
-    let fault = loop {
-        match looping.as_mut().poll(&mut context) {
-            Poll::Ready((_, result)) => break result.unwrap_err(),
-            Poll::Pending => {
-                turns += 1;
-                let (_, result) = run(&*quick, Hook::RequestHead, exchange());
-                assert!(result.is_ok());
+        let Called::Waiting(mut looping) = slow.call(Hook::RequestHead, exchange()) else {
+            panic!("not on a fiber")
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut turns = 0;
+        let fault = loop {
+            match looping.as_mut().poll(&mut context) {
+                Poll::Ready((_, result)) => break result.unwrap_err(),
+                Poll::Pending => {
+                    turns += 1;
+                    let (_, result) = run(&*quick, Hook::RequestHead, exchange());
+                    assert!(result.is_ok());
+                }
             }
-        }
-    };
-    assert_eq!(fault.kind, portcullis_policy::FaultKind::Deadline);
-    assert!(turns > 20, "it yielded {turns} times in 200 ms");
+        };
+        assert_eq!(fault.kind, portcullis_policy::FaultKind::Deadline);
+        assert!(turns > 20, "it yielded {turns} times in 200 ms");
+    });
 }
 
 #[test]
 fn gives_up_a_hook_whose_exchange_is_dropped() {
     let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
-    let component = sandbox.compile(MISBEHAVE).unwrap().component;
+    let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
     let config = on_fibers(config("dropped", r#"{"request-head":"loop"}"#));
     let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
     let Called::Waiting(mut looping) = policy.call(Hook::RequestHead, exchange()) else {
@@ -183,64 +195,72 @@ fn gives_up_a_hook_whose_exchange_is_dropped() {
 
 #[test]
 fn bounds_the_fibers_of_a_policy() {
-    let config = on_fibers(config("flooded", r#"{"request-head":"loop"}"#));
-    let policy = policy(MISBEHAVE, &config);
-    let mut context = Context::from_waker(Waker::noop());
-    let mut pending = Vec::new();
-    let fault = loop {
-        let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
-            panic!("not on a fiber")
+    both(|| {
+        let config = on_fibers(config("flooded", r#"{"request-head":"loop"}"#));
+        let policy = policy(MISBEHAVE, &config);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut pending = Vec::new();
+        let fault = loop {
+            let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
+                panic!("not on a fiber")
+            };
+            match call.as_mut().poll(&mut context) {
+                Poll::Pending => pending.push(call),
+                Poll::Ready((_, result)) => break result.unwrap_err(),
+            }
         };
-        match call.as_mut().poll(&mut context) {
-            Poll::Pending => pending.push(call),
-            Poll::Ready((_, result)) => break result.unwrap_err(),
-        }
-    };
-    assert_eq!((pending.len(), fault.kind), (64, portcullis_policy::FaultKind::Exhausted));
+        assert_eq!((pending.len(), fault.kind), (64, portcullis_policy::FaultKind::Exhausted));
+    });
 }
 
 #[test]
 fn a_hook_that_works_within_its_deadline_is_let_be() {
-    // Some milliseconds of work: several ticks, none of which ends it.
-    let mut config = config("working", r#"{"request-head":"work 10000000"}"#);
-    config.limits.deadline = Duration::from_secs(5);
-    let policy = policy(MISBEHAVE, &config);
-    let (_, result) = run(&*policy, Hook::RequestHead, exchange());
-    assert!(result.is_ok(), "{result:?}");
+    both(|| {
+        // Some milliseconds of work: several ticks, none of which ends it.
+        let mut config = config("working", r#"{"request-head":"work 10000000"}"#);
+        config.limits.deadline = Duration::from_secs(5);
+        let policy = policy(MISBEHAVE, &config);
+        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(result.is_ok(), "{result:?}");
+    });
 }
 
 #[test]
 fn time_between_two_calls_on_a_fiber_is_nobodys() {
-    let mut config = on_fibers(config("resting", r#"{"request-head":"work 10000000"}"#));
-    config.limits.deadline = Duration::from_millis(300);
-    let policy = policy(MISBEHAVE, &config);
-    for _ in 0..3 {
-        // It yields at least once, so that it is resumed, and ends before its next tick.
-        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
-        assert!(result.is_ok(), "{result:?}");
-        let until = crate::budget::thread_cpu_time() + Duration::from_millis(350);
-        while crate::budget::thread_cpu_time() < until {}
-    }
+    both(|| {
+        let mut config = on_fibers(config("resting", r#"{"request-head":"work 10000000"}"#));
+        config.limits.deadline = Duration::from_millis(300);
+        let policy = policy(MISBEHAVE, &config);
+        for _ in 0..3 {
+            // It yields at least once, so that it is resumed, and ends before its next tick.
+            let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+            assert!(result.is_ok(), "{result:?}");
+            let until = crate::budget::thread_cpu_time() + Duration::from_millis(350);
+            while crate::budget::thread_cpu_time() < until {}
+        }
+    });
 }
 
 #[test]
 pub(super) fn runs_two_versions_side_by_side() {
-    let old = policy(VERSION_1, &config("versioned", "{}"));
-    let new = policy(VERSION_2, &config("versioned", "{}"));
-    for (policy, version) in [(&old, "v1"), (&new, "v2"), (&old, "v1")] {
-        let (exchange, _) = run(&**policy, Hook::ResponseHead, exchange());
-        assert_eq!(exchange.response.fields.get(b"x-version"), Some(version.as_bytes()));
-    }
+    both(|| {
+        let old = policy(VERSION_1, &config("versioned", "{}"));
+        let new = policy(VERSION_2, &config("versioned", "{}"));
+        for (policy, version) in [(&old, "v1"), (&new, "v2"), (&old, "v1")] {
+            let (exchange, _) = run(&**policy, Hook::ResponseHead, exchange());
+            assert_eq!(exchange.response.fields.get(b"x-version"), Some(version.as_bytes()));
+        }
+    });
 }
 
-fn ticks(policy: &Rc<dyn Policy>) -> u32 {
+pub(super) fn ticks(policy: &Rc<dyn Policy>) -> u32 {
     let (exchange, result) = run(&**policy, Hook::RequestHead, exchange());
     assert!(result.is_ok(), "{result:?}");
     exchange.attributes.get("ticks").and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
 /// Waits until it holds, within a time that only a broken gateway takes.
-fn until(mut holds: impl FnMut() -> bool) {
+pub(super) fn until(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(20), "it did not come to hold");
@@ -251,7 +271,7 @@ fn until(mut holds: impl FnMut() -> bool) {
 #[test]
 pub(super) fn ticks_until_the_policy_is_dropped() {
     let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
-    let component = sandbox.compile(TICKER).unwrap().component;
+    let component = sandbox.compile(TICKER, Isolation::Worker).unwrap().component;
     let mut config = config("ticking", "{}");
     config.tick = Duration::from_millis(10);
     let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
@@ -264,25 +284,29 @@ pub(super) fn ticks_until_the_policy_is_dropped() {
 
 #[test]
 fn goes_on_ticking_after_a_fault() {
-    let mut config = config("tripping", r#"{"tick":"trap"}"#);
-    config.tick = Duration::from_millis(10);
-    let policy = policy(TICKER, &config);
-    until(|| ticks(&policy) >= 3);
-    let report = super::SANDBOX.metrics().policies;
-    let report = report.into_iter().find(|report| &*report.policy == "tripping").unwrap();
-    assert!(report.faults.iter().any(|(hook, _, count)| *hook == "on-tick" && *count >= 2), "{report:?}");
+    both(|| {
+        let mut config = config("tripping", r#"{"tick":"trap"}"#);
+        config.tick = Duration::from_millis(10);
+        let policy = policy(TICKER, &config);
+        until(|| ticks(&policy) >= 3);
+        let report = super::SANDBOX.metrics().policies;
+        let report = report.into_iter().find(|report| &*report.policy == "tripping").unwrap();
+        assert!(report.faults.iter().any(|(hook, _, count)| *hook == "on-tick" && *count >= 2), "{report:?}");
+    });
 }
 
 #[test]
 fn a_policy_that_is_not_live_does_not_tick() {
-    let mut config = config("waiting", "{}");
-    config.tick = Duration::from_millis(10);
-    let idle = factory(TICKER, &config).unwrap();
-    let mut witness_config = config.clone();
-    witness_config.name = "witness".into();
-    let witness = policy(TICKER, &witness_config);
-    until(|| ticks(&witness) >= 5);
-    let report = super::SANDBOX.metrics().policies;
-    let report = report.into_iter().find(|report| report.policy == *idle.name()).unwrap();
-    assert_eq!(report.calls, []);
+    both(|| {
+        let mut config = config("waiting", "{}");
+        config.tick = Duration::from_millis(10);
+        let idle = factory(TICKER, &config).unwrap();
+        let mut witness_config = config.clone();
+        witness_config.name = "witness".into();
+        let witness = policy(TICKER, &witness_config);
+        until(|| ticks(&witness) >= 5);
+        let report = super::SANDBOX.metrics().policies;
+        let report = report.into_iter().find(|report| report.policy == *idle.name()).unwrap();
+        assert_eq!(report.calls, []);
+    });
 }

@@ -9,7 +9,7 @@ use portcullis_model::{Name, PolicyConfig, RateQuota, Secret};
 use portcullis_policy::{Fault, Hook, Policy, PolicyFactory};
 use portcullis_test_guests::CAPABILITIES;
 
-use super::{SANDBOX, component, config, exchange, logged, run};
+use super::{SANDBOX, both, component, config, exchange, logged, run};
 use crate::{GuestValue, PolicyReport};
 
 fn configured(config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
@@ -45,115 +45,134 @@ pub(super) fn report(name: &str) -> PolicyReport {
 
 #[test]
 fn gives_granted_secrets_only() {
-    let policy = capable("with a secret");
-    assert_eq!(does(&policy, "secret key"), "hush");
-    assert_eq!(does(&policy, "secret other"), "none", "there is one, but it was not granted");
-    assert_eq!(does(&policy, "secret nothing"), "none");
+    both(|| {
+        let policy = capable("with a secret");
+        assert_eq!(does(&policy, "secret key"), "hush");
+        assert_eq!(does(&policy, "secret other"), "none", "there is one, but it was not granted");
+        assert_eq!(does(&policy, "secret nothing"), "none");
+    });
 }
 
 #[test]
 fn gives_random_bytes_up_to_a_bound() {
-    let policy = capable("random");
-    assert_eq!(does(&policy, "random 4096"), "4096 true");
-    assert_eq!(does(&policy, "random 0"), "0 false");
-    let fault = attempt(&policy, "random 4097").unwrap_err();
-    assert!(fault.message.contains("at most 4096"), "{fault}");
+    both(|| {
+        let policy = capable("random");
+        assert_eq!(does(&policy, "random 4096"), "4096 true");
+        assert_eq!(does(&policy, "random 0"), "0 false");
+        let fault = attempt(&policy, "random 4097").unwrap_err();
+        assert!(fault.message.contains("at most 4096"), "{fault}");
+    });
 }
 
 #[test]
 fn tells_the_time() {
-    let policy = capable("with a clock");
-    let read = || {
-        let told = does(&policy, "clock");
-        let (wall, monotonic) = told.split_once(' ').unwrap();
-        (wall.parse::<u64>().unwrap(), monotonic.parse::<u64>().unwrap())
-    };
-    let (first, second) = (read(), read());
-    assert!(first.0 > 1_700_000_000_000 && second.1 >= first.1);
+    both(|| {
+        let policy = capable("with a clock");
+        let read = || {
+            let told = does(&policy, "clock");
+            let (wall, monotonic) = told.split_once(' ').unwrap();
+            (wall.parse::<u64>().unwrap(), monotonic.parse::<u64>().unwrap())
+        };
+        let (first, second) = (read(), read());
+        assert!(first.0 > 1_700_000_000_000 && second.1 >= first.1);
+    });
 }
 
 #[test]
 fn logs_escaped_and_not_without_end() {
-    let policy = capable("logging");
-    let log = logged(|| drop(does(&policy, "log 250")));
-    assert!(log.contains(r"line 0\u{7}") && log.contains(r#"fields=key="a\nvalue""#), "{log}");
-    assert!(log.contains(r#"policy="logging""#) && log.contains("0123456789abcdef0123456789abcdef"), "{log}");
-    let lines = log.lines().filter(|line| line.contains("line ")).count();
-    // A second may end meanwhile.
-    assert!((100..=200).contains(&lines), "{lines} lines");
+    both(|| {
+        let policy = capable("logging");
+        let log = logged(|| drop(does(&policy, "log 250")));
+        assert!(log.contains(r"line 0\u{7}") && log.contains(r#"fields=key="a\nvalue""#), "{log}");
+        assert!(
+            log.contains(r#"policy="logging""#) && log.contains("0123456789abcdef0123456789abcdef"),
+            "{log}"
+        );
+        let lines = log.lines().filter(|line| line.contains("line ")).count();
+        // A second may end meanwhile.
+        assert!((100..=200).contains(&lines), "{lines} lines");
+    });
 }
 
 #[test]
 pub(super) fn counts_a_rate_limit_exactly_across_threads() {
-    let factory = configured(&config("limiting", "{}"));
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let factory = factory.clone();
-            // 100 at once, and the next one in a day.
-            thread::spawn(move || {
-                let policy = factory.worker();
-                (0..50).filter(|_| does(&policy, "rate key 1 86400000 99 1").starts_with("true")).count()
+    both(|| {
+        let factory = configured(&config("limiting", "{}"));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let factory = factory.clone();
+                // 100 at once, and the next one in a day.
+                thread::spawn(move || {
+                    let policy = factory.worker();
+                    (0..50).filter(|_| does(&policy, "rate key 1 86400000 99 1").starts_with("true")).count()
+                })
             })
-        })
-        .collect();
-    let allowed: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-    assert_eq!(allowed, 100);
-    let policy = factory.worker();
-    let told = does(&policy, "rate key 1 86400000 99 1");
-    assert!(told.starts_with("false 0 8"), "and the wait is told: {told}");
-    assert!(does(&policy, "rate other 1 86400000 99 1").starts_with("true 99"), "another bucket");
-    assert_eq!(does(&policy, "rate key 0 1000 5 1"), "false 0 4294967295", "nothing is allowed");
+            .collect();
+        let allowed: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(allowed, 100);
+        let policy = factory.worker();
+        let told = does(&policy, "rate key 1 86400000 99 1");
+        assert!(told.starts_with("false 0 8"), "and the wait is told: {told}");
+        assert!(does(&policy, "rate other 1 86400000 99 1").starts_with("true 99"), "another bucket");
+        assert_eq!(does(&policy, "rate key 0 1000 5 1"), "false 0 4294967295", "nothing is allowed");
+    });
 }
 
 #[test]
 fn keeps_buckets_over_a_reload_that_changes_their_number() {
-    let mut config = config("reloaded", "{}");
-    let old = configured(&config).worker();
-    assert!(does(&old, "rate key 1 86400000 0 1").starts_with("true"));
-    assert!(does(&old, "rate key 1 86400000 0 1").starts_with("false"));
-    for buckets_max in [16, 1000, 65_536] {
-        config.grants.rate_limit = Some(RateQuota { buckets_max });
-        let new = configured(&config).worker();
-        assert!(does(&new, "rate key 1 86400000 0 1").starts_with("false"), "{buckets_max}");
-    }
-    let other = capable("another policy");
-    assert!(does(&other, "rate key 1 86400000 0 1").starts_with("true"), "whose buckets are its own");
+    both(|| {
+        let mut config = config("reloaded", "{}");
+        let old = configured(&config).worker();
+        assert!(does(&old, "rate key 1 86400000 0 1").starts_with("true"));
+        assert!(does(&old, "rate key 1 86400000 0 1").starts_with("false"));
+        for buckets_max in [16, 1000, 65_536] {
+            config.grants.rate_limit = Some(RateQuota { buckets_max });
+            let new = configured(&config).worker();
+            assert!(does(&new, "rate key 1 86400000 0 1").starts_with("false"), "{buckets_max}");
+        }
+        let other = capable("another policy");
+        assert!(does(&other, "rate key 1 86400000 0 1").starts_with("true"), "whose buckets are its own");
+    });
 }
 
 #[test]
 fn stores_counts_and_compares() {
-    let factory = configured(&config("storing", "{}"));
-    let (one, two) = (factory.clone().worker(), factory.worker());
-    assert_eq!(does(&one, "get a"), "none");
-    assert_eq!(does(&one, "set a first"), "Ok(())");
-    assert_eq!(does(&two, "get a"), "first", "workers share it");
-    assert_eq!(does(&two, "swap a wrong second"), "Ok(false)");
-    assert_eq!(does(&two, "swap a first second"), "Ok(true)");
-    assert_eq!(does(&one, "get a"), "second");
-    assert_eq!(does(&one, "increment n 5"), "Ok(5)");
-    assert_eq!(does(&two, "increment n -7"), "Ok(-2)");
-    assert_eq!(does(&one, "get n"), "-2");
-    assert_eq!(does(&one, "increment a 1"), "Err(Error::NotANumber)");
-    assert_eq!(does(&one, "set-size b 65537"), "Err(Error::TooLarge)");
-    assert_eq!(does(&one, "delete a"), "Ok(())");
-    assert_eq!(does(&two, "get a"), "none");
-    assert_eq!(does(&capable("not storing"), "get n"), "none", "a policy's store is its own");
+    both(|| {
+        let factory = configured(&config("storing", "{}"));
+        let (one, two) = (factory.clone().worker(), factory.worker());
+        assert_eq!(does(&one, "get a"), "none");
+        assert_eq!(does(&one, "set a first"), "Ok(())");
+        assert_eq!(does(&two, "get a"), "first", "workers share it");
+        assert_eq!(does(&two, "swap a wrong second"), "Ok(false)");
+        assert_eq!(does(&two, "swap a first second"), "Ok(true)");
+        assert_eq!(does(&one, "get a"), "second");
+        assert_eq!(does(&one, "increment n 5"), "Ok(5)");
+        assert_eq!(does(&two, "increment n -7"), "Ok(-2)");
+        assert_eq!(does(&one, "get n"), "-2");
+        assert_eq!(does(&one, "increment a 1"), "Err(Error::NotANumber)");
+        assert_eq!(does(&one, "set-size b 65537"), "Err(Error::TooLarge)");
+        assert_eq!(does(&one, "delete a"), "Ok(())");
+        assert_eq!(does(&two, "get a"), "none");
+        assert_eq!(does(&capable("not storing"), "get n"), "none", "a policy's store is its own");
+    });
 }
 
 #[test]
 fn exports_metrics_under_the_policys_name() {
-    let factory = configured(&config("measuring", "{}"));
-    let (one, two) = (factory.clone().worker(), factory.worker());
-    assert_eq!(does(&one, "count requests a 2"), does(&two, "count requests a 3"), "the same number");
-    does(&one, "gauge load/now 7");
-    does(&one, "observe size 3");
-    does(&one, "observe size 4");
-    let guest = report("measuring").guest;
-    assert_eq!((guest[0].name.as_str(), &guest[0].value), ("requests", &GuestValue::Counter(5)));
-    assert_eq!(guest[0].labels, [("label".to_owned(), "a".to_owned())]);
-    assert_eq!((guest[1].name.as_str(), &guest[1].value), ("load_now", &GuestValue::Gauge(7.0)));
-    let histogram = GuestValue::Histogram { buckets: vec![(4.0, 2)], sum: 7.0, count: 2 };
-    assert_eq!(guest[2].value, histogram);
+    both(|| {
+        let factory = configured(&config("measuring", "{}"));
+        let (one, two) = (factory.clone().worker(), factory.worker());
+        assert_eq!(does(&one, "count requests a 2"), does(&two, "count requests a 3"), "the same number");
+        does(&one, "gauge load/now 7");
+        does(&one, "observe size 3");
+        does(&one, "observe size 4");
+        let guest = report("measuring").guest;
+        assert_eq!((guest[0].name.as_str(), &guest[0].value), ("requests", &GuestValue::Counter(5)));
+        assert_eq!(guest[0].labels, [("label".to_owned(), "a".to_owned())]);
+        assert_eq!((guest[1].name.as_str(), &guest[1].value), ("load_now", &GuestValue::Gauge(7.0)));
+        let histogram = GuestValue::Histogram { buckets: vec![(4.0, 2)], sum: 7.0, count: 2 };
+        assert_eq!(guest[2].value, histogram);
+    });
 }
 
 #[test]
@@ -223,8 +242,10 @@ fn reads_json() {
 
 #[test]
 fn bounds_the_series() {
-    let policy = capable("boundless");
-    assert_eq!(does(&policy, "series 300"), "256");
-    assert_eq!(does(&policy, "count another x 1"), "0");
-    assert_eq!(does(&policy, "series 10"), "10", "those that there are can be had again");
+    both(|| {
+        let policy = capable("boundless");
+        assert_eq!(does(&policy, "series 300"), "256");
+        assert_eq!(does(&policy, "count another x 1"), "0");
+        assert_eq!(does(&policy, "series 10"), "10", "those that there are can be had again");
+    });
 }

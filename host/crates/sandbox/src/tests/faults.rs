@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use portcullis_model::Isolation;
 use portcullis_policy::{BodyDecision, Decision, FaultKind, HeadOutcome, Hook, Outcome, PolicyChain};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 
-use super::{block_on, config, exchange, factory, on_fibers, piece, policy, run};
+use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 const HOOKS: [&str; 5] = ["request-head", "request-body", "response-head", "response-body", "completed"];
@@ -49,125 +50,148 @@ const ANSWERS: [(&str, FaultKind, &str); 8] = [
 
 #[test]
 pub(super) fn tells_every_fault_in_every_hook_by_its_kind() {
-    for name in HOOKS {
-        let answers: &[_] = if name == "completed" { &[] } else { &ANSWERS };
-        for (deed, kind, message) in DEEDS.iter().chain(answers) {
-            let sync = config(&format!("fault {name} {deed}"), &format!("{{\"{name}\":\"{deed}\"}}"));
-            for mut config in [on_fibers(sync.clone()), sync] {
-                if *deed == "memory" {
-                    // On a busy machine the first touch of 16 MiB alone can take longer than a deadline.
-                    config.limits.memory_bytes = 2 << 20;
+    both(|| {
+        for name in HOOKS {
+            let answers: &[_] = if name == "completed" { &[] } else { &ANSWERS };
+            for (deed, kind, message) in DEEDS.iter().chain(answers) {
+                let sync = config(&format!("fault {name} {deed}"), &format!("{{\"{name}\":\"{deed}\"}}"));
+                for mut config in [on_fibers(sync.clone()), sync] {
+                    if *deed == "memory" {
+                        // On a busy machine the first touch of 16 MiB alone can take longer than a deadline.
+                        config.limits.memory_bytes = 2 << 20;
+                    }
+                    let policy = policy(MISBEHAVE, &config);
+                    let mut exchange = exchange();
+                    assert!(exchange.attributes.set("kept", "yes"));
+                    // Twice: the second time in an instance that the first fault had made.
+                    for _ in 0..2 {
+                        let (back, result) = run(&*policy, hook(name), exchange);
+                        exchange = back;
+                        let fault = result.expect_err(deed);
+                        assert_eq!(fault.kind, *kind, "{deed} in {name}: {fault}");
+                        assert!(fault.message.contains(message), "{deed} in {name}: {fault}");
+                        assert_eq!(fault.hook, format!("on-{name}"));
+                        assert_eq!(fault.policy, config.name);
+                    }
+                    assert_eq!(exchange.attributes.get("kept"), Some("yes"), "the exchange came back whole");
+                    assert_eq!(exchange.request.target(), "/a/b?q=1");
                 }
-                let policy = policy(MISBEHAVE, &config);
-                let mut exchange = exchange();
-                assert!(exchange.attributes.set("kept", "yes"));
-                // Twice: the second time in an instance that the first fault had made.
-                for _ in 0..2 {
-                    let (back, result) = run(&*policy, hook(name), exchange);
-                    exchange = back;
-                    let fault = result.expect_err(deed);
-                    assert_eq!(fault.kind, *kind, "{deed} in {name}: {fault}");
-                    assert!(fault.message.contains(message), "{deed} in {name}: {fault}");
-                    assert_eq!(fault.hook, format!("on-{name}"));
-                    assert_eq!(fault.policy, config.name);
-                }
-                assert_eq!(exchange.attributes.get("kept"), Some("yes"), "the exchange came back whole");
-                assert_eq!(exchange.request.target(), "/a/b?q=1");
             }
         }
-    }
+    });
 }
 
 #[test]
 fn refuses_too_large_a_replacement() {
-    for (size, allowed) in [(1_048_576, true), (1_048_577, false)] {
-        let json = format!("{{\"request-body\":\"replace {size}\"}}");
-        let policy = policy(MISBEHAVE, &config("replacing", &json));
-        let (_, result) = run(&*policy, piece("x", false), exchange());
-        match result {
-            Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert!(allowed && bytes.len() == size),
-            Err(fault) => assert!(!allowed && fault.kind == FaultKind::TooLarge, "{fault}"),
-            other => panic!("{other:?}"),
+    both(|| {
+        for (size, allowed) in [(1_048_576, true), (1_048_577, false)] {
+            let json = format!("{{\"request-body\":\"replace {size}\"}}");
+            let policy = policy(MISBEHAVE, &config("replacing", &json));
+            let (_, result) = run(&*policy, piece("x", false), exchange());
+            match result {
+                Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert!(allowed && bytes.len() == size),
+                Err(fault) => assert!(!allowed && fault.kind == FaultKind::TooLarge, "{fault}"),
+                other => panic!("{other:?}"),
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn shows_the_panic_and_the_backtrace() {
-    let policy = policy(MISBEHAVE, &config("panicking", r#"{"request-head":"panic"}"#));
-    let (_, result) = run(&*policy, Hook::RequestHead, exchange());
-    let message = result.unwrap_err().message;
-    assert!(message.contains("misbehave.rs:"), "the place: {message}");
-    assert!(message.contains("; in "), "the backtrace: {message}");
-    assert!(message.contains("misbehave::act"), "with names: {message}");
-    assert!(!message.contains('\n') && !message.contains("RUST_BACKTRACE"), "one line: {message}");
+    both(|| {
+        let policy = policy(MISBEHAVE, &config("panicking", r#"{"request-head":"panic"}"#));
+        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+        let message = result.unwrap_err().message;
+        assert!(message.contains("misbehave.rs:"), "the place: {message}");
+        assert!(message.contains("; in "), "the backtrace: {message}");
+        assert!(message.contains("misbehave::act"), "with names: {message}");
+        assert!(!message.contains('\n') && !message.contains("RUST_BACKTRACE"), "one line: {message}");
+    });
 }
 
 #[test]
 fn counts_faults_and_calls() {
-    let policy = policy(MISBEHAVE, &config("counted", r#"{"request-head":"trap"}"#));
-    for hook in [Hook::RequestHead, Hook::RequestHead, Hook::ResponseHead] {
-        drop(run(&*policy, hook, exchange()));
-    }
-    let read = || {
-        let report = super::SANDBOX.metrics();
-        report.policies.into_iter().find(|report| &*report.policy == "counted").unwrap()
-    };
-    let factory = policy.factory().clone();
-    for _ in 0..2 {
-        assert_eq!(read().calls, [("on-request-head", 2), ("on-response-head", 1)]);
-        assert_eq!(read().faults, [("on-request-head", FaultKind::Trap, 2)]);
-    }
-    drop(policy);
-    assert_eq!(read().calls, [("on-request-head", 2), ("on-response-head", 1)], "they outlive the worker");
-    drop(factory);
-    let alive = super::SANDBOX.metrics().policies;
-    assert!(alive.iter().all(|report| &*report.policy != "counted"), "and end with the policy");
+    both(|| {
+        let policy = policy(MISBEHAVE, &config("counted", r#"{"request-head":"trap"}"#));
+        for hook in [Hook::RequestHead, Hook::RequestHead, Hook::ResponseHead] {
+            drop(run(&*policy, hook, exchange()));
+        }
+        let read = || {
+            let report = super::SANDBOX.metrics();
+            report.policies.into_iter().find(|report| &*report.policy == "counted").unwrap()
+        };
+        let factory = policy.factory().clone();
+        for _ in 0..2 {
+            assert_eq!(read().calls, [("on-request-head", 2), ("on-response-head", 1)]);
+            assert_eq!(read().faults, [("on-request-head", FaultKind::Trap, 2)]);
+        }
+        drop(policy);
+        assert_eq!(
+            read().calls,
+            [("on-request-head", 2), ("on-response-head", 1)],
+            "they outlive the worker"
+        );
+        drop(factory);
+        let alive = super::SANDBOX.metrics().policies;
+        assert!(alive.iter().all(|report| &*report.policy != "counted"), "and end with the policy");
+    });
 }
 
 #[test]
 fn forgives_memory_that_was_refused_in_an_earlier_call() {
-    // A leak of more than the limit aborts; one that fits does not, and the next fault is not about memory.
-    let json = r#"{"request-head":"leak 1000000","response-head":"trap"}"#;
-    let policy = policy(MISBEHAVE, &config("leaking", json));
-    for _ in 0..100 {
-        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
-        assert!(matches!(result, Ok(Decision::Next)), "a leaking instance is replaced in time: {result:?}");
-    }
-    let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
-    assert_eq!(result.unwrap_err().kind, FaultKind::Trap);
+    both(|| {
+        // A leak of more than the limit aborts; one that fits does not, and the next fault is not about memory.
+        let json = r#"{"request-head":"leak 1000000","response-head":"trap"}"#;
+        let policy = policy(MISBEHAVE, &config("leaking", json));
+        for _ in 0..100 {
+            let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+            assert!(
+                matches!(result, Ok(Decision::Next)),
+                "a leaking instance is replaced in time: {result:?}"
+            );
+        }
+        let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
+        assert_eq!(result.unwrap_err().kind, FaultKind::Trap);
+    });
 }
 
 #[test]
 fn refuses_a_configuration_that_faults() {
-    for (deed, kind) in
-        [("loop", FaultKind::Deadline), ("panic", FaultKind::Trap), ("memory", FaultKind::Memory)]
-    {
-        let mut config = config("unconfigurable", &format!("{{\"configure\":\"{deed}\"}}"));
-        config.limits.configure_deadline = Duration::from_millis(50);
-        match factory(MISBEHAVE, &config) {
-            Err(ConfigureError::Failed { kind: found, .. }) => assert_eq!(found, kind),
-            other => panic!("{deed}: {other:?}"),
+    both(|| {
+        for (deed, kind) in
+            [("loop", FaultKind::Deadline), ("panic", FaultKind::Trap), ("memory", FaultKind::Memory)]
+        {
+            let mut config = config("unconfigurable", &format!("{{\"configure\":\"{deed}\"}}"));
+            config.limits.configure_deadline = Duration::from_millis(50);
+            match factory(MISBEHAVE, &config) {
+                Err(ConfigureError::Failed { kind: found, .. }) => assert_eq!(found, kind),
+                other => panic!("{deed}: {other:?}"),
+            }
         }
-    }
-    let error = factory(MISBEHAVE, &config("early", r#"{"configure":"method"}"#)).unwrap_err().to_string();
-    assert!(error.contains("no exchange at hand in `configure`"), "{error}");
-    let error = factory(ALL_HOOKS, &config("picky", r#"{"refuse":"I want cake"}"#)).unwrap_err().to_string();
-    assert_eq!(error, "policy `picky` refuses its configuration: I want cake");
+        let error =
+            factory(MISBEHAVE, &config("early", r#"{"configure":"method"}"#)).unwrap_err().to_string();
+        assert!(error.contains("no exchange at hand in `configure`"), "{error}");
+        let error =
+            factory(ALL_HOOKS, &config("picky", r#"{"refuse":"I want cake"}"#)).unwrap_err().to_string();
+        assert_eq!(error, "policy `picky` refuses its configuration: I want cake");
+    });
 }
 
 #[test]
 fn refuses_a_memory_limit_that_the_component_does_not_fit_in() {
-    let mut config = config("cramped", "{}");
-    config.limits.memory_bytes = 64 << 10;
-    let error = factory(MISBEHAVE, &config).unwrap_err();
-    assert!(matches!(error, ConfigureError::Failed { kind: FaultKind::Memory, .. }), "{error}");
+    both(|| {
+        let mut config = config("cramped", "{}");
+        config.limits.memory_bytes = 64 << 10;
+        let error = factory(MISBEHAVE, &config).unwrap_err();
+        assert!(matches!(error, ConfigureError::Failed { kind: FaultKind::Memory, .. }), "{error}");
+    });
 }
 
 #[test]
 fn refuses_more_instances_than_there_may_be() {
     let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 1 }).unwrap();
-    let component = sandbox.compile(HOOK_COST).unwrap().component;
+    let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
     let secrets = BTreeMap::new();
     let first = sandbox.configure(&component, &config("first", "{}"), &secrets).unwrap();
     assert_eq!(sandbox.metrics().instances, 1);
@@ -189,25 +213,27 @@ fn refuses_more_instances_than_there_may_be() {
 
 #[test]
 fn denies_or_goes_on_as_the_failure_mode_says() {
-    use portcullis_model::FailureMode;
-    for (mode, denied) in [(FailureMode::Deny, true), (FailureMode::Allow, false)] {
-        let mut config = config("in a chain", r#"{"request-head":"loop"}"#);
-        config.on_error = mode;
-        for config in [on_fibers(config.clone()), config] {
-            let after = policy(ALL_HOOKS, &super::config("after", "{}"));
-            let chain = PolicyChain::new(vec![policy(MISBEHAVE, &config), after], 1 << 20);
-            match block_on(chain.request_head(exchange())) {
-                HeadOutcome::Replied(replied) => {
-                    assert!(denied);
-                    assert_eq!((replied.reply.status, replied.at), (500, 0));
-                    assert_eq!(replied.fault.unwrap().kind, FaultKind::Deadline);
-                    assert_eq!(replied.exchange.attributes.get("seen"), None);
-                }
-                HeadOutcome::Permitted(exchange) => {
-                    assert!(!denied);
-                    assert_eq!(exchange.attributes.get("seen"), Some("request-head"));
+    both(|| {
+        use portcullis_model::FailureMode;
+        for (mode, denied) in [(FailureMode::Deny, true), (FailureMode::Allow, false)] {
+            let mut config = config("in a chain", r#"{"request-head":"loop"}"#);
+            config.on_error = mode;
+            for config in [on_fibers(config.clone()), config] {
+                let after = policy(ALL_HOOKS, &super::config("after", "{}"));
+                let chain = PolicyChain::new(vec![policy(MISBEHAVE, &config), after], 1 << 20);
+                match block_on(chain.request_head(exchange())) {
+                    HeadOutcome::Replied(replied) => {
+                        assert!(denied);
+                        assert_eq!((replied.reply.status, replied.at), (500, 0));
+                        assert_eq!(replied.fault.unwrap().kind, FaultKind::Deadline);
+                        assert_eq!(replied.exchange.attributes.get("seen"), None);
+                    }
+                    HeadOutcome::Permitted(exchange) => {
+                        assert!(!denied);
+                        assert_eq!(exchange.attributes.get("seen"), Some("request-head"));
+                    }
                 }
             }
         }
-    }
+    });
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portcullis_model::Capability;
+use portcullis_model::{Capability, Isolation};
 use portcullis_test_guests::{CAPABILITIES, HOOK_COST, PLAIN, TICKER, UNKNOWN_IMPORT, WRONG_VERSION};
 
 use super::{config, factory};
@@ -77,12 +77,12 @@ fn takes_compiled_code_from_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let cache_dir = Some(dir.path().join("made/here"));
     let options = SandboxOptions { cache_dir, instances_max: 10 };
-    let first = Sandbox::new(options.clone()).unwrap().compile(HOOK_COST).unwrap();
+    let first = Sandbox::new(options.clone()).unwrap().compile(HOOK_COST, Isolation::Worker).unwrap();
     assert!(!first.cached && first.took > Duration::ZERO);
     let sandbox = Sandbox::new(options).unwrap();
-    let second = sandbox.compile(HOOK_COST).unwrap();
+    let second = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap();
     assert!(second.cached);
-    assert!(!sandbox.compile(PLAIN).unwrap().cached, "another component is another code");
+    assert!(!sandbox.compile(PLAIN, Isolation::Worker).unwrap().cached, "another component is another code");
     sandbox.configure(&second.component, &config("cached", "{}"), &BTreeMap::new()).unwrap();
 }
 
@@ -107,7 +107,7 @@ fn refuses_a_cache_that_others_can_write() {
 #[test]
 fn refuses_a_component_that_is_cut_off() {
     for end in [9, PLAIN.len() / 2, PLAIN.len() - 1] {
-        let error = super::SANDBOX.compile(&PLAIN[..end]).unwrap_err();
+        let error = super::SANDBOX.compile(&PLAIN[..end], Isolation::Worker).unwrap_err();
         assert!(matches!(error, SandboxError::Inspect(InspectError::Malformed(_))), "{end}: {error}");
     }
 }

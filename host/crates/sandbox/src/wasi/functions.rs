@@ -54,7 +54,17 @@ pub(super) fn resource(instance: &mut LinkerInstance<'_, State>, name: &str) -> 
         "pollable" => ResourceType::host::<Pollable>(),
         _ => ResourceType::host::<Other>(),
     };
-    instance.resource(name, ty, |_, _| Ok(()))
+    instance.resource(name, ty, |mut context, _| {
+        let handles = &mut context.data_mut().wasi_handles;
+        *handles = handles.saturating_sub(1);
+        Ok(())
+    })
+}
+
+/// A handle of the guest's own. Counted, because an image of its memory would have the handle's number and not the handle.
+fn handle<T: 'static>(mut context: Context<'_>, number: u32) -> Resource<T> {
+    context.data_mut().wasi_handles += 1;
+    Resource::new_own(number)
 }
 
 /// Defines a function, where it is one that does something.
@@ -106,7 +116,7 @@ fn cli(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool>
             },
         )?,
         "get-stdin" => instance
-            .func_wrap(function, |_: Context<'_>, (): ()| Ok((Resource::<InputStream>::new_own(0),)))?,
+            .func_wrap(function, |context: Context<'_>, (): ()| Ok((handle::<InputStream>(context, 0),)))?,
         "get-stdout" => output(instance, function, Output::Stdout)?,
         "get-stderr" => output(instance, function, Output::Stderr)?,
         _ => return Ok(false),
@@ -115,8 +125,8 @@ fn cli(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool>
 }
 
 fn output(instance: &mut LinkerInstance<'_, State>, function: &str, output: Output) -> Result<()> {
-    instance.func_wrap(function, move |_: Context<'_>, (): ()| {
-        Ok((Resource::<OutputStream>::new_own(output as u32),))
+    instance.func_wrap(function, move |context: Context<'_>, (): ()| {
+        Ok((handle::<OutputStream>(context, output as u32),))
     })
 }
 
@@ -132,8 +142,8 @@ fn streams(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
                 Ok((Io::<u64>::Err(StreamError::Closed),))
             })?,
         "[method]input-stream.subscribe" => {
-            instance.func_wrap(function, |_: Context<'_>, (_,): (Resource<InputStream>,)| {
-                Ok((pollable(READY),))
+            instance.func_wrap(function, |context: Context<'_>, (_,): (Resource<InputStream>,)| {
+                Ok((handle::<Pollable>(context, READY),))
             })?;
         }
         "[method]output-stream.check-write" => {
@@ -155,17 +165,13 @@ fn streams(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
                 .func_wrap(function, |_: Context<'_>, (_,): (Resource<OutputStream>,)| Ok((Io::Ok(()),)))?;
         }
         "[method]output-stream.subscribe" => {
-            instance.func_wrap(function, |_: Context<'_>, (_,): (Resource<OutputStream>,)| {
-                Ok((pollable(READY),))
+            instance.func_wrap(function, |context: Context<'_>, (_,): (Resource<OutputStream>,)| {
+                Ok((handle::<Pollable>(context, READY),))
             })?;
         }
         _ => return Ok(false),
     }
     Ok(true)
-}
-
-fn pollable(number: u32) -> Resource<Pollable> {
-    Resource::new_own(number)
 }
 
 /// Nothing here is ever waited for: event loops go on where something is ready, and what would sleep traps.
@@ -204,13 +210,13 @@ fn clocks(instance: &mut LinkerInstance<'_, State>, interface: &str, function: &
             instance.func_wrap(function, |_: Context<'_>, (): ()| Ok((STEP_NANOS,)))?;
         }
         ("clocks/monotonic-clock", "subscribe-instant") => {
-            instance.func_wrap(function, |_: Context<'_>, (when,): (u64,)| {
-                Ok((pollable(if when <= monotonic_nanos() { READY } else { NEVER }),))
+            instance.func_wrap(function, |context: Context<'_>, (when,): (u64,)| {
+                Ok((handle::<Pollable>(context, if when <= monotonic_nanos() { READY } else { NEVER }),))
             })?;
         }
         ("clocks/monotonic-clock", "subscribe-duration") => {
-            instance.func_wrap(function, |_: Context<'_>, (duration,): (u64,)| {
-                Ok((pollable(if duration == 0 { READY } else { NEVER }),))
+            instance.func_wrap(function, |context: Context<'_>, (duration,): (u64,)| {
+                Ok((handle::<Pollable>(context, if duration == 0 { READY } else { NEVER }),))
             })?;
         }
         ("clocks/wall-clock", "now") => instance.func_wrap(function, |_: Context<'_>, (): ()| {

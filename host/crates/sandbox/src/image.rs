@@ -1,0 +1,145 @@
+//! Configured images: a component whose memory is as `configure` left it.
+//!
+//! A component is instrumented so that its memories and globals can be read, `configure` runs once in an instance of
+//! that, and what is then in memory becomes the initial memory of a new component (Wizer's method). An instance of it is
+//! configured the moment it is made, and shares all pages that it does not write with every other one.
+//!
+//! Not every component can have an image. What cannot be told from its memory stops it: tables that the code changes,
+//! modules inside nested components, handles that are held when `configure` returns. Such a policy is isolated all the
+//! same, with an instance that is configured anew for each exchange.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
+use wasmtime::{Result, Store, format_err};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use crate::state::State;
+
+/// Why a component has no image; for the log.
+pub(crate) type NoImage = String;
+
+/// `component` with the exports through which its memory can be read.
+///
+/// # Errors
+/// What it does that an image cannot hold.
+pub(crate) fn instrument(component: &[u8]) -> std::result::Result<Vec<u8>, NoImage> {
+    guarded(|| Wizer::new().instrument_component(component).map(|(_, instrumented)| instrumented))
+}
+
+/// The image of `component`: of what is in the memory of `instance`, which is one of its instrumented form. The instance is
+/// good for nothing afterwards: reading it grew its memory.
+///
+/// # Errors
+/// What is in it that an image cannot hold.
+pub(crate) fn snapshot(
+    component: &[u8],
+    store: &mut Store<State>,
+    instance: Instance,
+) -> std::result::Result<Vec<u8>, NoImage> {
+    let handles = store.data().wasi_handles;
+    if handles > 0 {
+        return Err(format!(
+            "it keeps {handles} WASI handles from `configure` on, such as that of standard output once it has printed"
+        ));
+    }
+    guarded(|| {
+        let wizer = Wizer::new();
+        let (context, _) = wizer.instrument_component(component)?;
+        let mut reader = Reader { store, instance, failed: None };
+        let image = at_once(wizer.snapshot_component(&context, &mut reader))?;
+        match reader.failed {
+            Some(error) => Err(error),
+            None => Ok(image),
+        }
+    })
+}
+
+/// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the same.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, NoImage> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| format!("{error:#}")),
+        Err(_) => Err("something in it was not expected; please report this".to_owned()),
+    }
+}
+
+/// Nothing here waits.
+fn at_once<F: Future<Output = Result<Vec<u8>>>>(future: F) -> Result<Vec<u8>> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => Err(format_err!("reading its memory had to wait")),
+    }
+}
+
+/// Reads an instrumented instance by its accessors.
+struct Reader<'a> {
+    store: &'a mut Store<State>,
+    instance: Instance,
+    /// The first that went wrong. What is read after that does not matter.
+    failed: Option<wasmtime::Error>,
+}
+
+impl Reader<'_> {
+    fn call<R>(&mut self, interface: &str, function: &str) -> Result<R>
+    where
+        R: Lift + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        let missing = || format_err!("the accessor `{function}` is missing");
+        let interface =
+            self.instance.get_export_index(&mut *self.store, None, interface).ok_or_else(missing)?;
+        let function = self
+            .instance
+            .get_export_index(&mut *self.store, Some(&interface), function)
+            .ok_or_else(missing)?;
+        let function = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, &function)?;
+        Ok(function.call(&mut *self.store, ())?.0)
+    }
+
+    fn scalar<R>(&mut self, interface: &str, function: &str) -> R
+    where
+        R: Lift + Default + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        self.call(interface, function).unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            R::default()
+        })
+    }
+}
+
+impl ComponentInstanceState for Reader<'_> {
+    async fn call_func_ret_list_u8(
+        &mut self,
+        instance: &str,
+        func: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        match self.call::<WasmList<u8>>(instance, func) {
+            Ok(list) => contents(list.as_le_slice(&*self.store)),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                contents(&[]);
+            }
+        }
+    }
+
+    async fn call_func_ret_s32(&mut self, instance: &str, func: &str) -> i32 {
+        self.scalar(instance, func)
+    }
+
+    async fn call_func_ret_s64(&mut self, instance: &str, func: &str) -> i64 {
+        self.scalar(instance, func)
+    }
+
+    async fn call_func_ret_f32(&mut self, instance: &str, func: &str) -> u32 {
+        self.scalar::<f32>(instance, func).to_bits()
+    }
+
+    async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
+        self.scalar::<f64>(instance, func).to_bits()
+    }
+}

@@ -1,0 +1,240 @@
+//! `isolation = "exchange"`: what an instance starts with, how long it lives, and what is left of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
+use portcullis_policy::{Exchange, Hook, Outcome, Policy, PolicyFactory};
+use portcullis_test_guests::{ALL_HOOKS, GLOBALS, HOOK_COST, MISBEHAVE, TICKER};
+
+use super::{config, exchange, logged, on_fibers, piece, run};
+use crate::{GuestValue, Sandbox, SandboxOptions};
+
+fn isolated(name: &str, json: &str) -> PolicyConfig {
+    PolicyConfig { isolation: Isolation::Exchange, ..config(name, json) }
+}
+
+fn sandbox(cache_dir: Option<&Path>) -> Sandbox {
+    Sandbox::new(SandboxOptions { cache_dir: cache_dir.map(Path::to_path_buf), instances_max: 20 }).unwrap()
+}
+
+fn factory(sandbox: &Sandbox, guest: &[u8], config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
+    let component = sandbox.compile(guest, Isolation::Exchange).unwrap().component;
+    sandbox.configure(&component, config, &BTreeMap::<Name, Secret>::new()).unwrap()
+}
+
+/// What the guest found in its globals, and the exchange.
+fn globals(policy: &Rc<dyn Policy>, hook: Hook, exchange: Box<Exchange>) -> (String, Box<Exchange>) {
+    let (exchange, result) = run(&**policy, hook, exchange);
+    result.unwrap();
+    (exchange.attributes.get("globals").unwrap().to_owned(), exchange)
+}
+
+fn chunk(last: bool) -> Hook {
+    Hook::ResponseBody { chunk: bytes::Bytes::from_static(b"piece"), last }
+}
+
+#[test]
+pub(super) fn nothing_that_an_exchange_wrote_is_seen_by_another() {
+    let sandbox = sandbox(None);
+    for config in [isolated("globals", r#"{"start":"configured"}"#), {
+        let config = isolated("globals", r#"{"start":"configured"}"#);
+        on_fibers(config)
+    }] {
+        let policy = factory(&sandbox, GLOBALS, &config).worker();
+        // One in the other and one after the other: each finds what `configure` left and what it wrote itself.
+        let (found, first) = globals(&policy, Hook::RequestHead, exchange());
+        assert_eq!(found, "configured");
+        let (found, second) = globals(&policy, Hook::RequestHead, exchange());
+        assert_eq!(found, "configured");
+        let (found, first) = globals(&policy, Hook::ResponseHead, first);
+        assert_eq!(found, "configured request-head");
+        let (found, _) = globals(&policy, Hook::Completed(Outcome::default()), first);
+        assert_eq!(found, "configured request-head response-head");
+        let (found, _) = globals(&policy, Hook::ResponseHead, second);
+        assert_eq!(found, "configured request-head");
+        let (found, _) = globals(&policy, Hook::RequestHead, exchange());
+        assert_eq!(found, "configured");
+    }
+}
+
+#[test]
+fn a_shared_instance_keeps_its_globals() {
+    let sandbox = sandbox(None);
+    let component = sandbox.compile(GLOBALS, Isolation::Worker).unwrap().component;
+    let config = config("shared globals", r#"{"start":"configured"}"#);
+    let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+    for expected in ["configured", "configured request-head"] {
+        assert_eq!(
+            globals(&policy, Hook::RequestHead, exchange()).0,
+            expected,
+            "which is what the other mode is for"
+        );
+    }
+}
+
+#[test]
+fn an_instance_lives_as_long_as_hooks_of_its_exchange_may_come() {
+    let sandbox = sandbox(None);
+    let alive = || sandbox.metrics().instances;
+    let every = factory(&sandbox, ALL_HOOKS, &isolated("every hook", "{}")).worker();
+    let one = factory(&sandbox, HOOK_COST, &isolated("one hook", "{}")).worker();
+    assert_eq!(alive(), 0, "what configure ran in is gone");
+
+    let (exchange, _) = run(&*one, Hook::RequestHead, exchange());
+    assert_eq!(alive(), 0, "it has no other hook");
+    let hooks = [
+        Hook::RequestHead,
+        piece("a", false),
+        piece("b", true),
+        Hook::ResponseHead,
+        chunk(false),
+        chunk(true),
+    ];
+    let mut exchange = hooks.into_iter().fold(exchange, |exchange, hook| {
+        let (exchange, result) = run(&*every, hook, exchange);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(alive(), 1, "it waits in the exchange");
+        exchange
+    });
+    exchange = run(&*every, Hook::Completed(Outcome::default()), exchange).0;
+    assert_eq!(alive(), 0, "the last hook was called");
+    drop(run(&*every, Hook::RequestHead, exchange));
+    assert_eq!(alive(), 0, "it goes with an exchange that ends early");
+}
+
+#[test]
+fn one_that_replied_is_not_kept_for_hooks_that_are_passed_over() {
+    let sandbox = sandbox(None);
+    let config = isolated("replying", r#"{"request-head":"reply"}"#);
+    let policy = factory(&sandbox, MISBEHAVE, &config).worker();
+    let (mut exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(sandbox.metrics().instances, 1, "it has on-completed");
+    exchange.clear();
+    assert_eq!(sandbox.metrics().instances, 0);
+}
+
+#[test]
+fn a_fault_is_not_met_again_by_the_next_hook() {
+    let sandbox = sandbox(None);
+    let config = isolated("trapping", r#"{"request-head":"trap"}"#);
+    let policy = factory(&sandbox, MISBEHAVE, &config).worker();
+    let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+    assert!(result.is_err());
+    assert_eq!(sandbox.metrics().instances, 0, "the instance is gone");
+    let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn what_configure_made_in_the_host_is_valid_in_every_instance() {
+    let sandbox = sandbox(None);
+    let policy = factory(&sandbox, GLOBALS, &isolated("measuring", "{}")).worker();
+    for _ in 0..3 {
+        globals(&policy, Hook::RequestHead, exchange());
+    }
+    let report =
+        sandbox.metrics().policies.into_iter().find(|report| &*report.policy == "measuring").unwrap();
+    assert_eq!((&*report.guest[0].name, &report.guest[0].value), ("hooks", &GuestValue::Counter(3)));
+}
+
+#[test]
+fn a_tick_has_an_instance_of_its_own_each_time() {
+    let sandbox = sandbox(None);
+    let mut config = isolated("ticking alone", "{}");
+    config.tick = std::time::Duration::from_millis(10);
+    let policy = factory(&sandbox, TICKER, &config).worker();
+    super::calls::until(|| super::calls::ticks(&policy) >= 3);
+    drop(policy);
+    super::calls::until(|| sandbox.metrics().instances == 0);
+}
+
+#[test]
+fn an_image_that_holds_a_secret_is_never_written_to_disk() {
+    const SECRET: &str = "a-secret-that-configure-keeps-in-memory-7f3a";
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let sandbox = sandbox(Some(dir.path()));
+        let json = format!(r#"{{"start":"{SECRET}"}}"#);
+        let policy = factory(&sandbox, GLOBALS, &isolated("secretive", &json)).worker();
+        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, SECRET, "the image has it");
+    }
+    let mut files = 0;
+    let mut folders = vec![dir.path().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            for found in [bytes.clone(), decompressed(&bytes)] {
+                let holds = found.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+                assert!(!holds, "{}", path.display());
+            }
+        }
+    }
+    assert!(files >= 2, "the component and its functions are kept: {files}");
+}
+
+/// What the cache of whole components keeps is compressed; a file that is not gives nothing.
+fn decompressed(bytes: &[u8]) -> Vec<u8> {
+    zstd::decode_all(bytes).unwrap_or_default()
+}
+
+#[test]
+fn a_new_configuration_takes_the_functions_of_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = sandbox(Some(dir.path()));
+    let pack = || {
+        let folder = std::fs::read_dir(dir.path().join("functions")).unwrap();
+        let files: Vec<_> = folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        assert_eq!(files.len(), 1);
+        files.into_iter().next().unwrap()
+    };
+    drop(factory(&sandbox, GLOBALS, &isolated("first", r#"{"start":"one"}"#)));
+    let functions = pack();
+    assert!(functions.len() > 10_000, "{} bytes", functions.len());
+    drop(factory(&sandbox, GLOBALS, &isolated("second", r#"{"start":"quite another"}"#)));
+    assert!(pack() == functions, "hardly any was added");
+}
+
+#[test]
+fn a_damaged_file_of_functions_is_compiled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = isolated("damaged", r#"{"start":"here"}"#);
+    drop(factory(&sandbox(Some(dir.path())), GLOBALS, &config));
+    let file = std::fs::read_dir(dir.path().join("functions")).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&file).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0xff;
+    std::fs::write(&file, &damaged).unwrap();
+    let log = logged(|| {
+        let policy = factory(&sandbox(Some(dir.path())), GLOBALS, &config).worker();
+        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
+    });
+    assert!(log.contains("is damaged: what was in it is compiled again"), "{log}");
+    assert_ne!(std::fs::read(&file).unwrap(), damaged);
+}
+
+#[test]
+fn what_cannot_have_an_image_is_isolated_without_one() {
+    let sandbox = sandbox(None);
+    // Standard output is a handle, which an image would have without what it stands for.
+    let config = isolated("printing", r#"{"start":"here","print":"yes"}"#);
+    let log = logged(|| {
+        let policy = factory(&sandbox, GLOBALS, &config).worker();
+        for _ in 0..3 {
+            let (found, exchange) = globals(&policy, Hook::RequestHead, exchange());
+            assert_eq!(found, "here");
+            assert_eq!(globals(&policy, Hook::ResponseHead, exchange).0, "here request-head");
+        }
+    });
+    assert!(log.contains("cannot start from a configured image") && log.contains("WASI handles"), "{log}");
+    assert_eq!(sandbox.metrics().instances, 0);
+}
