@@ -452,7 +452,10 @@ fn compile(
     server: &Server,
 ) -> Result<CompiledPlugin, (String, bool)> {
     let bytes = plugins::read(policy, server).map_err(|error| {
-        (error.to_string(), matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..)))
+        (
+            error.to_string(),
+            matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..) | ReadError::Store(_)),
+        )
     })?;
     let compiled = sandbox.compile(&bytes, policy.isolation).map_err(|error| (chain_of(&error), false))?;
     Ok(CompiledPlugin {

@@ -145,7 +145,7 @@ pub(crate) enum ReadError {
     Unreadable(PathBuf, std::io::Error),
     /// The binary does not have it.
     Unknown(Name),
-    /// It has gone from the store, and its registry does not give it.
+    /// It has gone from the store since the config was loaded.
     Store(String),
 }
 
@@ -182,12 +182,19 @@ pub(crate) fn read(policy: &PolicyConfig, server: &Server) -> Result<Vec<u8>, Re
         }
         PluginSource::Oci(plugin) => {
             let PinnedPlugin { reference, manifest } = &**plugin;
-            // It was put there a moment ago, so no registry and no password is needed.
-            let registries = store_of(server.cache_dir.as_deref(), &[]).map_err(ReadError::Store)?;
-            let image = registries
-                .image(reference, *manifest)
-                .map_err(|error| ReadError::Store(error.to_string()))?;
-            Ok(image.component)
+            // It was put there a moment ago, so nobody need be asked. Where another gateway has removed it since, the config is
+            // loaded again, which fetches it.
+            let registries = store_of(server.cache_dir.as_deref(), &[]).map_err(ReadError::Store)?.offline();
+            let gone = || {
+                ReadError::Store(format!("{reference} has gone from the plugin store while it was loaded"))
+            };
+            let image = registries.image(reference, *manifest).map_err(|_| gone())?;
+            // One manifest holds one component; that it is the one that was checked is looked at all the same.
+            if <[u8; 32]>::from(Sha256::digest(&image.component)) == policy.digest {
+                Ok(image.component)
+            } else {
+                Err(gone())
+            }
         }
     }
 }

@@ -599,3 +599,32 @@ async fn two_policies_ask_for_two_signers_of_one_image() {
     drop(registry);
     folder.succeeds(&["validate"]).await;
 }
+
+#[tokio::test]
+async fn a_version_that_is_tried_is_pinned_and_signed_like_any_other() {
+    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
+    let key = Key::new();
+    let old = registry.push("version", "1", V1, Image::Artifact);
+    let new = registry.push("version", "2", V2, Image::Compat);
+    registry.sign("version", &old, &key);
+    let canary = format!(
+        "canary = {{ plugin = \"{}\", match = {{ headers = {{ x-canary = true }} }} }}",
+        oci(&registry, "version:2")
+    );
+    let more = format!("{}[signers.release]\ncosign = \"release.pub\"\n", registry_table(&registry));
+    let settings = format!("signed-by = [\"release\"]\n{canary}");
+    let text = with_plugin(upstream.address(), &oci(&registry, "version:1"), &settings, &more);
+    let builder = TestGateway::builder().file("release.pub", key.public());
+    let folder = builder.dir().to_path_buf();
+    std::fs::write(folder.join("edge.toml"), &text).unwrap();
+    let refusal = fails(&folder, &["plugins", "lock", "-c", "edge.toml"]).await;
+    assert!(refusal.contains("version:2: nobody has signed it") && refusal.contains("1 error"), "{refusal}");
+    registry.sign("version", &new, &key);
+    let said = succeeds(&folder, &["plugins", "lock", "-c", "edge.toml"]).await;
+    assert!(said.contains("2 plugins are pinned"), "{said}");
+    drop(registry);
+    let gateway = builder.start(&text).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    assert_eq!(client.get("/").await.header("x-version"), "v1");
+    assert_eq!(client.get_with("/", &[("x-canary", "1")]).await.header("x-version"), "v2");
+}

@@ -38,9 +38,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     match (a, b) {
         // Only 2000::/3 is given out, beside the prefix that translates to IPv4 (RFC 6052).
         (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => embedded(g, h),
-        // 6to4 (RFC 3056) leads to the IPv4 address in it, Teredo to one that is disguised.
+        // 6to4 (RFC 3056) leads to the IPv4 address in it, Teredo (2001::/32) to one that is disguised; the others are for
+        // benchmarks, for hosts that have no address, and for documents.
         (0x2002, _) => embedded(b, c),
-        (0x2001, 0 | 0x0db8) => false,
+        (0x2001, 0 | 2 | 0x10..=0x1f | 0x0db8) | (0x3fff, 0..=0x0fff) => false,
         _ => a & 0xe000 == 0x2000,
     }
 }
