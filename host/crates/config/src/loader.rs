@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use portcullis_model::ContentDigest;
+use portcullis_model::{ContentDigest, Name, PinnedPlugin};
 
 use crate::diagnostic::Report;
 use crate::lock::Lock;
@@ -35,6 +35,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) hosts: BTreeSet<Box<str>>,
     /// Those of them that did not answer.
     pub(crate) away: BTreeSet<Box<str>>,
+    /// The components of images that were checked, by the image and whose signature it had to have.
+    pub(crate) images: BTreeMap<(PinnedPlugin, Vec<Name>), [u8; 32]>,
     /// Where plugins out of registries are only to be named: these.
     pub(crate) wanted: Option<Vec<WantedPlugin>>,
 }
@@ -64,6 +66,7 @@ impl<'p> Loader<'p> {
             lock: Lock::default(),
             pins: BTreeSet::new(),
             hosts: BTreeSet::new(),
+            images: BTreeMap::new(),
             away: BTreeSet::new(),
             wanted: None,
         }

@@ -60,10 +60,11 @@ pub(crate) fn find(
             loader.report(unknown_builtin(loader, named, name, span));
             return None;
         };
-        return Some(inspected(loader, named, PluginSource::Builtin(name.into()), bytes, span));
+        let digest = inspect(loader, bytes);
+        return Some(inspected(loader, named, PluginSource::Builtin(name.into()), digest, span));
     }
     let signers = signers(loader, signed_by)?;
-    let (source, bytes) = if typed.contains("://") {
+    let (source, digest) = if typed.contains("://") {
         image(loader, named, (typed, span), signers)?
     } else if loader.plugins.builtin(typed).is_some() && !loader.resolve(typed, span).exists() {
         let message = format!("policy `{}` has a plugin that cannot be read", named.name);
@@ -73,21 +74,28 @@ pub(crate) fn find(
     } else {
         let (path, bytes) = loader.read(typed, span, "plugin", COMPONENT_BYTES_MAX)?;
         verify_file(loader, named, (typed, span), &bytes, &signers)?;
-        (PluginSource::File(path), bytes)
+        (PluginSource::File(path), inspect(loader, &bytes))
     };
-    Some(inspected(loader, named, source, &bytes, span))
+    Some(inspected(loader, named, source, digest, span))
+}
+
+/// Has a component inspected, once. Gives its digest.
+fn inspect(loader: &mut Loader<'_>, bytes: &[u8]) -> [u8; 32] {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let plugins = loader.plugins;
+    loader.inspected.entry(digest).or_insert_with(|| plugins.inspect(bytes));
+    digest
 }
 
 fn inspected(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     source: PluginSource,
-    bytes: &[u8],
+    digest: [u8; 32],
     span: Span,
 ) -> Plugin {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let plugins = loader.plugins;
-    let info = loader.inspected.entry(digest).or_insert_with(|| plugins.inspect(bytes)).clone();
+    // Whatever has a digest here was inspected.
+    let info = loader.inspected.get(&digest).cloned().unwrap_or_else(|| Err("it was not looked at".into()));
     let info = info.map_err(|reason| {
         let message = format!("policy `{}` has a plugin that cannot be used", named.name);
         let help = "a plugin is a WebAssembly component; docs/writing-a-policy.md shows how to build one";
@@ -108,7 +116,7 @@ fn image(
     named: &Named<'_>,
     (typed, span): (&str, Span),
     signers: Vec<Signer>,
-) -> Option<(PluginSource, Vec<u8>)> {
+) -> Option<(PluginSource, [u8; 32])> {
     let reference = match reference::parse(typed) {
         Ok(reference) => reference,
         Err((label, help)) => {
@@ -135,18 +143,30 @@ fn image(
     };
     loader.pins.insert(manifest);
     let plugin = PinnedPlugin { reference, manifest };
+    // Several policies may be of one image, which may take a while to unpack.
+    let names = signers.iter().map(|signer| Name::clone(&signer.name)).collect();
+    let checked = (plugin, names);
+    if let Some(digest) = loader.images.get(&checked) {
+        return Some((PluginSource::Oci(Box::new(checked.0)), *digest));
+    }
+    let plugin = &checked.0;
     let request = ImageRequest {
-        plugin: &plugin,
+        plugin,
         locked: locked.as_deref(),
         signers: &signers,
         supply: &loader.supply,
         is_away: loader.away.contains(&plugin.reference.registry),
     };
     match loader.plugins.image(&request) {
-        Ok(bytes) => Some((PluginSource::Oci(Box::new(plugin)), bytes)),
+        Ok(bytes) => {
+            let digest = inspect(loader, &bytes);
+            let source = PluginSource::Oci(Box::new(plugin.clone()));
+            loader.images.insert(checked, digest);
+            Some((source, digest))
+        }
         Err(problem) => {
             if problem.away {
-                loader.away.insert(plugin.reference.registry);
+                loader.away.insert(plugin.reference.registry.clone());
             }
             report_problem(loader, named, span, problem, &signers);
             None
