@@ -399,15 +399,17 @@ impl PolicyChain {
             Err(fault) => fault,
         };
         let mode = self.policies.get(at).map_or(FailureMode::Deny, |policy| policy.factory().failure_mode());
-        tracing::error!(
-            policy = %fault.policy,
-            hook = fault.hook,
-            route = %exchange.route,
-            trace_id = %exchange.trace_id,
-            kind = %fault.kind,
-            on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
-            "policy fault: {}", fault.message,
-        );
+        if exchange.has_effects() {
+            tracing::error!(
+                policy = %fault.policy,
+                hook = fault.hook,
+                route = %exchange.route,
+                trace_id = %exchange.trace_id,
+                kind = %fault.kind,
+                on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
+                "policy fault: {}", fault.message,
+            );
+        }
         match mode {
             FailureMode::Deny => Settled::Denied(fault),
             FailureMode::Allow => Settled::Next,

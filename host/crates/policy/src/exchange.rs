@@ -161,6 +161,13 @@ impl Default for Exchange {
 }
 
 impl Exchange {
+    /// Whether what happens in it may change anything beyond it: nothing may where somebody only wonders what would
+    /// become of it.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        self.recorder.as_ref().is_none_or(|recorder| recorder.has_effects())
+    }
+
     /// The place of the policy whose hook is running. Made where the chain has not made it.
     pub fn slot(&mut self) -> &mut PolicySlot {
         if self.policies.len() <= self.policy_at {

@@ -56,9 +56,8 @@ impl Failure {
         Self { kind, message }
     }
 
-    /// The fault of a policy, counted.
+    /// The fault of a policy.
     pub(crate) fn into_fault(self, context: &PolicyContext, stage: Stage) -> Fault {
-        context.shared.count_fault(stage, self.kind);
         Fault { policy: context.name.clone(), hook: stage.name(), kind: self.kind, message: self.message }
     }
 }

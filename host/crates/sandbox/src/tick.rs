@@ -65,6 +65,7 @@ fn call(
             Some(instance).filter(|instance| context.isolation == Isolation::Worker && instance.is_fresh())
         }
         Err(failure) => {
+            context.shared.count_fault(Stage::Tick, failure.kind);
             let fault = failure.into_fault(context, Stage::Tick);
             tracing::error!(
                 policy = %fault.policy,

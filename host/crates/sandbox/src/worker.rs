@@ -85,7 +85,9 @@ impl Policy for Worker {
 
     fn call(&self, hook: Hook, exchange: Box<Exchange>) -> Called {
         let stage = Stage::of(&hook);
-        self.pool.calls.add(stage);
+        if exchange.has_effects() {
+            self.pool.calls.add(stage);
+        }
         if self.pool.context.isolation == Isolation::Exchange {
             return call_isolated(&self.pool, stage, hook, exchange);
         }
@@ -97,7 +99,8 @@ impl Policy for Worker {
             return Called::Waiting(Box::pin(call_in_new(self.pool.clone(), stage, hook, exchange)));
         };
         let (exchange, result) = instance.call(hook, exchange);
-        Called::Ready(exchange, self.pool.give_back(stage, instance, result))
+        let result = self.pool.give_back(&exchange, stage, instance, result);
+        Called::Ready(exchange, result)
     }
 }
 
@@ -110,7 +113,10 @@ fn call_isolated(pool: &Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Ex
     }
     let mut instance = match own.map_or_else(|| pool.context.fresh_instance(&pool.log_window), Ok) {
         Ok(instance) => instance,
-        Err(failure) => return Called::Ready(exchange, Err(pool.fault(stage, failure))),
+        Err(failure) => {
+            let fault = pool.fault(&exchange, stage, failure);
+            return Called::Ready(exchange, Err(fault));
+        }
     };
     let then = Then::after(&hook, pool.context.component.info.hooks);
     let (mut exchange, result) = instance.call(hook, exchange);
@@ -125,7 +131,10 @@ async fn call_isolated_on_fiber(
     hook: Hook,
     exchange: Box<Exchange>,
 ) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else { return (exchange, Err(pool.crowded(stage))) };
+    let Some(_place) = FiberPlace::take(&pool) else {
+        let fault = pool.crowded(&exchange, stage);
+        return (exchange, Err(fault));
+    };
     let made = match (own, pool.context.image()) {
         (Some(instance), _) => Ok(instance),
         (None, Some(image)) => Instance::start(&pool.context, image, &pool.log_window),
@@ -135,7 +144,10 @@ async fn call_isolated_on_fiber(
     };
     let mut instance = match made {
         Ok(instance) => instance,
-        Err(failure) => return (exchange, Err(pool.fault(stage, failure))),
+        Err(failure) => {
+            let fault = pool.fault(&exchange, stage, failure);
+            return (exchange, Err(fault));
+        }
     };
     let then = Then::after(&hook, pool.context.component.info.hooks);
     let (mut exchange, result) = match pool.context.yields {
@@ -189,16 +201,22 @@ async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exc
     };
     let mut instance = match made {
         Ok(instance) => instance,
-        Err(error) => return (exchange, Err(pool.fault(stage, error.into_failure()))),
+        Err(error) => {
+            let fault = pool.fault(&exchange, stage, error.into_failure());
+            return (exchange, Err(fault));
+        }
     };
     let (exchange, result) = instance.call(hook, exchange);
-    let result = pool.give_back(stage, instance, result);
+    let result = pool.give_back(&exchange, stage, instance, result);
     drop(turn);
     (exchange, result)
 }
 
 async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else { return (exchange, Err(pool.crowded(stage))) };
+    let Some(_place) = FiberPlace::take(&pool) else {
+        let fault = pool.crowded(&exchange, stage);
+        return (exchange, Err(fault));
+    };
     let taken = pool.idle.borrow_mut().pop();
     let made = match taken {
         Some(instance) => Ok(instance),
@@ -206,16 +224,21 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<E
     };
     let mut instance = match made {
         Ok(instance) => instance,
-        Err(error) => return (exchange, Err(pool.fault(stage, error.into_failure()))),
+        Err(error) => {
+            let fault = pool.fault(&exchange, stage, error.into_failure());
+            return (exchange, Err(fault));
+        }
     };
     let (exchange, result) = instance.call_on_fiber(hook, exchange).await;
-    (exchange, pool.give_back(stage, instance, result))
+    let result = pool.give_back(&exchange, stage, instance, result);
+    (exchange, result)
 }
 
 impl Pool {
     /// Keeps the instance for the next call. After a fault it is dropped instead: its memory may be in any state.
     fn give_back(
         &self,
+        exchange: &Exchange,
         stage: Stage,
         instance: Instance,
         result: Result<Decision, Failure>,
@@ -230,7 +253,7 @@ impl Pool {
             }
             Err(failure) => {
                 drop(instance);
-                Err(self.fault(stage, failure))
+                Err(self.fault(exchange, stage, failure))
             }
         }
     }
@@ -254,19 +277,22 @@ impl Pool {
             }
             Err(failure) => {
                 drop(instance);
-                Err(self.fault(stage, failure))
+                Err(self.fault(exchange, stage, failure))
             }
         }
     }
 
     #[cold]
-    fn crowded(&self, stage: Stage) -> Fault {
+    fn crowded(&self, exchange: &Exchange, stage: Stage) -> Fault {
         let message = format!("{FIBERS_MAX} calls of it are already under way on this worker");
-        self.fault(stage, Failure::new(FaultKind::Exhausted, message))
+        self.fault(exchange, stage, Failure::new(FaultKind::Exhausted, message))
     }
 
     #[cold]
-    fn fault(&self, stage: Stage, failure: Failure) -> Fault {
+    fn fault(&self, exchange: &Exchange, stage: Stage, failure: Failure) -> Fault {
+        if exchange.has_effects() {
+            self.context.shared.count_fault(stage, failure.kind);
+        }
         failure.into_fault(&self.context, stage)
     }
 }

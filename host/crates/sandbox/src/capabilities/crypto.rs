@@ -3,6 +3,7 @@
 mod jwk;
 mod jws;
 mod key;
+mod noted;
 
 #[cfg(test)]
 mod tests;
@@ -11,10 +12,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, hmac};
 use portcullis_model::Capability;
+use portcullis_policy::recorder::bytes_to_json;
+use serde_json::json;
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::key::Key;
+use self::noted::Code;
 use super::numbered::{Numbered, Room};
 use crate::bindings::portcullis::policy::crypto;
 use crate::bindings::portcullis::policy::crypto::{Algorithm, Error, Hash, JwsError, KeyError, Verified};
@@ -127,25 +131,49 @@ impl crypto::Host for State {
     }
 
     fn verify(&mut self, key: u32, message: Vec<u8>, signature: Vec<u8>) -> WasmResult<Result<bool, Error>> {
-        Ok(self.keys()?.verify(key, &message, &signature))
+        self.keys()?;
+        let describe = |(key, message, signature): &(u32, Vec<u8>, Vec<u8>)| json!({ "key": key, "message": bytes_to_json(message), "signature": bytes_to_json(signature) });
+        self.noted(
+            "crypto.verify",
+            (key, message, signature),
+            describe,
+            |state, (key, message, signature)| Ok(state.keys()?.verify(key, &message, &signature)),
+        )
     }
 
     fn verify_jws(&mut self, token: String, keys: Vec<u32>) -> WasmResult<Result<Verified, JwsError>> {
-        Ok(self.keys()?.verify_jws(&token, &keys))
+        self.keys()?;
+        let describe = |(token, keys): &(String, Vec<u32>)| json!({ "token": token, "keys": keys });
+        self.noted("crypto.verify-jws", (token, keys), describe, |state, (token, keys)| {
+            Ok(state.keys()?.verify_jws(&token, &keys))
+        })
     }
 
     fn mac(&mut self, key: u32, message: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
-        Ok(self.keys()?.mac(key, &message))
+        self.keys()?;
+        let describe =
+            |(key, message): &(u32, Vec<u8>)| json!({ "key": key, "message": bytes_to_json(message) });
+        let code = self.noted("crypto.mac", (key, message), describe, |state, (key, message)| {
+            Ok(Code(state.keys()?.mac(key, &message)))
+        });
+        Ok(code?.0)
     }
 
     fn hmac(&mut self, hash: Hash, secret: Vec<u8>, message: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
         self.require(Capability::Crypto)?;
-        Ok(hmac(hash, &secret, &message))
+        // The secret is the policy's own.
+        let describe = |(hash, _, message): &(Hash, Vec<u8>, Vec<u8>)| json!({ "hash": noted::hash_name(*hash), "message": bytes_to_json(message) });
+        let code =
+            self.noted("crypto.hmac", (hash, secret, message), describe, |_, (hash, secret, message)| {
+                Ok(Code(hmac(hash, &secret, &message)))
+            });
+        Ok(code?.0)
     }
 
     fn digest(&mut self, hash: Hash, data: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
         self.require(Capability::Crypto)?;
-        Ok(digest(hash, &data))
+        let describe = |(hash, data): &(Hash, Vec<u8>)| json!({ "hash": noted::hash_name(*hash), "data": bytes_to_json(data) });
+        self.noted("crypto.digest", (hash, data), describe, |_, (hash, data)| Ok(digest(hash, &data)))
     }
 
     fn constant_time_eq(&mut self, a: Vec<u8>, b: Vec<u8>) -> WasmResult<bool> {

@@ -24,10 +24,7 @@ impl State {
 
     /// Whether the call at hand may change anything beyond the exchange.
     pub(crate) fn has_effects(&self) -> bool {
-        match self.exchange.as_deref() {
-            Some(exchange) => exchange.recorder.as_ref().is_none_or(|recorder| recorder.has_effects()),
-            None => true,
-        }
+        self.exchange.as_deref().is_none_or(portcullis_policy::Exchange::has_effects)
     }
 
     /// Carries out a host call. `function` is `interface.function`, and `describe` names the arguments; both are for the
@@ -57,6 +54,10 @@ impl State {
         let recorded = self.recorder().and_then(|recorder| recorder.answer(function, &arguments));
         let recorded = recorded.as_ref().and_then(T::from_json);
         let from_record = recorded.is_some();
+        if let Some(recorder) = self.recorder() {
+            // The record may not have what this call gave.
+            recorder.note_read(function);
+        }
         let answer = match recorded {
             Some(answer) => answer,
             None => call(self)?,
