@@ -23,6 +23,7 @@ Getting started:
   portcullis rollout status          how versions of policies that are tried do, beside the active ones
   portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
   portcullis explain GET URL         what becomes of a request: each route tried, each policy run, the upstream
+  portcullis record --route NAME     keep a client's exchange, and `portcullis replay FILE` runs its policies again
   portcullis diff OLD NEW            what a new version of a plugin, or of a config, adds, drops and asks for
 
 A minimal portcullis.toml:
@@ -138,20 +139,61 @@ Takes the request through the same code as a client's: the parser, the routes in
 did), the policies of the winner, and the choice of an upstream, which is not asked. Each policy is shown with what it
 decided, what it changed, what it asked of the gateway, and the CPU time that it took.
 
-Policies run in a sandbox of their own, with empty stores and full quotas; `--routes-only` leaves them out. What they do
-stays in there: nothing is logged or counted. Secrets of the config are not shown.
+Policies run in a sandbox of their own, with empty stores and full quotas; `--routes-only` leaves them out. With `--live`
+the gateway that runs is asked: by the generation that it runs, with its stores, its quotas and the health of its
+endpoints, and which endpoint would be next. In no case do policies have an effect: no quota is used up, nothing is
+stored, counted or logged. Secrets of the config are not shown.
 
 The request is what a client would send over HTTP/1.1, byte for byte: a URL is not tidied, so that what the strict parser
 refuses is refused here, with the status that the client would get.
 
-Exit codes: 0 explained, whatever becomes of the request; 1 the config is wrong; 2 wrong usage.
+Exit codes: 0 explained, whatever becomes of the request; 1 the config is wrong, or no gateway answers; 2 wrong usage.
 
 Examples:
   portcullis explain GET https://api.example.com/v1/users
   portcullis explain POST /v1/users -H 'host: api.example.com' -H 'x-api-key: demo-key' -c edge.toml
   portcullis explain GET http://localhost/ --client 203.0.113.7      # as seen from another address
+  portcullis explain GET /v1/users --live                            # has this client any quota left?
   portcullis explain GET /admin --json | jq -r .route                # which route takes it")]
     Explain(ExplainArguments),
+
+    /// Keep exchanges of clients as files, for a replay
+    #[command(after_help = "\
+Asks the gateway that runs to take notes of the next exchanges of a route that fit, and writes each into a file of the
+folder that only this user can read. Nothing is recorded but what was asked for, and only while this command waits.
+
+A record has what the policies were given (the request, the pieces of body that body hooks saw, the response, the client)
+and what they did: decisions, edits, and each call of the gateway with its result. Credentials are not in it: fields,
+query parameters and attributes with names such as `authorization`, `cookie`, `x-api-key` or `token`, fields that a policy
+took out of the request, and the secrets of the config are replaced by marks, wherever they stand. Paths, addresses,
+bodies and what is in stores are kept: treat it like an access log.
+
+The gateway's log tells that it was asked, and by whom. Exit codes: 0 as many as were asked for, 1 fewer, or none, or no
+gateway answers; 2 wrong usage.
+
+Examples:
+  portcullis record --route api
+  portcullis record --route api --method POST --path '/v1/users/*' -H 'x-beta: yes' --count 10 --for 300
+  portcullis record --route api --client 203.0.113.7 --out /var/tmp/records --keep-field x-csrf-token")]
+    Record(RecordArguments),
+
+    /// Run the policies of a record again, and say what is other
+    #[command(after_help = "\
+Each hook of the record runs again with what it was given then; what it asks of the gateway is answered from the record.
+A hook is told of as the same where it decides, changes and asks the same, in the same order. Without -c and --plugin that
+is the plugin and the settings of the record, which shows that it replays at all; with another version of the plugin it
+shows what a fix changes, and what else.
+
+A hook that differs and has read what was removed from the record cannot be judged, and that is said. `-H` gives a field
+back, and `-c` the secrets and settings of a config.
+
+Exit codes: 0 no hook is different, 1 some are, 2 the record cannot be replayed.
+
+Examples:
+  portcullis replay record-4bf92f3577b34da6a3ce929d0e0e4736.json
+  portcullis replay record.json --plugin tenant=target/wasm32-wasip2/release/tenant.wasm
+  portcullis replay record.json -c edge.toml -H 'x-api-key: demo-key' --json | jq .different")]
+    Replay(ReplayArguments),
 
     /// Compare two plugins, or two configs
     #[command(after_help = "\
@@ -243,7 +285,10 @@ pub(crate) struct ExplainArguments {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
     #[command(flatten)]
-    pub(crate) config: ConfigArgument,
+    pub(crate) gateway: GatewayArgument,
+    /// Ask the gateway that runs
+    #[arg(long, conflicts_with = "routes_only")]
+    pub(crate) live: bool,
     /// The address that the client connects from
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) client: IpAddr,
@@ -259,6 +304,63 @@ pub(crate) struct ExplainArguments {
     /// Run no policy
     #[arg(long)]
     pub(crate) routes_only: bool,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `record`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecordArguments {
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgument,
+    /// The route whose exchanges are recorded
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: String,
+    /// Only those with this method
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// Only those with this path, or with one that begins with it where it ends in `*`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// Only those with this field (and value), once for each
+    #[arg(short = 'H', long = "header", value_name = "NAME[: VALUE]")]
+    pub(crate) headers: Vec<String>,
+    /// Only those of this client
+    #[arg(long, value_name = "IP")]
+    pub(crate) client: Option<IpAddr>,
+    /// How many, up to 100
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: usize,
+    /// How long to wait for them, in seconds, up to 600
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// How much is kept of each, in KiB, up to 16 MiB over all of them
+    #[arg(long = "kib", value_name = "KIB", default_value_t = 160)]
+    pub(crate) bytes: usize,
+    /// The folder for the files, made where there is none
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// Keep a field although its name says that it is secret, once for each
+    #[arg(long = "keep-field", value_name = "NAME")]
+    pub(crate) keep_fields: Vec<String>,
+}
+
+/// Of `replay`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayArguments {
+    /// The record
+    #[arg(value_name = "FILE")]
+    pub(crate) record: PathBuf,
+    /// Take plugins, settings and secrets of the policies from this config, not from the record
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Take the plugin of a policy from here (a .wasm file or builtin:NAME), once for each
+    #[arg(long = "plugin", value_name = "NAME=PATH")]
+    pub(crate) plugins: Vec<String>,
+    /// Give back a field that was removed from the record, once for each
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
     /// Print a JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,

@@ -12,7 +12,7 @@ use crate::compose;
 use crate::plugins::{self, Catalog};
 use crate::refusal::Refusal;
 use crate::table::table;
-use crate::{demo, diff, explain, report, rollout, run, status};
+use crate::{demo, diff, explain, record, replay, report, rollout, run, status};
 
 /// Carries out what was asked.
 ///
@@ -30,13 +30,15 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Explain(arguments) => {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log.clone() })?;
-            match explain::run(&arguments) {
-                Err(error) if error.is::<explain::Usage>() => {
-                    complain(&error, cli.log.log_format);
-                    Ok(ExitCode::from(WRONG_USAGE))
-                }
-                outcome => outcome,
-            }
+            usage_or(explain::run(&arguments), cli.log.log_format)
+        }
+        Command::Record(arguments) => usage_or(record::run(&arguments), cli.log.log_format),
+        Command::Replay(arguments) => {
+            start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log.clone() })?;
+            Ok(replay::run(&arguments).unwrap_or_else(|error| {
+                complain(&error, cli.log.log_format);
+                ExitCode::from(replay::TROUBLE)
+            }))
         }
         Command::Diff(arguments) => Ok(diff::run(&arguments).unwrap_or_else(|error| {
             complain(&error, cli.log.log_format);
@@ -54,6 +56,17 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&cli.log)?;
             demo::run(&arguments)
         }
+    }
+}
+
+/// Wrong usage that clap cannot see ends like the one that it sees.
+fn usage_or(outcome: anyhow::Result<ExitCode>, format: LogFormat) -> anyhow::Result<ExitCode> {
+    match outcome {
+        Err(error) if error.is::<explain::Usage>() => {
+            complain(&error, format);
+            Ok(ExitCode::from(WRONG_USAGE))
+        }
+        outcome => outcome,
     }
 }
 

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, AskError, ControlSocket, Refused, Request, Requests, RolloutActRequest, RolloutsRequest,
-    SocketError, Status, StatusRequest, Surroundings,
+    Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordRequest, Refused, Request,
+    Requests, RolloutActRequest, RolloutsRequest, SocketError, Status, StatusRequest, Surroundings,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::cli::GatewayArgument;
 use crate::gateway::Running;
 use crate::plugins::Catalog;
-use crate::status;
+use crate::{explain, record, status};
 
 /// Jobs that wait for the loop. Each connection of the socket has at most one.
 const JOBS_MAX: usize = 16;
@@ -30,17 +30,25 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Running) + Send>;
 pub(crate) struct Control {
     config: Arc<Path>,
     jobs: mpsc::Sender<Job>,
+    /// The turn to run policies on a blocking thread, of which there are few.
+    explaining: Arc<Semaphore>,
 }
 
 /// What answers requests about the gateway of the config at `config`, and the jobs that it sends to its loop.
 pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
-    (Control { config: config.into(), jobs }, received)
+    let explaining = Arc::new(Semaphore::new(1));
+    (Control { config: config.into(), jobs, explaining }, received)
 }
 
 /// All that can be asked.
 fn requests(control: Control) -> Requests<Control> {
-    Requests::new(control).with::<StatusRequest>().with::<RolloutsRequest>().with::<RolloutActRequest>()
+    Requests::new(control)
+        .with::<StatusRequest>()
+        .with::<ExplainRequest>()
+        .with::<RecordRequest>()
+        .with::<RolloutsRequest>()
+        .with::<RolloutActRequest>()
 }
 
 impl Control {
@@ -67,6 +75,31 @@ impl Answers<StatusRequest> for Control {
     async fn answer(&self, _: StatusRequest) -> Result<Status, Refused> {
         let config = self.config.display().to_string();
         self.with_running(move |running| status::of(running, config)).await
+    }
+}
+
+impl Answers<ExplainRequest> for Control {
+    async fn answer(&self, request: ExplainRequest) -> Result<serde_json::Value, Refused> {
+        let ending = || Refused::new("the gateway is about to end, and answers nothing more");
+        let turn = self.explaining.clone().acquire_owned().await.map_err(|_| ending())?;
+        let snapshot = self.with_running(|running| running.snapshot()).await?;
+        let explained = tokio::task::spawn_blocking(move || {
+            let explained = explain::live(&snapshot, request);
+            // It goes on where whoever asked has gone; the next one waits for it all the same.
+            drop(turn);
+            explained
+        });
+        explained.await.map_err(|_| ending())?.map_err(|error| Refused::new(format!("{error:#}")))
+    }
+}
+
+impl Answers<RecordRequest> for Control {
+    async fn answer(&self, request: RecordRequest) -> Result<RecordAnswer, Refused> {
+        let (recordings, snapshot) =
+            self.with_running(|running| (running.recordings(), running.snapshot())).await?;
+        let (asking, time) = record::begin(&recordings, &snapshot, &request)?;
+        drop(snapshot);
+        Ok(record::collect(asking, time, &request).await)
     }
 }
 

@@ -6,12 +6,16 @@ mod text;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
-use portcullis_model::Gateway;
+use portcullis_admin::ExplainRequest;
+use portcullis_model::{Gateway, Name};
 use portcullis_policy::recorder::{Effects, Recorder};
-use portcullis_proxy::{Explainer, Question};
+use portcullis_proxy::{Explainer, Question, Snapshot};
 use serde_json::Value;
+
+pub(crate) use self::text::{arguments, edited, value};
 
 use crate::cli::ExplainArguments;
 use crate::commands::print;
@@ -19,7 +23,7 @@ use crate::plugins::Catalog;
 use crate::refusal::Refusal;
 use crate::shown::shown;
 use crate::trace::Scrubber;
-use crate::{compose, run};
+use crate::{compose, control, run};
 
 /// Explains, and prints.
 ///
@@ -27,7 +31,10 @@ use crate::{compose, run};
 /// Where the config is wrong, or the command line describes no request.
 pub(crate) fn run(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
     let question = question::question(arguments).map_err(|error| error.context(Usage))?;
-    let json = offline(arguments, &question)?;
+    let json = match arguments.live {
+        true => control::ask(&arguments.gateway, &request(&question))?,
+        false => offline(arguments, &question)?,
+    };
     print(&if arguments.json { format!("{json:#}\n") } else { text::explanation(&json) })
 }
 
@@ -41,9 +48,50 @@ impl std::fmt::Display for Usage {
     }
 }
 
+/// The question, for a gateway that runs.
+fn request(question: &Question) -> ExplainRequest {
+    ExplainRequest {
+        head: String::from_utf8_lossy(&question.head).into_owned(),
+        tls: question.tls,
+        server_name: question.server_name.as_deref().map(str::to_owned),
+        peer: question.peer,
+        listener: question.listener.as_deref().map(str::to_owned),
+    }
+}
+
+/// By what runs: its policies with their stores, quotas and metrics, which they can read and not change, in instances of
+/// their own; its endpoints and their health. It blocks for as long as the policies take.
+///
+/// # Errors
+/// Where the question is none.
+pub(crate) fn live(snapshot: &Snapshot, request: ExplainRequest) -> anyhow::Result<Value> {
+    let ExplainRequest { head, tls, server_name, peer, listener } = request;
+    if head.len() > question::HEAD_BYTES_MAX {
+        bail!("`head` has {} bytes, which is more than any listener takes", head.len());
+    }
+    let question = Question {
+        head: head.into_bytes(),
+        tls,
+        server_name: server_name.map(|name| Arc::from(name.to_ascii_lowercase())),
+        peer,
+        listener: listener.map(Name::from),
+    };
+    let gateway = snapshot.gateway();
+    check_listener(gateway, &question)?;
+    let explanation = block_on(Explainer::live(snapshot).explain(&question, Some(recorder())))?;
+    let mut json = json::explanation(&explanation, "live");
+    json["generation"] = snapshot.generation().into();
+    Ok(without_secrets(json, gateway))
+}
+
+/// Takes notes, and lets nothing have effects.
+fn recorder() -> Recorder {
+    Recorder::new(Effects::None, portcullis_sandbox::thread_cpu_time)
+}
+
 /// By a config, without a running gateway: its policies run here, in a sandbox of their own.
 fn offline(arguments: &ExplainArguments, question: &Question) -> anyhow::Result<Value> {
-    let path = arguments.config.find()?;
+    let path = arguments.gateway.config.find()?;
     let mut gateway = portcullis_config::load(&path, &Catalog).map_err(Refusal::Config)?;
     check_listener(&gateway, question)?;
     let none = HashMap::new();
@@ -59,13 +107,12 @@ fn offline(arguments: &ExplainArguments, question: &Question) -> anyhow::Result<
     let composed = compose::policies(gateway)?;
     let factories = composed.factories();
     let explainer = Explainer::offline(&composed.gateway, &factories);
-    let recorder = Recorder::new(Effects::None, portcullis_sandbox::thread_cpu_time);
-    let explanation = block_on(explainer.explain(question, Some(recorder)))?;
+    let explanation = block_on(explainer.explain(question, Some(recorder())))?;
     Ok(without_secrets(json::explanation(&explanation, "sandbox"), &composed.gateway))
 }
 
 /// Waits for what runs on this thread alone.
-fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = run::control_runtime()?;
     Ok(tokio::task::LocalSet::new().block_on(&runtime, future))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use portcullis_admin::WebServer;
-use portcullis_proxy::{DrainReport, Listening, Snapshot, Workers};
+use portcullis_proxy::{DrainReport, Listening, Recordings, Snapshot, Workers};
 use portcullis_telemetry::AccessLog;
 
 use crate::changes::Changes;
@@ -95,6 +95,11 @@ impl Running {
     /// What the workers run.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.workers.snapshot()
+    }
+
+    /// Where exchanges can be asked for to be recorded.
+    pub(crate) fn recordings(&self) -> Recordings {
+        self.workers.recordings()
     }
 
     /// What lives as long as the process.

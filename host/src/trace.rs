@@ -1,19 +1,23 @@
 //! What a recorder has noted, as JSON: the same for an explanation, for a record and for its replay.
 
+pub(crate) mod read;
+mod redact;
 mod scrub;
 
-use portcullis_http::{Fields, RequestHead};
+use portcullis_http::{Fields, RequestHead, ResponseHead};
 use portcullis_model::FailureMode;
 use portcullis_policy::recorder::{Decided, Edit, HookRecord, HostCall, Input, Message, bytes_to_json};
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::{Value, json};
 
-pub(crate) use scrub::Scrubber;
+pub(crate) use redact::{mark, redact};
+pub(crate) use scrub::{Scrubber, secret_mark};
 
 /// A hook that ran.
 pub(crate) fn hook_to_json(record: &HookRecord) -> Value {
     let mut hook = json!({
         "policy": &*record.policy,
+        "version": record.version.name(),
         "at": record.at,
         "hook": record.hook,
         "decision": decision_to_json(&record.decided),
@@ -102,6 +106,11 @@ pub(crate) fn request_to_json(request: &RequestHead) -> Value {
         "upgrade": request.upgrade,
         "fields": fields_to_json(&request.fields),
     })
+}
+
+/// The head of a response.
+pub(crate) fn response_to_json(response: &ResponseHead) -> Value {
+    json!({ "status": response.status, "fields": fields_to_json(&response.fields) })
 }
 
 /// Who sent a request.

@@ -162,12 +162,22 @@ async fn the_schema_is_json_and_knows_the_sections() {
 async fn help_teaches_and_wrong_usage_is_two() {
     let ran = run(Path::new("/"), &["--help"]).await;
     assert_eq!(ran.code, Some(0));
-    for expected in
-        ["run", "validate", "schema", "routes", "explain", "diff", "demo", "[routes.all]", "Exit codes"]
-    {
+    for expected in [
+        "run",
+        "validate",
+        "schema",
+        "routes",
+        "explain",
+        "record",
+        "replay",
+        "diff",
+        "demo",
+        "[routes.all]",
+        "Exit codes",
+    ] {
         assert!(ran.stdout.contains(expected), "no {expected:?} in:\n{}", ran.stdout);
     }
-    for command in ["run", "validate", "schema", "routes", "explain", "diff", "demo"] {
+    for command in ["run", "validate", "schema", "routes", "explain", "record", "replay", "diff", "demo"] {
         let ran = run(Path::new("/"), &[command, "--help"]).await;
         assert!(ran.code == Some(0) && ran.stdout.contains("Examples:"), "{command}:\n{}", ran.stdout);
     }

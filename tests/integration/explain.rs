@@ -1,12 +1,13 @@
-//! `portcullis explain` by a config, without a gateway that runs.
+//! `portcullis explain`: by a config, and by a gateway that runs.
 
 use std::path::Path;
 
 use portcullis_test_guests::{CAPABILITIES, MISBEHAVE};
 use serde_json::{Value, json};
 
-use crate::harness::{Ran, portcullis, portcullis_in};
-use crate::setup::{digest, misbehave, policy};
+use crate::harness::{Ran, TestClient, TestGateway, TestUpstream, eventually, portcullis, portcullis_in};
+use crate::setup::{digest, every_grant, misbehave, policy};
+use crate::status;
 
 /// Routes by host, path, method and field; one with policies, one whose policy fails, one with a secret.
 fn config() -> String {
@@ -41,9 +42,6 @@ grants = {{ rate-limit = true }}
 
 {traps}
 {capable}
-[secrets]
-password = {{ file = "password" }}
-
 [routes.api]
 match = {{ host = "api.test", path = "/v1/*" }}
 use = ["stamp", "keys", "limit"]
@@ -67,12 +65,7 @@ to = "app"
 to = "one"
 "#,
         traps = misbehave("traps", "request-head", "trap", ""),
-        capable = policy(
-            "capable",
-            "capabilities",
-            "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
-             secrets = [\"password\"] }"
-        ),
+        capable = policy("capable", "capabilities", &every_grant("password")),
     )
 }
 
@@ -321,4 +314,136 @@ async fn what_clients_choose_does_not_steer_the_terminal() {
     let ran = explain(dir.path(), &["GET", "/", "--routes-only", "-H", "x-note: a\u{202e}b"]).await;
     says(&ran, &["\\u{202e}"]);
     assert!(!ran.stdout.contains('\u{202e}'), "{}", ran.stdout);
+}
+
+/// A gateway with a route whose limit lets two requests through, one whose policy keeps things, and one that fails.
+async fn live(upstream: &TestUpstream) -> TestGateway {
+    let config = config()
+        .replace("127.0.0.1:9\"", &format!("{}\"", upstream.address()))
+        .replace("127.0.0.1:11", &upstream.address().to_string())
+        .replace("rate = \"10/m\", burst = 4", "rate = \"2/h\"");
+    TestGateway::builder()
+        .file("misbehave.wasm", MISBEHAVE)
+        .file("capabilities.wasm", CAPABILITIES)
+        .file("password", b"hunter2-hunter2\n")
+        .start(&config)
+        .await
+}
+
+async fn ask(gateway: &TestGateway, arguments: &[&str]) -> Value {
+    as_json(gateway.dir(), &[arguments, &["--live"]].concat()).await
+}
+
+#[tokio::test]
+async fn live_it_tells_what_is_left_of_a_quota_and_takes_nothing() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = live(&upstream).await;
+    let arguments = ["GET", "http://api.test/v1/a", "-H", "x-api-key: demo-key-0123456789"];
+    let verdict = async || {
+        let json = ask(&gateway, &arguments).await;
+        assert_eq!((&json["mode"], &json["generation"]), (&json!("live"), &json!(1)));
+        (json["policies"][2]["calls"][0]["result"].clone(), json["ending"]["kind"].clone())
+    };
+    for _ in 0..5 {
+        let (verdict, kind) = verdict().await;
+        assert_eq!((&verdict["remaining"], &kind), (&json!(1), &json!("forwarded")));
+    }
+    assert!(upstream.requests().is_empty(), "no upstream is asked");
+
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let headers = [("host", "api.test"), ("x-api-key", "demo-key-0123456789")];
+    for (status, left) in [(200, Some(0)), (200, None)] {
+        let reply = client.try_send(hyper::Method::GET, "/v1/a", &headers, "").await.unwrap();
+        assert_eq!(reply.status, status);
+        let (verdict, kind) = verdict().await;
+        match left {
+            Some(left) => assert_eq!((&verdict["remaining"], &kind), (&json!(left), &json!("forwarded"))),
+            None => assert_eq!((&verdict["allowed"], &kind), (&json!(false), &json!("replied"))),
+        }
+    }
+    let ran = explain(gateway.dir(), &[&arguments[..], &["--live"]].concat()).await;
+    says(&ran, &["generation 1, as it runs", "policy `limit` answers", "  429"]);
+}
+
+#[tokio::test]
+async fn live_it_reads_the_store_and_writes_nothing() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = live(&upstream).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let set =
+        client.try_send(hyper::Method::GET, "/capable", &[("x-do", "set visits many")], "").await.unwrap();
+    assert_eq!(set.status, 200);
+    let result = async |deed: &str| {
+        let json = ask(&gateway, &["GET", "/capable", "-H", deed]).await;
+        json["policies"][0]["calls"][0]["result"].clone()
+    };
+    assert_eq!(result("x-do: get visits").await, json!({ "ok": ["many"] }));
+    assert_eq!(result("x-do: delete visits").await, json!({ "ok": null }));
+    assert_eq!(result("x-do: get visits").await, json!({ "ok": ["many"] }));
+    assert_eq!(result("x-do: secret password").await, json!("[secret:password]"));
+}
+
+#[tokio::test]
+async fn live_faults_are_neither_counted_nor_logged() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = live(&upstream).await;
+    for _ in 0..3 {
+        let json = ask(&gateway, &["GET", "/traps"]).await;
+        assert_eq!((&json["ending"]["kind"], &json["ending"]["status"]), (&json!("replied"), &json!(500)));
+        assert_eq!(json["policies"][1]["decision"]["kind"], "trap");
+    }
+    let told = status::json(&gateway).await;
+    for policy in told["policies"].as_array().unwrap() {
+        assert_eq!((&policy["calls"], &policy["faults"]), (&json!([]), &json!([])), "{policy}");
+    }
+    assert!(gateway.log().iter().all(|line| !line.message.contains("fault")), "{}", gateway.stderr());
+}
+
+#[tokio::test]
+async fn live_it_tells_the_health_of_endpoints_and_which_is_next() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = live(&upstream).await;
+    let endpoints = async || {
+        let json = ask(&gateway, &["POST", "http://other.test/v1/a", "-H", "x-beta: yes"]).await;
+        json["ending"]["upstream"]["endpoints"].clone()
+    };
+    let before = endpoints().await;
+    assert_eq!((&before[0]["health"], &before[1]["health"]), (&json!("healthy"), &json!("healthy")));
+    let next = |endpoints: &Value| {
+        endpoints.as_array().unwrap().iter().position(|endpoint| endpoint["next"] == true)
+    };
+    assert!(next(&before).is_some());
+    assert_eq!(endpoints().await, before, "a look takes no turn");
+    // The second endpoint is a port where nobody listens.
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    eventually("the dead endpoint was met", async || {
+        client.try_send(hyper::Method::POST, "/v1/a", &[("x-beta", "yes")], "").await.unwrap();
+        let after = endpoints().await;
+        (after[1]["health"] == "left-out").then_some(next(&after))
+    })
+    .await
+    .map_or_else(|| panic!("no endpoint is next"), |next| assert_eq!(next, 0));
+}
+
+#[tokio::test]
+async fn live_it_is_what_runs_that_explains() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = live(&upstream).await;
+    let refusal =
+        gateway.write_config_and_expect_refusal("[listeners.web]\nadress = \"127.0.0.1:0\"\n").await;
+    assert!(refusal.contains("generation 1"));
+    assert_eq!(ask(&gateway, &["GET", "/anywhere"]).await["route"], "rest");
+    let ran = explain(gateway.dir(), &["GET", "/", "--live", "--listener", "nowhere"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("the listeners are web"), "{}", ran.stderr);
+    let dir = gateway.dir().to_path_buf();
+    let ran = explain(&dir, &["GET", "/", "--live", "--routes-only"]).await;
+    assert_eq!(ran.code, Some(2));
+}
+
+#[tokio::test]
+async fn without_a_gateway_live_says_where_it_looked() {
+    let dir = folder();
+    let ran = explain(dir.path(), &["GET", "/", "--live"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("no gateway answers"), "{}", ran.stderr);
 }

@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use crate::harness::{LogLine, TestClient, TestGateway, TestUpstream, eventually};
-use crate::setup::{attribute, config, misbehave, policy, record};
+use crate::setup::{attribute, config, every_grant, misbehave, policy, record};
 
 /// What a guest is told to do in `on-request-head`, the kind of fault that it is, and what the log says of it.
 const DEEDS: [(&str, &str, &str); 14] = [
@@ -345,8 +345,7 @@ async fn a_plugin_gets_no_capability_that_was_not_granted() {
         assert!(failed.stderr.contains(expected), "no {expected} in:\n{}", failed.stderr);
     }
 
-    let all = "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, crypto = true, matchers = true, \
-               secrets = [\"token\"] }\n[secrets]\ntoken = { file = \"token\" }";
+    let all = &every_grant("token");
     let gateway = TestGateway::builder()
         .file("capabilities.wasm", portcullis_test_guests::CAPABILITIES)
         .file("token", "s3cret\n")

@@ -23,6 +23,7 @@ mod limits;
 mod malformed;
 mod metrics;
 mod nginx;
+mod recording;
 mod registry;
 mod reload;
 mod rollouts;

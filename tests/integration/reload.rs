@@ -14,7 +14,7 @@ use crate::faults::resident_kib;
 use crate::harness::{
     Answer, Authority, Received, Reply, TestClient, TestGateway, TestUpstream, eventually, within,
 };
-use crate::setup::{attribute, config, data, digest, policy, record, streamed};
+use crate::setup::{attribute, config, data, digest, every_grant, policy, record, streamed};
 
 const V1: &[u8] = portcullis_test_guests::VERSION_1;
 const V2: &[u8] = portcullis_test_guests::VERSION_2;
@@ -50,12 +50,14 @@ async fn a_keys_file() {
 #[tokio::test]
 async fn a_secret() {
     let upstream = TestUpstream::named("app").await;
-    let grants = "grants = { log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
-                  secrets = [\"token\"] }\n[secrets]\ntoken = { file = \"token\" }";
     let gateway = TestGateway::builder()
         .file("capabilities.wasm", portcullis_test_guests::CAPABILITIES)
         .file("token", "old")
-        .start(&config(upstream.address(), &["reader"], &policy("reader", "capabilities", grants)))
+        .start(&config(
+            upstream.address(),
+            &["reader"],
+            &policy("reader", "capabilities", &every_grant("token")),
+        ))
         .await;
     let mut client = TestClient::h1(gateway.address("web")).await;
     client.get_with("/1", &[("x-do", "increment visits 1")]).await;

@@ -29,6 +29,15 @@ pub(crate) fn policy(name: &str, plugin: &str, settings: &str) -> String {
     format!("[policies.{name}]\nplugin = \"{plugin}.wasm\"\n{settings}\n")
 }
 
+/// Settings that grant a policy all there is, as the guest `capabilities` asks for it: with the secret of this name, which
+/// is the content of a file of the same name.
+pub(crate) fn every_grant(secret: &str) -> String {
+    format!(
+        "grants = {{ log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
+         crypto = true, matchers = true, secrets = [\"{secret}\"] }}\n[secrets]\n{secret} = {{ file = \"{secret}\" }}"
+    )
+}
+
 /// A policy that does in one hook what it is told: see `tests/guests/examples/misbehave.rs`.
 pub(crate) fn misbehave(name: &str, hook: &str, deed: &str, settings: &str) -> String {
     policy(name, "misbehave", &format!("config = {{ {hook} = \"{deed}\" }}\n{settings}"))

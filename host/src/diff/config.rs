@@ -128,7 +128,8 @@ impl PolicyDiff {
             granted: granted(new, old),
             taken: granted(old, new),
             settings: old.config_json != new.config_json,
-            limits: (old.limits, old.on_error, old.tick) != (new.limits, new.on_error, new.tick)
+            limits: (old.limits, old.on_error, old.tick, old.isolation)
+                != (new.limits, new.on_error, new.tick, new.isolation)
                 || (granted(new, old).is_empty() && granted(old, new).is_empty() && old.grants != new.grants),
         })
     }

@@ -11,7 +11,7 @@ use crate::cli::ExplainArguments;
 use crate::shown::shown;
 
 /// Bytes of a head that is looked at. A listener takes less unless it was told otherwise.
-const HEAD_BYTES_MAX: usize = 1 << 20;
+pub(crate) const HEAD_BYTES_MAX: usize = 1 << 20;
 
 /// The request that the command line describes.
 ///

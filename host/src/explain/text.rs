@@ -33,6 +33,9 @@ macro_rules! line {
 
 impl Text {
     fn request(&mut self, json: &Value) {
+        if json["mode"] == "live" {
+            line!(self, "generation {}, as it runs", json["generation"]);
+        }
         let listener = string(&json["listener"]);
         if !listener.is_empty() {
             line!(self, "listener   {listener}");
@@ -121,9 +124,13 @@ impl Text {
             Some(other) => other.to_owned(),
             None => String::new(),
         };
+        let version = match hook["version"].as_str() {
+            Some("active") | None => String::new(),
+            Some(version) => format!(" ({})", shown(version)),
+        };
         line!(
             self,
-            "  {}  {}  {decided}  {} us",
+            "  {}{version}  {}  {decided}  {} us",
             string(&hook["policy"]),
             string(&hook["hook"]),
             hook["cpu-us"]

@@ -7,11 +7,23 @@ use serde_json::Value;
 /// Shorter ones are only replaced where they are all of a text: `a` within other words says nothing.
 const WITHIN_BYTES_MIN: usize = 4;
 
+/// A piece of a removed field that is shorter than this may be an ordinary word: it is replaced between other characters
+/// than letters and digits only.
+const WORD_BYTES_MAX: usize = 12;
+
 /// Secrets, and what is written in their place.
 #[derive(Clone, Default)]
 pub(crate) struct Scrubber {
-    /// The secret and its mark; longer ones first, so that none is replaced in part.
-    needles: Vec<(String, String)>,
+    /// Longer ones first, so that none is replaced in part.
+    needles: Vec<Needle>,
+}
+
+#[derive(Clone)]
+struct Needle {
+    text: String,
+    mark: String,
+    /// Whether it must stand alone, as a word does.
+    as_word: bool,
 }
 
 impl Scrubber {
@@ -24,8 +36,25 @@ impl Scrubber {
         scrubber
     }
 
-    /// Takes `secret` out as well, and writes `mark` instead.
+    /// Takes `secret` out wherever it stands, and writes `mark` instead.
     pub(crate) fn add(&mut self, secret: &[u8], mark: &str) {
+        self.push(secret, mark, false);
+        self.sort();
+    }
+
+    /// Takes the value of a removed field out, and the parts that a policy may take it apart to: the words of a cookie or
+    /// of a credential.
+    pub(crate) fn add_field(&mut self, value: &[u8], mark: &str) {
+        const PART_BYTES_MIN: usize = 8;
+        self.push(value, mark, value.len() < WORD_BYTES_MAX);
+        let is_between = |byte: &u8| matches!(byte, b' ' | b'\t' | b';' | b',' | b'=' | b'"');
+        for part in value.split(is_between).filter(|part| part.len() >= PART_BYTES_MIN) {
+            self.push(part, mark, part.len() < WORD_BYTES_MAX);
+        }
+        self.sort();
+    }
+
+    fn push(&mut self, secret: &[u8], mark: &str, as_word: bool) {
         // A secret from a file may be used with and without the line end behind it.
         for secret in [secret, secret.trim_ascii()] {
             if secret.is_empty() {
@@ -34,13 +63,16 @@ impl Scrubber {
             let text = std::str::from_utf8(secret).ok().map(str::to_owned);
             // Bytes that are no text are written as digits, and so may be the secret among them.
             let digits = (secret.len() >= WITHIN_BYTES_MIN).then(|| hex(secret));
-            for needle in [text, digits].into_iter().flatten() {
-                if !self.needles.iter().any(|(other, _)| *other == needle) {
-                    self.needles.push((needle, mark.to_owned()));
+            for text in [text, digits].into_iter().flatten() {
+                if !self.needles.iter().any(|other| other.text == text) {
+                    self.needles.push(Needle { text, mark: mark.to_owned(), as_word });
                 }
             }
         }
-        self.needles.sort_by_key(|(needle, _)| std::cmp::Reverse(needle.len()));
+    }
+
+    fn sort(&mut self) {
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.text.len()));
     }
 
     /// Takes them out of every text in `value`, the names of members too.
@@ -63,18 +95,42 @@ impl Scrubber {
     }
 
     /// `text` without them; `None` where there was none in it.
-    fn scrubbed(&self, text: &str) -> Option<String> {
+    pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
         let mut clean: Option<String> = None;
-        for (needle, mark) in &self.needles {
+        for needle in &self.needles {
             let now = clean.as_deref().unwrap_or(text);
-            if now == needle {
-                return Some(mark.clone());
+            if now == needle.text {
+                return Some(needle.mark.clone());
             }
-            if needle.len() >= WITHIN_BYTES_MIN && now.contains(needle.as_str()) {
-                clean = Some(now.replace(needle.as_str(), mark));
+            if needle.text.len() >= WITHIN_BYTES_MIN
+                && let Some(replaced) = needle.replace(now)
+            {
+                clean = Some(replaced);
             }
         }
         clean
+    }
+}
+
+impl Needle {
+    /// `text` with the mark wherever this stands; `None` where it does not.
+    fn replace(&self, text: &str) -> Option<String> {
+        let is_word = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
+        let mut replaced = String::new();
+        let mut from = 0;
+        for (at, found) in text.match_indices(&self.text) {
+            let end = at + found.len();
+            let alone = !is_word(text[..at].chars().next_back()) && !is_word(text[end..].chars().next());
+            if alone || !self.as_word {
+                replaced.push_str(&text[from..at]);
+                replaced.push_str(&self.mark);
+                from = end;
+            }
+        }
+        (from > 0).then(|| {
+            replaced.push_str(&text[from..]);
+            replaced
+        })
     }
 }
 
@@ -129,6 +185,23 @@ mod tests {
         let mut value = json!(["42", "1427"]);
         scrubber().scrub(&mut value);
         assert_eq!(value, json!(["[secret:pin]", "1427"]));
+    }
+
+    #[test]
+    fn a_field_is_marked_with_its_parts_and_words_stay_words() {
+        let mut scrubber = Scrubber::default();
+        scrubber.add_field(b"Bearer abcdefgh-ijklmnop", "[removed:authorization]");
+        scrubber.add_field(b"demo-key", "[removed:x-api-key]");
+        let mut value = json!([
+            "abcdefgh-ijklmnop",
+            "client:demo-key",
+            "demo-keys",
+            "Bearer abcdefgh-ijklmnop",
+            "Bearer"
+        ]);
+        scrubber.scrub(&mut value);
+        let (token, key) = ("[removed:authorization]", "[removed:x-api-key]");
+        assert_eq!(value, json!([token, format!("client:{key}"), "demo-keys", token, "Bearer"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use portcullis_model::{FailureMode, Name};
+use portcullis_model::{FailureMode, Name, Version};
 use portcullis_policy::FaultKind;
 use portcullis_policy::recorder::{Decided, Edit, HookRecord, HostCall, Input};
 use serde_json::json;
@@ -8,6 +8,7 @@ use super::hook_to_json;
 pub(super) fn record(input: Input, decided: Decided, edits: Vec<Edit>, calls: Vec<HostCall>) -> HookRecord {
     HookRecord {
         policy: Name::from("keys"),
+        version: Version::Canary,
         at: 1,
         hook: "on-request-head".to_owned(),
         input,
@@ -32,7 +33,7 @@ fn a_hook_is_written_with_all_that_it_did() {
     assert_eq!(
         hook,
         json!({
-            "policy": "keys", "at": 1, "hook": "on-request-head", "decision": { "decision": "next" },
+            "policy": "keys", "version": "canary", "at": 1, "hook": "on-request-head", "decision": { "decision": "next" },
             "edits": [{ "edit": "attribute", "name": "user", "value": "alice" }],
             "calls": [{ "function": "clock.now-ms", "arguments": {}, "result": 7 }],
             "cpu-us": 12.3,

@@ -11,8 +11,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod client;
+mod explain;
 mod folder;
 mod place;
+mod record;
 mod request;
 mod rollout;
 mod server;
@@ -21,7 +23,9 @@ mod status;
 mod web;
 
 pub use client::{AskError, ask};
+pub use explain::ExplainRequest;
 pub use place::Surroundings;
+pub use record::{RecordAnswer, RecordRequest};
 pub use request::{Answers, Refused, Request, Requests};
 pub use rollout::{
     RolloutAct, RolloutActRequest, RolloutComparison, RolloutDifference, RolloutEnd, RolloutSample,

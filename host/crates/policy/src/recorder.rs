@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_http::{Fields, ResponseHead};
-use portcullis_model::{FailureMode, Name};
+use portcullis_model::{FailureMode, Name, Version};
 use serde_json::Value;
 
 pub use edit::{Edit, Message};
@@ -52,6 +52,8 @@ pub struct Recorder {
     script: Option<VecDeque<HostCall>>,
     /// The response as the first policy that saw it met it.
     response: Option<ResponseHead>,
+    /// The version of each policy that ran, by position.
+    versions: Vec<(usize, Version)>,
     bytes_left: usize,
     /// What found no place.
     left_out: usize,
@@ -64,6 +66,8 @@ pub struct Recorder {
 pub struct HookRecord {
     /// The policy.
     pub policy: Name,
+    /// Which of its versions: an exchange keeps to the one that its first hook took.
+    pub version: Version,
     /// Its position in the chain.
     pub at: usize,
     /// The hook, by its WIT name.
@@ -155,6 +159,7 @@ impl Recorder {
             removed: Vec::new(),
             script: None,
             response: None,
+            versions: Vec::new(),
             bytes_left: BYTES_MAX,
             left_out: 0,
             scratch: Vec::new(),
@@ -176,6 +181,12 @@ impl Recorder {
     /// Of a replay: host calls of the next hook are answered by these.
     pub fn answer_by(&mut self, calls: Vec<HostCall>) {
         self.script = Some(calls.into());
+    }
+
+    /// Whether this is a replay, in a process of its own.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.script.is_some()
     }
 
     /// Whether host calls may change anything beyond the exchange.
@@ -257,6 +268,17 @@ impl Recorder {
         }
     }
 
+    /// The version that the policy at a position has in this exchange; `first` where this is its first hook.
+    fn version(&mut self, at: usize, first: Version) -> Version {
+        match self.versions.iter().find(|(of, _)| *of == at) {
+            Some((_, version)) => *version,
+            None => {
+                self.versions.push((at, first));
+                first
+            }
+        }
+    }
+
     fn take_room(&mut self, bytes: usize) -> bool {
         match self.bytes_left.checked_sub(bytes + NOTE_BYTES) {
             Some(left) => {
@@ -303,7 +325,7 @@ impl std::fmt::Debug for Recorder {
 ///
 /// # Panics
 /// Never: an exchange without a recorder is only not noted.
-pub async fn call_noted(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> Returned {
+pub async fn call_noted(policy: &dyn Policy, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let Some(cpu_time) = exchange.recorder.as_ref().map(|recorder| recorder.cpu_time) else {
         return match policy.call(hook, exchange) {
             Called::Ready(exchange, result) => (exchange, result),
@@ -311,6 +333,8 @@ pub async fn call_noted(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>
         };
     };
     let (name, input, at) = (hook.name(), Input::of(&hook), exchange.policy_at);
+    let first = policy.factory().version_for(&exchange);
+    let version = exchange.recorder.as_mut().map(|recorder| recorder.version(at, first)).unwrap_or_default();
     let before = edit::Before::of(&exchange);
     let start = cpu_time();
     let called = policy.call(hook, exchange);
@@ -332,6 +356,7 @@ pub async fn call_noted(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>
     if let Some(recorder) = &mut exchange.recorder {
         let record = HookRecord {
             policy: factory.name().clone(),
+            version,
             at,
             hook: name.to_owned(),
             input,

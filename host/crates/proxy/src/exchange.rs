@@ -107,6 +107,9 @@ impl Drive<'_> {
         let chain = route.chain.clone();
         exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);
+        if self.worker.recordings().is_active() {
+            self.trace.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
+        }
 
         if let Some(limit) = config.body_bytes_max {
             if body.length().is_some_and(|length| length > limit) {
@@ -309,6 +312,9 @@ pub(crate) async fn finish(
             error: trace.error.clone(),
         };
         exchange = route.chain.completed(exchange, &outcome).await;
+    }
+    if let Some(recording) = trace.recording.take() {
+        recording.end(&mut exchange, sent.status);
     }
     worker.record(connection, &exchange, slot, trace, route, &sent);
     slot.put(exchange);

@@ -23,6 +23,7 @@ mod prefixed;
 mod random;
 mod receive;
 mod record;
+mod recording;
 mod respond;
 mod slot;
 mod snapshot;
@@ -38,5 +39,6 @@ pub use explain::{
     Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
     UpstreamView,
 };
+pub use recording::{Asking, Recorded, Recordings, TooManyRecordings, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
+use crate::recording::Recording;
 use crate::upstream::LocalUpstream;
 
 /// Notes of one exchange.
@@ -25,6 +26,8 @@ pub(crate) struct Trace {
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
     pub(crate) error: Option<String>,
+    /// Where somebody asked for it to be recorded.
+    pub(crate) recording: Option<Box<Recording>>,
 }
 
 impl Trace {
@@ -38,6 +41,7 @@ impl Trace {
             asked: None,
             in_flight: None,
             error: None,
+            recording: None,
         }
     }
 

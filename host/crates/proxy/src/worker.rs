@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::connection;
 use crate::local::Local;
+use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 
 /// Buffers and exchanges that a worker keeps for reuse. A few hundred of each are as many as are ever in use at the same
@@ -37,6 +38,7 @@ pub(crate) struct Published {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// The snapshot's number, for a look that costs no reference count.
     pub(crate) generation: AtomicU64,
+    pub(crate) recordings: Recordings,
 }
 
 /// What the control side asks of a worker.
@@ -102,6 +104,11 @@ impl Worker {
             self.update();
         }
         self.local.borrow().clone()
+    }
+
+    /// Who asked for exchanges to be recorded.
+    pub(crate) fn recordings(&self) -> &Recordings {
+        &self.published.recordings
     }
 
     #[cold]

@@ -12,6 +12,7 @@ use portcullis_model::Name;
 use portcullis_net::{BindError, ConnectionCount, ListenerState, bind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 use crate::worker::{self, Command, Listen, Published};
 
@@ -92,6 +93,7 @@ impl Workers {
         let published = Arc::new(Published {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
+            recordings: Recordings::default(),
         });
         let threads =
             (0..count.max(1)).map(|at| Thread::start(at, published.clone()).map_err(StartError::Thread));
@@ -100,6 +102,12 @@ impl Workers {
         let opened = workers.open(&workers.snapshot())?;
         workers.listen(opened)?;
         Ok(workers)
+    }
+
+    /// Where exchanges can be asked for to be recorded.
+    #[must_use]
+    pub fn recordings(&self) -> Recordings {
+        self.published.recordings.clone()
     }
 
     /// Makes `snapshot` the current generation. New listeners are opened first, so that a failure leaves everything as it

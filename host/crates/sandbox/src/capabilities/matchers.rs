@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use portcullis_model::Capability;
+use portcullis_policy::recorder::bytes_to_json;
+use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -111,6 +113,19 @@ impl State {
     }
 }
 
+fn describe_text((set, text): &(u32, Vec<u8>)) -> Value {
+    json!({ "set": set, "text": bytes_to_json(text) })
+}
+
+fn told<T: serde::Serialize>(result: &Result<T, Error>) -> Value {
+    match result {
+        Ok(found) => json!({ "ok": found }),
+        Err(Error::NoSet) => json!({ "err": "no-set" }),
+        Err(Error::TooLarge) => json!({ "err": "too-large" }),
+        Err(Error::TooCostly) => json!({ "err": "too-costly" }),
+    }
+}
+
 impl matchers::Host for State {
     fn make_regex_set(&mut self, patterns: Vec<String>) -> WasmResult<Result<u32, MakeError>> {
         let matchers = self.matchers()?;
@@ -118,11 +133,17 @@ impl matchers::Host for State {
     }
 
     fn is_match(&mut self, set: u32, text: Vec<u8>) -> WasmResult<Result<bool, Error>> {
-        Ok(self.matchers()?.is_match(set, &text))
+        self.matchers()?;
+        self.observed("matchers.is-match", (set, text), describe_text, told, |state, (set, text)| {
+            Ok(state.matchers()?.is_match(set, &text))
+        })
     }
 
     fn matches(&mut self, set: u32, text: Vec<u8>) -> WasmResult<Result<Vec<u32>, Error>> {
-        Ok(self.matchers()?.matches(set, &text))
+        self.matchers()?;
+        self.observed("matchers.matches", (set, text), describe_text, told, |state, (set, text)| {
+            Ok(state.matchers()?.matches(set, &text))
+        })
     }
 
     fn make_network_set(&mut self, networks: String) -> WasmResult<Result<u32, MakeError>> {
@@ -131,7 +152,11 @@ impl matchers::Host for State {
     }
 
     fn find_network(&mut self, set: u32, of: IpAddress) -> WasmResult<Result<Option<u32>, Error>> {
-        Ok(self.matchers()?.find(set, address(of)))
+        self.matchers()?;
+        let describe = |(set, of): &(u32, IpAddr)| json!({ "set": set, "address": of.to_string() });
+        self.observed("matchers.find-network", (set, address(of)), describe, told, |state, (set, of)| {
+            Ok(state.matchers()?.find(set, of))
+        })
     }
 
     fn read_json(
@@ -140,6 +165,17 @@ impl matchers::Host for State {
         pointers: Vec<String>,
     ) -> WasmResult<Result<Vec<Option<JsonValue>>, JsonError>> {
         self.require(Capability::Matchers)?;
-        Ok(json::read(&document, &pointers))
+        let describe = |(document, pointers): &(Vec<u8>, Vec<String>)| json!({ "document": bytes_to_json(document), "pointers": pointers });
+        let told = |read: &Result<Vec<Option<JsonValue>>, JsonError>| match read {
+            Ok(values) => json!({ "found": values.iter().map(Option::is_some).collect::<Vec<_>>() }),
+            Err(error) => json!({ "err": format!("{error:?}") }),
+        };
+        self.observed(
+            "matchers.read-json",
+            (document, pointers),
+            describe,
+            told,
+            |_, (document, pointers)| Ok(json::read(&document, &pointers)),
+        )
     }
 }

@@ -13,6 +13,7 @@ use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::log::cut;
+use super::noted::Answer;
 use crate::bindings::portcullis::policy::metrics;
 use crate::state::State;
 use crate::{GuestMetric, GuestValue};
@@ -99,6 +100,18 @@ impl Registry {
         let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let number = numbers.get(&Self::key(name, labels)).copied().unwrap_or_default();
         if self.get(number).is_some_and(|series| series.value.sort() == sort) { number } else { 0 }
+    }
+
+    /// What a metric is called, for notes; null where there is none of that number.
+    fn name(&self, number: u32) -> Value {
+        match self.get(number) {
+            Some(Series { name, labels, .. }) if labels.is_empty() => json!(name),
+            Some(Series { name, labels, .. }) => {
+                let label = |(key, value): &(String, String)| format!("{key}={value:?}");
+                json!(format!("{name}{{{}}}", labels.iter().map(label).collect::<Vec<_>>().join(",")))
+            }
+            None => Value::Null,
+        }
     }
 
     /// What a metric is known by.
@@ -246,8 +259,10 @@ impl State {
     fn metric(&mut self, function: &'static str, sort: Sort, name: String, labels: Labels) -> Result<u32> {
         self.registry()?;
         let describe = |(name, labels): &(String, Labels)| json!({ "name": name, "labels": labels });
-        self.noted(function, (name, labels), describe, |state, (name, labels)| {
-            let effects = state.has_effects();
+        // Its number is another in each process, so a replay makes it anew.
+        self.observed(function, (name, labels), describe, u32::to_json, |state, (name, labels)| {
+            let replay = state.recorder().is_some_and(|recorder| recorder.is_replay());
+            let effects = state.has_effects() || replay;
             let registry = state.registry()?;
             // Without effects a metric that is not there yet is not made, and counting in it counts nothing.
             Ok(if effects {
@@ -266,8 +281,13 @@ impl State {
         count: fn(&Registry, u32, T),
     ) -> Result<()> {
         self.registry()?;
-        let describe = |(metric, value): &(u32, T)| json!({ "metric": metric, "value": (*value).into() });
-        self.noted(function, (metric, value), describe, |state, (metric, value)| {
+        if self.recorder().is_none() {
+            count(self.registry()?, metric, value);
+            return Ok(());
+        }
+        let name = self.registry()?.name(metric);
+        let describe = |(name, value): &(Value, T)| json!({ "metric": name, "value": (*value).into() });
+        self.observed(function, (name, value), describe, <()>::to_json, |state, (_, value)| {
             if state.has_effects() {
                 count(state.registry()?, metric, value);
             }

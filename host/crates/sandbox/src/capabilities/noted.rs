@@ -44,6 +44,28 @@ impl State {
         self.noted_slowly(function, described, |state| call(state, arguments))
     }
 
+    /// The same for a call that depends on nothing but its arguments and what the policy made when it was configured: it
+    /// is noted, and carried out in a replay as well, for another version may have made something else.
+    #[inline]
+    pub(crate) fn observed<A, T>(
+        &mut self,
+        function: &'static str,
+        arguments: A,
+        describe: fn(&A) -> Value,
+        tell: fn(&T) -> Value,
+        call: impl FnOnce(&mut Self, A) -> Result<T>,
+    ) -> Result<T> {
+        if self.recorder().is_none() {
+            return call(self, arguments);
+        }
+        let described = describe(&arguments);
+        let answer = call(self, arguments)?;
+        if let Some(recorder) = self.recorder() {
+            recorder.note(function, described, tell(&answer), false);
+        }
+        Ok(answer)
+    }
+
     #[cold]
     fn noted_slowly<T: Answer>(
         &mut self,

@@ -67,7 +67,7 @@ fn each_call_is_noted_with_its_arguments_and_its_result() {
             ),
             call("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
             call("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
-            call("metrics.add", json!({ "metric": 1, "value": 2 }), json!(null)),
+            call("metrics.add", json!({ "metric": "hits{label=\"x\"}", "value": 2 }), json!(null)),
             call(
                 "log.log",
                 json!({ "level": "warn", "message": "line 0\u{7}", "fields": [["key", "a\nvalue"]] }),

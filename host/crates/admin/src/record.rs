@@ -1,0 +1,58 @@
+//! `record`: exchanges of clients, with all that their policies did, for a replay.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Request;
+
+/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, or the time is over;
+/// whoever goes away before ends the recording.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordRequest {
+    /// Of this route.
+    pub route: String,
+    /// With this method.
+    pub method: Option<String>,
+    /// With this path, or with one that begins with it where it ends in `*`.
+    pub path: Option<String>,
+    /// With a line of this field that has this value; without a value it must only be there.
+    pub fields: Vec<(String, Option<String>)>,
+    /// Of this client.
+    pub client: Option<IpAddr>,
+    /// So many of them: 1 to [`Self::COUNT_MAX`].
+    pub count: usize,
+    /// Seconds after which it ends: 1 to [`Self::SECONDS_MAX`].
+    pub seconds: u64,
+    /// Bytes of notes that are kept of each: up to [`Self::BYTES_MAX`] over all of them.
+    pub bytes: usize,
+    /// Fields that are kept although their names say that they are secret.
+    pub keep_fields: Vec<String>,
+}
+
+/// What was recorded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordAnswer {
+    /// The records, in the order in which the exchanges ended.
+    pub records: Vec<serde_json::Value>,
+}
+
+impl RecordRequest {
+    /// Exchanges that one request may ask for.
+    pub const COUNT_MAX: usize = 100;
+    /// Seconds that it may take.
+    pub const SECONDS_MAX: u64 = 600;
+    /// Bytes of notes over all of them. As JSON they can be twice that, which an answer has room for.
+    pub const BYTES_MAX: usize = 16 << 20;
+}
+
+impl Request for RecordRequest {
+    type Answer = RecordAnswer;
+    const NAME: &'static str = "record";
+    /// It changes nothing, but whoever reads the log should know that traffic was looked at, and by whom.
+    const CHANGES: bool = true;
+    const TIMEOUT: Duration = Duration::from_secs(Self::SECONDS_MAX + 10);
+}
