@@ -31,6 +31,7 @@ mod setup;
 mod shipped_policies;
 mod status;
 mod streaming;
+mod swaps;
 mod timeouts;
 mod tls;
 mod upgrade;

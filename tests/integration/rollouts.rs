@@ -35,7 +35,7 @@ async fn start(config: &str) -> TestGateway {
 }
 
 /// The same config with metrics.
-fn measured(config: &str) -> String {
+pub(crate) fn measured(config: &str) -> String {
     config.replace("[server]\n", "[server]\nmetrics = \"127.0.0.1:0\"\n")
 }
 
@@ -46,7 +46,7 @@ async fn metrics(gateway: &TestGateway) -> String {
 }
 
 /// The value of a metric, by its name and labels as they are written; 0 where there is none.
-async fn metric(gateway: &TestGateway, name: &str) -> f64 {
+pub(crate) async fn metric(gateway: &TestGateway, name: &str) -> f64 {
     let text = metrics(gateway).await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
@@ -193,8 +193,9 @@ async fn a_canary_that_is_dear_is_taken_back() {
 #[tokio::test]
 async fn instances_of_a_canary_that_was_taken_back_are_freed() {
     let upstream = TestUpstream::named("app").await;
-    let gateway =
-        start(&config(upstream.address(), &["tried"], &misbehaving("panic", "abort = { faults = 1 }"))).await;
+    // Instances that wait for exchanges: those of `isolation = "exchange"` end with theirs.
+    let tried = misbehaving("panic", "abort = { faults = 1 }") + "isolation = \"worker\"\n";
+    let gateway = start(&config(upstream.address(), &["tried"], &tried)).await;
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.extend(both(&gateway).await);
@@ -330,7 +331,7 @@ async fn a_version_that_cannot_run_is_refused_with_the_config() {
     assert_eq!(TestClient::h1(gateway.address("web")).await.get("/").await.status, 200);
 }
 
-async fn rollout(gateway: &TestGateway, arguments: &[&str]) -> Ran {
+pub(crate) async fn rollout(gateway: &TestGateway, arguments: &[&str]) -> Ran {
     let arguments = [&["rollout"], arguments, &["-c", "portcullis.toml"]].concat();
     portcullis_in(gateway.dir(), arguments).await
 }

@@ -192,6 +192,11 @@ impl TestUpstream {
         self.address
     }
 
+    /// Forgets the requests so far, for a test that makes very many.
+    pub fn forget(&self) {
+        self.recorded.requests.lock().unwrap().clear();
+    }
+
     /// The requests so far.
     pub fn requests(&self) -> Vec<Received> {
         self.recorded.requests.lock().unwrap().clone()
