@@ -18,6 +18,7 @@ use crate::cli::DiffArguments;
 use crate::commands::print;
 use crate::compose::Composed;
 use crate::plugins;
+use crate::shown::shown;
 
 /// The exit code for what differs, as diff(1) has it.
 const DIFFERS: u8 = 1;
@@ -76,6 +77,13 @@ impl Side {
     fn read(typed: &str) -> anyhow::Result<Self> {
         if let Some(name) = typed.strip_prefix("builtin:") {
             return Ok(Self::Plugin(Box::new(plugin::builtin(name)?)));
+        }
+        if typed.contains("://") {
+            bail!(
+                "{} is not compared by itself\n  = help: compare the configs that name it, `portcullis diff OLD.toml \
+                 NEW.toml`, whose lock files pin it; `portcullis plugins lock` says what an update newly imports",
+                shown(typed)
+            );
         }
         let path = Path::new(typed);
         let mut bytes = Vec::new();

@@ -119,6 +119,7 @@ async fn what_cannot_be_compared_is_trouble() {
         ("a.wasm", "garbage.wasm", "garbage.wasm is no plugin"),
         ("sound.toml", "wrong.toml", "`adress`"),
         ("a.wasm", ".", "cannot be read"),
+        ("a.wasm", "oci://127.0.0.1:9/a:1", "compare the configs that name it"),
     ] {
         let ran = diff(dir.path(), old, new).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{old} {new}: {}", ran.stderr);

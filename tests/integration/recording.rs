@@ -244,6 +244,34 @@ async fn bodies_and_the_end_replay_as_well() {
     assert_eq!((code, &json["same"]), (Some(0), &json!(names.len())), "{json:#}");
 }
 
+#[tokio::test]
+async fn where_a_canary_had_the_exchange_it_is_the_canary_that_runs_again() {
+    let upstream = TestUpstream::named("app").await;
+    let canary = policy("version", "version", "canary = { plugin = \"other.wasm\", share = \"100%\" }");
+    let gateway = TestGateway::builder()
+        .file("version.wasm", VERSION_1)
+        .file("other.wasm", VERSION_2)
+        .start(&config(upstream.address(), &["version"], &canary))
+        .await;
+    let explained = run(gateway.dir(), &["explain", "GET", "/", "--live", "--json"]).await;
+    let explained: Value = serde_json::from_str(&explained.stdout).unwrap();
+    assert_eq!(explained["policies"][0]["version"], "canary", "{explained:#}");
+    let address = gateway.address("web");
+    let file = record(&gateway, &["--route", "all"], async || {
+        TestClient::h1(address).await.get("/").await;
+    })
+    .await;
+    let (_, record) = read(&file);
+    assert_eq!(record["hooks"][0]["version"], "canary");
+    for more in [&[][..], &["-c", "portcullis.toml"]] {
+        let (code, json) = replay_json(&gateway, &file, more).await;
+        assert_eq!((code, &json["same"]), (Some(0), &json!(2)), "{json:#}");
+        assert_eq!(json["policies"][0]["same-plugin"], true, "{json:#}");
+    }
+    let (code, _) = replay_json(&gateway, &file, &["--plugin", "version=version.wasm"]).await;
+    assert_eq!(code, Some(1));
+}
+
 /// Records one deed of the guest that uses capabilities.
 async fn deed(gateway: &TestGateway, deed: &str) -> PathBuf {
     let address = gateway.address("web");

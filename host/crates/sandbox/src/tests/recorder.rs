@@ -94,6 +94,25 @@ fn a_secret_is_noted_by_its_name() {
 }
 
 #[test]
+fn authentication_codes_are_in_no_notes() {
+    let policy = capable("authenticated");
+    // As long as a hash, which the granted secret is not.
+    let import = "import-jwk {\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
+    let deeds = [import, "mac 1 message", "digest 3", "jws 1 nonsense"];
+    let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
+    assert_eq!(results[..3], ["Ok(1)", "32 Ok(true) true", "32"]);
+    let code = json!({ "ok": "[removed:crypto]" });
+    let calls = calls(&hooks);
+    assert_eq!(calls[0], call("crypto.mac", json!({ "key": 1, "message": "message" }), code));
+    let verified = json!({ "key": 1, "message": "message", "signature-bytes": 32 });
+    assert_eq!(calls[1], call("crypto.verify", verified, json!({ "ok": true })));
+    assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha256")));
+    assert_eq!(calls[3].1, json!({ "token": "nonsense", "keys": [1] }));
+    assert!(calls[3].2["err"]["malformed"].is_string(), "{}", calls[3].2);
+    assert_eq!(calls.len(), 4);
+}
+
+#[test]
 fn without_effects_calls_answer_as_they_would_and_change_nothing() {
     let policy = capable("without effects");
     assert_eq!(does(&policy, "set kept old"), "Ok(())");
