@@ -13,6 +13,9 @@ use wasmtime::{Result, UpdateDeadline};
 
 use crate::ticker::Ticker;
 
+/// From here on a call counts as long: a worker's other exchanges notice it.
+const LONG: Duration = Duration::from_millis(1);
+
 /// A guest used up its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it used more than its {limit:?} of CPU time")]
@@ -65,6 +68,11 @@ impl Budget {
         // Left over where the call before ended between going on and its next tick.
         self.resumed.0.store(0, Ordering::Relaxed);
         self.ticker.touch();
+    }
+
+    /// Whether the call that ended has used a millisecond or more.
+    pub(crate) fn ran_long(&self) -> bool {
+        self.used >= LONG
     }
 
     /// Shared with whoever polls a fiber of this store.

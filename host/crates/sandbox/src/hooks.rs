@@ -134,5 +134,5 @@ where
     Params: ComponentNamedList + Lower,
     Return: ComponentNamedList + Lift,
 {
-    index.map(|index| instance.get_typed_func(store, &index)).transpose()
+    index.map(|index| instance.get_typed_func(store, index)).transpose()
 }

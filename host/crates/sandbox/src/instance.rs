@@ -166,6 +166,11 @@ impl Instance {
         self.0.uses < USES_MAX && grown <= room / 4 * 3
     }
 
+    /// Whether its last call was one that other exchanges notice.
+    pub(crate) fn ran_long(&self) -> bool {
+        self.0.store.data().budget.ran_long()
+    }
+
     /// Calls a hook on this thread. After a failure the instance is only good for dropping.
     pub(crate) fn call(
         &mut self,

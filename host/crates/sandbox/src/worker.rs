@@ -15,6 +15,7 @@ use portcullis_policy::{
 };
 use tokio::sync::Semaphore;
 
+use crate::aside::{Aside, Done};
 use crate::capabilities::log::LogWindow;
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
@@ -27,6 +28,8 @@ const IDLE_MAX: usize = 8;
 /// Fibers of one policy on one worker at once: so that a slow policy under a flood does not use up the gateway's
 /// instances, which others need.
 const FIBERS_MAX: usize = 64;
+/// So many calls in a row have to be short until a policy that has run long is called on the worker's thread again.
+const SHORT_CALLS: u32 = 1000;
 
 /// A policy on one worker.
 pub(crate) struct Worker {
@@ -43,6 +46,10 @@ struct Pool {
     fibers: Cell<usize>,
     /// The turn to make an instance for a policy that does not yield.
     making: Semaphore,
+    /// Short calls that it still owes before it is trusted with the worker's thread; 0 unless it ran long.
+    owes: Cell<u32>,
+    /// Made when it first ran long.
+    aside: RefCell<Option<Rc<Aside>>>,
 }
 
 impl Worker {
@@ -73,6 +80,8 @@ impl Worker {
             idle: RefCell::new(idle),
             fibers: Cell::new(0),
             making: Semaphore::new(1),
+            owes: Cell::new(0),
+            aside: RefCell::new(None),
         };
         Self { factory, pool: Rc::new(pool) }
     }
@@ -88,6 +97,9 @@ impl Policy for Worker {
         if exchange.has_effects() {
             self.pool.calls.add(stage);
         }
+        if let Some(aside) = self.pool.aside() {
+            return Called::Waiting(Box::pin(call_aside(self.pool.clone(), aside, stage, hook, exchange)));
+        }
         if self.pool.context.isolation == Isolation::Exchange {
             return call_isolated(&self.pool, stage, hook, exchange);
         }
@@ -102,6 +114,51 @@ impl Policy for Worker {
         let result = self.pool.give_back(&exchange, stage, instance, result);
         Called::Ready(exchange, result)
     }
+}
+
+/// Calls a hook on the thread beside the worker.
+async fn call_aside(
+    pool: Rc<Pool>,
+    aside: Rc<Aside>,
+    stage: Stage,
+    hook: Hook,
+    mut exchange: Box<Exchange>,
+) -> Returned {
+    let Some(_place) = FiberPlace::take(&pool) else {
+        let fault = pool.crowded(&exchange, stage);
+        return (exchange, Err(fault));
+    };
+    let isolated = pool.context.isolation == Isolation::Exchange;
+    let taken = match isolated {
+        true => exchange.slot().instance.take().and_then(Instance::from_any),
+        false => pool.idle.borrow_mut().pop(),
+    };
+    let made = match taken {
+        Some(instance) => Ok(instance),
+        None => pool.make().await,
+    };
+    let instance = match made {
+        Ok(instance) => instance,
+        Err(failure) => {
+            let fault = pool.fault(&exchange, stage, failure);
+            return (exchange, Err(fault));
+        }
+    };
+    let then = Then::after(&hook, pool.context.component.info.hooks);
+    let called = match aside.call(instance, hook, exchange) {
+        Ok(called) => called,
+        Err(exchange) => {
+            let fault = pool.crowded(&exchange, stage);
+            return (exchange, Err(fault));
+        }
+    };
+    let (instance, mut exchange, result): Done =
+        called.await.expect("the thread sends back what it was given, unless our own code panicked there");
+    let result = match isolated {
+        true => pool.leave(stage, instance, &mut exchange, then, result),
+        false => pool.give_back(&exchange, stage, instance, result),
+    };
+    (exchange, result)
 }
 
 /// Calls a hook in the instance of the exchange.
@@ -135,12 +192,9 @@ async fn call_isolated_on_fiber(
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
-    let made = match (own, pool.context.image()) {
-        (Some(instance), _) => Ok(instance),
-        (None, Some(image)) => Instance::start(&pool.context, image, &pool.log_window),
-        (None, None) => {
-            Instance::make_on_fiber(&pool.context, &pool.log_window).await.map_err(MakeError::into_failure)
-        }
+    let made = match own {
+        Some(instance) => Ok(instance),
+        None => pool.make().await,
     };
     let mut instance = match made {
         Ok(instance) => instance,
@@ -235,6 +289,50 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<E
 }
 
 impl Pool {
+    /// The thread beside the worker, for a policy that owes short calls.
+    fn aside(&self) -> Option<Rc<Aside>> {
+        if self.owes.get() == 0 {
+            return None;
+        }
+        self.aside.borrow().clone()
+    }
+
+    /// Judges a policy by its last call.
+    fn judge(&self, instance: &Instance) {
+        let owes = self.owes.get();
+        if instance.ran_long() {
+            self.owes.set(SHORT_CALLS);
+            if owes == 0 {
+                self.send_aside();
+            }
+        } else if owes > 0 {
+            self.owes.set(owes - 1);
+        }
+    }
+
+    #[cold]
+    fn send_aside(&self) {
+        let mut aside = self.aside.borrow_mut();
+        if aside.is_none() {
+            match Aside::start(FIBERS_MAX) {
+                Ok(started) => *aside = Some(Rc::new(started)),
+                Err(error) => {
+                    tracing::warn!(policy = %self.context.name, "no thread for hooks that run long: {error}");
+                }
+            }
+        }
+    }
+
+    /// An instance that nothing was done with since it was configured.
+    async fn make(&self) -> Result<Instance, Failure> {
+        match self.context.image() {
+            Some(image) => Instance::start(&self.context, image, &self.log_window),
+            None => Instance::make_on_fiber(&self.context, &self.log_window)
+                .await
+                .map_err(MakeError::into_failure),
+        }
+    }
+
     /// Keeps the instance for the next call. After a fault it is dropped instead: its memory may be in any state.
     fn give_back(
         &self,
@@ -243,6 +341,7 @@ impl Pool {
         instance: Instance,
         result: Result<Decision, Failure>,
     ) -> Result<Decision, Fault> {
+        self.judge(&instance);
         match result {
             Ok(decision) => {
                 let mut idle = self.idle.borrow_mut();
@@ -267,6 +366,7 @@ impl Pool {
         then: Then,
         result: Result<Decision, Failure>,
     ) -> Result<Decision, Fault> {
+        self.judge(&instance);
         match result {
             Ok(decision) => {
                 let stays = if matches!(decision, Decision::Reply(_)) { then.replied } else { then.next };

@@ -1,0 +1,86 @@
+//! A thread beside a worker, for the hooks of one policy that was seen to run long.
+//!
+//! A hook that runs for milliseconds keeps the worker's other exchanges waiting. On a fiber it would let them go on once in a
+//! millisecond, and each of them would meet that millisecond at every step of its way. On a thread of the lowest
+//! priority it takes what the worker leaves, and when there is something to do the operating system has the worker do
+//! it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for crossing over.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use portcullis_policy::{Decision, Exchange, Hook};
+use tokio::sync::oneshot;
+
+use crate::fault::Failure;
+use crate::instance::Instance;
+
+/// What comes back of a call.
+pub(crate) type Done = (Instance, Box<Exchange>, Result<Decision, Failure>);
+
+/// The thread. It ends when this is dropped, after the call that is under way.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    jobs: SyncSender<Job>,
+}
+
+struct Job {
+    instance: Instance,
+    hook: Hook,
+    exchange: Box<Exchange>,
+    done: oneshot::Sender<Done>,
+}
+
+impl Aside {
+    /// Starts the thread. Up to `waiting_max` calls wait for their turn.
+    pub(crate) fn start(waiting_max: usize) -> io::Result<Self> {
+        let (jobs, receiver) = sync_channel(waiting_max);
+        thread::Builder::new().name("policy-aside".to_owned()).spawn(move || run(&receiver))?;
+        Ok(Self { jobs })
+    }
+
+    /// Calls the hook there. Dropping the receiver drops the exchange: a call that has not begun is not made.
+    ///
+    /// # Errors
+    /// What was to be called, where as many as may are waiting already.
+    pub(crate) fn call(
+        &self,
+        instance: Instance,
+        hook: Hook,
+        exchange: Box<Exchange>,
+    ) -> Result<oneshot::Receiver<Done>, Box<Exchange>> {
+        let (done, result) = oneshot::channel();
+        match self.jobs.try_send(Job { instance, hook, exchange, done }) {
+            Ok(()) => Ok(result),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job.exchange),
+        }
+    }
+}
+
+fn run(jobs: &Receiver<Job>) {
+    lower_priority();
+    while let Ok(Job { mut instance, hook, exchange, done }) = jobs.recv() {
+        if done.is_closed() {
+            continue;
+        }
+        let (exchange, result) = instance.call(hook, exchange);
+        // Nobody waits for it where the exchange has ended meanwhile.
+        drop(done.send((instance, exchange, result)));
+    }
+}
+
+/// That it is refused does no harm: the thread is then a thread like any other.
+#[cfg(unix)]
+fn lower_priority() {
+    // On Linux "this process" means this thread here.
+    let _refused = rustix::process::setpriority_process(None, 19).is_err();
+}
+
+#[cfg(not(unix))]
+fn lower_priority() {}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("hook", &self.hook).finish_non_exhaustive()
+    }
+}
