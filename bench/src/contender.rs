@@ -84,6 +84,8 @@ pub(crate) struct Site {
     key: PathBuf,
     /// Both in one file, as HAProxy wants them.
     both: PathBuf,
+    /// A plugin that uses up its deadline.
+    burn: PathBuf,
 }
 
 impl Site {
@@ -100,6 +102,12 @@ impl Site {
             folder: folder.to_owned(),
             upstream,
             connections,
+            burn: {
+                let path = folder.join("burn.wasm");
+                std::fs::write(&path, portcullis_test_guests::MISBEHAVE)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                path
+            },
             both: write("both.pem", &format!("{cert}{key}"))?,
             cert: write("cert.pem", &cert)?,
             key: write("key.pem", &key)?,
@@ -191,12 +199,18 @@ impl Contender {
 
     pub(crate) fn url(&self, scenario: Scenario) -> String {
         let (scheme, port) = if scenario.is_tls() { ("https", self.tls) } else { ("http", self.plain) };
-        let path = match scenario.policies() {
-            0 => "",
-            1 => "one/",
-            _ => "three/",
+        let path = match scenario {
+            Scenario::OnePolicy => "one/",
+            Scenario::ThreePolicies => "three/",
+            Scenario::ThreeFresh => "fresh/",
+            _ => "",
         };
         format!("{scheme}://127.0.0.1:{port}/{path}")
+    }
+
+    /// Where a path is found without TLS.
+    pub(crate) fn plain_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.plain)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The load: wrk for HTTP/1.1 where it is installed, otherwise and for HTTP/2 h2load.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +48,25 @@ impl Generator {
             bail!("there is nothing to make load with: apt-get install wrk nghttp2-client");
         }
         Ok(found)
+    }
+
+    /// wrk, which alone tells percentiles.
+    pub(crate) fn wrk(&self) -> Result<&Path> {
+        self.wrk.as_deref().context("wrk is not installed: apt-get install wrk")
+    }
+
+    /// The 99th percentile of response times under a load that waits for each answer.
+    pub(crate) fn p99(&self, url: &str, connections: u32, seconds: u32, cores: &Cores) -> Result<Duration> {
+        let program = self.wrk()?;
+        let (connections, seconds) = (connections.to_string(), seconds.to_string());
+        let words =
+            ["--threads", "1", "--connections", &connections, "--duration", &seconds, "--latency", url];
+        let output = cores.command(Role::Load, program).args(words).output();
+        let output = output.with_context(|| format!("cannot run {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        parse_wrk(&text)
+            .and_then(|_| parse_p99(&text))
+            .with_context(|| format!("wrk said:\n{text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Loads `load.url` for its duration. Fails where anything but 2xx came back: a contender that refuses is not quick.
@@ -108,6 +127,20 @@ fn parse_wrk(text: &str) -> Result<Answered> {
     let requests = before(" requests in ").and_then(|number| number.parse().ok());
     let per_second = after("Requests/sec:").and_then(|number| number.parse().ok());
     answered(requests, per_second)
+}
+
+/// `     99%    1.23ms` among wrk's percentiles.
+fn parse_p99(text: &str) -> Result<Duration> {
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("99%")).unwrap_or_default().trim();
+    let digits = value.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let seconds_each = match &value[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => bail!("its percentiles have another form than this program knows"),
+    };
+    let number: f64 = digits.parse().context("its percentiles have another form than this program knows")?;
+    Ok(Duration::from_secs_f64(number * seconds_each))
 }
 
 /// `finished in 5.00s, 24.60 req/s, ...` and `requests: 123 total, 123 started, 123 done, 123 succeeded, 0 failed, ...`.

@@ -6,6 +6,7 @@
 mod contender;
 mod load;
 mod memory;
+mod neighbour;
 mod pin;
 mod process;
 mod report;
@@ -108,6 +109,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         println!("\n{}", scenario.title());
         if scenario == Scenario::Idle {
             idle(arguments.idle, &site, &cores, &contenders, &mut report)?;
+        } else if scenario == Scenario::Neighbour {
+            for contender in contenders.iter_mut().filter(|contender| contender.kind == Kind::Portcullis) {
+                for round in 0..arguments.rounds {
+                    let measured = neighbour::measure(contender, &generator, &cores, arguments.seconds)?;
+                    println!("  round {:<2} {measured}", round + 1);
+                    report.add_neighbour(measured);
+                }
+            }
         } else {
             requests(arguments, scenario, &generator, &cores, &mut contenders, &mut report)?;
         }

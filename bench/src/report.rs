@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::contender::{Contender, Kind};
 use crate::load::{Answered, Generator};
+use crate::neighbour::Neighbour;
 use crate::pin::Cores;
 use crate::scenario::Scenario;
 
@@ -39,6 +40,7 @@ impl fmt::Display for Sample {
 pub(crate) struct Report {
     samples: BTreeMap<(&'static str, Kind), Vec<Sample>>,
     idle: BTreeMap<Kind, u64>,
+    neighbour: Vec<Neighbour>,
 }
 
 /// The middle of some figures, and the least and the greatest.
@@ -58,6 +60,34 @@ impl Report {
         self.idle.insert(kind, bytes);
     }
 
+    pub(crate) fn add_neighbour(&mut self, measured: Neighbour) {
+        self.neighbour.push(measured);
+    }
+
+    /// How much longer a plain request takes beside a plugin that burns, in the median round.
+    fn print_neighbour(&self) {
+        let Some(Spread { median, least, greatest }) =
+            spread(self.neighbour.iter().map(Neighbour::ratio).collect())
+        else {
+            return;
+        };
+        println!("  p99 beside it as a multiple of p99 alone: {median:.2}  ({least:.2} to {greatest:.2})");
+        println!("  at most 2.00 was promised: {}", if median <= 2.0 { "kept" } else { "NOT KEPT" });
+    }
+
+    /// What a fresh instance for each exchange leaves of the throughput of shared ones, where both were measured.
+    fn print_fresh(&self) {
+        let cpu = |scenario| self.spread(scenario, Kind::Portcullis, |sample| sample.cpu_us);
+        if let (Some(shared), Some(fresh)) = (cpu(Scenario::ThreePolicies), cpu(Scenario::ThreeFresh)) {
+            let kept = shared.median / fresh.median;
+            let verdict = if kept >= 1.0 / 3.0 { "kept" } else { "NOT KEPT" };
+            println!(
+                "  {:.0} % of the requests per CPU time of shared instances; a third was promised: {verdict}",
+                kept * 100.0
+            );
+        }
+    }
+
     /// Prints a scenario's table.
     pub(crate) fn print(&self, scenario: Scenario) {
         if scenario == Scenario::Idle {
@@ -69,6 +99,9 @@ impl Report {
                 );
             }
             return;
+        }
+        if scenario == Scenario::Neighbour {
+            return self.print_neighbour();
         }
         println!("  {:<10} {:>12} {:>16}   ratio to nginx, CPU", "", "requests/s", "CPU us/request");
         for kind in Kind::ALL {
@@ -86,6 +119,9 @@ impl Report {
         if let (Some(most), Some(ratio)) = (scenario.ratio_max(), self.ratio(scenario, Kind::Portcullis)) {
             let verdict = if ratio.median <= most { "kept" } else { "NOT KEPT" };
             println!("  at most {most:.2} was promised: {verdict}");
+        }
+        if scenario == Scenario::ThreeFresh {
+            self.print_fresh();
         }
     }
 
@@ -143,6 +179,9 @@ impl Report {
             "connections": arguments.connections,
             "samples": samples,
             "idle_connection_bytes": idle,
+            "neighbour_p99": self.neighbour.iter().map(|measured| {
+                json!({ "alone_us": measured.alone.as_micros(), "beside_us": measured.beside.as_micros() })
+            }).collect::<Vec<_>>(),
         })
     }
 }

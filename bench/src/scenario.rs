@@ -17,6 +17,10 @@ pub(crate) enum Scenario {
     OnePolicy,
     /// HTTP/1.1 with api-key, headers and rate-limit, beside nginx without any
     ThreePolicies,
+    /// The same three policies, each with a fresh instance for each exchange
+    ThreeFresh,
+    /// The 99th percentile of a plain route beside one whose plugin burns its deadline
+    Neighbour,
     /// Memory of a connection that waits between two requests
     Idle,
 }
@@ -31,6 +35,10 @@ impl Scenario {
             Self::ThreePolicies => {
                 "h1-policy-3: HTTP/1.1, api-key, headers and rate-limit; nginx does it without"
             }
+            Self::ThreeFresh => {
+                "h1-policy-3-fresh: the same three, a fresh instance for each exchange; nginx does it without"
+            }
+            Self::Neighbour => "neighbour: p99 of h1 beside a route whose plugin burns its deadline",
             Self::Idle => "idle: memory of an idle keep-alive connection",
         }
     }
@@ -47,7 +55,7 @@ impl Scenario {
     pub(crate) fn policies(self) -> u32 {
         match self {
             Self::OnePolicy => 1,
-            Self::ThreePolicies => 3,
+            Self::ThreePolicies | Self::ThreeFresh => 3,
             _ => 0,
         }
     }

@@ -9,7 +9,7 @@ const KEY_SHA256: &str = "b0962662e937d44c699c8305d90cbf190b3150c59b13863d1380b5
 
 pub(super) fn config(kind: Kind, site: &Site, folder: &Path, plain: u16, tls: u16) -> String {
     let (upstream, connections) = (site.upstream, site.connections);
-    let (cert, key) = (site.cert.display(), site.key.display());
+    let (cert, key, burn) = (site.cert.display(), site.key.display(), site.burn.display());
     match kind {
         Kind::Portcullis => format!(
             r#"
@@ -32,10 +32,12 @@ idle-connections = 64
 
 [policies.keys]
 plugin = "builtin:api-key"
+isolation = "worker"
 config = {{ keys = [{{ name = "bench", sha256 = "{KEY_SHA256}" }}] }}
 
 [policies.fields]
 plugin = "builtin:headers"
+isolation = "worker"
 
 [policies.fields.config]
 request = {{ set = {{ x-client = "${{client-address}}" }}, remove = ["x-debug"] }}
@@ -43,9 +45,42 @@ response = {{ set = {{ x-frame-options = "DENY" }}, remove = ["x-powered-by"] }}
 
 [policies.limit]
 plugin = "builtin:rate-limit"
+isolation = "worker"
 grants = {{ rate-limit = true }}
 # More than comes, so that every request is counted and none refused.
 config = {{ rate = "1000000/s", burst = 1000000 }}
+
+[policies.fresh-keys]
+plugin = "builtin:api-key"
+config = {{ keys = [{{ name = "bench", sha256 = "{KEY_SHA256}" }}] }}
+
+[policies.fresh-fields]
+plugin = "builtin:headers"
+
+[policies.fresh-fields.config]
+request = {{ set = {{ x-client = "${{client-address}}" }}, remove = ["x-debug"] }}
+response = {{ set = {{ x-frame-options = "DENY" }}, remove = ["x-powered-by"] }}
+
+[policies.fresh-limit]
+plugin = "builtin:rate-limit"
+grants = {{ rate-limit = true }}
+config = {{ rate = "1000000/s", burst = 1000000 }}
+
+[policies.burn]
+plugin = "{burn}"
+# The answer is the upstream's all the same.
+on-error = "allow"
+config = {{ request-head = "loop" }}
+
+[routes.fresh]
+match = {{ path = "/fresh/*" }}
+use = ["fresh-keys", "fresh-fields", "fresh-limit"]
+to = "app"
+
+[routes.burn]
+match = {{ path = "/burn/*" }}
+use = ["burn"]
+to = "app"
 
 [routes.plain]
 match = {{ path = "/*" }}

@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-sdk", &["portcullis-sdk-macros"]),
     ("portcullis-sdk-macros", &[]),
     ("portcullis-wasm-build", &[]),
-    ("portcullis-bench", &[]),
+    ("portcullis-bench", &["portcullis-test-guests"]),
     ("portcullis-test-guests", &[]),
     ("portcullis-test-guests-source", &[]),
     ("xtask", &[]),
