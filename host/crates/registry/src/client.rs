@@ -22,16 +22,27 @@ use crate::error::Error;
 use crate::manifest::{ACCEPT, MANIFEST_BYTES_MAX};
 use crate::url::{Url, query_value};
 
-/// To connect, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From a request to the head of its answer.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Without a byte of a body.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a registry may take.
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(10),
+    head: Duration::from_secs(30),
+    idle: Duration::from_secs(30),
+};
 /// Hops from one address to the next: a storage service behind a registry makes one.
 const REDIRECTS_MAX: usize = 5;
 /// Bytes of what a token server answers.
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
+
+/// How long a registry may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To connect, TLS included.
+    connect: Duration,
+    /// From a request to the head of its answer.
+    head: Duration,
+    /// Without a byte of a body.
+    idle: Duration,
+}
 
 /// A conversation with one registry, about one repository.
 pub(crate) struct Client<'a> {
@@ -39,6 +50,7 @@ pub(crate) struct Client<'a> {
     repository: &'a str,
     connector: Connector,
     roots: SystemRoots,
+    patience: Patience,
     /// What `Authorization` says, once it was asked for. Told to the registry's own address and to nobody else.
     authorization: Option<String>,
     /// Whether the registry itself is at an address that is not public; `None` before the first connection.
@@ -63,7 +75,15 @@ impl Drop for Ended {
 impl<'a> Client<'a> {
     pub(crate) fn new(registry: &'a Registry, repository: &'a str) -> Self {
         let (connector, roots) = (Connector::new(), SystemRoots::new());
-        Self { registry, repository, connector, roots, authorization: None, is_near: None }
+        Self {
+            registry,
+            repository,
+            connector,
+            roots,
+            patience: PATIENCE,
+            authorization: None,
+            is_near: None,
+        }
     }
 
     /// The manifest that a tag or digest stands for, as it was pushed.
@@ -122,7 +142,7 @@ impl<'a> Client<'a> {
             let status = answer.response.status();
             let host = || url.host_field();
             match status {
-                StatusCode::OK => return body(answer, bytes_max, &url, what).await,
+                StatusCode::OK => return body(answer, bytes_max, self.patience.idle, &url, what).await,
                 StatusCode::UNAUTHORIZED if at_home && !introduced => {
                     introduced = true;
                     let headers = answer.response.headers().clone();
@@ -206,7 +226,7 @@ impl<'a> Client<'a> {
                         return Err(Error::Status { host: url.host_field(), what, status: status.as_u16() });
                     }
                 }
-                let answer = body(answer, TOKEN_BYTES_MAX, &url, "the token").await?;
+                let answer = body(answer, TOKEN_BYTES_MAX, self.patience.idle, &url, "the token").await?;
                 let malformed = || Error::Malformed {
                     what: format!("the token of {}", url.host_field()),
                     reason: "there is none in the answer".to_owned(),
@@ -264,9 +284,9 @@ impl<'a> Client<'a> {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Error::Local(format!("{url} cannot be asked for: {error}")))?;
-        let response = tokio::time::timeout(HEAD_TIMEOUT, sender.send_request(request))
+        let response = tokio::time::timeout(self.patience.head, sender.send_request(request))
             .await
-            .map_err(|_| unreachable(format!("no answer within {HEAD_TIMEOUT:?}")))?
+            .map_err(|_| unreachable(format!("no answer within {:?}", self.patience.head)))?
             .map_err(|error| unreachable(reason(&error)))?;
         Ok(Answer { response, _connection: connection })
     }
@@ -277,7 +297,7 @@ impl<'a> Client<'a> {
         let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
         let address = url.address();
         if !url.https {
-            let connected = self.connector.connect(&address, None, CONNECT_TIMEOUT).await;
+            let connected = self.connector.connect(&address, None, self.patience.connect).await;
             return connected.map_err(|error| unreachable(error.to_string()));
         }
         let context = |ca| {
@@ -287,11 +307,11 @@ impl<'a> Client<'a> {
         };
         let own = self.registry.ca.clone();
         let has_own = own.is_some();
-        let connected = self.connector.connect(&address, Some(&context(own)?), CONNECT_TIMEOUT).await;
+        let connected = self.connector.connect(&address, Some(&context(own)?), self.patience.connect).await;
         match connected {
             Err(error) if has_own && error.kind() == ConnectErrorKind::Tls && url.host != first.host => {
                 let connected =
-                    self.connector.connect(&address, Some(&context(None)?), CONNECT_TIMEOUT).await;
+                    self.connector.connect(&address, Some(&context(None)?), self.patience.connect).await;
                 connected.map_err(|error| unreachable(error.to_string()))
             }
             outcome => outcome.map_err(|error| unreachable(error.to_string())),
@@ -300,14 +320,20 @@ impl<'a> Client<'a> {
 }
 
 /// Reads a body of at most `bytes_max` bytes.
-async fn body(mut answer: Answer, bytes_max: u64, url: &Url, what: &str) -> Result<Vec<u8>, Error> {
+async fn body(
+    mut answer: Answer,
+    bytes_max: u64,
+    idle: Duration,
+    url: &Url,
+    what: &str,
+) -> Result<Vec<u8>, Error> {
     let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
     let mut bytes = Vec::new();
     let body = answer.response.body_mut();
     loop {
-        let frame = tokio::time::timeout(IDLE_TIMEOUT, body.frame())
+        let frame = tokio::time::timeout(idle, body.frame())
             .await
-            .map_err(|_| unreachable(format!("nothing came for {IDLE_TIMEOUT:?}")))?;
+            .map_err(|_| unreachable(format!("nothing came for {idle:?}")))?;
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|error| unreachable(reason(&error)))?;
         let Some(data) = frame.data_ref() else { continue };

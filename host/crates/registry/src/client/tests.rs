@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,9 +9,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_model::{ContentDigest, Registry};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use super::{Client, may_lead_to, printable};
+use super::{Client, Patience, may_lead_to, printable};
 use crate::error::Error;
 
 /// A server that answers by `answer`, for as long as the runtime lives.
@@ -102,6 +104,67 @@ fn introduces_itself_once_and_only_where_it_may() {
         told.credentials = Some(("u".into(), portcullis_model::Secret::new(&b"p"[..])));
         let error = Client::new(&told, "a").manifest("1").await.unwrap_err().to_string();
         assert!(error.contains("does not let user u read a:1"), "{error}");
+    });
+}
+
+#[test]
+fn says_a_password_to_who_asks_for_one() {
+    run(async {
+        let address = server(
+            |request| match request.headers().get("authorization") {
+                // Aladdin's (RFC 7617, 2).
+                Some(value) if value == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==" => Response::builder(),
+                Some(_) => Response::builder().status(403),
+                None => Response::builder().status(401).header("www-authenticate", "Basic realm=\"x\""),
+            },
+            b"manifest",
+        )
+        .await;
+        let mut told = registry(address);
+        told.credentials = Some(("Aladdin".into(), portcullis_model::Secret::new(&b"open sesame"[..])));
+        let mut client = Client::new(&told, "a");
+        assert_eq!(client.manifest("1").await.unwrap(), b"manifest");
+        assert_eq!(client.manifest("1").await.unwrap(), b"manifest");
+    });
+}
+
+/// A server that says `said`, and then nothing more.
+async fn falls_silent_after(said: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(said).await.unwrap();
+            open.push(stream);
+        }
+    });
+    address
+}
+
+#[test]
+fn waits_for_nobody_for_ever() {
+    run(async {
+        let some = Duration::from_millis(100);
+        for (said, expected) in [
+            (&b""[..], "no answer within 100ms"),
+            (b"HTTP/1.1 200 OK\r\n", "no answer within 100ms"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n1234", "nothing came for 100ms"),
+        ] {
+            let silent = registry(falls_silent_after(said).await);
+            let mut client = Client::new(&silent, "a");
+            client.patience = Patience { head: some, idle: some, ..client.patience };
+            let error = client.manifest("1").await.unwrap_err();
+            assert!(error.is_unreachable() && error.to_string().contains(expected), "{error}");
+        }
+        // One that ends in the midst is no whole answer either.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cut = registry(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n1234").await.unwrap();
+        });
+        assert!(Client::new(&cut, "a").manifest("1").await.unwrap_err().is_unreachable());
     });
 }
 
