@@ -29,6 +29,7 @@ mod reload;
 mod rollouts;
 mod setup;
 mod shipped_policies;
+mod signatures;
 mod status;
 mod streaming;
 mod swaps;

@@ -1,42 +1,42 @@
-//! Plugins out of registries: pinned, kept, signed, and swapped in.
+//! Plugins out of registries: pinned, kept, and swapped in. That they are signed is in `signatures`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{
-    Answer, Authority, Image, Key, TestClient, TestGateway, TestRegistry, TestUpstream, portcullis_in, tool,
+    Answer, Authority, Image, Key, TestClient, TestGateway, TestRegistry, TestUpstream, portcullis_in,
 };
 use crate::setup::config;
 
-const V1: &[u8] = portcullis_test_guests::VERSION_1;
-const V2: &[u8] = portcullis_test_guests::VERSION_2;
+pub(crate) const V1: &[u8] = portcullis_test_guests::VERSION_1;
+pub(crate) const V2: &[u8] = portcullis_test_guests::VERSION_2;
 
 /// A config whose only policy is `plugin`. Its store is its own.
-fn with_plugin(upstream: SocketAddr, plugin: &str, settings: &str, more: &str) -> String {
+pub(crate) fn with_plugin(upstream: SocketAddr, plugin: &str, settings: &str, more: &str) -> String {
     config(upstream, &["version"], &format!("[policies.version]\nplugin = \"{plugin}\"\n{settings}\n{more}"))
         .replace("workers = 2", "workers = 1\ncache-dir = \"cache\"")
 }
 
-fn registry_table(registry: &TestRegistry) -> String {
+pub(crate) fn registry_table(registry: &TestRegistry) -> String {
     format!("[registries.test]\nhost = \"{}\"\nplain-http = true\n", registry.address())
 }
 
 /// `oci://` with what follows the registry.
-fn oci(registry: &TestRegistry, rest: &str) -> String {
+pub(crate) fn oci(registry: &TestRegistry, rest: &str) -> String {
     format!("oci://{}/{rest}", registry.address())
 }
 
 /// A folder with a config, in which commands run.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(pub(crate) tempfile::TempDir);
 
 impl Folder {
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.write("portcullis.toml", config);
         folder
     }
 
-    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         std::fs::write(self.0.path().join(path), bytes).unwrap();
     }
 
@@ -45,12 +45,12 @@ impl Folder {
     }
 
     /// What a command that succeeds prints.
-    async fn succeeds(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn succeeds(&self, arguments: &[&str]) -> String {
         succeeds(self.0.path(), arguments).await
     }
 
     /// What a command that is refused says.
-    async fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn fails(&self, arguments: &[&str]) -> String {
         fails(self.0.path(), arguments).await
     }
 
@@ -59,13 +59,13 @@ impl Folder {
     }
 }
 
-async fn succeeds(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) async fn succeeds(folder: &Path, arguments: &[&str]) -> String {
     let ran = portcullis_in(folder, arguments).await;
     assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
     ran.stdout
 }
 
-async fn fails(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) async fn fails(folder: &Path, arguments: &[&str]) -> String {
     let ran = portcullis_in(folder, arguments).await;
     assert_eq!(ran.code, Some(1), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
     ran.stderr
@@ -78,7 +78,7 @@ fn stored(folder: &Path, bytes_min: u64) -> Vec<PathBuf> {
     paths.filter(|path| path.metadata().unwrap().len() >= bytes_min).collect()
 }
 
-async fn version(gateway: &TestGateway) -> String {
+pub(crate) async fn version(gateway: &TestGateway) -> String {
     TestClient::h1(gateway.address("web")).await.get("/").await.header("x-version")
 }
 
@@ -303,111 +303,6 @@ async fn a_lock_file_that_was_edited_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_signature_by_the_named_key_counts() {
-    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
-    let (release, other) = (Key::new(), Key::new());
-    let signers = format!("{}[signers.release]\ncosign = \"release.pub\"\n", registry_table(&registry));
-    let start = |repository: &str| {
-        let digest = registry.push(repository, "1", V1, Image::Compat);
-        let plugin = oci(&registry, &format!("{repository}:1"));
-        let folder =
-            Folder::new(&with_plugin(upstream.address(), &plugin, "signed-by = [\"release\"]", &signers));
-        folder.write("release.pub", release.public());
-        (digest, folder)
-    };
-
-    let (digest, folder) = start("first");
-    let refusal = folder.fails(&["plugins", "lock"]).await;
-    assert!(refusal.contains("nobody has signed it") && refusal.contains("cosign sign --key"), "{refusal}");
-    registry.sign("first", &digest, &other);
-    let refusal = folder.fails(&["plugins", "lock"]).await;
-    assert!(refusal.contains("1 signature is there, and none is by `release`"), "{refusal}");
-    // By the right key, for another image.
-    registry.sign("first", &format!("sha256:{}", "0".repeat(64)), &release);
-    assert!(folder.fails(&["plugins", "lock"]).await.contains("none is by `release`"));
-    registry.sign("first", &digest, &release);
-    assert!(folder.succeeds(&["plugins", "lock"]).await.contains("signed by `release`"));
-
-    for (repository, has_referrers) in [("second", true), ("third", false)] {
-        let (digest, folder) = start(repository);
-        registry.sign_with_bundle(repository, &digest, &other, has_referrers);
-        assert!(folder.fails(&["plugins", "lock"]).await.contains("none is by `release`"));
-        registry.sign_with_bundle(repository, &digest, &release, has_referrers);
-        assert!(folder.succeeds(&["plugins", "lock"]).await.contains("signed by `release`"));
-    }
-
-    // Signatures are kept beside what they sign, and are checked against the key at each start.
-    drop(registry);
-    folder.succeeds(&["validate"]).await;
-    folder.write("release.pub", other.public());
-    let refusal = folder.fails(&["validate"]).await;
-    for expected in [
-        "policy `version` has a plugin that is not signed as it must be",
-        "the key of `release` is named at portcullis.toml:",
-    ] {
-        assert!(refusal.contains(expected), "no {expected} in {refusal}");
-    }
-}
-
-#[tokio::test]
-async fn a_changed_key_is_noticed_and_leaves_what_runs() {
-    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
-    let (release, other) = (Key::new(), Key::new());
-    let digest = registry.push("version", "1", V1, Image::Artifact);
-    registry.sign("version", &digest, &release);
-    let plugin = oci(&registry, &format!("version@{digest}"));
-    let more = format!("{}[signers.release]\ncosign = \"release.pub\"\n", registry_table(&registry));
-    let text = with_plugin(upstream.address(), &plugin, "", &more)
-        .replace("cache-dir", "plugins-signed-by = [\"release\"]\ncache-dir");
-    let gateway = TestGateway::builder().file("release.pub", release.public()).start(&text).await;
-    let refusal = gateway.write_and_expect_refusal("release.pub", other.public()).await;
-    assert!(
-        refusal.contains("none is by `release`") && refusal.contains("generation 1 is still running"),
-        "{refusal}"
-    );
-    assert_eq!(version(&gateway).await, "v1");
-}
-
-#[tokio::test]
-async fn files_are_signed_beside_them() {
-    let upstream = TestUpstream::named("app").await;
-    let key = Key::new();
-    let more = "[signers.cosign]\ncosign = \"cosign.pub\"\n[signers.minisign]\nminisign = \"minisign.pub\"\n";
-    let text = |signer: &str| {
-        let other = if signer == "cosign" { "minisign" } else { "cosign" };
-        let more = more.replace(&format!("[signers.{other}]\n{other} = \"{other}.pub\"\n"), "");
-        with_plugin(upstream.address(), "version.wasm", &format!("signed-by = [\"{signer}\"]"), &more)
-    };
-    let folder = Folder::new(&text("cosign"));
-    folder.write("version.wasm", V1);
-    folder.write("cosign.pub", key.public());
-    let refusal = folder.fails(&["validate"]).await;
-    assert!(
-        refusal.contains("version.wasm.sig cannot be read") && refusal.contains("cosign sign-blob"),
-        "{refusal}"
-    );
-    folder.write("version.wasm.sig", crate::harness::base64(&key.sign(V1)));
-    folder.succeeds(&["validate"]).await;
-    folder.write("version.wasm", V2);
-    let refusal = folder.fails(&["validate"]).await;
-    assert!(refusal.contains("is not what was signed"), "{refusal}");
-
-    let minisign = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(tool("minisign", "minisign"));
-        let output = command.current_dir(folder.0.path()).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    };
-    minisign(&["-G", "-W", "-p", "minisign.pub", "-s", "minisign.key"]);
-    minisign(&["-S", "-s", "minisign.key", "-m", "version.wasm"]);
-    folder.write("portcullis.toml", text("minisign"));
-    folder.succeeds(&["validate"]).await;
-    folder.write("version.wasm", V1);
-    assert!(folder.fails(&["validate"]).await.contains("is not what was signed"));
-    minisign(&["-G", "-W", "-f", "-p", "minisign.pub", "-s", "other.key"]);
-    assert!(folder.fails(&["validate"]).await.contains("it was signed with another key"));
-}
-
-#[tokio::test]
 async fn who_asks_is_told_to_the_registry_and_to_nobody_else() {
     let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
     registry.push("version", "1", V1, Image::Artifact);
@@ -523,26 +418,6 @@ async fn a_new_version_that_asks_for_more_is_called_out() {
     assert!(folder.fails(&["validate"]).await.contains("wants capabilities that were not granted"));
 }
 
-#[tokio::test]
-async fn a_file_is_swapped_in_once_its_signature_is_there() {
-    let upstream = TestUpstream::named("app").await;
-    let key = Key::new();
-    let more = "[signers.release]\ncosign = \"release.pub\"\n";
-    let text = with_plugin(upstream.address(), "version.wasm", "signed-by = [\"release\"]", more);
-    let signature = |bytes: &[u8]| crate::harness::base64(&key.sign(bytes));
-    let gateway = TestGateway::builder()
-        .file("release.pub", key.public())
-        .file("version.wasm", V1)
-        .file("version.wasm.sig", signature(V1))
-        .start(&text)
-        .await;
-    let refusal = gateway.write_and_expect_refusal("version.wasm", V2).await;
-    assert!(refusal.contains("is not what was signed"), "{refusal}");
-    assert_eq!(version(&gateway).await, "v1");
-    gateway.write_and_wait("version.wasm.sig", signature(V2)).await;
-    assert_eq!(version(&gateway).await, "v2");
-}
-
 /// The component with a section that nobody reads, to make it larger.
 fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
     let mut padded = component.to_vec();
@@ -573,29 +448,6 @@ async fn the_store_keeps_what_is_named_and_forgets_the_rest() {
     assert_eq!(large(), 2);
     folder.succeeds(&["validate"]).await;
     assert_eq!(large(), 1);
-    drop(registry);
-    folder.succeeds(&["validate"]).await;
-}
-
-#[tokio::test]
-async fn two_policies_ask_for_two_signers_of_one_image() {
-    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
-    let (release, vendor) = (Key::new(), Key::new());
-    let digest = registry.push("version", "1", V1, Image::Artifact);
-    registry.sign("version", &digest, &release);
-    registry.sign_with_bundle("version", &digest, &vendor, true);
-    let plugin = oci(&registry, &format!("version@{digest}"));
-    let more = format!(
-        "[policies.second]\nplugin = \"{plugin}\"\nsigned-by = [\"vendor\"]\n{}\
-         [signers.release]\ncosign = \"release.pub\"\n[signers.vendor]\ncosign = \"vendor.pub\"\n",
-        registry_table(&registry)
-    );
-    let text = with_plugin(upstream.address(), &plugin, "signed-by = [\"release\"]", &more)
-        .replace("use = [\"version\"]", "use = [\"version\", \"second\"]");
-    let folder = Folder::new(&text);
-    folder.write("release.pub", release.public());
-    folder.write("vendor.pub", vendor.public());
-    folder.succeeds(&["plugins", "fetch"]).await;
     drop(registry);
     folder.succeeds(&["validate"]).await;
 }
