@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use portcullis_model::Name;
-use portcullis_policy::recorder::{Effects, HookRecord, Recorder, call_noted};
+use portcullis_policy::recorder::{Effects, HookRecord, Recorder, call_noted, mark};
 use portcullis_policy::{Attributes, Exchange, Hook, Phase, Policy};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use crate::commands::print;
 use crate::explain::{Usage, block_on};
 use crate::record::{VERSION, VERSION_MEMBER};
 use crate::shown::shown;
-use crate::trace::{Scrubber, hook_to_json, mark, read};
+use crate::trace::{Scrubber, hook_to_json, read};
 
 /// The exit code for what cannot be replayed at all, as that of `diff`.
 pub(crate) const TROUBLE: u8 = 2;

@@ -10,7 +10,7 @@ use portcullis_policy::recorder::{Decided, Edit, HookRecord, HostCall, Input, Me
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::{Value, json};
 
-pub(crate) use redact::{mark, redact};
+pub(crate) use redact::redact;
 pub(crate) use scrub::{Scrubber, secret_mark};
 
 /// A hook that ran.

@@ -5,41 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_policy::recorder::bytes_from_json;
+use portcullis_policy::recorder::{bytes_from_json, is_credential as is_secret, mark};
 use serde_json::Value;
 
 use super::Scrubber;
 
-/// Parts of names that say that a value is a credential.
-const SECRET_PARTS: [&str; 12] = [
-    "authorization",
-    "cookie",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "api-key",
-    "apikey",
-    "session",
-    "credential",
-    "signature",
-    "assertion",
-];
 /// Names of query parameters that say so as a whole.
 const SECRET_PARAMETERS: [&str; 6] = ["key", "auth", "sig", "code", "jwt", "state"];
 /// How the names of settings end that say so.
 const SECRET_SETTINGS: [&str; 6] = ["secret", "password", "passphrase", "token", "private-key", "credential"];
-
-/// What stands in the place of something that was removed.
-pub(crate) fn mark(name: &str) -> String {
-    format!("[removed:{name}]")
-}
-
-/// Whether a field or an attribute of this name is taken for a credential.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    SECRET_PARTS.iter().any(|part| name.contains(part))
-}
 
 fn is_secret_parameter(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();

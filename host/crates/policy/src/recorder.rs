@@ -441,3 +441,31 @@ pub fn hex(bytes: &[u8]) -> String {
     let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     bytes.iter().flat_map(pair).map(char::from).collect()
 }
+
+/// Whether what has this name (a field, an attribute) is taken for a credential, which notes that leave the gateway must not
+/// have.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "api-key",
+        "apikey",
+        "session",
+        "credential",
+        "signature",
+        "assertion",
+    ];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+/// What stands in the place of a value that was removed: a value like another, with which a policy can run again.
+#[must_use]
+pub fn mark(name: &str) -> String {
+    format!("[removed:{name}]")
+}
