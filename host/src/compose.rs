@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use portcullis_model::{Gateway, Isolation, Name, Origin, PolicyConfig, Secret, Server, Version};
 use portcullis_policy::{PolicyFactory, Rollout};
-use portcullis_proxy::{Snapshot, SnapshotError};
+use portcullis_proxy::{OutboundClient, Snapshot, SnapshotError};
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::{AccessLog, Metrics};
 
@@ -103,6 +103,8 @@ pub(crate) struct Process {
     pub(crate) rollouts: Arc<Rollouts>,
     /// Worker threads.
     pub(crate) workers: usize,
+    /// Who sends the requests of policies.
+    pub(crate) outbound: OutboundClient,
 }
 
 /// What a candidate takes over from the generation before it.
@@ -279,7 +281,10 @@ impl Process {
             outcome => outcome,
         };
         let sandbox = sandbox.context("the sandbox cannot be set up")?;
-        Ok(Self { sandbox, metrics: Arc::new(Metrics::new(workers)), rollouts: Arc::default(), workers })
+        let outbound = OutboundClient::new();
+        sandbox.send_by(Arc::new(outbound.clone()));
+        let metrics = Arc::new(Metrics::new(workers));
+        Ok(Self { sandbox, metrics, rollouts: Arc::default(), workers, outbound })
     }
 }
 

@@ -55,7 +55,8 @@ impl Running {
             Some(address) => Some(metrics::serve(address, process.clone()).await?),
             None => None,
         };
-        let workers = Workers::start(count, snapshot).context("the gateway cannot start")?;
+        let workers =
+            Workers::start(count, snapshot, &process.outbound).context("the gateway cannot start")?;
         process.metrics.generation_started(1);
         process.rollouts.set(composed.rollouts());
         if let Some(server) = &metrics {

@@ -19,6 +19,7 @@ mod harness;
 mod hooks;
 mod http1;
 mod http2;
+mod http_client;
 mod limits;
 mod malformed;
 mod metrics;

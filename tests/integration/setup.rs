@@ -32,9 +32,16 @@ pub(crate) fn policy(name: &str, plugin: &str, settings: &str) -> String {
 /// Settings that grant a policy all there is, as the guest `capabilities` asks for it: with the secret of this name, which
 /// is the content of a file of the same name.
 pub(crate) fn every_grant(secret: &str) -> String {
+    // Nobody listens on port 9.
+    every_grant_and(secret, "{ url = \"http://127.0.0.1:9\", private = true }")
+}
+
+/// The same, with `http` as the servers that it may ask.
+pub(crate) fn every_grant_and(secret: &str, http: &str) -> String {
     format!(
         "grants = {{ log = true, clock = true, random = true, rate-limit = true, metrics = true, store = true, \
-         crypto = true, matchers = true, secrets = [\"{secret}\"] }}\n[secrets]\n{secret} = {{ file = \"{secret}\" }}"
+         crypto = true, matchers = true, secrets = [\"{secret}\"], http = [{http}] }}\n[secrets]\n\
+         {secret} = {{ file = \"{secret}\" }}"
     )
 }
 

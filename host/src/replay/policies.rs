@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use portcullis_model::{
-    Capability, FailureMode, Gateway, Grants, Isolation, Name, PluginSource, PolicyConfig, RateQuota,
-    ResourceLimits, Secret, StoreGrant, Version,
+    Capability, FailureMode, Gateway, Grants, HttpGrant, Isolation, Name, PluginSource, PolicyConfig,
+    RateQuota, ResourceLimits, Secret, StoreGrant, Version,
 };
 use portcullis_policy::Policy;
 use portcullis_policy::recorder::{HookRecord, hex};
@@ -247,6 +247,10 @@ fn component(typed: &str) -> anyhow::Result<(PluginSource, Vec<u8>)> {
     Ok((PluginSource::File(path), bytes))
 }
 
+fn nobody() -> HttpGrant {
+    HttpGrant { tls: true, host: "replay.invalid".to_owned(), port: 443, path: String::new(), private: false }
+}
+
 /// All that the component imports. That is no more than it could do here: its calls are answered from the record, and the
 /// others find empty stores and full quotas.
 fn grants(component: &[u8], secrets: Vec<Name>) -> anyhow::Result<Grants> {
@@ -261,6 +265,8 @@ fn grants(component: &[u8], secrets: Vec<Name>) -> anyhow::Result<Grants> {
         store: has(Capability::Store).then(StoreGrant::default),
         crypto: has(Capability::Crypto),
         matchers: has(Capability::Matchers),
+        // What it asked is answered from the record; what it asks besides, nobody answers (RFC 6761, 6.4).
+        http: has(Capability::HttpClient).then(nobody).into_iter().collect(),
         secrets,
     })
 }

@@ -6,7 +6,6 @@
 wit_bindgen::generate!({
     path: "wit",
     world: "imports",
-    ownership: Borrowing { duplicate_if_necessary: true },
     generate_unused_types: true,
     generate_all,
 });

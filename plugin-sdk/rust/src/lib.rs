@@ -61,8 +61,8 @@
 //!
 //! # Capabilities
 //!
-//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`] and
-//! [`matchers`] are modules of functions. The component imports those that it calls and no others, and each must be granted in the gateway's config.
+//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`], [`matchers`]
+//! and [`http_client`] are modules of functions. The component imports those that it calls and no others, and each must be granted in the gateway's config.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -90,6 +90,7 @@ mod exchange;
 #[cfg(target_family = "wasm")]
 mod export;
 mod host;
+pub mod http_client;
 pub mod log;
 mod manifest;
 pub mod matchers;

@@ -12,9 +12,9 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::lifecycle::Guest as Lifecycle;
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::{Decision, IpAddress};
+use portcullis::policy::types::{Decision, Field, IpAddress};
 use portcullis::policy::{
-    clock, crypto, exchange, log, matchers, metrics, random, rate_limit, request, secrets, store,
+    clock, crypto, exchange, http_client, log, matchers, metrics, random, rate_limit, request, secrets, store,
 };
 
 struct Capable;
@@ -26,7 +26,23 @@ impl Lifecycle for Capable {
                 .map_err(|error| format!("{error:?}"))?;
             matchers::make_network_set("10.0.0.0/8\n10.1.0.0/16").map_err(|error| format!("{error:?}"))?;
         }
+        if let Some(url) = config.strip_prefix("ask ") {
+            return Err(ask(url, 0));
+        }
         Ok(())
+    }
+}
+
+/// What came of a request.
+fn ask(url: &str, timeout_ms: u32) -> String {
+    let headers = vec![Field { name: "x-from".to_owned(), value: b"guest".to_vec() }];
+    let (method, url, body) = ("POST".to_owned(), url.to_owned(), b"hello".to_vec());
+    match http_client::send(&http_client::Outbound { method, url, headers, body, timeout_ms }) {
+        Ok(answer) => {
+            let fields: Vec<&str> = answer.headers.iter().map(|field| field.name.as_str()).collect();
+            format!("{} {fields:?} {}", answer.status, String::from_utf8_lossy(&answer.body))
+        }
+        Err(error) => format!("{error:?}"),
     }
 }
 
@@ -131,6 +147,7 @@ impl Guest for Capable {
                     Err(error) => error.name().to_owned(),
                 }
             }
+            "ask" => ask(word(1), number(2) as u32),
             "make" => format!("{:?}", matchers::make_regex_set(&[word(1).to_owned()])),
             "json" => format!("{:?}", matchers::read_json(word(1).as_bytes(), &[word(2).to_owned()])),
             other => panic!("no deed is called {other}"),

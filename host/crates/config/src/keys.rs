@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) use gateway::{CERTIFICATE, ENDPOINT, LISTENER, SECRET, SERVER, UPSTREAM};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
-pub(crate) use policy::{CANARY, POLICY};
+pub(crate) use policy::{CANARY, HTTP_GRANT, POLICY};
 pub(crate) use route::ROUTE;
 
 /// The keys of one kind of table.

@@ -1,6 +1,7 @@
 //! `[policies.NAME]`: the plugin, what it is granted, what it may cost, and its configuration.
 
 mod candidate;
+mod http;
 mod plugin;
 mod schema_error;
 pub(crate) mod settings;
@@ -180,6 +181,7 @@ fn grants<'a>(
         secrets: granted,
         crypto: has("crypto"),
         matchers: has("matchers"),
+        http: http::grants(loader, named, view),
     }
 }
 
@@ -220,7 +222,8 @@ fn check_missing(
         // A key that is there but wrong was reported, or says `false` and shall be reported here.
         .filter(|capability| info.imports.contains(capability) && !grants.allows(*capability))
         .filter(|capability| {
-            given.key_span(capability.name()).is_none() || given.bool(capability.name()) == Some(false)
+            given.key_span(capability.grant_key()).is_none()
+                || given.bool(capability.grant_key()) == Some(false)
         })
         .collect();
     if !missing.is_empty() {
@@ -256,11 +259,16 @@ fn check_unused(
         return;
     }
     for capability in Capability::ALL {
-        if grants.allows(capability) && !info.imports.contains(&capability) {
-            let message =
-                format!("policy `{}` is granted `{}`, but does not use it", named.name, capability.name());
+        // Secrets are of use to who imports them as keys, without reading them.
+        let keys = capability == Capability::Secrets && info.imports.contains(&Capability::Crypto);
+        if grants.allows(capability) && !info.imports.contains(&capability) && !keys {
+            let message = format!(
+                "policy `{}` is granted `{}`, but does not use it",
+                named.name,
+                capability.grant_key()
+            );
             let label = format!("{} {} does not import it", info.name, info.version);
-            let span = given.key_span(capability.name()).unwrap_or(named.span);
+            let span = given.key_span(capability.grant_key()).unwrap_or(named.span);
             loader.report(
                 Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
             );

@@ -3,7 +3,10 @@
 //! Everything here is already validated: whoever holds a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O, waits, or knows a protocol.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod gateway;
+mod http_grant;
 mod limits;
 mod plugin;
 mod policy;
@@ -16,6 +19,7 @@ pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, Gateway, Listener, LogTarget, Server, TlsServer,
     TlsVersion,
 };
+pub use http_grant::{HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{

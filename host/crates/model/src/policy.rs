@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Candidate, Name, Origin, PinnedPlugin, Version};
+use crate::{Candidate, HttpGrant, Name, Origin, PinnedPlugin, Version};
 
 /// A configured use of a plugin: `[policies.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,11 +79,13 @@ pub enum Capability {
     Crypto,
     /// Sets of patterns and networks, and a reader of JSON.
     Matchers,
+    /// Requests of its own to HTTP servers.
+    HttpClient,
 }
 
 impl Capability {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -93,9 +95,10 @@ impl Capability {
         Self::Secrets,
         Self::Crypto,
         Self::Matchers,
+        Self::HttpClient,
     ];
 
-    /// Its name in WIT and in `grants`.
+    /// Its name in WIT.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -108,6 +111,16 @@ impl Capability {
             Self::Secrets => "secrets",
             Self::Crypto => "crypto",
             Self::Matchers => "matchers",
+            Self::HttpClient => "http-client",
+        }
+    }
+
+    /// Its key in `grants`.
+    #[must_use]
+    pub const fn grant_key(self) -> &'static str {
+        match self {
+            Self::HttpClient => "http",
+            other => other.name(),
         }
     }
 
@@ -124,6 +137,7 @@ impl Capability {
             Self::Secrets => "secrets = [\"NAME\"]",
             Self::Crypto => "crypto = true",
             Self::Matchers => "matchers = true",
+            Self::HttpClient => "http = [\"https://HOST/PATH\"]",
         }
     }
 
@@ -155,6 +169,8 @@ pub struct Grants {
     pub crypto: bool,
     /// `matchers = true`.
     pub matchers: bool,
+    /// `http = ["https://host"]`: the servers that it may ask.
+    pub http: Vec<HttpGrant>,
 }
 
 impl Grants {
@@ -171,6 +187,7 @@ impl Grants {
             Capability::Secrets => !self.secrets.is_empty(),
             Capability::Crypto => self.crypto,
             Capability::Matchers => self.matchers,
+            Capability::HttpClient => !self.http.is_empty(),
         }
     }
 }

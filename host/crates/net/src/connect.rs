@@ -1,7 +1,7 @@
 //! New connections to endpoints.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub enum ConnectErrorKind {
     Dns,
     /// TLS failed: not trusted, another name, no common version or protocol, or not TLS at all.
     Tls,
+    /// It has no address that may be connected to.
+    Forbidden,
     /// We have no socket or port left: the endpoint is not to blame.
     Local,
     /// The network cannot reach it, or anything else.
@@ -121,8 +123,23 @@ impl Connector {
         tls: Option<&UpstreamTlsContext>,
         timeout: Duration,
     ) -> Result<Stream, ConnectError> {
+        self.connect_where(address, tls, timeout, |_| true).await
+    }
+
+    /// The same, to those addresses alone that `may` allows. It is asked of the very address that is connected to, after
+    /// the name was looked up, so that a name cannot change its mind in between.
+    ///
+    /// # Errors
+    /// As [`ConnectErrorKind`] has them.
+    pub async fn connect_where(
+        &self,
+        address: &str,
+        tls: Option<&UpstreamTlsContext>,
+        timeout: Duration,
+        may: impl Fn(IpAddr) -> bool,
+    ) -> Result<Stream, ConnectError> {
         let result = tokio::time::timeout(timeout, async {
-            let tcp = self.connect_tcp(address).await?;
+            let tcp = self.connect_tcp(address, may).await?;
             match tls {
                 None => Ok(Stream::Tcp(tcp)),
                 // Boxed: its state is large, and a plain connection's caller should not carry it.
@@ -136,14 +153,28 @@ impl Connector {
         }
     }
 
-    async fn connect_tcp(&self, address: &str) -> Result<TcpStream, Failure> {
+    async fn connect_tcp(&self, address: &str, may: impl Fn(IpAddr) -> bool) -> Result<TcpStream, Failure> {
+        let forbidden = || {
+            let reason = "its address is a private one, which it may not have".to_owned();
+            (ConnectErrorKind::Forbidden, reason)
+        };
         let connected = match address.parse::<SocketAddr>() {
+            Ok(address) if !may(address.ip()) => return Err(forbidden()),
             Ok(address) => TcpStream::connect(address).await,
             Err(_) => {
                 let addresses = self.resolver.resolve(address).await.map_err(|error| {
                     (ConnectErrorKind::Dns, format!("the name cannot be resolved: {error}"))
                 })?;
-                connect_first(&addresses).await
+                if addresses.iter().all(|address| may(address.ip())) {
+                    connect_first(&addresses).await
+                } else {
+                    let allowed: Vec<_> =
+                        addresses.iter().copied().filter(|address| may(address.ip())).collect();
+                    if allowed.is_empty() {
+                        return Err(forbidden());
+                    }
+                    connect_first(&allowed).await
+                }
             }
         };
         let tcp = connected.map_err(io_failure)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::Name;
 
+use crate::gone::ClientGone;
 use crate::recorder::Recorder;
 use crate::rollout::Chosen;
 
@@ -36,6 +37,8 @@ pub struct Exchange {
     pub policies: Vec<PolicySlot>,
     /// Position in the chain of the policy whose hook is running.
     pub policy_at: usize,
+    /// Whether the client has gone away, for hooks that wait.
+    pub gone: ClientGone,
     /// Notes, where somebody asked about this exchange.
     pub recorder: Option<Box<Recorder>>,
 }
@@ -155,6 +158,7 @@ impl Default for Exchange {
             attributes: Attributes::default(),
             policies: Vec::new(),
             policy_at: 0,
+            gone: ClientGone::default(),
             recorder: None,
         }
     }
@@ -193,6 +197,9 @@ impl Exchange {
         }
         self.policy_at = 0;
         self.recorder = None;
+        if self.gone.is_told() {
+            self.gone = ClientGone::default();
+        }
     }
 }
 

@@ -7,12 +7,15 @@
 
 mod chain;
 mod exchange;
+mod gone;
+pub mod outbound;
 mod policy;
 pub mod recorder;
 mod rollout;
 
 pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};
+pub use gone::ClientGone;
 pub use policy::{
     BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
     Returned, carry_over,

@@ -4,6 +4,8 @@
 //! it. There is no other call of [`Forward::run`], and it takes a [`Permitted`](portcullis_policy::Permitted) exchange,
 //! which only the policy chain makes.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -84,7 +86,7 @@ impl Matched {
 
 impl Drive<'_> {
     /// Takes a request to its answer. Never fails: what goes wrong becomes an answer.
-    pub(crate) async fn run(self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
+    pub(crate) async fn run(mut self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
         let local = self.worker.current();
         let received = receive(
             &local.snapshot.gateway.server,
@@ -119,7 +121,7 @@ impl Drive<'_> {
             body.set_limit(limit);
         }
 
-        let permitted = match chain.request_head(exchange).await {
+        let permitted = match self.request_head(&chain, exchange).await {
             HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
                 if let Some(fault) = &replied.fault {
@@ -175,6 +177,23 @@ impl Drive<'_> {
                 None => self.refuse(exchange, Some(matched), chain.len(), &error).await,
             },
         }
+    }
+
+    /// Runs the hooks of the request's head. Where one waits for something, it is told when the client goes away.
+    async fn request_head(&mut self, chain: &PolicyChain, exchange: Box<Exchange>) -> HeadOutcome {
+        if chain.is_empty() {
+            return chain.request_head(exchange).await;
+        }
+        let gone = exchange.gone.clone();
+        let mut hooks = pin!(chain.request_head(exchange));
+        poll_fn(|cx| {
+            let outcome = hooks.as_mut().poll(cx);
+            if outcome.is_pending() && !gone.is_told() && self.downstream.poll_gone(cx).is_ready() {
+                gone.tell();
+            }
+            outcome
+        })
+        .await
     }
 
     /// Answers with an error of the gateway's own.

@@ -19,6 +19,7 @@ mod gather;
 mod h1;
 mod h2;
 mod local;
+mod outbound;
 mod prefixed;
 mod random;
 mod receive;
@@ -39,6 +40,7 @@ pub use explain::{
     Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
     UpstreamView,
 };
+pub use outbound::OutboundClient;
 pub use recording::{Asking, Recorded, Recordings, TooManyRecordings, Wanted};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -116,6 +116,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    pub(crate) fn new(address: Name, idle_max: usize, idle_for: Duration) -> Self {
+        Self { address, idle_max, idle_for, h1: RefCell::default(), h2: RefCell::default() }
+    }
+
+    /// Whether no connection is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.h1.borrow().is_empty() && self.h2.borrow().is_empty()
+    }
+
     /// Keeps a connection that can be used again; the one that was used last is used first.
     pub(crate) fn keep(&self, connection: Box<h1::ClientConnection>) {
         let mut idle = self.h1.borrow_mut();
@@ -124,7 +133,7 @@ impl Pool {
         }
     }
 
-    fn reuse_h1(&self) -> Option<Box<h1::ClientConnection>> {
+    pub(crate) fn reuse_h1(&self) -> Option<Box<h1::ClientConnection>> {
         loop {
             let (mut connection, since) = self.h1.borrow_mut().pop()?;
             if since.elapsed() < self.idle_for && connection.is_alive() {
@@ -150,7 +159,7 @@ impl Pool {
     }
 
     /// Closes what was idle for too long.
-    fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let fresh = |since: &Instant| since.elapsed() < self.idle_for;
         self.h1.borrow_mut().retain(|(_, since)| fresh(since));
         self.h2
@@ -184,13 +193,8 @@ impl LocalUpstream {
                     && pool.idle_for == config.timeouts.pool_idle
             };
             old.into_iter().find(same).cloned().unwrap_or_else(|| {
-                Rc::new(Pool {
-                    address: endpoint.address.clone(),
-                    idle_max: config.idle_connections_max,
-                    idle_for: config.timeouts.pool_idle,
-                    h1: RefCell::default(),
-                    h2: RefCell::default(),
-                })
+                let Upstream { idle_connections_max, timeouts, .. } = config;
+                Rc::new(Pool::new(endpoint.address.clone(), *idle_connections_max, timeouts.pool_idle))
             })
         });
         let pools = pools.collect();

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::connection;
 use crate::local::Local;
+use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 
@@ -179,9 +180,11 @@ impl std::fmt::Debug for Worker {
 pub(crate) async fn run(
     index: usize,
     published: Arc<Published>,
+    outbound: OutboundClient,
     mut commands: mpsc::Receiver<Command>,
 ) -> usize {
     let worker = Rc::new(Worker::new(index, published));
+    outbound.serve(worker.connector.clone());
     let tasks = Tasks::new();
     let mut listeners: HashMap<Name, Drain> = HashMap::new();
     let mut loops: Vec<JoinHandle<()>> = Vec::new();

@@ -12,6 +12,7 @@ use portcullis_model::Name;
 use portcullis_net::{BindError, ConnectionCount, ListenerState, bind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 use crate::worker::{self, Command, Listen, Published};
@@ -85,18 +86,18 @@ pub struct DrainReport {
 }
 
 impl Workers {
-    /// Starts `count` workers on `snapshot`, with its listeners open.
+    /// Starts `count` workers on `snapshot`, with its listeners open. They carry out what `outbound` is asked to send.
     ///
     /// # Errors
     /// When a thread cannot be had or an address cannot be listened on; nothing runs then.
-    pub fn start(count: usize, snapshot: Snapshot) -> Result<Self, StartError> {
+    pub fn start(count: usize, snapshot: Snapshot, outbound: &OutboundClient) -> Result<Self, StartError> {
         let published = Arc::new(Published {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
             recordings: Recordings::default(),
         });
-        let threads =
-            (0..count.max(1)).map(|at| Thread::start(at, published.clone()).map_err(StartError::Thread));
+        let threads = (0..count.max(1))
+            .map(|at| Thread::start(at, published.clone(), outbound.clone()).map_err(StartError::Thread));
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         let workers = Self { published, threads, listeners: Mutex::default() };
         let opened = workers.open(&workers.snapshot())?;
@@ -240,13 +241,13 @@ struct Opened {
 }
 
 impl Thread {
-    fn start(at: usize, published: Arc<Published>) -> std::io::Result<Self> {
+    fn start(at: usize, published: Arc<Published>, outbound: OutboundClient) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (ending, ended) = oneshot::channel();
         let handle = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let cut_off = local.block_on(&runtime, worker::run(at, published, received));
+            let cut_off = local.block_on(&runtime, worker::run(at, published, outbound, received));
             // Nobody may be waiting for the count.
             let _unheard = ending.send(cut_off).is_err();
         })?;

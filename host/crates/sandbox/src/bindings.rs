@@ -5,5 +5,9 @@
 wasmtime::component::bindgen!({
     path: "../../../wit",
     world: "portcullis:policy/imports",
-    imports: { default: trappable },
+    imports: {
+        // The one function that waits.
+        "portcullis:policy/http-client.send": async | trappable,
+        default: trappable,
+    },
 });

@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod crypto;
+pub(crate) mod http_client;
 pub(crate) mod log;
 pub(crate) mod matchers;
 pub(crate) mod metrics;
@@ -31,7 +32,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     rate_limit::link(linker)?;
     store::link(linker)?;
     crypto::link(linker)?;
-    matchers::link(linker)
+    matchers::link(linker)?;
+    http_client::link(linker)
 }
 
 impl State {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use portcullis_model::{FailureMode, Grants, Isolation, Name, PolicyConfig, ResourceLimits, Secret, Version};
+use portcullis_model::{
+    Capability, FailureMode, Grants, Isolation, Name, PolicyConfig, ResourceLimits, Secret, Version,
+};
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
@@ -55,6 +57,8 @@ pub(crate) struct PolicyContext {
     pub(crate) sandbox: Arc<Inner>,
     /// Whether hooks run on fibers.
     pub(crate) yields: bool,
+    /// Whether one of its imports waits, so that nothing of it runs but on a fiber.
+    pub(crate) waits: bool,
 }
 
 impl PolicyContext {
@@ -119,6 +123,7 @@ impl Factory {
         }
         let shared = sandbox.policies.get(&state_name(config));
         shared.provide(&config.grants);
+        let waits = component.info.imports.contains(&Capability::HttpClient);
         let context = Arc::new(PolicyContext {
             name: policy.clone(),
             version: config.version,
@@ -133,7 +138,8 @@ impl Factory {
             image: OnceLock::new(),
             shared,
             sandbox: sandbox.clone(),
-            yields: config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
+            yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
+            waits,
         });
         let start = thread_cpu_time();
         let first = Instance::make(&context, &Arc::default()).map_err(|error| match error {

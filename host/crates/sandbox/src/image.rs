@@ -17,6 +17,7 @@ use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
 use wasmtime::{Result, Store, format_err};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
+use crate::instance::block_on;
 use crate::state::State;
 
 /// Why a component has no image; for the log.
@@ -96,7 +97,14 @@ impl Reader<'_> {
             .get_export_index(&mut *self.store, Some(&interface), function)
             .ok_or_else(missing)?;
         let function = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, &function)?;
-        Ok(function.call(&mut *self.store, ())?.0)
+        let store = &mut *self.store;
+        let (value,) = if store.data().policy.waits {
+            // Where an import waits, nothing runs but on a fiber.
+            block_on(function.call_async(store, ()))?
+        } else {
+            function.call(store, ())?
+        };
+        Ok(value)
     }
 
     fn scalar<R>(&mut self, interface: &str, function: &str) -> R

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
@@ -70,6 +72,9 @@ impl MakeError {
 impl Instance {
     /// Makes and configures an instance on this thread.
     pub(crate) fn make(context: &Arc<PolicyContext>, log_window: &Arc<LogWindow>) -> Result<Self, MakeError> {
+        if context.waits {
+            return block_on(Self::make_on_fiber(context, log_window));
+        }
         let (mut store, place) = new_store(context, log_window, false)?;
         let made = context.component.linked.pre.instantiate(&mut store);
         let (instance, hooks, configure) = load(context, &mut store, made)?;
@@ -87,10 +92,13 @@ impl Instance {
         let (mut store, place) = new_store_of(engine, context, log_window)?;
         store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
-        let instance = image
-            .pre
-            .instantiate(&mut store)
-            .map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
+        let instance = if context.waits {
+            block_on(image.pre.instantiate_async(&mut store))
+        } else {
+            image.pre.instantiate(&mut store)
+        };
+        let instance =
+            instance.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
         let configured_bytes = store.data().memory.bytes();
         let hooks = HookFuncs::default();
         Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
@@ -241,8 +249,15 @@ impl Instance {
 
     /// Calls `on-tick` on this thread.
     pub(crate) fn tick(&mut self) -> Result<(), Failure> {
-        self.begin(Stage::Tick, None, false);
-        let result = self.0.tick().and_then(|hook| hook.call(&mut self.0.store, ()));
+        let waits = self.0.store.data().policy.waits;
+        self.begin(Stage::Tick, None, waits);
+        let inner = &mut *self.0;
+        let result = if waits {
+            let resumed = inner.store.data().budget.resumed();
+            block_on(noting(&resumed, async { inner.tick()?.call_async(&mut inner.store, ()).await }))
+        } else {
+            inner.tick().and_then(|hook| hook.call(&mut inner.store, ()))
+        };
         result.map_err(|error| Failure::of(&error, &mut self.0.store))
     }
 
@@ -308,6 +323,26 @@ async fn noting<F: Future>(resumed: &Resumed, future: F) -> F::Output {
         future.as_mut().poll(context)
     })
     .await
+}
+
+/// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not wait
+/// for anybody: `configure` does not.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        thread::park();
+    }
 }
 
 /// A store in which `configure` is about to run.

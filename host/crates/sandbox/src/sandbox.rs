@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
+use portcullis_policy::outbound::Outbound;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, Engine};
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
     pub(crate) policies: SharedPolicies,
+    /// Who sends the requests of policies; nobody while it is empty.
+    pub(crate) outbound: OnceLock<Arc<dyn Outbound>>,
 }
 
 impl Sandbox {
@@ -78,7 +81,14 @@ impl Sandbox {
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
             policies: SharedPolicies::default(),
+            outbound: OnceLock::new(),
         })))
+    }
+
+    /// Lets policies that are granted it send requests by `outbound`; without, they are told that it is busy. The first
+    /// one that is given stays.
+    pub fn send_by(&self, outbound: Arc<dyn Outbound>) {
+        self.0.outbound.get_or_init(|| outbound);
     }
 
     /// Compiles a component for policies of that isolation, or takes its code from the cache, and links it. Takes up to

@@ -4,6 +4,7 @@ mod calls;
 mod capabilities;
 mod edits;
 mod faults;
+mod http_client;
 mod isolation;
 mod load;
 mod recorder;
@@ -37,6 +38,7 @@ portcullis_test_guests::every_guest! {
     hook_cost => calls::reuses_one_instance,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
     plain => load::inspects_a_component,
+    tick_asks => http_client::on_tick_waits_on_its_own_thread,
     ticker => calls::ticks_until_the_policy_is_dropped,
     unknown_import => load::refuses_an_import_that_no_gateway_has,
     version_1 => calls::runs_two_versions_side_by_side,
@@ -87,6 +89,13 @@ fn config(name: &str, json: &str) -> PolicyConfig {
             secrets: Vec::new(),
             crypto: true,
             matchers: true,
+            http: vec![portcullis_model::HttpGrant {
+                tls: false,
+                host: "a.test".into(),
+                port: 80,
+                path: String::new(),
+                private: false,
+            }],
         },
         isolation: ISOLATION.get(),
         limits: ResourceLimits::default(),

@@ -14,8 +14,18 @@ pub(crate) struct Arguments {
     capabilities: Vec<LitStr>,
 }
 
-const CAPABILITIES: [&str; 9] =
-    ["log", "clock", "random", "rate-limit", "metrics", "store", "secrets", "crypto", "matchers"];
+const CAPABILITIES: [&str; 10] = [
+    "log",
+    "clock",
+    "random",
+    "rate-limit",
+    "metrics",
+    "store",
+    "secrets",
+    "crypto",
+    "matchers",
+    "http-client",
+];
 
 impl syn::parse::Parse for Arguments {
     fn parse(input: syn::parse::ParseStream<'_>) -> Result<Self> {

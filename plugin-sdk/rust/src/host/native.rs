@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, KeyError, Verified};
+use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::rate_limit::{Quota, Verdict};
@@ -284,4 +285,8 @@ pub(crate) fn matchers_read_json(
     pointers: &[&str],
 ) -> Result<Vec<Option<JsonValue>>, JsonError> {
     with_gateway(|_| matchers::read_json(document, pointers))
+}
+
+pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
+    with_gateway(|gateway| gateway.send(request))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::bindings::portcullis::policy as wit;
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, Key, KeyError, Verified};
+use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::rate_limit::{Quota, Verdict};
@@ -122,16 +123,30 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
         Level::Warn => wit::log::Level::Warn,
         Level::Error => wit::log::Level::Error,
     };
-    wit::log::log(level, message, fields);
+    wit::log::log(level, message, &owned(fields));
 }
 
 pub(crate) use wit::clock::{monotonic_us as clock_monotonic_us, now_ms as clock_now_ms};
-pub(crate) use wit::metrics::{
-    add as metrics_add, counter as metrics_counter, gauge as metrics_gauge, histogram as metrics_histogram,
-    observe as metrics_observe, set as metrics_set,
-};
+pub(crate) use wit::metrics::{add as metrics_add, observe as metrics_observe, set as metrics_set};
 pub(crate) use wit::random::bytes as random_bytes;
 pub(crate) use wit::secrets::get as secrets_get;
+
+/// The bindings want pairs of their own.
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn metrics_counter(name: &str, labels: &[(&str, &str)]) -> u32 {
+    wit::metrics::counter(name, &owned(labels))
+}
+
+pub(crate) fn metrics_gauge(name: &str, labels: &[(&str, &str)]) -> u32 {
+    wit::metrics::gauge(name, &owned(labels))
+}
+
+pub(crate) fn metrics_histogram(name: &str, labels: &[(&str, &str)]) -> u32 {
+    wit::metrics::histogram(name, &owned(labels))
+}
 
 /// Milliseconds as the contract counts them. What is longer than it can say is as long as it can say.
 fn millis(duration: Duration) -> u32 {
@@ -309,7 +324,8 @@ fn json_value(value: wit::matchers::JsonValue) -> JsonValue {
 }
 
 pub(crate) fn matchers_make_regex_set(patterns: &[&str]) -> Result<u32, MakeError> {
-    wit::matchers::make_regex_set(patterns).map_err(make_error)
+    let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+    wit::matchers::make_regex_set(&patterns).map_err(make_error)
 }
 
 pub(crate) fn matchers_is_match(set: u32, text: &[u8]) -> Result<bool, MatchError> {
@@ -342,12 +358,36 @@ pub(crate) fn matchers_read_json(
     document: &[u8],
     pointers: &[&str],
 ) -> Result<Vec<Option<JsonValue>>, JsonError> {
-    match wit::matchers::read_json(document, pointers) {
+    let pointers: Vec<String> = pointers.iter().map(|pointer| (*pointer).to_owned()).collect();
+    match wit::matchers::read_json(document, &pointers) {
         Ok(values) => Ok(values.into_iter().map(|value| value.map(json_value)).collect()),
         Err(error) => Err(match error {
             wit::matchers::JsonError::Malformed(why) => JsonError::Malformed(why),
             wit::matchers::JsonError::InvalidPointer(pointer) => JsonError::InvalidPointer(pointer),
             wit::matchers::JsonError::TooLarge => JsonError::TooLarge,
+        }),
+    }
+}
+
+pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
+    let Outbound { method, url, headers, body, timeout } = request;
+    let field = |field: Field| wit::types::Field { name: field.name, value: field.value };
+    let headers = headers.into_iter().map(field).collect();
+    // A time that is too short to say is not the same as none.
+    let timeout_ms = if timeout.is_zero() { 0 } else { millis(timeout).max(1) };
+    match wit::http_client::send(&wit::http_client::Outbound { method, url, headers, body, timeout_ms }) {
+        Ok(answer) => {
+            Ok(Inbound { status: answer.status, headers: fields(answer.headers), body: answer.body })
+        }
+        Err(error) => Err(match error {
+            wit::http_client::Error::InvalidRequest(what) => HttpError::InvalidRequest(what),
+            wit::http_client::Error::NotAllowed(why) => HttpError::NotAllowed(why),
+            wit::http_client::Error::Busy => HttpError::Busy,
+            wit::http_client::Error::Timeout => HttpError::Timeout,
+            wit::http_client::Error::Connect(why) => HttpError::Connect(why),
+            wit::http_client::Error::Protocol(how) => HttpError::Protocol(how),
+            wit::http_client::Error::TooLarge => HttpError::TooLarge,
+            wit::http_client::Error::ClientGone => HttpError::ClientGone,
         }),
     }
 }

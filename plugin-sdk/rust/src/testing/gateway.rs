@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::state::{GatewayState, install};
 use super::{MockExchange, crypto};
 use crate::crypto::Algorithm;
+use crate::http_client::{self, Inbound, Outbound};
 use crate::policy::Policy;
 
 /// A gateway for tests: its clock, secrets, rate limits, store, metrics and log. Clones are the same gateway.
@@ -62,6 +63,24 @@ impl MockGateway {
         }
     }
 
+    /// Answers requests by that method to that URL, which is compared as it is written, each time. One that nobody answers is
+    /// not allowed.
+    #[must_use]
+    pub fn http(self, method: &str, url: &str, answer: Result<Inbound, http_client::Error>) -> Self {
+        let answers = |state: &mut GatewayState| {
+            // The last word counts.
+            state.http_answers.insert(0, (method.to_owned(), url.to_owned(), answer));
+        };
+        answers(&mut self.state.borrow_mut());
+        self
+    }
+
+    /// The requests that policies have sent, in their order.
+    #[must_use]
+    pub fn http_requests(&self) -> Vec<Outbound> {
+        self.state.borrow().http_requests.clone()
+    }
+
     /// Lets time pass on all its clocks.
     pub fn advance(&self, by: Duration) {
         self.state.borrow_mut().elapsed += by;
@@ -73,7 +92,10 @@ impl MockGateway {
     /// What the policy, or the reading of its settings, says against the configuration. The real gateway checks the
     /// schema, bounds and patterns included, before it asks the policy.
     pub fn configure<P: Policy>(&self, config: &str) -> Result<P, String> {
-        self.run(|| P::from_config(config))
+        self.state.borrow_mut().configuring = true;
+        let configured = self.run(|| P::from_config(config));
+        self.state.borrow_mut().configuring = false;
+        configured
     }
 
     /// Runs `on_tick`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::crypto::Crypto;
 use super::matchers::Matchers;
+use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
@@ -297,6 +298,11 @@ pub(crate) struct GatewayState {
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
     pub(crate) log: Vec<String>,
     pub(crate) crypto: Crypto,
+    /// What servers answer, by method and URL.
+    pub(crate) http_answers: Vec<(String, String, Result<Inbound, HttpError>)>,
+    pub(crate) http_requests: Vec<Outbound>,
+    /// Whether a policy is being configured.
+    pub(crate) configuring: bool,
     pub(crate) matchers: Matchers,
     metrics: Vec<Metric>,
     // For each bucket, when it will be as new.
@@ -332,6 +338,19 @@ impl GatewayState {
             (mixed ^ (mixed >> 31)) as u8
         };
         (0..count).map(next).collect()
+    }
+
+    /// The answer that the test has given for the method and URL.
+    pub(crate) fn send(&mut self, request: Outbound) -> Result<Inbound, HttpError> {
+        if self.configuring {
+            return Err(HttpError::NotAllowed("`configure` waits for nobody".to_owned()));
+        }
+        let is = |(method, url, _): &&(String, String, _)| *method == request.method && *url == request.url;
+        let answer = self.http_answers.iter().find(is).map(|(_, _, answer)| answer.clone());
+        let unknown = || format!("the mock has no answer for {} {}", request.method, request.url);
+        let answer = answer.unwrap_or_else(|| Err(HttpError::NotAllowed(unknown())));
+        self.http_requests.push(request);
+        answer
     }
 
     pub(crate) fn make_metric(&mut self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> u32 {

@@ -299,6 +299,35 @@ pub(crate) static GRANTS: Shape = Shape {
             example: "true",
             doc: "Sets of patterns and of networks, and a reader of JSON, as native code.",
         },
+        Key {
+            name: "http",
+            kind: Kind::List(&Kind::Either(&[Kind::Text("a URL"), Kind::Table(&HTTP_GRANT)])),
+            presence: Presence::Absent("none"),
+            example: r#"["https://auth.internal/check"]"#,
+            doc: "HTTP servers that it may ask: scheme, host, port where it is not the usual one, and perhaps what paths begin \
+                  with, up to the end of a segment.",
+        },
+    ],
+};
+
+pub(crate) static HTTP_GRANT: Shape = Shape {
+    noun: "`http` grant",
+    keys: &[
+        Key {
+            name: "url",
+            kind: Kind::Text("a URL"),
+            presence: Presence::Required,
+            example: r#""http://127.0.0.1:9000""#,
+            doc: "The server, and perhaps what paths begin with.",
+        },
+        Key {
+            name: "private",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Whether it may be on this machine or in a private network. Without it a name that leads there is not connected \
+                  to.",
+        },
     ],
 };
 

@@ -36,6 +36,8 @@ impl Plugins for FakePlugins {
             "rate-limit" => info(Some(rate_limit()), &[Capability::RateLimit]),
             "everything" | "everything-2" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
             "secretive" => info(None, &[Capability::Secrets]),
+            "signing" => info(None, &[Capability::Crypto]),
+            "asking" => info(None, &[Capability::HttpClient]),
             "plain" => PluginInfo { has_lifecycle: false, ..info(None, &[]) },
             "broken-schema" => info(Some(json!({ "type": 3 })), &[]),
             "endless-schema" => info(Some(json!({ "$ref": "#" })), &[]),

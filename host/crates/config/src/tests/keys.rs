@@ -129,7 +129,7 @@ fn base(path: &str) -> &'static str {
         }
         "policies.q.shadow" => "plugin = \"../files/everything.wasm\"\nconfig = { other = true }\n",
         path if path.ends_with(".grants") => {
-            "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nrate-limit = {}\nstore = {}\n"
+            "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nhttp = [\"https://a.test\"]\nrate-limit = {}\nstore = {}\n"
         }
         "routes.all" => "to = \"app\"\nuse = [\"p\", \"q\"]\n",
         "secrets.s" => "file = \"../files/token\"\n",

@@ -11,7 +11,9 @@ use super::compare::{Decided, Sample, differences};
 use super::factory::{RolloutFactory, Workers};
 use super::meter::timed;
 use super::state::Side;
-use crate::{Called, Decision, Exchange, FaultKind, Hook, Outcome, Policy, PolicyFactory, PolicySlot};
+use crate::{
+    Called, ClientGone, Decision, Exchange, FaultKind, Hook, Outcome, Policy, PolicyFactory, PolicySlot,
+};
 
 /// Hooks of one shadow on one worker that may wait or be under way: each holds two copies of an exchange's heads. What
 /// comes while there are so many is left out, and counted.
@@ -300,6 +302,7 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         trace_id: exchange.trace_id.clone(),
         attributes: exchange.attributes.clone(),
         policies: Vec::new(),
+        gone: ClientGone::default(),
         policy_at: exchange.policy_at,
         recorder: None,
     })

@@ -39,7 +39,7 @@ pub(super) fn refuses_another_version_of_the_contract() {
 #[test]
 fn refuses_what_was_not_granted() {
     type Revoke = fn(&mut portcullis_model::Grants);
-    let revoke: [(Capability, Revoke); 8] = [
+    let revoke: [(Capability, Revoke); 9] = [
         (Capability::Log, |grants| grants.log = false),
         (Capability::Clock, |grants| grants.clock = false),
         (Capability::Random, |grants| grants.random = false),
@@ -48,6 +48,7 @@ fn refuses_what_was_not_granted() {
         (Capability::Store, |grants| grants.store = None),
         (Capability::Crypto, |grants| grants.crypto = false),
         (Capability::Matchers, |grants| grants.matchers = false),
+        (Capability::HttpClient, |grants| grants.http.clear()),
     ];
     for (capability, revoke) in revoke {
         let mut config = config("ungranted", "{}");

@@ -1,0 +1,44 @@
+//! That the client of an exchange has gone away, told to whoever waits in one of its hooks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Whether the client has gone away. A hook that runs is not stopped by that, because the exchange is inside it; what it
+/// waits for ends. Clones are of the same client.
+#[derive(Debug, Clone, Default)]
+pub struct ClientGone(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    told: AtomicBool,
+    /// Of the one call that may wait.
+    waiter: Mutex<Option<Waker>>,
+}
+
+impl ClientGone {
+    /// The client has gone away.
+    pub fn tell(&self) {
+        self.0.told.store(true, Ordering::Release);
+        if let Some(waker) = self.waiter().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was told.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.0.told.load(Ordering::Acquire)
+    }
+
+    /// Is ready once it is told. The last one who asked is woken.
+    pub fn poll_told(&self, cx: &mut Context<'_>) -> Poll<()> {
+        *self.waiter() = Some(cx.waker().clone());
+        // Looked at after the waker is in its place, so that none who tells meanwhile is missed.
+        if self.is_told() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn waiter(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,306 @@
+//! Requests that policies send by themselves, over the workers' connections.
+//!
+//! A policy's hook waits on a fiber, in a future that may move between threads; connections belong to a worker's thread.
+//! So a call is handed to a task of the worker it was made on, and what the hook waits for is a message. Calls of
+//! `on-tick`, which has a thread of its own, are spread over the workers.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
+use portcullis_model::{UpstreamProtocol, UpstreamTls};
+use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, UpstreamTlsContext};
+use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+use crate::body::{Body, BodyError, Frame};
+use crate::call::{CallError, CallEvent};
+use crate::h1::{ClientCall, ClientConnection};
+use crate::upstream::Pool;
+
+/// Calls that wait to be taken up by a worker, which it does at its next turn.
+const WAITING_MAX: usize = 256;
+/// Calls under way on one worker, over all policies. Those of one policy are bounded by its fibers.
+const CALLS_MAX: usize = 1024;
+/// Servers whose connections a worker keeps.
+const SERVERS_MAX: usize = 64;
+/// Idle connections that a worker keeps to one server.
+const IDLE_MAX: usize = 16;
+/// How long a connection stays idle.
+const IDLE_FOR: Duration = Duration::from_secs(30);
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Bytes of a response's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Sends requests of policies. One for the process; [`Workers::start`](crate::Workers::start) gives it threads.
+#[derive(Debug, Clone, Default)]
+pub struct OutboundClient(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    workers: Mutex<Vec<mpsc::Sender<Job>>>,
+    turn: AtomicUsize,
+    tls: OnceCell<UpstreamTlsContext>,
+}
+
+/// A call, and who waits for its answer.
+#[derive(Debug)]
+struct Job {
+    request: OutboundRequest,
+    answer: oneshot::Sender<Result<OutboundResponse, OutboundError>>,
+}
+
+thread_local! {
+    /// Where calls of this thread go, on a worker.
+    static HERE: RefCell<Option<(Arc<Shared>, mpsc::Sender<Job>)>> = const { RefCell::new(None) };
+}
+
+impl OutboundClient {
+    /// One that has no threads yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes this thread one that carries out calls, for as long as its `LocalSet` runs.
+    pub(crate) fn serve(&self, connector: Rc<Connector>) {
+        let (sender, jobs) = mpsc::channel(WAITING_MAX);
+        HERE.set(Some((self.0.clone(), sender.clone())));
+        self.workers().push(sender);
+        let client = Rc::new(Client {
+            shared: self.0.clone(),
+            connector,
+            pools: RefCell::default(),
+            under_way: Cell::new(0),
+        });
+        tokio::task::spawn_local(client.run(jobs));
+    }
+
+    /// Who takes a call of this thread.
+    fn worker(&self) -> Option<mpsc::Sender<Job>> {
+        let here = HERE.with_borrow(|here| {
+            here.as_ref().filter(|(shared, _)| Arc::ptr_eq(shared, &self.0)).map(|(_, sender)| sender.clone())
+        });
+        if here.is_some() {
+            return here;
+        }
+        let mut workers = self.workers();
+        workers.retain(|sender| !sender.is_closed());
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        workers.get(turn.checked_rem(workers.len())?).cloned()
+    }
+
+    fn workers(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::Sender<Job>>> {
+        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbound for OutboundClient {
+    fn send(&self, request: OutboundRequest) -> Outgoing {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.worker().is_some_and(|worker| worker.try_send(Job { request, answer }).is_ok());
+        Box::pin(async move {
+            if !sent {
+                return Err(OutboundError::Busy);
+            }
+            // A worker that ends takes its calls with it.
+            answered.await.unwrap_or(Err(OutboundError::Busy))
+        })
+    }
+}
+
+/// Which connections may serve a call: those that were made for the same server under the same rule.
+type Server = (String, bool, bool);
+
+/// One worker's client.
+struct Client {
+    shared: Arc<Shared>,
+    connector: Rc<Connector>,
+    pools: RefCell<HashMap<Server, Rc<Pool>>>,
+    under_way: Cell<usize>,
+}
+
+impl Client {
+    async fn run(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => self.clone().take_up(job),
+                    None => return,
+                },
+                _ = sweep.tick() => self.sweep(),
+            }
+        }
+    }
+
+    fn take_up(self: Rc<Self>, job: Job) {
+        let Job { request, mut answer } = job;
+        if self.under_way.get() >= CALLS_MAX {
+            // Who waits may be gone by now, which is as well.
+            let _gone = answer.send(Err(OutboundError::Busy)).is_err();
+            return;
+        }
+        let place = Place::take(self);
+        tokio::task::spawn_local(async move {
+            let outcome = tokio::select! {
+                // Given up: what was opened for it is closed.
+                () = answer.closed() => return,
+                outcome = tokio::time::timeout(request.timeout, place.0.call(&request)) => outcome,
+            };
+            let _gone = answer.send(outcome.unwrap_or(Err(OutboundError::Timeout))).is_err();
+        });
+    }
+
+    async fn call(&self, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+        let pool = self.pool(request);
+        let mut response = ResponseHead::default();
+        if let Some(connection) = pool.reuse_h1() {
+            let mut call = start(connection, request, &pool, true);
+            match final_head(&mut call, &mut response).await {
+                // It was closed while it was idle.
+                Err(CallError::Closed { maybe_stale: true, .. }) if request.head.is_idempotent() => {}
+                outcome => {
+                    outcome.map_err(call_error)?;
+                    return read(call, response, request.response_bytes_max).await;
+                }
+            }
+            response.clear();
+        }
+        let connection = Box::new(self.connect(request).await?);
+        let mut call = start(connection, request, &pool, false);
+        final_head(&mut call, &mut response).await.map_err(call_error)?;
+        read(call, response, request.response_bytes_max).await
+    }
+
+    async fn connect(&self, request: &OutboundRequest) -> Result<ClientConnection, OutboundError> {
+        let tls = if request.grant.tls { Some(self.shared.tls().await?) } else { None };
+        let may = |address| request.grant.may_reach(address);
+        let address = request.address();
+        let stream = self.connector.connect_where(&address, tls, request.timeout, may).await;
+        Ok(ClientConnection::new(stream.map_err(connect_error)?, HEAD_BYTES_MAX))
+    }
+
+    fn pool(&self, request: &OutboundRequest) -> Rc<Pool> {
+        let server = (request.address(), request.grant.tls, request.grant.private);
+        let mut pools = self.pools.borrow_mut();
+        if let Some(pool) = pools.get(&server) {
+            return pool.clone();
+        }
+        let pool = Rc::new(Pool::new(server.0.as_str().into(), IDLE_MAX, IDLE_FOR));
+        // Grants name the servers, so there are more only after many reloads; then this one's connections serve once.
+        if pools.len() < SERVERS_MAX {
+            pools.insert(server, pool.clone());
+        }
+        pool
+    }
+
+    /// Closes what was idle for too long, and forgets servers that have no connection.
+    fn sweep(&self) {
+        self.pools.borrow_mut().retain(|_, pool| {
+            pool.sweep();
+            !pool.is_empty() || Rc::strong_count(pool) > 1
+        });
+    }
+}
+
+impl Shared {
+    /// TLS by the machine's authorities, which are read when they are first needed.
+    async fn tls(&self) -> Result<&UpstreamTlsContext, OutboundError> {
+        let read = || async {
+            let build = || {
+                let tls = UpstreamTls { server_name: None, ca: None, verify: true };
+                UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &SystemRoots::new())
+            };
+            // Some hundred files on some machines.
+            let built = tokio::task::spawn_blocking(build).await;
+            built.map_err(|error| OutboundError::Connect(error.to_string()))?.map_err(|error| {
+                let reason = error.to_string();
+                tracing::error!("policies cannot ask servers over https: {reason}");
+                OutboundError::Connect(reason)
+            })
+        };
+        self.tls.get_or_try_init(read).await
+    }
+}
+
+/// A place among the calls; given back when dropped.
+struct Place(Rc<Client>);
+
+impl Place {
+    fn take(client: Rc<Client>) -> Self {
+        client.under_way.set(client.under_way.get() + 1);
+        Self(client)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
+    }
+}
+
+fn start(
+    connection: Box<ClientConnection>,
+    request: &OutboundRequest,
+    pool: &Rc<Pool>,
+    reused: bool,
+) -> Box<ClientCall> {
+    let body = if request.body.is_empty() { Body::Empty } else { Body::Full(request.body.clone()) };
+    Box::new(connection.start(&request.head, &request.head.authority, body, Some(pool.clone()), reused))
+}
+
+async fn final_head(call: &mut ClientCall, head: &mut ResponseHead) -> Result<(), CallError> {
+    while poll_fn(|cx| call.poll_event(cx, head)).await? == CallEvent::Informational {
+        head.clear();
+    }
+    Ok(())
+}
+
+async fn read(
+    call: Box<ClientCall>,
+    mut head: ResponseHead,
+    bytes_max: usize,
+) -> Result<OutboundResponse, OutboundError> {
+    let mut body = call.into_response(&head).body;
+    strip_response_hop_by_hop(&mut head.fields);
+    if body.length().is_some_and(|length| length > bytes_max as u64) {
+        return Err(OutboundError::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| body.poll_next(cx)).await {
+        // Trailers are nothing that a policy could ask for.
+        let Frame::Data(piece) = frame.map_err(body_error)? else { continue };
+        if whole.len() + piece.len() > bytes_max {
+            return Err(OutboundError::TooLarge);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(OutboundResponse { head, body: Bytes::from(whole) })
+}
+
+fn connect_error(error: ConnectError) -> OutboundError {
+    match error.kind() {
+        ConnectErrorKind::Forbidden => OutboundError::NotAllowed(error.to_string()),
+        ConnectErrorKind::Timeout => OutboundError::Timeout,
+        _ => OutboundError::Connect(error.to_string()),
+    }
+}
+
+fn call_error(error: CallError) -> OutboundError {
+    OutboundError::Protocol(error.to_string())
+}
+
+fn body_error(error: BodyError) -> OutboundError {
+    OutboundError::Protocol(error.to_string())
+}

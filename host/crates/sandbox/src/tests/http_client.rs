@@ -1,0 +1,177 @@
+//! `http-client` as a guest sees it, with servers that the test makes up.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use portcullis_model::{Name, PolicyConfig, Secret};
+use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
+use portcullis_policy::{Called, Hook, Policy};
+use portcullis_test_guests::{CAPABILITIES, TICK_ASKS};
+
+use super::calls::until;
+use super::{config, exchange, run};
+use crate::{ConfigureError, Sandbox, SandboxOptions};
+
+/// Answers with what it was asked, after a wait; never where the path says so.
+#[derive(Debug, Default)]
+struct Servers {
+    asked: AtomicUsize,
+    given_up: Arc<AtomicUsize>,
+}
+
+struct Answer {
+    request: Option<OutboundRequest>,
+    polls: u32,
+    given_up: Arc<AtomicUsize>,
+}
+
+impl Future for Answer {
+    type Output = Result<OutboundResponse, OutboundError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.polls += 1;
+        let request = self.request.as_ref().expect("it is polled after its end");
+        if self.polls < 3 || request.head.path() == "/never" {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let request = self.request.take().expect("it is there");
+        if request.head.path() == "/broken" {
+            return Poll::Ready(Err(OutboundError::Protocol("no HTTP".to_owned())));
+        }
+        let mut answer = OutboundResponse::default();
+        answer.head.status = 201;
+        answer.head.fields.append(b"x-to", b"guest").unwrap();
+        let from = request.head.fields.get(b"x-from").unwrap().to_vec();
+        let from = String::from_utf8(from).unwrap();
+        let body = String::from_utf8(request.body.to_vec()).unwrap();
+        let told = format!("{} {} {from} {body}", request.head.method, request.head.target());
+        answer.body = told.into();
+        Poll::Ready(Ok(answer))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            self.given_up.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Outbound for Servers {
+    fn send(&self, request: OutboundRequest) -> Outgoing {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Box::pin(Answer { request: Some(request), polls: 0, given_up: self.given_up.clone() })
+    }
+}
+
+/// A sandbox of its own, and its servers.
+fn sandbox() -> (Sandbox, Arc<Servers>) {
+    let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
+    let servers = Arc::new(Servers::default());
+    sandbox.send_by(servers.clone());
+    (sandbox, servers)
+}
+
+fn configured(
+    sandbox: &Sandbox,
+    guest: &[u8],
+    config: &PolicyConfig,
+) -> Result<Arc<dyn portcullis_policy::PolicyFactory>, ConfigureError> {
+    let mut config = config.clone();
+    config.grants.secrets.push("key".into());
+    let secrets: BTreeMap<Name, Secret> = BTreeMap::from([("key".into(), Secret::new(&b"x"[..]))]);
+    sandbox.configure(&sandbox.compile(guest, config.isolation).unwrap().component, &config, &secrets)
+}
+
+fn does(policy: &dyn Policy, deed: &str) -> String {
+    let mut exchange = exchange();
+    exchange.request.fields.append(b"x-do", deed.as_bytes()).unwrap();
+    let (exchange, result) = run(policy, Hook::RequestHead, exchange);
+    result.unwrap();
+    exchange.attributes.get("result").unwrap().to_owned()
+}
+
+#[test]
+fn a_hook_waits_for_an_answer_and_gets_failures_as_values() {
+    let (sandbox, servers) = sandbox();
+    let policy = configured(&sandbox, CAPABILITIES, &config("asking", "{}")).unwrap().worker();
+    assert_eq!(does(&*policy, "ask http://a.test/x?y"), r#"201 ["x-to"] POST /x?y guest hello"#);
+    assert_eq!(does(&*policy, "ask http://a.test/broken"), r#"Error::Protocol("no HTTP")"#);
+    assert_eq!(servers.asked.load(Ordering::SeqCst), 2);
+    assert!(does(&*policy, "ask http://b.test/").starts_with("Error::NotAllowed("), "not granted");
+    assert!(does(&*policy, "ask nonsense").starts_with("Error::InvalidRequest("));
+    assert_eq!(servers.asked.load(Ordering::SeqCst), 2, "and nobody was asked");
+    assert_eq!(does(&*policy, "secret key"), "x", "the other capabilities are as they were");
+}
+
+#[test]
+fn other_exchanges_go_on_while_a_hook_waits_and_a_call_ends_with_its_exchange() {
+    let (sandbox, servers) = sandbox();
+    let policy = configured(&sandbox, CAPABILITIES, &config("waiting", "{}")).unwrap().worker();
+    let mut asking = exchange();
+    asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
+    let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+        panic!("a hook that may wait runs on a fiber")
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..10 {
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "another exchange");
+    assert_eq!(servers.given_up.load(Ordering::SeqCst), 0);
+    drop(waiting);
+    assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+    assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "and others go on");
+}
+
+#[test]
+fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_back() {
+    let (sandbox, servers) = sandbox();
+    let policy = configured(&sandbox, CAPABILITIES, &config("abandoned", "{}")).unwrap().worker();
+    let mut asking = exchange();
+    asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
+    let gone = asking.gone.clone();
+    let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+        panic!("a hook that may wait runs on a fiber")
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    gone.tell();
+    let Poll::Ready((exchange, result)) = waiting.as_mut().poll(&mut context) else {
+        panic!("there is nothing left to wait for")
+    };
+    assert!(result.is_ok());
+    assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"));
+    assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+pub(super) fn on_tick_waits_on_its_own_thread() {
+    let (sandbox, _) = sandbox();
+    let mut config = config("ticking and asking", "{}");
+    config.tick = Duration::from_millis(10);
+    let policy = configured(&sandbox, TICK_ASKS, &config).unwrap().worker();
+    until(|| does(&*policy, "").contains("GET /tick tick"));
+}
+
+#[test]
+fn configure_asks_nobody() {
+    let (sandbox, servers) = sandbox();
+    let refused = configured(&sandbox, CAPABILITIES, &config("early", "ask http://a.test/")).unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("NotAllowed") && told.contains("`configure` waits for nobody"), "{told}");
+    assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn without_anybody_who_sends_it_is_busy() {
+    let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
+    let policy = configured(&sandbox, CAPABILITIES, &config("alone", "{}")).unwrap().worker();
+    assert_eq!(does(&*policy, "ask http://a.test/"), "Error::Busy");
+}
