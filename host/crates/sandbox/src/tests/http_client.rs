@@ -161,6 +161,18 @@ pub(super) fn on_tick_waits_on_its_own_thread() {
 }
 
 #[test]
+fn one_that_runs_long_waits_all_the_same() {
+    let (sandbox, _) = sandbox();
+    let policy = configured(&sandbox, CAPABILITIES, &config("long and waiting", "{}")).unwrap().worker();
+    for _ in 0..3 {
+        // Some milliseconds of the host's time, which are the policy's.
+        assert_eq!(does(&*policy, "series 300"), "256");
+        assert_eq!(does(&*policy, "digest 1048576"), "32");
+        assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"));
+    }
+}
+
+#[test]
 fn configure_asks_nobody() {
     let (sandbox, servers) = sandbox();
     let refused = configured(&sandbox, CAPABILITIES, &config("early", "ask http://a.test/")).unwrap_err();
