@@ -58,7 +58,7 @@ impl Default for Server {
             cache_dir: None,
             access_log: AccessLog::default(),
             metrics: None,
-            policy_instances_max: 1000,
+            policy_instances_max: 4000,
             control: Control::default(),
             plugin_store_max: 1 << 30,
         }

@@ -22,6 +22,8 @@ use crate::functions::Functions;
 const STACK_BYTES: usize = 512 << 10;
 /// Stack of a fiber: the guest's, and room for host functions.
 const FIBER_STACK_BYTES: usize = STACK_BYTES + (512 << 10);
+/// Fibers at once, over all policies and workers: each takes two of the mappings of which a process may have 65,530.
+const FIBERS_MAX: u32 = 1000;
 /// Memory of an instance that stays resident when its slot is given back. Zeroing that much is cheaper than page faults:
 /// it nearly halves the cost of a fresh JavaScript instance.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
@@ -135,7 +137,7 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
         .total_core_instances(instances_max.saturating_mul(20))
         .total_memories(instances_max.saturating_mul(2))
         .total_tables(instances_max.saturating_mul(4))
-        .total_stacks(instances_max)
+        .total_stacks(instances_max.min(FIBERS_MAX))
         .max_memory_size(usize::try_from(slot_bytes).unwrap_or(usize::MAX))
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)

@@ -36,9 +36,9 @@ pub struct SandboxOptions {
 }
 
 impl Default for SandboxOptions {
-    /// No cache, and 1,000 instances, as `[server]` has it.
+    /// No cache, and 4,000 instances, as `[server]` has it.
     fn default() -> Self {
-        Self { cache_dir: None, instances_max: 1000 }
+        Self { cache_dir: None, instances_max: 4000 }
     }
 }
 

@@ -55,9 +55,9 @@ pub(crate) static SERVER: Shape = Shape {
         Key {
             name: "policy-instances-max",
             kind: Kind::Integer { min: 1, max: 100_000 },
-            presence: Presence::Default("1000"),
-            example: "4000",
-            doc: "Plugin instances that may be alive at once, over all policies and workers. At least workers times policies.",
+            presence: Presence::Default("4000"),
+            example: "20000",
+            doc: "Plugin instances that may be alive at once, over all policies and workers. A policy needs one for each exchange that is in it, or with `isolation = \"worker\"` one for each worker.",
         },
         Key {
             name: "control",
