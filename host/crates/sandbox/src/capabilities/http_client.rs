@@ -10,7 +10,7 @@ use std::time::Duration;
 use portcullis_http::{RequestHead, is_field_value, is_gateway_owned, is_token, set_request_target};
 use portcullis_model::{Capability, HttpGrant, HttpUrl};
 use portcullis_policy::outbound::{OutboundError, OutboundRequest, OutboundResponse};
-use portcullis_policy::recorder::{bytes_from_json, bytes_to_json};
+use portcullis_policy::recorder::{bytes_from_json, bytes_to_json, is_credential, mark};
 use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
@@ -163,8 +163,14 @@ fn describe(request: &Outbound) -> Value {
     })
 }
 
+/// Credentials leave a mark, in what is asked and in what is answered: what a policy sends to a server may be made of a
+/// secret, and then nobody else could tell.
 fn fields_to_json(fields: &[Field]) -> Value {
-    fields.iter().map(|field| json!([field.name, bytes_to_json(&field.value)])).collect()
+    let value = |field: &Field| match is_credential(&field.name) {
+        true => json!(mark(&field.name.to_ascii_lowercase())),
+        false => bytes_to_json(&field.value),
+    };
+    fields.iter().map(|field| json!([field.name, value(field)])).collect()
 }
 
 fn field_from_json(value: &Value) -> Option<Field> {

@@ -102,3 +102,13 @@ fn an_answer_reads_back_from_a_record() {
         assert_eq!(format!("{read:?}"), format!("{error:?}"));
     }
 }
+
+#[test]
+fn credentials_are_in_no_notes() {
+    let mut asked = request("https://auth.test/check");
+    asked.headers = vec![field("Authorization", "Basic YTpi"), field("accept", "*/*")];
+    let answer = Inbound { status: 200, headers: vec![field("set-cookie", "sid=1234")], body: Vec::new() };
+    let headers = serde_json::json!([["Authorization", "[removed:authorization]"], ["accept", "*/*"]]);
+    assert_eq!(super::describe(&asked)["headers"], headers);
+    assert_eq!(answer.to_json()["headers"], serde_json::json!([["set-cookie", "[removed:set-cookie]"]]));
+}
