@@ -134,7 +134,7 @@ fn rollouts(reports: &[RolloutReport], out: &mut String) {
     }
     for (noun, help) in [
         ("compared", "Hooks of a shadow that were compared."),
-        ("skipped", "Hooks of a shadow that were left out, because too many were under way."),
+        ("skipped", "Exchanges that a shadow did not see, because it was with too many."),
     ] {
         let name = format!("portcullis_rollout_{noun}_total");
         out.family(&name, MetricKind::Counter, help);

@@ -175,12 +175,15 @@ async fn a_canary_that_fails_is_taken_back() {
 #[tokio::test]
 async fn a_canary_that_is_dear_is_taken_back() {
     let upstream = TestUpstream::named("app").await;
-    // Both deadlines are far off, so that one runs as a plain call and the other on fibers.
-    for limits in ["deadline = \"10ms\"", "deadline = \"2s\""] {
-        let settings =
-            format!("limits = {{ {limits} }}, abort = {{ cpu = \"20us\", faults = \"100%\", window = 10 }}");
-        let gateway =
-            start(&config(upstream.address(), &["tried"], &misbehaving("work 200000", &settings))).await;
+    // One runs as a plain call, one on fibers, and one so long that it is called beside the worker.
+    for (deadline, work, bound) in
+        [("10ms", 200_000, "20us"), ("2s", 200_000, "20us"), ("2s", 20_000_000, "1ms")]
+    {
+        let settings = format!(
+            "limits = {{ deadline = \"{deadline}\" }}, abort = {{ cpu = \"{bound}\", faults = \"100%\", window = 10 }}"
+        );
+        let tried = misbehaving(&format!("work {work}"), &settings);
+        let gateway = start(&config(upstream.address(), &["tried"], &tried)).await;
         let mut client = TestClient::h1(gateway.address("web")).await;
         for _ in 0..11 {
             assert_eq!(client.get_with("/", ASKING).await.status, 200);

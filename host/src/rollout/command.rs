@@ -302,7 +302,7 @@ fn paragraph(rollout: &RolloutStatus, in_detail: bool, text: &mut String) {
         }
     });
     if comparison.skipped > 0 {
-        line(format!("  {} hooks left out, because too many were under way", comparison.skipped));
+        line(format!("  {} exchanges left out, because it was with too many", comparison.skipped));
     }
     if !in_detail {
         if !comparison.samples.is_empty() {

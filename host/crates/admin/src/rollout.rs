@@ -123,7 +123,7 @@ pub struct RolloutComparison {
     pub compared: u64,
     /// Those that differed.
     pub differing: u64,
-    /// Hooks that were left out because too many were under way.
+    /// Exchanges that it did not see, because it was with too many.
     pub skipped: u64,
     /// How many hooks differed in what.
     pub kinds: BTreeMap<String, u64>,

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::Name;
@@ -51,6 +52,9 @@ pub struct PolicySlot {
     /// The instance that serves this exchange alone, where the policy is isolated by exchange. Only whoever runs the
     /// policy knows what it is.
     pub instance: Option<Box<dyn Any + Send>>,
+    /// CPU time that the policy's hooks have used in this exchange on other threads than the worker's, where whoever
+    /// measures the worker's thread would not find it.
+    pub cpu_elsewhere: Duration,
     /// The version that this exchange takes, where the policy has two.
     pub(crate) rollout: Option<Box<Chosen>>,
 }
@@ -193,6 +197,7 @@ impl Exchange {
         for slot in &mut self.policies {
             slot.state.clear();
             slot.instance = None;
+            slot.cpu_elsewhere = Duration::ZERO;
             slot.rollout = None;
         }
         self.policy_at = 0;

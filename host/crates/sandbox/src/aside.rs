@@ -12,6 +12,7 @@ use std::thread;
 use portcullis_policy::{Decision, Exchange, Hook};
 use tokio::sync::oneshot;
 
+use crate::budget::thread_cpu_time;
 use crate::fault::Failure;
 use crate::instance::Instance;
 
@@ -63,7 +64,9 @@ fn run(jobs: &Receiver<Job>) {
         if done.is_closed() {
             continue;
         }
-        let (exchange, result) = instance.call(hook, exchange);
+        let before = thread_cpu_time();
+        let (mut exchange, result) = instance.call(hook, exchange);
+        exchange.slot().cpu_elsewhere += thread_cpu_time().saturating_sub(before);
         // Nobody waits for it where the exchange has ended meanwhile.
         drop(done.send((instance, exchange, result)));
     }

@@ -65,7 +65,8 @@ impl Policy for CanaryPolicy {
         let rollout = self.0.shared.rollout.clone();
         timed(
             self.0.shared.clocks,
-            || policy.call(hook, exchange),
+            exchange,
+            |exchange| policy.call(hook, exchange),
             move |exchange, result, spent| note(&rollout, side, exchange, result, spent),
         )
     }

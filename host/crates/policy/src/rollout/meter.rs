@@ -21,22 +21,25 @@ pub(crate) struct Spent {
     pub(crate) latency_ns: u64,
 }
 
-/// Makes a call, and tells `done` what came of it and what it took, at once or when it has ended.
+/// Calls a policy with an exchange, and tells `done` what came of it and what it took, at once or when it has ended.
 pub(crate) fn timed(
     clocks: Clocks,
-    call: impl FnOnce() -> Called,
+    mut exchange: Box<Exchange>,
+    call: impl FnOnce(Box<Exchange>) -> Called,
     done: impl FnOnce(&mut Exchange, &mut Result<Decision, Fault>, Spent) + 'static,
 ) -> Called {
     let (began, cpu_before) = ((clocks.wall)(), (clocks.cpu)());
-    let called = call();
+    let elsewhere_before = exchange.slot().cpu_elsewhere;
+    let called = call(exchange);
     let mut cpu = (clocks.cpu)().saturating_sub(cpu_before);
-    let spent = move |cpu: Duration| Spent {
-        cpu_ns: nanos(cpu),
-        latency_ns: nanos((clocks.wall)().saturating_sub(began)),
+    let spent = move |cpu: Duration, exchange: &mut Exchange| {
+        let elsewhere = exchange.slot().cpu_elsewhere.saturating_sub(elsewhere_before);
+        Spent { cpu_ns: nanos(cpu + elsewhere), latency_ns: nanos((clocks.wall)().saturating_sub(began)) }
     };
     match called {
         Called::Ready(mut exchange, mut result) => {
-            done(&mut exchange, &mut result, spent(cpu));
+            let spent = spent(cpu, &mut exchange);
+            done(&mut exchange, &mut result, spent);
             Called::Ready(exchange, result)
         }
         Called::Waiting(mut future) => Called::Waiting(Box::pin(async move {
@@ -47,7 +50,8 @@ pub(crate) fn timed(
                 polled
             })
             .await;
-            done(&mut exchange, &mut result, spent(cpu));
+            let spent = spent(cpu, &mut exchange);
+            done(&mut exchange, &mut result, spent);
             (exchange, result)
         })),
     }

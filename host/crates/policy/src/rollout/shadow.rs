@@ -12,24 +12,25 @@ use super::factory::{RolloutFactory, Workers};
 use super::meter::timed;
 use super::state::Side;
 use crate::{
-    Called, ClientGone, Decision, Exchange, FaultKind, Hook, Outcome, Policy, PolicyFactory, PolicySlot,
+    Called, ClientGone, Decision, Exchange, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory,
+    PolicySlot,
 };
 
-/// Hooks of one shadow on one worker that may wait or be under way: each holds two copies of an exchange's heads. What
-/// comes while there are so many is left out, and counted.
-const WAITING_MAX: usize = 64;
+/// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
+/// of the shadow, of which the gateway has a bounded number, and copies of the heads for up to three hooks. The active
+/// versions need theirs more, so that the shadow does not see what comes while it is with so many.
+const TRACKS_MAX: usize = 64;
 
 /// What the shadow does with one exchange.
-#[derive(Default)]
 pub(crate) struct Track {
     /// What the shadow keeps from hook to hook, apart from what the active version does.
     slot: PolicySlot,
     waiting: VecDeque<Job>,
     /// Whether somebody works on it.
     running: bool,
-    /// Whether it is given up: it decided otherwise, so that from here on the two are on different ways; or it failed; or
-    /// a hook of it was left out.
-    over: bool,
+    /// There until the shadow is through with the exchange: it has run its last hook; it decided otherwise, so that from
+    /// here on the two are on different ways; or it failed.
+    place: Option<Place>,
     faulted: bool,
 }
 
@@ -41,7 +42,6 @@ struct Job {
     decided: Decided,
     /// The exchange as the active version left it.
     after: Box<Exchange>,
-    _place: Place,
 }
 
 /// The hooks that a shadow runs.
@@ -63,6 +63,15 @@ impl HeadHook {
         }
     }
 
+    /// Whether a version with these hooks is called for none after this one.
+    fn is_last_of(&self, hooks: Hooks) -> bool {
+        match self {
+            Self::RequestHead => !hooks.response_head && !hooks.completed,
+            Self::ResponseHead => !hooks.completed,
+            Self::Completed(_) => true,
+        }
+    }
+
     fn hook(&self) -> Hook {
         match self {
             Self::RequestHead => Hook::RequestHead,
@@ -72,15 +81,15 @@ impl HeadHook {
     }
 }
 
-/// A place among those that wait; given back when dropped. All on one thread, but an exchange, which has it, may be moved
-/// to another.
+/// A place among the exchanges that the shadow is with; given back when dropped. All on one thread, but an exchange, which
+/// has it, may be moved to another.
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
-        (waiting.load(Ordering::Relaxed) < WAITING_MAX).then(|| {
-            waiting.fetch_add(1, Ordering::Relaxed);
-            Self(waiting.clone())
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        (taken.load(Ordering::Relaxed) < TRACKS_MAX).then(|| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            Self(taken.clone())
         })
     }
 }
@@ -94,12 +103,13 @@ impl Drop for Place {
 /// Both versions on one worker.
 pub(crate) struct ShadowPolicy {
     workers: Workers,
-    waiting: Arc<AtomicUsize>,
+    /// Exchanges that the shadow is with.
+    tracks: Arc<AtomicUsize>,
 }
 
 impl ShadowPolicy {
     pub(crate) fn new(workers: Workers) -> Self {
-        Self { workers, waiting: Arc::default() }
+        Self { workers, tracks: Arc::default() }
     }
 
     /// What the shadow does with this exchange, where it sees it at all, which is decided once.
@@ -112,8 +122,13 @@ impl ShadowPolicy {
         rollout.begin(Side::Active);
         let mut chosen = Chosen::new(side, &self.workers);
         if side == Side::Candidate {
-            rollout.begin(Side::Candidate);
-            chosen.track = Some(Arc::default());
+            match Place::take(&self.tracks) {
+                Some(place) => {
+                    rollout.begin(Side::Candidate);
+                    chosen.track = Some(Arc::new(Mutex::new(Track::new(place))));
+                }
+                None => rollout.skipped(),
+            }
         }
         let track = chosen.track.clone();
         exchange.slot().rollout = Some(Box::new(chosen));
@@ -124,20 +139,14 @@ impl ShadowPolicy {
     fn prepare(&self, hook: &Hook, exchange: &mut Exchange) -> Option<Prepared> {
         let track = self.track(exchange)?;
         let hook = HeadHook::of(hook).filter(|_| {
-            !lock(&track).over && self.workers.shared.version(Side::Candidate).hooks().has(hook)
+            !lock(&track).is_over() && self.workers.shared.version(Side::Candidate).hooks().has(hook)
         })?;
-        let Some(place) = Place::take(&self.waiting) else {
-            self.workers.shared.rollout.skipped();
-            lock(&track).give_up();
-            return None;
-        };
         Some(Prepared {
             shadow: self.workers.get(Side::Candidate),
             shared: self.workers.shared.clone(),
             track,
             hook,
             before: copy(exchange),
-            place,
         })
     }
 }
@@ -160,7 +169,8 @@ impl Policy for ShadowPolicy {
         let rollout = shared.rollout.clone();
         timed(
             shared.clocks,
-            || policy.call(hook, exchange),
+            exchange,
+            |exchange| policy.call(hook, exchange),
             move |exchange, result, spent| {
                 note(&rollout, Side::Active, exchange, result, spent);
                 if let Some(prepared) = prepared {
@@ -196,18 +206,17 @@ struct Prepared {
     track: Arc<Mutex<Track>>,
     hook: HeadHook,
     before: Box<Exchange>,
-    place: Place,
 }
 
 impl Prepared {
     /// The active version has had its turn. The shadow gets its own when this thread is free: the exchange goes on first.
     fn go(self, decided: Decided, after: &Exchange) {
-        let Self { shadow, shared, track, hook, before, place } = self;
+        let Self { shadow, shared, track, hook, before } = self;
         let mut state = lock(&track);
-        if state.over {
+        if state.is_over() {
             return;
         }
-        state.waiting.push_back(Job { hook, before, decided, after: copy(after), _place: place });
+        state.waiting.push_back(Job { hook, before, decided, after: copy(after) });
         if std::mem::replace(&mut state.running, true) {
             return;
         }
@@ -229,12 +238,13 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
                 }
             }
         };
-        let Job { hook, mut before, decided, after, _place } = job;
+        let Job { hook, mut before, decided, after } = job;
         *before.slot() = slot;
         let rollout = shared.rollout.clone();
         let called = timed(
             shared.clocks,
-            || shadow.call(hook.hook(), before),
+            before,
+            |before| shadow.call(hook.hook(), before),
             move |_, _, spent| rollout.spent(Side::Candidate, spent),
         );
         let (mut exchange, result) = match called {
@@ -262,8 +272,8 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
             }
         }
         let shadowed = Decided::of(&result);
-        if !shadowed.is_like(&decided) || result.is_err() {
-            state.give_up();
+        if !shadowed.is_like(&decided) || result.is_err() || hook.is_last_of(shadow.factory().hooks()) {
+            state.end();
         }
         drop(state);
         let hook = hook.hook().name();
@@ -281,11 +291,21 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
 }
 
 impl Track {
-    fn give_up(&mut self) {
-        self.over = true;
+    fn new(place: Place) -> Self {
+        let (slot, waiting) = (PolicySlot::default(), VecDeque::new());
+        Self { slot, waiting, running: false, place: Some(place), faulted: false }
+    }
+
+    fn is_over(&self) -> bool {
+        self.place.is_none()
+    }
+
+    /// The shadow is through with the exchange.
+    fn end(&mut self) {
         self.waiting.clear();
         // An instance that it may hold is of no more use.
         self.slot = PolicySlot::default();
+        self.place = None;
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Rollout {
     counts: [Counts; 2],
     judge: Option<Judge>,
     differences: Mutex<Differences>,
-    /// Hooks of a shadow that were left out because too many were under way.
+    /// Exchanges that a shadow did not see, because it was with too many.
     skipped: AtomicU64,
 }
 
@@ -132,7 +132,7 @@ pub struct RolloutReport {
     pub compared: u64,
     /// Of a shadow: hooks whose outcome differed.
     pub differing: u64,
-    /// Of a shadow: hooks that were left out because too many were under way.
+    /// Of a shadow: exchanges that it did not see, because it was with too many.
     pub skipped: u64,
     /// Of a shadow: how often each thing differed, by its name.
     pub differences: Vec<(&'static str, u64)>,

@@ -326,3 +326,16 @@ fn a_run_apart_takes_the_same_version_and_counts_for_nothing() {
         assert_eq!(report.compared, 0);
     }
 }
+
+#[test]
+fn cpu_time_on_other_threads_counts() {
+    let aside = version(|_, exchange| {
+        exchange.slot().cpu_elsewhere += Duration::from_micros(500);
+        Ok(Decision::Next)
+    });
+    let factory = pair(named("one"), aside, &on_request(None));
+    let chain = chain(&worker(&factory));
+    drive(&chain, asking("t"));
+    let canary = &factory.rollout().report().versions[1];
+    assert_eq!((canary.calls, canary.cpu), (3, Duration::from_micros(1500)));
+}

@@ -339,21 +339,46 @@ fn it_sees_hooks_that_the_active_version_has_not_but_no_bodies() {
 }
 
 #[test]
-fn too_many_at_once_are_left_out_and_counted() {
+fn more_exchanges_than_it_may_be_with_are_left_out_and_counted() {
     let factory = pair(named("one"), named("two"), &shadow(Share::ALL, 3));
     let chain = chain(&factory.clone().worker());
-    // None of them has its turn.
-    (0..30).for_each(|_| drop(drive(&chain, exchange("t"))));
+    // Exchanges that are under way, after the first hook.
+    let begin = || match block_on(chain.request_head(exchange("t"))) {
+        HeadOutcome::Permitted(permitted) => permitted.into_inner(),
+        HeadOutcome::Replied(_) => panic!("replied"),
+    };
+    let mut under_way: Vec<_> = (0..70).map(|_| begin()).collect();
     run_spawned();
     let report = factory.rollout().report();
-    // Of the 22nd exchange the first hook found the last place, and its second one none: it is given up.
-    assert_eq!(report.versions[0].calls, 90);
-    assert_eq!(report.skipped, 9);
-    assert_eq!(report.compared, 63);
-    // There is room again.
-    drive(&chain, exchange("t"));
+    assert_eq!((report.versions[0].exchanges, report.versions[1].exchanges), (70, 64));
+    assert_eq!((report.compared, report.skipped), (64, 6));
+    // When one has ended, another can be seen.
+    let first = under_way.remove(0);
+    let (first, ..) = block_on(chain.response_head(first, 1));
+    block_on(chain.completed(first, &Outcome::default()));
     run_spawned();
-    assert_eq!(factory.rollout().report().compared, 66);
+    under_way.push(begin());
+    run_spawned();
+    assert_eq!(factory.rollout().report().compared, 64 + 2 + 1);
+    // Those that were cut off make place as well.
+    under_way.clear();
+    (0..64).for_each(|_| under_way.push(begin()));
+    run_spawned();
+    let report = factory.rollout().report();
+    assert_eq!((report.compared, report.skipped), (67 + 64, 6));
+}
+
+#[test]
+fn an_exchange_that_it_has_run_its_last_hook_of_keeps_no_place() {
+    let only = Hooks { request_head: true, ..Hooks::default() };
+    let factory = pair(named("one"), named("two").with_hooks(only), &shadow(Share::ALL, 3));
+    let chain = chain(&factory.clone().worker());
+    let mut under_way = Vec::new();
+    for _ in 0..100 {
+        under_way.push(block_on(chain.request_head(exchange("t"))));
+        run_spawned();
+    }
+    assert_eq!(factory.rollout().report().skipped, 0);
 }
 
 #[test]
