@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, is_field_value, is_gateway_owned, is_token, set_request_target};
-use portcullis_model::{Capability, HttpGrant, HttpUrl};
+use portcullis_model::{Capability, HttpGrant, HttpUrl, Version};
 use portcullis_policy::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use portcullis_policy::recorder::{bytes_from_json, bytes_to_json, is_credential, mark};
 use serde_json::{Value, json};
@@ -114,6 +114,10 @@ impl State {
         let request = check(request, &policy.grants.http, policy.limits.body_bytes)?;
         if !self.has_effects() {
             return Err(Error::NotAllowed("an explanation asks nobody".to_owned()));
+        }
+        if policy.version == Version::Shadow {
+            let why = "a shadow asks nobody: it must have no effect";
+            return Err(Error::NotAllowed(why.to_owned()));
         }
         let outbound = policy.sandbox.outbound.get().ok_or(Error::Busy)?;
         // Dropped with the fiber, and with it the call.

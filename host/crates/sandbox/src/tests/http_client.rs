@@ -187,3 +187,13 @@ fn without_anybody_who_sends_it_is_busy() {
     let policy = configured(&sandbox, CAPABILITIES, &config("alone", "{}")).unwrap().worker();
     assert_eq!(does(&*policy, "ask http://a.test/"), "Error::Busy");
 }
+
+#[test]
+fn a_shadow_asks_nobody() {
+    let (sandbox, servers) = sandbox();
+    let config = PolicyConfig { version: portcullis_model::Version::Shadow, ..config("shadowing", "{}") };
+    let policy = configured(&sandbox, CAPABILITIES, &config).unwrap().worker();
+    let answer = does(&*policy, "ask http://a.test/x");
+    assert!(answer.starts_with("Error::NotAllowed(") && answer.contains("shadow"), "{answer}");
+    assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
+}
