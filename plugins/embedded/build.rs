@@ -2,10 +2,12 @@
 
 use portcullis_wasm_build::{BuildError, Source, build_components};
 
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 7] = [
     "portcullis-plugin-api-key",
+    "portcullis-plugin-external-auth",
     "portcullis-plugin-headers",
     "portcullis-plugin-ip-filter",
+    "portcullis-plugin-jwt",
     "portcullis-plugin-rate-limit",
     "portcullis-example-live",
 ];

@@ -226,3 +226,56 @@ async fn ip_filter_judges_the_client_and_not_the_proxy_before_it() {
     let mut client = TestClient::h1(gateway.address("web")).await;
     assert_eq!(client.get_with("/", &[("x-forwarded-for", "192.0.2.6")]).await.status, 403);
 }
+
+#[tokio::test]
+async fn jwt_lets_in_who_has_a_valid_token() {
+    let upstream = TestUpstream::echo().await;
+    // The key and the token of RFC 7515, A.1: its `iss` is joe, and it expired in 2011.
+    let jwk = r#"{ "keys": [{ "kty": "oct", "alg": "HS256", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow" }] }"#;
+    let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let policies = "[policies.tokens]\nplugin = \"builtin:jwt\"\n\
+                    config = { keys-file = \"keys.json\", issuer = \"joe\" }\n\
+                    grants = { clock = true, crypto = true }\n";
+    let gateway = TestGateway::builder()
+        .file("keys.json", jwk)
+        .start(&config(upstream.address(), &["tokens"], policies))
+        .await;
+    for mut client in clients(&gateway).await {
+        let missing = client.get("/").await;
+        assert_eq!((missing.status, missing.header("www-authenticate")), (401, "Bearer".into()));
+        let expired = client.get_with("/", &[("authorization", &format!("Bearer {token}"))]).await;
+        assert!(expired.status == 401 && expired.header("www-authenticate").contains("expired"));
+        let forged = token.replace("dBjf", "dBje");
+        let forged = client.get_with("/", &[("authorization", &format!("Bearer {forged}"))]).await;
+        assert!(forged.status == 401 && forged.header("www-authenticate").contains("signature"));
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn external_auth_asks_a_service_and_heeds_it() {
+    let upstream = TestUpstream::h1(|received| Answer::text(received.header("x-user"))).await;
+    let service = TestUpstream::h1(|received| match received.header("authorization").as_str() {
+        "Bearer alice" => Answer::text("").status(204).header("x-user", "alice"),
+        "Bearer broken" => Answer::text("oh").status(500),
+        _ => Answer::text("who are you?\n").status(401).header("www-authenticate", "Bearer"),
+    })
+    .await;
+    let url = format!("http://{}/check", service.address());
+    let policies = format!(
+        "[policies.auth]\nplugin = \"builtin:external-auth\"\n\
+         config = {{ url = \"{url}\", upstream-fields = [\"x-user\"] }}\n\
+         grants = {{ log = true, http = [{{ url = \"{url}\", private = true }}] }}\n"
+    );
+    let gateway = TestGateway::start(&config(upstream.address(), &["auth"], &policies)).await;
+    for mut client in clients(&gateway).await {
+        let known = [("authorization", "Bearer alice"), ("x-user", "mallory")];
+        assert_eq!(client.get_with("/a?b", &known).await.text(), "alice");
+        assert_eq!(service.requests().pop().unwrap().header("x-forwarded-uri"), "/a?b");
+        let refused = client.get_with("/", &[("x-user", "mallory")]).await;
+        assert_eq!((refused.status, refused.text().as_str()), (401, "who are you?\n"));
+        assert_eq!(refused.header("www-authenticate"), "Bearer");
+        assert_eq!(client.get_with("/", &[("authorization", "Bearer broken")]).await.status, 503);
+    }
+    assert_eq!(upstream.requests().len(), 2);
+}

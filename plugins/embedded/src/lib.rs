@@ -4,11 +4,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 /// The names of the shipped policies, for `plugin = "builtin:NAME"`, in order.
-pub const NAMES: [&str; 4] = ["api-key", "headers", "ip-filter", "rate-limit"];
+pub const NAMES: [&str; 6] = ["api-key", "external-auth", "headers", "ip-filter", "jwt", "rate-limit"];
 
 const API_KEY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_api_key.wasm"));
+const EXTERNAL_AUTH: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_external_auth.wasm"));
 const HEADERS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_headers.wasm"));
 const IP_FILTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_ip_filter.wasm"));
+const JWT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_jwt.wasm"));
 const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_plugin_rate_limit.wasm"));
 
 /// The policy that the demo runs behind `/live/*`: `examples/live-policy` as it was when the gateway was built.
@@ -19,8 +22,10 @@ pub const LIVE_DEMO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portculli
 pub fn builtin(name: &str) -> Option<&'static [u8]> {
     match name {
         "api-key" => Some(API_KEY),
+        "external-auth" => Some(EXTERNAL_AUTH),
         "headers" => Some(HEADERS),
         "ip-filter" => Some(IP_FILTER),
+        "jwt" => Some(JWT),
         "rate-limit" => Some(RATE_LIMIT),
         _ => None,
     }

@@ -84,6 +84,12 @@ fn shipped_policies_ask_for_what_they_use_and_no_more() {
             &["attribute", "forward-name-as", "header", "keys", "keys-file", "query"][..],
         ),
         (
+            "external-auth",
+            &["exchange", "http-client", "log", "request"],
+            &["lifecycle", "request-head"],
+            &["method", "reply-fields", "request-fields", "timeout-ms", "upstream-fields", "url"],
+        ),
+        (
             "headers",
             &["exchange", "request", "response"],
             &["lifecycle", heads[0], heads[1]],
@@ -94,6 +100,25 @@ fn shipped_policies_ask_for_what_they_use_and_no_more() {
             &["exchange"],
             &["lifecycle", "request-head"],
             &["allow", "allow-file", "deny", "deny-file"],
+        ),
+        (
+            "jwt",
+            &["clock", "crypto", "exchange", "request"],
+            &["lifecycle", "request-head"],
+            &[
+                "algorithm",
+                "attributes",
+                "audience",
+                "header",
+                "issuer",
+                "keys",
+                "keys-file",
+                "leeway",
+                "remove",
+                "require-expiry",
+                "secret",
+                "upstream-fields",
+            ],
         ),
         (
             "rate-limit",
