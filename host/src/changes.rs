@@ -64,6 +64,7 @@ impl Changes {
             ("metrics", before.metrics != after.metrics),
             // Who asks would find nobody at the old place and a gateway of other settings at the new one.
             ("control", before.control != after.control),
+            ("policy-memory-max", before.policy_memory_bytes_max != after.policy_memory_bytes_max),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
         ] {
             if differs {

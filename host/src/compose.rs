@@ -143,6 +143,7 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
         Some(previous) => previous.process.clone(),
         None => Process::new(&gateway).map_err(other)?,
     };
+    check_instances(&gateway, process.workers)?;
     let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))?;
     let access_log = access_log(&composed.gateway, previous).map_err(other)?;
     let factories = composed.factories();
@@ -170,6 +171,27 @@ pub(crate) fn policies(gateway: Gateway) -> Result<Composed, Refusal> {
     let process =
         Process::new(&gateway).map_err(|error| Refusal::Other { error, files: gateway.files.clone() })?;
     compose(gateway, &process.sandbox, None)
+}
+
+/// A policy whose instances are the workers' needs one on each; where it may have fewer, every exchange of some workers
+/// would be a fault.
+fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
+    let of_workers = gateway.policies.iter().filter(|policy| policy.isolation == Isolation::Worker);
+    let too_few = of_workers.filter_map(|policy| {
+        let max = policy.limits.instances.filter(|max| (*max as usize) < workers)?;
+        let reason = format!(
+            "help: write `instances = {workers}` or more under its `limits`, or fewer `server.workers`, of which there are \
+             {workers}"
+        );
+        Some(RefusedPart {
+            message: format!("policy `{}` may have {max} instances, and each worker needs one", policy.name),
+            origin: Some(policy.origin.clone()),
+            reason: Some(reason),
+            transient: false,
+        })
+    });
+    let refused: Vec<RefusedPart> = too_few.collect();
+    if refused.is_empty() { Ok(()) } else { Err(Refusal::Parts { refused, files: gateway.files.clone() }) }
 }
 
 /// The access log that is open, where its settings did not change and nobody asked for a new one.
@@ -271,6 +293,7 @@ impl Process {
         let options = SandboxOptions {
             cache_dir: server.cache_dir.clone().or_else(default_cache_dir),
             instances_max: server.policy_instances_max,
+            memory_bytes_max: server.policy_memory_bytes_max,
         };
         let sandbox = match Sandbox::new(options.clone()) {
             // Nobody asked for that folder, and without it plugins are compiled at each start, which is all.

@@ -68,6 +68,8 @@ fn render(report: &SandboxReport, out: &mut String) {
             out.sample(name, &[("policy", &policy.policy), ("hook", hook), ("kind", &kind)], count);
         }
     }
+    costs(report, &mut out);
+    quarantine(report, &mut out);
     guests(report, &mut out);
 }
 
@@ -141,6 +143,52 @@ fn rollouts(reports: &[RolloutReport], out: &mut String) {
         for report in shadows() {
             let count = if noun == "compared" { report.compared } else { report.skipped };
             out.sample(&name, &[("policy", &report.policy)], count);
+        }
+    }
+}
+
+/// What policies take.
+fn costs(report: &SandboxReport, out: &mut Exposition<'_>) {
+    let name = "portcullis_policy_cpu_seconds_total";
+    out.family(name, MetricKind::Counter, "CPU time of a policy's hooks.");
+    for policy in &report.policies {
+        out.sample(name, &[("policy", &policy.policy)], policy.cpu.as_secs_f64());
+    }
+    let name = "portcullis_policy_instances_alive";
+    out.family(name, MetricKind::Gauge, "Instances of a policy that are alive.");
+    for policy in &report.policies {
+        out.sample(name, &[("policy", &policy.policy)], policy.instances);
+    }
+    let name = "portcullis_policy_memory_bytes_max";
+    out.family(
+        name,
+        MetricKind::Gauge,
+        "The most linear memory that an instance of a policy had after a call.",
+    );
+    for policy in &report.policies {
+        out.sample(name, &[("policy", &policy.policy)], policy.memory_bytes_max);
+    }
+    let name = "portcullis_policy_memory_bytes";
+    out.family(name, MetricKind::Gauge, "Linear memory of all policy instances.");
+    out.sample(name, &[], report.memory_bytes);
+}
+
+/// Which policies are not called, and how they came there and out again.
+fn quarantine(report: &SandboxReport, out: &mut Exposition<'_>) {
+    let name = "portcullis_policy_quarantined";
+    out.family(name, MetricKind::Gauge, "Whether a policy is in quarantine: 1 where it is.");
+    for policy in &report.policies {
+        out.sample(name, &[("policy", &policy.policy)], u8::from(policy.quarantine.deciding.is_some()));
+    }
+    let name = "portcullis_policy_quarantine_transitions_total";
+    out.family(
+        name,
+        MetricKind::Counter,
+        "Quarantines that began, probes that failed, quarantines that ended.",
+    );
+    for policy in &report.policies {
+        for (transition, count) in &policy.transitions {
+            out.sample(name, &[("policy", &policy.policy), ("transition", transition)], count);
         }
     }
 }

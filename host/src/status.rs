@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use portcullis_admin::{
-    EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,
-    StatusRequest, UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
+    QuarantineStatus, RouteStatus, Status, StatusRequest, UpstreamStatus,
 };
-use portcullis_sandbox::PolicyReport;
+use portcullis_sandbox::{LastFault, PolicyReport, Standing};
 
 use crate::cli::StatusArguments;
 use crate::compose::LoadedPolicy;
@@ -35,6 +35,7 @@ pub(crate) fn of(running: &Running, config: String) -> Status {
         generation_age_s: generation_age.as_secs(),
         workers: running.process().workers,
         instances: InstanceStatus { alive: sandbox.instances, max: sandbox.instances_max },
+        memory: MemoryStatus { bytes: sandbox.memory_bytes, bytes_max: sandbox.memory_bytes_max },
         listeners: listeners(running),
         routes: routes(running),
         policies: policies.collect(),
@@ -74,6 +75,7 @@ fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> Policy
         plugin: config.plugin.to_string(),
         component: manifest.map(|manifest| manifest.name.clone()),
         version: manifest.map(|manifest| manifest.version.clone()),
+        isolation: config.isolation.name().to_owned(),
         ..PolicyStatus::default()
     };
     if let Some(report) = report {
@@ -89,8 +91,32 @@ fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> Policy
             count: *count,
         });
         status.faults = faults.collect();
+        status.instances = report.instances;
+        status.cpu_s = report.cpu.as_secs_f64();
+        status.memory_bytes_max = report.memory_bytes_max;
+        status.last_fault = report.last_fault.as_ref().map(fault_status);
+        status.quarantine = report.quarantine.deciding.map(quarantine_status);
+        status.quarantine_completed = report.quarantine.completed.map(quarantine_status);
     }
     status
+}
+
+fn fault_status(fault: &LastFault) -> FaultStatus {
+    FaultStatus {
+        hook: fault.hook.to_owned(),
+        kind: fault.kind.to_string(),
+        message: fault.message.clone(),
+        at: portcullis_telemetry::rfc3339(fault.at),
+        // A clock that was set back makes it new.
+        age_s: fault.at.elapsed().unwrap_or_default().as_secs(),
+    }
+}
+
+fn quarantine_status(standing: Standing) -> QuarantineStatus {
+    QuarantineStatus {
+        lasted_s: standing.lasted.as_secs_f64(),
+        next_probe_s: standing.probe_in.as_secs_f64(),
+    }
 }
 
 fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
@@ -121,15 +147,17 @@ pub(crate) fn show(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
 
 /// The status as people read it.
 fn text(status: &Status) -> String {
-    let Status { version, pid, config, generation, workers, instances, .. } = status;
+    let Status { version, pid, config, generation, workers, instances, memory, .. } = status;
     let mut text = format!(
         "portcullis {version}, process {pid}, up {}\n\
          {config}, generation {generation} since {}\n\
-         {workers} workers, {} of {} policy instances\n",
+         {workers} workers, {} of {} policy instances with {} of {} memory\n",
         age(status.uptime_s),
         age(status.generation_age_s),
         instances.alive,
         instances.max,
+        size(memory.bytes),
+        size(memory.bytes_max),
     );
     let mut section = |table: String| {
         text.push('\n');
@@ -153,10 +181,21 @@ fn text(status: &Status) -> String {
         }),
     ));
     if !status.policies.is_empty() {
-        section(table(
-            ["POLICY", "PLUGIN", "VERSION", "CALLS", "FAULTS"],
-            status.policies.iter().map(policy_row),
-        ));
+        let header = [
+            "POLICY",
+            "PLUGIN",
+            "VERSION",
+            "ISOLATION",
+            "INSTANCES",
+            "CALLS",
+            "CPU",
+            "MEMORY",
+            "FAULTS",
+            "STATE",
+        ];
+        let mut policies = table(header, status.policies.iter().map(policy_row));
+        status.policies.iter().for_each(|policy| last_fault(policy, &mut policies));
+        section(policies);
     }
     section(table(
         ["UPSTREAM", "ENDPOINT", "WEIGHT", "UNDER WAY", "STATE"],
@@ -175,7 +214,7 @@ fn text(status: &Status) -> String {
     text
 }
 
-fn policy_row(policy: &PolicyStatus) -> [String; 5] {
+fn policy_row(policy: &PolicyStatus) -> [String; 10] {
     let calls: u64 = policy.calls.iter().map(|count| count.count).sum();
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for fault in &policy.faults {
@@ -186,7 +225,54 @@ fn policy_row(policy: &PolicyStatus) -> [String; 5] {
         (Some(component), Some(version)) => format!("{component} {version}"),
         _ => "-".to_owned(),
     };
-    [policy.name.clone(), policy.plugin.clone(), version, calls.to_string(), or_dash(faults.join(", "))]
+    let probe = |quarantine: QuarantineStatus| match quarantine.next_probe_s.ceil() {
+        seconds if seconds > 0.0 => format!("probe in {seconds} s"),
+        _ => "probe with the next call".to_owned(),
+    };
+    let state = match (policy.quarantine, policy.quarantine_completed) {
+        (Some(quarantine), _) => format!("quarantined, {}", probe(quarantine)),
+        (None, Some(quarantine)) => format!("on-completed quarantined, {}", probe(quarantine)),
+        (None, None) => "called".to_owned(),
+    };
+    [
+        policy.name.clone(),
+        policy.plugin.clone(),
+        version,
+        or_dash(policy.isolation.clone()),
+        policy.instances.to_string(),
+        calls.to_string(),
+        cpu(policy.cpu_s),
+        size(policy.memory_bytes_max),
+        or_dash(faults.join(", ")),
+        state,
+    ]
+}
+
+/// A line about the last fault of a policy that had one.
+fn last_fault(policy: &PolicyStatus, text: &mut String) {
+    if let Some(FaultStatus { hook, kind, message, age_s, .. }) = &policy.last_fault {
+        let ago = age(*age_s);
+        text.push_str(&format!("last fault of {}, {ago} ago, in {hook}: {kind}: {message}\n", policy.name));
+    }
+}
+
+/// CPU time as people say it.
+fn cpu(seconds: f64) -> String {
+    match seconds {
+        0.0 => "-".to_owned(),
+        0.0..1.0 => format!("{:.1} ms", seconds * 1000.0),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
+/// A size in the largest unit that leaves a number before the point.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        1..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
 }
 
 fn or_dash(text: String) -> String {

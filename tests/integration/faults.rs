@@ -207,7 +207,8 @@ async fn exchanges_at_the_same_time_have_instances_of_their_own() {
 #[tokio::test]
 async fn too_many_instances_at_once_are_a_fault_like_any_other() {
     let upstream = TestUpstream::named("app").await;
-    let work = misbehave("work", "request-head", "loop", "limits = { deadline = \"300ms\" }");
+    let work =
+        misbehave("work", "request-head", "loop", "limits = { deadline = \"300ms\" }\nquarantine = false");
     let config = config(upstream.address(), &["work"], &work)
         .replace("workers = 2", "workers = 1\npolicy-instances-max = 3");
     let gateway = start(&config).await;
@@ -242,7 +243,11 @@ async fn a_thousand_faults_leave_no_memory_behind() {
     let policies: Vec<_> = deeds
         .iter()
         .enumerate()
-        .map(|(at, deed)| (format!("p{at}"), misbehave(&format!("p{at}"), "request-head", deed, LIMITS)))
+        .map(|(at, deed)| {
+            // Each of them is to fail.
+            let settings = format!("{LIMITS}quarantine = false");
+            (format!("p{at}"), misbehave(&format!("p{at}"), "request-head", deed, &settings))
+        })
         .collect();
     let gateway = start(&routes(&upstream, &policies)).await;
     let mut client = TestClient::h1(gateway.address("web")).await;

@@ -24,6 +24,7 @@ mod limits;
 mod malformed;
 mod metrics;
 mod nginx;
+mod quarantine;
 mod recording;
 mod registry;
 mod reload;

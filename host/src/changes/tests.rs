@@ -17,6 +17,7 @@ fn policy(name: &str, digest: u8, line: u32) -> PolicyConfig {
         isolation: Isolation::Worker,
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
+        quarantine: None,
         tick: Duration::from_secs(1),
         config_json: "{}".to_owned(),
         candidate: None,

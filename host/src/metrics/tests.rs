@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use portcullis_model::Name;
 use portcullis_policy::FaultKind;
-use portcullis_sandbox::PolicyReport;
+use portcullis_sandbox::{PolicyReport, Standing, Standings};
 
 use super::*;
 
@@ -15,10 +17,21 @@ fn writes_what_policies_count_under_names_of_their_own() {
     let report = SandboxReport {
         instances: 2,
         instances_max: 10,
+        memory_bytes: 1 << 20,
+        memory_bytes_max: 1 << 30,
         policies: vec![PolicyReport {
             policy: Name::from("keys"),
             calls: vec![("on-request-head", 7)],
             faults: vec![("on-request-head", FaultKind::Trap, 1)],
+            instances: 2,
+            last_fault: None,
+            cpu: Duration::from_micros(2500),
+            memory_bytes_max: 65_536,
+            quarantine: Standings {
+                deciding: Some(Standing { lasted: Duration::ZERO, probe_in: Duration::ZERO }),
+                completed: None,
+            },
+            transitions: [("begun", 3), ("probe-failed", 2), ("ended", 1)],
             guest: vec![
                 metric(
                     "seen",
@@ -36,6 +49,12 @@ fn writes_what_policies_count_under_names_of_their_own() {
         "portcullis_policy_instances 2",
         "portcullis_policy_calls_total{policy=\"keys\",hook=\"on-request-head\"} 7",
         "portcullis_policy_faults_total{policy=\"keys\",hook=\"on-request-head\",kind=\"trap\"} 1",
+        "portcullis_policy_cpu_seconds_total{policy=\"keys\"} 0.0025",
+        "portcullis_policy_instances_alive{policy=\"keys\"} 2",
+        "portcullis_policy_memory_bytes_max{policy=\"keys\"} 65536",
+        "portcullis_policy_memory_bytes 1048576",
+        "portcullis_policy_quarantined{policy=\"keys\"} 1",
+        "portcullis_policy_quarantine_transitions_total{policy=\"keys\",transition=\"probe-failed\"} 2",
         "portcullis_guest_seen{policy=\"keys\",who=\"a\\\"b\"} 3",
         "portcullis_guest_seen_gauge{policy=\"keys\"} +Inf",
         "portcullis_guest_size_bucket{policy=\"keys\",le=\"1\"} 2",

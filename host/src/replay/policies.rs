@@ -225,6 +225,8 @@ fn of_record(policy: &Value, name: &str, plugin: Option<&str>) -> anyhow::Result
             ..defaults
         },
         on_error: if policy["on-error"] == "allow" { FailureMode::Allow } else { FailureMode::Deny },
+        // One exchange shows what it shows, however often it is run.
+        quarantine: None,
         tick: Duration::from_secs(10),
         config_json: policy["config"].to_string(),
         origin: portcullis_model::Origin::default(),

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use portcullis_admin::{
-    EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,
-    UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
+    QuarantineStatus, RouteStatus, Status, UpstreamStatus,
 };
 
-use super::{age, text};
+use super::{age, cpu, size, text};
 
 fn count(hook: &str, kind: Option<&str>, count: u64) -> HookCount {
     HookCount { hook: hook.to_owned(), kind: kind.map(str::to_owned), count }
@@ -22,6 +22,7 @@ fn shows_everything_in_tables() {
         generation_age_s: 61,
         workers: 2,
         instances: InstanceStatus { alive: 4, max: 1000 },
+        memory: MemoryStatus { bytes: 5 << 20, bytes_max: 4 << 30 },
         listeners: vec![ListenerStatus {
             name: "web".to_owned(),
             address: "0.0.0.0:8443".to_owned(),
@@ -42,12 +43,25 @@ fn shows_everything_in_tables() {
             plugin: "builtin:api-key".to_owned(),
             component: Some("api-key".to_owned()),
             version: Some("0.1.0".to_owned()),
+            isolation: "exchange".to_owned(),
+            instances: 3,
+            cpu_s: 0.0123,
+            memory_bytes_max: 1_114_112,
             calls: vec![count("on-request-head", None, 5)],
             faults: vec![
                 count("on-request-head", Some("trap"), 1),
                 count("on-response-head", Some("trap"), 2),
                 count("on-request-head", Some("deadline"), 1),
             ],
+            last_fault: Some(FaultStatus {
+                hook: "on-request-head".to_owned(),
+                kind: "trap".to_owned(),
+                message: "it reached `unreachable`".to_owned(),
+                at: "2026-01-01T00:00:00Z".to_owned(),
+                age_s: 61,
+            }),
+            quarantine: Some(QuarantineStatus { lasted_s: 1.5, next_probe_s: 0.2 }),
+            quarantine_completed: None,
         }],
         upstreams: vec![UpstreamStatus {
             name: "app".to_owned(),
@@ -60,7 +74,7 @@ fn shows_everything_in_tables() {
     let expected = "\
 portcullis 0.1.0, process 17, up 1 d 1 h
 edge.toml, generation 3 since 1 min 1 s
-2 workers, 4 of 1000 policy instances
+2 workers, 4 of 1000 policy instances with 5.0 MiB of 4.0 GiB memory
 
 LISTENER  ADDRESS               CONNECTIONS
 web       https://0.0.0.0:8443  12
@@ -69,8 +83,9 @@ ROUTE  REQUESTS  BY STATUS     POLICIES
 api    5         2xx 4, 5xx 1  keys > limit
 site   0         -             -
 
-POLICY  PLUGIN           VERSION        CALLS  FAULTS
-keys    builtin:api-key  api-key 0.1.0  5      deadline 1, trap 3
+POLICY  PLUGIN           VERSION        ISOLATION  INSTANCES  CALLS  CPU      MEMORY   FAULTS              STATE
+keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined, probe in 1 s
+last fault of keys, 1 min 1 s ago, in on-request-head: trap: it reached `unreachable`
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
 app       10.0.0.1:80  1       2          healthy
@@ -90,5 +105,22 @@ fn says_times_in_two_units() {
         (86_400, "1 d 0 h"),
     ] {
         assert_eq!(age(seconds), said);
+    }
+}
+
+#[test]
+fn says_sizes_and_cpu_times_shortly() {
+    for (bytes, said) in [
+        (0, "0"),
+        (1, "1 KiB"),
+        (65_536, "64 KiB"),
+        (1 << 20, "1.0 MiB"),
+        ((1 << 30) - 1, "1024.0 MiB"),
+        (3 << 29, "1.5 GiB"),
+    ] {
+        assert_eq!(size(bytes), said);
+    }
+    for (seconds, said) in [(0.0, "-"), (0.0004, "0.4 ms"), (0.9999, "999.9 ms"), (1.0, "1.0 s")] {
+        assert_eq!(cpu(seconds), said);
     }
 }

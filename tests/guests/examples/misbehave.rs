@@ -47,6 +47,11 @@ fn act(hook: &str) -> Answer {
     else {
         return Answer::Next;
     };
+    // Then each request says for itself.
+    let deed = match deed {
+        "asked" => &request::header("x-deed").unwrap_or_else(|| "next".to_owned()),
+        deed => deed,
+    };
     // A space stands before the deed's number.
     let (deed, number) = deed.split_once(' ').unwrap_or((deed, "0"));
     let number: usize = number.parse().expect("a number");

@@ -33,8 +33,8 @@ pub use rollout::{
 };
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
-    EndpointStatus, HookCount, InstanceStatus, ListenerStatus, PolicyStatus, RouteStatus, Status,
-    StatusRequest, UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
+    QuarantineStatus, RouteStatus, Status, StatusRequest, UpstreamStatus,
 };
 pub use web::WebServer;
 

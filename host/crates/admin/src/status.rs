@@ -37,6 +37,8 @@ pub struct Status {
     pub workers: usize,
     /// Policy instances over all policies.
     pub instances: InstanceStatus,
+    /// Their linear memory.
+    pub memory: MemoryStatus,
     /// Where it listens, by name.
     pub listeners: Vec<ListenerStatus>,
     /// Its routes, in the order in which they are tried.
@@ -55,6 +57,16 @@ pub struct InstanceStatus {
     pub alive: u32,
     /// That may be.
     pub max: u32,
+}
+
+/// Linear memory of policy instances.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryStatus {
+    /// That they have.
+    pub bytes: u64,
+    /// That they may have.
+    pub bytes_max: u64,
 }
 
 /// A listener.
@@ -99,10 +111,53 @@ pub struct PolicyStatus {
     /// The version there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What its instances are shared by: `exchange` (nothing) or `worker`.
+    pub isolation: String,
+    /// Its instances that are alive.
+    pub instances: u32,
+    /// CPU seconds of its calls, since a policy of that name is there.
+    pub cpu_s: f64,
+    /// The most linear memory that one of its instances had after a call.
+    pub memory_bytes_max: u64,
     /// Calls by hook, since a policy of that name is there.
     pub calls: Vec<HookCount>,
     /// Faults by hook and kind, since a policy of that name is there.
     pub faults: Vec<HookCount>,
+    /// The newest of the faults, but for calls that a quarantine refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<FaultStatus>,
+    /// Its quarantine; absent where it is called as usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineStatus>,
+    /// That of its `on-completed`, which refuses no exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine_completed: Option<QuarantineStatus>,
+}
+
+/// A fault that happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FaultStatus {
+    /// In which hook.
+    pub hook: String,
+    /// What kind.
+    pub kind: String,
+    /// Why.
+    pub message: String,
+    /// When, as RFC 3339 has it.
+    pub at: String,
+    /// Seconds since then.
+    pub age_s: u64,
+}
+
+/// A quarantine that lasts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuarantineStatus {
+    /// Seconds for which it has lasted.
+    pub lasted_s: f64,
+    /// Seconds to the next probe; 0 where the next call is one.
+    pub next_probe_s: f64,
 }
 
 /// A count of a hook.

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_model::{
-    Capability, FailureMode, Grants, Isolation, Name, PolicyConfig, RateQuota, ResourceLimits, StoreGrant,
-    Version,
+    Capability, FailureMode, Grants, Isolation, Name, PolicyConfig, QuarantineRule, RateQuota,
+    ResourceLimits, StoreGrant, Version,
 };
 
 use self::candidate::{Inherited, Tried, candidate};
@@ -25,6 +25,7 @@ use crate::loader::{Loader, Named, Section};
 use crate::plugins;
 use crate::source::Span;
 use crate::suggest::{did_you_mean, list, shown};
+use crate::units::show_duration;
 use crate::view::View;
 
 /// How often `on-tick` is called where nothing is said.
@@ -72,7 +73,8 @@ pub(crate) fn policies<'a>(
                 Some("worker") => Isolation::Worker,
                 _ => Isolation::Exchange,
             },
-            limits: limits(view.view("limits"), ResourceLimits::default()),
+            limits: limits(loader, named, view.view("limits"), ResourceLimits::default()),
+            quarantine: quarantine(loader, named, view),
             on_error: match view.word("on-error") {
                 Some("allow") => FailureMode::Allow,
                 _ => FailureMode::Deny,
@@ -85,7 +87,7 @@ pub(crate) fn policies<'a>(
         if let Some(info) = info {
             check_tick(loader, named, view, info, tried.as_ref());
         }
-        let Inherited { isolation, limits, on_error, tick, .. } = inherited;
+        let Inherited { isolation, limits, quarantine, on_error, tick, .. } = inherited;
         let Some(plugin) = plugin else { continue };
         let mut policy = PolicyConfig {
             name: named.name.into(),
@@ -95,6 +97,7 @@ pub(crate) fn policies<'a>(
             grants,
             isolation,
             limits,
+            quarantine,
             on_error,
             tick,
             config_json,
@@ -291,11 +294,56 @@ fn check_tick(
     }
 }
 
-fn limits(view: View<'_>, defaults: ResourceLimits) -> ResourceLimits {
-    ResourceLimits {
+/// When a policy is not called any more for its faults.
+fn quarantine(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<QuarantineRule> {
+    let table = view.view("quarantine");
+    let defaults = QuarantineRule::default();
+    let rule = QuarantineRule {
+        faults: table.integer("faults").unwrap_or(defaults.faults),
+        window: table.duration("window").unwrap_or(defaults.window),
+        backoff: table.duration("backoff").unwrap_or(defaults.backoff),
+        backoff_max: table.duration("backoff-max").unwrap_or(defaults.backoff_max),
+    };
+    if rule.backoff > rule.backoff_max {
+        let span = table.key_span("backoff").or(table.key_span("backoff-max")).unwrap_or(named.span);
+        let message =
+            format!("the quarantine of policy `{}` has a `backoff` over its `backoff-max`", named.name);
+        let label =
+            format!("{} is more than {}", show_duration(rule.backoff), show_duration(rule.backoff_max));
+        let help = format!("write backoff-max = \"{}\" or more", show_duration(rule.backoff));
+        loader.report(Report::new(span, message, label).help(help));
+    }
+    (view.bool("quarantine") != Some(false)).then_some(rule)
+}
+
+fn limits(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    defaults: ResourceLimits,
+) -> ResourceLimits {
+    let limits = ResourceLimits {
         deadline: view.duration("deadline").unwrap_or(defaults.deadline),
         configure_deadline: view.duration("configure-deadline").unwrap_or(defaults.configure_deadline),
         memory_bytes: view.bytes("memory").unwrap_or(defaults.memory_bytes),
         body_bytes: view.bytes("body").unwrap_or(defaults.body_bytes),
+        wall: view.duration("wall").unwrap_or(defaults.wall),
+        instances: view.integer("instances").or(defaults.instances),
+        log_lines: view.integer("log-lines").unwrap_or(defaults.log_lines),
+        log_bytes: view
+            .size("log-bytes")
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or(defaults.log_bytes),
+    };
+    // What a version inherits was looked at where it was typed.
+    if let Some(span) = view.key_span("wall").or(view.key_span("deadline"))
+        && limits.wall < limits.deadline
+    {
+        let message = format!("policy `{}` may compute for longer than a call of it may take", named.name);
+        let label = format!("the deadline of {} would never be reached", show_duration(limits.deadline));
+        let help =
+            format!("write wall = \"{}\" or more, or a shorter deadline", show_duration(limits.deadline));
+        loader.report(Report::new(span, message, label).help(help));
     }
+    limits
 }

@@ -43,6 +43,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// Policy instances that may be alive at once, over all policies and workers.
     pub policy_instances_max: u32,
+    /// Bytes of linear memory that policy instances may have, all together.
+    pub policy_memory_bytes_max: u64,
     /// Where the commands that ask a running gateway find it.
     pub control: Control,
     /// Bytes of plugins from registries that are kept on disk: 1 GiB.
@@ -59,6 +61,7 @@ impl Default for Server {
             access_log: AccessLog::default(),
             metrics: None,
             policy_instances_max: 4000,
+            policy_memory_bytes_max: 8 << 30,
             control: Control::default(),
             plugin_store_max: 1 << 30,
         }

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod cost;
 mod gateway;
 mod http_grant;
 mod limits;
@@ -15,6 +16,7 @@ mod route;
 mod secret;
 mod upstream;
 
+pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, Gateway, Listener, LogTarget, Server, TlsServer,
     TlsVersion,
@@ -23,8 +25,8 @@ pub use http_grant::{HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
-    Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, RateQuota, ResourceLimits,
-    StoreGrant,
+    Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, QuarantineRule, RateQuota,
+    ResourceLimits, StoreGrant,
 };
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::{

@@ -24,6 +24,8 @@ pub struct PolicyConfig {
     pub limits: ResourceLimits,
     /// What happens to an exchange when it fails.
     pub on_error: FailureMode,
+    /// When it is not called any more for its faults; `None` never.
+    pub quarantine: Option<QuarantineRule>,
     /// How often `on-tick` is called, for a plugin that has it.
     pub tick: Duration,
     /// Its configuration as JSON that satisfies the plugin's schema. Files that it names are already read in.
@@ -231,6 +233,14 @@ pub struct ResourceLimits {
     pub memory_bytes: usize,
     /// Bytes of a body that the policy may hold back or be given at once: 1 MiB.
     pub body_bytes: usize,
+    /// From the begin of a hook call to its end, waiting included: 30 s, three times the longest deadline.
+    pub wall: Duration,
+    /// Instances of the policy that may be alive at once, over all workers; `None` as many as the gateway may have.
+    pub instances: Option<u32>,
+    /// Lines that it may write to the log in a second, over all workers: 100.
+    pub log_lines: u32,
+    /// Bytes of these: 64 KiB.
+    pub log_bytes: u32,
 }
 
 impl Default for ResourceLimits {
@@ -240,6 +250,42 @@ impl Default for ResourceLimits {
             configure_deadline: Duration::from_secs(5),
             memory_bytes: 16 << 20,
             body_bytes: 1 << 20,
+            wall: Duration::from_secs(30),
+            instances: None,
+            log_lines: 100,
+            log_bytes: 64 << 10,
+        }
+    }
+}
+
+/// When a policy is not called any more for its faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuarantineRule {
+    /// So many faults of one hook, if they are half of what it was asked for meanwhile: 5.
+    pub faults: usize,
+    /// Within this time: 10 s.
+    pub window: Duration,
+    /// From its begin to the first call that is let through again, and the time that each failure doubles: 1 s.
+    pub backoff: Duration,
+    /// The most that it is doubled to: 1 min.
+    pub backoff_max: Duration,
+}
+
+impl QuarantineRule {
+    /// The back-off after one that did not do.
+    #[must_use]
+    pub fn longer(&self, backoff: Duration) -> Duration {
+        backoff.saturating_mul(2).min(self.backoff_max.max(self.backoff))
+    }
+}
+
+impl Default for QuarantineRule {
+    fn default() -> Self {
+        Self {
+            faults: 5,
+            window: Duration::from_secs(10),
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use portcullis_model::{FailureMode, Name};
 
+use crate::fault_log::FaultLog;
 use crate::recorder::call_noted;
 use crate::{
     BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, PolicySlot,
@@ -23,6 +25,8 @@ pub struct PolicyChain {
     completed: Vec<usize>,
     /// Bytes that they may hold back of one body, all together.
     hold_bytes_max: usize,
+    /// By position.
+    fault_logs: Vec<FaultLog>,
 }
 
 /// Proof that every policy of the route let this through. Only [`PolicyChain::request_head`] makes one, and only a
@@ -165,6 +169,7 @@ impl PolicyChain {
             response_body: reversed(having(|hooks| hooks.response_body)),
             completed: having(|hooks| hooks.completed),
             hold_bytes_max,
+            fault_logs: policies.iter().map(|_| FaultLog::default()).collect(),
             policies,
         }
     }
@@ -173,6 +178,11 @@ impl PolicyChain {
     #[must_use]
     pub fn len(&self) -> usize {
         self.policies.len()
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.policies.iter().map(|policy| policy.factory().name())
     }
 
     /// Whether there is no policy.
@@ -215,7 +225,7 @@ impl PolicyChain {
         for &at in &self.request_head {
             let (back, result) = self.call(at, Hook::RequestHead, exchange).await;
             exchange = back;
-            match self.settle(at, &exchange, result) {
+            match self.settle(at, &mut exchange, result) {
                 Settled::Next => {}
                 Settled::Body(_) => {}
                 Settled::Reply(reply) => {
@@ -247,7 +257,7 @@ impl PolicyChain {
         for &at in self.response_head.iter().filter(|at| **at < until) {
             let (back, result) = self.call(at, Hook::ResponseHead, exchange).await;
             exchange = back;
-            let reply = match self.settle(at, &exchange, result) {
+            let reply = match self.settle(at, &mut exchange, result) {
                 Settled::Next | Settled::Body(_) => continue,
                 Settled::Reply(reply) => reply,
                 Settled::Denied(fault) => {
@@ -337,7 +347,7 @@ impl PolicyChain {
                     result => result,
                 }
             };
-            match self.settle(at, &exchange, result) {
+            match self.settle(at, &mut exchange, result) {
                 // Failing open, what it was given goes on as it was.
                 Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(kept.freeze()),
                 Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
@@ -356,9 +366,10 @@ impl PolicyChain {
         let Some(policy) = self.policies.get(at) else {
             return Fault { policy: "".into(), hook, kind, message };
         };
+        let fault = Fault { policy: policy.factory().name().clone(), hook, kind, message };
         exchange.policy_at = at;
-        policy.blame(exchange, kind);
-        Fault { policy: policy.factory().name().clone(), hook, kind, message }
+        policy.blame(exchange, &fault);
+        fault
     }
 
     /// Tells the policies how the exchange ended.
@@ -367,7 +378,7 @@ impl PolicyChain {
         for &at in &self.completed {
             let (back, result) = self.call(at, Hook::Completed(outcome.clone()), exchange).await;
             exchange = back;
-            self.settle(at, &exchange, result);
+            self.settle(at, &mut exchange, result);
         }
         exchange
     }
@@ -391,7 +402,7 @@ impl PolicyChain {
     }
 
     /// Turns a fault into what the policy's failure mode says, and logs it.
-    fn settle(&self, at: usize, exchange: &Exchange, result: Result<Decision, Fault>) -> Settled {
+    fn settle(&self, at: usize, exchange: &mut Exchange, result: Result<Decision, Fault>) -> Settled {
         let fault = match result {
             Ok(Decision::Next) => return Settled::Next,
             Ok(Decision::Reply(reply)) => return Settled::Reply(reply),
@@ -399,21 +410,35 @@ impl PolicyChain {
             Err(fault) => fault,
         };
         let mode = self.policies.get(at).map_or(FailureMode::Deny, |policy| policy.factory().failure_mode());
-        if exchange.has_effects() {
-            tracing::error!(
-                policy = %fault.policy,
-                hook = fault.hook,
-                route = %exchange.route,
-                trace_id = %exchange.trace_id,
-                kind = %fault.kind,
-                on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
-                "policy fault: {}", fault.message,
-            );
+        if let Some(slot) = exchange.policies.get_mut(at) {
+            slot.cost.faults = slot.cost.faults.saturating_add(1);
         }
+        self.tell(at, exchange, &fault, mode);
         match mode {
             FailureMode::Deny => Settled::Denied(fault),
             FailureMode::Allow => Settled::Next,
         }
+    }
+
+    /// Writes a fault to the log. That a policy is in quarantine was told once, when it began,
+    /// and an exchange that shall have no effects has it in its notes.
+    fn tell(&self, at: usize, exchange: &Exchange, fault: &Fault, mode: FailureMode) {
+        if fault.kind == FaultKind::Quarantined || !exchange.has_effects() {
+            return;
+        }
+        let Some(untold) = self.fault_logs.get(at).map_or(Some(0), |log| log.admit(Instant::now())) else {
+            return;
+        };
+        tracing::error!(
+            policy = %fault.policy,
+            hook = fault.hook,
+            route = %exchange.route,
+            trace_id = %exchange.trace_id,
+            kind = %fault.kind,
+            on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
+            untold = (untold > 0).then_some(untold),
+            "policy fault: {}", fault.message,
+        );
     }
 }
 

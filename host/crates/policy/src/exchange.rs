@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead};
-use portcullis_model::Name;
+use portcullis_model::{Name, PolicyCost};
 
 use crate::gone::ClientGone;
 use crate::recorder::Recorder;
@@ -57,6 +57,8 @@ pub struct PolicySlot {
     pub cpu_elsewhere: Duration,
     /// The version that this exchange takes, where the policy has two.
     pub(crate) rollout: Option<Box<Chosen>>,
+    /// What the policy has cost so far: its calls by whoever makes them, its faults by the chain.
+    pub cost: PolicyCost,
 }
 
 /// How far an exchange is. Later is greater.
@@ -199,6 +201,7 @@ impl Exchange {
             slot.instance = None;
             slot.cpu_elsewhere = Duration::ZERO;
             slot.rollout = None;
+            slot.cost = PolicyCost::default();
         }
         self.policy_at = 0;
         self.recorder = None;

@@ -7,6 +7,7 @@
 
 mod chain;
 mod exchange;
+mod fault_log;
 mod gone;
 pub mod outbound;
 mod policy;

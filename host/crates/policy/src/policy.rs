@@ -66,8 +66,8 @@ pub trait Policy {
     }
 
     /// The chain has found a fault that the policy could not know of, such as too much held back.
-    fn blame(&self, exchange: &mut Exchange, kind: FaultKind) {
-        let _nobody_counts = (exchange, kind);
+    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
+        let _nobody_counts = (exchange, fault);
     }
 
     /// The versions that it is made of, where it is made of several.
@@ -268,11 +268,29 @@ pub enum FaultKind {
     InvalidReturn,
     /// The guest handed over or held back more bytes than it may.
     TooLarge,
-    /// No instance was to be had: the gateway's total is used up.
+    /// A hook took longer than it may, waiting included.
+    Timeout,
+    /// No instance, or no memory for one, was to be had: a total of the gateway or of the policy is used up.
     Exhausted,
+    /// It was not called: it failed too often lately.
+    Quarantined,
 }
 
 impl FaultKind {
+    /// Whether it is the policy's own doing, rather than what was left for it.
+    #[must_use]
+    pub fn is_its_own(self) -> bool {
+        match self {
+            Self::Trap
+            | Self::Deadline
+            | Self::Memory
+            | Self::InvalidReturn
+            | Self::TooLarge
+            | Self::Timeout => true,
+            Self::Exhausted | Self::Quarantined => false,
+        }
+    }
+
     /// The word for it in the log and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -282,7 +300,9 @@ impl FaultKind {
             Self::Memory => "memory",
             Self::InvalidReturn => "invalid-return",
             Self::TooLarge => "too-large",
+            Self::Timeout => "timeout",
             Self::Exhausted => "exhausted",
+            Self::Quarantined => "quarantined",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_model::{Name, Route};
 use portcullis_net::Connector;
 use portcullis_policy::{Policy, PolicyChain, carry_over};
-use portcullis_telemetry::RouteMetrics;
+use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
 use crate::snapshot::Snapshot;
 use crate::upstream::LocalUpstream;
@@ -32,6 +32,8 @@ pub(crate) struct LocalRoute {
     pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
     pub(crate) upstream_names: Arc<[Name]>,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// By position in the chain.
+    pub(crate) policy_metrics: Vec<Arc<RoutePolicyMetrics>>,
 }
 
 impl Local {
@@ -64,6 +66,9 @@ impl Local {
             name: Name::from(&*route.name),
             upstream_names: route.upstreams.clone().into(),
             metrics: snapshot.metrics.route(&route.name),
+            policy_metrics: (route.policies.iter())
+                .map(|policy| snapshot.metrics.route_policy(&route.name, policy))
+                .collect(),
             config: Rc::new(route.clone()),
         });
         let routes = routes.collect();

@@ -28,12 +28,23 @@ impl Worker {
         let route = matched.and_then(Matched::route);
         if let Some(route) = route {
             route.metrics.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
+            for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
+                if !policy.cost.is_nothing() {
+                    metrics.add(self.index, &policy.cost);
+                }
+            }
         }
         let mut log = self.access_log.borrow_mut();
         if !log.is_enabled() {
             return;
         }
         let request = &exchange.request;
+        let costs = || {
+            let names = route.into_iter().flat_map(|route| route.chain.names());
+            names.zip(&exchange.policies).map(|(name, policy)| (&**name, &policy.cost))
+        };
+        let policy_cpu =
+            costs().any(|(_, cost)| cost.calls > 0).then(|| costs().map(|(_, cost)| cost.cpu).sum());
         let asked = trace.asked.is_some();
         let record = AccessRecord {
             // The record's time is the request's; a clock that was set back in between must not make it wrap.
@@ -58,6 +69,7 @@ impl Worker {
                 (Some(forwarded), Some(answered)) if asked => Some(answered.duration_since(forwarded)),
                 _ => None,
             },
+            policy_cpu,
             tls: connection.tls.as_ref().map(|tls| match tls.version {
                 TlsVersion::V1_2 => "TLSv1.2",
                 TlsVersion::V1_3 => "TLSv1.3",
@@ -66,6 +78,6 @@ impl Worker {
             user_agent: request.fields.get(b"user-agent"),
             error: trace.error.as_deref(),
         };
-        log.record(&record, exchange.attributes.iter());
+        log.record(&record, exchange.attributes.iter(), costs());
     }
 }

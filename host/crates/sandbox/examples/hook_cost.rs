@@ -16,7 +16,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use portcullis_model::{
-    FailureMode, Grants, Isolation, Origin, PluginSource, PolicyConfig, ResourceLimits, Version,
+    FailureMode, Grants, Isolation, Origin, PluginSource, PolicyConfig, QuarantineRule, ResourceLimits,
+    Version,
 };
 use portcullis_policy::{Called, Exchange, Hook, Policy};
 use portcullis_sandbox::{Sandbox, SandboxOptions};
@@ -97,6 +98,7 @@ fn config(isolation: Isolation, deadline: Duration, keys: &str) -> PolicyConfig 
         isolation,
         limits: ResourceLimits { deadline, ..ResourceLimits::default() },
         on_error: FailureMode::Deny,
+        quarantine: Some(QuarantineRule::default()),
         tick: Duration::from_secs(1),
         config_json: format!(r#"{{"keys":"{keys}"}}"#),
         candidate: None,

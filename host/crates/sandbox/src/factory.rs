@@ -21,8 +21,9 @@ use crate::component::{ImageSource, Linked};
 use crate::fault::Failure;
 use crate::image::NoImage;
 use crate::instance::{Instance, MakeError};
+use crate::quarantine::PolicyQuarantine;
 use crate::sandbox::Inner;
-use crate::shared::PolicyShared;
+use crate::shared::{InstanceCount, PolicyShared};
 use crate::tick::TickThread;
 use crate::worker::Worker;
 use crate::{ConfigureError, PolicyComponent};
@@ -54,6 +55,10 @@ pub(crate) struct PolicyContext {
     /// What instances start from, where each exchange has its own and the component can have an image.
     image: OnceLock<Linked>,
     pub(crate) shared: Arc<PolicyShared>,
+    pub(crate) quarantine: PolicyQuarantine,
+    /// Its own instances that are alive.
+    pub(crate) instances: Arc<InstanceCount>,
+    pub(crate) log_window: LogWindow,
     pub(crate) sandbox: Arc<Inner>,
     /// Whether hooks run on fibers.
     pub(crate) yields: bool,
@@ -74,10 +79,10 @@ impl PolicyContext {
 
     /// An instance that nothing was done with since it was configured. It takes as long as `configure` does where there is
     /// no image.
-    pub(crate) fn fresh_instance(self: &Arc<Self>, log_window: &Arc<LogWindow>) -> Result<Instance, Failure> {
+    pub(crate) fn fresh_instance(self: &Arc<Self>) -> Result<Instance, Failure> {
         match self.image() {
-            Some(image) => Instance::start(self, image, log_window),
-            None => Instance::make(self, log_window).map_err(MakeError::into_failure),
+            Some(image) => Instance::start(self, image),
+            None => Instance::make(self).map_err(MakeError::into_failure),
         }
     }
 
@@ -137,12 +142,18 @@ impl Factory {
             isolation: config.isolation,
             image: OnceLock::new(),
             shared,
+            // What a shadow does is counted and compared, each time.
+            quarantine: PolicyQuarantine::new(
+                config.quarantine.filter(|_| config.version != Version::Shadow),
+            ),
+            instances: Arc::new(InstanceCount::new(config.limits.instances.unwrap_or(u32::MAX))),
+            log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
             sandbox: sandbox.clone(),
             yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
             waits,
         });
         let start = thread_cpu_time();
-        let first = Instance::make(&context, &Arc::default()).map_err(|error| match error {
+        let first = Instance::make(&context).map_err(|error| match error {
             MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
             MakeError::Failed(failure) => ConfigureError::Failed {
                 policy: policy.clone(),
@@ -171,7 +182,7 @@ impl Factory {
                 if thread_cpu_time().saturating_sub(start) > SPARE_AFTER {
                     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
                     // A worker that finds none makes its own, and sees the error then.
-                    spares.extend((1..cores).map_while(|_| Instance::make(&context, &Arc::default()).ok()));
+                    spares.extend((1..cores).map_while(|_| Instance::make(&context).ok()));
                 }
             }
         }
@@ -187,9 +198,11 @@ impl Factory {
 
     /// The policy goes live: only now do its limits replace those of its forerunner, whose config may yet have stayed.
     fn go_live(&self) {
-        // What a canary shares with the active version is as large as that one was granted.
+        // What a canary shares with the active version is as large as that one was granted, and what is told of the policy
+        // is of the active one.
         if self.context.version != Version::Canary {
             self.context.shared.adjust(&self.context.grants);
+            self.context.shared.goes_live(&self.context);
         }
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use portcullis_policy::{Fault, FaultKind};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
-use crate::budget::OutOfTime;
+use crate::budget::{OutOfTime, TooSlow};
 use crate::capabilities::log::{cut, escape};
 use crate::factory::PolicyContext;
 use crate::state::{Refusal, Stage, State};
@@ -33,6 +33,9 @@ impl Failure {
         let fuel = store.hostcall_fuel();
         let state = store.data_mut();
         let (kind, mut message) = match state.memory.take_refused() {
+            _ if error.downcast_ref::<TooSlow>().is_some() => {
+                (FaultKind::Timeout, error.root_cause().to_string())
+            }
             _ if error.downcast_ref::<OutOfTime>().is_some() => {
                 (FaultKind::Deadline, error.root_cause().to_string())
             }
@@ -44,6 +47,14 @@ impl Failure {
                 FaultKind::Memory,
                 format!("it asked for tables of {elements} elements in all, which is too many"),
             ),
+            Some(Refusal::Total(more)) => {
+                let (bytes, max) = state.memory.total();
+                let message = format!(
+                    "it asked for {more} bytes of memory more; all policies together have {bytes} and may have {max} \
+                     (`server.policy-memory-max`)"
+                );
+                (FaultKind::Exhausted, message)
+            }
             None => sort(error, fuel),
         };
         let wrote = state.stdio.take_tail();

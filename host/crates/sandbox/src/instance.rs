@@ -6,15 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, Result as WasmResult, Store};
 
 use crate::answer;
-use crate::budget::{Budget, Resumed};
-use crate::capabilities::log::LogWindow;
+use crate::budget::{Budget, TooSlow, Turns};
 use crate::component::{ImageSource, Linked};
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
@@ -71,11 +70,11 @@ impl MakeError {
 
 impl Instance {
     /// Makes and configures an instance on this thread.
-    pub(crate) fn make(context: &Arc<PolicyContext>, log_window: &Arc<LogWindow>) -> Result<Self, MakeError> {
+    pub(crate) fn make(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
         if context.waits {
-            return block_on(Self::make_on_fiber(context, log_window));
+            return block_on(Self::make_on_fiber(context));
         }
-        let (mut store, place) = new_store(context, log_window, false)?;
+        let (mut store, place) = new_store(context, false)?;
         let made = context.component.linked.pre.instantiate(&mut store);
         let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = configure.map(|configure| configure.call(&mut store, (context.config_json.clone(),)));
@@ -83,13 +82,9 @@ impl Instance {
     }
 
     /// Starts an instance from the configured image, on this thread: it maps memory and runs nothing.
-    pub(crate) fn start(
-        context: &Arc<PolicyContext>,
-        image: &Linked,
-        log_window: &Arc<LogWindow>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(context: &Arc<PolicyContext>, image: &Linked) -> Result<Self, Failure> {
         let engine = &context.sandbox.engines.images;
-        let (mut store, place) = new_store_of(engine, context, log_window)?;
+        let (mut store, place) = new_store_of(engine, context)?;
         store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
         let instance = if context.waits {
@@ -126,18 +121,16 @@ impl Instance {
     }
 
     /// The same on a fiber, letting other exchanges go on meanwhile.
-    pub(crate) async fn make_on_fiber(
-        context: &Arc<PolicyContext>,
-        log_window: &Arc<LogWindow>,
-    ) -> Result<Self, MakeError> {
-        let (mut store, place) = new_store(context, log_window, true)?;
-        let resumed = store.data().budget.resumed();
-        let made = noting(&resumed, context.component.linked.pre.instantiate_async(&mut store)).await;
+    pub(crate) async fn make_on_fiber(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
+        let (mut store, place) = new_store(context, true)?;
+        let (turns, until) = configure_turns(&store);
+        let made = context.component.linked.pre.instantiate_async(&mut store);
+        let made = in_turns(&turns, until, made).await;
         let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = match configure {
             Some(configure) => {
                 let config = context.config_json.clone();
-                Some(noting(&resumed, configure.call_async(&mut store, (config,))).await)
+                Some(in_turns(&turns, until, configure.call_async(&mut store, (config,))).await)
             }
             None => None,
         };
@@ -160,9 +153,10 @@ impl Instance {
         Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
     }
 
-    /// Belongs to another worker from now on.
-    pub(crate) fn adopt(&mut self, log_window: &Arc<LogWindow>) {
-        self.0.store.data_mut().log_window = log_window.clone();
+    /// What the last call in it has cost, right after it: CPU time, and the linear memory that it left.
+    pub(crate) fn cost(&self) -> (Duration, u64) {
+        let state = self.0.store.data();
+        (state.budget.spent(), state.memory.bytes() as u64)
     }
 
     /// Whether it is good for another call, rather than to be replaced. What it took when it was configured is not held
@@ -216,8 +210,9 @@ impl Instance {
         self.begin(Stage::of(&hook), Some(exchange), true);
         let inner = &mut *self.0;
         let limits = inner.store.data().policy.limits;
-        let resumed = inner.store.data().budget.resumed();
-        let answer = noting(&resumed, async {
+        let budget = &inner.store.data().budget;
+        let (turns, until) = (budget.turns(), Until::after(budget.begun(), limits.wall));
+        let answer = in_turns(&turns, until, async {
             Ok(match hook {
                 Hook::RequestHead => {
                     let (decision,) = inner.request_head()?.call_async(&mut inner.store, ()).await?;
@@ -253,8 +248,11 @@ impl Instance {
         self.begin(Stage::Tick, None, waits);
         let inner = &mut *self.0;
         let result = if waits {
-            let resumed = inner.store.data().budget.resumed();
-            block_on(noting(&resumed, async { inner.tick()?.call_async(&mut inner.store, ()).await }))
+            let budget = &inner.store.data().budget;
+            let limit = inner.store.data().policy.limits.wall;
+            let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
+            let tick = async { inner.tick()?.call_async(&mut inner.store, ()).await };
+            block_on(in_turns(&turns, until, tick))
         } else {
             inner.tick().and_then(|hook| hook.call(&mut inner.store, ()))
         };
@@ -275,10 +273,17 @@ impl Instance {
         &mut self,
         answer: WasmResult<Result<Decision, Failure>>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
+        // Before the words for a fault are looked for, which takes longer than many a hook.
+        let (cpu, memory_bytes) = self.cost();
         let store = &mut self.0.store;
         let result = answer.unwrap_or_else(|error| Err(Failure::of(&error, store)));
         let exchange = store.data_mut().exchange.take();
-        (exchange.expect("`begin` put it there, and host functions only borrow it"), result)
+        let mut exchange = exchange.expect("`begin` put it there, and host functions only borrow it");
+        let cost = &mut exchange.slot().cost;
+        cost.calls = cost.calls.saturating_add(1);
+        cost.cpu += cpu;
+        cost.memory_bytes = cost.memory_bytes.max(memory_bytes);
+        (exchange, result)
     }
 }
 
@@ -312,15 +317,62 @@ find_hooks! {
     tick: TickHook,
 }
 
-/// Tells the budget of each time that the fiber goes on, so that only the guest's own time counts.
-async fn noting<F: Future>(resumed: &Resumed, future: F) -> F::Output {
+/// When a call is given up.
+#[derive(Debug, Clone, Copy)]
+struct Until {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Until {
+    fn after(begun: Instant, limit: Duration) -> Self {
+        Self { at: begun + limit, limit }
+    }
+
+    fn too_slow(self) -> wasmtime::Error {
+        TooSlow { limit: self.limit }.into()
+    }
+}
+
+/// The turns of a fiber in which an instance is configured, and when that is given up.
+fn configure_turns(store: &Store<State>) -> (Turns, Until) {
+    let State { budget, policy, .. } = store.data();
+    let limit = policy.limits.configure_deadline + policy.limits.wall;
+    (budget.turns(), Until::after(budget.begun(), limit))
+}
+
+/// Runs a fiber turn by turn, and tells the budget of each, so that only the guest's own time counts. Gives up when its
+/// time is over, whatever it is doing then.
+async fn in_turns<T>(
+    turns: &Turns,
+    until: Until,
+    future: impl Future<Output = WasmResult<T>>,
+) -> WasmResult<T> {
     let mut future = pin!(future);
     let mut begun = false;
+    let mut alarm = None;
     poll_fn(|context| {
-        if std::mem::replace(&mut begun, true) {
-            resumed.note();
+        let now = Instant::now();
+        let first = !std::mem::replace(&mut begun, true);
+        if !first {
+            if now >= until.at {
+                return Poll::Ready(Err(until.too_slow()));
+            }
+            turns.resume();
         }
-        future.as_mut().poll(context)
+        let polled = future.as_mut().poll(context);
+        let by_itself = turns.pause(first.then(|| now.elapsed()));
+        if polled.is_pending() && by_itself {
+            // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. Beside the
+            // workers (`on-tick`) nobody rings one: there what it waits for has its own end.
+            if alarm.is_none() && tokio::runtime::Handle::try_current().is_ok() {
+                alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
+            }
+            if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
+                return Poll::Ready(Err(until.too_slow()));
+            }
+        }
+        polled
     })
     .await
 }
@@ -346,12 +398,8 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// A store in which `configure` is about to run.
-fn new_store(
-    context: &Arc<PolicyContext>,
-    log_window: &Arc<LogWindow>,
-    yields: bool,
-) -> Result<(Store<State>, InstancePlace), MakeError> {
-    let made = new_store_of(&context.sandbox.engines.plain, context, log_window);
+fn new_store(context: &Arc<PolicyContext>, yields: bool) -> Result<(Store<State>, InstancePlace), MakeError> {
+    let made = new_store_of(&context.sandbox.engines.plain, context);
     let (mut store, place) = made.map_err(MakeError::Failed)?;
     store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, yields);
     store.set_epoch_deadline(1);
@@ -361,20 +409,20 @@ fn new_store(
 fn new_store_of(
     engine: &Engine,
     context: &Arc<PolicyContext>,
-    log_window: &Arc<LogWindow>,
 ) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
-    let Some(place) = sandbox.instances.take() else {
-        let message =
-            format!("all {} instances that the gateway may have are in use", sandbox.instances.max());
-        return Err(Failure::new(FaultKind::Exhausted, message));
-    };
+    let place = InstancePlace::take(&context.instances, &sandbox.instances).map_err(|full| {
+        let whose = match Arc::ptr_eq(full, &sandbox.instances) {
+            true => "the gateway may have are in use (`server.policy-instances-max`)",
+            false => "the policy may have are in use (`limits.instances`)",
+        };
+        Failure::new(FaultKind::Exhausted, format!("all {} instances that {whose}", full.max()))
+    })?;
     let state = State {
         exchange: None,
         stage: Stage::Configure,
         policy: context.clone(),
-        log_window: log_window.clone(),
-        memory: MemoryLimiter::new(context.limits.memory_bytes),
+        memory: MemoryLimiter::new(context.limits.memory_bytes, sandbox.memory.share()),
         budget: Budget::new(sandbox.ticker.ticker().clone()),
         stdio: Stdio::default(),
         wasi_handles: 0,

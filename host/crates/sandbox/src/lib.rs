@@ -26,6 +26,7 @@ mod host;
 mod image;
 mod inspect;
 mod instance;
+mod quarantine;
 mod report;
 mod sandbox;
 mod shared;
@@ -39,7 +40,8 @@ pub use budget::thread_cpu_time;
 pub use component::{Compiled, PolicyComponent};
 pub use error::{ConfigureError, InspectError, SandboxError};
 pub use inspect::{ComponentInfo, Manifest, inspect};
-pub use report::{GuestMetric, GuestValue, PolicyReport, SandboxReport};
+pub use portcullis_traffic::Standing;
+pub use report::{GuestMetric, GuestValue, LastFault, PolicyReport, SandboxReport, Standings};
 pub use sandbox::{Sandbox, SandboxOptions};
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What the policies have counted, for whoever exports metrics.
 
+use std::time::{Duration, SystemTime};
+
 use portcullis_model::Name;
 use portcullis_policy::FaultKind;
+use portcullis_traffic::Standing;
 
 /// A reading of all counters.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +13,10 @@ pub struct SandboxReport {
     pub instances: u32,
     /// Instances that may be.
     pub instances_max: u32,
+    /// Bytes of linear memory that they have.
+    pub memory_bytes: u64,
+    /// Bytes that they may have.
+    pub memory_bytes_max: u64,
     /// By name; the policies that are alive. A policy's counts go on over reloads.
     pub policies: Vec<PolicyReport>,
 }
@@ -19,12 +26,46 @@ pub struct SandboxReport {
 pub struct PolicyReport {
     /// Its name.
     pub policy: Name,
+    /// Instances that are alive, of the generation of it that is live.
+    pub instances: u32,
     /// Calls by WIT name of the hook (`configure` and `on-tick` too), those that were made at all.
     pub calls: Vec<(&'static str, u64)>,
     /// Faults by hook and kind.
     pub faults: Vec<(&'static str, FaultKind, u64)>,
+    /// The newest of them, but for calls that the quarantine refused.
+    pub last_fault: Option<LastFault>,
+    /// CPU time of its calls.
+    pub cpu: Duration,
+    /// The most linear memory that one of its instances had after a call.
+    pub memory_bytes_max: u64,
+    /// How it stands with its quarantine.
+    pub quarantine: Standings,
+    /// How many times a quarantine has begun, a probe failed, and a quarantine ended.
+    pub transitions: [(&'static str, u64); 3],
     /// The metrics that the policy made itself, in the order in which it did.
     pub guest: Vec<GuestMetric>,
+}
+
+/// How it stands with a policy's quarantine; `None` where it is called as usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// Of the hooks that decide about an exchange.
+    pub deciding: Option<Standing>,
+    /// Of `on-completed`, which comes when all is over.
+    pub completed: Option<Standing>,
+}
+
+/// A fault that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFault {
+    /// In which hook.
+    pub hook: &'static str,
+    /// What kind.
+    pub kind: FaultKind,
+    /// Why: the begin of it.
+    pub message: String,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// A metric that a policy made.

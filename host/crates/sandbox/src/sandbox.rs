@@ -16,7 +16,7 @@ use crate::component::{ImageSource, Linked};
 use crate::engine::Engines;
 use crate::factory::Factory;
 use crate::hooks::HookIndices;
-use crate::shared::{InstanceCount, SharedPolicies};
+use crate::shared::{InstanceCount, MemoryTotal, SharedPolicies};
 use crate::state::State;
 use crate::ticker::TickerThread;
 use crate::{
@@ -33,12 +33,14 @@ pub struct SandboxOptions {
     /// Instances that may be alive at once, over all policies and workers. More are refused as
     /// [`Exhausted`](portcullis_policy::FaultKind::Exhausted).
     pub instances_max: u32,
+    /// Bytes of linear memory that they may have together. More are refused in the same way.
+    pub memory_bytes_max: u64,
 }
 
 impl Default for SandboxOptions {
-    /// No cache, and 4,000 instances, as `[server]` has it.
+    /// No cache, 4,000 instances and 8 GiB, as `[server]` has it.
     fn default() -> Self {
-        Self { cache_dir: None, instances_max: 4000 }
+        Self { cache_dir: None, instances_max: 4000, memory_bytes_max: 8 << 30 }
     }
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct Inner {
     compiling: Mutex<()>,
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
+    pub(crate) memory: Arc<MemoryTotal>,
     pub(crate) policies: SharedPolicies,
     /// Who sends the requests of policies; nobody while it is empty.
     pub(crate) outbound: OnceLock<Arc<dyn Outbound>>,
@@ -80,6 +83,7 @@ impl Sandbox {
             compiling: Mutex::new(()),
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
+            memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
             policies: SharedPolicies::default(),
             outbound: OnceLock::new(),
         })))
@@ -145,6 +149,8 @@ impl Sandbox {
         SandboxReport {
             instances: self.0.instances.alive(),
             instances_max: self.0.instances.max(),
+            memory_bytes: self.0.memory.bytes(),
+            memory_bytes_max: self.0.memory.max(),
             policies: self.0.policies.report(),
         }
     }

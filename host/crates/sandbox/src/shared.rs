@@ -3,15 +3,24 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use portcullis_model::{Grants, Name};
+use portcullis_model::{Grants, Name, Version};
 use portcullis_policy::FaultKind;
-use portcullis_traffic::RateLimiter;
+use portcullis_traffic::{RateLimiter, Transition};
 
-use crate::PolicyReport;
+use crate::capabilities::log::cut;
 use crate::capabilities::{metrics::Registry, rate_limit, store::Store};
+use crate::factory::PolicyContext;
 use crate::state::Stage;
+use crate::{LastFault, PolicyReport};
+
+/// Bytes of the last fault's text that are kept: what happened and where, not the whole backtrace.
+const FAULT_BYTES_MAX: usize = 1 << 10;
+
+/// What runs in an instance: so many things.
+const STAGES: usize = Stage::ALL.len();
 
 /// The policies that are alive, by name.
 #[derive(Default)]
@@ -24,28 +33,101 @@ pub(crate) struct PolicyShared {
     pub(crate) limiter: ArcSwapOption<RateLimiter>,
     pub(crate) store: Store,
     pub(crate) metrics: Registry,
+    /// What lives of the policy's generations: the one that went live last.
+    live: Mutex<Weak<PolicyContext>>,
+    /// Of the quarantine: begun, probe failed, ended.
+    transitions: [AtomicU64; 3],
     counts: Mutex<Counts>,
 }
 
 #[derive(Default)]
 struct Counts {
     /// Of workers that are gone.
-    calls: [u64; Calls::STAGES],
+    gone: Sums,
     workers: Vec<Arc<Calls>>,
     faults: HashMap<(Stage, FaultKind), u64>,
+    last_fault: Option<LastFault>,
 }
 
-/// Calls that one worker made, by hook. Written by that worker alone, so that no core waits for another's cache line.
-#[derive(Debug, Default)]
-pub(crate) struct Calls([AtomicU64; Self::STAGES]);
+/// What one worker has made a policy do. Written by that worker alone, so that no core waits for another's cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Calls {
+    /// The version of the policy that the worker runs.
+    version: Version,
+    /// Calls, by hook.
+    calls: [AtomicU64; STAGES],
+    /// Bodies that a hook has seen to their end, or failed at, by hook: there are many calls for a body.
+    bodies: [AtomicU64; STAGES],
+    /// Calls that were not made because of the quarantine, by hook.
+    refused: [AtomicU64; STAGES],
+    cpu_nanos: AtomicU64,
+    memory_bytes_max: AtomicU64,
+}
+
+/// The same over several workers.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    calls: [u64; STAGES],
+    bodies: [u64; STAGES],
+    refused: [u64; STAGES],
+    cpu_nanos: u64,
+    memory_bytes_max: u64,
+}
 
 impl Calls {
-    const STAGES: usize = 7;
+    fn new(version: Version) -> Self {
+        Self {
+            version,
+            calls: Default::default(),
+            bodies: Default::default(),
+            refused: Default::default(),
+            cpu_nanos: AtomicU64::new(0),
+            memory_bytes_max: AtomicU64::new(0),
+        }
+    }
 
     /// Counts a call.
     pub(crate) fn add(&self, stage: Stage) {
-        let count = &self.0[stage as usize];
-        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        bump(&self.calls[stage as usize], 1);
+    }
+
+    /// Counts a body that a hook is done with.
+    pub(crate) fn add_body(&self, stage: Stage) {
+        bump(&self.bodies[stage as usize], 1);
+    }
+
+    /// Counts a call that was not made.
+    pub(crate) fn refuse(&self, stage: Stage) {
+        bump(&self.refused[stage as usize], 1);
+    }
+
+    /// Counts what a call has cost.
+    pub(crate) fn spend(&self, cpu: Duration, memory_bytes: u64) {
+        bump(&self.cpu_nanos, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+        if self.memory_bytes_max.load(Ordering::Relaxed) < memory_bytes {
+            self.memory_bytes_max.store(memory_bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Only the worker writes, so that this need not be one step.
+fn bump(count: &AtomicU64, by: u64) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
+impl Sums {
+    fn add(&mut self, calls: &Calls) {
+        let add = |sums: &mut [u64], counts: &[AtomicU64]| {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+            }
+        };
+        add(&mut self.calls, &calls.calls);
+        add(&mut self.bodies, &calls.bodies);
+        add(&mut self.refused, &calls.refused);
+        self.cpu_nanos = self.cpu_nanos.wrapping_add(calls.cpu_nanos.load(Ordering::Relaxed));
+        self.memory_bytes_max = self.memory_bytes_max.max(calls.memory_bytes_max.load(Ordering::Relaxed));
     }
 }
 
@@ -62,6 +144,8 @@ impl SharedPolicies {
             limiter: ArcSwapOption::empty(),
             store: Store::default(),
             metrics: Registry::default(),
+            live: Mutex::default(),
+            transitions: Default::default(),
             counts: Mutex::default(),
         });
         policies.insert(name.clone(), Arc::downgrade(&shared));
@@ -81,6 +165,11 @@ impl SharedPolicies {
 }
 
 impl PolicyShared {
+    /// The policy's name.
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// Gives the policy what its grants say it may have, where it has nothing yet.
     pub(crate) fn provide(&self, grants: &Grants) {
         if let Some(quota) = grants.rate_limit
@@ -106,9 +195,9 @@ impl PolicyShared {
         }
     }
 
-    /// Counters for a new worker.
-    pub(crate) fn add_worker(&self) -> Arc<Calls> {
-        let calls = Arc::new(Calls::default());
+    /// Counters for a new worker, which runs that version.
+    pub(crate) fn add_worker(&self, version: Version) -> Arc<Calls> {
+        let calls = Arc::new(Calls::new(version));
         self.lock().workers.push(calls.clone());
         calls
     }
@@ -116,40 +205,73 @@ impl PolicyShared {
     /// Keeps the counts of a worker that is going away.
     pub(crate) fn remove_worker(&self, calls: &Arc<Calls>) {
         let mut counts = self.lock();
-        for (sum, count) in counts.calls.iter_mut().zip(&calls.0) {
-            *sum += count.load(Ordering::Relaxed);
-        }
+        counts.gone.add(calls);
         counts.workers.retain(|other| !Arc::ptr_eq(other, calls));
     }
 
-    pub(crate) fn count_fault(&self, stage: Stage, kind: FaultKind) {
-        *self.lock().faults.entry((stage, kind)).or_default() += 1;
+    /// Counts a fault and remembers it as the last.
+    pub(crate) fn count_fault(&self, stage: Stage, kind: FaultKind, message: &str) {
+        let mut counts = self.lock();
+        *counts.faults.entry((stage, kind)).or_default() += 1;
+        let message = cut(message, FAULT_BYTES_MAX).to_owned();
+        counts.last_fault = Some(LastFault { hook: stage.name(), kind, message, at: SystemTime::now() });
+    }
+
+    /// How many times a hook of a version was asked to decide, over all workers that run it: for heads its calls, for bodies
+    /// those that it is done with.
+    pub(crate) fn asked(&self, version: Version, stage: Stage) -> u64 {
+        let counts = self.lock();
+        let workers = counts.workers.iter().filter(|calls| calls.version == version);
+        let asked = workers.map(|calls| match stage {
+            Stage::RequestBody | Stage::ResponseBody => &calls.bodies[stage as usize],
+            _ => &calls.calls[stage as usize],
+        });
+        asked.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// `context` is what exchanges run on from now on.
+    pub(crate) fn goes_live(&self, context: &Arc<PolicyContext>) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(context);
+    }
+
+    /// Counts what has become of a quarantine.
+    pub(crate) fn count_transition(&self, transition: Transition) {
+        let at = match transition {
+            Transition::Begun { .. } => 0,
+            Transition::ProbeFailed { .. } => 1,
+            Transition::Ended { .. } => 2,
+        };
+        self.transitions[at].fetch_add(1, Ordering::Relaxed);
     }
 
     fn report(&self) -> PolicyReport {
-        const STAGES: [Stage; Calls::STAGES] = [
-            Stage::Configure,
-            Stage::RequestHead,
-            Stage::RequestBody,
-            Stage::ResponseHead,
-            Stage::ResponseBody,
-            Stage::Completed,
-            Stage::Tick,
-        ];
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let counts = self.lock();
-        let calls = STAGES.map(|stage| {
-            let at = stage as usize;
-            let alive: u64 = counts.workers.iter().map(|calls| calls.0[at].load(Ordering::Relaxed)).sum();
-            (stage.name(), counts.calls[at] + alive)
-        });
+        let sums = counts.sums();
         let faults = counts.faults.iter().map(|((stage, kind), count)| (stage.name(), *kind, *count));
         let mut faults: Vec<_> = faults.collect();
+        let last_fault = counts.last_fault.clone();
         drop(counts);
+        let by_stage = |counts: [u64; STAGES]| {
+            Stage::ALL
+                .into_iter()
+                .map(move |stage| (stage.name(), counts[stage as usize]))
+                .filter(|(_, count)| *count > 0)
+        };
+        faults.extend(by_stage(sums.refused).map(|(hook, count)| (hook, FaultKind::Quarantined, count)));
         faults.sort_by_key(|(hook, kind, _)| (*hook, kind.to_string()));
+        let standings = live.as_ref().map(|context| context.quarantine.standings()).unwrap_or_default();
         PolicyReport {
             policy: self.name.clone(),
-            calls: calls.into_iter().filter(|(_, count)| *count > 0).collect(),
+            instances: live.as_ref().map_or(0, |context| context.instances.alive()),
+            calls: by_stage(sums.calls).collect(),
             faults,
+            last_fault,
+            cpu: Duration::from_nanos(sums.cpu_nanos),
+            memory_bytes_max: sums.memory_bytes_max,
+            quarantine: standings,
+            transitions: [("begun", 0), ("probe-failed", 1), ("ended", 2)]
+                .map(|(name, at)| (name, self.transitions[at].load(Ordering::Relaxed))),
             guest: self.metrics.read(),
         }
     }
@@ -159,28 +281,67 @@ impl PolicyShared {
     }
 }
 
-/// How many instances are alive, over all policies and workers.
+impl Counts {
+    fn sums(&self) -> Sums {
+        let mut sums = self.gone.clone();
+        self.workers.iter().for_each(|calls| sums.add(calls));
+        sums
+    }
+}
+
+/// How many instances are alive: of a policy, or over all of them.
 #[derive(Debug)]
 pub(crate) struct InstanceCount {
     alive: AtomicU32,
     max: u32,
 }
 
-/// One of them; gives its place back when dropped.
+/// The place of an instance among its policy's and among all; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct InstancePlace(Arc<InstanceCount>);
+pub(crate) struct InstancePlace {
+    policy: Arc<InstanceCount>,
+    all: Arc<InstanceCount>,
+}
+
+impl InstancePlace {
+    /// A place for an instance. Without one, the count that is at its bound.
+    pub(crate) fn take<'c>(
+        policy: &'c Arc<InstanceCount>,
+        all: &'c Arc<InstanceCount>,
+    ) -> Result<Self, &'c Arc<InstanceCount>> {
+        if !policy.enter() {
+            return Err(policy);
+        }
+        if !all.enter() {
+            policy.leave();
+            return Err(all);
+        }
+        Ok(Self { policy: policy.clone(), all: all.clone() })
+    }
+}
+
+impl Drop for InstancePlace {
+    fn drop(&mut self) {
+        self.policy.leave();
+        self.all.leave();
+    }
+}
 
 impl InstanceCount {
     pub(crate) fn new(max: u32) -> Self {
         Self { alive: AtomicU32::new(0), max }
     }
 
-    /// A place for an instance, where one is free.
-    pub(crate) fn take(self: &Arc<Self>) -> Option<InstancePlace> {
-        let taken = self.alive.fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
+    /// Counts one more, where there may be one.
+    fn enter(&self) -> bool {
+        let entered = self.alive.fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
             (alive < self.max).then_some(alive + 1)
         });
-        taken.is_ok().then(|| InstancePlace(self.clone()))
+        entered.is_ok()
+    }
+
+    fn leave(&self) {
+        self.alive.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn alive(&self) -> u32 {
@@ -192,8 +353,59 @@ impl InstanceCount {
     }
 }
 
-impl Drop for InstancePlace {
+/// Linear memory of all instances together.
+#[derive(Debug)]
+pub(crate) struct MemoryTotal {
+    bytes: AtomicU64,
+    max: u64,
+}
+
+/// What one instance has of it; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryShare {
+    total: Arc<MemoryTotal>,
+    bytes: u64,
+}
+
+impl MemoryTotal {
+    pub(crate) fn new(max: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), max }
+    }
+
+    /// Nothing yet, for an instance.
+    pub(crate) fn share(self: &Arc<Self>) -> MemoryShare {
+        MemoryShare { total: self.clone(), bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max(&self) -> u64 {
+        self.max
+    }
+}
+
+impl MemoryShare {
+    /// Takes so much more, where that much is left.
+    pub(crate) fn grow(&mut self, by: u64) -> bool {
+        let max = self.total.max;
+        let grown = self.total.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+            bytes.checked_add(by).filter(|bytes| *bytes <= max)
+        });
+        if grown.is_ok() {
+            self.bytes += by;
+        }
+        grown.is_ok()
+    }
+
+    pub(crate) fn total(&self) -> &MemoryTotal {
+        &self.total
+    }
+}
+
+impl Drop for MemoryShare {
     fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Ordering::AcqRel);
+        self.total.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -6,9 +6,9 @@ use portcullis_policy::{Exchange, Hook};
 use wasmtime::{ResourceLimiter, Result, bail};
 
 use crate::budget::Budget;
-use crate::capabilities::log::LogWindow;
 use crate::engine;
 use crate::factory::PolicyContext;
+use crate::shared::MemoryShare;
 use crate::wasi::Stdio;
 
 /// The data of a store.
@@ -18,8 +18,6 @@ pub(crate) struct State {
     /// What is running.
     pub(crate) stage: Stage,
     pub(crate) policy: Arc<PolicyContext>,
-    /// Shared by the instances of one worker.
-    pub(crate) log_window: Arc<LogWindow>,
     pub(crate) memory: MemoryLimiter,
     pub(crate) budget: Budget,
     pub(crate) stdio: Stdio,
@@ -49,6 +47,22 @@ impl Stage {
             Hook::Completed(_) => Self::Completed,
         }
     }
+
+    /// The hook of that name.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Configure,
+        Self::RequestHead,
+        Self::RequestBody,
+        Self::ResponseHead,
+        Self::ResponseBody,
+        Self::Completed,
+        Self::Tick,
+    ];
 
     /// The function's name in WIT.
     pub(crate) fn name(self) -> &'static str {
@@ -82,6 +96,8 @@ impl State {
 pub(crate) struct MemoryLimiter {
     bytes: usize,
     bytes_max: usize,
+    /// Of what all instances may have together.
+    share: MemoryShare,
     table_elements: usize,
     refused: Option<Refusal>,
 }
@@ -93,14 +109,21 @@ pub(crate) enum Refusal {
     Memory(usize),
     /// Tables: so many elements in all.
     Table(usize),
+    /// So many bytes more, of the memory that all policies have together.
+    Total(u64),
 }
 
 /// Elements of all tables of an instance: each takes 8 bytes.
 const TABLE_ELEMENTS_MAX: usize = 4 * engine::TABLE_ELEMENTS_MAX;
 
 impl MemoryLimiter {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes: 0, bytes_max, table_elements: 0, refused: None }
+    pub(crate) fn new(bytes_max: usize, share: MemoryShare) -> Self {
+        Self { bytes: 0, bytes_max, share, table_elements: 0, refused: None }
+    }
+
+    /// What all instances have together, and may have.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        (self.share.total().bytes(), self.share.total().max())
     }
 
     /// Bytes of linear memory that the instance has. They never become fewer.
@@ -129,6 +152,11 @@ impl ResourceLimiter for MemoryLimiter {
         let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
         if bytes > self.bytes_max {
             self.refused = Some(Refusal::Memory(bytes));
+            return Ok(false);
+        }
+        let more = (bytes - self.bytes) as u64;
+        if !self.share.grow(more) {
+            self.refused = Some(Refusal::Total(more));
             return Ok(false);
         }
         self.bytes = bytes;

@@ -6,7 +6,9 @@ mod edits;
 mod faults;
 mod http_client;
 mod isolation;
+mod limits;
 mod load;
+mod quarantine;
 mod recorder;
 mod virtual_wasi;
 
@@ -100,6 +102,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
         isolation: ISOLATION.get(),
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
+        quarantine: None,
         tick: Duration::from_secs(1),
         config_json: json.to_owned(),
         candidate: None,

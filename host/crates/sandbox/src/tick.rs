@@ -5,11 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::capabilities::log::LogWindow;
 use portcullis_model::Isolation;
 
 use crate::factory::PolicyContext;
 use crate::instance::Instance;
+use crate::shared::Calls;
 use crate::state::Stage;
 
 /// No policy is woken more often.
@@ -36,13 +36,12 @@ impl TickThread {
 }
 
 fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
-    let log_window = Arc::new(LogWindow::default());
-    let calls = context.shared.add_worker();
+    let calls = context.shared.add_worker(context.version);
     let mut instance = None;
     let mut due = Instant::now() + interval;
     while gone.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
         calls.add(Stage::Tick);
-        instance = call(context, &log_window, instance);
+        instance = call(context, &calls, instance);
         // A call that took longer than the interval skips what it missed.
         due = (due + interval).max(Instant::now());
     }
@@ -50,22 +49,23 @@ fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
 }
 
 /// Calls `on-tick`, and gives the instance back where it can be used again.
-fn call(
-    context: &Arc<PolicyContext>,
-    log_window: &Arc<LogWindow>,
-    instance: Option<Instance>,
-) -> Option<Instance> {
+fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>) -> Option<Instance> {
     let made = match instance {
         Some(instance) => Ok(instance),
-        None => context.fresh_instance(log_window),
+        None => context.fresh_instance(),
     };
-    let called = made.and_then(|mut instance| instance.tick().map(|()| instance));
+    let called = made.and_then(|mut instance| {
+        let ticked = instance.tick();
+        let (cpu, memory_bytes) = instance.cost();
+        calls.spend(cpu, memory_bytes);
+        ticked.map(|()| instance)
+    });
     match called {
         Ok(instance) => {
             Some(instance).filter(|instance| context.isolation == Isolation::Worker && instance.is_fresh())
         }
         Err(failure) => {
-            context.shared.count_fault(Stage::Tick, failure.kind);
+            context.shared.count_fault(Stage::Tick, failure.kind, &failure.message);
             let fault = failure.into_fault(context, Stage::Tick);
             tracing::error!(
                 policy = %fault.policy,

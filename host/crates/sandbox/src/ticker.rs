@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// The length of an epoch.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// After so many ticks in which no call began and none met a tick, the thread sleeps until one does: an idle gateway
 /// wakes no core.
 const QUIET_TICKS_MAX: u32 = 100;

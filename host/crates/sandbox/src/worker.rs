@@ -6,20 +6,23 @@
 //! the exchange between its hooks, and is wiped after the last one that the component has.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_model::Isolation;
 use portcullis_policy::{
     Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Policy, PolicyFactory, Returned,
 };
+use portcullis_traffic::Probe;
 use tokio::sync::Semaphore;
 
 use crate::aside::{Aside, Done};
-use crate::capabilities::log::LogWindow;
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
 use crate::instance::{Instance, MakeError};
+use crate::quarantine::{Admitted, refusal};
 use crate::shared::Calls;
 use crate::state::Stage;
 
@@ -39,7 +42,6 @@ pub(crate) struct Worker {
 
 struct Pool {
     context: Arc<PolicyContext>,
-    log_window: Arc<LogWindow>,
     calls: Arc<Calls>,
     idle: RefCell<Vec<Instance>>,
     /// How many fibers are under way.
@@ -59,23 +61,18 @@ impl Worker {
         context: Arc<PolicyContext>,
         spare: Option<Instance>,
     ) -> Self {
-        let log_window = Arc::new(LogWindow::default());
         let mut idle = Vec::new();
         match spare {
-            Some(mut instance) => {
-                instance.adopt(&log_window);
-                idle.push(instance);
-            }
+            Some(instance) => idle.push(instance),
             // A failure will be the fault of the exchange that meets it again.
             None if context.isolation == Isolation::Worker => {
-                idle.extend(Instance::make(&context, &log_window));
+                idle.extend(Instance::make(&context));
             }
             None => {}
         }
-        let calls = context.shared.add_worker();
+        let calls = context.shared.add_worker(context.version);
         let pool = Pool {
             context,
-            log_window,
             calls,
             idle: RefCell::new(idle),
             fibers: Cell::new(0),
@@ -92,27 +89,39 @@ impl Policy for Worker {
         &self.factory
     }
 
-    fn call(&self, hook: Hook, exchange: Box<Exchange>) -> Called {
+    fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {
         let stage = Stage::of(&hook);
-        if exchange.has_effects() {
-            self.pool.calls.add(stage);
-        }
+        let entry = match self.pool.enter(stage, &hook, &mut exchange) {
+            Ok(entry) => entry,
+            Err(fault) => return Called::Ready(exchange, Err(fault)),
+        };
         if let Some(aside) = self.pool.aside() {
-            return Called::Waiting(Box::pin(call_aside(self.pool.clone(), aside, stage, hook, exchange)));
+            return self.pool.waiting(entry, call_aside(self.pool.clone(), aside, stage, hook, exchange));
         }
         if self.pool.context.isolation == Isolation::Exchange {
-            return call_isolated(&self.pool, stage, hook, exchange);
+            return call_isolated(&self.pool, entry, hook, exchange);
         }
         if self.pool.context.yields {
-            return Called::Waiting(Box::pin(call_on_fiber(self.pool.clone(), stage, hook, exchange)));
+            return self.pool.waiting(entry, call_on_fiber(self.pool.clone(), stage, hook, exchange));
         }
         let taken = self.pool.idle.borrow_mut().pop();
         let Some(mut instance) = taken else {
-            return Called::Waiting(Box::pin(call_in_new(self.pool.clone(), stage, hook, exchange)));
+            return self.pool.waiting(entry, call_in_new(self.pool.clone(), stage, hook, exchange));
         };
         let (exchange, result) = instance.call(hook, exchange);
         let result = self.pool.give_back(&exchange, stage, instance, result);
-        Called::Ready(exchange, result)
+        self.pool.ready(entry, exchange, result)
+    }
+
+    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
+        if !exchange.has_effects() {
+            return;
+        }
+        let Some(stage) = Stage::of_name(fault.hook) else { return };
+        let PolicyContext { shared, quarantine, version, .. } = &*self.pool.context;
+        shared.count_fault(stage, fault.kind, &fault.message);
+        self.pool.calls.add_body(stage);
+        quarantine.fault(shared, *version, stage, fault);
     }
 }
 
@@ -135,7 +144,7 @@ async fn call_aside(
     };
     let made = match taken {
         Some(instance) => Ok(instance),
-        None => pool.make().await,
+        None => pool.make().await.inspect(|instance| Pool::made(&mut exchange, instance)),
     };
     let instance = match made {
         Ok(instance) => instance,
@@ -162,23 +171,24 @@ async fn call_aside(
 }
 
 /// Calls a hook in the instance of the exchange.
-fn call_isolated(pool: &Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Called {
+fn call_isolated(pool: &Rc<Pool>, entry: Entry, hook: Hook, mut exchange: Box<Exchange>) -> Called {
+    let stage = entry.stage;
     let own = exchange.slot().instance.take().and_then(Instance::from_any);
     // Without an image it has to be configured, and that may take long.
     if pool.context.yields || (own.is_none() && pool.context.image().is_none()) {
-        return Called::Waiting(Box::pin(call_isolated_on_fiber(pool.clone(), own, stage, hook, exchange)));
+        return pool.waiting(entry, call_isolated_on_fiber(pool.clone(), own, stage, hook, exchange));
     }
-    let mut instance = match own.map_or_else(|| pool.context.fresh_instance(&pool.log_window), Ok) {
+    let mut instance = match own.map_or_else(|| pool.fresh(&mut exchange), Ok) {
         Ok(instance) => instance,
         Err(failure) => {
             let fault = pool.fault(&exchange, stage, failure);
-            return Called::Ready(exchange, Err(fault));
+            return pool.ready(entry, exchange, Err(fault));
         }
     };
     let then = Then::after(&hook, pool.context.component.info.hooks);
     let (mut exchange, result) = instance.call(hook, exchange);
     let result = pool.leave(stage, instance, &mut exchange, then, result);
-    Called::Ready(exchange, result)
+    pool.ready(entry, exchange, result)
 }
 
 async fn call_isolated_on_fiber(
@@ -186,7 +196,7 @@ async fn call_isolated_on_fiber(
     own: Option<Instance>,
     stage: Stage,
     hook: Hook,
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
 ) -> Returned {
     let Some(_place) = FiberPlace::take(&pool) else {
         let fault = pool.crowded(&exchange, stage);
@@ -194,7 +204,7 @@ async fn call_isolated_on_fiber(
     };
     let made = match own {
         Some(instance) => Ok(instance),
-        None => pool.make().await,
+        None => pool.make().await.inspect(|instance| Pool::made(&mut exchange, instance)),
     };
     let mut instance = match made {
         Ok(instance) => instance,
@@ -245,13 +255,16 @@ impl Then {
 /// Calls a hook in an instance that has yet to be made, as after a fault. Making one runs `configure`, which may take
 /// seconds: on a fiber, the worker's other exchanges go on meanwhile. One at a time, so that they get every second turn
 /// even if each call of this policy ends in a fault.
-async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
+async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let turn = pool.making.acquire().await;
     // While this one waited, others may have given theirs back.
     let taken = pool.idle.borrow_mut().pop();
     let made = match taken {
         Some(instance) => Ok(instance),
-        None => Instance::make_on_fiber(&pool.context, &pool.log_window).await,
+        None => {
+            let made = Instance::make_on_fiber(&pool.context).await;
+            made.inspect(|instance| Pool::made(&mut exchange, instance))
+        }
     };
     let mut instance = match made {
         Ok(instance) => instance,
@@ -266,7 +279,7 @@ async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exc
     (exchange, result)
 }
 
-async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<Exchange>) -> Returned {
+async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let Some(_place) = FiberPlace::take(&pool) else {
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
@@ -274,7 +287,10 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<E
     let taken = pool.idle.borrow_mut().pop();
     let made = match taken {
         Some(instance) => Ok(instance),
-        None => Instance::make_on_fiber(&pool.context, &pool.log_window).await,
+        None => {
+            let made = Instance::make_on_fiber(&pool.context).await;
+            made.inspect(|instance| Pool::made(&mut exchange, instance))
+        }
     };
     let mut instance = match made {
         Ok(instance) => instance,
@@ -288,7 +304,88 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, exchange: Box<E
     (exchange, result)
 }
 
+/// A call that was let through, until it is settled.
+struct Entry {
+    stage: Stage,
+    /// To see whether the policy works again.
+    probe: Option<Probe>,
+    /// Of a body hook: whether it is given the last piece.
+    last: Option<bool>,
+    /// Whether what becomes of it counts: not where an exchange shall change nothing.
+    counts: bool,
+    /// What the policy had cost the exchange before.
+    cpu: Duration,
+}
+
 impl Pool {
+    /// Asks the quarantine whether a hook may be called, and counts the call.
+    fn enter(&self, stage: Stage, hook: &Hook, exchange: &mut Exchange) -> Result<Entry, Fault> {
+        let counts = exchange.has_effects();
+        let probe = match self.context.quarantine.admit(stage, counts) {
+            Admitted::Call => None,
+            Admitted::Probe(probe) => Some(probe),
+            Admitted::Refused => {
+                if counts {
+                    self.calls.refuse(stage);
+                }
+                return Err(refusal(&self.context.name, stage));
+            }
+        };
+        if counts {
+            self.calls.add(stage);
+        }
+        let last = match hook {
+            Hook::RequestBody { last, .. } | Hook::ResponseBody { last, .. } => Some(*last),
+            _ => None,
+        };
+        Ok(Entry { stage, probe, last, counts, cpu: exchange.slot().cost.cpu })
+    }
+
+    /// Notes what has become of a call, and what it has cost.
+    fn settle(&self, entry: Entry, exchange: &mut Exchange, result: &Result<Decision, Fault>) {
+        let Entry { stage, probe, last, counts, cpu } = entry;
+        if !counts {
+            return;
+        }
+        let cost = exchange.slot().cost;
+        self.calls.spend(cost.cpu.saturating_sub(cpu), cost.memory_bytes);
+        if last.is_some_and(|last| last || result.is_err()) {
+            self.calls.add_body(stage);
+        }
+        let PolicyContext { shared, quarantine, version, .. } = &*self.context;
+        match (probe, result) {
+            (Some(probe), result) => quarantine.probed(shared, stage, probe, result.as_ref().err()),
+            (None, Err(fault)) => quarantine.fault(shared, *version, stage, fault),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    /// A call that is over, settled.
+    fn ready(&self, entry: Entry, mut exchange: Box<Exchange>, result: Result<Decision, Fault>) -> Called {
+        self.settle(entry, &mut exchange, &result);
+        Called::Ready(exchange, result)
+    }
+
+    /// A call that takes its time, settled when it ends.
+    fn waiting(self: &Rc<Self>, entry: Entry, call: impl Future<Output = Returned> + 'static) -> Called {
+        let pool = self.clone();
+        Called::Waiting(Box::pin(async move {
+            let (mut exchange, result) = call.await;
+            pool.settle(entry, &mut exchange, &result);
+            (exchange, result)
+        }))
+    }
+
+    /// An instance for an exchange, made on the spot.
+    fn fresh(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
+        self.context.fresh_instance().inspect(|instance| Self::made(exchange, instance))
+    }
+
+    /// Notes what it took to make an instance for an exchange.
+    fn made(exchange: &mut Exchange, instance: &Instance) {
+        exchange.slot().cost.cpu += instance.cost().0;
+    }
+
     /// The thread beside the worker, for a policy that owes short calls.
     fn aside(&self) -> Option<Rc<Aside>> {
         if self.owes.get() == 0 {
@@ -330,10 +427,8 @@ impl Pool {
     /// An instance that nothing was done with since it was configured.
     async fn make(&self) -> Result<Instance, Failure> {
         match self.context.image() {
-            Some(image) => Instance::start(&self.context, image, &self.log_window),
-            None => Instance::make_on_fiber(&self.context, &self.log_window)
-                .await
-                .map_err(MakeError::into_failure),
+            Some(image) => Instance::start(&self.context, image),
+            None => Instance::make_on_fiber(&self.context).await.map_err(MakeError::into_failure),
         }
     }
 
@@ -395,7 +490,7 @@ impl Pool {
     #[cold]
     fn fault(&self, exchange: &Exchange, stage: Stage, failure: Failure) -> Fault {
         if exchange.has_effects() {
-            self.context.shared.count_fault(stage, failure.kind);
+            self.context.shared.count_fault(stage, failure.kind, &failure.message);
         }
         failure.into_fault(&self.context, stage)
     }

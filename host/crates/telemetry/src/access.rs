@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_model::{AccessLogFormat, LogTarget};
+use portcullis_model::{AccessLogFormat, LogTarget, PolicyCost};
 
 use crate::record::AccessRecord;
 use crate::sink::{Loss, Output, Sink};
@@ -146,15 +146,16 @@ impl AccessLogWriter {
         self.log.is_enabled()
     }
 
-    /// Writes one record, with what policies have set. Never waits; a full buffer goes to the log's thread.
+    /// Writes one record, with what policies have set and what each has cost. Never waits; a full buffer goes to the log's thread.
     pub fn record<'a>(
         &mut self,
         record: &AccessRecord<'_>,
         attributes: impl Iterator<Item = (&'a str, &'a str)>,
+        policies: impl Iterator<Item = (&'a str, &'a PolicyCost)>,
     ) {
         let Some(open) = &self.log.0 else { return };
         if open.json {
-            record.push_json(&mut self.buffer, &mut self.stamp, attributes);
+            record.push_json(&mut self.buffer, &mut self.stamp, attributes, policies);
         } else {
             record.push_text(&mut self.buffer, &mut self.stamp, attributes);
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use portcullis_model::Name;
 
 use crate::exposition::{Exposition, MetricKind};
+use crate::policies::{self, RoutePolicyMetrics};
 
 /// Names of each kind. Further ones are counted together as `other`.
 const NAMES_MAX: usize = 10_000;
@@ -47,6 +48,8 @@ pub struct Metrics {
     workers: usize,
     routes: Names<RouteMetrics>,
     upstreams: Names<UpstreamMetrics>,
+    /// By route and policy.
+    route_policies: Names<RoutePolicyMetrics, (Name, Name)>,
     generation: AtomicU64,
     reloads: AtomicU64,
     reloads_refused: AtomicU64,
@@ -60,6 +63,7 @@ impl Metrics {
             workers: workers.max(1),
             routes: Names::default(),
             upstreams: Names::default(),
+            route_policies: Names::default(),
             generation: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -89,6 +93,13 @@ impl Metrics {
         self.upstreams.get(name, UpstreamMetrics::default)
     }
 
+    /// The numbers of a policy on a route. As [`Metrics::route`].
+    #[must_use]
+    pub fn route_policy(&self, route: &Name, policy: &Name) -> Arc<RoutePolicyMetrics> {
+        let names = (Name::clone(route), Name::clone(policy));
+        self.route_policies.get(&names, || RoutePolicyMetrics::new(self.workers))
+    }
+
     /// A generation has begun to run; the first is no reload.
     pub fn generation_started(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) > 0 {
@@ -105,6 +116,8 @@ impl Metrics {
     pub fn render(&self, out: &mut String) {
         let mut out = Exposition(out);
         self.render_routes(&mut out);
+        let policies = self.route_policies.all();
+        policies::render(&mut out, policies.iter().map(|(names, metrics)| (names, &**metrics)));
         self.render_upstreams(&mut out);
         let name = "portcullis_generation";
         out.family(name, MetricKind::Gauge, "The generation of the configuration that runs.");
@@ -279,27 +292,45 @@ impl RouteMetrics {
     }
 }
 
-/// Numbers by name.
+/// Numbers by name, or by several.
 #[derive(Debug)]
-struct Names<T>(Mutex<BTreeMap<Name, Arc<T>>>);
+struct Names<T, K = Name>(Mutex<BTreeMap<K, Arc<T>>>);
 
-impl<T> Default for Names<T> {
+/// What names something.
+trait Key: Ord + Clone {
+    /// Under which everything beyond [`NAMES_MAX`] is counted.
+    fn other() -> Self;
+}
+
+impl Key for Name {
+    fn other() -> Self {
+        Self::from("other")
+    }
+}
+
+impl Key for (Name, Name) {
+    fn other() -> Self {
+        (Name::other(), Name::other())
+    }
+}
+
+impl<T, K> Default for Names<T, K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Names<T> {
-    fn get(&self, name: &Name, new: impl FnOnce() -> T) -> Arc<T> {
+impl<T, K: Key> Names<T, K> {
+    fn get(&self, name: &K, new: impl FnOnce() -> T) -> Arc<T> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = names.len() >= NAMES_MAX && !names.contains_key(name);
-        let name = if full { Name::from("other") } else { Name::clone(name) };
+        let name = if full { K::other() } else { name.clone() };
         Arc::clone(names.entry(name).or_insert_with(|| Arc::new(new())))
     }
 
-    fn all(&self) -> Vec<(Name, Arc<T>)> {
+    fn all(&self) -> Vec<(K, Arc<T>)> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().map(|(name, metrics)| (Name::clone(name), Arc::clone(metrics))).collect()
+        names.iter().map(|(name, metrics)| (name.clone(), Arc::clone(metrics))).collect()
     }
 }
 

@@ -11,6 +11,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use portcullis_model::PolicyCost;
+
 use crate::escape::{push_json, push_number, push_seconds, push_text};
 use crate::stamp::Stamp;
 
@@ -18,6 +20,8 @@ use crate::stamp::Stamp;
 const PATH_MAX: usize = 2048;
 /// Bytes of any other text that are kept.
 const TEXT_MAX: usize = 512;
+/// Policies whose cost is told one by one; that of all together is told in any case.
+const POLICIES_MAX: usize = 32;
 /// Bytes of all attributes together, beyond which further ones are left out.
 const ATTRIBUTES_MAX: usize = 4096;
 
@@ -60,6 +64,8 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// From asking the endpoint to its response's head.
     pub upstream_duration: Option<Duration>,
+    /// CPU time of the policies' hooks; `None` where none was called.
+    pub policy_cpu: Option<Duration>,
     /// The version of TLS that the client speaks: `TLSv1.3`.
     pub tls: Option<&'a str>,
     /// 32 hexadecimal digits.
@@ -121,6 +127,10 @@ impl AccessRecord<'_> {
             out.extend_from_slice(b" upstream-time=");
             push_seconds(out, micros(duration));
         }
+        if let Some(cpu) = self.policy_cpu {
+            out.extend_from_slice(b" policy-time=");
+            push_seconds(out, micros(cpu));
+        }
         if let Some(error) = self.error {
             push_pair(out, "error", error);
         }
@@ -133,12 +143,13 @@ impl AccessRecord<'_> {
         out.push(b'\n');
     }
 
-    /// Appends the record as a line of JSON.
+    /// Appends the record as a line of JSON, with what each policy has cost.
     pub(crate) fn push_json<'b>(
         &self,
         out: &mut Vec<u8>,
         stamp: &mut Stamp,
         attributes: impl Iterator<Item = (&'b str, &'b str)>,
+        policies: impl Iterator<Item = (&'b str, &'b PolicyCost)>,
     ) {
         out.extend_from_slice(b"{\"time\":\"");
         stamp.push_rfc3339(out, self.time);
@@ -178,6 +189,8 @@ impl AccessRecord<'_> {
         number("response_bytes", Some(self.response_bytes));
         number("duration_us", Some(micros(self.duration)));
         number("upstream_duration_us", self.upstream_duration.map(micros));
+        number("policy_cpu_ns", self.policy_cpu.map(nanos));
+        push_policies(out, policies);
         let mut separator = b",\"attributes\":{".as_slice();
         for (name, value) in bounded(attributes) {
             out.extend_from_slice(separator);
@@ -187,6 +200,31 @@ impl AccessRecord<'_> {
             separator = b",";
         }
         out.extend_from_slice(if separator == b"," { b"}}\n" } else { b"}\n" });
+    }
+}
+
+/// What each policy has cost that did anything; nothing where none did.
+fn push_policies<'a>(out: &mut Vec<u8>, policies: impl Iterator<Item = (&'a str, &'a PolicyCost)>) {
+    let mut separator = b",\"policies\":[".as_slice();
+    for (name, cost) in policies.filter(|(_, cost)| !cost.is_nothing()).take(POLICIES_MAX) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(b"{\"name\":");
+        push_json(out, name.as_bytes(), TEXT_MAX);
+        let mut number = |key: &str, value: u64| {
+            push_key(out, key);
+            push_number(out, value);
+        };
+        number("calls", cost.calls.into());
+        number("cpu_ns", nanos(cost.cpu));
+        number("memory_bytes", cost.memory_bytes);
+        if cost.faults > 0 {
+            number("faults", cost.faults.into());
+        }
+        out.push(b'}');
+        separator = b",";
+    }
+    if separator == b"," {
+        out.push(b']');
     }
 }
 
@@ -205,6 +243,10 @@ fn bounded<'a>(
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn push_address(out: &mut Vec<u8>, address: IpAddr) {

@@ -5,6 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The last second that four digits of a year can tell: the end of 9999.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
+/// `time` by RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.999Z`.
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut out = Vec::new();
+    Stamp::default().push_rfc3339(&mut out, time);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Remembers the text of the last second.
 #[derive(Debug, Default)]
 pub(crate) struct Stamp {

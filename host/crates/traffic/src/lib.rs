@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod health;
+mod quarantine;
 mod rate;
 mod round_robin;
 mod siphash;
@@ -15,6 +16,7 @@ mod tried;
 mod upstream;
 
 pub use health::{EndpointState, InFlight};
+pub use quarantine::{Probe, Quarantine, Standing, Transition};
 pub use rate::{Quota, RateLimiter, Verdict};
 pub use tried::Tried;
 pub use upstream::{Pick, UpstreamState};

@@ -60,6 +60,13 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "Plugin instances that may be alive at once, over all policies and workers. A policy needs one for each exchange that is in it, or with `isolation = \"worker\"` one for each worker.",
         },
         Key {
+            name: "policy-memory-max",
+            kind: Kind::Size { min: MIB, max: 1024 * GIB },
+            presence: Presence::Default(r#""8GiB""#),
+            example: r#""512MiB""#,
+            doc: "Linear memory that plugin instances may have, over all policies and workers.",
+        },
+        Key {
             name: "control",
             kind: Kind::Either(&[Kind::Bool, Kind::Text("a path")]),
             presence: Presence::Default("true"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GIB, KIB, Key, Kind, Presence, Shape};
+use super::{GIB, KIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static POLICY: Shape = Shape {
     noun: "policy",
@@ -61,6 +61,14 @@ pub(crate) static POLICY: Shape = Shape {
             example: r#""deny""#,
             doc: "What happens to an exchange when the plugin traps, runs out of time or breaks a limit: the client gets 500, \
                   or the chain goes on as if the policy were not there.",
+        },
+        Key {
+            name: "quarantine",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&QUARANTINE)]),
+            presence: Presence::Default("true"),
+            example: r#"{ faults = 3, window = "1m" }"#,
+            doc: "When a plugin that keeps failing is not called any more: then `on-error` applies at once, and one call at a \
+                  time is let through to see whether it works again. `false`: it is called whatever happens.",
         },
         Key {
             name: "tick",
@@ -362,6 +370,40 @@ pub(crate) static STORE_GRANT: Shape = Shape {
     ],
 };
 
+pub(crate) static QUARANTINE: Shape = Shape {
+    noun: "`quarantine`",
+    keys: &[
+        Key {
+            name: "faults",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("5"),
+            example: "3",
+            doc: "So many faults of one hook begin it, if they are at least half of what the hook was asked for meanwhile.",
+        },
+        Key {
+            name: "window",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""10s""#),
+            example: r#""1m""#,
+            doc: "The time within which they count.",
+        },
+        Key {
+            name: "backoff",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""1s""#),
+            example: r#""500ms""#,
+            doc: "The time to the first call that is let through; each one that fails doubles it.",
+        },
+        Key {
+            name: "backoff-max",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""1m""#),
+            example: r#""5m""#,
+            doc: "The most that it is doubled to.",
+        },
+    ],
+};
+
 pub(crate) static POLICY_LIMITS: Shape = Shape {
     noun: "`limits`",
     keys: &[
@@ -392,6 +434,36 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
             presence: Presence::Default(r#""1MiB""#),
             example: r#""256KiB""#,
             doc: "Bytes of a body that it may hold back or be given at once.",
+        },
+        Key {
+            name: "wall",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
+            presence: Presence::Default(r#""30s""#),
+            example: r#""2s""#,
+            doc: "Time that one hook call may take, waiting and the turns of others included. It counts where `deadline` is more \
+                  than 10 ms or the plugin waits for something; no less than `deadline`.",
+        },
+        Key {
+            name: "instances",
+            kind: Kind::Integer { min: 1, max: 100_000 },
+            presence: Presence::Absent("as many as `server.policy-instances-max`"),
+            example: "64",
+            doc: "Instances of the plugin that may be alive at once, over all workers: with `isolation = \"exchange\"` as many as \
+                  exchanges are under way in it, with `\"worker\"` at least one for each worker.",
+        },
+        Key {
+            name: "log-lines",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("100"),
+            example: "10",
+            doc: "Lines that it may write to the log in a second, over all workers; the rest are dropped and counted.",
+        },
+        Key {
+            name: "log-bytes",
+            kind: Kind::Size { min: 128, max: GIB },
+            presence: Presence::Default(r#""64KiB""#),
+            example: r#""1MiB""#,
+            doc: "Bytes of these lines in a second.",
         },
     ],
 };

@@ -2,7 +2,7 @@
 
 use portcullis_model::{
     AbortRules, Canary, Candidate, CostRule, FailureMode, FaultRule, Grants, Isolation, Name, PolicyConfig,
-    ResourceLimits, Selection, Shadow, Share, Version,
+    QuarantineRule, ResourceLimits, Selection, Shadow, Share, Version,
 };
 
 use super::plugin::{Plugin, find};
@@ -25,6 +25,7 @@ pub(super) struct Inherited<'b> {
     pub(super) grants: &'b Grants,
     pub(super) isolation: Isolation,
     pub(super) limits: ResourceLimits,
+    pub(super) quarantine: Option<QuarantineRule>,
     pub(super) on_error: FailureMode,
     pub(super) tick: std::time::Duration,
     /// Who must have signed the plugin.
@@ -123,7 +124,8 @@ pub(super) fn candidate<'a>(
         digest: found.digest,
         grants,
         isolation: inherited.isolation,
-        limits: limits(tried.view("limits"), inherited.limits),
+        limits: limits(loader, named, tried.view("limits"), inherited.limits),
+        quarantine: inherited.quarantine,
         on_error: inherited.on_error,
         tick: inherited.tick,
         config_json,

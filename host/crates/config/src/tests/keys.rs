@@ -152,8 +152,10 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
     for key in shape.keys {
         let table = match &key.kind {
             Kind::Table(shape) => Some(*shape),
-            // The grants that can say how much, and the rules of a canary.
-            Kind::Either([_, Kind::Table(shape)]) if grant || key.name == "abort" => Some(*shape),
+            // Those that are on, or say how much, and the rules of a canary.
+            Kind::Either([_, Kind::Table(shape)]) if grant || ["abort", "quarantine"].contains(&key.name) => {
+                Some(*shape)
+            }
             _ => None,
         };
         match (table, key.presence) {

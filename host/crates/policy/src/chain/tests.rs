@@ -111,6 +111,10 @@ impl Fake {
 }
 
 impl Policy for Fake {
+    fn blame(&self, _: &mut Exchange, fault: &Fault) {
+        self.log.borrow_mut().push(format!("{}.blamed: {}", fault.policy, fault.kind));
+    }
+
     fn factory(&self) -> &Arc<dyn PolicyFactory> {
         &self.factory
     }

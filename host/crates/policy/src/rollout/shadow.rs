@@ -12,8 +12,7 @@ use super::factory::{RolloutFactory, Workers};
 use super::meter::timed;
 use super::state::Side;
 use crate::{
-    Called, ClientGone, Decision, Exchange, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory,
-    PolicySlot,
+    Called, ClientGone, Decision, Exchange, Fault, Hook, Hooks, Outcome, Policy, PolicyFactory, PolicySlot,
 };
 
 /// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
@@ -184,10 +183,11 @@ impl Policy for ShadowPolicy {
         self.workers.shared.version(Side::Active).body_bytes_max()
     }
 
-    fn blame(&self, exchange: &mut Exchange, kind: FaultKind) {
+    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
+        self.workers.get(Side::Active).blame(exchange, fault);
         let faulted = exchange.slot().rollout.as_mut().map(|chosen| &mut chosen.faulted);
         let first = faulted.is_none_or(|faulted| !std::mem::replace(faulted, true));
-        self.workers.shared.rollout.failed(Side::Active, kind, first);
+        self.workers.shared.rollout.failed(Side::Active, fault.kind, first);
     }
 
     fn versions(&self) -> Vec<Rc<dyn Policy>> {

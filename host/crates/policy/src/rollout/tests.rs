@@ -187,6 +187,7 @@ fn config(version: Version) -> PolicyConfig {
         isolation: Isolation::Exchange,
         limits: ResourceLimits::default(),
         on_error: FailureMode::Deny,
+        quarantine: None,
         tick: Duration::from_secs(1),
         config_json: "{}".to_owned(),
         candidate: None,

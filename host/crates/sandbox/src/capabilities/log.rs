@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use portcullis_model::{Capability, Version};
@@ -19,36 +20,57 @@ const MESSAGE_BYTES_MAX: usize = 8 << 10;
 const FIELDS_MAX: usize = 16;
 /// Longer names and values of fields are cut.
 const FIELD_BYTES_MAX: usize = 1 << 10;
-/// Lines in a second, for each policy and worker. Later ones are dropped and counted.
-const LINES_MAX: u32 = 100;
 
-/// How many lines a policy has written on a worker in the current second.
-#[derive(Debug, Default)]
-pub(crate) struct LogWindow(Mutex<Window>);
+/// What a policy has written to the log in the current second, over all workers.
+#[derive(Debug)]
+pub(crate) struct LogWindow {
+    lines_max: u32,
+    bytes_max: u32,
+    /// The second, counted from 1, in which no more may be written: a flood costs a look at this, and no lock.
+    full: AtomicU64,
+    dropped: AtomicU64,
+    window: Mutex<Window>,
+}
 
 #[derive(Debug, Default)]
 struct Window {
     second: u64,
     lines: u32,
-    dropped: u64,
+    bytes: u32,
 }
 
 impl LogWindow {
-    /// Whether a line may be written in this second, and how many were dropped in the last one that had any.
-    fn admit(&self, second: u64) -> (bool, u64) {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut dropped = 0;
+    /// So many lines and bytes in a second.
+    pub(crate) fn new(lines_max: u32, bytes_max: u32) -> Self {
+        Self {
+            lines_max,
+            bytes_max,
+            full: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            window: Mutex::default(),
+        }
+    }
+
+    /// Whether a line of so many bytes may be written in this second: then how many were dropped since the last one.
+    fn admit(&self, second: u64, bytes: usize) -> Option<u64> {
+        let second = second + 1;
+        if self.full.load(Ordering::Relaxed) == second {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.second != second {
-            dropped = window.dropped;
-            *window = Window { second, lines: 0, dropped: 0 };
+            *window = Window { second, ..Window::default() };
         }
-        let admitted = window.lines < LINES_MAX;
-        if admitted {
-            window.lines += 1;
-        } else {
-            window.dropped += 1;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(window.bytes);
+        if window.lines >= self.lines_max || bytes > self.bytes_max {
+            self.full.store(second, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        (admitted, dropped)
+        window.lines += 1;
+        window.bytes = bytes;
+        Some(self.dropped.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -99,17 +121,19 @@ impl State {
         if !self.has_effects() {
             return;
         }
-        let (admitted, dropped) = self.log_window.admit(clock::monotonic().as_secs());
+        let message = cut(message, MESSAGE_BYTES_MAX);
+        let bytes = message.len() + fields.len();
+        let Some(dropped) = self.policy.log_window.admit(clock::monotonic().as_secs(), bytes) else { return };
         let policy = &*self.policy.name;
         // Said where it is another one than everybody expects.
         let version = (self.policy.version != Version::Active).then(|| self.policy.version.name());
         if dropped > 0 {
-            tracing::warn!(target: "portcullis::policy", policy, version, dropped, "the policy wrote too many lines");
+            tracing::warn!(
+                target: "portcullis::policy",
+                policy, version, dropped, "the policy wrote more than its `log-lines` or `log-bytes` of a second"
+            );
         }
-        if !admitted {
-            return;
-        }
-        let message = escape(cut(message, MESSAGE_BYTES_MAX));
+        let message = escape(message);
         let (route, trace_id) = match &self.exchange {
             Some(exchange) => (Some(&*exchange.route), Some(exchange.trace_id.as_str())),
             None => (None, None),

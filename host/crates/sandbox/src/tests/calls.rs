@@ -78,7 +78,7 @@ fn replies_holds_and_replaces() {
 
 #[test]
 pub(super) fn reuses_one_instance() {
-    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
     let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
     for config in [config("reused", "{}"), on_fibers(config("reused", "{}"))] {
         let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
@@ -103,7 +103,7 @@ pub(super) fn reuses_one_instance() {
 fn makes_instances_beforehand_where_that_is_slow() {
     let cores = std::thread::available_parallelism().unwrap().get();
     let instances_max = u32::try_from(cores + 1).unwrap();
-    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { instances_max, ..SandboxOptions::default() }).unwrap();
     let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
     let config = config("slow to make", r#"{"configure":"work 20000000"}"#);
     let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
@@ -179,7 +179,7 @@ fn lets_other_exchanges_go_on_while_a_long_hook_runs() {
 
 #[test]
 fn gives_up_a_hook_whose_exchange_is_dropped() {
-    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
     let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
     let config = on_fibers(config("dropped", r#"{"request-head":"loop"}"#));
     let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
@@ -270,7 +270,7 @@ pub(super) fn until(mut holds: impl FnMut() -> bool) {
 
 #[test]
 pub(super) fn ticks_until_the_policy_is_dropped() {
-    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 20 }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
     let component = sandbox.compile(TICKER, Isolation::Worker).unwrap().component;
     let mut config = config("ticking", "{}");
     config.tick = Duration::from_millis(10);

@@ -190,7 +190,7 @@ fn refuses_a_memory_limit_that_the_component_does_not_fit_in() {
 
 #[test]
 fn refuses_more_instances_than_there_may_be() {
-    let sandbox = Sandbox::new(SandboxOptions { cache_dir: None, instances_max: 1 }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { instances_max: 1, ..SandboxOptions::default() }).unwrap();
     let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
     let secrets = BTreeMap::new();
     let first = sandbox.configure(&component, &config("first", "{}"), &secrets).unwrap();

@@ -17,7 +17,12 @@ fn isolated(name: &str, json: &str) -> PolicyConfig {
 }
 
 fn sandbox(cache_dir: Option<&Path>) -> Sandbox {
-    Sandbox::new(SandboxOptions { cache_dir: cache_dir.map(Path::to_path_buf), instances_max: 20 }).unwrap()
+    Sandbox::new(SandboxOptions {
+        cache_dir: cache_dir.map(Path::to_path_buf),
+        instances_max: 20,
+        ..SandboxOptions::default()
+    })
+    .unwrap()
 }
 
 fn factory(sandbox: &Sandbox, guest: &[u8], config: &PolicyConfig) -> Arc<dyn PolicyFactory> {

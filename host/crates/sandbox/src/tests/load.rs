@@ -77,7 +77,7 @@ fn refuses_a_granted_secret_that_does_not_exist() {
 fn takes_compiled_code_from_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let cache_dir = Some(dir.path().join("made/here"));
-    let options = SandboxOptions { cache_dir, instances_max: 10 };
+    let options = SandboxOptions { cache_dir, instances_max: 10, ..SandboxOptions::default() };
     let first = Sandbox::new(options.clone()).unwrap().compile(HOOK_COST, Isolation::Worker).unwrap();
     assert!(!first.cached && first.took > Duration::ZERO);
     let sandbox = Sandbox::new(options).unwrap();
@@ -93,8 +93,13 @@ fn refuses_a_cache_that_others_can_write() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let mode = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-    let make =
-        || Sandbox::new(SandboxOptions { cache_dir: Some(dir.path().to_path_buf()), instances_max: 10 });
+    let make = || {
+        Sandbox::new(SandboxOptions {
+            cache_dir: Some(dir.path().to_path_buf()),
+            instances_max: 10,
+            ..SandboxOptions::default()
+        })
+    };
     mode(0o770);
     let error = make().unwrap_err();
     assert!(

@@ -39,11 +39,11 @@ fn all_that_workers_flushed_is_in_the_file() {
     let file = folder.0.join("access.log");
     let log = AccessLog::open(&config(AccessLogFormat::Json, &file)).unwrap();
     let (mut one, mut other) = (log.worker(), log.worker());
-    one.record(&record(), std::iter::empty());
+    one.record(&record(), std::iter::empty(), std::iter::empty());
     assert!(log.sync(LONG));
     assert!(lines(&file).is_empty(), "it is still in the worker's buffer");
     one.flush();
-    other.record(&record(), [("k", "v")].into_iter());
+    other.record(&record(), [("k", "v")].into_iter(), std::iter::empty());
     drop(other);
     assert!(log.sync(LONG));
     let lines = lines(&file);
@@ -61,7 +61,7 @@ fn a_full_buffer_is_handed_on_by_itself() {
     let mut writer = log.worker();
     let mut bytes = 0;
     while bytes < BUFFER_BYTES {
-        writer.record(&record(), std::iter::empty());
+        writer.record(&record(), std::iter::empty(), std::iter::empty());
         bytes = if writer.buffer.is_empty() { BUFFER_BYTES } else { writer.buffer.len() };
     }
     assert!(writer.buffer.is_empty());
@@ -76,7 +76,7 @@ fn after_a_rotation_records_go_to_the_new_file() {
     let log = AccessLog::open(&config(AccessLogFormat::Text, &file)).unwrap();
     let mut writer = log.worker();
     let mut write = || {
-        writer.record(&record(), std::iter::empty());
+        writer.record(&record(), std::iter::empty(), std::iter::empty());
         writer.flush();
         assert!(log.sync(LONG));
     };
@@ -101,7 +101,7 @@ fn off_writes_nothing_and_opens_nothing() {
     let log = AccessLog::open(&config(AccessLogFormat::Off, Path::new("/nonexistent/access.log"))).unwrap();
     let mut writer = log.worker();
     assert!(!log.is_enabled() && !writer.is_enabled() && log.is_same(&AccessLog::off()));
-    writer.record(&record(), std::iter::empty());
+    writer.record(&record(), std::iter::empty(), std::iter::empty());
     assert!(writer.buffer.is_empty());
     assert!(log.reopen() && log.sync(Duration::ZERO));
 }

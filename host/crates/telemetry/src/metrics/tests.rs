@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use portcullis_model::PolicyCost;
+
 use super::{Metrics, NAMES_MAX};
 
 fn rendered(metrics: &Metrics) -> String {
@@ -75,4 +77,22 @@ fn names_are_bounded() {
     }
     assert_eq!(metrics.upstreams.all().len(), NAMES_MAX + 1);
     has(&rendered(&metrics), r#"portcullis_upstream_retries_total{upstream="other"} 10"#);
+}
+
+#[test]
+fn what_a_policy_costs_is_told_by_route() {
+    let metrics = Metrics::new(2);
+    let [api, site] = ["api", "site"].map(|route| metrics.route_policy(&route.into(), &"keys".into()));
+    let cost =
+        |calls, memory_bytes| PolicyCost { calls, faults: 1, cpu: Duration::from_micros(1500), memory_bytes };
+    api.add(0, &cost(2, 10));
+    api.add(1, &cost(3, 30));
+    api.add(1, &cost(1, 20));
+    site.add(0, &cost(1, 5));
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_route_policy_calls_total{route="api",policy="keys"} 6"#);
+    has(&text, r#"portcullis_route_policy_calls_total{route="site",policy="keys"} 1"#);
+    has(&text, r#"portcullis_route_policy_cpu_seconds_total{route="api",policy="keys"} 0.0045"#);
+    has(&text, r#"portcullis_route_policy_faults_total{route="api",policy="keys"} 3"#);
+    has(&text, r#"portcullis_route_policy_memory_bytes_max{route="api",policy="keys"} 30"#);
 }

@@ -1,6 +1,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{ATTRIBUTES_MAX, AccessRecord};
+use portcullis_model::PolicyCost;
+
+use super::{ATTRIBUTES_MAX, AccessRecord, POLICIES_MAX};
 use crate::stamp::Stamp;
 
 pub(crate) fn record() -> AccessRecord<'static> {
@@ -23,6 +25,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         response_bytes: 3456,
         duration: Duration::from_micros(1_234_567),
         upstream_duration: Some(Duration::from_micros(1_000)),
+        policy_cpu: None,
         tls: Some("TLSv1.3"),
         trace_id: "0af7651916cd43dd8448eb211c80319c",
         user_agent: Some(b"curl/8.5"),
@@ -38,7 +41,8 @@ fn text(record: &AccessRecord<'_>, attributes: &[(&str, &str)]) -> String {
 
 fn json(record: &AccessRecord<'_>, attributes: &[(&str, &str)]) -> serde_json::Value {
     let mut out = Vec::new();
-    record.push_json(&mut out, &mut Stamp::default(), attributes.iter().copied());
+    let policies: [(&str, &PolicyCost); 0] = [];
+    record.push_json(&mut out, &mut Stamp::default(), attributes.iter().copied(), policies.into_iter());
     assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
     assert_eq!(out.last(), Some(&b'\n'));
     serde_json::from_slice(&out).unwrap()
@@ -130,4 +134,30 @@ fn a_record_is_bounded_whatever_is_in_it() {
     let object = json(&record, &[("a", &long), ("b", "c")]);
     assert!(object.to_string().len() < 64 * 1024);
     assert_eq!(object["attributes"]["b"], "c");
+}
+
+#[test]
+fn tells_what_policies_cost() {
+    let record = AccessRecord { policy_cpu: Some(Duration::from_nanos(1_234_567)), ..record() };
+    assert!(text(&record, &[]).contains(" policy-time=0.001234"), "{}", text(&record, &[]));
+    let cost =
+        |calls, faults| PolicyCost { calls, faults, cpu: Duration::from_nanos(700), memory_bytes: 1 << 16 };
+    let costs = [("keys", cost(2, 0)), ("idle", PolicyCost::default()), ("bad", cost(0, 1))];
+    let with = |costs: &[(&str, PolicyCost)]| -> serde_json::Value {
+        let mut out = Vec::new();
+        let costs = costs.iter().map(|(name, cost)| (*name, cost));
+        record.push_json(&mut out, &mut Stamp::default(), std::iter::empty(), costs);
+        serde_json::from_slice(&out).unwrap()
+    };
+    let object = with(&costs);
+    assert_eq!(object["policy_cpu_ns"], 1_234_567);
+    let expected = serde_json::json!([
+        { "name": "keys", "calls": 2, "cpu_ns": 700, "memory_bytes": 65536 },
+        { "name": "bad", "calls": 0, "cpu_ns": 700, "memory_bytes": 65536, "faults": 1 },
+    ]);
+    assert_eq!(object["policies"], expected);
+    // Those of a route that ran none, or too many.
+    assert_eq!(with(&costs[1..2]).get("policies"), None);
+    let many = vec![costs[0]; POLICIES_MAX + 1];
+    assert_eq!(with(&many)["policies"].as_array().unwrap().len(), POLICIES_MAX);
 }

@@ -1,0 +1,144 @@
+//! Whether a policy that keeps failing is still called, and what is told of that.
+
+use portcullis_model::{Name, QuarantineRule, Version};
+use portcullis_policy::{Fault, FaultKind};
+use portcullis_traffic::{Probe, Quarantine, Transition};
+
+use crate::Standings;
+use crate::capabilities::clock;
+use crate::shared::PolicyShared;
+use crate::state::Stage;
+
+/// The quarantine of one configured policy, over all workers. Ends with it: a changed policy starts clean.
+///
+/// The hooks that decide about an exchange are in it together, and `on-completed` with them and by itself: nobody shall be
+/// turned away because a policy cannot write down what is over.
+#[derive(Debug)]
+pub(crate) struct PolicyQuarantine {
+    deciding: Option<Quarantine>,
+    completed: Option<Quarantine>,
+}
+
+/// How a call may be made.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// As usual.
+    Call,
+    /// To see whether the policy works again.
+    Probe(Probe),
+    /// Not at all.
+    Refused,
+}
+
+impl PolicyQuarantine {
+    /// By `rule`; without one the policy is called whatever happens.
+    pub(crate) fn new(rule: Option<QuarantineRule>) -> Self {
+        // Hooks that decide: the heads and bodies of request and response.
+        Self {
+            deciding: rule.map(|rule| Quarantine::new(rule, 4)),
+            completed: rule.map(|rule| Quarantine::new(rule, 1)),
+        }
+    }
+
+    /// Whether a hook may be called now; as a probe only where its outcome `counts`.
+    pub(crate) fn admit(&self, stage: Stage, counts: bool) -> Admitted {
+        match self.of(stage) {
+            // What it did not decide about it need not hear of.
+            Some(_) if stage == Stage::Completed && self.deciding.as_ref().is_some_and(Quarantine::lasts) => {
+                Admitted::Refused
+            }
+            Some((quarantine, _)) if quarantine.lasts() => {
+                let probe = if counts { quarantine.probe(clock::monotonic()) } else { None };
+                probe.map_or(Admitted::Refused, Admitted::Probe)
+            }
+            _ => Admitted::Call,
+        }
+    }
+
+    /// A call failed that was let through as usual.
+    #[cold]
+    pub(crate) fn fault(&self, shared: &PolicyShared, version: Version, stage: Stage, fault: &Fault) {
+        if !fault.kind.is_its_own() {
+            return;
+        }
+        let Some((quarantine, hook)) = self.of(stage) else { return };
+        if let Some(transition) = quarantine.fault(hook, shared.asked(version, stage), clock::monotonic()) {
+            tell(shared, stage, transition, Some(fault));
+        }
+    }
+
+    /// How a probe ended: well, or with a fault.
+    #[cold]
+    pub(crate) fn probed(&self, shared: &PolicyShared, stage: Stage, probe: Probe, fault: Option<&Fault>) {
+        // That no instance was to be had says nothing; the next probe comes by itself.
+        if fault.is_some_and(|fault| !fault.kind.is_its_own()) {
+            return;
+        }
+        let Some((quarantine, _)) = self.of(stage) else { return };
+        if let Some(transition) = quarantine.probed(probe, fault.is_none(), clock::monotonic()) {
+            tell(shared, stage, transition, fault);
+        }
+    }
+
+    pub(crate) fn standings(&self) -> Standings {
+        let standing = |quarantine: &Option<Quarantine>| quarantine.as_ref()?.standing(clock::monotonic());
+        Standings { deciding: standing(&self.deciding), completed: standing(&self.completed) }
+    }
+
+    /// What a hook is in, and its number there. `configure` and `on-tick` are in none: one happens before, and the other
+    /// beside all exchanges.
+    fn of(&self, stage: Stage) -> Option<(&Quarantine, usize)> {
+        let hook = match stage {
+            Stage::Configure | Stage::Tick => return None,
+            Stage::Completed => return self.completed.as_ref().map(|quarantine| (quarantine, 0)),
+            Stage::RequestHead => 0,
+            Stage::RequestBody => 1,
+            Stage::ResponseHead => 2,
+            Stage::ResponseBody => 3,
+        };
+        self.deciding.as_ref().map(|quarantine| (quarantine, hook))
+    }
+}
+
+/// The fault of a hook that was not called.
+#[cold]
+pub(crate) fn refusal(policy: &Name, stage: Stage) -> Fault {
+    let message = "it failed too often lately, and is not called until a probe of it succeeds".to_owned();
+    Fault { policy: policy.clone(), hook: stage.name(), kind: FaultKind::Quarantined, message }
+}
+
+fn tell(shared: &PolicyShared, stage: Stage, transition: Transition, fault: Option<&Fault>) {
+    shared.count_transition(transition);
+    let (policy, hook) = (&**shared.name(), stage.name());
+    let what = if stage == Stage::Completed { "`on-completed` of the policy" } else { "the policy" };
+    let (kind, message) = match fault {
+        Some(fault) => (Some(tracing::field::display(fault.kind)), fault.message.as_str()),
+        None => (None, ""),
+    };
+    match transition {
+        Transition::Begun { probe_in } => tracing::error!(
+            event = "quarantine",
+            state = "begun",
+            policy,
+            hook,
+            kind,
+            "{what} is in quarantine: it is not called, `on-error` applies, and a probe is let through in {probe_in:?}; the \
+             last fault: {message}"
+        ),
+        Transition::ProbeFailed { probe_in } => tracing::warn!(
+            event = "quarantine",
+            state = "probe-failed",
+            policy,
+            hook,
+            kind,
+            "{what} stays in quarantine: a probe failed, and the next is let through in {probe_in:?}; {message}"
+        ),
+        Transition::Ended { lasted } => tracing::info!(
+            event = "quarantine",
+            state = "ended",
+            policy,
+            hook,
+            "{what} is called again: a probe succeeded after {lasted:.1?} of quarantine"
+        ),
+    }
+}
