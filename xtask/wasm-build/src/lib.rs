@@ -77,6 +77,9 @@ pub fn build_components(source: Source<'_>, profile: &str) -> Result<Vec<Compone
     cargo.arg("--target-dir").arg(&target_dir);
     match source {
         Source::Packages(packages) => {
+            // A fresh instance is made for each exchange, and every page that lies between what it writes is looked at when
+            // it is wiped: a mebibyte of stack, the linker's default, is most of what a policy has.
+            cargo.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "-Clink-arg=-zstack-size=262144");
             cargo.arg("--lib");
             cargo.args(packages.iter().flat_map(|package| ["--package", package]));
         }
