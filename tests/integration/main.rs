@@ -32,6 +32,7 @@ mod rollouts;
 mod setup;
 mod shipped_policies;
 mod signatures;
+mod soak;
 mod status;
 mod streaming;
 mod swaps;

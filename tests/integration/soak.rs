@@ -1,0 +1,152 @@
+//! Policies that fail in every way, on every request, and a reload each second: routes that have nothing to do with them
+//! notice nothing, and memory stays where it was.
+//!
+//! How long is `PORTCULLIS_SOAK_SECONDS`; docs/security-model.md has the figures of ten minutes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::faults::resident_kib;
+use crate::harness::{TestClient, TestGateway, TestUpstream};
+use crate::setup::misbehave;
+
+/// As long as shows that it works at all.
+const SECONDS: u64 = 8;
+/// What the process may have grown by from the first fifth to the end, in percent; and, since a short run is all
+/// beginning, in any case.
+const GROWTH_PERCENT_MAX: u64 = 5;
+const GROWTH_KIB_ALWAYS: u64 = 8 << 10;
+
+/// The ways to fail, each with a route of its own.
+const DEEDS: [(&str, &str, &str); 6] = [
+    ("trap", "request-head", "trap"),
+    ("panic", "response-head", "panic"),
+    ("loop", "request-head", "loop"),
+    ("memory", "request-head", "memory"),
+    ("stack", "request-head", "recurse"),
+    ("invalid", "request-head", "bad-name"),
+];
+
+fn config(upstream: &TestUpstream, generation: u64) -> String {
+    let endpoint = upstream.address();
+    let mut text = format!(
+        "[server]\nworkers = 2\naccess-log = {{ format = \"off\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
+         [policies.fields]\nplugin = \"builtin:headers\"\n\
+         config = {{ response = {{ set = {{ x-generation = \"{generation}\" }} }} }}\n\
+         [routes.healthy]\nuse = [\"fields\"]\nto = \"app\"\n"
+    );
+    for (at, (name, hook, deed)) in DEEDS.into_iter().enumerate() {
+        // Each kind in both isolations, some of them called again and again and some of them quarantined.
+        for isolation in ["exchange", "worker"] {
+            let name = format!("{name}-{isolation}");
+            let quarantine = if at % 2 == 0 { "quarantine = false\n" } else { "" };
+            let settings =
+                format!("isolation = \"{isolation}\"\nlimits = {{ deadline = \"2ms\" }}\n{quarantine}");
+            text += &misbehave(&name, hook, deed, &settings);
+            text += &format!(
+                "[routes.{name}]\nmatch = {{ path = \"/{name}\" }}\nuse = [\"{name}\"]\nto = \"app\"\n"
+            );
+        }
+    }
+    text
+}
+
+/// Clients that ask all the time, each over one connection that it never makes again.
+#[derive(Default)]
+struct Load {
+    stop: Rc<Cell<bool>>,
+    asked: Rc<Cell<u64>>,
+    faults: Rc<Cell<u64>>,
+    tasks: RefCell<Vec<JoinHandle<()>>>,
+}
+
+impl Load {
+    /// Asks the route that has nothing to do with what fails.
+    fn healthy(&self, mut client: TestClient) {
+        let (stop, asked) = (self.stop.clone(), self.asked.clone());
+        self.tasks.borrow_mut().push(tokio::task::spawn_local(async move {
+            while !stop.get() {
+                let reply = client.get("/healthy").await;
+                assert_eq!((reply.status, reply.text()), (200, "app".into()));
+                assert!(reply.header("x-generation").parse::<u64>().is_ok(), "{reply:?}");
+                asked.set(asked.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+
+    /// Asks the others in turn.
+    fn failing(&self, mut client: TestClient, first: usize) {
+        let (stop, faults) = (self.stop.clone(), self.faults.clone());
+        self.tasks.borrow_mut().push(tokio::task::spawn_local(async move {
+            for at in first.. {
+                if stop.get() {
+                    break;
+                }
+                let (name, ..) = DEEDS[at % DEEDS.len()];
+                let isolation = if at % 4 < 2 { "exchange" } else { "worker" };
+                let reply = client.get(&format!("/{name}-{isolation}")).await;
+                assert_eq!(reply.status, 500, "{name} with {isolation}: {reply:?}");
+                faults.set(faults.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+
+    async fn end(self) -> (u64, u64) {
+        self.stop.set(true);
+        for task in self.tasks.into_inner() {
+            task.await.unwrap();
+        }
+        (self.asked.get(), self.faults.get())
+    }
+}
+
+#[tokio::test]
+async fn faults_and_reloads_leave_other_routes_and_memory_alone() {
+    let seconds = std::env::var("PORTCULLIS_SOAK_SECONDS").ok().map(|text| text.parse().expect("a number"));
+    tokio::task::LocalSet::new().run_until(soak(Duration::from_secs(seconds.unwrap_or(SECONDS)))).await;
+}
+
+#[expect(clippy::print_stdout, reason = "figures are for whoever asked for a soak")]
+async fn soak(time: Duration) {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = TestGateway::builder()
+        .file("misbehave.wasm", portcullis_test_guests::MISBEHAVE)
+        .start(&config(&upstream, 1))
+        .await;
+    let address = gateway.address("web");
+    let load = Load::default();
+    for at in 0..2 {
+        load.healthy(TestClient::h1(address).await);
+        load.healthy(TestClient::h2(address).await);
+        load.failing(TestClient::h1(address).await, at);
+        load.failing(TestClient::h2(address).await, at + 3);
+    }
+
+    let began = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_secs(1));
+    let (mut generation, mut settled) = (1, 0);
+    while began.elapsed() < time {
+        pace.tick().await;
+        generation += 1;
+        gateway.write_config_and_wait(&config(&upstream, generation)).await;
+        if settled == 0 && began.elapsed() > time / 5 {
+            settled = resident_kib(gateway.pid());
+        }
+    }
+    let end = resident_kib(gateway.pid());
+    let (asked, faults) = load.end().await;
+    println!(
+        "{:.0?}: {generation} generations, {asked} requests of the healthy route, none failed; {faults} faults; {settled} KiB \
+         after a fifth of the time, {end} KiB at the end",
+        began.elapsed()
+    );
+    let grown_max = (settled * GROWTH_PERCENT_MAX / 100).max(GROWTH_KIB_ALWAYS);
+    assert!(end < settled + grown_max, "{settled} KiB after a fifth of the time, {end} KiB at the end");
+    assert!(asked > 100 && faults > 100, "{asked} requests, {faults} faults");
+}
