@@ -8,7 +8,7 @@ use portcullis_policy::recorder::{Edit, HostCall, Message, bytes_from_json};
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::Value;
 
-/// How an exchange ended, as [`hook_to_json`] writes it into the input of `on-completed`.
+/// How an exchange ended, as `hook_to_json` writes it into the input of `on-completed`.
 pub(crate) fn outcome_from_json(value: &Value) -> Option<Outcome> {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     Some(Outcome {
@@ -21,12 +21,12 @@ pub(crate) fn outcome_from_json(value: &Value) -> Option<Outcome> {
     })
 }
 
-/// A piece of a body, as [`hook_to_json`] writes it into the input of a body hook.
+/// A piece of a body, as `hook_to_json` writes it into the input of a body hook.
 pub(crate) fn piece_from_json(value: &Value) -> Option<(Bytes, bool)> {
     Some((bytes_from_json(value.get("chunk")?)?.into(), value.get("last")?.as_bool()?))
 }
 
-/// An edit that [`hook_to_json`] has written.
+/// An edit that `hook_to_json` has written.
 pub(crate) fn edit_from_json(value: &Value) -> Option<Edit> {
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
     let field = |message| {
@@ -47,7 +47,7 @@ pub(crate) fn edit_from_json(value: &Value) -> Option<Edit> {
     }
 }
 
-/// A call that [`hook_to_json`] has written.
+/// A call that `hook_to_json` has written.
 pub(crate) fn call_from_json(value: &Value) -> Option<HostCall> {
     Some(HostCall {
         function: value.get("function")?.as_str()?.to_owned(),
@@ -66,7 +66,7 @@ fn fields_from_json(value: &Value) -> Option<Fields> {
     Some(fields)
 }
 
-/// A head that [`request_to_json`] has written; `None` where it is none that the gateway would have passed on.
+/// A head that `request_to_json` has written; `None` where it is none that the gateway would have passed on.
 pub(crate) fn request_from_json(value: &Value) -> Option<RequestHead> {
     let text = |name: &str| value.get(name)?.as_str();
     let mut request = RequestHead::default();
@@ -86,7 +86,7 @@ pub(crate) fn request_from_json(value: &Value) -> Option<RequestHead> {
     Some(request)
 }
 
-/// A head that [`response_to_json`] has written.
+/// A head that `response_to_json` has written.
 pub(crate) fn response_from_json(value: &Value) -> Option<ResponseHead> {
     Some(ResponseHead {
         status: value.get("status")?.as_u64()?.try_into().ok()?,
@@ -95,7 +95,7 @@ pub(crate) fn response_from_json(value: &Value) -> Option<ResponseHead> {
     })
 }
 
-/// Who [`client_to_json`] says.
+/// Who `client_to_json` says.
 pub(crate) fn client_from_json(value: &Value) -> Option<ClientInfo> {
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
     Some(ClientInfo {
