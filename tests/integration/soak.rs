@@ -1,7 +1,7 @@
 //! Policies that fail in every way, on every request, and a reload each second: routes that have nothing to do with them
 //! notice nothing, and memory stays where it was.
 //!
-//! How long is `PORTCULLIS_SOAK_SECONDS`; docs/security-model.md has the figures of ten minutes.
+//! How long is `PORTCULLIS_SOAK_SECONDS`; bench/README.md has the figures of a longer one.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,10 +15,8 @@ use crate::setup::misbehave;
 
 /// As long as shows that it works at all.
 const SECONDS: u64 = 8;
-/// What the process may have grown by from the first fifth to the end, in percent; and, since a short run is all
-/// beginning, in any case.
-const GROWTH_PERCENT_MAX: u64 = 5;
-const GROWTH_KIB_ALWAYS: u64 = 8 << 10;
+/// What the process may have grown by from the first fifth to the end: some MiB are the allocator's own ups and downs.
+const GROWTH_KIB_MAX: u64 = 16 << 10;
 
 /// The ways to fail, each with a route of its own.
 const DEEDS: [(&str, &str, &str); 6] = [
@@ -32,11 +30,13 @@ const DEEDS: [(&str, &str, &str); 6] = [
 
 fn config(upstream: &TestUpstream, generation: u64) -> String {
     let endpoint = upstream.address();
+    // The healthy policy has a second: what a virtual machine is stopped for counts as its threads' own time.
     let mut text = format!(
         "[server]\nworkers = 2\naccess-log = {{ format = \"off\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
          [policies.fields]\nplugin = \"builtin:headers\"\n\
          config = {{ response = {{ set = {{ x-generation = \"{generation}\" }} }} }}\n\
+         limits = {{ deadline = \"1s\" }}\n\
          [routes.healthy]\nuse = [\"fields\"]\nto = \"app\"\n"
     );
     for (at, (name, hook, deed)) in DEEDS.into_iter().enumerate() {
@@ -66,12 +66,14 @@ struct Load {
 
 impl Load {
     /// Asks the route that has nothing to do with what fails.
-    fn healthy(&self, mut client: TestClient) {
-        let (stop, asked) = (self.stop.clone(), self.asked.clone());
+    fn healthy(&self, gateway: &Rc<TestGateway>, mut client: TestClient) {
+        let (stop, asked, gateway) = (self.stop.clone(), self.asked.clone(), gateway.clone());
         self.tasks.borrow_mut().push(tokio::task::spawn_local(async move {
             while !stop.get() {
                 let reply = client.get("/healthy").await;
-                assert_eq!((reply.status, reply.text()), (200, "app".into()));
+                let lines = || gateway.log().into_iter().filter(|line| line.text("policy") == Some("fields"));
+                let faults = || lines().map(|line| line.message).collect::<Vec<_>>();
+                assert_eq!((reply.status, reply.text()), (200, "app".into()), "{:?}", faults());
                 assert!(reply.header("x-generation").parse::<u64>().is_ok(), "{reply:?}");
                 asked.set(asked.get() + 1);
                 tokio::task::yield_now().await;
@@ -119,11 +121,12 @@ async fn soak(time: Duration) {
         .file("misbehave.wasm", portcullis_test_guests::MISBEHAVE)
         .start(&config(&upstream, 1))
         .await;
+    let gateway = Rc::new(gateway);
     let address = gateway.address("web");
     let load = Load::default();
     for at in 0..2 {
-        load.healthy(TestClient::h1(address).await);
-        load.healthy(TestClient::h2(address).await);
+        load.healthy(&gateway, TestClient::h1(address).await);
+        load.healthy(&gateway, TestClient::h2(address).await);
         load.failing(TestClient::h1(address).await, at);
         load.failing(TestClient::h2(address).await, at + 3);
     }
@@ -146,7 +149,6 @@ async fn soak(time: Duration) {
          after a fifth of the time, {end} KiB at the end",
         began.elapsed()
     );
-    let grown_max = (settled * GROWTH_PERCENT_MAX / 100).max(GROWTH_KIB_ALWAYS);
-    assert!(end < settled + grown_max, "{settled} KiB after a fifth of the time, {end} KiB at the end");
+    assert!(end < settled + GROWTH_KIB_MAX, "{settled} KiB after a fifth of the time, {end} KiB at the end");
     assert!(asked > 100 && faults > 100, "{asked} requests, {faults} faults");
 }
