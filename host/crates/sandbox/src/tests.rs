@@ -28,7 +28,7 @@ use portcullis_model::{
     FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits,
     Secret, StoreGrant, Version,
 };
-use portcullis_policy::{Called, Decision, Exchange, Fault, Hook, Policy, PolicyFactory};
+use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
 use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 
@@ -144,6 +144,24 @@ fn run(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> (Box<Exchang
         Called::Ready(exchange, result) => (exchange, result),
         Called::Waiting(future) => block_on(future),
     }
+}
+
+/// Runs a hook that is not about time, again where it met its deadline: on a busy machine the first touch of some memory alone
+/// can take as long.
+fn run_in_time(
+    policy: &dyn Policy,
+    hook: impl Fn() -> Hook,
+    mut exchange: Box<Exchange>,
+) -> (Box<Exchange>, Result<Decision, Fault>) {
+    for _ in 0..10 {
+        let (back, result) = run(policy, hook(), exchange);
+        exchange = back;
+        match result {
+            Err(fault) if fault.kind == FaultKind::Deadline => {}
+            result => return (exchange, result),
+        }
+    }
+    run(policy, hook(), exchange)
 }
 
 /// Polls until the end: what waits here is always ready again.

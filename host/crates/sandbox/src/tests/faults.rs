@@ -8,7 +8,7 @@ use portcullis_model::Isolation;
 use portcullis_policy::{BodyDecision, Decision, FaultKind, HeadOutcome, Hook, Outcome, PolicyChain};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 
-use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run};
+use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run, run_in_time};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 const HOOKS: [&str; 5] = ["request-head", "request-body", "response-head", "response-body", "completed"];
@@ -65,7 +65,10 @@ pub(super) fn tells_every_fault_in_every_hook_by_its_kind() {
                     assert!(exchange.attributes.set("kept", "yes"));
                     // Twice: the second time in an instance that the first fault had made.
                     for _ in 0..2 {
-                        let (back, result) = run(&*policy, hook(name), exchange);
+                        let (back, result) = match kind {
+                            FaultKind::Deadline => run(&*policy, hook(name), exchange),
+                            _ => run_in_time(&*policy, || hook(name), exchange),
+                        };
                         exchange = back;
                         let fault = result.expect_err(deed);
                         assert_eq!(fault.kind, *kind, "{deed} in {name}: {fault}");
@@ -87,7 +90,7 @@ fn refuses_too_large_a_replacement() {
         for (size, allowed) in [(1_048_576, true), (1_048_577, false)] {
             let json = format!("{{\"request-body\":\"replace {size}\"}}");
             let policy = policy(MISBEHAVE, &config("replacing", &json));
-            let (_, result) = run(&*policy, piece("x", false), exchange());
+            let (_, result) = run_in_time(&*policy, || piece("x", false), exchange());
             match result {
                 Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert!(allowed && bytes.len() == size),
                 Err(fault) => assert!(!allowed && fault.kind == FaultKind::TooLarge, "{fault}"),
