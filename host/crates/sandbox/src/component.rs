@@ -1,13 +1,16 @@
 //! A compiled component, linked to the host functions.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+use wasmtime::Module;
 use wasmtime::component::InstancePre;
 
 use crate::ComponentInfo;
 use crate::hooks::HookIndices;
-use crate::image::NoImage;
+use crate::image::{Instrumented, NoImage};
 use crate::state::State;
 
 /// A compiled component. Any number of policies can be made of it.
@@ -25,10 +28,19 @@ pub(crate) struct Linked {
     pub(crate) indices: HookIndices,
 }
 
-/// The component as it was shipped.
+/// What configured images of a component are made of.
 pub(crate) struct ImageSource {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) component: Instrumented,
     pub(crate) digest: [u8; 32],
+    /// The code of its images that is the same in all of them, by digest.
+    pub(crate) code: Mutex<HashMap<[u8; 32], Module>>,
+}
+
+impl ImageSource {
+    pub(crate) fn new(component: Instrumented) -> Self {
+        let digest = Sha256::digest(component.borrow_owner()).into();
+        Self { component, digest, code: Mutex::default() }
+    }
 }
 
 /// What compiling gave.

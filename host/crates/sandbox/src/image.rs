@@ -17,27 +17,51 @@ use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
 use wasmtime::{Result, Store, format_err};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
+pub(crate) use self::instrumented::Instrumented;
 use crate::instance::block_on;
 use crate::state::State;
 
 /// Why a component has no image; for the log.
 pub(crate) type NoImage = String;
 
-/// `component` with the exports through which its memory can be read.
+#[expect(clippy::mem_forget, reason = "the macro forgets guards that it has no more use for")]
+mod instrumented {
+    use wasmtime_wizer::ComponentContext;
+
+    self_cell::self_cell!(
+        /// A component that images can be made of, and what Wizer knows of it. To find that out is to read all of its code,
+        /// which takes a third of a second for a JavaScript engine; so it is kept.
+        pub(crate) struct Instrumented {
+            owner: Vec<u8>,
+            #[covariant]
+            dependent: ComponentContext,
+        }
+    );
+}
+
+/// What images of `component` are made of, and the component with the exports through which its memory can be read.
 ///
 /// # Errors
 /// What it does that an image cannot hold.
-pub(crate) fn instrument(component: &[u8]) -> std::result::Result<Vec<u8>, NoImage> {
-    guarded(|| Wizer::new().instrument_component(component).map(|(_, instrumented)| instrumented))
+pub(crate) fn instrument(component: &[u8]) -> std::result::Result<(Instrumented, Vec<u8>), NoImage> {
+    guarded(|| {
+        let mut code = Vec::new();
+        let instrumented = Instrumented::try_new(component.to_vec(), |component| {
+            let (context, instrumented) = Wizer::new().instrument_component(component)?;
+            code = instrumented;
+            Ok::<_, wasmtime::Error>(context)
+        })?;
+        Ok((instrumented, code))
+    })
 }
 
-/// The image of `component`: of what is in the memory of `instance`, which is one of its instrumented form. The instance is
+/// The image of a component: of what is in the memory of `instance`, which is one of its instrumented form. The instance is
 /// good for nothing afterwards: reading it grew its memory.
 ///
 /// # Errors
 /// What is in it that an image cannot hold.
 pub(crate) fn snapshot(
-    component: &[u8],
+    component: &Instrumented,
     store: &mut Store<State>,
     instance: Instance,
 ) -> std::result::Result<Vec<u8>, NoImage> {
@@ -48,10 +72,8 @@ pub(crate) fn snapshot(
         ));
     }
     guarded(|| {
-        let wizer = Wizer::new();
-        let (context, _) = wizer.instrument_component(component)?;
         let mut reader = Reader { store, instance, failed: None };
-        let image = at_once(wizer.snapshot_component(&context, &mut reader))?;
+        let image = at_once(Wizer::new().snapshot_component(component.borrow_dependent(), &mut reader))?;
         match reader.failed {
             Some(error) => Err(error),
             None => Ok(image),

@@ -107,7 +107,7 @@ impl Instance {
         store.data_mut().memory.unbound();
         store.set_hostcall_fuel(usize::MAX);
         store.set_epoch_deadline(1);
-        image::snapshot(&source.bytes, store, *instance)
+        image::snapshot(&source.component, store, *instance)
     }
 
     /// As what an exchange keeps it as.

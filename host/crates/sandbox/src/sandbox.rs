@@ -10,7 +10,7 @@ use portcullis_policy::PolicyFactory;
 use portcullis_policy::outbound::Outbound;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Cache, Engine};
+use wasmtime::{Cache, Engine, Module};
 
 use crate::component::{ImageSource, Linked};
 use crate::engine::Engines;
@@ -21,8 +21,14 @@ use crate::state::State;
 use crate::ticker::TickerThread;
 use crate::{
     Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, host, image,
-    inspect, wasi,
+    inspect, split, wasi,
 };
+
+/// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again, with
+/// what is known of its functions, takes some tens of milliseconds; and each exchange's instance is a little dearer for it.
+const SPLIT_FROM: usize = 1 << 20;
+/// Modules of one component that are kept: it has one or two, which are always the same.
+const CODE_MODULES_MAX: usize = 16;
 
 /// How to make a [`Sandbox`].
 #[derive(Debug, Clone)]
@@ -56,6 +62,8 @@ pub(crate) struct Inner {
     images: Linker<State>,
     /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
     compiling: Mutex<()>,
+    /// Bytes of code from which on a core module is compiled apart.
+    split_from: usize,
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
     pub(crate) memory: Arc<MemoryTotal>,
@@ -70,6 +78,11 @@ impl Sandbox {
     /// # Errors
     /// When the folder for compiled code cannot be used or is not private, and when the engine does not run here.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        Self::with(options, SPLIT_FROM)
+    }
+
+    /// The same; core modules with `split_from` bytes of code are compiled apart.
+    pub(crate) fn with(options: SandboxOptions, split_from: usize) -> Result<Self, SandboxError> {
         let instances_max = options.instances_max.clamp(1, 100_000);
         let engines = Engines::new(instances_max, options.cache_dir.as_deref())?;
         let linker = |engine| linker(engine).map_err(|error| SandboxError::Engine(format!("{error:#}")));
@@ -81,6 +94,7 @@ impl Sandbox {
             plain,
             images,
             compiling: Mutex::new(()),
+            split_from,
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
             memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
@@ -110,14 +124,13 @@ impl Sandbox {
         let hits = self.cache_hits();
         let start = Instant::now();
         let compile_error = |error: wasmtime::Error| SandboxError::Compile(format!("{error:#}"));
-        let code = instrumented.as_deref().unwrap_or(component);
+        let code = instrumented.as_ref().map_or(component, |(_, code)| code);
         let compiled = Component::from_binary(&self.0.engines.plain, code).map_err(compile_error)?;
         let (took, cached) = (start.elapsed(), self.cache_hits() > hits);
         drop(compiling);
 
         let linked = link(&self.0.plain, &compiled).map_err(compile_error)?;
-        let source = || ImageSource { bytes: component.to_vec(), digest: Sha256::digest(component).into() };
-        let image = instrumented.map(|_| source());
+        let image = instrumented.map(|(component, _)| ImageSource::new(component));
         Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
     }
 
@@ -157,14 +170,41 @@ impl Sandbox {
 }
 
 impl Inner {
-    /// Compiles a configured image of `source`. What it holds is never written anywhere: see `functions.rs`.
+    /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have as
+    /// well. What it holds is never written anywhere: see `functions.rs`.
     pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
-        let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-        let engines = &self.engines;
-        let compile = || Component::from_binary(&engines.images, image);
-        let compiled = engines.functions.with(&source.digest, compile)?;
-        drop(compiling);
-        link(&self.images, &compiled)
+        let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Engines { images, functions, .. } = &self.engines;
+        let split = match split::split(image, self.split_from) {
+            Ok(split) => split,
+            Err(whole) => {
+                tracing::debug!("the image of a component is compiled whole: {whole}");
+                let compile = || Component::from_binary(images, image);
+                return link(&self.images, &functions.with(&source.digest, compile)?);
+            }
+        };
+        let mut linker = self.images.clone();
+        for (name, code) in &split.code {
+            linker.root().module(name, &self.code_module(source, code)?)?;
+        }
+        let compile = || Component::from_binary(images, &split.component);
+        link(&linker, &functions.with(&source.digest, compile)?)
+    }
+
+    /// A part of all images of `source`, compiled when the first of them is.
+    fn code_module(&self, source: &ImageSource, code: &[u8]) -> wasmtime::Result<Module> {
+        let digest = Sha256::digest(code).into();
+        let mut known = source.code.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = known.get(&digest) {
+            return Ok(module.clone());
+        }
+        let Engines { images, functions, .. } = &self.engines;
+        let module = functions.with(&digest, || Module::from_binary(images, code))?;
+        if known.len() >= CODE_MODULES_MAX {
+            known.clear();
+        }
+        known.insert(digest, module.clone());
+        Ok(module)
     }
 }
 

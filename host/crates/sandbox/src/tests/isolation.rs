@@ -16,13 +16,20 @@ fn isolated(name: &str, json: &str) -> PolicyConfig {
     PolicyConfig { isolation: Isolation::Exchange, ..config(name, json) }
 }
 
+fn options(cache_dir: Option<&Path>) -> SandboxOptions {
+    let cache_dir = cache_dir.map(Path::to_path_buf);
+    SandboxOptions { cache_dir, instances_max: 20, ..SandboxOptions::default() }
+}
+
 fn sandbox(cache_dir: Option<&Path>) -> Sandbox {
-    Sandbox::new(SandboxOptions {
-        cache_dir: cache_dir.map(Path::to_path_buf),
-        instances_max: 20,
-        ..SandboxOptions::default()
-    })
-    .unwrap()
+    Sandbox::new(options(cache_dir)).unwrap()
+}
+
+/// One that compiles images whole, and one that compiles their code apart, as it does with those of slow languages.
+fn whole_and_split(cache_dir: Option<&Path>, test: impl Fn(Sandbox)) {
+    for split_from in [usize::MAX, 0] {
+        test(Sandbox::with(options(cache_dir), split_from).unwrap());
+    }
 }
 
 fn factory(sandbox: &Sandbox, guest: &[u8], config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
@@ -43,26 +50,27 @@ fn chunk(last: bool) -> Hook {
 
 #[test]
 pub(super) fn nothing_that_an_exchange_wrote_is_seen_by_another() {
-    let sandbox = sandbox(None);
-    for config in [isolated("globals", r#"{"start":"configured"}"#), {
-        let config = isolated("globals", r#"{"start":"configured"}"#);
-        on_fibers(config)
-    }] {
-        let policy = factory(&sandbox, GLOBALS, &config).worker();
-        // One in the other and one after the other: each finds what `configure` left and what it wrote itself.
-        let (found, first) = globals(&policy, Hook::RequestHead, exchange());
-        assert_eq!(found, "configured");
-        let (found, second) = globals(&policy, Hook::RequestHead, exchange());
-        assert_eq!(found, "configured");
-        let (found, first) = globals(&policy, Hook::ResponseHead, first);
-        assert_eq!(found, "configured request-head");
-        let (found, _) = globals(&policy, Hook::Completed(Outcome::default()), first);
-        assert_eq!(found, "configured request-head response-head");
-        let (found, _) = globals(&policy, Hook::ResponseHead, second);
-        assert_eq!(found, "configured request-head");
-        let (found, _) = globals(&policy, Hook::RequestHead, exchange());
-        assert_eq!(found, "configured");
-    }
+    whole_and_split(None, |sandbox| {
+        for config in [isolated("globals", r#"{"start":"configured"}"#), {
+            let config = isolated("globals", r#"{"start":"configured"}"#);
+            on_fibers(config)
+        }] {
+            let policy = factory(&sandbox, GLOBALS, &config).worker();
+            // One in the other and one after the other: each finds what `configure` left and what it wrote itself.
+            let (found, first) = globals(&policy, Hook::RequestHead, exchange());
+            assert_eq!(found, "configured");
+            let (found, second) = globals(&policy, Hook::RequestHead, exchange());
+            assert_eq!(found, "configured");
+            let (found, first) = globals(&policy, Hook::ResponseHead, first);
+            assert_eq!(found, "configured request-head");
+            let (found, _) = globals(&policy, Hook::Completed(Outcome::default()), first);
+            assert_eq!(found, "configured request-head response-head");
+            let (found, _) = globals(&policy, Hook::ResponseHead, second);
+            assert_eq!(found, "configured request-head");
+            let (found, _) = globals(&policy, Hook::RequestHead, exchange());
+            assert_eq!(found, "configured");
+        }
+    });
 }
 
 #[test]
@@ -82,32 +90,33 @@ fn a_shared_instance_keeps_its_globals() {
 
 #[test]
 fn an_instance_lives_as_long_as_hooks_of_its_exchange_may_come() {
-    let sandbox = sandbox(None);
-    let alive = || sandbox.metrics().instances;
-    let every = factory(&sandbox, ALL_HOOKS, &isolated("every hook", "{}")).worker();
-    let one = factory(&sandbox, HOOK_COST, &isolated("one hook", "{}")).worker();
-    assert_eq!(alive(), 0, "what configure ran in is gone");
+    whole_and_split(None, |sandbox| {
+        let alive = || sandbox.metrics().instances;
+        let every = factory(&sandbox, ALL_HOOKS, &isolated("every hook", "{}")).worker();
+        let one = factory(&sandbox, HOOK_COST, &isolated("one hook", "{}")).worker();
+        assert_eq!(alive(), 0, "what configure ran in is gone");
 
-    let (exchange, _) = run(&*one, Hook::RequestHead, exchange());
-    assert_eq!(alive(), 0, "it has no other hook");
-    let hooks = [
-        Hook::RequestHead,
-        piece("a", false),
-        piece("b", true),
-        Hook::ResponseHead,
-        chunk(false),
-        chunk(true),
-    ];
-    let mut exchange = hooks.into_iter().fold(exchange, |exchange, hook| {
-        let (exchange, result) = run(&*every, hook, exchange);
-        assert!(result.is_ok(), "{result:?}");
-        assert_eq!(alive(), 1, "it waits in the exchange");
-        exchange
+        let (exchange, _) = run(&*one, Hook::RequestHead, exchange());
+        assert_eq!(alive(), 0, "it has no other hook");
+        let hooks = [
+            Hook::RequestHead,
+            piece("a", false),
+            piece("b", true),
+            Hook::ResponseHead,
+            chunk(false),
+            chunk(true),
+        ];
+        let mut exchange = hooks.into_iter().fold(exchange, |exchange, hook| {
+            let (exchange, result) = run(&*every, hook, exchange);
+            assert!(result.is_ok(), "{result:?}");
+            assert_eq!(alive(), 1, "it waits in the exchange");
+            exchange
+        });
+        exchange = run(&*every, Hook::Completed(Outcome::default()), exchange).0;
+        assert_eq!(alive(), 0, "the last hook was called");
+        drop(run(&*every, Hook::RequestHead, exchange));
+        assert_eq!(alive(), 0, "it goes with an exchange that ends early");
     });
-    exchange = run(&*every, Hook::Completed(Outcome::default()), exchange).0;
-    assert_eq!(alive(), 0, "the last hook was called");
-    drop(run(&*every, Hook::RequestHead, exchange));
-    assert_eq!(alive(), 0, "it goes with an exchange that ends early");
 }
 
 #[test]
@@ -124,37 +133,40 @@ fn one_that_replied_is_not_kept_for_hooks_that_are_passed_over() {
 
 #[test]
 fn a_fault_is_not_met_again_by_the_next_hook() {
-    let sandbox = sandbox(None);
-    let config = isolated("trapping", r#"{"request-head":"trap"}"#);
-    let policy = factory(&sandbox, MISBEHAVE, &config).worker();
-    let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
-    assert!(result.is_err());
-    assert_eq!(sandbox.metrics().instances, 0, "the instance is gone");
-    let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
-    assert!(result.is_ok(), "{result:?}");
+    whole_and_split(None, |sandbox| {
+        let config = isolated("trapping", r#"{"request-head":"trap"}"#);
+        let policy = factory(&sandbox, MISBEHAVE, &config).worker();
+        let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(result.is_err());
+        assert_eq!(sandbox.metrics().instances, 0, "the instance is gone");
+        let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
+        assert!(result.is_ok(), "{result:?}");
+    });
 }
 
 #[test]
 fn what_configure_made_in_the_host_is_valid_in_every_instance() {
-    let sandbox = sandbox(None);
-    let policy = factory(&sandbox, GLOBALS, &isolated("measuring", "{}")).worker();
-    for _ in 0..3 {
-        globals(&policy, Hook::RequestHead, exchange());
-    }
-    let report =
-        sandbox.metrics().policies.into_iter().find(|report| &*report.policy == "measuring").unwrap();
-    assert_eq!((&*report.guest[0].name, &report.guest[0].value), ("hooks", &GuestValue::Counter(3)));
+    whole_and_split(None, |sandbox| {
+        let policy = factory(&sandbox, GLOBALS, &isolated("measuring", "{}")).worker();
+        for _ in 0..3 {
+            globals(&policy, Hook::RequestHead, exchange());
+        }
+        let report =
+            sandbox.metrics().policies.into_iter().find(|report| &*report.policy == "measuring").unwrap();
+        assert_eq!((&*report.guest[0].name, &report.guest[0].value), ("hooks", &GuestValue::Counter(3)));
+    });
 }
 
 #[test]
 fn a_tick_has_an_instance_of_its_own_each_time() {
-    let sandbox = sandbox(None);
-    let mut config = isolated("ticking alone", "{}");
-    config.tick = std::time::Duration::from_millis(10);
-    let policy = factory(&sandbox, TICKER, &config).worker();
-    super::calls::until(|| super::calls::ticks(&policy) >= 3);
-    drop(policy);
-    super::calls::until(|| sandbox.metrics().instances == 0);
+    whole_and_split(None, |sandbox| {
+        let mut config = isolated("ticking alone", "{}");
+        config.tick = std::time::Duration::from_millis(10);
+        let policy = factory(&sandbox, TICKER, &config).worker();
+        super::calls::until(|| super::calls::ticks(&policy) >= 3);
+        drop(policy);
+        super::calls::until(|| sandbox.metrics().instances == 0);
+    });
 }
 
 #[test]
@@ -162,10 +174,11 @@ fn an_image_that_holds_a_secret_is_never_written_to_disk() {
     const SECRET: &str = "a-secret-that-configure-keeps-in-memory-7f3a";
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        let sandbox = sandbox(Some(dir.path()));
-        let json = format!(r#"{{"start":"{SECRET}"}}"#);
-        let policy = factory(&sandbox, GLOBALS, &isolated("secretive", &json)).worker();
-        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, SECRET, "the image has it");
+        whole_and_split(Some(dir.path()), |sandbox| {
+            let json = format!(r#"{{"start":"{SECRET}"}}"#);
+            let policy = factory(&sandbox, GLOBALS, &isolated("secretive", &json)).worker();
+            assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, SECRET, "the image has it");
+        });
     }
     let mut files = 0;
     let mut folders = vec![dir.path().to_path_buf()];
@@ -207,6 +220,20 @@ fn a_new_configuration_takes_the_functions_of_the_last() {
     assert!(functions.len() > 10_000, "{} bytes", functions.len());
     drop(factory(&sandbox, GLOBALS, &isolated("second", r#"{"start":"quite another"}"#)));
     assert!(pack() == functions, "hardly any was added");
+}
+
+#[test]
+fn the_code_of_a_component_is_compiled_once_whatever_it_is_configured_to() {
+    let sandbox = Sandbox::with(options(None), 0).unwrap();
+    let component = sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().component;
+    let modules = || component.image.as_ref().unwrap().code.lock().unwrap().len();
+    // The second takes more memory.
+    for (name, blanks) in [("one", 0), ("two", 1 << 18), ("three", 0)] {
+        let config = isolated(name, &format!(r#"{{"start":"{name}"{}}}"#, " ".repeat(blanks)));
+        let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, name);
+        assert_eq!(modules(), 1, "after `{name}`");
+    }
 }
 
 #[test]
