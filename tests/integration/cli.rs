@@ -202,7 +202,8 @@ async fn a_busy_port_is_named() {
     let config = simple(&upstream).replace("127.0.0.1:0", &address);
     let failed = TestGateway::builder().try_start(&config).await.unwrap_err();
     assert_eq!(failed.code, Some(1));
-    assert!(failed.stderr.contains(&address), "{}", failed.stderr);
+    let told = failed.stderr.matches(&format!("{address} is in use")).count();
+    assert_eq!(told, 1, "once, for it is one fact: {}", failed.stderr);
 }
 
 #[tokio::test]

@@ -53,12 +53,12 @@ pub enum StartError {
     #[error("cannot start a worker thread: {0}")]
     Thread(std::io::Error),
     /// An address could not be listened on.
-    #[error("listener `{listener}`: {source}")]
+    #[error("listener `{listener}`: {reason}")]
     Bind {
         /// The listener.
         listener: Name,
         /// Why.
-        source: BindError,
+        reason: BindError,
     },
     /// A worker does not take commands any more.
     #[error("a worker has stopped")]
@@ -191,7 +191,7 @@ impl Workers {
                 continue;
             }
             let sockets = bind(address, self.threads.len())
-                .map_err(|source| StartError::Bind { listener: name.clone(), source })?;
+                .map_err(|reason| StartError::Bind { listener: name.clone(), reason })?;
             opened.push(Opened { name: name.clone(), wanted: address, sockets, state: state.clone() });
         }
         Ok(opened)
