@@ -96,6 +96,10 @@ impl Plugins for Catalog {
         portcullis_registry::check_key(key).map_err(unverified)
     }
 
+    fn check_authorities(&self, pem: &[u8]) -> Result<(), String> {
+        portcullis_net::check_authorities(pem)
+    }
+
     fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem> {
         portcullis_registry::verify_file(signer, component, signature).map_err(unverified)
     }

@@ -250,7 +250,14 @@ fn component(typed: &str) -> anyhow::Result<(PluginSource, Vec<u8>)> {
 }
 
 fn nobody() -> HttpGrant {
-    HttpGrant { tls: true, host: "replay.invalid".to_owned(), port: 443, path: String::new(), private: false }
+    HttpGrant {
+        tls: true,
+        host: "replay.invalid".to_owned(),
+        port: 443,
+        path: String::new(),
+        private: false,
+        ca: None,
+    }
 }
 
 /// All that the component imports. That is no more than it could do here: its calls are answered from the record, and the

@@ -55,7 +55,7 @@ use crate::source::Span;
 use crate::suggest::shown;
 use crate::view::View;
 
-/// What the configuration has to know of components.
+/// What the configuration has to know of components, and of keys and certificates: it reads none of them itself.
 pub trait Plugins {
     /// The component that ships as `builtin:NAME`.
     fn builtin(&self, name: &str) -> Option<&'static [u8]>;
@@ -84,6 +84,12 @@ pub trait Plugins {
     /// # Errors
     /// Why not.
     fn check_key(&self, key: &SignerKey) -> Result<(), Problem>;
+
+    /// Whether TLS can judge servers by these authorities, in PEM.
+    ///
+    /// # Errors
+    /// Why not, which reads on behind a caret.
+    fn check_authorities(&self, pem: &[u8]) -> Result<(), String>;
 
     /// Whether `signature`, which lies beside a component's file, is `signer`'s of that component.
     ///

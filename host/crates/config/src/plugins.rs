@@ -11,9 +11,8 @@ use portcullis_model::{
 use crate::diagnostic::Report;
 use crate::keys::{REGISTRY, SIGNER};
 use crate::loader::{Loader, Named, Section};
-use crate::pem::Expected;
 use crate::policy::{Used, unknown};
-use crate::server::pem_file;
+use crate::server::authorities;
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::upstream::is_authority;
@@ -106,8 +105,7 @@ pub(crate) fn registries<'a>(
         let view = View::new(named.table, &REGISTRY, named.span);
         let credentials = credentials(loader, named, view, secrets, values, used);
         let plain_http = view.bool("plain-http").unwrap_or(false);
-        let ca =
-            view.text("ca").and_then(|(path, span)| pem_file(loader, path, span, Expected::Certificates));
+        let ca = view.text("ca").and_then(|(path, span)| authorities(loader, path, span));
         let Some((typed, span)) = view.text("host") else { continue };
         if !is_authority(typed) {
             let message = format!("registry `{}` has no valid host", named.name);

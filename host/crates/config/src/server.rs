@@ -219,6 +219,18 @@ fn tls_server(loader: &mut Loader<'_>, view: View<'_>) -> TlsServer {
     TlsServer { certificates, min_version }
 }
 
+/// Reads a PEM file of authorities that was named at `span`, and asks whether TLS can use them.
+pub(crate) fn authorities(loader: &mut Loader<'_>, path: &str, span: Span) -> Option<(PathBuf, Vec<u8>)> {
+    let (absolute, pem) = pem_file(loader, path, span, Expected::Certificates)?;
+    if let Err(reason) = loader.plugins.check_authorities(&pem) {
+        let message = format!("the certificate file `{}` is not usable", shown(path));
+        let help = "name a PEM file of the authorities that sign the servers' certificates";
+        loader.report(Report::new(span, message, reason).help(help));
+        return None;
+    }
+    Some((absolute, pem))
+}
+
 /// Reads a PEM file that was named at `span` and checks that it holds what it should.
 pub(crate) fn pem_file(
     loader: &mut Loader<'_>,

@@ -10,8 +10,7 @@ use crate::diagnostic::Report;
 use crate::keys::{ENDPOINT, UPSTREAM};
 use crate::loader::{Loader, Named, Section};
 use crate::pattern::host_name_error;
-use crate::pem::Expected;
-use crate::server::pem_file;
+use crate::server::authorities;
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::tree::Node;
@@ -190,7 +189,7 @@ fn tls(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<Ups
         let help = "remove insecure-skip-verify, so that certificates are checked against it";
         loader.report(Report::new(span, message, "without effect").help(help));
     }
-    let ca = ca.and_then(|(path, span)| pem_file(loader, path, span, Expected::Certificates));
+    let ca = ca.and_then(|(path, span)| authorities(loader, path, span));
     Some(UpstreamTls { server_name, ca, verify })
 }
 

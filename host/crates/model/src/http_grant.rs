@@ -7,9 +7,13 @@ mod url;
 mod tests;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use reach::Reach;
 pub use url::{HttpUrl, HttpUrlError};
+
+use crate::ContentDigest;
 
 /// `grants.http`: a server, and perhaps a part of its paths, that a policy may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,29 @@ pub struct HttpGrant {
     pub path: String,
     /// Whether the name may have private addresses. Of an IP address itself it must be said as well.
     pub private: bool,
+    /// Who is believed about its certificate instead of the system's authorities. Shared, for each request has a copy of
+    /// its grant.
+    pub ca: Option<Arc<Authorities>>,
+}
+
+/// Authorities out of a PEM file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorities {
+    /// The file.
+    pub path: PathBuf,
+    /// What it held.
+    pub pem: Vec<u8>,
+    /// SHA-256 of that, which tells authorities apart.
+    pub digest: ContentDigest,
+}
+
+impl std::fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authorities")
+            .field("path", &self.path)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HttpGrant {
@@ -31,6 +58,12 @@ impl HttpGrant {
     #[must_use]
     pub fn is_of(&self, url: &HttpUrl<'_>) -> bool {
         self.tls == url.tls && self.host == url.host && self.port == url.port
+    }
+
+    /// Whether it is of the same server as another.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.tls == other.tls && self.host == other.host && self.port == other.port
     }
 
     /// Whether it covers a path of its server. The path is in normal form, without query.

@@ -21,7 +21,7 @@ pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, Gateway, Listener, LogTarget, Server, TlsServer,
     TlsVersion,
 };
-pub use http_grant::{HttpGrant, HttpUrl, HttpUrlError, Reach};
+pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{

@@ -32,5 +32,5 @@ pub use listen::{BACKLOG, BindError, bind};
 pub use state::ListenerState;
 pub use stream::Stream;
 pub use tasks::Tasks;
-pub use tls_client::{SystemRoots, TlsClientError, UpstreamTlsContext};
+pub use tls_client::{SystemRoots, TlsClientError, UpstreamTlsContext, check_authorities};
 pub use tls_server::{Alpn, ServerTls, TlsInfo, TlsServerError};

@@ -148,13 +148,26 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsClientError> {
 }
 
 fn own_roots(file: &std::path::Path, pem: &[u8]) -> Result<RootCertStore, TlsClientError> {
-    let refused = |reason: String| TlsClientError::Ca { file: file.to_owned(), reason };
+    roots(pem).map_err(|reason| TlsClientError::Ca { file: file.to_owned(), reason })
+}
+
+/// Whether the authorities in a PEM file can judge servers.
+///
+/// # Errors
+/// Why not, which reads on behind a caret.
+pub fn check_authorities(pem: &[u8]) -> Result<(), String> {
+    roots(pem).map(drop)
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificate::certificates(pem).map_err(refused)? {
-        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    for (at, certificate) in certificate::certificates(pem)?.into_iter().enumerate() {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("certificate {} in it cannot be used: {error}", at + 1))?;
     }
     if roots.is_empty() {
-        return Err(refused("it must have a block `BEGIN CERTIFICATE`".to_owned()));
+        return Err("it must have a block `BEGIN CERTIFICATE`".to_owned());
     }
     Ok(roots)
 }

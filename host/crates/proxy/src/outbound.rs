@@ -4,6 +4,8 @@
 //! So a call is handed to a task of the worker it was made on, and what the hook waits for is a message. Calls of
 //! `on-tick`, which has a thread of its own, are spread over the workers.
 
+mod tls;
+
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +19,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
-use portcullis_model::{UpstreamProtocol, UpstreamTls};
-use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, UpstreamTlsContext};
+use portcullis_model::{ContentDigest, HttpGrant};
+use portcullis_net::{ConnectError, ConnectErrorKind, Connector};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use self::tls::Contexts;
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
@@ -50,7 +53,7 @@ pub struct OutboundClient(Arc<Shared>);
 struct Shared {
     workers: Mutex<Vec<mpsc::Sender<Job>>>,
     turn: AtomicUsize,
-    tls: OnceCell<UpstreamTlsContext>,
+    tls: Contexts,
 }
 
 /// A call, and who waits for its answer.
@@ -119,8 +122,23 @@ impl Outbound for OutboundClient {
     }
 }
 
-/// Which connections may serve a call: those that were made for the same server under the same rule.
-type Server = (String, bool, bool);
+/// Which connections may serve a call: those that were made for the same server under the same rules.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Server {
+    address: String,
+    tls: bool,
+    private: bool,
+    /// The authorities that have judged its certificate; none for the system's.
+    ca: Option<ContentDigest>,
+}
+
+impl Server {
+    fn of(request: &OutboundRequest) -> Self {
+        let HttpGrant { tls, private, ca, .. } = &request.grant;
+        let ca = ca.as_ref().map(|ca| ca.digest);
+        Self { address: request.address(), tls: *tls, private: *private, ca }
+    }
+}
 
 /// One worker's client.
 struct Client {
@@ -184,20 +202,21 @@ impl Client {
     }
 
     async fn connect(&self, request: &OutboundRequest) -> Result<ClientConnection, OutboundError> {
-        let tls = if request.grant.tls { Some(self.shared.tls().await?) } else { None };
+        let HttpGrant { tls, ca, .. } = &request.grant;
+        let tls = if *tls { Some(self.shared.tls.get(ca.as_ref()).await?) } else { None };
         let may = |address| request.grant.may_reach(address);
         let address = request.address();
-        let stream = self.connector.connect_where(&address, tls, request.timeout, may).await;
+        let stream = self.connector.connect_where(&address, tls.as_ref(), request.timeout, may).await;
         Ok(ClientConnection::new(stream.map_err(connect_error)?, HEAD_BYTES_MAX))
     }
 
     fn pool(&self, request: &OutboundRequest) -> Rc<Pool> {
-        let server = (request.address(), request.grant.tls, request.grant.private);
+        let server = Server::of(request);
         let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.get(&server) {
             return pool.clone();
         }
-        let pool = Rc::new(Pool::new(server.0.as_str().into(), IDLE_MAX, IDLE_FOR));
+        let pool = Rc::new(Pool::new(server.address.as_str().into(), IDLE_MAX, IDLE_FOR));
         // Grants name the servers, so there are more only after many reloads; then this one's connections serve once.
         if pools.len() < SERVERS_MAX {
             pools.insert(server, pool.clone());
@@ -211,26 +230,6 @@ impl Client {
             pool.sweep();
             !pool.is_empty() || Rc::strong_count(pool) > 1
         });
-    }
-}
-
-impl Shared {
-    /// TLS by the machine's authorities, which are read when they are first needed.
-    async fn tls(&self) -> Result<&UpstreamTlsContext, OutboundError> {
-        let read = || async {
-            let build = || {
-                let tls = UpstreamTls { server_name: None, ca: None, verify: true };
-                UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &SystemRoots::new())
-            };
-            // Some hundred files on some machines.
-            let built = tokio::task::spawn_blocking(build).await;
-            built.map_err(|error| OutboundError::Connect(error.to_string()))?.map_err(|error| {
-                let reason = error.to_string();
-                tracing::error!("policies cannot ask servers over https: {reason}");
-                OutboundError::Connect(reason)
-            })
-        };
-        self.tls.get_or_try_init(read).await
     }
 }
 

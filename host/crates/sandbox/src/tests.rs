@@ -97,6 +97,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
                 port: 80,
                 path: String::new(),
                 private: false,
+                ca: None,
             }],
         },
         isolation: ISOLATION.get(),

@@ -336,6 +336,13 @@ pub(crate) static HTTP_GRANT: Shape = Shape {
             doc: "Whether it may be on this machine or in a private network. Without it a name that leads there is not connected \
                   to.",
         },
+        Key {
+            name: "ca",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the system's authorities"),
+            example: r#""certs/internal-ca.pem""#,
+            doc: "PEM file with the authorities that are believed instead of the system's, for `https`.",
+        },
     ],
 };
 

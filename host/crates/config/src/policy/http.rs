@@ -1,12 +1,15 @@
 //! `grants.http`: the servers that a policy may ask.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use portcullis_model::{HttpGrant, HttpUrl, Reach};
+use portcullis_model::{Authorities, ContentDigest, HttpGrant, HttpUrl, Reach};
+use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Report;
 use crate::keys::HTTP_GRANT;
 use crate::loader::{Loader, Named};
+use crate::server;
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::tree::Node;
@@ -15,7 +18,7 @@ use crate::view::{View, text};
 /// Reads the list; what is wrong in it is reported.
 pub(super) fn grants(loader: &mut Loader<'_>, named: &Named<'_>, grants: View<'_>) -> Vec<HttpGrant> {
     let nodes = grants.node("http").map_or(&[][..], Node::elements);
-    let mut list: Vec<HttpGrant> = Vec::new();
+    let mut list: Vec<(HttpGrant, Span)> = Vec::new();
     for node in nodes {
         let inner = View::new(node.as_table(), &HTTP_GRANT, node.span);
         let (typed, private) = match node.as_table() {
@@ -23,7 +26,7 @@ pub(super) fn grants(loader: &mut Loader<'_>, named: &Named<'_>, grants: View<'_
             None => (text(node), false),
         };
         let Some((typed, span)) = typed else { continue };
-        let grant = match grant(typed, private) {
+        let mut grant = match grant(typed, private) {
             Ok(grant) => grant,
             Err((label, help)) => {
                 let message =
@@ -33,15 +36,20 @@ pub(super) fn grants(loader: &mut Loader<'_>, named: &Named<'_>, grants: View<'_
             }
         };
         check_reach(loader, named, &grant, typed, span);
-        let same = |other: &HttpGrant| HttpGrant { private, ..other.clone() } == grant;
-        if list.iter().any(same) {
+        grant.ca = match ca(loader, named, inner, &grant, typed) {
+            Ok(ca) => ca,
+            // What else it would be compared with is not known.
+            Err(Reported) => continue,
+        };
+        if list.iter().any(|(other, _)| other.is_beside(&grant) && other.path == grant.path) {
             let message = format!("policy `{}` is granted the server `{}` twice", named.name, shown(typed));
             loader.report(Report::new(span, message, "granted before").help("remove one of the two"));
         } else {
-            list.push(grant);
+            check_same_ca(loader, named, &list, &grant, inner.key_span("ca").unwrap_or(span));
+            list.push((grant, span));
         }
     }
-    list
+    list.into_iter().map(|(grant, _)| grant).collect()
 }
 
 /// Reads a URL; or what is wrong with it and what to write.
@@ -65,7 +73,54 @@ fn grant(typed: &str, private: bool) -> Result<HttpGrant, (String, String)> {
     }
     // A slash alone is as good as no path.
     let path = if path == "/" { "" } else { path }.to_owned();
-    Ok(HttpGrant { tls: url.tls, host: url.host, port: url.port, path, private })
+    Ok(HttpGrant { tls: url.tls, host: url.host, port: url.port, path, private, ca: None })
+}
+
+/// Something is wrong, and was reported.
+struct Reported;
+
+/// Reads the authorities that a grant names.
+fn ca(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    grant: &HttpGrant,
+    typed: &str,
+) -> Result<Option<Arc<Authorities>>, Reported> {
+    let Some((path, span)) = view.text("ca") else {
+        // One of the wrong type was reported.
+        return if view.key_span("ca").is_some() { Err(Reported) } else { Ok(None) };
+    };
+    if !grant.tls {
+        let message =
+            format!("policy `{}` is granted a server with authorities, but without TLS", named.name);
+        let secure = shown(typed).replacen("http:", "https:", 1);
+        let help = format!("remove it, or write url = \"{secure}\"");
+        loader.report(Report::new(view.key_span("ca").unwrap_or(span), message, "without effect").help(help));
+        return Err(Reported);
+    }
+    let (path, pem) = server::authorities(loader, path, span).ok_or(Reported)?;
+    let digest = ContentDigest::new(Sha256::digest(&pem).into());
+    Ok(Some(Arc::new(Authorities { path, pem, digest })))
+}
+
+/// Who is believed about a server must not depend on which of its paths is asked for.
+fn check_same_ca(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    before: &[(HttpGrant, Span)],
+    grant: &HttpGrant,
+    span: Span,
+) {
+    let other = before.iter().find(|(other, _)| other.is_beside(grant) && other.ca != grant.ca);
+    if let Some((_, first)) = other {
+        let message =
+            format!("policy `{}` is to believe other authorities for one path of a server", named.name);
+        let report = Report::new(span, message, "not those of the grant before");
+        loader.report(
+            report.note("granted before", *first).help("give each grant of the server the same `ca`"),
+        );
+    }
 }
 
 /// An address that can never be connected to would be a grant without effect.

@@ -80,6 +80,14 @@ impl Plugins for FakePlugins {
         }
     }
 
+    /// Certificates begin so.
+    fn check_authorities(&self, pem: &[u8]) -> Result<(), String> {
+        match String::from_utf8_lossy(pem).contains("\nMII") {
+            true => Ok(()),
+            false => Err("its first certificate is damaged".to_owned()),
+        }
+    }
+
     fn verify_file(&self, signer: &Signer, _: &[u8], signature: &[u8]) -> Result<(), Problem> {
         if signature == format!("by {}\n", signer.name).as_bytes() {
             return Ok(());

@@ -59,6 +59,7 @@ fn covers_paths_to_the_end_of_a_segment() {
         port: 80,
         path: path.into(),
         private: false,
+        ca: None,
     };
     for (prefix, path, covered) in [
         ("", "/", true),
@@ -145,6 +146,7 @@ fn a_name_leads_inside_only_where_it_may_and_never_to_the_link() {
         port: 80,
         path: String::new(),
         private,
+        ca: None,
     };
     let may = |grant: &HttpGrant, address: &str| grant.may_reach(address.parse().unwrap());
     let (outside, inside) = (grant("a.b", false), grant("a.b", true));

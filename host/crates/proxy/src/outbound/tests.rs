@@ -37,6 +37,7 @@ fn request(address: SocketAddr, method: &str) -> OutboundRequest {
         port: address.port(),
         path: String::new(),
         private: true,
+        ca: None,
     };
     let mut head = RequestHead::default();
     head.method.push_str(method);

@@ -7,7 +7,7 @@ use crate::capabilities::noted::Answer;
 
 fn grant(url: &str, path: &str) -> HttpGrant {
     let HttpUrl { tls, host, port, .. } = HttpUrl::parse(url).unwrap();
-    HttpGrant { tls, host, port, path: path.to_owned(), private: false }
+    HttpGrant { tls, host, port, path: path.to_owned(), private: false, ca: None }
 }
 
 fn request(url: &str) -> Outbound {
