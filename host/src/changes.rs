@@ -66,6 +66,7 @@ impl Changes {
             ("control", before.control != after.control),
             ("policy-memory-max", before.policy_memory_bytes_max != after.policy_memory_bytes_max),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
+            ("policy-http-calls-max", before.policy_http_calls_max != after.policy_http_calls_max),
         ] {
             if differs {
                 self.restart.push(format!("server.{key}"));

@@ -304,7 +304,7 @@ impl Process {
             outcome => outcome,
         };
         let sandbox = sandbox.context("the sandbox cannot be set up")?;
-        let outbound = OutboundClient::new();
+        let outbound = OutboundClient::new(server.policy_http_calls_max as usize);
         sandbox.send_by(Arc::new(outbound.clone()));
         let metrics = Arc::new(Metrics::new(workers));
         Ok(Self { sandbox, metrics, rollouts: Arc::default(), workers, outbound })

@@ -86,6 +86,9 @@ pub(crate) fn policies<'a>(
         let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
         if let Some(info) = info {
             check_tick(loader, named, view, info, tried.as_ref());
+            if !tried.as_ref().is_some_and(|tried| tried.asks) {
+                check_http_calls(loader, named, view.view("limits"), info);
+            }
         }
         let Inherited { isolation, limits, quarantine, on_error, tick, .. } = inherited;
         let Some(plugin) = plugin else { continue };
@@ -294,6 +297,17 @@ fn check_tick(
     }
 }
 
+/// A bound for what a plugin never does says nothing.
+fn check_http_calls(loader: &mut Loader<'_>, named: &Named<'_>, limits: View<'_>, info: &PluginInfo) {
+    if let (Some(span), false) =
+        (limits.key_span("http-calls"), info.imports.contains(&Capability::HttpClient))
+    {
+        let message = format!("policy `{}` limits requests that its plugin does not make", named.name);
+        let label = format!("{} {} does not import `http-client`", info.name, info.version);
+        loader.report(Report::new(span, message, label).help("remove it"));
+    }
+}
+
 /// When a policy is not called any more for its faults.
 fn quarantine(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<QuarantineRule> {
     let table = view.view("quarantine");
@@ -329,6 +343,8 @@ fn limits(
         body_bytes: view.bytes("body").unwrap_or(defaults.body_bytes),
         wall: view.duration("wall").unwrap_or(defaults.wall),
         instances: view.integer("instances").or(defaults.instances),
+        hook_calls: view.integer("hook-calls").unwrap_or(defaults.hook_calls),
+        http_calls: view.integer("http-calls").unwrap_or(defaults.http_calls),
         log_lines: view.integer("log-lines").unwrap_or(defaults.log_lines),
         log_bytes: view
             .size("log-bytes")

@@ -53,6 +53,9 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         access_log: AccessLog { format, target },
         policy_instances_max: view.integer("policy-instances-max").unwrap_or(defaults.policy_instances_max),
         plugin_store_max: view.size("plugin-store-max").unwrap_or(defaults.plugin_store_max),
+        policy_http_calls_max: view
+            .integer("policy-http-calls-max")
+            .unwrap_or(defaults.policy_http_calls_max),
         policy_memory_bytes_max: view.size("policy-memory-max").unwrap_or(defaults.policy_memory_bytes_max),
     }
 }

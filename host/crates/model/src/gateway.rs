@@ -45,6 +45,8 @@ pub struct Server {
     pub policy_instances_max: u32,
     /// Bytes of linear memory that policy instances may have, all together.
     pub policy_memory_bytes_max: u64,
+    /// Requests of policies' own that may be outstanding at once, over all policies and workers.
+    pub policy_http_calls_max: u32,
     /// Where the commands that ask a running gateway find it.
     pub control: Control,
     /// Bytes of plugins from registries that are kept on disk: 1 GiB.
@@ -62,6 +64,7 @@ impl Default for Server {
             metrics: None,
             policy_instances_max: 4000,
             policy_memory_bytes_max: 8 << 30,
+            policy_http_calls_max: 1000,
             control: Control::default(),
             plugin_store_max: 1 << 30,
         }

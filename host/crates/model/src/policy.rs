@@ -237,6 +237,10 @@ pub struct ResourceLimits {
     pub wall: Duration,
     /// Instances of the policy that may be alive at once, over all workers; `None` as many as the gateway may have.
     pub instances: Option<u32>,
+    /// Hook calls that wait or may run long and are under way at once, over all workers: 250.
+    pub hook_calls: u32,
+    /// Requests of its own that are outstanding at once, over all workers: 200.
+    pub http_calls: u32,
     /// Lines that it may write to the log in a second, over all workers: 100.
     pub log_lines: u32,
     /// Bytes of these: 64 KiB.
@@ -252,6 +256,8 @@ impl Default for ResourceLimits {
             body_bytes: 1 << 20,
             wall: Duration::from_secs(30),
             instances: None,
+            hook_calls: 250,
+            http_calls: 200,
             log_lines: 100,
             log_bytes: 64 << 10,
         }

@@ -9,7 +9,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -30,10 +30,6 @@ use crate::call::{CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
 use crate::upstream::Pool;
 
-/// Calls that wait to be taken up by a worker, which it does at its next turn.
-const WAITING_MAX: usize = 256;
-/// Calls under way on one worker, over all policies. Those of one policy are bounded by its fibers.
-const CALLS_MAX: usize = 1024;
 /// Servers whose connections a worker keeps.
 const SERVERS_MAX: usize = 64;
 /// Idle connections that a worker keeps to one server.
@@ -46,51 +42,59 @@ const SWEEP: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests of policies. One for the process; [`Workers::start`](crate::Workers::start) gives it threads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OutboundClient(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    workers: Mutex<Vec<mpsc::Sender<Job>>>,
+    workers: Mutex<Vec<Jobs>>,
     turn: AtomicUsize,
     tls: Contexts,
+    /// Calls that are outstanding.
+    calls: AtomicUsize,
+    calls_max: usize,
 }
+
+/// What a worker is to carry out: has room for every call that may be outstanding.
+type Jobs = mpsc::Sender<Job>;
 
 /// A call, and who waits for its answer.
 #[derive(Debug)]
 struct Job {
     request: OutboundRequest,
+    place: Place,
     answer: oneshot::Sender<Result<OutboundResponse, OutboundError>>,
 }
 
 thread_local! {
     /// Where calls of this thread go, on a worker.
-    static HERE: RefCell<Option<(Arc<Shared>, mpsc::Sender<Job>)>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<(Arc<Shared>, Jobs)>> = const { RefCell::new(None) };
 }
 
 impl OutboundClient {
-    /// One that has no threads yet.
+    /// One that has no threads yet. At most `calls_max` calls, and at least one, are outstanding at once, over all of them.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(calls_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            workers: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            tls: Contexts::default(),
+            calls: AtomicUsize::new(0),
+            calls_max: calls_max.max(1),
+        }))
     }
 
     /// Makes this thread one that carries out calls, for as long as its `LocalSet` runs.
     pub(crate) fn serve(&self, connector: Rc<Connector>) {
-        let (sender, jobs) = mpsc::channel(WAITING_MAX);
+        let (sender, jobs) = mpsc::channel(self.0.calls_max);
         HERE.set(Some((self.0.clone(), sender.clone())));
         self.workers().push(sender);
-        let client = Rc::new(Client {
-            shared: self.0.clone(),
-            connector,
-            pools: RefCell::default(),
-            under_way: Cell::new(0),
-        });
+        let client = Rc::new(Client { shared: self.0.clone(), connector, pools: RefCell::default() });
         tokio::task::spawn_local(client.run(jobs));
     }
 
     /// Who takes a call of this thread.
-    fn worker(&self) -> Option<mpsc::Sender<Job>> {
+    fn worker(&self) -> Option<Jobs> {
         let here = HERE.with_borrow(|here| {
             here.as_ref().filter(|(shared, _)| Arc::ptr_eq(shared, &self.0)).map(|(_, sender)| sender.clone())
         });
@@ -103,7 +107,7 @@ impl OutboundClient {
         workers.get(turn.checked_rem(workers.len())?).cloned()
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::Sender<Job>>> {
+    fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Jobs>> {
         self.0.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +115,9 @@ impl OutboundClient {
 impl Outbound for OutboundClient {
     fn send(&self, request: OutboundRequest) -> Outgoing {
         let (answer, answered) = oneshot::channel();
-        let sent = self.worker().is_some_and(|worker| worker.try_send(Job { request, answer }).is_ok());
+        let sent = Place::take(&self.0).is_some_and(|place| {
+            self.worker().is_some_and(|worker| worker.try_send(Job { request, place, answer }).is_ok())
+        });
         Box::pin(async move {
             if !sent {
                 return Err(OutboundError::Busy);
@@ -145,7 +151,6 @@ struct Client {
     shared: Arc<Shared>,
     connector: Rc<Connector>,
     pools: RefCell<HashMap<Server, Rc<Pool>>>,
-    under_way: Cell<usize>,
 }
 
 impl Client {
@@ -163,19 +168,15 @@ impl Client {
     }
 
     fn take_up(self: Rc<Self>, job: Job) {
-        let Job { request, mut answer } = job;
-        if self.under_way.get() >= CALLS_MAX {
-            // Who waits may be gone by now, which is as well.
-            let _gone = answer.send(Err(OutboundError::Busy)).is_err();
-            return;
-        }
-        let place = Place::take(self);
+        let Job { request, place, mut answer } = job;
         tokio::task::spawn_local(async move {
             let outcome = tokio::select! {
                 // Given up: what was opened for it is closed.
                 () = answer.closed() => return,
-                outcome = tokio::time::timeout(request.timeout, place.0.call(&request)) => outcome,
+                outcome = tokio::time::timeout(request.timeout, self.call(&request)) => outcome,
             };
+            // Before whoever waits for the answer asks again.
+            drop(place);
             let _gone = answer.send(outcome.unwrap_or(Err(OutboundError::Timeout))).is_err();
         });
     }
@@ -234,18 +235,21 @@ impl Client {
 }
 
 /// A place among the calls; given back when dropped.
-struct Place(Rc<Client>);
+#[derive(Debug)]
+struct Place(Arc<Shared>);
 
 impl Place {
-    fn take(client: Rc<Client>) -> Self {
-        client.under_way.set(client.under_way.get() + 1);
-        Self(client)
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let taken = shared.calls.fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
+            (calls < shared.calls_max).then_some(calls + 1)
+        });
+        taken.is_ok().then(|| Self(shared.clone()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.under_way.set(self.0.under_way.get() - 1);
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

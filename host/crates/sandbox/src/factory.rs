@@ -23,7 +23,7 @@ use crate::image::NoImage;
 use crate::instance::{Instance, MakeError};
 use crate::quarantine::PolicyQuarantine;
 use crate::sandbox::Inner;
-use crate::shared::{InstanceCount, PolicyShared};
+use crate::shared::{CallCount, InstanceCount, PolicyShared};
 use crate::tick::TickThread;
 use crate::worker::Worker;
 use crate::{ConfigureError, PolicyComponent};
@@ -58,6 +58,10 @@ pub(crate) struct PolicyContext {
     pub(crate) quarantine: PolicyQuarantine,
     /// Its own instances that are alive.
     pub(crate) instances: Arc<InstanceCount>,
+    /// Its hook calls that are under way, where they wait or may run long.
+    pub(crate) hook_calls: Arc<CallCount>,
+    /// Its requests that are outstanding.
+    pub(crate) http_calls: Arc<CallCount>,
     pub(crate) log_window: LogWindow,
     pub(crate) sandbox: Arc<Inner>,
     /// Whether hooks run on fibers.
@@ -147,6 +151,8 @@ impl Factory {
                 config.quarantine.filter(|_| config.version != Version::Shadow),
             ),
             instances: Arc::new(InstanceCount::new(config.limits.instances.unwrap_or(u32::MAX))),
+            hook_calls: Arc::new(CallCount::new(config.limits.hook_calls)),
+            http_calls: Arc::new(CallCount::new(config.limits.http_calls)),
             log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
             sandbox: sandbox.clone(),
             yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,

@@ -353,6 +353,41 @@ impl InstanceCount {
     }
 }
 
+/// How many calls of one kind are under way, over all workers.
+#[derive(Debug)]
+pub(crate) struct CallCount {
+    under_way: AtomicU32,
+    max: u32,
+}
+
+/// The place of a call among its kind; given back when dropped, also with the future that holds it.
+#[derive(Debug)]
+pub(crate) struct CallPlace(Arc<CallCount>);
+
+impl CallCount {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { under_way: AtomicU32::new(0), max }
+    }
+
+    /// A place for one more, where there may be one.
+    pub(crate) fn place(self: &Arc<Self>) -> Option<CallPlace> {
+        let entered = self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, |under_way| {
+            (under_way < self.max).then_some(under_way + 1)
+        });
+        entered.is_ok().then(|| CallPlace(self.clone()))
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+}
+
+impl Drop for CallPlace {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Linear memory of all instances together.
 #[derive(Debug)]
 pub(crate) struct MemoryTotal {

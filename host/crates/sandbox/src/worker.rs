@@ -28,9 +28,6 @@ use crate::state::Stage;
 
 /// Instances kept for later. A policy that never yields needs one; on fibers, as many as exchanges are inside it.
 const IDLE_MAX: usize = 8;
-/// Fibers of one policy on one worker at once: so that a slow policy under a flood does not use up the gateway's
-/// instances, which others need.
-const FIBERS_MAX: usize = 64;
 /// So many calls in a row have to be short until a policy that has run long is called on the worker's thread again.
 const SHORT_CALLS: u32 = 1000;
 
@@ -44,8 +41,6 @@ struct Pool {
     context: Arc<PolicyContext>,
     calls: Arc<Calls>,
     idle: RefCell<Vec<Instance>>,
-    /// How many fibers are under way.
-    fibers: Cell<usize>,
     /// The turn to make an instance for a policy that does not yield.
     making: Semaphore,
     /// Short calls that it still owes before it is trusted with the worker's thread; 0 unless it ran long.
@@ -75,7 +70,6 @@ impl Worker {
             context,
             calls,
             idle: RefCell::new(idle),
-            fibers: Cell::new(0),
             making: Semaphore::new(1),
             owes: Cell::new(0),
             aside: RefCell::new(None),
@@ -133,7 +127,7 @@ async fn call_aside(
     hook: Hook,
     mut exchange: Box<Exchange>,
 ) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else {
+    let Some(_place) = pool.context.hook_calls.place() else {
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
@@ -198,7 +192,7 @@ async fn call_isolated_on_fiber(
     hook: Hook,
     mut exchange: Box<Exchange>,
 ) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else {
+    let Some(_place) = pool.context.hook_calls.place() else {
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
@@ -280,7 +274,7 @@ async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box
 }
 
 async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let Some(_place) = FiberPlace::take(&pool) else {
+    let Some(_place) = pool.context.hook_calls.place() else {
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
@@ -415,7 +409,7 @@ impl Pool {
     fn send_aside(&self) {
         let mut aside = self.aside.borrow_mut();
         if aside.is_none() {
-            match Aside::start(FIBERS_MAX) {
+            match Aside::start(self.context.hook_calls.max() as usize) {
                 Ok(started) => *aside = Some(Rc::new(started)),
                 Err(error) => {
                     tracing::warn!(policy = %self.context.name, "no thread for hooks that run long: {error}");
@@ -483,7 +477,8 @@ impl Pool {
 
     #[cold]
     fn crowded(&self, exchange: &Exchange, stage: Stage) -> Fault {
-        let message = format!("{FIBERS_MAX} calls of it are already under way on this worker");
+        let max = self.context.hook_calls.max();
+        let message = format!("all {max} calls of it that may be are under way (`limits.hook-calls`)");
         self.fault(exchange, stage, Failure::new(FaultKind::Exhausted, message))
     }
 
@@ -499,24 +494,5 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.context.shared.remove_worker(&self.calls);
-    }
-}
-
-/// A place among the fibers; given back when dropped, also with the future that holds it.
-struct FiberPlace(Rc<Pool>);
-
-impl FiberPlace {
-    fn take(pool: &Rc<Pool>) -> Option<Self> {
-        let fibers = pool.fibers.get();
-        (fibers < FIBERS_MAX).then(|| {
-            pool.fibers.set(fibers + 1);
-            Self(pool.clone())
-        })
-    }
-}
-
-impl Drop for FiberPlace {
-    fn drop(&mut self) {
-        self.0.fibers.set(self.0.fibers.get() - 1);
     }
 }

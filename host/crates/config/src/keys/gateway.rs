@@ -67,6 +67,14 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "Linear memory that plugin instances may have, over all policies and workers.",
         },
         Key {
+            name: "policy-http-calls-max",
+            kind: Kind::Integer { min: 1, max: 100_000 },
+            presence: Presence::Default("1000"),
+            example: "5000",
+            doc: "Requests of policies' own (`http-client`) that may be outstanding at once, over all policies and workers. The \
+                  policy that wants one more is told that it is busy.",
+        },
+        Key {
             name: "control",
             kind: Kind::Either(&[Kind::Bool, Kind::Text("a path")]),
             presence: Presence::Default("true"),

@@ -459,6 +459,22 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
                   exchanges are under way in it, with `\"worker\"` at least one for each worker.",
         },
         Key {
+            name: "hook-calls",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("250"),
+            example: "500",
+            doc: "Calls of its hooks that may be under way at once, over all workers, where they wait for something or \
+                  `deadline` is more than 10 ms. One more is a fault.",
+        },
+        Key {
+            name: "http-calls",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("200"),
+            example: "50",
+            doc: "Requests of its own (`http-client`) that may be outstanding at once, over all workers. One more is no fault: the \
+                  plugin is told that it is busy, and decides.",
+        },
+        Key {
             name: "log-lines",
             kind: Kind::Integer { min: 1, max: 1_000_000 },
             presence: Presence::Default("100"),

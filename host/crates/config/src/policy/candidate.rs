@@ -1,12 +1,15 @@
 //! `canary` and `shadow` of `[policies.NAME]`: another version, and which exchanges it gets.
 
 use portcullis_model::{
-    AbortRules, Canary, Candidate, CostRule, FailureMode, FaultRule, Grants, Isolation, Name, PolicyConfig,
-    QuarantineRule, ResourceLimits, Selection, Shadow, Share, Version,
+    AbortRules, Canary, Candidate, Capability, CostRule, FailureMode, FaultRule, Grants, Isolation, Name,
+    PolicyConfig, QuarantineRule, ResourceLimits, Selection, Shadow, Share, Version,
 };
 
 use super::plugin::{Plugin, find};
-use super::{SignedBy, Used, check_missing, check_unused, grants, is_wrong, limits, settings, signed_by};
+use super::{
+    SignedBy, Used, check_http_calls, check_missing, check_unused, grants, is_wrong, limits, settings,
+    signed_by,
+};
 use crate::check::meant_key;
 use crate::diagnostic::Report;
 use crate::keys::CANARY;
@@ -38,6 +41,8 @@ pub(super) struct Inherited<'b> {
 pub(super) struct Tried {
     pub(super) candidate: Candidate,
     pub(super) has_tick: bool,
+    /// Whether it sends requests of its own.
+    pub(super) asks: bool,
     plugin: Span,
 }
 
@@ -116,7 +121,13 @@ pub(super) fn candidate<'a>(
         }
         return None;
     };
-    let (has_tick, span) = (found.info.as_ref().is_some_and(|info| info.has_tick), found.span);
+    let info = found.info.as_ref();
+    if let Some(info) = info {
+        check_http_calls(loader, &here, tried.view("limits"), info);
+    }
+    let has_tick = info.is_some_and(|info| info.has_tick);
+    let asks = info.is_some_and(|info| info.imports.contains(&Capability::HttpClient));
+    let span = found.span;
     let version = PolicyConfig {
         name: named.name.into(),
         version,
@@ -132,7 +143,7 @@ pub(super) fn candidate<'a>(
         candidate: None,
         origin: loader.sources.origin(tried.span),
     };
-    Some(Tried { candidate: candidate(version, loader)?, has_tick, plugin: span })
+    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, plugin: span })
 }
 
 /// The version's own grants, or else the policy's.

@@ -17,7 +17,7 @@ use super::OutboundClient;
 fn on_worker<F: Future>(test: impl FnOnce(OutboundClient) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let client = OutboundClient::new();
+        let client = OutboundClient::new(3);
         client.serve(Rc::new(Connector::new()));
         let whole = tokio::time::timeout(Duration::from_secs(20), test(client));
         whole.await.expect("the test does not end");
@@ -267,6 +267,37 @@ fn calls_of_another_thread_are_carried_out_by_a_worker() {
 #[test]
 fn without_a_worker_nothing_is_sent() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let sent = OutboundClient::new().send(request("127.0.0.1:1".parse().unwrap(), "GET"));
+    let sent = OutboundClient::new(1).send(request("127.0.0.1:1".parse().unwrap(), "GET"));
     assert_eq!(runtime.block_on(sent).unwrap_err(), OutboundError::Busy);
+}
+
+#[test]
+fn bounds_the_calls_that_are_outstanding() {
+    on_worker(|client| async move {
+        let (listener, address) = listen().await;
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            let call = client.send(request(address, "GET"));
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(!next_request(&mut stream).await.is_empty());
+            calls.push((call, stream));
+        }
+        assert_eq!(client.send(request(address, "GET")).await.unwrap_err(), OutboundError::Busy);
+        // One is given up, and one is answered: there is place for two.
+        let (given_up, mut stream) = calls.pop().unwrap();
+        drop(given_up);
+        assert_eq!(next_request(&mut stream).await, "", "the end");
+        let (answered, mut stream) = calls.pop().unwrap();
+        stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+        assert_eq!(answered.await.unwrap().head.status, 204);
+        for _ in 0..2 {
+            let call = client.send(request(address, "GET"));
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(!next_request(&mut stream).await.is_empty());
+            calls.push((call, stream));
+        }
+        assert_eq!(client.send(request(address, "GET")).await.unwrap_err(), OutboundError::Busy);
+        let next = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(next.is_err(), "nobody else was connected to");
+    });
 }

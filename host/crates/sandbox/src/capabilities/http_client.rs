@@ -120,7 +120,8 @@ impl State {
             return Err(Error::NotAllowed(why.to_owned()));
         }
         let outbound = policy.sandbox.outbound.get().ok_or(Error::Busy)?;
-        // Dropped with the fiber, and with it the call.
+        // Both are dropped with the fiber, and the call is given up with it.
+        let _place = policy.http_calls.place().ok_or(Error::Busy)?;
         let mut answer = outbound.send(request);
         let gone = self.exchange.as_ref().map(|exchange| exchange.gone.clone());
         poll_fn(|cx| {

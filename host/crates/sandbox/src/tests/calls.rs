@@ -194,10 +194,14 @@ fn gives_up_a_hook_whose_exchange_is_dropped() {
 }
 
 #[test]
-fn bounds_the_fibers_of_a_policy() {
+fn bounds_the_calls_of_a_policy_that_are_under_way() {
     both(|| {
-        let config = on_fibers(config("flooded", r#"{"request-head":"loop"}"#));
-        let policy = policy(MISBEHAVE, &config);
+        let mut config = on_fibers(config("flooded", r#"{"request-head":"loop","response-head":"next"}"#));
+        config.limits.hook_calls = 5;
+        config.limits.deadline = Duration::from_secs(5);
+        let factory = factory(MISBEHAVE, &config).unwrap();
+        // They count together.
+        let (policy, other) = (factory.clone().worker(), factory.worker());
         let mut context = Context::from_waker(Waker::noop());
         let mut pending = Vec::new();
         let fault = loop {
@@ -209,7 +213,16 @@ fn bounds_the_fibers_of_a_policy() {
                 Poll::Ready((_, result)) => break result.unwrap_err(),
             }
         };
-        assert_eq!((pending.len(), fault.kind), (64, portcullis_policy::FaultKind::Exhausted));
+        assert_eq!((pending.len(), fault.kind), (5, portcullis_policy::FaultKind::Exhausted));
+        assert!(
+            fault.message.contains("all 5 calls of it") && fault.message.contains("hook-calls"),
+            "{fault}"
+        );
+        let (_, result) = run(&*other, Hook::ResponseHead, exchange());
+        assert_eq!(result.unwrap_err().kind, portcullis_policy::FaultKind::Exhausted);
+        pending.pop();
+        let (_, result) = run(&*other, Hook::ResponseHead, exchange());
+        assert!(result.is_ok(), "{result:?}");
     });
 }
 

@@ -13,7 +13,7 @@ use portcullis_policy::{Called, Hook, Policy};
 use portcullis_test_guests::{CAPABILITIES, TICK_ASKS};
 
 use super::calls::until;
-use super::{config, exchange, run};
+use super::{both, config, exchange, run};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 /// Answers with what it was asked, after a wait; never where the path says so.
@@ -128,6 +128,39 @@ fn other_exchanges_go_on_while_a_hook_waits_and_a_call_ends_with_its_exchange() 
     drop(waiting);
     assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
     assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "and others go on");
+}
+
+#[test]
+fn bounds_the_requests_that_are_outstanding() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let mut config = config("bounded", "{}");
+        config.limits.http_calls = 2;
+        let factory = configured(&sandbox, CAPABILITIES, &config).unwrap();
+        // They count together.
+        let (policy, other) = (factory.clone().worker(), factory.worker());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting = Vec::new();
+        for at in 1..=2 {
+            let mut asking = exchange();
+            asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
+            let Called::Waiting(mut call) = policy.call(Hook::RequestHead, asking) else {
+                panic!("a hook that may wait runs on a fiber")
+            };
+            // A tick may have it yield before it asks.
+            while servers.asked.load(Ordering::SeqCst) < at {
+                assert!(call.as_mut().poll(&mut context).is_pending());
+            }
+            waiting.push(call);
+        }
+        assert_eq!(does(&*other, "ask http://a.test/x"), "Error::Busy");
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 2, "nobody else was asked");
+        waiting.pop();
+        for _ in 0..3 {
+            let told = does(&*other, "ask http://a.test/x");
+            assert_eq!(told.split(' ').next(), Some("201"), "one after the other");
+        }
+    });
 }
 
 #[test]
