@@ -4,13 +4,18 @@
 //! millisecond, and each of them would meet that millisecond at every step of its way. On a thread of the lowest
 //! priority it takes what the worker leaves, and when there is something to do the operating system has the worker do
 //! it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for crossing over.
+//!
+//! Hooks that cannot wait are called here one after the other. Those that may are on fibers here as well, so that one that
+//! waits holds up none of the others.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use portcullis_policy::{Decision, Exchange, Hook};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 
 use crate::budget::thread_cpu_time;
 use crate::fault::Failure;
@@ -19,10 +24,10 @@ use crate::instance::Instance;
 /// What comes back of a call.
 pub(crate) type Done = (Instance, Box<Exchange>, Result<Decision, Failure>);
 
-/// The thread. It ends when this is dropped, after the call that is under way.
+/// The thread. It ends when this is dropped, after the call that is running; calls that wait are given up.
 #[derive(Debug)]
 pub(crate) struct Aside {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
 }
 
 struct Job {
@@ -33,14 +38,16 @@ struct Job {
 }
 
 impl Aside {
-    /// Starts the thread. Up to `waiting_max` calls wait for their turn.
-    pub(crate) fn start(waiting_max: usize) -> io::Result<Self> {
-        let (jobs, receiver) = sync_channel(waiting_max);
-        thread::Builder::new().name("policy-aside".to_owned()).spawn(move || run(&receiver))?;
+    /// Starts the thread. Up to `calls_max` calls wait for their turn.
+    pub(crate) fn start(calls_max: usize) -> io::Result<Self> {
+        let (jobs, receiver) = channel(calls_max);
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        thread::Builder::new().name("policy-aside".to_owned()).spawn(move || run(&runtime, receiver))?;
         Ok(Self { jobs })
     }
 
-    /// Calls the hook there. Dropping the receiver drops the exchange: a call that has not begun is not made.
+    /// Calls the hook there. Dropping the receiver drops the exchange: a call that has not begun is not made, and one that
+    /// waits is given up.
     ///
     /// # Errors
     /// What was to be called, where as many as may are waiting already.
@@ -53,21 +60,47 @@ impl Aside {
         let (done, result) = oneshot::channel();
         match self.jobs.try_send(Job { instance, hook, exchange, done }) {
             Ok(()) => Ok(result),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job.exchange),
+            Err(TrySendError::Full(job) | TrySendError::Closed(job)) => Err(job.exchange),
         }
     }
 }
 
-fn run(jobs: &Receiver<Job>) {
+fn run(runtime: &Runtime, mut jobs: Receiver<Job>) {
     lower_priority();
-    while let Ok(Job { mut instance, hook, exchange, done }) = jobs.recv() {
-        if done.is_closed() {
-            continue;
+    LocalSet::new().block_on(runtime, async move {
+        while let Some(job) = jobs.recv().await {
+            if job.done.is_closed() {
+                continue;
+            }
+            if job.instance.waits() {
+                // There are no more of them than hook calls of the policy under way, which are bounded.
+                tokio::task::spawn_local(job.call_on_fiber());
+            } else {
+                job.call();
+            }
         }
+    });
+}
+
+impl Job {
+    fn call(self) {
+        let Self { mut instance, hook, exchange, done } = self;
         let before = thread_cpu_time();
         let (mut exchange, result) = instance.call(hook, exchange);
         exchange.slot().cpu_elsewhere += thread_cpu_time().saturating_sub(before);
         // Nobody waits for it where the exchange has ended meanwhile.
+        drop(done.send((instance, exchange, result)));
+    }
+
+    async fn call_on_fiber(self) {
+        let Self { mut instance, hook, exchange, mut done } = self;
+        let (mut exchange, result) = tokio::select! {
+            // The exchange is dropped, and with the instance what it waits for.
+            () = done.closed() => return,
+            called = instance.call_on_fiber(hook, exchange) => called,
+        };
+        // What the thread has used meanwhile is others' as well.
+        exchange.slot().cpu_elsewhere += instance.cost().0;
         drop(done.send((instance, exchange, result)));
     }
 }

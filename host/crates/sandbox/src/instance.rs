@@ -168,6 +168,11 @@ impl Instance {
         self.0.uses < USES_MAX && grown <= room / 4 * 3
     }
 
+    /// Whether its hooks may wait, so that they have to be called on fibers.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.store.data().policy.waits
+    }
+
     /// Whether its last call was one that other exchanges notice.
     pub(crate) fn ran_long(&self) -> bool {
         self.0.store.data().budget.ran_long()

@@ -34,6 +34,7 @@ use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 
 portcullis_test_guests::every_guest! {
     all_hooks => calls::calls_every_hook_in_order,
+    asks => http_client::other_hooks_wait_as_well,
     capabilities => capabilities::counts_a_rate_limit_exactly_across_threads,
     edits => edits::reads_the_request,
     globals => isolation::nothing_that_an_exchange_wrote_is_seen_by_another,

@@ -390,10 +390,6 @@ impl Pool {
 
     /// Judges a policy by its last call.
     fn judge(&self, instance: &Instance) {
-        // One whose hooks wait would keep that thread waiting as well. It stays on fibers, which yield.
-        if self.context.waits {
-            return;
-        }
         let owes = self.owes.get();
         if instance.ran_long() {
             self.owes.set(SHORT_CALLS);

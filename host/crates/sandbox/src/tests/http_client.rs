@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 use portcullis_model::{Name, PolicyConfig, Secret};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
-use portcullis_policy::{Called, Hook, Policy};
-use portcullis_test_guests::{CAPABILITIES, TICK_ASKS};
+use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy};
+use portcullis_test_guests::{ASKS, CAPABILITIES, TICK_ASKS};
 
 use super::calls::until;
-use super::{both, config, exchange, run};
+use super::{both, config, exchange, piece, run};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
-/// Answers with what it was asked, after a wait; never where the path says so.
+/// Answers with what it was asked, after a wait. With the path `/never` it is polled for
+/// ever, with `/silent` never woken, and with `/here` it tells the thread.
 #[derive(Debug, Default)]
 struct Servers {
     asked: AtomicUsize,
@@ -35,11 +37,20 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.polls += 1;
         let request = self.request.as_ref().expect("it is polled after its end");
+        if request.head.path() == "/silent" {
+            return Poll::Pending;
+        }
         if self.polls < 3 || request.head.path() == "/never" {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let request = self.request.take().expect("it is there");
+        if request.head.path() == "/here" {
+            let mut answer = OutboundResponse::default();
+            answer.head.status = 201;
+            answer.body = format!("{:?}", std::thread::current().id()).into();
+            return Poll::Ready(Ok(answer));
+        }
         if request.head.path() == "/broken" {
             return Poll::Ready(Err(OutboundError::Protocol("no HTTP".to_owned())));
         }
@@ -192,6 +203,30 @@ fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_bac
 }
 
 #[test]
+pub(super) fn other_hooks_wait_as_well() {
+    both(|| {
+        for (name, hook) in [("request-body", piece("x", true)), ("response-head", Hook::ResponseHead)] {
+            let (sandbox, servers) = sandbox();
+            let config = config(name, &format!(r#"{{"hook":"{name}","url":"http://a.test/silent"}}"#));
+            let policy = configured(&sandbox, ASKS, &config).unwrap().worker();
+            let exchange = exchange();
+            let gone = exchange.gone.clone();
+            let Called::Waiting(mut waiting) = policy.call(hook, exchange) else {
+                panic!("a hook that may wait runs on a fiber")
+            };
+            let mut context = Context::from_waker(Waker::noop());
+            while servers.asked.load(Ordering::SeqCst) == 0 {
+                assert!(waiting.as_mut().poll(&mut context).is_pending());
+            }
+            gone.tell();
+            let (exchange, result) = super::block_on(waiting);
+            assert!(result.is_ok());
+            assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"), "{name}");
+        }
+    });
+}
+
+#[test]
 pub(super) fn on_tick_waits_on_its_own_thread() {
     let (sandbox, _) = sandbox();
     let mut config = config("ticking and asking", "{}");
@@ -200,16 +235,104 @@ pub(super) fn on_tick_waits_on_its_own_thread() {
     until(|| does(&*policy, "").contains("GET /tick tick"));
 }
 
-#[test]
-fn one_that_runs_long_waits_all_the_same() {
-    let (sandbox, _) = sandbox();
-    let policy = configured(&sandbox, CAPABILITIES, &config("long and waiting", "{}")).unwrap().worker();
-    for _ in 0..3 {
-        // Some milliseconds of the host's time, which are the policy's.
-        assert_eq!(does(&*policy, "series 300"), "256");
-        assert_eq!(does(&*policy, "digest 1048576"), "32");
-        assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"));
+/// Runs a call as a worker does, with a runtime that rings alarms.
+fn in_runtime(policy: &dyn Policy, deed: &str) -> (Box<Exchange>, Result<Decision, Fault>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut exchange = exchange();
+    exchange.request.fields.append(b"x-do", deed.as_bytes()).unwrap();
+    match policy.call(Hook::RequestHead, exchange) {
+        Called::Ready(..) => panic!("a hook that may wait runs on a fiber"),
+        Called::Waiting(call) => runtime.block_on(call),
     }
+}
+
+#[test]
+fn one_that_waits_for_too_long_is_given_up_and_others_are_served() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let mut config = config("patient", "{}");
+        config.limits.wall = Duration::from_millis(50);
+        let policy = configured(&sandbox, CAPABILITIES, &config).unwrap().worker();
+        for given_up in 1..=2 {
+            // The call itself might take five seconds.
+            let (exchange, result) = in_runtime(&*policy, "ask http://a.test/silent");
+            let fault = result.unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Timeout);
+            assert!(fault.message.contains("longer than the 50ms"), "{fault}");
+            assert_eq!(exchange.request.target(), "/a/b?q=1", "the exchange came back whole");
+            assert_eq!(servers.given_up.load(Ordering::SeqCst), given_up);
+            assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"));
+        }
+    });
+}
+
+/// Where it is answered on this thread.
+fn here() -> String {
+    format!("201 [] {:?}", std::thread::current().id())
+}
+
+/// A policy that may run long, and has: it is called beside the worker from now on.
+fn run_long(sandbox: &Sandbox, name: &str, wall: Duration) -> Rc<dyn Policy> {
+    let mut config = config(name, "{}");
+    config.limits.deadline = Duration::from_secs(10);
+    config.limits.wall = wall;
+    let policy = configured(sandbox, CAPABILITIES, &config).unwrap().worker();
+    assert_eq!(does(&*policy, "ask http://a.test/here"), here());
+    until(|| {
+        assert_eq!(does(&*policy, "series 5000"), "256");
+        does(&*policy, "ask http://a.test/here") != here()
+    });
+    policy
+}
+
+#[test]
+fn one_that_runs_long_waits_beside_the_worker_and_holds_up_none_of_its_own() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = run_long(&sandbox, "long and waiting", Duration::from_secs(30));
+        let asked = servers.asked.load(Ordering::SeqCst);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut asking = exchange();
+        asking.request.fields.append(b"x-do", b"ask http://a.test/silent").unwrap();
+        let gone = asking.gone.clone();
+        let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+            panic!("on the worker's thread")
+        };
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        until(|| servers.asked.load(Ordering::SeqCst) == asked + 1);
+        for _ in 0..3 {
+            let told = does(&*policy, "ask http://a.test/here");
+            assert!(told.starts_with("201 ") && told != here(), "on a thread of its own: {told}");
+        }
+        // It hears of its client there,
+        gone.tell();
+        let (exchange, result) = super::block_on(waiting);
+        assert!(result.is_ok());
+        assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"));
+        assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+        // and is given up with its exchange.
+        let mut asking = self::exchange();
+        asking.request.fields.append(b"x-do", b"ask http://a.test/silent").unwrap();
+        let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+            panic!("on the worker's thread")
+        };
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        until(|| servers.asked.load(Ordering::SeqCst) == asked + 5);
+        drop(waiting);
+        until(|| servers.given_up.load(Ordering::SeqCst) == 2);
+    });
+}
+
+#[test]
+fn one_that_waits_for_too_long_beside_the_worker_is_given_up() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = run_long(&sandbox, "long and patient", Duration::from_secs(1));
+        let (_, result) = in_runtime(&*policy, "ask http://a.test/silent");
+        assert_eq!(result.unwrap_err().kind, FaultKind::Timeout);
+        until(|| servers.given_up.load(Ordering::SeqCst) == 1);
+        assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"));
+    });
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! Asks a server in the hook that it is told, and keeps what came of it in an attribute.
+
+wit_bindgen::generate!({
+    inline: "package test:guest; world asks {
+        import portcullis:policy/exchange@0.1.0;
+        import portcullis:policy/http-client@0.1.0;
+        export portcullis:policy/lifecycle@0.1.0;
+        export portcullis:policy/request-body@0.1.0;
+        export portcullis:policy/response-head@0.1.0;
+    }",
+    path: "../../wit",
+    generate_all,
+});
+
+use std::sync::Mutex;
+
+use exports::portcullis::policy::{lifecycle, request_body, response_head};
+use portcullis::policy::types::{BodyDecision, Decision};
+use portcullis::policy::{exchange, http_client};
+use portcullis_test_guests_source::setting;
+
+struct Asks;
+
+/// The hook, and the server's URL.
+static WHERE: Mutex<(String, String)> = Mutex::new((String::new(), String::new()));
+
+fn hook(name: &str) {
+    let (wanted, url) = WHERE.lock().expect("one thread").clone();
+    if name != wanted {
+        return;
+    }
+    let (method, headers, body) = ("GET".to_owned(), Vec::new(), Vec::new());
+    let answer = http_client::send(&http_client::Outbound { method, url, headers, body, timeout_ms: 20_000 });
+    let told = match answer {
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => format!("{error:?}"),
+    };
+    exchange::set_attribute("result", &told).expect("it fits");
+}
+
+impl lifecycle::Guest for Asks {
+    fn configure(config: String) -> Result<(), String> {
+        let text = |key| setting(&config, key).unwrap_or_default().to_owned();
+        *WHERE.lock().expect("one thread") = (text("hook"), text("url"));
+        Ok(())
+    }
+}
+
+impl request_body::Guest for Asks {
+    fn on_request_body(_chunk: Vec<u8>, _last: bool) -> BodyDecision {
+        hook("request-body");
+        BodyDecision::Forward
+    }
+}
+
+impl response_head::Guest for Asks {
+    fn on_response_head() -> Decision {
+        hook("response-head");
+        Decision::Next
+    }
+}
+
+export!(Asks);
