@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 
+use http_body_util::{BodyExt, Full};
 use hyper::Response;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::harness::{
-    Answer, Authority, Builder, Received, StreamBody, TestClient, TestGateway, TestUpstream,
+    Answer, Authority, Builder, RawClient, Received, StreamBody, TestClient, TestGateway, TestUpstream,
 };
 use crate::setup::{attribute, config, every_grant_and, policy, record};
 
@@ -98,9 +97,8 @@ async fn a_server_that_fails_is_a_value_to_the_policy() {
     assert!(told.starts_with("Error::Connect("), "{told}");
 }
 
-#[tokio::test]
-async fn a_call_waits_without_holding_up_others_and_ends_with_its_client() {
-    /// Tells the test that the server has lost its client.
+/// A server that takes requests and never answers. It tells when it was asked, and when it has lost who asked.
+async fn silent() -> (TestUpstream, mpsc::Receiver<&'static str>) {
     struct Lost(mpsc::Sender<&'static str>);
     impl Drop for Lost {
         fn drop(&mut self) {
@@ -108,32 +106,208 @@ async fn a_call_waits_without_holding_up_others_and_ends_with_its_client() {
             let _over = self.0.try_send("lost").is_err();
         }
     }
-    let app = TestUpstream::named("app").await;
-    let (events, mut seen) = mpsc::channel(8);
-    let silent = TestUpstream::streaming_h1(move |_| {
+    let (events, seen) = mpsc::channel(8);
+    let server = TestUpstream::streaming_h1(move |_| {
         let events = events.clone();
         async move {
             events.try_send("asked").unwrap();
             let _lost = Lost(events);
             std::future::pending::<Response<StreamBody>>().await
         }
-    })
-    .await;
+    });
+    (server.await, seen)
+}
+
+/// A request whose policy asks the silent server, and of whose body this has come.
+async fn waiting(gateway: &TestGateway, framing: &str, silent: &TestUpstream, body: &str) -> RawClient {
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    let deed = format!("ask http://{}/ 20000", silent.address());
+    client.send(format!("POST /waiting HTTP/1.1\r\nhost: a\r\nx-do: {deed}\r\n{framing}\r\n{body}")).await;
+    client
+}
+
+#[tokio::test]
+async fn a_call_waits_without_holding_up_others_and_ends_with_its_client() {
+    let app = TestUpstream::named("app").await;
+    let (silent, mut seen) = silent().await;
     let gateway = gateway(&app, &inside(silent.address(), ""), "").await;
-    let address = gateway.address("web");
-    let mut waiting = TcpStream::connect(address).await.unwrap();
-    let head = format!("GET /waiting HTTP/1.1\r\nhost: a\r\nx-do: ask http://{}/\r\n\r\n", silent.address());
-    waiting.write_all(head.as_bytes()).await.unwrap();
+    let waiting = waiting(&gateway, "", &silent, "").await;
     assert_eq!(seen.recv().await, Some("asked"));
     for _ in 0..10 {
         // On both workers.
-        let mut other = TestClient::h1(address).await;
+        let mut other = TestClient::h1(gateway.address("web")).await;
         assert_eq!(other.get_with("/other", &[("x-do", "clock")]).await.text(), "app");
     }
     assert!(seen.try_recv().is_err(), "it still waits");
     drop(waiting);
     assert_eq!(seen.recv().await, Some("lost"), "long before the time is over");
     assert_eq!(attribute(&record(&gateway, "/waiting").await, "result"), "Error::ClientGone");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_noticed_before_its_body_was_read() {
+    let app = TestUpstream::named("app").await;
+    let (silent, mut seen) = silent().await;
+    for (framing, body) in [
+        ("content-length: 5\r\n", ""),
+        ("content-length: 5\r\n", "part"),
+        ("content-length: 5\r\n", "whole"),
+        ("content-length: 5\r\nexpect: 100-continue\r\n", ""),
+        ("transfer-encoding: chunked\r\n", "4\r\npart\r\n"),
+        ("transfer-encoding: chunked\r\n", "5\r\nwhole\r\n0\r\n\r\n"),
+    ] {
+        let gateway = gateway(&app, &inside(silent.address(), ""), "").await;
+        let waiting = waiting(&gateway, framing, &silent, body).await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        drop(waiting);
+        assert_eq!(seen.recv().await, Some("lost"), "{framing}{body}");
+        let record = record(&gateway, "/waiting").await;
+        assert_eq!(
+            (attribute(&record, "result"), &record["status"]),
+            ("Error::ClientGone", &499.into()),
+            "{record}"
+        );
+    }
+    assert!(app.requests().is_empty());
+}
+
+#[tokio::test]
+async fn hooks_of_a_body_and_of_the_response_hear_of_their_client_too() {
+    let app = TestUpstream::named("app").await;
+    let (silent, mut seen) = silent().await;
+    for (hook, status) in [("request-body", 499), ("response-head", 200)] {
+        let settings = format!(
+            "config = {{ hook = \"{hook}\", url = \"http://{}/\" }}\ngrants = {{ http = [{}] }}",
+            silent.address(),
+            inside(silent.address(), "")
+        );
+        let gateway = TestGateway::builder()
+            .file("asks.wasm", portcullis_test_guests::ASKS)
+            .start(&config(app.address(), &["asking"], &policy("asking", "asks", &settings)))
+            .await;
+        let waiting = waiting(&gateway, "content-length: 5\r\n", &silent, "whole").await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        drop(waiting);
+        assert_eq!(seen.recv().await, Some("lost"), "{hook}");
+        let record = record(&gateway, "/waiting").await;
+        assert_eq!(
+            (attribute(&record, "result"), &record["status"]),
+            ("Error::ClientGone", &status.into()),
+            "{record}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_has_come_of_a_body_while_a_policy_waits_is_passed_on() {
+    let app = TestUpstream::named("app").await;
+    let (events, mut seen) = mpsc::channel(8);
+    let (release, released) = watch::channel(0);
+    let server = TestUpstream::streaming_h1(move |_| {
+        let (events, mut released) = (events.clone(), released.clone());
+        async move {
+            let at = *released.borrow();
+            events.try_send("asked").unwrap();
+            released.changed().await.unwrap();
+            Response::new(Full::from(format!("answer {at}")).boxed_unsync())
+        }
+    })
+    .await;
+    let gateway = gateway(&app, &inside(server.address(), ""), "").await;
+    let body: String = (0..30_000).map(|at| format!("{at:08}")).collect();
+    let (first, rest) = body.split_at(100_000);
+    for (at, (framing, first, rest)) in [
+        (format!("content-length: {}\r\n", body.len()), first.to_owned(), rest.to_owned()),
+        (
+            "transfer-encoding: chunked\r\n".to_owned(),
+            format!("{:x}\r\n{first}\r\n", first.len()),
+            format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let framing = format!("connection: close\r\n{framing}");
+        let mut client = waiting(&gateway, &framing, &server, &first).await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        for _ in 0..10 {
+            // On both workers, so that what has come was met by theirs.
+            let mut other = TestClient::h1(gateway.address("web")).await;
+            assert_eq!(other.get_with("/other", &[("x-do", "clock")]).await.text(), "app");
+        }
+        release.send(at + 1).unwrap();
+        client.send(&rest).await;
+        assert_eq!(client.read_response().await.text(), "app");
+        assert_eq!(app.last_request().body, body);
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_waits_for_too_long_is_a_timeout() {
+    let app = TestUpstream::named("app").await;
+    let (silent, mut seen) = silent().await;
+    let server = TestUpstream::named("server").await;
+    let http = format!("{}, {}", inside(silent.address(), ""), inside(server.address(), ""));
+    for isolation in ["exchange", "worker"] {
+        for (on_error, status) in [("deny", 500), ("allow", 200)] {
+            let case = format!("{isolation} {on_error}");
+            let settings = format!(
+                "isolation = \"{isolation}\"\non-error = \"{on_error}\"\nlimits = {{ wall = \"300ms\" }}\n"
+            );
+            let gateway = gateway(&app, &http, &settings).await;
+            let mut client = TestClient::h1(gateway.address("web")).await;
+            let deed = format!("ask http://{}/ 20000", silent.address());
+            assert_eq!(client.get_with("/slow", &[("x-do", &deed)]).await.status, status, "{case}");
+            assert_eq!((seen.recv().await, seen.recv().await), (Some("asked"), Some("lost")), "{case}");
+            let line = gateway.wait_for_log("a timeout", |line| line.text("kind") == Some("timeout")).await;
+            assert_eq!(
+                (line.text("policy"), line.text("hook")),
+                (Some("asking"), Some("on-request-head")),
+                "{case}"
+            );
+            assert!(line.message.contains("longer than the 300ms"), "{case}: {}", line.message);
+            let told = ask(&gateway, &mut client, "/after", &format!("http://{}/", server.address())).await;
+            assert!(told.starts_with("200 [") && told.ends_with("server"), "{case}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_outstanding_is_bounded() {
+    let (app, server) = (TestUpstream::named("app").await, TestUpstream::named("server").await);
+    let (silent, mut seen) = silent().await;
+    let http = format!("{}, {}", inside(silent.address(), ""), inside(server.address(), ""));
+    for (all, limits) in [
+        ("policy-http-calls-max = 1\n", ""),
+        ("", "limits = { http-calls = 1 }\n"),
+        ("", "limits = { hook-calls = 1 }\n"),
+    ] {
+        let more = policy("asking", "capabilities", &format!("{limits}{}", every_grant_and("token", &http)));
+        let config =
+            config(app.address(), &["asking"], &more).replace("[server]\n", &format!("[server]\n{all}"));
+        let gateway = builder().start(&config).await;
+        let waiting = waiting(&gateway, "", &silent, "").await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        let mut client = TestClient::h1(gateway.address("web")).await;
+        let url = format!("http://{}/", server.address());
+        if limits.contains("hook-calls") {
+            let reply = client.get_with("/bounded", &[("x-do", &format!("ask {url}"))]).await;
+            assert_eq!(reply.status, 500);
+            let line = gateway.wait_for_log("a fault", |line| line.text("kind") == Some("exhausted")).await;
+            assert!(
+                line.message.contains("all 1 calls of it") && line.message.contains("`limits.hook-calls`")
+            );
+        } else {
+            assert_eq!(ask(&gateway, &mut client, "/bounded", &url).await, "Error::Busy", "{all}{limits}");
+        }
+        assert!(server.requests().is_empty());
+        drop(waiting);
+        assert_eq!(seen.recv().await, Some("lost"));
+        record(&gateway, "/waiting").await;
+        let told = ask(&gateway, &mut client, "/after", &url).await;
+        assert!(told.starts_with("200 ["), "{all}{limits}: {told}");
+        server.forget();
+    }
 }
 
 /// What a server tells of the protocol that it is spoken to by.

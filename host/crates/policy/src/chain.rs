@@ -197,6 +197,12 @@ impl PolicyChain {
         self.policies.get(at).map(|policy| policy.factory().name())
     }
 
+    /// Whether a policy wants to see the response's head.
+    #[must_use]
+    pub fn has_response_head_hook(&self) -> bool {
+        !self.response_head.is_empty()
+    }
+
     /// Whether a policy wants to see that body.
     #[must_use]
     pub fn has_body_hook(&self, side: BodySide) -> bool {

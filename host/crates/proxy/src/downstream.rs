@@ -9,9 +9,6 @@ pub(crate) trait Downstream {
     /// Ready when the client has gone, so that nobody waits for the answer. Also sends what is buffered.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Sends what is buffered, as far as it goes.
-    fn poll_flush(&mut self, cx: &mut Context<'_>);
-
     /// Passes a 1xx response on, where the client's protocol has them.
     fn send_informational(&mut self, head: &ResponseHead);
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_http::ResponseHead;
-use portcullis_policy::{BodySide, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
+use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
@@ -138,7 +138,10 @@ impl Drive<'_> {
             let error = ExchangeError::NoEndpoint { upstream: String::new() };
             return self.refuse(permitted.into_inner(), Some(matched), chain.len(), &error).await;
         };
+        // For a body hook that waits: it is told when the client goes away.
+        let mut gone = None;
         if chain.has_body_hook(BodySide::Request) {
+            gone = Some(permitted.gone.clone());
             let filtered =
                 FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
             body = Body::Filtered(Box::new(filtered));
@@ -158,6 +161,9 @@ impl Drive<'_> {
         };
         let outcome = forward.run(permitted, body).await;
         self.trace.answered = Some(Instant::now());
+        if let (Err(ExchangeError::ClientGone), Some(gone)) = (&outcome, gone) {
+            gone.tell();
+        }
         let mut exchange = self.slot.taken().await;
         let pace = Pace { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
         match outcome {
@@ -179,13 +185,18 @@ impl Drive<'_> {
         }
     }
 
-    /// Runs the hooks of the request's head. Where one waits for something, it is told when the client goes away.
+    /// Runs the hooks of the request's head.
     async fn request_head(&mut self, chain: &PolicyChain, exchange: Box<Exchange>) -> HeadOutcome {
         if chain.is_empty() {
             return chain.request_head(exchange).await;
         }
         let gone = exchange.gone.clone();
-        let mut hooks = pin!(chain.request_head(exchange));
+        self.attend(gone, chain.request_head(exchange)).await
+    }
+
+    /// Runs hooks. Where one waits for something, it is told when the client goes away.
+    async fn attend<T>(&mut self, gone: ClientGone, hooks: impl Future<Output = T>) -> T {
+        let mut hooks = pin!(hooks);
         poll_fn(|cx| {
             let outcome = hooks.as_mut().poll(cx);
             if outcome.is_pending() && !gone.is_told() && self.downstream.poll_gone(cx).is_ready() {
@@ -239,7 +250,12 @@ impl Drive<'_> {
             Some(route) => route.chain.clone(),
             None => Rc::new(PolicyChain::default()),
         };
-        let (mut exchange, replaced, fault) = chain.response_head(exchange, until).await;
+        let (mut exchange, replaced, fault) = if chain.has_response_head_hook() {
+            let gone = exchange.gone.clone();
+            self.attend(gone, chain.response_head(exchange, until)).await
+        } else {
+            chain.response_head(exchange, until).await
+        };
         if let Some(fault) = &fault {
             self.trace.fail(fault);
         }

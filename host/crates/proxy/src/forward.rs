@@ -133,8 +133,7 @@ impl Forward<'_> {
                 if let Poll::Ready(result) = filtered.poll_peek(cx) {
                     return Poll::Ready(result.map_err(ExchangeError::RequestBody));
                 }
-                downstream.poll_flush(cx);
-                Poll::Pending
+                downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
             }),
         );
         match peeked.await {

@@ -117,6 +117,8 @@ pub(super) struct Downlink {
     pub(super) expects_continue: Cell<bool>,
     /// Whether someone still wants the body.
     pub(super) wanted: Cell<bool>,
+    /// Whether whoever wants it waits for the socket, and so will see the end.
+    pub(super) reading: Cell<bool>,
 }
 
 impl Downlink {
@@ -126,6 +128,7 @@ impl Downlink {
             decoder: RefCell::new(Decoder::Done),
             expects_continue: Cell::new(false),
             wanted: Cell::new(false),
+            reading: Cell::new(false),
         }
     }
 }
@@ -157,6 +160,7 @@ impl RequestBody {
             return Poll::Ready(None);
         }
         let (mut io, mut decoder) = (self.link.io.borrow_mut(), self.link.decoder.borrow_mut());
+        self.link.reading.set(false);
         if self.link.expects_continue.replace(false) {
             // RFC 9110, 10.1.1: asked for only now that someone wants the body, so that a policy can refuse the request
             // before the client has sent it.
@@ -166,7 +170,9 @@ impl RequestBody {
             self.over = true;
             return Poll::Ready(Some(Err(BodyError::Downstream(error.to_string()))));
         }
-        let frame = match ready!(decoder.poll_piece(&mut io, cx)) {
+        let polled = decoder.poll_piece(&mut io, cx);
+        self.link.reading.set(polled.is_pending());
+        let frame = match ready!(polled) {
             Ok(Piece::Data(data)) => {
                 if self.slot.count_request_bytes(data.len()) > self.limit {
                     self.over = true;
@@ -194,5 +200,6 @@ impl RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.link.wanted.set(false);
+        self.link.reading.set(false);
     }
 }

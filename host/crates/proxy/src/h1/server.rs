@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::body::{Decoder, Downlink, Piece, RequestBody};
-use super::io::{COPY_BYTES_MAX, Io};
+use super::io::{COPY_BYTES_MAX, Io, READ_BYTES};
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
@@ -513,19 +513,21 @@ impl Downstream for H1Downstream<'_> {
         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
             return Poll::Ready(());
         }
-        // While the body is read, its reader sees the end. A request that came ahead of its turn hides it.
-        if !self.link.decoder.borrow().is_done() || !io.unread.is_empty() {
+        // Whoever waits for more of the body sees the end.
+        if self.link.reading.get() {
             return Poll::Pending;
         }
-        match io.poll_fill(cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        // Else the end is behind what has come and nobody has taken. Of a body so much is read ahead; a request that came
+        // ahead of its turn hides the end.
+        let ahead = if self.link.decoder.borrow().is_done() { 1 } else { READ_BYTES };
+        while io.unread.len() < ahead {
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
         }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) {
-        // A failure shows when the body is read or the response is written.
-        let _pending_or_failed = self.link.io.borrow_mut().poll_write(cx);
+        Poll::Pending
     }
 
     fn send_informational(&mut self, head: &ResponseHead) {

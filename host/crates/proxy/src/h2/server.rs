@@ -150,10 +150,6 @@ impl Downstream for H2Downstream {
         self.respond.poll_reset(cx).map(|_| ())
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) {
-        self.ask_for_body();
-    }
-
     fn send_informational(&mut self, head: &ResponseHead) {
         // One that cannot be sent is one that the client does not get: it can do without.
         let sent =
