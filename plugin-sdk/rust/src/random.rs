@@ -2,16 +2,45 @@
 
 use crate::host;
 
-/// `count` random bytes. At most 4,096 a call; more is a fault of the policy. The mock gives a fixed sequence.
+/// Why there are no bytes.
+///
+/// ```
+/// use portcullis_sdk::random::Error;
+///
+/// assert_eq!(Error::TooMany.to_string(), "more than 4,096 random bytes at once");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// More than 4,096 were asked for.
+    TooMany,
+    /// The operating system gives none, and why. The mock never says so.
+    Unavailable(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooMany => f.write_str("more than 4,096 random bytes at once"),
+            Self::Unavailable(why) => write!(f, "no random bytes: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `count` random bytes, at most 4,096 a call. The mock gives a fixed sequence.
+///
+/// # Errors
+/// Both.
 ///
 /// ```
 /// # use portcullis_sdk::{random, testing::MockGateway};
 /// # MockGateway::new().run(|| {
-/// let nonce = random::bytes(16);
+/// let nonce = random::bytes(16)?;
 /// assert_eq!(nonce.len(), 16);
-/// # });
+/// # Ok::<(), random::Error>(())
+/// # }).unwrap();
 /// ```
-#[must_use]
-pub fn bytes(count: u32) -> Vec<u8> {
+pub fn bytes(count: u32) -> Result<Vec<u8>, Error> {
     host::random_bytes(count)
 }

@@ -285,7 +285,9 @@ fn capabilities_work_on_the_mock() {
     let gateway = MockGateway::new().secret("s", "v");
     gateway.run(|| {
         assert_eq!(secrets::get("s").as_deref(), Some(b"v".as_slice()));
-        assert_ne!(random::bytes(16), random::bytes(16));
+        assert_ne!(random::bytes(16).unwrap(), random::bytes(16).unwrap());
+        assert_eq!(random::bytes(4096).map(|bytes| bytes.len()), Ok(4096));
+        assert_eq!(random::bytes(4097), Err(random::Error::TooMany));
         log::write(log::Level::Error, "m", &[("k", "v")]);
         metrics::gauge("g-1", &[]).set(2.5);
         assert_eq!(store::set("text", "a", None), Ok(()));

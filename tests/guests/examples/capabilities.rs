@@ -64,10 +64,10 @@ impl Guest for Capable {
                 String::new()
             }
             "clock" => format!("{} {}", clock::now_ms(), clock::monotonic_us()),
-            "random" => {
-                let bytes = random::bytes(number(1) as u32);
-                format!("{} {}", bytes.len(), bytes.iter().any(|byte| *byte != 0))
-            }
+            "random" => match random::bytes(number(1) as u32) {
+                Ok(bytes) => format!("{} {}", bytes.len(), bytes.iter().any(|byte| *byte != 0)),
+                Err(error) => format!("{error:?}"),
+            },
             "secret" => text(secrets::get(word(1))),
             "rate" => {
                 let quota = rate_limit::Quota {

@@ -7,6 +7,7 @@ use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, KeyError, V
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
+use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
 use crate::testing::state::{Head, Kind, in_exchange, with_exchange, with_gateway};
@@ -145,7 +146,7 @@ pub(crate) fn clock_monotonic_us() -> u64 {
     with_gateway(|gateway| gateway.monotonic_us())
 }
 
-pub(crate) fn random_bytes(count: u32) -> Vec<u8> {
+pub(crate) fn random_bytes(count: u32) -> Result<Vec<u8>, RandomError> {
     with_gateway(|gateway| gateway.random(count))
 }
 

@@ -8,6 +8,7 @@ use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, Key, KeyErr
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
+use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
 use crate::{Field, Refused};
@@ -128,8 +129,14 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
 
 pub(crate) use wit::clock::{monotonic_us as clock_monotonic_us, now_ms as clock_now_ms};
 pub(crate) use wit::metrics::{add as metrics_add, observe as metrics_observe, set as metrics_set};
-pub(crate) use wit::random::bytes as random_bytes;
 pub(crate) use wit::secrets::get as secrets_get;
+
+pub(crate) fn random_bytes(count: u32) -> Result<Vec<u8>, RandomError> {
+    wit::random::bytes(count).map_err(|error| match error {
+        wit::random::Error::TooMany => RandomError::TooMany,
+        wit::random::Error::Unavailable(why) => RandomError::Unavailable(why),
+    })
+}
 
 /// The bindings want pairs of their own.
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

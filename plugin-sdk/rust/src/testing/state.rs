@@ -10,6 +10,7 @@ use super::crypto::Crypto;
 use super::matchers::Matchers;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
+use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
 use crate::{Field, Refused};
@@ -311,6 +312,9 @@ pub(crate) struct GatewayState {
     random: u64,
 }
 
+/// What one call for random bytes may ask for.
+const RANDOM_BYTES_MAX: u32 = 4096;
+
 /// 2026-01-01T00:00:00Z.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
@@ -329,15 +333,17 @@ impl GatewayState {
     }
 
     /// SplitMix64 from a fixed seed, so that a test sees the same bytes each time.
-    pub(crate) fn random(&mut self, count: u32) -> Vec<u8> {
-        assert!(count <= 4096, "at most 4096 random bytes a call, not {count}");
+    pub(crate) fn random(&mut self, count: u32) -> Result<Vec<u8>, RandomError> {
+        if count > RANDOM_BYTES_MAX {
+            return Err(RandomError::TooMany);
+        }
         let next = |_| {
             self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             (mixed ^ (mixed >> 31)) as u8
         };
-        (0..count).map(next).collect()
+        Ok((0..count).map(next).collect())
     }
 
     /// The answer that the test has given for the method and URL.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use portcullis_model::{Capability, StoreGrant};
 use portcullis_policy::recorder::bytes_to_json;
 use serde_json::{Value, json};
+use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Result as WasmResult, format_err};
 
 use super::clock;
 use super::noted::Answer;
@@ -269,14 +269,19 @@ pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
 impl State {
     /// Does something to `key` in the store; where the exchange shall have no effects, to a copy of it that lives as long
     /// as the exchange.
-    fn with_store<T>(&mut self, key: &str, work: impl FnOnce(&Store, Duration) -> T) -> WasmResult<T> {
+    fn with_store<T>(
+        &mut self,
+        key: &str,
+        work: impl FnOnce(&Store, Duration) -> Result<T, Error>,
+    ) -> WasmResult<Result<T, Error>> {
         let now = clock::monotonic();
         if self.has_effects() {
             return Ok(work(&self.policy.shared.store, now));
         }
         let shared = self.policy.shared.clone();
-        let copy = self.scratch(|| Copy::of(&shared.store));
-        let copy = copy.ok_or_else(|| format_err!("an exchange without effects has no recorder"))?;
+        let Some(copy) = self.scratch(|| Copy::of(&shared.store)) else {
+            return Ok(Err(Error::Unavailable("there is no copy of it for this exchange".to_owned())));
+        };
         copy.touch(&shared.store, key);
         Ok(work(&copy.store, now))
     }
