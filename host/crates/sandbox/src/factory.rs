@@ -19,8 +19,7 @@ use crate::capabilities::log::LogWindow;
 use crate::capabilities::matchers::Matchers;
 use crate::component::{ImageSource, Linked};
 use crate::fault::Failure;
-use crate::image::NoImage;
-use crate::instance::{Instance, MakeError};
+use crate::instance::{ImageError, Instance, MakeError};
 use crate::quarantine::PolicyQuarantine;
 use crate::sandbox::Inner;
 use crate::shared::{CallCount, InstanceCount, PolicyShared};
@@ -91,9 +90,10 @@ impl PolicyContext {
     }
 
     /// Makes the image of what `configured` has become.
-    fn make_image(&self, source: &ImageSource, configured: Instance) -> Result<Linked, NoImage> {
+    fn make_image(&self, source: &ImageSource, configured: Instance) -> Result<Linked, ImageError> {
         let image = configured.into_image(source)?;
-        self.sandbox.compile_image(source, &image).map_err(|error| format!("{error:#}"))
+        let compiled = self.sandbox.compile_image(source, &image);
+        compiled.map_err(|error| ImageError::Impossible(format!("{error:#}")))
     }
 }
 
@@ -159,24 +159,23 @@ impl Factory {
             waits,
         });
         let start = thread_cpu_time();
+        let failed =
+            |Failure { kind, message }| ConfigureError::Failed { policy: policy.clone(), kind, message };
         let first = Instance::make(&context).map_err(|error| match error {
             MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
-            MakeError::Failed(failure) => ConfigureError::Failed {
-                policy: policy.clone(),
-                kind: failure.kind,
-                message: failure.message,
-            },
+            MakeError::Failed(failure) => failed(failure),
         })?;
         let mut spares = Vec::new();
         match config.isolation {
             Isolation::Exchange => {
                 let image = match &component.image {
                     Ok(source) => context.make_image(source, first),
-                    Err(reason) => Err(reason.clone()),
+                    Err(reason) => Err(ImageError::Impossible(reason.clone())),
                 };
                 match image {
                     Ok(image) => drop(context.image.set(image)),
-                    Err(reason) => tracing::warn!(
+                    Err(ImageError::Failed(failure)) => return Err(failed(failure)),
+                    Err(ImageError::Impossible(reason)) => tracing::warn!(
                         %policy,
                         "its instances cannot start from a configured image, so each exchange runs `configure` anew, which \
                          is slow: {reason}"

@@ -44,6 +44,15 @@ struct Inner {
     _place: InstancePlace,
 }
 
+/// Why there is no image of a configured instance.
+#[derive(Debug)]
+pub(crate) enum ImageError {
+    /// There can be none, and why.
+    Impossible(NoImage),
+    /// It could not be made now: reading an instance takes a little memory.
+    Failed(Failure),
+}
+
 /// Why there is no instance.
 #[derive(Debug)]
 pub(crate) enum MakeError {
@@ -100,14 +109,21 @@ impl Instance {
     }
 
     /// An image of what is in it. It is used up.
-    pub(crate) fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, NoImage> {
+    pub(crate) fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, ImageError> {
         let Inner { store, instance, .. } = &mut *self.0;
         let deadline = store.data().policy.limits.configure_deadline;
         store.data_mut().begin(Stage::Configure, deadline, false);
         store.data_mut().memory.unbound();
         store.set_hostcall_fuel(usize::MAX);
         store.set_epoch_deadline(1);
-        image::snapshot(&source.component, store, *instance)
+        image::snapshot(&source.component, store, *instance).map_err(|reason| {
+            // That there is no memory now says nothing of the component, which would be without an image for as long as its
+            // configuration runs.
+            match store.data().memory.has_refused() {
+                true => ImageError::Failed(Failure::of(&wasmtime::Error::msg(reason), store)),
+                false => ImageError::Impossible(reason),
+            }
+        })
     }
 
     /// As what an exchange keeps it as.

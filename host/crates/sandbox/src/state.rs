@@ -141,6 +141,11 @@ impl MemoryLimiter {
         self.bytes_max = usize::MAX;
     }
 
+    /// Whether anything was refused since [`MemoryLimiter::take_refused`].
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// What was refused since this was last asked.
     pub(crate) fn take_refused(&mut self) -> Option<Refusal> {
         self.refused.take()
