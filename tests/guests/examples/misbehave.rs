@@ -15,8 +15,10 @@ wit_bindgen::generate!({
     generate_all,
 });
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{
@@ -28,6 +30,35 @@ use portcullis::policy::{exchange, request};
 static CONFIG: OnceLock<String> = OnceLock::new();
 
 struct Misbehave;
+
+/// An allocator that asks the host something when it is told to: the host allocates in the guest's memory for what it
+/// gives, and frees what it was given, by calling these.
+struct Asking;
+
+#[global_allocator]
+static ALLOCATOR: Asking = Asking;
+
+static ASKS_TO_ALLOCATE: AtomicBool = AtomicBool::new(false);
+static ASKS_TO_FREE: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: all of it is the system's allocator. What is asked before allocates nothing.
+unsafe impl GlobalAlloc for Asking {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if ASKS_TO_ALLOCATE.swap(false, Ordering::Relaxed) {
+            black_box(request::remove_header("x-nobody-sends-it").is_ok());
+        }
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if ASKS_TO_FREE.load(Ordering::Relaxed) {
+            black_box(request::remove_header("x-nobody-sends-it").is_ok());
+        }
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
 
 /// What a hook returns, before it is known which sort of hook it is.
 enum Answer {
@@ -111,6 +142,17 @@ fn act(hook: &str) -> Answer {
                 .expect("it fits");
         }
         "method" => drop(request::method()),
+        // The host allocates for the text that it gives.
+        "ask-while-given" => {
+            ASKS_TO_ALLOCATE.store(true, Ordering::Relaxed);
+            drop(request::method());
+        }
+        // It has the body of the reply freed when it has read it, which is after the hook.
+        "ask-while-taken" => {
+            let answer = reply(200, &[], b"body".to_vec());
+            ASKS_TO_FREE.store(true, Ordering::Relaxed);
+            return answer;
+        }
         "reply" => return reply(418, &[("x-by", hook.as_bytes())], b"short and stout".to_vec()),
         "status" => return reply(number as u16, &[], Vec::new()),
         "bad-name" => return reply(200, &[("no token", b"x")], Vec::new()),

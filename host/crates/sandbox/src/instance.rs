@@ -432,6 +432,10 @@ fn new_store_of(
     context: &Arc<PolicyContext>,
 ) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
+    #[cfg(test)]
+    let plan = crate::tests::injected::Plan::of(&context.name);
+    #[cfg(test)]
+    plan.admit_instance()?;
     let place = InstancePlace::take(&context.instances, &sandbox.instances).map_err(|full| {
         let whose = match Arc::ptr_eq(full, &sandbox.instances) {
             true => "the gateway may have are in use (`server.policy-instances-max`)",
@@ -453,6 +457,10 @@ fn new_store_of(
     store.set_hostcall_fuel(context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX));
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_tick());
+    #[cfg(test)]
+    {
+        store.data_mut().memory.plan = plan;
+    }
     Ok((store, place))
 }
 

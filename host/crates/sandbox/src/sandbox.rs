@@ -169,6 +169,19 @@ impl Sandbox {
     }
 }
 
+#[cfg(test)]
+impl Sandbox {
+    /// The same component, linked once more.
+    pub(crate) fn link_again(&self, component: &PolicyComponent) -> Arc<PolicyComponent> {
+        let PolicyComponent { info, linked, image: source } = component;
+        let linked = link(&self.0.plain, linked.pre.component()).expect("it was linked before");
+        let instrument = |source: &ImageSource| image::instrument(source.component.borrow_owner());
+        let image = source.as_ref().map_err(Clone::clone).and_then(instrument);
+        let image = image.map(|(component, _)| ImageSource::new(component));
+        Arc::new(PolicyComponent { info: info.clone(), linked, image })
+    }
+}
+
 impl Inner {
     /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have as
     /// well. What it holds is never written anywhere: see `functions.rs`.
@@ -218,6 +231,8 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 fn link(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Linked> {
     let mut linker = linker.clone();
     wasi::link(&mut linker, component)?;
+    #[cfg(test)]
+    crate::tests::injected::link(&mut linker, component)?;
     Ok(Linked { pre: linker.instantiate_pre(component)?, indices: HookIndices::of(component)? })
 }
 

@@ -100,6 +100,9 @@ pub(crate) struct MemoryLimiter {
     share: MemoryShare,
     table_elements: usize,
     refused: Option<Refusal>,
+    /// What a test has go wrong.
+    #[cfg(test)]
+    pub(crate) plan: Arc<crate::tests::injected::Plan>,
 }
 
 /// What was refused.
@@ -118,7 +121,15 @@ const TABLE_ELEMENTS_MAX: usize = 4 * engine::TABLE_ELEMENTS_MAX;
 
 impl MemoryLimiter {
     pub(crate) fn new(bytes_max: usize, share: MemoryShare) -> Self {
-        Self { bytes: 0, bytes_max, share, table_elements: 0, refused: None }
+        Self {
+            bytes: 0,
+            bytes_max,
+            share,
+            table_elements: 0,
+            refused: None,
+            #[cfg(test)]
+            plan: Arc::default(),
+        }
     }
 
     /// What all instances have together, and may have.
@@ -160,6 +171,11 @@ impl ResourceLimiter for MemoryLimiter {
             return Ok(false);
         }
         let more = (bytes - self.bytes) as u64;
+        #[cfg(test)]
+        if self.plan.refuses_growth() {
+            self.refused = Some(self.plan.refusal(bytes, more));
+            return Ok(false);
+        }
         if !self.share.grow(more) {
             self.refused = Some(Refusal::Total(more));
             return Ok(false);
@@ -170,6 +186,11 @@ impl ResourceLimiter for MemoryLimiter {
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
         let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
+        #[cfg(test)]
+        if self.plan.refuses_growth() {
+            self.refused = Some(Refusal::Table(elements));
+            return Ok(false);
+        }
         if elements > TABLE_ELEMENTS_MAX || desired > engine::TABLE_ELEMENTS_MAX {
             self.refused = Some(Refusal::Table(elements));
             return Ok(false);

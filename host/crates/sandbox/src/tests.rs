@@ -1,27 +1,30 @@
 //! Tests with real guests: `tests/guests/examples`.
 
 mod calls;
+mod cancellation;
 mod capabilities;
+mod deadlines;
 mod edits;
 mod faults;
+mod growths;
+mod host_calls;
 mod http_client;
+pub(crate) mod injected;
 mod isolation;
 mod limits;
 mod load;
 mod quarantine;
 mod recorder;
+mod together;
 mod virtual_wasi;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use portcullis_model::{
@@ -30,6 +33,7 @@ use portcullis_model::{
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
+use crate::instance::block_on;
 use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 
 portcullis_test_guests::every_guest! {
@@ -37,6 +41,8 @@ portcullis_test_guests::every_guest! {
     asks => http_client::other_hooks_wait_as_well,
     capabilities => capabilities::counts_a_rate_limit_exactly_across_threads,
     edits => edits::reads_the_request,
+    every_call => host_calls::one_that_the_host_fails_is_a_fault_in_every_hook,
+    every_call_waits => host_calls::every_call_of_the_contract_is_in_these_tests,
     globals => isolation::nothing_that_an_exchange_wrote_is_seen_by_another,
     hook_cost => calls::reuses_one_instance,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
@@ -164,17 +170,6 @@ fn run_in_time(
         }
     }
     run(policy, hook(), exchange)
-}
-
-/// Polls until the end: what waits here is always ready again.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-    }
 }
 
 /// What is logged while `body` runs on this thread.

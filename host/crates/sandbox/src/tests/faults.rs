@@ -11,9 +11,10 @@ use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run, run_in_time};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
-const HOOKS: [&str; 5] = ["request-head", "request-body", "response-head", "response-body", "completed"];
+pub(super) const HOOKS: [&str; 5] =
+    ["request-head", "request-body", "response-head", "response-body", "completed"];
 
-fn hook(name: &str) -> Hook {
+pub(super) fn hook(name: &str) -> Hook {
     let chunk = Bytes::from_static(b"a piece");
     match name {
         "request-head" => Hook::RequestHead,

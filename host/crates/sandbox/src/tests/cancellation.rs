@@ -1,0 +1,264 @@
+//! Calls that are given up half-way, as when a client goes away: each time at another wait, until a call has no more of
+//! them. Nothing of them is left, and the next call is made.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use portcullis_model::{Isolation, QuarantineRule};
+use portcullis_policy::{Called, Exchange, FaultKind, Policy, Returned};
+
+use super::calls::until;
+use super::faults::{HOOKS, hook};
+use super::injected::{Alone, alone, asking, call, modes};
+use super::{block_on, both};
+
+/// More waits and more calls than any of these has.
+const MANY: u32 = 10_000;
+/// As good as without one.
+const LONG: Duration = Duration::from_secs(5);
+
+type Call = Pin<Box<dyn Future<Output = Returned>>>;
+
+/// A call that is not over at once.
+fn begin(policy: &dyn Policy, name: &str, exchange: Box<Exchange>) -> Call {
+    match policy.call(hook(name), exchange) {
+        Called::Waiting(call) => call,
+        Called::Ready(_, result) => panic!("it is over: {result:?}"),
+    }
+}
+
+/// Polls a call until it has waited so many times; what it came to, where it ended before.
+fn wait(call: &mut Call, times: u32) -> Option<Returned> {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        if let Poll::Ready(ended) = call.as_mut().poll(&mut context) {
+            return Some(ended);
+        }
+    }
+    None
+}
+
+/// Gives a call up at its first wait, another one at its second, and so on until one ends before; how many waits that one
+/// had.
+fn give_up_at_each_wait(begin: impl Fn() -> Call, mut after: impl FnMut()) -> u32 {
+    for times in 1..MANY {
+        let mut call = begin();
+        if let Some((_, result)) = wait(&mut call, times) {
+            assert!(result.is_ok(), "{result:?}");
+            return times - 1;
+        }
+        drop(call);
+        after();
+    }
+    panic!("it waits without end");
+}
+
+/// The same of calls that do not end by themselves: at each of the first waits.
+fn give_up_at_first_waits(begin: impl Fn() -> Call, mut after: impl FnMut()) {
+    for times in 1..=5 {
+        let mut call = begin();
+        assert!(wait(&mut call, times).is_none(), "it has no end");
+        drop(call);
+        after();
+    }
+}
+
+/// How many calls of it may be under way at once.
+fn places(policy: &dyn Policy, deed: &str) -> usize {
+    let mut under_way = Vec::new();
+    for _ in 0..MANY {
+        let mut call = begin(policy, "request-head", asking(deed));
+        match wait(&mut call, 1) {
+            None => under_way.push(call),
+            Some((_, Err(fault))) => {
+                assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
+                return under_way.len();
+            }
+            // No tick met it.
+            Some((_, Ok(_))) => {}
+        }
+    }
+    panic!("there is no end of places");
+}
+
+/// Checks that a call that was given up has left nothing, and that the next one is made.
+fn check_rest(alone: &Alone, policy: &dyn Policy, name: &str, at_rest: (u32, u64)) {
+    assert_eq!(alone.awaited(), 0, "nobody waits for a server any more");
+    let (exchange, result) = call(policy, name, asking("nothing"));
+    assert!(result.is_ok(), "{result:?}");
+    drop(exchange);
+    let alive = alone.alive();
+    assert!(alive.0 <= at_rest.0 && alive.1 <= at_rest.1, "{alive:?} and not {at_rest:?}");
+}
+
+#[test]
+fn at_each_wait_of_each_hook() {
+    both(|| {
+        let mut alone = alone();
+        for (guest, mut config) in modes("given up", "{}").into_iter().skip(1) {
+            config.limits.deadline = LONG;
+            let component = alone.component(guest, config.isolation);
+            let policy = alone.policy(&component, &config);
+            drop(call(&*policy, "completed", asking("nothing")));
+            let at_rest = alone.alive();
+            let at_first = places(&*policy, "loop");
+            for name in HOOKS {
+                let begin = |deed| begin(&*policy, name, asking(deed));
+                let check = || check_rest(&alone, &*policy, name, at_rest);
+                // They yield at the ticks that meet them.
+                give_up_at_first_waits(|| begin("loop"), check);
+                give_up_at_each_wait(|| begin("work"), check);
+                if policy.factory().name().contains("waiting") {
+                    // And here for a server.
+                    assert!(give_up_at_each_wait(|| begin("http-client.send"), check) >= 3);
+                }
+            }
+            assert_eq!(places(&*policy, "loop"), at_first, "places for calls");
+        }
+    });
+}
+
+#[test]
+fn at_each_wait_while_a_new_instance_is_configured() {
+    both(|| {
+        let mut alone = alone();
+        // With what it prints it has no image, so that it is configured for each exchange.
+        for deed in ["loop-armed", "work-armed"] {
+            let json = format!(r#"{{"configure":"{deed}","print":"yes"}}"#);
+            for (guest, config) in modes(&format!("given up in {deed}"), &json) {
+                let component = alone.component(guest, config.isolation);
+                let policy = alone.policy(&component, &config);
+                drop(call(&*policy, "completed", asking("nothing")));
+                let at_rest = alone.alive();
+                let begin = || {
+                    assert!(call(&*policy, "request-head", asking("arm")).1.is_ok());
+                    // The instance that there is, if there is one, is gone after this.
+                    let trapped = match config.isolation {
+                        Isolation::Worker => call(&*policy, "request-head", asking("trap")).1,
+                        Isolation::Exchange => Ok(()),
+                    };
+                    assert_eq!(trapped.is_err(), config.isolation == Isolation::Worker);
+                    assert_eq!(alone.alive(), (0, 0));
+                    begin(&*policy, "request-head", asking("nothing"))
+                };
+                let check = || check_rest(&alone, &*policy, "response-head", at_rest);
+                if deed == "loop-armed" {
+                    give_up_at_first_waits(begin, check);
+                } else {
+                    give_up_at_each_wait(begin, check);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn while_another_one_makes_the_instance() {
+    super::ISOLATION.set(Isolation::Worker);
+    let mut alone = alone();
+    let [(guest, mut config), ..] = modes("waiting for a turn", r#"{"configure":"loop-armed"}"#);
+    config.limits.configure_deadline = Duration::from_secs(60);
+    let component = alone.component(guest, config.isolation);
+    // Who is given up: the one that waits for its turn, or the one whose turn it is.
+    for waiting_goes in [true, false] {
+        let policy = alone.policy(&component, &config);
+        drop(call(&*policy, "request-head", asking("arm")));
+        drop(call(&*policy, "request-head", asking("trap")));
+        assert_eq!(alone.alive(), (0, 0));
+        let mut first = begin(&*policy, "request-head", asking("nothing"));
+        assert!(wait(&mut first, 2).is_none(), "its configure has no end");
+        let mut second = begin(&*policy, "request-head", asking("nothing"));
+        assert!(wait(&mut second, 2).is_none(), "it has to wait");
+        assert_eq!(alone.alive().0, 1);
+        if waiting_goes {
+            drop(second);
+            assert!(wait(&mut first, 1).is_none());
+            drop(first);
+            assert_eq!(alone.alive(), (0, 0));
+        } else {
+            drop(first);
+            assert_eq!(alone.alive(), (0, 0));
+            let (_, result) = block_on(second);
+            assert!(result.is_ok(), "it is its turn now: {result:?}");
+        }
+        let (_, result) = call(&*policy, "request-head", asking("nothing"));
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(alone.alive().0, 1);
+    }
+}
+
+#[test]
+fn while_it_runs_beside_the_worker() {
+    both(|| {
+        let mut alone = alone();
+        let [(guest, config), ..] = modes("given up aside", "{}");
+        let component = alone.component(guest, config.isolation);
+        let policy = alone.policy(&component, &config);
+        drop(call(&*policy, "completed", asking("nothing")));
+        let at_rest = alone.alive();
+        let (_, result) = super::run(&*policy, hook("request-head"), asking("loop"));
+        assert_eq!(result.unwrap_err().kind, FaultKind::Deadline);
+        // The thread is through with what was given up some time later.
+        let wait_for_rest = || {
+            until(|| {
+                let (exchange, result) = call(&*policy, "response-body", asking("nothing"));
+                drop(exchange);
+                let alive = alone.alive();
+                result.is_ok() && alive.0 <= at_rest.0 && alive.1 <= at_rest.1
+            });
+        };
+        let at_first = places(&*policy, "loop");
+        wait_for_rest();
+        for name in HOOKS {
+            let mut given_up = begin(&*policy, name, asking("loop"));
+            assert!(wait(&mut given_up, 1).is_none(), "it is on its way");
+            drop(given_up);
+        }
+        wait_for_rest();
+        assert_eq!(places(&*policy, "loop"), at_first);
+    });
+}
+
+#[test]
+fn while_it_is_a_probe() {
+    both(|| {
+        let mut alone = alone();
+        for (guest, mut config) in modes("given up as a probe", "{}").into_iter().skip(1) {
+            config.limits.deadline = LONG;
+            config.quarantine = Some(QuarantineRule {
+                faults: 3,
+                window: Duration::from_secs(600),
+                backoff: Duration::from_millis(20),
+                backoff_max: Duration::from_millis(20),
+            });
+            let component = alone.component(guest, config.isolation);
+            let policy = alone.policy(&component, &config);
+            let standing = || alone.report(&*policy).quarantine.deciding;
+            for _ in 0..3 {
+                drop(call(&*policy, "request-head", asking("trap")));
+            }
+            assert!(standing().is_some(), "it is in quarantine");
+            for _ in 0..3 {
+                // Those before it are refused.
+                let mut probe = None;
+                until(|| {
+                    probe = match policy.call(hook("request-head"), asking("loop")) {
+                        Called::Waiting(call) => Some(call),
+                        Called::Ready(_, result) => {
+                            assert_eq!(result.unwrap_err().kind, FaultKind::Quarantined);
+                            None
+                        }
+                    };
+                    probe.is_some()
+                });
+                assert!(wait(probe.as_mut().unwrap(), 2).is_none());
+                drop(probe);
+                assert!(standing().is_some(), "it has told nothing");
+            }
+            until(|| call(&*policy, "request-head", asking("nothing")).1.is_ok());
+            assert_eq!(standing(), None, "another one has");
+            assert_eq!(alone.report(&*policy).transitions, [("begun", 1), ("probe-failed", 0), ("ended", 1)]);
+        }
+    });
+}

@@ -1,0 +1,235 @@
+// What `every_call.rs` and `every_call_waits.rs` are made of: they differ in the world that they import.
+//
+// Each hook makes the call that its configuration names, such as `{"tick":"store.get"}`, else the one that the request's
+// field `x-do` does. `configure` and `on-tick` have no request to look at.
+
+use std::hint::black_box;
+use std::sync::OnceLock;
+
+use exports::portcullis::policy::completed::Outcome;
+use exports::portcullis::policy::{
+    completed, lifecycle, request_body, request_head, response_body, response_head, tick,
+};
+use portcullis::policy::types::{BodyDecision, Decision, IpAddress};
+use portcullis::policy::{
+    clock, crypto, exchange, log, matchers, metrics, random, rate_limit, request, response, secrets, store,
+};
+use portcullis_test_guests_source::setting;
+
+static CONFIG: OnceLock<String> = OnceLock::new();
+
+struct EveryCall;
+
+/// What a call gives is for other tests to look at.
+fn done<T>(_: T) {}
+
+fn act(hook: &str) {
+    match CONFIG.get().and_then(|config| setting(config, hook)) {
+        Some(deed) => call(deed),
+        None if matches!(hook, "configure" | "tick") => {}
+        None => call(&request::header("x-do").unwrap_or_default()),
+    }
+}
+
+fn call(deed: &str) {
+    if let Some(name) = deed.strip_prefix("request.") {
+        return call_request(name);
+    }
+    if let Some(name) = deed.strip_prefix("response.") {
+        return call_response(name);
+    }
+    if let Some(name) = deed.strip_prefix("exchange.") {
+        return call_exchange(name);
+    }
+    if let Some(name) = deed.strip_prefix("crypto.") {
+        return call_crypto(name);
+    }
+    if let Some(name) = deed.strip_prefix("matchers.") {
+        return call_matchers(name);
+    }
+    match deed {
+        "" | "nothing" => {}
+        "loop" => loop {
+            black_box(0);
+        },
+        "trap" => core::arch::wasm32::unreachable(),
+        "leak" => std::mem::forget(black_box(vec![1_u8; 300_000])),
+        "work" => work(),
+        // What a hook asks of the instances that are configured after it: of all of them, or of the next one.
+        "arm" => done(store::set("armed", b"yes", None)),
+        "work-armed" if is_armed() => work(),
+        "loop-armed" if is_armed() => {
+            done(store::delete("armed"));
+            call("loop");
+        }
+        "work-armed" | "loop-armed" => {}
+        "log.log" => log::log(log::Level::Info, "a line", &[("key".to_owned(), "value".to_owned())]),
+        "clock.now-ms" => done(clock::now_ms()),
+        "clock.monotonic-us" => done(clock::monotonic_us()),
+        "random.bytes" => done(random::bytes(16)),
+        "metrics.counter" => done(metrics::counter("calls", &[("by".to_owned(), "guest".to_owned())])),
+        "metrics.gauge" => done(metrics::gauge("level", &[])),
+        "metrics.histogram" => done(metrics::histogram("size", &[])),
+        "metrics.add" => metrics::add(1, 1),
+        "metrics.set" => metrics::set(2, 1.5),
+        "metrics.observe" => metrics::observe(3, 1.5),
+        "secrets.get" => done(secrets::get("key")),
+        "rate-limit.check" => {
+            done(rate_limit::check("bucket", rate_limit::Quota { requests: 1, per_ms: 1000, burst: 0 }, 1));
+        }
+        "store.get" => done(store::get("key")),
+        "store.set" => done(store::set("key", b"value", Some(1000))),
+        "store.compare-and-set" => done(store::compare_and_set("key", Some(b"value"), b"other", None)),
+        "store.increment" => done(store::increment("number", 1, None)),
+        "store.delete" => done(store::delete("key")),
+        "http-client.send" => send(),
+        other => panic!("no call is named {other}"),
+    }
+}
+
+/// A few milliseconds at most.
+fn work() {
+    let step = |seed: u64, _| {
+        let seed = seed ^ (seed << 13);
+        let seed = seed ^ (seed >> 7);
+        seed ^ (seed << 17)
+    };
+    black_box((0..500_000).fold(black_box(1), step));
+}
+
+fn is_armed() -> bool {
+    store::get("armed").is_ok_and(|found| found.is_some())
+}
+
+fn call_request(name: &str) {
+    match name {
+        "method" => done(request::method()),
+        "set-method" => done(request::set_method("PUT")),
+        "scheme" => done(request::scheme()),
+        "authority" => done(request::authority()),
+        "set-authority" => done(request::set_authority("example.org")),
+        "path" => done(request::path()),
+        "query" => done(request::query()),
+        "set-path-and-query" => done(request::set_path_and_query("/c?d")),
+        "set-upstream" => done(request::set_upstream("elsewhere")),
+        "header" => done(request::header("x-some")),
+        "header-values" => done(request::header_values("x-do")),
+        "headers" => done(request::headers()),
+        "set-header" => done(request::set_header("x-some", b"value")),
+        "append-header" => done(request::append_header("x-some", b"other")),
+        "remove-header" => done(request::remove_header("x-some")),
+        other => panic!("no call is named request.{other}"),
+    }
+}
+
+fn call_response(name: &str) {
+    match name {
+        "status" => done(response::status()),
+        "set-status" => done(response::set_status(201)),
+        "header" => done(response::header("content-type")),
+        "header-values" => done(response::header_values("content-type")),
+        "headers" => done(response::headers()),
+        "set-header" => done(response::set_header("x-some", b"value")),
+        "append-header" => done(response::append_header("x-some", b"other")),
+        "remove-header" => done(response::remove_header("x-some")),
+        other => panic!("no call is named response.{other}"),
+    }
+}
+
+fn call_exchange(name: &str) {
+    match name {
+        "client-address" => done(exchange::client_address()),
+        "client-certificate" => done(exchange::client_certificate()),
+        "tls-server-name" => done(exchange::tls_server_name()),
+        "route" => done(exchange::route()),
+        "trace-id" => done(exchange::trace_id()),
+        "attribute" => done(exchange::attribute("kept")),
+        "set-attribute" => done(exchange::set_attribute("called", "yes")),
+        "state" => done(exchange::state()),
+        "set-state" => done(exchange::set_state(b"called")),
+        other => panic!("no call is named exchange.{other}"),
+    }
+}
+
+fn call_crypto(name: &str) {
+    use crypto::{Algorithm, Hash};
+    match name {
+        "import-jwk" => done(crypto::import_jwk("{}", None)),
+        "import-jwks" => done(crypto::import_jwks("{}", Some(Algorithm::Es256))),
+        "import-secret" => done(crypto::import_secret(&[7; 32], Algorithm::Hs256)),
+        "import-granted-secret" => done(crypto::import_granted_secret("key", Algorithm::Hs256)),
+        "verify" => done(crypto::verify(1, b"message", b"signature")),
+        "verify-jws" => done(crypto::verify_jws("a.b.c", &[1])),
+        "mac" => done(crypto::mac(1, b"message")),
+        "hmac" => done(crypto::hmac(Hash::Sha256, b"secret", b"message")),
+        "digest" => done(crypto::digest(Hash::Sha256, b"data")),
+        "constant-time-eq" => done(crypto::constant_time_eq(b"a", b"b")),
+        other => panic!("no call is named crypto.{other}"),
+    }
+}
+
+fn call_matchers(name: &str) {
+    match name {
+        "make-regex-set" => done(matchers::make_regex_set(&["^a".to_owned()])),
+        "is-match" => done(matchers::is_match(1, b"abc")),
+        "matches" => done(matchers::matches(1, b"abc")),
+        "make-network-set" => done(matchers::make_network_set("10.0.0.0/8")),
+        "find-network" => done(matchers::find_network(1, IpAddress::Ipv4((10, 0, 0, 1)))),
+        "read-json" => done(matchers::read_json(b"{\"a\":1}", &["/a".to_owned()])),
+        other => panic!("no call is named matchers.{other}"),
+    }
+}
+
+impl lifecycle::Guest for EveryCall {
+    fn configure(config: String) -> Result<(), String> {
+        if setting(&config, "print").is_some() {
+            // A handle, with which there can be no image.
+            println!("configured");
+        }
+        CONFIG.set(config).map_err(|_| "configured twice".to_owned())?;
+        act("configure");
+        Ok(())
+    }
+}
+
+impl request_head::Guest for EveryCall {
+    fn on_request_head() -> Decision {
+        act("request-head");
+        Decision::Next
+    }
+}
+
+impl request_body::Guest for EveryCall {
+    fn on_request_body(_: Vec<u8>, _: bool) -> BodyDecision {
+        act("request-body");
+        BodyDecision::Forward
+    }
+}
+
+impl response_head::Guest for EveryCall {
+    fn on_response_head() -> Decision {
+        act("response-head");
+        Decision::Next
+    }
+}
+
+impl response_body::Guest for EveryCall {
+    fn on_response_body(_: Vec<u8>, _: bool) -> BodyDecision {
+        act("response-body");
+        BodyDecision::Forward
+    }
+}
+
+impl completed::Guest for EveryCall {
+    fn on_completed(_: Outcome) {
+        act("completed");
+    }
+}
+
+impl tick::Guest for EveryCall {
+    fn on_tick() {
+        act("tick");
+    }
+}
+
+export!(EveryCall);
