@@ -86,7 +86,7 @@ pub(crate) fn live(snapshot: &Snapshot, request: ExplainRequest) -> anyhow::Resu
 
 /// Takes notes, and lets nothing have effects.
 fn recorder() -> Recorder {
-    Recorder::new(Effects::None, portcullis_sandbox::thread_cpu_time)
+    Recorder::new(Effects::None)
 }
 
 /// By a config, without a running gateway: its policies run here, in a sandbox of their own.

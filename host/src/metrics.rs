@@ -134,15 +134,19 @@ fn rollouts(reports: &[RolloutReport], out: &mut String) {
             out.sample(name, &[("policy", &report.policy), ("kind", kind)], count);
         }
     }
-    for (noun, help) in [
-        ("compared", "Hooks of a shadow that were compared."),
-        ("skipped", "Exchanges that a shadow did not see, because it was with too many."),
-    ] {
+    type Count = fn(&RolloutReport) -> u64;
+    let families: [(&str, &str, Count); 3] = [
+        ("compared", "Hooks of a shadow that were compared.", |report| report.compared),
+        ("skipped", "Exchanges that a shadow did not see, because it was with too many.", |report| {
+            report.skipped
+        }),
+        ("refused_requests", "Requests of a shadow's own that it was refused.", |report| report.refused_requests),
+    ];
+    for (noun, help, count) in families {
         let name = format!("portcullis_rollout_{noun}_total");
         out.family(&name, MetricKind::Counter, help);
         for report in shadows() {
-            let count = if noun == "compared" { report.compared } else { report.skipped };
-            out.sample(&name, &[("policy", &report.policy)], count);
+            out.sample(&name, &[("policy", &report.policy)], count(report));
         }
     }
 }

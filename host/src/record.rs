@@ -150,7 +150,6 @@ pub(crate) fn begin(
         client: request.client,
         count: request.count,
         bytes_max: request.bytes,
-        cpu_time: portcullis_sandbox::thread_cpu_time,
     };
     let asking = recordings.ask(wanted).map_err(|error| Refused::new(error.to_string()))?;
     Ok((asking, Duration::from_secs(request.seconds)))

@@ -153,7 +153,7 @@ async fn run_hook(
     calls: Vec<portcullis_policy::recorder::HostCall>,
     removed: &[String],
 ) -> anyhow::Result<HookRecord> {
-    let recorder = Recorder::new(Effects::None, portcullis_sandbox::thread_cpu_time);
+    let recorder = Recorder::new(Effects::None);
     let mut recorder = recorder.with_removed(removed.to_vec()).with_bytes_max(FILE_BYTES_MAX as usize);
     recorder.answer_by(calls);
     exchange.recorder = Some(Box::new(recorder));

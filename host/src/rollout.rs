@@ -28,7 +28,6 @@ impl Rollouts {
 
 /// What versions are measured with and where shadows run: the worker that runs the exchange.
 const ENVIRONMENT: Environment = Environment {
-    cpu: portcullis_sandbox::thread_cpu_time,
     wall: || {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         START.elapsed()

@@ -225,13 +225,16 @@ fn policy_row(policy: &PolicyStatus) -> [String; 10] {
         (Some(component), Some(version)) => format!("{component} {version}"),
         _ => "-".to_owned(),
     };
-    let probe = |quarantine: QuarantineStatus| match quarantine.next_probe_s.ceil() {
-        seconds if seconds > 0.0 => format!("probe in {seconds} s"),
-        _ => "probe with the next call".to_owned(),
+    let probe = |quarantine: QuarantineStatus| {
+        let lasted = age(quarantine.lasted_s as u64);
+        match quarantine.next_probe_s.ceil() {
+            seconds if seconds > 0.0 => format!("for {lasted}, probe in {seconds} s"),
+            _ => format!("for {lasted}, probe with the next call"),
+        }
     };
     let state = match (policy.quarantine, policy.quarantine_completed) {
-        (Some(quarantine), _) => format!("quarantined, {}", probe(quarantine)),
-        (None, Some(quarantine)) => format!("on-completed quarantined, {}", probe(quarantine)),
+        (Some(quarantine), _) => format!("quarantined {}", probe(quarantine)),
+        (None, Some(quarantine)) => format!("on-completed quarantined {}", probe(quarantine)),
         (None, None) => "called".to_owned(),
     };
     [

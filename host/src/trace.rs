@@ -4,9 +4,13 @@ pub(crate) mod read;
 mod redact;
 mod scrub;
 
+use std::time::{Duration, SystemTime};
+
 use portcullis_http::{Fields, RequestHead, ResponseHead};
 use portcullis_model::FailureMode;
-use portcullis_policy::recorder::{Decided, Edit, HookRecord, HostCall, Input, Message, bytes_to_json};
+use portcullis_policy::recorder::{
+    Decided, Edit, HookRecord, HostCall, Input, Message, Quarantined, bytes_to_json,
+};
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::{Value, json};
 
@@ -25,6 +29,9 @@ pub(crate) fn hook_to_json(record: &HookRecord) -> Value {
         "calls": record.calls.iter().map(call_to_json).collect::<Vec<_>>(),
         "cpu-us": micros(record.cpu),
     });
+    if let Some(quarantine) = &record.quarantine {
+        hook["quarantine"] = quarantine_to_json(*quarantine);
+    }
     match &record.input {
         Input::None => {}
         Input::Piece { chunk, last } => {
@@ -35,8 +42,17 @@ pub(crate) fn hook_to_json(record: &HookRecord) -> Value {
     hook
 }
 
+/// Why a hook was passed over.
+fn quarantine_to_json(Quarantined { lasted, probe_in }: Quarantined) -> Value {
+    let state = if probe_in.is_zero() { "probe-due" } else { "waiting" };
+    let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+    // A clock that was set back cannot tell.
+    let since = SystemTime::now().checked_sub(lasted).map(portcullis_telemetry::rfc3339);
+    json!({ "state": state, "since": since, "lasted-s": seconds(lasted), "next-probe-s": seconds(probe_in) })
+}
+
 /// Tenths of a microsecond are as much as a clock of CPU time tells.
-fn micros(time: std::time::Duration) -> f64 {
+fn micros(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e7).round() / 10.0
 }
 

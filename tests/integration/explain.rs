@@ -6,12 +6,11 @@ use portcullis_test_guests::{CAPABILITIES, MISBEHAVE};
 use serde_json::{Value, json};
 
 use crate::harness::{Ran, TestClient, TestGateway, TestUpstream, eventually, portcullis, portcullis_in};
-use crate::setup::{digest, every_grant, misbehave, policy};
-use crate::status;
+use crate::setup::{KEY, PASSWORD, every_grant, misbehave, policy, shipped};
+use crate::{setup, status};
 
 /// Routes by host, path, method and field; one with policies, one whose policy fails, one with a secret.
 fn config() -> String {
-    let key = digest("demo-key-0123456789");
     format!(
         r#"
 [server]
@@ -27,19 +26,7 @@ endpoints = ["127.0.0.1:9", {{ address = "127.0.0.1:10", weight = 2 }}]
 endpoints = ["127.0.0.1:11"]
 host = {{ value = "inner.test" }}
 
-[policies.keys]
-plugin = "builtin:api-key"
-config = {{ keys = [{{ name = "alice", sha256 = "{key}" }}] }}
-
-[policies.stamp]
-plugin = "builtin:headers"
-config = {{ request = {{ set = {{ x-stamp = "1" }} }}, response = {{ set = {{ x-frame-options = "DENY" }} }} }}
-
-[policies.limit]
-plugin = "builtin:rate-limit"
-config = {{ rate = "10/m", burst = 4 }}
-grants = {{ rate-limit = true }}
-
+{shipped}
 {traps}
 {capable}
 [routes.api]
@@ -64,6 +51,7 @@ to = "app"
 [routes.rest]
 to = "one"
 "#,
+        shipped = shipped("rate = \"10/m\", burst = 4"),
         traps = misbehave("traps", "request-head", "trap", ""),
         capable = policy("capable", "capabilities", &every_grant("password")),
     )
@@ -75,7 +63,7 @@ fn folder() -> tempfile::TempDir {
     write("portcullis.toml", config().as_bytes());
     write("misbehave.wasm", MISBEHAVE);
     write("capabilities.wasm", CAPABILITIES);
-    write("password", b"hunter2-hunter2\n");
+    write(PASSWORD.0, PASSWORD.1);
     dir
 }
 
@@ -132,8 +120,8 @@ async fn each_route_says_why_it_lost() {
 #[tokio::test]
 async fn policies_run_and_show_what_they_did() {
     let dir = folder();
-    let arguments =
-        ["GET", "https://api.test/v1/a?b=c", "-H", "x-api-key: demo-key-0123456789", "--client", "192.0.2.7"];
+    let key = format!("x-api-key: {KEY}");
+    let arguments = ["GET", "https://api.test/v1/a?b=c", "-H", &key, "--client", "192.0.2.7"];
     let ran = explain(dir.path(), &arguments).await;
     says(
         &ran,
@@ -325,7 +313,7 @@ async fn live(upstream: &TestUpstream) -> TestGateway {
     TestGateway::builder()
         .file("misbehave.wasm", MISBEHAVE)
         .file("capabilities.wasm", CAPABILITIES)
-        .file("password", b"hunter2-hunter2\n")
+        .file(PASSWORD.0, PASSWORD.1)
         .start(&config)
         .await
 }
@@ -338,7 +326,8 @@ async fn ask(gateway: &TestGateway, arguments: &[&str]) -> Value {
 async fn live_it_tells_what_is_left_of_a_quota_and_takes_nothing() {
     let upstream = TestUpstream::named("app").await;
     let gateway = live(&upstream).await;
-    let arguments = ["GET", "http://api.test/v1/a", "-H", "x-api-key: demo-key-0123456789"];
+    let key = format!("x-api-key: {KEY}");
+    let arguments = ["GET", "http://api.test/v1/a", "-H", &key];
     let verdict = async || {
         let json = ask(&gateway, &arguments).await;
         assert_eq!((&json["mode"], &json["generation"]), (&json!("live"), &json!(1)));
@@ -351,7 +340,7 @@ async fn live_it_tells_what_is_left_of_a_quota_and_takes_nothing() {
     assert!(upstream.requests().is_empty(), "no upstream is asked");
 
     let mut client = TestClient::h1(gateway.address("web")).await;
-    let headers = [("host", "api.test"), ("x-api-key", "demo-key-0123456789")];
+    let headers = [("host", "api.test"), ("x-api-key", KEY)];
     for (status, left) in [(200, Some(0)), (200, None)] {
         let reply = client.try_send(hyper::Method::GET, "/v1/a", &headers, "").await.unwrap();
         assert_eq!(reply.status, status);
@@ -397,6 +386,73 @@ async fn live_faults_are_neither_counted_nor_logged() {
         assert_eq!((&policy["calls"], &policy["faults"]), (&json!([]), &json!([])), "{policy}");
     }
     assert!(gateway.log().iter().all(|line| !line.message.contains("fault")), "{}", gateway.stderr());
+}
+
+#[tokio::test]
+async fn live_it_tells_that_a_policy_is_passed_over_for_its_quarantine() {
+    let upstream = TestUpstream::named("app").await;
+    let mut more = String::new();
+    for (name, backoff, on_error) in
+        [("closed", "1h", "deny"), ("open", "1h", "allow"), ("due", "1ms", "deny")]
+    {
+        let rule = format!(
+            "quarantine = {{ faults = 3, window = \"1h\", backoff = \"{backoff}\", backoff-max = \"1h\" }}\n\
+             on-error = \"{on_error}\"\n"
+        );
+        more.push_str(&misbehave(name, "request-head", "trap", &rule));
+        more.push_str(&format!(
+            "[routes.{name}]\nmatch = {{ path = \"/{name}\" }}\nuse = [\"{name}\"]\nto = \"app\"\n"
+        ));
+    }
+    let gateway = TestGateway::builder()
+        .file("misbehave.wasm", MISBEHAVE)
+        .start(&setup::config(upstream.address(), &[], &more))
+        .await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    for path in ["/closed", "/open", "/due"] {
+        for _ in 0..3 {
+            client.get(path).await;
+        }
+    }
+    for (path, kind, mode, ending) in [
+        ("/closed", "replied", "deny", "policy `closed` is in quarantine, and so the request is refused"),
+        ("/open", "forwarded", "allow", "forwarded to upstream `app`"),
+    ] {
+        let json = ask(&gateway, &["GET", path]).await;
+        let hook = &json["policies"][0];
+        assert_eq!(
+            (&json["ending"]["kind"], &hook["decision"]["kind"]),
+            (&json!(kind), &json!("quarantined"))
+        );
+        let quarantine = &hook["quarantine"];
+        assert_eq!(quarantine["state"], "waiting");
+        let seconds = |name: &str| quarantine[name].as_f64().unwrap();
+        let (lasted, probe) = (seconds("lasted-s"), seconds("next-probe-s"));
+        assert!((3599.0..=3600.1).contains(&(lasted + probe)), "{quarantine}");
+        assert!(quarantine["since"].as_str().unwrap().ends_with('Z'), "{quarantine}");
+        let ran = explain(gateway.dir(), &["GET", path, "--live"]).await;
+        let mode = format!("(on-error = \"{mode}\")");
+        says(
+            &ran,
+            &["on-request-head  passed over: in quarantine for ", " s, next probe in ", &mode, ending],
+        );
+    }
+    // A look is no probe, however often one is due.
+    eventually("a probe is due", async || {
+        (ask(&gateway, &["GET", "/due"]).await["policies"][0]["quarantine"]["state"] == "probe-due")
+            .then_some(())
+    })
+    .await;
+    let ran = explain(gateway.dir(), &["GET", "/due", "--live"]).await;
+    says(&ran, &["the next request is let through as a probe"]);
+    let heads = async || {
+        let told = status::json(&gateway).await;
+        let policies = told["policies"].as_array().unwrap().iter();
+        policies.into_iter().find(|policy| policy["name"] == "due").unwrap()["calls"][0]["count"].clone()
+    };
+    assert_eq!(heads().await, 3);
+    assert_eq!(client.get("/due").await.status, 500);
+    assert_eq!(heads().await, 4, "the request was a probe");
 }
 
 #[tokio::test]

@@ -8,28 +8,13 @@ use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, VERSION_1, VERSION_2};
 use serde_json::{Value, json};
 
 use crate::harness::{Ran, TestClient, TestGateway, TestUpstream, eventually, portcullis_in};
-use crate::setup::{config, digest, every_grant, policy};
-
-const KEY: &str = "demo-key-0123456789";
+use crate::setup::{KEY, PASSWORD, config, every_grant, policy, shipped};
 
 /// Policies that ship: a key, header rules, a rate limit; and guests.
 fn settings() -> String {
-    let key = digest(KEY);
     format!(
         r#"
-[policies.keys]
-plugin = "builtin:api-key"
-config = {{ keys = [{{ name = "alice", sha256 = "{key}" }}] }}
-
-[policies.stamp]
-plugin = "builtin:headers"
-config = {{ request = {{ set = {{ x-stamp = "1" }} }}, response = {{ set = {{ x-frame-options = "DENY" }} }} }}
-
-[policies.limit]
-plugin = "builtin:rate-limit"
-config = {{ rate = "100/s", key = {{ header = "x-client" }} }}
-grants = {{ rate-limit = true }}
-
+{shipped}
 {version}
 {hooks}
 {capable}
@@ -49,6 +34,7 @@ match = {{ path = "/capable" }}
 use = ["capable"]
 to = "app"
 "#,
+        shipped = shipped("rate = \"100/s\", key = { header = \"x-client\" }"),
         version = policy("version", "version", ""),
         hooks = policy("hooks", "hooks", ""),
         capable = policy("capable", "capabilities", &every_grant("password")),
@@ -61,7 +47,7 @@ async fn start(upstream: &TestUpstream) -> TestGateway {
         .file("other.wasm", VERSION_2)
         .file("hooks.wasm", ALL_HOOKS)
         .file("capabilities.wasm", CAPABILITIES)
-        .file("password", b"hunter2-hunter2\n")
+        .file(PASSWORD.0, PASSWORD.1)
         .start(&config(upstream.address(), &[], &settings()))
         .await
 }
@@ -87,7 +73,7 @@ async fn record(gateway: &TestGateway, arguments: &[&str], send: impl AsyncFn())
 }
 
 /// A record of a request with a key, over all shipped policies.
-async fn shipped(gateway: &TestGateway, more: &[&str]) -> PathBuf {
+async fn record_shipped(gateway: &TestGateway, more: &[&str]) -> PathBuf {
     let arguments = [&["--route", "api"], more].concat();
     let address = gateway.address("web");
     record(gateway, &arguments, async || {
@@ -118,7 +104,7 @@ fn read(file: &Path) -> (String, Value) {
 async fn a_record_has_what_policies_did_and_no_credential() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream).await;
-    let file = shipped(&gateway, &[]).await;
+    let file = record_shipped(&gateway, &[]).await;
     let (text, record) = read(&file);
     for secret in [KEY, "0123456789abcdef", "tok-87654321", "hunter2"] {
         assert!(!text.contains(secret), "{secret} in:\n{text}");
@@ -161,7 +147,7 @@ async fn a_record_has_what_policies_did_and_no_credential() {
 async fn it_replays_as_the_same_and_says_what_it_cannot_judge() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream).await;
-    let file = shipped(&gateway, &[]).await;
+    let file = record_shipped(&gateway, &[]).await;
 
     // With the key that the operator has, all of it is the same.
     let ran = replay(&gateway, &file, &["-H", &format!("x-api-key: {KEY}")]).await;
@@ -193,7 +179,7 @@ async fn it_replays_as_the_same_and_says_what_it_cannot_judge() {
 async fn another_plugin_shows_what_it_does_differently() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream).await;
-    let file = shipped(&gateway, &[]).await;
+    let file = record_shipped(&gateway, &[]).await;
     let ran = replay(&gateway, &file, &["--plugin", "version=other.wasm"]).await;
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
     for expected in [
@@ -348,7 +334,7 @@ async fn only_what_was_asked_for_is_recorded_and_within_its_bounds() {
 async fn a_field_is_kept_where_that_was_asked_for() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream).await;
-    let file = shipped(&gateway, &["--keep-field", "X-Api-Key"]).await;
+    let file = record_shipped(&gateway, &["--keep-field", "X-Api-Key"]).await;
     let (text, record) = read(&file);
     assert!(text.contains(KEY) && !text.contains("0123456789abcdef\""), "{text}");
     assert_eq!(record["removed"], json!(["request.header cookie", "request.query"]));
@@ -385,7 +371,7 @@ async fn what_cannot_be_recorded_is_said() {
 async fn what_cannot_be_replayed_is_trouble() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream).await;
-    let file = shipped(&gateway, &[]).await;
+    let file = record_shipped(&gateway, &[]).await;
     let (_, sound) = read(&file);
     let write = |name: &str, record: &Value| {
         std::fs::write(gateway.dir().join(name), record.to_string()).unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{
     Answer, LogLine, Ran, Received, TestClient, TestGateway, TestUpstream, eventually, portcullis_in,
 };
-use crate::setup::{attribute, config, policy, record};
+use crate::setup::{PASSWORD, attribute, config, every_grant, policy, record};
 
 const V1: &[u8] = portcullis_test_guests::VERSION_1;
 const V2: &[u8] = portcullis_test_guests::VERSION_2;
@@ -240,6 +240,31 @@ async fn a_shadow_has_no_effect_and_its_differences_are_counted() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn requests_that_a_shadow_is_refused_are_counted() {
+    let upstream = TestUpstream::named("app").await;
+    let shadow = "shadow = { plugin = \"capabilities.wasm\", limits = { memory = \"8MiB\" } }\n";
+    let asks = policy("asks", "capabilities", &format!("{shadow}{}", every_grant(PASSWORD.0)));
+    let gateway = TestGateway::builder()
+        .file("capabilities.wasm", portcullis_test_guests::CAPABILITIES)
+        .file(PASSWORD.0, PASSWORD.1)
+        .start(&measured(&config(upstream.address(), &["asks"], &asks)))
+        .await;
+    let refused = "portcullis_rollout_refused_requests_total{policy=\"asks\"}";
+    assert!(metrics(&gateway).await.contains(&format!("{refused} 0")));
+    assert!(!rollout(&gateway, &["status"]).await.stdout.contains("were refused"));
+    for mut client in both(&gateway).await {
+        client.get_with("/", &[("x-do", "ask http://127.0.0.1:9/")]).await;
+    }
+    eventually("the shadow has asked twice", async || {
+        ((metric(&gateway, refused).await - 2.0).abs() < 0.1).then_some(())
+    })
+    .await;
+    assert_eq!(told(&gateway, "asks").await["comparison"]["refused_requests"], 2);
+    let ran = rollout(&gateway, &["status"]).await;
+    assert!(ran.stdout.contains("2 requests of its own were refused"), "{}", ran.stdout);
 }
 
 #[tokio::test]

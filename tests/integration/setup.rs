@@ -64,6 +64,33 @@ pub(crate) fn attribute<'a>(record: &'a Value, name: &str) -> &'a str {
     record["attributes"][name].as_str().unwrap_or_default()
 }
 
+/// The key that [`shipped`] lets in.
+pub(crate) const KEY: &str = "demo-key-0123456789";
+
+/// Policies that ship, `keys`, `stamp` and `limit`: a key of alice's, header rules, and a rate limit with these settings.
+pub(crate) fn shipped(limit: &str) -> String {
+    format!(
+        r#"
+[policies.keys]
+plugin = "builtin:api-key"
+config = {{ keys = [{{ name = "alice", sha256 = "{key}" }}] }}
+
+[policies.stamp]
+plugin = "builtin:headers"
+config = {{ request = {{ set = {{ x-stamp = "1" }} }}, response = {{ set = {{ x-frame-options = "DENY" }} }} }}
+
+[policies.limit]
+plugin = "builtin:rate-limit"
+config = {{ {limit} }}
+grants = {{ rate-limit = true }}
+"#,
+        key = digest(KEY),
+    )
+}
+
+/// The secret of the guest `capabilities` in these tests, as a file.
+pub(crate) const PASSWORD: (&str, &[u8]) = ("password", b"hunter2-hunter2\n");
+
 /// SHA-256 in hexadecimal digits.
 pub(crate) fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};

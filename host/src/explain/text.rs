@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use portcullis_policy::FaultKind;
 use serde_json::Value;
 
 use crate::shown::{cut, shown};
+use crate::status;
 
 /// Characters of a value that are shown; all of it is in the JSON.
 const VALUE_CHARS_MAX: usize = 200;
@@ -113,6 +115,7 @@ impl Text {
         let decision = &hook["decision"];
         let decided = match decision["decision"].as_str() {
             Some("reply") => format!("replies {}", decision["status"]),
+            Some("fault") if decision["kind"] == FaultKind::Quarantined.name() => passed_over(hook),
             Some("fault") => {
                 format!(
                     "fails: {}: {} (on-error = \"{}\")",
@@ -153,6 +156,11 @@ impl Text {
             Some("forwarded") => self.forwarded(&ending["request"], &ending["upstream"]),
             Some("replied") => {
                 match ending["fault"].as_str() {
+                    Some(_) if is_quarantined(json) => line!(
+                        self,
+                        "\npolicy `{}` is in quarantine, and so the request is refused",
+                        string(&ending["policy"])
+                    ),
                     None => line!(self, "\npolicy `{}` answers", string(&ending["policy"])),
                     Some(_) => line!(
                         self,
@@ -218,6 +226,29 @@ impl Text {
             line!(self, "  … ({} bytes in all)", response["body-bytes"]);
         }
     }
+}
+
+/// That a hook was not called, for how long its policy has not been, and when it is tried again.
+fn passed_over(hook: &Value) -> String {
+    let (quarantine, mode) = (&hook["quarantine"], string(&hook["decision"]["on-error"]));
+    let seconds = |name: &str| quarantine[name].as_f64().unwrap_or_default();
+    let times = match quarantine["state"].as_str() {
+        None => String::new(),
+        Some(state) => {
+            let probe = match state {
+                "waiting" => format!("next probe in {} s", seconds("next-probe-s").ceil()),
+                _ => "the next request is let through as a probe".to_owned(),
+            };
+            format!(" for {}, {probe}", status::age(seconds("lasted-s") as u64))
+        }
+    };
+    format!("passed over: in quarantine{times} (on-error = \"{mode}\")")
+}
+
+/// Whether the request ends at a policy that was not called.
+fn is_quarantined(json: &Value) -> bool {
+    let last = list(&json["policies"]).iter().rfind(|hook| hook["policy"] == json["ending"]["policy"]);
+    last.is_some_and(|hook| hook["decision"]["kind"] == FaultKind::Quarantined.name())
 }
 
 fn lost(route: &Value) -> String {

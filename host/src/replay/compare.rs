@@ -1,5 +1,6 @@
 //! What a hook did now beside what it did then.
 
+use portcullis_policy::FaultKind;
 use serde_json::Value;
 
 use super::list;
@@ -64,6 +65,9 @@ pub(super) fn compare(recorded: &Value, replayed: &Value, mut doubts: Vec<String
     calls(list(&recorded["calls"]), list(&replayed["calls"]), &mut differences);
     if differences.is_empty() {
         return Verdict::Same;
+    }
+    if recorded["decision"]["kind"] == FaultKind::Quarantined.name() {
+        doubts.push("the policy was in quarantine then, and this hook was not called".to_owned());
     }
     if !whole {
         doubts.push("the record is not whole: some notes found no place in it".to_owned());
@@ -182,13 +186,20 @@ mod tests {
         assert_eq!(compare(&then, &now, Vec::new(), false).name(), "unknown");
     }
 
+    fn fault(kind: &str, message: &str) -> Value {
+        let decision = json!({ "decision": "fault", "kind": kind, "message": message, "on-error": "deny" });
+        hook(decision, json!([]), &[])
+    }
+
+    #[test]
+    fn what_was_not_called_for_a_quarantine_cannot_be_judged() {
+        let verdict = compare(&fault("quarantined", ""), &next(&[]), Vec::new(), true);
+        assert_eq!(verdict.name(), "unknown");
+        assert_eq!(verdict.doubts(), ["the policy was in quarantine then, and this hook was not called"]);
+    }
+
     #[test]
     fn faults_are_told_apart_by_their_kind() {
-        let fault = |kind: &str, message: &str| {
-            let decision =
-                json!({ "decision": "fault", "kind": kind, "message": message, "on-error": "deny" });
-            hook(decision, json!([]), &[])
-        };
         assert_eq!(compare(&fault("trap", "at 1"), &fault("trap", "at 2"), Vec::new(), true), Verdict::Same);
         assert_eq!(
             differences(&fault("trap", ""), &fault("deadline", "")),

@@ -136,6 +136,7 @@ fn told(policy: &LoadedPolicy, report: RolloutReport) -> RolloutStatus {
         compared: report.compared,
         differing: report.differing,
         skipped: report.skipped,
+        refused_requests: report.refused_requests,
         kinds: report.differences.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
         samples: report
             .samples
@@ -303,6 +304,12 @@ fn paragraph(rollout: &RolloutStatus, in_detail: bool, text: &mut String) {
     });
     if comparison.skipped > 0 {
         line(format!("  {} exchanges left out, because it was with too many", comparison.skipped));
+    }
+    if comparison.refused_requests > 0 {
+        line(format!(
+            "  {} requests of its own were refused, because a shadow must have no effect",
+            comparison.refused_requests
+        ));
     }
     if !in_detail {
         if !comparison.samples.is_empty() {

@@ -84,7 +84,7 @@ api    5         2xx 4, 5xx 1  keys > limit
 site   0         -             -
 
 POLICY  PLUGIN           VERSION        ISOLATION  INSTANCES  CALLS  CPU      MEMORY   FAULTS              STATE
-keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined, probe in 1 s
+keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined for 1 s, probe in 1 s
 last fault of keys, 1 min 1 s ago, in on-request-head: trap: it reached `unreachable`
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE

@@ -17,6 +17,7 @@ pub(super) fn record(input: Input, decided: Decided, edits: Vec<Edit>, calls: Ve
         calls,
         cpu: std::time::Duration::from_nanos(12_340),
         removed_reads: Vec::new(),
+        quarantine: None,
     }
 }
 

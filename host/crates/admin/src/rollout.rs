@@ -125,6 +125,8 @@ pub struct RolloutComparison {
     pub differing: u64,
     /// Exchanges that it did not see, because it was with too many.
     pub skipped: u64,
+    /// Requests of its own (`http-client`) that it was refused, because it must have no effect.
+    pub refused_requests: u64,
     /// How many hooks differed in what.
     pub kinds: BTreeMap<String, u64>,
     /// The newest of them, the oldest first.

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::{Name, PolicyCost};
@@ -52,12 +51,10 @@ pub struct PolicySlot {
     /// The instance that serves this exchange alone, where the policy is isolated by exchange. Only whoever runs the
     /// policy knows what it is.
     pub instance: Option<Box<dyn Any + Send>>,
-    /// CPU time that the policy's hooks have used in this exchange on other threads than the worker's, where whoever
-    /// measures the worker's thread would not find it.
-    pub cpu_elsewhere: Duration,
     /// The version that this exchange takes, where the policy has two.
     pub(crate) rollout: Option<Box<Chosen>>,
-    /// What the policy has cost so far: its calls by whoever makes them, its faults by the chain.
+    /// What the policy has cost so far: its calls by whoever makes them, on whichever thread, its faults by the chain. The
+    /// one account of it: explanations, records and rollouts read it here.
     pub cost: PolicyCost,
 }
 
@@ -199,7 +196,6 @@ impl Exchange {
         for slot in &mut self.policies {
             slot.state.clear();
             slot.instance = None;
-            slot.cpu_elsewhere = Duration::ZERO;
             slot.rollout = None;
             slot.cost = PolicyCost::default();
         }

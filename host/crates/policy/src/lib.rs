@@ -7,6 +7,8 @@
 
 mod chain;
 mod exchange;
+#[cfg(test)]
+mod fake;
 mod fault_log;
 mod gone;
 pub mod outbound;

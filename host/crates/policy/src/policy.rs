@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use portcullis_http::Fields;
 use portcullis_model::{FailureMode, Name, Version};
@@ -44,6 +45,12 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
     fn version_for(&self, exchange: &Exchange) -> Version {
         let _all_the_same = exchange;
         Version::Active
+    }
+
+    /// Where requests of its own are counted that it is refused because it must have no effect; `None` where it is refused
+    /// none for that.
+    fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
+        None
     }
 
     /// For finding the concrete type again.

@@ -41,13 +41,13 @@ pub enum Effects {
 /// Notes about one exchange.
 pub struct Recorder {
     effects: Effects,
-    /// What it counts CPU time by.
-    cpu_time: fn() -> Duration,
     hooks: Vec<HookRecord>,
     /// Of the hook that runs.
     calls: Vec<HostCall>,
     /// Fields and the like that the hook that runs has read and that are not what they were: see [`Self::removed`].
     reads: Vec<String>,
+    /// Of the hook that runs, where it is passed over.
+    quarantine: Option<Quarantined>,
     removed: Vec<String>,
     script: Option<VecDeque<HostCall>>,
     /// The response as the first policy that saw it met it.
@@ -84,6 +84,17 @@ pub struct HookRecord {
     pub cpu: Duration,
     /// What it read that a record does not have any more.
     pub removed_reads: Vec<String>,
+    /// The quarantine for which it was not called at all.
+    pub quarantine: Option<Quarantined>,
+}
+
+/// How it stood with a policy's quarantine when a hook was passed over for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantined {
+    /// How long it had lasted.
+    pub lasted: Duration,
+    /// The time to the next probe; zero where the next call that counts is one.
+    pub probe_in: Duration,
 }
 
 /// What a hook is given beside the exchange.
@@ -147,15 +158,15 @@ pub struct HostCall {
 }
 
 impl Recorder {
-    /// Notes what happens. `cpu_time` tells the CPU time of the thread.
+    /// Notes what happens.
     #[must_use]
-    pub fn new(effects: Effects, cpu_time: fn() -> Duration) -> Self {
+    pub fn new(effects: Effects) -> Self {
         Self {
             effects,
-            cpu_time,
             hooks: Vec::new(),
             calls: Vec::new(),
             reads: Vec::new(),
+            quarantine: None,
             removed: Vec::new(),
             script: None,
             response: None,
@@ -251,6 +262,11 @@ impl Recorder {
         read.iter().for_each(|what| self.note_read(what));
     }
 
+    /// Notes that the hook that runs is passed over, as its policy is in quarantine.
+    pub fn note_quarantine(&mut self, quarantine: Quarantined) {
+        self.quarantine = Some(quarantine);
+    }
+
     /// What a host function keeps for the exchange and the policy at that position; made by `make` at first.
     pub fn scratch<T: Any + Send>(&mut self, at: usize, make: impl FnOnce() -> T) -> Option<&mut T> {
         let found = self.scratch.iter().position(|(of, kept)| *of == at && kept.is::<T>());
@@ -326,31 +342,16 @@ impl std::fmt::Debug for Recorder {
 /// # Panics
 /// Never: an exchange without a recorder is only not noted.
 pub async fn call_noted(policy: &dyn Policy, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let Some(cpu_time) = exchange.recorder.as_ref().map(|recorder| recorder.cpu_time) else {
-        return match policy.call(hook, exchange) {
-            Called::Ready(exchange, result) => (exchange, result),
-            Called::Waiting(future) => future.await,
-        };
-    };
     let (name, input, at) = (hook.name(), Input::of(&hook), exchange.policy_at);
     let first = policy.factory().version_for(&exchange);
     let version = exchange.recorder.as_mut().map(|recorder| recorder.version(at, first)).unwrap_or_default();
     let before = edit::Before::of(&exchange);
-    let start = cpu_time();
-    let called = policy.call(hook, exchange);
-    let mut cpu = cpu_time().saturating_sub(start);
-    let (mut exchange, result) = match called {
+    let cpu_before = exchange.slot().cost.cpu;
+    let (mut exchange, result) = match policy.call(hook, exchange) {
         Called::Ready(exchange, result) => (exchange, result),
-        Called::Waiting(mut future) => {
-            std::future::poll_fn(|cx| {
-                let start = cpu_time();
-                let polled = future.as_mut().poll(cx);
-                cpu += cpu_time().saturating_sub(start);
-                polled
-            })
-            .await
-        }
+        Called::Waiting(future) => future.await,
     };
+    let cpu = exchange.slot().cost.cpu.saturating_sub(cpu_before);
     let edits = before.edits(&exchange);
     let factory = policy.factory();
     if let Some(recorder) = &mut exchange.recorder {
@@ -365,6 +366,7 @@ pub async fn call_noted(policy: &dyn Policy, hook: Hook, mut exchange: Box<Excha
             calls: std::mem::take(&mut recorder.calls),
             cpu,
             removed_reads: std::mem::take(&mut recorder.reads),
+            quarantine: recorder.quarantine.take(),
         };
         recorder.note_hook(record);
     }

@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::Name;
@@ -36,8 +35,6 @@ pub struct Wanted {
     pub count: usize,
     /// Bytes of notes that are kept of each.
     pub bytes_max: usize,
-    /// What CPU time is counted by.
-    pub cpu_time: fn() -> Duration,
 }
 
 /// An exchange that was recorded.
@@ -125,7 +122,7 @@ impl Recordings {
     pub(crate) fn begin(&self, exchange: &mut Exchange, snapshot: &Arc<Snapshot>) -> Option<Box<Recording>> {
         let fits = |asked: &&Arc<Asked>| asked.wanted.fits(exchange) && asked.take();
         let asked = self.lock().iter().find(fits)?.clone();
-        let recorder = Recorder::new(Effects::All, asked.wanted.cpu_time);
+        let recorder = Recorder::new(Effects::All);
         exchange.recorder = Some(Box::new(recorder.with_bytes_max(asked.wanted.bytes_max)));
         Some(Box::new(Recording {
             snapshot: snapshot.clone(),

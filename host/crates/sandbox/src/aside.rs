@@ -17,7 +17,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use crate::budget::thread_cpu_time;
 use crate::fault::Failure;
 use crate::instance::Instance;
 
@@ -85,22 +84,18 @@ fn run(runtime: &Runtime, mut jobs: Receiver<Job>) {
 impl Job {
     fn call(self) {
         let Self { mut instance, hook, exchange, done } = self;
-        let before = thread_cpu_time();
-        let (mut exchange, result) = instance.call(hook, exchange);
-        exchange.slot().cpu_elsewhere += thread_cpu_time().saturating_sub(before);
+        let (exchange, result) = instance.call(hook, exchange);
         // Nobody waits for it where the exchange has ended meanwhile.
         drop(done.send((instance, exchange, result)));
     }
 
     async fn call_on_fiber(self) {
         let Self { mut instance, hook, exchange, mut done } = self;
-        let (mut exchange, result) = tokio::select! {
+        let (exchange, result) = tokio::select! {
             // The exchange is dropped, and with the instance what it waits for.
             () = done.closed() => return,
             called = instance.call_on_fiber(hook, exchange) => called,
         };
-        // What the thread has used meanwhile is others' as well.
-        exchange.slot().cpu_elsewhere += instance.cost().0;
         drop(done.send((instance, exchange, result)));
     }
 }

@@ -186,7 +186,7 @@ fn nanos(duration: Duration) -> u64 {
 /// The CPU time that this thread has used.
 #[cfg(unix)]
 #[must_use]
-pub fn thread_cpu_time() -> Duration {
+pub(crate) fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or_default(),
@@ -197,7 +197,7 @@ pub fn thread_cpu_time() -> Duration {
 /// Without such a clock, time that passes counts.
 #[cfg(not(unix))]
 #[must_use]
-pub fn thread_cpu_time() -> Duration {
+pub(crate) fn thread_cpu_time() -> Duration {
     static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     START.elapsed()
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub(crate) struct PolicyContext {
     pub(crate) yields: bool,
     /// Whether one of its imports waits, so that nothing of it runs but on a fiber.
     pub(crate) waits: bool,
+    /// Requests of its own that it was refused, because a shadow must have no effect.
+    pub(crate) refused_requests: Arc<AtomicU64>,
 }
 
 impl PolicyContext {
@@ -157,6 +160,7 @@ impl Factory {
             sandbox: sandbox.clone(),
             yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
             waits,
+            refused_requests: Arc::default(),
         });
         let start = thread_cpu_time();
         let failed =
@@ -256,6 +260,10 @@ impl PolicyFactory for Factory {
     fn apart(self: Arc<Self>) -> Rc<dyn Policy> {
         let context = self.context.clone();
         Rc::new(Worker::new(self, context, None))
+    }
+
+    fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
+        (self.context.version == Version::Shadow).then(|| self.context.refused_requests.clone())
     }
 
     fn as_any(&self) -> &dyn Any {

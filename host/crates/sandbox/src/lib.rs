@@ -36,7 +36,6 @@ mod ticker;
 mod wasi;
 mod worker;
 
-pub use budget::thread_cpu_time;
 pub use component::{Compiled, PolicyComponent};
 pub use error::{ConfigureError, InspectError, SandboxError};
 pub use inspect::{ComponentInfo, Manifest, inspect};

@@ -2,7 +2,7 @@
 
 use portcullis_model::{Name, QuarantineRule, Version};
 use portcullis_policy::{Fault, FaultKind};
-use portcullis_traffic::{Probe, Quarantine, Transition};
+use portcullis_traffic::{Probe, Quarantine, Standing, Transition};
 
 use crate::Standings;
 use crate::capabilities::clock;
@@ -78,6 +78,13 @@ impl PolicyQuarantine {
         if let Some(transition) = quarantine.probed(probe, fault.is_none(), clock::monotonic()) {
             tell(shared, stage, transition, fault);
         }
+    }
+
+    /// How the quarantine stands for which a hook is not called.
+    #[cold]
+    pub(crate) fn standing(&self, stage: Stage) -> Option<Standing> {
+        let Standings { deciding, completed } = self.standings();
+        if stage == Stage::Completed { deciding.or(completed) } else { deciding }
     }
 
     pub(crate) fn standings(&self) -> Standings {

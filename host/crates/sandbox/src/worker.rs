@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::Isolation;
+use portcullis_policy::recorder::Quarantined;
 use portcullis_policy::{
     Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Policy, PolicyFactory, Returned,
 };
-use portcullis_traffic::Probe;
+use portcullis_traffic::{Probe, Standing};
 use tokio::sync::Semaphore;
 
 use crate::aside::{Aside, Done};
@@ -321,6 +322,11 @@ impl Pool {
             Admitted::Refused => {
                 if counts {
                     self.calls.refuse(stage);
+                }
+                if let Some(recorder) = &mut exchange.recorder
+                    && let Some(Standing { lasted, probe_in }) = self.context.quarantine.standing(stage)
+                {
+                    recorder.note_quarantine(Quarantined { lasted, probe_in });
                 }
                 return Err(refusal(&self.context.name, stage));
             }

@@ -3,42 +3,20 @@
 mod body;
 mod head;
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::pin::pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use portcullis_model::{FailureMode, Name};
+use portcullis_model::FailureMode;
 
 use super::{BodyOutcome, BodySide, HeadOutcome, HeldBody, PolicyChain, Replied};
-use crate::{
-    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Phase, Policy,
-    PolicyFactory, Reply,
-};
+use crate::fake::{Fake, block_on, reply};
+use crate::{BodyDecision, Decision, Exchange, FaultKind, Hook, Hooks, Outcome, Phase};
 
 /// What all fakes of a test were asked, in order: `name.hook`, with the piece for a body.
-type Log = Rc<RefCell<Vec<String>>>;
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
 
-#[derive(Debug)]
-struct FakeFactory {
-    name: Name,
-    hooks: Hooks,
-    failure_mode: FailureMode,
-    body_bytes_max: usize,
-}
-
-/// A policy that does what it was told, step by step, and then only lets through.
-struct Fake {
-    factory: Arc<dyn PolicyFactory>,
-    waits: bool,
-    steps: RefCell<VecDeque<(&'static str, Step)>>,
-    log: Log,
-}
-
-type Step = Box<dyn FnOnce(&mut Exchange) -> Result<Decision, FaultKind>>;
+type Step = Box<dyn FnOnce(&mut Exchange) -> Result<Decision, FaultKind> + Send>;
 
 const ALL: Hooks = Hooks {
     request_head: true,
@@ -49,37 +27,18 @@ const ALL: Hooks = Hooks {
     tick: false,
 };
 
-impl PolicyFactory for FakeFactory {
-    fn name(&self) -> &Name {
-        &self.name
+impl Log {
+    fn borrow(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap()
     }
 
-    fn hooks(&self) -> Hooks {
-        self.hooks
-    }
-
-    fn failure_mode(&self) -> FailureMode {
-        self.failure_mode
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        self.body_bytes_max
-    }
-
-    fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
-        Fake::of(self, &Log::default(), vec![]).into_policy()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.borrow())
     }
 }
 
+/// Policies that do what they were told, step by step, and then only let through.
 impl Fake {
-    fn of(factory: Arc<FakeFactory>, log: &Log, steps: Vec<(&'static str, Step)>) -> Self {
-        Self { factory, waits: false, steps: RefCell::new(steps.into()), log: log.clone() }
-    }
-
     fn new(name: &str, log: &Log, steps: Vec<(&'static str, Step)>) -> Self {
         Self::with(name, log, ALL, FailureMode::Deny, 100, steps)
     }
@@ -96,77 +55,38 @@ impl Fake {
         body_bytes_max: usize,
         steps: Vec<(&'static str, Step)>,
     ) -> Self {
-        let factory = FakeFactory { name: name.into(), hooks, failure_mode, body_bytes_max };
-        Self::of(Arc::new(factory), log, steps)
-    }
-
-    /// Returns each hook only when it was asked for a second time, as one on a fiber does.
-    fn waiting(self) -> Self {
-        Self { waits: true, ..self }
-    }
-
-    fn into_policy(self) -> Rc<dyn Policy> {
-        Rc::new(self)
+        let (asked, blamed, of) = (log.clone(), log.clone(), name.to_owned());
+        let steps = Mutex::new(VecDeque::from(steps));
+        let fake = Self::doing(name, hooks, move |hook, exchange| {
+            let (piece, phase) = match hook {
+                Hook::RequestHead => (String::new(), Phase::RequestHead),
+                Hook::RequestBody { chunk, last } => (piece(chunk, *last), Phase::RequestBody),
+                Hook::ResponseHead => (String::new(), Phase::ResponseHead),
+                Hook::ResponseBody { chunk, last } => (piece(chunk, *last), Phase::ResponseBody),
+                Hook::Completed(_) => (String::new(), Phase::Completed),
+            };
+            asked.borrow().push(format!("{of}.{}{piece}", hook.name()));
+            assert_eq!(exchange.phase, phase, "{}", hook.name());
+            let mut steps = steps.lock().unwrap();
+            let step = steps.pop_front_if(|(step, _)| *step == hook.name());
+            drop(steps);
+            step.map_or(Ok(Decision::Next), |(_, step)| step(exchange))
+        });
+        let blamed = Arc::new(move |fault: &crate::Fault| {
+            blamed.borrow().push(format!("{}.blamed: {}", fault.policy, fault.kind));
+        });
+        Self { failure_mode, body_bytes_max, blamed, ..fake }
     }
 }
 
-impl Policy for Fake {
-    fn blame(&self, _: &mut Exchange, fault: &Fault) {
-        self.log.borrow_mut().push(format!("{}.blamed: {}", fault.policy, fault.kind));
-    }
-
-    fn factory(&self) -> &Arc<dyn PolicyFactory> {
-        &self.factory
-    }
-
-    fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {
-        let name = self.factory.name();
-        let piece = match &hook {
-            Hook::RequestBody { chunk, last } | Hook::ResponseBody { chunk, last } => {
-                format!(" {:?}{}", String::from_utf8_lossy(chunk), if *last { " last" } else { "" })
-            }
-            _ => String::new(),
-        };
-        self.log.borrow_mut().push(format!("{name}.{}{piece}", hook.name()));
-        let phase = match &hook {
-            Hook::RequestHead => Phase::RequestHead,
-            Hook::RequestBody { .. } => Phase::RequestBody,
-            Hook::ResponseHead => Phase::ResponseHead,
-            Hook::ResponseBody { .. } => Phase::ResponseBody,
-            Hook::Completed(_) => Phase::Completed,
-        };
-        assert_eq!(exchange.phase, phase, "{}", hook.name());
-        let told = self.steps.borrow().front().is_some_and(|(step, _)| *step == hook.name());
-        let step = if told { self.steps.borrow_mut().pop_front() } else { None };
-        let result = match step {
-            Some((_, step)) => step(&mut exchange),
-            None => Ok(Decision::Next),
-        };
-        let result = result.map_err(|kind| Fault {
-            policy: name.clone(),
-            hook: hook.name(),
-            kind,
-            message: "told to fail".to_owned(),
-        });
-        match self.waits {
-            false => Called::Ready(exchange, result),
-            true => Called::Waiting(Box::pin(async move {
-                let mut asked = false;
-                std::future::poll_fn(|cx| {
-                    cx.waker().wake_by_ref();
-                    if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
-                (exchange, result)
-            })),
-        }
-    }
+fn piece(chunk: &[u8], last: bool) -> String {
+    format!(" {:?}{}", String::from_utf8_lossy(chunk), if last { " last" } else { "" })
 }
 
 /// What a policy does at its next call of that hook.
 fn on(
     hook: &'static str,
-    step: impl FnOnce(&mut Exchange) -> Result<Decision, FaultKind> + 'static,
+    step: impl FnOnce(&mut Exchange) -> Result<Decision, FaultKind> + Send + 'static,
 ) -> (&'static str, Step) {
     (hook, Box::new(step))
 }
@@ -179,24 +99,8 @@ fn fails(hook: &'static str) -> (&'static str, Step) {
     on(hook, |_| Err(FaultKind::Trap))
 }
 
-fn reply(status: u16) -> Decision {
-    Decision::Reply(Reply { status, ..Reply::default() })
-}
-
 fn chain(policies: Vec<Fake>) -> PolicyChain {
     PolicyChain::new(policies.into_iter().map(Fake::into_policy).collect(), 1000)
-}
-
-/// Nothing here waits for anything but its turn.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..10_000 {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-            return value;
-        }
-    }
-    panic!("it never ends");
 }
 
 fn permitted(outcome: HeadOutcome) -> Box<Exchange> {

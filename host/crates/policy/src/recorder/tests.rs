@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use portcullis_model::Name;
 use serde_json::json;
 
@@ -24,7 +22,7 @@ fn field(message: Message, name: &str, before: &[&str], after: &[&str]) -> Edit 
 }
 
 fn recorder() -> Recorder {
-    Recorder::new(Effects::None, || Duration::ZERO)
+    Recorder::new(Effects::None)
 }
 
 fn call(function: &str, key: &str, result: u32) -> HostCall {

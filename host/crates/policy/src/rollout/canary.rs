@@ -64,7 +64,7 @@ impl Policy for CanaryPolicy {
         let policy = self.0.get(side);
         let rollout = self.0.shared.rollout.clone();
         timed(
-            self.0.shared.clocks,
+            self.0.shared.wall,
             exchange,
             |exchange| policy.call(hook, exchange),
             move |exchange, result, spent| note(&rollout, side, exchange, result, spent),

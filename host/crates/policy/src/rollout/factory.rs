@@ -6,12 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_model::{FailureMode, Name, Version};
 
 use super::apart::ApartPolicy;
 use super::canary::CanaryPolicy;
-use super::meter::Clocks;
 use super::shadow::ShadowPolicy;
 use super::state::{Rollout, Side, Standing};
 use crate::policy::find_version;
@@ -23,10 +23,8 @@ pub type Spawn = fn(Pin<Box<dyn Future<Output = ()>>>);
 /// What a rollout needs of whoever runs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Environment {
-    /// CPU time of the calling thread.
-    pub cpu: fn() -> std::time::Duration,
     /// Time that passes, from any moment on.
-    pub wall: fn() -> std::time::Duration,
+    pub wall: fn() -> Duration,
     /// Runs what must not keep an exchange waiting.
     pub spawn: Spawn,
 }
@@ -35,7 +33,7 @@ pub struct Environment {
 pub struct RolloutFactory {
     pub(crate) versions: [Arc<dyn PolicyFactory>; 2],
     pub(crate) rollout: Arc<Rollout>,
-    pub(crate) clocks: Clocks,
+    pub(crate) wall: fn() -> Duration,
     pub(crate) spawn: Spawn,
     /// Whether samples may hold values at all: a policy that can read secrets may write them anywhere.
     pub(crate) keeps_values: bool,
@@ -52,8 +50,9 @@ impl RolloutFactory {
         environment: Environment,
         keeps_values: bool,
     ) -> Self {
-        let Environment { cpu, wall, spawn } = environment;
-        Self { versions: [active, candidate], rollout, clocks: Clocks { cpu, wall }, spawn, keeps_values }
+        let Environment { wall, spawn } = environment;
+        rollout.count_refused_by(candidate.refused_requests());
+        Self { versions: [active, candidate], rollout, wall, spawn, keeps_values }
     }
 
     /// How it stands.

@@ -167,7 +167,7 @@ impl Policy for ShadowPolicy {
         let policy = self.workers.get(Side::Active);
         let rollout = shared.rollout.clone();
         timed(
-            shared.clocks,
+            shared.wall,
             exchange,
             |exchange| policy.call(hook, exchange),
             move |exchange, result, spent| {
@@ -242,7 +242,7 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
         *before.slot() = slot;
         let rollout = shared.rollout.clone();
         let called = timed(
-            shared.clocks,
+            shared.wall,
             before,
             |before| shadow.call(hook.hook(), before),
             move |_, _, spent| rollout.spent(Side::Candidate, spent),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use portcullis_http::Fields;
@@ -30,6 +30,15 @@ pub struct Rollout {
     differences: Mutex<Differences>,
     /// Exchanges that a shadow did not see, because it was with too many.
     skipped: AtomicU64,
+    refused: Mutex<Refused>,
+}
+
+/// Requests of its own that a shadow was refused.
+#[derive(Default)]
+struct Refused {
+    /// By what counted them before, as after a secret of the shadow became another.
+    before: u64,
+    counter: Option<Arc<AtomicU64>>,
 }
 
 /// What a version is, in words.
@@ -134,6 +143,8 @@ pub struct RolloutReport {
     pub differing: u64,
     /// Of a shadow: exchanges that it did not see, because it was with too many.
     pub skipped: u64,
+    /// Of a shadow: requests of its own that it was refused, because it must have no effect.
+    pub refused_requests: u64,
     /// Of a shadow: how often each thing differed, by its name.
     pub differences: Vec<(&'static str, u64)>,
     /// Of a shadow: the newest differences, the oldest first.
@@ -182,6 +193,12 @@ fn mean(sum: Duration, count: u64) -> Duration {
     nanos.checked_div(count).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
+impl Refused {
+    fn count(&self) -> u64 {
+        self.before + self.counter.as_ref().map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
 /// The two versions of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -211,6 +228,7 @@ impl Rollout {
             judge,
             differences: Mutex::new(Differences::new(samples)),
             skipped: AtomicU64::new(0),
+            refused: Mutex::default(),
         }
     }
 
@@ -223,6 +241,19 @@ impl Rollout {
     /// The active version has become another, while all that concerns the candidate is as it was.
     pub fn relabel(&self, active: VersionLabel) {
         lock(&self.labels)[Side::Active as usize] = active;
+    }
+
+    /// Where requests are counted that the candidate is refused. It may be another with the same rollout.
+    pub(crate) fn count_refused_by(&self, counter: Option<Arc<AtomicU64>>) {
+        let mut refused = lock(&self.refused);
+        let is_same = match (&refused.counter, &counter) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if !is_same {
+            refused.before = refused.count();
+            refused.counter = counter;
+        }
     }
 
     /// What its candidate is.
@@ -389,6 +420,7 @@ impl Rollout {
             compared: differences.compared(),
             differing: differences.differing(),
             skipped: self.skipped.load(Ordering::Relaxed),
+            refused_requests: lock(&self.refused).count(),
             differences: differences.counts(),
             samples: differences.samples(),
         }

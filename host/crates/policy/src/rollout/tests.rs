@@ -4,29 +4,25 @@ mod canary;
 mod choice;
 mod shadow;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::{
-    AbortRules, Canary, Candidate, FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig,
+    AbortRules, Canary, Candidate, FailureMode, Grants, Isolation, Origin, PluginSource, PolicyConfig,
     ResourceLimits, Selection, Shadow, Share, Version,
 };
 
 use super::{Environment, Rollout, RolloutFactory, VersionLabel};
+use crate::fake::{Fake, block_on, reply};
 use crate::{
-    Called, Decision, Exchange, Fault, FaultKind, HeadOutcome, Hook, Hooks, Outcome, Policy, PolicyChain,
-    PolicyFactory, Reply,
+    Decision, Exchange, FaultKind, HeadOutcome, Hook, Hooks, Outcome, Policy, PolicyChain, PolicyFactory,
+    Reply,
 };
-
-/// What a fake does in a hook.
-type Deed = Arc<dyn Fn(&Hook, &mut Exchange) -> Result<Decision, FaultKind> + Send + Sync>;
 
 pub(super) const HEADS: Hooks = Hooks {
     request_head: true,
@@ -37,36 +33,21 @@ pub(super) const HEADS: Hooks = Hooks {
     tick: false,
 };
 
-/// A version that does the same in each exchange.
-struct FakeFactory {
-    name: Name,
-    hooks: Hooks,
-    waits: bool,
-    deed: Deed,
-    /// How many workers have it.
-    alive: Arc<AtomicUsize>,
-}
-
-struct Fake {
-    factory: Arc<dyn PolicyFactory>,
-    concrete: Arc<FakeFactory>,
-}
-
 thread_local! {
-    /// CPU time of this thread, as the fakes say.
-    static CPU: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// The time that has passed, as the fakes say.
+    static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static SPAWNED: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(Vec::new()) };
 }
 
 const ENVIRONMENT: Environment = Environment {
-    cpu: || CPU.get(),
-    wall: || CPU.get(),
+    wall: || NOW.get(),
     spawn: |future| SPAWNED.with_borrow_mut(|spawned| spawned.push(future)),
 };
 
-/// Uses up CPU time.
-fn work(time: Duration) {
-    CPU.set(CPU.get() + time);
+/// Uses up CPU time of the policy whose hook runs.
+fn work(exchange: &mut Exchange, time: Duration) {
+    exchange.slot().cost.cpu += time;
+    NOW.set(NOW.get() + time);
 }
 
 /// Lets what was spawned have its turn.
@@ -82,99 +63,16 @@ fn run_spawned() {
 
 fn version(
     deed: impl Fn(&Hook, &mut Exchange) -> Result<Decision, FaultKind> + Send + Sync + 'static,
-) -> FakeFactory {
-    FakeFactory { name: "p".into(), hooks: HEADS, waits: false, deed: Arc::new(deed), alive: Arc::default() }
+) -> Fake {
+    Fake::doing("p", HEADS, deed)
 }
 
 /// Names itself in an attribute of each hook.
-fn named(name: &'static str) -> FakeFactory {
+fn named(name: &'static str) -> Fake {
     version(move |hook, exchange| {
         assert!(exchange.attributes.set(hook.name(), name));
         Ok(Decision::Next)
     })
-}
-
-impl FakeFactory {
-    /// Returns each hook only when asked for a second time, as one on a fiber does.
-    fn waiting(self) -> Self {
-        Self { waits: true, ..self }
-    }
-
-    fn with_hooks(self, hooks: Hooks) -> Self {
-        Self { hooks, ..self }
-    }
-}
-
-impl PolicyFactory for FakeFactory {
-    fn name(&self) -> &Name {
-        &self.name
-    }
-
-    fn hooks(&self) -> Hooks {
-        self.hooks
-    }
-
-    fn failure_mode(&self) -> FailureMode {
-        FailureMode::Deny
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        100
-    }
-
-    fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
-        self.alive.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Fake { factory: self.clone(), concrete: self })
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-impl std::fmt::Debug for FakeFactory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FakeFactory")
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.concrete.alive.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Policy for Fake {
-    fn factory(&self) -> &Arc<dyn PolicyFactory> {
-        &self.factory
-    }
-
-    fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {
-        assert!(self.concrete.hooks.has(&hook), "{} is not one of its hooks", hook.name());
-        let (deed, policy) = (self.concrete.deed.clone(), self.concrete.name.clone());
-        let act = move |exchange: &mut Exchange| {
-            deed(&hook, exchange).map_err(|kind| Fault {
-                policy: policy.clone(),
-                hook: hook.name(),
-                kind,
-                message: "told to fail".to_owned(),
-            })
-        };
-        if !self.concrete.waits {
-            let result = act(&mut exchange);
-            return Called::Ready(exchange, result);
-        }
-        Called::Waiting(Box::pin(async move {
-            let mut asked = false;
-            std::future::poll_fn(|cx| {
-                cx.waker().wake_by_ref();
-                if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-            let result = act(&mut exchange);
-            (exchange, result)
-        }))
-    }
 }
 
 fn config(version: Version) -> PolicyConfig {
@@ -204,11 +102,11 @@ fn shadow(share: Share, samples: usize) -> Candidate {
 }
 
 /// Both versions under one rollout.
-fn pair(active: FakeFactory, tried: FakeFactory, candidate: &Candidate) -> Arc<RolloutFactory> {
+fn pair(active: Fake, tried: Fake, candidate: &Candidate) -> Arc<RolloutFactory> {
     of_pair(Arc::new(active), Arc::new(tried), candidate)
 }
 
-fn of_pair(active: Arc<FakeFactory>, tried: Arc<FakeFactory>, candidate: &Candidate) -> Arc<RolloutFactory> {
+fn of_pair(active: Arc<Fake>, tried: Arc<Fake>, candidate: &Candidate) -> Arc<RolloutFactory> {
     let labels =
         ["one", "two"].map(|plugin| VersionLabel { plugin: plugin.to_owned(), digest: String::new() });
     let rollout = Arc::new(Rollout::new("p".into(), candidate, labels, Default::default()));
@@ -238,20 +136,4 @@ fn drive(chain: &PolicyChain, exchange: Box<Exchange>) -> (Box<Exchange>, Option
         HeadOutcome::Replied(replied) => (replied.exchange, Some(replied.reply.status)),
     };
     (block_on(chain.completed(exchange, &Outcome::default())), status)
-}
-
-fn reply(status: u16) -> Decision {
-    Decision::Reply(Reply { status, ..Reply::default() })
-}
-
-/// Nothing here waits for anything but its turn.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..10_000 {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-            return value;
-        }
-    }
-    panic!("it never ends");
 }

@@ -1,5 +1,4 @@
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use portcullis_model::Name;
 use portcullis_policy::Exchange;
@@ -15,7 +14,6 @@ fn wanted() -> Wanted {
         client: None,
         count: 1,
         bytes_max: 1000,
-        cpu_time: || Duration::ZERO,
     }
 }
 

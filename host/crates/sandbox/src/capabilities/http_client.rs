@@ -4,6 +4,7 @@
 mod tests;
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ impl State {
             return Err(Error::NotAllowed("an explanation asks nobody".to_owned()));
         }
         if policy.version == Version::Shadow {
+            policy.refused_requests.fetch_add(1, Ordering::Relaxed);
             let why = "a shadow asks nobody: it must have no effect";
             return Err(Error::NotAllowed(why.to_owned()));
         }

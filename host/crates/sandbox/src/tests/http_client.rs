@@ -355,8 +355,9 @@ fn without_anybody_who_sends_it_is_busy() {
 fn a_shadow_asks_nobody() {
     let (sandbox, servers) = sandbox();
     let config = PolicyConfig { version: portcullis_model::Version::Shadow, ..config("shadowing", "{}") };
-    let policy = configured(&sandbox, CAPABILITIES, &config).unwrap().worker();
-    let answer = does(&*policy, "ask http://a.test/x");
+    let factory = configured(&sandbox, CAPABILITIES, &config).unwrap();
+    let answer = does(&*factory.clone().worker(), "ask http://a.test/x");
     assert!(answer.starts_with("Error::NotAllowed(") && answer.contains("shadow"), "{answer}");
+    assert_eq!(factory.refused_requests().unwrap().load(Ordering::SeqCst), 1);
     assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
 }

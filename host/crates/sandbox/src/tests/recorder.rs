@@ -4,17 +4,19 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use portcullis_policy::recorder::{Effects, HookRecord, HostCall, Recorder, call_noted};
-use portcullis_policy::{Hook, Policy};
+use portcullis_policy::{Exchange, Hook, Policy};
+use portcullis_test_guests::MISBEHAVE;
 use serde_json::{Value, json};
 
 use super::capabilities::{capable, does, report};
-use super::{exchange, logged};
-use crate::{GuestValue, thread_cpu_time};
+use super::{both, config, exchange, logged, policy};
+use crate::GuestValue;
 
 fn recorder(effects: Effects) -> Recorder {
-    Recorder::new(effects, thread_cpu_time)
+    Recorder::new(effects)
 }
 
 /// Does `deeds` in hooks of one exchange; gives what each came to, and the notes.
@@ -24,17 +26,22 @@ fn noted(policy: &Rc<dyn Policy>, deeds: &[&str], recorder: Recorder) -> (Vec<St
     let mut results = Vec::new();
     for deed in deeds {
         exchange.request.fields.set(b"x-do", deed.as_bytes()).unwrap();
-        let mut call = pin!(call_noted(&**policy, Hook::RequestHead, exchange));
-        let (back, result) = loop {
-            if let Poll::Ready(returned) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                break returned;
-            }
-        };
-        exchange = back;
-        result.unwrap();
+        exchange = call(policy, exchange);
         results.push(exchange.attributes.get("result").unwrap_or_default().to_owned());
     }
     (results, exchange.recorder.take().unwrap().into_hooks())
+}
+
+/// Calls a hook that succeeds, and has it noted. Polls all the time: nothing wakes what is called beside the worker.
+fn call(policy: &Rc<dyn Policy>, exchange: Box<Exchange>) -> Box<Exchange> {
+    let mut call = pin!(call_noted(&**policy, Hook::RequestHead, exchange));
+    let (exchange, result) = loop {
+        if let Poll::Ready(returned) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            break returned;
+        }
+    };
+    result.unwrap();
+    exchange
 }
 
 /// The calls as `function(arguments) = result`.
@@ -43,7 +50,7 @@ fn calls(hooks: &[HookRecord]) -> Vec<(String, Value, Value)> {
     all.map(|call| (call.function.clone(), call.arguments.clone(), call.result.clone())).collect()
 }
 
-fn call(function: &str, arguments: Value, result: Value) -> (String, Value, Value) {
+fn asked(function: &str, arguments: Value, result: Value) -> (String, Value, Value) {
     (function.to_owned(), arguments, result)
 }
 
@@ -58,17 +65,17 @@ fn each_call_is_noted_with_its_arguments_and_its_result() {
     assert_eq!(
         calls(&hooks),
         [
-            call("store.set", json!({ "key": "a", "value": "b", "ttl-ms": 60000 }), json!({ "ok": null })),
-            call("store.get", json!({ "key": "a" }), json!({ "ok": ["b"] })),
-            call(
+            asked("store.set", json!({ "key": "a", "value": "b", "ttl-ms": 60000 }), json!({ "ok": null })),
+            asked("store.get", json!({ "key": "a" }), json!({ "ok": ["b"] })),
+            asked(
                 "store.increment",
                 json!({ "key": "a", "by": 1, "ttl-ms": null }),
                 json!({ "err": "not-a-number" })
             ),
-            call("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
-            call("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
-            call("metrics.add", json!({ "metric": "hits{label=\"x\"}", "value": 2 }), json!(null)),
-            call(
+            asked("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
+            asked("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
+            asked("metrics.add", json!({ "metric": "hits{label=\"x\"}", "value": 2 }), json!(null)),
+            asked(
                 "log.log",
                 json!({ "level": "warn", "message": "line 0\u{7}", "fields": [["key", "a\nvalue"]] }),
                 json!(null)
@@ -87,8 +94,8 @@ fn a_secret_is_noted_by_its_name() {
     assert_eq!(
         calls(&hooks),
         [
-            call("secrets.get", json!({ "name": "key" }), json!("[secret:key]")),
-            call("secrets.get", json!({ "name": "other" }), json!(null)),
+            asked("secrets.get", json!({ "name": "key" }), json!("[secret:key]")),
+            asked("secrets.get", json!({ "name": "other" }), json!(null)),
         ]
     );
 }
@@ -103,9 +110,9 @@ fn authentication_codes_are_in_no_notes() {
     assert_eq!(results[..3], ["Ok(1)", "32 Ok(true) true", "32"]);
     let code = json!({ "ok": "[removed:crypto]" });
     let calls = calls(&hooks);
-    assert_eq!(calls[0], call("crypto.mac", json!({ "key": 1, "message": "message" }), code));
+    assert_eq!(calls[0], asked("crypto.mac", json!({ "key": 1, "message": "message" }), code));
     let verified = json!({ "key": 1, "message": "message", "signature-bytes": 32 });
-    assert_eq!(calls[1], call("crypto.verify", verified, json!({ "ok": true })));
+    assert_eq!(calls[1], asked("crypto.verify", verified, json!({ "ok": true })));
     assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha256")));
     assert_eq!(calls[3].1, json!({ "token": "nonsense", "keys": [1] }));
     assert!(calls[3].2["err"]["malformed"].is_string(), "{}", calls[3].2);
@@ -210,4 +217,24 @@ fn reads_of_what_a_record_has_no_more_are_told() {
     let removed = vec!["request.header x-do".to_owned(), "request.header cookie".to_owned()];
     let (_, hooks) = noted(&policy, &["clock"], recorder(Effects::None).with_removed(removed));
     assert_eq!(hooks[0].removed_reads, ["request.header x-do"]);
+}
+
+#[test]
+fn what_a_hook_burns_is_noted_wherever_it_runs() {
+    both(|| {
+        let mut config = config("burning-noted", r#"{"request-head":"work 20000000"}"#);
+        config.limits.deadline = Duration::from_secs(10);
+        let policy = policy(MISBEHAVE, &config);
+        let mut exchange = exchange();
+        exchange.recorder = Some(Box::new(recorder(Effects::All)));
+        // The first call is on this thread. It is so long that those after it are on the one beside.
+        for _ in 0..3 {
+            exchange = call(&policy, exchange);
+        }
+        let hooks = exchange.recorder.take().unwrap().into_hooks();
+        let noted: Vec<Duration> = hooks.iter().map(|hook| hook.cpu).collect();
+        assert_eq!(noted.len(), 3);
+        assert!(noted.iter().all(|cpu| *cpu > Duration::from_millis(1)), "{noted:?}");
+        assert_eq!(noted.iter().sum::<Duration>(), exchange.slot().cost.cpu, "there is one account of it");
+    });
 }

@@ -25,7 +25,7 @@ fn rules() -> AbortRules {
     AbortRules { window: 100, ..AbortRules::default() }
 }
 
-fn alive(factory: &Arc<FakeFactory>) -> usize {
+fn alive(factory: &Arc<Fake>) -> usize {
     factory.alive.load(Ordering::Relaxed)
 }
 
@@ -141,10 +141,10 @@ fn faults_of_the_active_version_take_nothing_back() {
 }
 
 /// A version whose request hook takes so long.
-fn taking(time: Duration) -> FakeFactory {
-    version(move |hook, _| {
+fn taking(time: Duration) -> Fake {
+    version(move |hook, exchange| {
         if matches!(hook, Hook::RequestHead) {
-            work(time);
+            work(exchange, time);
         }
         Ok(Decision::Next)
     })
@@ -328,9 +328,10 @@ fn a_run_apart_takes_the_same_version_and_counts_for_nothing() {
 }
 
 #[test]
-fn cpu_time_on_other_threads_counts() {
+fn cpu_time_is_what_the_account_of_the_exchange_says_wherever_it_was_used() {
+    // Whoever looked at the clocks of this thread would find nothing.
     let aside = version(|_, exchange| {
-        exchange.slot().cpu_elsewhere += Duration::from_micros(500);
+        exchange.slot().cost.cpu += Duration::from_micros(500);
         Ok(Decision::Next)
     });
     let factory = pair(named("one"), aside, &on_request(None));
@@ -338,4 +339,5 @@ fn cpu_time_on_other_threads_counts() {
     drive(&chain, asking("t"));
     let canary = &factory.rollout().report().versions[1];
     assert_eq!((canary.calls, canary.cpu), (3, Duration::from_micros(1500)));
+    assert_eq!(canary.latency, Duration::ZERO);
 }

@@ -1,5 +1,7 @@
 //! A version that runs beside the active one.
 
+use std::sync::atomic::AtomicU64;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -33,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn stepping(steps: Vec<Vec<Step>>, waits: bool) -> FakeFactory {
+fn stepping(steps: Vec<Vec<Step>>, waits: bool) -> Fake {
     let fake = version(move |hook, exchange| {
         let at = match hook {
             Hook::RequestHead => 0,
@@ -121,7 +123,7 @@ proptest! {
 }
 
 /// A shadow for all exchanges, whose differences are all kept.
-fn compare(active: FakeFactory, tried: FakeFactory) -> Vec<(String, String, String)> {
+fn compare(active: Fake, tried: Fake) -> Vec<(String, String, String)> {
     let factory = pair(active, tried, &shadow(Share::ALL, 10));
     let (_, _) = drive(&chain(&factory.clone().worker()), exchange("t"));
     run_spawned();
@@ -140,14 +142,14 @@ fn compare(active: FakeFactory, tried: FakeFactory) -> Vec<(String, String, Stri
 
 fn at_request(
     edit: impl Fn(&mut Exchange) -> Result<Decision, FaultKind> + Send + Sync + 'static,
-) -> FakeFactory {
+) -> Fake {
     version(move |hook, exchange| match hook {
         Hook::RequestHead => edit(exchange),
         _ => Ok(Decision::Next),
     })
 }
 
-fn nothing() -> FakeFactory {
+fn nothing() -> Fake {
     version(|_, _| Ok(Decision::Next))
 }
 
@@ -393,6 +395,27 @@ fn a_share_of_the_exchanges_is_seen() {
     assert_eq!(report.versions[0].exchanges, 400);
     assert!((130..270).contains(&report.versions[1].exchanges), "{}", report.versions[1].exchanges);
     assert_eq!((report.compared, report.differing), (3 * report.versions[1].exchanges, 0));
+}
+
+#[test]
+fn requests_that_it_is_refused_are_counted_over_all_that_count_them() {
+    let refusing = |count: u64| {
+        let counter = Some(Arc::new(AtomicU64::new(count)));
+        Arc::new(Fake { refused_requests: counter, ..named("two") })
+    };
+    let (first, second) = (refusing(3), refusing(4));
+    let factory = of_pair(Arc::new(named("one")), first.clone(), &shadow(Share::ALL, 1));
+    let rollout = factory.rollout().clone();
+    let again = |tried: &Arc<Fake>| {
+        let active = Arc::new(named("one"));
+        drop(RolloutFactory::new(active, tried.clone(), rollout.clone(), ENVIRONMENT, true));
+        rollout.report().refused_requests
+    };
+    assert_eq!(rollout.report().refused_requests, 3);
+    assert_eq!(again(&first), 3, "the active version became another");
+    first.refused_requests.as_ref().unwrap().fetch_add(2, Ordering::Relaxed);
+    assert_eq!(rollout.report().refused_requests, 5);
+    assert_eq!(again(&second), 9, "a secret of the shadow became another");
 }
 
 #[test]
