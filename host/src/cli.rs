@@ -168,8 +168,11 @@ query parameters and attributes with names such as `authorization`, `cookie`, `x
 took out of the request, and the secrets of the config are replaced by marks, wherever they stand. Paths, addresses,
 bodies and what is in stores are kept: treat it like an access log.
 
-The gateway's log tells that it was asked, and by whom. Exit codes: 0 as many as were asked for, 1 fewer, or none, or no
-gateway answers; 2 wrong usage.
+The gateway's log tells that it was asked, and by whom. Ctrl-C (SIGINT, or SIGTERM) ends the recording early: what there is
+by then is written, and how many they are is said.
+
+Exit codes: 0 as many as were asked for, or some when it was interrupted; 1 fewer, or none, or no gateway answers; 2 wrong
+usage.
 
 Examples:
   portcullis record --route api

@@ -87,7 +87,12 @@ pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
             format!("{}\n", json!({ "level": "ERROR", "event": "failed", "message": text.trim_end() }))
         }
     };
-    // Where standard error is closed there is nobody to tell.
+    tell(&text);
+}
+
+/// Writes `text` to standard error.
+pub(crate) fn tell(text: &str) {
+    // Where it is closed there is nobody to tell.
     drop(io::stderr().write_all(text.as_bytes()));
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordRequest, Refused, Request,
-    Requests, RolloutActRequest, RolloutsRequest, SocketError, Status, StatusRequest, Surroundings,
+    Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
+    Request, Requests, RolloutActRequest, RolloutsRequest, SocketError, Status, StatusRequest, Surroundings,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -32,13 +32,15 @@ pub(crate) struct Control {
     jobs: mpsc::Sender<Job>,
     /// The turn to run policies on a blocking thread, of which there are few.
     explaining: Arc<Semaphore>,
+    /// Recordings that can be ended early.
+    ends: record::Ends,
 }
 
 /// What answers requests about the gateway of the config at `config`, and the jobs that it sends to its loop.
 pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let explaining = Arc::new(Semaphore::new(1));
-    (Control { config: config.into(), jobs, explaining }, received)
+    (Control { config: config.into(), jobs, explaining, ends: record::Ends::default() }, received)
 }
 
 /// All that can be asked.
@@ -47,6 +49,7 @@ fn requests(control: Control) -> Requests<Control> {
         .with::<StatusRequest>()
         .with::<ExplainRequest>()
         .with::<RecordRequest>()
+        .with::<RecordEndRequest>()
         .with::<RolloutsRequest>()
         .with::<RolloutActRequest>()
 }
@@ -99,7 +102,17 @@ impl Answers<RecordRequest> for Control {
             self.with_running(|running| (running.recordings(), running.snapshot())).await?;
         let (asking, time) = record::begin(&recordings, &snapshot, &request)?;
         drop(snapshot);
-        Ok(record::collect(asking, time, &request).await)
+        let end = self.ends.of(&request.id);
+        Ok(record::collect(asking, time, &request, &end).await)
+    }
+}
+
+impl Answers<RecordEndRequest> for Control {
+    async fn answer(&self, request: RecordEndRequest) -> Result<(), Refused> {
+        match self.ends.end(&request.id) {
+            true => Ok(()),
+            false => Err(Refused::new("the recording is not under way")),
+        }
     }
 }
 

@@ -3,26 +3,30 @@
 //! The gateway takes the notes and takes what is secret out of them, on the control runtime; the command line writes the
 //! files, as the user who asked.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use portcullis_admin::{RecordAnswer, RecordRequest, Refused};
+use portcullis_admin::{RecordAnswer, RecordEndRequest, RecordRequest, Refused, Request};
 use portcullis_model::{FailureMode, Name, PolicyConfig};
 use portcullis_policy::recorder::hex;
 use portcullis_proxy::{Asking, Recorded, Recordings, Snapshot, Wanted};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
-use crate::cli::{REFUSED, RecordArguments};
-use crate::commands::print;
-use crate::control;
+use crate::cli::{GatewayArgument, REFUSED, RecordArguments};
+use crate::commands::{print, tell};
 use crate::explain::Usage;
 use crate::shown::shown;
 use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_json, response_to_json};
+use crate::{control, run};
 
 /// The version of the files.
 pub(crate) const VERSION: u64 = 1;
@@ -41,23 +45,61 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     let request = request(arguments).map_err(|error| error.context(Usage))?;
     // Before anything is asked for: what was recorded could not be asked for again.
     make_folder(&arguments.out)?;
-    let RecordAnswer { records } = control::ask(&arguments.gateway, &request)?;
+    let (RecordAnswer { records }, interrupted) = ask(&arguments.gateway, &request)?;
     let mut text = String::new();
     for record in &records {
         let path = write(&arguments.out, record)?;
         text.push_str(&format!("{}\n", path.display()));
     }
     print(&text)?;
-    if records.is_empty() {
+    let (count, wanted) = (records.len(), request.count);
+    if count == 0 {
+        let until = match interrupted {
+            true => "until it was interrupted".to_owned(),
+            false => format!("within {} s", request.seconds),
+        };
         bail!(
-            "no exchange of route `{}` that fits has ended within {} s\n  \
+            "no exchange of route `{}` that fits has ended {until}\n  \
              = help: `--for` waits longer, and `portcullis explain` says which route a request takes",
-            shown(&request.route),
-            request.seconds
+            shown(&request.route)
         );
+    }
+    if interrupted {
+        // Whoever ended it knows that it is not all.
+        tell(&format!("interrupted: {count} of {wanted} exchanges are recorded\n"));
+        return Ok(ExitCode::SUCCESS);
     }
     // Some is not all, and a script may want to know.
     Ok(if records.len() < request.count { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+}
+
+/// Asks for the recording and waits. Where somebody interrupts it, it ends with what there is by then, and that is said.
+fn ask(gateway: &GatewayArgument, request: &RecordRequest) -> anyhow::Result<(RecordAnswer, bool)> {
+    let runtime = run::control_runtime()?;
+    let asked = runtime.block_on(async {
+        let mut interrupts = run::Signals::new()?;
+        let mut answer = in_background(gateway, request.clone());
+        tokio::select! {
+            answer = &mut answer => return Ok((answer??, false)),
+            () = interrupts.stop() => {}
+        }
+        in_background(gateway, RecordEndRequest { id: request.id.clone() }).await?.context("interrupted")?;
+        tokio::select! {
+            answer = answer => Ok((answer??, true)),
+            () = interrupts.stop() => bail!("interrupted twice: nothing is written"),
+        }
+    });
+    // A thread that still waits for an answer ends with the process.
+    runtime.shutdown_background();
+    asked
+}
+
+fn in_background<R: Request + Clone + Sync>(
+    gateway: &GatewayArgument,
+    request: R,
+) -> JoinHandle<anyhow::Result<R::Answer>> {
+    let gateway = gateway.clone();
+    tokio::task::spawn_blocking(move || control::ask(&gateway, &request))
 }
 
 fn request(arguments: &RecordArguments) -> anyhow::Result<RecordRequest> {
@@ -83,7 +125,14 @@ fn request(arguments: &RecordArguments) -> anyhow::Result<RecordRequest> {
         seconds: *seconds,
         bytes: *bytes << 10,
         keep_fields: keep_fields.clone(),
+        id: id(),
     })
+}
+
+/// A name for the recording that no other has.
+fn id() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), now.as_nanos())
 }
 
 /// Makes the folder for nobody else, where there is none.
@@ -152,21 +201,119 @@ pub(crate) fn begin(
         bytes_max: request.bytes,
     };
     let asking = recordings.ask(wanted).map_err(|error| Refused::new(error.to_string()))?;
+    let (route, count, seconds) = (&*route.name, request.count, request.seconds);
+    tracing::info!(
+        event = "recording",
+        state = "begun",
+        route,
+        "up to {count} exchanges of route `{route}` are recorded, for up to {seconds} s"
+    );
     Ok((asking, Duration::from_secs(request.seconds)))
 }
 
-/// Waits for the exchanges, up to `time`. Dropping the future ends the recording.
-pub(crate) async fn collect(mut asking: Asking, time: Duration, request: &RecordRequest) -> RecordAnswer {
-    let mut records = Vec::new();
+/// Waits for the exchanges, up to `time` or until it is told to end. Dropping the future ends the recording.
+pub(crate) async fn collect(
+    asking: Asking,
+    time: Duration,
+    request: &RecordRequest,
+    end: &End,
+) -> RecordAnswer {
+    let mut collected =
+        Collected { route: &request.route, asking: Some(asking), records: Vec::new(), heard: false };
     let all = async {
-        while records.len() < request.count {
+        while collected.records.len() < request.count {
+            let Some(asking) = &mut collected.asking else { break };
             let Some(recorded) = asking.next().await else { break };
-            records.push(to_json(&recorded, &request.keep_fields));
+            collected.records.push(to_json(&recorded, &request.keep_fields));
         }
     };
     // Those that have come until then are the answer.
-    let _late = tokio::time::timeout(time, all).await.is_err();
-    RecordAnswer { records }
+    tokio::select! {
+        _in_time = tokio::time::timeout(time, all) => {}
+        () = end.told.notified() => {}
+    }
+    collected.heard = true;
+    collected.end();
+    RecordAnswer { records: std::mem::take(&mut collected.records) }
+}
+
+/// What a recording has so far. The log is told how it ends, also where whoever asked has gone.
+struct Collected<'a> {
+    route: &'a str,
+    asking: Option<Asking>,
+    records: Vec<Value>,
+    /// Whether somebody is there to be answered.
+    heard: bool,
+}
+
+impl Collected<'_> {
+    fn end(&mut self) {
+        if self.asking.take().is_none() {
+            return;
+        }
+        let (route, count) = (self.route, self.records.len());
+        let unheard = if self.heard { "" } else { ", which nobody gets: whoever asked has gone" };
+        tracing::info!(
+            event = "recording",
+            state = "ended",
+            route,
+            count,
+            "the recording of route `{route}` has ended with {count} exchanges{unheard}"
+        );
+    }
+}
+
+impl Drop for Collected<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The recordings that can be ended early, by their names. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends(Arc<Mutex<BTreeMap<String, Arc<Notify>>>>);
+
+/// A recording that can be ended early, for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct End {
+    ends: Ends,
+    id: String,
+    told: Arc<Notify>,
+}
+
+impl Ends {
+    /// A recording of that name. There are no more of them than there are recordings, of which there is a bounded number.
+    pub(crate) fn of(&self, id: &str) -> End {
+        let end = End { ends: self.clone(), id: id.to_owned(), told: Arc::default() };
+        if !id.is_empty() {
+            self.lock().insert(end.id.clone(), end.told.clone());
+        }
+        end
+    }
+
+    /// Ends the recording of that name, and says whether there is one.
+    pub(crate) fn end(&self, id: &str) -> bool {
+        let told = self.lock().get(id).cloned();
+        told.is_some_and(|told| {
+            told.notify_one();
+            true
+        })
+    }
+
+    // Nothing is done under the lock that could panic half-way.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut ends = self.ends.lock();
+        // Another may have taken the name since.
+        if ends.get(&self.id).is_some_and(|told| Arc::ptr_eq(told, &self.told)) {
+            ends.remove(&self.id);
+        }
+    }
 }
 
 /// A record, without what is secret.

@@ -215,7 +215,7 @@ fn flatten(loaded: Loaded) -> Result<Candidate, Refusal> {
 }
 
 /// The signals that the gateway heeds.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -229,7 +229,7 @@ enum Told {
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be received");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -248,7 +248,7 @@ impl Signals {
     }
 
     /// The next one that says stop. Dropping the future loses none of those.
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         while self.next().await != Told::Stop {}
     }
 }

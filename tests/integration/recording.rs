@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use hyper::Method;
 use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, VERSION_1, VERSION_2};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Ran, TestClient, TestGateway, TestUpstream, eventually, portcullis_in};
+use crate::harness::{
+    Ran, Started, TestClient, TestGateway, TestUpstream, eventually, portcullis_in, portcullis_started,
+};
 use crate::setup::{KEY, PASSWORD, config, every_grant, policy, shipped};
 
 /// Policies that ship: a key, header rules, a rate limit; and guests.
@@ -340,6 +343,101 @@ async fn a_field_is_kept_where_that_was_asked_for() {
     assert_eq!(record["removed"], json!(["request.header cookie", "request.query"]));
     let (code, json) = replay_json(&gateway, &file, &[]).await;
     assert_eq!((code, &json["same"]), (Some(0), &json!(7)), "{json:#}");
+}
+
+/// A recording that goes on, and begun.
+async fn begun(gateway: &TestGateway, count: usize) -> Started {
+    let before = recordings(gateway, "begun");
+    let count = count.to_string();
+    let arguments = [
+        "record",
+        "--out",
+        "records",
+        "--route",
+        "api",
+        "--path",
+        "/v1/wanted",
+        "--count",
+        &count,
+        "--for",
+        "600",
+    ];
+    let started = portcullis_started(gateway.dir(), arguments);
+    eventually("the recording begins", async || (recordings(gateway, "begun") > before).then_some(())).await;
+    started
+}
+
+/// How many times the log says that a recording has come to this.
+fn recordings(gateway: &TestGateway, state: &str) -> usize {
+    let log = gateway.log();
+    log.iter()
+        .filter(|line| line.text("event") == Some("recording") && line.text("state") == Some(state))
+        .count()
+}
+
+#[tokio::test]
+async fn one_that_is_interrupted_writes_what_it_has() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = start(&upstream).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    for signal in [Signal::INT, Signal::TERM] {
+        let recording = begun(&gateway, 5).await;
+        for _ in 0..2 {
+            client.get("/v1/wanted").await;
+        }
+        // An exchange is recorded when it has ended, a moment after its answer: the next one on its connection begins then.
+        client.get("/v1/other").await;
+        recording.signal(signal);
+        let ran = recording.ended().await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(ran.stderr, "interrupted: 2 of 5 exchanges are recorded\n");
+        let files: Vec<&str> = ran.stdout.lines().collect();
+        assert_eq!(files.len(), 2);
+        for file in files {
+            assert_eq!(read(&gateway.dir().join(file)).1["request"]["target"], "/v1/wanted");
+        }
+    }
+    // Nothing is nothing.
+    let recording = begun(&gateway, 5).await;
+    recording.signal(Signal::INT);
+    let ran = recording.ended().await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("has ended until it was interrupted"), "{}", ran.stderr);
+    eventually("the gateway has ended all of them", async || {
+        (recordings(&gateway, "ended") == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_whose_asker_has_gone_ends_in_the_gateway() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = start(&upstream).await;
+    // As many as there may be.
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        all.push(begun(&gateway, 1).await);
+    }
+    let ran = run(gateway.dir(), &["record", "--route", "api"]).await;
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("8 recordings are under way already"),
+        "{}",
+        ran.stderr
+    );
+    for gone in all {
+        gone.signal(Signal::KILL);
+        drop(gone);
+    }
+    let told = gateway
+        .wait_for_log("an end that nobody hears of", |line| line.message.contains("whoever asked has gone"))
+        .await;
+    assert_eq!((told.text("state"), told.number("count")), (Some("ended"), Some(0)));
+    eventually("all of them end", async || (recordings(&gateway, "ended") == 8).then_some(())).await;
+    let file = record(&gateway, &["--route", "api", "--path", "/v1/wanted"], async || {
+        TestClient::h1(gateway.address("web")).await.get("/v1/wanted").await;
+    })
+    .await;
+    assert_eq!(read(&file).1["request"]["target"], "/v1/wanted");
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
-use super::gateway::command;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::gateway::{Killer, command};
 use super::{tool, within};
 
 /// How a command ended and what it printed.
@@ -37,6 +39,46 @@ pub async fn portcullis_in<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoI
     run(portcullis).await
 }
 
+/// A `portcullis` that goes on until it is told to end. Dropping it kills it.
+#[derive(Debug)]
+pub struct Started(Option<Child>);
+
+/// Starts `portcullis` with `arguments` in a folder.
+pub fn portcullis_started<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Started {
+    let mut portcullis = command();
+    portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
+    portcullis.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Started(Some(portcullis.spawn().unwrap()))
+}
+
+impl Started {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.0.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(mut self) -> Ran {
+        let child = self.0.take().unwrap();
+        let killed_if_late = Killer(Some(Pid::from_child(&child)));
+        let output = within("the command ends", async {
+            tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap()
+        })
+        .await;
+        killed_if_late.spare();
+        Ran::from(output)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
 /// Runs curl, quietly, with `arguments`.
 pub async fn curl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
     let mut curl = Command::new(tool("curl", "curl"));
@@ -53,7 +95,7 @@ pub async fn sh(script: &str) -> Ran {
 
 async fn run(mut command: Command) -> Ran {
     let what = format!("{command:?}");
-    command.stdin(std::process::Stdio::null());
+    command.stdin(Stdio::null());
     within(&what, async {
         match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
             Ok(output) => Ran::from(output),

@@ -301,23 +301,30 @@ impl TestGateway {
     /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
-        let mut killer = Killer(Some(Pid::from_child(&child)));
+        let killer = Killer(Some(Pid::from_child(&child)));
         let status = within("the gateway ends", async {
             tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap()
         })
         .await;
-        killer.0 = None;
+        killer.spare();
         status
     }
 }
 
 /// Ends a process that has outlived [`DEADLINE`], so that the thread that waits for it ends too.
-struct Killer(Option<Pid>);
+pub(super) struct Killer(pub(super) Option<Pid>);
+
+impl Killer {
+    /// It has ended by itself.
+    pub(super) fn spare(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Killer {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
-            eprintln!("the gateway did not end within {DEADLINE:?} and is killed");
+            eprintln!("a process did not end within {DEADLINE:?} and is killed");
             kill_process(pid, Signal::KILL).unwrap_or_default();
         }
     }

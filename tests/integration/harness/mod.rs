@@ -60,7 +60,7 @@ mod upstream;
 pub use self::{
     body::{PieceBody, Pieces},
     client::{Reply, TestClient},
-    command::{Ran, curl, portcullis, portcullis_in, sh},
+    command::{Ran, Started, curl, portcullis, portcullis_in, portcullis_started, sh},
     gateway::{Builder, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,

@@ -25,7 +25,7 @@ mod web;
 pub use client::{AskError, ask};
 pub use explain::ExplainRequest;
 pub use place::Surroundings;
-pub use record::{RecordAnswer, RecordRequest};
+pub use record::{RecordAnswer, RecordEndRequest, RecordRequest};
 pub use request::{Answers, Refused, Request, Requests};
 pub use rollout::{
     RolloutAct, RolloutActRequest, RolloutComparison, RolloutDifference, RolloutEnd, RolloutSample,

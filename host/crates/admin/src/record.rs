@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, or the time is over;
-/// whoever goes away before ends the recording.
+/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, the time is over, or a
+/// [`RecordEndRequest`] ends it; whoever goes away before ends the recording without an answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordRequest {
@@ -30,6 +30,22 @@ pub struct RecordRequest {
     pub bytes: usize,
     /// Fields that are kept although their names say that they are secret.
     pub keep_fields: Vec<String>,
+    /// A name by which it can be ended early; an empty one is none.
+    pub id: String,
+}
+
+/// Asks that a recording end now, and be answered with what it has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordEndRequest {
+    /// The [`RecordRequest::id`] of the recording.
+    pub id: String,
+}
+
+impl Request for RecordEndRequest {
+    type Answer = ();
+    const NAME: &'static str = "record-end";
+    const CHANGES: bool = true;
 }
 
 /// What was recorded.
