@@ -200,10 +200,13 @@ Examples:
 
     /// Compare two plugins, or two configs
     #[command(after_help = "\
-OLD and NEW are two plugins (a .wasm file or builtin:NAME) or two config files. Of a plugin it tells the version, the
+OLD and NEW are two plugins (a .wasm file, builtin:NAME, or an image in a registry) or two config files. Of a plugin it tells the version, the
 size, and above all what the new one wants that the old one did not: capabilities, hooks, and settings that a config
 which was right may now be refused for, marked with `!`. Of two configs it tells what a reload would change, and the
 same of the plugin of each policy that differs.
+
+An image is fetched by its tag or digest and compared with its digests. Its signature is not asked for, because nothing of it
+runs. How its registry is asked, with passwords and authorities, is what a config says under [registries].
 
 Exit codes, as those of diff(1): 0 the same, 1 they differ, 2 they cannot be compared.
 
@@ -372,15 +375,26 @@ pub(crate) struct ReplayArguments {
 /// Of `diff`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DiffArguments {
-    /// What is there: a plugin (a .wasm file or builtin:NAME), or a config file
+    /// What is there: a plugin (a .wasm file, builtin:NAME or oci://...), or a config file
     #[arg(value_name = "OLD")]
     pub(crate) old: String,
     /// What it is compared with, of the same kind
     #[arg(value_name = "NEW")]
     pub(crate) new: String,
+    /// Of images: the config that says how their registries are asked [default: ./portcullis.toml, where there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print a JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl DiffArguments {
+    /// The config that was named, or else the first default one that exists.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let usual = || DEFAULT_CONFIGS.iter().map(PathBuf::from).find(|path| path.exists());
+        self.config.clone().or_else(usual)
+    }
 }
 
 /// Of `routes`.

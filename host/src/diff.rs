@@ -6,7 +6,7 @@ mod schema;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -38,7 +38,8 @@ enum Side {
 /// # Errors
 /// Where the two cannot be compared.
 pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
-    let (same, json, text) = match (Side::read(&arguments.old)?, Side::read(&arguments.new)?) {
+    let read = |typed: &str| Side::read(typed, arguments.config());
+    let (same, json, text) = match (read(&arguments.old)?, read(&arguments.new)?) {
         (Side::Plugin(old), Side::Plugin(new)) => {
             let diff = PluginDiff::between(*old, *new);
             (diff.is_same(), diff.to_json(), diff.text(""))
@@ -74,16 +75,16 @@ pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<S
 }
 
 impl Side {
-    fn read(typed: &str) -> anyhow::Result<Self> {
+    /// `config` says how registries are asked.
+    fn read(typed: &str, config: Option<PathBuf>) -> anyhow::Result<Self> {
         if let Some(name) = typed.strip_prefix("builtin:") {
             return Ok(Self::Plugin(Box::new(plugin::builtin(name)?)));
         }
         if typed.contains("://") {
-            bail!(
-                "{} is not compared by itself\n  = help: compare the configs that name it, `portcullis diff OLD.toml \
-                 NEW.toml`, whose lock files pin it; `portcullis plugins lock` says what an update newly imports",
-                shown(typed)
-            );
+            let reference = portcullis_config::parse_reference(typed)
+                .map_err(|reason| anyhow::anyhow!("{} is no image: {reason}", shown(typed)))?;
+            let image = plugins::look(&reference, config.as_deref())?;
+            return Ok(Self::Plugin(Box::new(plugin::image(&reference, &image)?)));
         }
         let path = Path::new(typed);
         let mut bytes = Vec::new();

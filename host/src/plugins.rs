@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use portcullis_config::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
 use portcullis_model::{
-    ContentDigest, LockedPlugin, Name, PinnedPlugin, PluginSource, PolicyConfig, Registry, Server, Signer,
-    SignerKey,
+    ContentDigest, LockedPlugin, Name, OciReference, PinnedPlugin, PluginSource, PolicyConfig, Registry,
+    Server, Signer, SignerKey,
 };
 use portcullis_registry::{Image, Registries, SignerError, Store, Unverified};
 use sha2::{Digest, Sha256};
 
 use crate::compose::default_cache_dir;
+use crate::refusal::Refusal;
 
 /// The folder of the plugin store, in the one for what is kept.
 const STORE: &str = "plugins";
@@ -133,6 +134,29 @@ fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registrie
     let dir = cache_dir.map(Path::to_path_buf).or_else(default_cache_dir);
     let dir = dir.ok_or_else(|| "there is no folder to keep it in".to_owned())?;
     Ok(Registries::new(Store::new(&dir.join(STORE)), settings))
+}
+
+/// The image that `reference` names, of which the config at `config` says how its registry is asked. Nobody's signature is asked
+/// for: it is only looked at.
+///
+/// # Errors
+/// Where it cannot be had, and where it is not what its digest says.
+pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::Result<Image> {
+    let supply = match config {
+        Some(path) => portcullis_config::plan(path, &Catalog).map_err(Refusal::Config)?.supply,
+        None => Supply::default(),
+    };
+    let registries = registries(&supply).map_err(|reason| {
+        anyhow::anyhow!("{reference} cannot be looked at: {reason}\n  = help: name a folder with `server.cache-dir`, and that config with -c")
+    })?;
+    let manifest = match reference.digest {
+        Some(digest) => Ok(digest),
+        None => registries.resolve(reference),
+    };
+    let image = manifest.and_then(|manifest| registries.image(reference, manifest));
+    image.map_err(|error| {
+        anyhow::anyhow!("{reference} cannot be looked at: {error}\n  = help: {}", error.help())
+    })
 }
 
 /// The image as cosign calls it.

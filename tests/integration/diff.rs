@@ -119,7 +119,9 @@ async fn what_cannot_be_compared_is_trouble() {
         ("a.wasm", "garbage.wasm", "garbage.wasm is no plugin"),
         ("sound.toml", "wrong.toml", "`adress`"),
         ("a.wasm", ".", "cannot be read"),
-        ("a.wasm", "oci://127.0.0.1:9/a:1", "compare the configs that name it"),
+        ("a.wasm", "oci://127.0.0.1:9/a:1", "cannot be reached"),
+        ("a.wasm", "oci://127.0.0.1:9/a", "it does not say which image"),
+        ("a.wasm", "https://127.0.0.1:9/a:1", "only oci:// leads to a plugin over the network"),
     ] {
         let ran = diff(dir.path(), old, new).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{old} {new}: {}", ran.stderr);

@@ -246,6 +246,51 @@ async fn an_unreachable_registry_stops_a_start_and_leaves_what_runs() {
 }
 
 #[tokio::test]
+async fn images_are_compared_as_files_are() {
+    let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
+    let old = registry.push("version", "1", V1, Image::Artifact);
+    let new = registry.push("version", "2", V2, Image::Docker);
+    let [one, two] = ["version:1", "version:2"].map(|name| oci(&registry, name));
+    let pinned = oci(&registry, &format!("version@{old}"));
+    let folder = Folder::new(&with_plugin(upstream.address(), &one, "", &registry_table(&registry)));
+    folder.write("v1.wasm", V1);
+    let diff = async |old: &str, new: &str, more: &[&str]| {
+        portcullis_in(folder.0.path(), [&["diff", old, new], more].concat()).await
+    };
+    let ran = diff(&one, &two, &[]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    for expected in [format!("{one}@{old} -> {two}@{new}"), "signature     not checked".to_owned()] {
+        assert!(ran.stdout.contains(&expected), "no {expected:?} in:\n{}", ran.stdout);
+    }
+    let ran = diff(&one, &two, &["--json", "-c", "portcullis.toml"]).await;
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&json["old"]["manifest"], &json["new"]["manifest"]),
+        (&old.as_str().into(), &new.as_str().into())
+    );
+    assert_eq!((&json["new"]["signature"], &json["same"]), (&"not-checked".into(), &false.into()));
+    // However it is named.
+    for same in [pinned.as_str(), "v1.wasm"] {
+        let ran = diff(&one, same, &[]).await;
+        assert!(ran.code == Some(0) && ran.stdout.contains("the same bytes"), "{}{}", ran.stdout, ran.stderr);
+    }
+    assert!(!folder.exists("portcullis.lock"), "nothing is pinned by looking");
+
+    // What is not what its digest says is not shown, whoever says so.
+    registry.push("version", "3", V2, Image::Artifact);
+    registry.tamper_with_blobs(V2.len());
+    let missing = oci(&registry, "version:4");
+    let three = oci(&registry, "version:3");
+    for (name, expected) in
+        [(three.as_str(), "is not what it was pinned to"), (&missing, "version:4 cannot be looked at")]
+    {
+        let ran = diff(&one, name, &[]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+        assert!(ran.stderr.contains(expected), "no {expected:?} in:\n{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn an_update_of_the_lock_file_is_swapped_in() {
     let (upstream, registry) = (TestUpstream::named("app").await, TestRegistry::start().await);
     let old = registry.push("version", "1", V1, Image::Artifact);

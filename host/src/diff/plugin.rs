@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use portcullis_model::Capability;
+use portcullis_model::{Capability, ContentDigest, OciReference};
 use portcullis_policy::Hooks;
+use portcullis_registry::Image;
 use portcullis_sandbox::ComponentInfo;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,8 @@ use crate::shown::shown;
 pub(crate) struct PluginFacts {
     /// Where it came from.
     source: String,
+    /// Where that is a registry: the manifest of the image.
+    manifest: Option<ContentDigest>,
     digest: [u8; 32],
     bytes: usize,
     info: ComponentInfo,
@@ -38,7 +41,7 @@ impl PluginFacts {
     /// Where the bytes are no plugin.
     pub(crate) fn of(source: String, bytes: &[u8]) -> anyhow::Result<Self> {
         let info = portcullis_sandbox::inspect(bytes).with_context(|| format!("{source} is no plugin"))?;
-        Ok(Self { source, digest: Sha256::digest(bytes).into(), bytes: bytes.len(), info })
+        Ok(Self { source, manifest: None, digest: Sha256::digest(bytes).into(), bytes: bytes.len(), info })
     }
 
     fn name(&self) -> &str {
@@ -56,6 +59,8 @@ impl PluginFacts {
     fn to_json(&self) -> Value {
         json!({
             "source": self.source,
+            "manifest": self.manifest.map(|manifest| manifest.to_string()),
+            "signature": self.manifest.map(|_| "not-checked"),
             "name": self.name(),
             "version": self.version(),
             "digest": digest(&self.digest),
@@ -87,6 +92,19 @@ pub(crate) fn builtin(name: &str) -> anyhow::Result<PluginFacts> {
 /// Where it is none.
 pub(crate) fn file(path: &Path, bytes: &[u8]) -> anyhow::Result<PluginFacts> {
     PluginFacts::of(path.display().to_string(), bytes)
+}
+
+/// The component in an image.
+///
+/// # Errors
+/// Where it is none.
+pub(crate) fn image(reference: &OciReference, image: &Image) -> anyhow::Result<PluginFacts> {
+    // What a tag stood for is told too: it may stand for another in a moment.
+    let source = match reference.digest {
+        Some(_) => reference.to_string(),
+        None => format!("{reference}@{}", image.manifest),
+    };
+    Ok(PluginFacts { manifest: Some(image.manifest), ..PluginFacts::of(source, &image.component)? })
 }
 
 impl PluginDiff {
@@ -141,6 +159,11 @@ impl PluginDiff {
             } else {
                 line(name, format_args!("{} -> {}", shown(before), shown(after)));
             }
+        }
+        if old.manifest.or(new.manifest).is_some() {
+            let note =
+                "not checked: an image is only looked at here, and `signed-by` holds when a config loads it";
+            line("signature", format_args!("{note}"));
         }
         if self.is_same() {
             line("digest", format_args!("{} (the same bytes)", digest(&new.digest)));

@@ -41,7 +41,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use portcullis_model::{
-    Capability, ContentDigest, Control, Gateway, Name, PolicyConfig, Secret, Server, Signer, SignerKey,
+    Capability, ContentDigest, Control, Gateway, Name, OciReference, PolicyConfig, Secret, Server,
+    Signer, SignerKey,
 };
 
 use crate::diagnostic::Report;
@@ -132,6 +133,14 @@ pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> 
     } else {
         Err(Diagnostics::new(loader.reports, &loader.sources, files))
     }
+}
+
+/// Reads `oci://HOST/REPOSITORY:TAG` or `…@DIGEST`.
+///
+/// # Errors
+/// Where it is none; with what to do about it.
+pub fn parse_reference(text: &str) -> Result<OciReference, String> {
+    reference::parse(text).map_err(|(label, help)| format!("{label}\n  = help: {help}"))
 }
 
 /// Reads of the config file at `path` what it says of plugins, without looking at any of them: what `portcullis plugins`
