@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portcullis_model::Share;
 
 /// The exit code for what was understood and refused: a wrong config, a busy port.
 pub(crate) const REFUSED: u8 = 1;
@@ -219,14 +220,14 @@ Examples:
     #[command(after_help = "\
 A policy tries another version of itself where the config says so: `canary = { plugin = \"...\", share = \"5%\" }` lets it
 take a part of the exchanges, `shadow = { plugin = \"...\" }` runs it beside the active one without effect. The commands here
-act on the gateway that runs, and not on the file: what they change is gone with the process, and with a change of the
-canary or shadow in the config.
+act on the gateway that runs, and not on the file unless they are told to `--write`: what they change is gone with the
+process, and with a change of the canary or shadow in the config.
 
 Examples:
   portcullis rollout status                  # all versions that are tried, beside the active ones
   portcullis rollout status tenant           # one of them, with samples of what a shadow did differently
   portcullis rollout abort tenant --reason \"answers 403 to partners\"
-  portcullis rollout promote tenant          # and then write it into the config, as it says")]
+  portcullis rollout promote tenant --write  # all exchanges, and the config says so")]
     Rollout {
         #[command(subcommand)]
         command: RolloutCommand,
@@ -504,24 +505,31 @@ Examples:
   portcullis rollout status --json | jq '.[] | select(.state == \"aborted\") | {policy, ended}'")]
     Status(RolloutStatusArguments),
 
-    /// Let a canary take all exchanges, at once
+    /// Let a canary take all exchanges, at once; with --write, for good
     #[command(after_help = "\
-Exchanges that have begun end with the version that they have. The promotion lasts as long as the process: the command says
-what to write in the config so that it outlives it. It is not taken back by itself any more.
+Exchanges that have begun end with the version that they have. It is not taken back by itself any more. The promotion lasts
+as long as the process, and the command says what to write in the config so that it outlives it; `--write` writes it. Then
+what the canary's table says is the policy's, the table is gone, and all else in the file is as it was typed. A file that
+is not what the gateway runs is left alone.
+
+A shadow never answered anybody: with `--write` it becomes the policy's own version by the config, and with `--share` a
+canary. `--share` also makes the share of a canary another.
 
 Examples:
-  portcullis rollout promote tenant")]
-    Promote(RolloutActArguments),
+  portcullis rollout promote tenant
+  portcullis rollout promote tenant --write
+  portcullis rollout promote tenant --write --share 20%")]
+    Promote(RolloutPromoteArguments),
 
     /// Give a canary or a shadow no more exchanges
     #[command(after_help = "\
 Exchanges that have begun end with the version that they have; then its instances are freed. The same is done to a canary by
-the gateway itself, by the rules of its `abort`.
+the gateway itself, by the rules of its `abort`. With `--write` its table is taken out of the config as well.
 
 Examples:
   portcullis rollout abort tenant
-  portcullis rollout abort tenant --reason \"answers 403 to partners\"")]
-    Abort(RolloutActArguments),
+  portcullis rollout abort tenant --write --reason \"answers 403 to partners\"")]
+    Abort(RolloutAbortArguments),
 
     /// Give a canary or a shadow the exchanges again that the config says
     #[command(after_help = "\
@@ -542,6 +550,29 @@ pub(crate) struct RolloutStatusArguments {
     /// Print JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Of `rollout promote`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RolloutPromoteArguments {
+    #[command(flatten)]
+    pub(crate) act: RolloutActArguments,
+    /// Write it into the config too, so that a restart keeps it
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Not to all exchanges: make it a canary that takes this share of them
+    #[arg(long, value_name = "PERCENT", requires = "write", value_parser = portcullis_config::parse_share)]
+    pub(crate) share: Option<Share>,
+}
+
+/// Of `rollout abort`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RolloutAbortArguments {
+    #[command(flatten)]
+    pub(crate) act: RolloutActArguments,
+    /// Take it out of the config too, so that a restart does not bring it back
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 /// Of `rollout promote`, `abort` and `resume`.

@@ -24,6 +24,7 @@ mod limits;
 mod malformed;
 mod metrics;
 mod nginx;
+mod promotion;
 mod quarantine;
 mod recording;
 mod registry;

@@ -3,15 +3,19 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use anyhow::Context as _;
 use portcullis_admin::{
     Answers, Refused, RolloutAct, RolloutActRequest, RolloutComparison, RolloutDifference, RolloutEnd,
     RolloutSample, RolloutStatus, RolloutVersion, RolloutsRequest,
 };
+use portcullis_config::RolloutEdit;
 use portcullis_model::Version;
 use portcullis_policy::{Act, ActError, RolloutReport, VersionReport};
 
-use super::exchanges;
-use crate::cli::{RolloutActArguments, RolloutCommand, RolloutStatusArguments};
+use super::{exchanges, fingerprint, write};
+use crate::cli::{
+    RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments, RolloutStatusArguments,
+};
 use crate::compose::LoadedPolicy;
 use crate::control::Control;
 use crate::gateway::Running;
@@ -24,13 +28,15 @@ const REASON_CHARS_MAX: usize = 200;
 impl Answers<RolloutsRequest> for Control {
     async fn answer(&self, request: RolloutsRequest) -> Result<Vec<RolloutStatus>, Refused> {
         self.with_running(move |running| match request.policy {
-            Some(policy) => find(running, &policy).map(|(policy, report)| vec![told(policy, report)]),
+            Some(policy) => {
+                find(running, &policy).map(|(policy, report)| vec![told(running, policy, report)])
+            }
             None => Ok(running
                 .composed()
                 .policies
                 .values()
                 .filter_map(rollout)
-                .map(|(p, r)| told(p, r))
+                .map(|(p, r)| told(running, p, r))
                 .collect()),
         })
         .await?
@@ -83,10 +89,12 @@ fn act(running: &Running, request: &RolloutActRequest) -> Result<RolloutStatus, 
             Refused::new(format!("cannot {verb} the rollout of policy `{}`: {error}", request.policy));
         match error {
             ActError::Already(_) => refused.help("`portcullis rollout status` tells how it stands"),
-            ActError::Shadow => refused.help("rename `shadow` to `canary` in the config, and add a `share`"),
+            ActError::Shadow => refused.help(
+                "`--write` makes it the policy's own version by the config, and `--write --share 5%` a canary",
+            ),
         }
     })?;
-    let told = told(policy, rollout.report());
+    let told = told(running, policy, rollout.report());
     let (policy, candidate) = (&told.policy, &told.candidate);
     let plugin = told.versions.last().map_or("", |version| version.plugin.as_str());
     let event = "rollout";
@@ -96,7 +104,7 @@ fn act(running: &Running, request: &RolloutActRequest) -> Result<RolloutStatus, 
             policy,
             plugin,
             "the {candidate} of policy `{policy}` takes all exchanges: {reason}; {}",
-            lasting(&told)
+            if request.written { "the config is about to say so".to_owned() } else { lasting(&told) }
         ),
         RolloutAct::Abort => tracing::warn!(
             event,
@@ -119,7 +127,7 @@ fn act(running: &Running, request: &RolloutActRequest) -> Result<RolloutStatus, 
 fn lasting(told: &RolloutStatus) -> String {
     let keys: Vec<String> = told.differing_keys.iter().map(|key| format!("`{key}`")).collect();
     format!(
-        "a restart forgets it: to make it last, move {} from `{}` to policy `{}` itself and remove `{}` ({})",
+        "a restart forgets it: to make it last, add `--write`, or move {} from `{}` to policy `{}` itself and remove `{}` ({})",
         keys.join(", "),
         told.candidate,
         told.policy,
@@ -128,7 +136,8 @@ fn lasting(told: &RolloutStatus) -> String {
     )
 }
 
-fn told(policy: &LoadedPolicy, report: RolloutReport) -> RolloutStatus {
+fn told(running: &Running, policy: &LoadedPolicy, report: RolloutReport) -> RolloutStatus {
+    let written = running.composed().gateway.policies.iter().find(|config| config.name == report.policy);
     let now = SystemTime::now();
     let since = |at: SystemTime| now.duration_since(at).unwrap_or_default().as_secs();
     let origin = &policy.config().origin;
@@ -173,6 +182,7 @@ fn told(policy: &LoadedPolicy, report: RolloutReport) -> RolloutStatus {
         }),
         origin: format!("{}:{}", origin.file, origin.line),
         differing_keys: policy.differing_keys().into_iter().map(str::to_owned).collect(),
+        fingerprint: written.map(fingerprint).unwrap_or_default(),
         versions: report.versions.into_iter().map(version).collect(),
         comparison,
     }
@@ -201,10 +211,50 @@ fn version(report: VersionReport) -> RolloutVersion {
 pub(crate) fn run(command: &RolloutCommand) -> anyhow::Result<ExitCode> {
     match command {
         RolloutCommand::Status(arguments) => show(arguments),
-        RolloutCommand::Promote(arguments) => ask(RolloutAct::Promote, arguments),
-        RolloutCommand::Abort(arguments) => ask(RolloutAct::Abort, arguments),
+        RolloutCommand::Promote(RolloutPromoteArguments { act, share: Some(share), .. }) => {
+            write(RolloutAct::Promote, act, RolloutEdit::Canary { share: *share })
+        }
+        RolloutCommand::Promote(RolloutPromoteArguments { act, write: true, .. }) => {
+            write(RolloutAct::Promote, act, RolloutEdit::Promote)
+        }
+        RolloutCommand::Promote(RolloutPromoteArguments { act, .. }) => ask(RolloutAct::Promote, act),
+        RolloutCommand::Abort(RolloutAbortArguments { act, write: true }) => {
+            write(RolloutAct::Abort, act, RolloutEdit::Abort)
+        }
+        RolloutCommand::Abort(RolloutAbortArguments { act, .. }) => ask(RolloutAct::Abort, act),
         RolloutCommand::Resume(arguments) => ask(RolloutAct::Resume, arguments),
     }
+}
+
+/// Does it, and writes it into the config.
+fn write(act: RolloutAct, arguments: &RolloutActArguments, edit: RolloutEdit) -> anyhow::Result<ExitCode> {
+    let RolloutActArguments { policy, gateway, reason } = arguments;
+    let told = control::ask(gateway, &RolloutsRequest { policy: Some(policy.clone()) })?;
+    let told = told.first().with_context(|| format!("the gateway says nothing of policy `{policy}`"))?;
+    let prepared = write::prepare(&gateway.config.find()?, told, edit)?;
+    // What takes all exchanges, or none, does so at once; the rest begins with the config.
+    let acts = match edit {
+        RolloutEdit::Promote => told.candidate != Version::Shadow.name() && told.state != "promoted",
+        RolloutEdit::Abort => told.state != "aborted",
+        RolloutEdit::Canary { .. } => false,
+    };
+    if acts {
+        let (policy, reason) = (policy.clone(), reason.clone());
+        control::ask(gateway, &RolloutActRequest { policy, act, reason, written: true })?;
+    }
+    let file = prepared.put_in_place().map_err(|error| match acts {
+        true => error.context("the gateway has done it, and the config does not say so"),
+        false => error,
+    })?;
+    let candidate = &told.candidate;
+    let what = match edit {
+        RolloutEdit::Promote => format!("the {candidate} is policy `{policy}` itself now"),
+        RolloutEdit::Abort => format!("policy `{policy}` has no {candidate} any more"),
+        RolloutEdit::Canary { share } => {
+            format!("the {candidate} of policy `{policy}` is a canary for {share} of the exchanges now")
+        }
+    };
+    commands::print(&format!("{what}, and {file} says so; the gateway loads it by itself\n"))
 }
 
 fn show(arguments: &RolloutStatusArguments) -> anyhow::Result<ExitCode> {
@@ -218,7 +268,8 @@ fn show(arguments: &RolloutStatusArguments) -> anyhow::Result<ExitCode> {
 
 fn ask(act: RolloutAct, arguments: &RolloutActArguments) -> anyhow::Result<ExitCode> {
     let (policy, reason) = (arguments.policy.clone(), arguments.reason.clone());
-    let told = control::ask(&arguments.gateway, &RolloutActRequest { policy, act, reason })?;
+    let request = RolloutActRequest { policy, act, reason, written: false };
+    let told = control::ask(&arguments.gateway, &request)?;
     let (policy, candidate) = (&told.policy, &told.candidate);
     commands::print(&match act {
         RolloutAct::Promote => {

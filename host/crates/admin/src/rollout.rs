@@ -30,6 +30,9 @@ pub struct RolloutActRequest {
     /// Why, for the log and for whoever asks later.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Whether whoever asks writes it into the config as well.
+    #[serde(default)]
+    pub written: bool,
 }
 
 impl Request for RolloutActRequest {
@@ -71,6 +74,8 @@ pub struct RolloutStatus {
     /// Keys of the candidate's table that say something else than the policy's: what has to be moved to make it the
     /// policy's.
     pub differing_keys: Vec<String>,
+    /// A digest of all that the configuration that runs says of the policy.
+    pub fingerprint: String,
     /// The active version, and then the candidate.
     pub versions: Vec<RolloutVersion>,
     /// Of a shadow: what it did differently.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::check;
 use crate::diagnostic::Report;
 use crate::keys::ROOT;
-use crate::loader::{Loader, read_file, tidy};
+use crate::loader::{Loader, tidy};
 use crate::source::{Source, Span};
 use crate::suggest::shown;
 use crate::tree::{self, Node, Table, Value};
@@ -140,7 +140,9 @@ impl Reader<'_, '_> {
 
     fn text(&mut self, path: &Path, absolute: &Path, span: Span) -> Option<String> {
         self.loader.files.insert(absolute.to_path_buf());
-        let text = read_file(absolute, FILE_BYTES_MAX)
+        let text = self
+            .loader
+            .read_config(absolute)
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
         match text {
             Ok(text) => Some(text),
@@ -156,7 +158,8 @@ impl Reader<'_, '_> {
     }
 }
 
-fn canonical(path: &Path) -> PathBuf {
+/// The path without links, where there is such a file.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 

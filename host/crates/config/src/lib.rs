@@ -10,6 +10,7 @@
 
 mod check;
 mod diagnostic;
+mod edit;
 mod include;
 mod keys;
 mod loader;
@@ -33,6 +34,7 @@ mod view;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use edit::{EditError, RolloutEdit, edit_rollout};
 pub use lock::render_lock;
 pub use plugins::{ImageRequest, Plan, Problem, Supply, WantedPlugin};
 pub use schema::schema;
@@ -41,14 +43,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use portcullis_model::{
-    Capability, ContentDigest, Control, Gateway, Name, OciReference, PolicyConfig, Secret, Server,
+    Capability, ContentDigest, Control, Gateway, Name, OciReference, PolicyConfig, Secret, Server, Share,
     Signer, SignerKey,
 };
 
 use crate::diagnostic::Report;
-use crate::include::{Document, FILE_BYTES_MAX};
+use crate::include::{Document, canonical};
 use crate::keys::{ROOT, SERVER, Shape};
-use crate::loader::{Loader, Named, Section, read_file, tidy};
+use crate::loader::{Loader, Named, Section, tidy};
 use crate::lock::Lock;
 use crate::policy::Used;
 use crate::route::Names;
@@ -124,15 +126,7 @@ pub struct PluginInfo {
 /// # Errors
 /// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
 pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> {
-    let mut loader = Loader::new(plugins);
-    let documents = read(&mut loader, path)?;
-    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
-    let files: Vec<PathBuf> = loader.files.into_iter().collect();
-    if loader.reports.is_empty() {
-        Ok(Gateway { files, ..gateway })
-    } else {
-        Err(Diagnostics::new(loader.reports, &loader.sources, files))
-    }
+    load_by(Loader::new(plugins), path)
 }
 
 /// Reads `oci://HOST/REPOSITORY:TAG` or `…@DIGEST`.
@@ -141,6 +135,43 @@ pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> 
 /// Where it is none; with what to do about it.
 pub fn parse_reference(text: &str) -> Result<OciReference, String> {
     reference::parse(text).map_err(|(label, help)| format!("{label}\n  = help: {help}"))
+}
+
+/// Reads the share of a canary or a shadow, as a config has it.
+///
+/// # Errors
+/// Where it is none; the text says what one is.
+pub fn parse_share(text: &str) -> Result<Share, String> {
+    let share = units::percent(text).map_err(|error| format!("{}: {}", error.label, error.help))?;
+    match share {
+        1..=10_000 => Ok(Share::of_hundredths(share)),
+        _ => Err("expected 0.01% to 100%".to_owned()),
+    }
+}
+
+/// Reads the config as it would be if the file at `edited` had that text.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_edited(
+    path: &Path,
+    plugins: &dyn Plugins,
+    (edited, text): (&Path, &str),
+) -> Result<Gateway, Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    loader.edited = Some((canonical(edited), text.to_owned()));
+    load_by(loader, path)
+}
+
+fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Gateway, Diagnostics> {
+    let documents = read(&mut loader, path)?;
+    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
+    let files: Vec<PathBuf> = loader.files.into_iter().collect();
+    if loader.reports.is_empty() {
+        Ok(Gateway { files, ..gateway })
+    } else {
+        Err(Diagnostics::new(loader.reports, &loader.sources, files))
+    }
 }
 
 /// Reads of the config file at `path` what it says of plugins, without looking at any of them: what `portcullis plugins`
@@ -169,7 +200,7 @@ pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
 
 /// Reads the main file and what it includes.
 fn read(loader: &mut Loader<'_>, path: &Path) -> Result<Vec<Document>, Diagnostics> {
-    let (absolute, text) = read_main(path);
+    let (absolute, text) = read_main(loader, path);
     let text = match text {
         Ok(text) => text,
         Err(reason) => {
@@ -213,18 +244,18 @@ impl<'a> Sections<'a> {
 /// that are missing do not matter, so that a gateway can be asked while its config is being changed.
 #[must_use]
 pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
-    let (absolute, text) = read_main(path);
-    let Ok(text) = text else { return Control::Default };
     let mut loader = Loader::new(plugins);
+    let (absolute, text) = read_main(&loader, path);
+    let Ok(text) = text else { return Control::Default };
     let documents = include::read_all(&mut loader, path, absolute, text);
     let server = single_server(&mut loader, &documents);
     server::control(&loader, server)
 }
 
 /// The absolute path of the main file, and its text or why there is none.
-fn read_main(path: &Path) -> (PathBuf, Result<String, String>) {
+fn read_main(loader: &Loader<'_>, path: &Path) -> (PathBuf, Result<String, String>) {
     let absolute = std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path));
-    let text = read_file(&absolute, FILE_BYTES_MAX).and_then(|bytes| {
+    let text = loader.read_config(&absolute).and_then(|bytes| {
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
             let line = valid.filter(|byte| **byte == b'\n').count();

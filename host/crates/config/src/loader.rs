@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use portcullis_model::{ContentDigest, Name, PinnedPlugin};
 
 use crate::diagnostic::Report;
+use crate::include::{FILE_BYTES_MAX, canonical};
 use crate::lock::Lock;
 use crate::plugins::{Supply, WantedPlugin};
 use crate::source::{Sources, Span};
@@ -39,6 +40,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) images: BTreeMap<(PinnedPlugin, Vec<Name>), [u8; 32]>,
     /// Where plugins out of registries are only to be named: these.
     pub(crate) wanted: Option<Vec<WantedPlugin>>,
+    /// A config file, by its path without links, that is taken to have another text than it has.
+    pub(crate) edited: Option<(PathBuf, String)>,
 }
 
 /// One named table of a section.
@@ -69,11 +72,20 @@ impl<'p> Loader<'p> {
             images: BTreeMap::new(),
             away: BTreeSet::new(),
             wanted: None,
+            edited: None,
         }
     }
 
     pub(crate) fn report(&mut self, report: Report) {
         self.reports.push(report);
+    }
+
+    /// Reads a config file.
+    pub(crate) fn read_config(&self, absolute: &Path) -> Result<Vec<u8>, String> {
+        match &self.edited {
+            Some((edited, text)) if *edited == canonical(absolute) => Ok(text.clone().into_bytes()),
+            _ => read_file(absolute, FILE_BYTES_MAX),
+        }
     }
 
     /// The absolute path that `path`, written at `span`, means.

@@ -104,7 +104,7 @@ pub enum ActError {
     #[error("it is {} already", .0.name())]
     Already(Standing),
     /// A shadow has kept its state apart, and never answered anybody.
-    #[error("a shadow cannot be promoted: let it answer a part of the exchanges as a canary first")]
+    #[error("a shadow has kept its state apart, and cannot serve as it is")]
     Shadow,
 }
 
