@@ -135,12 +135,19 @@ fn rollouts(reports: &[RolloutReport], out: &mut String) {
         }
     }
     type Count = fn(&RolloutReport) -> u64;
-    let families: [(&str, &str, Count); 3] = [
+    let families: [(&str, &str, Count); 4] = [
         ("compared", "Hooks of a shadow that were compared.", |report| report.compared),
         ("skipped", "Exchanges that a shadow did not see, because it was with too many.", |report| {
             report.skipped
         }),
-        ("refused_requests", "Requests of a shadow's own that it was refused.", |report| report.refused_requests),
+        (
+            "left_behind",
+            "Exchanges that a shadow did not see to their end, because their bodies came faster than it ran.",
+            |report| report.left_behind,
+        ),
+        ("refused_requests", "Requests of a shadow's own that it was refused.", |report| {
+            report.refused_requests
+        }),
     ];
     for (noun, help, count) in families {
         let name = format!("portcullis_rollout_{noun}_total");

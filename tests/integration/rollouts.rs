@@ -243,6 +243,32 @@ async fn a_shadow_has_no_effect_and_its_differences_are_counted() {
 }
 
 #[tokio::test]
+async fn a_shadow_sees_bodies_that_the_active_version_sees() {
+    let upstream =
+        TestUpstream::h1(|request: &Received| Answer::text(String::from_utf8_lossy(&request.body))).await;
+    let other = "shadow = { plugin = \"misbehave.wasm\", config = { request-body = \"replace 3\" } }";
+    let settings = format!("config = {{ request-body = \"hold\" }}\n{other}");
+    let gateway =
+        start(&config(upstream.address(), &["bodies"], &policy("bodies", "misbehave", &settings))).await;
+    for mut client in both(&gateway).await {
+        assert_eq!(client.send(Method::POST, "/", &[], "a body").await.text(), "a body");
+    }
+    let count = async |kind: &str| {
+        let name = format!("portcullis_rollout_differences_total{{policy=\"bodies\",kind=\"{kind}\"}}");
+        metric(&gateway, &name).await
+    };
+    eventually("both bodies are compared", async || {
+        ((count("request-body").await - 2.0).abs() < 0.1).then_some(())
+    })
+    .await;
+    let told = told(&gateway, "bodies").await;
+    let difference = &told["comparison"]["samples"][0]["differences"][0];
+    assert_eq!((&difference["kind"], &difference["active"]), (&"request-body".into(), &"6 bytes".into()));
+    assert_eq!(told["comparison"]["left_behind"], 0);
+    assert_eq!(told["comparison"]["kinds"], serde_json::json!({ "request-body": 2 }));
+}
+
+#[tokio::test]
 async fn requests_that_a_shadow_is_refused_are_counted() {
     let upstream = TestUpstream::named("app").await;
     let shadow = "shadow = { plugin = \"capabilities.wasm\", limits = { memory = \"8MiB\" } }\n";
@@ -334,9 +360,13 @@ async fn what_a_policy_keeps_in_an_exchange_belongs_to_its_version() {
         assert_eq!(attribute(&record(&gateway, &path).await, "state"), "abc");
     }
     // The shadow has come to the same by itself.
-    let compared = "portcullis_rollout_compared_total{policy=\"kept\"}";
-    eventually("all is compared", async || {
-        ((metric(&gateway, compared).await - 6.0).abs() < 0.1).then_some(())
+    let calls = async |version: &str| {
+        let name = format!("portcullis_rollout_calls_total{{policy=\"kept\",version=\"{version}\"}}");
+        metric(&gateway, &name).await
+    };
+    eventually("all is compared, bodies too", async || {
+        let (active, shadow) = (calls("active").await, calls("shadow").await);
+        (active > 7.5 && (active - shadow).abs() < 0.1).then_some(())
     })
     .await;
     assert!(!metrics(&gateway).await.contains("portcullis_rollout_differences_total{"));

@@ -14,7 +14,8 @@ use portcullis_policy::{Act, ActError, RolloutReport, VersionReport};
 
 use super::{exchanges, fingerprint, write};
 use crate::cli::{
-    RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments, RolloutStatusArguments,
+    RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
+    RolloutStatusArguments,
 };
 use crate::compose::LoadedPolicy;
 use crate::control::Control;
@@ -145,6 +146,7 @@ fn told(running: &Running, policy: &LoadedPolicy, report: RolloutReport) -> Roll
         compared: report.compared,
         differing: report.differing,
         skipped: report.skipped,
+        left_behind: report.left_behind,
         refused_requests: report.refused_requests,
         kinds: report.differences.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
         samples: report
@@ -355,6 +357,12 @@ fn paragraph(rollout: &RolloutStatus, in_detail: bool, text: &mut String) {
     });
     if comparison.skipped > 0 {
         line(format!("  {} exchanges left out, because it was with too many", comparison.skipped));
+    }
+    if comparison.left_behind > 0 {
+        line(format!(
+            "  {} exchanges not seen to their end, because their bodies came faster than it ran",
+            comparison.left_behind
+        ));
     }
     if comparison.refused_requests > 0 {
         line(format!(

@@ -130,6 +130,8 @@ pub struct RolloutComparison {
     pub differing: u64,
     /// Exchanges that it did not see, because it was with too many.
     pub skipped: u64,
+    /// Exchanges that it did not see to their end, because their bodies came faster than it ran.
+    pub left_behind: u64,
     /// Requests of its own (`http-client`) that it was refused, because it must have no effect.
     pub refused_requests: u64,
     /// How many hooks differed in what.

@@ -324,26 +324,24 @@ impl PolicyChain {
         loop {
             let mut kept = held.take(at);
             let part = piece.split_to(piece.len().min(bound.saturating_sub(kept.len())));
-            let result = if part.is_empty() && !piece.is_empty() {
+            let (chunk, result) = if part.is_empty() && !piece.is_empty() {
                 let message = format!("it held back more than its body limit of {bound} bytes");
-                Err(self.too_large(at, side, &mut exchange, message))
+                (kept.freeze(), Err(self.too_large(at, side, &mut exchange, message)))
             } else {
                 let last = last && piece.is_empty();
-                let chunk = match kept.is_empty() {
-                    true => part,
-                    false => {
-                        kept.extend_from_slice(&part);
-                        std::mem::take(&mut kept).freeze()
-                    }
+                let chunk = if kept.is_empty() {
+                    part
+                } else {
+                    kept.extend_from_slice(&part);
+                    kept.freeze()
                 };
                 let (back, result) = self.call(at, side.hook(chunk.clone(), last), exchange).await;
                 exchange = back;
-                kept = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-                match result {
+                let result = match result {
                     // There is no next piece to hold the last one for.
                     Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
                     Ok(Decision::Body(BodyDecision::Hold))
-                        if held.len() + kept.len() > self.hold_bytes_max =>
+                        if held.len() + chunk.len() > self.hold_bytes_max =>
                     {
                         let limit = self.hold_bytes_max;
                         let message =
@@ -351,13 +349,18 @@ impl PolicyChain {
                         Err(self.too_large(at, side, &mut exchange, message))
                     }
                     result => result,
-                }
+                };
+                (chunk, result)
             };
             match self.settle(at, &mut exchange, result) {
                 // Failing open, what it was given goes on as it was.
-                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(kept.freeze()),
+                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
                 Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
-                Settled::Body(BodyDecision::Hold) => held.put(at, kept),
+                Settled::Body(BodyDecision::Hold) => {
+                    // A shadow may have a part in it, and then it is copied.
+                    let own = |shared: Bytes| BytesMut::from(&*shared);
+                    held.put(at, chunk.try_into_mut().unwrap_or_else(own));
+                }
                 Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
                 Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
             }
@@ -479,7 +482,7 @@ enum Settled {
 }
 
 impl BodySide {
-    fn hook(self, chunk: Bytes, last: bool) -> Hook {
+    pub(crate) fn hook(self, chunk: Bytes, last: bool) -> Hook {
         match self {
             Self::Request => Hook::RequestBody { chunk, last },
             Self::Response => Hook::ResponseBody { chunk, last },

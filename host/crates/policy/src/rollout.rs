@@ -16,6 +16,7 @@ mod judge;
 mod meter;
 mod shadow;
 mod state;
+mod stream;
 
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::canary::{Chosen, note};
-use super::compare::{Decided, Sample, differences};
+use super::compare::{Decided, Difference, Sample, differences};
 use super::factory::{RolloutFactory, Workers};
 use super::meter::timed;
 use super::state::Side;
+use super::stream::{self, Stream};
 use crate::{
-    Called, ClientGone, Decision, Exchange, Fault, Hook, Hooks, Outcome, Policy, PolicyFactory, PolicySlot,
+    BodySide, Called, ClientGone, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Policy,
+    PolicyFactory, PolicySlot, Returned,
 };
 
 /// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
@@ -20,11 +24,20 @@ use crate::{
 /// versions need theirs more, so that the shadow does not see what comes while it is with so many.
 const TRACKS_MAX: usize = 64;
 
+/// Bytes of bodies that wait for a shadow in one exchange. They are not copied, but kept from being freed; a shadow that does
+/// not keep up, which makes nobody wait, sees no more of the exchange.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// Hooks that wait for it there, each with copies of the heads.
+const WAITING_MAX: usize = 32;
+
 /// What the shadow does with one exchange.
 pub(crate) struct Track {
     /// What the shadow keeps from hook to hook, apart from what the active version does.
     slot: PolicySlot,
     waiting: VecDeque<Job>,
+    waiting_bytes: usize,
+    /// The bodies of request and response.
+    streams: [Stream; 2],
     /// Whether somebody works on it.
     running: bool,
     /// There until the shadow is through with the exchange: it has run its last hook; it decided otherwise, so that from
@@ -35,7 +48,7 @@ pub(crate) struct Track {
 
 /// A hook that the shadow has to run.
 struct Job {
-    hook: HeadHook,
+    hook: ShadowHook,
     /// The exchange as the active version was given it.
     before: Box<Exchange>,
     decided: Decided,
@@ -43,39 +56,55 @@ struct Job {
     after: Box<Exchange>,
 }
 
-/// The hooks that a shadow runs.
+/// The hooks that a shadow runs. Of a body it is what the active version was given, with what that had held back in front.
 #[derive(Debug, Clone)]
-enum HeadHook {
+enum ShadowHook {
     RequestHead,
     ResponseHead,
+    Body { side: BodySide, chunk: Bytes, last: bool },
     Completed(Outcome),
 }
 
-impl HeadHook {
-    fn of(hook: &Hook) -> Option<Self> {
+impl ShadowHook {
+    fn of(hook: &Hook) -> Self {
+        let body = |side, chunk: &Bytes, last: &bool| Self::Body { side, chunk: chunk.clone(), last: *last };
         match hook {
-            Hook::RequestHead => Some(Self::RequestHead),
-            Hook::ResponseHead => Some(Self::ResponseHead),
-            Hook::Completed(outcome) => Some(Self::Completed(outcome.clone())),
-            // A piece may hold what the active version held back before, which the shadow might not have.
-            Hook::RequestBody { .. } | Hook::ResponseBody { .. } => None,
+            Hook::RequestHead => Self::RequestHead,
+            Hook::ResponseHead => Self::ResponseHead,
+            Hook::RequestBody { chunk, last } => body(BodySide::Request, chunk, last),
+            Hook::ResponseBody { chunk, last } => body(BodySide::Response, chunk, last),
+            Hook::Completed(outcome) => Self::Completed(outcome.clone()),
         }
     }
 
-    /// Whether a version with these hooks is called for none after this one.
-    fn is_last_of(&self, hooks: Hooks) -> bool {
+    /// Whether a version with these hooks is called for none after this one. The body of a request may still be on its way
+    /// while the response goes out; `request_ended` says whether it is not.
+    fn is_last_of(&self, hooks: Hooks, request_ended: bool) -> bool {
+        let response = hooks.response_head || hooks.response_body;
+        let request_body = hooks.request_body && !request_ended;
         match self {
-            Self::RequestHead => !hooks.response_head && !hooks.completed,
-            Self::ResponseHead => !hooks.completed,
+            Self::RequestHead => !(hooks.request_body || response || hooks.completed),
+            Self::Body { side: BodySide::Request, last, .. } => *last && !(response || hooks.completed),
+            Self::ResponseHead => !(request_body || hooks.response_body || hooks.completed),
+            Self::Body { side: BodySide::Response, last, .. } => *last && !(request_body || hooks.completed),
             Self::Completed(_) => true,
         }
     }
 
-    fn hook(&self) -> Hook {
+    /// Its name in WIT.
+    fn name(&self) -> &'static str {
         match self {
-            Self::RequestHead => Hook::RequestHead,
-            Self::ResponseHead => Hook::ResponseHead,
-            Self::Completed(outcome) => Hook::Completed(outcome.clone()),
+            Self::RequestHead => Hook::RequestHead.name(),
+            Self::ResponseHead => Hook::ResponseHead.name(),
+            Self::Body { side, .. } => side.hook(Bytes::new(), false).name(),
+            Self::Completed(_) => Hook::Completed(Outcome::default()).name(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Body { chunk, .. } => chunk.len(),
+            _ => 0,
         }
     }
 }
@@ -137,14 +166,14 @@ impl ShadowPolicy {
     /// Takes a copy of what the active version is about to be given, where the shadow is to see it.
     fn prepare(&self, hook: &Hook, exchange: &mut Exchange) -> Option<Prepared> {
         let track = self.track(exchange)?;
-        let hook = HeadHook::of(hook).filter(|_| {
-            !lock(&track).is_over() && self.workers.shared.version(Side::Candidate).hooks().has(hook)
-        })?;
+        if lock(&track).is_over() || !self.workers.shared.shadowed_hooks().has(hook) {
+            return None;
+        }
         Some(Prepared {
             shadow: self.workers.get(Side::Candidate),
             shared: self.workers.shared.clone(),
             track,
-            hook,
+            hook: ShadowHook::of(hook),
             before: copy(exchange),
         })
     }
@@ -160,7 +189,7 @@ impl Policy for ShadowPolicy {
         let shared = &self.workers.shared;
         if !shared.version(Side::Active).hooks().has(&hook) {
             if let Some(prepared) = prepared {
-                prepared.go(Decided::Next, &exchange);
+                prepared.go(&Ok(Decision::Next), &exchange);
             }
             return Called::Ready(exchange, Ok(Decision::Next));
         }
@@ -173,7 +202,7 @@ impl Policy for ShadowPolicy {
             move |exchange, result, spent| {
                 note(&rollout, Side::Active, exchange, result, spent);
                 if let Some(prepared) = prepared {
-                    prepared.go(Decided::of(result), exchange);
+                    prepared.go(result, exchange);
                 }
             },
         )
@@ -185,6 +214,11 @@ impl Policy for ShadowPolicy {
 
     fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
         self.workers.get(Side::Active).blame(exchange, fault);
+        // It holds back too much of a body: what becomes of that now the shadow cannot know.
+        let track = exchange.slot().rollout.as_ref().and_then(|chosen| chosen.track.clone());
+        if let Some(track) = track {
+            lock(&track).end();
+        }
         let faulted = exchange.slot().rollout.as_mut().map(|chosen| &mut chosen.faulted);
         let first = faulted.is_none_or(|faulted| !std::mem::replace(faulted, true));
         self.workers.shared.rollout.failed(Side::Active, fault.kind, first);
@@ -204,19 +238,32 @@ struct Prepared {
     shadow: Rc<dyn Policy>,
     shared: Arc<RolloutFactory>,
     track: Arc<Mutex<Track>>,
-    hook: HeadHook,
+    hook: ShadowHook,
     before: Box<Exchange>,
 }
 
 impl Prepared {
     /// The active version has had its turn. The shadow gets its own when this thread is free: the exchange goes on first.
-    fn go(self, decided: Decided, after: &Exchange) {
-        let Self { shadow, shared, track, hook, before } = self;
+    fn go(self, result: &Result<Decision, Fault>, after: &Exchange) {
+        let Self { shadow, shared, track, mut hook, before } = self;
         let mut state = lock(&track);
         if state.is_over() {
             return;
         }
-        state.waiting.push_back(Job { hook, before, decided, after: copy(after) });
+        if let ShadowHook::Body { side, chunk, last } = &mut hook {
+            let stream = &mut state.streams[*side as usize];
+            let new = stream.new_in(chunk);
+            stream.decided(chunk, *last, result);
+            *chunk = new;
+        }
+        let bytes = state.waiting_bytes + hook.bytes();
+        if bytes > WAITING_BYTES_MAX || state.waiting.len() >= WAITING_MAX {
+            state.end();
+            shared.rollout.left_behind();
+            return;
+        }
+        state.waiting_bytes = bytes;
+        state.waiting.push_back(Job { hook, before, decided: Decided::of(result), after: copy(after) });
         if std::mem::replace(&mut state.running, true) {
             return;
         }
@@ -231,7 +278,10 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
         let (job, slot) = {
             let mut state = lock(&track);
             match state.waiting.pop_front() {
-                Some(job) => (job, std::mem::take(&mut state.slot)),
+                Some(job) => {
+                    state.waiting_bytes = state.waiting_bytes.saturating_sub(job.hook.bytes());
+                    (job, std::mem::take(&mut state.slot))
+                }
                 None => {
                     state.running = false;
                     return;
@@ -240,16 +290,15 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
         };
         let Job { hook, mut before, decided, after } = job;
         *before.slot() = slot;
-        let rollout = shared.rollout.clone();
-        let called = timed(
-            shared.wall,
-            before,
-            |before| shadow.call(hook.hook(), before),
-            move |_, _, spent| rollout.spent(Side::Candidate, spent),
-        );
-        let (mut exchange, result) = match called {
-            Called::Ready(exchange, result) => (exchange, result),
-            Called::Waiting(future) => future.await,
+        let (mut exchange, result) = match &hook {
+            ShadowHook::RequestHead => call(&shadow, &shared, before, Hook::RequestHead).await,
+            ShadowHook::ResponseHead => call(&shadow, &shared, before, Hook::ResponseHead).await,
+            ShadowHook::Body { side, chunk, last } => {
+                pass(&shadow, &shared, &track, before, (*side, chunk.clone(), *last)).await
+            }
+            ShadowHook::Completed(outcome) => {
+                call(&shadow, &shared, before, Hook::Completed(outcome.clone())).await
+            }
         };
         let rollout = &shared.rollout;
         let mut state = lock(&track);
@@ -272,13 +321,29 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
             }
         }
         let shadowed = Decided::of(&result);
-        if !shadowed.is_like(&decided) || result.is_err() || hook.is_last_of(shadow.factory().hooks()) {
+        let passed = match &hook {
+            ShadowHook::Body { side, last: true, .. } if shadowed.is_like(&decided) => {
+                state.streams[*side as usize].difference().map(|bytes| (stream::kind(*side), bytes))
+            }
+            _ => None,
+        };
+        let request_ended = state.streams[BodySide::Request as usize].ended;
+        if !shadowed.is_like(&decided)
+            || result.is_err()
+            || hook.is_last_of(shared.shadowed_hooks(), request_ended)
+        {
             state.end();
         }
         drop(state);
-        let hook = hook.hook().name();
-        let found =
+        let mut found =
             differences(exchange.phase, (&decided, &after), (&shadowed, &exchange), shared.keeps_values);
+        found.extend(passed.map(|(kind, (active, candidate))| Difference {
+            kind,
+            name: None,
+            active,
+            candidate,
+        }));
+        let hook = hook.name();
         rollout.compared(found, |differences| Sample {
             at: SystemTime::now(),
             trace_id: after.trace_id.clone(),
@@ -290,10 +355,67 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
     }
 }
 
+/// Calls a hook of the shadow, and counts what it takes.
+async fn call(
+    shadow: &Rc<dyn Policy>,
+    shared: &Arc<RolloutFactory>,
+    exchange: Box<Exchange>,
+    hook: Hook,
+) -> Returned {
+    let rollout = shared.rollout.clone();
+    let called = timed(
+        shared.wall,
+        exchange,
+        |exchange| shadow.call(hook, exchange),
+        move |_, _, spent| rollout.spent(Side::Candidate, spent),
+    );
+    match called {
+        Called::Ready(exchange, result) => (exchange, result),
+        Called::Waiting(future) => future.await,
+    }
+}
+
+/// Gives the shadow a piece of a body, as the chain gives one to a policy: behind what it held back, and in parts that are no
+/// larger than it may be given.
+async fn pass(
+    shadow: &Rc<dyn Policy>,
+    shared: &Arc<RolloutFactory>,
+    track: &Arc<Mutex<Track>>,
+    mut exchange: Box<Exchange>,
+    (side, mut piece, last): (BodySide, Bytes, bool),
+) -> Returned {
+    let bytes_max = shadow.body_bytes_max(&exchange);
+    loop {
+        let part = lock(track).streams[side as usize].part(&mut piece, last, bytes_max);
+        let Some(part) = part else {
+            let fault = Fault {
+                policy: shadow.factory().name().clone(),
+                hook: side.hook(Bytes::new(), false).name(),
+                kind: FaultKind::TooLarge,
+                message: format!("it held back more than its body limit of {bytes_max} bytes"),
+            };
+            return (exchange, Err(fault));
+        };
+        let (back, result) = call(shadow, shared, exchange, side.hook(part.chunk.clone(), part.last)).await;
+        exchange = back;
+        lock(track).streams[side as usize].shadowed(&part, &result);
+        if piece.is_empty() || !matches!(result, Ok(Decision::Next | Decision::Body(_))) {
+            return (exchange, result);
+        }
+    }
+}
+
 impl Track {
     fn new(place: Place) -> Self {
-        let (slot, waiting) = (PolicySlot::default(), VecDeque::new());
-        Self { slot, waiting, running: false, place: Some(place), faulted: false }
+        Self {
+            slot: PolicySlot::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            streams: Default::default(),
+            running: false,
+            place: Some(place),
+            faulted: false,
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -303,7 +425,9 @@ impl Track {
     /// The shadow is through with the exchange.
     fn end(&mut self) {
         self.waiting.clear();
-        // An instance that it may hold is of no more use.
+        self.waiting_bytes = 0;
+        // What it holds back, and an instance that it may hold, are of no more use.
+        self.streams = Default::default();
         self.slot = PolicySlot::default();
         self.place = None;
     }

@@ -30,6 +30,8 @@ pub struct Rollout {
     differences: Mutex<Differences>,
     /// Exchanges that a shadow did not see, because it was with too many.
     skipped: AtomicU64,
+    /// Exchanges whose bodies came faster than the shadow ran.
+    left_behind: AtomicU64,
     refused: Mutex<Refused>,
 }
 
@@ -143,6 +145,8 @@ pub struct RolloutReport {
     pub differing: u64,
     /// Of a shadow: exchanges that it did not see, because it was with too many.
     pub skipped: u64,
+    /// Of a shadow: exchanges that it did not see to their end, because their bodies came faster than it ran.
+    pub left_behind: u64,
     /// Of a shadow: requests of its own that it was refused, because it must have no effect.
     pub refused_requests: u64,
     /// Of a shadow: how often each thing differed, by its name.
@@ -228,6 +232,7 @@ impl Rollout {
             judge,
             differences: Mutex::new(Differences::new(samples)),
             skipped: AtomicU64::new(0),
+            left_behind: AtomicU64::new(0),
             refused: Mutex::default(),
         }
     }
@@ -342,6 +347,10 @@ impl Rollout {
         self.skipped.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn left_behind(&self) {
+        self.left_behind.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Takes the outcome of a comparison; none is the usual one.
     pub(crate) fn compared(&self, found: Vec<Difference>, sample: impl FnOnce(Vec<Difference>) -> Sample) {
         lock(&self.differences).add(found, sample);
@@ -420,6 +429,7 @@ impl Rollout {
             compared: differences.compared(),
             differing: differences.differing(),
             skipped: self.skipped.load(Ordering::Relaxed),
+            left_behind: self.left_behind.load(Ordering::Relaxed),
             refused_requests: lock(&self.refused).count(),
             differences: differences.counts(),
             samples: differences.samples(),

@@ -1,11 +1,13 @@
 //! A version that runs beside the active one.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Phase;
+use crate::{BodyDecision, BodyOutcome, BodySide, HeldBody, Phase};
 
 /// What a version of the property below does in one hook.
 #[derive(Debug, Clone)]
@@ -140,9 +142,7 @@ fn compare(active: Fake, tried: Fake) -> Vec<(String, String, String)> {
         .collect()
 }
 
-fn at_request(
-    edit: impl Fn(&mut Exchange) -> Result<Decision, FaultKind> + Send + Sync + 'static,
-) -> Fake {
+fn at_request(edit: impl Fn(&mut Exchange) -> Result<Decision, FaultKind> + Send + Sync + 'static) -> Fake {
     version(move |hook, exchange| match hook {
         Hook::RequestHead => edit(exchange),
         _ => Ok(Decision::Next),
@@ -338,6 +338,147 @@ fn it_sees_hooks_that_the_active_version_has_not_but_no_bodies() {
     run_spawned();
     assert_eq!(exchange.attributes.iter().count(), 0);
     assert_eq!(factory.rollout().report().differences, [("attribute", 3)]);
+}
+
+/// A version that does this with each piece of a request's body, whose hooks are all there are.
+fn at_body(deed: impl Fn(&Bytes, bool) -> BodyDecision + Send + Sync + 'static) -> Fake {
+    version(move |hook, _| {
+        Ok(match hook {
+            Hook::RequestBody { chunk, last } => Decision::Body(deed(chunk, *last)),
+            _ => Decision::Next,
+        })
+    })
+    .with_hooks(Hooks { request_body: true, response_body: true, ..HEADS })
+}
+
+fn forwarding() -> Fake {
+    at_body(|_, _| BodyDecision::Forward)
+}
+
+/// Holds the body back to its end, and then lets it go as `end` makes it.
+fn holding(end: impl Fn(&Bytes) -> BodyDecision + Send + Sync + 'static) -> Fake {
+    at_body(move |chunk, last| if last { end(chunk) } else { BodyDecision::Hold })
+}
+
+fn replaced(with: &'static str) -> BodyDecision {
+    BodyDecision::Replace(Bytes::from_static(with.as_bytes()))
+}
+
+/// Takes an exchange with a body through the chain, with `turn` after each piece; gives what goes on of the body.
+fn send(chain: &PolicyChain, pieces: &[&str], turn: impl Fn()) -> String {
+    let HeadOutcome::Permitted(permitted) = block_on(chain.request_head(exchange("t"))) else {
+        panic!("replied")
+    };
+    let (mut exchange, mut held, mut passed) = (permitted.into_inner(), HeldBody::default(), String::new());
+    for (at, piece) in pieces.iter().enumerate() {
+        let (piece, last) = (Bytes::from((*piece).to_owned()), at + 1 == pieces.len());
+        let outcome;
+        (exchange, outcome) =
+            block_on(chain.body(BodySide::Request, &mut held, exchange, piece, last, chain.len()));
+        let BodyOutcome::Pass(bytes) = outcome else { panic!("{outcome:?}") };
+        passed.push_str(std::str::from_utf8(&bytes).unwrap());
+        turn();
+    }
+    let (exchange, ..) = block_on(chain.response_head(exchange, chain.len()));
+    block_on(chain.completed(exchange, &Outcome::default()));
+    run_spawned();
+    passed
+}
+
+const PIECES: &[&str] = &["one", "two", "", "three"];
+
+#[test]
+fn bodies_are_compared_by_what_was_passed_on_in_the_end() {
+    for (active, tried, passed, expected) in [
+        (forwarding(), forwarding(), "onetwothree", None),
+        // However it is cut into pieces on the way.
+        (forwarding(), holding(|_| BodyDecision::Forward), "onetwothree", None),
+        (holding(|_| BodyDecision::Forward), forwarding(), "onetwothree", None),
+        (holding(|_| BodyDecision::Forward).waiting(), holding(|_| BodyDecision::Hold), "onetwothree", None),
+        (holding(|_| replaced("same")), holding(|_| replaced("same")).waiting(), "same", None),
+        (forwarding(), holding(|_| replaced("short")), "onetwothree", Some(("11 bytes", "5 bytes"))),
+        (holding(|_| replaced("other")), forwarding(), "other", Some(("5 bytes", "11 bytes"))),
+        (
+            forwarding(),
+            holding(|_| replaced("eleven more")),
+            "onetwothree",
+            Some(("11 bytes", "11 bytes, but other ones")),
+        ),
+    ] {
+        let (active, tried) = (Arc::new(active), Arc::new(tried));
+        for prompt in [false, true] {
+            let factory = of_pair(active.clone(), tried.clone(), &shadow(Share::ALL, 3));
+            let chain = chain(&factory.clone().worker());
+            let turn = || {
+                if prompt {
+                    run_spawned()
+                }
+            };
+            assert_eq!(send(&chain, PIECES, turn), passed);
+            let report = factory.rollout().report();
+            let found: Vec<_> = report.samples.iter().flat_map(|sample| &sample.differences).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|found| (found.kind, found.active.as_str(), found.candidate.as_str()))
+                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(active, candidate)| ("request-body", *active, *candidate)).collect();
+            assert_eq!(found, expected);
+            assert_eq!((report.versions[1].faulted, report.left_behind), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_shadow_sees_each_byte_of_a_body_once_and_no_more_at_a_time_than_it_may() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let seeing = at_body(move |chunk, last| {
+        log.lock().unwrap().push((chunk.len(), last));
+        BodyDecision::Forward
+    });
+    let active = Fake { body_bytes_max: 1000, ..holding(|_| BodyDecision::Forward) };
+    let factory = pair(active, seeing, &shadow(Share::ALL, 3));
+    let long = "x".repeat(250);
+    send(&chain(&factory.clone().worker()), &["abc", &long, "de"], || ());
+    // It may be given 100 bytes at once.
+    assert_eq!(*seen.lock().unwrap(), [(3, false), (100, false), (100, false), (50, false), (2, true)]);
+    assert_eq!(factory.rollout().report().differing, 0);
+}
+
+#[test]
+fn a_shadow_that_holds_too_much_back_fails_alone() {
+    let active = Fake { body_bytes_max: 1000, ..forwarding() };
+    let factory = pair(active, holding(|_| BodyDecision::Forward), &shadow(Share::ALL, 3));
+    let long = "x".repeat(101);
+    assert_eq!(send(&chain(&factory.clone().worker()), &[&long, "y"], || ()).len(), 102);
+    let report = factory.rollout().report();
+    assert_eq!(report.versions[1].faults, [("too-large", 1)]);
+    assert_eq!(report.differences, [("decision", 1)]);
+    assert_eq!(report.versions[0].faulted, 0);
+}
+
+#[test]
+fn a_shadow_that_does_not_keep_up_is_left_behind() {
+    let large = "x".repeat(100 << 10);
+    // By the number of pieces, and by their bytes; of either the last that it is given time for, and the first of which not.
+    for (piece, fits) in [("x", 31), (large.as_str(), 10)] {
+        for (count, behind) in [(fits, 0), (fits + 1, 1)] {
+            let active = Fake { body_bytes_max: 1 << 20, ..forwarding() };
+            let tried = Fake { body_bytes_max: 1 << 20, ..forwarding() };
+            // Nothing before and nothing after the body, so that nothing else waits.
+            let only = Hooks { request_head: true, request_body: true, ..Hooks::default() };
+            let factory = pair(active.with_hooks(only), tried.with_hooks(only), &shadow(Share::ALL, 3));
+            let chain = chain(&factory.clone().worker());
+            let pieces = vec![piece; count];
+            assert_eq!(send(&chain, &pieces, || ()).len(), piece.len() * count, "nobody waits for it");
+            let report = factory.rollout().report();
+            assert_eq!((report.left_behind, report.differing), (behind, 0), "{count} pieces");
+            // The next exchange has its turn again.
+            send(&chain, &[piece], run_spawned);
+            assert_eq!(factory.rollout().report().versions[1].exchanges, 2);
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! What two versions make of one body, piece by piece.
+//!
+//! The pieces that a policy is given have what it held back before in front of what is new. The two versions may hold back
+//! different parts, so each has its own account here, and only what they have passed on in the end can be compared.
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+
+use crate::{BodyDecision, BodySide, Decision, Fault};
+
+/// One body, as far as it has come.
+#[derive(Default)]
+pub(crate) struct Stream {
+    /// Bytes that the active version holds back, and is given again in front of the next piece.
+    held: usize,
+    /// What the shadow holds back.
+    kept: Bytes,
+    active: Passed,
+    shadow: Passed,
+    /// Whether the shadow has had the last piece.
+    pub(crate) ended: bool,
+}
+
+/// What one version has passed on.
+#[derive(Default)]
+struct Passed {
+    bytes: u64,
+    digest: Sha256,
+}
+
+/// A part of a body for the shadow, with what it held back in front.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) chunk: Bytes,
+    pub(crate) last: bool,
+}
+
+impl Stream {
+    /// What is new in a piece that the active version is given.
+    pub(crate) fn new_in(&self, chunk: &Bytes) -> Bytes {
+        chunk.slice(self.held.min(chunk.len())..)
+    }
+
+    /// The active version has decided about a piece.
+    pub(crate) fn decided(&mut self, chunk: &Bytes, last: bool, result: &Result<Decision, Fault>) {
+        self.held = 0;
+        match result {
+            Ok(Decision::Body(BodyDecision::Hold)) if !last => self.held = chunk.len(),
+            Ok(Decision::Body(BodyDecision::Replace(bytes))) => self.active.add(bytes),
+            Ok(Decision::Next | Decision::Body(_)) => self.active.add(chunk),
+            // What becomes of it now is for the failure mode or for the reply.
+            Ok(Decision::Reply(_)) | Err(_) => {}
+        }
+    }
+
+    /// The next part of `piece` for a shadow that may be given so many bytes; `None` where it holds back as many already.
+    pub(crate) fn part(&mut self, piece: &mut Bytes, last: bool, bytes_max: usize) -> Option<Part> {
+        let kept = std::mem::take(&mut self.kept);
+        let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(kept.len())));
+        if part.is_empty() && !piece.is_empty() {
+            return None;
+        }
+        let chunk = if kept.is_empty() {
+            part
+        } else {
+            let mut joined = BytesMut::with_capacity(kept.len() + part.len());
+            joined.extend_from_slice(&kept);
+            joined.extend_from_slice(&part);
+            joined.freeze()
+        };
+        Some(Part { chunk, last: last && piece.is_empty() })
+    }
+
+    /// The shadow has decided about a part.
+    pub(crate) fn shadowed(&mut self, part: &Part, result: &Result<Decision, Fault>) {
+        self.ended = part.last;
+        match result {
+            Ok(Decision::Body(BodyDecision::Hold)) if !part.last => self.kept = part.chunk.clone(),
+            Ok(Decision::Body(BodyDecision::Replace(bytes))) => self.shadow.add(bytes),
+            Ok(Decision::Next | Decision::Body(_)) => self.shadow.add(&part.chunk),
+            Ok(Decision::Reply(_)) | Err(_) => {}
+        }
+    }
+
+    /// What each has passed on, in words, where that is not the same at the end.
+    pub(crate) fn difference(&self) -> Option<(String, String)> {
+        if !self.ended || self.active.is_like(&self.shadow) {
+            return None;
+        }
+        let words = |passed: &Passed| format!("{} bytes", passed.bytes);
+        let other = if self.active.bytes == self.shadow.bytes { ", but other ones" } else { "" };
+        Some((words(&self.active), format!("{}{other}", words(&self.shadow))))
+    }
+}
+
+impl Passed {
+    fn add(&mut self, bytes: &Bytes) {
+        self.bytes += bytes.len() as u64;
+        self.digest.update(bytes);
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.digest.clone().finalize() == other.digest.clone().finalize()
+    }
+}
+
+/// The name of a body in which two versions differ.
+pub(crate) fn kind(side: BodySide) -> &'static str {
+    match side {
+        BodySide::Request => "request-body",
+        BodySide::Response => "response-body",
+    }
+}
