@@ -172,10 +172,10 @@ async fn a_client_that_goes_away_is_noticed_before_its_body_was_read() {
 }
 
 #[tokio::test]
-async fn hooks_of_a_body_and_of_the_response_hear_of_their_client_too() {
+async fn hooks_of_bodies_and_of_the_response_hear_of_their_client_too() {
     let app = TestUpstream::named("app").await;
     let (silent, mut seen) = silent().await;
-    for (hook, status) in [("request-body", 499), ("response-head", 200)] {
+    for (hook, status) in [("request-body", 499), ("response-head", 200), ("response-body", 499)] {
         let settings = format!(
             "config = {{ hook = \"{hook}\", url = \"http://{}/\" }}\ngrants = {{ http = [{}] }}",
             silent.address(),

@@ -7,6 +7,8 @@ wit_bindgen::generate!({
         export portcullis:policy/lifecycle@0.1.0;
         export portcullis:policy/request-body@0.1.0;
         export portcullis:policy/response-head@0.1.0;
+        export portcullis:policy/response-body@0.1.0;
+        export portcullis:policy/completed@0.1.0;
     }",
     path: "../../wit",
     generate_all,
@@ -14,7 +16,8 @@ wit_bindgen::generate!({
 
 use std::sync::Mutex;
 
-use exports::portcullis::policy::{lifecycle, request_body, response_head};
+use exports::portcullis::policy::completed::Outcome;
+use exports::portcullis::policy::{completed, lifecycle, request_body, response_body, response_head};
 use portcullis::policy::types::{BodyDecision, Decision};
 use portcullis::policy::{exchange, http_client};
 use portcullis_test_guests_source::setting;
@@ -57,6 +60,19 @@ impl response_head::Guest for Asks {
     fn on_response_head() -> Decision {
         hook("response-head");
         Decision::Next
+    }
+}
+
+impl response_body::Guest for Asks {
+    fn on_response_body(_chunk: Vec<u8>, _last: bool) -> BodyDecision {
+        hook("response-body");
+        BodyDecision::Forward
+    }
+}
+
+impl completed::Guest for Asks {
+    fn on_completed(_outcome: Outcome) {
+        hook("completed");
     }
 }
 

@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::ResponseHead;
@@ -268,11 +269,13 @@ impl Drive<'_> {
             (body, tunnel, declared) = (Body::Full(bytes), None, None);
             self.worker.add_date(&mut exchange.response.fields);
         }
+        let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
+        let gone = filtered.then(|| exchange.gone.clone());
         self.slot.put(exchange);
-        if tunnel.is_none() && chain.has_body_hook(BodySide::Response) {
+        if let Some(gone) = gone {
             // What GET would have got is not known: a policy may make it longer or shorter.
             declared = None;
-            body = self.filter_response(&chain, body, until, pace).await;
+            body = self.filter_response(&chain, body, until, pace, gone).await;
         }
         Answer { body, tunnel, route: Some(matched), declared, pace }
     }
@@ -284,16 +287,28 @@ impl Drive<'_> {
         body: Body,
         until: usize,
         pace: Pace,
+        gone: ClientGone,
     ) -> Body {
-        let mut filtered =
-            Box::new(FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until));
+        let filtered =
+            FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until).tells(gone);
+        let mut filtered = Box::new(filtered);
         let idle = pace.upstream_idle.unwrap_or(self.connection.timeouts().idle);
-        let peeked =
-            self.timer.run(pace.until(idle), std::future::poll_fn(|cx| filtered.poll_peek(cx))).await;
-        let failed = match peeked {
-            Ok(Ok(())) => return Body::Filtered(filtered),
-            Ok(Err(error)) => error,
-            Err(_) => BodyError::Upstream("it sent nothing for too long".to_owned()),
+        let downstream = &mut *self.downstream;
+        let peeked = self.timer.run(
+            pace.until(idle),
+            poll_fn(|cx| {
+                if let Poll::Ready(peeked) = filtered.poll_peek(cx) {
+                    return Poll::Ready(Ok(peeked));
+                }
+                downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+            }),
+        );
+        let of_body = |error: BodyError| (error.to_string(), (502, "the upstream sent no valid response"));
+        let (failed, (status, reason)) = match peeked.await {
+            Ok(Ok(Ok(()))) => return Body::Filtered(filtered),
+            Ok(Ok(Err(error))) => of_body(error),
+            Ok(Err(gone)) => (gone.to_string(), gone.response()),
+            Err(_) => of_body(BodyError::Upstream("it sent nothing for too long".to_owned())),
         };
         drop(filtered);
         let mut exchange = self.slot.taken().await;
@@ -306,7 +321,7 @@ impl Drive<'_> {
             }
             None => {
                 self.trace.fail(&failed);
-                respond::error(&mut exchange.response, 502, "the upstream sent no valid response")
+                respond::error(&mut exchange.response, status, reason)
             }
         };
         self.worker.add_date(&mut exchange.response.fields);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use portcullis_http::Fields;
-use portcullis_policy::{BodyOutcome, BodySide, HeldBody, PolicyChain, Reply};
+use portcullis_policy::{BodyOutcome, BodySide, ClientGone, HeldBody, PolicyChain, Reply};
 
 use crate::body::{Body, BodyError, Frame};
 use crate::slot::{PolicyStop, Slot};
@@ -26,6 +26,8 @@ pub(crate) struct FilteredBody {
     peeked: Option<Result<Frame, BodyError>>,
     trailers: Option<Box<Fields>>,
     state: State,
+    /// Told when this is dropped while a hook is under way.
+    gone: Option<ClientGone>,
 }
 
 type Running = Pin<Box<dyn Future<Output = (HeldBody, BodyOutcome)>>>;
@@ -58,7 +60,15 @@ impl FilteredBody {
             peeked: None,
             trailers: None,
             state: State::Streaming,
+            gone: None,
         }
+    }
+
+    /// The same, whose client is gone where it is dropped half-way: a hook that waits is told then. So it is with a response;
+    /// a request's body is also dropped when the upstream does not want it.
+    pub(crate) fn tells(mut self, gone: ClientGone) -> Self {
+        self.gone = Some(gone);
+        self
     }
 
     /// Waits until the first piece is let go, or the end. After that [`Self::length`] may be known.
@@ -163,6 +173,9 @@ impl Drop for FilteredBody {
     /// for the hooks and the record at its end.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            if let Some(gone) = &self.gone {
+                gone.tell();
+            }
             tokio::task::spawn_local(running);
         }
     }

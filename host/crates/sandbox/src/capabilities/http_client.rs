@@ -125,7 +125,9 @@ impl State {
         // Both are dropped with the fiber, and the call is given up with it.
         let _place = policy.http_calls.place().ok_or(Error::Busy)?;
         let mut answer = outbound.send(request);
-        let gone = self.exchange.as_ref().map(|exchange| exchange.gone.clone());
+        // At the end nobody waits for an answer: what is asked then is not asked for the client.
+        let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Completed);
+        let gone = attended.map(|exchange| exchange.gone.clone());
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map(inbound).map_err(error));

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use portcullis_model::{Name, PolicyConfig, Secret};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
-use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy};
+use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::{ASKS, CAPABILITIES, TICK_ASKS};
 
 use super::calls::until;
@@ -205,7 +206,12 @@ fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_bac
 #[test]
 pub(super) fn other_hooks_wait_as_well() {
     both(|| {
-        for (name, hook) in [("request-body", piece("x", true)), ("response-head", Hook::ResponseHead)] {
+        let response_body = Hook::ResponseBody { chunk: Bytes::from_static(b"x"), last: true };
+        for (name, hook) in [
+            ("request-body", piece("x", true)),
+            ("response-head", Hook::ResponseHead),
+            ("response-body", response_body),
+        ] {
             let (sandbox, servers) = sandbox();
             let config = config(name, &format!(r#"{{"hook":"{name}","url":"http://a.test/silent"}}"#));
             let policy = configured(&sandbox, ASKS, &config).unwrap().worker();
@@ -223,6 +229,20 @@ pub(super) fn other_hooks_wait_as_well() {
             assert!(result.is_ok());
             assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"), "{name}");
         }
+    });
+}
+
+#[test]
+fn what_is_asked_at_the_end_is_not_asked_for_the_client() {
+    both(|| {
+        let (sandbox, _) = sandbox();
+        let config = config("reporting", r#"{"hook":"completed","url":"http://a.test/here"}"#);
+        let policy = configured(&sandbox, ASKS, &config).unwrap().worker();
+        let exchange = exchange();
+        exchange.gone.tell();
+        let (exchange, result) = run(&*policy, Hook::Completed(Outcome::default()), exchange);
+        assert!(result.is_ok());
+        assert_eq!(exchange.attributes.get("result"), Some("201"));
     });
 }
 
