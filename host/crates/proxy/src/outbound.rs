@@ -32,8 +32,9 @@ use crate::upstream::Pool;
 
 /// Servers whose connections a worker keeps.
 const SERVERS_MAX: usize = 64;
-/// Idle connections that a worker keeps to one server.
-const IDLE_MAX: usize = 16;
+/// Idle connections that a worker keeps to one server: as many as to an endpoint of an upstream. With fewer, a policy that asks
+/// often would make connections anew all the time.
+const IDLE_MAX: usize = 64;
 /// How long a connection stays idle.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 /// How often idle connections are looked through.
