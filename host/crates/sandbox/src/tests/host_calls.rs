@@ -1,13 +1,13 @@
 //! Every call of the contract, in every hook: it gives values, and where the host fails it that is a fault of the policy
 //! and nothing more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Isolation, PolicyConfig};
+use portcullis_model::{Grants, Isolation, PolicyConfig};
 use portcullis_policy::{Exchange, Fault, FaultKind, Hook, Policy};
 use portcullis_test_guests::{EVERY_CALL, EVERY_CALL_WAITS, MISBEHAVE};
 
@@ -15,7 +15,7 @@ use super::calls::until;
 use super::faults::{HOOKS, hook};
 use super::injected::{self, Alone, alone, call, failing, imports, modes};
 use super::{both, config, exchange, on_fibers, run_in_time};
-use crate::{ConfigureError, PolicyComponent};
+use crate::{ConfigureError, PolicyComponent, Sandbox};
 
 /// By what a guest knows what to call, so that it works in all tests but one.
 const DEED: &str = "request.header";
@@ -279,6 +279,31 @@ fn tick_fault(alone: &Alone, policy: &Rc<dyn Policy>) -> String {
         last.inspect(|fault| message.clone_from(&fault.message)).is_some()
     });
     message
+}
+
+#[test]
+fn each_looks_at_the_grant_again() {
+    both(|| {
+        let mut alone = alone();
+        let [(guest, mut config), ..] = modes("let in by mistake", "{}");
+        config.grants = Grants::default();
+        // As if its imports had not been compared with its grants.
+        let component = alone.component(guest, config.isolation);
+        let mut component = Arc::try_unwrap(alone.link_again(&component)).unwrap();
+        component.info.imports.clear();
+        let component = Arc::new(component);
+        let policy = Sandbox::configure(&alone, &component, &config, &BTreeMap::new()).unwrap().worker();
+        for deed in calls(guest).iter().filter(|deed| !needs_exchange(deed)) {
+            let (_, result) = call(&*policy, "request-head", asking(deed));
+            if deed == "secrets.get" {
+                assert!(result.is_ok(), "it has none that could be given: {result:?}");
+                continue;
+            }
+            let fault = result.unwrap_err();
+            let capability = deed.split('.').next().unwrap();
+            assert!(fault.message.contains(&format!("`{capability}` was not granted")), "{deed}: {fault}");
+        }
+    });
 }
 
 /// What a guest's standard library asks of WASI.

@@ -50,6 +50,8 @@ fn refuses_what_was_not_granted() {
         (Capability::Matchers, |grants| grants.matchers = false),
         (Capability::HttpClient, |grants| grants.http.clear()),
     ];
+    // And secrets, below.
+    assert_eq!(revoke.len() + 1, Capability::ALL.len());
     for (capability, revoke) in revoke {
         let mut config = config("ungranted", "{}");
         config.grants.secrets.push("key".into());
