@@ -183,3 +183,6 @@ fn write_beside(file: &Path, text: &str, like: &Metadata) -> std::io::Result<Pat
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
