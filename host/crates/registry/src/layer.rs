@@ -45,9 +45,12 @@ impl fmt::Display for LayerFormat {
     }
 }
 
-/// The component in a layer. What a layer is, its first bytes say better than its media type: `oras push` calls a lone file
-/// an archive.
-pub(crate) fn component(layer: Vec<u8>) -> Result<(LayerFormat, Vec<u8>), String> {
+/// The component in a layer, and how it lies there. What a layer is, its first bytes say better than its media type:
+/// `oras push` calls a lone file an archive.
+///
+/// # Errors
+/// What is wrong with the layer, to go on after its name.
+pub fn component(layer: Vec<u8>) -> Result<(LayerFormat, Vec<u8>), String> {
     extract(layer, UNPACKED_BYTES_MAX)
 }
 

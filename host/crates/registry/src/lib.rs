@@ -23,7 +23,7 @@ mod url;
 
 pub use error::{Error, Unverified};
 pub use image::Image;
-pub use layer::LayerFormat;
+pub use layer::{LayerFormat, component};
 pub use registries::Registries;
 pub use signature::{SignerError, check_key, verify_file};
 pub use store::{Store, StoreError};
