@@ -28,6 +28,11 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The system's allocator keeps what the compiler of each generation leaves between longer-lived things: memory would climb
+/// with every reload.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long the last log lines may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
