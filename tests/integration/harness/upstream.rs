@@ -107,6 +107,19 @@ struct Recorded {
     open: AtomicUsize,
 }
 
+/// Requests that are remembered: a soak of ten minutes makes millions of them.
+const REQUESTS_MAX: usize = 100_000;
+
+impl Recorded {
+    fn add(&self, request: Received) {
+        let mut requests = self.requests.lock().unwrap();
+        if requests.len() == REQUESTS_MAX {
+            requests.clear();
+        }
+        requests.push(request);
+    }
+}
+
 impl TestUpstream {
     /// HTTP/1.1.
     pub async fn h1(answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
@@ -235,7 +248,7 @@ fn whole(answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Handle
             };
             let trailers = collected.trailers().cloned();
             let received = received(&head, collected.to_bytes(), trailers, connection);
-            recorded.requests.lock().unwrap().push(received.clone());
+            recorded.add(received.clone());
             let Answer { status, headers, body } = answer(&received);
             let mut response = Response::new(Full::new(body).boxed_unsync());
             *response.status_mut() = status;
@@ -251,7 +264,7 @@ where
 {
     Arc::new(move |request, connection, recorded| {
         let (head, body) = request.into_parts();
-        recorded.requests.lock().unwrap().push(received(&head, Bytes::new(), None, connection));
+        recorded.add(received(&head, Bytes::new(), None, connection));
         Box::pin(handler(Request::from_parts(head, body)))
     })
 }
