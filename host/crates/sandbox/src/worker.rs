@@ -137,16 +137,9 @@ async fn call_aside(
         true => exchange.slot().instance.take().and_then(Instance::from_any),
         false => pool.idle.borrow_mut().pop(),
     };
-    let made = match taken {
-        Some(instance) => Ok(instance),
-        None => pool.make().await.inspect(|instance| Pool::made(&mut exchange, instance)),
-    };
-    let instance = match made {
+    let instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
-        Err(failure) => {
-            let fault = pool.fault(&exchange, stage, failure);
-            return (exchange, Err(fault));
-        }
+        Err(fault) => return (exchange, Err(fault)),
     };
     let then = Then::after(&hook, pool.context.component.info.hooks);
     let called = match aside.call(instance, hook, exchange) {
@@ -197,16 +190,9 @@ async fn call_isolated_on_fiber(
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
-    let made = match own {
-        Some(instance) => Ok(instance),
-        None => pool.make().await.inspect(|instance| Pool::made(&mut exchange, instance)),
-    };
-    let mut instance = match made {
+    let mut instance = match pool.instance(own, stage, &mut exchange).await {
         Ok(instance) => instance,
-        Err(failure) => {
-            let fault = pool.fault(&exchange, stage, failure);
-            return (exchange, Err(fault));
-        }
+        Err(fault) => return (exchange, Err(fault)),
     };
     let then = Then::after(&hook, pool.context.component.info.hooks);
     let (mut exchange, result) = match pool.context.yields {
@@ -254,19 +240,9 @@ async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box
     let turn = pool.making.acquire().await;
     // While this one waited, others may have given theirs back.
     let taken = pool.idle.borrow_mut().pop();
-    let made = match taken {
-        Some(instance) => Ok(instance),
-        None => {
-            let made = Instance::make_on_fiber(&pool.context).await;
-            made.inspect(|instance| Pool::made(&mut exchange, instance))
-        }
-    };
-    let mut instance = match made {
+    let mut instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
-        Err(error) => {
-            let fault = pool.fault(&exchange, stage, error.into_failure());
-            return (exchange, Err(fault));
-        }
+        Err(fault) => return (exchange, Err(fault)),
     };
     let (exchange, result) = instance.call(hook, exchange);
     let result = pool.give_back(&exchange, stage, instance, result);
@@ -280,19 +256,9 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: B
         return (exchange, Err(fault));
     };
     let taken = pool.idle.borrow_mut().pop();
-    let made = match taken {
-        Some(instance) => Ok(instance),
-        None => {
-            let made = Instance::make_on_fiber(&pool.context).await;
-            made.inspect(|instance| Pool::made(&mut exchange, instance))
-        }
-    };
-    let mut instance = match made {
+    let mut instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
-        Err(error) => {
-            let fault = pool.fault(&exchange, stage, error.into_failure());
-            return (exchange, Err(fault));
-        }
+        Err(fault) => return (exchange, Err(fault)),
     };
     let (exchange, result) = instance.call_on_fiber(hook, exchange).await;
     let result = pool.give_back(&exchange, stage, instance, result);
@@ -417,6 +383,25 @@ impl Pool {
                     tracing::warn!(policy = %self.context.name, "no thread for hooks that run long: {error}");
                 }
             }
+        }
+    }
+
+    /// The instance that is at hand, else a new one. Where there can be none, the fault that this is.
+    async fn instance(
+        &self,
+        at_hand: Option<Instance>,
+        stage: Stage,
+        exchange: &mut Exchange,
+    ) -> Result<Instance, Fault> {
+        match at_hand {
+            Some(instance) => Ok(instance),
+            None => match self.make().await {
+                Ok(instance) => {
+                    Self::made(exchange, &instance);
+                    Ok(instance)
+                }
+                Err(failure) => Err(self.fault(exchange, stage, failure)),
+            },
         }
     }
 
