@@ -45,7 +45,8 @@ pub(crate) struct Budget {
     counted_to: Option<Duration>,
     /// Whether the call is on a fiber, and lets other exchanges of the worker go on at each tick.
     yields: bool,
-    turns: Turns,
+    /// Of calls on a fiber; most instances never have one.
+    turns: Option<Turns>,
     ticker: Arc<Ticker>,
 }
 
@@ -114,7 +115,7 @@ impl Budget {
             before: Duration::ZERO,
             counted_to: None,
             yields: false,
-            turns: Turns::default(),
+            turns: None,
             ticker,
         }
     }
@@ -129,7 +130,7 @@ impl Budget {
         self.yields = yields;
         if yields {
             // Left over where the call before ended between going on and its next tick.
-            self.turns.clear();
+            self.turns.get_or_insert_default().clear();
         }
         self.ticker.touch();
     }
@@ -144,23 +145,27 @@ impl Budget {
         self.begun
     }
 
-    /// Shared with whoever polls a fiber of this store.
+    /// Shared with whoever polls a fiber of this store, once its call has begun.
     pub(crate) fn turns(&self) -> Turns {
-        self.turns.clone()
+        self.turns.clone().unwrap_or_default()
     }
 
     /// A tick has met guest code.
     pub(crate) fn on_tick(&mut self) -> Result<UpdateDeadline> {
         let now = thread_cpu_time();
-        match (self.turns.0.resumed.swap(0, Ordering::Relaxed), self.counted_to) {
+        let turns = self.turns.as_ref().map(|turns| &*turns.0);
+        match (turns.map_or(0, |turns| turns.resumed.swap(0, Ordering::Relaxed)), self.counted_to) {
             // In a first turn: when that began is known by another clock alone.
             (0, None) => self.before = self.begun.elapsed().min(TICK),
             (0, Some(counted_to)) => self.used += now.saturating_sub(counted_to),
             (resumed, _) => self.used += now.saturating_sub(Duration::from_nanos(resumed)),
         }
         self.counted_to = Some(now);
-        self.turns.0.met.store(true, Ordering::Relaxed);
-        if self.used + self.turns.unmet() >= self.limit {
+        if let Some(turns) = turns {
+            turns.met.store(true, Ordering::Relaxed);
+        }
+        let unmet = self.turns.as_ref().map_or(Duration::ZERO, Turns::unmet);
+        if self.used + unmet >= self.limit {
             return Err(OutOfTime { limit: self.limit }.into());
         }
         // The ticker sleeps when nothing calls it; this guest still needs it.
@@ -170,11 +175,11 @@ impl Budget {
 
     /// The CPU time that the call has used, at its end.
     pub(crate) fn spent(&self) -> Duration {
-        match self.counted_to {
+        match (&self.turns, self.counted_to) {
             // On a fiber what comes after the last tick is another turn, and counted there.
-            _ if self.yields => self.before + self.turns.first() + self.used + self.turns.unmet(),
-            Some(counted_to) => self.before + self.used + thread_cpu_time().saturating_sub(counted_to),
-            None => self.begun.elapsed(),
+            (Some(turns), _) if self.yields => self.before + turns.first() + self.used + turns.unmet(),
+            (_, Some(counted_to)) => self.before + self.used + thread_cpu_time().saturating_sub(counted_to),
+            (_, None) => self.begun.elapsed(),
         }
     }
 }
