@@ -1,11 +1,19 @@
 //! The command line: what can be asked, and the help that teaches it.
 
+mod plugins;
+mod rollout;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use portcullis_model::Share;
+
+pub(crate) use self::plugins::{ListArguments, LockArguments, PluginsArguments, PluginsCommand};
+pub(crate) use self::rollout::{
+    RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
+    RolloutStatusArguments,
+};
 
 /// The exit code for what was understood and refused: a wrong config, a busy port.
 pub(crate) const REFUSED: u8 = 1;
@@ -408,69 +416,6 @@ pub(crate) struct RoutesArguments {
     pub(crate) json: bool,
 }
 
-/// Of `plugins`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct PluginsArguments {
-    #[command(subcommand)]
-    pub(crate) command: PluginsCommand,
-}
-
-/// What to do about plugins out of registries.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum PluginsCommand {
-    /// Write portcullis.lock: which image each tag in the config stands for
-    #[command(after_help = "\
-Asks the registries what the tags stand for that are not pinned yet, fetches the images, checks their signatures where the
-config asks for them, and writes portcullis.lock beside the config. Nothing is written where anything fails. A running
-gateway notices the changed file and swaps the plugins in.
-
-Examples:
-  portcullis plugins lock -c edge.toml
-  portcullis plugins lock --update                          # all pins
-  portcullis plugins lock --update auth                     # that of policy auth
-  portcullis plugins lock --update oci://registry.example.com/team/auth:1.4")]
-    Lock(LockArguments),
-
-    /// Fetch what is pinned into the plugin store
-    #[command(after_help = "\
-Checks all that is pinned, in portcullis.lock or in the config by a digest, down to the bytes of the components, and fetches
-what the store lacks or has damaged. After that `run` needs no registry.
-
-Examples:
-  portcullis plugins fetch -c /etc/portcullis/edge.toml     # in the build of an image: with the same server.cache-dir")]
-    Fetch(ConfigArgument),
-
-    /// Print the plugins that come out of registries, what they are pinned to and whether the store has them
-    #[command(after_help = "\
-Examples:
-  portcullis plugins list
-  portcullis plugins list --json | jq -r '.[] | select(.stored | not) | .reference'    # what a start would fetch")]
-    List(ListArguments),
-}
-
-/// Of `plugins lock`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LockArguments {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgument,
-    /// Pin anew what the tags of these policies or references stand for now; all of them where none is named
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    pub(crate) update: Option<Vec<String>>,
-    /// Remove the pins that this config does not name
-    #[arg(long)]
-    pub(crate) prune: bool,
-}
-
-/// Of `plugins list`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgument,
-    /// Print a JSON array instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Which running gateway: of every command that asks one.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayArgument {
@@ -489,102 +434,6 @@ pub(crate) struct StatusArguments {
     /// Print JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// What to do with versions that are tried.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum RolloutCommand {
-    /// Tell how versions that are tried do, beside the active ones
-    #[command(after_help = "\
-Exchanges, faults, replies and times count since the rollout began; CPU and latency are means for an exchange. A fault is an
-exchange in which the version failed, a reply one that it answered in place of the upstream.
-
-Examples:
-  portcullis rollout status
-  portcullis rollout status tenant -c /etc/portcullis/edge.toml
-  portcullis rollout status --json | jq '.[] | select(.state == \"aborted\") | {policy, ended}'")]
-    Status(RolloutStatusArguments),
-
-    /// Let a canary take all exchanges, at once; with --write, for good
-    #[command(after_help = "\
-Exchanges that have begun end with the version that they have. It is not taken back by itself any more. The promotion lasts
-as long as the process, and the command says what to write in the config so that it outlives it; `--write` writes it. Then
-what the canary's table says is the policy's, the table is gone, and all else in the file is as it was typed. A file that
-is not what the gateway runs is left alone.
-
-A shadow never answered anybody: with `--write` it becomes the policy's own version by the config, and with `--share` a
-canary. `--share` also makes the share of a canary another.
-
-Examples:
-  portcullis rollout promote tenant
-  portcullis rollout promote tenant --write
-  portcullis rollout promote tenant --write --share 20%")]
-    Promote(RolloutPromoteArguments),
-
-    /// Give a canary or a shadow no more exchanges
-    #[command(after_help = "\
-Exchanges that have begun end with the version that they have; then its instances are freed. The same is done to a canary by
-the gateway itself, by the rules of its `abort`. With `--write` its table is taken out of the config as well.
-
-Examples:
-  portcullis rollout abort tenant
-  portcullis rollout abort tenant --write --reason \"answers 403 to partners\"")]
-    Abort(RolloutAbortArguments),
-
-    /// Give a canary or a shadow the exchanges again that the config says
-    #[command(after_help = "\
-After an abort or a promotion. What counted against a canary is forgotten.
-
-Examples:
-  portcullis rollout resume tenant")]
-    Resume(RolloutActArguments),
-}
-
-/// Of `rollout status`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RolloutStatusArguments {
-    /// The policy [default: all that try a version]
-    pub(crate) policy: Option<String>,
-    #[command(flatten)]
-    pub(crate) gateway: GatewayArgument,
-    /// Print JSON instead of tables
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Of `rollout promote`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RolloutPromoteArguments {
-    #[command(flatten)]
-    pub(crate) act: RolloutActArguments,
-    /// Write it into the config too, so that a restart keeps it
-    #[arg(long)]
-    pub(crate) write: bool,
-    /// Not to all exchanges: make it a canary that takes this share of them
-    #[arg(long, value_name = "PERCENT", requires = "write", value_parser = portcullis_config::parse_share)]
-    pub(crate) share: Option<Share>,
-}
-
-/// Of `rollout abort`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RolloutAbortArguments {
-    #[command(flatten)]
-    pub(crate) act: RolloutActArguments,
-    /// Take it out of the config too, so that a restart does not bring it back
-    #[arg(long)]
-    pub(crate) write: bool,
-}
-
-/// Of `rollout promote`, `abort` and `resume`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RolloutActArguments {
-    /// The policy
-    pub(crate) policy: String,
-    #[command(flatten)]
-    pub(crate) gateway: GatewayArgument,
-    /// Why, for the log and for whoever asks for the status
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
 }
 
 /// Of `demo`.
