@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::certificate;
 use crate::cli::DemoArguments;
 
-/// The config, with placeholders for the addresses.
+/// The config; the addresses are filled in.
 const CONFIG: &str = include_str!("portcullis.toml");
 
 /// What the demo wrote the last time, to tell edits apart.

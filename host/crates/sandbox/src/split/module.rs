@@ -35,10 +35,12 @@ struct Parts<'a> {
     tables: Vec<TableType>,
     tags: Vec<wasmparser::TagType>,
     memories_imported: u32,
+    /// The memories and globals that it defines.
     memories: Vec<MemoryType>,
     globals: Vec<(GlobalType, wasmparser::ConstExpr<'a>)>,
-    global_types: Vec<GlobalType>,
+    /// The types of all memories and globals, as the code module imports them.
     memory_types: Vec<MemoryType>,
+    global_types: Vec<GlobalType>,
     exports: Vec<Export<'a>>,
     data: Vec<wasmparser::Data<'a>>,
     code_bytes: usize,
