@@ -1,5 +1,8 @@
 //! What went wrong in a guest, in words that help its author.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
@@ -13,8 +16,10 @@ use crate::state::{Refusal, Stage, State};
 
 /// Frames of a backtrace that are told; the rest of a deep recursion says nothing new.
 const FRAMES_MAX: usize = 16;
-/// Characters of a frame: monomorphised names go on for pages.
-const FRAME_CHARS_MAX: usize = 120;
+/// Bytes of a frame: monomorphised names go on for pages.
+const FRAME_BYTES_MAX: usize = 120;
+/// Bytes of a name that are read.
+const MANGLED_BYTES_MAX: usize = 4 << 10;
 
 /// A fault before it is known whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,27 +105,42 @@ fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
 }
 
 fn append_backtrace(message: &mut String, trace: &WasmBacktrace) {
-    // The text has names demangled, as its frames have not: a heading, then `0: 0x12 - module!name` on each line.
-    let text = trace.to_string();
-    let frames = text.lines().filter_map(|line| line.split_once(" - ")).map(|(_, frame)| {
-        let name = without_hash(frame.split_once('!').map_or(frame, |(_, name)| name));
-        escape(cut(name, FRAME_CHARS_MAX)).into_owned()
-    });
-    let frames: Vec<String> = frames.take(FRAMES_MAX + 1).collect();
-    if frames.is_empty() {
-        return;
+    let frames = trace.frames();
+    for (at, frame) in frames.iter().take(FRAMES_MAX).enumerate() {
+        message.push_str(if at == 0 { "; in " } else { " < " });
+        match frame.func_name() {
+            Some(name) => message.push_str(&readable(name)),
+            None => write_to(message, format_args!("<wasm function {}>", frame.func_index())),
+        }
     }
-    write_to(message, format_args!("; in {}", frames[..frames.len().min(FRAMES_MAX)].join(" < ")));
     if frames.len() > FRAMES_MAX {
         message.push_str(" < …");
     }
 }
 
-/// Without the hash that ends a name of Rust.
-fn without_hash(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
-        _ => name,
+/// The name of a function as its author knows it. It is whatever a plugin says, so that what is made of it is bounded before
+/// it is made: a mangled name of C++ can stand for a text of any length, and the crate that knows them makes all of it.
+/// Those stay as they are.
+pub(crate) fn readable(name: &str) -> String {
+    let mut short = Short(String::new());
+    let written = match rustc_demangle::try_demangle(cut(name, MANGLED_BYTES_MAX)) {
+        // Without the hash that ends it.
+        Ok(demangled) => write!(short, "{demangled:#}"),
+        Err(_) => short.write_str(name),
+    };
+    // An error says that it is full.
+    let (Ok(()) | Err(_)) = written;
+    escape(&short.0).into_owned()
+}
+
+/// Text that takes [`FRAME_BYTES_MAX`] bytes and no more.
+struct Short(String);
+
+impl std::fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let fits = cut(text, FRAME_BYTES_MAX - self.0.len());
+        self.0.push_str(fits);
+        if fits.len() == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }
 

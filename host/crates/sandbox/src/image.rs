@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
-use wasmtime::{Result, Store, format_err};
+use wasmtime::{Result, Store, WasmBacktrace, format_err};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 pub(crate) use self::instrumented::Instrumented;
@@ -84,7 +84,11 @@ pub(crate) fn snapshot(
 /// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the same.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, NoImage> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => done.map_err(|error| format!("{error:#}")),
+        // A backtrace has names that the plugin chose, of any length.
+        Ok(done) => done.map_err(|error| match error.downcast_ref::<WasmBacktrace>() {
+            Some(_) => error.root_cause().to_string(),
+            None => format!("{error:#}"),
+        }),
         Err(_) => Err("something in it was not expected; please report this".to_owned()),
     }
 }
