@@ -1,8 +1,8 @@
 //! Sets of patterns, matched by a lazy automaton.
 //!
 //! Text comes from clients, so matching must not take long whatever it is. An automaton takes one step for each byte, but
-//! makes its states as it meets them, and each costs as much as the patterns are large. So the time is looked at where
-//! states were made. The crate `regex` could not be stopped there, and falls back to a slower way instead.
+//! makes its states as it meets them, and each costs as much as the patterns are large; and where many patterns match at
+//! one place, each of them is looked at. So the time is looked at where states were made, and where much was looked at. The crate `regex` could not be stopped there, and falls back to a slower way instead.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ const STATES_BYTES_MAX: usize = 2 << 20;
 const TIME_MAX: Duration = Duration::from_millis(5);
 /// Bytes between two looks at whether states were made.
 const STEPS: usize = 16;
+/// Patterns that have matched somewhere, between two looks at the time.
+const LOOKS: usize = 4096;
 
 /// A set of patterns.
 pub(super) struct Patterns {
@@ -79,7 +81,7 @@ impl Patterns {
         let mut found = false;
         self.walk(text, |_, _| {
             found = true;
-            false
+            None
         })?;
         Ok(found)
     }
@@ -87,8 +89,14 @@ impl Patterns {
     pub(super) fn matches(&self, text: &[u8]) -> Result<Vec<u32>, Error> {
         let mut found = vec![false; self.count];
         let mut left = self.count;
+        let mut last = None;
         self.walk(text, |cache, state| {
-            for at in 0..self.dfa.match_len(cache, state) {
+            // The same state again says nothing new. After it was cleared, the cache gives numbers anew.
+            if last.replace((cache.clear_count(), state)) == Some((cache.clear_count(), state)) {
+                return Some(0);
+            }
+            let matched = self.dfa.match_len(cache, state);
+            for at in 0..matched {
                 let pattern = self.dfa.match_pattern(cache, state, at).as_usize();
                 if let Some(found) = found.get_mut(pattern)
                     && !std::mem::replace(found, true)
@@ -96,13 +104,18 @@ impl Patterns {
                     left -= 1;
                 }
             }
-            left > 0
+            (left > 0).then_some(matched)
         })?;
         Ok((0..).zip(found).filter_map(|(pattern, found)| found.then_some(pattern)).collect())
     }
 
     /// Goes through the text and shows each state in which a pattern has matched, until there is no need for more.
-    fn walk(&self, text: &[u8], on_match: impl FnMut(&Cache, LazyStateID) -> bool) -> Result<(), Error> {
+    /// `on_match` says how many patterns it has looked at, or that it has seen enough.
+    fn walk(
+        &self,
+        text: &[u8],
+        on_match: impl FnMut(&Cache, LazyStateID) -> Option<usize>,
+    ) -> Result<(), Error> {
         let kept = self.lock().pop();
         let mut cache = kept.unwrap_or_else(|| self.dfa.create_cache());
         let result = self.walk_with(&mut cache, text, on_match);
@@ -114,24 +127,31 @@ impl Patterns {
         &self,
         cache: &mut Cache,
         text: &[u8],
-        mut on_match: impl FnMut(&Cache, LazyStateID) -> bool,
+        mut on_match: impl FnMut(&Cache, LazyStateID) -> Option<usize>,
     ) -> Result<(), Error> {
         let costly = |_| Error::TooCostly;
         // Nothing stands before the text.
         let from = start::Config::new().anchored(Anchored::No);
         let mut state = self.dfa.start_state(cache, &from).map_err(|_| Error::TooCostly)?;
         let mut made = (cache.clear_count(), cache.memory_usage());
-        let mut begun = None;
+        let (mut begun, mut looked) = (None, 0);
         for steps in text.chunks(STEPS) {
             for byte in steps {
                 state = self.dfa.next_state(cache, state, *byte).map_err(costly)?;
-                if state.is_tagged() && ((state.is_match() && !on_match(cache, state)) || state.is_dead()) {
+                if !state.is_tagged() {
+                    continue;
+                }
+                if state.is_match() {
+                    let Some(more) = on_match(cache, state) else { return Ok(()) };
+                    looked += more;
+                }
+                if state.is_dead() {
                     return Ok(());
                 }
             }
             let now_made = (cache.clear_count(), cache.memory_usage());
-            if now_made != made {
-                made = now_made;
+            if now_made != made || looked >= LOOKS {
+                (made, looked) = (now_made, 0);
                 let now = thread_cpu_time();
                 if now.saturating_sub(*begun.get_or_insert(now)) > TIME_MAX {
                     return Err(Error::TooCostly);

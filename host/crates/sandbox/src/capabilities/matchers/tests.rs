@@ -70,6 +70,21 @@ fn a_text_cannot_make_matching_long() {
     assert_eq!(set.matches(b"abc").unwrap(), [0_u32; 0], "and it goes on being used");
 }
 
+#[test]
+fn many_patterns_that_match_everywhere_cannot_make_matching_long() {
+    // One never matches, so that all of the text is gone through; at each byte a thousand others do.
+    let set: Vec<&str> = ["a", "b"].iter().flat_map(|pattern| [*pattern; 1000]).chain(["c"]).collect();
+    let set = patterns(&set).unwrap();
+    let text = b"ab".repeat(1 << 19);
+    let begun = crate::budget::thread_cpu_time();
+    assert!(matches!(set.matches(&text), Err(Error::TooCostly)));
+    let took = crate::budget::thread_cpu_time() - begun;
+    assert!(took.as_millis() < 1000, "{took:?}");
+    // Where it is the same ones each time, there is nothing to look at again.
+    let found = set.matches(&b"a".repeat(1 << 16)).unwrap();
+    assert_eq!(found, (0..1000).collect::<Vec<_>>());
+}
+
 fn networks(text: &str) -> Networks {
     Networks::read(text).unwrap()
 }
