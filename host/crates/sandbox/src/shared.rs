@@ -42,8 +42,8 @@ pub(crate) struct PolicyShared {
 
 #[derive(Default)]
 struct Counts {
-    /// Of workers that are gone.
-    gone: Sums,
+    /// Of workers that are gone, by the version that they ran: what a version was asked never becomes less.
+    gone: Vec<(Version, Sums)>,
     workers: Vec<Arc<Calls>>,
     faults: HashMap<(Stage, FaultKind), u64>,
     last_fault: Option<LastFault>,
@@ -129,6 +129,19 @@ impl Sums {
         self.cpu_nanos = self.cpu_nanos.wrapping_add(calls.cpu_nanos.load(Ordering::Relaxed));
         self.memory_bytes_max = self.memory_bytes_max.max(calls.memory_bytes_max.load(Ordering::Relaxed));
     }
+
+    fn add_sums(&mut self, other: &Self) {
+        let add = |sums: &mut [u64], others: &[u64]| {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum = sum.wrapping_add(*other);
+            }
+        };
+        add(&mut self.calls, &other.calls);
+        add(&mut self.bodies, &other.bodies);
+        add(&mut self.refused, &other.refused);
+        self.cpu_nanos = self.cpu_nanos.wrapping_add(other.cpu_nanos);
+        self.memory_bytes_max = self.memory_bytes_max.max(other.memory_bytes_max);
+    }
 }
 
 impl SharedPolicies {
@@ -205,7 +218,7 @@ impl PolicyShared {
     /// Keeps the counts of a worker that is going away.
     pub(crate) fn remove_worker(&self, calls: &Arc<Calls>) {
         let mut counts = self.lock();
-        counts.gone.add(calls);
+        counts.gone_of(calls.version).add(calls);
         counts.workers.retain(|other| !Arc::ptr_eq(other, calls));
     }
 
@@ -217,16 +230,17 @@ impl PolicyShared {
         counts.last_fault = Some(LastFault { hook: stage.name(), kind, message, at: SystemTime::now() });
     }
 
-    /// How many times a hook of a version was asked to decide, over all workers that run it: for heads its calls, for bodies
+    /// How many times a hook of a version was asked to decide, over all workers that run it or did: for heads its calls, for bodies
     /// those that it is done with.
     pub(crate) fn asked(&self, version: Version, stage: Stage) -> u64 {
         let counts = self.lock();
-        let workers = counts.workers.iter().filter(|calls| calls.version == version);
-        let asked = workers.map(|calls| match stage {
-            Stage::RequestBody | Stage::ResponseBody => &calls.bodies[stage as usize],
-            _ => &calls.calls[stage as usize],
-        });
-        asked.map(|count| count.load(Ordering::Relaxed)).sum()
+        let mut sums = Sums::default();
+        counts.gone.iter().filter(|(of, _)| *of == version).for_each(|(_, gone)| sums.add_sums(gone));
+        counts.workers.iter().filter(|calls| calls.version == version).for_each(|calls| sums.add(calls));
+        match stage {
+            Stage::RequestBody | Stage::ResponseBody => sums.bodies[stage as usize],
+            _ => sums.calls[stage as usize],
+        }
     }
 
     /// `context` is what exchanges run on from now on.
@@ -283,9 +297,19 @@ impl PolicyShared {
 
 impl Counts {
     fn sums(&self) -> Sums {
-        let mut sums = self.gone.clone();
+        let mut sums = Sums::default();
+        self.gone.iter().for_each(|(_, gone)| sums.add_sums(gone));
         self.workers.iter().for_each(|calls| sums.add(calls));
         sums
+    }
+
+    fn gone_of(&mut self, version: Version) -> &mut Sums {
+        let known = self.gone.iter().position(|(of, _)| *of == version);
+        let at = known.unwrap_or_else(|| {
+            self.gone.push((version, Sums::default()));
+            self.gone.len() - 1
+        });
+        &mut self.gone[at].1
     }
 }
 

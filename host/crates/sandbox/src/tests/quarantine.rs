@@ -80,6 +80,27 @@ fn begins() {
 }
 
 #[test]
+fn a_forerunner_that_ends_does_not_make_few_faults_look_like_many() {
+    // One client in a hundred knows a request that makes it trap, and a reload comes in between.
+    let config = with_rule(config("followed", ASKED), FOREVER);
+    let before = policy(MISBEHAVE, &config);
+    for _ in 0..500 {
+        assert_eq!(head(&*before, "next"), Ok(()));
+    }
+    let policy = policy(MISBEHAVE, &config);
+    assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
+    drop(before);
+    for _ in 0..2 {
+        for _ in 0..100 {
+            assert_eq!(head(&*policy, "next"), Ok(()));
+        }
+        assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
+    }
+    assert_eq!(head(&*policy, "next"), Ok(()), "three of two hundred are few");
+    assert_eq!(report("followed").calls, [("on-request-head", 704)]);
+}
+
+#[test]
 fn a_probe_decides_whether_it_is_called_again() {
     both(probes);
 }
