@@ -1,8 +1,8 @@
 //! Folders that only their owner can write to: whoever can write to the folder of a socket can put another in its place.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use std::time::Duration;
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries.
 const TURN_PAUSE: Duration = Duration::from_millis(5);
+
+/// The file by which gateways take turns. It stays, for one that was removed could be locked by two.
+const TURN: &str = ".portcullis-turn";
 
 /// The effective user of this process.
 pub(crate) fn user() -> u32 {
@@ -61,9 +64,15 @@ impl Turn {
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "another process has it locked")))
     }
 
-    /// Takes the turn if nobody has it.
+    /// Takes the turn if nobody has it. What is locked is a file that only the user can open: the folder itself could be
+    /// locked by everybody who can read it, and nobody would have a turn again.
     pub(crate) fn try_take(folder: &Path) -> io::Result<Self> {
-        let file = File::open(folder)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join(TURN))?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(Self(file))
     }

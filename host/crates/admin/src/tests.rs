@@ -226,6 +226,18 @@ async fn a_socket_that_somebody_holds_is_left_alone() {
 }
 
 #[tokio::test]
+async fn who_can_read_the_folder_cannot_keep_a_gateway_out_of_it() {
+    let folder = folder();
+    // systemd gives RuntimeDirectory the mode 0755, so that everybody can open it, and lock what they have opened.
+    let opened = std::fs::File::open(folder.path()).unwrap();
+    opened.lock().unwrap();
+    let socket = open(&folder.path().join("socket")).await.unwrap();
+    let turn = std::fs::metadata(folder.path().join(".portcullis-turn")).unwrap();
+    assert_eq!(turn.mode() & 0o777, 0o600, "which nobody else can open");
+    drop(socket);
+}
+
+#[tokio::test]
 async fn what_is_no_socket_is_left_alone() {
     let folder = folder();
     let path = folder.path().join("s");
