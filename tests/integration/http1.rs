@@ -3,7 +3,7 @@
 use sha2::Digest;
 
 use crate::edge::{Edge, Http, pattern};
-use crate::harness::{Answer, RawClient, RawUpstream, TestClient, TestUpstream, curl};
+use crate::harness::{Answer, H2Frame, H2Frames, RawClient, RawUpstream, TestClient, TestUpstream, curl};
 
 #[tokio::test]
 async fn one_connection_serves_many_requests() {
@@ -195,6 +195,31 @@ async fn an_upstream_that_floods_with_1xx_is_cut_off() {
         "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100) + "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let upstream = RawUpstream::answering(flood).await;
     let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_response().await.status, 502);
+
+    let upstream = RawUpstream::start(|connection, _| async move {
+        let mut connection = H2Frames::accept(connection).await;
+        while let Some(H2Frame { kind, flags, stream, .. }) = connection.next().await {
+            match (kind, flags & 1) {
+                (4, 0) => {
+                    connection.send(&H2Frame { kind: 4, flags: 1, stream: 0, payload: Vec::new() }).await;
+                }
+                (1, _) => {
+                    // 103, its status as a literal.
+                    let hint = H2Frame { kind: 1, flags: 4, stream, payload: b"\x08\x03103".to_vec() };
+                    for _ in 0..100 {
+                        connection.send(&hint).await;
+                    }
+                    connection.send(&H2Frame { kind: 1, flags: 5, stream, payload: vec![0x88] }).await;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let gateway = Edge::to(upstream.address()).upstream("protocol = \"h2\"").start().await;
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_response().await.status, 502);

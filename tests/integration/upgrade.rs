@@ -283,8 +283,8 @@ async fn an_upstream_may_refuse_a_websocket_over_http2() {
     assert_eq!(within("its body", response.into_body().data()).await.unwrap().unwrap(), "no");
 }
 
-/// An HTTP/2 upstream that takes extended CONNECT and sends back what it is sent.
-async fn echo_h2(enable: bool) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+/// An HTTP/2 upstream that takes extended CONNECT and sends back what it is sent. It takes so many `streams` at once.
+async fn echo_h2(enable: bool, streams: u32) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -292,6 +292,7 @@ async fn echo_h2(enable: bool) -> (std::net::SocketAddr, tokio::task::JoinHandle
             let (stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let mut builder = h2::server::Builder::new();
+                builder.max_concurrent_streams(streams);
                 if enable {
                     builder.enable_connect_protocol();
                 }
@@ -319,7 +320,7 @@ async fn echo_h2(enable: bool) -> (std::net::SocketAddr, tokio::task::JoinHandle
 
 #[tokio::test]
 async fn websockets_over_http2_reach_an_http2_upstream() {
-    let (address, server) = echo_h2(true).await;
+    let (address, server) = echo_h2(true, 100).await;
     let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
     // The first one goes over a fresh connection, the second over a pooled one.
     for _ in 0..2 {
@@ -339,12 +340,28 @@ async fn websockets_over_http2_reach_an_http2_upstream() {
     }
     server.abort();
 
-    let (address, server) = echo_h2(false).await;
+    let (address, server) = echo_h2(false, 100).await;
     let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
     let (_client, response, _send) = extended(&gateway).await;
     assert_eq!(within("a response", response).await.unwrap().status(), 502);
     let noted = record(&gateway, "/chat").await;
     assert!(noted["error"].as_str().unwrap().contains("extended CONNECT"), "{noted}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn tunnels_take_room_on_an_http2_connection() {
+    let (address, server) = echo_h2(true, 1).await;
+    let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
+    let (mut client, response, mut send) = extended(&gateway).await;
+    let mut body = within("a response", response).await.unwrap().into_body();
+    // A further request must not wait for the end of the tunnel, which may be weeks away: it goes over another connection.
+    for _ in 0..2 {
+        let (other, _) = client.send.send_request(H2Client::get("/plain"), true).unwrap();
+        assert_eq!(within("another stream", other).await.unwrap().headers()["x-protocol"], "none");
+    }
+    send.send_data(Bytes::from_static(b"across"), false).unwrap();
+    assert_eq!(within("an echo", body.data()).await.unwrap().unwrap(), "across");
     server.abort();
 }
 

@@ -8,6 +8,9 @@ use crate::body::{Body, BodyError};
 use crate::tunnel::TunnelEnd;
 use crate::{h1, h2};
 
+/// 1xx heads that an endpoint may send before its final one. Each is passed on without waiting for the client to take it.
+pub(crate) const INFORMATIONAL_MAX: u32 = 16;
+
 /// A request that was handed to an endpoint.
 pub(crate) enum Call {
     /// Over HTTP/1.

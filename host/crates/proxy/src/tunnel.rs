@@ -12,6 +12,7 @@ use portcullis_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::h2::OpenStream;
 use crate::timer::Timer;
 
 /// How much of each direction is in the gateway at once.
@@ -34,6 +35,8 @@ pub(crate) enum TunnelEnd {
         send: SendStream<Bytes>,
         /// Received and not yet read.
         unread: Bytes,
+        /// Of an upstream: its connection has so much less room meanwhile, and is not idle.
+        _open: Option<OpenStream>,
     },
 }
 

@@ -14,12 +14,9 @@ use portcullis_net::Stream;
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse, WaitsFor};
+use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::tunnel::TunnelEnd;
 use crate::upstream::Pool;
-
-/// 1xx heads that an endpoint may send before its final one.
-const INFORMATIONAL_MAX: u32 = 16;
 
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;

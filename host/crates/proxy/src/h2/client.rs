@@ -14,7 +14,7 @@ use portcullis_net::Stream;
 use tokio::sync::Notify;
 
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse, WaitsFor};
+use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::exchange::is_bodyless;
 use crate::gather::Gathered;
 use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
@@ -48,7 +48,7 @@ impl Shared {
 
 /// Counts a stream as open for as long as it lives.
 #[derive(Debug)]
-struct OpenStream(Rc<Shared>);
+pub(crate) struct OpenStream(Rc<Shared>);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
@@ -157,7 +157,7 @@ impl ClientHandle {
             tunnel,
             head_request: bodyless,
             reused,
-            informational: false,
+            informational: 0,
             received: None,
         }
     }
@@ -197,7 +197,7 @@ pub(crate) struct ClientCall {
     tunnel: bool,
     head_request: bool,
     reused: bool,
-    informational: bool,
+    informational: u32,
     received: Option<(RecvStream, Option<u64>)>,
 }
 
@@ -225,11 +225,16 @@ impl ClientCall {
         {
             return Poll::Ready(Err(CallError::RequestBody(error)));
         }
-        let maybe_stale = self.reused && !self.informational;
+        let maybe_stale = self.reused && self.informational == 0;
         if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
             // What ends the stream before any head is told here.
             let informational = informational.map_err(|error| closed(&error, maybe_stale))?;
-            self.informational = true;
+            self.informational += 1;
+            if self.informational > INFORMATIONAL_MAX {
+                return Poll::Ready(Err(CallError::Protocol(format!(
+                    "it sent more than {INFORMATIONAL_MAX} informational responses"
+                ))));
+            }
             let (status, headers) = (informational.status(), informational.headers());
             return Poll::Ready(
                 convert::read_response(status, headers, FIELDS_MAX, head)
@@ -267,7 +272,7 @@ impl ClientCall {
             return CallResponse { body: Body::Empty, tunnel: None, declared: None };
         };
         if this.tunnel && (200..300).contains(&head.status) {
-            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new() };
+            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new(), _open: Some(this.open) };
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
         if receive.is_end_stream() && matches!(this.pump.state, PumpState::Done)

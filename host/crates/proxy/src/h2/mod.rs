@@ -5,7 +5,7 @@ mod convert;
 mod request_body;
 mod server;
 
-pub(crate) use client::{ClientCall, ClientHandle, H2ResponseBody, handshake};
+pub(crate) use client::{ClientCall, ClientHandle, H2ResponseBody, OpenStream, handshake};
 pub(crate) use request_body::H2RequestBody;
 pub(crate) use server::serve;
 

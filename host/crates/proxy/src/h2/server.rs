@@ -380,7 +380,7 @@ impl Out<'_> {
                 return Sent::default();
             }
         };
-        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new() };
+        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), _open: None };
         let report = tunnel::run(client, upstream, idle, self.timer).await;
         self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
         if let Some(error) = &report.error {
