@@ -112,6 +112,7 @@ async fn nothing_that_a_client_sends_can_forge_a_record() {
 async fn refused_requests_are_recorded_with_a_reason() {
     let upstream = TestUpstream::named("app").await;
     let gateway = Edge::to(upstream.address())
+        .server("trusted-proxies = [\"127.0.0.1\"]")
         .listener("limits = { head = \"4KiB\" }\ntimeouts = { request-head = \"500ms\" }")
         .route("match = { path = \"/app/*\" }\nlimits = { body = \"10B\" }")
         .start()
@@ -127,12 +128,20 @@ async fn refused_requests_are_recorded_with_a_reason() {
         ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 404, "no route"),
         ("GET / HTTP/1.1\r\nHost", 408, "too long"),
     ] {
+        // What served others before does not say who this one is.
+        for _ in 0..8 {
+            let mut other = Http::One.client(&gateway).await;
+            let reply = other.get_with("/other", &[("x-forwarded-for", "203.0.113.7")]).await;
+            assert_eq!(reply.status, 404);
+        }
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send(bytes).await;
         assert_eq!(client.read_response().await.status, status, "{bytes:?}");
         let wanted = |line: &str| {
             let noted: Value = serde_json::from_str(line).unwrap_or_default();
-            noted["status"] == status && noted["error"].as_str().is_some_and(|error| error.contains(reason))
+            noted["client"] == "127.0.0.1"
+                && noted["status"] == status
+                && noted["error"].as_str().is_some_and(|error| error.contains(reason))
         };
         gateway.wait_for_access_line(&format!("a record of {status} with `{reason}`"), wanted).await;
     }

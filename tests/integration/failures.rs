@@ -185,6 +185,21 @@ async fn a_stream_that_is_reset_in_its_body_leaves_no_whole_request() {
 }
 
 #[tokio::test]
+async fn a_status_that_the_gateway_notes_of_clients_that_go_away_is_one_like_any_other() {
+    for server in [Http::One, Http::Two] {
+        let upstream = server.server(|_| Answer::text("theirs").status(499)).await;
+        let gateway = Edge::to(upstream.address()).upstream(server.line()).start().await;
+        for client in [Http::One, Http::Two] {
+            let mut client = client.client(&gateway).await;
+            for _ in 0..2 {
+                let reply = client.get("/").await;
+                assert_eq!((reply.status, reply.text().as_str()), (499, "theirs"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_response_is_502() {
     let cases: [(&str, &[u8]); 16] = [
         ("nothing", b""),

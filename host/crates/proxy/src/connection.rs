@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
 use portcullis_net::{Accepted, ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
+use portcullis_policy::Exchange;
 
 use crate::prefixed::Prefixed;
 use crate::receive::Sender;
@@ -50,6 +51,11 @@ impl Connection {
             server_name: tls.and_then(|tls| tls.server_name.as_ref()),
             certificate: tls.and_then(|tls| tls.client_certificate.as_ref()),
         }
+    }
+
+    /// Says who sent what is no request, for its record: the exchange may have served another client before.
+    pub(crate) fn name_client(&self, exchange: &mut Exchange) {
+        self.sender().name(exchange);
     }
 
     /// How long a tunnel may be silent.

@@ -53,6 +53,8 @@ pub(crate) struct Answer {
     pub(crate) declared: Option<u64>,
     /// How long it may take.
     pub(crate) pace: Pace,
+    /// The client has gone: the answer is for the record alone.
+    pub(crate) unread: bool,
 }
 
 /// How long an answer may take. The default is that of the gateway's own answers.
@@ -219,15 +221,23 @@ impl Drive<'_> {
         self.trace.fail(error);
         let (status, reason) = error.response();
         let body = respond::error(&mut exchange.response, status, reason);
-        match matched {
+        let mut answer = match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
             None => {
                 self.worker.add_date(&mut exchange.response.fields);
                 self.slot.put(exchange);
-                let pace = Pace::default();
-                Answer { body: Body::Full(body), tunnel: None, route: None, declared: None, pace }
+                Answer {
+                    body: Body::Full(body),
+                    tunnel: None,
+                    route: None,
+                    declared: None,
+                    pace: Pace::default(),
+                    unread: false,
+                }
             }
-        }
+        };
+        answer.unread |= matches!(error, ExchangeError::ClientGone);
+        answer
     }
 
     /// Answers with a policy's reply.
@@ -272,15 +282,17 @@ impl Drive<'_> {
         let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
         let gone = filtered.then(|| exchange.gone.clone());
         self.slot.put(exchange);
+        let mut unread = false;
         if let Some(gone) = gone {
             // What GET would have got is not known: a policy may make it longer or shorter.
             declared = None;
-            body = self.filter_response(&chain, body, until, pace, gone).await;
+            (body, unread) = self.filter_response(&chain, body, until, pace, gone).await;
         }
-        Answer { body, tunnel, route: Some(matched), declared, pace }
+        Answer { body, tunnel, route: Some(matched), declared, pace, unread }
     }
 
-    /// Puts the body through the policies, and waits until they let the first piece go.
+    /// Puts the body through the policies, and waits until they let the first piece go. Gives what is to be sent, and whether
+    /// nobody is left to read it.
     async fn filter_response(
         &mut self,
         chain: &Rc<PolicyChain>,
@@ -288,7 +300,7 @@ impl Drive<'_> {
         until: usize,
         pace: Pace,
         gone: ClientGone,
-    ) -> Body {
+    ) -> (Body, bool) {
         let filtered =
             FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until).tells(gone);
         let mut filtered = Box::new(filtered);
@@ -304,10 +316,14 @@ impl Drive<'_> {
             }),
         );
         let of_body = |error: BodyError| (error.to_string(), (502, "the upstream sent no valid response"));
+        let mut unread = false;
         let (failed, (status, reason)) = match peeked.await {
-            Ok(Ok(Ok(()))) => return Body::Filtered(filtered),
+            Ok(Ok(Ok(()))) => return (Body::Filtered(filtered), false),
             Ok(Ok(Err(error))) => of_body(error),
-            Ok(Err(gone)) => (gone.to_string(), gone.response()),
+            Ok(Err(gone)) => {
+                unread = true;
+                (gone.to_string(), gone.response())
+            }
             Err(_) => of_body(BodyError::Upstream("it sent nothing for too long".to_owned())),
         };
         drop(filtered);
@@ -326,7 +342,7 @@ impl Drive<'_> {
         };
         self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
-        Body::Full(bytes)
+        (Body::Full(bytes), unread)
     }
 }
 

@@ -19,6 +19,14 @@ pub(crate) struct Sender<'a> {
     pub(crate) certificate: Option<&'a Arc<[u8]>>,
 }
 
+impl Sender<'_> {
+    /// Takes the peer for the client, until more is known.
+    pub(crate) fn name(&self, exchange: &mut Exchange) {
+        exchange.client.peer = self.peer.to_canonical();
+        exchange.client.address = exchange.client.peer;
+    }
+}
+
 /// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
 /// policies see the request as it will be forwarded.
 ///
@@ -34,9 +42,9 @@ pub(crate) fn receive(
     strip_request_hop_by_hop(&mut request.fields);
     // The gateway has answered it, or will (RFC 9110, 10.1.1).
     request.fields.remove_known(Known::Expect);
-    exchange.client.peer = sender.peer.to_canonical();
+    sender.name(exchange);
     exchange.client.address =
-        rewrite_forwarding_fields(request, sender.peer, &server.trusted_proxies, scratch)?;
+        rewrite_forwarding_fields(&mut exchange.request, sender.peer, &server.trusted_proxies, scratch)?;
     exchange.client.tls_server_name = sender.server_name.cloned();
     exchange.client.certificate = sender.certificate.cloned();
     exchange.trace_id.clear();

@@ -234,14 +234,18 @@ impl Server<'_> {
             timer: &mut self.timer,
             trace: &mut trace,
         };
-        let Answer { body, tunnel, route, declared, pace } = drive.run(exchange, body).await;
+        let Answer { body, tunnel, route, declared, pace, unread } = drive.run(exchange, body).await;
 
         if let Some(upstream) = tunnel {
             return Next::Tunnel(Box::new(Upgraded { upstream, trace, route }));
         }
         let over = self.body_is_over();
         let keep_alive = over && parsed.keep_alive && !self.connection.is_draining();
-        let (sent, result) = self.respond(body, declared, pace, client, keep_alive).await;
+        let (sent, result) = match unread {
+            // The status is for the record.
+            true => (Sent { status: self.status().await, bytes: 0 }, Ok(false)),
+            false => self.respond(body, declared, pace, client, keep_alive).await,
+        };
         let next = match result {
             Ok(true) => Next::KeepAlive,
             Ok(false) if over => Next::Close,
@@ -272,6 +276,13 @@ impl Server<'_> {
         }
     }
 
+    async fn status(&self) -> u16 {
+        let exchange = self.slot.taken().await;
+        let status = exchange.response.status;
+        self.slot.put(exchange);
+        status
+    }
+
     /// Writes the response. Gives whether the connection can go on.
     async fn respond(
         &mut self,
@@ -285,10 +296,6 @@ impl Server<'_> {
         let head = &exchange.response;
         let (status, bodyless) = (head.status, is_bodyless(client.wants_head, head));
         let version = client.version;
-        if status == 499 {
-            self.slot.put(exchange);
-            return (Sent { status, bytes: 0 }, Ok(false));
-        }
         let framing = match (bodyless, body.length()) {
             (true, _) => declared.map_or(BodyFraming::None, BodyFraming::Length),
             (false, Some(length)) => BodyFraming::Length(length),
@@ -431,6 +438,7 @@ impl Server<'_> {
     async fn refuse(&mut self, mut exchange: Box<Exchange>, status: u16, reason: &str) {
         let mut trace = Trace::start();
         trace.fail(&reason);
+        self.connection.name_client(&mut exchange);
         self.slot.clear();
         let body = respond::error(&mut exchange.response, status, reason);
         self.worker.add_date(&mut exchange.response.fields);

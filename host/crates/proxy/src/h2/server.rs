@@ -179,6 +179,7 @@ async fn serve_stream(
         Err(malformed) => {
             tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
             trace.fail(&malformed.0);
+            connection.name_client(&mut exchange);
             let status = malformed.status();
             refuse_malformed(&mut downstream.respond, status);
             slot.put(exchange);
@@ -210,11 +211,12 @@ async fn serve_stream(
         timer: &mut timer,
         trace: &mut trace,
     };
-    let Answer { body, tunnel: upstream, route, declared, pace } = drive.run(exchange, body).await;
+    let Answer { body, tunnel: upstream, route, declared, pace, unread } = drive.run(exchange, body).await;
 
     let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
     let sent = match (upstream, tunnel) {
         (Some(upstream), Some(receive)) => out.tunnel(upstream, receive, connection.tunnel_idle()).await,
+        _ if unread => out.nothing().await,
         _ => out.response(body, wants_head, declared, connection.timeouts().idle, pace).await,
     };
     finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
@@ -252,11 +254,6 @@ impl Out<'_> {
         let (status, length) = (head.status, if bodyless { declared } else { body.length() });
         let response = convert::write_response(head, length);
         self.slot.put(exchange);
-        // 499 is for the record: nobody is there to read it.
-        if status == 499 {
-            self.respond.send_reset(Reason::CANCEL);
-            return Sent { status, bytes: 0 };
-        }
         let mut small = Vec::new();
         let whole = bodyless || body.take_buffered(&mut small, COPY_BYTES_MAX);
         let ends = bodyless || (whole && small.is_empty());
@@ -285,6 +282,15 @@ impl Out<'_> {
             send.send_reset(Reason::INTERNAL_ERROR);
         }
         Sent { status, bytes }
+    }
+
+    /// Sends nothing, where nobody is there to read it: the status is for the record.
+    async fn nothing(mut self) -> Sent {
+        let exchange = self.slot.taken().await;
+        let status = exchange.response.status;
+        self.slot.put(exchange);
+        self.respond.send_reset(Reason::CANCEL);
+        Sent { status, bytes: 0 }
     }
 
     /// Sends a body that is not here yet.
