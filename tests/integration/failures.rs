@@ -104,7 +104,11 @@ async fn a_client_that_goes_away_ends_the_upstreams_work() {
         // Before the head, and in the middle of a body.
         for path in ["/no-head", "/endless"] {
             let handler = |request: hyper::Request<hyper::body::Incoming>| async move {
-                if request.uri().path() == "/no-head" {
+                let (head, body) = request.into_parts();
+                // Over HTTP/2 the end of an empty body may come behind its head; then it is chunked here, and hyper does not
+                // see its connection end before somebody has read that.
+                drop(http_body_util::BodyExt::collect(body).await);
+                if head.uri.path() == "/no-head" {
                     std::future::pending::<()>().await;
                 }
                 let (pieces, body) = Pieces::new();
