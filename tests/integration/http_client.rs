@@ -1,13 +1,15 @@
 //! Requests that policies send by themselves, from the guest `capabilities` to servers of the test.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::harness::{
-    Answer, Authority, Builder, RawClient, Received, StreamBody, TestClient, TestGateway, TestUpstream,
+    Answer, Authority, Builder, Pieces, RawClient, Received, StreamBody, TestClient, TestGateway,
+    TestUpstream,
 };
 use crate::setup::{attribute, config, every_grant_and, policy, record};
 
@@ -239,6 +241,92 @@ async fn what_has_come_of_a_body_while_a_policy_waits_is_passed_on() {
         client.send(&rest).await;
         assert_eq!(client.read_response().await.text(), "app");
         assert_eq!(app.last_request().body, body);
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_comes_while_a_hook_of_the_requests_body_waits_is_passed_on() {
+    let chunk = "5\r\npiece\r\n";
+    for (server_is_h2, whole) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (events, mut seen) = mpsc::channel(8);
+        let asked = Arc::new(Semaphore::new(1));
+        let gate = asked.clone();
+        // The first hook is answered at once, and each other one when the test says so.
+        let server = TestUpstream::streaming_h1(move |_| {
+            let (events, gate) = (events.clone(), gate.clone());
+            async move {
+                events.try_send("asked").unwrap();
+                gate.acquire().await.unwrap().forget();
+                Response::new(Full::from("ok").boxed_unsync())
+            }
+        })
+        .await;
+        let (begin, begun) = watch::channel(0);
+        let handler = move |_: hyper::Request<hyper::body::Incoming>| {
+            let mut begun = begun.clone();
+            async move {
+                begun.wait_for(|step| *step > 0).await.unwrap();
+                if whole {
+                    return Response::new(Full::from("early").boxed_unsync());
+                }
+                let (pieces, body) = Pieces::new();
+                tokio::spawn(async move {
+                    begun.wait_for(|step| *step > 1).await.unwrap();
+                    pieces.send("early").await;
+                });
+                Response::new(body.boxed())
+            }
+        };
+        let app = match server_is_h2 {
+            false => TestUpstream::streaming_h1(handler).await,
+            true => TestUpstream::streaming_h2(handler).await,
+        };
+        let settings = format!(
+            "config = {{ hook = \"request-body\", url = \"http://{}/\" }}\ngrants = {{ http = [{}] }}",
+            server.address(),
+            inside(server.address(), "")
+        );
+        let mut config = config(app.address(), &["asking"], &policy("asking", "asks", &settings));
+        if server_is_h2 {
+            config = config.replace("[upstreams.app]\n", "[upstreams.app]\nprotocol = \"h2\"\n");
+            assert!(config.contains("h2"), "{config}");
+        }
+        let gateway =
+            TestGateway::builder().file("asks.wasm", portcullis_test_guests::ASKS).start(&config).await;
+        let settle = async || {
+            for _ in 0..10 {
+                // On both workers, so that what has come was met by theirs.
+                let mut other = RawClient::connect(gateway.address("web")).await;
+                other.send("nothing\r\n\r\n").await;
+                assert_eq!(other.read_response().await.status, 400);
+            }
+        };
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client
+            .send(format!(
+                "POST /early HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"
+            ))
+            .await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        client.send(chunk).await;
+        assert_eq!(seen.recv().await, Some("asked"));
+        // Its head comes while the second hook waits, and its body while the third does.
+        begin.send(1).unwrap();
+        settle().await;
+        asked.add_permits(1);
+        if !whole {
+            // The head is with the gateway until its policy has let the first piece go.
+            client.send(chunk).await;
+            assert_eq!(seen.recv().await, Some("asked"));
+            begin.send(2).unwrap();
+            settle().await;
+            asked.add_permits(1);
+        }
+        let response = String::from_utf8(client.read_until(b"early").await).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        drop(client);
+        let record = record(&gateway, "/early").await;
+        assert_eq!(record["status"], 200, "{record}");
     }
 }
 

@@ -83,6 +83,18 @@ impl Body {
         }
     }
 
+    /// Drives on what goes on beneath it: of an upstream's response, the sending of what is left of the request's body. Ready
+    /// where there is nothing left to do. The error is the request body's.
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match self {
+            Self::H1Response(body) => body.poll_drive(cx),
+            Self::H2Response(body) => body.poll_drive(cx),
+            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Filtered(_) => {
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
     /// Makes a request's body fail when it exceeds `limit` bytes.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         match self {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use portcullis_http::Fields;
-use portcullis_policy::{BodyOutcome, BodySide, ClientGone, HeldBody, PolicyChain, Reply};
+use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, PolicyChain, Reply};
 
 use crate::body::{Body, BodyError, Frame};
 use crate::slot::{PolicyStop, Slot};
@@ -22,6 +22,8 @@ pub(crate) struct FilteredBody {
     /// Away while a hook runs.
     held: HeldBody,
     running: Option<Running>,
+    /// A piece whose hooks wait for the exchange, and whether it is the last.
+    waiting: Option<(Bytes, bool)>,
     /// The first piece, once it was let go and nobody has taken it.
     peeked: Option<Result<Frame, BodyError>>,
     trailers: Option<Box<Fields>>,
@@ -57,6 +59,7 @@ impl FilteredBody {
             until,
             held: HeldBody::default(),
             running: None,
+            waiting: None,
             peeked: None,
             trailers: None,
             state: State::Streaming,
@@ -102,6 +105,20 @@ impl FilteredBody {
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 }
             }
+            if let Some((piece, last)) = self.waiting.take() {
+                match self.poll_exchange(cx) {
+                    Poll::Ready(Ok(exchange)) => self.start(exchange, piece, last),
+                    Poll::Ready(Err(error)) => {
+                        self.state = State::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    Poll::Pending => {
+                        self.waiting = Some((piece, last));
+                        return Poll::Pending;
+                    }
+                }
+                continue;
+            }
             match self.state {
                 State::Done => return Poll::Ready(None),
                 State::Seen => {
@@ -111,30 +128,41 @@ impl FilteredBody {
                 State::Streaming => match ready!(self.inner.poll_next(cx)) {
                     Some(Ok(Frame::Data(piece))) => {
                         let last = self.inner.is_empty();
-                        self.start(piece, last);
+                        self.filter(piece, last);
                     }
                     Some(Ok(Frame::Trailers(trailers))) => {
                         self.trailers = Some(trailers);
-                        self.start(Bytes::new(), true);
+                        self.filter(Bytes::new(), true);
                     }
                     Some(Err(error)) => {
                         self.state = State::Done;
                         return Poll::Ready(Some(Err(error)));
                     }
-                    None => self.start(Bytes::new(), true),
+                    None => self.filter(Bytes::new(), true),
                 },
             }
         }
     }
 
-    fn start(&mut self, piece: Bytes, last: bool) {
+    fn filter(&mut self, piece: Bytes, last: bool) {
         if last {
             self.state = State::Seen;
         }
+        self.waiting = Some((piece, last));
+    }
+
+    /// The exchange. Of a response, a hook of the request's body may have it, which nobody else drives on.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Exchange>, BodyError>> {
+        if self.side == BodySide::Request {
+            return self.slot.poll_take(cx).map(Ok);
+        }
+        self.slot.poll_take_driving(cx, &mut self.inner)
+    }
+
+    fn start(&mut self, exchange: Box<Exchange>, piece: Bytes, last: bool) {
         let (chain, slot) = (self.chain.clone(), self.slot.clone());
         let (side, until, mut held) = (self.side, self.until, std::mem::take(&mut self.held));
         self.running = Some(Box::pin(async move {
-            let exchange = slot.taken().await;
             let (exchange, outcome) = chain.body(side, &mut held, exchange, piece, last, until).await;
             slot.put(exchange);
             (held, outcome)
@@ -159,7 +187,8 @@ impl FilteredBody {
 
     /// Bytes to come: known once all of it has passed.
     pub(crate) fn length(&self) -> Option<u64> {
-        let over = self.running.is_none() && self.trailers.is_none() && self.state != State::Streaming;
+        let at_work = self.running.is_some() || self.waiting.is_some();
+        let over = !at_work && self.trailers.is_none() && self.state != State::Streaming;
         let left = match &self.peeked {
             Some(Ok(Frame::Data(piece))) => piece.len() as u64,
             _ => 0,
@@ -172,10 +201,11 @@ impl Drop for FilteredBody {
     /// A hook that is under way has the exchange: it is finished (its deadline bounds it) so that the exchange comes back
     /// for the hooks and the record at its end.
     fn drop(&mut self) {
+        // Where hooks wait for the exchange, another one is under way.
+        if let Some(gone) = self.gone.as_ref().filter(|_| self.running.is_some() || self.waiting.is_some()) {
+            gone.tell();
+        }
         if let Some(running) = self.running.take() {
-            if let Some(gone) = &self.gone {
-                gone.tell();
-            }
             tokio::task::spawn_local(running);
         }
     }

@@ -250,8 +250,9 @@ impl Forward<'_> {
             match event {
                 Some(Ok(CallEvent::Informational)) => self.downstream.send_informational(&head),
                 Some(Ok(CallEvent::Final)) => {
-                    let response = call.into_response(&head);
-                    let mut exchange = self.slot.taken().await;
+                    let mut response = call.into_response(&head);
+                    let mut exchange =
+                        self.exchange(&mut response.body).await.map_err(AttemptError::Final)?;
                     exchange.response = head;
                     self.slot.put(exchange);
                     return Ok(response);
@@ -268,6 +269,22 @@ impl Forward<'_> {
                 }
             }
         }
+    }
+
+    /// The exchange, which a hook of the request's body may have: what is left of that is driven on meanwhile.
+    async fn exchange(&mut self, response: &mut Body) -> Result<Box<Exchange>, ExchangeError> {
+        let (slot, deadline) = (self.slot, self.deadline);
+        let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(taken) = slot.poll_take_driving(cx, response) {
+                return Poll::Ready(taken.map_err(ExchangeError::RequestBody));
+            }
+            if deadline.is_some_and(|deadline| timer.poll(cx, deadline).is_ready()) {
+                return Poll::Ready(Err(ExchangeError::Timeout));
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        })
+        .await
     }
 
     fn call_failed(&self, error: CallError, call: Call, asked: Asked) -> AttemptError {

@@ -1,7 +1,9 @@
 //! Where an exchange rests between the steps that need it.
 //!
 //! Request and response stream at the same time, and a policy's hook takes the exchange away for as long as it runs. On
-//! one thread that is no lock, only a place that may be empty for a while.
+//! one thread that is no lock, only a place that may be empty for a while. Whoever waits for it must drive on what has it: a
+//! hook of the request's body is driven by whoever reads the response ([`Body::poll_drive`](crate::body::Body::poll_drive)),
+//! unless nobody does any more, when it goes on by itself.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,11 +11,15 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_policy::{Exchange, Fault, Reply};
 
+use crate::body::{Body, BodyError};
+
 /// The place of one exchange.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     exchange: RefCell<Option<Box<Exchange>>>,
     waiter: RefCell<Option<Waker>>,
+    /// Somebody waits before whom hooks of the request's body step back: they could otherwise take it again and again.
+    reserved: Cell<bool>,
     /// Set by a body hook that replied or failed closed.
     stop: RefCell<Option<PolicyStop>>,
     /// Bytes of the request's body so far.
@@ -45,20 +51,51 @@ impl Slot {
         self.exchange.borrow_mut().take()
     }
 
-    /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. At most one waits at a
-    /// time besides the hook itself: the task that drives the exchange.
+    /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. Not for where that hook would
+    /// have to be driven on.
     pub(crate) async fn taken(self: &Rc<Self>) -> Box<Exchange> {
-        std::future::poll_fn(|cx| self.poll_take(cx)).await
+        std::future::poll_fn(|cx| self.poll_take_first(cx)).await
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
-        match self.take() {
+    /// Takes the exchange for a hook of the request's body.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
+        let taken = if self.reserved.get() { None } else { self.take() };
+        match taken {
             Some(exchange) => Poll::Ready(exchange),
-            None => {
-                *self.waiter.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
-            }
+            None => self.wait(cx),
         }
+    }
+
+    /// Takes it for anything else.
+    pub(crate) fn poll_take_first(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
+        let taken = self.take();
+        self.reserved.set(taken.is_none());
+        match taken {
+            Some(exchange) => Poll::Ready(exchange),
+            None => self.wait(cx),
+        }
+    }
+
+    /// The same, while what is left of the request's body is driven on, which goes on beneath the body of the response: one
+    /// of its hooks may have the exchange. The error is the request body's.
+    pub(crate) fn poll_take_driving(
+        &self,
+        cx: &mut Context<'_>,
+        response: &mut Body,
+    ) -> Poll<Result<Box<Exchange>, BodyError>> {
+        if let Poll::Ready(exchange) = self.poll_take_first(cx) {
+            return Poll::Ready(Ok(exchange));
+        }
+        if let Poll::Ready(Err(error)) = response.poll_drive(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.poll_take_first(cx).map(Ok)
+    }
+
+    /// All who wait are of one task, so that waking the last of them is to wake all.
+    fn wait(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
+        *self.waiter.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Notes that a body hook ended the message.
@@ -87,6 +124,7 @@ impl Slot {
     pub(crate) fn clear(&self) {
         self.exchange.borrow_mut().take();
         self.waiter.borrow_mut().take();
+        self.reserved.set(false);
         self.stop.borrow_mut().take();
         self.request_bytes.set(0);
     }

@@ -243,7 +243,7 @@ impl Pump {
                     Poll::Pending => {
                         // The head, and what was taken so far, go out while the client makes up its mind.
                         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
-                            self.state = PumpState::Refused;
+                            self.refuse();
                         }
                         return Poll::Pending;
                     }
@@ -305,6 +305,22 @@ impl Pump {
     fn into_unread(self) -> Option<Body> {
         (!self.touched).then_some(self.body)
     }
+
+    /// The endpoint takes no more. What was not touched may be sent to another one.
+    fn refuse(&mut self) {
+        match self.touched {
+            true => self.give_up(),
+            false => self.state = PumpState::Refused,
+        }
+    }
+
+    /// Sends no more. A hook of the body that is under way goes on by itself.
+    fn give_up(&mut self) {
+        if self.state != PumpState::Done {
+            self.body = Body::Empty;
+            self.state = PumpState::Refused;
+        }
+    }
 }
 
 /// The body of a response. Gives the connection back when it is over.
@@ -327,7 +343,7 @@ impl ResponseBody {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut connection.io) {
-            self.connection = None;
+            self.abandon();
             return Poll::Ready(Some(Err(error)));
         }
         match ready!(self.decoder.poll_piece(&mut connection.io, cx)) {
@@ -342,10 +358,20 @@ impl ResponseBody {
                 Poll::Ready(trailers.map(|trailers| Ok(Frame::Trailers(trailers))))
             }
             Err(reason) => {
-                self.connection = None;
+                self.abandon();
                 Poll::Ready(Some(Err(BodyError::Upstream(reason))))
             }
         }
+    }
+
+    /// See [`Body::poll_drive`].
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
+        let driven = ready!(self.pump.poll(cx, &mut connection.io));
+        if driven.is_err() {
+            self.abandon();
+        }
+        Poll::Ready(driven)
     }
 
     /// See [`Body::take_buffered`].
@@ -374,5 +400,12 @@ impl ResponseBody {
         {
             pool.keep(connection);
         }
+        self.pump.give_up();
+    }
+
+    /// Closes the connection.
+    fn abandon(&mut self) {
+        self.connection = None;
+        self.pump.give_up();
     }
 }

@@ -386,6 +386,12 @@ impl Pump {
         Ok(())
     }
 
+    /// Sends no more. A hook of the body that is under way goes on by itself.
+    fn give_up(&mut self) {
+        self.body = Gathered::default();
+        self.state = PumpState::Done;
+    }
+
     fn into_unread(self) -> Option<Body> {
         let untouched = self.progress == 0 && self.pending.is_empty();
         untouched.then(|| self.body.into_inner()).flatten()
@@ -408,19 +414,31 @@ impl H2ResponseBody {
         if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
     }
 
+    /// See [`Body::poll_drive`].
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.done {
+            return Poll::Ready(Ok(()));
+        }
+        let driven = ready!(self.pump.poll(cx, &mut self.send));
+        if driven.is_err() {
+            self.end();
+        }
+        Poll::Ready(driven)
+    }
+
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.done {
             return Poll::Ready(None);
         }
         if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut self.send) {
-            self.done = true;
+            self.end();
             return Poll::Ready(Some(Err(error)));
         }
         let failed = |error: &h2::Error| Poll::Ready(Some(Err(BodyError::Upstream(describe(error)))));
         if self.unreleased > 0 {
             let released = self.receive.flow_control().release_capacity(std::mem::take(&mut self.unreleased));
             if let Err(error) = released {
-                self.done = true;
+                self.end();
                 return failed(&error);
             }
         }
@@ -433,7 +451,7 @@ impl H2ResponseBody {
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
                 Some(Err(error)) => {
-                    self.done = true;
+                    self.end();
                     // RFC 9113, 8.1: NO_ERROR after a whole response only says that the rest of the request is not
                     // wanted.
                     if error.reason() == Some(Reason::NO_ERROR) && self.left.is_none_or(|left| left == 0) {
@@ -445,7 +463,7 @@ impl H2ResponseBody {
             }
         }
         let trailers = ready!(self.receive.poll_trailers(cx));
-        self.done = true;
+        self.end();
         match trailers {
             Ok(None) => Poll::Ready(None),
             Ok(Some(trailers)) => Poll::Ready(Some(match convert::read_trailers(&trailers, FIELDS_MAX) {
@@ -457,5 +475,10 @@ impl H2ResponseBody {
             })),
             Err(error) => failed(&error),
         }
+    }
+
+    fn end(&mut self) {
+        self.done = true;
+        self.pump.give_up();
     }
 }
