@@ -199,6 +199,7 @@ async fn malformed_requests_reach_no_upstream() {
     let gateway = Edge::to(upstream.address()).start().await;
     let good = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
     let with = |more: &[(&'static str, &'static str)]| [&good[..], more].concat();
+    let connect = |protocol| vec![(":method", "CONNECT"), (":protocol", protocol), good[1], good[2], good[3]];
     let long = "x".repeat(40_000);
     let cases: &[(&str, Vec<(&str, &str)>)] = &[
         ("transfer-encoding", with(&[("transfer-encoding", "chunked")])),
@@ -229,6 +230,13 @@ async fn malformed_requests_reach_no_upstream() {
         ("authority with a user", vec![good[0], good[1], good[2], (":authority", "u@a")]),
         ("no authority", vec![good[0], good[1], good[2]]),
         ("scheme that is none", vec![good[0], (":scheme", "ht tp"), good[2], good[3]]),
+        ("protocol with a line end", connect("websocket\r\nx-smuggled: 1")),
+        ("protocol with a request behind it", connect("x\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: b")),
+        ("empty protocol", connect("")),
+        ("protocol with a space", connect("web socket")),
+        // What came behind it would pass beside the policies.
+        ("HTTP as a protocol", connect("h2c")),
+        ("HTTP with its version as a protocol", connect("HTTP/1.1")),
     ];
     for (what, fields) in cases {
         let mut client = H2Frames::connect(gateway.address("web")).await;

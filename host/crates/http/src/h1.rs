@@ -14,7 +14,7 @@ mod tests;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedError, Decoded, write_chunk_header, write_last_chunk};
 pub use framing::{BodyFraming, FramingError};
-pub use request::{ParsedRequest, RequestError, parse_request};
+pub use request::{ParsedRequest, RequestError, is_upgrade_protocol, parse_request};
 pub use response::{ParsedResponse, ResponseError, parse_response};
 pub use write::{ResponseOptions, write_request_head, write_response_head};
 

@@ -302,18 +302,42 @@ fn offered_protocol(fields: &crate::Fields) -> Option<String> {
     let mut offered = None;
     for value in fields.all_known(Known::Upgrade) {
         for protocol in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let mut parts = protocol.splitn(2, |byte| *byte == b'/');
-            let name = parts.next().unwrap_or_default();
-            if !crate::is_token(name) || parts.next().is_some_and(|version| !crate::is_token(version)) {
-                return None;
-            }
-            let http = [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other));
-            if !http && offered.is_none() {
-                offered = std::str::from_utf8(protocol).ok().map(str::to_owned);
+            match read_protocol(protocol)? {
+                Offered::Http => {}
+                Offered::Other(protocol) => {
+                    offered.get_or_insert_with(|| protocol.to_owned());
+                }
             }
         }
     }
     offered
+}
+
+/// A protocol that a connection can become.
+enum Offered<'a> {
+    /// Another version of HTTP: what came behind it would pass beside the policies.
+    Http,
+    Other(&'a str),
+}
+
+/// Reads a protocol (RFC 9110, 7.8): a name, and perhaps a version behind a slash. `None` where it is none.
+fn read_protocol(protocol: &[u8]) -> Option<Offered<'_>> {
+    let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+    let name = parts.next().unwrap_or_default();
+    if !crate::is_token(name) || parts.next().is_some_and(|version| !crate::is_token(version)) {
+        return None;
+    }
+    if [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        return Some(Offered::Http);
+    }
+    std::str::from_utf8(protocol).ok().map(Offered::Other)
+}
+
+/// Whether a request may ask for its connection, or its stream, to become that: it is written into the head that an upstream
+/// gets, and must not be HTTP, which would pass beside the policies.
+#[must_use]
+pub fn is_upgrade_protocol(protocol: &str) -> bool {
+    matches!(read_protocol(protocol.as_bytes()), Some(Offered::Other(_)))
 }
 
 /// Whether the request line is well-formed but for naming another version (`HTTP/2.0`).

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
+use portcullis_http::h1::is_upgrade_protocol;
 use portcullis_http::{
     FieldError, Fields, Known, RequestHead, ResponseHead, Scheme, Version, set_request_target,
     validate_authority,
@@ -67,6 +68,10 @@ pub(super) fn read_request(
     head.authority.push_str(authority);
 
     let extended = parts.extensions.get::<h2::ext::Protocol>();
+    // Of this pseudo-field alone the crate checks nothing but that it is text.
+    if extended.is_some_and(|protocol| !is_upgrade_protocol(protocol.as_str())) {
+        return Err(Malformed("invalid :protocol"));
+    }
     head.upgrade = extended.map(|protocol| protocol.as_str().to_owned());
     match parts.uri.path_and_query() {
         _ if head.method == "CONNECT" && extended.is_none() => head.set_target("", None),
