@@ -142,6 +142,7 @@ async fn every_form_of_image_loads() {
         (Image::WithManual, "tar+gzip"),
         (Image::Oras, "wasm"),
         (Image::Index, "wasm"),
+        (Image::Zstd, "tar+zstd"),
     ];
     for (image, format) in forms {
         let repository = format!("{image:?}").to_lowercase();

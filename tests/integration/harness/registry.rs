@@ -51,6 +51,8 @@ pub enum Image {
     WithManual,
     /// As `oras push` makes it without being told types.
     Oras,
+    /// As `docker buildx` makes it with `compression=zstd`.
+    Zstd,
     /// Behind an index, with an attestation beside it.
     Index,
 }
@@ -100,6 +102,10 @@ impl TestRegistry {
             Image::WasmToOci => vec![("application/vnd.wasm.content.layer.v1+wasm", component.to_vec())],
             Image::Docker => vec![(docker, gzip(&tar(&[("base", b"x")]))), (docker, packed())],
             Image::Compat => vec![(compat, packed())],
+            Image::Zstd => {
+                let archive = tar(&[("runtime-config.json", b"{}"), ("plugin.wasm", component)]);
+                vec![("application/vnd.oci.image.layer.v1.tar+zstd", zstd::encode_all(&*archive, 3).unwrap())]
+            }
             Image::WithManual => {
                 vec![
                     ("application/vnd.module.wasm.doc.v1+markdown", b"# manual".to_vec()),

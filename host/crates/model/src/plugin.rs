@@ -116,7 +116,7 @@ pub struct LockedPlugin {
     pub manifest: ContentDigest,
     /// The digest of the layer that holds the component.
     pub layer: ContentDigest,
-    /// How the component lies in that layer: `wasm`, `tar` or `tar+gzip`.
+    /// How the component lies in that layer: `wasm`, `tar`, `tar+gzip` or `tar+zstd`.
     pub format: Box<str>,
     /// The digest of the component itself.
     pub component: ContentDigest,

@@ -6,13 +6,20 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
+use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::COMPONENT_BYTES_MAX;
+use crate::client::printable;
 
 /// Bytes of an archive once unpacked: the largest component, and what may lie beside it.
 const UNPACKED_BYTES_MAX: u64 = COMPONENT_BYTES_MAX + (64 << 20);
 /// Files in an archive.
 const FILES_MAX: usize = 4096;
+/// The window that a zstd frame may ask for, as a power of two: 128 MiB, which is what `zstd -d` takes without being told
+/// otherwise and more than any program that makes images uses. The window is memory that a frame of a few bytes can ask for.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Letters of what a library says about a broken layer, which may repeat what stands in it.
+const REASON_LETTERS_MAX: usize = 200;
 /// What the component is called, by the specification of Envoy's filters.
 const NAME: &[u8] = b"plugin.wasm";
 
@@ -23,8 +30,10 @@ pub enum LayerFormat {
     Wasm,
     /// In an archive.
     Tar,
-    /// In a compressed archive.
+    /// In an archive that was compressed with gzip.
     TarGzip,
+    /// In an archive that was compressed with zstd.
+    TarZstd,
 }
 
 impl LayerFormat {
@@ -35,6 +44,7 @@ impl LayerFormat {
             Self::Wasm => "wasm",
             Self::Tar => "tar",
             Self::TarGzip => "tar+gzip",
+            Self::TarZstd => "tar+zstd",
         }
     }
 }
@@ -61,16 +71,29 @@ fn extract(layer: Vec<u8>, bytes_max: u64) -> Result<(LayerFormat, Vec<u8>), Str
             let unpacked = Limited { inner: MultiGzDecoder::new(layer.as_slice()), left: bytes_max };
             Ok((LayerFormat::TarGzip, search(unpacked)?))
         }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            Err("is packed with zstd, which is not read here: push it with gzip".to_owned())
+        // A frame of content, or one that is skipped (RFC 8878, 3.1.2): parallel compressors begin with such.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            let unpacked = unpack_zstd(&layer)
+                .map_err(|error| format!("has a layer that cannot be unpacked: {error}"))?;
+            Ok((LayerFormat::TarZstd, search(Limited { inner: unpacked, left: bytes_max })?))
         }
         bytes => Ok((LayerFormat::Tar, search(Limited { inner: bytes, left: bytes_max })?)),
     }
 }
 
+/// A reader of frames, however many there are, that asks for no larger window than it may.
+fn unpack_zstd(layer: &[u8]) -> io::Result<impl Read> {
+    let mut decoder = ZstdDecoder::new(layer)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    Ok(decoder)
+}
+
 /// `plugin.wasm`, wherever it lies; else the only file that ends with `.wasm`.
 fn search(archive: impl Read) -> Result<Vec<u8>, String> {
-    let broken = |error: io::Error| format!("has a layer that cannot be unpacked: {error}");
+    let broken = |error: io::Error| {
+        let reason = printable(&error.to_string(), REASON_LETTERS_MAX);
+        format!("has a layer that cannot be unpacked: {reason}")
+    };
     let mut archive = Archive::new(archive);
     let (mut named, mut others) = (Vec::new(), Vec::new());
     let mut files = 0;

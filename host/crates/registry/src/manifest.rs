@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Bytes of a manifest: what registries take as a rule.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
+/// Letters of what is said of a manifest that cannot be read.
+const REASON_LETTERS_MAX: usize = 200;
+
 /// What is asked for.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
@@ -21,11 +24,13 @@ const WASM_LAYERS: [&str; 4] = [
 ];
 
 /// Layers that are an archive, as `docker build`, `buildah` and `oras` make them.
-const TAR_LAYERS: [&str; 4] = [
+const TAR_LAYERS: [&str; 6] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
 ];
 
 /// An image, or a list of images of which each is for another platform.
@@ -71,7 +76,9 @@ struct Document {
 
 impl Manifest {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        // What serde says repeats the text that it did not expect, which may be as long as the manifest.
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|error| crate::client::printable(&error.to_string(), REASON_LETTERS_MAX))?;
         if document.schema_version != 2 {
             return Err(format!("it is of schema {}, and only 2 is read", document.schema_version));
         }
@@ -153,9 +160,6 @@ pub(crate) fn choose_layer(layers: &[Descriptor]) -> Result<&Descriptor, String>
         layers.iter().take(8).map(|layer| crate::client::printable(&layer.media_type, 100)).collect();
     Err(match types.as_slice() {
         [] => "has no layer".to_owned(),
-        _ if types.iter().any(|kind| kind.ends_with("zstd")) => {
-            "is packed with zstd, which is not read here: push it with gzip (docker: --output type=image,compression=gzip)".to_owned()
-        }
         types => format!("has no layer that could hold a plugin, but {}", types.join(", ")),
     })
 }

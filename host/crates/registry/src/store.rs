@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,8 +63,11 @@ impl Store {
             return Ok(Some(bytes));
         }
         tracing::warn!(path = %path.display(), "a piece of the plugin store was damaged, and is dropped");
-        fs::remove_file(&path).map_err(fail(&path, "mended"))?;
-        Ok(None)
+        match fs::remove_file(&path) {
+            // Another gateway that shares the folder found it as well.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            outcome => outcome.map(|()| None).map_err(fail(&path, "mended")),
+        }
     }
 
     /// Whether there is something under that digest. It may be damaged.
@@ -108,6 +112,10 @@ impl Store {
             }
             match fs::remove_file(&piece.path) {
                 Ok(()) => total = total.saturating_sub(piece.bytes),
+                // Another gateway was faster. Without counting it, more would go than has to.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    total = total.saturating_sub(piece.bytes);
+                }
                 Err(error) => {
                     tracing::warn!(path = %piece.path.display(), "a plugin that is not used cannot be removed: {error}")
                 }
@@ -150,7 +158,11 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError>
     if !metadata.is_file() || metadata.len() > bytes_max {
         return Ok(None);
     }
-    let file = File::open(path).map_err(fail(path, "read"))?;
+    let file = match File::open(path) {
+        // Another gateway has removed it in this moment.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        outcome => outcome.map_err(fail(path, "read"))?,
+    };
     let mut bytes = Vec::new();
     (&file).take(bytes_max).read_to_end(&mut bytes).map_err(fail(path, "read"))?;
     let now = SystemTime::now();
@@ -166,8 +178,10 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError>
 fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     make_private(folder).map_err(fail(folder, "made"))?;
-    let beside = format!(".{name}.{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let beside = folder.join(beside);
+    // Gateways in containers that share a folder may all be process 1, and one that crashed half-way has left such a name
+    // behind: chance tells them apart.
+    let chance = RandomState::new().hash_one((std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let beside = folder.join(format!(".{name}.{chance:016x}"));
     let written = File::create_new(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
         // Else a crash may leave the name with nothing in it.

@@ -111,7 +111,7 @@ pub(crate) static LOCKED: Shape = Shape {
         },
         Key {
             name: "format",
-            kind: Kind::Choice(&["wasm", "tar", "tar+gzip"]),
+            kind: Kind::Choice(&["wasm", "tar", "tar+gzip", "tar+zstd"]),
             presence: Presence::Required,
             example: r#""wasm""#,
             doc: "How the component lies in it.",

@@ -47,6 +47,8 @@ fn finds_the_layer_in_each_form_that_is_pushed() {
         &[oci],
         &[docker],
         &["application/vnd.oci.image.layer.v1.tar"],
+        &["application/vnd.oci.image.layer.v1.tar+zstd"],
+        &["application/vnd.docker.image.rootfs.diff.tar.zstd"],
     ] {
         assert_eq!(layer(types).as_deref(), Ok("a"), "{types:?}");
     }
@@ -64,7 +66,6 @@ fn refuses_what_could_be_read_in_two_ways() {
     );
     assert_eq!(layer(&[]).unwrap_err(), "has no layer");
     assert_eq!(layer(&["text/plain"]).unwrap_err(), "has no layer that could hold a plugin, but text/plain");
-    assert!(layer(&["application/vnd.oci.image.layer.v1.tar+zstd"]).unwrap_err().contains("zstd"));
     for text in [
         r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
         r#"{"schemaVersion":2}"#,
@@ -74,8 +75,36 @@ fn refuses_what_could_be_read_in_two_ways() {
     ] {
         assert!(Manifest::parse(text.as_bytes()).is_err(), "{text}");
     }
-    let short = json!({ "schemaVersion": 2, "layers": [{ "mediaType": "application/wasm", "digest": "sha512:00", "size": 1 }] });
-    assert!(Manifest::parse(short.to_string().as_bytes()).unwrap().descriptors()[0].digest().is_err());
+}
+
+/// Content has one name. Another algorithm, or the same digest written otherwise, would be a second one.
+#[test]
+fn takes_no_digest_but_sha_256_in_its_one_form() {
+    let named = |digest: &str| {
+        let text = json!({ "schemaVersion": 2, "layers": [{ "mediaType": "application/wasm", "digest": digest, "size": 1 }] });
+        Manifest::parse(text.to_string().as_bytes()).unwrap().descriptors()[0].digest()
+    };
+    assert!(named(&digest("a")).is_ok());
+    for other in [
+        format!("sha512:{}", "a".repeat(128)),
+        format!("sha512:{}", "a".repeat(64)),
+        format!("sha256:{}", "A".repeat(64)),
+        format!("SHA256:{}", "a".repeat(64)),
+        format!("sha256:{}", "a".repeat(63)),
+        format!("sha256:{}/../{}", "a".repeat(30), "a".repeat(30)),
+        "a".repeat(64),
+        String::new(),
+    ] {
+        assert!(named(&other).unwrap_err().contains("is no SHA-256 digest"), "{other}");
+    }
+}
+
+/// What is wrong with a manifest is said in a line, however long and strange what stands in it.
+#[test]
+fn says_what_is_wrong_in_one_short_line() {
+    let long = format!(r#"{{"schemaVersion":"{}\u001b[31m\n"}}"#, "x".repeat(100_000));
+    let error = Manifest::parse(long.as_bytes()).unwrap_err();
+    assert!(error.len() < 1000 && !error.contains(char::is_control), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use portcullis_model::ContentDigest;
@@ -51,6 +51,55 @@ fn drops_what_is_damaged() {
     }
     store.write(b"content").unwrap();
     assert_eq!(store.read(digest, 100).unwrap().unwrap(), b"content");
+}
+
+/// A gateway that crashed in the midst of a write leaves a file of another name, which is in nobody's way.
+#[test]
+fn a_write_that_a_crash_cut_off_is_neither_read_nor_in_the_way() {
+    let (_dir, store) = store();
+    let digest = crate::digest(b"content");
+    fs::create_dir_all(&store.content).unwrap();
+    // Also of one that had the same process number, as all have in containers.
+    for left_behind in [format!(".{}", digest.hex()), format!(".{}.{}.0", digest.hex(), std::process::id())] {
+        fs::write(store.content.join(left_behind), b"cont").unwrap();
+    }
+    assert_eq!(store.read(digest, 100).unwrap(), None);
+    assert!(!store.has(digest));
+    assert_eq!(store.write(b"content").unwrap(), digest);
+    assert_eq!(store.read(digest, 100).unwrap().unwrap(), b"content");
+}
+
+/// Gateways that share a folder write, damage, drop and remove the same pieces: each reads what it asked for or nothing,
+/// and none is told of an error.
+#[test]
+fn gateways_that_share_a_folder_do_not_disturb_one_another() {
+    let (_dir, store) = store();
+    let contents: Vec<Vec<u8>> = (0..3).map(|byte| vec![byte; 5000]).collect();
+    let gateway = |own: usize| {
+        let (store, contents) = (&store, &contents);
+        move || {
+            for round in 0..200 {
+                for content in contents {
+                    let digest = store.write(content).unwrap();
+                    if round % 3 == own {
+                        let damaged = store.content.join(digest.hex());
+                        // It may have gone again.
+                        drop(File::options().write(true).open(damaged).map(|file| file.set_len(7).unwrap()));
+                    }
+                    let read = store.read(digest, 5000).unwrap();
+                    assert!(read.is_none_or(|read| read == *content));
+                }
+                if round % 5 == own {
+                    store.prune(0, &BTreeSet::new()).unwrap();
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for own in 0..3 {
+            scope.spawn(gateway(own));
+        }
+    });
 }
 
 #[test]
