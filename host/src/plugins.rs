@@ -12,7 +12,7 @@ use portcullis_model::{
     ContentDigest, LockedPlugin, Name, OciReference, PinnedPlugin, PluginSource, PolicyConfig, Registry,
     Server, Signer, SignerKey,
 };
-use portcullis_registry::{Image, Registries, SignerError, Store, Unverified};
+use portcullis_registry::{Environment, Image, Registries, SignerError, Store, Unverified};
 use sha2::{Digest, Sha256};
 
 use crate::compose::default_cache_dir;
@@ -133,7 +133,7 @@ fn registries(supply: &Supply) -> Result<Registries, String> {
 fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registries, String> {
     let dir = cache_dir.map(Path::to_path_buf).or_else(default_cache_dir);
     let dir = dir.ok_or_else(|| "there is no folder to keep it in".to_owned())?;
-    Ok(Registries::new(Store::new(&dir.join(STORE)), settings))
+    Ok(Registries::new(Store::new(&dir.join(STORE)), settings).within(Environment::of_process()))
 }
 
 /// The image that `reference` names, of which the config at `config` says how its registry is asked. Nobody's signature is asked

@@ -28,6 +28,7 @@ mod promotion;
 mod quarantine;
 mod recording;
 mod registry;
+mod registry_access;
 mod reload;
 mod rollouts;
 mod setup;

@@ -39,6 +39,18 @@ pub async fn portcullis_in<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoI
     run(portcullis).await
 }
 
+/// The same, with these variables in the environment.
+pub async fn portcullis_with<A: AsRef<OsStr>>(
+    folder: &Path,
+    variables: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = A>,
+) -> Ran {
+    let mut portcullis = command();
+    portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
+    portcullis.envs(variables.iter().copied());
+    run(portcullis).await
+}
+
 /// A `portcullis` that goes on until it is told to end. Dropping it kills it.
 #[derive(Debug)]
 pub struct Started(Option<Child>);

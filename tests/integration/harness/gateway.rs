@@ -350,6 +350,14 @@ pub(super) fn command() -> Command {
         .env_remove("PORTCULLIS_LOG")
         .env_remove("CACHE_DIRECTORY")
         .env_remove("RUNTIME_DIRECTORY")
+        // What the machine says about registries is none of a test's business.
+        .envs(
+            ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"]
+                .map(|name| (name, "")),
+        )
+        .env("REGISTRY_AUTH_FILE", "")
+        .env("DOCKER_CONFIG", "/nowhere")
+        .env("XDG_CONFIG_HOME", "/nowhere")
         .env("XDG_CACHE_HOME", PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }

@@ -37,7 +37,7 @@
 //! - [`H2Client`] opens streams of HTTP/2 one by one, and [`H2Frames`] writes frames.
 //! - [`Pieces`] writes a body piece by piece, on either side.
 //! - [`Authority`] signs certificates.
-//! - [`TestRegistry`] holds images of plugins, and [`Key`] signs them as cosign does.
+//! - [`TestRegistry`] holds images of plugins, [`Key`] signs them as cosign does, and [`TestProxy`] leads to it.
 //! - [`eventually`] waits for a condition that nothing announces. Nothing here sleeps for luck: every wait is for a
 //!   condition and ends the test at [`DEADLINE`].
 
@@ -50,6 +50,7 @@ mod command;
 mod gateway;
 mod h2;
 mod output;
+mod proxy;
 mod raw;
 mod registry;
 mod tls;
@@ -60,10 +61,11 @@ mod upstream;
 pub use self::{
     body::{PieceBody, Pieces},
     client::{Reply, TestClient},
-    command::{Ran, Started, curl, portcullis, portcullis_in, portcullis_started, sh},
+    command::{Ran, Started, curl, portcullis, portcullis_in, portcullis_started, portcullis_with, sh},
     gateway::{Builder, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,
+    proxy::TestProxy,
     raw::{RawClient, RawReply, RawUpstream},
     registry::{Image, Key, TestRegistry, base64},
     tls::{Authority, Issued},

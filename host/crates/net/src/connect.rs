@@ -153,6 +153,29 @@ impl Connector {
         }
     }
 
+    /// TLS over a connection that already leads to `address` (`host:port`), such as one through a proxy. Its peer stays what
+    /// the connection itself leads to.
+    ///
+    /// Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// Where TLS fails, takes longer than `timeout`, or is there already.
+    pub async fn secure(
+        stream: Stream,
+        address: &str,
+        tls: &UpstreamTlsContext,
+        timeout: Duration,
+    ) -> Result<Stream, ConnectError> {
+        let fail = |(kind, reason)| ConnectError::new(address.into(), kind, reason);
+        let Stream::Tcp(tcp) = stream else {
+            return Err(fail((ConnectErrorKind::Tls, "tls: the connection has it already".to_owned())));
+        };
+        match tokio::time::timeout(timeout, Box::pin(handshake(address, tcp, tls))).await {
+            Ok(secured) => secured.map_err(fail),
+            Err(_) => Err(ConnectError::timed_out(address, timeout)),
+        }
+    }
+
     async fn connect_tcp(&self, address: &str, may: impl Fn(IpAddr) -> bool) -> Result<TcpStream, Failure> {
         let forbidden = || {
             let reason = "its address is a private one, which it may not have".to_owned();

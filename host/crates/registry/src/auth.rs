@@ -98,7 +98,15 @@ struct TokenAnswer {
 /// What `Authorization` says with the token of a token server's answer.
 pub(crate) fn bearer(answer: &[u8]) -> Option<String> {
     let answer: TokenAnswer = serde_json::from_slice(answer).ok()?;
-    let token = answer.token.or(answer.access_token)?;
+    bearer_with(&answer.token.or(answer.access_token)?)
+}
+
+/// What `Authorization` says with that token.
+pub(crate) fn bearer_of(token: &Secret) -> Option<String> {
+    bearer_with(str::from_utf8(token.expose()).ok()?)
+}
+
+fn bearer_with(token: &str) -> Option<String> {
     let fits =
         !token.is_empty() && token.len() <= TOKEN_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then(|| format!("Bearer {token}"))

@@ -1,5 +1,7 @@
 //! Why a plugin cannot be had, and what to do about it.
 
+use std::path::PathBuf;
+
 use portcullis_model::ContentDigest;
 
 use crate::store::StoreError;
@@ -43,6 +45,38 @@ pub enum Error {
         who: String,
         /// What was asked for.
         what: String,
+        /// Why nobody better asked.
+        hint: Option<String>,
+    },
+    /// The proxy does not lead there.
+    #[error("registry {host} cannot be reached by way of {proxy}, the proxy of {variable}: {reason}")]
+    Proxy {
+        /// Whom we wanted.
+        host: String,
+        /// The proxy's host and port.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// The variable names no proxy.
+    #[error("{variable} of the environment names no proxy that {host} could be asked by way of: {reason}")]
+    ProxySetting {
+        /// The variable.
+        variable: &'static str,
+        /// Whom we wanted.
+        host: String,
+        /// What is wrong with it, without its value.
+        reason: String,
+    },
+    /// A file of credentials is there, and cannot be read.
+    #[error("the credentials in {} cannot be read: {reason}", path.display())]
+    CredentialFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without what stands in it.
+        reason: String,
     },
     /// What it sent is not what its digest says.
     #[error("{what} is not what it was pinned to: {expected} was asked for, and {found} came")]
@@ -102,11 +136,29 @@ impl Error {
             Self::Unreachable { .. } => "what is in the plugin store needs no registry: fill it with `portcullis plugins fetch` \
                                          where the registry can be reached"
                 .to_owned(),
-            Self::Denied { host, .. } => {
-                format!(
+            Self::Denied { host, hint, .. } => {
+                let help = format!(
                     "a [registries.NAME] with host = \"{host}\", username and password says who asks; the user needs the \
                      right to pull"
+                );
+                match hint {
+                    Some(hint) => format!("{help}; {hint}"),
+                    None => help,
+                }
+            }
+            Self::Proxy { host, variable, .. } => {
+                format!(
+                    "{variable} is http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT where the proxy wants to know who asks; \
+                     NO_PROXY={host} goes past it"
                 )
+            }
+            Self::ProxySetting { variable, host, .. } => {
+                format!("set {variable} to http://HOST:PORT, or NO_PROXY={host}")
+            }
+            Self::CredentialFile { .. } => {
+                "mend the file, or name username and password under [registries.NAME], so that no file is asked; \
+                 REGISTRY_AUTH_FILE names another"
+                    .to_owned()
             }
             Self::NotFound { .. } => {
                 "see that it was pushed there, and is spelled so; registries also say this of what one may not see".to_owned()
@@ -135,7 +187,7 @@ impl Error {
     /// Whether the registry did not answer, so that asking it for more would only take as long again.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Proxy { .. })
     }
 }
 

@@ -12,15 +12,19 @@
 mod address;
 mod auth;
 mod client;
+mod credentials;
+mod environment;
 mod error;
 mod image;
 mod layer;
 mod manifest;
+mod proxy;
 mod registries;
 mod signature;
 mod store;
 mod url;
 
+pub use environment::Environment;
 pub use error::{Error, Unverified};
 pub use image::Image;
 pub use layer::{LayerFormat, component};

@@ -7,6 +7,7 @@ use portcullis_model::{ContentDigest, Name, OciReference, Registry, Signer, Sign
 use tokio::runtime::Runtime;
 
 use crate::client::Client;
+use crate::environment::Environment;
 use crate::error::{Error, Unverified};
 use crate::image::Image;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest, choose_image, choose_layer};
@@ -30,6 +31,9 @@ const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 pub struct Registries {
     store: Store,
     settings: Vec<Registry>,
+    environment: Environment,
+    /// What one piece may take.
+    total: Duration,
     /// Whether nobody is asked, because nobody answered before.
     offline: bool,
     /// Made when a registry is first asked.
@@ -37,10 +41,27 @@ pub struct Registries {
 }
 
 impl Registries {
-    /// Nothing is opened or asked before it is needed.
+    /// Nothing is opened or asked before it is needed. The environment says nothing, unless it is given by
+    /// [`within`](Self::within).
     #[must_use]
     pub fn new(store: Store, settings: &[Registry]) -> Self {
-        Self { store, settings: settings.to_vec(), offline: false, runtime: OnceLock::new() }
+        Self {
+            store,
+            settings: settings.to_vec(),
+            environment: Environment::default(),
+            total: TOTAL_TIMEOUT,
+            offline: false,
+            runtime: OnceLock::new(),
+        }
+    }
+
+    /// The same by way of the proxies and with the credential files of `environment`.
+    #[must_use]
+    pub fn within(self, environment: Environment) -> Self {
+        // Not a struct update: what has a `Drop` is not taken apart.
+        let mut within = self;
+        within.environment = environment;
+        within
     }
 
     /// The same without anybody being asked: what the store lacks cannot be had.
@@ -66,7 +87,7 @@ impl Registries {
         let registry = self.registry(reference);
         let tag = reference.tag.as_deref().unwrap_or("latest");
         let manifest =
-            self.ask(&registry, async { Client::new(&registry, &reference.repository).manifest(tag).await })?;
+            self.ask(&registry, async { self.client(&registry, reference).manifest(tag).await })?;
         Manifest::parse(&manifest).map_err(|reason| malformed(format!("{reference}"), reason))?;
         Ok(self.store.write(&manifest)?)
     }
@@ -78,7 +99,7 @@ impl Registries {
     pub fn image(&self, reference: &OciReference, manifest: ContentDigest) -> Result<Image, Error> {
         let registry = self.registry(reference);
         // One conversation, so that it has to say but once who asks.
-        let client = Client::new(&registry, &reference.repository);
+        let client = self.client(&registry, reference);
         let mut source = Source { registries: self, registry: &registry, client, reference };
         let broken = |reason: String| malformed(format!("the manifest of {reference}"), reason);
         let image = |reason: String| Error::Image { reason: format!("{reference} {reason}") };
@@ -123,9 +144,8 @@ impl Registries {
             return Ok(name);
         }
         let registry = self.registry(reference);
-        let found = self.ask(&registry, async {
-            signatures(&mut Client::new(&registry, &reference.repository), manifest).await
-        });
+        let found =
+            self.ask(&registry, async { signatures(&mut self.client(&registry, reference), manifest).await });
         let (found, asked) = match found {
             // What is there says more than that nobody answers.
             Err(error) if error.is_unreachable() && !statements.is_empty() => (Vec::new(), false),
@@ -145,6 +165,10 @@ impl Registries {
         let text = serde_json::to_vec(&statements).map_err(|error| Error::Local(error.to_string()))?;
         self.store.write_signatures(manifest, &text).map_err(Error::from)?;
         Ok(name)
+    }
+
+    fn client<'a>(&'a self, registry: &'a Registry, reference: &'a OciReference) -> Client<'a> {
+        Client::new(registry, &reference.repository, &self.environment)
     }
 
     /// How the registry of `reference` is spoken to.
@@ -177,10 +201,10 @@ impl Registries {
         let runtime = runtime.as_ref().map_err(|error| Error::Local(error.clone()))?;
         let late = || Error::Unreachable {
             host: registry.host.to_string(),
-            reason: format!("not done within {TOTAL_TIMEOUT:?}"),
+            reason: format!("not done within {:?}", self.total),
         };
         runtime.block_on(async {
-            tokio::time::timeout(TOTAL_TIMEOUT, answer).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(self.total, answer).await.unwrap_or_else(|_| Err(late()))
         })
     }
 }

@@ -77,6 +77,12 @@ impl Url {
         }
     }
 
+    /// Adds `NAME=VALUE` to the query.
+    pub(crate) fn add_query(&mut self, pair: &str) {
+        self.target.push(if self.target.contains('?') { '&' } else { '?' });
+        self.target.push_str(pair);
+    }
+
     /// Whether the same server is meant, so that it may be told the same.
     pub(crate) fn same_server(&self, other: &Self) -> bool {
         (self.https, &self.host, self.port) == (other.https, &other.host, other.port)

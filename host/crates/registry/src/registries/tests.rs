@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use portcullis_model::{ContentDigest, OciReference, Origin, Registry, Signer, SignerKey};
 use serde_json::json;
 
@@ -65,6 +67,34 @@ fn what_is_missing_damaged_or_larger_than_it_was_said_to_be_is_asked_for() {
     std::fs::write(dir.path().join("sha256").join(layer.hex()), b"\0asm1235").unwrap();
     assert!(matches!(registries.image(&reference(), manifest), Err(Error::Unreachable { .. })));
     assert!(!registries.store().has(layer));
+}
+
+/// A byte now and then is no silence, and an answer all the same that never ends.
+#[test]
+fn one_that_sends_for_ever_is_not_waited_for() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let trickle = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").unwrap();
+        let mut sent = 0;
+        // Each read waits for a moment in which nothing comes, until the client has gone.
+        while stream.write_all(b" ").is_ok() && !matches!(stream.read(&mut [0; 4096]), Ok(0)) {
+            sent += 1;
+        }
+        sent
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut registries = registries(&dir);
+    registries.settings[0].host = address.to_string().into();
+    registries.total = Duration::from_millis(300);
+    let reference = OciReference { registry: address.to_string().into(), ..reference() };
+    let error = registries.resolve(&reference).unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("not done within 300ms"), "{error}");
+    drop(registries);
+    assert!(trickle.join().unwrap() > 2);
 }
 
 #[test]

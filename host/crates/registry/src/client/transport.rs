@@ -1,0 +1,295 @@
+//! One request of a client: the way to a server, by itself or by way of a proxy, and its answer.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use portcullis_model::{UpstreamProtocol, UpstreamTls};
+use portcullis_net::{ConnectErrorKind, Connector, Stream, UpstreamTlsContext};
+use tokio::task::JoinHandle;
+
+use super::{Client, may_lead_to, referred};
+use crate::address::is_public;
+use crate::error::Error;
+use crate::proxy::Proxy;
+use crate::url::Url;
+
+/// Who asks, beside what the address says.
+const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
+
+/// What is asked.
+pub(super) struct Asked<'a> {
+    pub(super) accept: &'a str,
+    /// What `Authorization` says.
+    pub(super) authorization: Option<&'a str>,
+    /// Posted, where there is one; else the address is got.
+    pub(super) form: Option<String>,
+}
+
+/// An answer whose body is still to be read, and the connection that it comes on.
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    _connection: Ended,
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+}
+
+/// Ends a task when it is dropped.
+struct Ended(JoinHandle<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why there is no connection, and whether that is because nobody vouches for who answered.
+struct Failed {
+    error: Error,
+    is_tls: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, is_tls: false }
+    }
+}
+
+impl Client<'_> {
+    /// Asks for `url`, to which the registry at `first` has led.
+    pub(super) async fn send(&mut self, url: &Url, first: &Url, asked: Asked<'_>) -> Result<Answer, Error> {
+        let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
+        let may_be_plain = self.registry.plain_http && url.host == first.host;
+        if !url.https && !may_be_plain {
+            return Err(referred(first, &url.to_string(), "which has no TLS"));
+        }
+        // The registry itself is where the operator says, and stays there: another answer of its name server later leads
+        // nowhere that a redirect would not.
+        let is_named = url.same_server(first) && self.is_near.is_none();
+        let private = || referred(first, &url.to_string(), "which is at a private address");
+        let may_lead_to = |address: IpAddr| is_named || may_lead_to(address, self.is_near);
+        let literal: Option<IpAddr> = url.host.parse().ok();
+        if literal.is_some_and(|address| !may_lead_to(address)) {
+            return Err(private());
+        }
+        let environment = self.environment;
+        let proxy = environment.proxies.of(url)?;
+        let stream = self.connect(url, first, proxy).await?;
+        if proxy.is_none() {
+            let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
+            // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets. The
+            // address is the one that was connected to, so that no second answer of a name server gets around it.
+            if !may_lead_to(peer.ip()) {
+                return Err(private());
+            }
+            if is_named {
+                self.is_near = Some(!is_public(peer.ip().to_canonical()));
+            }
+        } else if is_named {
+            // Where a name leads is for the proxy to know, and to allow.
+            self.is_near = Some(literal.is_some_and(|address| !is_public(address.to_canonical())));
+        }
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let connection = Ended(tokio::spawn(async move {
+            // Its end is an error of the request or the body.
+            drop(connection.await);
+        }));
+        let request = request(url, asked, proxy.filter(|_| !url.https))?;
+        let response = tokio::time::timeout(self.patience.head, sender.send_request(request))
+            .await
+            .map_err(|_| unreachable(format!("no answer within {:?}", self.patience.head)))?
+            .map_err(|error| unreachable(reason(&error)))?;
+        match proxy {
+            Some(proxy) if !url.https && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(refused(proxy, url, response.status()))
+            }
+            _ => Ok(Answer { response, _connection: connection }),
+        }
+    }
+
+    /// A connection. The registry's own authorities are asked first, the system's where they vouch for nobody there: what
+    /// an internal registry refers to may be internal or not.
+    async fn connect(&self, url: &Url, first: &Url, proxy: Option<&Proxy>) -> Result<Stream, Error> {
+        if !url.https {
+            return self.open(url, None, proxy).await.map_err(|failed| failed.error);
+        }
+        let context = |ca| {
+            let tls = UpstreamTls { server_name: None, ca, verify: true };
+            UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &self.roots)
+                .map_err(|error| Error::Unreachable { host: url.host_field(), reason: error.to_string() })
+        };
+        let own = self.registry.ca.clone();
+        let has_own = own.is_some();
+        match self.open(url, Some(&context(own)?), proxy).await {
+            Err(failed) if has_own && failed.is_tls && url.host != first.host => {
+                self.open(url, Some(&context(None)?), proxy).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|failed| failed.error)
+    }
+
+    /// A connection to the server of `url`, over TLS where `tls` is given. One without, by way of a proxy, leads to the
+    /// proxy, which is told whom it is for with each request.
+    async fn open(
+        &self,
+        url: &Url,
+        tls: Option<&UpstreamTlsContext>,
+        proxy: Option<&Proxy>,
+    ) -> Result<Stream, Failed> {
+        let (address, patience) = (url.address(), self.patience.connect);
+        let opened = match (proxy, tls) {
+            (None, tls) => self.connector.connect(&address, tls, patience).await,
+            (Some(proxy), None) => return Ok(self.reach(url, proxy).await?),
+            (Some(proxy), Some(tls)) => {
+                let tunnel = self.tunnel(self.reach(url, proxy).await?, url, proxy).await?;
+                Connector::secure(tunnel, &address, tls, patience).await
+            }
+        };
+        opened.map_err(|error| {
+            let is_tls = error.kind() == ConnectErrorKind::Tls;
+            Failed { error: Error::Unreachable { host: url.host_field(), reason: error.to_string() }, is_tls }
+        })
+    }
+
+    /// A connection to the proxy.
+    async fn reach(&self, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
+        let connected = self.connector.connect(&proxy.address, None, self.patience.connect).await;
+        connected.map_err(|error| astray(proxy, url, error.to_string()))
+    }
+
+    /// Has the proxy lead the connection on to the server of `url` (RFC 9110, 9.3.6).
+    async fn tunnel(&self, stream: Stream, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
+        let astray = |reason: String| astray(proxy, url, reason);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| astray(reason(&error)))?;
+        let _connection = Ended(tokio::spawn(async move {
+            // Its end is an error of the request.
+            drop(connection.with_upgrades().await);
+        }));
+        let mut request = Request::connect(url.address())
+            .header(header::HOST, url.address())
+            .header(header::USER_AGENT, USER_AGENT);
+        if let Some(authorization) = proxy.authorization() {
+            request = request.header(header::PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Full::<Bytes>::default())
+            .map_err(|error| Error::Local(format!("{url} cannot be asked for: {error}")))?;
+        let response = tokio::time::timeout(self.patience.head, sender.send_request(request))
+            .await
+            .map_err(|_| astray(format!("no answer within {:?}", self.patience.head)))?
+            .map_err(|error| astray(reason(&error)))?;
+        if !response.status().is_success() {
+            return Err(refused(proxy, url, response.status()));
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| astray(reason(&error)))?;
+        let parts = upgraded
+            .downcast::<TokioIo<Stream>>()
+            .map_err(|_| astray("its answer is no tunnel".to_owned()))?;
+        // The server says nothing before it was spoken to (RFC 8446, 2).
+        if !parts.read_buf.is_empty() {
+            return Err(astray("it sent bytes of its own into the tunnel".to_owned()));
+        }
+        Ok(parts.io.into_inner())
+    }
+}
+
+/// The request. A proxy that passes it on is told whom it is for (RFC 9112, 3.2.2), and who we are.
+fn request(url: &Url, asked: Asked<'_>, proxy: Option<&Proxy>) -> Result<Request<Full<Bytes>>, Error> {
+    let target = match proxy {
+        Some(_) => format!("http://{}{}", url.host_field(), url.target),
+        None => url.target.clone(),
+    };
+    let mut request = Request::builder()
+        .uri(target)
+        .header(header::HOST, url.host_field())
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::ACCEPT, asked.accept);
+    if let Some(authorization) = asked.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
+    }
+    let body = match asked.form {
+        Some(form) => {
+            request = request
+                .method(Method::POST)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            Full::from(form)
+        }
+        None => Full::default(),
+    };
+    request.body(body).map_err(|error| Error::Local(format!("{url} cannot be asked for: {error}")))
+}
+
+fn astray(proxy: &Proxy, url: &Url, reason: String) -> Error {
+    let Proxy { variable, address, .. } = proxy;
+    Error::Proxy { host: url.host_field(), proxy: address.clone(), variable, reason }
+}
+
+/// What the proxy's status means, where it is not what leads on.
+fn refused(proxy: &Proxy, url: &Url, status: StatusCode) -> Error {
+    let reason = match (status, &proxy.credentials) {
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, None) => {
+            "it wants to know who asks (407), and no user is named".to_owned()
+        }
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some((user, _))) => {
+            format!("it does not let user {} through (407)", super::printable(user, 100))
+        }
+        (status, _) => format!("it answered {}", status.as_u16()),
+    };
+    astray(proxy, url, reason)
+}
+
+/// Reads a body of at most `bytes_max` bytes.
+pub(super) async fn body(
+    mut answer: Answer,
+    bytes_max: u64,
+    idle: Duration,
+    url: &Url,
+    what: &str,
+) -> Result<Vec<u8>, Error> {
+    let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
+    let mut bytes = Vec::new();
+    let body = answer.response.body_mut();
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame())
+            .await
+            .map_err(|_| unreachable(format!("nothing came for {idle:?}")))?;
+        let Some(frame) = frame else { return Ok(bytes) };
+        let frame = frame.map_err(|error| unreachable(reason(&error)))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() as u64 + data.len() as u64 > bytes_max {
+            return Err(Error::TooLarge { what: what.to_owned(), max: bytes_max });
+        }
+        bytes.extend_from_slice(data);
+    }
+}
+
+/// An error with its causes, of which hyper's own says little.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
