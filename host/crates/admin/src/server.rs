@@ -29,7 +29,7 @@ pub(crate) async fn serve<H: Send + Sync + 'static>(stream: UnixStream, requests
     };
     let uid = peer.uid();
     // The socket's mode has kept others away already; this holds where somebody opened it up.
-    if uid != folder::user() && uid != 0 {
+    if !may_ask(uid, folder::user()) {
         return tracing::warn!(uid, "the control socket was asked by another user, who gets no answer");
     }
     let patience = requests.timeout_max() + 3 * TRANSFER_PATIENCE;
@@ -40,6 +40,11 @@ pub(crate) async fn serve<H: Send + Sync + 'static>(stream: UnixStream, requests
         Ok(Err(error)) => tracing::debug!("a connection to the control socket ended: {error}"),
         Err(_) => tracing::debug!("a connection to the control socket took longer than {patience:?}"),
     }
+}
+
+/// Whether a peer is one whom a gateway of `user` answers.
+pub(crate) fn may_ask(peer: u32, user: u32) -> bool {
+    peer == user || peer == 0
 }
 
 /// Who asks, for the log.

@@ -198,6 +198,13 @@ async fn the_socket_is_its_users_alone_and_gone_at_the_end() {
     assert!(matches!(error, AskError::NotRunning { .. }), "{error}");
 }
 
+#[test]
+fn nobody_is_answered_but_the_gateways_user_and_root() {
+    let may = crate::server::may_ask;
+    assert!(may(1000, 1000) && may(0, 1000) && may(0, 0));
+    assert!(!may(1001, 1000) && !may(1000, 0), "also where somebody has opened the socket up");
+}
+
 #[tokio::test]
 async fn a_socket_that_was_left_behind_is_replaced() {
     let folder = folder();
