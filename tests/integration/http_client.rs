@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
+use rustix::process::Signal;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::harness::{
@@ -327,6 +328,47 @@ async fn a_response_that_comes_while_a_hook_of_the_requests_body_waits_is_passed
         drop(client);
         let record = record(&gateway, "/early").await;
         assert_eq!(record["status"], 200, "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_hooks_that_hear_of_the_end() {
+    let app = TestUpstream::named("app").await;
+    for http2 in [false, true] {
+        let (events, mut seen) = mpsc::channel(8);
+        let open = Arc::new(Semaphore::new(0));
+        let gate = open.clone();
+        let server = TestUpstream::streaming_h1(move |_| {
+            let (events, gate) = (events.clone(), gate.clone());
+            async move {
+                events.try_send("asked").unwrap();
+                gate.acquire().await.unwrap().forget();
+                Response::new(Full::from("ok").boxed_unsync())
+            }
+        })
+        .await;
+        let settings = format!(
+            "config = {{ hook = \"completed\", url = \"http://{}/\" }}\ngrants = {{ http = [{}] }}",
+            server.address(),
+            inside(server.address(), "")
+        );
+        let mut gateway = TestGateway::builder()
+            .file("asks.wasm", portcullis_test_guests::ASKS)
+            .start(&config(app.address(), &["asking"], &policy("asking", "asks", &settings)))
+            .await;
+        let mut client = match http2 {
+            false => TestClient::h1(gateway.address("web")).await,
+            true => TestClient::h2(gateway.address("web")).await,
+        };
+        assert_eq!(client.get("/last").await.text(), "app");
+        assert_eq!(seen.recv().await, Some("asked"));
+        drop(client);
+        gateway.signal(Signal::TERM);
+        gateway.wait_for_log("a drain", |line| line.message.starts_with("draining")).await;
+        assert!(gateway.log().iter().all(|line| !line.message.starts_with("drained")), "http2: {http2}");
+        open.add_permits(1);
+        assert_eq!(gateway.wait().await.code(), Some(0));
+        assert_eq!(attribute(&record(&gateway, "/last").await, "result"), "200");
     }
 }
 

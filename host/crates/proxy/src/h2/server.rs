@@ -9,6 +9,8 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use portcullis_http::{Known, ResponseHead, Scheme};
+use portcullis_model::DownstreamTimeouts;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::body::{Body, Frame};
@@ -30,9 +32,11 @@ use crate::worker::Worker;
 struct Streams {
     open: Cell<u32>,
     last_end: Cell<Instant>,
+    ended: Notify,
 }
 
-/// Serves one connection to its end. Dropping the future closes it at once.
+/// Serves one connection to its end, and waits for what its last streams do after that, such as hooks that hear of the end:
+/// until then it counts as a connection, and a drain waits for it. Dropping the future closes it at once.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream: Prefixed) {
     let (limits, timeouts) = (connection.limits().clone(), connection.timeouts().clone());
     let mut builder = h2::server::Builder::new();
@@ -45,7 +49,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         .enable_connect_protocol();
     let mut timer = Timer::default();
     let handshake = timer.run(Instant::now() + timeouts.request_head, builder.handshake::<_, Bytes>(stream));
-    let mut h2 = match handshake.await {
+    let h2 = match handshake.await {
         Ok(Ok(h2)) => h2,
         Ok(Err(error)) => {
             tracing::debug!(peer = %connection.peer, "HTTP/2 preface: {}", describe(&error));
@@ -54,7 +58,23 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         Err(_) => return,
     };
 
-    let streams = Rc::new(Streams { open: Cell::new(0), last_end: Cell::new(Instant::now()) });
+    let streams =
+        Rc::new(Streams { open: Cell::new(0), last_end: Cell::new(Instant::now()), ended: Notify::new() });
+    accept(&worker, &connection, &streams, &timeouts, h2, timer).await;
+    while streams.open.get() > 0 {
+        streams.ended.notified().await;
+    }
+}
+
+/// Accepts streams to the connection's end.
+async fn accept(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    streams: &Rc<Streams>,
+    timeouts: &DownstreamTimeouts,
+    mut h2: h2::server::Connection<Prefixed, Bytes>,
+    mut timer: Timer,
+) {
     let mut closing = false;
     loop {
         let event = std::future::poll_fn(|cx| {
@@ -75,7 +95,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         });
         match event.await {
             Event::Accepted(Some(Ok((request, respond)))) => {
-                let guard = StreamGuard::new(&streams);
+                let guard = StreamGuard::new(streams);
                 let (worker, connection) = (worker.clone(), connection.clone());
                 tokio::task::spawn_local(async move {
                     serve_stream(worker, connection, request, respond).await;
@@ -124,6 +144,7 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get().saturating_sub(1));
         self.0.last_end.set(Instant::now());
+        self.0.ended.notify_one();
     }
 }
 
