@@ -175,7 +175,8 @@ async fn a_refused_client_is_not_asked_for_its_body() {
 
 #[tokio::test]
 async fn early_hints_pass() {
-    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n\
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: close, x-hop\r\n\
+                 X-Hop: 1\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let upstream = RawUpstream::answering(hints).await;
     let gateway = Edge::to(upstream.address()).start().await;
@@ -183,10 +184,49 @@ async fn early_hints_pass() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let hint = client.read_response_head().await;
     assert_eq!((hint.status, hint.header("link").as_str()), (103, "</a.css>; rel=preload"));
+    for of_one_hop in ["connection", "x-hop", "keep-alive", "content-length"] {
+        assert_eq!(hint.header(of_one_hop), "", "{of_one_hop}");
+    }
     assert_eq!(client.read_response().await.text(), "ok");
     // HTTP/1.0 has no 1xx.
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(client.read_response_head().await.status, 200);
+}
+
+/// An HTTP/2 upstream that answers so many times with a 1xx status, and then with 200.
+async fn hinting(status: &'static [u8; 3], times: usize) -> RawUpstream {
+    RawUpstream::start(move |connection, _| async move {
+        let mut connection = H2Frames::accept(connection).await;
+        while let Some(H2Frame { kind, flags, stream, .. }) = connection.next().await {
+            match (kind, flags & 1) {
+                (4, 0) => {
+                    connection.send(&H2Frame { kind: 4, flags: 1, stream: 0, payload: Vec::new() }).await;
+                }
+                (1, _) => {
+                    // The status as a literal.
+                    let payload = [&b"\x08\x03"[..], status].concat();
+                    let hint = H2Frame { kind: 1, flags: 4, stream, payload };
+                    for _ in 0..times {
+                        connection.send(&hint).await;
+                    }
+                    connection.send(&H2Frame { kind: 1, flags: 5, stream, payload: vec![0x88] }).await;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_http2_upstream_cannot_switch_protocols() {
+    let upstream = hinting(b"101", 1).await;
+    let gateway = Edge::to(upstream.address()).upstream("protocol = \"h2\"").start().await;
+    for upgrade in ["", "Connection: upgrade\r\nUpgrade: websocket\r\n"] {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")).await;
+        assert_eq!(client.read_response_head().await.status, 502);
+    }
 }
 
 #[tokio::test]
@@ -199,26 +239,7 @@ async fn an_upstream_that_floods_with_1xx_is_cut_off() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_response().await.status, 502);
 
-    let upstream = RawUpstream::start(|connection, _| async move {
-        let mut connection = H2Frames::accept(connection).await;
-        while let Some(H2Frame { kind, flags, stream, .. }) = connection.next().await {
-            match (kind, flags & 1) {
-                (4, 0) => {
-                    connection.send(&H2Frame { kind: 4, flags: 1, stream: 0, payload: Vec::new() }).await;
-                }
-                (1, _) => {
-                    // 103, its status as a literal.
-                    let hint = H2Frame { kind: 1, flags: 4, stream, payload: b"\x08\x03103".to_vec() };
-                    for _ in 0..100 {
-                        connection.send(&hint).await;
-                    }
-                    connection.send(&H2Frame { kind: 1, flags: 5, stream, payload: vec![0x88] }).await;
-                }
-                _ => {}
-            }
-        }
-    })
-    .await;
+    let upstream = hinting(b"103", 100).await;
     let gateway = Edge::to(upstream.address()).upstream("protocol = \"h2\"").start().await;
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;

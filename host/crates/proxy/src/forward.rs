@@ -248,7 +248,10 @@ impl Forward<'_> {
             })
             .await;
             match event {
-                Some(Ok(CallEvent::Informational)) => self.downstream.send_informational(&head),
+                Some(Ok(CallEvent::Informational)) => {
+                    self.upstream.shared.clean_response(&mut head);
+                    self.downstream.send_informational(&head);
+                }
                 Some(Ok(CallEvent::Final)) => {
                     let mut response = call.into_response(&head);
                     let mut exchange =

@@ -236,6 +236,10 @@ impl ClientCall {
                 ))));
             }
             let (status, headers) = (informational.status(), informational.headers());
+            // HTTP/2 has none (RFC 9113, 8.6), and a client of HTTP/1 would take what follows for another protocol.
+            if status == http::StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Err(CallError::Protocol("it switched protocols".to_owned())));
+            }
             return Poll::Ready(
                 convert::read_response(status, headers, FIELDS_MAX, head)
                     .map(|_| CallEvent::Informational)
