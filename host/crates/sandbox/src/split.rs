@@ -6,6 +6,9 @@
 //! is the same for every configuration, and the component imports it: it is compiled once, and only what is small is
 //! compiled for each configuration.
 //!
+//! A module that defines neither is code as it is: so are the libraries of languages that link dynamically, which work on
+//! the memory of another module.
+//!
 //! Imports come first in WebAssembly's index spaces and keep their order, so that code which is given all that it defined
 //! as imports is right as it is, byte by byte.
 //!
@@ -165,7 +168,7 @@ impl<'a> Splitter<'a> {
 
     fn module(&mut self, module: &[u8]) -> Result<(), Whole> {
         let state = match module::split(module, self.code_bytes_min) {
-            Ok(halves) => Some(self.halves(halves)),
+            Ok(halves) => self.halves(halves),
             Err(whole) => {
                 self.whole = whole;
                 self.encoder.section(&RawSection { id: ComponentSectionId::CoreModule as u8, data: module });
@@ -177,10 +180,14 @@ impl<'a> Splitter<'a> {
         Ok(())
     }
 
-    /// Writes the state module and the import of the code module; gives the index of the former.
-    fn halves(&mut self, halves: Halves) -> u32 {
+    /// Writes the state module, where there is one, and the import of the code module; gives the index of the former.
+    fn halves(&mut self, halves: Halves) -> Option<u32> {
         let Halves { state, code, code_type } = halves;
-        self.encoder.section(&RawSection { id: ComponentSectionId::CoreModule as u8, data: &state });
+        let state = state.map(|state| {
+            self.encoder.section(&RawSection { id: ComponentSectionId::CoreModule as u8, data: &state });
+            self.modules_written += 1;
+            self.modules_written - 1
+        });
         let at = u32::try_from(self.code.len()).unwrap_or(u32::MAX);
         let name = format!("portcullis-code-n{at}");
         let mut types = CoreTypeSection::new();
@@ -190,8 +197,7 @@ impl<'a> Splitter<'a> {
         imports.import(&name, ComponentTypeRef::Module(at));
         self.encoder.section(&imports);
         self.code.push((name, code));
-        self.modules_written += 1;
-        self.modules_written - 1
+        state
     }
 
     fn instance(&mut self, section: &mut InstanceSection, instance: Instance<'_>) -> Result<(), Whole> {

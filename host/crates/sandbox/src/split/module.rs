@@ -18,7 +18,8 @@ use super::{STATE, Whole};
 /// A module as two.
 #[derive(Debug)]
 pub(super) struct Halves {
-    pub(super) state: Vec<u8>,
+    /// `None` where the module has no state: it is code as it is.
+    pub(super) state: Option<Vec<u8>>,
     pub(super) code: Vec<u8>,
     /// What the code module imports and exports.
     pub(super) code_type: ModuleType,
@@ -46,16 +47,16 @@ struct Parts<'a> {
     code_bytes: usize,
 }
 
-/// Takes `module` apart, where it has enough code and defines a memory.
+/// Takes `module` apart, where it has enough code.
 pub(super) fn split(module: &[u8], code_bytes_min: usize) -> Result<Halves, Whole> {
     let parts = Parts::read(module)?;
     if parts.code_bytes < code_bytes_min {
         return Err(Whole::Odd("no core module of it has much code"));
     }
-    if parts.memories.is_empty() {
-        return Err(Whole::Odd("the module with much code has no memory of its own"));
+    if parts.is_stateless() {
+        return Ok(Halves { state: None, code: module.to_vec(), code_type: parts.code_type(false)? });
     }
-    Ok(Halves { state: parts.state()?, code: parts.code(module)?, code_type: parts.code_type()? })
+    Ok(Halves { state: Some(parts.state()?), code: parts.code(module)?, code_type: parts.code_type(true)? })
 }
 
 impl<'a> Parts<'a> {
@@ -146,6 +147,15 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
+    /// Whether it is the same whatever was configured: what it works on is all another module's. So are the libraries of
+    /// languages that link dynamically; CPython is one, with nearly all code of its component.
+    fn is_stateless(&self) -> bool {
+        let is_active = |data: &wasmparser::Data<'_>| matches!(data.kind, DataKind::Active { .. });
+        self.memories.is_empty()
+            && !self.globals.iter().any(|(ty, _)| ty.mutable)
+            && !self.data.iter().any(is_active)
+    }
+
     /// The module that defines memories and globals, and fills them.
     fn state(&self) -> Result<Vec<u8>, Whole> {
         let mut reencoder = RoundtripReencoder;
@@ -176,7 +186,7 @@ impl<'a> Parts<'a> {
     /// All the rest, with what the state module has as imports.
     fn code(&self, module: &[u8]) -> Result<Vec<u8>, Whole> {
         let mut imports = ImportSection::new();
-        self.each_import(|module, name, ty| {
+        self.each_import(true, |module, name, ty| {
             imports.import(module, name, ty);
         })?;
         let mut imports = Some(imports);
@@ -218,14 +228,14 @@ impl<'a> Parts<'a> {
         self.data.iter().rposition(passive).map_or(0, |last| last + 1)
     }
 
-    fn code_type(&self) -> Result<ModuleType, Whole> {
+    fn code_type(&self, imports_state: bool) -> Result<ModuleType, Whole> {
         let mut reencoder = RoundtripReencoder;
         let mut written = ModuleType::new();
         for ty in &self.types {
             let ty = reencoder.func_type(ty.clone())?;
             written.ty().function(ty.params().iter().copied(), ty.results().iter().copied());
         }
-        self.each_import(|module, name, ty| {
+        self.each_import(imports_state, |module, name, ty| {
             written.import(module, name, ty);
         })?;
         for export in &self.exports {
@@ -246,10 +256,17 @@ impl<'a> Parts<'a> {
     }
 
     /// What the code module imports, in order.
-    fn each_import(&self, mut write: impl FnMut(&str, &str, EntityType)) -> Result<(), Whole> {
+    fn each_import(
+        &self,
+        imports_state: bool,
+        mut write: impl FnMut(&str, &str, EntityType),
+    ) -> Result<(), Whole> {
         let mut reencoder = RoundtripReencoder;
         for import in &self.imports {
             write(import.module, import.name, reencoder.entity_type(import.ty)?);
+        }
+        if !imports_state {
+            return Ok(());
         }
         for (at, memory) in (0..).zip(&self.memories) {
             write(STATE, &memory_name(at), EntityType::Memory(reencoder.memory_type(any_size(*memory))?));
