@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::languages;
 use crate::tools::{cargo, cargo_tool, passes};
 
 /// cargo-deny's version is fixed, so that a new one does not turn a green tree red.
@@ -95,6 +96,12 @@ const CHECKS: &[Check] = &[
         help: "correct the document, or the gateway",
         run: docs::examples,
     },
+    Check {
+        name: "javascript",
+        proves: "the policy in JavaScript builds, runs in both isolations, and has a new configuration live in time",
+        help: "`cargo xtask languages --only javascript` runs it alone; it takes node, npm and a registry of npm's",
+        run: || languages::javascript().map(|()| Vec::new()),
+    },
 ];
 
 /// Runs the named checks, or all. False where one of them failed.
@@ -109,7 +116,7 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
         // A check that cannot run has failed: a missing tool must not look like a clean tree.
         let findings = (check.run)().unwrap_or_else(|error| vec![format!("{error:#}")]);
         let verdict = if findings.is_empty() { "ok" } else { "FAILED" };
-        println!("check {:<9} {verdict} ({:.1} s)", check.name, since.elapsed().as_secs_f32());
+        println!("check {:<10} {verdict} ({:.1} s)", check.name, since.elapsed().as_secs_f32());
         if !findings.is_empty() {
             failed.push(check.name);
             findings.iter().for_each(|finding| println!("  {finding}"));
@@ -127,7 +134,7 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
 /// Prints the checks.
 pub(crate) fn list() {
     for check in CHECKS {
-        println!("{:<9} {}", check.name, check.proves);
+        println!("{:<10} {}", check.name, check.proves);
     }
 }
 

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod check;
+mod languages;
 mod tools;
 mod tree;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask check [NAME...]   what a machine can judge of the tree; all of it, or the checks named
 cargo xtask list              the checks and what each one proves
+cargo xtask languages         builds the examples in other languages and tries them behind the gateway
 ";
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check", names @ ..] => check::run(names),
+        ["languages", words @ ..] => languages::run(words).map(|()| true),
         ["list"] => {
             check::list();
             Ok(true)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Folders that hold what is made, not what is written.
-const SKIPPED: [&str; 4] = ["target", ".git", "portcullis-demo", "results"];
+const SKIPPED: [&str; 6] = ["target", ".git", "portcullis-demo", "results", "node_modules", "venv"];
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {

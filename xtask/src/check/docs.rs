@@ -14,7 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Findings;
-use crate::tools::{cargo, passes};
+use crate::tools::{cargo, passes, target};
 use crate::tree::{Source, root, sources};
 use markdown::{Block, anchors, blocks, links as links_of};
 
@@ -151,11 +151,6 @@ fn check_command(at: &str, words: &[&str]) -> Result<Option<String>> {
     let unknown = options.filter(|option| !known.contains(option)).collect::<Vec<_>>();
     Ok((!unknown.is_empty())
         .then(|| format!("{at}: `portcullis {}`: no option {}", words.join(" "), unknown.join(", "))))
-}
-
-/// Where builds go.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 fn gateway() -> Command {

@@ -1,0 +1,45 @@
+"""Lets requests in that carry a known key, tells later policies and the access log whose it is, and keeps the key itself
+from the server."""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import exchange, request
+from wit_world.imports.types import Decision, Decision_Next, Decision_Reply, Field, Reply
+
+# What `configure` leaves here is in the memory of each instance from the start.
+header = ""
+names: dict[str, str] = {}
+
+
+class Lifecycle(exports.Lifecycle):
+    def configure(self, config: str) -> None:
+        # The settings satisfy the schema in manifest.json by the time they come here. An `Err` refuses them.
+        global header
+        settings = json.loads(config)
+        header = settings.get("header", "x-api-key")
+        for name, key in settings["keys"].items():
+            if key in names:
+                raise Err(f"{name} and {names[key]} have the same key")
+            names[key] = name
+
+
+class RequestHead(exports.RequestHead):
+    def on_request_head(self) -> Decision:
+        key = request.header(header)
+        if key is None:
+            return refuse(401, "a key is needed\n")
+        name = names.get(key)
+        if name is None:
+            return refuse(403, "this key is not known\n")
+        # An edit that the gateway refuses is raised. Nothing here catches it: a policy that fails lets nobody in.
+        exchange.set_attribute("key-check.name", name)
+        request.remove_header(header)
+        request.set_header("x-client-name", name.encode())
+        return Decision_Next()
+
+
+def refuse(status: int, text: str) -> Decision:
+    headers = [Field("content-type", b"text/plain; charset=utf-8")]
+    return Decision_Reply(Reply(status, headers, text.encode()))
