@@ -206,6 +206,7 @@ impl<'a> Client<'a> {
             let hint = format!("those in {} are not sent without TLS", path.display());
             return Ok(anonymous(Some(hint)));
         }
+        tracing::debug!(registry = %self.registry.host, file = %path.display(), "credentials of a file are used");
         let who = match &credentials {
             Credentials::Password(user, _) => format!("user {}", printable(user, 100)),
             Credentials::Identity(_) | Credentials::Token(_) => "the holder of the token".to_owned(),

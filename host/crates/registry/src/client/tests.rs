@@ -178,6 +178,34 @@ fn waits_for_nobody_for_ever() {
     });
 }
 
+#[test]
+fn a_proxy_is_not_waited_for_for_ever_either() {
+    run(async {
+        for (said, expected) in [
+            (&b""[..], "no answer within 100ms"),
+            (b"HTTP/1.1 200 OK\r\n", "no answer within 100ms"),
+            (b"SSH-2.0-x\r\n", "invalid HTTP"),
+        ] {
+            let address = falls_silent_after(said).await.to_string();
+            let environment = Environment::read(|name| (name == "HTTPS_PROXY").then(|| (&address).into()));
+            let registry = registry(([127, 0, 0, 1], 1).into());
+            let mut client = Client::new(&registry, "a", &environment);
+            client.patience = Patience { head: Duration::from_millis(100), ..client.patience };
+            let url = Url::parse("https://registry.test/v2/", None).unwrap();
+            let proxy = environment.proxies.of(&url).unwrap().unwrap();
+            let stream = client.connector.connect(&address, None, client.patience.connect).await.unwrap();
+            let error = client.tunnel(stream, &url, proxy).await.unwrap_err();
+            // Not asked again in the same load.
+            assert!(error.is_unreachable(), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains(expected) && text.contains(&address) && text.contains("HTTPS_PROXY"),
+                "{text}"
+            );
+        }
+    });
+}
+
 /// A manifest has a bound of its own, also where nobody says beforehand how long it is.
 #[test]
 fn takes_no_manifest_that_is_larger_than_any() {

@@ -86,6 +86,14 @@ impl Client<'_> {
         }
         let environment = self.environment;
         let proxy = environment.proxies.of(url)?;
+        if let Some(Proxy { variable, address, .. }) = proxy {
+            tracing::debug!(
+                host = url.host_field(),
+                proxy = address,
+                variable,
+                "a registry is asked by way of a proxy"
+            );
+        }
         let stream = self.connect(url, first, proxy).await?;
         if proxy.is_none() {
             let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
@@ -173,7 +181,7 @@ impl Client<'_> {
     }
 
     /// Has the proxy lead the connection on to the server of `url` (RFC 9110, 9.3.6).
-    async fn tunnel(&self, stream: Stream, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
+    pub(super) async fn tunnel(&self, stream: Stream, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
         let astray = |reason: String| astray(proxy, url, reason);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
