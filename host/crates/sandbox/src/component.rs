@@ -12,6 +12,7 @@ use crate::ComponentInfo;
 use crate::hooks::HookIndices;
 use crate::image::{Instrumented, NoImage};
 use crate::state::State;
+use crate::wipe::{WipeIndices, WipeableCode};
 
 /// A compiled component. Any number of policies can be made of it.
 pub struct PolicyComponent {
@@ -26,6 +27,8 @@ pub struct PolicyComponent {
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
     pub(crate) indices: HookIndices,
+    /// How its instances are wiped, where they are.
+    pub(crate) wipe: Option<WipeIndices>,
 }
 
 /// What configured images of a component are made of.
@@ -34,12 +37,13 @@ pub(crate) struct ImageSource {
     pub(crate) digest: [u8; 32],
     /// The code of its images that is the same in all of them, by digest.
     pub(crate) code: Mutex<HashMap<[u8; 32], Module>>,
+    pub(crate) wipeable: WipeableCode,
 }
 
 impl ImageSource {
     pub(crate) fn new(component: Instrumented) -> Self {
         let digest = Sha256::digest(component.borrow_owner()).into();
-        Self { component, digest, code: Mutex::default() }
+        Self { component, digest, code: Mutex::default(), wipeable: WipeableCode::default() }
     }
 }
 

@@ -24,9 +24,14 @@ const STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = STACK_BYTES + (512 << 10);
 /// Fibers at once, over all policies and workers: each takes two of the mappings of which a process may have 65,530.
 const FIBERS_MAX: u32 = 1000;
-/// Memory of an instance that stays resident when its slot is given back. Zeroing that much is cheaper than page faults:
-/// it nearly halves the cost of a fresh JavaScript instance.
-const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// Tables of an instance stay resident up to this size when its slot is given back. Its memory does not: most instances are
+/// wiped instead (`wipe.rs`), and which of its pages to zero wasmtime asks the kernel in a way (`PAGEMAP_SCAN`, for pages
+/// that are present) that misses those in the swap space, which the slot's next instance would find as they were.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+
+/// Instances that were wiped and wait for an exchange have places of their own, a fourth of those in use and at most so many.
+const SPARES_SHARE: u32 = 4;
+const SPARES_MAX: u32 = 1000;
 
 /// Memory up to this size is mapped from an image, whatever is in it; larger memories only where they are dense.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
@@ -59,6 +64,8 @@ pub(crate) struct Engines {
     pub(crate) cache: Option<Cache>,
     /// Where the functions of images are kept.
     pub(crate) functions: Arc<Functions>,
+    /// Instances of images for which there is place beside those in use.
+    pub(crate) spares_max: u32,
 }
 
 impl Engines {
@@ -76,10 +83,11 @@ impl Engines {
             config.cache(cache.clone());
             Ok(())
         })?;
-        let images = engine(instances_max, |config| {
+        let spares_max = (instances_max / SPARES_SHARE).min(SPARES_MAX);
+        let images = engine(instances_max + spares_max, |config| {
             config.enable_incremental_compilation(functions.clone()).map(|_| ())
         })?;
-        Ok(Self { plain, images, cache, functions })
+        Ok(Self { plain, images, cache, functions, spares_max })
     }
 }
 
@@ -141,12 +149,14 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
         .max_memory_size(usize::try_from(slot_bytes).unwrap_or(usize::MAX))
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
+        // The guest's, and in an image the one that keeps what is in it at first.
+        .max_memories_per_module(2)
         .max_tables_per_component(TABLES_MAX)
         .max_tables_per_module(TABLES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(64 << 10)
-        .pagemap_scan(Enabled::Auto);
+        .linear_memory_keep_resident(0)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::No);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -19,14 +20,17 @@ use crate::factory::PolicyContext;
 use crate::fault::Failure;
 use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
 use crate::image::{self, NoImage};
-use crate::shared::InstancePlace;
+use crate::shared::{InstancePlace, SparePlace};
 use crate::state::{MemoryLimiter, Stage, State};
 use crate::wasi::Stdio;
+use crate::wipe::{PageMap, WipeIndices, Wiper};
 
 /// After so many calls an instance makes place for a new one, so that a slow leak ends some day.
 const USES_MAX: u32 = 1_000_000;
 /// Beside a body, a guest hands over at most this much at once: attributes, a head, a value for the store.
 const HANDED_OVER_BYTES_MAX: usize = 2 << 20;
+/// So many milliseconds are never.
+const NO_TICKS: u64 = 1 << 40;
 /// Handles that a guest may hold. Only WASI's streams and the like are handles at all.
 const HANDLES_MAX: usize = 1000;
 
@@ -40,8 +44,21 @@ struct Inner {
     /// Linear memory once it was configured.
     configured_bytes: usize,
     uses: u32,
+    /// What wipes it, once it was wiped.
+    wiper: Option<Wiper>,
     // Given back after the store is gone.
-    _place: InstancePlace,
+    place: Place,
+}
+
+/// What an instance is counted as.
+enum Place {
+    Used {
+        _place: InstancePlace,
+    },
+    /// Wiped, and waiting for an exchange.
+    Spare {
+        _place: SparePlace,
+    },
 }
 
 /// Why there is no image of a configured instance.
@@ -96,6 +113,9 @@ impl Instance {
         let (mut store, place) = new_store_of(engine, context)?;
         store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
+        if let Some(wipe) = &image.wipe {
+            store.data_mut().memory.keep(wipe.kept_bytes);
+        }
         let instance = if context.waits {
             block_on(image.pre.instantiate_async(&mut store))
         } else {
@@ -105,7 +125,59 @@ impl Instance {
             instance.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
         let configured_bytes = store.data().memory.bytes();
         let hooks = HookFuncs::default();
-        Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
+        Ok(Self::of(store, instance, hooks, configured_bytes, place))
+    }
+
+    fn of(
+        store: Store<State>,
+        instance: WasmInstance,
+        hooks: HookFuncs,
+        configured_bytes: usize,
+        place: InstancePlace,
+    ) -> Self {
+        let place = Place::Used { _place: place };
+        Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, wiper: None, place }))
+    }
+
+    /// Makes it what it was when it started from its image, and a spare, where that can be: see `wipe.rs`.
+    pub(crate) fn wiped(mut self) -> Option<Self> {
+        let inner = &mut *self.0;
+        let context = inner.store.data().policy.clone();
+        let (Some(pages), Some(indices)) = (&context.sandbox.pages, &context.linked().wipe) else {
+            return None;
+        };
+        let state = inner.store.data();
+        let unchanged = state.memory.bytes() == inner.configured_bytes && !state.had_handles;
+        if !unchanged || inner.uses >= USES_MAX || indices.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let place = SparePlace::take(&context.sandbox.spares)?;
+        match inner.wipe(pages, indices) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                // It would fail again each time.
+                indices.failed.store(true, Ordering::Relaxed);
+                let policy = &context.name;
+                tracing::warn!(%policy, "its instances cannot be wiped, so each exchange has a new one: {error:#}");
+                return None;
+            }
+        }
+        inner.store.data_mut().memory.rest();
+        inner.place = Place::Spare { _place: place };
+        Some(self)
+    }
+
+    /// For an exchange, as if it had just started.
+    pub(crate) fn wake(mut self) -> Result<Self, Failure> {
+        let inner = &mut *self.0;
+        let context = inner.store.data().policy.clone();
+        inner.place = Place::Used { _place: place(&context)? };
+        if !inner.store.data_mut().memory.wake() {
+            let error = wasmtime::format_err!("its memory is more than is left");
+            return Err(MakeError::Failed(Failure::of(&error, &mut inner.store)).into_failure());
+        }
+        Ok(self)
     }
 
     /// An image of what is in it. It is used up.
@@ -166,7 +238,7 @@ impl Instance {
             Some(Ok((Ok(()),))) | None => {}
         }
         let configured_bytes = store.data().memory.bytes();
-        Ok(Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, _place: place })))
+        Ok(Self::of(store, instance, hooks, configured_bytes, place))
     }
 
     /// What the last call in it has cost, right after it: CPU time, and the linear memory that it left.
@@ -317,6 +389,28 @@ impl State {
     }
 }
 
+impl Inner {
+    /// Puts everything back that the guest could change. Whether it is: not where that would take long.
+    fn wipe(&mut self, pages: &PageMap, indices: &WipeIndices) -> WasmResult<bool> {
+        // What runs now is not the guest's, has no loops, and answers to nobody.
+        self.store.set_epoch_deadline(NO_TICKS);
+        let state = self.store.data_mut();
+        state.stdio = Stdio::default();
+        state.memory.take_refused();
+        if self.wiper.is_none() {
+            // All of its memory is taken for handed over, though none is.
+            self.store.set_hostcall_fuel(usize::MAX);
+            self.wiper = Some(Wiper::new(&mut self.store, &self.instance, indices)?);
+            let fuel = handed_over_max(&self.store.data().policy);
+            self.store.set_hostcall_fuel(fuel);
+        }
+        match &mut self.wiper {
+            Some(wiper) => wiper.wipe(&mut self.store, pages),
+            None => Ok(false),
+        }
+    }
+}
+
 /// Finds each hook of an instance where it is needed.
 macro_rules! find_hooks {
     ($($hook:ident: $Type:ty),* $(,)?) => {
@@ -436,13 +530,7 @@ fn new_store_of(
     let plan = crate::tests::injected::Plan::of(&context.name);
     #[cfg(test)]
     plan.admit_instance()?;
-    let place = InstancePlace::take(&context.instances, &sandbox.instances).map_err(|full| {
-        let whose = match Arc::ptr_eq(full, &sandbox.instances) {
-            true => "the gateway may have are in use (`server.policy-instances-max`)",
-            false => "the policy may have are in use (`limits.instances`)",
-        };
-        Failure::new(FaultKind::Exhausted, format!("all {} instances that {whose}", full.max()))
-    })?;
+    let place = place(context)?;
     let state = State {
         exchange: None,
         stage: Stage::Configure,
@@ -451,10 +539,11 @@ fn new_store_of(
         budget: Budget::new(sandbox.ticker.ticker().clone()),
         stdio: Stdio::default(),
         wasi_handles: 0,
+        had_handles: false,
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX));
+    store.set_hostcall_fuel(handed_over_max(context));
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_tick());
     #[cfg(test)]
@@ -462,6 +551,22 @@ fn new_store_of(
         store.data_mut().memory.plan = plan;
     }
     Ok((store, place))
+}
+
+/// Bytes that a guest may hand over in one call, or be given.
+fn handed_over_max(context: &PolicyContext) -> usize {
+    context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX)
+}
+
+fn place(context: &Arc<PolicyContext>) -> Result<InstancePlace, Failure> {
+    let all = &context.sandbox.instances;
+    InstancePlace::take(&context.instances, all).map_err(|full| {
+        let whose = match Arc::ptr_eq(full, all) {
+            true => "the gateway may have are in use (`server.policy-instances-max`)",
+            false => "the policy may have are in use (`limits.instances`)",
+        };
+        Failure::new(FaultKind::Exhausted, format!("all {} instances that {whose}", full.max()))
+    })
 }
 
 fn load(

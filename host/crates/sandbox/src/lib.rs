@@ -34,6 +34,7 @@ mod state;
 mod tick;
 mod ticker;
 mod wasi;
+mod wipe;
 mod worker;
 
 pub use component::{Compiled, PolicyComponent};

@@ -19,6 +19,7 @@ use crate::hooks::HookIndices;
 use crate::shared::{InstanceCount, MemoryTotal, SharedPolicies};
 use crate::state::State;
 use crate::ticker::TickerThread;
+use crate::wipe::{PageMap, WipeIndices};
 use crate::{
     Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, host, image,
     inspect, split, wasi,
@@ -66,7 +67,11 @@ pub(crate) struct Inner {
     split_from: usize,
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
+    /// Of instances that were wiped and wait for an exchange.
+    pub(crate) spares: Arc<InstanceCount>,
     pub(crate) memory: Arc<MemoryTotal>,
+    /// Tells what of an instance has to be wiped.
+    pub(crate) pages: Option<PageMap>,
     pub(crate) policies: SharedPolicies,
     /// Who sends the requests of policies; nobody while it is empty.
     pub(crate) outbound: OnceLock<Arc<dyn Outbound>>,
@@ -90,16 +95,18 @@ impl Sandbox {
         let ticked = vec![engines.plain.clone(), engines.images.clone()];
         let ticker = TickerThread::start(ticked).map_err(SandboxError::Thread)?;
         Ok(Self(Arc::new(Inner {
-            engines,
             plain,
             images,
             compiling: Mutex::new(()),
             split_from,
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
+            spares: Arc::new(InstanceCount::new(engines.spares_max)),
+            pages: PageMap::open(),
             memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
             policies: SharedPolicies::default(),
             outbound: OnceLock::new(),
+            engines,
         })))
     }
 
@@ -171,6 +178,11 @@ impl Sandbox {
 
 #[cfg(test)]
 impl Sandbox {
+    /// Instances that were wiped and wait for an exchange.
+    pub(crate) fn spares(&self) -> u32 {
+        self.0.spares.alive()
+    }
+
     /// The same component, linked once more.
     pub(crate) fn link_again(&self, component: &PolicyComponent) -> Arc<PolicyComponent> {
         let PolicyComponent { info, linked, image: source } = component;
@@ -187,6 +199,22 @@ impl Inner {
     /// well. What it holds is never written anywhere: see `functions.rs`.
     pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
         let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.pages.is_none() {
+            return self.compile_parts(source, image);
+        }
+        let wipeable = match source.wipeable.prepare(source.component.borrow_owner(), image) {
+            Ok(wipeable) => wipeable,
+            Err(odd) => {
+                tracing::debug!("instances of a component are not wiped but dropped: {odd}");
+                return self.compile_parts(source, image);
+            }
+        };
+        let mut linked = self.compile_parts(source, &wipeable.component)?;
+        linked.wipe = Some(WipeIndices::of(linked.pre.component(), &wipeable)?);
+        Ok(linked)
+    }
+
+    fn compile_parts(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
         let Engines { images, functions, .. } = &self.engines;
         let split = match split::split(image, self.split_from) {
             Ok(split) => split,
@@ -233,7 +261,7 @@ fn link(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Linke
     wasi::link(&mut linker, component)?;
     #[cfg(test)]
     crate::tests::injected::link(&mut linker, component)?;
-    Ok(Linked { pre: linker.instantiate_pre(component)?, indices: HookIndices::of(component)? })
+    Ok(Linked { pre: linker.instantiate_pre(component)?, indices: HookIndices::of(component)?, wipe: None })
 }
 
 impl std::fmt::Debug for Sandbox {

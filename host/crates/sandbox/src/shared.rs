@@ -344,6 +344,22 @@ impl InstancePlace {
     }
 }
 
+/// The place of an instance that was wiped and waits for an exchange; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct SparePlace(Arc<InstanceCount>);
+
+impl SparePlace {
+    pub(crate) fn take(spares: &Arc<InstanceCount>) -> Option<Self> {
+        spares.enter().then(|| Self(spares.clone()))
+    }
+}
+
+impl Drop for SparePlace {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 impl Drop for InstancePlace {
     fn drop(&mut self) {
         self.policy.leave();
@@ -456,6 +472,12 @@ impl MemoryShare {
             self.bytes += by;
         }
         grown.is_ok()
+    }
+
+    /// Gives back what it has, until [`MemoryShare::grow`] takes it again.
+    pub(crate) fn release(&mut self) -> u64 {
+        self.total.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        std::mem::take(&mut self.bytes)
     }
 
     pub(crate) fn total(&self) -> &MemoryTotal {

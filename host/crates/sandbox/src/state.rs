@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) stdio: Stdio,
     /// Handles of virtual WASI that the guest has and has not dropped.
     pub(crate) wasi_handles: u32,
+    /// Whether it ever had one: the numbers of later ones tell of it.
+    pub(crate) had_handles: bool,
 }
 
 /// What runs in an instance.
@@ -100,6 +102,8 @@ pub(crate) struct MemoryLimiter {
     share: MemoryShare,
     table_elements: usize,
     refused: Option<Refusal>,
+    /// Bytes of a memory that is not the guest's and has yet to be made.
+    kept: Option<usize>,
     /// What a test has go wrong.
     #[cfg(test)]
     pub(crate) plan: Arc<crate::tests::injected::Plan>,
@@ -127,6 +131,7 @@ impl MemoryLimiter {
             share,
             table_elements: 0,
             refused: None,
+            kept: None,
             #[cfg(test)]
             plan: Arc::default(),
         }
@@ -152,6 +157,27 @@ impl MemoryLimiter {
         self.bytes_max = usize::MAX;
     }
 
+    /// The instance will have a second memory that keeps what is in its own at first. It is never written, so that it is
+    /// the image's own, and takes nothing.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.kept = Some(bytes);
+    }
+
+    /// Gives its share of what all may have together back for as long as nobody uses the instance.
+    pub(crate) fn rest(&mut self) {
+        self.share.release();
+    }
+
+    /// Takes the share again. Whether there was that much left.
+    pub(crate) fn wake(&mut self) -> bool {
+        let bytes = self.bytes as u64;
+        let had = self.share.grow(bytes);
+        if !had {
+            self.refused = Some(Refusal::Total(bytes));
+        }
+        had
+    }
+
     /// Whether anything was refused since [`MemoryLimiter::take_refused`].
     pub(crate) fn has_refused(&self) -> bool {
         self.refused.is_some()
@@ -165,6 +191,11 @@ impl MemoryLimiter {
 
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        // The first of two that are equally large: it does not matter which one it is.
+        if current == 0 && self.kept == Some(desired) {
+            self.kept = None;
+            return Ok(true);
+        }
         let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
         if bytes > self.bytes_max {
             self.refused = Some(Refusal::Memory(bytes));

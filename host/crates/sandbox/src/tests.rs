@@ -17,6 +17,7 @@ mod quarantine;
 mod recorder;
 mod together;
 mod virtual_wasi;
+mod wiping;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +53,7 @@ portcullis_test_guests::every_guest! {
     unknown_import => load::refuses_an_import_that_no_gateway_has,
     version_1 => calls::runs_two_versions_side_by_side,
     version_2 => calls::runs_two_versions_side_by_side,
+    writes => wiping::whatever_an_exchange_wrote_the_next_finds_all_memory_as_it_was_configured,
     wrong_version => load::refuses_another_version_of_the_contract,
 }
 

@@ -3,7 +3,8 @@
 //! With `isolation = "worker"` it has a pool of instances that are taken for one hook and given back right after; what the
 //! policy wants to keep from one hook of an exchange to the next is in the exchange, so that any instance can serve any
 //! hook. With `isolation = "exchange"` an instance starts from the configured image at an exchange's first hook, rests in
-//! the exchange between its hooks, and is wiped after the last one that the component has.
+//! the exchange between its hooks, and is wiped after the last one that the component has: the next exchange then starts
+//! with it where a new one would be the same and dearer, see `wipe.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -29,6 +30,8 @@ use crate::state::Stage;
 
 /// Instances kept for later. A policy that never yields needs one; on fibers, as many as exchanges are inside it.
 const IDLE_MAX: usize = 8;
+/// Wiped instances kept for later: as many as exchanges may end at once.
+const SPARES_MAX: usize = 64;
 /// So many calls in a row have to be short until a policy that has run long is called on the worker's thread again.
 const SHORT_CALLS: u32 = 1000;
 
@@ -342,9 +345,18 @@ impl Pool {
         }))
     }
 
-    /// An instance for an exchange, made on the spot.
+    /// An instance for an exchange, on the spot.
     fn fresh(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
-        self.context.fresh_instance().inspect(|instance| Self::made(exchange, instance))
+        match self.spare() {
+            Some(spare) => spare.wake(),
+            None => self.context.fresh_instance().inspect(|instance| Self::made(exchange, instance)),
+        }
+    }
+
+    /// An instance that was wiped, where instances are.
+    fn spare(&self) -> Option<Instance> {
+        self.context.image()?;
+        self.idle.borrow_mut().pop()
     }
 
     /// Notes what it took to make an instance for an exchange.
@@ -393,24 +405,20 @@ impl Pool {
         stage: Stage,
         exchange: &mut Exchange,
     ) -> Result<Instance, Fault> {
-        match at_hand {
+        let instance = match at_hand {
             Some(instance) => Ok(instance),
-            None => match self.make().await {
-                Ok(instance) => {
-                    Self::made(exchange, &instance);
-                    Ok(instance)
-                }
-                Err(failure) => Err(self.fault(exchange, stage, failure)),
-            },
-        }
+            None => self.make(exchange).await,
+        };
+        instance.map_err(|failure| self.fault(exchange, stage, failure))
     }
 
     /// An instance that nothing was done with since it was configured.
-    async fn make(&self) -> Result<Instance, Failure> {
-        match self.context.image() {
-            Some(image) => Instance::start(&self.context, image),
-            None => Instance::make_on_fiber(&self.context).await.map_err(MakeError::into_failure),
+    async fn make(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
+        if self.context.image().is_some() {
+            return self.fresh(exchange);
         }
+        let made = Instance::make_on_fiber(&self.context).await;
+        made.inspect(|instance| Self::made(exchange, instance)).map_err(MakeError::into_failure)
     }
 
     /// Keeps the instance for the next call. After a fault it is dropped instead: its memory may be in any state.
@@ -452,6 +460,8 @@ impl Pool {
                 let stays = if matches!(decision, Decision::Reply(_)) { then.replied } else { then.next };
                 if stays {
                     exchange.slot().instance = Some(instance.into_any());
+                } else if self.idle.borrow().len() < SPARES_MAX {
+                    self.idle.borrow_mut().extend(instance.wiped());
                 }
                 Ok(decision)
             }

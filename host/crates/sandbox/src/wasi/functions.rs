@@ -63,7 +63,9 @@ pub(super) fn resource(instance: &mut LinkerInstance<'_, State>, name: &str) -> 
 
 /// A handle of the guest's own. Counted, because an image of its memory would have the handle's number and not the handle.
 fn handle<T: 'static>(mut context: Context<'_>, number: u32) -> Resource<T> {
-    context.data_mut().wasi_handles += 1;
+    let state = context.data_mut();
+    state.wasi_handles += 1;
+    state.had_handles = true;
     Resource::new_own(number)
 }
 
