@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::tools::target;
@@ -27,14 +27,29 @@ pub(super) struct Gateway {
     pub(super) address: Option<SocketAddr>,
 }
 
+/// What `portcullis validate` says of a config that it must refuse.
+pub(super) fn refusal(program: &Path, folder: &Path, config: &str) -> Result<String> {
+    let path = folder.join("refused.toml");
+    std::fs::write(&path, config)?;
+    let output = command(program, folder).args(["validate", "-c"]).arg(&path).output();
+    let output = output.with_context(|| format!("cannot run {}", program.display()))?;
+    ensure!(!output.status.success(), "a config with a mistake was accepted:\n{config}");
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    // Its control socket, and code that is compiled once for all runs of this.
+    command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", folder);
+    command.env("CACHE_DIRECTORY", target().join("xtask-languages/cache"));
+    command
+}
+
 impl Gateway {
     /// Starts it with `portcullis.toml` in `folder`, and waits until it is ready.
     pub(super) fn start(program: &Path, folder: &Path, patience: Duration) -> Result<Self> {
-        let mut command = Command::new(program);
+        let mut command = command(program, folder);
         command.args(["run", "-c"]).arg(folder.join("portcullis.toml")).args(["--log-format", "json"]);
-        // Its control socket, and code that is compiled once for all runs of this.
-        command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", folder);
-        command.env("CACHE_DIRECTORY", target().join("xtask-languages/cache"));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

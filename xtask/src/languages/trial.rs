@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
 
 use super::client::{Client, upstream};
-use super::gateway::Gateway;
+use super::gateway::{Gateway, refusal};
 use crate::tree::root;
 
 /// A first start compiles a whole language.
@@ -51,6 +51,8 @@ pub(super) fn run(name: &str, component: &Path, program: &Path, isolation: &str)
     let folder = tempfile::tempdir()?;
     std::fs::copy(component, folder.path().join("key-check.wasm"))?;
     let mut config = Config::of(name, isolation)?;
+    let refused = refusal(program, folder.path(), &config.with_a_typo())?;
+    ensure!(refused.contains("did you mean `header`?"), "its manifest finds no typo:\n{refused}");
     config.write(folder.path())?;
 
     let start = Instant::now();
@@ -147,6 +149,12 @@ impl Config {
     fn set_keys(&mut self, keys: impl Iterator<Item = (String, String)>) {
         let keys: InlineTable = keys.collect();
         self.0["policies"]["keys"]["config"]["keys"] = value(keys);
+    }
+
+    fn with_a_typo(&self) -> String {
+        let mut config = self.0.clone();
+        config["policies"]["keys"]["config"]["headr"] = value("x-api-key");
+        config.to_string()
     }
 
     /// By renaming, as an editor does.
