@@ -147,7 +147,9 @@ pub(crate) static ROOT: Shape = Shape {
         Key {
             name: "registries",
             kind: Kind::Named(&REGISTRY),
-            presence: Presence::Absent("registries are asked without a password"),
+            presence: Presence::Absent(
+                "registries are asked with what docker and podman keep, or without a password",
+            ),
             example: r#"{ internal = { host = "registry.internal:5000", ca = "certs/internal-ca.pem" } }"#,
             doc: "How registries that plugins come from are spoken to.",
         },

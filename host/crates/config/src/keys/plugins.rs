@@ -15,7 +15,7 @@ pub(crate) static REGISTRY: Shape = Shape {
         Key {
             name: "username",
             kind: Kind::Text("a user's name"),
-            presence: Presence::Absent("nobody in particular"),
+            presence: Presence::Absent("whom docker's or podman's file names, or nobody"),
             example: r#""portcullis""#,
             doc: "Who asks. It goes to the registry, and to the token service that the registry names.",
         },
