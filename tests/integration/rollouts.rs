@@ -268,6 +268,84 @@ async fn a_shadow_sees_bodies_that_the_active_version_sees() {
     assert_eq!(told["comparison"]["kinds"], serde_json::json!({ "request-body": 2 }));
 }
 
+/// Tells how the request's body was framed, and answers with it.
+fn framed(request: &Received) -> Answer {
+    let framing = format!("{} {}", request.header("content-length"), request.header("transfer-encoding"));
+    Answer::text(String::from_utf8_lossy(&request.body)).header("x-framing", framing.trim())
+}
+
+#[tokio::test]
+async fn a_shadow_sees_bodies_for_which_the_active_version_has_no_hook() {
+    let upstream = TestUpstream::h1(framed).await;
+    for (deed, side, differing) in [
+        ("request-body = \"replace 3\"", "request-body", true),
+        ("response-body = \"replace 3\"", "response-body", true),
+        ("request-body = \"hold\", response-body = \"hold\"", "response-body", false),
+    ] {
+        let shadow = format!("shadow = {{ plugin = \"misbehave.wasm\", config = {{ {deed} }} }}");
+        let gateway =
+            start(&config(upstream.address(), &["bodies"], &policy("bodies", "plain", &shadow))).await;
+        for mut client in both(&gateway).await {
+            let reply = client.send(Method::POST, "/", &[], "a body").await;
+            assert_eq!((reply.status, reply.text()), (200, "a body".to_owned()));
+            // Framed as they came, and not as what passes through policies is.
+            assert_eq!((reply.header("x-framing"), reply.header("content-length")), ("6".into(), "6".into()));
+            assert_eq!(client.get("/empty").await.text(), "");
+        }
+        let kinds = if differing { serde_json::json!({ side: 4 }) } else { serde_json::json!({}) };
+        eventually("all is compared", async || {
+            let comparison = &told(&gateway, "bodies").await["comparison"];
+            // In each of four exchanges three hooks of heads and ends, and both bodies, in a piece or in two.
+            (comparison["compared"].as_u64()? >= 20 && comparison["kinds"] == kinds).then_some(())
+        })
+        .await;
+        let told = told(&gateway, "bodies").await;
+        assert_eq!(told["comparison"]["left_behind"], 0);
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_passes_beside_a_shadow_as_it_came() {
+    let upstream = TestUpstream::h1(framed).await;
+    let shadow = "shadow = { plugin = \"misbehave.wasm\", config = { request-body = \"hold\", response-body = \"replace 1\" } }";
+    let gateway = start(&config(upstream.address(), &["bodies"], &policy("bodies", "plain", shadow))).await;
+    let body: String = (0..500_000).map(|number| format!("{number:07}\n")).collect();
+    for mut client in both(&gateway).await {
+        let reply = client.send(Method::POST, "/", &[], body.clone()).await;
+        assert_eq!(reply.header("x-framing"), body.len().to_string());
+        assert!(reply.text() == body, "the client gets what it sent");
+    }
+}
+
+#[tokio::test]
+async fn a_shadow_that_fails_or_loops_over_a_body_keeps_nobody_waiting() {
+    let upstream = TestUpstream::h1(framed).await;
+    for hook in ["request-body", "response-body"] {
+        for (deed, kind) in [("panic", "trap"), ("memory", "memory"), ("loop", "deadline")] {
+            let shadow = format!(
+                "shadow = {{ plugin = \"misbehave.wasm\", config = {{ {hook} = \"{deed}\" }}, \
+                 limits = {{ memory = \"4MiB\", deadline = \"1s\" }} }}"
+            );
+            let gateway =
+                start(&config(upstream.address(), &["bodies"], &policy("bodies", "plain", &shadow))).await;
+            let name =
+                format!("portcullis_rollout_faults_total{{policy=\"bodies\",version=\"shadow\",kind=\"{kind}\"}}");
+            for (at, mut client) in both(&gateway).await.into_iter().enumerate() {
+                let reply = client.send(Method::POST, "/", &[], "a body").await;
+                assert_eq!((reply.status, reply.text()), (200, "a body".to_owned()), "{hook} {deed}");
+                if deed == "loop" {
+                    // It has a second of CPU time, and the client has its answer before that is over.
+                    assert!(metric(&gateway, &name).await < at as f64 + 0.5, "{hook}: the client had to wait");
+                }
+                eventually("it has failed", async || {
+                    ((metric(&gateway, &name).await - (at as f64 + 1.0)).abs() < 0.1).then_some(())
+                })
+                .await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn requests_that_a_shadow_is_refused_are_counted() {
     let upstream = TestUpstream::named("app").await;

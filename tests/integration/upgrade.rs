@@ -7,7 +7,7 @@ use crate::edge::{Edge, Http};
 use crate::harness::{
     H2Client, H2Frame, H2Frames, RawClient, RawUpstream, TestGateway, TestUpstream, eventually, within,
 };
-use crate::setup::record;
+use crate::setup::{config, policy, record};
 
 /// The example of RFC 6455, 1.3.
 const HANDSHAKE: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: site.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -47,6 +47,23 @@ async fn echo() -> RawUpstream {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn a_shadow_with_body_hooks_is_shown_no_tunnel() {
+    let upstream = echo().await;
+    let shadow = "shadow = { plugin = \"misbehave.wasm\", config = { request-body = \"replace 3\", response-body = \"replace 3\" } }";
+    let gateway = TestGateway::builder()
+        .file("plain.wasm", portcullis_test_guests::PLAIN)
+        .file("misbehave.wasm", portcullis_test_guests::MISBEHAVE)
+        .start(&config(upstream.address(), &["tried"], &policy("tried", "plain", shadow)))
+        .await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send(HANDSHAKE).await;
+    assert_eq!(client.read_response_head().await.status, 101);
+    expect_frame(&mut client, "hello").await;
+    client.send(text_frame("again", true)).await;
+    expect_frame(&mut client, "again").await;
 }
 
 async fn expect_frame(client: &mut RawClient, text: &str) {

@@ -10,8 +10,8 @@ use portcullis_model::{FailureMode, Name};
 use crate::fault_log::FaultLog;
 use crate::recorder::call_noted;
 use crate::{
-    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Phase, Policy, PolicySlot,
-    Reply,
+    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Phase, Policy,
+    PolicyFactory, PolicySlot, Reply, Watch,
 };
 
 /// The policies of one route on one worker.
@@ -23,6 +23,9 @@ pub struct PolicyChain {
     response_head: Vec<usize>,
     response_body: Vec<usize>,
     completed: Vec<usize>,
+    // Of those that are only shown a body, which alone makes it no body that passes through policies.
+    request_body_watched: Vec<usize>,
+    response_body_watched: Vec<usize>,
     /// Bytes that they may hold back of one body, all together.
     hold_bytes_max: usize,
     /// By position.
@@ -154,20 +157,37 @@ impl PolicyChain {
     /// A chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
     #[must_use]
     pub fn new(policies: Vec<Rc<dyn Policy>>, hold_bytes_max: usize) -> Self {
-        let having = |has: fn(crate::Hooks) -> bool| -> Vec<usize> {
+        let positions = |has: &dyn Fn(&dyn PolicyFactory) -> bool| -> Vec<usize> {
             let all = policies.iter().enumerate();
-            all.filter(|(_, policy)| has(policy.factory().hooks())).map(|(at, _)| at).collect()
+            all.filter(|(_, policy)| has(&**policy.factory())).map(|(at, _)| at).collect()
         };
+        let having = |has: fn(Hooks) -> bool| positions(&|factory| has(factory.hooks()));
+        let watching = |has: fn(Hooks) -> bool| positions(&|factory| has(factory.watches()));
         let reversed = |mut positions: Vec<usize>| {
             positions.reverse();
             positions
         };
+        // Where a body passes through policies anyway, whoever is only shown it stands among them, and sees what those
+        // before it have made of it.
+        let with_watching = |deciding: Vec<usize>, watching: &[usize]| {
+            let watching = if deciding.is_empty() { &[] } else { watching };
+            let mut positions = [&deciding, watching].concat();
+            positions.sort_unstable();
+            positions
+        };
+        let request_body_watched = watching(|hooks| hooks.request_body);
+        let response_body_watched = watching(|hooks| hooks.response_body);
         Self {
             request_head: having(|hooks| hooks.request_head),
-            request_body: having(|hooks| hooks.request_body),
+            request_body: with_watching(having(|hooks| hooks.request_body), &request_body_watched),
             response_head: reversed(having(|hooks| hooks.response_head)),
-            response_body: reversed(having(|hooks| hooks.response_body)),
+            response_body: reversed(with_watching(
+                having(|hooks| hooks.response_body),
+                &response_body_watched,
+            )),
             completed: having(|hooks| hooks.completed),
+            request_body_watched,
+            response_body_watched: reversed(response_body_watched),
             hold_bytes_max,
             fault_logs: policies.iter().map(|_| FaultLog::default()).collect(),
             policies,
@@ -220,6 +240,35 @@ impl PolicyChain {
             BodySide::Request => &self.request_body,
             BodySide::Response => &self.response_body,
         }
+    }
+
+    /// Whether somebody wants to be shown that body, whoever decides about it.
+    #[must_use]
+    pub fn has_body_watch(&self, side: BodySide) -> bool {
+        !self.watched_positions(side).is_empty()
+    }
+
+    fn watched_positions(&self, side: BodySide) -> &[usize] {
+        match side {
+            BodySide::Request => &self.request_body_watched,
+            BodySide::Response => &self.response_body_watched,
+        }
+    }
+
+    /// Those who are to be shown a body that is about to begin and that passes through no policy. `until` is as for
+    /// [`Self::response_head`].
+    pub fn watch_body(&self, side: BodySide, exchange: &mut Exchange, until: usize) -> Vec<Box<dyn Watch>> {
+        self.watched_positions(side)
+            .iter()
+            .filter(|at| **at < until)
+            .filter_map(|&at| self.watch(at, side, exchange))
+            .collect()
+    }
+
+    fn watch(&self, at: usize, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
+        let policy = self.policies.get(at)?;
+        exchange.policy_at = at;
+        policy.watch(side, exchange)
     }
 
     /// Runs the request-head hooks. Dropping the future drops the exchange.
@@ -296,6 +345,10 @@ impl PolicyChain {
             if piece.is_empty() && !last {
                 break;
             }
+            if self.watched_positions(side).contains(&at) {
+                exchange = self.show(at, side, exchange, &piece, last).await;
+                continue;
+            }
             let (back, outcome) = self.body_of(at, side, held, exchange, piece, last).await;
             exchange = back;
             match outcome {
@@ -304,6 +357,23 @@ impl PolicyChain {
             }
         }
         (exchange, BodyOutcome::Pass(piece))
+    }
+
+    /// Shows a piece to a policy that does not decide about it: a call without an outcome, in which nobody is waited for.
+    async fn show(
+        &self,
+        at: usize,
+        side: BodySide,
+        mut exchange: Box<Exchange>,
+        piece: &Bytes,
+        last: bool,
+    ) -> Box<Exchange> {
+        let Some(policy) = self.policies.get(at) else { return exchange };
+        exchange.policy_at = at;
+        match policy.call(side.hook(piece.clone(), last), exchange) {
+            Called::Ready(exchange, _) => exchange,
+            Called::Waiting(future) => future.await.0,
+        }
     }
 
     /// Passes a piece through the policy at `at`, in parts that are no larger than it may be given: how large the pieces

@@ -21,7 +21,7 @@ pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};
 pub use gone::ClientGone;
 pub use policy::{
     BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
-    Returned, carry_over,
+    Returned, Watch, carry_over,
 };
 pub use rollout::{
     Act, ActError, Difference, Ending, Environment, Rollout, RolloutFactory, RolloutReport, Sample, Spawn,

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use portcullis_http::Fields;
 use portcullis_model::{FailureMode, Name, Version};
 
-use crate::Exchange;
+use crate::{BodySide, Exchange};
 
 /// A configured policy, shared by all workers and by all snapshots in which nothing of it changed.
 pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
@@ -19,6 +19,11 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
 
     /// The hooks that it has.
     fn hooks(&self) -> Hooks;
+
+    /// The body hooks that it does not have, but whose pieces it is shown where that changes nothing about the body.
+    fn watches(&self) -> Hooks {
+        Hooks::default()
+    }
 
     /// What a fault of it means.
     fn failure_mode(&self) -> FailureMode;
@@ -77,6 +82,13 @@ pub trait Policy {
         let _nobody_counts = (exchange, fault);
     }
 
+    /// Whoever is to be shown a body that is about to begin, and about which this policy does not decide. `None` where
+    /// nobody is, in this exchange.
+    fn watch(&self, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
+        let _nobody = (side, exchange);
+        None
+    }
+
     /// The versions that it is made of, where it is made of several.
     fn versions(&self) -> Vec<Rc<dyn Policy>> {
         Vec::new()
@@ -84,6 +96,12 @@ pub trait Policy {
 
     /// Called every now and then: lets go what no exchange needs any more.
     fn sweep(&self) {}
+}
+
+/// Sees a body pass, without a part in what becomes of it.
+pub trait Watch {
+    /// Takes a piece, at once: nobody waits. Gives whether there is use in showing it more.
+    fn show(&mut self, piece: &bytes::Bytes, last: bool) -> bool;
 }
 
 /// What runs `factory` on a worker on which `before` ran: the same, a part of it, or made anew.

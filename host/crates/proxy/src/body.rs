@@ -9,6 +9,7 @@ use portcullis_http::Fields;
 use crate::filter::FilteredBody;
 use crate::h1::{RequestBody, ResponseBody};
 use crate::h2::{H2RequestBody, H2ResponseBody};
+use crate::watched::WatchedBody;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(crate) enum Body {
     H2Response(Box<H2ResponseBody>),
     /// Through policies.
     Filtered(Box<FilteredBody>),
+    /// Past those who are only shown it.
+    Watched(Box<WatchedBody>),
 }
 
 impl Body {
@@ -80,6 +83,7 @@ impl Body {
             Self::H2Request(body) => body.poll_next(cx),
             Self::H2Response(body) => body.poll_next(cx),
             Self::Filtered(body) => body.poll_next(cx),
+            Self::Watched(body) => body.poll_next(cx),
         }
     }
 
@@ -89,6 +93,7 @@ impl Body {
         match self {
             Self::H1Response(body) => body.poll_drive(cx),
             Self::H2Response(body) => body.poll_drive(cx),
+            Self::Watched(body) => body.poll_drive(cx),
             Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Filtered(_) => {
                 Poll::Ready(Ok(()))
             }
@@ -101,7 +106,12 @@ impl Body {
             Self::H1Request(body) => body.set_limit(limit),
             Self::H2Request(body) => body.set_limit(limit),
             // These are not a client's.
-            Self::Empty | Self::Full(_) | Self::H1Response(_) | Self::H2Response(_) | Self::Filtered(_) => {}
+            Self::Empty
+            | Self::Full(_)
+            | Self::H1Response(_)
+            | Self::H2Response(_)
+            | Self::Filtered(_)
+            | Self::Watched(_) => {}
         }
     }
 
@@ -115,6 +125,7 @@ impl Body {
             Self::H2Request(body) => body.length(),
             Self::H2Response(body) => body.length(),
             Self::Filtered(body) => body.length(),
+            Self::Watched(body) => body.length(),
         }
     }
 
@@ -134,6 +145,7 @@ impl Body {
                 true
             }
             Self::H1Response(body) => body.take_buffered(out, max),
+            Self::Watched(body) => body.take_buffered(out, max),
             _ => false,
         }
     }

@@ -28,6 +28,7 @@ use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
 use crate::tunnel::TunnelEnd;
+use crate::watched::watched;
 use crate::worker::Worker;
 
 /// One exchange and what drives it.
@@ -124,7 +125,7 @@ impl Drive<'_> {
             body.set_limit(limit);
         }
 
-        let permitted = match self.request_head(&chain, exchange).await {
+        let mut permitted = match self.request_head(&chain, exchange).await {
             HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
                 if let Some(fault) = &replied.fault {
@@ -148,6 +149,8 @@ impl Drive<'_> {
             let filtered =
                 FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
             body = Body::Filtered(Box::new(filtered));
+        } else {
+            body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
 
         let deadline = config.timeout.map(|timeout| self.trace.started + timeout);
@@ -280,6 +283,9 @@ impl Drive<'_> {
             self.worker.add_date(&mut exchange.response.fields);
         }
         let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
+        if tunnel.is_none() && !filtered {
+            body = watched(body, &chain, BodySide::Response, &mut exchange, until);
+        }
         let gone = filtered.then(|| exchange.gone.clone());
         self.slot.put(exchange);
         let mut unread = false;

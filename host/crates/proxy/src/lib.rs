@@ -33,6 +33,7 @@ mod timer;
 mod trace;
 mod tunnel;
 mod upstream;
+mod watched;
 mod worker;
 mod workers;
 

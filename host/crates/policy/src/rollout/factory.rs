@@ -65,16 +65,9 @@ impl RolloutFactory {
         &self.versions[side as usize]
     }
 
-    /// The hooks that a shadow sees: those that it has, and of a body those that the active version has as well. That a body
-    /// passes through policies at all shows in how it is framed and when it is sent, and a shadow must change nothing.
+    /// The hooks that a shadow sees.
     pub(crate) fn shadowed_hooks(&self) -> Hooks {
-        let [active, candidate] = [Side::Active, Side::Candidate].map(|side| self.version(side).hooks());
-        Hooks {
-            request_body: active.request_body && candidate.request_body,
-            response_body: active.response_body && candidate.response_body,
-            tick: false,
-            ..candidate
-        }
+        Hooks { tick: false, ..self.version(Side::Candidate).hooks() }
     }
 
     fn make(self: Arc<Self>, before: Option<&Rc<dyn Policy>>) -> Rc<dyn Policy> {
@@ -91,12 +84,27 @@ impl PolicyFactory for RolloutFactory {
         self.version(Side::Active).name()
     }
 
-    /// What either version has; the other one is not called for it.
+    /// What either version has; the other one is not called for it. Of a shadow without its body hooks: that a body passes
+    /// through policies at all shows in how it is framed and when it is sent, and a shadow must change nothing.
     fn hooks(&self) -> Hooks {
         let [active, candidate] = [Side::Active, Side::Candidate].map(|side| self.version(side).hooks());
         match self.rollout.candidate() {
-            Version::Shadow => active.or(self.shadowed_hooks()),
+            Version::Shadow => {
+                active.or(Hooks { request_body: false, response_body: false, tick: false, ..candidate })
+            }
             Version::Active | Version::Canary => active.or(candidate),
+        }
+    }
+
+    fn watches(&self) -> Hooks {
+        let [active, candidate] = [Side::Active, Side::Candidate].map(|side| self.version(side).hooks());
+        match self.rollout.candidate() {
+            Version::Shadow => Hooks {
+                request_body: candidate.request_body && !active.request_body,
+                response_body: candidate.response_body && !active.response_body,
+                ..Hooks::default()
+            },
+            Version::Active | Version::Canary => Hooks::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use super::state::Side;
 use super::stream::{self, Stream};
 use crate::{
     BodySide, Called, ClientGone, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Policy,
-    PolicyFactory, PolicySlot, Returned,
+    PolicyFactory, PolicySlot, Returned, Watch,
 };
 
 /// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
@@ -224,12 +224,48 @@ impl Policy for ShadowPolicy {
         self.workers.shared.rollout.failed(Side::Active, fault.kind, first);
     }
 
+    fn watch(&self, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
+        let track = self.track(exchange)?;
+        if lock(&track).is_over() {
+            return None;
+        }
+        let (shadow, shared) = (self.workers.get(Side::Candidate), self.workers.shared.clone());
+        Some(Box::new(Watching { shadow, shared, track, side, exchange: copy(exchange) }))
+    }
+
     fn versions(&self) -> Vec<Rc<dyn Policy>> {
         self.workers.all()
     }
 
     fn sweep(&self) {
         self.workers.sweep();
+    }
+}
+
+/// Shows the shadow a body for which the active version has no hook. The exchange itself may be with another hook while
+/// a piece comes, so the shadow has it as it was when the body began.
+struct Watching {
+    shadow: Rc<dyn Policy>,
+    shared: Arc<RolloutFactory>,
+    track: Arc<Mutex<Track>>,
+    side: BodySide,
+    exchange: Box<Exchange>,
+}
+
+impl Watch for Watching {
+    fn show(&mut self, piece: &Bytes, last: bool) -> bool {
+        if lock(&self.track).is_over() {
+            return false;
+        }
+        let prepared = Prepared {
+            shadow: self.shadow.clone(),
+            shared: self.shared.clone(),
+            track: self.track.clone(),
+            hook: ShadowHook::Body { side: self.side, chunk: piece.clone(), last },
+            before: copy(&self.exchange),
+        };
+        prepared.go(&Ok(Decision::Next), &self.exchange);
+        !last && !lock(&self.track).is_over()
     }
 }
 

@@ -329,15 +329,117 @@ fn it_stops_where_the_two_go_different_ways() {
 }
 
 #[test]
-fn it_sees_hooks_that_the_active_version_has_not_but_no_bodies() {
+fn it_sees_hooks_that_the_active_version_has_not() {
     let bodies = Hooks { request_body: true, response_body: true, ..HEADS };
     let active = named("one").with_hooks(Hooks::default());
     let factory = pair(active, named("two").with_hooks(bodies), &shadow(Share::ALL, 3));
-    assert_eq!(factory.hooks(), HEADS, "a body is not read for a shadow's sake");
+    assert_eq!(factory.hooks(), HEADS, "no body passes through policies for a shadow's sake");
     let (exchange, _) = drive(&chain(&factory.clone().worker()), exchange("t"));
     run_spawned();
     assert_eq!(exchange.attributes.iter().count(), 0);
     assert_eq!(factory.rollout().report().differences, [("attribute", 3)]);
+}
+
+/// Takes an exchange through a chain in which no policy decides about bodies, and shows what it has of both. Gives for each
+/// piece whether there was use in more.
+fn show(chain: &PolicyChain, pieces: &[&[u8]]) -> Vec<bool> {
+    let HeadOutcome::Permitted(permitted) = block_on(chain.request_head(exchange("t"))) else {
+        panic!("replied")
+    };
+    let (mut exchange, mut wanted) = (permitted.into_inner(), Vec::new());
+    for side in [BodySide::Request, BodySide::Response] {
+        assert!(!chain.has_body_hook(side), "the body is left alone");
+        let watching = chain.watch_body(side, &mut exchange, chain.len());
+        for mut watch in watching {
+            for (at, piece) in pieces.iter().enumerate() {
+                wanted.push(watch.show(&Bytes::copy_from_slice(piece), at + 1 == pieces.len()));
+            }
+        }
+        if side == BodySide::Request {
+            (exchange, ..) = block_on(chain.response_head(exchange, chain.len()));
+        }
+    }
+    block_on(chain.completed(exchange, &Outcome::default()));
+    run_spawned();
+    wanted
+}
+
+#[test]
+fn it_is_shown_bodies_for_which_the_active_version_has_no_hook() {
+    const PIECES: [&[u8]; 2] = [b"one", b"two"];
+    let fails = || {
+        version(|hook, _| match hook {
+            Hook::RequestBody { .. } => Err(FaultKind::Trap),
+            _ => Ok(Decision::Next),
+        })
+        .with_hooks(Hooks { request_body: true, response_body: true, ..HEADS })
+    };
+    let refuses = || {
+        version(|hook, _| match hook {
+            Hook::RequestBody { last: true, .. } => Ok(reply(422)),
+            _ => Ok(Decision::Next),
+        })
+        .with_hooks(Hooks { request_body: true, ..HEADS })
+    };
+    // With how many hooks of it are compared: three, and a call for each piece.
+    for (tried, differences, compared) in [
+        (forwarding(), &[][..], 7),
+        (forwarding().waiting(), &[], 7),
+        (holding(|_| BodyDecision::Forward), &[], 7),
+        (holding(|_| replaced("other")), &[("request-body", 1)], 7),
+        (fails(), &[("decision", 1)], 2),
+        (refuses(), &[("decision", 1)], 3),
+    ] {
+        let tried = Arc::new(tried);
+        let factory = of_pair(Arc::new(nothing()), tried.clone(), &shadow(Share::ALL, 3));
+        let chain = chain(&factory.clone().worker());
+        assert_eq!(chain.has_body_watch(BodySide::Response), tried.hooks.response_body);
+        show(&chain, &PIECES);
+        let report = factory.rollout().report();
+        assert_eq!((&report.differences[..], report.compared), (differences, compared));
+        assert_eq!((report.versions[0].faulted, report.left_behind), (0, 0));
+        // Aborted, there is nobody to be shown anything.
+        factory.rollout().act(super::super::Act::Abort, "a test").unwrap();
+        assert!(show(&chain, &PIECES).is_empty());
+    }
+}
+
+#[test]
+fn what_is_kept_of_such_a_body_for_a_shadow_is_bounded() {
+    let half = vec![0; 1 << 19];
+    // It has no turn meanwhile: its head waits as well, which has no bytes.
+    for (pieces, wanted) in [
+        (vec![&half[..], &half[..], b""], vec![true, true, false]),
+        (vec![&half[..], &half[..], b"x", b"y"], vec![true, true, false, false]),
+    ] {
+        let tried = forwarding().with_hooks(Hooks { request_body: true, ..HEADS });
+        let tried = Fake { body_bytes_max: 1 << 20, ..tried };
+        let factory = pair(nothing(), tried, &shadow(Share::ALL, 3));
+        let left_behind = pieces.len() > 3;
+        assert_eq!(show(&chain(&factory.clone().worker()), &pieces), wanted);
+        let report = factory.rollout().report();
+        assert_eq!(report.left_behind, u64::from(left_behind));
+        assert_eq!(report.compared, if left_behind { 0 } else { 6 });
+    }
+}
+
+#[test]
+fn among_policies_that_decide_it_is_shown_what_those_before_it_let_go() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let tried = at_body(move |chunk, last| {
+        log.lock().unwrap().push((String::from_utf8(chunk.to_vec()).unwrap(), last));
+        replaced("of no effect")
+    });
+    let factory = pair(nothing(), tried, &shadow(Share::ALL, 3));
+    let before = holding(|chunk| BodyDecision::Replace(chunk.to_ascii_uppercase().into()));
+    let behind = holding(|chunk| BodyDecision::Replace([chunk, &b"!"[..]].concat().into()));
+    let policies = vec![before.into_policy(), factory.clone().worker(), behind.into_policy()];
+    let chain = PolicyChain::new(policies, 1000);
+    assert!(chain.has_body_hook(BodySide::Request));
+    assert_eq!(send(&chain, PIECES, || ()), "ONETWOTHREE!");
+    assert_eq!(*seen.lock().unwrap(), [("ONETWOTHREE".to_owned(), true)]);
+    assert_eq!(factory.rollout().report().differences, [("request-body", 1)]);
 }
 
 /// A version that does this with each piece of a request's body, whose hooks are all there are.

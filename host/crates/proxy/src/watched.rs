@@ -1,0 +1,86 @@
+//! A body that passes by those who are only shown it: a version of a policy that is tried beside the active one.
+//!
+//! It goes on as it comes, with the framing that it has and whether or not somebody looks; [`FilteredBody`] is for those who
+//! decide about it.
+//!
+//! [`FilteredBody`]: crate::filter::FilteredBody
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use portcullis_policy::{BodySide, Exchange, PolicyChain, Watch};
+
+use crate::body::{Body, BodyError, Frame};
+
+/// A body and who sees it.
+pub(crate) struct WatchedBody {
+    inner: Body,
+    /// Empty once nobody looks any more, or the last piece was shown.
+    watching: Vec<Box<dyn Watch>>,
+}
+
+/// `body`, shown to those in `chain` before `until` who want to see it. Costs one look where nobody in the chain ever does.
+pub(crate) fn watched(
+    body: Body,
+    chain: &PolicyChain,
+    side: BodySide,
+    exchange: &mut Exchange,
+    until: usize,
+) -> Body {
+    if !chain.has_body_watch(side) {
+        return body;
+    }
+    let watching = chain.watch_body(side, exchange, until);
+    if watching.is_empty() {
+        return body;
+    }
+    let mut watched = WatchedBody { inner: body, watching };
+    if watched.inner.is_empty() {
+        // Nobody asks for the end of what is empty.
+        watched.show(&Bytes::new(), true);
+        return watched.inner;
+    }
+    Body::Watched(Box::new(watched))
+}
+
+impl WatchedBody {
+    /// The next piece.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let next = ready!(self.inner.poll_next(cx));
+        match &next {
+            Some(Ok(Frame::Data(piece))) => {
+                let last = self.inner.is_empty();
+                self.show(piece, last);
+            }
+            Some(Ok(Frame::Trailers(_))) | None => self.show(&Bytes::new(), true),
+            // It has no end, as for policies that decide.
+            Some(Err(_)) => self.watching.clear(),
+        }
+        Poll::Ready(next)
+    }
+
+    /// See [`Body::poll_drive`].
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.inner.poll_drive(cx)
+    }
+
+    /// See [`Body::length`].
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.inner.length()
+    }
+
+    /// See [`Body::take_buffered`]. What is taken so is small, and copied for those who look.
+    pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+        let before = out.len();
+        let taken = self.inner.take_buffered(out, max);
+        if taken && !self.watching.is_empty() {
+            let piece = Bytes::copy_from_slice(out.get(before..).unwrap_or_default());
+            self.show(&piece, true);
+        }
+        taken
+    }
+
+    fn show(&mut self, piece: &Bytes, last: bool) {
+        self.watching.retain_mut(|watching| watching.show(piece, last) && !last);
+    }
+}
