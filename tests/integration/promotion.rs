@@ -229,7 +229,7 @@ async fn a_file_that_is_read_only_is_left_alone() {
 #[tokio::test]
 async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_people() {
     let upstream = TestUpstream::named("app").await;
-    // The version has no use for what the policy is granted, which it may have only while it is tried.
+    // The version has no use for what the policy is granted, and nobody else has one for the secret.
     let canary =
         format!("canary = {{ plugin = \"plain.wasm\", share = \"1%\" }}\n{}", every_grant(PASSWORD.0));
     let text = config(upstream.address(), &["capable"], &policy("capable", "capabilities", &canary));
@@ -241,9 +241,34 @@ async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_peopl
         .await;
     let ran = rollout(&gateway, &["promote", "capable", "--write"]).await;
     let expected =
-        ["the config would be wrong", "is granted `log`, but does not use it", "make the change by hand"];
+        ["the config would be wrong", "secret `password` is not used", "make the change by hand"];
     refuses(&gateway, ran, &expected).await;
     assert_eq!(read(gateway.dir(), "portcullis.toml"), text);
+}
+
+#[tokio::test]
+async fn grants_that_a_promoted_version_has_no_use_for_are_gone() {
+    let upstream = TestUpstream::named("app").await;
+    for tried in ["canary = { plugin = \"plain.wasm\", share = \"1%\" }", "shadow = { plugin = \"plain.wasm\" }"] {
+        let text = |policy: &str| config(upstream.address(), &["asks"], policy);
+        let before = text(&policy(
+            "asks",
+            "asks",
+            &format!("{tried}\ngrants = {{ http = [\"http://auth.test/\"] }} # whom it asks\nlimits = {{ http-calls = 7, memory = \"8MiB\" }}"),
+        ));
+        let gateway = TestGateway::builder()
+            .file("asks.wasm", portcullis_test_guests::ASKS)
+            .file("plain.wasm", portcullis_test_guests::PLAIN)
+            .start(&before)
+            .await;
+        let said = succeeds(&gateway, &["promote", "asks", "--write"]).await;
+        let told = "it has no use for `grants.http`, `limits.http-calls` of policy `asks`, so they are gone from the config";
+        assert!(said.contains(told), "{said}");
+        let after = text(&policy("asks", "plain", "limits = { memory = \"8MiB\" }"));
+        assert_eq!(read(gateway.dir(), "portcullis.toml"), after);
+        reloaded(&gateway, 2).await;
+        assert_eq!(TestClient::h1(gateway.address("web")).await.get("/").await.text(), "app");
+    }
 }
 
 #[tokio::test]

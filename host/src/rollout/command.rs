@@ -12,7 +12,8 @@ use portcullis_config::RolloutEdit;
 use portcullis_model::Version;
 use portcullis_policy::{Act, ActError, RolloutReport, VersionReport};
 
-use super::{exchanges, fingerprint, write};
+use super::write::{self, Written};
+use super::{exchanges, fingerprint};
 use crate::cli::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
     RolloutStatusArguments,
@@ -244,7 +245,7 @@ fn write(act: RolloutAct, arguments: &RolloutActArguments, edit: RolloutEdit) ->
         let (policy, reason) = (policy.clone(), reason.clone());
         control::ask(gateway, &RolloutActRequest { policy, act, reason, written: true })?;
     }
-    let file = prepared.put_in_place().map_err(|error| match acts {
+    let Written { file, removed } = prepared.put_in_place().map_err(|error| match acts {
         true => error.context("the gateway has done it, and the config does not say so"),
         false => error,
     })?;
@@ -256,7 +257,13 @@ fn write(act: RolloutAct, arguments: &RolloutActArguments, edit: RolloutEdit) ->
             format!("the {candidate} of policy `{policy}` is a canary for {share} of the exchanges now")
         }
     };
-    commands::print(&format!("{what}, and {file} says so; the gateway loads it by itself\n"))
+    let mut text = format!("{what}, and {file} says so; the gateway loads it by itself\n");
+    if !removed.is_empty() {
+        let keys: Vec<String> = removed.iter().map(|key| format!("`{key}`")).collect();
+        let (keys, is) = (keys.join(", "), if removed.len() == 1 { "it is" } else { "they are" });
+        text.push_str(&format!("it has no use for {keys} of policy `{policy}`, so {is} gone from the config\n"));
+    }
+    commands::print(&text)
 }
 
 fn show(arguments: &RolloutStatusArguments) -> anyhow::Result<ExitCode> {

@@ -11,12 +11,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use portcullis_admin::RolloutStatus;
-use portcullis_config::{RolloutEdit, edit_rollout, load, load_edited};
-use portcullis_model::{AbortRules, Canary, Candidate, Gateway, PolicyConfig, Selection, Version};
+use portcullis_config::{Edited, RolloutEdit, TICK, edit_rollout, load, load_edited};
+use portcullis_model::{
+    AbortRules, Canary, Candidate, Capability, Gateway, PolicyConfig, ResourceLimits, Selection, Server,
+    Version,
+};
+use portcullis_sandbox::inspect;
 
 use super::fingerprint;
 use crate::changes::Changes;
-use crate::plugins::Catalog;
+use crate::plugins::{self, Catalog};
 
 /// An edited config file that lies ready beside the one whose place it shall take. Dropping it removes it.
 #[derive(Debug)]
@@ -29,6 +33,17 @@ pub(super) struct Prepared {
     before: String,
     /// Where it lies; `None` once it is in place.
     beside: Option<PathBuf>,
+    /// Keys of the policy that are gone because the version has no use for them.
+    removed: Vec<String>,
+}
+
+/// What was put in place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The name of the file.
+    pub(super) file: String,
+    /// Keys of the policy that are gone because the version has no use for them.
+    pub(super) removed: Vec<String>,
 }
 
 /// Makes the edited config of the rollout that the gateway has told of. Nothing has changed when it returns.
@@ -52,21 +67,25 @@ pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) ->
     let file = Path::new(&name).canonicalize().with_context(|| format!("{name} cannot be found"))?;
     let metadata = writable(&file, &name)?;
     let before = std::fs::read_to_string(&file).with_context(|| format!("{name} cannot be read"))?;
-    let after = edit_rollout(&before, &told.policy, edit)
+    let useless = match (edit, policy.candidate.as_deref()) {
+        (RolloutEdit::Promote, Some(tried)) => Useless::of(tried.version(), &gateway.server)?,
+        _ => Useless::default(),
+    };
+    let Edited { text, removed } = edit_rollout(&before, &told.policy, edit, &useless.keys())
         .map_err(|error| anyhow!("{name} cannot be edited: {error}"))?;
-    check(config, (&file, &after), expected(&gateway, policy, edit), told)?;
-    let beside = write_beside(&file, &after, &metadata).with_context(|| {
+    check(config, (&file, &text), expected(&gateway, policy, edit, &useless), told)?;
+    let beside = write_beside(&file, &text, &metadata).with_context(|| {
         format!("{name} cannot be written: nothing was changed, and the new text found no place beside it")
     })?;
-    Ok(Prepared { file, name, before, beside: Some(beside) })
+    Ok(Prepared { file, name, before, beside: Some(beside), removed })
 }
 
 impl Prepared {
-    /// Puts it in place. Gives the name of the file.
+    /// Puts it in place.
     ///
     /// # Errors
     /// Where the file has become another since it was read, and where it cannot be replaced; it is as it was then.
-    pub(super) fn put_in_place(mut self) -> anyhow::Result<String> {
+    pub(super) fn put_in_place(mut self) -> anyhow::Result<Written> {
         let now =
             std::fs::read_to_string(&self.file).with_context(|| format!("{} cannot be read", self.name))?;
         if now != self.before {
@@ -80,7 +99,8 @@ impl Prepared {
         // So that it is there after a power failure as well. Not every file system can say so of a folder.
         let _best_effort =
             self.file.parent().map(|folder| File::open(folder).and_then(|folder| folder.sync_all()));
-        Ok(std::mem::take(&mut self.name))
+        let (file, removed) = (std::mem::take(&mut self.name), std::mem::take(&mut self.removed));
+        Ok(Written { file, removed })
     }
 }
 
@@ -93,8 +113,52 @@ impl Drop for Prepared {
     }
 }
 
+/// What a version had of its policy while it was tried, and has no use for as the policy itself: a config that grants or
+/// bounds what a plugin never does is refused.
+#[derive(Debug, Default)]
+struct Useless {
+    grants: Vec<Capability>,
+    http_calls: bool,
+    tick: bool,
+}
+
+impl Useless {
+    fn of(version: &PolicyConfig, server: &Server) -> anyhow::Result<Self> {
+        let policy = &version.name;
+        let component = plugins::read(version, server)
+            .map_err(|error| anyhow!("the plugin that policy `{policy}` tries cannot be looked at: {error}"))?;
+        let info = inspect(&component)
+            .with_context(|| format!("the plugin that policy `{policy}` tries cannot be looked at"))?;
+        Ok(Self {
+            grants: version.grants.useless(&info.imports),
+            http_calls: !info.imports.contains(&Capability::HttpClient),
+            tick: !info.hooks.tick,
+        })
+    }
+
+    /// The keys of all that, below the policy.
+    fn keys(&self) -> Vec<String> {
+        let grants = self.grants.iter().map(|capability| format!("grants.{}", capability.grant_key()));
+        let http_calls = self.http_calls.then(|| "limits.http-calls".to_owned());
+        let tick = self.tick.then(|| "tick".to_owned());
+        grants.chain(http_calls).chain(tick).collect()
+    }
+
+    /// The policy without it.
+    fn taken_from(&self, mut policy: PolicyConfig) -> PolicyConfig {
+        self.grants.iter().for_each(|capability| policy.grants.revoke(*capability));
+        if self.http_calls {
+            policy.limits.http_calls = ResourceLimits::default().http_calls;
+        }
+        if self.tick {
+            policy.tick = TICK;
+        }
+        policy
+    }
+}
+
 /// What the config comes to once the edit is done, policy by policy.
-fn expected(gateway: &Gateway, policy: &PolicyConfig, edit: RolloutEdit) -> Gateway {
+fn expected(gateway: &Gateway, policy: &PolicyConfig, edit: RolloutEdit, useless: &Useless) -> Gateway {
     let tried = policy.candidate.as_deref();
     let version = |version: Version| {
         let tried = tried.map_or_else(|| policy.clone(), |tried| tried.version().clone());
@@ -102,7 +166,7 @@ fn expected(gateway: &Gateway, policy: &PolicyConfig, edit: RolloutEdit) -> Gate
     };
     let edited = match edit {
         RolloutEdit::Abort => PolicyConfig { candidate: None, ..policy.clone() },
-        RolloutEdit::Promote => version(Version::Active),
+        RolloutEdit::Promote => useless.taken_from(version(Version::Active)),
         RolloutEdit::Canary { share } => {
             let abort = match tried {
                 Some(Candidate::Canary(canary)) => canary.abort,

@@ -45,11 +45,26 @@ impl std::error::Error for EditError {}
 /// Keys of a version that take the place of the policy's own. Of `limits` each key does by itself.
 const MOVED: [&str; 4] = ["plugin", "signed-by", "config", "grants"];
 
-/// The text of a config file with `edit` done to `policy`.
+/// An edited config file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// All of it.
+    pub text: String,
+    /// Those of the useless keys that were there and are there no more.
+    pub removed: Vec<String>,
+}
+
+/// The text of a config file with `edit` done to `policy`. `useless` are keys of the policy that its version has no use for
+/// once it is promoted, each below the policy as in `grants.log`: they go with what the version replaces.
 ///
 /// # Errors
 /// Where there is nothing to be edited.
-pub fn edit_rollout(text: &str, policy: &str, edit: RolloutEdit) -> Result<String, EditError> {
+pub fn edit_rollout(
+    text: &str,
+    policy: &str,
+    edit: RolloutEdit,
+    useless: &[String],
+) -> Result<Edited, EditError> {
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| EditError::NoToml(error.to_string()))?;
     let policies = document.get_mut("policies").and_then(Item::as_table_like_mut);
@@ -59,9 +74,13 @@ pub fn edit_rollout(text: &str, policy: &str, edit: RolloutEdit) -> Result<Strin
     let key = tried.ok_or(EditError::NoCandidate)?;
     let comments = table.key(key).map(|key| key.leaf_decor().clone());
     let tried = table.remove(key).ok_or(EditError::NoCandidate)?;
+    let mut removed = Vec::new();
     match edit {
         RolloutEdit::Abort => {}
-        RolloutEdit::Promote => promote(table, &tried),
+        RolloutEdit::Promote => {
+            promote(table, &tried);
+            removed.extend(useless.iter().filter(|key| remove(table, key)).cloned());
+        }
         RolloutEdit::Canary { share } => {
             table.insert("canary", canary(tried, share));
             if let (Some(comments), Some(mut key)) = (comments, table.key_mut("canary")) {
@@ -70,7 +89,21 @@ pub fn edit_rollout(text: &str, policy: &str, edit: RolloutEdit) -> Result<Strin
         }
     }
     tidy(item);
-    Ok(with_newlines_of(text, document.to_string()))
+    Ok(Edited { text: with_newlines_of(text, document.to_string()), removed })
+}
+
+/// Removes a key of the policy or of a table in it, and that table with its last key. Gives whether it was there.
+fn remove(policy: &mut dyn TableLike, key: &str) -> bool {
+    let Some((table, key)) = key.split_once('.') else { return policy.remove(key).is_some() };
+    let Some(item) = policy.get_mut(table) else { return false };
+    let Some(inner) = item.as_table_like_mut() else { return false };
+    let was_there = inner.remove(key).is_some();
+    if was_there && inner.is_empty() {
+        policy.remove(table);
+    } else if was_there {
+        tidy(item);
+    }
+    was_there
 }
 
 fn promote(policy: &mut dyn TableLike, tried: &Item) {

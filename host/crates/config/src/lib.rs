@@ -34,9 +34,10 @@ mod view;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use edit::{EditError, RolloutEdit, edit_rollout};
+pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
 pub use lock::render_lock;
 pub use plugins::{ImageRequest, Plan, Problem, Supply, WantedPlugin};
+pub use policy::TICK;
 pub use schema::schema;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -29,7 +29,7 @@ use crate::units::show_duration;
 use crate::view::View;
 
 /// How often `on-tick` is called where nothing is said.
-const TICK: Duration = Duration::from_secs(10);
+pub const TICK: Duration = Duration::from_secs(10);
 
 /// Names that something refers to.
 #[derive(Debug, Clone, Default)]
@@ -264,21 +264,14 @@ fn check_unused(
     if is_wrong(view, "grants") {
         return;
     }
-    for capability in Capability::ALL {
-        // Secrets are of use to who imports them as keys, without reading them.
-        let keys = capability == Capability::Secrets && info.imports.contains(&Capability::Crypto);
-        if grants.allows(capability) && !info.imports.contains(&capability) && !keys {
-            let message = format!(
-                "policy `{}` is granted `{}`, but does not use it",
-                named.name,
-                capability.grant_key()
-            );
-            let label = format!("{} {} does not import it", info.name, info.version);
-            let span = given.key_span(capability.grant_key()).unwrap_or(named.span);
-            loader.report(
-                Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
-            );
-        }
+    for capability in grants.useless(&info.imports) {
+        let message =
+            format!("policy `{}` is granted `{}`, but does not use it", named.name, capability.grant_key());
+        let label = format!("{} {} does not import it", info.name, info.version);
+        let span = given.key_span(capability.grant_key()).unwrap_or(named.span);
+        loader.report(
+            Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
+        );
     }
 }
 

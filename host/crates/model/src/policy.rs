@@ -192,6 +192,34 @@ impl Grants {
             Capability::HttpClient => !self.http.is_empty(),
         }
     }
+
+    /// Takes back all that is granted of `capability`.
+    pub fn revoke(&mut self, capability: Capability) {
+        match capability {
+            Capability::Log => self.log = false,
+            Capability::Clock => self.clock = false,
+            Capability::Random => self.random = false,
+            Capability::RateLimit => self.rate_limit = None,
+            Capability::Metrics => self.metrics = false,
+            Capability::Store => self.store = None,
+            Capability::Secrets => self.secrets.clear(),
+            Capability::Crypto => self.crypto = false,
+            Capability::Matchers => self.matchers = false,
+            Capability::HttpClient => self.http.clear(),
+        }
+    }
+
+    /// What is granted that a component with these imports has no use for.
+    #[must_use]
+    pub fn useless(&self, imports: &[Capability]) -> Vec<Capability> {
+        // Secrets are of use to who imports them as keys, without reading them.
+        let is_used = |capability| {
+            imports.contains(&capability)
+                || (capability == Capability::Secrets && imports.contains(&Capability::Crypto))
+        };
+        let granted = Capability::ALL.into_iter().filter(|capability| self.allows(*capability));
+        granted.filter(|capability| !is_used(*capability)).collect()
+    }
 }
 
 /// How many rate-limit buckets a policy may keep.

@@ -10,8 +10,13 @@ fn prepared() -> (tempfile::TempDir, Prepared) {
     std::fs::write(&file, "old").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
     let beside = write_beside(&file, "new", &std::fs::metadata(&file).unwrap()).unwrap();
-    let prepared =
-        Prepared { file, name: "edge.toml".to_owned(), before: "old".to_owned(), beside: Some(beside) };
+    let prepared = Prepared {
+        file,
+        name: "edge.toml".to_owned(),
+        before: "old".to_owned(),
+        beside: Some(beside),
+        removed: Vec::new(),
+    };
     (folder, prepared)
 }
 
@@ -31,7 +36,7 @@ fn one(text: &str) -> Vec<(String, String)> {
 fn the_new_text_takes_the_place_of_the_file_with_its_mode() {
     let (folder, prepared) = prepared();
     assert_eq!(files(folder.path()).len(), 2, "the old one is there until then");
-    assert_eq!(prepared.put_in_place().unwrap(), "edge.toml");
+    assert_eq!(prepared.put_in_place().unwrap().file, "edge.toml");
     assert_eq!(files(folder.path()), one("new"));
     let mode = std::fs::metadata(folder.path().join("edge.toml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o664);

@@ -7,8 +7,46 @@ fn share(hundredths: u32) -> RolloutEdit {
 }
 
 fn check(edit: RolloutEdit, before: &str, after: &str) {
-    let edited = edit_rollout(before, "limit", edit).unwrap();
+    let edited = edit_rollout(before, "limit", edit, &[]).unwrap().text;
     assert_eq!(edited, after, "\n--- edited\n{edited}--- expected\n{after}");
+}
+
+#[test]
+fn what_a_promoted_version_has_no_use_for_goes_with_what_it_replaces() {
+    const CANARY: &str = "canary = { plugin = \"b\", share = \"5%\" }\n";
+    let useless = ["grants.log", "grants.http", "limits.http-calls", "tick"].map(str::to_owned);
+    for (before, after, removed) in [
+        (
+            "grants = { log = true, clock = true } # both\ntick = \"1s\"\n",
+            "grants = { clock = true } # both\n",
+            &["grants.log", "tick"][..],
+        ),
+        ("grants = { log = true, http = [\"http://a\"] }\n", "", &["grants.log", "grants.http"]),
+        (
+            "limits = { http-calls = 3, memory = \"8MiB\" }\n",
+            "limits = { memory = \"8MiB\" }\n",
+            &["limits.http-calls"],
+        ),
+        (
+            "[policies.limit.grants]\n# for now\nlog = true\nclock = true\n",
+            "[policies.limit.grants]\nclock = true\n",
+            &["grants.log"],
+        ),
+        ("[policies.limit.grants]\nlog = true\n", "", &["grants.log"]),
+        ("grants.log = true\ngrants.clock = true\n", "grants.clock = true\n", &["grants.log"]),
+        ("grants = { clock = true }\n", "grants = { clock = true }\n", &[]),
+    ] {
+        let text = |plugin: &str, canary: &str, rest: &str| {
+            format!("[policies.limit]\nplugin = \"{plugin}\"\n{canary}{rest}")
+        };
+        let edited = edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Promote, &useless).unwrap();
+        assert_eq!(edited.text, text("b", "", after));
+        assert_eq!(edited.removed, removed, "{before}");
+        // What somebody still has a use for stays.
+        let edited = edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Abort, &useless).unwrap();
+        assert_eq!(edited.text, text("a", "", before));
+        assert!(edited.removed.is_empty());
+    }
 }
 
 /// Everything around the policy, which stays whatever is done.
@@ -129,8 +167,8 @@ fn limits_are_moved_one_by_one() {
 #[test]
 fn line_ends_stay_as_they_are() {
     let windows = |text: &str| text.replace('\n', "\r\n");
-    let edited = edit_rollout(&windows(&around(TABLES)), "limit", RolloutEdit::Abort).unwrap();
-    let expected = edit_rollout(&around(TABLES), "limit", RolloutEdit::Abort).unwrap();
+    let edited = edit_rollout(&windows(&around(TABLES)), "limit", RolloutEdit::Abort, &[]).unwrap().text;
+    let expected = edit_rollout(&around(TABLES), "limit", RolloutEdit::Abort, &[]).unwrap().text;
     assert_eq!(edited, windows(&expected));
 }
 
@@ -142,8 +180,8 @@ fn what_is_not_there_is_said() {
         ("[policies]\nlimit = 1\n", EditError::NoPolicy),
         ("[policies.limit]\nplugin = \"a\"\n", EditError::NoCandidate),
     ] {
-        assert_eq!(edit_rollout(text, "limit", RolloutEdit::Promote), Err(error), "{text}");
+        assert_eq!(edit_rollout(text, "limit", RolloutEdit::Promote, &[]), Err(error), "{text}");
     }
-    let error = edit_rollout("[policies", "limit", RolloutEdit::Promote);
+    let error = edit_rollout("[policies", "limit", RolloutEdit::Promote, &[]);
     assert!(matches!(error, Err(EditError::NoToml(_))), "{error:?}");
 }
