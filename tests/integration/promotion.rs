@@ -227,6 +227,41 @@ async fn a_file_that_is_read_only_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_that_has_no_place_beside_it_is_left_alone() {
+    let upstream = TestUpstream::named("app").await;
+    // As long as a name may be, so that the new text could not have one that is longer.
+    let name = format!("conf.d/{}.toml", "v".repeat(250));
+    let main = format!("include = [\"conf.d/*.toml\"]\n{}", config(upstream.address(), &["version"], ""));
+    let builder = TestGateway::builder()
+        .file("conf.d/v1.wasm", portcullis_test_guests::VERSION_1)
+        .file("conf.d/v2.wasm", portcullis_test_guests::VERSION_2);
+    std::fs::write(builder.dir().join(&name), typed(CANARY)).unwrap();
+    let gateway = builder.start(&main).await;
+    for act in ["promote", "abort"] {
+        let ran = rollout(&gateway, &[act, "version", "--write"]).await;
+        refuses(&gateway, ran, &["cannot be written: nothing was changed", "found no place beside it"]).await;
+    }
+    assert_eq!(read(gateway.dir(), &name), typed(CANARY));
+    assert_eq!(versions(&gateway).await, ("v2".to_owned(), "v1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_config_that_is_a_link_stays_one() {
+    let upstream = TestUpstream::named("app").await;
+    let text = |policy: &str| config(upstream.address(), &["version"], policy);
+    let gateway = start(&text(&typed(CANARY))).await;
+    // The file moves elsewhere, and a link of its name leads there.
+    let (link, file) = (gateway.dir().join("portcullis.toml"), gateway.dir().join("moved.toml"));
+    std::fs::rename(&link, &file).unwrap();
+    std::os::unix::fs::symlink("moved.toml", &link).unwrap();
+    succeeds(&gateway, &["promote", "version", "--write"]).await;
+    assert!(link.is_symlink());
+    assert_eq!(read(gateway.dir(), "moved.toml"), text(PROMOTED));
+    eventually("it is taken up", async || (versions(&gateway).await == both("v2")).then_some(())).await;
+    assert_eq!(after_a_restart(&gateway).await, "v2");
+}
+
+#[tokio::test]
 async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_people() {
     let upstream = TestUpstream::named("app").await;
     // The version has no use for what the policy is granted, and nobody else has one for the secret.
@@ -240,8 +275,7 @@ async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_peopl
         .start(&text)
         .await;
     let ran = rollout(&gateway, &["promote", "capable", "--write"]).await;
-    let expected =
-        ["the config would be wrong", "secret `password` is not used", "make the change by hand"];
+    let expected = ["the config would be wrong", "secret `password` is not used", "make the change by hand"];
     refuses(&gateway, ran, &expected).await;
     assert_eq!(read(gateway.dir(), "portcullis.toml"), text);
 }
@@ -249,12 +283,16 @@ async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_peopl
 #[tokio::test]
 async fn grants_that_a_promoted_version_has_no_use_for_are_gone() {
     let upstream = TestUpstream::named("app").await;
-    for tried in ["canary = { plugin = \"plain.wasm\", share = \"1%\" }", "shadow = { plugin = \"plain.wasm\" }"] {
+    for tried in
+        ["canary = { plugin = \"plain.wasm\", share = \"1%\" }", "shadow = { plugin = \"plain.wasm\" }"]
+    {
         let text = |policy: &str| config(upstream.address(), &["asks"], policy);
         let before = text(&policy(
             "asks",
             "asks",
-            &format!("{tried}\ngrants = {{ http = [\"http://auth.test/\"] }} # whom it asks\nlimits = {{ http-calls = 7, memory = \"8MiB\" }}"),
+            &format!(
+                "{tried}\ngrants = {{ http = [\"http://auth.test/\"] }} # whom it asks\nlimits = {{ http-calls = 7, memory = \"8MiB\" }}"
+            ),
         ));
         let gateway = TestGateway::builder()
             .file("asks.wasm", portcullis_test_guests::ASKS)

@@ -1,7 +1,8 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::{Prepared, write_beside};
+use super::{Prepared, writable, write_beside};
 
 /// A folder with a config, and its new text ready beside it.
 fn prepared() -> (tempfile::TempDir, Prepared) {
@@ -66,4 +67,44 @@ fn the_file_of_another_command_is_left_alone() {
     assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     prepared.put_in_place().unwrap();
     assert_eq!(files(folder.path()), one("new"));
+}
+
+#[test]
+fn what_cannot_take_the_place_of_the_file_leaves_it_as_it_is() {
+    let (folder, prepared) = prepared();
+    std::fs::remove_file(prepared.beside.as_ref().unwrap()).unwrap();
+    let error = prepared.put_in_place().unwrap_err();
+    assert_eq!(error.to_string(), "edge.toml cannot be replaced, and is left as it is");
+    assert_eq!(files(folder.path()), one("old"));
+}
+
+#[test]
+fn a_folder_in_which_nothing_can_be_made_is_told_before_anything_is_done() {
+    // Of those there are few for root: a file that can be written, in a folder of the kernel's.
+    let file = Path::new("/proc/self/comm");
+    let like = writable(file, "comm").unwrap();
+    let before = std::fs::read_to_string(file).unwrap();
+    assert!(write_beside(file, "new", &like).is_err());
+    assert_eq!(std::fs::read_to_string(file).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_another_user_stays_that_users_or_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.toml");
+    std::fs::write(&file, "old").unwrap();
+    if rustix::process::geteuid().is_root() {
+        // Whoever may give files away does: it is the other user's as before, with its mode.
+        std::os::unix::fs::chown(&file, Some(65_534), Some(65_534)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let beside = write_beside(&file, "new", &writable(&file, "edge.toml").unwrap()).unwrap();
+        let metadata = std::fs::metadata(beside).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (65_534, 65_534, 0o640));
+    } else {
+        // Anybody else would take the file away from its user, and does not.
+        let of_root = std::fs::metadata("/").unwrap();
+        let error = write_beside(&file, "new", &of_root).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(files(folder.path()), one("old"));
+    }
 }
