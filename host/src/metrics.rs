@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use portcullis_admin::WebServer;
 use portcullis_model::Version;
 use portcullis_policy::{RolloutReport, VersionReport};
-use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport};
+use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport, UnderWay};
 use portcullis_telemetry::{Exposition, MetricKind};
 
 use crate::compose::Process;
@@ -69,6 +69,7 @@ fn render(report: &SandboxReport, out: &mut String) {
         }
     }
     costs(report, &mut out);
+    under_way(report, &mut out);
     quarantine(report, &mut out);
     guests(report, &mut out);
 }
@@ -182,6 +183,38 @@ fn costs(report: &SandboxReport, out: &mut Exposition<'_>) {
     let name = "portcullis_policy_memory_bytes";
     out.family(name, MetricKind::Gauge, "Linear memory of all policy instances.");
     out.sample(name, &[], report.memory_bytes);
+}
+
+/// What is under way, beside the limits that it is refused at.
+fn under_way(report: &SandboxReport, out: &mut Exposition<'_>) {
+    type Read = fn(&UnderWay) -> Option<u32>;
+    let families: [(&str, &str, Read); 4] = [
+        (
+            "hook_calls",
+            "Hook calls of a policy that are under way, where they wait or may run long.",
+            |calls| Some(calls.hook_calls),
+        ),
+        ("hook_calls_max", "How many there may be: limits.hook-calls.", |calls| Some(calls.hook_calls_max)),
+        ("http_calls", "Requests of a policy's own that are outstanding.", |calls| calls.http_calls),
+        ("http_calls_max", "How many there may be: limits.http-calls.", |calls| {
+            calls.http_calls.map(|_| calls.http_calls_max)
+        }),
+    ];
+    for (noun, help, read) in families {
+        let name = format!("portcullis_policy_{noun}");
+        out.family(&name, MetricKind::Gauge, help);
+        for policy in &report.policies {
+            for calls in &policy.under_way {
+                if let Some(count) = read(calls) {
+                    out.sample(
+                        &name,
+                        &[("policy", &policy.policy), ("version", calls.version.name())],
+                        count,
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Which policies are not called, and how they came there and out again.

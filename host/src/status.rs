@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, StatusRequest, UpstreamStatus,
+    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UpstreamStatus,
 };
-use portcullis_sandbox::{LastFault, PolicyReport, Standing};
+use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
 use crate::cli::StatusArguments;
 use crate::compose::LoadedPolicy;
@@ -94,11 +94,23 @@ fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> Policy
         status.instances = report.instances;
         status.cpu_s = report.cpu.as_secs_f64();
         status.memory_bytes_max = report.memory_bytes_max;
+        status.under_way = report.under_way.iter().map(under_way_status).collect();
         status.last_fault = report.last_fault.as_ref().map(fault_status);
         status.quarantine = report.quarantine.deciding.map(quarantine_status);
         status.quarantine_completed = report.quarantine.completed.map(quarantine_status);
     }
     status
+}
+
+fn under_way_status(calls: &UnderWay) -> UnderWayStatus {
+    let UnderWay { version, hook_calls, hook_calls_max, http_calls, http_calls_max } = *calls;
+    UnderWayStatus {
+        version: version.name().to_owned(),
+        hook_calls,
+        hook_calls_max,
+        http_calls,
+        http_calls_max,
+    }
 }
 
 fn fault_status(fault: &LastFault) -> FaultStatus {
@@ -195,6 +207,7 @@ fn text(status: &Status) -> String {
         ];
         let mut policies = table(header, status.policies.iter().map(policy_row));
         status.policies.iter().for_each(|policy| last_fault(policy, &mut policies));
+        status.policies.iter().for_each(|policy| under_way(policy, &mut policies));
         section(policies);
     }
     section(table(
@@ -256,6 +269,28 @@ fn last_fault(policy: &PolicyStatus, text: &mut String) {
     if let Some(FaultStatus { hook, kind, message, age_s, .. }) = &policy.last_fault {
         let ago = age(*age_s);
         text.push_str(&format!("last fault of {}, {ago} ago, in {hook}: {kind}: {message}\n", policy.name));
+    }
+}
+
+/// A line for each version of a policy that has something under way.
+fn under_way(policy: &PolicyStatus, text: &mut String) {
+    for calls in &policy.under_way {
+        let asked = calls.http_calls.unwrap_or(0);
+        if calls.hook_calls == 0 && asked == 0 {
+            continue;
+        }
+        let whose = match calls.version.as_str() {
+            "canary" => format!("the canary of {}", policy.name),
+            _ => policy.name.clone(),
+        };
+        text.push_str(&format!(
+            "under way in {whose}: {} of {} hook calls",
+            calls.hook_calls, calls.hook_calls_max
+        ));
+        if calls.http_calls.is_some() {
+            text.push_str(&format!(", {asked} of {} requests of its own", calls.http_calls_max));
+        }
+        text.push('\n');
     }
 }
 

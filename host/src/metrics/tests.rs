@@ -31,6 +31,22 @@ fn writes_what_policies_count_under_names_of_their_own() {
                 deciding: Some(Standing { lasted: Duration::ZERO, probe_in: Duration::ZERO }),
                 completed: None,
             },
+            under_way: vec![
+                UnderWay {
+                    version: Version::Active,
+                    hook_calls: 3,
+                    hook_calls_max: 250,
+                    http_calls: Some(2),
+                    http_calls_max: 200,
+                },
+                UnderWay {
+                    version: Version::Canary,
+                    hook_calls: 1,
+                    hook_calls_max: 20,
+                    http_calls: None,
+                    http_calls_max: 200,
+                },
+            ],
             transitions: [("begun", 3), ("probe-failed", 2), ("ended", 1)],
             guest: vec![
                 metric(
@@ -53,6 +69,11 @@ fn writes_what_policies_count_under_names_of_their_own() {
         "portcullis_policy_instances_alive{policy=\"keys\"} 2",
         "portcullis_policy_memory_bytes_max{policy=\"keys\"} 65536",
         "portcullis_policy_memory_bytes 1048576",
+        "portcullis_policy_hook_calls{policy=\"keys\",version=\"active\"} 3",
+        "portcullis_policy_hook_calls_max{policy=\"keys\",version=\"active\"} 250",
+        "portcullis_policy_hook_calls{policy=\"keys\",version=\"canary\"} 1",
+        "portcullis_policy_http_calls{policy=\"keys\",version=\"active\"} 2",
+        "portcullis_policy_http_calls_max{policy=\"keys\",version=\"active\"} 200",
         "portcullis_policy_quarantined{policy=\"keys\"} 1",
         "portcullis_policy_quarantine_transitions_total{policy=\"keys\",transition=\"probe-failed\"} 2",
         "portcullis_guest_seen{policy=\"keys\",who=\"a\\\"b\"} 3",
@@ -65,4 +86,5 @@ fn writes_what_policies_count_under_names_of_their_own() {
         assert!(text.lines().any(|written| written == line), "no line `{line}` in:\n{text}");
     }
     assert!(!text.contains("forged"), "{text}");
+    assert!(!text.contains("http_calls{policy=\"keys\",version=\"canary\"}"), "it asks nobody: {text}");
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, UpstreamStatus,
+    QuarantineStatus, RouteStatus, Status, UnderWayStatus, UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -47,6 +47,22 @@ fn shows_everything_in_tables() {
             instances: 3,
             cpu_s: 0.0123,
             memory_bytes_max: 1_114_112,
+            under_way: vec![
+                UnderWayStatus {
+                    version: "active".to_owned(),
+                    hook_calls: 2,
+                    hook_calls_max: 250,
+                    http_calls: Some(1),
+                    http_calls_max: 200,
+                },
+                UnderWayStatus {
+                    version: "canary".to_owned(),
+                    hook_calls: 3,
+                    hook_calls_max: 20,
+                    http_calls: None,
+                    http_calls_max: 200,
+                },
+            ],
             calls: vec![count("on-request-head", None, 5)],
             faults: vec![
                 count("on-request-head", Some("trap"), 1),
@@ -86,6 +102,8 @@ site   0         -             -
 POLICY  PLUGIN           VERSION        ISOLATION  INSTANCES  CALLS  CPU      MEMORY   FAULTS              STATE
 keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined for 1 s, probe in 1 s
 last fault of keys, 1 min 1 s ago, in on-request-head: trap: it reached `unreachable`
+under way in keys: 2 of 250 hook calls, 1 of 200 requests of its own
+under way in the canary of keys: 3 of 20 hook calls
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
 app       10.0.0.1:80  1       2          healthy

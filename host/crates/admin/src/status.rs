@@ -119,6 +119,8 @@ pub struct PolicyStatus {
     pub cpu_s: f64,
     /// The most linear memory that one of its instances had after a call.
     pub memory_bytes_max: u64,
+    /// What is under way, by version.
+    pub under_way: Vec<UnderWayStatus>,
     /// Calls by hook, since a policy of that name is there.
     pub calls: Vec<HookCount>,
     /// Faults by hook and kind, since a policy of that name is there.
@@ -132,6 +134,23 @@ pub struct PolicyStatus {
     /// That of its `on-completed`, which refuses no exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine_completed: Option<QuarantineStatus>,
+}
+
+/// What a version of a policy has under way over all workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnderWayStatus {
+    /// `active`, or `canary` of the one that is tried.
+    pub version: String,
+    /// Hook calls that wait or may run long.
+    pub hook_calls: u32,
+    /// That there may be.
+    pub hook_calls_max: u32,
+    /// Requests of its own that are outstanding; absent where its plugin makes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_calls: Option<u32>,
+    /// That there may be.
+    pub http_calls_max: u32,
 }
 
 /// A fault that happened.

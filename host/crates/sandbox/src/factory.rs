@@ -26,7 +26,7 @@ use crate::sandbox::Inner;
 use crate::shared::{CallCount, InstanceCount, PolicyShared};
 use crate::tick::TickThread;
 use crate::worker::Worker;
-use crate::{ConfigureError, PolicyComponent};
+use crate::{ConfigureError, PolicyComponent, UnderWay};
 
 /// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
 /// A fiber costs about as much again as the call itself, which a short hook need not pay. A shadow always runs on one: no
@@ -89,6 +89,18 @@ impl PolicyContext {
         match self.image() {
             Some(image) => Instance::start(self, image),
             None => Instance::make(self).map_err(MakeError::into_failure),
+        }
+    }
+
+    /// What it has under way.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        let asks = self.component.info.imports.contains(&Capability::HttpClient);
+        UnderWay {
+            version: self.version,
+            hook_calls: self.hook_calls.under_way(),
+            hook_calls_max: self.hook_calls.max(),
+            http_calls: asks.then(|| self.http_calls.under_way()),
+            http_calls_max: self.http_calls.max(),
         }
     }
 
@@ -211,8 +223,8 @@ impl Factory {
         // is of the active one.
         if self.context.version != Version::Canary {
             self.context.shared.adjust(&self.context.grants);
-            self.context.shared.goes_live(&self.context);
         }
+        self.context.shared.goes_live(&self.context);
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {
                 Ok(thread) => *self.ticking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),

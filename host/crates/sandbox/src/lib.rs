@@ -41,7 +41,7 @@ pub use component::{Compiled, PolicyComponent};
 pub use error::{ConfigureError, InspectError, SandboxError};
 pub use inspect::{ComponentInfo, Manifest, inspect};
 pub use portcullis_traffic::Standing;
-pub use report::{GuestMetric, GuestValue, LastFault, PolicyReport, SandboxReport, Standings};
+pub use report::{GuestMetric, GuestValue, LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
 pub use sandbox::{Sandbox, SandboxOptions};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use portcullis_model::Name;
+use portcullis_model::{Name, Version};
 use portcullis_policy::FaultKind;
 use portcullis_traffic::Standing;
 
@@ -40,10 +40,27 @@ pub struct PolicyReport {
     pub memory_bytes_max: u64,
     /// How it stands with its quarantine.
     pub quarantine: Standings,
+    /// What is under way, by version: the policy's own and, where one is tried, that of its canary.
+    pub under_way: Vec<UnderWay>,
     /// How many times a quarantine has begun, a probe failed, and a quarantine ended.
     pub transitions: [(&'static str, u64); 3],
     /// The metrics that the policy made itself, in the order in which it did.
     pub guest: Vec<GuestMetric>,
+}
+
+/// What a version of a policy has under way over all workers, beside what it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Which of the policy's versions.
+    pub version: Version,
+    /// Hook calls that wait or may run long; those that are over before anything else happens are none.
+    pub hook_calls: u32,
+    /// `limits.hook-calls`.
+    pub hook_calls_max: u32,
+    /// Requests of its own that are outstanding; `None` where it makes none.
+    pub http_calls: Option<u32>,
+    /// `limits.http-calls`.
+    pub http_calls_max: u32,
 }
 
 /// How it stands with a policy's quarantine; `None` where it is called as usual.

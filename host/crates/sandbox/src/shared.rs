@@ -35,6 +35,8 @@ pub(crate) struct PolicyShared {
     pub(crate) metrics: Registry,
     /// What lives of the policy's generations: the one that went live last.
     live: Mutex<Weak<PolicyContext>>,
+    /// The same of its canaries.
+    live_canary: Mutex<Weak<PolicyContext>>,
     /// Of the quarantine: begun, probe failed, ended.
     transitions: [AtomicU64; 3],
     counts: Mutex<Counts>,
@@ -158,6 +160,7 @@ impl SharedPolicies {
             store: Store::default(),
             metrics: Registry::default(),
             live: Mutex::default(),
+            live_canary: Mutex::default(),
             transitions: Default::default(),
             counts: Mutex::default(),
         });
@@ -245,7 +248,11 @@ impl PolicyShared {
 
     /// `context` is what exchanges run on from now on.
     pub(crate) fn goes_live(&self, context: &Arc<PolicyContext>) {
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(context);
+        let live = match context.version {
+            Version::Active | Version::Shadow => &self.live,
+            Version::Canary => &self.live_canary,
+        };
+        *live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(context);
     }
 
     /// Counts what has become of a quarantine.
@@ -259,7 +266,8 @@ impl PolicyShared {
     }
 
     fn report(&self) -> PolicyReport {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let [live, canary] = [&self.live, &self.live_canary]
+            .map(|live| live.lock().unwrap_or_else(PoisonError::into_inner).upgrade());
         let counts = self.lock();
         let sums = counts.sums();
         let faults = counts.faults.iter().map(|((stage, kind), count)| (stage.name(), *kind, *count));
@@ -284,6 +292,7 @@ impl PolicyShared {
             cpu: Duration::from_nanos(sums.cpu_nanos),
             memory_bytes_max: sums.memory_bytes_max,
             quarantine: standings,
+            under_way: live.iter().chain(&canary).map(|context| context.under_way()).collect(),
             transitions: [("begun", 0), ("probe-failed", 1), ("ended", 2)]
                 .map(|(name, at)| (name, self.transitions[at].load(Ordering::Relaxed))),
             guest: self.metrics.read(),
@@ -415,6 +424,10 @@ impl CallCount {
             (under_way < self.max).then_some(under_way + 1)
         });
         entered.is_ok().then(|| CallPlace(self.clone()))
+    }
+
+    pub(crate) fn under_way(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     pub(crate) fn max(&self) -> u32 {

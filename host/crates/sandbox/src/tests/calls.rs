@@ -220,9 +220,17 @@ fn bounds_the_calls_of_a_policy_that_are_under_way() {
         );
         let (_, result) = run(&*other, Hook::ResponseHead, exchange());
         assert_eq!(result.unwrap_err().kind, portcullis_policy::FaultKind::Exhausted);
+        let told = || {
+            let policies = super::SANDBOX.metrics().policies;
+            policies.into_iter().find(|report| report.policy == config.name).unwrap().under_way[0]
+        };
+        assert_eq!((told().hook_calls, told().hook_calls_max, told().http_calls), (5, 5, None));
         pending.pop();
+        assert_eq!(told().hook_calls, 4);
         let (_, result) = run(&*other, Hook::ResponseHead, exchange());
         assert!(result.is_ok(), "{result:?}");
+        pending.clear();
+        assert_eq!(told().hook_calls, 0);
     });
 }
 

@@ -167,7 +167,10 @@ fn bounds_the_requests_that_are_outstanding() {
         }
         assert_eq!(does(&*other, "ask http://a.test/x"), "Error::Busy");
         assert_eq!(servers.asked.load(Ordering::SeqCst), 2, "nobody else was asked");
+        let told = || sandbox.metrics().policies[0].under_way[0];
+        assert_eq!((told().http_calls, told().http_calls_max, told().hook_calls), (Some(2), 2, 2));
         waiting.pop();
+        assert_eq!((told().http_calls, told().hook_calls), (Some(1), 1));
         for _ in 0..3 {
             let told = does(&*other, "ask http://a.test/x");
             assert_eq!(told.split(' ').next(), Some("201"), "one after the other");
