@@ -345,7 +345,9 @@ impl Instance {
             let limit = inner.store.data().policy.limits.wall;
             let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
             let tick = async { inner.tick()?.call_async(&mut inner.store, ()).await };
-            block_on(in_turns(&turns, until, tick))
+            // Nobody else rings an alarm here.
+            let left = || thread::park_timeout(until.at.saturating_duration_since(Instant::now()));
+            block_on_with(in_turns(&turns, until, tick), left)
         } else {
             inner.tick().and_then(|hook| hook.call(&mut inner.store, ()))
         };
@@ -478,8 +480,8 @@ async fn in_turns<T>(
         let polled = future.as_mut().poll(context);
         let by_itself = turns.pause(first.then(|| now.elapsed()));
         if polled.is_pending() && by_itself {
-            // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. Beside the
-            // workers (`on-tick`) nobody rings one: there what it waits for has its own end.
+            // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. On the
+            // thread of `on-tick` there is nobody to ring one: that comes back by itself when the time is over.
             if alarm.is_none() && tokio::runtime::Handle::try_current().is_ok() {
                 alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
             }
@@ -495,6 +497,11 @@ async fn in_turns<T>(
 /// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not wait
 /// for anybody: `configure` does not.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_with(future, thread::park)
+}
+
+/// The same, where `park` may come back before the future asks for it.
+fn block_on_with<F: Future>(future: F, park: impl Fn()) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -508,7 +515,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
-        thread::park();
+        park();
     }
 }
 

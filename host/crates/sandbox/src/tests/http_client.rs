@@ -22,11 +22,14 @@ use crate::{ConfigureError, Sandbox, SandboxOptions};
 /// ever, with `/silent` never woken, and with `/here` it tells the thread.
 #[derive(Debug, Default)]
 struct Servers {
+    /// Whether none of them ever answers, whatever the path.
+    silent: bool,
     asked: AtomicUsize,
     given_up: Arc<AtomicUsize>,
 }
 
 struct Answer {
+    silent: bool,
     request: Option<OutboundRequest>,
     polls: u32,
     given_up: Arc<AtomicUsize>,
@@ -38,7 +41,7 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.polls += 1;
         let request = self.request.as_ref().expect("it is polled after its end");
-        if request.head.path() == "/silent" {
+        if self.silent || request.head.path() == "/silent" {
             return Poll::Pending;
         }
         if self.polls < 3 || request.head.path() == "/never" {
@@ -78,7 +81,8 @@ impl Drop for Answer {
 impl Outbound for Servers {
     fn send(&self, request: OutboundRequest) -> Outgoing {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        Box::pin(Answer { request: Some(request), polls: 0, given_up: self.given_up.clone() })
+        let (silent, given_up) = (self.silent, self.given_up.clone());
+        Box::pin(Answer { silent, request: Some(request), polls: 0, given_up })
     }
 }
 
@@ -256,6 +260,26 @@ pub(super) fn on_tick_waits_on_its_own_thread() {
     config.tick = Duration::from_millis(10);
     let policy = configured(&sandbox, TICK_ASKS, &config).unwrap().worker();
     until(|| does(&*policy, "").contains("GET /tick tick"));
+}
+
+#[test]
+fn an_on_tick_that_waits_for_too_long_is_given_up_and_the_next_one_comes() {
+    both(|| {
+        let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
+        let servers = Arc::new(Servers { silent: true, ..Servers::default() });
+        sandbox.send_by(servers.clone());
+        let mut config = config("ticking and waiting", "{}");
+        config.tick = Duration::from_millis(10);
+        config.limits.wall = Duration::from_millis(50);
+        let _policy = configured(&sandbox, TICK_ASKS, &config).unwrap().worker();
+        until(|| servers.given_up.load(Ordering::SeqCst) >= 2);
+        // The fault is counted after the call was given up.
+        let faults = || sandbox.metrics().policies[0].faults.clone();
+        until(|| faults().iter().any(|fault| fault.2 >= 2));
+        assert!(faults().iter().all(|(hook, kind, _)| (*hook, *kind) == ("on-tick", FaultKind::Timeout)));
+        let last = sandbox.metrics().policies[0].last_fault.clone().unwrap();
+        assert!(last.message.contains("longer than the 50ms"), "{last:?}");
+    });
 }
 
 /// Runs a call as a worker does, with a runtime that rings alarms.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use portcullis_model::PolicyConfig;
 use portcullis_policy::{Called, FaultKind, Hook, PolicyFactory};
@@ -116,6 +116,35 @@ fn gives_up() {
     assert_eq!(exchange.request.target(), "/a/b?q=1", "the exchange came back whole");
     let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
     assert!(result.is_ok(), "in another instance: {result:?}");
+}
+
+#[test]
+fn an_instance_that_is_configured_for_too_long_is_given_up() {
+    // Only where instances are shared is one configured while others of the worker go on.
+    let json = r#"{"configure":"work 10000000","request-head":"loop"}"#;
+    let mut config = on_fibers(config("slow to make", json));
+    config.isolation = portcullis_model::Isolation::Worker;
+    config.limits.configure_deadline = Duration::from_secs(1);
+    config.limits.wall = Duration::from_millis(100);
+    let policy = policy(MISBEHAVE, &config);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut begin = || {
+        let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
+            panic!("not on a fiber")
+        };
+        // The instance that is there already loops; for another one a tick meets `configure`.
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        call
+    };
+    let (_looping, mut making) = (begin(), begin());
+    let begun = Instant::now();
+    // What others of the worker do meanwhile counts, to `configure-deadline` and `wall` together.
+    super::calls::until(|| begun.elapsed() > Duration::from_millis(1_100));
+    let Poll::Ready((exchange, result)) = making.as_mut().poll(&mut context) else { panic!("it goes on") };
+    let fault = result.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Timeout);
+    assert!(fault.message.contains("longer than the 1.1s"), "{fault}");
+    assert_eq!(exchange.request.target(), "/a/b?q=1", "the exchange came back whole");
 }
 
 #[test]
