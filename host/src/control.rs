@@ -116,7 +116,31 @@ impl Answers<RecordEndRequest> for Control {
     }
 }
 
-/// Opens the socket where `setting` wants it. Where nobody named a place and none is to be had, the gateway runs without.
+/// What came of opening the control socket.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// It is open, for as long as this is kept.
+    Socket { _open: ControlSocket },
+    /// Nobody wants one.
+    Off,
+    /// Nobody named a place and none is to be had, for this reason: the gateway runs without.
+    Without(String),
+}
+
+impl Opened {
+    /// Says so, once the gateway serves. One that cannot start has its own reason to tell, which this often comes of: another
+    /// gateway with the same config has the ports as well.
+    pub(crate) fn tell(&self) {
+        if let Self::Without(reason) = self {
+            tracing::warn!(
+                "{reason}; the gateway runs, and `portcullis status` will not find it (`server.control` names another \
+                 place, or turns it off)"
+            );
+        }
+    }
+}
+
+/// Opens the socket where `setting` wants it.
 ///
 /// # Errors
 /// Where the place that was named cannot be had.
@@ -124,9 +148,9 @@ pub(crate) async fn open(
     config: &Path,
     setting: &portcullis_model::Control,
     control: Control,
-) -> anyhow::Result<Option<ControlSocket>> {
+) -> anyhow::Result<Opened> {
     let opened = match setting {
-        portcullis_model::Control::Off => return Ok(None),
+        portcullis_model::Control::Off => return Ok(Opened::Off),
         portcullis_model::Control::At(path) => {
             let opened = ControlSocket::open(path, requests(control)).await;
             opened.map_err(|error| anyhow::anyhow!("{error}\n  = help: {}", advice(&error)))?
@@ -140,18 +164,12 @@ pub(crate) async fn open(
             };
             match opened {
                 Ok(socket) => socket,
-                Err(reason) => {
-                    tracing::warn!(
-                        "{reason}; the gateway runs, and `portcullis status` will not find it (`server.control` names \
-                         another place, or turns it off)"
-                    );
-                    return Ok(None);
-                }
+                Err(reason) => return Ok(Opened::Without(reason)),
             }
         }
     };
     tracing::info!(event = "control", path = %opened.path().display(), "control socket at {}", opened.path().display());
-    Ok(Some(opened))
+    Ok(Opened::Socket { _open: opened })
 }
 
 fn advice(error: &SocketError) -> &'static str {

@@ -67,6 +67,7 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
     // Before anything listens: a gateway that cannot be asked as it was told to must not begin to serve.
     let socket = control::open(path, &candidate.composed.gateway.server.control, control).await?;
     let mut running = Running::start(candidate).await?;
+    socket.tell();
     drop(watch.files(running.files(), read_at));
     ready(&running);
 

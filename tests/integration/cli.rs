@@ -207,6 +207,23 @@ async fn a_busy_port_is_named() {
 }
 
 #[tokio::test]
+async fn a_second_gateway_on_a_busy_port_tells_of_the_port_alone() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = TestGateway::start(&simple(&upstream)).await;
+    // The first one holds the control socket of this config, and goes on where the port cannot be had.
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let config = simple(&upstream).replace("127.0.0.1:0", &address);
+    gateway.write_config_and_expect_refusal(&config).await;
+    let failed = run(gateway.dir(), &["run"]).await;
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains(&format!("{address} is in use")), "{}", failed.stderr);
+    for other in ["control socket", "WARN"] {
+        assert!(!failed.stderr.contains(other), "{other} in:\n{}", failed.stderr);
+    }
+}
+
+#[tokio::test]
 async fn it_says_what_listens_and_serves_and_ends_cleanly() {
     let upstream = TestUpstream::h1(|request| Answer::text(format!("you asked {}", request.path()))).await;
     let gateway = TestGateway::start(&simple(&upstream)).await;

@@ -178,7 +178,7 @@ async fn without_its_socket_a_gateway_runs_and_says_so() {
     let second = TestGateway::beside(&first).await;
     let warned =
         |line: &crate::harness::LogLine| line.message.contains("another gateway") && line.level == "WARN";
-    assert!(second.log().iter().any(warned), "{}", second.stderr());
+    second.wait_for_log("a warning, once it serves", warned).await;
     assert_eq!(json(&first).await["pid"], first.pid());
     // Who waits for the first to end may take over its socket.
     assert_eq!(TestClient::h1(second.address("web")).await.get("/").await.status, 200);
