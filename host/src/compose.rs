@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use portcullis_model::{Gateway, Isolation, Name, Origin, PolicyConfig, Secret, Server, Version};
+use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
 use portcullis_proxy::{OutboundClient, Snapshot, SnapshotError};
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
@@ -90,6 +91,8 @@ pub(crate) struct Candidate {
     pub(crate) process: Process,
     /// Where its exchanges are recorded.
     pub(crate) access_log: AccessLog,
+    /// What the machine believes, as it was when this was made.
+    pub(crate) roots: Arc<SystemRoots>,
 }
 
 /// What lives as long as the process, made by its first generation.
@@ -148,6 +151,9 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
     let access_log = access_log(&composed.gateway, previous).map_err(other)?;
     let factories = composed.factories();
     let before = previous.map(|previous| &*previous.snapshot);
+    let roots = Arc::new(SystemRoots::new());
+    let asking = process.outbound.check(&roots).context("policies ask servers over https");
+    asking.map_err(other)?;
     let snapshot = Snapshot::build(
         composed.gateway.clone(),
         factories,
@@ -155,12 +161,13 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
         Arc::clone(&process.metrics),
         before,
         generation,
+        &roots,
     )
     .map_err(|errors| {
         let refused = errors.iter().map(|error| RefusedPart::of_snapshot(error, &composed.gateway)).collect();
         Refusal::Parts { refused, files: files.clone() }
     })?;
-    Ok(Candidate { composed, snapshot, process, access_log })
+    Ok(Candidate { composed, snapshot, process, access_log, roots })
 }
 
 /// Readies the policies of `gateway` in a sandbox of their own, for a run apart from traffic: no socket, no access log.

@@ -48,7 +48,8 @@ impl Running {
     /// # Errors
     /// Where an address cannot be listened on or a thread cannot be started; then nothing runs.
     pub(crate) async fn start(candidate: Candidate) -> anyhow::Result<Self> {
-        let Candidate { composed, snapshot, process, access_log } = candidate;
+        let Candidate { composed, snapshot, process, access_log, roots } = candidate;
+        process.outbound.trust(roots);
         report::warnings(&snapshot);
         let count = process.workers;
         let metrics = match composed.gateway.server.metrics {
@@ -151,7 +152,7 @@ impl Running {
         asked: bool,
         since: Instant,
     ) -> anyhow::Result<Applied> {
-        let Candidate { composed, snapshot, access_log, .. } = candidate;
+        let Candidate { composed, snapshot, access_log, roots, .. } = candidate;
         let changes = Changes::between(&self.composed.gateway, &composed.gateway);
         if changes.is_empty() && !asked {
             // The lines that messages name may be others, and so may the files.
@@ -159,7 +160,11 @@ impl Running {
             return Ok(Applied::Same);
         }
         report::warnings(&snapshot);
+        let of_upstreams = snapshot.trust_changed();
         self.workers.apply(snapshot)?;
+        if self.process.outbound.trust(roots) || of_upstreams {
+            report::trust_changed();
+        }
         let before = self.generation;
         self.generation += 1;
         self.generation_since = Instant::now();

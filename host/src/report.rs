@@ -37,6 +37,14 @@ pub(crate) fn serves_metrics(address: SocketAddr) {
     tracing::info!(event = "metrics", %address, "metrics at http://{address}/metrics");
 }
 
+/// The machine believes others than before.
+pub(crate) fn trust_changed() {
+    tracing::info!(
+        event = "authorities",
+        "this machine's certificate authorities have changed: new connections to upstreams, and of policies, go by them"
+    );
+}
+
 /// After a successful reload; `imports` is what plugins newly import.
 pub(crate) fn reloaded(
     before: u64,

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::harness::{
-    Answer, Authority, Builder, Pieces, RawClient, Received, StreamBody, TestClient, TestGateway,
+    Answer, Authority, Builder, LogLine, Pieces, RawClient, Received, StreamBody, TestClient, TestGateway,
     TestUpstream,
 };
 use crate::setup::{attribute, config, every_grant_and, policy, record};
@@ -509,6 +509,54 @@ async fn a_connection_serves_none_who_would_not_have_believed_the_server() {
         assert!(told.starts_with("Error::Connect(") && told.contains("UnknownIssuer"), "{told}");
         assert_eq!(server.requests().len(), asked);
     }
+}
+
+#[tokio::test]
+async fn the_machines_authorities_are_read_again_with_the_config() {
+    let (one, other) = (Authority::new(), Authority::new());
+    let app = TestUpstream::h1_tls(&one.issue(&["127.0.0.1"]), |_| Answer::text("app")).await;
+    let server = TestUpstream::h1_tls(&one.issue(&["127.0.0.1"]), version).await;
+    let http = format!("{{ url = \"https://{}\", private = true }}", server.address());
+    let more = policy("asking", "capabilities", &every_grant_and("token", &http));
+    let text = config(app.address(), &["asking"], &more)
+        .replace("[upstreams.app]\n", "[upstreams.app]\ntls = true\n");
+    let builder = builder().file("roots.pem", &one.pem);
+    let roots = builder.dir().join("roots.pem");
+    let builder = builder.variable("SSL_CERT_FILE", &roots).variable("SSL_CERT_DIR", "");
+    let gateway = builder.start(&text).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let url = format!("https://{}/", server.address());
+    // Twice, so that connections of either sort are idle, and used again.
+    for path in ["/1", "/2"] {
+        assert!(ask(&gateway, &mut client, path, &url).await.starts_with("200 ["));
+    }
+    assert_eq!((app.connections(), server.connections()), (1, 1));
+
+    let others = || gateway.log().iter().filter(|line| line.text("event") == Some("authorities")).count();
+    gateway.reload().await;
+    assert!(ask(&gateway, &mut client, "/3", &url).await.starts_with("200 ["));
+    assert_eq!((app.connections(), server.connections(), others()), (1, 1, 0), "nothing has changed");
+
+    // Neither is believed any more, whatever connection there is.
+    std::fs::write(&roots, &other.pem).unwrap();
+    gateway.reload().await;
+    assert_eq!(others(), 1);
+    let reply = client.get_with("/4", &[("x-do", &format!("ask {url}"))]).await;
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    let told = record(&gateway, "/4").await;
+    assert!(attribute(&told, "result").contains("UnknownIssuer"), "{told}");
+    assert_eq!((app.requests().len(), server.requests().len()), (3, 3));
+
+    // Where there are none at all, what runs goes on.
+    std::fs::write(&roots, "nobody\n").unwrap();
+    gateway.signal(Signal::HUP);
+    let refused = |line: &LogLine| line.message.contains("no certificate authorities were found");
+    gateway.wait_for_log("a refusal", refused).await;
+
+    std::fs::write(&roots, format!("{}{}", other.pem, one.pem)).unwrap();
+    gateway.reload().await;
+    assert_eq!(others(), 2);
+    assert!(ask(&gateway, &mut client, "/5", &url).await.starts_with("200 ["));
 }
 
 #[tokio::test]

@@ -328,14 +328,18 @@ async fn a_shadow_that_fails_or_loops_over_a_body_keeps_nobody_waiting() {
             );
             let gateway =
                 start(&config(upstream.address(), &["bodies"], &policy("bodies", "plain", &shadow))).await;
-            let name =
-                format!("portcullis_rollout_faults_total{{policy=\"bodies\",version=\"shadow\",kind=\"{kind}\"}}");
+            let name = format!(
+                "portcullis_rollout_faults_total{{policy=\"bodies\",version=\"shadow\",kind=\"{kind}\"}}"
+            );
             for (at, mut client) in both(&gateway).await.into_iter().enumerate() {
                 let reply = client.send(Method::POST, "/", &[], "a body").await;
                 assert_eq!((reply.status, reply.text()), (200, "a body".to_owned()), "{hook} {deed}");
                 if deed == "loop" {
                     // It has a second of CPU time, and the client has its answer before that is over.
-                    assert!(metric(&gateway, &name).await < at as f64 + 0.5, "{hook}: the client had to wait");
+                    assert!(
+                        metric(&gateway, &name).await < at as f64 + 0.5,
+                        "{hook}: the client had to wait"
+                    );
                 }
                 eventually("it has failed", async || {
                     ((metric(&gateway, &name).await - (at as f64 + 1.0)).abs() < 0.1).then_some(())

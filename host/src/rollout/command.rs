@@ -261,7 +261,9 @@ fn write(act: RolloutAct, arguments: &RolloutActArguments, edit: RolloutEdit) ->
     if !removed.is_empty() {
         let keys: Vec<String> = removed.iter().map(|key| format!("`{key}`")).collect();
         let (keys, is) = (keys.join(", "), if removed.len() == 1 { "it is" } else { "they are" });
-        text.push_str(&format!("it has no use for {keys} of policy `{policy}`, so {is} gone from the config\n"));
+        text.push_str(&format!(
+            "it has no use for {keys} of policy `{policy}`, so {is} gone from the config\n"
+        ));
     }
     commands::print(&text)
 }

@@ -125,8 +125,9 @@ struct Useless {
 impl Useless {
     fn of(version: &PolicyConfig, server: &Server) -> anyhow::Result<Self> {
         let policy = &version.name;
-        let component = plugins::read(version, server)
-            .map_err(|error| anyhow!("the plugin that policy `{policy}` tries cannot be looked at: {error}"))?;
+        let component = plugins::read(version, server).map_err(|error| {
+            anyhow!("the plugin that policy `{policy}` tries cannot be looked at: {error}")
+        })?;
         let info = inspect(&component)
             .with_context(|| format!("the plugin that policy `{policy}` tries cannot be looked at"))?;
         Ok(Self {

@@ -269,9 +269,8 @@ fn check_unused(
             format!("policy `{}` is granted `{}`, but does not use it", named.name, capability.grant_key());
         let label = format!("{} {} does not import it", info.name, info.version);
         let span = given.key_span(capability.grant_key()).unwrap_or(named.span);
-        loader.report(
-            Report::new(span, message, label).help("remove it: a policy gets no more than it uses"),
-        );
+        loader
+            .report(Report::new(span, message, label).help("remove it: a policy gets no more than it uses"));
     }
 }
 

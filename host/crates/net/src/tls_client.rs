@@ -61,6 +61,14 @@ impl SystemRoots {
         Self::default()
     }
 
+    /// Reads them, where that has not happened.
+    ///
+    /// # Errors
+    /// Where the machine has none.
+    pub fn check(&self) -> Result<(), TlsClientError> {
+        self.get().map(drop)
+    }
+
     fn get(&self) -> Result<Arc<RootCertStore>, TlsClientError> {
         self.0.get_or_init(Self::read).clone()
     }
@@ -82,6 +90,8 @@ impl SystemRoots {
 #[derive(Clone)]
 pub struct UpstreamTlsContext {
     pub(crate) config: Arc<ClientConfig>,
+    /// The machine's authorities, where it is they who judge certificates.
+    system: Option<Arc<RootCertStore>>,
     server_name: Option<ServerName<'static>>,
     pub(crate) protocol: Alpn,
 }
@@ -108,10 +118,12 @@ impl UpstreamTlsContext {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let system = if tls.verify && tls.ca.is_none() { Some(system.get()?) } else { None };
         let builder = if tls.verify {
-            let roots = match &tls.ca {
-                Some((file, pem)) => Arc::new(own_roots(file, pem)?),
-                None => system.get()?,
+            let roots = match (&tls.ca, &system) {
+                (Some((file, pem)), _) => Arc::new(own_roots(file, pem)?),
+                (None, Some(system)) => Arc::clone(system),
+                (None, None) => Arc::new(RootCertStore::empty()),
             };
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
@@ -131,7 +143,27 @@ impl UpstreamTlsContext {
         // No 0-RTT: an attacker could replay the request to the endpoint.
         config.enable_early_data = false;
         let server_name = tls.server_name.as_deref().map(server_name).transpose()?;
-        Ok(Self { config: Arc::new(config), server_name, protocol })
+        Ok(Self { config: Arc::new(config), system, server_name, protocol })
+    }
+
+    /// Whether certificates are judged by what the machine believes now, as `system` has it, or by nothing of the machine's.
+    ///
+    /// # Errors
+    /// Where the machine has no authorities any more.
+    pub fn believes(&self, system: &SystemRoots) -> Result<bool, TlsClientError> {
+        match &self.system {
+            Some(roots) => Ok(roots.roots == system.get()?.roots),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether the machine's authorities, where they judge, are the same for both.
+    #[must_use]
+    pub fn judges_like(&self, other: &Self) -> bool {
+        match (&self.system, &other.system) {
+            (Some(ours), Some(theirs)) => ours.roots == theirs.roots,
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
     }
 
     /// The name that the certificate must carry when `host` is connected to.

@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
-use portcullis_model::{ContentDigest, HttpGrant};
-use portcullis_net::{ConnectError, ConnectErrorKind, Connector};
+use portcullis_model::HttpGrant;
+use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, TlsClientError};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use tokio::sync::{mpsc, oneshot};
 
-use self::tls::Contexts;
+use self::tls::{Contexts, Trusted};
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
@@ -85,6 +85,20 @@ impl OutboundClient {
         }))
     }
 
+    /// Whether policies can go on asking those whom the machine's authorities judge, with `system` as those.
+    ///
+    /// # Errors
+    /// Where they do ask, and the machine has no authorities any more.
+    pub fn check(&self, system: &SystemRoots) -> Result<(), TlsClientError> {
+        if self.0.tls.uses_system() { system.check() } else { Ok(()) }
+    }
+
+    /// The machine believes `system` from now on. Gives whether that is something else than before, as far as policies have
+    /// asked anybody.
+    pub fn trust(&self, system: Arc<SystemRoots>) -> bool {
+        self.0.tls.trust(system)
+    }
+
     /// Makes this thread one that carries out calls, for as long as its `LocalSet` runs.
     pub(crate) fn serve(&self, connector: Rc<Connector>) {
         let (sender, jobs) = mpsc::channel(self.0.calls_max);
@@ -135,15 +149,15 @@ struct Server {
     address: String,
     tls: bool,
     private: bool,
-    /// The authorities that have judged its certificate; none for the system's.
-    ca: Option<ContentDigest>,
+    /// The context in which its certificate was judged.
+    trust: Option<u64>,
 }
 
 impl Server {
-    fn of(request: &OutboundRequest) -> Self {
-        let HttpGrant { tls, private, ca, .. } = &request.grant;
-        let ca = ca.as_ref().map(|ca| ca.digest);
-        Self { address: request.address(), tls: *tls, private: *private, ca }
+    fn of(request: &OutboundRequest, trusted: Option<&Trusted>) -> Self {
+        let HttpGrant { tls, private, .. } = &request.grant;
+        let trust = trusted.map(|trusted| trusted.id);
+        Self { address: request.address(), tls: *tls, private: *private, trust }
     }
 }
 
@@ -183,7 +197,9 @@ impl Client {
     }
 
     async fn call(&self, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
-        let pool = self.pool(request);
+        let HttpGrant { tls, ca, .. } = &request.grant;
+        let trusted = if *tls { Some(self.shared.tls.get(ca.as_ref()).await?) } else { None };
+        let pool = self.pool(Server::of(request, trusted.as_ref()));
         let mut response = ResponseHead::default();
         if let Some(connection) = pool.reuse_h1() {
             let mut call = start(connection, request, &pool, true);
@@ -197,23 +213,25 @@ impl Client {
             }
             response.clear();
         }
-        let connection = Box::new(self.connect(request).await?);
+        let connection = Box::new(self.connect(request, trusted.as_ref()).await?);
         let mut call = start(connection, request, &pool, false);
         final_head(&mut call, &mut response).await.map_err(call_error)?;
         read(call, response, request.response_bytes_max).await
     }
 
-    async fn connect(&self, request: &OutboundRequest) -> Result<ClientConnection, OutboundError> {
-        let HttpGrant { tls, ca, .. } = &request.grant;
-        let tls = if *tls { Some(self.shared.tls.get(ca.as_ref()).await?) } else { None };
+    async fn connect(
+        &self,
+        request: &OutboundRequest,
+        trusted: Option<&Trusted>,
+    ) -> Result<ClientConnection, OutboundError> {
+        let tls = trusted.map(|trusted| &trusted.context);
         let may = |address| request.grant.may_reach(address);
         let address = request.address();
-        let stream = self.connector.connect_where(&address, tls.as_ref(), request.timeout, may).await;
+        let stream = self.connector.connect_where(&address, tls, request.timeout, may).await;
         Ok(ClientConnection::new(stream.map_err(connect_error)?, HEAD_BYTES_MAX))
     }
 
-    fn pool(&self, request: &OutboundRequest) -> Rc<Pool> {
-        let server = Server::of(request);
+    fn pool(&self, server: Server) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.get(&server) {
             return pool.clone();

@@ -23,6 +23,7 @@ pub struct Snapshot {
     pub(crate) policies: HashMap<Name, Arc<dyn PolicyFactory>>,
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
+    trust_changed: bool,
 }
 
 /// Why a configuration cannot run.
@@ -55,7 +56,7 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Makes `gateway` ready. What `previous` has and `gateway` does not change is taken over: TLS sessions, the counts and
+    /// Makes `gateway` ready, with `roots` as what the machine believes now. What `previous` has and `gateway` does not change is taken over: TLS sessions, the counts and
     /// the health of endpoints, connections.
     ///
     /// # Errors
@@ -67,6 +68,7 @@ impl Snapshot {
         metrics: Arc<Metrics>,
         previous: Option<&Self>,
         generation: u64,
+        roots: &SystemRoots,
     ) -> Result<Self, Vec<SnapshotError>> {
         let mut errors = Vec::new();
         let mut listeners = BTreeMap::new();
@@ -82,15 +84,24 @@ impl Snapshot {
             }
         }
         let mut upstreams = BTreeMap::new();
-        let roots = SystemRoots::new();
+        let mut trust_changed = false;
         for upstream in &gateway.upstreams {
             let old = previous.and_then(|previous| previous.upstreams.get(&upstream.name));
             if let Some(same) = old.filter(|old| is_same(&old.config, upstream)) {
-                upstreams.insert(upstream.name.clone(), same.clone());
-                continue;
+                match same.tls.as_ref().map_or(Ok(true), |tls| tls.believes(roots)) {
+                    Ok(true) => {
+                        upstreams.insert(upstream.name.clone(), same.clone());
+                        continue;
+                    }
+                    Ok(false) => trust_changed = true,
+                    Err(source) => {
+                        errors.push(SnapshotError::Upstream { upstream: upstream.name.clone(), source });
+                        continue;
+                    }
+                }
             }
             let tls =
-                upstream.tls.as_ref().map(|tls| UpstreamTlsContext::build(tls, upstream.protocol, &roots));
+                upstream.tls.as_ref().map(|tls| UpstreamTlsContext::build(tls, upstream.protocol, roots));
             match tls.transpose() {
                 Ok(tls) => {
                     let metrics = metrics.upstream(&upstream.name);
@@ -111,7 +122,23 @@ impl Snapshot {
             return Err(errors);
         }
         let table = RouteTable::new(&gateway.routes);
-        Ok(Self { generation, gateway, table, listeners, upstreams, policies, access_log, metrics })
+        Ok(Self {
+            generation,
+            gateway,
+            table,
+            listeners,
+            upstreams,
+            policies,
+            access_log,
+            metrics,
+            trust_changed,
+        })
+    }
+
+    /// Whether an upstream of which nothing else changed is judged by other authorities of the machine than before.
+    #[must_use]
+    pub fn trust_changed(&self) -> bool {
+        self.trust_changed
     }
 
     /// Its number.

@@ -90,7 +90,13 @@ impl SharedUpstream {
     /// Whether connections made for `other` serve this one as well.
     fn connects_like(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.config, &other.config);
-        ours.protocol == theirs.protocol
+        // A connection that was made under authorities which the machine believes no more serves nobody who asks now.
+        let judges_alike = match (&self.tls, &other.tls) {
+            (Some(ours), Some(theirs)) => ours.judges_like(theirs),
+            _ => true,
+        };
+        judges_alike
+            && ours.protocol == theirs.protocol
             && ours.tls == theirs.tls
             && ours.head_bytes_max == theirs.head_bytes_max
     }

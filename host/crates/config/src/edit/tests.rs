@@ -39,7 +39,8 @@ fn what_a_promoted_version_has_no_use_for_goes_with_what_it_replaces() {
         let text = |plugin: &str, canary: &str, rest: &str| {
             format!("[policies.limit]\nplugin = \"{plugin}\"\n{canary}{rest}")
         };
-        let edited = edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Promote, &useless).unwrap();
+        let edited =
+            edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Promote, &useless).unwrap();
         assert_eq!(edited.text, text("b", "", after));
         assert_eq!(edited.removed, removed, "{before}");
         // What somebody still has a use for stays.
