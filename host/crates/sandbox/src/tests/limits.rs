@@ -184,7 +184,7 @@ fn tells_costs() {
             if told > took / 2 && told < took + Duration::from_millis(2) {
                 break second;
             }
-            assert!(tries < 20, "{told:?} of {took:?}");
+            assert!(tries < 200, "{told:?} of {took:?}");
         };
         let report = report(&super::SANDBOX, &config.name);
         assert_eq!(report.cpu, second.cpu);
