@@ -3,6 +3,7 @@
 mod canary;
 mod choice;
 mod shadow;
+mod shadow_bodies;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
