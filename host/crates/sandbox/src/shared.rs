@@ -488,9 +488,9 @@ impl MemoryShare {
     }
 
     /// Gives back what it has, until [`MemoryShare::grow`] takes it again.
-    pub(crate) fn release(&mut self) -> u64 {
-        self.total.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        std::mem::take(&mut self.bytes)
+    pub(crate) fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.total.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn total(&self) -> &MemoryTotal {

@@ -141,6 +141,7 @@ impl Wiper {
         if bytes > RESTORED_BYTES_MUCH && bytes > 2 * self.first {
             return Ok(false);
         }
+        // Once at least, whatever was written: the same call puts back the globals of the memory's module.
         let mut at = 0;
         loop {
             let mut regions = [0; 2 * REGIONS];
