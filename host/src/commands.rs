@@ -1,10 +1,11 @@
 //! Carries out the commands, and prints what they have to say.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use portcullis_model::{Route, RouteMatch};
+use portcullis_model::{HostPattern, Route, RouteMatch};
 use serde_json::json;
 
 use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments, WRONG_USAGE};
@@ -143,18 +144,21 @@ fn routes(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
         let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(list)));
     }
-    let header = ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "POLICIES", "UPSTREAM", "ORIGIN"];
-    print(&table(header, gateway.routes.iter().map(row)))
+    let header =
+        ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "LISTENERS", "TLS", "POLICIES", "UPSTREAM", "ORIGIN"];
+    print(&table(header, rows(&gateway.routes)))
 }
 
 fn as_json(route: &Route) -> serde_json::Value {
-    let RouteMatch { host, path, methods, fields } = &route.matches;
+    let RouteMatch { path, methods, fields, .. } = &route.matches;
     json!({
         "name": &*route.name,
-        "host": host.to_string(),
+        "hosts": route.matches.hosts().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "path": path.to_string(),
         "methods": methods,
         "headers": fields.iter().map(|field| (field.name.clone(), json!(field.value))).collect::<serde_json::Map<_, _>>(),
+        "listeners": route.listeners.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "tls": if route.tls_required { "required" } else { "any" },
         "policies": route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
         "upstreams": route.upstreams.iter().map(|name| &**name).collect::<Vec<_>>(),
         "file": &*route.origin.file,
@@ -162,8 +166,18 @@ fn as_json(route: &Route) -> serde_json::Value {
     })
 }
 
-fn row(route: &Route) -> [String; 8] {
-    let RouteMatch { host, path, methods, fields } = &route.matches;
+/// A row for each host of each route, in the order in which they are tried.
+fn rows(routes: &[Route]) -> impl Iterator<Item = [String; 10]> {
+    let hosts = routes.iter().flat_map(|route| route.matches.hosts().iter().map(move |host| (route, host)));
+    let mut hosts: Vec<(&Route, &HostPattern)> = hosts.collect();
+    hosts.sort_by_cached_key(|(route, host)| {
+        (Reverse(route.matches.specificity_by(host)), route.name.clone())
+    });
+    hosts.into_iter().map(|(route, host)| row(route, host))
+}
+
+fn row(route: &Route, host: &HostPattern) -> [String; 10] {
+    let RouteMatch { path, methods, fields, .. } = &route.matches;
     let fields: Vec<String> = fields
         .iter()
         .map(|field| match &field.value {
@@ -178,6 +192,8 @@ fn row(route: &Route) -> [String; 8] {
         path.to_string(),
         or(methods.join(","), "*"),
         or(fields.join(","), "-"),
+        or(route.listeners.join(","), "*"),
+        if route.tls_required { "required" } else { "*" }.to_owned(),
         or(route.policies.join(" > "), "-"),
         route.upstreams.join(","),
         format!("{}:{}", route.origin.file, route.origin.line),

@@ -60,6 +60,9 @@ fn routes(running: &Running) -> Vec<RouteStatus> {
         RouteStatus {
             name: route.name.to_string(),
             policies: route.policies.iter().map(ToString::to_string).collect(),
+            hosts: route.matches.hosts().iter().map(ToString::to_string).collect(),
+            listeners: route.listeners.iter().map(ToString::to_string).collect(),
+            tls_required: route.tls_required,
             requests: classes.iter().map(|(_, count)| count).sum(),
             by_status: classes.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect(),
         }
@@ -184,12 +187,22 @@ fn text(status: &Status) -> String {
         }),
     ));
     section(table(
-        ["ROUTE", "REQUESTS", "BY STATUS", "POLICIES"],
+        ["ROUTE", "REQUESTS", "BY STATUS", "LISTENERS", "POLICIES"],
         status.routes.iter().map(|route| {
             let classes: Vec<String> =
                 route.by_status.iter().map(|(class, count)| format!("{class} {count}")).collect();
-            let policies = route.policies.join(" > ");
-            [route.name.clone(), route.requests.to_string(), or_dash(classes.join(", ")), or_dash(policies)]
+            let mut listeners =
+                if route.listeners.is_empty() { "*".to_owned() } else { route.listeners.join(", ") };
+            if route.tls_required {
+                listeners.push_str(" (TLS only)");
+            }
+            [
+                route.name.clone(),
+                route.requests.to_string(),
+                or_dash(classes.join(", ")),
+                listeners,
+                or_dash(route.policies.join(" > ")),
+            ]
         }),
     ));
     if !status.policies.is_empty() {

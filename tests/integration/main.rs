@@ -31,6 +31,7 @@ mod registry;
 mod registry_access;
 mod reload;
 mod rollouts;
+mod routes;
 mod setup;
 mod shipped_policies;
 mod signatures;

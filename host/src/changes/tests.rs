@@ -35,6 +35,8 @@ fn route(name: &str) -> Route {
         body_bytes_max: None,
         hold_bytes_max: 0,
         attempts: 1,
+        listeners: Vec::new(),
+        tls_required: false,
         origin: Origin::default(),
     }
 }

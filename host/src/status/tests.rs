@@ -35,8 +35,15 @@ fn shows_everything_in_tables() {
                 policies: vec!["keys".to_owned(), "limit".to_owned()],
                 requests: 5,
                 by_status: BTreeMap::from([("2xx".to_owned(), 4), ("5xx".to_owned(), 1)]),
+                ..RouteStatus::default()
             },
-            RouteStatus { name: "site".to_owned(), ..RouteStatus::default() },
+            RouteStatus {
+                name: "site".to_owned(),
+                hosts: vec!["*".to_owned()],
+                listeners: vec!["web".to_owned()],
+                tls_required: true,
+                ..RouteStatus::default()
+            },
         ],
         policies: vec![PolicyStatus {
             name: "keys".to_owned(),
@@ -95,9 +102,9 @@ edge.toml, generation 3 since 1 min 1 s
 LISTENER  ADDRESS               CONNECTIONS
 web       https://0.0.0.0:8443  12
 
-ROUTE  REQUESTS  BY STATUS     POLICIES
-api    5         2xx 4, 5xx 1  keys > limit
-site   0         -             -
+ROUTE  REQUESTS  BY STATUS     LISTENERS       POLICIES
+api    5         2xx 4, 5xx 1  *               keys > limit
+site   0         -             web (TLS only)  -
 
 POLICY  PLUGIN           VERSION        ISOLATION  INSTANCES  CALLS  CPU      MEMORY   FAULTS              STATE
 keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined for 1 s, probe in 1 s

@@ -91,6 +91,12 @@ pub struct RouteStatus {
     pub name: String,
     /// Its policies, in order.
     pub policies: Vec<String>,
+    /// The hosts that it takes; `*` is any.
+    pub hosts: Vec<String>,
+    /// The listeners that serve it; empty is all.
+    pub listeners: Vec<String>,
+    /// Whether it is served over TLS only.
+    pub tls_required: bool,
     /// Exchanges that have ended.
     pub requests: u64,
     /// The same by status class: `2xx`, and `none` where the client got nothing.

@@ -323,11 +323,20 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     let upstream_list = upstream::upstreams(loader, upstreams);
     let (server, secrets, policy_list) = supply(loader, documents, &sections);
     let used = Used { uncertain: routes.is_empty(), ..Used::default() };
-    let mut names = Names { policies, upstreams, policies_used: used.clone(), upstreams_used: used };
+    let mut names = Names {
+        policies,
+        upstreams,
+        listeners,
+        policies_used: used.clone(),
+        upstreams_used: used.clone(),
+        listeners_used: used,
+    };
     let route_list = route::routes(loader, routes, &mut names, &upstream_list);
-    let Names { policies_used, upstreams_used, .. } = names;
+    let Names { policies_used, upstreams_used, listeners_used, .. } = names;
+    route::check_tls(loader, routes, &route_list, &listener_list, &server);
     route::report_unused(loader, "policy", policies, &policies_used);
     route::report_unused(loader, "upstream", upstreams, &upstreams_used);
+    route::report_unused(loader, "listener", listeners, &listeners_used);
     Gateway {
         server,
         listeners: listener_list,

@@ -5,7 +5,9 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, Route, RouteMatch, Upstream};
+use portcullis_model::{
+    FieldMatch, HostPattern, Listener, Name, PathPattern, Route, RouteMatch, Server, Upstream,
+};
 
 use crate::diagnostic::Report;
 use crate::keys::ROUTE;
@@ -26,8 +28,10 @@ const HOLD_BYTES: usize = 1 << 20;
 pub(crate) struct Names<'s, 'a> {
     pub(crate) policies: &'s Section<'a>,
     pub(crate) upstreams: &'s Section<'a>,
+    pub(crate) listeners: &'s Section<'a>,
     pub(crate) policies_used: Used<'a>,
     pub(crate) upstreams_used: Used<'a>,
+    pub(crate) listeners_used: Used<'a>,
 }
 
 /// Makes the routes in match order, and checks that each of them can win.
@@ -42,7 +46,8 @@ pub(crate) fn routes<'a>(
         routes.push(route(loader, named, names, upstreams));
     }
     let valid = routes.iter().filter_map(|(route, valid)| valid.then_some(route));
-    order::check(loader, section, &valid.collect::<Vec<_>>());
+    let listeners: Vec<Name> = names.listeners.keys().map(|name| Name::from(*name)).collect();
+    order::check(loader, section, &valid.collect::<Vec<_>>(), &listeners);
     let mut routes: Vec<Route> = routes.into_iter().map(|(route, _)| route).collect();
     // Stable: the section is in the order of the names.
     routes.sort_by_cached_key(|route| std::cmp::Reverse(route.matches.specificity()));
@@ -68,6 +73,12 @@ fn route<'a>(
     let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
     names.policies_used.uncertain |= is_wrong(view, "use");
     names.upstreams_used.uncertain |= view.node("to").is_none();
+    let used = &mut names.listeners_used;
+    let mut listeners =
+        references(loader, view.texts("listeners"), reference("listener"), names.listeners, used);
+    listeners.sort();
+    // Without the key it is served on all; of a key that is wrong nobody knows.
+    used.uncertain |= listeners.is_empty();
     let sizes = upstreams
         .iter()
         .filter(|upstream| to.contains(&upstream.name))
@@ -83,9 +94,35 @@ fn route<'a>(
         body_bytes_max: limits.size("body"),
         hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),
         attempts: view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints),
+        listeners,
+        tls_required: view.word("tls") == Some("required"),
         origin: loader.sources.origin(named.span),
     };
     (route, valid)
+}
+
+/// Reports routes that ask for TLS which nothing can give them.
+pub(crate) fn check_tls(
+    loader: &mut Loader<'_>,
+    section: &Section<'_>,
+    routes: &[Route],
+    listeners: &[Listener],
+    server: &Server,
+) {
+    // A proxy in front may end TLS and say so. Without a listener there is a larger mistake.
+    if !server.trusted_proxies.is_empty() || listeners.is_empty() {
+        return;
+    }
+    for route in routes.iter().filter(|route| route.tls_required) {
+        let served = listeners.iter().any(|listener| listener.tls.is_some() && route.is_on(&listener.name));
+        let named = section.get(&*route.name).filter(|_| !served);
+        let Some(named) = named else { continue };
+        let span = View::new(named.table, &ROUTE, named.span).key_span("tls").unwrap_or(named.span);
+        let message =
+            format!("route `{}` is served over TLS only, and no listener of it has TLS", route.name);
+        let help = "give a listener `tls`, or name in server.trusted-proxies the proxy that ends TLS in front of the gateway";
+        loader.report(Report::new(span, message, "no request could be served").help(help));
+    }
 }
 
 /// Who names what.
@@ -128,10 +165,13 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteM
     let invalid = |key: &str, span, label: String, help: String| {
         Report::new(span, format!("`{key}` of route `{}` is not valid", named.name), label).help(help)
     };
-    let mut host = HostPattern::Any;
-    if let Some((typed, span)) = view.text("host") {
+    let mut hosts: Vec<HostPattern> = Vec::new();
+    for (typed, span) in view.texts("host") {
         match pattern::host(typed) {
-            Ok(pattern) => host = pattern,
+            Ok(pattern) if hosts.contains(&pattern) => {
+                loader.report(invalid("host", span, "listed before".into(), "remove one of the two".into()));
+            }
+            Ok(pattern) => hosts.push(pattern),
             Err((label, help)) => loader.report(invalid("host", span, label, help)),
         }
     }
@@ -166,7 +206,7 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteM
     let place = format!("route `{}`", named.name);
     let of_host = ("the host has a key of its own", "write host = \"...\" in `match`");
     let fields = fields(loader, &place, of_host, view);
-    RouteMatch { host, path, methods, fields }
+    RouteMatch { hosts, path, methods, fields }
 }
 
 /// The fields that `headers` asks for; `place` says of what, and the third what is said of the host, which is no field.
@@ -231,12 +271,19 @@ pub(crate) fn report_unused(loader: &mut Loader<'_>, noun: &str, section: &Secti
         let help = match noun {
             "policy" => "name it in the `use` of a route, or remove it",
             "upstream" => "name it in the `to` of a route, or remove it",
+            "listener" => "name it in the `listeners` of a route, or remove it",
             "signer" => {
                 "name it in the `signed-by` of a policy or in `server.plugins-signed-by`, or remove it"
             }
             _ => "name it in the `grants.secrets` of a policy, or remove it",
         };
-        let message = format!("{noun} `{}` is not used", shown(named.name));
-        loader.report(Report::new(named.span, message, "nothing names it").help(help));
+        let (message, label) = match noun {
+            "listener" => (
+                format!("listener `{}` serves no route", shown(named.name)),
+                "every request would be answered 404",
+            ),
+            _ => (format!("{noun} `{}` is not used", shown(named.name)), "nothing names it"),
+        };
+        loader.report(Report::new(named.span, message, label).help(help));
     }
 }

@@ -18,7 +18,7 @@ pub struct Gateway {
     pub upstreams: Vec<Upstream>,
     /// By name order; each is used by at least one route.
     pub policies: Vec<PolicyConfig>,
-    /// In match order: the first route that matches a request is the one it takes.
+    /// In match order, a route with several hosts by its narrowest one.
     pub routes: Vec<Route>,
     /// The secrets, read.
     pub secrets: BTreeMap<Name, Secret>,

@@ -24,6 +24,10 @@ pub struct Route {
     pub hold_bytes_max: usize,
     /// Endpoints that are tried when nothing of the request was sent, the first included.
     pub attempts: u32,
+    /// The listeners that it is served on, in name order; empty is all. On another listener it does not exist.
+    pub listeners: Vec<Name>,
+    /// Whether a request over plain HTTP is answered with a redirect to HTTPS instead of being served.
+    pub tls_required: bool,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -31,8 +35,8 @@ pub struct Route {
 /// The requests that a route takes: all conditions hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouteMatch {
-    /// The host of the request.
-    pub host: HostPattern,
+    /// The hosts of the request, of which one must match; empty is any. See [`Self::hosts`].
+    pub hosts: Vec<HostPattern>,
     /// The path of the request, normalised, percent-encoding kept.
     pub path: PathPattern,
     /// Methods, upper case as in RFC 9110; empty is any. GET takes HEAD too.
@@ -97,15 +101,31 @@ pub type Specificity = (u8, usize, PathSpecificity, usize, usize);
 pub type PathSpecificity = (Vec<Reverse<u8>>, bool);
 
 impl RouteMatch {
-    /// How narrow the match is: host before path before methods before fields.
+    /// The hosts that it takes. Never empty: without a condition there is the pattern that takes any host.
+    #[must_use]
+    pub fn hosts(&self) -> &[HostPattern] {
+        if self.hosts.is_empty() { &[HostPattern::Any] } else { &self.hosts }
+    }
+
+    /// The narrowest of its patterns that takes `host` (lower case, no port).
+    #[must_use]
+    pub fn host_for(&self, host: &str) -> Option<&HostPattern> {
+        let fitting = self.hosts().iter().filter(|pattern| pattern.matches(host));
+        fitting.max_by_key(|pattern| pattern.specificity())
+    }
+
+    /// How narrow the match is by one of its hosts: host before path before methods before fields.
+    #[must_use]
+    pub fn specificity_by(&self, host: &HostPattern) -> Specificity {
+        let (kind, length) = host.specificity();
+        (kind, length, self.path.specificity(), usize::from(!self.methods.is_empty()), self.fields.len())
+    }
+
+    /// How narrow the match is by its narrowest host.
     #[must_use]
     pub fn specificity(&self) -> Specificity {
-        let (kind, length) = match &self.host {
-            HostPattern::Any => (0, 0),
-            HostPattern::Suffix(suffix) => (1, suffix.len()),
-            HostPattern::Exact(_) => (2, 0),
-        };
-        (kind, length, self.path.specificity(), usize::from(!self.methods.is_empty()), self.fields.len())
+        let narrowest = self.hosts().iter().max_by_key(|host| host.specificity());
+        self.specificity_by(narrowest.unwrap_or(&HostPattern::Any))
     }
 }
 
@@ -143,7 +163,24 @@ impl PathPattern {
     }
 }
 
+impl Route {
+    /// Whether it is served on a listener.
+    #[must_use]
+    pub fn is_on(&self, listener: &str) -> bool {
+        self.listeners.is_empty() || self.listeners.iter().any(|name| **name == *listener)
+    }
+}
+
 impl HostPattern {
+    /// How narrow it is: an exact host before a suffix, a longer suffix before a shorter one.
+    fn specificity(&self) -> (u8, usize) {
+        match self {
+            Self::Any => (0, 0),
+            Self::Suffix(suffix) => (1, suffix.len()),
+            Self::Exact(_) => (2, 0),
+        }
+    }
+
     /// Whether `host` (lower case, no port) matches.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {

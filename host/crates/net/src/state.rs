@@ -1,5 +1,8 @@
 //! The part of a listener that a reload may change while its sockets stay.
 
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use portcullis_model::{Listener, TlsServer};
 
 use crate::certificate::CertificateWarning;
@@ -11,6 +14,8 @@ use crate::tls_server::{ServerTls, TlsServerError};
 pub struct ListenerState {
     listener: Listener,
     tls: Option<ServerTls>,
+    /// The port that it listens on; 0 while that is not known.
+    port: AtomicU16,
 }
 
 impl ListenerState {
@@ -23,7 +28,7 @@ impl ListenerState {
         let (http1, http2) = (listener.http1, listener.http2);
         let tls = match (&listener.tls, previous) {
             (None, _) => None,
-            (Some(wanted), Some(Self { listener: old, tls: Some(tls) }))
+            (Some(wanted), Some(Self { listener: old, tls: Some(tls), .. }))
                 if (old.http1, old.http2) == (http1, http2)
                     && old.tls.as_ref().is_some_and(|old| is_same(old, wanted)) =>
             {
@@ -31,7 +36,23 @@ impl ListenerState {
             }
             (Some(wanted), _) => Some(ServerTls::build(wanted, http1, http2)?),
         };
-        Ok(Self { listener, tls })
+        // The sockets of a listener that stays where it is are kept.
+        let port = match previous.filter(|previous| previous.listener.address == listener.address) {
+            Some(previous) => previous.port.load(Ordering::Relaxed),
+            None => listener.address.port(),
+        };
+        Ok(Self { listener, tls, port: AtomicU16::new(port) })
+    }
+
+    /// The port that it listens on. `None` if the system was left to choose it and has not yet.
+    #[must_use]
+    pub fn port(&self) -> Option<NonZeroU16> {
+        NonZeroU16::new(self.port.load(Ordering::Relaxed))
+    }
+
+    /// Notes the port that the system chose.
+    pub fn listens_on(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
     }
 
     /// Name, protocols, timeouts and limits.

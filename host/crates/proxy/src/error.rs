@@ -10,6 +10,12 @@ pub(crate) enum ExchangeError {
     /// No route takes the request.
     #[error("no route takes the request")]
     NoRoute,
+    /// The route is served over TLS only, and the client came without.
+    #[error("the route is served over TLS only")]
+    TlsRequired {
+        /// Where the same request is served; `None` if it cannot be sent there.
+        location: Option<String>,
+    },
     /// The head leaves no room for the gateway's own fields.
     #[error("the request head is too large")]
     HeadTooLarge,
@@ -75,6 +81,9 @@ impl ExchangeError {
     pub(crate) fn response(&self) -> (u16, &'static str) {
         match self {
             Self::NoRoute => (404, "no route takes this request"),
+            // 308 keeps the method and the body (RFC 9110, 15.4.9).
+            Self::TlsRequired { location: Some(_) } => (308, "this is served over https only"),
+            Self::TlsRequired { location: None } => (421, "this is served over https only"),
             Self::HeadTooLarge => (431, "the request head is too large"),
             Self::BodyTooLarge { .. } | Self::RequestBody(BodyError::TooLarge { .. }) => {
                 (413, "the request body is too large")

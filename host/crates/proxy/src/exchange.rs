@@ -21,6 +21,7 @@ use crate::downstream::Downstream;
 use crate::error::ExchangeError;
 use crate::filter::FilteredBody;
 use crate::forward::Forward;
+use crate::https;
 use crate::local::{Local, LocalRoute};
 use crate::receive::receive;
 use crate::respond;
@@ -102,7 +103,7 @@ impl Drive<'_> {
             return self.refuse(exchange, None, 0, &ExchangeError::HeadTooLarge).await;
         }
 
-        let Some(at) = local.snapshot.table.find(&exchange.request) else {
+        let Some(at) = local.snapshot.table.find(&self.connection.listener().name, &exchange.request) else {
             return self.refuse(exchange, None, 0, &ExchangeError::NoRoute).await;
         };
         let matched = Matched { local, at };
@@ -115,6 +116,11 @@ impl Drive<'_> {
         exchange.upstreams.clone_from(&route.upstream_names);
         if self.worker.recordings().is_active() {
             self.trace.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
+        }
+
+        // Before any policy: keys and cookies that came in the clear are not worth a look.
+        if let Some(error) = https::refusal(&config, &exchange.request, || route.https.as_ref()?.port()) {
+            return self.refuse(exchange, Some(matched), 0, &error).await;
         }
 
         if let Some(limit) = config.body_bytes_max {
@@ -222,8 +228,7 @@ impl Drive<'_> {
         error: &ExchangeError,
     ) -> Answer {
         self.trace.fail(error);
-        let (status, reason) = error.response();
-        let body = respond::error(&mut exchange.response, status, reason);
+        let body = respond::refusal(&mut exchange.response, error);
         let mut answer = match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
             None => {

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use bytes::Bytes;
 use portcullis_http::h1::{HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
 use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, Route, Upstream};
+use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
 
 use crate::error::ExchangeError;
+use crate::https;
 use crate::receive::{Sender, receive};
 use crate::respond;
 use crate::snapshot::Snapshot;
@@ -52,7 +55,7 @@ pub struct Explanation {
     pub client: ClientInfo,
     /// The trace id.
     pub trace_id: String,
-    /// All routes in match order.
+    /// All routes in the order in which they are tried for this request.
     pub routes: Vec<TriedRoute>,
     /// The hooks that ran, in order.
     pub hooks: Vec<HookRecord>,
@@ -78,7 +81,7 @@ pub struct TriedRoute {
 pub enum RouteVerdict {
     /// It does not take the request.
     Lost {
-        /// The first condition that does not hold: `host`, `path`, `method` or `header`.
+        /// The first condition that does not hold: `listener`, `host`, `path`, `method` or `header`.
         condition: &'static str,
         /// What it asks for.
         expected: String,
@@ -166,6 +169,7 @@ pub struct Explainer<'a> {
     table: Table<'a>,
     policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>,
     upstreams: Option<&'a BTreeMap<Name, Arc<SharedUpstream>>>,
+    listeners: Option<&'a BTreeMap<Name, Arc<ListenerState>>>,
 }
 
 #[derive(Debug)]
@@ -179,7 +183,7 @@ impl<'a> Explainer<'a> {
     #[must_use]
     pub fn offline(gateway: &'a Gateway, policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>) -> Self {
         let table = Table::Own(Box::new(RouteTable::new(&gateway.routes)));
-        Self { gateway, table, policies, upstreams: None }
+        Self { gateway, table, policies, upstreams: None, listeners: None }
     }
 
     /// By a generation that runs: its policies with what they share, its endpoints and their health.
@@ -190,6 +194,7 @@ impl<'a> Explainer<'a> {
             table: Table::Of(&snapshot.table),
             policies: &snapshot.policies,
             upstreams: Some(&snapshot.upstreams),
+            listeners: Some(&snapshot.listeners),
         }
     }
 
@@ -198,7 +203,7 @@ impl<'a> Explainer<'a> {
     pub fn route(&self, question: &Question) -> Option<&'a Route> {
         let mut exchange = Box::<Exchange>::default();
         self.arrive(question, &mut exchange, |_| ()).ok()?;
-        self.gateway.routes.get(self.table().find(&exchange.request)?)
+        self.gateway.routes.get(self.find(question, &exchange.request)?)
     }
 
     /// Takes the request as far as to its upstream. The policies run with `recorder`, in instances of their own; without
@@ -223,14 +228,21 @@ impl<'a> Explainer<'a> {
             return explanation;
         }
         explanation.received = Some(exchange.request.clone());
-        explanation.routes = self.try_routes(&exchange.request);
-        let Some(route) = self.table().find(&exchange.request).and_then(|at| self.gateway.routes.get(at))
+        explanation.routes = self.try_routes(question, &exchange.request);
+        let Some(route) = self.find(question, &exchange.request).and_then(|at| self.gateway.routes.get(at))
         else {
             explanation.ending = refused(&ExchangeError::NoRoute);
             return explanation;
         };
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams.clone().into();
+        if let Some(error) = https::refusal(route, &exchange.request, || self.https_port(route)) {
+            let body = respond::refusal(&mut exchange.response, &error);
+            let response = Some((exchange.response, body));
+            let (status, reason) = (error.response().0, error.to_string());
+            explanation.ending = Ending::Refused { status, reason, response };
+            return explanation;
+        }
         exchange.recorder = recorder.map(Box::new);
         let chain = self.chain(route, exchange.recorder.is_some());
         let (mut exchange, ending) = self.run(&chain, exchange).await;
@@ -246,6 +258,28 @@ impl<'a> Explainer<'a> {
         match &self.table {
             Table::Own(table) => table,
             Table::Of(table) => table,
+        }
+    }
+
+    fn find(&self, question: &Question, request: &RequestHead) -> Option<usize> {
+        self.table().find(self.listener_name(question), request)
+    }
+
+    fn listener_name(&self, question: &Question) -> &'a str {
+        self.listener(question).map_or("", |listener| &*listener.name)
+    }
+
+    /// The port to which clients of `route` are sent that come without TLS.
+    fn https_port(&self, route: &Route) -> Option<NonZeroU16> {
+        match self.listeners {
+            Some(listeners) => https::listener(route, listeners)?.port(),
+            None => {
+                let serves = |listener: &&Listener| listener.tls.is_some() && route.is_on(&listener.name);
+                let mut ports =
+                    self.gateway.listeners.iter().filter(serves).map(|listener| listener.address.port());
+                let first = ports.next()?;
+                NonZeroU16::new(ports.find(|port| *port == 443).unwrap_or(first))
+            }
         }
     }
 
@@ -287,25 +321,24 @@ impl<'a> Explainer<'a> {
         })
     }
 
-    fn try_routes(&self, request: &RequestHead) -> Vec<TriedRoute> {
+    fn try_routes(&self, question: &Question, request: &RequestHead) -> Vec<TriedRoute> {
         let mut won = false;
+        let listener = self.listener_name(question);
         let mut verdict = |reason: Option<Mismatch<'_>>| match reason {
             _ if won => RouteVerdict::Behind { takes: reason.is_none() },
             None => {
                 won = true;
                 RouteVerdict::Wins
             }
-            Some(mismatch) => lost(mismatch, request),
+            Some(mismatch) => lost(mismatch, listener, request),
         };
-        let verdicts = self.table().reasons(request).map(&mut verdict);
-        let tried = self.gateway.routes.iter().zip(verdicts);
-        tried
-            .map(|(route, verdict)| TriedRoute {
-                route: route.name.clone(),
-                origin: route.origin.clone(),
-                verdict,
-            })
-            .collect()
+        let reasons = self.table().reasons(listener, request);
+        let tried = reasons.into_iter().filter_map(|(at, reason)| {
+            let route = self.gateway.routes.get(at)?;
+            let (name, origin) = (route.name.clone(), route.origin.clone());
+            Some(TriedRoute { route: name, origin, verdict: verdict(reason) })
+        });
+        tried.collect()
     }
 
     fn chain(&self, route: &Route, runs: bool) -> PolicyChain {
@@ -339,8 +372,8 @@ impl<'a> Explainer<'a> {
             }
             None => ExchangeError::NoEndpoint { upstream: String::new() },
         };
-        let (status, reason) = error.response();
-        let body = respond::error(&mut exchange.response, status, reason);
+        let status = error.response().0;
+        let body = respond::refusal(&mut exchange.response, &error);
         let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
         (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
     }
@@ -400,9 +433,13 @@ fn refused(error: &ExchangeError) -> Ending {
     Ending::Refused { status: error.response().0, reason: error.to_string(), response: None }
 }
 
-fn lost(mismatch: Mismatch<'_>, request: &RequestHead) -> RouteVerdict {
+fn lost(mismatch: Mismatch<'_>, listener: &str, request: &RequestHead) -> RouteVerdict {
     let (condition, expected, found) = match mismatch {
-        Mismatch::Host(pattern) => ("host", pattern.to_string(), host_of(request).into_owned()),
+        Mismatch::Listener(names) => ("listener", names.join(", "), listener.to_owned()),
+        Mismatch::Host(patterns) => {
+            let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+            ("host", patterns.join(", "), host_of(request).into_owned())
+        }
         Mismatch::Path(pattern) => ("path", pattern.to_string(), path_of(request).to_owned()),
         Mismatch::Method(methods) => ("method", methods.join(", "), request.method.clone()),
         Mismatch::Field(field) => {

@@ -18,6 +18,7 @@ mod forward;
 mod gather;
 mod h1;
 mod h2;
+mod https;
 mod local;
 mod outbound;
 mod prefixed;

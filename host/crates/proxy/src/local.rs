@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use portcullis_model::{Name, Route};
-use portcullis_net::Connector;
+use portcullis_net::{Connector, ListenerState};
 use portcullis_policy::{Policy, PolicyChain, carry_over};
 use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
+use crate::https;
 use crate::snapshot::Snapshot;
 use crate::upstream::LocalUpstream;
 
@@ -31,6 +32,8 @@ pub(crate) struct LocalRoute {
     /// In the order of the route's `to`.
     pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
     pub(crate) upstream_names: Arc<[Name]>,
+    /// Where clients are sent that come without TLS, if the route asks for it.
+    pub(crate) https: Option<Arc<ListenerState>>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// By position in the chain.
     pub(crate) policy_metrics: Vec<Arc<RoutePolicyMetrics>>,
@@ -65,6 +68,7 @@ impl Local {
             upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
             name: Name::from(&*route.name),
             upstream_names: route.upstreams.clone().into(),
+            https: https::listener(route, &snapshot.listeners),
             metrics: snapshot.metrics.route(&route.name),
             policy_metrics: (route.policies.iter())
                 .map(|policy| snapshot.metrics.route_policy(&route.name, policy))

@@ -4,12 +4,24 @@ use bytes::Bytes;
 use portcullis_http::{ResponseHead, reason_phrase};
 use portcullis_policy::Reply;
 
+use crate::error::ExchangeError;
+
 const POLICY_FAILED: &str = "a policy failed";
 
 /// Makes `head` an error and gives its body: the status and one short sentence. What happened in full is in the log.
 pub(crate) fn error(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
     head.clear();
     explain(head, status, reason)
+}
+
+/// Makes `head` the answer to a request that the gateway does not carry out, and gives its body.
+pub(crate) fn refusal(head: &mut ResponseHead, refused: &ExchangeError) -> Bytes {
+    let (status, reason) = refused.response();
+    let body = error(head, status, reason);
+    if let ExchangeError::TlsRequired { location: Some(location) } = refused {
+        add(head, b"location", location.as_bytes());
+    }
+    body
 }
 
 /// The same, beside the fields that `head` has.

@@ -1,19 +1,37 @@
 //! Finds the route of a request.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 
 use portcullis_http::{Fields, RequestHead};
-use portcullis_model::{FieldMatch, HostPattern, PathPattern, PathSegment, Route, RouteMatch};
+use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch};
 
-/// The routes of a snapshot, arranged for look-up. Routes are named by their index, which is also their match order.
+/// The routes of a snapshot, arranged for look-up. Routes are named by their index.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
-    matches: Vec<RouteMatch>,
-    exact_hosts: HashMap<String, PathIndex>,
+    routes: Vec<Rule>,
+    /// What is served on a listener that no route names.
+    everywhere: HostIndex,
+    /// What is served on the listeners that routes name: these routes, and those that name none.
+    listeners: HashMap<Name, HostIndex>,
+}
+
+/// What the table knows of a route.
+#[derive(Debug)]
+struct Rule {
+    name: Name,
+    matches: RouteMatch,
+    listeners: Vec<Name>,
+}
+
+/// The routes that one listener serves, by host.
+#[derive(Debug, Default)]
+struct HostIndex {
+    exact: HashMap<String, PathIndex>,
     /// Longest suffix first.
-    suffix_hosts: Vec<(String, PathIndex)>,
-    any_host: PathIndex,
+    suffixes: Vec<(String, PathIndex)>,
+    any: PathIndex,
 }
 
 /// The routes of one host pattern.
@@ -29,8 +47,10 @@ struct PathIndex {
 /// A condition of a route that a request does not meet: the first in the order in which they are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mismatch<'a> {
+    /// The listener.
+    Listener(&'a [Name]),
     /// The host.
-    Host(&'a HostPattern),
+    Host(&'a [HostPattern]),
     /// The path.
     Path(&'a PathPattern),
     /// The method.
@@ -40,55 +60,96 @@ pub(crate) enum Mismatch<'a> {
 }
 
 impl RouteTable {
-    /// Arranges `routes`, which are in match order.
+    /// Arranges `routes`.
     pub(crate) fn new(routes: &[Route]) -> Self {
-        let matches: Vec<RouteMatch> = routes.iter().map(|route| route.matches.clone()).collect();
-        let mut hosts: HashMap<&HostPattern, Vec<usize>> = HashMap::new();
-        for (at, rule) in matches.iter().enumerate() {
-            hosts.entry(&rule.host).or_default().push(at);
-        }
-        let (mut exact_hosts, mut suffix_hosts, mut any_host) =
-            (HashMap::new(), Vec::new(), PathIndex::default());
-        for (host, ordered) in hosts {
-            let index = PathIndex::new(&matches, ordered);
-            match host {
-                HostPattern::Any => any_host = index,
-                HostPattern::Exact(host) => {
-                    exact_hosts.insert(host.clone(), index);
-                }
-                HostPattern::Suffix(suffix) => suffix_hosts.push((suffix.clone(), index)),
-            }
-        }
-        suffix_hosts.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        Self { matches, exact_hosts, suffix_hosts, any_host }
+        let named: BTreeSet<&Name> = routes.iter().flat_map(|route| &route.listeners).collect();
+        let listeners =
+            named.into_iter().map(|name| (name.clone(), HostIndex::new(routes, |route| route.is_on(name))));
+        let listeners = listeners.collect();
+        let everywhere = HostIndex::new(routes, |route| route.listeners.is_empty());
+        let routes = routes.iter().map(|route| Rule {
+            name: route.name.clone(),
+            matches: route.matches.clone(),
+            listeners: route.listeners.clone(),
+        });
+        Self { routes: routes.collect(), everywhere, listeners }
     }
 
-    /// The first route, in match order, that takes `request`.
-    pub(crate) fn find(&self, request: &RequestHead) -> Option<usize> {
+    /// The first route, in match order, that takes `request` on `listener`.
+    pub(crate) fn find(&self, listener: &str, request: &RequestHead) -> Option<usize> {
+        let index = match self.listeners.is_empty() {
+            true => &self.everywhere,
+            false => self.listeners.get(listener).unwrap_or(&self.everywhere),
+        };
+        index.find(&self.routes, request)
+    }
+
+    /// All routes in the order in which they are tried for `request`, each with why it does not take it; `None` if it
+    /// would. The first of those is what [`Self::find`] finds.
+    pub(crate) fn reasons(
+        &self,
+        listener: &str,
+        request: &RequestHead,
+    ) -> Vec<(usize, Option<Mismatch<'_>>)> {
+        let (host, path) = (host_of(request), path_of(request));
+        let tried = self.routes.iter().enumerate().map(|(at, rule)| {
+            let matches = &rule.matches;
+            let by = matches.host_for(&host);
+            let reason =
+                if !rule.listeners.is_empty() && !rule.listeners.iter().any(|name| **name == *listener) {
+                    Some(Mismatch::Listener(&rule.listeners))
+                } else if by.is_none() {
+                    Some(Mismatch::Host(matches.hosts()))
+                } else {
+                    mismatch(matches, path, request)
+                };
+            let specificity = by.map_or_else(|| matches.specificity(), |host| matches.specificity_by(host));
+            (Reverse(specificity), &rule.name, at, reason)
+        });
+        let mut tried: Vec<_> = tried.collect();
+        tried.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+        tried.into_iter().map(|(_, _, at, reason)| (at, reason)).collect()
+    }
+}
+
+impl HostIndex {
+    /// Arranges those of `routes` that `is_served` lets in.
+    fn new(routes: &[Route], is_served: impl Fn(&Route) -> bool) -> Self {
+        let mut hosts: HashMap<&HostPattern, Vec<usize>> = HashMap::new();
+        for (at, route) in routes.iter().enumerate().filter(|(_, route)| is_served(route)) {
+            for host in route.matches.hosts() {
+                hosts.entry(host).or_default().push(at);
+            }
+        }
+        let mut index = Self::default();
+        for (host, mut ordered) in hosts {
+            // A route may come later by this host than by a narrower one of its hosts.
+            ordered.sort_by_cached_key(|at| {
+                routes.get(*at).map(|route| (Reverse(route.matches.specificity_by(host)), route.name.clone()))
+            });
+            let paths = PathIndex::new(routes, ordered);
+            match host {
+                HostPattern::Any => index.any = paths,
+                HostPattern::Exact(host) => drop(index.exact.insert(host.clone(), paths)),
+                HostPattern::Suffix(suffix) => index.suffixes.push((suffix.clone(), paths)),
+            }
+        }
+        index.suffixes.sort_by_key(|(suffix, _)| Reverse(suffix.len()));
+        index
+    }
+
+    fn find(&self, routes: &[Rule], request: &RequestHead) -> Option<usize> {
         let host = &*host_of(request);
-        let exact = self.exact_hosts.get(host);
+        let exact = self.exact.get(host);
         let suffixes = self
-            .suffix_hosts
+            .suffixes
             .iter()
             .filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()));
         exact
             .into_iter()
             .chain(suffixes.map(|(_, index)| index))
-            .chain(std::iter::once(&self.any_host))
-            .find_map(|index| index.find(&self.matches, request))
-    }
-
-    /// For each route, in match order, why it does not take `request`; `None` where it would. The first of those is what
-    /// [`Self::find`] finds.
-    pub(crate) fn reasons(&self, request: &RequestHead) -> impl Iterator<Item = Option<Mismatch<'_>>> {
-        let (host, path) = (host_of(request), path_of(request));
-        self.matches.iter().map(move |rule| {
-            if rule.host.matches(&host) {
-                mismatch(rule, path, request)
-            } else {
-                Some(Mismatch::Host(&rule.host))
-            }
-        })
+            .chain(std::iter::once(&self.any))
+            .find_map(|index| index.find(routes, request))
     }
 }
 
@@ -127,10 +188,10 @@ fn other_mismatch<'a>(rule: &'a RouteMatch, request: &RequestHead) -> Option<Mis
 }
 
 impl PathIndex {
-    fn new(matches: &[RouteMatch], ordered: Vec<usize>) -> Self {
+    fn new(routes: &[Route], ordered: Vec<usize>) -> Self {
         let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
         for &at in &ordered {
-            for pattern in matches.get(at).into_iter().flat_map(|rule| router_patterns(&rule.path)) {
+            for pattern in routes.get(at).into_iter().flat_map(|route| router_patterns(&route.matches.path)) {
                 by_path.entry(pattern).or_default().push(at);
             }
         }
@@ -144,18 +205,20 @@ impl PathIndex {
         Self { ordered, paths }
     }
 
-    fn find(&self, matches: &[RouteMatch], request: &RequestHead) -> Option<usize> {
+    fn find(&self, routes: &[Rule], request: &RequestHead) -> Option<usize> {
         let path = path_of(request);
-        let fits =
-            |at: &&usize| matches.get(**at).is_some_and(|rule| other_mismatch(rule, request).is_none());
+        let fits = |at: &&usize| {
+            routes.get(**at).is_some_and(|rule| other_mismatch(&rule.matches, request).is_none())
+        };
         if let Ok(found) = self.paths.at(path)
             && let Some(at) = found.value.iter().find(fits)
         {
             return Some(*at);
         }
         // The narrowest path's routes have other conditions that fail: try every route in order.
-        let whole =
-            |at: &&usize| matches.get(**at).is_some_and(|rule| mismatch(rule, path, request).is_none());
+        let whole = |at: &&usize| {
+            routes.get(**at).is_some_and(|rule| mismatch(&rule.matches, path, request).is_none())
+        };
         self.ordered.iter().find(whole).copied()
     }
 }

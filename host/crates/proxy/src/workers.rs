@@ -192,6 +192,9 @@ impl Workers {
             }
             let sockets = bind(address, self.threads.len())
                 .map_err(|reason| StartError::Bind { listener: name.clone(), reason })?;
+            if let Some(actual) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
+                state.listens_on(actual.port());
+            }
             opened.push(Opened { name: name.clone(), wanted: address, sockets, state: state.clone() });
         }
         Ok(opened)

@@ -31,6 +31,22 @@ pub(crate) static ROUTE: Shape = Shape {
             doc: "The upstream. Of a list, the first, unless a policy chooses another one of it.",
         },
         Key {
+            name: "listeners",
+            kind: Kind::List(&Kind::Text("the name of a listener")),
+            presence: Presence::Absent("every listener"),
+            example: r#"["internal"]"#,
+            doc: "The listeners that serve the route. On every other listener it does not exist: a request there takes another \
+                  route, or is answered 404.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Choice(&["required"]),
+            presence: Presence::Absent("served with TLS and without"),
+            example: r#""required""#,
+            doc: "What becomes of a client that comes over plain HTTP: it is sent to `https` with 308, or answered 421 if its \
+                  request cannot be sent there. Policies and upstreams do not see such a request.",
+        },
+        Key {
             name: "timeout",
             kind: up_to_a_day(1),
             presence: Presence::Absent("unbounded, so that streams and tunnels live"),
@@ -60,10 +76,10 @@ pub(crate) static MATCH: Shape = Shape {
     keys: &[
         Key {
             name: "host",
-            kind: Kind::Text("a host"),
+            kind: Kind::Either(&[Kind::Text("a host"), Kind::List(&Kind::Text("a host"))]),
             presence: Presence::Absent("any host"),
-            example: r#""*.example.com""#,
-            doc: "The host without its port: exactly this one, or with `*.` every host below it.",
+            example: r#"["example.com", "*.example.com"]"#,
+            doc: "One host or several, without a port: exactly this one, or with `*.` every host below it.",
         },
         Key {
             name: "path",

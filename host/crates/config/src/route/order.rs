@@ -1,13 +1,13 @@
 //! Whether each route can win, and against each other route in one way only.
 //!
-//! Routes are tried by `RouteMatch::specificity`. A route that is more specific than another never takes everything that
+//! Routes are tried by `RouteMatch::specificity_by` their narrowest host that matches. A route that is more specific than another never takes everything that
 //! the other would: it has a narrower host, a literal where the other has a parameter, a longer path, a method or one
 //! more field. So a route can only be shut out by one that is equally specific, and then the order of their names would
 //! decide, which nobody would expect. Both are errors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use portcullis_model::{FieldMatch, HostPattern, PathPattern, PathSegment, Route, RouteMatch};
+use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch};
 
 use crate::diagnostic::Report;
 use crate::loader::{Loader, Section};
@@ -16,45 +16,58 @@ use crate::source::Span;
 /// Routes with the same host and path, for a bound on work that is quadratic in them.
 const SAME_PATH_MAX: usize = 1000;
 
-/// What two routes that are tied have in common: the host, the literals (with `None` for a parameter) and the end.
+/// What two routes that are tied have in common: a host, the literals (with `None` for a parameter) and the end.
 type Path<'r> = (&'r HostPattern, Vec<Option<&'r str>>, bool);
 
-/// Reports routes that are tied with or shut out by an earlier one.
-pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, routes: &[&Route]) {
+/// Reports routes that are tied with or shut out by an earlier one. `listeners` are all that there are.
+pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, routes: &[&Route], listeners: &[Name]) {
     let mut groups: HashMap<Path<'_>, Vec<(Span, &Route)>> = HashMap::new();
     for route in routes {
         let Some(named) = section.get(&*route.name) else { continue };
-        let RouteMatch { host, path, .. } = &route.matches;
+        let path = &route.matches.path;
         let literals = path.segments.iter().map(|segment| match segment {
             PathSegment::Literal(text) => Some(text.as_str()),
             PathSegment::Parameter(_) => None,
         });
-        groups.entry((host, literals.collect(), path.rest)).or_default().push((named.span, route));
+        let literals: Vec<_> = literals.collect();
+        for host in route.matches.hosts() {
+            groups.entry((host, literals.clone(), path.rest)).or_default().push((named.span, route));
+        }
     }
+    // Two routes may share several hosts; the first tie of a route is enough.
+    let mut reports: BTreeMap<Span, Report> = BTreeMap::new();
     for group in groups.values_mut() {
         // In the order of the text, so that it is the later one that is reported.
         group.sort_by_key(|(span, _)| *span);
         if let Some((span, _)) = group.get(SAME_PATH_MAX) {
             let message = format!("more than {SAME_PATH_MAX} routes have the same host and path");
             let help = "let one route take them all, and a policy tell them apart";
-            loader.report(Report::new(*span, message, "one too many").help(help));
+            reports.entry(*span).or_insert_with(|| Report::new(*span, message, "one too many").help(help));
             continue;
         }
         for (at, (span, later)) in group.iter().enumerate() {
-            let earlier = group.iter().take(at).find(|(_, earlier)| tied(&earlier.matches, &later.matches));
+            let meets = |earlier: &Route| {
+                listeners.iter().any(|name| earlier.is_on(name) && later.is_on(name))
+                    && tied(&earlier.matches, &later.matches)
+            };
+            let earlier = group.iter().take(at).find(|(_, earlier)| meets(earlier));
             if let Some((first, earlier)) = earlier {
                 let note = format!("route `{}` is", earlier.name);
-                loader.report(report(earlier, later, *span).note(note, *first));
+                reports
+                    .entry(*span)
+                    .or_insert_with(|| report(earlier, later, *span, listeners).note(note, *first));
             }
         }
     }
+    loader.reports.extend(reports.into_values());
 }
 
-fn report(earlier: &Route, later: &Route, span: Span) -> Report {
+fn report(earlier: &Route, later: &Route, span: Span, listeners: &[Name]) -> Report {
     let (a, b) = (&earlier.name, &later.name);
-    if covers(&earlier.matches, &later.matches) {
+    let everywhere = listeners.iter().all(|name| earlier.is_on(name) || !later.is_on(name));
+    if everywhere && covers(&earlier.matches, &later.matches) {
         let message = format!("route `{b}` can never be reached");
-        let label = format!("`{a}` takes every request that it matches");
+        let label = format!("route `{a}` takes every request that `{b}` could take");
         return Report::new(span, message, label).help(if head_by_get(&earlier.matches, &later.matches) {
             "GET takes HEAD too: name HEAD in no route of its own, or give this one a further condition"
         } else {
@@ -75,8 +88,9 @@ fn head_by_get(earlier: &RouteMatch, later: &RouteMatch) -> bool {
 
 /// Whether both can match one request and neither is more specific.
 pub(crate) fn tied(a: &RouteMatch, b: &RouteMatch) -> bool {
-    a.specificity() == b.specificity()
-        && a.host == b.host
+    let narrowness = |rule: &RouteMatch| rule.specificity_by(&HostPattern::Any);
+    narrowness(a) == narrowness(b)
+        && a.hosts().iter().any(|host| b.hosts().contains(host))
         && paths_overlap(&a.path, &b.path)
         && methods_overlap(&a.methods, &b.methods)
         && fields_overlap(&a.fields, &b.fields)
@@ -94,7 +108,7 @@ pub(crate) fn covers(a: &RouteMatch, b: &RouteMatch) -> bool {
         };
         b.fields.iter().any(same)
     };
-    methods && a.fields.iter().all(holds)
+    methods && a.fields.iter().all(holds) && b.hosts().iter().all(|host| a.hosts().contains(host))
 }
 
 /// For paths of the same kind: whether their literals agree.

@@ -6,23 +6,26 @@ use super::order::{covers, tied};
 
 /// Rules of every kind.
 fn rules() -> Vec<RouteMatch> {
+    let (exact, suffix) = (HostPattern::Exact("a.b".into()), HostPattern::Suffix(".b".into()));
     let hosts = [
-        HostPattern::Any,
-        HostPattern::Exact("a.b".into()),
-        HostPattern::Suffix(".b".into()),
-        HostPattern::Suffix(".a.b".into()),
+        vec![],
+        vec![exact.clone()],
+        vec![suffix.clone()],
+        vec![HostPattern::Suffix(".a.b".into())],
+        vec![suffix, exact.clone()],
+        vec![exact, HostPattern::Exact("d".into())],
     ];
     let paths = ["/", "/*", "/a", "/a/", "/a/*", "/{x}", "/{x}/*", "/a/{y}", "/{x}/a", "/a/a"];
     let methods: [&[&str]; 4] = [&[], &["GET"], &["HEAD"], &["GET", "POST"]];
     let fields: [&[(&str, Option<&str>)]; 5] =
         [&[], &[("x", None)], &[("x", Some("1"))], &[("x", Some("2"))], &[("x", None), ("y", None)]];
     let mut rules = Vec::new();
-    for host in hosts {
+    for hosts in hosts {
         for path in paths {
             for methods in methods {
                 rules.extend(fields.map(|fields| {
                     RouteMatch {
-                        host: host.clone(),
+                        hosts: hosts.clone(),
                         path: crate::pattern::path(path).unwrap(),
                         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
                         fields: fields
@@ -51,13 +54,15 @@ fn takes(rule: &RouteMatch, (host, path, method, x, y): Request) -> bool {
         let value = if condition.name == "x" { x } else { y };
         value.is_some() && (condition.value.is_none() || condition.value.as_deref() == value)
     };
-    rule.host.matches(host) && rule.path.matches(path) && methods && rule.fields.iter().all(holds)
+    rule.host_for(host).is_some() && rule.path.matches(path) && methods && rule.fields.iter().all(holds)
 }
 
-/// Requests of every kind that the rules tell apart.
+const HOSTS: [&str; 4] = ["a.b", "c.b", "c.a.b", "d"];
+
+/// Requests of every kind that the rules tell apart, as many for each host.
 fn requests() -> Vec<Request> {
     let mut all = Vec::new();
-    for host in ["a.b", "c.b", "c.a.b", "d"] {
+    for host in HOSTS {
         for path in ["/", "/a", "/a/", "/b", "/a/a", "/a/b", "/b/a", "/b/c/d"] {
             for method in ["GET", "HEAD", "POST", "PUT"] {
                 for y in [None, Some("")] {
@@ -72,27 +77,29 @@ fn requests() -> Vec<Request> {
 #[test]
 fn the_order_leaves_every_route_something_or_it_is_reported() {
     let requests = requests();
+    // One bit for each request; each host has whole words.
+    let words = requests.len() / HOSTS.len() / 64;
+    assert_eq!(requests.len(), words * 64 * HOSTS.len());
     let rules: Vec<_> = rules()
         .into_iter()
         .map(|rule| {
-            // One bit for each request.
-            let mut taken = vec![0_u64; requests.len().div_ceil(64)];
+            let mut taken = vec![0_u64; requests.len() / 64];
             for (at, request) in requests.iter().enumerate() {
                 taken[at / 64] |= u64::from(takes(&rule, *request)) << (at % 64);
             }
-            (rule.specificity(), taken, rule)
+            let by = HOSTS.map(|host| rule.host_for(host).map(|host| rule.specificity_by(host)));
+            (by, taken, rule)
         })
         .collect();
-    for (a_specificity, a_takes, a) in &rules {
-        for (b_specificity, b_takes, b) in &rules {
-            let shared = a_takes.iter().zip(b_takes).any(|(a, b)| a & b != 0);
-            let left = a_takes.iter().zip(b_takes).any(|(a, b)| b & !a != 0);
-            if a_specificity > b_specificity {
-                assert!(left, "{b:?} has nothing left beside {a:?}");
-            } else if a_specificity == b_specificity {
-                assert_eq!(tied(a, b), shared, "{a:?} and {b:?}");
-                assert!(!tied(a, b) || covers(a, b) != left, "{a:?} and {b:?}");
-            }
+    for (a_by, a_takes, a) in &rules {
+        for (b_by, b_takes, b) in &rules {
+            let pairs = || a_takes.iter().zip(b_takes).enumerate().map(|(at, (a, b))| (at / words, a, b));
+            let shared = pairs().any(|(host, a, b)| a_by[host] == b_by[host] && a & b != 0);
+            let left =
+                pairs().any(|(host, a, b)| b & if a_by[host] >= b_by[host] { !a } else { u64::MAX } != 0);
+            assert_eq!(tied(a, b), shared, "{a:?} and {b:?}");
+            assert!(left || shared, "{b:?} has nothing left beside {a:?}");
+            assert!(!shared || covers(a, b) != left, "{a:?} and {b:?}");
         }
     }
 }

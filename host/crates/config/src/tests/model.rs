@@ -39,9 +39,8 @@ fn routes_are_in_match_order() {
             "rest"
         ]
     );
-    assert!(
-        gateway.routes.iter().any(|route| route.matches.host == HostPattern::Exact("example.com".into()))
-    );
+    let exact = [HostPattern::Exact("example.com".into())];
+    assert!(gateway.routes.iter().any(|route| route.matches.hosts == exact));
     let origin = &gateway.routes.iter().find(|route| &*route.name == "root").unwrap().origin;
     assert!(origin.file.ends_with("routes.toml"));
     assert_eq!(origin.line, 7);

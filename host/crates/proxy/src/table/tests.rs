@@ -22,7 +22,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
     Route {
         name: Name::from(format!("{host}{path}")),
         matches: RouteMatch {
-            host,
+            hosts: if host == HostPattern::Any { Vec::new() } else { vec![host] },
             path: pattern(path),
             methods: methods.iter().map(ToString::to_string).collect(),
             fields: Vec::new(),
@@ -33,6 +33,8 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
         body_bytes_max: None,
         hold_bytes_max: 0,
         attempts: 1,
+        listeners: Vec::new(),
+        tls_required: false,
         origin: Origin::default(),
     }
 }
@@ -47,9 +49,16 @@ fn find(routes: &[Route], method: &str, host: &str, path: &str) -> Option<String
     head.method.push_str(method);
     head.authority.push_str(host);
     head.set_target(path, None);
+    find_on(routes, "web", &head)
+}
+
+fn find_on(routes: &[Route], listener: &str, head: &RequestHead) -> Option<String> {
     let table = RouteTable::new(routes);
-    let found = table.find(&head);
-    assert_eq!(table.reasons(&head).position(|reason| reason.is_none()), found, "{method} {host} {path}");
+    let found = table.find(listener, head);
+    let reasons = table.reasons(listener, head);
+    assert_eq!(reasons.len(), routes.len());
+    let first = reasons.iter().find(|(_, reason)| reason.is_none()).map(|(at, _)| *at);
+    assert_eq!(first, found, "{head:?}");
     found.map(|at| routes[at].name.to_string())
 }
 
@@ -117,6 +126,64 @@ proptest! {
     }
 }
 
+/// Hosts that routes name and that requests ask for.
+fn some_hosts() -> impl Strategy<Value = Vec<HostPattern>> {
+    let host = proptest::sample::select(vec![
+        HostPattern::Exact("a.b".to_owned()),
+        HostPattern::Exact("c.b".to_owned()),
+        HostPattern::Suffix(".b".to_owned()),
+        HostPattern::Suffix(".c.b".to_owned()),
+    ]);
+    proptest::collection::vec(host, 0..3)
+}
+
+proptest! {
+    /// With several hosts and listeners as well.
+    #[test]
+    fn a_route_wins_by_its_narrowest_host_on_its_listeners(
+        rules in proptest::collection::vec(
+            (some_hosts(), "(/(a|\\{x\\})){0,2}(/\\*)?", proptest::collection::vec("web|admin", 0..2)), 1..8),
+        host in "a\\.b|c\\.b|d\\.b|d\\.c\\.b|e",
+        path in "(/(a|b)?){1,3}",
+        listener in "web|admin|other",
+    ) {
+        let routes = rules.into_iter().enumerate().map(|(at, (hosts, path, listeners))| {
+            let mut route = route(HostPattern::Any, if path.is_empty() { "/" } else { &path }, &[]);
+            route.name = Name::from(format!("r{at}"));
+            route.matches.hosts = hosts;
+            route.listeners = listeners.iter().map(|name| Name::from(&**name)).collect();
+            route
+        });
+        let routes = sorted(routes.collect());
+        let mut head = RequestHead::default();
+        head.method.push_str("GET");
+        head.authority.push_str(&host);
+        head.set_target(&path, None);
+        let taking = routes.iter().filter(|route| route.is_on(&listener) && route.matches.path.matches(&path));
+        let by = |route: &Route| Some(route.matches.specificity_by(route.matches.host_for(&host)?));
+        let best = taking.filter(|route| by(route).is_some()).max_by_key(|route| (by(route), Reverse(&route.name)));
+        let found = find_on(&routes, &listener, &head);
+        // Of routes that are tied, which the config refuses, either may win.
+        let of = |name: &str| routes.iter().find(|route| *route.name == *name).and_then(by);
+        prop_assert_eq!(found.as_deref().and_then(of), best.and_then(by));
+        prop_assert_eq!(found.is_some(), best.is_some());
+    }
+}
+
+#[test]
+fn a_route_is_not_there_on_another_listener() {
+    let mut internal = route(HostPattern::Any, "/admin/*", &[]);
+    internal.listeners = vec![Name::from("internal")];
+    let routes = sorted(vec![internal, route(HostPattern::Any, "/*", &[])]);
+    let mut head = RequestHead::default();
+    head.method.push_str("GET");
+    head.set_target("/admin/x", None);
+    assert_eq!(find_on(&routes, "internal", &head).as_deref(), Some("*/admin/*"));
+    assert_eq!(find_on(&routes, "web", &head).as_deref(), Some("*/*"));
+    // A connection may outlive its listener.
+    assert_eq!(find_on(&routes, "gone", &head).as_deref(), Some("*/*"));
+}
+
 fn shape(name: &str) -> String {
     name.replace("{x}", "{}")
 }
@@ -140,12 +207,15 @@ fn each_route_tells_the_first_condition_that_fails() {
     let shown = |head: &RequestHead| -> Vec<String> {
         let told = |reason: Option<Mismatch<'_>>| match reason {
             None => "takes".to_owned(),
-            Some(Mismatch::Host(host)) => format!("host {host}"),
+            Some(Mismatch::Listener(names)) => format!("listener {}", names.join(",")),
+            Some(Mismatch::Host(hosts)) => {
+                format!("host {}", hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
             Some(Mismatch::Path(path)) => format!("path {path}"),
             Some(Mismatch::Method(methods)) => format!("method {}", methods.join(",")),
             Some(Mismatch::Field(field)) => format!("field {}", field.name),
         };
-        table.reasons(head).map(told).collect()
+        table.reasons("web", head).into_iter().map(|(_, reason)| told(reason)).collect()
     };
     assert_eq!(shown(&head), ["host a.example", "path /v2", "field x-beta", "takes"]);
     head.fields.append(b"x-beta", b"yes").unwrap();

@@ -1,0 +1,88 @@
+//! Routes with `tls = "required"`: where a client is sent that came without TLS.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use portcullis_http::{RequestHead, Scheme};
+use portcullis_model::{Name, Route};
+use portcullis_net::ListenerState;
+
+use crate::error::ExchangeError;
+
+/// The port that `https` means without saying it.
+const HTTPS: u16 = 443;
+
+/// Why `route` does not serve `request`, if that is because it came without TLS. `port` is the one that serves the route
+/// with TLS, if it is known.
+///
+/// The scheme is the client's by the word of a trusted proxy, so a proxy in front that ends TLS is not sent in circles.
+pub(crate) fn refusal(
+    route: &Route,
+    request: &RequestHead,
+    port: impl FnOnce() -> Option<NonZeroU16>,
+) -> Option<ExchangeError> {
+    if !route.tls_required || request.scheme == Scheme::Https {
+        return None;
+    }
+    Some(ExchangeError::TlsRequired { location: location(request, port().map_or(HTTPS, NonZeroU16::get)) })
+}
+
+/// The URL of the same request over TLS. `None` for what no URL names: a request without a host, `OPTIONS *` and CONNECT.
+fn location(request: &RequestHead, port: u16) -> Option<String> {
+    let (host, target) = (request.host(), request.target());
+    if host.is_empty() || !target.starts_with('/') || request.method == "CONNECT" {
+        return None;
+    }
+    let port = if port == HTTPS { String::new() } else { format!(":{port}") };
+    Some(format!("https://{host}{port}{target}"))
+}
+
+/// The listener to which clients of `route` are sent: of those with TLS that serve it the one on port 443, else the first
+/// by name.
+pub(crate) fn listener(
+    route: &Route,
+    listeners: &BTreeMap<Name, Arc<ListenerState>>,
+) -> Option<Arc<ListenerState>> {
+    if !route.tls_required {
+        return None;
+    }
+    let serving =
+        || listeners.values().filter(|state| state.tls().is_some() && route.is_on(&state.listener().name));
+    let usual = serving().find(|state| state.port().map(NonZeroU16::get) == Some(HTTPS));
+    usual.or_else(|| serving().next()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_http::RequestHead;
+
+    use super::location;
+
+    fn check(method: &str, authority: &str, target: &str, port: u16, expected: Option<&str>) {
+        let mut request = RequestHead::default();
+        request.method.push_str(method);
+        request.authority.push_str(authority);
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        request.set_target(path, query);
+        assert_eq!(location(&request, port).as_deref(), expected, "{method} {authority} {target}");
+    }
+
+    #[test]
+    fn the_location_is_the_same_request_over_https() {
+        check("GET", "a.test", "/x?y=1", 443, Some("https://a.test/x?y=1"));
+        check("POST", "a.test:8080", "/", 443, Some("https://a.test/"));
+        check("GET", "a.test:8080", "/x?", 8443, Some("https://a.test:8443/x?"));
+        check("GET", "[::1]:8080", "/x", 8443, Some("https://[::1]:8443/x"));
+        check("GET", "[::1]", "/x", 443, Some("https://[::1]/x"));
+    }
+
+    #[test]
+    fn what_no_url_names_is_sent_nowhere() {
+        check("GET", "", "/x", 443, None);
+        check("OPTIONS", "a.test", "*", 443, None);
+        check("CONNECT", "a.test:80", "", 443, None);
+        check("CONNECT", "a.test:80", "/chat", 443, None);
+    }
+}
