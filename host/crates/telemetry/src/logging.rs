@@ -1,15 +1,20 @@
 //! The gateway's own log, on standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::sink::{Loss, Output, Sink};
+use crate::limit::LineLimit;
+use crate::sink::{Loss, Output, Sink, Tell};
+use crate::stamp::rfc3339;
 
 /// Lines that wait for the thread. Ordinary operation has a few a minute; a burst of warnings fits, and where the reader
 /// of standard error stands still no worker waits for it.
@@ -19,6 +24,15 @@ const QUEUE_MAX: usize = 4096;
 const LINE_MAX: usize = 64 * 1024;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Lines of the process that were lost.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of this process' log were lost, because standard error was not read.
+#[must_use]
+pub fn lost_log_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,19 +65,21 @@ pub enum InitError {
 }
 
 /// Sets the log of the process up, once. `levels` is a level, or levels by module (`info,portcullis_proxy=debug`); the
-/// environment is not read, that is for the command line to do.
+/// environment is not read, that is for the command line to do. A level alone is the gateway's: libraries log errors, but
+/// with `debug` and `trace` whatever is asked for, because they warn about whatever a peer does.
 ///
 /// Lines go to standard error through a thread, so that who logs never waits; [`flush`] before the process ends.
 ///
 /// # Errors
 /// Where the levels are malformed, or it was called before.
 pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
-    let filter = EnvFilter::try_new(levels).map_err(|_| InitError::Levels { levels: levels.to_owned() })?;
-    let tell = match format {
-        LogFormat::Text => tell_text,
-        LogFormat::Json => tell_json,
+    let filter = EnvFilter::try_new(directives(levels))
+        .map_err(|_| InitError::Levels { levels: levels.to_owned() })?;
+    let (tell, left_out): (Tell, fn(&'static str, u64)) = match format {
+        LogFormat::Text => (tell_text, left_out_text),
+        LogFormat::Json => (tell_json, left_out_json),
     };
-    let sink = Sink::start("log", Output::Stderr, QUEUE_MAX, tell).map_err(InitError::Thread)?;
+    let sink = Sink::start("log", Output::Stderr, QUEUE_MAX, tell, Some(&LOST)).map_err(InitError::Thread)?;
     SINK.set(sink).map_err(|_| InitError::Already)?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer();
@@ -71,10 +87,12 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
         LogFormat::Text => {
             let colour =
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            registry.with(layer.with_ansi(colour).with_writer(Lines { indent: true })).try_init()
+            let layer = layer.with_ansi(colour).with_writer(Lines { indent: true });
+            registry.with(layer.with_filter(LineLimit::new(left_out))).try_init()
         }
         LogFormat::Json => {
-            registry.with(layer.json().flatten_event(true).with_writer(Lines { indent: false })).try_init()
+            let layer = layer.json().flatten_event(true).with_writer(Lines { indent: false });
+            registry.with(layer.with_filter(LineLimit::new(left_out))).try_init()
         }
     };
     done.map_err(|_| InitError::Already)
@@ -83,6 +101,33 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
 /// Waits until all that was logged is written, at most for `patience`; says whether it is. For the end of the process.
 pub fn flush(patience: Duration) -> bool {
     SINK.get().is_none_or(|sink| sink.sync(patience))
+}
+
+/// The directives for `levels`.
+fn directives(levels: &str) -> Cow<'_, str> {
+    match levels.parse() {
+        Ok(level @ (Level::INFO | Level::WARN)) => Cow::Owned(format!("error,portcullis={level}")),
+        _ => Cow::Borrowed(levels),
+    }
+}
+
+fn left_out_text(target: &'static str, lines: u64) {
+    let time = rfc3339(SystemTime::now());
+    send(format!("{time}  WARN {target}: {lines} more lines like the last one were left out\n"));
+}
+
+fn left_out_json(target: &'static str, lines: u64) {
+    let time = rfc3339(SystemTime::now());
+    send(format!(
+        "{{\"timestamp\":\"{time}\",\"level\":\"WARN\",\"message\":\"more lines like the last one were left out\",\
+         \"left_out\":{lines},\"target\":\"{target}\"}}\n"
+    ));
+}
+
+fn send(line: String) {
+    if let Some(sink) = SINK.get() {
+        sink.send(line.into_bytes(), 1);
+    }
 }
 
 fn tell_text(loss: Loss) -> Option<Vec<u8>> {

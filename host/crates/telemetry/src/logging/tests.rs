@@ -1,4 +1,4 @@
-use super::{InitError, LogFormat, indent, init};
+use super::{InitError, LogFormat, directives, indent, init};
 
 #[test]
 fn what_follows_the_first_line_is_indented() {
@@ -16,4 +16,18 @@ fn what_follows_the_first_line_is_indented() {
 fn malformed_levels_are_named() {
     let error = init(LogFormat::Text, "info,=,").unwrap_err();
     assert!(matches!(error, InitError::Levels { ref levels } if levels == "info,=,"), "{error}");
+}
+
+#[test]
+fn a_level_alone_is_the_gateways_and_libraries_log_errors() {
+    for (levels, expected) in [
+        ("info", "error,portcullis=INFO"),
+        ("WARN", "error,portcullis=WARN"),
+        ("error", "error"),
+        ("debug", "debug"),
+        ("trace", "trace"),
+        ("info,h2=debug", "info,h2=debug"),
+    ] {
+        assert_eq!(directives(levels), expected);
+    }
 }
