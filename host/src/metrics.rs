@@ -13,7 +13,7 @@ use portcullis_admin::WebServer;
 use portcullis_model::Version;
 use portcullis_policy::{RolloutReport, VersionReport};
 use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport, UnderWay};
-use portcullis_telemetry::{Exposition, MetricKind};
+use portcullis_telemetry::{AccessLog, Exposition, MetricKind, lost_log_lines};
 
 use crate::compose::Process;
 
@@ -34,6 +34,7 @@ fn answer<B>(request: &Request<B>, process: &Process) -> Response<Full<Bytes>> {
         ("/metrics", &Method::GET | &Method::HEAD) => {
             let mut text = String::new();
             process.metrics.render(&mut text);
+            lost(&mut text);
             render(&process.sandbox.metrics(), &mut text);
             rollouts(&process.rollouts.reports(), &mut text);
             (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
@@ -45,6 +46,16 @@ fn answer<B>(request: &Request<B>, process: &Process) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// Appends how many lines of the logs could not be written.
+fn lost(out: &mut String) {
+    let mut out = Exposition(out);
+    let name = "portcullis_log_lines_lost_total";
+    let help = "Lines that were lost because the disk was full or the log was not read.";
+    out.family(name, MetricKind::Counter, help);
+    out.sample(name, &[("log", "access")], AccessLog::lost());
+    out.sample(name, &[("log", "gateway")], lost_log_lines());
 }
 
 /// Appends what the sandbox has counted, and what policies have.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UpstreamStatus,
+    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus, UpstreamStatus,
 };
 use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
@@ -38,6 +38,7 @@ pub(crate) fn of(running: &Running, config: String) -> Status {
         memory: MemoryStatus { bytes: sandbox.memory_bytes, bytes_max: sandbox.memory_bytes_max },
         listeners: listeners(running),
         routes: routes(running),
+        unrouted: unrouted(running),
         policies: policies.collect(),
         upstreams: upstreams(running),
     }
@@ -64,10 +65,19 @@ fn routes(running: &Running) -> Vec<RouteStatus> {
             listeners: route.listeners.iter().map(ToString::to_string).collect(),
             tls_required: route.tls_required,
             requests: classes.iter().map(|(_, count)| count).sum(),
-            by_status: classes.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect(),
+            by_status: by_status(classes),
         }
     });
     routes.collect()
+}
+
+fn unrouted(running: &Running) -> UnroutedStatus {
+    let classes = running.process().metrics.unrouted_exchanges();
+    UnroutedStatus { requests: classes.iter().map(|(_, count)| count).sum(), by_status: by_status(&classes) }
+}
+
+fn by_status(classes: &[(&'static str, u64)]) -> BTreeMap<String, u64> {
+    classes.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect()
 }
 
 fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> PolicyStatus {
@@ -188,22 +198,13 @@ fn text(status: &Status) -> String {
     ));
     section(table(
         ["ROUTE", "REQUESTS", "BY STATUS", "LISTENERS", "POLICIES"],
-        status.routes.iter().map(|route| {
-            let classes: Vec<String> =
-                route.by_status.iter().map(|(class, count)| format!("{class} {count}")).collect();
-            let mut listeners =
-                if route.listeners.is_empty() { "*".to_owned() } else { route.listeners.join(", ") };
-            if route.tls_required {
-                listeners.push_str(" (TLS only)");
-            }
-            [
-                route.name.clone(),
-                route.requests.to_string(),
-                or_dash(classes.join(", ")),
-                listeners,
-                or_dash(route.policies.join(" > ")),
-            ]
-        }),
+        status.routes.iter().map(route_row).chain([[
+            "(no route)".to_owned(),
+            status.unrouted.requests.to_string(),
+            or_dash(classes(&status.unrouted.by_status)),
+            "*".to_owned(),
+            "-".to_owned(),
+        ]]),
     ));
     if !status.policies.is_empty() {
         let header = [
@@ -238,6 +239,24 @@ fn text(status: &Status) -> String {
         }),
     ));
     text
+}
+
+fn classes(by_status: &BTreeMap<String, u64>) -> String {
+    by_status.iter().map(|(class, count)| format!("{class} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn route_row(route: &RouteStatus) -> [String; 5] {
+    let mut listeners = if route.listeners.is_empty() { "*".to_owned() } else { route.listeners.join(", ") };
+    if route.tls_required {
+        listeners.push_str(" (TLS only)");
+    }
+    [
+        route.name.clone(),
+        route.requests.to_string(),
+        or_dash(classes(&route.by_status)),
+        listeners,
+        or_dash(route.policies.join(" > ")),
+    ]
 }
 
 fn policy_row(policy: &PolicyStatus) -> [String; 10] {

@@ -171,3 +171,60 @@ async fn records_may_go_to_a_file_or_nowhere() {
     assert_eq!(Http::One.client(&gateway).await.get("/nowhere").await.status, 200);
     assert_eq!(gateway.terminate().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn what_was_refused_is_shown_as_it_came() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for (request, method, path) in [
+        ("GET /a%2Fb?key=secret HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/a%2Fb"),
+        ("DELETE /old/..;/x HTTP/1.1\r\nHost: a\r\n\r\n", "DELETE", "/old/..;/x"),
+        ("GET /nohost HTTP/1.1\r\n\r\n", "GET", "/nohost"),
+        ("GET /bare HTTP/1.1\nHost: a\n\n", "GET", "/bare"),
+    ] {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        // Nothing of an earlier request of the connection is taken for this one's.
+        client.send("GET /fine HTTP/1.1\r\nHost: fine.test\r\nUser-Agent: fine\r\n\r\n").await;
+        assert_eq!(client.read_response().await.status, 200);
+        client.send(request).await;
+        assert_eq!(client.read_response().await.status, 400);
+        let noted = record(&gateway, path).await;
+        assert_eq!((&noted["method"], &noted["status"]), (&method.into(), &400.into()), "{noted}");
+        assert!(!noted.to_string().contains("fine") && !noted.to_string().contains("secret"), "{noted}");
+        assert!(noted["error"].is_string(), "{noted}");
+    }
+    // Over HTTP/2 the same.
+    let answer = Http::Two.client(&gateway).await.get("/two%2Fb").await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(record(&gateway, "/two%2Fb").await["method"], "GET");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_shown_as_far_as_it_came() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway =
+        Edge::to(upstream.address()).listener("timeouts = { request-head = \"100ms\" }").start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("GET /half HTTP/1.1\r\nHos").await;
+    assert_eq!(client.read_response().await.status, 408);
+    assert_eq!(record(&gateway, "/half").await["status"], 408);
+}
+
+#[tokio::test]
+async fn records_are_in_the_order_in_which_exchanges_ended() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    // A connection for each, so that all workers have some.
+    for at in 0..60 {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send(format!("GET /{at} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+        client.read_to_end().await;
+    }
+    record(&gateway, "/59").await;
+    let records: Vec<Value> =
+        gateway.stdout().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let paths: Vec<_> = records.iter().map(|record| record["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(paths, (0..60).map(|at| format!("/{at}")).collect::<Vec<_>>());
+    let times: Vec<_> = records.iter().map(|record| record["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}

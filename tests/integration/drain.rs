@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, Http};
 use crate::harness::{H2Client, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within};
+use crate::setup::{attribute, policy, record};
 
 /// Begins an answer, and ends it when a permit is there.
 async fn held(open: &Arc<Semaphore>) -> TestUpstream {
@@ -97,6 +98,92 @@ async fn the_deadline_cuts_off_what_does_not_end() {
     assert!(begun.elapsed() >= Duration::from_millis(500));
     let status = gateway.wait().await;
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_is_cut_off_has_its_record_and_its_completed_hooks() {
+    let upstream = held(&Arc::new(Semaphore::new(0))).await;
+    let silent = RawUpstream::start(|mut connection, _| async move {
+        connection.read_head().await;
+        connection.read_to_end().await;
+    })
+    .await;
+    let more = format!(
+        "[upstreams.silent]\nendpoints = [\"{}\"]\n[routes.silent]\nmatch = {{ path = \"/silent\" }}\nto = \"silent\"\n\
+         use = [\"told\"]\n{}",
+        silent.address(),
+        policy("told", "hooks", "")
+    );
+    let mut gateway = Edge::to(upstream.address())
+        .server("drain-timeout = \"300ms\"")
+        .file("hooks.wasm", portcullis_test_guests::ALL_HOOKS)
+        .more(&more)
+        .start()
+        .await;
+    let address = gateway.address("web");
+    let mut busy = RawClient::connect(address).await;
+    busy.send("GET /h1 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    busy.read_until(b"begin ").await;
+    let mut waiting = RawClient::connect(address).await;
+    waiting.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    eventually("it is under way", async || (silent.connections() > 0).then_some(())).await;
+    let mut streams = H2Client::connect(address).await;
+    let (response, _) = streams.send.send_request(H2Client::get("/h2"), true).unwrap();
+    let _body = within("a response", response).await.unwrap();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().await.code(), Some(0));
+    for (path, status) in [("/h1", 200), ("/silent", 499), ("/h2", 200)] {
+        let record = record(&gateway, path).await;
+        assert_eq!(record["status"], status, "{record}");
+        assert_eq!(record["error"], "cut off at the end of the drain", "{record}");
+        let seen = attribute(&record, "seen");
+        assert_eq!(seen.contains("cut off at the end of the drain"), path == "/silent", "{record}");
+    }
+}
+
+#[tokio::test]
+async fn what_ends_during_a_drain_is_in_the_log_before_its_end() {
+    let open = Arc::new(Semaphore::new(0));
+    let upstream = held(&open).await;
+    let mut gateway = Edge::to(upstream.address()).start().await;
+    let address = gateway.address("web");
+    let (mut first, mut second) = (RawClient::connect(address).await, RawClient::connect(address).await);
+    for (client, path) in [(&mut first, "/first"), (&mut second, "/second")] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        client.read_until(b"begin ").await;
+    }
+    gateway.signal(Signal::TERM);
+    eventually("the drain has begun", async || TcpStream::connect(address).await.is_err().then_some(()))
+        .await;
+    open.add_permits(1);
+    // One of the two ends; the other keeps the drain going.
+    let line = gateway.wait_for_access_line("a record", |line| line.contains("\"status\":200")).await;
+    assert!(line.contains("/first") || line.contains("/second"), "{line}");
+    open.add_permits(1);
+    assert_eq!(gateway.wait().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_cut_off_has_its_record() {
+    let upstream = RawUpstream::start(|mut connection, _| async move {
+        connection.read_head().await;
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
+        connection.read_to_end().await;
+    })
+    .await;
+    let mut gateway = Edge::to(upstream.address()).server("drain-timeout = \"100ms\"").start().await;
+    let mut tunnel = RawClient::connect(gateway.address("web")).await;
+    tunnel.send("GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    assert_eq!(tunnel.read_response_head().await.status, 101);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().await.code(), Some(0));
+    let record = record(&gateway, "/tunnel").await;
+    assert_eq!(
+        (&record["status"], &record["error"]),
+        (&101.into(), &"cut off at the end of the drain".into())
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::harness::{
     Answer, H2Client, H2Frame, H2Frames, Pieces, RawClient, RawUpstream, TestClient, TestUpstream, curl,
     eventually, tool, within,
 };
+use crate::setup::record;
 
 #[tokio::test]
 async fn one_plain_listener_speaks_both_versions() {
@@ -418,4 +419,27 @@ async fn grpc_errors_in_trailers_alone_pass() {
     assert!(body.to_bytes().is_empty());
     let received = upstream.last_request();
     assert_eq!((received.header("te").as_str(), received.body.len()), ("trailers", 6));
+}
+
+#[tokio::test]
+async fn a_flood_of_odd_frames_is_no_flood_of_lines() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    // Answers to a PING that was never sent.
+    for _ in 0..5000 {
+        client.send(&H2Frame { kind: 6, flags: 1, stream: 0, payload: b"12345678".to_vec() }).await;
+    }
+    // An exchange after them is over, or the connection is.
+    client
+        .send(&H2Frame::headers(
+            1,
+            &[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")],
+        ))
+        .await;
+    let _answer = client.find(|frame| frame.kind == 1 && frame.stream == 1).await;
+    Http::Two.client(&gateway).await.get("/after").await;
+    record(&gateway, "/after").await;
+    let lines = gateway.stderr().lines().count();
+    assert!(lines < 100, "{lines} lines:\n{}", gateway.stderr());
 }

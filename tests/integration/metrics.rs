@@ -1,6 +1,7 @@
 //! The metrics that Prometheus reads.
 
-use crate::harness::{TestClient, TestGateway, TestUpstream, eventually};
+use crate::edge::{Edge, Http};
+use crate::harness::{RawClient, TestClient, TestGateway, TestUpstream, eventually};
 
 #[tokio::test]
 async fn count_exchanges_connections_and_calls_of_policies() {
@@ -45,6 +46,47 @@ async fn count_exchanges_connections_and_calls_of_policies() {
         assert!(text.lines().any(|written| written == line), "no line `{line}` in:\n{text}");
     }
     assert_eq!(prometheus.get("/").await.status, 404);
+}
+
+/// The text that Prometheus gets.
+async fn page(gateway: &TestGateway) -> String {
+    let log = gateway.log();
+    let line = log.iter().find(|line| line.text("event") == Some("metrics")).expect("the log says where");
+    let address = line.text("address").unwrap().parse().unwrap();
+    TestClient::h1(address).await.get("/metrics").await.text()
+}
+
+#[tokio::test]
+async fn what_no_route_takes_is_counted_as_well() {
+    let app = TestUpstream::named("app").await;
+    let gateway = Edge::to(app.address())
+        .server("metrics = \"127.0.0.1:0\"")
+        .route("match = { host = \"known.test\" }")
+        .start()
+        .await;
+    let address = gateway.address("web");
+    for version in [Http::One, Http::Two] {
+        assert_eq!(version.client(&gateway).await.get("/").await.status, 404);
+    }
+    for (request, status) in [
+        ("GET /a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ] {
+        let mut client = RawClient::connect(address).await;
+        client.send(request).await;
+        assert_eq!(client.read_response().await.status, status);
+    }
+    let text = eventually("all are counted", async || {
+        let text = page(&gateway).await;
+        text.contains("portcullis_requests_total{route=\"\",status=\"4xx\"} 4\n").then_some(text)
+    })
+    .await;
+    assert!(text.contains("portcullis_requests_total{route=\"\",status=\"5xx\"} 1\n"), "{text}");
+    assert!(text.contains("portcullis_log_lines_lost_total{log=\"access\"} 0\n"), "{text}");
+    let told = crate::status::json(&gateway).await;
+    assert_eq!(told["unrouted"]["requests"], 5, "{told}");
+    assert_eq!(told["unrouted"]["by_status"], serde_json::json!({ "4xx": 4, "5xx": 1 }));
 }
 
 #[tokio::test]

@@ -251,6 +251,28 @@ async fn a_silent_tunnel_is_closed() {
     assert!(noted["error"].as_str().unwrap().contains("idle"), "{noted}");
 }
 
+#[tokio::test]
+async fn a_tunnel_lives_no_longer_than_its_route_allows() {
+    let upstream = echo().await;
+    let gateway = Edge::to(upstream.address()).route("timeout = \"300ms\"").start().await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send(HANDSHAKE).await;
+    client.read_response_head().await;
+    // However much is said on it.
+    loop {
+        if client.try_send(text_frame("again", true)).await.is_err()
+            || client.try_read_exact(7).await.is_none()
+        {
+            break;
+        }
+    }
+    let noted = record(&gateway, "/chat").await;
+    assert_eq!(noted["error"], "the exchange took longer than the route allows", "{noted}");
+    let (_client, response, _send) = extended(&gateway).await;
+    let mut body = within("a response", response).await.unwrap().into_body();
+    while let Some(Ok(_)) = within("the tunnel's end", body.data()).await {}
+}
+
 /// An extended CONNECT (RFC 8441) to a gateway.
 async fn extended(gateway: &TestGateway) -> (H2Client, h2::client::ResponseFuture, h2::SendStream<Bytes>) {
     let mut client = H2Client::connect(gateway.address("web")).await;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, UnderWayStatus, UpstreamStatus,
+    QuarantineStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus, UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -45,6 +45,7 @@ fn shows_everything_in_tables() {
                 ..RouteStatus::default()
             },
         ],
+        unrouted: UnroutedStatus { requests: 7, by_status: BTreeMap::from([("4xx".to_owned(), 7)]) },
         policies: vec![PolicyStatus {
             name: "keys".to_owned(),
             plugin: "builtin:api-key".to_owned(),
@@ -102,9 +103,10 @@ edge.toml, generation 3 since 1 min 1 s
 LISTENER  ADDRESS               CONNECTIONS
 web       https://0.0.0.0:8443  12
 
-ROUTE  REQUESTS  BY STATUS     LISTENERS       POLICIES
-api    5         2xx 4, 5xx 1  *               keys > limit
-site   0         -             web (TLS only)  -
+ROUTE       REQUESTS  BY STATUS     LISTENERS       POLICIES
+api         5         2xx 4, 5xx 1  *               keys > limit
+site        0         -             web (TLS only)  -
+(no route)  7         4xx 7         *               -
 
 POLICY  PLUGIN           VERSION        ISOLATION  INSTANCES  CALLS  CPU      MEMORY   FAULTS              STATE
 keys    builtin:api-key  api-key 0.1.0  exchange   3          5      12.3 ms  1.1 MiB  deadline 1, trap 3  quarantined for 1 s, probe in 1 s

@@ -34,7 +34,7 @@ pub use rollout::{
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UpstreamStatus,
+    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus, UpstreamStatus,
 };
 pub use web::WebServer;
 

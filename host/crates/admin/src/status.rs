@@ -43,6 +43,9 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Its routes, in the order in which they are tried.
     pub routes: Vec<RouteStatus>,
+    /// Exchanges that no route took: requests that were refused before one was looked for, and those for which there
+    /// is none.
+    pub unrouted: UnroutedStatus,
     /// Its policies, by name.
     pub policies: Vec<PolicyStatus>,
     /// Its upstreams, by name.
@@ -100,6 +103,16 @@ pub struct RouteStatus {
     /// Exchanges that have ended.
     pub requests: u64,
     /// The same by status class: `2xx`, and `none` where the client got nothing.
+    pub by_status: BTreeMap<String, u64>,
+}
+
+/// Exchanges that no route took.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnroutedStatus {
+    /// That have ended.
+    pub requests: u64,
+    /// The same by status class.
     pub by_status: BTreeMap<String, u64>,
 }
 

@@ -1,9 +1,11 @@
-//! The connection tasks of one worker, so that a drain can wait for all of them and end those that stay too long.
+//! The connection tasks of one worker, so that a drain can wait for all of them, wake them to look at the time, and end those
+//! that stay too long.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::task::Waker;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -17,8 +19,15 @@ pub struct Tasks(Rc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     next: Cell<u64>,
-    running: RefCell<HashMap<u64, AbortHandle>>,
+    running: RefCell<HashMap<u64, Running>>,
     idle: Notify,
+}
+
+#[derive(Debug)]
+struct Running {
+    abort: AbortHandle,
+    /// Of the task as a whole; there once it has run for the first time.
+    waker: Option<Waker>,
 }
 
 /// Takes the task out of the set however it ends: done, aborted, panicked, or dropped with its `LocalSet`.
@@ -57,11 +66,28 @@ impl Tasks {
         let entry = Entry { tasks: Rc::clone(&self.0), id };
         let task = tokio::task::spawn_local(async move {
             // Dropped after the future, so that who waits for the last task finds its sockets closed.
-            let _entry = entry;
+            let entry = entry;
+            std::future::poll_fn(|cx| {
+                if let Some(running) = entry.tasks.running.borrow_mut().get_mut(&id) {
+                    running.waker = Some(cx.waker().clone());
+                }
+                std::task::Poll::Ready(())
+            })
+            .await;
             future.await;
         });
         // The task cannot have run yet: it is of this thread.
-        self.0.running.borrow_mut().insert(id, task.abort_handle());
+        let running = Running { abort: task.abort_handle(), waker: None };
+        self.0.running.borrow_mut().insert(id, running);
+    }
+
+    /// Has each task polled once more, so that it sees what has changed outside.
+    pub fn wake_all(&self) {
+        for running in self.0.running.borrow().values() {
+            if let Some(waker) = &running.waker {
+                waker.wake_by_ref();
+            }
+        }
     }
 
     /// How many run.
@@ -90,7 +116,7 @@ impl Tasks {
     /// Ends all that run at their next await point, and says how many. They are gone once [`Tasks::wait_idle`] returns.
     pub fn abort_all(&self) -> usize {
         // Collected first: an abort may drop the task, and its entry with it, on the spot.
-        let running: Vec<_> = self.0.running.borrow().values().cloned().collect();
+        let running: Vec<_> = self.0.running.borrow().values().map(|running| running.abort.clone()).collect();
         for task in &running {
             task.abort();
         }

@@ -74,6 +74,14 @@ impl Pace {
         let idle = Instant::now() + idle;
         self.deadline.map_or(idle, |whole| whole.min(idle))
     }
+
+    /// Why something that waited until [`Pace::until`] ended: the time of the whole exchange was over, or else `idle`.
+    pub(crate) fn overdue(self, idle: &str) -> String {
+        match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => ExchangeError::Timeout.to_string(),
+            _ => idle.to_owned(),
+        }
+    }
 }
 
 /// The generation and the route of an exchange: both stay the same from its start to its end.
@@ -376,6 +384,10 @@ pub(crate) async fn finish(
     sent: Sent,
 ) {
     trace.in_flight = None;
+    if worker.is_cutting_off() && trace.error.is_some() {
+        // The reason behind whatever else was noticed: to one side, it looks as if the other had gone away.
+        trace.error = Some("cut off at the end of the drain".to_owned());
+    }
     let mut exchange = slot.taken().await;
     if let Some(route) = route.and_then(Matched::route)
         && route.chain.has_completed_hook()

@@ -6,6 +6,7 @@ use portcullis_http::Scheme;
 use portcullis_model::TlsVersion;
 use portcullis_policy::Exchange;
 use portcullis_telemetry::AccessRecord;
+use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::exchange::{Matched, Sent};
@@ -24,8 +25,12 @@ impl Worker {
         matched: Option<&Matched>,
         sent: &Sent,
     ) {
-        let duration = trace.started.elapsed();
+        let ended = Instant::now();
+        let duration = ended.duration_since(trace.started);
         let route = matched.and_then(Matched::route);
+        if route.is_none() {
+            self.unrouted.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
+        }
         if let Some(route) = route {
             route.metrics.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
             for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
@@ -47,15 +52,15 @@ impl Worker {
             costs().any(|(_, cost)| cost.calls > 0).then(|| costs().map(|(_, cost)| cost.cpu).sum());
         let asked = trace.asked.is_some();
         let record = AccessRecord {
-            // The record's time is the request's; a clock that was set back in between must not make it wrap.
-            time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            ended: ended.into_std(),
+            time: SystemTime::now(),
             client: exchange.client.address,
             peer: connection.peer.ip().to_canonical(),
             listener: &connection.listener().name,
-            method: &request.method,
+            method: trace.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
             scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },
             authority: &request.authority,
-            path: request.path(),
+            path: trace.raw.as_ref().map_or(request.path().as_bytes(), |raw| &raw.path),
             version: request.version.as_str(),
             status: sent.status,
             route: route.map(|route| &*route.config.name),

@@ -8,6 +8,40 @@ use tokio::time::Instant;
 use crate::recording::Recording;
 use crate::upstream::LocalUpstream;
 
+/// Bytes of a method or a target that are looked at for a record, which keeps fewer.
+const RAW_BYTES_MAX: usize = 4096;
+
+/// Method and path of a request as they came, for the record of one that was refused. Neither is checked in any way.
+#[derive(Debug, Default)]
+pub(crate) struct RawRequest {
+    /// Empty if what came has no place for one.
+    pub(crate) method: String,
+    /// Without its query, which may hold secrets.
+    pub(crate) path: Vec<u8>,
+}
+
+impl RawRequest {
+    /// Reads what should be the head of an HTTP/1 request. `None` if nothing of it has come.
+    pub(crate) fn h1(head: &[u8]) -> Option<Self> {
+        let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+        let line = head[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let first = words.next().unwrap_or_default();
+        let is_method = !first.is_empty() && first.len() <= 32 && first.iter().all(u8::is_ascii_graphic);
+        match (is_method, words.next()) {
+            (true, target) => Some(Self::new(&String::from_utf8_lossy(first), target.unwrap_or_default())),
+            (false, _) => Some(Self::new("", line)),
+        }
+    }
+
+    /// A method and a target.
+    pub(crate) fn new(method: &str, target: &[u8]) -> Self {
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = path[..path.len().min(RAW_BYTES_MAX)].to_vec();
+        Self { method: method.to_owned(), path }
+    }
+}
+
 /// Notes of one exchange.
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -26,6 +60,8 @@ pub(crate) struct Trace {
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
     pub(crate) error: Option<String>,
+    /// What a request that was refused before it was understood began with.
+    pub(crate) raw: Option<RawRequest>,
     /// Where somebody asked for it to be recorded.
     pub(crate) recording: Option<Box<Recording>>,
 }
@@ -41,6 +77,7 @@ impl Trace {
             asked: None,
             in_flight: None,
             error: None,
+            raw: None,
             recording: None,
         }
     }
@@ -57,3 +94,6 @@ impl Trace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

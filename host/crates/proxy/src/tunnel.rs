@@ -12,8 +12,10 @@ use portcullis_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::error::ExchangeError;
 use crate::h2::OpenStream;
 use crate::timer::Timer;
+use crate::worker::Worker;
 
 /// How much of each direction is in the gateway at once.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -51,13 +53,24 @@ pub(crate) struct TunnelReport {
     pub(crate) error: Option<String>,
 }
 
-/// Copies both ways until both sides have closed, one fails, or neither has sent anything for `idle`.
+/// How long a tunnel may live.
+pub(crate) struct Life<'a> {
+    /// How long neither side may send anything.
+    pub(crate) idle: Duration,
+    /// When it ends whatever happens: the time that the route allows the exchange.
+    pub(crate) deadline: Option<Instant>,
+    /// Ends it when a drain has lasted as long as it may.
+    pub(crate) worker: &'a Worker,
+}
+
+/// Copies both ways until both sides have closed, one fails, or its life is over.
 pub(crate) async fn run(
     mut client: TunnelEnd,
     mut upstream: TunnelEnd,
-    idle: Duration,
+    life: Life<'_>,
     timer: &mut Timer,
 ) -> TunnelReport {
+    let Life { idle, deadline, worker } = life;
     let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
     let mut client = Watched { end: &mut client, read: &from_client, last: &last };
     let mut upstream = Watched { end: &mut upstream, read: &to_client, last: &last };
@@ -68,8 +81,15 @@ pub(crate) async fn run(
         if let Poll::Ready(result) = Future::poll(copying.as_mut(), cx) {
             return Poll::Ready(result.err().map(|error| format!("the tunnel broke: {error}")));
         }
-        ready!(timer.poll(cx, last.get() + idle));
-        Poll::Ready(Some(format!("the tunnel was idle for {idle:?}")))
+        if worker.is_cutting_off() {
+            return Poll::Ready(Some("the drain is over".to_owned()));
+        }
+        let until = last.get() + idle;
+        ready!(timer.poll(cx, deadline.map_or(until, |deadline| deadline.min(until))));
+        Poll::Ready(Some(match deadline {
+            Some(deadline) if deadline < until => ExchangeError::Timeout.to_string(),
+            _ => format!("the tunnel was idle for {idle:?}"),
+        }))
     })
     .await;
     TunnelReport { from_client: from_client.get(), to_client: to_client.get(), error }

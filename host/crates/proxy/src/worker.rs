@@ -13,7 +13,7 @@ use portcullis_http::{Fields, Known, http_date};
 use portcullis_model::Name;
 use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
 use portcullis_policy::Exchange;
-use portcullis_telemetry::AccessLogWriter;
+use portcullis_telemetry::{AccessLogWriter, RouteMetrics};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -31,7 +31,10 @@ const KEEP_MAX: usize = 256;
 const KEEP_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// How often a worker closes what was idle for too long and hands on its log lines.
-const HOUSEKEEPING: Duration = Duration::from_millis(200);
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// How long what is cut off at the end of a drain has for its completed hooks and its record.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What all workers look at.
 #[derive(Debug)]
@@ -72,9 +75,14 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     buffers: RefCell<Vec<BytesMut>>,
+    /// A drain has lasted as long as it may: exchanges and tunnels end now. Looked at by whoever waits in a connection's
+    /// task, all of which are woken when it turns true.
+    cutting_off: Cell<bool>,
     /// The second, and how Date says it.
     date: Cell<(u64, [u8; 29])>,
     pub(crate) access_log: RefCell<AccessLogWriter>,
+    /// Counts exchanges that no route took.
+    pub(crate) unrouted: Arc<RouteMetrics>,
     /// Reused by whatever needs bytes for a moment.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -84,6 +92,7 @@ impl Worker {
         let connector = Rc::new(Connector::new());
         let snapshot = published.snapshot.load_full();
         let access_log = RefCell::new(snapshot.access_log.worker());
+        let unrouted = snapshot.metrics.unrouted();
         let local = RefCell::new(Rc::new(Local::new(snapshot, &connector, None)));
         Self {
             index,
@@ -92,8 +101,10 @@ impl Worker {
             connector,
             exchanges: RefCell::default(),
             buffers: RefCell::default(),
+            cutting_off: Cell::new(false),
             date: Cell::new((0, http_date(0))),
             access_log,
+            unrouted,
             scratch: RefCell::default(),
         }
     }
@@ -105,6 +116,17 @@ impl Worker {
             self.update();
         }
         self.local.borrow().clone()
+    }
+
+    /// Whether a drain has lasted as long as it may, so that what is under way ends now.
+    pub(crate) fn is_cutting_off(&self) -> bool {
+        self.cutting_off.get()
+    }
+
+    fn housekeeping(&self) {
+        // Also when no exchange asks: what an old generation holds is let go soon after a reload.
+        self.current().sweep();
+        self.access_log.borrow_mut().tick();
     }
 
     /// Who asked for exchanges to be recorded.
@@ -215,26 +237,45 @@ pub(crate) async fn run(
                 Some(Command::Drain(patience)) => break patience,
                 None => break Duration::ZERO,
             },
-            _ = housekeeping.tick() => {
-                // Also when no exchange asks: what an old generation holds is let go soon after a reload.
-                worker.current().sweep();
-                worker.access_log.borrow_mut().tick();
-            }
+            _ = housekeeping.tick() => worker.housekeeping(),
         }
     };
     for drain in listeners.values() {
         drain.start();
     }
-    // They end by themselves, once they have taken what already waits in their sockets' queues.
-    for accepting in loops {
-        if accepting.await.is_err() {
-            tracing::error!("an accept loop had panicked");
+    let ended = async {
+        // They end by themselves, once they have taken what already waits in their sockets' queues.
+        for accepting in loops {
+            if accepting.await.is_err() {
+                tracing::error!("an accept loop had panicked");
+            }
         }
-    }
-    let idle = tokio::time::timeout(patience, tasks.wait_idle()).await;
-    let cut_off = if idle.is_ok() { 0 } else { tasks.abort_all() };
-    tasks.wait_idle().await;
+        drain(&worker, &tasks, patience).await
+    };
+    let mut ended = std::pin::pin!(ended);
+    let cut_off = loop {
+        tokio::select! {
+            cut_off = &mut ended => break cut_off,
+            // Records of a long drain are written as exchanges end: the process may be killed before the drain's end.
+            _ = housekeeping.tick() => worker.housekeeping(),
+        }
+    };
     worker.access_log.borrow_mut().flush();
+    cut_off
+}
+
+/// Waits for the connections to end, ends those that are left after `patience`, and returns how many they were.
+async fn drain(worker: &Worker, tasks: &Tasks, patience: Duration) -> usize {
+    if tokio::time::timeout(patience, tasks.wait_idle()).await.is_ok() {
+        return 0;
+    }
+    let cut_off = tasks.len();
+    worker.cutting_off.set(true);
+    tasks.wake_all();
+    if tokio::time::timeout(FAREWELL, tasks.wait_idle()).await.is_err() {
+        tasks.abort_all();
+        tasks.wait_idle().await;
+    }
     cut_off
 }
 

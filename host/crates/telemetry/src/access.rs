@@ -1,11 +1,14 @@
-//! The access log: records go into a buffer of their worker, full buffers to a thread that writes them.
+//! The access log: records go into a buffer of their worker, full buffers to a thread that puts the records of all
+//! workers into the order in which their exchanges ended, and writes them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_model::{AccessLogFormat, LogTarget, PolicyCost};
 
+use crate::order::{Batch, HandedOver, Mark};
 use crate::record::AccessRecord;
 use crate::sink::{Loss, Output, Sink};
 use crate::stamp::Stamp;
@@ -17,8 +20,8 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// Buffers that wait for the thread: 256 take 8 MiB, and at 100,000 records a second last for a third of a second.
 const QUEUE_MAX: usize = 256;
 
-/// How long a record may lie in its buffer, so that who watches the log sees what happens.
-const FLUSH_AFTER: Duration = Duration::from_millis(200);
+/// Records of the process that were lost, over all generations of its log.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Why the access log cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,8 @@ impl AccessLog {
     }
 
     fn to(output: Output, json: bool) -> Result<Self, AccessLogError> {
-        let sink = Sink::start("access-log", output, QUEUE_MAX, tell).map_err(AccessLogError::Thread)?;
+        let sink = Sink::start("access-log", output, QUEUE_MAX, tell, Some(&LOST))
+            .map_err(AccessLogError::Thread)?;
         Ok(Self(Some(Arc::new(Open { json, sink }))))
     }
 
@@ -97,17 +101,23 @@ impl AccessLog {
         }
     }
 
-    /// A writer for one worker.
+    /// A writer for one worker, which must call [`AccessLogWriter::tick`] all the time: records of other workers wait
+    /// for it.
     #[must_use]
     pub fn worker(&self) -> AccessLogWriter {
-        let buffer = Vec::with_capacity(if self.is_enabled() { BUFFER_BYTES + 1024 } else { 0 });
+        let lines = Vec::with_capacity(if self.is_enabled() { BUFFER_BYTES + 1024 } else { 0 });
         AccessLogWriter {
+            handed_over: self.0.as_ref().map(|open| open.sink.clock().worker()),
             log: self.clone(),
-            buffer,
-            records: 0,
-            since: Instant::now(),
+            batch: Batch { lines, marks: Vec::new() },
             stamp: Stamp::default(),
         }
+    }
+
+    /// How many records of this process were lost, because the disk was full or the log was not read.
+    #[must_use]
+    pub fn lost() -> u64 {
+        LOST.load(Ordering::Relaxed)
     }
 
     /// Opens a file anew under its name, after logrotate has moved it away. Says `false` where the log cannot keep up,
@@ -125,7 +135,15 @@ impl AccessLog {
 
 fn tell(loss: Loss) -> Option<Vec<u8>> {
     let (lost, error) = (loss.lines, loss.error.map(tracing::field::display));
-    tracing::warn!(lost, error, "access log records were lost, or their file could not be reopened");
+    if loss.recovered {
+        tracing::info!(
+            lost,
+            error,
+            "the access log can be written again; so many records were lost since the last report"
+        );
+    } else {
+        tracing::warn!(lost, error, "access log records were lost, or their file could not be reopened");
+    }
     None
 }
 
@@ -133,9 +151,8 @@ fn tell(loss: Loss) -> Option<Vec<u8>> {
 #[derive(Debug)]
 pub struct AccessLogWriter {
     log: AccessLog,
-    buffer: Vec<u8>,
-    records: u64,
-    since: Instant,
+    handed_over: Option<HandedOver>,
+    batch: Batch,
     stamp: Stamp,
 }
 
@@ -154,33 +171,38 @@ impl AccessLogWriter {
         policies: impl Iterator<Item = (&'a str, &'a PolicyCost)>,
     ) {
         let Some(open) = &self.log.0 else { return };
+        let Batch { lines, marks } = &mut self.batch;
+        let before = lines.len();
         if open.json {
-            record.push_json(&mut self.buffer, &mut self.stamp, attributes, policies);
+            record.push_json(lines, &mut self.stamp, attributes, policies);
         } else {
-            record.push_text(&mut self.buffer, &mut self.stamp, attributes);
+            record.push_text(lines, &mut self.stamp, attributes);
         }
-        self.records += 1;
-        if self.buffer.len() >= BUFFER_BYTES {
+        let ended = open.sink.clock().nanos(record.ended);
+        marks.push(Mark { ended, bytes: u32::try_from(lines.len() - before).unwrap_or(u32::MAX) });
+        if lines.len() >= BUFFER_BYTES {
             self.flush();
         }
     }
 
-    /// Hands on what is buffered.
+    /// Hands on what is buffered, and says that nothing older comes.
     pub fn flush(&mut self) {
-        self.since = Instant::now();
-        let Some(open) = &self.log.0 else { return };
-        if !self.buffer.is_empty() {
-            let next = Vec::with_capacity(self.buffer.capacity().min(2 * BUFFER_BYTES));
-            open.sink.send(std::mem::replace(&mut self.buffer, next), self.records);
-            self.records = 0;
+        let (Some(open), Some(handed_over)) = (&self.log.0, &self.handed_over) else { return };
+        let now = Instant::now();
+        if !self.batch.marks.is_empty() {
+            let next = Batch {
+                lines: Vec::with_capacity(self.batch.lines.capacity().min(2 * BUFFER_BYTES)),
+                marks: Vec::with_capacity(self.batch.marks.len()),
+            };
+            open.sink.send_batch(std::mem::replace(&mut self.batch, next));
         }
+        handed_over.until(now);
     }
 
-    /// Hands on what is buffered if the last time was 200 ms ago. For the worker to call every now and then.
+    /// Hands on what is buffered. For the worker to call ten times a second or so, that those who watch the log see what
+    /// happens.
     pub fn tick(&mut self) {
-        if !self.buffer.is_empty() && self.since.elapsed() >= FLUSH_AFTER {
-            self.flush();
-        }
+        self.flush();
     }
 }
 

@@ -7,8 +7,10 @@
 mod access;
 mod escape;
 mod exposition;
+mod limit;
 mod logging;
 mod metrics;
+mod order;
 mod policies;
 mod record;
 mod sink;
@@ -16,7 +18,7 @@ mod stamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use exposition::{Exposition, MetricKind};
-pub use logging::{InitError, LogFormat, flush, init};
+pub use logging::{InitError, LogFormat, flush, init, lost_log_lines};
 pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 pub use policies::RoutePolicyMetrics;
 pub use record::AccessRecord;

@@ -47,6 +47,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 pub struct Metrics {
     workers: usize,
     routes: Names<RouteMetrics>,
+    unrouted: Arc<RouteMetrics>,
     upstreams: Names<UpstreamMetrics>,
     /// By route and policy.
     route_policies: Names<RoutePolicyMetrics, (Name, Name)>,
@@ -59,8 +60,10 @@ impl Metrics {
     /// Metrics for so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
+        let workers = workers.max(1);
         Self {
-            workers: workers.max(1),
+            workers,
+            unrouted: Arc::new(RouteMetrics::new(workers)),
             routes: Names::default(),
             upstreams: Names::default(),
             route_policies: Names::default(),
@@ -76,14 +79,23 @@ impl Metrics {
         self.routes.get(name, || RouteMetrics::new(self.workers))
     }
 
+    /// The numbers of exchanges that no route took: of requests that were refused before one was looked for, and of those
+    /// for which there is none. Their series have an empty `route`.
+    #[must_use]
+    pub fn unrouted(&self) -> Arc<RouteMetrics> {
+        Arc::clone(&self.unrouted)
+    }
+
+    /// The exchanges that no route took, as [`Metrics::exchanges`] has those of each route.
+    #[must_use]
+    pub fn unrouted_exchanges(&self) -> Vec<(&'static str, u64)> {
+        counted(&self.unrouted)
+    }
+
     /// The exchanges of each route that have ended, by status class (`2xx`; `none` where the client got nothing); classes
     /// that never occurred are left out.
     #[must_use]
     pub fn exchanges(&self) -> BTreeMap<Name, Vec<(&'static str, u64)>> {
-        let counted = |metrics: &RouteMetrics| {
-            let classes = CLASSES.into_iter().zip(metrics.sum().classes);
-            classes.filter(|(_, count)| *count > 0).collect()
-        };
         self.routes.all().into_iter().map(|(route, metrics)| (route, counted(&metrics))).collect()
     }
 
@@ -129,10 +141,12 @@ impl Metrics {
     }
 
     fn render_routes(&self, out: &mut Exposition<'_>) {
-        let routes: Vec<_> =
+        let mut routes: Vec<_> =
             self.routes.all().into_iter().map(|(route, metrics)| (route, metrics.sum())).collect();
+        routes.push((Name::from(""), self.unrouted.sum()));
         let name = "portcullis_requests_total";
-        out.family(name, MetricKind::Counter, "Exchanges that ended, by route and status class.");
+        let help = "Exchanges that ended, by route and status class; the route is empty if none took them.";
+        out.family(name, MetricKind::Counter, help);
         for (route, sum) in &routes {
             for (class, count) in CLASSES.iter().zip(sum.classes) {
                 // A class that never occurred would be a series for nothing.
@@ -185,6 +199,12 @@ impl Metrics {
             }
         }
     }
+}
+
+/// The exchanges by status class, without classes that never occurred.
+fn counted(metrics: &RouteMetrics) -> Vec<(&'static str, u64)> {
+    let classes = CLASSES.into_iter().zip(metrics.sum().classes);
+    classes.filter(|(_, count)| *count > 0).collect()
 }
 
 fn read(number: &AtomicU64) -> u64 {

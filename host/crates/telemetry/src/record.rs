@@ -9,7 +9,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_model::PolicyCost;
 
@@ -28,7 +28,9 @@ const ATTRIBUTES_MAX: usize = 4096;
 /// One finished exchange. What is `None` is left out (JSON) or `-` where the combined format has a place for it.
 #[derive(Debug, Clone)]
 pub struct AccessRecord<'a> {
-    /// When the request's head was complete.
+    /// When the exchange ended, which orders the records.
+    pub ended: Instant,
+    /// The same for people. The request's head was complete `duration` earlier.
     pub time: SystemTime,
     /// The client: the peer, or what a trusted proxy said.
     pub client: IpAddr,
@@ -42,8 +44,8 @@ pub struct AccessRecord<'a> {
     pub scheme: &'a str,
     /// Host and port as the client named them.
     pub authority: &'a str,
-    /// The path, normalised, without its query.
-    pub path: &'a str,
+    /// The path, normalised, without its query. Of a request that was refused before it was understood: as it came.
+    pub path: &'a [u8],
     /// `HTTP/1.1`, `HTTP/2.0`, …
     pub version: &'a str,
     /// The status that the client got; 0 where it got none.
@@ -90,7 +92,7 @@ impl AccessRecord<'_> {
         out.extend_from_slice(b"] \"");
         push_text(out, self.method.as_bytes(), TEXT_MAX);
         out.push(b' ');
-        push_text(out, self.path.as_bytes(), PATH_MAX);
+        push_text(out, self.path, PATH_MAX);
         out.push(b' ');
         out.extend_from_slice(self.version.as_bytes());
         out.extend_from_slice(b"\" ");
@@ -117,6 +119,9 @@ impl AccessRecord<'_> {
             out.extend_from_slice(b" peer=");
             push_address(out, self.peer);
         }
+        // The combined format has whole seconds alone.
+        out.extend_from_slice(b" ended=");
+        stamp.push_rfc3339(out, self.time);
         out.extend_from_slice(b" attempts=");
         push_number(out, self.attempts.into());
         out.extend_from_slice(b" received=");
@@ -168,7 +173,7 @@ impl AccessRecord<'_> {
         text("method", Some(self.method.as_bytes()), TEXT_MAX);
         text("scheme", Some(self.scheme.as_bytes()), TEXT_MAX);
         text("authority", Some(self.authority.as_bytes()), TEXT_MAX);
-        text("path", Some(self.path.as_bytes()), PATH_MAX);
+        text("path", Some(self.path), PATH_MAX);
         text("version", Some(self.version.as_bytes()), TEXT_MAX);
         text("route", self.route.map(str::as_bytes), TEXT_MAX);
         text("upstream", self.upstream.map(str::as_bytes), TEXT_MAX);

@@ -1,15 +1,26 @@
 //! A thread that writes lines, behind a bounded queue.
+//!
+//! Lines are written as they come ([`Sink::send`]) or in the order in which exchanges ended ([`Sink::send_batch`]). A write
+//! that fails half-way, on a disk that is full, leaves a torn line: the next write that works begins a line of its own.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// How often losses are told of.
+use crate::order::{Batch, Clock, Waiting};
+
+/// How often losses are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the thread looks whether batches may be written.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Bytes of ordered lines that are written at once.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -35,17 +46,18 @@ impl Output {
         Ok(Self::File { path: path.to_owned(), file: append(path)? })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of `bytes`. Adds what was written to `written`, if it fails too.
+    fn write(&mut self, bytes: &[u8], written: &mut usize) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
+                write_all(&mut stdout, bytes, written)?;
                 stdout.flush()
             }
-            Self::Stderr => io::stderr().lock().write_all(bytes),
-            Self::File { file, .. } => file.write_all(bytes),
+            Self::Stderr => write_all(&mut io::stderr().lock(), bytes, written),
+            Self::File { file, .. } => write_all(file, bytes, written),
             #[cfg(test)]
-            Self::Other(other) => other.write_all(bytes),
+            Self::Other(other) => write_all(&mut **other, bytes, written),
         }
     }
 
@@ -57,6 +69,22 @@ impl Output {
     }
 }
 
+fn write_all(to: &mut (impl Write + ?Sized), bytes: &[u8], written: &mut usize) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match to.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                *written += bytes;
+                rest = &rest[bytes.min(rest.len())..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
@@ -65,7 +93,7 @@ fn append(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Tells of lost lines and of failures to write. It runs on the writing thread and returns a line to write, if any.
+/// Reports lost lines and failures to write. It runs on the writing thread and returns a line to write, if any.
 pub(crate) type Tell = fn(Loss) -> Option<Vec<u8>>;
 
 /// What could not be written.
@@ -75,6 +103,8 @@ pub(crate) struct Loss {
     pub(crate) lines: u64,
     /// The last error of writing or reopening.
     pub(crate) error: Option<io::Error>,
+    /// Writing failed before and works again.
+    pub(crate) recovered: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +113,7 @@ enum Message {
         bytes: Vec<u8>,
         lines: u64,
     },
+    Batch(Batch),
     Reopen,
     /// Answered when all before it is written.
     Sync(SyncSender<()>),
@@ -92,23 +123,72 @@ enum Message {
 #[derive(Debug)]
 pub(crate) struct Sink {
     queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
+    clock: Clock,
+}
+
+/// Lines that were lost.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Since the last report.
+    unreported: AtomicU64,
+    /// Of the whole process; of all sinks that count there.
+    total: Option<&'static AtomicU64>,
+}
+
+impl Lost {
+    fn add(&self, lines: u64) {
+        self.unreported.fetch_add(lines, Ordering::Relaxed);
+        if let Some(total) = self.total {
+            total.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Sink {
-    /// Starts a thread that writes to `output`, with room for `queue_max` messages.
-    pub(crate) fn start(name: &str, output: Output, queue_max: usize, tell: Tell) -> io::Result<Self> {
+    /// Starts a thread that writes to `output`, with room for `queue_max` messages. Lines that are lost are added to
+    /// `total`.
+    pub(crate) fn start(
+        name: &str,
+        output: Output,
+        queue_max: usize,
+        tell: Tell,
+        total: Option<&'static AtomicU64>,
+    ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(queue_max);
-        let lost = Arc::new(AtomicU64::new(0));
-        let thread = Thread { output, tell, lost: Arc::clone(&lost), error: None, reported: None };
+        let (lost, clock) = (Arc::new(Lost { total, ..Lost::default() }), Clock::new());
+        let thread = Thread {
+            output,
+            tell,
+            lost: Arc::clone(&lost),
+            clock: clock.clone(),
+            waiting: Waiting::default(),
+            torn: false,
+            failing: false,
+            error: None,
+            reported: None,
+        };
         std::thread::Builder::new().name(name.to_owned()).spawn(move || thread.run(&messages))?;
-        Ok(Self { queue, lost })
+        Ok(Self { queue, lost, clock })
+    }
+
+    /// The clock by which batches are put in order.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Hands over a batch, whose lines are written in the order of their ends. As [`Sink::send`].
+    pub(crate) fn send_batch(&self, batch: Batch) {
+        let lines = batch.marks.len() as u64;
+        if self.queue.try_send(Message::Batch(batch)).is_err() {
+            self.lost.add(lines);
+        }
     }
 
     /// Hands over whole lines. They are lost, and counted, where the thread cannot keep up. Never waits.
     pub(crate) fn send(&self, bytes: Vec<u8>, lines: u64) {
         if self.queue.try_send(Message::Lines { bytes, lines }).is_err() {
-            self.lost.fetch_add(lines, Ordering::Relaxed);
+            self.lost.add(lines);
         }
     }
 
@@ -138,42 +218,123 @@ impl Sink {
 struct Thread {
     output: Output,
     tell: Tell,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
+    clock: Clock,
+    waiting: Waiting,
+    /// The last write ended within a line.
+    torn: bool,
+    /// The last write failed.
+    failing: bool,
     error: Option<io::Error>,
     reported: Option<Instant>,
 }
 
 impl Thread {
     fn run(mut self, messages: &Receiver<Message>) {
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Lines { bytes, lines } => {
-                    if let Err(error) = self.output.write(&bytes) {
-                        self.lost.fetch_add(lines, Ordering::Relaxed);
-                        self.error = Some(error);
-                    }
-                }
-                // With the old file still open: lines under a name that is gone are better than none.
-                Message::Reopen => self.error = self.output.reopen().err().or(self.error.take()),
-                // Who asked may have lost patience.
-                Message::Sync(done) => drop(done.try_send(())),
+        let mut out = Vec::new();
+        loop {
+            let first = if self.waiting.is_empty() {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                messages.recv_timeout(LOOK_EVERY)
+            };
+            // Asked before the queue is emptied: all that ended by then is in it.
+            let until = self.clock.handed_over();
+            let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
+            for message in first.into_iter().chain(std::iter::from_fn(|| messages.try_recv().ok())) {
+                self.handle(message, &mut out);
+                self.report();
             }
+            self.write_waiting(if ended || self.waiting.is_full() { u64::MAX } else { until }, &mut out);
             self.report();
+            if ended {
+                return;
+            }
         }
     }
 
+    fn handle(&mut self, message: Message, out: &mut Vec<u8>) {
+        match message {
+            Message::Lines { bytes, lines } => self.write(&bytes, lines),
+            Message::Batch(batch) => {
+                self.waiting.push(batch);
+                if self.waiting.is_full() {
+                    self.write_waiting(u64::MAX, out);
+                }
+            }
+            // With the old file still open: lines under a name that is gone are better than none.
+            Message::Reopen => {
+                self.write_waiting(u64::MAX, out);
+                match self.output.reopen() {
+                    Ok(()) => self.torn = false,
+                    Err(error) => self.error = Some(error),
+                }
+            }
+            Message::Sync(done) => {
+                self.write_waiting(u64::MAX, out);
+                // Who asked may have given up waiting.
+                let _unheard = done.try_send(()).is_err();
+            }
+        }
+    }
+
+    /// Writes the records that ended by `until`.
+    fn write_waiting(&mut self, until: u64, out: &mut Vec<u8>) {
+        loop {
+            out.clear();
+            let records = self.waiting.take(until, WRITE_BYTES, out);
+            if records == 0 {
+                return;
+            }
+            self.write(out, records);
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], lines: u64) {
+        if self.torn {
+            match self.output.write(b"\n", &mut 0) {
+                Ok(()) => self.torn = false,
+                Err(error) => return self.failed(error, lines),
+            }
+        }
+        let mut written = 0;
+        match self.output.write(bytes, &mut written) {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                self.tell(true);
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let whole = bytes[..written.min(bytes.len())].iter().filter(|byte| **byte == b'\n').count();
+                self.torn = written > 0 && bytes.get(written - 1) != Some(&b'\n');
+                self.failed(error, lines.saturating_sub(whole as u64));
+            }
+        }
+    }
+
+    fn failed(&mut self, error: io::Error, lines: u64) {
+        self.failing = true;
+        self.lost.add(lines);
+        self.error = Some(error);
+    }
+
     fn report(&mut self) {
-        if self.lost.load(Ordering::Relaxed) == 0 && self.error.is_none() {
+        if self.lost.unreported.load(Ordering::Relaxed) == 0 && self.error.is_none() {
             return;
         }
         if self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
             return;
         }
+        self.tell(false);
+    }
+
+    fn tell(&mut self, recovered: bool) {
         self.reported = Some(Instant::now());
-        let loss = Loss { lines: self.lost.swap(0, Ordering::Relaxed), error: self.error.take() };
+        let lines = self.lost.unreported.swap(0, Ordering::Relaxed);
+        let loss = Loss { lines, error: self.error.take(), recovered };
         if let Some(line) = (self.tell)(loss) {
-            // Where this fails as well there is nobody left to tell.
-            drop(self.output.write(&line));
+            // If this fails as well, there is no place left to report it.
+            drop(self.output.write(&line, &mut 0));
         }
     }
 }

@@ -25,8 +25,8 @@ use crate::prefixed::Prefixed;
 use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
-use crate::trace::Trace;
-use crate::tunnel::{self, TunnelEnd};
+use crate::trace::{RawRequest, Trace};
+use crate::tunnel::{self, Life, TunnelEnd};
 use crate::worker::Worker;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
@@ -95,6 +95,8 @@ struct Upgraded {
     upstream: TunnelEnd,
     trace: Trace,
     route: Option<Matched>,
+    /// When the route's time is over.
+    deadline: Option<Instant>,
 }
 
 /// Serves a connection to its end. With `sniff` the client may turn out to speak HTTP/2, and the connection is given
@@ -120,12 +122,14 @@ pub(crate) async fn serve(
         let next = match server.arrive(patience).await {
             Arrived::Request(parsed, exchange) => server.exchange(parsed, exchange).await,
             Arrived::Refused(error, exchange) => {
-                server.refuse(exchange, error.status(), &error.to_string()).await;
+                let raw = RawRequest::h1(&server.link.io.borrow().unread);
+                server.refuse(exchange, raw, error.status(), &error.to_string()).await;
                 Next::Linger
             }
             Arrived::Late => {
                 let exchange = server.worker.take_exchange();
-                server.refuse(exchange, 408, "the request head took too long").await;
+                let raw = RawRequest::h1(&server.link.io.borrow().unread);
+                server.refuse(exchange, raw, 408, "the request head took too long").await;
                 Next::Close
             }
             Arrived::Preface => {
@@ -225,7 +229,7 @@ impl Server<'_> {
         self.link.expects_continue.set(parsed.expect_continue);
         let client = Client::of(&exchange);
 
-        let mut downstream = H1Downstream { link: &self.link, version: client.version };
+        let mut downstream = H1Downstream { worker: self.worker, link: &self.link, version: client.version };
         let drive = Drive {
             worker: self.worker,
             connection: self.connection,
@@ -237,7 +241,7 @@ impl Server<'_> {
         let Answer { body, tunnel, route, declared, pace, unread } = drive.run(exchange, body).await;
 
         if let Some(upstream) = tunnel {
-            return Next::Tunnel(Box::new(Upgraded { upstream, trace, route }));
+            return Next::Tunnel(Box::new(Upgraded { upstream, trace, route, deadline: pace.deadline }));
         }
         let over = self.body_is_over();
         let keep_alive = over && parsed.keep_alive && !self.connection.is_draining();
@@ -337,7 +341,7 @@ impl Server<'_> {
         loop {
             let idle = self.connection.timeouts().idle;
             let until = pace.until(pace.upstream_idle.unwrap_or(idle));
-            let mut downstream = H1Downstream { link: &self.link, version };
+            let mut downstream = H1Downstream { worker: self.worker, link: &self.link, version };
             let next = self.timer.run(
                 until,
                 std::future::poll_fn(|cx| {
@@ -350,12 +354,12 @@ impl Server<'_> {
             );
             match next.await {
                 Err(_) => {
-                    return Err("the upstream sent nothing of its response body for too long".to_owned());
+                    return Err(pace.overdue("the upstream sent nothing of its response body for too long"));
                 }
                 Ok(Err(gone)) => return Err(gone.to_owned()),
                 Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
                     *bytes += piece.len() as u64;
-                    self.write_piece(piece, chunked, pace.until(idle)).await?;
+                    self.write_piece(piece, chunked, pace, idle).await?;
                 }
                 Ok(Ok(Some(Ok(Frame::Trailers(trailers))))) if chunked => {
                     write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, Some(&trailers));
@@ -378,7 +382,13 @@ impl Server<'_> {
         }
     }
 
-    async fn write_piece(&mut self, mut piece: Bytes, chunked: bool, until: Instant) -> Result<(), String> {
+    async fn write_piece(
+        &mut self,
+        mut piece: Bytes,
+        chunked: bool,
+        pace: Pace,
+        idle: Duration,
+    ) -> Result<(), String> {
         {
             let out = &mut self.link.io.borrow_mut().out;
             if chunked {
@@ -396,10 +406,15 @@ impl Server<'_> {
                 return Ok(());
             }
         }
-        let link = &self.link;
-        let written = std::future::poll_fn(|cx| link.io.borrow_mut().poll_write_with(cx, &mut piece));
-        match self.timer.run(until, written).await {
-            Err(_) => Err("the client took nothing of the response body for too long".to_owned()),
+        let (link, worker) = (&self.link, self.worker);
+        let written = std::future::poll_fn(|cx| match link.io.borrow_mut().poll_write_with(cx, &mut piece) {
+            Poll::Pending if worker.is_cutting_off() => {
+                Poll::Ready(Err(std::io::Error::other("the drain is over")))
+            }
+            poll => poll,
+        });
+        match self.timer.run(pace.until(idle), written).await {
+            Err(_) => Err(pace.overdue("the client took nothing of the response body for too long")),
             Ok(Err(error)) => Err(format!("the client went away: {error}")),
             Ok(Ok(())) => {
                 if chunked {
@@ -413,7 +428,7 @@ impl Server<'_> {
     /// Writes all that is to be written.
     async fn flush(&mut self, pace: Pace) -> Result<(), String> {
         // Nearly always the socket takes it at once, without a look at the clock.
-        let link = &self.link;
+        let (link, worker) = (&self.link, self.worker);
         let mut first = true;
         let until = &mut None;
         let timer = &mut self.timer;
@@ -423,20 +438,31 @@ impl Server<'_> {
             if let Poll::Ready(result) = poll {
                 return Poll::Ready(result.map_err(|error| format!("the client went away: {error}")));
             }
+            if worker.is_cutting_off() {
+                return Poll::Ready(Err("the drain is over".to_owned()));
+            }
             if std::mem::take(&mut first) {
                 *until = Some(pace.until(idle));
             }
             let Some(until) = *until else { return Poll::Pending };
             timer
                 .poll(cx, until)
-                .map(|()| Err("the client took nothing of the response for too long".to_owned()))
+                .map(|()| Err(pace.overdue("the client took nothing of the response for too long")))
         })
         .await
     }
 
     /// Answers what is no valid request. There is no route, and so no policy, that it could belong to.
-    async fn refuse(&mut self, mut exchange: Box<Exchange>, status: u16, reason: &str) {
+    async fn refuse(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        raw: Option<RawRequest>,
+        status: u16,
+        reason: &str,
+    ) {
         let mut trace = Trace::start();
+        // If nothing has come that could be shown, no method or path of an earlier request is either.
+        trace.raw = Some(raw.unwrap_or_default());
         trace.fail(&reason);
         self.connection.name_client(&mut exchange);
         self.slot.clear();
@@ -454,13 +480,14 @@ impl Server<'_> {
 
     /// Tells the client that the upgrade was accepted, and copies both ways.
     async fn tunnel(mut self, upgraded: Upgraded) {
-        let Upgraded { upstream, mut trace, route } = upgraded;
+        let Upgraded { upstream, mut trace, route, deadline } = upgraded;
         let sent = self.accept_upgrade().await;
         let (worker, connection, slot) = (self.worker, self.connection, self.slot.clone());
         let sent = match (sent, Rc::into_inner(self.link).map(|link| link.io.into_inner())) {
             (Ok(()), Some(Io { stream, unread, .. })) => {
                 let client = TunnelEnd::H1 { stream, unread };
-                let report = tunnel::run(client, upstream, connection.tunnel_idle(), &mut self.timer).await;
+                let life = Life { idle: connection.tunnel_idle(), deadline, worker };
+                let report = tunnel::run(client, upstream, life, &mut self.timer).await;
                 slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
                 if let Some(error) = &report.error {
                     trace.fail(error);
@@ -511,6 +538,7 @@ impl Server<'_> {
 
 /// The client's side of an exchange.
 struct H1Downstream<'a> {
+    worker: &'a Worker,
     link: &'a Rc<Downlink>,
     version: Version,
 }
@@ -518,6 +546,9 @@ struct H1Downstream<'a> {
 impl Downstream for H1Downstream<'_> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let io = &mut *self.link.io.borrow_mut();
+        if self.worker.is_cutting_off() {
+            return Poll::Ready(());
+        }
         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
             return Poll::Ready(());
         }

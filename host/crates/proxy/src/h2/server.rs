@@ -23,8 +23,8 @@ use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, co
 use crate::prefixed::Prefixed;
 use crate::slot::Slot;
 use crate::timer::Timer;
-use crate::trace::Trace;
-use crate::tunnel::{self, TunnelEnd};
+use crate::trace::{RawRequest, Trace};
+use crate::tunnel::{self, Life, TunnelEnd};
 use crate::worker::Worker;
 
 /// What the streams of one connection share.
@@ -78,6 +78,9 @@ async fn accept(
     let mut closing = false;
     loop {
         let event = std::future::poll_fn(|cx| {
+            if worker.is_cutting_off() {
+                return Poll::Ready(Event::Abort);
+            }
             if !closing && connection.poll_draining(cx).is_ready() {
                 return Poll::Ready(Event::Close);
             }
@@ -194,12 +197,16 @@ async fn serve_stream(
     let fields_max = connection.limits().head_fields;
     let mut downstream = H2Downstream { respond, expects: None };
     let read = convert::read_request(&parts, scheme, fields_max, &mut exchange.request);
+    let read = read.map_err(|malformed| {
+        (malformed, RawRequest::new(parts.method.as_str(), parts.uri.path().as_bytes()))
+    });
     drop(parts);
     let length = match read {
         Ok(length) => length,
-        Err(malformed) => {
+        Err((malformed, raw)) => {
             tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
             trace.fail(&malformed.0);
+            trace.raw = Some(raw);
             connection.name_client(&mut exchange);
             let status = malformed.status();
             refuse_malformed(&mut downstream.respond, status);
@@ -236,7 +243,10 @@ async fn serve_stream(
 
     let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
     let sent = match (upstream, tunnel) {
-        (Some(upstream), Some(receive)) => out.tunnel(upstream, receive, connection.tunnel_idle()).await,
+        (Some(upstream), Some(receive)) => {
+            let life = Life { idle: connection.tunnel_idle(), deadline: pace.deadline, worker: &worker };
+            out.tunnel(upstream, receive, life).await
+        }
         _ if unread => out.nothing().await,
         _ => out.response(body, wants_head, declared, connection.timeouts().idle, pace).await,
     };
@@ -337,7 +347,7 @@ impl Out<'_> {
             );
             match next.await {
                 Err(_) => {
-                    return Err("the upstream sent nothing of its response body for too long".to_owned());
+                    return Err(pace.overdue("the upstream sent nothing of its response body for too long"));
                 }
                 Ok(Err(reset)) => return Err(reset.to_owned()),
                 Ok(Ok(None)) => return send.send_data(Bytes::new(), true).map_err(|error| describe(&error)),
@@ -373,7 +383,7 @@ impl Out<'_> {
             let capacity =
                 match self.timer.run(until, std::future::poll_fn(|cx| send.poll_capacity(cx))).await {
                     Err(_) => {
-                        return Err("the client took nothing of the response body for too long".to_owned());
+                        return Err(pace.overdue("the client took nothing of the response body for too long"));
                     }
                     Ok(None) => return Err("the client closed the stream".to_owned()),
                     Ok(Some(Err(error))) => return Err(describe(&error)),
@@ -389,7 +399,7 @@ impl Out<'_> {
     }
 
     /// Accepts an extended CONNECT and copies both ways.
-    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, idle: Duration) -> Sent {
+    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, life: Life<'_>) -> Sent {
         let exchange = self.slot.taken().await;
         let mut head = exchange.response.clone();
         self.slot.put(exchange);
@@ -408,7 +418,7 @@ impl Out<'_> {
             }
         };
         let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), _open: None };
-        let report = tunnel::run(client, upstream, idle, self.timer).await;
+        let report = tunnel::run(client, upstream, life, self.timer).await;
         self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
         if let Some(error) = &report.error {
             self.trace.fail(error);

@@ -4,6 +4,7 @@ use std::time::Duration;
 use portcullis_model::{AccessLogFormat, LogTarget};
 
 use super::{AccessLog, AccessLogError, BUFFER_BYTES};
+use crate::record::AccessRecord;
 use crate::record::tests::record;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -54,6 +55,32 @@ fn all_that_workers_flushed_is_in_the_file() {
 }
 
 #[test]
+fn records_of_several_workers_are_in_the_order_in_which_they_ended() {
+    let folder = Folder::new("order");
+    let file = folder.0.join("access.log");
+    let log = AccessLog::open(&config(AccessLogFormat::Text, &file)).unwrap();
+    let mut workers = [log.worker(), log.worker(), log.worker()];
+    let paths: Vec<String> = (0..300).map(|at| format!("/{at}")).collect();
+    for (at, path) in paths.iter().enumerate() {
+        let worker = &mut workers[at * 7 % 3];
+        worker.record(
+            &AccessRecord { path: path.as_bytes(), ..record() },
+            std::iter::empty(),
+            std::iter::empty(),
+        );
+        // Each hands on what it has at moments of its own.
+        if at % 50 == 49 {
+            workers[at / 50 % 3].tick();
+        }
+    }
+    drop(workers);
+    assert!(log.sync(LONG));
+    let written: Vec<_> =
+        lines(&file).iter().map(|line| line.split(' ').nth(6).unwrap().to_owned()).collect();
+    assert_eq!(written, paths);
+}
+
+#[test]
 fn a_full_buffer_is_handed_on_by_itself() {
     let folder = Folder::new("full");
     let file = folder.0.join("access.log");
@@ -62,9 +89,9 @@ fn a_full_buffer_is_handed_on_by_itself() {
     let mut bytes = 0;
     while bytes < BUFFER_BYTES {
         writer.record(&record(), std::iter::empty(), std::iter::empty());
-        bytes = if writer.buffer.is_empty() { BUFFER_BYTES } else { writer.buffer.len() };
+        bytes = if writer.batch.lines.is_empty() { BUFFER_BYTES } else { writer.batch.lines.len() };
     }
-    assert!(writer.buffer.is_empty());
+    assert!(writer.batch.lines.is_empty());
     assert!(log.sync(LONG));
     assert!(!lines(&file).is_empty());
 }
@@ -102,6 +129,6 @@ fn off_writes_nothing_and_opens_nothing() {
     let mut writer = log.worker();
     assert!(!log.is_enabled() && !writer.is_enabled() && log.is_same(&AccessLog::off()));
     writer.record(&record(), std::iter::empty(), std::iter::empty());
-    assert!(writer.buffer.is_empty());
+    assert!(writer.batch.lines.is_empty());
     assert!(log.reopen() && log.sync(Duration::ZERO));
 }

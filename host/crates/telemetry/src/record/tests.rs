@@ -1,4 +1,4 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use portcullis_model::PolicyCost;
 
@@ -7,6 +7,7 @@ use crate::stamp::Stamp;
 
 pub(crate) fn record() -> AccessRecord<'static> {
     AccessRecord {
+        ended: Instant::now(),
         time: UNIX_EPOCH + Duration::from_millis(1_767_225_599_250),
         client: "203.0.113.7".parse().unwrap(),
         peer: "2001:db8::1".parse().unwrap(),
@@ -14,7 +15,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         method: "GET",
         scheme: "https",
         authority: "api.example.com",
-        path: "/v1/a",
+        path: b"/v1/a",
         version: "HTTP/1.1",
         status: 200,
         route: Some("api"),
@@ -54,7 +55,7 @@ fn text_is_the_combined_format_and_more() {
         text(&record(), &[("tenant", "a b")]),
         "203.0.113.7 - - [31/Dec/2025:23:59:59 +0000] \"GET /v1/a HTTP/1.1\" 200 3456 \"-\" \"curl/8.5\" \
          listener=web scheme=https authority=api.example.com route=api upstream=api endpoint=10.0.0.11:8080 \
-         tls=TLSv1.3 trace=0af7651916cd43dd8448eb211c80319c peer=2001:db8::1 attempts=2 received=12 \
+         tls=TLSv1.3 trace=0af7651916cd43dd8448eb211c80319c peer=2001:db8::1 ended=2025-12-31T23:59:59.250Z attempts=2 received=12 \
          time=1.234567 upstream-time=0.001000 attribute.tenant=\"a b\"\n"
     );
 }
@@ -101,7 +102,7 @@ fn nobody_can_forge_a_line() {
     let evil = "x\" 200 1\n127.0.0.1 - - [\u{1b}[2J";
     let record = AccessRecord {
         method: evil,
-        path: evil,
+        path: evil.as_bytes(),
         authority: evil,
         user_agent: Some(evil.as_bytes()),
         error: Some(evil),
@@ -122,7 +123,7 @@ fn a_record_is_bounded_whatever_is_in_it() {
     let record = AccessRecord {
         method: &long,
         authority: &long,
-        path: &long,
+        path: long.as_bytes(),
         trace_id: &long,
         user_agent: Some(long.as_bytes()),
         error: Some(&long),
