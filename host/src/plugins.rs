@@ -48,6 +48,7 @@ impl Plugins for Catalog {
             imports: info.imports,
             has_lifecycle: info.has_lifecycle,
             has_tick: info.hooks.tick,
+            chooses_upstream: info.chooses_upstream,
         })
     }
 

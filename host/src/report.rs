@@ -91,6 +91,10 @@ pub(crate) fn refused(refusal: &Refusal, generation: u64) {
 
 /// What is odd about a generation that is about to run.
 pub(crate) fn warnings(snapshot: &Snapshot) {
+    for warning in &snapshot.gateway().warnings {
+        let warning = warning.strip_prefix("warning: ").unwrap_or(warning);
+        tracing::warn!(event = "odd-config", "{warning}");
+    }
     for warning in snapshot.warnings() {
         tracing::warn!("{warning}");
     }

@@ -1,4 +1,5 @@
 use super::{chain_of, in_parallel};
+use crate::plugins;
 
 #[test]
 fn results_come_in_the_order_of_the_items() {
@@ -23,4 +24,70 @@ fn an_error_is_shown_with_its_causes_once() {
         }
     }
     assert_eq!(chain_of(&Outer(std::io::Error::other("no such thing"))), "cannot load: no such thing");
+}
+
+#[test]
+fn no_policy_that_ships_chooses_an_upstream() {
+    use portcullis_config::Plugins as _;
+    for name in portcullis_plugins::NAMES {
+        let component = portcullis_plugins::builtin(name).expect("it is named because it ships");
+        let info = plugins::Catalog.inspect(component).expect("it is a component of this contract");
+        assert!(!info.chooses_upstream, "{name}");
+    }
+}
+
+#[test]
+fn the_config_and_the_gateway_drop_the_same_fields() {
+    let names = [
+        "x_foo",
+        "connection",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "transfer-encoding",
+        "http2-settings",
+        "content-length",
+        "expect",
+        "cf-connecting-ip",
+        "client-ip",
+        "true-client-ip",
+        "x-original-url",
+        "x-forwarded-prefix",
+        "x-forwarded-port",
+        "x-url-scheme",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-foo",
+        "te",
+        "authorization",
+        "cookie",
+        "via",
+        "traceparent",
+        "accept",
+        "x-api-key",
+        "content-type",
+        "origin",
+        "forwarded",
+        "x-real-ip",
+        "trailer",
+    ];
+    for (name, trusted) in names.into_iter().flat_map(|name| [(name, false), (name, true)]) {
+        let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+        let proxies = ["127.0.0.1/32".parse().expect("a network")];
+        let proxies = if trusted { proxies.as_slice() } else { &[] };
+        let mut head = portcullis_http::RequestHead::default();
+        head.authority.push_str("a.test");
+        let value: &[u8] = if name == "te" { b"trailers" } else { b"127.0.0.1" };
+        head.fields.append(name.as_bytes(), value).expect("a name and a value");
+        portcullis_http::strip_request_hop_by_hop(&mut head.fields);
+        let written = portcullis_http::rewrite_forwarding_fields(&mut head, peer, proxies, &mut Vec::new());
+        assert!(written.is_ok());
+        let seen = head.fields.get(name.as_bytes()).is_some() && name != "expect";
+        let unseen = portcullis_config::is_unseen_field(name, trusted);
+        // One that counts from trusted proxies is there only if such a proxy sends what it should.
+        assert_eq!(!seen && !(trusted && name == "x-forwarded-port"), unseen, "{name} {trusted}");
+    }
 }

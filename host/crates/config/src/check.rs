@@ -2,10 +2,10 @@
 //! makes the model of it afterwards passes over what is wrong.
 
 use crate::diagnostic::Report;
-use crate::keys::{Key, Kind, Presence, Shape};
+use crate::keys::{ENDPOINT, Key, Kind, LISTENER, Presence, ROOT, ROUTE, Shape, UPSTREAM};
 use crate::source::Span;
 use crate::suggest::{did_you_mean, list, shown};
-use crate::tree::{Node, Table, Value};
+use crate::tree::{Entry, Node, Table, Value};
 use crate::units::{self, show_duration, show_percent, show_size};
 
 /// Names of tables may be this long.
@@ -25,7 +25,9 @@ pub(crate) fn table(
             None => reports.push(unknown_key(&entry.key, entry.key_span, shape, place)),
         }
     }
-    for key in shape.keys.iter().filter(|key| key.presence == Presence::Required) {
+    // What a route sends requests to is asked for where the upstreams are known.
+    let needed = shape.keys.iter().filter(|key| key.presence == Presence::Required);
+    for key in needed.filter(|key| !(std::ptr::eq(shape, &ROUTE) && key.name == "to")) {
         // A slip in the name of a needed key is one mistake, not two.
         let misspelt = table.entries.iter().any(|entry| meant_key(&entry.key, shape) == Some(key.name));
         if table.get(key.name).is_none() && !misspelt {
@@ -45,9 +47,82 @@ pub(crate) fn meant_key(key: &str, shape: &Shape) -> Option<&'static str> {
     }
 }
 
+/// What to do instead of a key that other gateways have.
+fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
+    let wanted = key.to_ascii_lowercase().replace('_', "-");
+    let is = |words: &[&str]| words.contains(&wanted.as_str());
+    let route = std::ptr::eq(shape, &ROUTE) || shape.noun == "`match`";
+    let upstream = std::ptr::eq(shape, &UPSTREAM) || std::ptr::eq(shape, &ENDPOINT);
+    let listener = std::ptr::eq(shape, &LISTENER);
+    if route
+        && is(&[
+            "redirect",
+            "return",
+            "respond",
+            "static",
+            "root",
+            "rewrite",
+            "strip-prefix",
+            "prefix-rewrite",
+            "error-page",
+            "basic-auth",
+            "gzip",
+            "compress",
+            "cache",
+            "cors",
+        ])
+    {
+        return Some("no key does this; a policy can: docs/writing-a-policy.md shows how to write one");
+    }
+    if route && is(&["listener"]) {
+        return Some("write listeners = [\"NAME\"], with the names of the listeners that serve the route");
+    }
+    if route && is(&["cookie", "cookies", "query", "priority", "order", "weight"]) {
+        return Some(
+            "no key does this; `match` has host, path, method and headers, and the most specific route wins",
+        );
+    }
+    if route && is(&["redirect-https", "https-redirect", "https", "force-tls", "force-https", "ssl"]) {
+        return Some("write tls = \"required\": requests over plain HTTP are then sent to https");
+    }
+    if upstream
+        && is(&[
+            "backup",
+            "health-check",
+            "health-checks",
+            "healthcheck",
+            "sticky",
+            "max-conns",
+            "max-connections",
+            "slow-start",
+        ])
+    {
+        return Some("no key does this; endpoints that fail are left out as `ejection` says");
+    }
+    if upstream && is(&["servers", "server", "targets", "nodes"]) {
+        return Some("write endpoints = [\"HOST:PORT\"]");
+    }
+    if listener && is(&["redirect", "https-redirect", "redirect-https"]) {
+        return Some(
+            "write tls = \"required\" in the routes: requests over plain HTTP are then sent to https",
+        );
+    }
+    None
+}
+
 fn unknown_key(key: &str, span: Span, shape: &Shape, place: &str) -> Report {
     let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
     let report = Report::new(span, format!("unknown key `{}` in {place}", shown(key)), "not a key here");
+    if let (Some(top), false) = (ROOT.key(key), std::ptr::eq(shape, &ROOT)) {
+        // A key belongs to the table above it: TOML's trap.
+        return report.help(match top.kind {
+            Kind::List(_) => format!("`{key}` stands at the top of the file, before the first [table]"),
+            _ => format!("write it as a table of its own: [{key}] or [{key}.NAME]"),
+        });
+    }
+    if let Some(help) = known_elsewhere(key, shape) {
+        return report.help(help);
+    }
     match meant_key(key, shape) {
         Some(name) => report.help(format!("did you mean `{name}`?")),
         None => report.help(format!("the keys here are {}", list(&names))),
@@ -174,6 +249,17 @@ fn named(tables: &Table, shape: &'static Shape, reports: &mut Vec<Report>) {
                 .help(name_help(&entry.key)),
             );
         }
+        if let Some(behind) = dotted(entry.value.as_table(), shape) {
+            let message = format!(
+                "`{name}.{}` cannot be the name of {} {}",
+                shown(&behind.key),
+                article(shape.noun),
+                shape.noun
+            );
+            let help = format!("write `{name}-{}`: names have no dots", shown(&behind.key));
+            reports.push(Report::new(behind.key_span, message, "a table within another one").help(help));
+            continue;
+        }
         match &entry.value.value {
             Value::Table(inner) => {
                 table(inner, shape, &format!("{} `{name}`", shape.noun), entry.key_span, reports);
@@ -191,6 +277,28 @@ fn named(tables: &Table, shape: &'static Shape, reports: &mut Vec<Report>) {
             }
         }
     }
+}
+
+/// Whether a section has a table such as `[upstreams.my.app]`, which is the table `app` in the upstream `my`.
+pub(crate) fn has_dotted_name(root: &Table) -> bool {
+    root.entries.iter().any(|section| {
+        match (ROOT.key(&section.key).map(|key| &key.kind), section.value.as_table()) {
+            (Some(Kind::Named(shape)), Some(tables)) => {
+                tables.entries.iter().any(|entry| dotted(entry.value.as_table(), shape).is_some())
+            }
+            _ => false,
+        }
+    })
+}
+
+/// The part behind the dot, if `table` is only there because a name has one.
+fn dotted<'a>(table: Option<&'a Table>, shape: &Shape) -> Option<&'a Entry> {
+    let entries = &table?.entries;
+    let inner = |entry: &Entry| {
+        let known = |table: &Table| table.entries.iter().any(|entry| shape.key(&entry.key).is_some());
+        shape.key(&entry.key).is_none() && entry.value.as_table().is_some_and(known)
+    };
+    entries.iter().all(inner).then(|| entries.first()).flatten()
 }
 
 fn name_help(name: &str) -> String {

@@ -49,6 +49,11 @@ impl Report {
         report
     }
 
+    /// Whether it points into `span`.
+    pub(crate) fn is_in(&self, span: Span) -> bool {
+        self.span.file == span.file && (span.start..span.end).contains(&self.span.start) && !self.whole_file
+    }
+
     /// Says what to do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -71,6 +76,8 @@ impl Report {
 /// One mistake, with its place. `Display` shows it as rustc would.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// `error` or `warning`.
+    severity: &'static str,
     message: String,
     file: Arc<str>,
     place: Option<Place>,
@@ -114,7 +121,7 @@ impl Diagnostic {
         self.help.as_deref()
     }
 
-    fn new(report: Report, sources: &Sources) -> Self {
+    fn new(severity: &'static str, report: Report, sources: &Sources) -> Self {
         let source = sources.get(report.span.file);
         let notes = report.notes.iter().map(|(text, span)| match sources.get(span.file) {
             Some(source) => {
@@ -124,6 +131,7 @@ impl Diagnostic {
             None => text.clone(),
         });
         Self {
+            severity,
             notes: notes.chain(report.remarks.iter().map(|remark| clean(remark))).collect(),
             file: source.map_or_else(|| Arc::from(""), |source| source.name.clone()),
             place: source
@@ -193,7 +201,7 @@ fn clean(text: &str) -> String {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.message)?;
+        writeln!(f, "{}: {}", self.severity, self.message)?;
         let number = self.place.as_ref().map_or(String::new(), |place| place.line.to_string());
         let gutter = number.len().max(1);
         match &self.place {
@@ -217,6 +225,15 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// What is odd about a configuration that can run all the same, by file and line, as it is shown.
+pub(crate) fn warnings(mut reports: Vec<Report>, sources: &Sources) -> Vec<String> {
+    reports.sort_by_key(|report| report.span);
+    let shown = reports.into_iter().take(SHOWN_MAX);
+    shown
+        .map(|report| Diagnostic::new("warning", report, sources).to_string().trim_end().to_owned())
+        .collect()
+}
+
 /// Everything that is wrong with a configuration. `Display` shows all of it and ends with a line that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
@@ -230,13 +247,18 @@ impl Diagnostics {
         reports.sort_by_key(|report| report.span);
         let left_out = reports.len().saturating_sub(SHOWN_MAX);
         let shown = reports.into_iter().take(SHOWN_MAX);
-        Self { list: shown.map(|report| Diagnostic::new(report, sources)).collect(), left_out, files }
+        Self {
+            list: shown.map(|report| Diagnostic::new("error", report, sources)).collect(),
+            left_out,
+            files,
+        }
     }
 
     /// That the main file cannot even be read.
     pub(crate) fn unreadable(path: &Path, message: String, help: Option<String>, file: PathBuf) -> Self {
         let file_name = path.display().to_string().into();
-        let only = Diagnostic { message, file: file_name, place: None, notes: Vec::new(), help };
+        let only =
+            Diagnostic { severity: "error", message, file: file_name, place: None, notes: Vec::new(), help };
         Self { list: vec![only], left_out: 0, files: vec![file] }
     }
 

@@ -73,6 +73,8 @@ impl Reader<'_, '_> {
         hide_secrets(self.loader, &root);
         let include = root.get("include").map(|entry| &entry.value.value);
         self.loader.incomplete |= include.is_some_and(|value| !matches!(value, Value::Array(_)));
+        // What refers to such a name would seem wrong as well.
+        self.loader.incomplete |= check::has_dotted_name(&root);
         check::table(&root, &ROOT, "the file", whole, &mut self.loader.reports);
         stack.push(canonical);
         for (pattern, span) in View::new(Some(&root), &ROOT, whole).texts("include") {
@@ -118,8 +120,12 @@ impl Reader<'_, '_> {
         // By links a file may have several names.
         let path = canonical(path);
         let report = if stack.contains(&path) {
-            Report::new(span, format!("`{name}` includes itself"), "this closes a circle")
-                .help("include only files that do not lead back to this one")
+            Report::new(
+                span,
+                format!("`{name}` includes itself"),
+                "it is being read already, and would be read again without end",
+            )
+            .help("include only files that do not lead back to this one")
         } else if let Some((_, first)) = self.seen.iter().find(|(other, _)| *other == path) {
             let report = Report::new(span, format!("`{name}` is included twice"), "included before")
                 .help("remove one of the two");

@@ -11,8 +11,10 @@
 mod check;
 mod diagnostic;
 mod edit;
+mod fields;
 mod include;
 mod keys;
+mod listening;
 mod loader;
 mod lock;
 mod pattern;
@@ -35,6 +37,7 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
+pub use fields::is_unseen_field;
 pub use lock::render_lock;
 pub use plugins::{ImageRequest, Plan, Problem, Supply, WantedPlugin};
 pub use policy::TICK;
@@ -117,6 +120,8 @@ pub struct PluginInfo {
     pub has_lifecycle: bool,
     /// Whether it has `on-tick`.
     pub has_tick: bool,
+    /// Whether it imports the function that chooses an upstream.
+    pub chooses_upstream: bool,
 }
 
 /// Reads the config file at `path` with everything that it names: included files, certificates, secrets, plugins.
@@ -166,7 +171,8 @@ pub fn load_edited(
 
 fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Gateway, Diagnostics> {
     let documents = read(&mut loader, path)?;
-    let gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
+    let mut gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
+    gateway.warnings = diagnostic::warnings(loader.warnings, &loader.sources);
     let files: Vec<PathBuf> = loader.files.into_iter().collect();
     if loader.reports.is_empty() {
         Ok(Gateway { files, ..gateway })
@@ -281,6 +287,8 @@ fn supply(
     let (mut secrets_used, mut signers_used) = (used_by(policies, "policies"), used_by(policies, "policies"));
     let view = single_server(loader, documents);
     let server = server::server(loader, view);
+    loader.has_trusted_proxies =
+        !server.trusted_proxies.is_empty() || view.key_span("trusted-proxies").is_some();
     let values = server::secrets(loader, secrets);
     signers_used.uncertain |= policy::is_wrong(view, "plugins-signed-by");
     let default_signers = view.texts("plugins-signed-by");
@@ -310,11 +318,11 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     let Sections { listeners, upstreams, policies, routes, .. } = &sections;
     let broken = broken_sections(documents);
     if listeners.is_empty() && !broken.contains("listeners") {
-        let report = Report::of_file(0, "there is no listener, so that nobody could connect");
+        let report = Report::of_file(0, "there is no listener, so no client could connect");
         loader.report(report.help("add [listeners.web] with address = \"0.0.0.0:8080\""));
     }
     if routes.is_empty() && !broken.contains("routes") {
-        let report = Report::of_file(0, "there is no route, so that every request would be answered 404");
+        let report = Report::of_file(0, "there is no route, so every request would be answered 404");
         loader.report(
             report.help("add [routes.all] with to = \"NAME\", where [upstreams.NAME] names the servers"),
         );
@@ -333,19 +341,28 @@ fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     };
     let route_list = route::routes(loader, routes, &mut names, &upstream_list);
     let Names { policies_used, upstreams_used, listeners_used, .. } = names;
-    route::check_tls(loader, routes, &route_list, &listener_list, &server);
     route::report_unused(loader, "policy", policies, &policies_used);
     route::report_unused(loader, "upstream", upstreams, &upstreams_used);
     route::report_unused(loader, "listener", listeners, &listeners_used);
-    Gateway {
+    let gateway = Gateway {
         server,
         listeners: listener_list,
         upstreams: upstream_list,
         policies: policy_list,
         routes: route_list,
         secrets,
-        files: Vec::new(),
-    }
+        ..Gateway::default()
+    };
+    route::effect::check(loader, routes, &gateway);
+    let metrics = single_server_view(documents).and_then(|view| view.text("metrics").map(|(_, span)| span));
+    listening::check(loader, &gateway, metrics, (listeners, upstreams));
+    gateway
+}
+
+/// The first `[server]` of all files.
+fn single_server_view(documents: &[Document]) -> Option<View<'_>> {
+    let entry = documents.iter().find_map(|document| document.root.get("server"))?;
+    Some(View::new(entry.value.as_table(), &SERVER, entry.key_span))
 }
 
 /// Sections that are misspelt or no tables, which was reported: that they are empty is no second mistake.

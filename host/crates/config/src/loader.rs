@@ -10,6 +10,7 @@ use crate::diagnostic::Report;
 use crate::include::{FILE_BYTES_MAX, canonical};
 use crate::lock::Lock;
 use crate::plugins::{Supply, WantedPlugin};
+use crate::policy::Traits;
 use crate::source::{Sources, Span};
 use crate::suggest::shown;
 use crate::tree::Table;
@@ -20,6 +21,12 @@ pub(crate) struct Loader<'p> {
     pub(crate) plugins: &'p dyn Plugins,
     pub(crate) sources: Sources,
     pub(crate) reports: Vec<Report>,
+    /// What is odd and no mistake.
+    pub(crate) warnings: Vec<Report>,
+    /// Whether peers may be believed about clients.
+    pub(crate) has_trusted_proxies: bool,
+    /// What the plugins of policies can do, by policy; of one that cannot be used nothing is known.
+    pub(crate) traits: BTreeMap<String, Traits>,
     /// Whether a file is missing or no TOML, so that what refers to its contents would seem wrong without being so.
     pub(crate) incomplete: bool,
     /// Every file and globbed folder that was looked at, absolute.
@@ -62,6 +69,9 @@ impl<'p> Loader<'p> {
             plugins,
             sources: Sources::default(),
             reports: Vec::new(),
+            warnings: Vec::new(),
+            has_trusted_proxies: false,
+            traits: BTreeMap::new(),
             incomplete: false,
             files: BTreeSet::new(),
             inspected: HashMap::new(),
@@ -74,6 +84,11 @@ impl<'p> Loader<'p> {
             wanted: None,
             edited: None,
         }
+    }
+
+    /// Says that something is odd.
+    pub(crate) fn warn(&mut self, report: Report) {
+        self.warnings.push(report);
     }
 
     pub(crate) fn report(&mut self, report: Report) {

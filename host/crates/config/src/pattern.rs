@@ -11,8 +11,20 @@ const PATH_BYTES_MAX: usize = 8192;
 /// Reads a host pattern: `example.com` or `*.example.com`.
 pub(crate) fn host(text: &str) -> Result<HostPattern, PatternError> {
     let error = |label: &str, help: String| Err((label.to_owned(), help));
-    if text == "*" {
+    if matches!(text, "*" | "_") {
         return error("any host", "leave `host` out to match every host".into());
+    }
+    if text.starts_with('~') || text.contains(['^', '$', '(', '|', '\\']) {
+        return error(
+            "no regular expressions",
+            "write names, as in [\"example.com\", \"*.example.com\"]".into(),
+        );
+    }
+    if let Some(name) = text.strip_prefix('.').filter(|name| host_name_error(name).is_none()) {
+        return error(
+            "a host does not begin with a dot",
+            format!("write host = [\"{name}\", \"*.{name}\"] for it and all below it"),
+        );
     }
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split(['/', ':']).next().unwrap_or("");
@@ -57,6 +69,14 @@ pub(crate) fn host(text: &str) -> Result<HostPattern, PatternError> {
             "write international names in their ASCII form, which begins with `xn--`".into(),
         );
     }
+    // 10.0.0.256 is no name: the last label of one is never a number (RFC 3696, 2), and no client can ask for it.
+    let last = name.rsplit('.').next().unwrap_or("");
+    if !last.is_empty()
+        && last.bytes().all(|byte| byte.is_ascii_digit())
+        && (suffix || name.parse::<std::net::Ipv4Addr>().is_err())
+    {
+        return error("not an IPv4 address", "write it as in \"10.0.0.7\", or a host name".into());
+    }
     if let Some(label) = host_name_error(name) {
         return error(label, "write a host name as in \"api.example.com\", or \"*.example.com\"".into());
     }
@@ -85,6 +105,19 @@ pub(crate) fn host_name_error(name: &str) -> Option<&'static str> {
 /// Reads a path pattern.
 pub(crate) fn path(text: &str) -> Result<PathPattern, PatternError> {
     let error = |label: String, help: String| Err((label, help));
+    if is_regular_expression(text) {
+        return error(
+            "no regular expressions".into(),
+            "write `/prefix/*` for everything below, or `{name}` for any one segment, as in \"/users/{id}\""
+                .into(),
+        );
+    }
+    if let Some(rest) = text.strip_prefix('*').filter(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+        return error(
+            "`*` is only possible as the whole last segment".into(),
+            format!("a path is matched from its beginning: a policy can look for `{rest}` at its end"),
+        );
+    }
     let Some(rest) = text.strip_prefix('/') else {
         let path =
             text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(text, |(_, path)| path);
@@ -117,6 +150,7 @@ pub(crate) fn path(text: &str) -> Result<PathPattern, PatternError> {
         } else if segment.contains(['{', '}']) {
             pattern.segments.push(PathSegment::Parameter(parameter(segment, &pattern)?));
         } else {
+            check_placeholder(segment, text)?;
             check_encoding(segment)?;
             pattern.segments.push(PathSegment::Literal((*segment).to_owned()));
         }
@@ -131,6 +165,35 @@ pub(crate) fn path(text: &str) -> Result<PathPattern, PatternError> {
         );
     }
     Ok(pattern)
+}
+
+/// Whether it is meant as a regular expression, as nginx and others take them.
+fn is_regular_expression(text: &str) -> bool {
+    let marks = [
+        ".*", ".+", "\\.", "\\d", "\\w", "(?", "[^", "[0-9", "[a-z", "[A-Z", "]+", "]*", ")$", ")?", "+$",
+        "*$",
+    ];
+    text.starts_with(['~', '^'])
+        || marks.iter().any(|mark| text.contains(mark))
+        || (text.contains('(') && text.contains('|'))
+}
+
+/// Refuses what other gateways write for `{name}`: a request would have to hold these very characters.
+fn check_placeholder(segment: &str, whole: &str) -> Result<(), PatternError> {
+    let colon = segment.strip_prefix(':').map(|name| name.trim_end_matches('?'));
+    let angle = segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    let angle = angle.map(|name| name.rsplit(':').next().unwrap_or(name));
+    let dollar = segment.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let Some(name) = colon.or(angle).or(dollar) else { return Ok(()) };
+    let name = name.to_ascii_lowercase();
+    if !crate::check::is_name(&name) {
+        return Ok(());
+    }
+    let fixed = whole.replace(segment, &format!("{{{name}}}"));
+    Err((
+        format!("`{segment}` is taken literally"),
+        format!("write path = {fixed:?}: `{{{name}}}` is any one segment"),
+    ))
 }
 
 fn parameter(segment: &str, pattern: &PathPattern) -> Result<String, PatternError> {

@@ -14,6 +14,12 @@ const KEY_LABELS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY
 
 /// Checks that `bytes` hold what is expected, wholly legible.
 pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
+    // A byte order mark, which editors leave behind; OpenSSL skips it as well.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if is_pkcs12(bytes) {
+        let help = "take the PEM out of it: openssl pkcs12 -in FILE -nodes -out NEW";
+        return Err(("it is a PKCS #12 archive (.p12, .pfx), not PEM".into(), help));
+    }
     if bytes.starts_with(&[0x30]) {
         let help =
             "convert it: openssl x509 -inform der -in FILE (for a key: openssl pkey -inform der -in FILE)";
@@ -49,6 +55,14 @@ pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
             Err(("it holds no private key".into(), "PEM of one has a line -----BEGIN PRIVATE KEY-----"))
         }
     }
+}
+
+/// Whether it begins as a PKCS #12 archive does: a sequence that begins with the version 3 (RFC 7292, 4). A certificate begins
+/// with another sequence, a private key with the version 0 or 1.
+fn is_pkcs12(bytes: &[u8]) -> bool {
+    let [0x30, length, rest @ ..] = bytes else { return false };
+    let skipped = if *length < 0x80 { 0 } else { usize::from(length & 0x7f) };
+    rest.get(skipped..).is_some_and(|inner| inner.starts_with(&[2, 1, 3]))
 }
 
 /// The labels of all blocks.

@@ -31,6 +31,13 @@ use crate::view::View;
 /// How often `on-tick` is called where nothing is said.
 pub const TICK: Duration = Duration::from_secs(10);
 
+/// What the versions of a policy can do, as far as routes have to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traits {
+    /// Whether it can choose an upstream of its route.
+    pub(crate) chooses_upstream: bool,
+}
+
 /// Names that something refers to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Used<'a> {
@@ -60,6 +67,9 @@ pub(crate) fn policies<'a>(
         let grants = grants(loader, named, view.view("grants"), secrets, used);
         used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
+        if let Some(info) = info {
+            loader.traits.insert(named.name.to_owned(), Traits { chooses_upstream: info.chooses_upstream });
+        }
         if let (Some(info), Some(plugin)) = (info, &plugin) {
             check_missing(loader, named, view, plugin.span, info, &grants);
             check_unused(loader, named, view, info, &grants);
@@ -84,6 +94,9 @@ pub(crate) fn policies<'a>(
             signed_by: &signed_by.names,
         };
         let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
+        if let (Some(tried), Some(traits)) = (&tried, loader.traits.get_mut(named.name)) {
+            traits.chooses_upstream |= tried.chooses_upstream;
+        }
         if let Some(info) = info {
             check_tick(loader, named, view, info, tried.as_ref());
             if !tried.as_ref().is_some_and(|tried| tried.asks) {

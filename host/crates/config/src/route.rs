@@ -1,21 +1,21 @@
 //! `[routes.NAME]`.
 
+pub(crate) mod effect;
 mod order;
 
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{
-    FieldMatch, HostPattern, Listener, Name, PathPattern, Route, RouteMatch, Server, Upstream,
-};
+use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, Route, RouteMatch, Upstream};
 
 use crate::diagnostic::Report;
+use crate::fields::unseen;
 use crate::keys::ROUTE;
 use crate::loader::{Loader, Named, Section};
 use crate::pattern;
 use crate::policy::{Used, is_wrong, unknown};
 use crate::source::Span;
-use crate::suggest::shown;
+use crate::suggest::{list, shown};
 use crate::tree::Value;
 use crate::view::View;
 
@@ -64,13 +64,28 @@ fn route<'a>(
     let view = View::new(named.table, &ROUTE, named.span);
     let count = loader.reports.len();
     let matches = matches(loader, named, view.view("match"));
+    // What the check of the keys found counts as well: of a condition that cannot be read nobody knows what it excludes.
+    let at = view.key_span("match").unwrap_or(named.span);
+    let node = view.node("match").map_or(at, |node| node.span);
     let wrong_type = view.key_span("match").is_some() && !view.view("match").is_there();
-    let valid = loader.reports.len() == count && !wrong_type;
+    let valid = loader.reports.len() == count
+        && !wrong_type
+        && !loader.reports.iter().any(|report| report.is_in(node));
     let reference = |noun| Reference { noun, by: named.name };
     let used = &mut names.policies_used;
     let policies = references(loader, view.texts("use"), reference("policy"), names.policies, used);
     let used = &mut names.upstreams_used;
     let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
+    if let Some(span) = view.missing("to") {
+        let message = format!("route `{}` has no `to`", named.name);
+        let known: Vec<&str> = names.upstreams.keys().copied().collect();
+        let help = match known.as_slice() {
+            [] => "add to = \"NAME\", where [upstreams.NAME] names the servers".to_owned(),
+            [only] => format!("add to = \"{only}\""),
+            many => format!("add to = \"NAME\" with one of the upstreams {}", list(many)),
+        };
+        loader.report(Report::new(span, message, "it is needed here").help(help));
+    }
     names.policies_used.uncertain |= is_wrong(view, "use");
     names.upstreams_used.uncertain |= view.node("to").is_none();
     let used = &mut names.listeners_used;
@@ -99,30 +114,6 @@ fn route<'a>(
         origin: loader.sources.origin(named.span),
     };
     (route, valid)
-}
-
-/// Reports routes that ask for TLS which nothing can give them.
-pub(crate) fn check_tls(
-    loader: &mut Loader<'_>,
-    section: &Section<'_>,
-    routes: &[Route],
-    listeners: &[Listener],
-    server: &Server,
-) {
-    // A proxy in front may end TLS and say so. Without a listener there is a larger mistake.
-    if !server.trusted_proxies.is_empty() || listeners.is_empty() {
-        return;
-    }
-    for route in routes.iter().filter(|route| route.tls_required) {
-        let served = listeners.iter().any(|listener| listener.tls.is_some() && route.is_on(&listener.name));
-        let named = section.get(&*route.name).filter(|_| !served);
-        let Some(named) = named else { continue };
-        let span = View::new(named.table, &ROUTE, named.span).key_span("tls").unwrap_or(named.span);
-        let message =
-            format!("route `{}` is served over TLS only, and no listener of it has TLS", route.name);
-        let help = "give a listener `tls`, or name in server.trusted-proxies the proxy that ends TLS in front of the gateway";
-        loader.report(Report::new(span, message, "no request could be served").help(help));
-    }
 }
 
 /// Who names what.
@@ -185,7 +176,10 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteM
     let mut methods: Vec<String> = Vec::new();
     for (method, span) in view.texts("method") {
         let upper = method.to_ascii_uppercase();
-        if !is_token(method) {
+        if upper == "PRI" {
+            let help = "it begins HTTP/2 and is no request; leave it out";
+            loader.report(invalid("method", span, "no request has this method".into(), help.into()));
+        } else if !is_token(method) {
             loader.report(invalid(
                 "method",
                 span,
@@ -231,6 +225,10 @@ pub(crate) fn fields(
         }
         if name == "host" {
             loader.report(invalid(entry.key_span, host_label, host_help));
+            continue;
+        }
+        if let Some((label, help)) = unseen(&name, loader.has_trusted_proxies) {
+            loader.report(invalid(entry.key_span, label, &help));
             continue;
         }
         if fields.iter().any(|other| other.name == name) {

@@ -20,6 +20,8 @@ use crate::view::{View, text};
 
 /// Bytes of a certificate or key file.
 pub(crate) const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a socket's path (`sockaddr_un`), without the zero at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Bytes of a secret.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -44,7 +46,7 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
     };
     let trusted = view.texts("trusted-proxies");
     Server {
-        control: control(loader, view),
+        control: checked_control(loader, view),
         workers: view.integer("workers"),
         trusted_proxies: trusted.into_iter().filter_map(|(text, span)| network(loader, text, span)).collect(),
         drain_timeout: view.duration("drain-timeout").unwrap_or(defaults.drain_timeout),
@@ -69,12 +71,34 @@ pub(crate) fn control(loader: &Loader<'_>, view: View<'_>) -> Control {
     }
 }
 
+/// The same, checked: the path of a socket has a bound of the system.
+fn checked_control(loader: &mut Loader<'_>, view: View<'_>) -> Control {
+    let control = control(loader, view);
+    if let (Control::At(path), Some((_, span))) = (&control, view.text("control")) {
+        let bytes = path.as_os_str().len();
+        if bytes > SOCKET_PATH_BYTES_MAX {
+            let message = "the path of the control socket is too long";
+            let label = format!("{} has {bytes} bytes", path.display());
+            let help = format!(
+                "a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes: write a shorter one, such as \"/run/portcullis/edge.sock\""
+            );
+            loader.report(Report::new(span, message, label).help(help));
+        }
+    }
+    control
+}
+
 fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
     let (typed, span) = view.text("metrics")?;
     let address = typed.parse().ok();
     if address.is_none() {
         let report = Report::new(span, "`metrics` of `server` is not valid", "not an IP address and port");
-        loader.report(report.help(address_help(typed)));
+        // They belong to an address that few can reach.
+        let port = typed.trim_start_matches('*').trim_start_matches(':').parse::<u16>();
+        loader.report(report.help(match port {
+            Ok(port) => format!("write \"127.0.0.1:{port}\", so that this machine alone reads them"),
+            Err(_) => address_help(typed),
+        }));
     }
     address
 }
@@ -82,6 +106,11 @@ fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
 fn network(loader: &mut Loader<'_>, text: &str, span: Span) -> Option<IpNet> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(IpNet::from(address));
+    }
+    if text.parse::<IpNet>().is_ok_and(|network| network.prefix_len() == 0) {
+        let message = "every peer is a trusted proxy, so any client can say that it is another";
+        let help = "name the addresses of the proxies in front of the gateway";
+        loader.warn(Report::new(span, message, "this takes in every address").help(help));
     }
     let report = |label: &str| Report::new(span, "`trusted-proxies` of `server` is not valid", label);
     match text.parse::<IpNet>() {
@@ -92,7 +121,7 @@ fn network(loader: &mut Loader<'_>, text: &str, span: Span) -> Option<IpNet> {
                 network.trunc(),
                 network.addr()
             );
-            loader.report(report("the address goes on behind the network's prefix").help(help));
+            loader.report(report("the address has bits beyond the network's prefix").help(help));
             None
         }
         Err(_) => {
@@ -119,6 +148,11 @@ pub(crate) fn listeners(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<L
             loader.report(report.help(address_help(typed)));
             continue;
         };
+        if address.port() == 443 && view.key_span("tls").is_none() {
+            let message = format!("listener `{}` speaks plain HTTP on the port of https", named.name);
+            let help = "add tls = { certificates = [{ cert = \"site.pem\", key = \"site.key\" }] }, unless something in front ends TLS";
+            loader.warn(Report::new(span, message, "it has no `tls`").help(help));
+        }
         // Port 0 is a different port each time.
         if address.port() != 0 {
             if let Some(first) = addresses.get(&address) {
@@ -187,6 +221,9 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
 }
 
 fn address_help(typed: &str) -> String {
+    if let Some(help) = port_help(typed) {
+        return help;
+    }
     let port = typed.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
     let host = typed.rsplit_once(':').map_or(typed, |(host, _)| host);
     match port {
@@ -198,6 +235,22 @@ fn address_help(typed: &str) -> String {
         None if typed.parse::<std::net::Ipv4Addr>().is_ok() => format!("add the port: \"{typed}:8080\""),
         _ => "write an IP address of this machine and a port, such as \"0.0.0.0:8080\"".into(),
     }
+}
+
+/// What is wrong with the port of an address, if that is what is wrong.
+pub(crate) fn port_help(typed: &str) -> Option<String> {
+    if let Some(at) =
+        typed.find(['$', '%']).filter(|at| typed.get(at + 1..).is_some_and(|rest| !rest.is_empty()))
+        && (typed.contains("${")
+            || typed.get(at + 1..)?.starts_with(|letter: char| letter.is_ascii_uppercase()))
+    {
+        return Some(
+            "variables are not expanded: write the address itself, or make the file of a template".to_owned(),
+        );
+    }
+    let (_, port) = typed.rsplit_once(':')?;
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && port.parse::<u16>().is_err()).then(|| "a port is at most 65535".to_owned())
 }
 
 fn tls_server(loader: &mut Loader<'_>, view: View<'_>) -> TlsServer {

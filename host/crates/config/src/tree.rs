@@ -89,7 +89,7 @@ pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<
     // One slip often makes the parser stumble over much of what follows; its first complaint is the one that helps.
     if let Some(error) = errors.first() {
         let range = error.span().unwrap_or(0..0);
-        reports.push(syntax_error(Span::new(file, &range), error.message()));
+        reports.push(syntax_error(Span::new(file, &range), error.message(), text));
     }
     if !errors.is_empty() {
         return None;
@@ -99,7 +99,10 @@ pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<
     (reports.len() == count).then_some(table)
 }
 
-fn syntax_error(span: Span, message: &str) -> Report {
+fn syntax_error(span: Span, message: &str, source: &str) -> Report {
+    if let Some(report) = odd_letter(span, source).or_else(|| bare_text(span, source)) {
+        return report;
+    }
     if message.contains("duplicate key") {
         return Report::new(span, "a key or table is defined twice", "defined before in this file")
             .help("remove one of the two, or give one of them another name");
@@ -114,6 +117,69 @@ fn syntax_error(span: Span, message: &str) -> Report {
         _ => "see https://toml.io for how TOML is written",
     };
     Report::new(span, "this is not TOML", text).help(help)
+}
+
+/// A character that looks like another one, or like nothing, outside of quotes.
+fn odd_letter(span: Span, source: &str) -> Option<Report> {
+    let start = source.floor_char_boundary(span.start as usize);
+    let line_start = source.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.get(line_start..)?.lines().next()?;
+    let mut quote = None;
+    for (at, letter) in line.char_indices() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if letter == '"' || letter == '\'' => quote = Some(letter),
+            None if letter == '#' => return None,
+            None if !letter.is_ascii()
+                && !"\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(letter) =>
+            {
+                let place = Span {
+                    file: span.file,
+                    start: (line_start + at) as u32,
+                    end: (line_start + at + letter.len_utf8()) as u32,
+                };
+                let what = match letter {
+                    '\u{a0}' | '\u{202f}' | '\u{2007}' => "a no-break space",
+                    '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2060}' => "a character that is not shown",
+                    letter if letter.is_whitespace() => "an unusual space",
+                    _ => "no character of a bare key or value",
+                };
+                let label = format!("U+{:04X} is {what}", letter as u32);
+                let help = "type the plain ASCII character in its place, or put the text in quotes";
+                return Some(Report::new(place, "this is not TOML", label).help(help));
+            }
+            None => {}
+        }
+    }
+    None
+}
+
+/// Text without quotes, such as `address = 127.0.0.1:80`.
+fn bare_text(span: Span, source: &str) -> Option<Report> {
+    let start = source.floor_char_boundary(span.start as usize);
+    let line_start = source.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.get(line_start..)?.lines().next()?;
+    let (key, value) = line.split_once('=')?;
+    let value = value.split('#').next()?.trim();
+    let name = key.trim();
+    let plain = |text: &str, more: &str| {
+        !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || more.contains(letter))
+    };
+    // A number, a date, or what only looks like text.
+    let text = plain(value, ".:/-_*+%")
+        && value.contains(|letter: char| !letter.is_ascii_digit())
+        && plain(name, "-_.");
+    let known = matches!(value, "true" | "false" | "inf" | "nan");
+    if !text || known {
+        return None;
+    }
+    let from = line_start + line.find('=')? + 1;
+    let from = from + source.get(from..)?.find(value)?;
+    let place = Span { file: span.file, start: from as u32, end: (from + value.len()) as u32 };
+    // Without the value, which may be a secret.
+    let help = format!("write {name} = \"...\"");
+    Some(Report::new(place, "this is not TOML", "text stands in quotes").help(help))
 }
 
 fn convert_table(file: u32, table: &DeTable<'_>, reports: &mut Vec<Report>) -> Table {

@@ -20,7 +20,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     let (digits, unit) = split(text);
     let Ok(number) = digits.parse::<u64>() else {
         return Err(error(
-            "no duration",
+            "not a duration",
             "write a whole number and ms, s, m or h, such as \"500ms\" or \"5s\"".into(),
         ));
     };
@@ -32,7 +32,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     }
     match TIMES.iter().find(|(name, _)| *name == unit) {
         Some((_, millis)) => Ok(Duration::from_millis(number.saturating_mul(*millis))),
-        None => Err(error("no unit of time", time_help(number, unit))),
+        None => Err(error("not a unit of time", time_help(number, unit))),
     }
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     let (digits, unit) = split(text);
     let Ok(number) = digits.parse::<u64>() else {
         return Err(error(
-            "no size",
+            "not a size",
             "write a whole number and B, KiB, MiB or GiB, such as \"64KiB\"".into(),
         ));
     };
@@ -54,7 +54,7 @@ pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     }
     match SIZES.iter().find(|(name, _)| *name == unit) {
         Some((_, bytes)) => Ok(number.saturating_mul(*bytes)),
-        None => Err(error("no unit of size", size_help(number, unit))),
+        None => Err(error("not a unit of size", size_help(number, unit))),
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn cost(text: &str) -> Result<Cost, UnitError> {
     let time = match (digits.parse::<u64>(), unit) {
         (Ok(micros), "us") => Duration::from_micros(micros),
         _ => duration(text).map_err(|error| match error.label {
-            "no duration" => UnitError {
+            "not a duration" => UnitError {
                 label: "neither a duration nor a percentage",
                 help: "write such as \"2ms\", \"500us\", or \"300%\" of what the active version takes".into(),
             },

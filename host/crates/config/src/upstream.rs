@@ -10,7 +10,7 @@ use crate::diagnostic::Report;
 use crate::keys::{ENDPOINT, UPSTREAM};
 use crate::loader::{Loader, Named, Section};
 use crate::pattern::host_name_error;
-use crate::server::authorities;
+use crate::server::{authorities, port_help};
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::tree::Node;
@@ -103,9 +103,24 @@ fn endpoints(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<
             continue;
         }
         seen.insert(address.clone(), span);
+        warn_of_port(loader, named, view, &address, span);
         list.push(Endpoint { address: address.into(), weight: weight.unwrap_or(1) });
     }
     list
+}
+
+/// Says so if a port is known for another protocol.
+fn warn_of_port(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address: &str, span: Span) {
+    let tls = view.bool("tls") == Some(true) || view.view("tls").is_there();
+    let (spoken, port, help) = match (tls, address.rsplit_once(':').map(|(_, port)| port)) {
+        (false, Some("443")) => ("plain HTTP", "https", "add tls = true, or name the port of plain HTTP"),
+        (true, Some("80")) => {
+            ("TLS", "plain HTTP", "remove `tls`, or name the port of https, which is mostly 443")
+        }
+        _ => return,
+    };
+    let message = format!("upstream `{}` is spoken to by {spoken} on the port of {port}", named.name);
+    loader.warn(Report::new(span, message, "this port").help(help));
 }
 
 /// Reads `host:port`, and gives it in lower case; or what is wrong with it and what to write.
@@ -118,10 +133,22 @@ fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
         let address = if address.contains(':') { address.to_owned() } else { format!("{address}:{port}") };
         return Err(("this is a URL", format!("write only host and port: \"{}\"{tls}", shown(&address))));
     }
+    if typed.starts_with("unix:") || typed.starts_with('/') {
+        return Err((
+            "a socket of the file system",
+            "an endpoint is reached over TCP: write its host and port, such as \"127.0.0.1:8080\"".to_owned(),
+        ));
+    }
     if let Some((address, _)) = typed.split_once('/') {
         return Err(("an endpoint has no path", format!("write only host and port: \"{}\"", shown(address))));
     }
     if typed.parse::<Ipv6Addr>().is_ok() {
+        // `::1:3000` is an address of its own, and hardly what was meant.
+        if let Some((host, port)) = typed.rsplit_once(':').filter(|(host, port)| {
+            host.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok_and(|port| port >= 80)
+        }) {
+            return Err(("an IPv6 address stands in brackets", format!("write \"[{host}]:{port}\"")));
+        }
         return Err((
             "an IPv6 address stands in brackets",
             format!("write \"[{typed}]:8080\", with the port"),
@@ -132,6 +159,9 @@ fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
     };
     if typed.ends_with(']') {
         return Err(("the port is missing", format!("write \"{}:8080\", with the port", shown(typed))));
+    }
+    if let Some(help) = port_help(typed) {
+        return Err(("not a port", help));
     }
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let Some(port) = port.parse::<u16>().ok().filter(|port| digits && *port != 0) else {

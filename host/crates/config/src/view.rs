@@ -7,7 +7,7 @@ use portcullis_model::Share;
 use crate::check::accepts;
 use crate::keys::{Kind, Shape};
 use crate::source::Span;
-use crate::tree::{Node, Table, Value};
+use crate::tree::{Entry, Node, Table, Value};
 use crate::units::{self, Cost};
 
 /// A table, the shape that it was checked against, and where it was written.
@@ -37,6 +37,14 @@ impl<'a> View<'a> {
     /// Where the key itself stands.
     pub(crate) fn key_span(&self, key: &str) -> Option<Span> {
         Some(self.table?.get(key)?.key_span)
+    }
+
+    /// Where a key is to be added that must be there: the place of the table if it has neither the key nor one that was
+    /// probably meant for it.
+    pub(crate) fn missing(&self, key: &str) -> Option<Span> {
+        let table = self.table?;
+        let meant = |entry: &Entry| crate::check::meant_key(&entry.key, self.shape) == Some(key);
+        (table.get(key).is_none() && !table.entries.iter().any(meant)).then_some(self.span)
     }
 
     /// A string that is neither empty nor impossible.

@@ -24,6 +24,8 @@ pub struct Gateway {
     pub secrets: BTreeMap<Name, Secret>,
     /// Every file that was read to make this, absolute: a change of one of them is a reason to load again.
     pub files: Vec<PathBuf>,
+    /// What is odd about it and no mistake, each with its place, as it is shown.
+    pub warnings: Vec<String>,
 }
 
 /// Settings of the process: `[server]`.

@@ -6,7 +6,7 @@ mod tests;
 use portcullis_model::Capability;
 use portcullis_policy::Hooks;
 use serde_json::Value;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentType, Encoding, InstanceTypeDeclaration, Parser, Payload};
 
 use crate::InspectError;
 use crate::hooks::{PACKAGE, VERSION};
@@ -21,7 +21,7 @@ const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const MANIFEST_SECTION: &str = "portcullis:manifest";
 
 /// What a component says about itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ComponentInfo {
     /// The manifest. A component made without the SDK may have none.
     pub manifest: Option<Manifest>,
@@ -31,6 +31,8 @@ pub struct ComponentInfo {
     pub hooks: Hooks,
     /// Whether it exports `lifecycle`.
     pub has_lifecycle: bool,
+    /// Whether it imports the function that chooses an upstream of the route.
+    pub chooses_upstream: bool,
 }
 
 /// The manifest of a plugin.
@@ -63,8 +65,7 @@ pub fn inspect(component: &[u8]) -> Result<ComponentInfo, InspectError> {
     }
     let malformed = |error: wasmparser::BinaryReaderError| InspectError::Malformed(error.to_string());
 
-    let mut info =
-        ComponentInfo { manifest: None, imports: Vec::new(), hooks: Hooks::default(), has_lifecycle: false };
+    let mut info = ComponentInfo::default();
     let mut exports = 0;
     // How deep the parser is in nested components and modules; imports and exports count at the top only.
     let (mut depth, mut nested) = (0_usize, 0_usize);
@@ -81,6 +82,11 @@ pub fn inspect(component: &[u8]) -> Result<ComponentInfo, InspectError> {
                 depth += 1;
             }
             Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentTypeSection(section) if depth == 1 => {
+                for kind in section {
+                    info.chooses_upstream |= has_set_upstream(&kind.map_err(malformed)?);
+                }
+            }
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
                     info.read_import(import.map_err(malformed)?.name.name)?;
@@ -140,6 +146,15 @@ impl ComponentInfo {
         }
         Ok(true)
     }
+}
+
+/// Whether an instance of this type has the function that chooses an upstream. Tools leave out of an import what a component
+/// does not use.
+fn has_set_upstream(kind: &ComponentType<'_>) -> bool {
+    let ComponentType::Instance(declarations) = kind else { return false };
+    declarations.iter().any(|declaration| {
+        matches!(declaration, InstanceTypeDeclaration::Export { name, .. } if name.name == "set-upstream")
+    })
 }
 
 /// The interface of the contract that `name` (`package/interface@version`) is; `None` for another package.

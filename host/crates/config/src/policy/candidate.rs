@@ -43,6 +43,7 @@ pub(super) struct Tried {
     pub(super) has_tick: bool,
     /// Whether it sends requests of its own.
     pub(super) asks: bool,
+    pub(super) chooses_upstream: bool,
     plugin: Span,
 }
 
@@ -126,6 +127,7 @@ pub(super) fn candidate<'a>(
         check_http_calls(loader, &here, tried.view("limits"), info);
     }
     let has_tick = info.is_some_and(|info| info.has_tick);
+    let chooses_upstream = info.is_some_and(|info| info.chooses_upstream);
     let asks = info.is_some_and(|info| info.imports.contains(&Capability::HttpClient));
     let span = found.span;
     let version = PolicyConfig {
@@ -143,7 +145,7 @@ pub(super) fn candidate<'a>(
         candidate: None,
         origin: loader.sources.origin(tried.span),
     };
-    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, plugin: span })
+    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, chooses_upstream, plugin: span })
 }
 
 /// The version's own grants, or else the policy's.

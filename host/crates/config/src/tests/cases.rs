@@ -58,6 +58,28 @@ fn each_wrong_config_gives_its_message() {
     );
 }
 
+/// What is said of a config that loads.
+fn warnings(path: &Path) -> String {
+    let folder = path.parent().unwrap();
+    let gateway = crate::load(path, &FakePlugins).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let text: String = gateway.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
+    text.replace(&format!("{}/", folder.display()), "")
+}
+
+#[test]
+fn each_odd_config_gives_its_warnings() {
+    for path in cases("warned") {
+        let (expected, warnings) = (path.with_extension("expected"), warnings(&path));
+        assert!(!warnings.is_empty(), "{}", path.display());
+        if std::env::var_os("PORTCULLIS_BLESS").is_some() {
+            std::fs::write(&expected, &warnings).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&expected).unwrap_or_default(), warnings, "{}", path.display());
+    }
+    let plain = cases_folder().join("right/smallest.toml");
+    assert_eq!(warnings(&plain), "");
+}
+
 #[test]
 fn no_wrong_config_loads_and_no_right_one_fails() {
     for path in cases("wrong") {

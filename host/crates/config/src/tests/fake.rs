@@ -29,6 +29,7 @@ impl Plugins for FakePlugins {
             imports: imports.to_vec(),
             has_lifecycle: true,
             has_tick: false,
+            chooses_upstream: !schema_is_shipped(&name),
         };
         Ok(match name.as_str() {
             "api-key" => info(Some(api_key()), &[]),
@@ -95,6 +96,11 @@ impl Plugins for FakePlugins {
         let (label, help) = ("it was signed with another key".to_owned(), "sign it with this one".to_owned());
         Err(Problem { label, help, unsigned: true, away: false })
     }
+}
+
+/// Whether it is one of those that ship: none of them chooses an upstream.
+fn schema_is_shipped(name: &str) -> bool {
+    FakePlugins.builtin_names().contains(&name)
 }
 
 fn api_key() -> Value {
