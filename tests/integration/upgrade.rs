@@ -309,7 +309,53 @@ async fn websockets_over_http2_reach_an_http1_upstream() {
     assert!(end.as_ref().is_none_or(|end| end.as_ref().is_ok_and(Bytes::is_empty)), "{end:?}");
     assert!(body.is_end_stream());
     let noted = record(&gateway, "/chat").await;
-    assert_eq!((noted["status"].as_u64(), noted["method"].as_str()), (Some(200), Some("CONNECT")));
+    assert_eq!((noted["status"].as_u64(), noted["method"].as_str()), (Some(200), Some("GET")));
+}
+
+/// Asks for `/api/doc` by an extended CONNECT with these fields. Gives the answer's status.
+async fn ask_extended(gateway: &TestGateway, protocol: &'static str, fields: &[(&str, &str)]) -> u16 {
+    let mut client = H2Client::connect(gateway.address("web")).await;
+    let mut request = Request::builder().method("CONNECT").uri("http://site.test/api/doc");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.extension(h2::ext::Protocol::from_static(protocol)).body(()).unwrap();
+    let (response, _send) = client.send.send_request(request, false).unwrap();
+    within("a response", response).await.unwrap().status().as_u16()
+}
+
+/// A policy of a route that names GET decides about all that reads like a GET. An extended CONNECT was matched by its
+/// own method once, took the next route, and reached the upstream as the GET that the policy refuses.
+#[tokio::test]
+async fn an_extended_connect_is_matched_and_refused_as_the_get_that_it_stands_for() {
+    let h1 = TestUpstream::echo().await;
+    let (h2, server) = echo_h2(true, 100).await;
+    for (address, line) in [(h1.address(), ""), (h2, "protocol = \"h2\"")] {
+        let gateway = Edge::to(address)
+            .upstream(line)
+            .more(
+                "[policies.keys]\nplugin = \"builtin:api-key\"\n\
+                 config = { header = \"x-api-key\", keys = [{ name = \"a\", \
+                 sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\" }] }\n\
+                 [routes.read]\nmatch = { path = \"/api/*\", method = \"GET\" }\nuse = [\"keys\"]\nto = \"app\"\n",
+            )
+            .start()
+            .await;
+        for protocol in ["websocket", "foo", "GET"] {
+            assert_eq!(ask_extended(&gateway, protocol, &[]).await, 401, "{protocol}, {line}");
+        }
+        let noted = record(&gateway, "/api/doc").await;
+        assert_eq!(
+            (noted["method"].as_str(), noted["route"].as_str()),
+            (Some("GET"), Some("read")),
+            "{line}"
+        );
+        assert_eq!(ask_extended(&gateway, "websocket", &[("x-api-key", "key")]).await, 200, "{line}");
+    }
+    // What the client of HTTP/1 asks in this way is refused by the same policy.
+    assert!(h1.requests().iter().all(|request| request.method == "GET"), "{:?}", h1.requests());
+    assert_eq!(h1.requests().len(), 1);
+    server.abort();
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl Scheme {
 pub struct RequestHead {
     /// The version it came in.
     pub version: Version,
-    /// The method, a token; case matters.
+    /// The method, a token; case matters. GET for an extended CONNECT of HTTP/2, which stands for an upgrade.
     pub method: String,
     /// Whether it came over TLS.
     pub scheme: Scheme,

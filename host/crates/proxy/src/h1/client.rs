@@ -56,7 +56,7 @@ impl ClientConnection {
         let upgrade = request.upgrade.as_deref();
         match upgrade {
             Some(_) if request.version == Version::Http2 => {
-                let handshake = from_extended_connect(request);
+                let handshake = with_key(request);
                 write_request_head(&mut self.io.out.bytes, &handshake, host, framing, upgrade);
             }
             _ => write_request_head(&mut self.io.out.bytes, request, host, framing, upgrade),
@@ -74,10 +74,9 @@ impl ClientConnection {
     }
 }
 
-/// An extended CONNECT (RFC 8441, 5) as the HTTP/1 request that it stands for.
-fn from_extended_connect(request: &RequestHead) -> RequestHead {
+/// The handshake that an extended CONNECT stands for (RFC 8441, 5), with the key that only HTTP/1 has.
+fn with_key(request: &RequestHead) -> RequestHead {
     let mut handshake = request.clone();
-    "GET".clone_into(&mut handshake.method);
     if handshake.upgrade.as_deref() == Some("websocket") {
         let key = crate::random::websocket_key();
         // A token and valid characters; one line more or less does not exceed a section's bounds.

@@ -36,7 +36,8 @@ impl From<FieldError> for Malformed {
     }
 }
 
-/// Reads a request's head, normalising as for HTTP/1. Gives the declared length of its body.
+/// Reads a request's head, normalising as for HTTP/1. An extended CONNECT is read as the GET with an upgrade that it stands
+/// for. Gives the declared length of its body.
 pub(super) fn read_request(
     parts: &http::request::Parts,
     scheme: Scheme,
@@ -73,6 +74,11 @@ pub(super) fn read_request(
         return Err(Malformed("invalid :protocol"));
     }
     head.upgrade = extended.map(|protocol| protocol.as_str().to_owned());
+    if extended.is_some() {
+        // RFC 8441, 5: the stream stands for the GET of an HTTP/1 handshake, and an upstream of HTTP/1 gets that. So it is
+        // matched, shown to policies and recorded as what it does; CONNECT is how HTTP/2 frames it.
+        "GET".clone_into(&mut head.method);
+    }
     match parts.uri.path_and_query() {
         _ if head.method == "CONNECT" && extended.is_none() => head.set_target("", None),
         Some(target) if head.method == "OPTIONS" && target.as_str() == "*" => head.set_target("*", None),
@@ -154,7 +160,7 @@ fn read_fields(
     Ok(length)
 }
 
-/// Writes a request's head for an upstream that is called `host` over `scheme`.
+/// Writes a request's head for an upstream that is called `host` over `scheme`; as an extended CONNECT if it is `extended`.
 pub(super) fn write_request(
     head: &RequestHead,
     host: &str,
@@ -163,7 +169,8 @@ pub(super) fn write_request(
     extended: bool,
 ) -> Result<http::Request<()>, http::Error> {
     let mut request = http::Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method.as_bytes())?;
+    *request.method_mut() =
+        if extended { Method::CONNECT } else { Method::from_bytes(head.method.as_bytes())? };
     let target = if head.target().is_empty() { "/" } else { head.target() };
     *request.uri_mut() =
         Uri::builder().scheme(scheme.as_str()).authority(host).path_and_query(target).build()?;

@@ -1,6 +1,6 @@
 //! `request`: read in every hook of an exchange, edited in `on-request-head`.
 
-use portcullis_http::{RequestHead, is_token, set_request_target, validate_authority};
+use portcullis_http::{RequestHead, Version, is_token, set_request_target, validate_authority};
 use wasmtime::Result;
 
 use super::{
@@ -48,7 +48,9 @@ impl Host for State {
             }
             // A request cannot become a tunnel on its way, nor a tunnel a request; and only OPTIONS has the target `*`.
             let of_its_target = request.target() != "*" || method == "OPTIONS";
-            if method == "CONNECT" || request.method == "CONNECT" || !of_its_target {
+            // An extended CONNECT of HTTP/2 is a GET here, and stays the one that it was matched as.
+            let extended = request.upgrade.is_some() && request.version == Version::Http2;
+            if method == "CONNECT" || request.method == "CONNECT" || extended || !of_its_target {
                 return Err(Refused::InvalidValue);
             }
             request.method = method;
@@ -86,7 +88,7 @@ impl Host for State {
     fn set_path_and_query(&mut self, value: String) -> Result<Edit> {
         self.edit_request(|request| {
             check_size(fixed_size(request) + request.fields.size(), request.target().len(), value.len())?;
-            // The target of CONNECT is its authority, but where it has a path for a protocol (RFC 8441).
+            // The target of CONNECT is its authority.
             let has_target = !request.target().is_empty();
             if !has_target || value.len() > HEAD_BYTES_MAX {
                 return Err(Refused::InvalidValue);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use portcullis_http::Version;
 use portcullis_model::Name;
 use portcullis_policy::{Exchange, Hook, Outcome};
 use portcullis_test_guests::EDITS;
@@ -188,6 +189,13 @@ fn keeps_method_and_target_of_one_kind() {
         let (tunnel, told) = edited("request-head", tunnel, "request.set-method GET");
         assert_eq!(told, "invalid-value");
         assert_eq!(edited("request-head", tunnel, "request.set-path-and-query /x").1, "invalid-value");
+        // An extended CONNECT of HTTP/2 keeps the method that it was matched as, and may go to another path.
+        let mut extended = exchange();
+        extended.request.version = Version::Http2;
+        extended.request.upgrade = Some("websocket".to_owned());
+        let (extended, told) = edited("request-head", extended, "request.set-method POST");
+        assert_eq!((told.as_str(), extended.request.method.as_str()), ("invalid-value", "GET"));
+        assert_eq!(edited("request-head", extended, "request.set-path-and-query /x").1, "ok");
         let mut server_wide = exchange();
         server_wide.request.method = "OPTIONS".to_owned();
         server_wide.request.set_target("*", None);
