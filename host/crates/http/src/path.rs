@@ -12,8 +12,9 @@
 //! 3. Empty segments are dropped (`//` is `/`), then dot segments are removed (5.2.4). A path that climbs above the root
 //!    is refused, and so is a dot segment with parameters (`..;x`), which some servers take for a dot segment.
 //!
-//! Parameters (`;`) and all else stay as they are. A trailing slash stays. The query stays byte for byte; it may have no
-//! control character, space, `#` or byte outside ASCII.
+//! Parameters (`;`) and all else stay as they are. A trailing slash stays. The query stays byte for byte, but for `"`, `<`
+//! and `>`, which are encoded: RFC 3986 does not allow them and HTTP/2 cannot carry them everywhere, though browsers and
+//! scanners send them. It may have no control character, space, `#` or byte outside ASCII.
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,9 @@ pub enum PathError {
     /// A character that may not stand in a query: control, space, `#`, or outside ASCII.
     #[error("invalid character in query")]
     Query,
+    /// A target that is longer than some servers can take, in its normal form.
+    #[error("path and query too long")]
+    TooLong,
 }
 
 /// Normalises `path` (without query) into `out`, which is replaced; on an error it is left as it was.
@@ -67,13 +71,46 @@ pub fn set_request_target(head: &mut RequestHead, path_and_query: &str) -> Resul
         Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
         None => (path_and_query, None),
     };
-    if query.is_some_and(|query| !is_query(query)) {
-        return Err(PathError::Query);
+    if path_and_query.len() > TARGET_BYTES_MAX {
+        return Err(PathError::TooLong);
     }
-    head.edit_target(query, |target| append_normalized(path, target))
+    let mut encoded = String::new();
+    let mut query = query;
+    if let Some(written) = query {
+        if !is_query(written) {
+            return Err(PathError::Query);
+        }
+        if written.bytes().any(is_encoded_in_query) {
+            for byte in written.bytes() {
+                if is_encoded_in_query(byte) {
+                    push_triplet(&mut encoded, byte);
+                } else {
+                    encoded.push(char::from(byte));
+                }
+            }
+            query = Some(&encoded);
+        }
+    }
+    let query_bytes = query.map_or(0, |query| query.len() + 1);
+    head.edit_target(query, |target| {
+        let start = target.len();
+        append_normalized(path, target)?;
+        if target.len() - start + query_bytes > TARGET_BYTES_MAX {
+            target.truncate(start);
+            return Err(PathError::TooLong);
+        }
+        Ok(())
+    })
 }
 
-/// Whether `query` (without its `?`) may be forwarded as it is.
+/// What HTTP/2 peers take of a path and query, also encoded.
+const TARGET_BYTES_MAX: usize = 65_534;
+
+const fn is_encoded_in_query(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>')
+}
+
+/// Whether `query` (without its `?`) may be forwarded, encoded if need be.
 fn is_query(query: &str) -> bool {
     query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }

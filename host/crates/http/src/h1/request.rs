@@ -72,7 +72,7 @@ impl RequestError {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::TargetTooLong => 414,
+            Self::TargetTooLong | Self::Path(PathError::TooLong) => 414,
             Self::TooLarge | Self::TooManyFields => 431,
             Self::Method | Self::Framing(FramingError::TransferCoding) => 501,
             Self::Version => 505,

@@ -156,3 +156,29 @@ proptest! {
         }
     }
 }
+
+/// What HTTP/2 cannot carry everywhere is encoded, and nothing else of a query.
+#[test]
+fn encodes_in_a_query_what_not_every_peer_can_be_sent() {
+    let mut head = RequestHead::default();
+    set_request_target(&mut head, "/?q=\"<a>\"&x[]=|^`{}'%22%zz").unwrap();
+    assert_eq!(head.target(), "/?q=%22%3Ca%3E%22&x[]=|^`{}'%22%zz");
+    assert_eq!(head.query(), Some("q=%22%3Ca%3E%22&x[]=|^`{}'%22%zz"));
+    let once = head.target().to_owned();
+    set_request_target(&mut head, &once).unwrap();
+    assert_eq!(head.target(), once);
+}
+
+#[test]
+fn refuses_targets_that_not_every_peer_can_be_sent_for_their_length() {
+    let mut head = RequestHead::default();
+    for (path, grown) in [("a", 1), ("?<", 3), ("<", 3)] {
+        let (start, unit) = path.split_at(path.len() - 1);
+        let most = (65_534 - 1 - start.len()) / grown;
+        set_request_target(&mut head, &format!("/{start}{}", unit.repeat(most))).unwrap();
+        let before = head.target().to_owned();
+        let longer = format!("/{start}{}", unit.repeat(most + 1));
+        assert_eq!(set_request_target(&mut head, &longer), Err(PathError::TooLong), "{path}");
+        assert_eq!(head.target(), before, "{path}");
+    }
+}
