@@ -15,6 +15,8 @@ mod explain;
 mod failures;
 mod faults;
 mod forwarding;
+mod h2_answers;
+mod h2_attacks;
 mod harness;
 mod hooks;
 mod http1;

@@ -45,7 +45,7 @@ impl H2Client {
 }
 
 /// A frame of HTTP/2.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct H2Frame {
     /// Its type.
     pub kind: u8,
@@ -58,6 +58,11 @@ pub struct H2Frame {
 }
 
 impl H2Frame {
+    /// Any frame.
+    pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
+        Self { kind, flags, stream, payload: payload.into() }
+    }
+
     /// HEADERS with these fields, none of them compressed, that end the head and the stream.
     pub fn headers(stream: u32, fields: &[(&str, &str)]) -> Self {
         let mut payload = Vec::new();
@@ -123,6 +128,16 @@ impl H2Frames {
     /// Writes a frame, if the gateway still takes it.
     pub async fn send(&mut self, frame: &H2Frame) {
         drop(self.0.try_send(frame.bytes()).await);
+    }
+
+    /// As [`Self::send`]. Returns whether the gateway took it.
+    pub async fn try_send(&mut self, frame: &H2Frame) -> bool {
+        self.0.try_send(frame.bytes()).await.is_ok()
+    }
+
+    /// Writes bytes that need not be a frame.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        drop(self.0.try_send(bytes).await);
     }
 
     /// The next frame; `None` at the end of the connection.

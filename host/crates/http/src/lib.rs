@@ -9,6 +9,7 @@ mod date;
 mod fields;
 mod forwarded;
 pub mod h1;
+pub mod h2;
 mod head;
 mod hop;
 mod known;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::error::ExchangeError;
-use crate::h2::OpenStream;
+use crate::h2::{OpenStream, Outbox, Piece};
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -34,9 +34,11 @@ pub(crate) enum TunnelEnd {
         /// From the peer.
         receive: RecvStream,
         /// To the peer.
-        send: SendStream<Bytes>,
+        send: SendStream<Piece>,
         /// Received and not yet read.
         unread: Bytes,
+        /// What waits to be written on its connection.
+        outbox: Outbox,
         /// Of an upstream: its connection has so much less room meanwhile, and is not idle.
         _open: Option<OpenStream>,
     },
@@ -165,7 +167,10 @@ impl AsyncWrite for TunnelEnd {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::H1 { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
-            Self::H2 { send, .. } => {
+            Self::H2 { send, outbox, .. } => {
+                if outbox.poll_room(cx).is_pending() {
+                    return send.poll_reset(cx).map(|_| Err(io::ErrorKind::BrokenPipe.into()));
+                }
                 send.reserve_capacity(bytes.len());
                 let capacity = loop {
                     match ready!(send.poll_capacity(cx)) {
@@ -176,7 +181,8 @@ impl AsyncWrite for TunnelEnd {
                     }
                 };
                 let taken = capacity.min(bytes.len());
-                let sent = send.send_data(Bytes::copy_from_slice(&bytes[..taken]), false);
+                let piece = outbox.piece(Bytes::copy_from_slice(&bytes[..taken]), taken < bytes.len());
+                let sent = send.send_data(piece, false);
                 Poll::Ready(sent.map(|()| taken).map_err(io::Error::other))
             }
         }
@@ -192,8 +198,9 @@ impl AsyncWrite for TunnelEnd {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::H1 { stream, .. } => Pin::new(stream).poll_shutdown(cx),
-            Self::H2 { send, .. } => {
-                Poll::Ready(send.send_data(Bytes::new(), true).map_err(io::Error::other))
+            Self::H2 { send, outbox, .. } => {
+                let end = outbox.piece(Bytes::new(), false);
+                Poll::Ready(send.send_data(end, true).map_err(io::Error::other))
             }
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
+use portcullis_http::h2::{Peer, Trailers};
 use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
 use portcullis_net::Stream;
 use tokio::sync::Notify;
@@ -17,7 +18,8 @@ use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::exchange::is_bodyless;
 use crate::gather::Gathered;
-use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::h2::wire::{Watch, Wire};
+use crate::h2::{CONNECTION_WINDOW, Outbox, Piece, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::tunnel::TunnelEnd;
 
 /// Trailers and 1xx heads may have as many fields as final heads.
@@ -26,12 +28,14 @@ const FIELDS_MAX: usize = 256;
 /// A connection to an endpoint, shared by all exchanges of a worker that use it.
 #[derive(Clone)]
 pub(crate) struct ClientHandle {
-    send: SendRequest<Bytes>,
+    send: SendRequest<Piece>,
     shared: Rc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    watch: Watch,
+    outbox: Outbox,
     open: Cell<u32>,
     closed: Cell<bool>,
     /// The endpoint's settings are here, or never will be.
@@ -46,13 +50,45 @@ impl Shared {
     }
 }
 
-/// Counts a stream as open for as long as it lives.
+/// Counts a stream as open for as long as it lives, and knows what its bytes say.
 #[derive(Debug)]
-pub(crate) struct OpenStream(Rc<Shared>);
+pub(crate) struct OpenStream {
+    shared: Rc<Shared>,
+    /// Its number; 0 if it could not be opened.
+    number: u32,
+}
+
+impl OpenStream {
+    fn new(shared: &Rc<Shared>) -> Self {
+        shared.open.set(shared.open.get() + 1);
+        Self { shared: shared.clone(), number: 0 }
+    }
+
+    /// The request was sent on stream `number`.
+    fn opened(&mut self, number: u32) {
+        self.number = number;
+        self.shared.watch.expect(number);
+    }
+
+    /// Whether the response has ended with its head. The crate does not know it any more if a reset came with it.
+    fn is_head_alone(&self) -> bool {
+        self.shared.watch.is_head_alone(self.number)
+    }
+
+    /// Whether the endpoint has sent END_STREAM.
+    fn has_ended(&self) -> bool {
+        self.shared.watch.has_ended(self.number)
+    }
+
+    fn trailers(&self) -> Option<Trailers> {
+        self.shared.watch.trailers(self.number)
+    }
+}
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.shared.open.set(self.shared.open.get().saturating_sub(1));
+        self.shared.watch.forget(self.number);
     }
 }
 
@@ -65,8 +101,16 @@ pub(crate) async fn handshake(stream: Stream, head_bytes_max: usize) -> Result<C
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER);
-    let (send, mut connection) = builder.handshake::<_, Bytes>(stream).await?;
-    let shared = Rc::new(Shared::default());
+    let (wire, watch) = Wire::new(stream, Peer::Upstream, head_bytes_max);
+    let (send, mut connection) = builder.handshake::<_, Piece>(wire).await?;
+    let shared = Rc::new(Shared {
+        outbox: Outbox::new(watch.clone()),
+        watch,
+        open: Cell::default(),
+        closed: Cell::default(),
+        settled: Cell::default(),
+        settling: Notify::default(),
+    });
     let driver = shared.clone();
     let mut ping = connection.ping_pong();
     tokio::task::spawn_local(async move {
@@ -131,12 +175,14 @@ impl ClientHandle {
             matches!(&request, Ok(request) if request.extensions().get::<h2::ext::Protocol>().is_some());
         let bodyless = matches!(&request, Ok(request) if request.method() == http::Method::HEAD);
         let ends = body.is_empty() && !tunnel;
-        self.shared.open.set(self.shared.open.get() + 1);
-        let open = OpenStream(self.shared.clone());
+        let mut open = OpenStream::new(&self.shared);
         let state = match request {
             Err(error) => State::Failed(error),
             Ok(request) => match self.send.send_request(request, ends) {
-                Ok((response, send)) => State::Waiting(response, send),
+                Ok((response, send)) => {
+                    open.opened(response.stream_id().as_u32());
+                    State::Waiting(response, send)
+                }
                 Err(error) => State::Failed(CallError::Closed {
                     reason: describe(&error),
                     maybe_stale: reused,
@@ -149,6 +195,7 @@ impl ClientHandle {
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
+            outbox: self.shared.outbox.clone(),
         };
         ClientCall {
             state,
@@ -202,8 +249,8 @@ pub(crate) struct ClientCall {
 }
 
 enum State {
-    Waiting(ResponseFuture, SendStream<Bytes>),
-    Answered(SendStream<Bytes>),
+    Waiting(ResponseFuture, SendStream<Piece>),
+    Answered(SendStream<Piece>),
     Failed(CallError),
     Over,
 }
@@ -276,12 +323,16 @@ impl ClientCall {
             return CallResponse { body: Body::Empty, tunnel: None, declared: None };
         };
         if this.tunnel && (200..300).contains(&head.status) {
-            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new(), _open: Some(this.open) };
+            let outbox = this.pump.outbox;
+            let tunnel =
+                TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, _open: Some(this.open) };
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
-        if receive.is_end_stream() && matches!(this.pump.state, PumpState::Done)
-            || is_bodyless(this.head_request, head)
-        {
+        // What ended with its head goes on as that, also while the request is open: of gRPC, a head that ends the stream is
+        // an answer, and one behind which an empty body ends is none. What is left of the request is given up, as at the end
+        // of any response.
+        let ended = receive.is_end_stream() || this.open.is_head_alone();
+        if ended || is_bodyless(this.head_request, head) {
             return CallResponse { body: Body::Empty, tunnel: None, declared: length };
         }
         let body = H2ResponseBody {
@@ -291,7 +342,7 @@ impl ClientCall {
             left: length,
             unreleased: 0,
             done: false,
-            _open: this.open,
+            open: this.open,
         };
         CallResponse { body: Body::H2Response(Box::new(body)), tunnel: None, declared: length }
     }
@@ -317,6 +368,7 @@ struct Pump {
     pending: Bytes,
     state: PumpState,
     progress: u64,
+    outbox: Outbox,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,7 +381,7 @@ enum PumpState {
 }
 
 impl Pump {
-    fn poll(&mut self, cx: &mut Context<'_>, send: &mut SendStream<Bytes>) -> Poll<Result<(), BodyError>> {
+    fn poll(&mut self, cx: &mut Context<'_>, send: &mut SendStream<Piece>) -> Poll<Result<(), BodyError>> {
         loop {
             match self.state {
                 PumpState::Done => return Poll::Ready(Ok(())),
@@ -352,10 +404,16 @@ impl Pump {
                     }
                     None => {
                         self.state = PumpState::Done;
-                        let sent = send.send_data(Bytes::new(), true).is_ok();
+                        let sent = send.send_data(self.outbox.piece(Bytes::new(), false), true).is_ok();
                         return Poll::Ready(self.ended(send, sent));
                     }
                 },
+                PumpState::Sending if self.outbox.poll_room(cx).is_pending() => {
+                    // The endpoint needs no more of it; its response says why.
+                    ready!(send.poll_reset(cx).map(|_| ()));
+                    self.state = PumpState::Done;
+                    return Poll::Ready(Ok(()));
+                }
                 PumpState::Sending => match ready!(send.poll_capacity(cx)) {
                     Some(Ok(0)) => {}
                     Some(Ok(capacity)) => {
@@ -363,7 +421,7 @@ impl Pump {
                         self.progress += 1;
                         let more = !self.pending.is_empty();
                         let last = !more && self.body.is_empty();
-                        if send.send_data(part, last).is_err() {
+                        if send.send_data(self.outbox.piece(part, more), last).is_err() {
                             // The endpoint needs no more of it; its response says why.
                             self.state = PumpState::Done;
                             return Poll::Ready(Ok(()));
@@ -383,7 +441,7 @@ impl Pump {
         }
     }
 
-    fn ended(&mut self, send: &mut SendStream<Bytes>, sent: bool) -> Result<(), BodyError> {
+    fn ended(&mut self, send: &mut SendStream<Piece>, sent: bool) -> Result<(), BodyError> {
         if !sent {
             send.send_reset(Reason::CANCEL);
         }
@@ -405,12 +463,12 @@ impl Pump {
 /// What an endpoint sends on a stream.
 pub(crate) struct H2ResponseBody {
     receive: RecvStream,
-    send: SendStream<Bytes>,
+    send: SendStream<Piece>,
     pump: Pump,
     left: Option<u64>,
     unreleased: usize,
     done: bool,
-    _open: OpenStream,
+    open: OpenStream,
 }
 
 impl H2ResponseBody {
@@ -456,9 +514,9 @@ impl H2ResponseBody {
                 }
                 Some(Err(error)) => {
                     self.end();
-                    // RFC 9113, 8.1: NO_ERROR after a whole response only says that the rest of the request is not
-                    // wanted.
-                    if error.reason() == Some(Reason::NO_ERROR) && self.left.is_none_or(|left| left == 0) {
+                    // RFC 9113, 8.1: a reset behind a whole response only says that the rest of the request is not wanted.
+                    // Without END_STREAM the response was cut, whatever the code of the reset.
+                    if error.is_reset() && self.open.has_ended() && self.left.is_none_or(|left| left == 0) {
                         return Poll::Ready(None);
                     }
                     return failed(&error);
@@ -468,6 +526,10 @@ impl H2ResponseBody {
         }
         let trailers = ready!(self.receive.poll_trailers(cx));
         self.end();
+        // The crate has dropped what was too much of them, or did not belong there.
+        if let Some(fault) = self.open.trailers() {
+            return Poll::Ready(Some(Err(BodyError::Upstream(fault.to_string()))));
+        }
         match trailers {
             Ok(None) => Poll::Ready(None),
             Ok(Some(trailers)) => Poll::Ready(Some(match convert::read_trailers(&trailers, FIELDS_MAX) {

@@ -5,7 +5,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use portcullis_http::h1::is_upgrade_protocol;
 use portcullis_http::{
-    FieldError, Fields, Known, RequestHead, ResponseHead, Scheme, Version, set_request_target,
+    FieldError, Fields, Known, PathError, RequestHead, ResponseHead, Scheme, Version, set_request_target,
     validate_authority,
 };
 
@@ -15,12 +15,14 @@ pub(super) struct Malformed(pub(super) &'static str);
 
 const TOO_MANY_FIELDS: &str = "too many fields";
 const TOO_LARGE: &str = "field section too large";
+const TOO_LONG: &str = ":path too long";
 
 impl Malformed {
     /// The status that a client gets.
     pub(super) fn status(&self) -> StatusCode {
         match self.0 {
             TOO_MANY_FIELDS | TOO_LARGE => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            TOO_LONG => StatusCode::URI_TOO_LONG,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -37,9 +39,10 @@ impl From<FieldError> for Malformed {
 }
 
 /// Reads a request's head, normalising as for HTTP/1. An extended CONNECT is read as the GET with an upgrade that it stands
-/// for. Gives the declared length of its body.
+/// for. `target` is its `:path` as the client wrote it, if `parts` has another one. Gives the declared length of its body.
 pub(super) fn read_request(
     parts: &http::request::Parts,
+    target: Option<&[u8]>,
     scheme: Scheme,
     fields_max: usize,
     head: &mut RequestHead,
@@ -79,12 +82,17 @@ pub(super) fn read_request(
         // matched, shown to policies and recorded as what it does; CONNECT is how HTTP/2 frames it.
         "GET".clone_into(&mut head.method);
     }
-    match parts.uri.path_and_query() {
+    let target = match target {
+        Some(target) => Some(std::str::from_utf8(target).map_err(|_| Malformed("invalid :path"))?),
+        None => parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+    };
+    match target {
         _ if head.method == "CONNECT" && extended.is_none() => head.set_target("", None),
-        Some(target) if head.method == "OPTIONS" && target.as_str() == "*" => head.set_target("*", None),
-        Some(target) => {
-            set_request_target(head, target.as_str()).map_err(|_| Malformed("invalid :path"))?;
-        }
+        Some("*") if head.method == "OPTIONS" => head.set_target("*", None),
+        Some(target) => set_request_target(head, target).map_err(|error| match error {
+            PathError::TooLong => Malformed(TOO_LONG),
+            _ => Malformed("invalid :path"),
+        })?,
         None => return Err(Malformed("no :path")),
     }
     Ok(length)
@@ -100,6 +108,10 @@ pub(super) fn read_response(
     head.clear();
     head.version = Version::Http2;
     head.status = status.as_u16();
+    // RFC 9110, 15: there are five classes, and a client would have to guess what another one means.
+    if !(100..600).contains(&head.status) {
+        return Err(Malformed("invalid status"));
+    }
     read_fields(headers, fields_max, &mut head.fields)
 }
 
@@ -115,7 +127,10 @@ fn read_fields(
     fields_max: usize,
     fields: &mut Fields,
 ) -> Result<Option<u64>, Malformed> {
-    if headers.len() > fields_max {
+    // RFC 9113, 8.2.3: crumbs are one field that was cut for the sake of compression, and browsers cut each cookie. What
+    // they may be in all, with 32 octets for each, SETTINGS_MAX_HEADER_LIST_SIZE bounds.
+    let crumbs = headers.get_all(http::header::COOKIE).iter().count();
+    if headers.len() - crumbs.saturating_sub(1) > fields_max {
         return Err(Malformed(TOO_MANY_FIELDS));
     }
     let (mut length, mut cookie): (Option<u64>, Option<Vec<u8>>) = (None, None);

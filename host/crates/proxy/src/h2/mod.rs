@@ -2,10 +2,14 @@
 
 mod client;
 mod convert;
+mod outbox;
 mod request_body;
 mod server;
+mod streams;
+mod wire;
 
 pub(crate) use client::{ClientCall, ClientHandle, H2ResponseBody, OpenStream, handshake};
+pub(crate) use outbox::{Outbox, Piece};
 pub(crate) use request_body::H2RequestBody;
 pub(crate) use server::serve;
 
@@ -15,7 +19,7 @@ pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 /// The same for a whole connection, so that one stalled stream does not stop the others.
 pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// What is buffered for sending on one connection.
+/// What the crate may hold of one stream for sending. What it may hold of a connection is bounded by its [`Outbox`].
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 
 /// Turns an error of the `h2` crate into words.

@@ -1,6 +1,6 @@
 //! The body of a request that came over HTTP/2.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -8,12 +8,15 @@ use h2::RecvStream;
 use portcullis_http::strip_request_trailers;
 
 use crate::body::{BodyError, Frame};
+use crate::h2::streams::{Incoming, StreamGuard};
 use crate::h2::{convert, describe};
 use crate::slot::Slot;
 
 /// What a client sends on its stream.
 pub(crate) struct H2RequestBody {
-    receive: RecvStream,
+    /// Shared with who reads what is left of it behind the answer.
+    receive: Rc<RefCell<RecvStream>>,
+    incoming: Incoming,
     slot: Rc<Slot>,
     left: Option<u64>,
     limit: u64,
@@ -26,9 +29,16 @@ pub(crate) struct H2RequestBody {
 }
 
 impl H2RequestBody {
-    pub(super) fn new(receive: RecvStream, slot: Rc<Slot>, length: Option<u64>, fields_max: usize) -> Self {
+    pub(super) fn new(
+        receive: Rc<RefCell<RecvStream>>,
+        slot: Rc<Slot>,
+        length: Option<u64>,
+        fields_max: usize,
+        guard: &StreamGuard,
+    ) -> Self {
         Self {
             receive,
+            incoming: guard.incoming(),
             slot,
             left: length,
             limit: u64::MAX,
@@ -49,7 +59,11 @@ impl H2RequestBody {
     }
 
     pub(crate) fn length(&self) -> Option<u64> {
-        if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
+        if self.done || self.receive.borrow().is_end_stream() {
+            Some(0)
+        } else {
+            self.left.filter(|left| *left > 0)
+        }
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
@@ -58,15 +72,12 @@ impl H2RequestBody {
         }
         self.wanted.set(true);
         let failed = |error: &h2::Error| Poll::Ready(Some(Err(BodyError::Downstream(describe(error)))));
-        if self.unreleased > 0 {
-            let released = self.receive.flow_control().release_capacity(std::mem::take(&mut self.unreleased));
-            if let Err(error) = released {
-                self.done = true;
-                return failed(&error);
-            }
+        if let Err(error) = self.release() {
+            self.done = true;
+            return failed(&error);
         }
         loop {
-            match ready!(self.receive.poll_data(cx)) {
+            match ready!(self.receive.borrow_mut().poll_data(cx)) {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
                     self.unreleased = data.len();
@@ -84,8 +95,12 @@ impl H2RequestBody {
                 None => break,
             }
         }
-        let trailers = ready!(self.receive.poll_trailers(cx));
+        let trailers = ready!(self.receive.borrow_mut().poll_trailers(cx));
         self.done = true;
+        // The crate has dropped what was too much of them, or did not belong there.
+        if let Some(fault) = self.incoming.trailers() {
+            return Poll::Ready(Some(Err(BodyError::Downstream(fault.to_string()))));
+        }
         match trailers {
             Ok(None) => Poll::Ready(None),
             Ok(Some(trailers)) => {
@@ -99,5 +114,20 @@ impl H2RequestBody {
             }
             Err(error) => failed(&error),
         }
+    }
+
+    /// Gives back to flow control what was used.
+    fn release(&mut self) -> Result<(), h2::Error> {
+        match std::mem::take(&mut self.unreleased) {
+            0 => Ok(()),
+            used => self.receive.borrow_mut().flow_control().release_capacity(used),
+        }
+    }
+}
+
+impl Drop for H2RequestBody {
+    fn drop(&mut self) {
+        // Who reads on has the rest. On a stream that has ended there is nothing to give back.
+        let _ended = self.release().is_err();
     }
 }

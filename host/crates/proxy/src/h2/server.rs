@@ -1,6 +1,6 @@
 //! Serves the clients that speak HTTP/2.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,17 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
+use portcullis_http::h2::{Peer, Violation};
 use portcullis_http::{Known, ResponseHead, Scheme};
 use portcullis_model::DownstreamTimeouts;
-use tokio::sync::Notify;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
+use crate::error::ExchangeError;
 use crate::exchange::{Answer, Drive, Pace, Sent, finish, is_bodyless};
 use crate::gather::Gathered;
 use crate::h1::COPY_BYTES_MAX;
+use crate::h2::outbox::Piece;
+use crate::h2::streams::{StreamGuard, Streams};
+use crate::h2::wire::{Socket, Wire};
 use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::prefixed::Prefixed;
 use crate::slot::Slot;
@@ -27,13 +32,10 @@ use crate::trace::{RawRequest, Trace};
 use crate::tunnel::{self, Life, TunnelEnd};
 use crate::worker::Worker;
 
-/// What the streams of one connection share.
-#[derive(Debug)]
-struct Streams {
-    open: Cell<u32>,
-    last_end: Cell<Instant>,
-    ended: Notify,
-}
+/// How long a connection that is over waits for its client: to read why, or to answer that it opens no more streams.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// What is read meanwhile of what such a client still sends.
+const GOODBYE_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one connection to its end, and waits for what its last streams do after that, such as hooks that hear of the end:
 /// until then it counts as a connection, and a drain waits for it. Dropping the future closes it at once.
@@ -47,9 +49,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
+    let stream = Socket::new(stream);
+    let (wire, watch) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes);
     let mut timer = Timer::default();
-    let handshake = timer.run(Instant::now() + timeouts.request_head, builder.handshake::<_, Bytes>(stream));
-    let h2 = match handshake.await {
+    let deadline = Instant::now() + timeouts.request_head;
+    let h2 = match timer.run(deadline, builder.handshake::<_, Piece>(wire)).await {
         Ok(Ok(h2)) => h2,
         Ok(Err(error)) => {
             tracing::debug!(peer = %connection.peer, "HTTP/2 preface: {}", describe(&error));
@@ -58,70 +62,113 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         Err(_) => return,
     };
 
-    let streams =
-        Rc::new(Streams { open: Cell::new(0), last_end: Cell::new(Instant::now()), ended: Notify::new() });
-    accept(&worker, &connection, &streams, &timeouts, h2, timer).await;
+    let streams = Rc::new(Streams::new(watch, limits.streams));
+    if !accept(&worker, &connection, &streams, &timeouts, h2, &mut timer).await {
+        linger(stream, &mut timer).await;
+    }
     while streams.open.get() > 0 {
         streams.ended.notified().await;
     }
 }
 
-/// Accepts streams to the connection's end.
+/// Accepts streams to the connection's end. Returns whether that was an orderly one.
 async fn accept(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     streams: &Rc<Streams>,
     timeouts: &DownstreamTimeouts,
-    mut h2: h2::server::Connection<Prefixed, Bytes>,
-    mut timer: Timer,
-) {
-    let mut closing = false;
+    mut h2: h2::server::Connection<Wire<Socket>, Piece>,
+    timer: &mut Timer,
+) -> bool {
+    // Since when it is closing, and whether it was ended for what the client did.
+    let (mut closing, mut ended) = (None, false);
     loop {
         let event = std::future::poll_fn(|cx| {
             if worker.is_cutting_off() {
                 return Poll::Ready(Event::Abort);
             }
-            if !closing && connection.poll_draining(cx).is_ready() {
+            if closing.is_none() && connection.poll_draining(cx).is_ready() {
                 return Poll::Ready(Event::Close);
             }
             if let Poll::Ready(accepted) = h2.poll_accept(cx) {
                 return Poll::Ready(Event::Accepted(accepted));
             }
+            if !ended && let Poll::Ready(violation) = streams.watch.poll_violation(cx) {
+                return Poll::Ready(Event::Violation(violation));
+            }
+            // What was begun has to become whole as soon as any head, whatever other streams do.
+            if let Some(since) = streams.watch.owes_since().filter(|_| !ended)
+                && timer.poll(cx, since + timeouts.request_head).is_ready()
+            {
+                return Poll::Ready(Event::Late);
+            }
             let now = Instant::now();
-            let idle_since = if streams.open.get() > 0 { now } else { streams.last_end.get() };
-            match timer.poll(cx, idle_since + timeouts.idle) {
-                Poll::Ready(()) if streams.open.get() > 0 => Poll::Pending,
-                Poll::Ready(()) if closing => Poll::Ready(Event::Abort),
+            let deadline = match (closing, streams.open.get()) {
+                (Some(since), _) if ended => since + GOODBYE,
+                (_, 1..) => now + timeouts.idle,
+                (Some(since), 0) => streams.last_end.get().max(since) + GOODBYE.min(timeouts.idle),
+                (None, 0) => streams.last_end.get() + timeouts.idle,
+            };
+            match timer.poll(cx, deadline) {
+                Poll::Ready(()) if streams.open.get() > 0 && !ended => Poll::Pending,
+                Poll::Ready(()) if closing.is_some() => Poll::Ready(Event::Abort),
                 Poll::Ready(()) => Poll::Ready(Event::Close),
                 Poll::Pending => Poll::Pending,
             }
         });
         match event.await {
             Event::Accepted(Some(Ok((request, respond)))) => {
-                let guard = StreamGuard::new(streams);
+                let guard = StreamGuard::new(streams, respond.stream_id().as_u32());
                 let (worker, connection) = (worker.clone(), connection.clone());
                 tokio::task::spawn_local(async move {
-                    serve_stream(worker, connection, request, respond).await;
+                    serve_stream(worker, connection, request, respond, &guard).await;
                     drop(guard);
                 });
             }
             Event::Accepted(Some(Err(error))) => {
                 tracing::debug!(peer = %connection.peer, "HTTP/2 connection: {}", describe(&error));
-                return;
+                return false;
             }
-            Event::Accepted(None) | Event::Abort => return,
+            Event::Accepted(None) => return !ended,
+            Event::Abort => return true,
+            Event::Violation(violation) => {
+                tracing::debug!(peer = %connection.peer, "HTTP/2 connection: {violation}");
+                (closing, ended) = (Some(Instant::now()), true);
+                h2.abrupt_shutdown(Reason::from(violation.code()));
+            }
+            Event::Late => {
+                tracing::debug!(peer = %connection.peer, "HTTP/2 connection: a frame took too long");
+                (closing, ended) = (Some(Instant::now()), true);
+                h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            }
             Event::Close => {
                 // GOAWAY: streams that are open go on, new ones are refused.
-                closing = true;
-                streams.last_end.set(Instant::now());
+                closing = Some(Instant::now());
+                streams.close();
                 h2.graceful_shutdown();
             }
         }
     }
 }
 
+/// Reads what the client still sends and throws it away: a socket that is closed with bytes in it is reset, and then the
+/// client does not read why.
+async fn linger(mut stream: Socket, timer: &mut Timer) {
+    let (mut read, mut buffer) = (0, [0; 4096]);
+    let reading = async {
+        while read < GOODBYE_BYTES_MAX {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(more) => read += more,
+            }
+        }
+    };
+    // The time is all that is wanted of it.
+    let _late = timer.run(Instant::now() + GOODBYE, reading).await.is_err();
+}
+
 /// A stream that a client has opened.
-type Opened = (http::Request<RecvStream>, SendResponse<Bytes>);
+type Opened = (http::Request<RecvStream>, SendResponse<Piece>);
 
 #[expect(
     clippy::large_enum_variant,
@@ -131,34 +178,21 @@ enum Event {
     Accepted(Option<Result<Opened, h2::Error>>),
     Close,
     Abort,
-}
-
-/// Counts a stream as open.
-struct StreamGuard(Rc<Streams>);
-
-impl StreamGuard {
-    fn new(streams: &Rc<Streams>) -> Self {
-        streams.open.set(streams.open.get() + 1);
-        Self(streams.clone())
-    }
-}
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-        self.0.last_end.set(Instant::now());
-        self.0.ended.notify_one();
-    }
+    /// The client did what ends a connection.
+    Violation(Violation),
+    /// The rest of a frame or a header block did not come.
+    Late,
 }
 
 /// The client's side of one stream.
-struct H2Downstream {
-    respond: SendResponse<Bytes>,
+struct H2Downstream<'a> {
+    respond: SendResponse<Piece>,
+    guard: &'a StreamGuard,
     /// The client waits for 100 (Continue), which it gets when this turns true.
     expects: Option<Rc<Cell<bool>>>,
 }
 
-impl H2Downstream {
+impl H2Downstream<'_> {
     /// RFC 9110, 10.1.1: the body is asked for only when someone wants it, so that a policy can refuse the request before
     /// the client has sent it.
     fn ask_for_body(&mut self) {
@@ -168,10 +202,10 @@ impl H2Downstream {
     }
 }
 
-impl Downstream for H2Downstream {
+impl Downstream for H2Downstream<'_> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.ask_for_body();
-        self.respond.poll_reset(cx).map(|_| ())
+        self.respond.poll_reset(cx).map(|_| self.guard.reset())
     }
 
     fn send_informational(&mut self, head: &ResponseHead) {
@@ -188,31 +222,45 @@ async fn serve_stream(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Piece>,
+    guard: &StreamGuard,
 ) {
     let (slot, mut timer, mut trace) = (Rc::new(Slot::default()), Timer::default(), Trace::start());
     let mut exchange = worker.take_exchange();
     let (parts, receive) = request.into_parts();
     let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let fields_max = connection.limits().head_fields;
-    let mut downstream = H2Downstream { respond, expects: None };
-    let read = convert::read_request(&parts, scheme, fields_max, &mut exchange.request);
+    let mut downstream = H2Downstream { respond, guard, expects: None };
+    let target = guard.take_target();
+    let read = convert::read_request(&parts, target.as_deref(), scheme, fields_max, &mut exchange.request);
     let read = read.map_err(|malformed| {
-        (malformed, RawRequest::new(parts.method.as_str(), parts.uri.path().as_bytes()))
+        let path = target.as_deref().unwrap_or(parts.uri.path().as_bytes());
+        (malformed, RawRequest::new(parts.method.as_str(), path))
     });
     drop(parts);
+    // A stream that is reset at once costs no hook and no connection to an upstream. Of a client that resets many, the next
+    // ones wait a moment for that.
+    let gone = guard.wait_for_reset(&mut downstream, &mut timer).await;
     let length = match read {
-        Ok(length) => length,
-        Err((malformed, raw)) => {
-            tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
-            trace.fail(&malformed.0);
-            trace.raw = Some(raw);
+        Ok(length) if !gone => length,
+        early => {
+            let status = match early {
+                Err((malformed, raw)) => {
+                    tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
+                    trace.fail(&malformed.0);
+                    trace.raw = Some(raw);
+                    let status = malformed.status();
+                    refuse_malformed(&mut downstream.respond, status);
+                    status.as_u16()
+                }
+                Ok(_) => {
+                    trace.fail(&ExchangeError::ClientGone);
+                    ExchangeError::ClientGone.response().0
+                }
+            };
             connection.name_client(&mut exchange);
-            let status = malformed.status();
-            refuse_malformed(&mut downstream.respond, status);
             slot.put(exchange);
-            finish(&worker, &connection, &slot, &mut trace, None, Sent { status: status.as_u16(), bytes: 0 })
-                .await;
+            finish(&worker, &connection, &slot, &mut trace, None, Sent { status, bytes: 0 }).await;
             worker.give_back_exchange(slot.take());
             return;
         }
@@ -220,15 +268,21 @@ async fn serve_stream(
     // From before the policies, which may change the method that is forwarded but not what the client waits for.
     let wants_head = exchange.request.method == "HEAD";
     // The stream of an extended CONNECT is not a body but the tunnel to be.
-    let (body, tunnel) = match (&exchange.request.upgrade, receive.is_end_stream()) {
-        (Some(_), _) => (Body::Empty, Some(receive)),
-        (None, true) => (Body::Empty, None),
+    let (mut tunnel, mut inlet) = (None, None);
+    let body = match (&exchange.request.upgrade, receive.is_end_stream()) {
+        (Some(_), _) => {
+            tunnel = Some(receive);
+            Body::Empty
+        }
+        (None, true) => Body::Empty,
         (None, false) => {
-            let body = H2RequestBody::new(receive, slot.clone(), length, fields_max);
+            let receive = Rc::new(RefCell::new(receive));
+            inlet = Some(receive.clone());
+            let body = H2RequestBody::new(receive, slot.clone(), length, fields_max, guard);
             if exchange.request.fields.has_token(Known::Expect, "100-continue") {
                 downstream.expects = Some(body.wanted());
             }
-            (Body::H2Request(body), None)
+            Body::H2Request(body)
         }
     };
     let drive = Drive {
@@ -241,7 +295,9 @@ async fn serve_stream(
     };
     let Answer { body, tunnel: upstream, route, declared, pace, unread } = drive.run(exchange, body).await;
 
-    let out = Out { respond: downstream.respond, slot: &slot, timer: &mut timer, trace: &mut trace };
+    // A body that the client was not asked for does not come.
+    let inlet = inlet.filter(|_| downstream.expects.is_none());
+    let out = Out { respond: downstream.respond, guard, slot: &slot, timer: &mut timer, trace: &mut trace };
     let sent = match (upstream, tunnel) {
         (Some(upstream), Some(receive)) => {
             let life = Life { idle: connection.tunnel_idle(), deadline: pace.deadline, worker: &worker };
@@ -252,9 +308,12 @@ async fn serve_stream(
     };
     finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
     worker.give_back_exchange(slot.take());
+    if let Some(inlet) = inlet {
+        guard.read_on(&inlet, &mut timer).await;
+    }
 }
 
-fn refuse_malformed(respond: &mut SendResponse<Bytes>, status: http::StatusCode) {
+fn refuse_malformed(respond: &mut SendResponse<Piece>, status: http::StatusCode) {
     let mut response = http::Response::new(());
     *response.status_mut() = status;
     if respond.send_response(response, true).is_err() {
@@ -264,7 +323,8 @@ fn refuse_malformed(respond: &mut SendResponse<Bytes>, status: http::StatusCode)
 
 /// Sends what an exchange came to.
 struct Out<'a> {
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Piece>,
+    guard: &'a StreamGuard,
     slot: &'a Rc<Slot>,
     timer: &'a mut Timer,
     trace: &'a mut Trace,
@@ -294,6 +354,7 @@ impl Out<'_> {
         {
             Ok(send) => send,
             Err(error) => {
+                self.guard.reset();
                 self.trace.fail(&format!("the response head could not be sent: {error}"));
                 self.respond.send_reset(Reason::INTERNAL_ERROR);
                 return Sent::default();
@@ -310,6 +371,9 @@ impl Out<'_> {
         };
         if let Err(error) = result {
             self.trace.fail(&error);
+            if std::future::poll_fn(|cx| Poll::Ready(send.poll_reset(cx).is_ready())).await {
+                self.guard.reset();
+            }
             send.send_reset(Reason::INTERNAL_ERROR);
         }
         Sent { status, bytes }
@@ -327,7 +391,7 @@ impl Out<'_> {
     /// Sends a body that is not here yet.
     async fn stream(
         &mut self,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Piece>,
         body: Body,
         bytes: &mut u64,
         idle: Duration,
@@ -350,7 +414,10 @@ impl Out<'_> {
                     return Err(pace.overdue("the upstream sent nothing of its response body for too long"));
                 }
                 Ok(Err(reset)) => return Err(reset.to_owned()),
-                Ok(Ok(None)) => return send.send_data(Bytes::new(), true).map_err(|error| describe(&error)),
+                Ok(Ok(None)) => {
+                    let end = self.guard.piece(Bytes::new(), false);
+                    return send.send_data(end, true).map_err(|error| describe(&error));
+                }
                 Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
                     let last = body.is_empty();
                     self.data(send, piece, last, bytes, idle, pace).await?;
@@ -370,7 +437,7 @@ impl Out<'_> {
     /// Sends a piece as the client's window allows.
     async fn data(
         &mut self,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Piece>,
         mut piece: Bytes,
         last: bool,
         bytes: &mut u64,
@@ -378,21 +445,29 @@ impl Out<'_> {
         pace: Pace,
     ) -> Result<(), String> {
         while !piece.is_empty() {
-            send.reserve_capacity(piece.len());
             let until = pace.until(idle);
-            let capacity =
-                match self.timer.run(until, std::future::poll_fn(|cx| send.poll_capacity(cx))).await {
-                    Err(_) => {
-                        return Err(pace.overdue("the client took nothing of the response body for too long"));
-                    }
-                    Ok(None) => return Err("the client closed the stream".to_owned()),
-                    Ok(Some(Err(error))) => return Err(describe(&error)),
-                    Ok(Some(Ok(0))) => continue,
-                    Ok(Some(Ok(capacity))) => capacity,
-                };
+            let outbox = self.guard.outbox();
+            let capacity = std::future::poll_fn(|cx| {
+                // Room first: what the connection's window gives a stream, others do not get.
+                if outbox.poll_room(cx).is_pending() {
+                    return send.poll_reset(cx).map(|_| None);
+                }
+                send.reserve_capacity(piece.len());
+                send.poll_capacity(cx)
+            });
+            let capacity = match self.timer.run(until, capacity).await {
+                Err(_) => {
+                    return Err(pace.overdue("the client took nothing of the response body for too long"));
+                }
+                Ok(None) => return Err("the client closed the stream".to_owned()),
+                Ok(Some(Err(error))) => return Err(describe(&error)),
+                Ok(Some(Ok(0))) => continue,
+                Ok(Some(Ok(capacity))) => capacity,
+            };
             let part = piece.split_to(capacity.min(piece.len()));
             *bytes += part.len() as u64;
             let ends = last && piece.is_empty();
+            let part = self.guard.piece(part, !piece.is_empty());
             send.send_data(part, ends).map_err(|error| describe(&error))?;
         }
         Ok(())
@@ -417,7 +492,8 @@ impl Out<'_> {
                 return Sent::default();
             }
         };
-        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), _open: None };
+        let outbox = self.guard.outbox().clone();
+        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, _open: None };
         let report = tunnel::run(client, upstream, life, self.timer).await;
         self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
         if let Some(error) = &report.error {

@@ -1,0 +1,128 @@
+//! What waits to be written on an HTTP/2 connection, over all its streams.
+//!
+//! The `h2` crate bounds that for each stream alone. So what it is given counts here for as long as it has it, and a stream
+//! waits before it hands over more than the connection may have.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+
+use super::wire::Watch;
+
+/// What one connection may have handed over and not written. Beside it there is what the kernel keeps for the socket, so
+/// that a quick reader is not held up.
+pub(crate) const OUTBOX_BYTES: usize = 256 * 1024;
+
+/// The account of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox(Rc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    bytes: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+    watch: Watch,
+}
+
+impl Outbox {
+    pub(crate) fn new(watch: Watch) -> Self {
+        Self(Rc::new(Account { bytes: Cell::new(0), waiting: RefCell::default(), watch }))
+    }
+
+    /// Ready when a stream may hand over a piece; else wakes `cx` when there is room again.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.bytes.get() < OUTBOX_BYTES {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.0.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// A piece to hand over. `cut` says that the peer's window took no more of it. What a peer is sent earns it frames with
+    /// which to acknowledge it.
+    pub(crate) fn piece(&self, bytes: Bytes, cut: bool) -> Piece {
+        if !bytes.is_empty() {
+            self.0.watch.earn(bytes.len(), cut);
+            self.0.bytes.set(self.0.bytes.get() + bytes.len());
+        }
+        Piece { bytes, account: self.0.clone() }
+    }
+}
+
+impl Account {
+    /// Takes back what was written or thrown away.
+    fn release(&self, bytes: usize) {
+        let before = self.bytes.get();
+        let after = before.saturating_sub(bytes);
+        self.bytes.set(after);
+        // Not at each byte, for all who wait are woken.
+        if before > OUTBOX_BYTES / 2 && after <= OUTBOX_BYTES / 2 {
+            for waker in self.waiting.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Bytes that count until they are written or dropped.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    bytes: Bytes,
+    account: Rc<Account>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.account.release(count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.account.release(self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::{Buf, Bytes};
+    use portcullis_http::h2::Peer;
+
+    use super::{OUTBOX_BYTES, Outbox};
+    use crate::h2::wire::Wire;
+
+    #[test]
+    fn pieces_count_until_they_are_written_or_dropped() {
+        let (_wire, watch) = Wire::new(tokio::io::empty(), Peer::Client, 1000);
+        let outbox = Outbox::new(watch);
+        let mut cx = Context::from_waker(Waker::noop());
+        let half = Bytes::from(vec![0; OUTBOX_BYTES / 2]);
+        let mut first = outbox.piece(half.clone(), false);
+        assert_eq!(outbox.poll_room(&mut cx), Poll::Ready(()), "half full");
+        let second = outbox.piece(half, false);
+        assert_eq!(outbox.poll_room(&mut cx), Poll::Pending, "full");
+        first.advance(1);
+        assert_eq!(outbox.0.bytes.get(), OUTBOX_BYTES - 1);
+        assert_eq!(outbox.0.waiting.borrow().len(), 1, "still waits");
+        drop(second);
+        assert_eq!(outbox.0.waiting.borrow().len(), 0, "was woken");
+        drop(first);
+        assert_eq!(outbox.0.bytes.get(), 0);
+    }
+}

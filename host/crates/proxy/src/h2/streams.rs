@@ -1,0 +1,175 @@
+//! What the streams of one client's connection share: what is written on it, what its bytes say, and what may be reset.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use portcullis_http::h2::{Allowance, Trailers, Violation};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::outbox::{Outbox, Piece};
+use super::wire::Watch;
+use crate::downstream::Downstream;
+use crate::timer::Timer;
+
+/// A stream that is reset within this time, and before its answer was whole, was opened for little but that: it may have
+/// cost a hook and a connection to an upstream.
+const YOUNG: Duration = Duration::from_secs(1);
+/// Streams with a whole answer that allow for one more that is reset.
+const ANSWERED_FOR_ONE: u32 = 8;
+/// How long a stream waits for its reset on a connection that has used up half of what it may reset.
+const HASTE_DELAY: Duration = Duration::from_millis(20);
+
+/// What is left of a request's body behind an answer is read for so long, and for so long without a piece of it.
+const READ_ON: Duration = Duration::from_secs(30);
+const READ_ON_IDLE: Duration = Duration::from_secs(2);
+
+/// What the streams of one connection share.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) open: Cell<u32>,
+    pub(super) last_end: Cell<Instant>,
+    pub(super) ended: Notify,
+    pub(super) watch: Watch,
+    outbox: Outbox,
+    /// Young streams that may be reset: as many at once as two sets of them, and one set a second.
+    resets: RefCell<Allowance>,
+    answered: Cell<u32>,
+    is_closing: Cell<bool>,
+    closing: Notify,
+}
+
+impl Streams {
+    /// Those of a connection that may have `limit` open at once.
+    pub(super) fn new(watch: Watch, limit: u32) -> Self {
+        Self {
+            open: Cell::new(0),
+            last_end: Cell::new(Instant::now()),
+            ended: Notify::new(),
+            outbox: Outbox::new(watch.clone()),
+            watch,
+            resets: RefCell::new(Allowance::new(limit.saturating_mul(2), limit)),
+            answered: Cell::new(0),
+            is_closing: Cell::new(false),
+            closing: Notify::new(),
+        }
+    }
+
+    /// The connection closes: nothing is read for the client's sake any more.
+    pub(super) fn close(&self) {
+        self.is_closing.set(true);
+        self.closing.notify_waiters();
+    }
+
+    fn has_ended(&self, opened: Instant, reset: bool) {
+        if !reset {
+            let answered = self.answered.get() + 1;
+            self.answered.set(answered % ANSWERED_FOR_ONE);
+            if answered == ANSWERED_FOR_ONE {
+                self.resets.borrow_mut().earn(1);
+            }
+        } else if opened.elapsed() < YOUNG && !self.resets.borrow_mut().spend(1, || self.watch.elapsed()) {
+            self.watch.violate(Violation::Resets);
+        }
+    }
+}
+
+/// One stream, which counts as open.
+#[derive(Debug)]
+pub(super) struct StreamGuard {
+    streams: Rc<Streams>,
+    number: u32,
+    opened: Instant,
+    was_reset: Cell<bool>,
+}
+
+impl StreamGuard {
+    pub(super) fn new(streams: &Rc<Streams>, number: u32) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        let streams = streams.clone();
+        Self { streams, number, opened: Instant::now(), was_reset: Cell::new(false) }
+    }
+
+    /// The stream was reset, by the client or for what it did, before its answer was whole.
+    pub(super) fn reset(&self) {
+        self.was_reset.set(true);
+    }
+
+    /// The request's `:path` as the client wrote it, if the crate was not given that.
+    pub(super) fn take_target(&self) -> Option<Box<[u8]>> {
+        self.streams.watch.take_target(self.number)
+    }
+
+    /// What is known of the request's body.
+    pub(super) fn incoming(&self) -> Incoming {
+        Incoming { watch: self.streams.watch.clone(), number: self.number }
+    }
+
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.streams.outbox
+    }
+
+    pub(super) fn piece(&self, bytes: Bytes, cut: bool) -> Piece {
+        self.streams.outbox.piece(bytes, cut)
+    }
+
+    /// Whether the stream was reset before anything was done for it.
+    pub(super) async fn wait_for_reset(&self, downstream: &mut dyn Downstream, timer: &mut Timer) -> bool {
+        let hasty = self.streams.resets.borrow_mut().is_low(|| self.streams.watch.elapsed());
+        let mut gone = std::pin::pin!(std::future::poll_fn(|cx| downstream.poll_gone(cx)));
+        if hasty {
+            return timer.run(Instant::now() + HASTE_DELAY, gone).await.is_ok();
+        }
+        std::future::poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_ready())).await
+    }
+
+    /// Reads what is left of the body of a request that was answered, for a while, and throws it away. Else the stream would be
+    /// reset behind its answer, and some clients take that for a failure if they are still sending.
+    pub(super) async fn read_on(&self, inlet: &RefCell<RecvStream>, timer: &mut Timer) {
+        let end = Instant::now() + READ_ON;
+        loop {
+            if self.was_reset.get() || self.streams.is_closing.get() || inlet.borrow().is_end_stream() {
+                return;
+            }
+            let until = end.min(Instant::now() + READ_ON_IDLE);
+            let next = timer.run(until, std::future::poll_fn(|cx| inlet.borrow_mut().poll_data(cx)));
+            let data = tokio::select! {
+                next = next => next,
+                () = self.streams.closing.notified() => return,
+            };
+            let Ok(Some(Ok(data))) = data else { return };
+            if inlet.borrow_mut().flow_control().release_capacity(data.len()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        let streams = &self.streams;
+        streams.has_ended(self.opened, self.was_reset.get());
+        streams.watch.forget(self.number);
+        streams.open.set(streams.open.get().saturating_sub(1));
+        streams.last_end.set(Instant::now());
+        streams.ended.notify_one();
+    }
+}
+
+/// What is known of what comes on a stream.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    watch: Watch,
+    number: u32,
+}
+
+impl Incoming {
+    /// What is wrong with the trailers that have come.
+    pub(super) fn trailers(&self) -> Option<Trailers> {
+        self.watch.trailers(self.number)
+    }
+}

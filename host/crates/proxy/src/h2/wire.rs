@@ -1,0 +1,318 @@
+//! The bytes of an HTTP/2 connection on their way to the `h2` crate, read along.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use portcullis_http::h2::{Peer, Scan, Scanner, Trailers, Violation};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+use crate::prefixed::Prefixed;
+
+/// What is read at once when the `h2` crate has no room for what is held back.
+const READ_BYTES: usize = 4096;
+
+/// What is known of a connection from its bytes, for whoever serves it and its streams.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch(Rc<RefCell<Watched>>);
+
+#[derive(Debug)]
+struct Watched {
+    scanner: Scanner,
+    started: Instant,
+    /// Since when a part of a frame has been here whose rest has not come: a frame's head, or a header block.
+    partial_since: Option<Instant>,
+    violation: Option<Violation>,
+    /// Who ends the connection when there is a violation.
+    serving: Option<Waker>,
+}
+
+impl Watch {
+    fn new(peer: Peer, section_bytes_max: usize) -> Self {
+        Self(Rc::new(RefCell::new(Watched {
+            scanner: Scanner::new(peer, section_bytes_max),
+            started: Instant::now(),
+            partial_since: None,
+            violation: None,
+            serving: None,
+        })))
+    }
+
+    /// Ready when the connection has to end, with the reason.
+    pub(crate) fn poll_violation(&self, cx: &mut Context<'_>) -> Poll<Violation> {
+        let mut watched = self.0.borrow_mut();
+        if let Some(violation) = watched.violation {
+            return Poll::Ready(violation);
+        }
+        if watched.serving.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            watched.serving = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Since when the peer owes the rest of what it has begun: its first SETTINGS, a frame's head, a header block.
+    pub(crate) fn owes_since(&self) -> Option<Instant> {
+        let watched = self.0.borrow();
+        if watched.scanner.is_settled() { watched.partial_since } else { Some(watched.started) }
+    }
+
+    /// Ends the connection for something that its bytes do not show.
+    pub(crate) fn violate(&self, violation: Violation) {
+        let mut watched = self.0.borrow_mut();
+        watched.violation.get_or_insert(violation);
+        if let Some(waker) = watched.serving.take() {
+            waker.wake();
+        }
+    }
+
+    /// See [`Scanner::earn`].
+    pub(super) fn earn(&self, bytes: usize, cut: bool) {
+        self.0.borrow_mut().scanner.earn(bytes, cut);
+    }
+
+    /// See [`Scanner::take_target`].
+    pub(crate) fn take_target(&self, stream: u32) -> Option<Box<[u8]>> {
+        self.0.borrow_mut().scanner.take_target(stream)
+    }
+
+    /// See [`Scanner::trailers`].
+    pub(crate) fn trailers(&self, stream: u32) -> Option<Trailers> {
+        self.0.borrow().scanner.trailers(stream)
+    }
+
+    /// See [`Scanner::expect`].
+    pub(crate) fn expect(&self, stream: u32) {
+        self.0.borrow_mut().scanner.expect(stream);
+    }
+
+    /// See [`Scanner::has_ended`].
+    pub(crate) fn has_ended(&self, stream: u32) -> bool {
+        self.0.borrow().scanner.has_ended(stream)
+    }
+
+    /// See [`Scanner::is_head_alone`].
+    pub(crate) fn is_head_alone(&self, stream: u32) -> bool {
+        self.0.borrow().scanner.is_head_alone(stream)
+    }
+
+    /// See [`Scanner::forget`].
+    pub(crate) fn forget(&self, stream: u32) {
+        self.0.borrow_mut().scanner.forget(stream);
+    }
+
+    /// Time since the connection was taken over.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.borrow().started.elapsed()
+    }
+}
+
+/// A stream whose bytes are read along. What passes as it is goes from the socket into the crate's buffer; what is held
+/// back or replaced, which is little and rare, is copied.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    stream: S,
+    watch: Watch,
+    peer: Peer,
+    /// Read, and to be scanned again together with what comes.
+    held: BytesMut,
+    /// Scanned, and to be passed on.
+    ready: BytesMut,
+}
+
+impl<S> Wire<S> {
+    /// Reads along what `peer` sends on `stream`. A section of `section_bytes_max` is what the `h2` crate is told to take.
+    pub(crate) fn new(stream: S, peer: Peer, section_bytes_max: usize) -> (Self, Watch) {
+        let watch = Watch::new(peer, section_bytes_max);
+        let wire = Self { stream, watch: watch.clone(), peer, held: BytesMut::new(), ready: BytesMut::new() };
+        (wire, watch)
+    }
+
+    /// Scans `input`, whose start may have been scanned and held before.
+    fn scan(&self, input: &[u8]) -> Result<Scan, Violation> {
+        let watched = &mut *self.watch.0.borrow_mut();
+        let started = watched.started;
+        let scan = watched.scanner.scan(input, || started.elapsed());
+        match scan {
+            Ok(scan) if scan.hold && self.peer == Peer::Client => {
+                if watched.partial_since.is_none() || scan.pass + scan.replaced > 0 {
+                    watched.partial_since = Some(Instant::now());
+                }
+            }
+            Ok(_) => watched.partial_since = None,
+            Err(_) => {}
+        }
+        scan
+    }
+
+    /// Ends the connection: the one who serves it says goodbye; an upstream's ends at once.
+    fn end(&self, violation: Violation) -> Poll<io::Result<()>> {
+        tracing::debug!("HTTP/2 connection: {violation}");
+        match self.peer {
+            Peer::Client => {
+                self.watch.violate(violation);
+                Poll::Pending
+            }
+            Peer::Upstream => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, violation))),
+        }
+    }
+
+    /// Scans what is held, and moves what may pass to `ready`.
+    fn release(&mut self) -> Result<(), Violation> {
+        while !self.held.is_empty() {
+            let scan = self.scan(&self.held)?;
+            let passing = self.held.split_to(scan.pass);
+            if self.ready.is_empty() {
+                self.ready = passing;
+            } else {
+                self.ready.extend_from_slice(&passing);
+            }
+            if scan.replaced > 0 {
+                self.ready.extend_from_slice(self.watch.0.borrow().scanner.replacement());
+                self.held.advance(scan.replaced);
+            }
+            if scan.hold {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.watch.0.borrow().violation.is_some() {
+            return Poll::Pending;
+        }
+        loop {
+            if !this.ready.is_empty() {
+                let taken = this.ready.len().min(buf.remaining());
+                buf.put_slice(&this.ready.split_to(taken));
+                if this.ready.is_empty() {
+                    this.ready = BytesMut::new();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let start = buf.filled().len();
+            if this.held.len() < buf.remaining() {
+                buf.put_slice(&this.held);
+                let before = buf.filled().len();
+                let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+                if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().len() == before {
+                    // What is held at the end of the stream is no whole frame, and no one misses it.
+                    buf.set_filled(start);
+                    return read;
+                }
+                let scan = match this.scan(&buf.filled()[start..]) {
+                    Ok(scan) => scan,
+                    Err(violation) => {
+                        buf.set_filled(start);
+                        return this.end(violation);
+                    }
+                };
+                this.held.clear();
+                this.held.extend_from_slice(&buf.filled()[start + scan.pass..]);
+                buf.set_filled(start + scan.pass);
+                if scan.replaced > 0 {
+                    this.ready.extend_from_slice(this.watch.0.borrow().scanner.replacement());
+                    this.held.advance(scan.replaced);
+                    if let Err(violation) = this.release() {
+                        return this.end(violation);
+                    }
+                }
+            } else {
+                this.held.reserve(READ_BYTES);
+                if ready!(poll_read_buf(Pin::new(&mut this.stream), cx, &mut this.held))? == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                if let Err(violation) = this.release() {
+                    return this.end(violation);
+                }
+            }
+            if this.held.is_empty() {
+                this.held = BytesMut::new();
+            }
+            if buf.filled().len() > start {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A client's connection that can be read on when the `h2` crate has let go of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Socket(Rc<RefCell<Prefixed>>);
+
+impl Socket {
+    pub(crate) fn new(stream: Prefixed) -> Self {
+        Self(Rc::new(RefCell::new(stream)))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.borrow().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,518 @@
+//! What HTTP/2 clients do to use up a gateway, and what honest ones do that looks like it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::edge::{Edge, Http, pattern};
+use crate::harness::{
+    H2Frame, H2Frames, RawClient, RawUpstream, TestGateway, TestUpstream, curl, eventually,
+};
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+fn get(stream: u32) -> H2Frame {
+    H2Frame::headers(stream, &GET)
+}
+
+/// The head of a request with a body.
+fn post(stream: u32) -> H2Frame {
+    let mut fields = GET;
+    fields[0].1 = "POST";
+    H2Frame { flags: 4, ..H2Frame::headers(stream, &fields) }
+}
+
+/// An upstream that reads and says nothing.
+async fn silent() -> RawUpstream {
+    RawUpstream::start(|mut connection, _| async move {
+        connection.read_to_end().await;
+    })
+    .await
+}
+
+/// Sends `frames` and waits until the gateway has read them. Returns `false` if it has ended the connection.
+async fn sent(client: &mut H2Frames, frames: &[H2Frame]) -> bool {
+    for frame in frames {
+        client.send(frame).await;
+    }
+    client.send(&H2Frame::new(6, 0, 0, *b"together")).await;
+    let next = client.find(|frame| frame.kind == 7 || frame.kind == 6 && frame.payload == b"together").await;
+    next.is_some_and(|frame| frame.kind == 6)
+}
+
+/// Whether the gateway is well, over a connection of its own.
+async fn serves(gateway: &TestGateway) -> bool {
+    Http::Two.client(gateway).await.get("/").await.status == 200
+}
+
+#[tokio::test]
+async fn frames_that_do_no_work_end_the_connection() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for (what, frame, open) in [
+        ("SETTINGS", H2Frame::new(4, 0, 0, []), false),
+        ("SETTINGS that say something", H2Frame::new(4, 0, 0, [0, 4, 0, 0, 255, 255]), false),
+        ("PING", H2Frame::new(6, 0, 0, [0; 8]), false),
+        ("answers to no PING", H2Frame::new(6, 1, 0, [0; 8]), false),
+        ("PRIORITY", H2Frame::new(2, 0, 1, [0, 0, 0, 0, 1]), false),
+        ("PRIORITY_UPDATE", H2Frame::new(16, 0, 0, *b"\0\0\0\x01u=1"), false),
+        ("WINDOW_UPDATE of the connection", H2Frame::new(8, 0, 0, [0, 0, 0, 1]), false),
+        ("WINDOW_UPDATE of a stream", H2Frame::new(8, 0, 1, [0, 0, 0, 1]), true),
+        ("empty DATA", H2Frame::new(0, 0, 1, []), true),
+        ("DATA of padding", H2Frame::new(0, 8, 1, [3, 0, 0, 0]), true),
+        ("a type that nobody knows", H2Frame::new(0xee, 0, 0, [0; 100]), false),
+        ("ORIGIN", H2Frame::new(12, 0, 0, []), false),
+    ] {
+        // It never answers, so that a stream stays open.
+        let silent = silent().await;
+        let quiet = Edge::to(silent.address()).start().await;
+        let mut client = H2Frames::connect(quiet.address("web")).await;
+        if open {
+            client.send(&post(1)).await;
+        }
+        let mut batches = 0;
+        while batches < 300 && sent(&mut client, &vec![frame.clone(); 100]).await {
+            batches += 1;
+        }
+        assert!(batches < 300, "{what}: 30,000 frames were taken");
+        assert!(quiet.log().len() < 200, "{what}: {} lines in the log", quiet.log().len());
+    }
+    assert!(serves(&gateway).await);
+}
+
+#[tokio::test]
+async fn a_flood_is_told_to_calm_down() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    for _ in 0..5000 {
+        client.send(&H2Frame::new(6, 0, 0, [0; 8])).await;
+    }
+    let goodbye = client.find(|frame| frame.kind == 7).await.unwrap();
+    assert_eq!(goodbye.error_code(), ENHANCE_YOUR_CALM);
+    assert!(client.find(|_| false).await.is_none(), "the connection ends");
+}
+
+#[tokio::test]
+async fn the_housekeeping_of_an_honest_client_ends_nothing() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    // More in all than a client may send at once; each request and its answer earn some.
+    for stream in (1..1201).step_by(2) {
+        client.send(&H2Frame::new(2, 0, stream, [0, 0, 0, 0, 1])).await;
+        client.send(&get(stream)).await;
+        client.send(&H2Frame::new(8, 0, 0, [0, 0, 0, 3])).await;
+        client.send(&H2Frame::new(6, 0, 0, [0; 8])).await;
+        let end = client.find(|frame| frame.stream == stream && frame.flags & 1 != 0 && frame.kind < 2).await;
+        assert!(end.is_some(), "stream {stream}");
+    }
+}
+
+/// Opens and resets streams in tens, as `reset` makes them, until the gateway ends the connection or `most` were opened.
+async fn reset_streams(gateway: &TestGateway, most: u32, reset: fn(u32) -> Vec<H2Frame>) -> u32 {
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    let mut opened = 0;
+    while opened < most {
+        let frames: Vec<_> = (opened..opened + 10).flat_map(|at| reset(2 * at + 1)).collect();
+        if !sent(&mut client, &frames).await {
+            break;
+        }
+        opened += 10;
+    }
+    opened
+}
+
+fn rst(stream: u32) -> H2Frame {
+    H2Frame::new(3, 0, stream, [0, 0, 0, 8])
+}
+
+#[tokio::test]
+async fn a_client_that_opens_streams_to_reset_them_is_ended_and_costs_few_connections() {
+    for (what, reset) in [
+        ("reset at once", (|stream| vec![get(stream), rst(stream)]) as fn(u32) -> Vec<H2Frame>),
+        ("with a part of a body", |stream| {
+            vec![post(stream), H2Frame::new(0, 0, stream, *b"part"), rst(stream)]
+        }),
+        // What the client does makes the gateway reset the stream (CVE-2025-8671).
+        ("window update of nothing", |stream| vec![get(stream), H2Frame::new(8, 0, stream, [0; 4])]),
+        ("window beyond its most", |stream| {
+            vec![get(stream), H2Frame::new(8, 0, stream, [0x7f, 255, 255, 255])]
+        }),
+        ("priority on itself", |stream| {
+            vec![
+                get(stream),
+                H2Frame::new(2, 0, stream, stream.to_be_bytes().into_iter().chain([1]).collect::<Vec<_>>()),
+            ]
+        }),
+        ("trailers without an end", |stream| {
+            vec![post(stream), H2Frame { flags: 4, ..H2Frame::headers(stream, &[("x-a", "1")]) }]
+        }),
+        ("more than was declared", |stream| {
+            let mut fields = GET.to_vec();
+            fields.push(("content-length", "1"));
+            vec![
+                H2Frame { flags: 4, ..H2Frame::headers(stream, &fields) },
+                H2Frame::new(0, 0, stream, *b"four"),
+            ]
+        }),
+    ] {
+        let upstream = silent().await;
+        let gateway = Edge::to(upstream.address()).start().await;
+        let opened = reset_streams(&gateway, 20_000, reset).await;
+        assert!(opened < 20_000, "{what}: {opened} streams were opened");
+        assert!(
+            upstream.connections() < 600,
+            "{what}: {} connections for {opened} streams",
+            upstream.connections()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_cancels_now_and_then_is_served_on() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    // A browser that leaves a page: all that was under way, at once.
+    let (open, reset): (Vec<_>, Vec<_>) = (0..100).map(|at| (get(2 * at + 1), rst(2 * at + 1))).unzip();
+    for frames in [open, reset] {
+        assert!(sent(&mut client, &frames).await);
+    }
+    // One of two is cancelled, for as long as another page takes.
+    for at in (100..400).step_by(2) {
+        client.send(&get(2 * at + 1)).await;
+        client.send(&rst(2 * at + 1)).await;
+        let stream = 2 * (at + 1) + 1;
+        client.send(&get(stream)).await;
+        let end =
+            client.find(|frame| frame.kind == 7 || frame.stream == stream && frame.flags & 1 != 0).await;
+        assert!(end.is_some_and(|frame| frame.kind != 7), "stream {stream}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_begun_has_to_become_whole() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address())
+        .listener("timeouts = { request-head = \"400ms\", idle = \"60s\" }")
+        .start()
+        .await;
+    // One that has said what it is may be idle for longer.
+    let mut idle = H2Frames::connect(gateway.address("web")).await;
+    assert!(sent(&mut idle, &[]).await);
+
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.read_to_end().await;
+
+    let half = H2Frame { flags: 1, ..get(1) };
+    for (what, frames) in [
+        ("a head without an end", vec![half.clone()]),
+        ("the head of a frame", vec![]),
+        ("a head with CONTINUATION", vec![half.clone(), H2Frame::new(9, 0, 1, [0x82])]),
+    ] {
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        assert!(sent(&mut client, &[]).await);
+        for frame in &frames {
+            client.send(frame).await;
+        }
+        if frames.is_empty() {
+            client.send_bytes(&[0, 0, 9, 1]).await;
+        }
+        assert!(client.find(|_| false).await.is_none(), "{what}");
+    }
+    // A header block that drips on as CONTINUATION does not live on either.
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    client.send(&half).await;
+    let mut drips = 0;
+    while drips < 10_000 && client.try_send(&H2Frame::new(9, 0, 1, [0x82])).await {
+        drips += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(drips < 10_000);
+
+    idle.send(&get(1)).await;
+    assert!(idle.find(|frame| frame.kind == 1).await.is_some(), "the idle connection is served");
+}
+
+#[tokio::test]
+async fn a_preface_that_is_none_is_answered_or_closed_at_once() {
+    let upstream = TestUpstream::named("app").await;
+    for listener in ["", "protocols = [\"h2\"]"] {
+        let lines = format!("timeouts = {{ request-head = \"60s\", idle = \"60s\" }}\n{listener}");
+        let gateway = Edge::to(upstream.address()).listener(&lines).start().await;
+        for preface in
+            ["PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "PRI /x HTTP/2.0\r\n\r\n"]
+        {
+            let mut client = RawClient::connect(gateway.address("web")).await;
+            client.send(preface).await;
+            client.read_to_end().await;
+        }
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+/// The status of the answer to a GET of `path`: 200, 400 and the like are one byte of HPACK's static table.
+async fn status_of(gateway: &TestGateway, fields: &[(&str, &str)]) -> u16 {
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    client.send(&H2Frame::headers(1, fields)).await;
+    let answer = client.find(|frame| matches!(frame.kind, 1 | 3 | 7)).await.unwrap();
+    match (answer.kind, answer.payload[0]) {
+        (1, 0x88) => 200,
+        (1, 0x8c) => 400,
+        (1, 0x8d) => 404,
+        (1, _) => 1,
+        _ => 0,
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_read_as_over_http1() {
+    let h1 = TestUpstream::named("app").await;
+    let h2 = TestUpstream::h2(|_| crate::harness::Answer::text("app")).await;
+    for (upstream, line) in [(&h1, ""), (&h2, "protocol = \"h2\"\nejection = { failures = 1 }")] {
+        let gateway = Edge::to(upstream.address()).upstream(line).start().await;
+        for (path, expected) in [
+            ("/a#b", None),
+            ("#x", None),
+            ("#", None),
+            ("/?q#x", None),
+            ("/#", None),
+            ("/a b", None),
+            ("/a\\b", None),
+            ("/a\u{e9}", None),
+            ("/?\u{e9}", None),
+            ("a", None),
+            ("http://b/", None),
+            ("?a", None),
+            ("*", None),
+            ("/a\tb", None),
+            ("/?q=\"<x>\"", Some("/?q=%22%3Cx%3E%22")),
+            ("/\"<a>\"", Some("/%22%3Ca%3E%22")),
+            ("/?a|b^c`{d}", Some("/?a|b^c`{d}")),
+            ("/[a]`^{b}|", Some("/%5Ba%5D%60%5E%7Bb%7D%7C")),
+        ] {
+            let mut fields = GET;
+            fields[2].1 = path;
+            let over_h2 = status_of(&gateway, &fields).await;
+            let mut client = RawClient::connect(gateway.address("web")).await;
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+            let over_h1 = client.read_response_head().await.status;
+            match expected {
+                None => assert_eq!(over_h2, 400, "{path}, {line}"),
+                Some(target) => {
+                    assert_eq!((over_h1, over_h2), (200, 200), "{path}, {line}");
+                    let requests = upstream.requests();
+                    for request in &requests[requests.len() - 2..] {
+                        assert_eq!(request.uri.path_and_query().unwrap().as_str(), target, "{path}, {line}");
+                    }
+                }
+            }
+        }
+        assert!(!gateway.stderr().contains("left out"), "an endpoint was left out: {}", gateway.stderr());
+    }
+}
+
+#[tokio::test]
+async fn crumbs_of_cookies_are_one_field_and_bounded_singly() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).listener("limits = { fields = 50 }").start().await;
+    let crumbs: Vec<_> = (0..200).map(|at| format!("c{at}=v")).collect();
+    let with = |crumbs: &[String], others: usize| {
+        let names: Vec<_> = (0..others).map(|at| format!("x-{at}")).collect();
+        let mut fields: Vec<(String, String)> =
+            GET.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        fields.extend(crumbs.iter().map(|crumb| ("cookie".to_owned(), crumb.clone())));
+        fields.extend(names.into_iter().map(|name| (name, "1".to_owned())));
+        fields
+    };
+    let ask = async |fields: Vec<(String, String)>| {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        status_of(&gateway, &fields).await
+    };
+    // Fifty fields are allowed: the last one is the cookie.
+    assert_eq!(ask(with(&crumbs, 49)).await, 200);
+    assert_eq!(upstream.last_request().headers.get_all("cookie").iter().count(), 1);
+    assert_eq!(upstream.last_request().header("cookie"), crumbs.join("; "));
+    assert_eq!(ask(with(&crumbs, 50)).await, 1, "431");
+    // Each counts 32 octets beside its own: 32 KiB are some 700 of these, though they are but 7 KiB.
+    let many: Vec<_> = (0..1000).map(|at| format!("{at}=v")).collect();
+    assert_eq!(ask(with(&many, 0)).await, 1, "431");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+/// A request whose end is not what it should be, is no whole request for the upstream.
+#[tokio::test]
+async fn a_request_that_does_not_end_as_it_should_is_never_taken_for_whole() {
+    let long = "m".repeat(15_000);
+    let many: Vec<_> = (0..120).map(|at| format!("x-{at}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "")).collect();
+    let trailers = |fields: &[(&str, &str)]| vec![H2Frame::headers(1, fields)];
+    for (what, frames) in [
+        ("pseudo-header field in trailers", trailers(&[("x-a", "1"), (":path", "/b")])),
+        ("another one", trailers(&[(":method", "GET")])),
+        ("status in trailers", trailers(&[(":status", "200")])),
+        ("a pseudo-header field that nobody knows", trailers(&[(":secret", "1")])),
+        ("trailers over the limit", trailers(&[("x-a", &long), ("x-b", "1")])),
+        ("too many trailers", trailers(&many)),
+        ("connection-specific trailers", trailers(&[("connection", "close")])),
+        ("transfer-encoding in trailers", trailers(&[("transfer-encoding", "chunked")])),
+        ("upper case in trailers", trailers(&[("X-A", "1")])),
+        ("trailers without an end", vec![H2Frame { flags: 4, ..H2Frame::headers(1, &[("x-a", "1")]) }]),
+        ("NO_ERROR", vec![H2Frame::new(3, 0, 1, [0; 4])]),
+        ("CANCEL", vec![rst(1)]),
+        ("the end of the connection", vec![]),
+        (
+            "DATA behind trailers without an end",
+            vec![
+                H2Frame { flags: 4, ..H2Frame::headers(1, &[("x-a", "1")]) },
+                H2Frame::new(0, 1, 1, *b"more"),
+            ],
+        ),
+        ("a block that cannot be decoded", vec![H2Frame::new(1, 5, 1, [0x80])]),
+    ] {
+        let whole = Arc::new(AtomicUsize::new(0));
+        let (seen, ended) = (Arc::clone(&whole), Arc::new(AtomicUsize::new(0)));
+        let over = Arc::clone(&ended);
+        let upstream = RawUpstream::start(move |mut connection, _| {
+            let (seen, over) = (Arc::clone(&seen), Arc::clone(&over));
+            async move {
+                let all = connection.read_to_end().await;
+                if all.ends_with(b"0\r\n\r\n") || String::from_utf8_lossy(&all).contains("\r\n0\r\n") {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                }
+                over.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .await;
+        let gateway = Edge::to(upstream.address()).listener("limits = { head = \"8KiB\" }").start().await;
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        assert!(sent(&mut client, &[post(1), H2Frame::new(0, 0, 1, *b"part")]).await);
+        eventually("the upstream is asked", async || (upstream.connections() == 1).then_some(())).await;
+        for frame in &frames {
+            client.send(frame).await;
+        }
+        if frames.is_empty() {
+            drop(client);
+        }
+        eventually(what, async || (ended.load(Ordering::SeqCst) == 1).then_some(())).await;
+        assert_eq!(whole.load(Ordering::SeqCst), 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn frames_behind_the_end_of_a_stream_are_an_error() {
+    let upstream = silent().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for (what, frame) in [
+        ("DATA", H2Frame::new(0, 0, 1, *b"more")),
+        ("DATA that ends it again", H2Frame::new(0, 1, 1, [])),
+        ("trailers", H2Frame::headers(1, &[("x-a", "1")])),
+        ("a head", get(1)),
+    ] {
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        client.send(&get(1)).await;
+        client.send(&frame).await;
+        let end = client.find(|frame| matches!(frame.kind, 3 | 7)).await;
+        assert!(end.is_none_or(|end| end.error_code() != 0), "{what}");
+    }
+    // And on a stream that was never opened.
+    for frame in
+        [H2Frame::new(0, 1, 1, *b"x"), rst(1), H2Frame::new(8, 0, 1, [0, 0, 0, 1]), H2Frame::new(9, 4, 1, [])]
+    {
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        client.send(&frame).await;
+        let end = client.find(|frame| matches!(frame.kind, 7)).await;
+        assert!(end.is_none_or(|end| end.error_code() != 0), "{frame:?}");
+    }
+}
+
+/// An early answer reaches clients that take a reset behind it for a failure: Debian 12's curl does.
+#[tokio::test]
+async fn an_early_answer_reaches_curl_whatever_it_still_sends() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = TestGateway::builder()
+        .file("small", pattern(60 * 1024))
+        .file("large", pattern(200 * 1024))
+        .file("huge", pattern(5 << 20));
+    let config = format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n\n[upstreams.app]\nendpoints = [\"{}\"]\n\n\
+         [policies.keys]\nplugin = \"builtin:api-key\"\nconfig = {{ keys = [{{ name = \"a\", \
+         sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\" }}] }}\n\n\
+         [routes.small]\nmatch = {{ path = \"/limited\" }}\nlimits = {{ body = \"10KiB\" }}\nto = \"app\"\n\n\
+         [routes.keys]\nmatch = {{ path = \"/keys\" }}\nuse = [\"keys\"]\nto = \"app\"\n",
+        upstream.address()
+    );
+    let gateway = gateway.start(&config).await;
+    for (path, status) in [("/limited", "413"), ("/keys", "401"), ("/nowhere", "404")] {
+        for body in ["small", "large", "huge"] {
+            let file = format!("@{}", gateway.dir().join(body).display());
+            let url = gateway.url("web", path);
+            let ran = curl([
+                "--http2-prior-knowledge",
+                "--output",
+                "/dev/null",
+                "--write-out",
+                "%{http_code}",
+                "--header",
+                "expect:",
+                "--data-binary",
+                &file,
+                &url,
+            ])
+            .await;
+            assert_eq!(ran.stdout, status, "{path}, {body}: {}", ran.stderr);
+        }
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+/// A client with large windows that does not read makes the gateway hold little, however many streams it opens.
+#[tokio::test]
+async fn a_client_that_does_not_read_costs_a_bounded_buffer_over_all_its_streams() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let upstream = RawUpstream::start(move |mut connection, _| {
+        let counted = Arc::clone(&counted);
+        async move {
+            connection.read_head().await;
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
+            let piece = vec![b'x'; 16 * 1024];
+            while connection.send_for_long(&piece).await {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+    };
+    let before = resident();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        client.send(&H2Frame::new(4, 0, 0, [0, 4, 0x7f, 255, 255, 255])).await;
+        client.send(&H2Frame::new(8, 0, 0, [0x7f, 0, 0, 0])).await;
+        for at in 0..128 {
+            client.send(&get(2 * at + 1)).await;
+        }
+        clients.push(client);
+    }
+    eventually("all are asked", async || (upstream.connections() == 256).then_some(())).await;
+    // Until nothing moves any more.
+    let (mut last, mut still) = (0, 0);
+    while still < 5 {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let now = sent.load(Ordering::SeqCst);
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+    }
+    let grown = resident().saturating_sub(before) / 1024;
+    // 256 streams with 256 KiB each would be 64 MiB.
+    assert!(grown < 32, "{grown} MiB for two connections");
+    drop(clients);
+}
