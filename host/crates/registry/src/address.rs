@@ -1,94 +1,103 @@
-//! Which addresses are everybody's, and which are of this machine or the networks around it.
+//! Where a registry may be, and where it may lead.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// Whether `address` is one of the public internet. All others (this machine, private networks, the link, the services that
-/// clouds offer their machines) are reached only by whom the operator names.
-pub(crate) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
+use portcullis_model::Reach;
+
+/// Returns whether `address` is not one of the public internet.
+pub(crate) fn is_near(address: IpAddr) -> bool {
+    Reach::of(address) != Reach::Public
 }
 
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        // This network, other than by its host; class E.
-        (0 | 240..=255, ..) => true,
-        // Shared by carriers (RFC 6598), protocol assignments (RFC 6890), benchmarks (RFC 2544).
-        (100, 64..=127, _) | (192, 0, 0) | (198, 18 | 19, _) => true,
-        _ => false,
-    };
-    !(special
-        || address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation())
+/// Returns whether the registry that the configuration calls `host` may be at `address`. The services that a cloud has for
+/// its machines are reached only by who wrote their very address, so that no name server leads there.
+pub(crate) fn may_be_at(host: &str, address: IpAddr) -> bool {
+    Reach::of(address) <= Reach::Private || host.parse() == Ok(address)
 }
 
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let [a, b, c, d, e, f, g, h] = segments;
-    let embedded = |high: u16, low: u16| {
-        let ([one, two], [three, four]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(one, two, three, four))
-    };
-    match (a, b) {
-        // Only 2000::/3 is given out, beside the prefix that translates to IPv4 (RFC 6052).
-        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => embedded(g, h),
-        // 6to4 (RFC 3056) leads to the IPv4 address in it, Teredo (2001::/32) to one that is disguised; the others are for
-        // benchmarks, for hosts that have no address, and for documents.
-        (0x2002, _) => embedded(b, c),
-        (0x2001, 0 | 2 | 0x10..=0x1f | 0x0db8) | (0x3fff, 0..=0x0fff) => false,
-        _ => a & 0xe000 == 0x2000,
+/// Returns whether a registry may lead on to `address`: to every public one, and into private networks if it is in one itself
+/// (`registry_is_near`). It never leads to the link or to the services of a cloud.
+pub(crate) fn may_lead_to(address: IpAddr, registry_is_near: bool) -> bool {
+    match Reach::of(address) {
+        Reach::Public => true,
+        Reach::Private => registry_is_near,
+        Reach::Link | Reach::Never => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_public;
+    use std::net::IpAddr;
+
+    use super::{is_near, may_be_at, may_lead_to};
+
+    fn addresses<const N: usize>(texts: [&str; N]) -> [IpAddr; N] {
+        texts.map(|text| text.parse().unwrap())
+    }
 
     #[test]
-    fn tells_the_internet_from_what_is_near() {
-        for address in [
+    fn the_internet_is_for_all() {
+        for address in addresses([
             "8.8.8.8",
             "100.63.255.255",
             "100.128.0.0",
             "172.32.0.1",
             "2a00::1",
+            "::ffff:8.8.8.8",
             "64:ff9b::808:808",
             "2002:808:808::1",
-        ] {
-            assert!(is_public(address.parse().unwrap()), "{address}");
+        ]) {
+            assert!(!is_near(address) && may_be_at("a.test", address), "{address}");
+            assert!(may_lead_to(address, false) && may_lead_to(address, true), "{address}");
         }
-        for address in [
+    }
+
+    #[test]
+    fn what_is_near_is_for_a_registry_that_is_near() {
+        for address in addresses([
             "127.0.0.1",
             "10.1.2.3",
             "172.16.0.1",
             "192.168.0.1",
-            "169.254.169.254",
             "100.64.0.1",
-            "0.0.0.0",
-            "255.255.255.255",
-            "224.0.0.1",
             "198.18.0.1",
-            "192.0.0.1",
             "192.0.2.1",
             "::1",
-            "::",
-            "fe80::1",
             "fd00::1",
-            "ff02::1",
-            "::ffff:8.8.8.8",
             "::ffff:127.0.0.1",
             "64:ff9b::7f00:1",
             "2002:7f00:1::1",
             "2001:db8::1",
             "2001::1",
-        ] {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
+        ]) {
+            assert!(is_near(address) && may_be_at("a.test", address), "{address}");
+            assert!(!may_lead_to(address, false) && may_lead_to(address, true), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_services_of_clouds_are_for_no_name_and_no_redirect() {
+        for address in addresses([
+            "169.254.169.254",
+            "169.254.170.2",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a83f:8110",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::",
+            "ff02::1",
+        ]) {
+            assert!(is_near(address) && !may_be_at("a.test", address), "{address}");
+            assert!(!may_lead_to(address, false) && !may_lead_to(address, true), "{address}");
+            assert!(may_be_at(&address.to_string(), address), "the operator wrote {address}");
         }
     }
 }

@@ -6,14 +6,12 @@
 
 mod transport;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use portcullis_model::{ContentDigest, Registry};
 use portcullis_net::{Connector, SystemRoots};
 
-use crate::address::is_public;
 use crate::auth::{self, Challenge};
 use crate::credentials::Credentials;
 use crate::environment::Environment;
@@ -294,11 +292,6 @@ impl<'a> Client<'a> {
             reason: "there is none in the answer".to_owned(),
         })
     }
-}
-
-/// Whether a registry may refer to `address`: to every public one, and to others where it is itself such.
-fn may_lead_to(address: IpAddr, registry_is_near: Option<bool>) -> bool {
-    is_public(address.to_canonical()) || registry_is_near == Some(true)
 }
 
 fn expect(what: String, bytes: Vec<u8>, expected: ContentDigest) -> Result<Vec<u8>, Error> {

@@ -157,3 +157,106 @@ fn a_name_leads_inside_only_where_it_may_and_never_to_the_link() {
     assert!(!may(&grant("169.254.169.254", false), "169.254.169.254"));
     assert!(!may(&grant("0.0.0.0", true), "0.0.0.0"));
 }
+
+/// The services of one cloud for its machines are reached by no name, also not inside a network of one's own.
+fn no_name_leads_to(services: &[&str]) {
+    for service in services {
+        let address: std::net::IpAddr = service.parse().unwrap();
+        for host in ["a.test", "10.0.0.1", "[::1]"] {
+            for private in [false, true] {
+                let grant = HttpGrant {
+                    tls: false,
+                    host: host.into(),
+                    port: 80,
+                    path: String::new(),
+                    private,
+                    ca: None,
+                };
+                assert!(!grant.may_reach(address), "{host} ({private}) leads to {service}");
+            }
+        }
+        assert_eq!(Reach::of(address), Reach::Link, "{service}");
+    }
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_aws() {
+    no_name_leads_to(&[
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "169.254.169.123",
+        "169.254.169.253",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd00:ec2::123",
+        "fd00:ec2::253",
+    ]);
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_google() {
+    no_name_leads_to(&["169.254.169.254", "fd20:ce::254"]);
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_azure() {
+    no_name_leads_to(&["169.254.169.254", "168.63.129.16", "fe80::1234:5678:9abc"]);
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_oracle() {
+    no_name_leads_to(&["169.254.169.254", "192.0.0.192", "fd00:c1::a9fe:a9fe"]);
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_alibaba_and_tencent() {
+    no_name_leads_to(&["100.100.100.200", "169.254.0.23", "169.254.10.10"]);
+}
+
+#[test]
+fn no_name_leads_to_the_services_of_other_clouds() {
+    // Akamai, Scaleway, Rancher, OpenStack and those that follow it (DigitalOcean, Hetzner, IBM, OVH, Vultr).
+    no_name_leads_to(&[
+        "fd00:a9fe:a9fe::1",
+        "169.254.42.42",
+        "fd00:42::42",
+        "169.254.169.250",
+        "169.254.169.254",
+        "fe80::a9fe:a9fe",
+    ]);
+}
+
+#[test]
+fn no_other_way_to_write_an_address_leads_to_the_services_of_a_cloud() {
+    for service in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "169.254.170.2"] {
+        let v4: std::net::Ipv4Addr = service.parse().unwrap();
+        let bits = u128::from(v4.to_bits());
+        let v6 = |prefix: &str, embedded: u128| {
+            let prefix: std::net::Ipv6Addr = prefix.parse().unwrap();
+            std::net::Ipv6Addr::from_bits(prefix.to_bits() | embedded).to_string()
+        };
+        let (first, rest) = (bits >> 16, bits & 0xffff);
+        let forms = [
+            // Mapped, translated, compatible, NAT64, 6to4, Teredo's client and server.
+            v6("::ffff:0:0", bits),
+            v6("::ffff:0:0:0", bits),
+            v6("::", bits),
+            v6("64:ff9b::", bits),
+            v6("2002::1", bits << 80),
+            v6("2001::", bits ^ 0xffff_ffff),
+            v6("2001::", bits << 64),
+            // NAT64 in a network of one's own, whose prefix has 48, 56, 64 or 96 bits.
+            v6("64:ff9b:1::", first << 64 | rest << 40),
+            v6("64:ff9b:1:aa00::", (bits >> 24) << 64 | (bits & 0xff_ffff) << 32),
+            v6("64:ff9b:1:aaaa::", bits << 24),
+            v6("64:ff9b:1:aaaa::", bits),
+        ];
+        no_name_leads_to(&forms.each_ref().map(String::as_str));
+    }
+    // What such a form embeds is near at the most, if the translator is.
+    for address in ["64:ff9b:1::8.8.8.8", "::8.8.8.8", "2001::8.8.8.8", "fd00::8.8.8.8", "fd00::a9fe:1"] {
+        assert_eq!(Reach::of(address.parse().unwrap()), Reach::Private, "{address}");
+    }
+    assert_eq!(Reach::of("::ffff:0:8.8.8.8".parse().unwrap()), Reach::Public);
+}

@@ -13,7 +13,8 @@ use portcullis_model::{ContentDigest, Registry};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use super::{Client, Patience, may_lead_to, printable};
+use super::transport::Asked;
+use super::{Client, Patience, printable};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -362,15 +363,40 @@ fn passwords_of_files_are_not_sent_where_others_could_read_them() {
     assert!(identity.credentials.is_some() && identity.who.contains("user u of "));
 }
 
+/// Whether a port is open near us, or how long it takes to find out, is nothing that a registry learns.
 #[test]
-fn is_led_to_private_addresses_by_private_registries_alone() {
-    let (public, private) = ("203.1.1.1".parse().unwrap(), "169.254.169.254".parse().unwrap());
-    let mapped = "::ffff:10.0.0.1".parse().unwrap();
-    for near in [None, Some(false), Some(true)] {
-        assert!(may_lead_to(public, near));
-        assert_eq!(may_lead_to(private, near), near == Some(true));
-        assert_eq!(may_lead_to(mapped, near), near == Some(true));
-    }
+fn a_name_that_leads_inside_is_refused_before_anything_connects() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut registry = registry(([203, 0, 113, 1], 443).into());
+        registry.plain_http = false;
+        let mut client = client(&registry);
+        client.is_near = Some(false);
+        let first = Url::of_host("registry.test", true, "/v2/".to_owned()).unwrap();
+        for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "169.254.169.254", "168.63.129.16"] {
+            let url = Url::parse(&format!("https://{host}:{port}/blob"), None).unwrap();
+            let asked = Asked { accept: "*/*", authorization: None, form: None };
+            let Err(error) = client.send(&url, &first, asked).await else { panic!("{host} was asked") };
+            assert!(error.to_string().contains("which is at a private address"), "{host}: {error}");
+        }
+        let accepted = std::future::poll_fn(|context| std::task::Poll::Ready(listener.poll_accept(context)));
+        assert!(accepted.await.is_pending(), "a connection was opened");
+    });
+}
+
+/// What has no TLS is the server that the operator named, and not another service of its machine.
+#[test]
+fn a_registry_without_tls_leads_to_no_other_port_of_its_machine() {
+    run(async {
+        let other = server(|_| Response::builder(), b"what another service has").await;
+        let to_other = format!("http://{other}/v2/a/manifests/1");
+        let location =
+            move |_: &Request<Incoming>| Response::builder().status(302).header("location", &to_other);
+        let registry = registry(server(location, b"").await);
+        let error = client(&registry).manifest("1").await.unwrap_err().to_string();
+        assert!(error.contains("which has no TLS"), "{error}");
+    });
 }
 
 #[test]

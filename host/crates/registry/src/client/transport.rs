@@ -12,8 +12,8 @@ use portcullis_model::{UpstreamProtocol, UpstreamTls};
 use portcullis_net::{ConnectErrorKind, Connector, Stream, UpstreamTlsContext};
 use tokio::task::JoinHandle;
 
-use super::{Client, may_lead_to, referred};
-use crate::address::is_public;
+use super::{Client, referred};
+use crate::address::{is_near, may_be_at, may_lead_to};
 use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::url::Url;
@@ -55,15 +55,21 @@ impl Drop for Ended {
     }
 }
 
-/// Why there is no connection, and whether that is because nobody vouches for who answered.
+/// Why there is no connection, and the way in which connecting failed if it did.
 struct Failed {
     error: Error,
-    is_tls: bool,
+    kind: Option<ConnectErrorKind>,
+}
+
+impl Failed {
+    fn is(&self, kind: ConnectErrorKind) -> bool {
+        self.kind == Some(kind)
+    }
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, is_tls: false }
+        Self { error, kind: None }
     }
 }
 
@@ -71,7 +77,8 @@ impl Client<'_> {
     /// Asks for `url`, to which the registry at `first` has led.
     pub(super) async fn send(&mut self, url: &Url, first: &Url, asked: Asked<'_>) -> Result<Answer, Error> {
         let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
-        let may_be_plain = self.registry.plain_http && url.host == first.host;
+        // That server alone: another port of its machine is another service.
+        let may_be_plain = self.registry.plain_http && url.same_server(first);
         if !url.https && !may_be_plain {
             return Err(referred(first, &url.to_string(), "which has no TLS"));
         }
@@ -79,9 +86,15 @@ impl Client<'_> {
         // nowhere that a redirect would not.
         let is_named = url.same_server(first) && self.is_near.is_none();
         let private = || referred(first, &url.to_string(), "which is at a private address");
-        let may_lead_to = |address: IpAddr| is_named || may_lead_to(address, self.is_near);
+        let may = {
+            let (registry_is_near, host) = (self.is_near == Some(true), &url.host);
+            move |address: IpAddr| match is_named {
+                true => may_be_at(host, address),
+                false => may_lead_to(address, registry_is_near),
+            }
+        };
         let literal: Option<IpAddr> = url.host.parse().ok();
-        if literal.is_some_and(|address| !may_lead_to(address)) {
+        if literal.is_some_and(|address| !may(address)) {
             return Err(private());
         }
         let environment = self.environment;
@@ -94,20 +107,19 @@ impl Client<'_> {
                 "a registry is asked by way of a proxy"
             );
         }
-        let stream = self.connect(url, first, proxy).await?;
-        if proxy.is_none() {
-            let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
-            // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets. The
-            // address is the one that was connected to, so that no second answer of a name server gets around it.
-            if !may_lead_to(peer.ip()) {
-                return Err(private());
-            }
-            if is_named {
-                self.is_near = Some(!is_public(peer.ip().to_canonical()));
-            }
-        } else if is_named {
-            // Where a name leads is for the proxy to know, and to allow.
-            self.is_near = Some(literal.is_some_and(|address| !is_public(address.to_canonical())));
+        // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets. The
+        // addresses of a name are judged before one of them is connected to: how long that took, or how it failed, would
+        // tell a registry which ports are open near us.
+        let stream = self.connect(url, first, proxy, &may).await?.ok_or_else(private)?;
+        if is_named {
+            self.is_near = Some(match proxy {
+                None => {
+                    let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
+                    is_near(peer.ip())
+                }
+                // Where a name leads is for the proxy to know, and to allow.
+                Some(_) => literal.is_some_and(is_near),
+            });
         }
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -129,26 +141,37 @@ impl Client<'_> {
         }
     }
 
-    /// A connection. The registry's own authorities are asked first, the system's where they vouch for nobody there: what
-    /// an internal registry refers to may be internal or not.
-    async fn connect(&self, url: &Url, first: &Url, proxy: Option<&Proxy>) -> Result<Stream, Error> {
-        if !url.https {
-            return self.open(url, None, proxy).await.map_err(|failed| failed.error);
-        }
-        let context = |ca| {
-            let tls = UpstreamTls { server_name: None, ca, verify: true };
-            UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &self.roots)
-                .map_err(|error| Error::Unreachable { host: url.host_field(), reason: error.to_string() })
-        };
-        let own = self.registry.ca.clone();
-        let has_own = own.is_some();
-        match self.open(url, Some(&context(own)?), proxy).await {
-            Err(failed) if has_own && failed.is_tls && url.host != first.host => {
-                self.open(url, Some(&context(None)?), proxy).await
+    /// A connection to an address that `may` allows; `None` if the name has no such. The registry's own authorities are asked
+    /// first, the system's where they vouch for nobody there: what an internal registry refers to may be internal or not.
+    async fn connect(
+        &self,
+        url: &Url,
+        first: &Url,
+        proxy: Option<&Proxy>,
+        may: &impl Fn(IpAddr) -> bool,
+    ) -> Result<Option<Stream>, Error> {
+        let outcome = if url.https {
+            let context = |ca| {
+                let tls = UpstreamTls { server_name: None, ca, verify: true };
+                UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &self.roots)
+                    .map_err(|error| Error::Unreachable { host: url.host_field(), reason: error.to_string() })
+            };
+            let own = self.registry.ca.clone();
+            let has_own = own.is_some();
+            match self.open(url, Some(&context(own)?), proxy, may).await {
+                Err(failed) if has_own && failed.is(ConnectErrorKind::Tls) && url.host != first.host => {
+                    self.open(url, Some(&context(None)?), proxy, may).await
+                }
+                outcome => outcome,
             }
-            outcome => outcome,
+        } else {
+            self.open(url, None, proxy, may).await
+        };
+        match outcome {
+            Ok(stream) => Ok(Some(stream)),
+            Err(failed) if failed.is(ConnectErrorKind::Forbidden) => Ok(None),
+            Err(failed) => Err(failed.error),
         }
-        .map_err(|failed| failed.error)
     }
 
     /// A connection to the server of `url`, over TLS where `tls` is given. One without, by way of a proxy, leads to the
@@ -158,10 +181,11 @@ impl Client<'_> {
         url: &Url,
         tls: Option<&UpstreamTlsContext>,
         proxy: Option<&Proxy>,
+        may: &impl Fn(IpAddr) -> bool,
     ) -> Result<Stream, Failed> {
         let (address, patience) = (url.address(), self.patience.connect);
         let opened = match (proxy, tls) {
-            (None, tls) => self.connector.connect(&address, tls, patience).await,
+            (None, tls) => self.connector.connect_where(&address, tls, patience, may).await,
             (Some(proxy), None) => return Ok(self.reach(url, proxy).await?),
             (Some(proxy), Some(tls)) => {
                 let tunnel = self.tunnel(self.reach(url, proxy).await?, url, proxy).await?;
@@ -169,8 +193,8 @@ impl Client<'_> {
             }
         };
         opened.map_err(|error| {
-            let is_tls = error.kind() == ConnectErrorKind::Tls;
-            Failed { error: Error::Unreachable { host: url.host_field(), reason: error.to_string() }, is_tls }
+            let kind = Some(error.kind());
+            Failed { error: Error::Unreachable { host: url.host_field(), reason: error.to_string() }, kind }
         })
     }
 
