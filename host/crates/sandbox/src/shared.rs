@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
 use portcullis_model::{Grants, Name, Version};
 use portcullis_policy::FaultKind;
-use portcullis_traffic::{RateLimiter, Transition};
+use portcullis_traffic::Transition;
 
 use crate::capabilities::log::cut;
-use crate::capabilities::{metrics::Registry, rate_limit, store::Store};
+use crate::capabilities::{metrics::Registry, rate_limit::Buckets, store::Store};
 use crate::factory::PolicyContext;
 use crate::state::Stage;
 use crate::{LastFault, PolicyReport};
@@ -29,8 +28,7 @@ pub(crate) struct SharedPolicies(Mutex<HashMap<Name, Weak<PolicyShared>>>);
 /// What the policies of one name share. Dropped with the last of them.
 pub(crate) struct PolicyShared {
     name: Name,
-    /// There once `rate-limit` was granted.
-    pub(crate) limiter: ArcSwapOption<RateLimiter>,
+    pub(crate) buckets: Buckets,
     pub(crate) store: Store,
     pub(crate) metrics: Registry,
     /// What lives of the policy's generations: the one that went live last.
@@ -156,7 +154,7 @@ impl SharedPolicies {
         }
         let shared = Arc::new(PolicyShared {
             name: name.clone(),
-            limiter: ArcSwapOption::empty(),
+            buckets: Buckets::default(),
             store: Store::default(),
             metrics: Registry::default(),
             live: Mutex::default(),
@@ -188,10 +186,8 @@ impl PolicyShared {
 
     /// Gives the policy what its grants say it may have, where it has nothing yet.
     pub(crate) fn provide(&self, grants: &Grants) {
-        if let Some(quota) = grants.rate_limit
-            && self.limiter.load().is_none()
-        {
-            self.limiter.store(Some(Arc::new(rate_limit::table(quota))));
+        if let Some(quota) = grants.rate_limit {
+            self.buckets.provide(quota);
         }
         if let Some(grant) = grants.store {
             self.store.provide(grant);
@@ -201,10 +197,7 @@ impl PolicyShared {
     /// Sets the limits to what the grants say. Buckets that fit are kept.
     pub(crate) fn adjust(&self, grants: &Grants) {
         if let Some(quota) = grants.rate_limit {
-            let old = self.limiter.load_full();
-            if let Some(new) = rate_limit::resized(old.as_deref(), quota) {
-                self.limiter.store(Some(Arc::new(new)));
-            }
+            self.buckets.adjust(quota);
         }
         if let Some(grant) = grants.store {
             self.store.adjust(grant);

@@ -14,7 +14,7 @@
 //! So a flood of keys that are used once each evicts its own kind before any bucket that is near its limit, and because
 //! the hash is keyed with a seed nobody outside knows which keys meet in a set.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::{nanos, siphash};
@@ -59,14 +59,30 @@ pub struct Verdict {
 
 /// Buckets under keys, shared by all workers, bounded in number.
 pub struct RateLimiter {
-    sets: Box<[Set]>,
+    table: Arc<Table>,
+    /// The table of another size that it replaces, until all buckets have moved out of it.
+    before: Option<Arc<Table>>,
     seed: [u64; 2],
+}
+
+/// The sets of one size.
+struct Table {
+    sets: Box<[Set]>,
+    /// The table that its buckets move to.
+    after: OnceLock<Arc<Table>>,
 }
 
 /// Alignment keeps two sets, which different workers lock, out of one cache line.
 #[derive(Default)]
 #[repr(align(64))]
-struct Set(Mutex<[Slot; WAYS]>);
+struct Set(Mutex<Slots>);
+
+#[derive(Default)]
+struct Slots {
+    slots: [Slot; WAYS],
+    /// Whether its buckets are in the table that comes after.
+    moved: bool,
+}
 
 /// A bucket. One that was never used is a bucket that was as new at time 0, whoever it belongs to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,33 +102,55 @@ impl RateLimiter {
     /// at once, and never more. `seed` should be random and secret: who knows it can find keys that meet in one set.
     #[must_use]
     pub fn new(buckets_max: usize, seed: [u64; 2]) -> Self {
-        let sets = buckets_max.clamp(1, BUCKETS_LIMIT).div_ceil(WAYS);
-        Self { sets: (0..sets).map(|_| Set::default()).collect(), seed }
+        Self { table: Arc::new(Table::new(sets_for(buckets_max))), before: None, seed }
     }
 
-    /// A table of another size with the buckets of `old`; where they do not all fit, those that are soonest as new are
-    /// left out. What is taken from `old` while this runs may be missing here, so put the new table in place at once.
+    /// Returns whether a table for `buckets_max` buckets would have the size of this one.
     #[must_use]
-    pub fn with_capacity_from(old: &Self, buckets_max: usize) -> Self {
-        let new = Self::new(buckets_max, old.seed);
-        for set in &old.sets {
-            // A copy, so that no two sets are ever locked at once.
-            let slots = *set.lock();
-            for slot in slots.into_iter().filter(|slot| slot.tat() > 0) {
-                let mut target = new.set_of(slot.key).lock();
-                let victim = Slot::victim(&mut target);
-                if victim.tat() < slot.tat() {
-                    *victim = slot;
-                }
-            }
-        }
-        new
+    pub fn fits(&self, buckets_max: usize) -> bool {
+        sets_for(buckets_max) == self.table.sets.len()
+    }
+
+    /// Returns a table of another size that replaces this one. Buckets move to it with the first check that needs one of
+    /// their set, and the others by [`move_buckets`](Self::move_buckets). No check is lost or counted twice, whichever of
+    /// the two tables it was made on: a set is moved as a whole under its lock, and who finds it moved follows it.
+    /// If they do not all fit, those that are soonest as new are left out.
+    #[must_use]
+    pub fn resized(&self, buckets_max: usize) -> Self {
+        // Only one table is ever moved out of.
+        self.move_buckets(|| true);
+        let table = Arc::new(Table::new(sets_for(buckets_max)));
+        let table = self.table.after.get_or_init(|| table).clone();
+        Self { table, before: Some(self.table.clone()), seed: self.seed }
+    }
+
+    /// Moves the buckets that are still in the table that this one replaces, for as long as `go_on` says so; returns whether
+    /// all have moved. Others may check meanwhile. Not for a worker's thread: a large table takes a second.
+    pub fn move_buckets(&self, go_on: impl Fn() -> bool) -> bool {
+        let Some(before) = &self.before else { return true };
+        before.sets.iter().all(|set| {
+            set.lock().move_to(&self.table);
+            go_on()
+        })
+    }
+
+    /// Returns the same table without the one that it replaced, which [`move_buckets`](Self::move_buckets) has emptied.
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        self.move_buckets(|| true);
+        Self { table: self.table.clone(), before: None, seed: self.seed }
+    }
+
+    /// Returns whether buckets may still move to it.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.before.is_some()
     }
 
     /// The number of buckets that the table has room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.sets.len() * WAYS
+        self.table.sets.len() * WAYS
     }
 
     /// Takes `cost` from the bucket of `key`, or nothing where that would break `quota`. `now` is the time since a fixed
@@ -126,19 +164,20 @@ impl RateLimiter {
         let now = units(now);
         let [first, second] = siphash::hash128(self.seed, key);
         let (key, key_rest) = (first, second as u32);
-        let mut slots = self.set_of(key).lock();
-        let found = slots.iter_mut().find(|slot| slot.key == key && slot.key_rest == key_rest);
-        let tat = found.as_ref().map_or(0, |slot| slot.tat());
-        let (tat, verdict) = rule.apply(tat, cost, now);
-        // A refused key of which nothing is known needs no bucket, and a bucket that is as new needs no place.
-        if verdict.allowed && cost > 0 {
-            let slot = match found {
-                Some(slot) => slot,
-                None => Slot::victim(&mut slots),
-            };
-            *slot = Slot::new(key, key_rest, tat);
-        }
-        verdict
+        self.with_set(key, |slots| {
+            let found = slots.iter_mut().find(|slot| slot.key == key && slot.key_rest == key_rest);
+            let tat = found.as_ref().map_or(0, |slot| slot.tat());
+            let (tat, verdict) = rule.apply(tat, cost, now);
+            // A refused key of which nothing is known needs no bucket, and a bucket that is as new needs no place.
+            if verdict.allowed && cost > 0 {
+                let slot = match found {
+                    Some(slot) => slot,
+                    None => Slot::victim(slots),
+                };
+                *slot = Slot::new(key, key_rest, tat);
+            }
+            verdict
+        })
     }
 
     /// What [`Self::check`] would answer now, after one that took `taken`; takes nothing.
@@ -146,10 +185,39 @@ impl RateLimiter {
     pub fn peek(&self, key: &[u8], quota: Quota, taken: u32, cost: u32, now: Duration) -> Verdict {
         let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
         let [first, second] = siphash::hash128(self.seed, key);
-        let slots = self.set_of(first).lock();
-        let found = slots.iter().find(|slot| slot.key == first && slot.key_rest == second as u32);
-        let (tat, _) = rule.apply(found.map_or(0, Slot::tat), taken, units(now));
+        let tat = self.with_set(first, |slots| {
+            let found = slots.iter().find(|slot| slot.key == first && slot.key_rest == second as u32);
+            found.map_or(0, Slot::tat)
+        });
+        let (tat, _) = rule.apply(tat, taken, units(now));
         rule.apply(tat, cost, units(now)).1
+    }
+
+    /// Runs `work` on the locked set that has the bucket of `key`.
+    fn with_set<T>(&self, key: u64, work: impl FnOnce(&mut [Slot; WAYS]) -> T) -> T {
+        if let Some(before) = &self.before {
+            before.set_of(key).lock().move_to(&self.table);
+        }
+        let mut table = &self.table;
+        loop {
+            let mut set = table.set_of(key).lock();
+            match table.after.get().filter(|_| set.moved) {
+                // Who came by the table of before goes where its buckets are.
+                Some(after) => table = after,
+                None => return work(&mut set.slots),
+            }
+        }
+    }
+}
+
+/// The number of sets of a table for so many buckets.
+fn sets_for(buckets_max: usize) -> usize {
+    buckets_max.clamp(1, BUCKETS_LIMIT).div_ceil(WAYS)
+}
+
+impl Table {
+    fn new(sets: usize) -> Self {
+        Self { sets: (0..sets).map(|_| Set::default()).collect(), after: OnceLock::new() }
     }
 
     fn set_of(&self, key: u64) -> &Set {
@@ -167,9 +235,26 @@ impl std::fmt::Debug for RateLimiter {
 }
 
 impl Set {
-    fn lock(&self) -> MutexGuard<'_, [Slot; WAYS]> {
+    fn lock(&self) -> MutexGuard<'_, Slots> {
         // Nothing under the lock panics; and a slot is whole at every moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    /// Moves its buckets to `table`, once. The set stays locked meanwhile, and sets of a table are locked only by who holds
+    /// none of it or of a later one.
+    fn move_to(&mut self, table: &Table) {
+        if std::mem::replace(&mut self.moved, true) {
+            return;
+        }
+        for slot in std::mem::take(&mut self.slots).into_iter().filter(|slot| slot.tat() > 0) {
+            let mut target = table.set_of(slot.key).lock();
+            let victim = Slot::victim(&mut target.slots);
+            if victim.tat() < slot.tat() {
+                *victim = slot;
+            }
+        }
     }
 }
 

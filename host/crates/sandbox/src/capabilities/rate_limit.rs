@@ -1,7 +1,10 @@
 //! `rate-limit`: buckets that all workers share exactly.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use portcullis_model::{Capability, RateQuota};
 use portcullis_traffic::{Quota, RateLimiter};
 use serde_json::{Value, json};
@@ -17,8 +20,67 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     rate_limit::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
+/// The buckets of a policy, which all workers share.
+#[derive(Default)]
+pub(crate) struct Buckets(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// There is one once `rate-limit` was granted.
+    table: ArcSwapOption<RateLimiter>,
+    /// How many buckets the newest grant has.
+    wanted: AtomicUsize,
+    /// One thread at a time moves buckets.
+    moving: Mutex<()>,
+}
+
+impl Buckets {
+    /// Makes a table if there is none yet.
+    pub(crate) fn provide(&self, quota: RateQuota) {
+        if self.0.table.load().is_none() {
+            self.0.table.store(Some(Arc::new(table(quota))));
+        }
+    }
+
+    /// Makes the table as large as the grant says. One of that size stays as it is; another is replaced by a thread of its
+    /// own, because to move millions of buckets takes a second and this is called by a worker.
+    pub(crate) fn adjust(&self, quota: RateQuota) {
+        self.0.wanted.store(quota.buckets_max, Ordering::Release);
+        self.provide(quota);
+        if self.0.table.load().as_ref().is_none_or(|table| table.fits(quota.buckets_max)) {
+            return;
+        }
+        let inner = Arc::downgrade(&self.0);
+        let thread = std::thread::Builder::new().name("buckets".to_owned());
+        if let Err(error) = thread.spawn(move || resize(&inner)) {
+            tracing::error!("cannot start a thread that resizes rate-limit buckets: {error}");
+        }
+    }
+
+    pub(crate) fn table(&self) -> Option<Arc<RateLimiter>> {
+        self.0.table.load_full()
+    }
+}
+
+/// Replaces the table by one of the wanted size. Ends early if the policy is gone meanwhile.
+fn resize(inner: &Weak<Inner>) {
+    let Some(strong) = inner.upgrade() else { return };
+    let _moving = strong.moving.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(old) = strong.table.load_full() else { return };
+    let wanted = strong.wanted.load(Ordering::Acquire);
+    if old.fits(wanted) {
+        return;
+    }
+    let new = Arc::new(old.resized(wanted));
+    strong.table.store(Some(new.clone()));
+    // This thread has one of the references itself.
+    if new.move_buckets(|| inner.strong_count() > 1) {
+        strong.table.store(Some(Arc::new(new.settled())));
+    }
+}
+
 /// A table for a policy that has none.
-pub(crate) fn table(quota: RateQuota) -> RateLimiter {
+fn table(quota: RateQuota) -> RateLimiter {
     let mut seed = [0; 16];
     // Without random bytes the table is as exact; only a flood of chosen keys could then crowd a bucket out.
     if let Err(error) = random::fill(&mut seed) {
@@ -26,13 +88,6 @@ pub(crate) fn table(quota: RateQuota) -> RateLimiter {
     }
     let seed = u128::from_le_bytes(seed);
     RateLimiter::new(quota.buckets_max, [seed as u64, (seed >> 64) as u64])
-}
-
-/// A table of another size with the buckets of the old one; `None` where the old one is right.
-pub(crate) fn resized(old: Option<&RateLimiter>, quota: RateQuota) -> Option<RateLimiter> {
-    let Some(old) = old else { return Some(table(quota)) };
-    let fits = quota.buckets_max.next_multiple_of(8).max(8) == old.capacity();
-    (!fits).then(|| RateLimiter::with_capacity_from(old, quota.buckets_max))
 }
 
 impl rate_limit::Host for State {
@@ -56,7 +111,7 @@ impl State {
         quota: rate_limit::Quota,
         cost: u32,
     ) -> Result<rate_limit::Verdict> {
-        let limiter = self.policy.shared.limiter.load_full();
+        let limiter = self.policy.shared.buckets.table();
         let limiter = limiter.ok_or_else(|| format_err!("the policy has no rate-limit buckets"))?;
         let rate_limit::Quota { requests, per_ms, burst } = quota;
         let quota = Quota { requests, per: Duration::from_millis(per_ms.into()), burst };

@@ -135,6 +135,27 @@ fn keeps_buckets_over_a_reload_that_changes_their_number() {
 }
 
 #[test]
+fn a_reload_keeps_the_table_of_buckets_and_moves_only_one_of_another_size() {
+    let mut config = config("kept", "{}");
+    // No multiple of what stands together in a table.
+    for buckets_max in [1, 8, 10, 16, 1001, 65_536] {
+        config.grants.rate_limit = Some(RateQuota { buckets_max });
+        let policies = [configured(&config), configured(&config)];
+        let table = || SANDBOX.buckets(&config.name).unwrap();
+        let _first = policies[0].clone().worker();
+        // It is replaced beside the workers, if it was of another size.
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while !table().fits(buckets_max) || table().is_moving() {
+            assert!(std::time::Instant::now() < end, "{buckets_max}: {:?}", table());
+            thread::yield_now();
+        }
+        let before = Arc::as_ptr(&table());
+        let _second = policies[1].clone().worker();
+        assert_eq!(Arc::as_ptr(&table()), before, "{buckets_max}");
+    }
+}
+
+#[test]
 fn stores_counts_and_compares() {
     both(|| {
         let factory = configured(&config("storing", "{}"));

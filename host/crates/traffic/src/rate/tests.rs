@@ -194,9 +194,10 @@ fn a_resized_table_keeps_its_buckets() {
     for key in 0..500_u32 {
         assert!(small.check(&key.to_be_bytes(), quota, 1, START).allowed);
     }
-    let grown = RateLimiter::with_capacity_from(&small, 20_000);
-    let shrunk = RateLimiter::with_capacity_from(&grown, 2000);
-    for limiter in [grown, shrunk] {
+    let grown = small.resized(20_000).settled();
+    let shrunk = grown.resized(2000).settled();
+    // Who still has an older one finds them as well.
+    for limiter in [small, grown, shrunk] {
         for key in 0..500_u32 {
             assert!(!limiter.check(&key.to_be_bytes(), quota, 1, START).allowed, "key {key} was forgotten");
         }
@@ -210,9 +211,68 @@ fn a_table_that_shrinks_too_far_keeps_the_buckets_that_were_used_most() {
     for key in 0..500_u32 {
         large.check(&key.to_be_bytes(), quota, 1, START);
     }
-    let tiny = RateLimiter::with_capacity_from(&large, 1);
+    let tiny = large.resized(1).settled();
     assert_eq!(tiny.capacity(), WAYS);
     assert!(!tiny.check(b"heavy", quota, 1, START).allowed);
+}
+
+#[test]
+fn a_table_fits_what_it_was_made_for_and_no_other_size() {
+    for buckets_max in [0, 1, 9, 10, 11, 65_536, 16_000_000, 16_000_001, 1 << 24, usize::MAX] {
+        if buckets_max <= 65_536 {
+            assert!(RateLimiter::new(buckets_max, [0, 0]).fits(buckets_max), "{buckets_max}");
+        }
+        assert_eq!(super::sets_for(buckets_max), super::sets_for(super::sets_for(buckets_max) * WAYS));
+    }
+    let table = RateLimiter::new(100, [0, 0]);
+    assert!(!table.fits(90) && table.fits(91) && table.fits(100) && !table.fits(101));
+}
+
+#[test]
+fn tokens_that_are_taken_while_buckets_move_are_neither_lost_nor_counted_twice() {
+    const KEYS: u32 = 200;
+    const EACH: u32 = 8;
+    let quota = quota(1, SECOND, EACH - 1);
+    let first = RateLimiter::new(1000, [3, 3]);
+    let second = std::sync::OnceLock::new();
+    let allowed: Vec<AtomicU32> = (0..KEYS).map(|_| AtomicU32::new(0)).collect();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (first, second, allowed) = (&first, &second, &allowed);
+            scope.spawn(move || {
+                for round in 0..6 {
+                    for key in 0..KEYS {
+                        // One stays with the first table, as a call that began before it was replaced does.
+                        let newest = second.get().filter(|_| worker > 0).unwrap_or(first);
+                        let passes = newest.check(&key.to_be_bytes(), quota, 1, START).allowed;
+                        allowed[key as usize].fetch_add(u32::from(passes), Ordering::Relaxed);
+                    }
+                    if worker == 1 && round == 0 {
+                        second.get_or_init(|| first.resized(5000));
+                    } else if worker == 1 && round == 1 {
+                        assert!(second.get().is_some_and(|second| second.move_buckets(|| true)));
+                    }
+                }
+            });
+        }
+    });
+    for (key, allowed) in allowed.iter().enumerate() {
+        assert_eq!(allowed.load(Ordering::Relaxed), EACH, "key {key}");
+    }
+}
+
+#[test]
+fn moving_can_be_stopped_and_goes_on_with_the_next_check() {
+    let (first, quota) = (RateLimiter::new(1000, [9, 9]), quota(1, SECOND, 0));
+    for key in 0..100_u32 {
+        assert!(first.check(&key.to_be_bytes(), quota, 1, START).allowed);
+    }
+    let second = first.resized(5000);
+    assert!(!second.move_buckets(|| false));
+    for key in 0..100_u32 {
+        assert!(!second.peek(&key.to_be_bytes(), quota, 0, 1, START).allowed, "key {key} was forgotten");
+        assert!(!second.check(&key.to_be_bytes(), quota, 1, START).allowed, "key {key} was forgotten");
+    }
 }
 
 /// A bucket as a textbook has it: tokens as an exact fraction (in units of 1/per), filled continuously.
