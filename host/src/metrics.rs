@@ -1,6 +1,6 @@
 //! The metrics for Prometheus: the gateway's own, and those of the policies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -253,28 +253,22 @@ fn guests(report: &SandboxReport, out: &mut Exposition<'_>) {
     let mut families: BTreeMap<(&str, &str), Vec<(&str, &GuestMetric)>> = BTreeMap::new();
     for policy in &report.policies {
         for metric in &policy.guest {
-            let kind = match metric.value {
-                GuestValue::Counter(_) => "counter",
-                GuestValue::Gauge(_) => "gauge",
-                GuestValue::Histogram { .. } => "histogram",
-            };
-            families.entry((&metric.name, kind)).or_default().push((&policy.policy, metric));
+            families
+                .entry((&metric.name, kind_of(&metric.value)))
+                .or_default()
+                .push((&policy.policy, metric));
         }
     }
-    let mut last = "";
+    let mut names = Names::default();
     for ((guest_name, kind), metrics) in families {
-        // Two policies may use one name for different things, which the format cannot say twice.
-        let clash = std::mem::replace(&mut last, guest_name) == guest_name;
-        let name = match clash {
-            true => format!("portcullis_guest_{guest_name}_{kind}"),
-            false => format!("portcullis_guest_{guest_name}"),
-        };
+        let name = names.take(&format!("portcullis_guest_{guest_name}"), kind);
         let family = match kind {
             "counter" => MetricKind::Counter,
             "gauge" => MetricKind::Gauge,
             _ => MetricKind::Histogram,
         };
         out.family(&name, family, "Made by a policy.");
+        let mut written = HashSet::new();
         for (policy, metric) in metrics {
             let mut labels = vec![("policy", policy)];
             // `policy` and `le` are ours; a second label of a name would make the whole page unreadable.
@@ -283,8 +277,52 @@ fn guests(report: &SandboxReport, out: &mut Exposition<'_>) {
                     labels.push((label, value));
                 }
             }
-            sample(out, &name, labels, &metric.value);
+            // So would a second sample of a series.
+            if written.insert(labels.clone()) {
+                sample(out, &name, labels, &metric.value);
+            }
         }
+    }
+}
+
+fn kind_of(value: &GuestValue) -> &'static str {
+    match value {
+        GuestValue::Counter(_) => "counter",
+        GuestValue::Gauge(_) => "gauge",
+        GuestValue::Histogram { .. } => "histogram",
+    }
+}
+
+/// The names of all families and series that policies have on the page. Two policies, or one, may use a name for different
+/// things, or a name that another metric's series have, which the format cannot say twice.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    /// The name of a family: `wanted`; if something has that name, with its kind at the end; if that is taken too, with a number.
+    fn take(&mut self, wanted: &str, kind: &str) -> String {
+        let numbered = (2_u32..).map(|number| format!("{wanted}_{kind}_{number}"));
+        let mut names = [wanted.to_owned(), format!("{wanted}_{kind}")].into_iter().chain(numbered);
+        let free = names.find_map(|name| {
+            let series = Self::series(&name, kind);
+            let is_free = series.iter().all(|series| !self.0.contains(series));
+            is_free.then(|| {
+                self.0.extend(series);
+                name
+            })
+        });
+        free.unwrap_or_default()
+    }
+
+    /// What a family's samples are called, and what readers make of it: some call a counter's samples by its name and `_total`,
+    /// with which it may end already.
+    fn series(name: &str, kind: &str) -> Vec<String> {
+        let suffixes: &[&str] = match kind {
+            "counter" => &["", "_total"],
+            "histogram" => &["", "_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 }
 
@@ -301,10 +339,11 @@ fn sample(out: &mut Exposition<'_>, name: &str, mut labels: Vec<(&str, &str)>, v
                 labels.push(("le", &end));
                 out.sample(&bucket, &labels, below);
             }
-            out.sample(&format!("{name}_sum"), &labels, number(*sum));
-            out.sample(&format!("{name}_count"), &labels, count);
+            let summed = labels.clone();
             labels.push(("le", "+Inf"));
             out.sample(&bucket, &labels, count);
+            out.sample(&format!("{name}_sum"), &summed, number(*sum));
+            out.sample(&format!("{name}_count"), &summed, count);
         }
     }
 }

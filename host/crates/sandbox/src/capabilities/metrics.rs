@@ -24,6 +24,9 @@ const SERIES_MAX: usize = 256;
 const LABELS_MAX: usize = 16;
 /// Bytes of a name or of a label's value; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 200;
+/// Bytes of names and labels of all series of a policy, as often as they stand on the page: once for a counter or gauge, and for
+/// each bucket of a histogram.
+const TEXT_BYTES_ALL_MAX: usize = 4 << 20;
 /// Buckets of a histogram; the upper bound of bucket `n` is 2^(n - 31), so they reach from half a thousand-millionth to
 /// four thousand million, and the last has no bound.
 const BUCKETS: usize = 64;
@@ -33,8 +36,15 @@ type Labels = Vec<(String, String)>;
 
 /// The metrics of a policy. A number is the place in `series` plus one; 0 counts nothing.
 pub(crate) struct Registry {
-    numbers: Mutex<HashMap<(String, Labels), u32>>,
+    numbers: Mutex<Numbers>,
     series: Box<[OnceLock<Series>]>,
+}
+
+#[derive(Default)]
+struct Numbers {
+    of: HashMap<(String, Labels), u32>,
+    /// What of [`TEXT_BYTES_ALL_MAX`] is used.
+    text_bytes: usize,
 }
 
 struct Series {
@@ -71,34 +81,39 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// The number of that metric, which is made where there is none. 0 where there are too many, and where the name is
-    /// empty or already that of another sort of metric, which no exporter could show.
+    /// The number of that metric, which is made where there is none. 0 where there are too many or their names are too long
+    /// together, and where the name is empty or already that of another sort of metric, which no exporter could show.
     pub(crate) fn number(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
         if name.is_empty() || labels.len() > LABELS_MAX {
             return 0;
         }
         let key = Self::key(name, labels);
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = numbers.get(&key) {
+        if let Some(number) = numbers.of.get(&key) {
             let same = self.get(*number).is_some_and(|series| series.value.sort() == sort);
             return if same { *number } else { 0 };
         }
         let clashes = |series: &Series| series.name == key.0 && series.value.sort() != sort;
-        let at = numbers.len();
-        if at >= SERIES_MAX || self.series.iter().filter_map(OnceLock::get).any(clashes) {
+        let at = numbers.of.len();
+        let text_bytes = numbers.text_bytes + text_bytes(sort, &key);
+        if at >= SERIES_MAX
+            || text_bytes > TEXT_BYTES_ALL_MAX
+            || self.series.iter().filter_map(OnceLock::get).any(clashes)
+        {
             return 0;
         }
         let Some((slot, number)) = self.series.get(at).zip(u32::try_from(at + 1).ok()) else { return 0 };
         let (name, labels) = key.clone();
         slot.get_or_init(|| Series { name, labels, value: Kept::new(sort) });
-        numbers.insert(key, number);
+        numbers.of.insert(key, number);
+        numbers.text_bytes = text_bytes;
         number
     }
 
     /// The number of that metric where it is there already, else 0.
     pub(crate) fn known(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
         let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = numbers.get(&Self::key(name, labels)).copied().unwrap_or_default();
+        let number = numbers.of.get(&Self::key(name, labels)).copied().unwrap_or_default();
         if self.get(number).is_some_and(|series| series.value.sort() == sort) { number } else { 0 }
     }
 
@@ -117,7 +132,7 @@ impl Registry {
     /// What a metric is known by.
     fn key(name: &str, labels: &[(String, String)]) -> (String, Labels) {
         let clean =
-            |(key, value): &(String, String)| (clean_name(key), cut(value, TEXT_BYTES_MAX).to_owned());
+            |(key, value): &(String, String)| (clean_label(key), cut(value, TEXT_BYTES_MAX).to_owned());
         let mut key = (clean_name(name), labels.iter().map(clean).collect::<Labels>());
         // The order of labels means nothing, and a label that is named twice would be refused by who reads it.
         key.1.sort();
@@ -244,6 +259,26 @@ fn clean_name(name: &str) -> String {
         clean.insert(0, '_');
     }
     clean
+}
+
+/// The same for the name of a label: one that Prometheus or the gateway has a use for (`le`, `policy`, those that begin with
+/// two underscores) gets one underscore in front, so that it is shown and its series stay apart.
+fn clean_label(name: &str) -> String {
+    let clean = clean_name(name);
+    match clean.as_str() {
+        "" | "le" | "policy" | "quantile" => format!("_{clean}"),
+        _ if clean.starts_with("__") => format!("_{}", clean.trim_start_matches('_')),
+        _ => clean,
+    }
+}
+
+/// Bytes that the name and labels of a series have on the page.
+fn text_bytes(sort: Sort, (name, labels): &(String, Labels)) -> usize {
+    let once = name.len() + labels.iter().map(|(label, value)| label.len() + value.len()).sum::<usize>();
+    match sort {
+        Sort::Counter | Sort::Gauge => once,
+        Sort::Histogram => once * BUCKETS,
+    }
 }
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {

@@ -1,4 +1,8 @@
-use super::{Registry, Sort, bound_of, bucket_of, clean_name};
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::{Registry, SERIES_MAX, Sort, TEXT_BYTES_ALL_MAX, bound_of, bucket_of, clean_label, clean_name};
 use crate::GuestValue;
 
 #[test]
@@ -66,5 +70,77 @@ fn counts_exactly_across_threads() {
 fn cleans_names() {
     for (name, clean) in [("ab_C9", "ab_C9"), ("a-b c", "a_b_c"), ("9lives", "_9lives"), ("ü", "_")] {
         assert_eq!(clean_name(name), clean);
+    }
+}
+
+#[test]
+fn labels_that_mean_something_to_others_are_called_differently() {
+    for (name, clean) in [
+        ("", "_"),
+        ("le", "_le"),
+        ("policy", "_policy"),
+        ("quantile", "_quantile"),
+        ("__name__", "_name__"),
+        ("__", "_"),
+        ("_x", "_x"),
+        ("üü", "_"),
+        ("1", "_1"),
+    ] {
+        assert_eq!(clean_label(name), clean, "{name}");
+    }
+    // They stay two series.
+    let registry = Registry::default();
+    let number = |label: &str, value: &str| {
+        registry.number(Sort::Counter, "a", &[(label.to_owned(), value.to_owned())])
+    };
+    assert_ne!(number("le", "1"), number("le", "2"));
+    assert_ne!(number("", "1"), number("", "2"));
+}
+
+#[test]
+fn all_that_a_policy_names_has_a_bound() {
+    let registry = Registry::default();
+    let long = |prefix: usize| format!("{prefix}{}", "x".repeat(500));
+    let labels: Vec<_> = (0..16).map(|at| (long(at), long(at))).collect();
+    let made = (0..SERIES_MAX).filter(|at| registry.number(Sort::Histogram, &long(*at), &labels) > 0).count();
+    assert!((5..20).contains(&made), "{made} histograms with the longest names");
+    let read = registry.read();
+    let lines = read.iter().map(|metric| {
+        64 * (metric.name.len()
+            + metric.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>())
+    });
+    assert!(lines.sum::<usize>() <= TEXT_BYTES_ALL_MAX);
+    assert!(registry.number(Sort::Counter, "short", &[]) > 0, "there is place for another");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_policy_names_is_a_name_and_no_two_series_are_one(
+        metrics in proptest::collection::vec(
+            ("\\PC{0,12}|le|policy|__name__", proptest::collection::vec(("\\PC{0,4}|le|_le|__le|policy", "[ab]?"), 0..4), 0..3_u8),
+            1..40,
+        ),
+    ) {
+        let registry = Registry::default();
+        for (name, labels, sort) in metrics {
+            let sort = [Sort::Counter, Sort::Gauge, Sort::Histogram][usize::from(sort)];
+            let number = registry.number(sort, &name, &labels);
+            prop_assert_eq!(number == 0, name.is_empty() || registry.known(sort, &name, &labels) == 0);
+        }
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        let mut series = HashSet::new();
+        for metric in registry.read() {
+            prop_assert!(is_name(&metric.name), "{}", metric.name);
+            let names: HashSet<_> = metric.labels.iter().map(|(name, _)| name).collect();
+            prop_assert_eq!(names.len(), metric.labels.len());
+            for (name, _) in &metric.labels {
+                prop_assert!(is_name(name) && !name.starts_with("__") && name != "le" && name != "policy", "{name}");
+            }
+            prop_assert!(series.insert((metric.name.clone(), metric.labels.clone())));
+        }
     }
 }
