@@ -11,6 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -24,8 +25,9 @@ const PACK_BYTES_MAX: usize = 256 << 20;
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Files that are kept; the one that was longest not used makes place.
 const FILES_MAX: usize = 64;
-/// First of all in a file. Another layout has another number.
-const MAGIC: &[u8] = b"portcullis functions 1\n";
+/// First of all in a file. Another layout, or another way of making functions, has another number: those of 1 could have values
+/// of configured globals in them.
+const MAGIC: &[u8] = b"portcullis functions 2\n";
 const DIGEST_BYTES: usize = 32;
 
 /// The functions of the component that is being compiled, and where those of all are kept.
@@ -47,8 +49,14 @@ struct Pack {
 }
 
 impl Functions {
-    /// Keeps them in `dir`, which exists and is private. Without one it keeps some in memory.
+    /// Keeps them in `dir`, which exists and is private. Without one it keeps some in memory. What another version of the gateway
+    /// has left there is removed.
     pub(crate) fn new(dir: Option<PathBuf>) -> Arc<Self> {
+        if let Some(dir) = &dir
+            && let Err(error) = remove_others(dir)
+        {
+            tracing::warn!("compiled functions of before cannot be removed from {}: {error}", dir.display());
+        }
         Arc::new(Self { dir, memory: Mutex::default(), current: RwLock::default() })
     }
 
@@ -170,10 +178,41 @@ impl Pack {
         bytes.extend_from_slice(&Sha256::digest(&bytes));
         // Another gateway may write the same at the same time.
         let unfinished = path.with_extension(format!("{}.new", std::process::id()));
-        std::fs::write(&unfinished, bytes)
+        write_private(&unfinished, &bytes)
             .and_then(|()| std::fs::rename(&unfinished, path))
             .inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
     }
+}
+
+#[cfg(unix)]
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+#[cfg(not(unix))]
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::write(path, bytes)
+}
+
+/// Removes the files of another layout.
+fn remove_others(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let mut magic = Vec::new();
+        let file = std::fs::File::open(&path);
+        let read = file.and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut magic));
+        match read {
+            // Another gateway may write it at this moment.
+            Ok(_) if magic.is_empty() || magic == MAGIC => {}
+            Ok(_) => std::fs::remove_file(&path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Removes the oldest files, so that one more has place.

@@ -60,3 +60,19 @@ fn keeps_some_in_memory_where_there_is_no_folder() {
     assert!(functions.with(&ONE, || functions.get(b"a").is_none()), "the bound was passed");
     assert!(functions.with(&[3; 32], || functions.get(b"c").is_some()));
 }
+
+#[test]
+fn removes_what_another_version_has_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join(hex(&[9; 32]));
+    std::fs::write(&old, b"portcullis functions 1\nand what may be a secret").unwrap();
+    let path = Some(dir.path().to_path_buf());
+    drop(Functions::new(path.clone()));
+    assert!(!old.exists());
+    let functions = Functions::new(path);
+    functions.with(&ONE, || functions.insert(b"a", vec![7; 100]));
+    drop(functions);
+    assert!(
+        Functions::new(Some(dir.path().to_path_buf())).with(&ONE, || dir.path().join(hex(&ONE)).exists())
+    );
+}

@@ -173,7 +173,9 @@ impl ModuleParts {
                     return Err(Odd::Because("it has globals that refer to something"));
                 }
             });
-            globals.bytes.push(0);
+            // Changeable, though nothing changes it: what cannot change is written into the code that reads it, and code is kept on
+            // disk. Besides, the code would be another with each configuration.
+            globals.bytes.push(1);
             globals.bytes.extend_from_slice(&module[init.clone()]);
             globals.count += 1;
         }
