@@ -1,6 +1,7 @@
 //! What a hook did now beside what it did then.
 
 use portcullis_policy::FaultKind;
+use portcullis_policy::recorder::same_arguments;
 use serde_json::Value;
 
 use super::list;
@@ -99,7 +100,9 @@ fn told(decision: Value) -> String {
 }
 
 fn calls(then: &[Value], now: &[Value], differences: &mut Vec<String>) {
-    let same = |a: &Value, b: &Value| a["function"] == b["function"] && a["arguments"] == b["arguments"];
+    let same = |then: &Value, now: &Value| {
+        then["function"] == now["function"] && same_arguments(&then["arguments"], &now["arguments"])
+    };
     let told = |call: &Value| {
         format!("{}({})", shown(call["function"].as_str().unwrap_or_default()), arguments(&call["arguments"]))
     };

@@ -6,6 +6,7 @@
 //! exchange, and a replay, whose calls are answered from a record. An exchange that has none pays one look at a null
 //! pointer for each hook and each host call.
 
+mod credential;
 mod edit;
 
 #[cfg(test)]
@@ -20,12 +21,17 @@ use portcullis_http::{Fields, ResponseHead};
 use portcullis_model::{FailureMode, Name, Version};
 use serde_json::Value;
 
+pub use credential::{
+    is_credential, is_credential_parameter, is_credential_setting, is_mark, mark, names_credentials,
+};
 pub use edit::{Edit, Message};
 
 use crate::{BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Policy, Returned};
 
 /// Bytes of notes that a recorder keeps unless told otherwise: some thousand calls.
 const BYTES_MAX: usize = 4 << 20;
+/// What the mark of an argument is called that is a credential and nothing else in the record.
+pub const REMOVED_ARGUMENT: &str = "crypto";
 /// What a note costs beside the text in it.
 const NOTE_BYTES: usize = 64;
 
@@ -157,6 +163,30 @@ pub struct HostCall {
     pub from_record: bool,
 }
 
+impl HostCall {
+    /// Returns whether it is a call of `function` with `arguments`. An argument of the record that was removed is whatever it
+    /// is now.
+    #[must_use]
+    pub fn asks_the_same(&self, function: &str, arguments: &Value) -> bool {
+        self.function == function && same_arguments(&self.arguments, arguments)
+    }
+}
+
+/// Returns whether the arguments of a call in a record are those that another call has. One that was removed from the record
+/// is whatever it is now.
+#[must_use]
+pub fn same_arguments(recorded: &Value, now: &Value) -> bool {
+    match (recorded, now) {
+        (Value::Object(recorded), Value::Object(now)) => {
+            recorded.len() == now.len()
+                && recorded.iter().all(|(name, recorded)| {
+                    *recorded == mark(REMOVED_ARGUMENT) || now.get(name) == Some(recorded)
+                })
+        }
+        (recorded, now) => recorded == now,
+    }
+}
+
 impl Recorder {
     /// Notes what happens.
     #[must_use]
@@ -236,7 +266,7 @@ impl Recorder {
     /// has not been answered yet.
     pub fn answer(&mut self, function: &str, arguments: &Value) -> Option<Value> {
         let script = self.script.as_mut()?;
-        let at = script.iter().position(|call| call.function == function && call.arguments == *arguments)?;
+        let at = script.iter().position(|call| call.asks_the_same(function, arguments))?;
         script.remove(at).map(|call| call.result)
     }
 
@@ -442,32 +472,4 @@ pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     bytes.iter().flat_map(pair).map(char::from).collect()
-}
-
-/// Whether what has this name (a field, an attribute) is taken for a credential, which notes that leave the gateway must not
-/// have.
-#[must_use]
-pub fn is_credential(name: &str) -> bool {
-    const PARTS: [&str; 12] = [
-        "authorization",
-        "cookie",
-        "token",
-        "secret",
-        "password",
-        "passwd",
-        "api-key",
-        "apikey",
-        "session",
-        "credential",
-        "signature",
-        "assertion",
-    ];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    PARTS.iter().any(|part| name.contains(part))
-}
-
-/// What stands in the place of a value that was removed: a value like another, with which a policy can run again.
-#[must_use]
-pub fn mark(name: &str) -> String {
-    format!("[removed:{name}]")
 }

@@ -16,10 +16,6 @@ const FOUND_MAX: usize = 16;
 const CHARS_MAX: usize = 120;
 /// What stands in place of a value that is not kept.
 const NOT_KEPT: &str = "(not kept)";
-/// Parts of a name that say that its value may let somebody in, beside those that records know. Rather one too many: a
-/// sample is for looking at, and may be pasted anywhere.
-const CREDENTIALS: [&str; 7] = ["auth", "cert", "csrf", "jwt", "key", "pass", "sig"];
-
 /// One thing that two versions did differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -244,8 +240,7 @@ impl Finder {
 
     /// The value of something that a policy named.
     fn shown(&self, name: &str, value: &str) -> String {
-        let name = name.to_ascii_lowercase();
-        if !self.keeps_values || is_credential(&name) || CREDENTIALS.iter().any(|part| name.contains(part)) {
+        if !self.keeps_values || is_credential(name) {
             return NOT_KEPT.to_owned();
         }
         format!("\"{}\"", cut(value))
