@@ -508,6 +508,11 @@ impl PolicyChain {
         let Some(untold) = self.fault_logs.get(at).map_or(Some(0), |log| log.admit(Instant::now())) else {
             return;
         };
+        let factory = self.policies.get(at).map(|policy| policy.factory());
+        let message = match factory.is_none_or(|factory| factory.may_tell(fault.message.len())) {
+            true => fault.message.as_str(),
+            false => "(why is left out: its faults have said more than its `log-bytes` of this second)",
+        };
         tracing::error!(
             policy = %fault.policy,
             hook = fault.hook,
@@ -516,7 +521,7 @@ impl PolicyChain {
             kind = %fault.kind,
             on_error = match mode { FailureMode::Deny => "deny", FailureMode::Allow => "allow" },
             untold = (untold > 0).then_some(untold),
-            "policy fault: {}", fault.message,
+            "policy fault: {message}",
         );
     }
 }

@@ -58,6 +58,13 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Returns whether so many bytes about a fault may be logged now; asked once for each line. They are few in a second, whatever a
+    /// plugin's faults say and on however many workers they happen.
+    fn may_tell(&self, bytes: usize) -> bool {
+        let _any_number = bytes;
+        true
+    }
+
     /// For finding the concrete type again.
     fn as_any(&self) -> &dyn Any;
 }

@@ -15,6 +15,7 @@ use portcullis_model::{
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
+use crate::capabilities::clock;
 use crate::capabilities::crypto::Keys;
 use crate::capabilities::log::LogWindow;
 use crate::capabilities::matchers::Matchers;
@@ -63,6 +64,8 @@ pub(crate) struct PolicyContext {
     /// Its requests that are outstanding.
     pub(crate) http_calls: Arc<CallCount>,
     pub(crate) log_window: LogWindow,
+    /// What is told of its faults has the bytes of its log once more.
+    fault_window: LogWindow,
     pub(crate) sandbox: Arc<Inner>,
     /// Whether hooks run on fibers.
     pub(crate) yields: bool,
@@ -169,6 +172,7 @@ impl Factory {
             hook_calls: Arc::new(CallCount::new(config.limits.hook_calls)),
             http_calls: Arc::new(CallCount::new(config.limits.http_calls)),
             log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
+            fault_window: LogWindow::new(u32::MAX, config.limits.log_bytes),
             sandbox: sandbox.clone(),
             yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
             waits,
@@ -272,6 +276,10 @@ impl PolicyFactory for Factory {
     fn apart(self: Arc<Self>) -> Rc<dyn Policy> {
         let context = self.context.clone();
         Rc::new(Worker::new(self, context, None))
+    }
+
+    fn may_tell(&self, bytes: usize) -> bool {
+        self.context.fault_window.admit(clock::monotonic().as_secs(), bytes).is_some()
     }
 
     fn refused_requests(&self) -> Option<Arc<AtomicU64>> {

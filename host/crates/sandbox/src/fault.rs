@@ -14,6 +14,8 @@ use crate::capabilities::log::{cut, escape};
 use crate::factory::PolicyContext;
 use crate::state::{Refusal, Stage, State};
 
+/// Bytes of a message. Names of functions, of imports and what a guest wrote are in it.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Frames of a backtrace that are told; the rest of a deep recursion says nothing new.
 const FRAMES_MAX: usize = 16;
 /// Bytes of a frame: monomorphised names go on for pages.
@@ -30,7 +32,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: bounded(&message.into()) }
     }
 
     /// What an error of a call or an instantiation was. The store is only good for dropping afterwards.
@@ -62,6 +64,8 @@ impl Failure {
             }
             None => sort(error, fuel),
         };
+        // The rest is worth more than the end of a name.
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX / 4));
         let wrote = state.stdio.take_tail();
         if !wrote.is_empty() {
             write_to(&mut message, format_args!("; it wrote: {wrote}"));
@@ -69,13 +73,23 @@ impl Failure {
         if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
             append_backtrace(&mut message, trace);
         }
-        Self { kind, message }
+        Self::new(kind, message)
     }
 
     /// The fault of a policy.
     pub(crate) fn into_fault(self, context: &PolicyContext, stage: Stage) -> Fault {
         Fault { policy: context.name.clone(), hook: stage.name(), kind: self.kind, message: self.message }
     }
+}
+
+/// The beginning of a text of which a plugin chose parts, for one line.
+pub(crate) fn bounded(text: &str) -> String {
+    let mut line = escape(cut(text, MESSAGE_BYTES_MAX)).into_owned();
+    line.truncate(line.floor_char_boundary(MESSAGE_BYTES_MAX));
+    if text.len() > MESSAGE_BYTES_MAX {
+        line.push('…');
+    }
+    line
 }
 
 fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {

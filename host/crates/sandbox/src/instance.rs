@@ -15,6 +15,7 @@ use wasmtime::{Engine, Result as WasmResult, Store};
 
 use crate::answer;
 use crate::budget::{Budget, TooSlow, Turns};
+use crate::capabilities::log::{cut, escape};
 use crate::component::{ImageSource, Linked};
 use crate::factory::PolicyContext;
 use crate::fault::Failure;
@@ -92,6 +93,15 @@ impl MakeError {
             }
         }
     }
+}
+
+/// Why a policy refuses its configuration: the first lines of what it said.
+fn refusal(reason: &str) -> String {
+    const LINES_MAX: usize = 20;
+    const LINE_BYTES_MAX: usize = 400;
+    let line = |line: &str| escape(cut(line, LINE_BYTES_MAX)).into_owned();
+    let lines: Vec<String> = reason.trim_end().lines().take(LINES_MAX).map(line).collect();
+    lines.join("\n")
 }
 
 impl Instance {
@@ -234,7 +244,7 @@ impl Instance {
     ) -> Result<Self, MakeError> {
         match answer {
             Some(Err(error)) => return Err(MakeError::Failed(Failure::of(&error, &mut store))),
-            Some(Ok((Err(reason),))) => return Err(MakeError::Refused(reason)),
+            Some(Ok((Err(reason),))) => return Err(MakeError::Refused(refusal(&reason))),
             Some(Ok((Ok(()),))) | None => {}
         }
         let configured_bytes = store.data().memory.bytes();

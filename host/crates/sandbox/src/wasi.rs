@@ -14,6 +14,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance};
 use wasmtime::{Result, bail};
 
+use crate::fault::readable;
 use crate::state::State;
 
 /// Defines every function of WASI that `component` imports, under the version that it names.
@@ -42,7 +43,7 @@ fn link_function(instance: &mut LinkerInstance<'_, State>, interface: &str, func
     if functions::define(instance, interface, function)? {
         return Ok(());
     }
-    let name = format!("wasi:{interface}#{function}");
+    let name = readable(&format!("wasi:{interface}#{function}"));
     instance.func_new(function, move |_, _, _, _| {
         bail!("it called `{name}`, which policies do not have: they have no files, no sockets and no way to wait")
     })

@@ -1,6 +1,45 @@
 //! Bytes that a peer chose, made safe for a line of a log: nothing in them ends a line, a string or a terminal's state.
 
+use std::borrow::Cow;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Returns whether a character ends a line, steers a terminal or turns the direction of text: control characters, those of C1 too,
+/// which some terminals obey; the separators of lines and paragraphs, at which many readers of lines split; and the marks of
+/// direction, which show a text in another order than it has.
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Returns `text` with `\uXXXX` in the place of what [`is_harmful`], but for those of `kept`: within a JSON text that has such a
+/// character in its strings alone, it means the same.
+#[must_use]
+pub fn harmless<'t>(text: &'t str, kept: &[char]) -> Cow<'t, str> {
+    let is_escaped = |character: char| is_harmful(character) && !kept.contains(&character);
+    if !text.chars().any(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match is_escaped(character) {
+            true => clean.extend(unicode_escape(character).map(char::from)),
+            false => clean.push(character),
+        }
+    }
+    Cow::Owned(clean)
+}
+
+/// `\uXXXX`. What is harmful is below U+10000.
+fn unicode_escape(character: char) -> [u8; 6] {
+    let code = character as u32;
+    let digit = |shift: u32| HEX[(code >> shift & 15) as usize];
+    [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
+}
 
 /// Appends `bytes` for a quoted string of a text line, as nginx does: what is not printable ASCII, `"` and `\` become
 /// `\xHH`. Past `max` bytes it is cut and marked with three dots.
@@ -21,9 +60,8 @@ pub(crate) fn push_text(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
     }
 }
 
-/// Appends `bytes` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD; control
-/// characters are escaped, the C1 ones too, which some terminals obey. Past `max` bytes it is cut and marked with three
-/// dots.
+/// Appends `bytes` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD; what [`is_harmful`] is
+/// escaped. Past `max` bytes it is cut and marked with three dots.
 pub(crate) fn push_json(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
     out.push(b'"');
     let (bytes, cut) = cut(bytes, max);
@@ -39,12 +77,14 @@ pub(crate) fn push_json(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
 fn push_json_text(out: &mut Vec<u8>, text: &str) {
     let mut clean = 0;
     for (at, character) in text.char_indices() {
-        let code = character as u32;
-        let hex = [b'\\', b'u', b'0', b'0', HEX[(code >> 4 & 15) as usize], HEX[(code & 15) as usize]];
+        let hex;
         let escaped: &[u8] = match character {
             '"' => b"\\\"",
             '\\' => b"\\\\",
-            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => &hex,
+            _ if is_harmful(character) => {
+                hex = unicode_escape(character);
+                &hex
+            }
             _ => continue,
         };
         out.extend_from_slice(&text.as_bytes()[clean..at]);

@@ -17,6 +17,7 @@ mod sink;
 mod stamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
+pub use escape::{harmless, is_harmful};
 pub use exposition::{Exposition, MetricKind};
 pub use logging::{InitError, LogFormat, flush, init, lost_log_lines};
 pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};

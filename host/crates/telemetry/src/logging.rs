@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::escape::harmless;
 use crate::limit::LineLimit;
 use crate::sink::{Loss, Output, Sink, Tell};
 use crate::stamp::rfc3339;
@@ -20,8 +21,12 @@ use crate::stamp::rfc3339;
 /// of standard error stands still no worker waits for it.
 const QUEUE_MAX: usize = 4096;
 
-/// Bytes of one line that are kept: a backtrace fits.
+/// Bytes of one line that are written: a backtrace fits.
 const LINE_MAX: usize = 64 * 1024;
+/// Bytes of an event that are looked at. What an event says is cut where it is known; this is for what was forgotten.
+const EVENT_MAX: usize = 4 << 20;
+/// Bytes of each string of an event whose line would be longer: the first that does.
+const STRINGS_MAX: [usize; 5] = [16 << 10, 4 << 10, 1 << 10, 256, 32];
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
@@ -87,11 +92,11 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
         LogFormat::Text => {
             let colour =
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            let layer = layer.with_ansi(colour).with_writer(Lines { indent: true });
+            let layer = layer.with_ansi(colour).with_writer(Lines(LogFormat::Text));
             registry.with(layer.with_filter(LineLimit::new(left_out))).try_init()
         }
         LogFormat::Json => {
-            let layer = layer.json().flatten_event(true).with_writer(Lines { indent: false });
+            let layer = layer.json().flatten_event(true).with_writer(Lines(LogFormat::Json));
             registry.with(layer.with_filter(LineLimit::new(left_out))).try_init()
         }
     };
@@ -144,15 +149,13 @@ fn tell_json(loss: Loss) -> Option<Vec<u8>> {
 
 /// Makes a line of each event.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
-    indent: bool,
-}
+struct Lines(LogFormat);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { bytes: Vec::new(), indent: self.indent }
+        Line { bytes: Vec::new(), format: self.0 }
     }
 }
 
@@ -160,12 +163,12 @@ impl<'a> MakeWriter<'a> for Lines {
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
-    indent: bool,
+    format: LogFormat,
 }
 
 impl io::Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = LINE_MAX.saturating_sub(self.bytes.len());
+        let room = EVENT_MAX.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         Ok(bytes.len())
     }
@@ -179,29 +182,96 @@ impl Drop for Line {
     fn drop(&mut self) {
         if let Some(sink) = SINK.get() {
             let line = std::mem::take(&mut self.bytes);
-            sink.send(if self.indent { indent(line) } else { ended(line) }, 1);
+            sink.send(if self.format == LogFormat::Text { text(line) } else { json(line) }, 1);
         }
     }
 }
 
 /// Makes what follows the first line of an event look like a part of it. A message may have text of a peer or a guest in
 /// it; none can pass for an event of its own, or overwrite one on a terminal.
-fn indent(line: Vec<u8>) -> Vec<u8> {
-    let line = ended(line);
-    let body = &line[..line.len() - 1];
-    if !body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return line;
+fn text(mut line: Vec<u8>) -> Vec<u8> {
+    if line.last() == Some(&b'\n') {
+        line.pop();
     }
-    let mut safe = Vec::with_capacity(line.len() + 64);
-    for &byte in body {
-        match byte {
-            b'\n' => safe.extend_from_slice(b"\n    "),
-            b'\r' => safe.extend_from_slice(b"\\r"),
-            _ => safe.push(byte),
+    let is_whole = line.len() < LINE_MAX;
+    // ESC is ours, for colours: the formatter has made those of a message readable.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | 0x1b);
+    if is_whole && line.iter().all(is_plain) {
+        return ended(line);
+    }
+    let all = String::from_utf8_lossy(&line);
+    let begin = &all[..all.floor_char_boundary(LINE_MAX - 1)];
+    let safe = harmless(begin, &['\n', '\r', '\t', '\u{1b}']).replace('\r', "\\r").replace('\n', "\n    ");
+    ended(safe.into_bytes())
+}
+
+/// Makes one line of JSON of an event's: with nothing in it at which readers of lines split, and, if it is too long, with its
+/// strings cut rather than the whole, which would be no JSON any more.
+fn json(line: Vec<u8>) -> Vec<u8> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    if line.len() <= LINE_MAX && line.iter().all(is_plain) {
+        return ended(line);
+    }
+    let whole = String::from_utf8_lossy(&line);
+    let whole = harmless(whole.trim_end_matches('\n'), &[]);
+    if whole.len() < LINE_MAX {
+        return ended(whole.into_owned().into_bytes());
+    }
+    let mut cut = STRINGS_MAX.into_iter().filter_map(|max| cut_strings(&whole, max));
+    let cut = cut.find(|cut| cut.len() < LINE_MAX);
+    let lost = || r#"{"level":"WARN","message":"an event was too long for a line of the log"}"#.to_owned();
+    ended(cut.unwrap_or_else(lost).into_bytes())
+}
+
+/// A JSON text whose strings have at most `max` bytes as they are written, and three dots behind those that had more. `None` if it
+/// does not end where a JSON text does.
+fn cut_strings(json: &str, max: usize) -> Option<String> {
+    let mut cut = String::with_capacity(LINE_MAX);
+    let mut rest = json;
+    while let Some(open) = rest.find('"') {
+        let (before, string) = rest.split_at(open + 1);
+        cut.push_str(before);
+        // The end, and where it is cut: between two characters, each with its escape.
+        let (mut end, mut fits, mut letters) = (None, 0, string.char_indices());
+        while let Some((at, letter)) = letters.next() {
+            if at <= max {
+                fits = at;
+            }
+            match letter {
+                '"' => {
+                    end = Some(at);
+                    break;
+                }
+                '\\' => {
+                    if letters.next().is_some_and(|(_, escape)| escape == 'u') {
+                        letters.by_ref().take(4).for_each(drop);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let end = end?;
+        let shown = if end <= max { end } else { whole_pairs(&string[..fits]) };
+        cut.push_str(&string[..shown]);
+        cut.push_str(if end <= max { "" } else { "..." });
+        cut.push('"');
+        rest = &string[end + 1..];
+        if cut.len() > 2 * LINE_MAX {
+            return Some(cut);
         }
     }
-    safe.push(b'\n');
-    safe
+    cut.push_str(rest);
+    rest.trim_end().ends_with('}').then_some(cut)
+}
+
+/// The bytes of a string without the first half of a pair at its end (RFC 8259, 7), of which the second half was cut off.
+fn whole_pairs(string: &str) -> usize {
+    let last = string.len().checked_sub(6).filter(|at| string.is_char_boundary(*at)).map(|at| &string[at..]);
+    let is_half = |escape: &str| {
+        let code = escape.strip_prefix("\\u").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        code.is_some_and(|code| (0xd800..0xdc00).contains(&code))
+    };
+    string.len() - if last.is_some_and(is_half) { 6 } else { 0 }
 }
 
 fn ended(mut line: Vec<u8>) -> Vec<u8> {

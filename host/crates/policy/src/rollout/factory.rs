@@ -112,6 +112,10 @@ impl PolicyFactory for RolloutFactory {
         self.version(Side::Active).failure_mode()
     }
 
+    fn may_tell(&self, bytes: usize) -> bool {
+        self.version(Side::Active).may_tell(bytes)
+    }
+
     fn body_bytes_max(&self) -> usize {
         self.version(Side::Active).body_bytes_max()
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use portcullis_model::{Capability, Version};
+use portcullis_telemetry::is_harmful;
 use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
@@ -52,7 +53,7 @@ impl LogWindow {
     }
 
     /// Whether a line of so many bytes may be written in this second: then how many were dropped since the last one.
-    fn admit(&self, second: u64, bytes: usize) -> Option<u64> {
+    pub(crate) fn admit(&self, second: u64, bytes: usize) -> Option<u64> {
         let second = second + 1;
         if self.full.load(Ordering::Relaxed) == second {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +122,8 @@ impl State {
         if !self.has_effects() {
             return;
         }
-        let message = cut(message, MESSAGE_BYTES_MAX);
+        // What is counted is what is written: an escape is longer than what it stands for.
+        let message = escape(cut(message, MESSAGE_BYTES_MAX));
         let bytes = message.len() + fields.len();
         let Some(dropped) = self.policy.log_window.admit(clock::monotonic().as_secs(), bytes) else { return };
         let policy = &*self.policy.name;
@@ -133,7 +135,6 @@ impl State {
                 policy, version, dropped, "the policy wrote more than its `log-lines` or `log-bytes` of a second"
             );
         }
-        let message = escape(message);
         let (route, trace_id) = match &self.exchange {
             Some(exchange) => (Some(&*exchange.route), Some(exchange.trace_id.as_str())),
             None => (None, None),
@@ -167,10 +168,6 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
 /// `text` with control characters and what turns the direction of text written as escapes: a guest must not forge a line
 /// of the log or steer a terminal.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    let is_harmful = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.chars().any(is_harmful) {
         return Cow::Borrowed(text);
     }

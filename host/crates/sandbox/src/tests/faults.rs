@@ -9,6 +9,7 @@ use portcullis_policy::{BodyDecision, Decision, FaultKind, HeadOutcome, Hook, Ou
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 
 use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run, run_in_time};
+use crate::fault::Failure;
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 pub(super) const HOOKS: [&str; 5] =
@@ -240,4 +241,61 @@ fn denies_or_goes_on_as_the_failure_mode_says() {
             }
         }
     });
+}
+
+/// A policy whose `configure` does `body`; `import` is in front of it.
+fn configures(import: &str, body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            {import}
+            (core module $m
+                (import "" "f" (func $f))
+                (memory (export "memory") 8)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+                (func (export "configure") (param i32 i32) (result i32) {body} (i32.const 16))
+                (func (export "tick")))
+            (core instance $m (instantiate $m (with "" (instance (export "f" (func $imported))))))
+            (type $configure-type (func (param "config" string) (result (result (error string)))))
+            (func $configure (type $configure-type)
+                (canon lift (core func $m "configure") (memory $m "memory") (realloc (func $m "realloc"))))
+            (func $tick (canon lift (core func $m "tick")))
+            (instance $lifecycle (export "configure" (func $configure)))
+            (instance $ticking (export "on-tick" (func $tick)))
+            (export "portcullis:policy/lifecycle@0.1.0" (instance $lifecycle))
+            (export "portcullis:policy/tick@0.1.0" (instance $ticking)))"#
+    );
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn what_is_told_of_faults_has_a_bound_of_bytes() {
+    let failure = Failure::new(FaultKind::Trap, "\u{1b}\u{2028}x".repeat(100_000));
+    assert!(failure.message.len() < 5000 && !failure.message.contains(char::is_control));
+
+    let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
+    let refused = |component: &[u8]| {
+        let component = sandbox.compile(component, Isolation::Exchange).unwrap().component;
+        let error = sandbox.configure(&component, &config("telling", "{}"), &BTreeMap::new());
+        error.err().expect("it fails").to_string()
+    };
+    // The names of functions that it does not have.
+    let name = "a".repeat(60_000);
+    let import = format!(
+        r#"(import "wasi:random/odd@0.2.0" (instance $odd (export "{name}" (func))))
+           (core func $imported (canon lower (func $odd "{name}")))"#
+    );
+    let told = refused(&configures(&import, "(call $f)"));
+    assert!(told.len() < 5000 && told.contains("it called `wasi:random/odd#aaa"), "{told:.5000}");
+    // And what it says itself: 300,000 bytes that are escaped.
+    let import = r#"(core module $none (func (export "f"))) (core instance $none (instantiate $none))
+        (alias core export $none "f" (core func $imported))"#;
+    let err = "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 65536))
+        (i32.store (i32.const 24) (i32.const 300000))";
+    let told = refused(&configures(import, err));
+    assert!(told.len() < 5000 && told.contains("refuses its configuration"), "{told:.5000}");
+
+    // All workers together have the bytes of a second; another second may begin meanwhile.
+    let factory = factory(MISBEHAVE, &config("telling much", "{}")).unwrap();
+    let told = (0..1000).filter(|_| factory.may_tell(4096)).count() * 4096;
+    assert!((65_536..=2 * 65_536).contains(&told), "{told}");
 }

@@ -1,4 +1,4 @@
-use super::{push_json, push_number, push_seconds, push_text};
+use super::{harmless, is_harmful, push_json, push_number, push_seconds, push_text};
 
 fn text(bytes: &[u8], max: usize) -> String {
     let mut out = Vec::new();
@@ -25,7 +25,7 @@ fn json_reads_back_as_what_it_was() {
     for input in ["plain", "a\"b\\c\r\nd\u{1b}[2J\u{7f}\u{9b}0", "üñ\u{1f980}\u{2028}", "", "\0"] {
         let written = json(input.as_bytes(), 99);
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), input);
-        assert!(!written.chars().any(char::is_control), "{written:?}");
+        assert!(!written.chars().any(is_harmful), "{written:?}");
     }
     assert_eq!(serde_json::from_str::<String>(&json(b"a\xff\xc3(b", 99)).unwrap(), "a\u{fffd}\u{fffd}(b");
 }
@@ -52,4 +52,23 @@ fn numbers_are_decimal() {
         push_seconds(&mut out, micros);
         assert_eq!(out, expected.as_bytes());
     }
+}
+
+/// At these the readers of lines of Python and others split, and these turn the direction of text.
+#[test]
+fn no_reader_of_lines_splits_what_was_made_harmless() {
+    let harmful = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}\u{1b}\u{7f}\u{9b}\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}";
+    for character in harmful.chars() {
+        assert!(is_harmful(character), "{character:?}");
+        let text = format!("a{character}b");
+        assert_eq!(harmless(&text, &[]), format!("a\\u{:04x}b", character as u32));
+        assert_eq!(harmless(&text, &[character]), text);
+        let written = json(text.as_bytes(), 99);
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        assert!(!written.chars().any(is_harmful), "{written:?}");
+    }
+    assert_eq!(harmless("plain ü\u{1f980}", &[]), "plain ü\u{1f980}");
+    // Of a JSON text, what it means stays.
+    let value = serde_json::json!({ "k\u{2028}": harmful, "n": [1] });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&harmless(&value.to_string(), &[])).unwrap(), value);
 }
