@@ -12,8 +12,9 @@ use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateA
 use crate::compose;
 use crate::plugins::{self, Catalog};
 use crate::refusal::Refusal;
+use crate::shown::printable;
 use crate::table::table;
-use crate::{demo, diff, explain, record, replay, report, rollout, run, status};
+use crate::{compiler, demo, diff, explain, record, replay, report, rollout, run, status};
 
 /// Carries out what was asked.
 ///
@@ -45,6 +46,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             complain(&error, cli.log.log_format);
             ExitCode::from(diff::TROUBLE)
         })),
+        Command::CompilePlugin(arguments) => compiler::run(&arguments),
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
         Command::Routes(arguments) => routes(&arguments),
         Command::Status(arguments) => status::show(&arguments),
@@ -91,19 +93,20 @@ pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
     tell(&text);
 }
 
-/// Writes `text` to standard error.
+/// Writes `text` to standard error, without what would steer a terminal: a plugin, a registry or a peer may have written parts of
+/// it.
 pub(crate) fn tell(text: &str) {
     // Where it is closed there is nobody to tell.
-    drop(io::stderr().write_all(text.as_bytes()));
+    drop(io::stderr().write_all(printable(text).as_bytes()));
 }
 
-/// Writes `text` to standard output. That the reader has gone, as in `portcullis schema | head`, is no failure.
+/// Writes `text` to standard output, without what would steer a terminal. That the reader has gone, as in `portcullis schema | head`, is no failure.
 ///
 /// # Errors
 /// Where it cannot be written for another reason.
 pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
+use portcullis_telemetry::{harmless, is_harmful};
+
 /// `text` with control characters, and those that turn the direction of text, written as escapes: it must neither steer a
 /// terminal nor look like a line that we wrote.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    let is_harmful = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.chars().any(is_harmful) {
         return Cow::Borrowed(text);
     }
@@ -18,6 +16,12 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         escaped.into_iter().flatten().chain(plain)
     };
     Cow::Owned(text.chars().flat_map(escape).collect())
+}
+
+/// What is printed, with nothing in it that steers a terminal: `\uXXXX` stands in the place of such characters, which in JSON means
+/// the same. Lines and tabs are ours by then: text that somebody else chose is [`shown`] where it is put into a line.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    harmless(text, &['\n', '\t'])
 }
 
 /// The first `max` characters of `text`, and how much was left out.
@@ -30,12 +34,21 @@ pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, shown};
+    use super::{cut, printable, shown};
 
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(shown("plain ü"), "plain ü");
         assert_eq!(shown("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\\n\\u{202e}c");
+    }
+
+    #[test]
+    fn what_is_printed_keeps_its_lines_and_no_more() {
+        assert_eq!(printable("a\n\tb ü"), "a\n\tb ü");
+        assert_eq!(
+            printable("\u{1b}]0;owned\u{7}\u{9b}2J\r\u{202e}"),
+            "\\u001b]0;owned\\u0007\\u009b2J\\u000d\\u202e"
+        );
     }
 
     #[test]

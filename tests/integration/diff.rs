@@ -196,3 +196,49 @@ async fn validate_calls_out_the_same_against_another_config() {
     let ran = portcullis_in(dir.path(), ["validate", "-c", "new.toml", "--against", "none.toml"]).await;
     assert!(ran.code == Some(1) && ran.stderr.contains("none.toml"), "{}", ran.stderr);
 }
+
+/// Whatever a plugin calls what it imports, or says in its manifest, a terminal is not steered by it.
+#[tokio::test]
+async fn a_plugin_that_is_looked_at_does_not_steer_the_terminal() {
+    let import = |name: &str| wat::parse_str(format!("(component (import \"{name}\" (func)))")).unwrap();
+    let manifest = |text: &str| {
+        // A custom section in front of the others: its number, its length, the length of its name and the name.
+        let name = "portcullis:manifest";
+        let section = [&[name.len() as u8][..], name.as_bytes(), text.as_bytes()].concat();
+        let component = wat::parse_str("(component)").unwrap();
+        [&component[..], &[0, section.len() as u8], &section].concat()
+    };
+    let harmful = r"\1b]0;owned\07\1b[2J\c2\9b2J\0d\e2\80\ae";
+    let text = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+    let cases = [
+        ("import.wasm", import(&format!("wasi:evil{harmful}"))),
+        ("contract.wasm", import(&format!("portcullis:policy/{harmful}@0.1.0"))),
+        ("version.wasm", import(&format!("portcullis:policy/request@{harmful}"))),
+        ("manifest.wasm", manifest(&format!("{{\"name\":\"a\",\"{text}\":1,{text}"))),
+        (&*format!("name{text}.wasm"), b"\0asm and no more".to_vec()),
+    ];
+    let files: Vec<_> = cases.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let dir = folder(&files);
+    std::fs::write(dir.path().join("plain.wasm"), VERSION_1).unwrap();
+    for (name, _) in files {
+        std::fs::write(
+            dir.path().join("portcullis.toml"),
+            config("127.0.0.1:9".parse().unwrap(), &["odd"], &format!("[policies.odd]\nplugin = {name:?}\n"))
+                .replace("\\u{1b}", "\\u001b")
+                .replace("\\u{7}", "\\u0007")
+                .replace("\\u{9b}", "\\u009b")
+                .replace("\\u{202e}", "\\u202e"),
+        )
+        .unwrap();
+        for arguments in
+            [&["diff", "plain.wasm", name][..], &["validate"], &["--log-format", "json", "validate"]]
+        {
+            let ran = portcullis_in(dir.path(), arguments).await;
+            assert!(ran.code != Some(0) && !ran.stderr.is_empty(), "{arguments:?}: {}", ran.stdout);
+            let is_harmful = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
+            for said in [ran.stdout, ran.stderr] {
+                assert!(!said.contains(is_harmful), "{arguments:?}: {said:?}");
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ use serde_json::Value;
 use wasmparser::{ComponentType, Encoding, InstanceTypeDeclaration, Parser, Payload};
 
 use crate::InspectError;
+use crate::capabilities::log::{cut, escape};
 use crate::hooks::{PACKAGE, VERSION};
 
 /// A larger file is no policy: CPython with its standard library is 40 MiB.
@@ -119,7 +120,7 @@ impl ComponentInfo {
         if is_virtual_wasi(name) {
             return Ok(());
         }
-        let unknown = || InspectError::UnknownImport(name.to_owned());
+        let unknown = || InspectError::UnknownImport(shown(name));
         match contract_interface(name)?.ok_or_else(unknown)? {
             "types" | "request" | "response" | "exchange" => {}
             interface => self.imports.push(Capability::from_name(interface).ok_or_else(unknown)?),
@@ -164,9 +165,15 @@ fn contract_interface(name: &str) -> Result<Option<&str>, InspectError> {
     };
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
     if version != VERSION {
-        return Err(InspectError::WrongVersion { found: name.to_owned(), wanted: VERSION });
+        return Err(InspectError::WrongVersion { found: shown(name), wanted: VERSION });
     }
     Ok(Some(interface))
+}
+
+/// A name that a stranger chose, for one line.
+fn shown(name: &str) -> String {
+    const BYTES_MAX: usize = 200;
+    escape(cut(name, BYTES_MAX)).into_owned()
 }
 
 /// Whether `name` is an interface of WASI 0.2, of any patch version. All of them load, because language runtimes import

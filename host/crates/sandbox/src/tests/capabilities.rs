@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use portcullis_model::{Name, PolicyConfig, RateQuota, Secret};
 use portcullis_policy::{Fault, Hook, Policy, PolicyFactory};
