@@ -25,7 +25,7 @@ const DIFFERS: u8 = 1;
 /// The exit code for what cannot be compared, as diff(1) has it.
 pub(crate) const TROUBLE: u8 = 2;
 /// A larger plugin is none; nor is a config.
-const BYTES_MAX: u64 = 256 << 20;
+const BYTES_MAX: u64 = crate::plugins::PLUGIN_BYTES_MAX;
 
 /// One side of a comparison.
 enum Side {

@@ -21,6 +21,9 @@ use crate::refusal::Refusal;
 /// The folder of the plugin store, in the one for what is kept.
 const STORE: &str = "plugins";
 
+/// A larger file is no plugin.
+pub(crate) const PLUGIN_BYTES_MAX: u64 = 256 << 20;
+
 /// What the config may ask about plugins, answered without compiling any.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Catalog;
@@ -171,7 +174,7 @@ pub(crate) enum ReadError {
     /// The file has become another since the config was loaded.
     Moved(PathBuf),
     /// The file cannot be read.
-    Unreadable(PathBuf, std::io::Error),
+    Unreadable(PathBuf, String),
     /// The binary does not have it.
     Unknown(Name),
     /// It has gone from the store since the config was loaded.
@@ -202,7 +205,8 @@ pub(crate) fn read(policy: &PolicyConfig, server: &Server) -> Result<Vec<u8>, Re
             .map(<[u8]>::to_vec)
             .ok_or_else(|| ReadError::Unknown(Name::clone(name))),
         PluginSource::File(path) => {
-            let bytes = std::fs::read(path).map_err(|error| ReadError::Unreadable(path.clone(), error))?;
+            let bytes = portcullis_config::read_file(path, PLUGIN_BYTES_MAX)
+                .map_err(|reason| ReadError::Unreadable(path.clone(), reason))?;
             if <[u8; 32]>::from(Sha256::digest(&bytes)) == policy.digest {
                 Ok(bytes)
             } else {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -301,6 +301,9 @@ fn components_reversed(path: &Path) -> Vec<OsString> {
     parts
 }
 
+/// Bytes of a file that are compared.
+const CONTENT_BYTES_MAX: u64 = 512 << 20;
+
 fn content_of(path: &Path) -> Content {
     let mut digest = Sha256::new();
     let metadata = std::fs::metadata(path).map_err(|error| error.kind())?;
@@ -317,7 +320,12 @@ fn content_of(path: &Path) -> Content {
     if !metadata.is_file() {
         return Err(io::ErrorKind::Unsupported);
     }
-    let mut file = std::fs::File::open(path).map_err(|error| error.kind())?;
+    // A config names no file that is larger and can be used. One that is grows on without a reading of all of it each time.
+    if metadata.len() > CONTENT_BYTES_MAX {
+        digest.update(format!("{:?}", stamp_of(path)));
+        return Ok(digest.finalize().into());
+    }
+    let mut file = std::fs::File::open(path).map_err(|error| error.kind())?.take(CONTENT_BYTES_MAX);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match io::Read::read(&mut file, &mut buffer).map_err(|error| error.kind())? {

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Ran, Started, TestClient, TestGateway, TestUpstream, eventually, portcullis_in, portcullis_started,
+    Ran, Started, TestClient, TestGateway, TestUpstream, eventually, portcullis_in, portcullis_started, sh,
+    within,
 };
 use crate::setup::{KEY, PASSWORD, config, every_grant, policy, shipped};
 
@@ -512,5 +513,39 @@ async fn what_cannot_be_replayed_is_trouble() {
         let ran = run(gateway.dir(), arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(expected), "{arguments:?}: no {expected:?} in:\n{}", ran.stderr);
+    }
+}
+
+/// A record is a file that may have been edited: what it names is read as warily as what a config names.
+#[tokio::test]
+async fn a_plugin_that_a_record_names_is_a_file_of_a_bounded_size() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = start(&upstream).await;
+    let file = record_shipped(&gateway, &[]).await;
+    let (_, sound) = read(&file);
+    let in_folder = |name: &str| gateway.dir().join(name).to_str().unwrap().to_owned();
+    let made = sh(&format!("mkfifo '{}' && mkdir '{}'", in_folder("pipe"), in_folder("folder"))).await;
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    // All of it is a hole, which takes no place.
+    std::fs::File::create(in_folder("huge.wasm")).unwrap().set_len(300 << 20).unwrap();
+    for (plugin, expected) in [
+        ("/dev/zero".to_owned(), "it is no regular file"),
+        ("/dev/stdin".to_owned(), "it is no regular file"),
+        (in_folder("pipe"), "it is no regular file"),
+        (in_folder("folder"), "it is a folder"),
+        (in_folder("huge.wasm"), "it is larger than"),
+        ("/proc/self/mem".to_owned(), ""),
+        (in_folder("nowhere"), "there is no such file"),
+    ] {
+        let mut record = sound.clone();
+        for policy in record["policies"].as_array_mut().unwrap() {
+            if policy["name"] == "version" {
+                policy["plugin"] = json!(plugin);
+            }
+        }
+        std::fs::write(gateway.dir().join("edited.json"), record.to_string()).unwrap();
+        let ran = within(&plugin, run(gateway.dir(), &["replay", "edited.json"])).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{plugin}: {}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{plugin}: no {expected:?} in:\n{}", ran.stderr);
     }
 }

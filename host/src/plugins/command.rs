@@ -208,9 +208,15 @@ fn newly_imported(registries: &Registries, before: &LockedPlugin, after: &Image)
 
 /// Writes the lock file beside itself and moves it in place. An empty one is not made where there was none.
 fn write_if_changed(path: &Path, text: &str, is_empty: bool) -> std::io::Result<bool> {
-    match std::fs::read_to_string(path) {
-        Ok(before) if before == text => return Ok(false),
+    match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_empty => return Ok(false),
+        // One of another length has another content.
+        Ok(metadata) if metadata.len() == text.len() as u64 => {
+            let before = portcullis_config::read_file(path, metadata.len());
+            if before.is_ok_and(|before| before == text.as_bytes()) {
+                return Ok(false);
+            }
+        }
         _ => {}
     }
     let mut name = path.as_os_str().to_owned();

@@ -18,13 +18,10 @@ use sha2::{Digest as _, Sha256};
 use super::list;
 use crate::cli::ReplayArguments;
 use crate::compose;
-use crate::plugins::Catalog;
+use crate::plugins::{Catalog, PLUGIN_BYTES_MAX};
 use crate::refusal::Refusal;
 use crate::shown::shown;
 use crate::trace::{Scrubber, secret_mark};
-
-/// A larger plugin is none.
-const PLUGIN_BYTES_MAX: u64 = 256 << 20;
 
 /// The policies whose hooks a record has.
 pub(super) struct Policies {
@@ -241,11 +238,9 @@ fn component(typed: &str) -> anyhow::Result<(PluginSource, Vec<u8>)> {
     }
     let path =
         std::path::absolute(Path::new(typed)).with_context(|| format!("`{}` is no path", shown(typed)))?;
-    let unreadable = || format!("the plugin {} cannot be read", shown(typed));
-    if std::fs::metadata(&path).with_context(unreadable)?.len() > PLUGIN_BYTES_MAX {
-        bail!("{} is larger than {PLUGIN_BYTES_MAX} bytes, and so no plugin", shown(typed));
-    }
-    let bytes = std::fs::read(&path).with_context(unreadable)?;
+    // The record may have been edited: what it names is read as warily as what a config does.
+    let bytes = portcullis_config::read_file(&path, PLUGIN_BYTES_MAX)
+        .map_err(|reason| anyhow::anyhow!("the plugin {} cannot be read: {reason}", shown(typed)))?;
     Ok((PluginSource::File(path), bytes))
 }
 

@@ -66,7 +66,7 @@ pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) ->
     let name = policy.origin.file.to_string();
     let file = Path::new(&name).canonicalize().with_context(|| format!("{name} cannot be found"))?;
     let metadata = writable(&file, &name)?;
-    let before = std::fs::read_to_string(&file).with_context(|| format!("{name} cannot be read"))?;
+    let before = read(&file).with_context(|| format!("{name} cannot be read"))?;
     let useless = match (edit, policy.candidate.as_deref()) {
         (RolloutEdit::Promote, Some(tried)) => Useless::of(tried.version(), &gateway.server)?,
         _ => Useless::default(),
@@ -80,14 +80,21 @@ pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) ->
     Ok(Prepared { file, name, before, beside: Some(beside), removed })
 }
 
+/// The text of a config file.
+fn read(path: &Path) -> anyhow::Result<String> {
+    /// As much as is read of a config.
+    const BYTES_MAX: u64 = 16 << 20;
+    let bytes = portcullis_config::read_file(path, BYTES_MAX).map_err(|reason| anyhow!(reason))?;
+    String::from_utf8(bytes).context("it is no UTF-8")
+}
+
 impl Prepared {
     /// Puts it in place.
     ///
     /// # Errors
     /// Where the file has become another since it was read, and where it cannot be replaced; it is as it was then.
     pub(super) fn put_in_place(mut self) -> anyhow::Result<Written> {
-        let now =
-            std::fs::read_to_string(&self.file).with_context(|| format!("{} cannot be read", self.name))?;
+        let now = read(&self.file).with_context(|| format!("{} cannot be read", self.name))?;
         if now != self.before {
             bail!("{} was changed meanwhile, and is left as it is", self.name);
         }

@@ -38,6 +38,7 @@ mod tests;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
 pub use fields::is_unseen_field;
+pub use loader::read_file;
 pub use lock::render_lock;
 pub use plugins::{ImageRequest, Plan, Problem, Supply, WantedPlugin};
 pub use policy::TICK;

@@ -130,8 +130,12 @@ impl<'p> Loader<'p> {
     }
 }
 
-/// Reads a regular file of at most `bytes_max` bytes. The error says why not.
-pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+/// Reads a regular file of at most `bytes_max` bytes: not a pipe, which could make the reader wait for ever, nor a device, which may
+/// have no end. For every path that a config or another file names.
+///
+/// # Errors
+/// Why it cannot be read, in words.
+pub fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
     // A pipe or a device might never end, or block.
     if !metadata.is_file() {
