@@ -2,6 +2,7 @@
 // from the server.
 import * as request from "portcullis:policy/request@0.1.0";
 import * as exchange from "portcullis:policy/exchange@0.1.0";
+import { log } from "portcullis:policy/log@0.1.0";
 
 // What `configure` leaves here is in the memory of each instance from the start.
 let header = "";
@@ -24,7 +25,7 @@ export const lifecycle = {
 };
 
 export const requestHead = {
-  onRequestHead() {
+  onRequestHead: logged(() => {
     const key = request.header(header);
     if (key === undefined) {
       return refuse(401, "a key is needed\n");
@@ -33,13 +34,27 @@ export const requestHead = {
     if (name === undefined) {
       return refuse(403, "this key is not known\n");
     }
-    // An edit that the gateway refuses is thrown. Nothing here catches it: a policy that fails lets nobody in.
+    // An edit that the gateway refuses is thrown. Nothing here keeps it: a policy that fails lets nobody in.
     exchange.setAttribute("key-check.name", name);
     request.removeHeader(header);
     request.setHeader("x-client-name", encoder.encode(name));
     return { tag: "next" };
-  },
+  }),
 };
+
+// A hook that logs what is thrown in it, with message and line, and throws it on. The gateway itself learns no more of an
+// exception than that the engine has ended the call.
+function logged(hook) {
+  return (...parameters) => {
+    try {
+      return hook(...parameters);
+    } catch (error) {
+      const what = error?.payload === undefined ? String(error) : `${error}: ${JSON.stringify(error.payload)}`;
+      log("error", what, error?.stack ? [["stack", error.stack]] : []);
+      throw error;
+    }
+  };
+}
 
 function refuse(status, text) {
   const headers = [{ name: "content-type", value: encoder.encode("text/plain; charset=utf-8") }];
