@@ -66,6 +66,11 @@ impl Changes {
             ("control", before.control != after.control),
             ("policy-memory-max", before.policy_memory_bytes_max != after.policy_memory_bytes_max),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),
+            (
+                "policy-compile-memory",
+                before.policy_compile_memory_bytes != after.policy_compile_memory_bytes,
+            ),
+            ("policy-compile-time", before.policy_compile_time != after.policy_compile_time),
             ("policy-http-calls-max", before.policy_http_calls_max != after.policy_http_calls_max),
         ] {
             if differs {

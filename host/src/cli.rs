@@ -79,6 +79,23 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What the process that compiles a plugin is told.
+#[derive(Debug, Args)]
+pub(crate) struct CompileArguments {
+    /// Where compiled code is kept
+    #[arg(long)]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// The isolation of the policy
+    #[arg(long)]
+    pub(crate) isolation: String,
+    /// Bytes that it may take
+    #[arg(long)]
+    pub(crate) memory_bytes: u64,
+    /// Seconds of CPU time that it may take
+    #[arg(long)]
+    pub(crate) seconds: u64,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -109,6 +126,10 @@ Examples:
   portcullis validate -c edge.toml && systemctl reload portcullis
   portcullis validate -c next.toml --against edge.toml")]
     Validate(ValidateArguments),
+
+    /// Compile a plugin within limits; for the gateway itself
+    #[command(hide = true)]
+    CompilePlugin(CompileArguments),
 
     /// Print the JSON schema of the config file, for editors
     #[command(after_help = "\

@@ -11,10 +11,13 @@ use portcullis_model::{Gateway, Isolation, Name, Origin, PolicyConfig, Secret, S
 use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
 use portcullis_proxy::{OutboundClient, Snapshot, SnapshotError};
-use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
+use portcullis_sandbox::{
+    Compiler, ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions,
+};
 use portcullis_telemetry::{AccessLog, Metrics};
 
 use crate::changes;
+use crate::compiler::{ChildCompiler, TellsOfLong};
 use crate::plugins::{self, Catalog, ReadError};
 use crate::refusal::{Refusal, RefusedPart};
 use crate::rollout::{self, Rollouts};
@@ -297,8 +300,15 @@ impl Process {
         let server = &gateway.server;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = server.workers.unwrap_or_else(cores);
+        let cache_dir = server.cache_dir.clone().or_else(default_cache_dir);
+        let compiler = |cache_dir: &Option<PathBuf>| {
+            // A unit test is another binary than the gateway, which could not be started to compile.
+            let compiler = (!cfg!(test)).then(|| ChildCompiler::new(server, cache_dir.clone()));
+            compiler.map(|compiler| Arc::new(compiler) as Arc<dyn Compiler>)
+        };
         let options = SandboxOptions {
-            cache_dir: server.cache_dir.clone().or_else(default_cache_dir),
+            compiler: compiler(&cache_dir),
+            cache_dir,
             instances_max: server.policy_instances_max,
             memory_bytes_max: server.policy_memory_bytes_max,
         };
@@ -306,7 +316,7 @@ impl Process {
             // Nobody asked for that folder, and without it plugins are compiled at each start, which is all.
             Err(error @ SandboxError::CacheDir { .. }) if server.cache_dir.is_none() => {
                 tracing::warn!("{error}; `server.cache-dir` names another");
-                Sandbox::new(SandboxOptions { cache_dir: None, ..options })
+                Sandbox::new(SandboxOptions { cache_dir: None, compiler: compiler(&None), ..options })
             }
             outcome => outcome,
         };
@@ -492,6 +502,7 @@ fn compile(
             matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..) | ReadError::Store(_)),
         )
     })?;
+    let _told = TellsOfLong::begin(&policy.plugin.to_string());
     let compiled = sandbox.compile(&bytes, policy.isolation).map_err(|error| (chain_of(&error), false))?;
     Ok(CompiledPlugin {
         source: policy.plugin.to_string(),

@@ -5,6 +5,7 @@
 mod changes;
 mod cli;
 mod commands;
+mod compiler;
 mod compose;
 mod control;
 mod demo;

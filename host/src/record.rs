@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::cli::{GatewayArgument, REFUSED, RecordArguments};
 use crate::commands::{print, tell};
 use crate::explain::Usage;
-use crate::shown::shown;
+use crate::shown::{printable, shown};
 use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_json, response_to_json};
 use crate::{control, run};
 
@@ -151,7 +151,8 @@ fn write(folder: &Path, record: &Value) -> anyhow::Result<PathBuf> {
         let path = folder.join(name);
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(mut file) => {
-                let written = file.write_all(format!("{record:#}\n").as_bytes());
+                let text = format!("{record:#}\n");
+                let written = file.write_all(printable(&text).as_bytes());
                 written.with_context(|| format!("{} cannot be written", path.display()))?;
                 return Ok(path);
             }

@@ -6,6 +6,7 @@ mod access_log;
 mod balancing;
 mod bodies;
 mod cli;
+mod compiling;
 mod demo;
 mod diff;
 mod drain;

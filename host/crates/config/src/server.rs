@@ -58,6 +58,10 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         policy_http_calls_max: view
             .integer("policy-http-calls-max")
             .unwrap_or(defaults.policy_http_calls_max),
+        policy_compile_memory_bytes: view
+            .size("policy-compile-memory")
+            .unwrap_or(defaults.policy_compile_memory_bytes),
+        policy_compile_time: view.duration("policy-compile-time").unwrap_or(defaults.policy_compile_time),
         policy_memory_bytes_max: view.size("policy-memory-max").unwrap_or(defaults.policy_memory_bytes_max),
     }
 }

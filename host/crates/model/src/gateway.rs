@@ -49,6 +49,10 @@ pub struct Server {
     pub policy_memory_bytes_max: u64,
     /// Requests of policies' own that may be outstanding at once, over all policies and workers.
     pub policy_http_calls_max: u32,
+    /// Bytes that compiling a plugin may take.
+    pub policy_compile_memory_bytes: u64,
+    /// CPU time that compiling a plugin may take, in whole seconds.
+    pub policy_compile_time: Duration,
     /// Where the commands that ask a running gateway find it.
     pub control: Control,
     /// Bytes of plugins from registries that are kept on disk: 1 GiB.
@@ -67,6 +71,8 @@ impl Default for Server {
             policy_instances_max: 4000,
             policy_memory_bytes_max: 8 << 30,
             policy_http_calls_max: 1000,
+            policy_compile_memory_bytes: 4 << 30,
+            policy_compile_time: Duration::from_secs(900),
             control: Control::default(),
             plugin_store_max: 1 << 30,
         }

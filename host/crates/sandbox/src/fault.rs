@@ -92,6 +92,15 @@ pub(crate) fn bounded(text: &str) -> String {
     line
 }
 
+/// Why a policy refuses its configuration: the first lines of what it said.
+pub(crate) fn refusal(reason: &str) -> String {
+    const LINES_MAX: usize = 20;
+    const LINE_BYTES_MAX: usize = 400;
+    let line = |line: &str| escape(cut(line, LINE_BYTES_MAX)).into_owned();
+    let lines: Vec<String> = reason.trim_end().lines().take(LINES_MAX).map(line).collect();
+    lines.join("\n")
+}
+
 fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let text = match trap {

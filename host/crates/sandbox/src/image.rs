@@ -81,6 +81,14 @@ pub(crate) fn snapshot(
     })
 }
 
+/// An image of an instance in which nothing is: its code is that of all images of the component.
+///
+/// # Errors
+/// What is in it that an image cannot hold.
+pub(crate) fn blank(component: &Instrumented) -> std::result::Result<Vec<u8>, NoImage> {
+    guarded(|| at_once(Wizer::new().snapshot_component(component.borrow_dependent(), &mut Blank)))
+}
+
 /// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the same.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, NoImage> {
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -175,5 +183,30 @@ impl ComponentInstanceState for Reader<'_> {
 
     async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
         self.scalar::<f64>(instance, func).to_bits()
+    }
+}
+
+/// Reads an instance that there is not.
+struct Blank;
+
+impl ComponentInstanceState for Blank {
+    async fn call_func_ret_list_u8(&mut self, _: &str, _: &str, contents: impl FnOnce(&[u8]) + Send) {
+        contents(&[]);
+    }
+
+    async fn call_func_ret_s32(&mut self, _: &str, _: &str) -> i32 {
+        0
+    }
+
+    async fn call_func_ret_s64(&mut self, _: &str, _: &str) -> i64 {
+        0
+    }
+
+    async fn call_func_ret_f32(&mut self, _: &str, _: &str) -> u32 {
+        0
+    }
+
+    async fn call_func_ret_f64(&mut self, _: &str, _: &str) -> u64 {
+        0
     }
 }

@@ -15,10 +15,9 @@ use wasmtime::{Engine, Result as WasmResult, Store};
 
 use crate::answer;
 use crate::budget::{Budget, TooSlow, Turns};
-use crate::capabilities::log::{cut, escape};
 use crate::component::{ImageSource, Linked};
 use crate::factory::PolicyContext;
-use crate::fault::Failure;
+use crate::fault::{Failure, refusal};
 use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
 use crate::image::{self, NoImage};
 use crate::shared::{InstancePlace, SparePlace};
@@ -93,15 +92,6 @@ impl MakeError {
             }
         }
     }
-}
-
-/// Why a policy refuses its configuration: the first lines of what it said.
-fn refusal(reason: &str) -> String {
-    const LINES_MAX: usize = 20;
-    const LINE_BYTES_MAX: usize = 400;
-    let line = |line: &str| escape(cut(line, LINE_BYTES_MAX)).into_owned();
-    let lines: Vec<String> = reason.trim_end().lines().take(LINES_MAX).map(line).collect();
-    lines.join("\n")
 }
 
 impl Instance {

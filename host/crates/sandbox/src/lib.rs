@@ -34,6 +34,7 @@ mod state;
 mod tick;
 mod ticker;
 mod wasi;
+mod weigh;
 mod wipe;
 mod worker;
 
@@ -42,7 +43,7 @@ pub use error::{ConfigureError, InspectError, SandboxError};
 pub use inspect::{ComponentInfo, Manifest, inspect};
 pub use portcullis_traffic::Standing;
 pub use report::{GuestMetric, GuestValue, LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
-pub use sandbox::{Sandbox, SandboxOptions};
+pub use sandbox::{Compiler, Sandbox, SandboxOptions};
 
 #[cfg(test)]
 mod tests;

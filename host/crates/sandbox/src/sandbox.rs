@@ -22,7 +22,7 @@ use crate::ticker::TickerThread;
 use crate::wipe::{PageMap, WipeIndices};
 use crate::{
     Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxReport, capabilities, host, image,
-    inspect, split, wasi,
+    inspect, split, wasi, weigh,
 };
 
 /// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again, with
@@ -30,6 +30,16 @@ use crate::{
 const SPLIT_FROM: usize = 1 << 20;
 /// Modules of one component that are kept: it has one or two, which are always the same.
 const CODE_MODULES_MAX: usize = 16;
+
+/// Compiles components whose code may take long or much memory, before the sandbox does: what it leaves in the cache, the sandbox
+/// takes from there, and what it refuses is not compiled at all.
+pub trait Compiler: std::fmt::Debug + Send + Sync {
+    /// Compiles a component as [`Sandbox::rehearse`] does, within limits. Waits until it is done.
+    ///
+    /// # Errors
+    /// When it cannot be compiled, or not within the limits.
+    fn compile(&self, component: &[u8], isolation: Isolation) -> Result<(), SandboxError>;
+}
 
 /// How to make a [`Sandbox`].
 #[derive(Debug, Clone)]
@@ -42,12 +52,14 @@ pub struct SandboxOptions {
     pub instances_max: u32,
     /// Bytes of linear memory that they may have together. More are refused in the same way.
     pub memory_bytes_max: u64,
+    /// What compiles components whose code may take long. Without one, the sandbox does.
+    pub compiler: Option<Arc<dyn Compiler>>,
 }
 
 impl Default for SandboxOptions {
     /// No cache, 4,000 instances and 8 GiB, as `[server]` has it.
     fn default() -> Self {
-        Self { cache_dir: None, instances_max: 4000, memory_bytes_max: 8 << 30 }
+        Self { cache_dir: None, instances_max: 4000, memory_bytes_max: 8 << 30, compiler: None }
     }
 }
 
@@ -63,6 +75,8 @@ pub(crate) struct Inner {
     images: Linker<State>,
     /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
     compiling: Mutex<()>,
+    /// Compiles what may take long, one at a time.
+    compiler: Option<Mutex<Arc<dyn Compiler>>>,
     /// Bytes of code from which on a core module is compiled apart.
     split_from: usize,
     pub(crate) ticker: TickerThread,
@@ -98,6 +112,7 @@ impl Sandbox {
             plain,
             images,
             compiling: Mutex::new(()),
+            compiler: options.compiler.map(Mutex::new),
             split_from,
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
@@ -123,6 +138,10 @@ impl Sandbox {
     /// When the bytes are no component that this gateway can run: see [`inspect()`].
     pub fn compile(&self, component: &[u8], isolation: Isolation) -> Result<Compiled, SandboxError> {
         let info = inspect(component)?;
+        if let Some(compiler) = self.0.compiler.as_ref().filter(|_| weigh::is_heavy(component)) {
+            let compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
+            compiler.compile(component, isolation)?;
+        }
         let instrumented = match isolation {
             Isolation::Exchange => image::instrument(component),
             Isolation::Worker => Err("its instances are shared".to_owned()),
@@ -139,6 +158,24 @@ impl Sandbox {
         let linked = link(&self.0.plain, &compiled).map_err(compile_error)?;
         let image = instrumented.map(|(component, _)| ImageSource::new(component));
         Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
+    }
+
+    /// Compiles a component, and all of its images that is the same for every configuration: when it is compiled for a policy
+    /// afterwards, by a sandbox with the same cache, that takes what is kept from there. No code of it runs.
+    ///
+    /// # Errors
+    /// When the component cannot be compiled.
+    pub fn rehearse(&self, component: &[u8], isolation: Isolation) -> Result<(), SandboxError> {
+        let compiled = self.compile(component, isolation)?;
+        let Ok(source) = &compiled.component.image else { return Ok(()) };
+        let image = image::blank(&source.component);
+        let compiled = image
+            .and_then(|image| self.0.compile_image(source, &image).map_err(|error| format!("{error:#}")));
+        if let Err(reason) = compiled {
+            // Then an image of it will not be compiled either, and its instances be configured one by one.
+            tracing::debug!("the image of a component cannot be compiled: {reason}");
+        }
+        Ok(())
     }
 
     fn cache_hits(&self) -> usize {
@@ -178,6 +215,11 @@ impl Sandbox {
 
 #[cfg(test)]
 impl Sandbox {
+    /// The rate-limit buckets of the policies of that name.
+    pub(crate) fn buckets(&self, policy: &Name) -> Option<Arc<portcullis_traffic::RateLimiter>> {
+        self.0.policies.get(policy).buckets.table()
+    }
+
     /// Instances that were wiped and wait for an exchange.
     pub(crate) fn spares(&self) -> u32 {
         self.0.spares.alive()

@@ -67,6 +67,20 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "Linear memory that plugin instances may have, over all policies and workers.",
         },
         Key {
+            name: "policy-compile-memory",
+            kind: Kind::Size { min: 256 * MIB, max: 1024 * GIB },
+            presence: Presence::Default(r#""4GiB""#),
+            example: r#""1GiB""#,
+            doc: "Memory that compiling one plugin may take. One that may need much is compiled by a process of its own.",
+        },
+        Key {
+            name: "policy-compile-time",
+            kind: up_to_a_day(1000),
+            presence: Presence::Default(r#""15m""#),
+            example: r#""2m""#,
+            doc: "CPU time, over all cores, that compiling one plugin may take, in whole seconds.",
+        },
+        Key {
             name: "policy-http-calls-max",
             kind: Kind::Integer { min: 1, max: 100_000 },
             presence: Presence::Default("1000"),
