@@ -8,6 +8,7 @@ use crate::harness::{Answer, Builder, Received, TestClient, TestGateway, TestUps
 #[derive(Debug)]
 pub(crate) struct Edge {
     builder: Builder,
+    workers: usize,
     endpoints: Vec<String>,
     server: String,
     listener: String,
@@ -29,6 +30,7 @@ impl Edge {
         };
         Self {
             builder: TestGateway::builder(),
+            workers: 2,
             endpoints: endpoints.into_iter().map(quoted).collect(),
             server: String::new(),
             listener: String::new(),
@@ -36,6 +38,12 @@ impl Edge {
             route: String::new(),
             more: String::new(),
         }
+    }
+
+    /// With one worker, so that all exchanges share its connections to upstreams.
+    pub(crate) fn one_worker(mut self) -> Self {
+        self.workers = 1;
+        self
     }
 
     /// Adds lines to `[server]`.
@@ -76,11 +84,11 @@ impl Edge {
 
     /// Starts it.
     pub(crate) async fn start(self) -> TestGateway {
-        let Self { builder, endpoints, server, listener, upstream, route, more } = self;
+        let Self { builder, workers, endpoints, server, listener, upstream, route, more } = self;
         let endpoints = endpoints.join(", ");
         builder
             .start(&format!(
-                "[server]\nworkers = 2\naccess-log = {{ format = \"json\" }}\n{server}\
+                "[server]\nworkers = {workers}\naccess-log = {{ format = \"json\" }}\n{server}\
                  [listeners.web]\naddress = \"127.0.0.1:0\"\n{listener}\
                  [upstreams.app]\nendpoints = [{endpoints}]\n{upstream}\
                  [routes.all]\nto = \"app\"\n{route}\

@@ -45,4 +45,6 @@ mod swaps;
 mod timeouts;
 mod tls;
 mod upgrade;
+mod upstream_h2;
+mod upstream_pools;
 mod watching;

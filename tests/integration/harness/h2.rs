@@ -118,11 +118,25 @@ impl H2Frames {
     }
 
     /// The upstream's end of a connection: reads the preface, and says that it speaks HTTP/2 with default settings.
-    pub async fn accept(mut connection: RawClient) -> Self {
+    pub async fn accept(connection: RawClient) -> Self {
+        Self::accept_with(connection, Some(&[])).await
+    }
+
+    /// The same, with these settings; without any it says nothing yet.
+    pub async fn accept_with(mut connection: RawClient, settings: Option<&[(u16, u32)]>) -> Self {
         assert!(connection.read_exact(24).await.starts_with(b"PRI * HTTP/2.0"));
         let mut frames = Self(connection);
-        frames.send(&H2Frame { kind: 4, flags: 0, stream: 0, payload: Vec::new() }).await;
+        if let Some(settings) = settings {
+            frames.settings(settings).await;
+        }
         frames
+    }
+
+    /// Writes SETTINGS.
+    pub async fn settings(&mut self, settings: &[(u16, u32)]) {
+        let bytes = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        let payload = settings.iter().flat_map(bytes).collect();
+        self.send(&H2Frame { kind: 4, flags: 0, stream: 0, payload }).await;
     }
 
     /// Writes a frame, if the gateway still takes it.

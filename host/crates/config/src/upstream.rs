@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use portcullis_model::{
-    Balance, Ejection, Endpoint, HostHeader, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    Balance, Ejection, Endpoint, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
+    UpstreamTls,
 };
 
 use crate::diagnostic::Report;
@@ -20,6 +21,8 @@ use crate::view::{View, text};
 const IDLE_CONNECTIONS: usize = 64;
 /// Bytes of a response head: twice a request's, because of cookies and content security policies.
 const HEAD_BYTES: usize = 64 << 10;
+/// Bytes of a request's body that are kept: the window that HTTP/2 begins with, so as many as are sent unasked.
+const REPLAY_BYTES: usize = 64 << 10;
 
 /// Makes the upstreams.
 pub(crate) fn upstreams(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<Upstream> {
@@ -31,6 +34,10 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
     let view = View::new(named.table, &UPSTREAM, named.span);
     let (timeouts, ejection) = (view.view("timeouts"), view.view("ejection"));
     let (times, ejects) = (UpstreamTimeouts::default(), Ejection::default());
+    let protocol = match view.word("protocol") {
+        Some("h2") => UpstreamProtocol::Http2,
+        _ => UpstreamProtocol::Http1,
+    };
     let ejection = Ejection {
         failures: ejection.integer("failures").unwrap_or(ejects.failures),
         duration: match (ejection.integer::<u32>("failures"), ejection.key_span("duration")) {
@@ -54,10 +61,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
             Some("least-requests") => Balance::LeastRequests,
             _ => Balance::RoundRobin,
         },
-        protocol: match view.word("protocol") {
-            Some("h2") => UpstreamProtocol::Http2,
-            _ => UpstreamProtocol::Http1,
-        },
+        protocol,
         tls: tls(loader, named, view),
         host: host(loader, named, view),
         hide_server: view.bool("hide-server").unwrap_or(false),
@@ -65,12 +69,37 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
             connect: timeouts.duration("connect").unwrap_or(times.connect),
             response_head: timeouts.duration("response-head").unwrap_or(times.response_head),
             idle: timeouts.duration("idle").unwrap_or(times.idle),
-            pool_idle: timeouts.duration("pool-idle").unwrap_or(times.pool_idle),
+            pool_idle: timeouts.duration("pool-idle").unwrap_or(match protocol {
+                UpstreamProtocol::Http1 => UpstreamTimeouts::POOL_IDLE_HTTP1,
+                UpstreamProtocol::Http2 => UpstreamTimeouts::POOL_IDLE_HTTP2,
+            }),
+            keepalive: timeouts.duration("keepalive").unwrap_or(times.keepalive),
         },
         ejection,
         idle_connections_max: view.integer("idle-connections").unwrap_or(IDLE_CONNECTIONS),
         head_bytes_max: view.bytes("head").unwrap_or(HEAD_BYTES),
+        replay_bytes_max: view.bytes("replay").unwrap_or(REPLAY_BYTES),
+        http2: http2(loader, named, view, protocol),
         origin: loader.sources.origin(named.span),
+    }
+}
+
+fn http2(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    protocol: UpstreamProtocol,
+) -> UpstreamHttp2 {
+    let (http2, default) = (view.view("http2"), UpstreamHttp2::default());
+    if let (UpstreamProtocol::Http1, Some(span)) = (protocol, view.key_span("http2")) {
+        let message = format!("upstream `{}` is spoken to over HTTP/1, so `http2` says nothing", named.name);
+        loader.report(
+            Report::new(span, message, "without effect").help("remove it, or write protocol = \"h2\""),
+        );
+    }
+    UpstreamHttp2 {
+        streams_max: http2.integer("streams").unwrap_or(default.streams_max),
+        window: http2.bytes("window").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default.window),
     }
 }
 

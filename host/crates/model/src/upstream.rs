@@ -30,6 +30,10 @@ pub struct Upstream {
     pub idle_connections_max: usize,
     /// Bytes of a response head that is accepted.
     pub head_bytes_max: usize,
+    /// Bytes of a request's body that are kept so that it can be sent again.
+    pub replay_bytes_max: usize,
+    /// What connections of HTTP/2 carry.
+    pub http2: UpstreamHttp2,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -62,6 +66,22 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge without.
     Http2,
+}
+
+/// What a connection of HTTP/2 to an endpoint carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// Exchanges at once: 100. An endpoint may allow fewer.
+    pub streams_max: u32,
+    /// Bytes of one response that may be on their way before the client takes them: 128 KiB. The connection has room for
+    /// that many of each of its exchanges, so that a client that reads nothing stops no other.
+    pub window: u32,
+}
+
+impl Default for UpstreamHttp2 {
+    fn default() -> Self {
+        Self { streams_max: 100, window: 128 << 10 }
+    }
 }
 
 /// TLS to an upstream.
@@ -106,8 +126,18 @@ pub struct UpstreamTimeouts {
     pub response_head: Duration,
     /// With no byte of a body in either direction: 60 s.
     pub idle: Duration,
-    /// A pooled connection that was not used for this long is closed: 60 s, under the 75 s that nginx keeps one.
+    /// A pooled connection that was not used for this long is closed: 4 s over HTTP/1, under the 5 s after which Node,
+    /// Apache and uvicorn close one; 60 s over HTTP/2, which says that it closes.
     pub pool_idle: Duration,
+    /// How long the machine of an endpoint may give no sign of life before its connection is not used any more: 30 s.
+    pub keepalive: Duration,
+}
+
+impl UpstreamTimeouts {
+    /// The default of `pool_idle` over HTTP/1.
+    pub const POOL_IDLE_HTTP1: Duration = Duration::from_secs(4);
+    /// The default of `pool_idle` over HTTP/2.
+    pub const POOL_IDLE_HTTP2: Duration = Duration::from_secs(60);
 }
 
 impl Default for UpstreamTimeouts {
@@ -116,7 +146,8 @@ impl Default for UpstreamTimeouts {
             connect: Duration::from_secs(5),
             response_head: Duration::from_secs(60),
             idle: Duration::from_secs(60),
-            pool_idle: Duration::from_secs(60),
+            pool_idle: Self::POOL_IDLE_HTTP1,
+            keepalive: Duration::from_secs(30),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -20,12 +20,13 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 const ADDRESSES_MAX: usize = 8;
 
 /// Why an endpoint could not be connected to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("endpoint {address}: {reason}")]
 pub struct ConnectError {
     address: Arc<str>,
     kind: ConnectErrorKind,
     reason: String,
+    peer: Option<SocketAddr>,
 }
 
 /// The ways in which connecting fails.
@@ -60,7 +61,25 @@ impl ConnectError {
     }
 
     fn new(address: Arc<str>, kind: ConnectErrorKind, reason: String) -> Self {
-        Self { address, kind, reason }
+        Self { address, kind, reason, peer: None }
+    }
+
+    /// The error with the address that was connected to before it failed.
+    #[must_use]
+    pub fn at(self, peer: Option<SocketAddr>) -> Self {
+        Self { peer, ..self }
+    }
+
+    /// The address that was connected to before it failed. `None` if none was.
+    #[must_use]
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// What went wrong, without the endpoint.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// The endpoint, as it was given.
@@ -101,11 +120,28 @@ pub struct Connector {
     resolver: Resolver,
 }
 
+/// A new connection to an endpoint.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection, with TLS if that was asked for.
+    pub stream: Stream,
+    /// The address that it leads to.
+    pub peer: SocketAddr,
+    /// Addresses that were tried before and did not answer, or not in time.
+    pub failed: Vec<SocketAddr>,
+}
+
 impl Connector {
     /// One that has not looked anything up.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that asks `look_up` for the addresses of `host:port` instead of the system. It is called on threads that may
+    /// block.
+    pub fn looking_up(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self { resolver: Resolver::asking(look_up) }
     }
 
     /// Connects to `address` (`host:port`, IPv6 in brackets) with TCP_NODELAY, and TLS where `tls` is given, all within
@@ -123,11 +159,12 @@ impl Connector {
         tls: Option<&UpstreamTlsContext>,
         timeout: Duration,
     ) -> Result<Stream, ConnectError> {
-        self.connect_where(address, tls, timeout, |_| true).await
+        let connected = self.connect_to(address, tls, timeout, <[SocketAddr]>::to_vec).await;
+        connected.map(|connected| connected.stream)
     }
 
     /// The same, to those addresses alone that `may` allows. It is asked of the very address that is connected to, after
-    /// the name was looked up, so that a name cannot change its mind in between.
+    /// the name was looked up, so that a name cannot lead elsewhere in between.
     ///
     /// # Errors
     /// As [`ConnectErrorKind`] has them.
@@ -138,19 +175,48 @@ impl Connector {
         timeout: Duration,
         may: impl Fn(IpAddr) -> bool,
     ) -> Result<Stream, ConnectError> {
+        let choose = |found: &[SocketAddr]| found.iter().copied().filter(|found| may(found.ip())).collect();
+        let connected = self.connect_to(address, tls, timeout, choose).await;
+        connected.map(|connected| connected.stream)
+    }
+
+    /// The same, to the addresses alone that `choose` returns, in that order. It is given those that a look-up returned,
+    /// after the look-up, so that a name cannot lead elsewhere in between. `host:port` with an address as its host is not
+    /// looked up.
+    ///
+    /// # Errors
+    /// As [`ConnectErrorKind`] has them; `Forbidden` if `choose` returns none.
+    pub async fn connect_to(
+        &self,
+        address: &str,
+        tls: Option<&UpstreamTlsContext>,
+        timeout: Duration,
+        choose: impl FnOnce(&[SocketAddr]) -> Vec<SocketAddr>,
+    ) -> Result<Connected, ConnectError> {
+        let peer = OnceLock::new();
         let result = tokio::time::timeout(timeout, async {
-            let tcp = self.connect_tcp(address, may).await?;
-            match tls {
-                None => Ok(Stream::Tcp(tcp)),
+            let (tcp, to, failed) = self.connect_tcp(address, choose).await?;
+            peer.get_or_init(|| to);
+            let stream = match tls {
+                None => Stream::Tcp(tcp),
                 // Boxed: its state is large, and a plain connection's caller should not carry it.
-                Some(tls) => Box::pin(handshake(address, tcp, tls)).await,
-            }
+                Some(tls) => Box::pin(handshake(address, tcp, tls)).await?,
+            };
+            Ok(Connected { stream, peer: to, failed })
         });
-        match result.await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err((kind, reason))) => Err(ConnectError::new(address.into(), kind, reason)),
-            Err(_) => Err(ConnectError::timed_out(address, timeout)),
-        }
+        let failed = match result.await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err((kind, reason))) => ConnectError::new(address.into(), kind, reason),
+            Err(_) => ConnectError::timed_out(address, timeout),
+        };
+        Err(failed.at(peer.into_inner()))
+    }
+
+    /// The addresses that the name in `address` (`host:port`) had when it was last looked up, which it is again now if
+    /// that is some seconds ago; this does not wait for it. `None` if it was not looked up yet.
+    #[must_use]
+    pub fn refresh(&self, address: &str) -> Option<Arc<[SocketAddr]>> {
+        self.resolver.refresh(address)
     }
 
     /// TLS over a connection that already leads to `address` (`host:port`), such as one through a proxy. Its peer stays what
@@ -176,33 +242,25 @@ impl Connector {
         }
     }
 
-    async fn connect_tcp(&self, address: &str, may: impl Fn(IpAddr) -> bool) -> Result<TcpStream, Failure> {
-        let forbidden = || {
-            let reason = "its address is a private one, which it may not have".to_owned();
-            (ConnectErrorKind::Forbidden, reason)
-        };
-        let connected = match address.parse::<SocketAddr>() {
-            Ok(address) if !may(address.ip()) => return Err(forbidden()),
-            Ok(address) => TcpStream::connect(address).await,
-            Err(_) => {
-                let addresses = self.resolver.resolve(address).await.map_err(|error| {
+    async fn connect_tcp(
+        &self,
+        address: &str,
+        choose: impl FnOnce(&[SocketAddr]) -> Vec<SocketAddr>,
+    ) -> Result<(TcpStream, SocketAddr, Vec<SocketAddr>), Failure> {
+        let addresses =
+            match address.parse::<SocketAddr>() {
+                Ok(address) => choose(&[address]),
+                Err(_) => choose(&self.resolver.resolve(address).await.map_err(|error| {
                     (ConnectErrorKind::Dns, format!("the name cannot be resolved: {error}"))
-                })?;
-                if addresses.iter().all(|address| may(address.ip())) {
-                    connect_first(&addresses).await
-                } else {
-                    let allowed: Vec<_> =
-                        addresses.iter().copied().filter(|address| may(address.ip())).collect();
-                    if allowed.is_empty() {
-                        return Err(forbidden());
-                    }
-                    connect_first(&allowed).await
-                }
-            }
-        };
-        let tcp = connected.map_err(io_failure)?;
+                })?),
+            };
+        if addresses.is_empty() {
+            let reason = "its address is a private one, which it may not have".to_owned();
+            return Err((ConnectErrorKind::Forbidden, reason));
+        }
+        let (tcp, peer, failed) = connect_first(&addresses).await.map_err(io_failure)?;
         tcp.set_nodelay(true).map_err(io_failure)?;
-        Ok(tcp)
+        Ok((tcp, peer, failed))
     }
 }
 
@@ -217,7 +275,13 @@ fn io_failure(error: io::Error) -> Failure {
         _ if is_exhausted(&error) => ConnectErrorKind::Local,
         _ => ConnectErrorKind::Other,
     };
-    (kind, error.to_string())
+    let reason = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::TimedOut => "its machine does not answer".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it".to_owned(),
+        _ => error.to_string(),
+    };
+    (kind, reason)
 }
 
 /// Whether the process or the machine has no file descriptor or memory left for a socket.
@@ -228,19 +292,21 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-/// Connects to the first address that answers. The others are tried one by one, each when the one before has failed or
-/// has been silent for a while; those that lose are closed.
-async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+/// Connects to the first address that answers, and returns it with those that did not. The others are tried one by one,
+/// each when the one before has failed or has been silent for a while; those that lose are closed.
+async fn connect_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr, Vec<SocketAddr>)> {
     if let [address] = addresses {
-        return TcpStream::connect(address).await;
+        return Ok((TcpStream::connect(address).await?, *address, Vec::new()));
     }
     let mut left = addresses.iter().take(ADDRESSES_MAX).copied();
+    let mut tried = Vec::new();
     let mut attempts = JoinSet::new();
     let mut last = io::Error::other("the name has no address");
     loop {
         match left.next() {
             Some(address) => {
-                attempts.spawn(TcpStream::connect(address));
+                tried.push(address);
+                attempts.spawn(async move { (address, TcpStream::connect(address).await) });
             }
             None if attempts.is_empty() => return Err(last),
             None => {}
@@ -254,8 +320,12 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
             attempts.join_next().await
         };
         match joined {
-            Some(Ok(Ok(tcp))) => return Ok(tcp),
-            Some(Ok(Err(error))) => last = error,
+            Some(Ok((address, Ok(tcp)))) => {
+                // Those that were tried after it had less time than it, and are not to blame.
+                let before = tried.iter().take_while(|other| **other != address).copied().collect();
+                return Ok((tcp, address, before));
+            }
+            Some(Ok((_, Err(error)))) => last = error,
             Some(Err(error)) => last = io::Error::other(error),
             None => {}
         }

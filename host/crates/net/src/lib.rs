@@ -25,7 +25,7 @@ mod testing;
 
 pub use accept::{AcceptSettings, Accepted, accept_loop};
 pub use certificate::{CertificateError, CertificateWarning};
-pub use connect::{ConnectError, ConnectErrorKind, Connector};
+pub use connect::{ConnectError, ConnectErrorKind, Connected, Connector};
 pub use count::{ConnectionCount, ConnectionPermit};
 pub use drain::{Drain, DrainSignal};
 pub use listen::{BACKLOG, BindError, bind};

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -59,6 +60,24 @@ impl Stream {
     /// Where the operating system refuses.
     pub fn set_nodelay(&self) -> io::Result<()> {
         self.tcp().set_nodelay(true)
+    }
+
+    /// Has the operating system watch the other side, so that a machine that is gone is noticed: after half of `keepalive`
+    /// without a byte it is asked for a sign of life, and after all of it the connection fails. `unacknowledged` is how long
+    /// bytes may be under way without being acknowledged, or the other side may take none; `None` leaves that to the
+    /// operating system, which gives up after some 15 minutes, and waits for ever for one that takes none.
+    ///
+    /// # Errors
+    /// Where the operating system refuses.
+    pub fn watch_peer(&self, keepalive: Duration, unacknowledged: Option<Duration>) -> io::Result<()> {
+        const PROBES: u32 = 3;
+        let second = Duration::from_secs(1);
+        let idle = (keepalive / 2).max(second);
+        let between = (keepalive / (2 * PROBES)).max(second);
+        let socket = socket2::SockRef::from(self.tcp());
+        let probes = socket2::TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(PROBES);
+        socket.set_tcp_keepalive(&probes)?;
+        socket.set_tcp_user_timeout(unacknowledged)
     }
 
     /// Whether there is TLS.

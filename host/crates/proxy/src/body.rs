@@ -9,6 +9,7 @@ use portcullis_http::Fields;
 use crate::filter::FilteredBody;
 use crate::h1::{RequestBody, ResponseBody};
 use crate::h2::{H2RequestBody, H2ResponseBody};
+use crate::replay::ReplayBody;
 use crate::watched::WatchedBody;
 
 /// A piece of a body.
@@ -66,6 +67,8 @@ pub(crate) enum Body {
     Filtered(Box<FilteredBody>),
     /// Past those who are only shown it.
     Watched(Box<WatchedBody>),
+    /// A request's, kept until the endpoint answers.
+    Replay(Box<ReplayBody>),
 }
 
 impl Body {
@@ -84,6 +87,7 @@ impl Body {
             Self::H2Response(body) => body.poll_next(cx),
             Self::Filtered(body) => body.poll_next(cx),
             Self::Watched(body) => body.poll_next(cx),
+            Self::Replay(body) => body.poll_next(cx),
         }
     }
 
@@ -94,9 +98,12 @@ impl Body {
             Self::H1Response(body) => body.poll_drive(cx),
             Self::H2Response(body) => body.poll_drive(cx),
             Self::Watched(body) => body.poll_drive(cx),
-            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Filtered(_) => {
-                Poll::Ready(Ok(()))
-            }
+            Self::Empty
+            | Self::Full(_)
+            | Self::H1Request(_)
+            | Self::H2Request(_)
+            | Self::Filtered(_)
+            | Self::Replay(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -111,7 +118,8 @@ impl Body {
             | Self::H1Response(_)
             | Self::H2Response(_)
             | Self::Filtered(_)
-            | Self::Watched(_) => {}
+            | Self::Watched(_)
+            | Self::Replay(_) => {}
         }
     }
 
@@ -126,7 +134,37 @@ impl Body {
             Self::H2Response(body) => body.length(),
             Self::Filtered(body) => body.length(),
             Self::Watched(body) => body.length(),
+            Self::Replay(body) => body.length(),
         }
+    }
+
+    /// Keeps up to `bytes_max` bytes of it, if it has any, until [`Self::stop_keeping`].
+    pub(crate) fn keeping(self, bytes_max: usize) -> Self {
+        match self {
+            Self::Replay(_) => self,
+            _ if bytes_max == 0 || self.is_empty() => self,
+            _ => Self::Replay(Box::new(ReplayBody::new(self, bytes_max))),
+        }
+    }
+
+    /// It needs not be sent again.
+    pub(crate) fn stop_keeping(&mut self) {
+        if let Self::Replay(body) = self {
+            body.stop();
+        }
+    }
+
+    /// The body from its beginning: if it is `untouched`, or all that it gave is kept.
+    pub(crate) fn into_whole(mut self, untouched: bool) -> Option<Self> {
+        match &mut self {
+            Self::Replay(body) => body.rewind().then_some(self),
+            _ => untouched.then_some(self),
+        }
+    }
+
+    /// Whether it could be sent from its beginning again though something of it was given.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Self::Replay(body) if body.is_whole())
     }
 
     /// Whether it is certain that nothing comes.

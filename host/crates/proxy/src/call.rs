@@ -53,12 +53,35 @@ pub(crate) enum CallError {
         /// Whether the endpoint is certain not to have acted on the request (RFC 9113, 8.7).
         unprocessed: bool,
     },
+    /// No byte of the request was sent.
+    #[error("the request was not sent: {0}")]
+    NotSent(NotSent),
     /// The endpoint broke the protocol.
     #[error("it broke the protocol: {0}")]
     Protocol(String),
+    /// The head of its response is over the limit.
+    #[error("its response head is too large")]
+    HeadTooLarge,
     /// The client's body failed.
     #[error(transparent)]
     RequestBody(BodyError),
+}
+
+/// Why an endpoint was sent nothing of a request. It does not speak against the endpoint.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum NotSent {
+    /// It is an extended CONNECT (RFC 8441), which an endpoint has to have offered.
+    #[error("the endpoint does not take extended CONNECT")]
+    ExtendedConnect,
+    /// The endpoint takes no head of this size.
+    #[error("the endpoint takes no request head over {max} bytes")]
+    HeadTooLarge {
+        /// Its SETTINGS_MAX_HEADER_LIST_SIZE.
+        max: u32,
+    },
+    /// It cannot be written in the endpoint's protocol.
+    #[error("it cannot be written: {0}")]
+    Malformed(String),
 }
 
 /// What a final head brings with it.
@@ -108,7 +131,15 @@ impl Call {
         }
     }
 
-    /// The request's body, if nothing of it was read.
+    /// The endpoint did not answer in time. A connection that others use is asked for a sign of life.
+    pub(crate) fn timed_out(&self) {
+        match self {
+            Self::H1(_) => {}
+            Self::H2(call) => call.timed_out(),
+        }
+    }
+
+    /// The request's body from its beginning, if nothing of it was read or all that was read is kept.
     pub(crate) fn into_unread_body(self) -> Option<Body> {
         match self {
             Self::H1(call) => call.into_unread_body(),

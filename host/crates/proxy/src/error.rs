@@ -3,6 +3,7 @@
 use portcullis_net::ConnectError;
 
 use crate::body::BodyError;
+use crate::call::NotSent;
 
 /// Why an exchange could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,28 @@ pub(crate) enum ExchangeError {
         /// What it did.
         reason: String,
     },
+    /// The endpoint did not act on the request, and says so.
+    #[error("endpoint {endpoint} did not take the request: {reason}")]
+    Unprocessed {
+        /// The endpoint.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Nothing was sent to the endpoint.
+    #[error("endpoint {endpoint} was not asked: {source}")]
+    NotSent {
+        /// The endpoint.
+        endpoint: String,
+        /// Why not.
+        source: NotSent,
+    },
+    /// The response's head is larger than the upstream's `head` allows. What a client sends may decide how large it is.
+    #[error("endpoint {endpoint} sent a response head that is too large")]
+    ResponseHeadTooLarge {
+        /// The endpoint.
+        endpoint: String,
+    },
     /// The request's body failed.
     #[error(transparent)]
     RequestBody(BodyError),
@@ -67,13 +90,35 @@ pub(crate) enum ExchangeError {
     ClientGone,
 }
 
+/// Whether an error speaks against the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// It does: no client can bring it about.
+    Always,
+    /// It does if the endpoint answered no other exchange meanwhile. Otherwise it works, and the fault is in what was asked
+    /// of it.
+    IfSilent,
+    /// It does not: nothing was asked of the endpoint, or the client or the gateway is at fault.
+    Never,
+}
+
 impl ExchangeError {
     /// Whether it speaks against the endpoint, so that it may be left out for a while.
-    pub(crate) fn is_endpoint_fault(&self) -> bool {
+    pub(crate) fn blame(&self) -> Blame {
         match self {
-            Self::Unreachable { source, .. } => source.is_endpoint_fault(),
-            Self::ResponseTimeout { .. } | Self::Upstream { .. } => true,
-            _ => false,
+            Self::Unreachable { source, .. } if source.is_endpoint_fault() => Blame::Always,
+            Self::ResponseTimeout { .. } | Self::Upstream { .. } => Blame::IfSilent,
+            _ => Blame::Never,
+        }
+    }
+
+    /// What the endpoint did, for a line that names it.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unreachable { source, .. } => source.reason().to_owned(),
+            Self::ResponseTimeout { .. } => "no response head in time".to_owned(),
+            Self::Upstream { reason, .. } => reason.clone(),
+            _ => self.to_string(),
         }
     }
 
@@ -95,8 +140,15 @@ impl ExchangeError {
             Self::Unreachable { .. } => (502, "the upstream could not be reached"),
             Self::NoEndpoint { .. } => (503, "no upstream server is available"),
             Self::ResponseTimeout { .. } | Self::Timeout => (504, "the upstream did not answer in time"),
-            Self::Upstream { .. } | Self::RequestBody(BodyError::Upstream(_)) => {
-                (502, "the upstream sent no valid response")
+            Self::Upstream { .. }
+            | Self::ResponseHeadTooLarge { .. }
+            | Self::RequestBody(BodyError::Upstream(_)) => (502, "the upstream sent no valid response"),
+            Self::Unprocessed { .. } => (502, "the upstream took no further request"),
+            Self::NotSent { source: NotSent::HeadTooLarge { .. }, .. } => {
+                (431, "the request head is too large for the upstream")
+            }
+            Self::NotSent { source: NotSent::ExtendedConnect | NotSent::Malformed(_), .. } => {
+                (502, "the request cannot be sent to the upstream")
             }
             Self::RequestBody(BodyError::DownstreamTimeout) => (408, "the request body took too long"),
             Self::RequestBody(BodyError::Downstream(_)) => (400, "the request body is malformed"),

@@ -178,6 +178,7 @@ impl Drive<'_> {
             trace: &mut *self.trace,
             client_idle: self.connection.timeouts().idle,
             deadline,
+            peer: None,
         };
         let outcome = forward.run(permitted, body).await;
         self.trace.answered = Some(Instant::now());

@@ -1,20 +1,21 @@
 //! Sends a permitted request to an endpoint: chooses one, connects or reuses, tries another where nothing was lost.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead, Version};
-use portcullis_model::{Route, UpstreamTimeouts};
+use portcullis_model::{Route, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
-use portcullis_traffic::Tried;
+use portcullis_traffic::{Pick, Tried};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
-use crate::error::ExchangeError;
+use crate::error::{Blame, ExchangeError};
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
@@ -32,6 +33,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) client_idle: Duration,
     /// When the whole exchange must be over.
     pub(crate) deadline: Option<Instant>,
+    /// The address that is asked, if the endpoint is a name.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 /// What of a request decides how it is sent.
@@ -52,12 +55,16 @@ impl Asked {
     }
 }
 
+/// How often one endpoint is asked again that did not act on a request and says so.
+const AGAIN_MAX: u32 = 3;
+
 /// How one attempt failed.
 enum AttemptError {
     /// Nothing of the request was acted on: another endpoint may be asked, with this body.
     Unsent(ExchangeError, Body),
-    /// The connection was stale: the same endpoint may be asked over a fresh one, with this body.
-    Stale(ExchangeError, Body),
+    /// The connection was stale, or the endpoint took no more requests on it: the same endpoint may be asked over another
+    /// one, with this body.
+    Again(ExchangeError, Body),
     /// It is over.
     Final(ExchangeError),
 }
@@ -82,7 +89,11 @@ impl Forward<'_> {
         }
 
         let shared = &self.upstream.shared;
-        let (mut tried, mut last, mut fresh_only) = (Tried::new(), None, false);
+        // Whatever the method, an HTTP/2 endpoint may say that it did not act on a request.
+        if asked.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
+            body = body.keeping(shared.config.replay_bytes_max);
+        }
+        let (mut tried, mut last) = (Tried::new(), None);
         while self.trace.attempts < self.route.attempts.max(1) {
             let Some(pick) = shared.state.pick(shared.now(), &tried) else { break };
             self.trace.attempts += 1;
@@ -90,36 +101,83 @@ impl Forward<'_> {
                 shared.metrics.retry();
             }
             self.trace.asked = Some((self.upstream.clone(), pick.index));
-            match self.attempt(pick.index, body, asked, fresh_only).await {
-                Ok(response) => {
-                    shared.record_success(pick.endpoint());
-                    self.trace.in_flight = Some(pick.in_flight);
-                    return Ok(response);
-                }
-                Err(AttemptError::Stale(error, unread)) => {
-                    // Not the endpoint's failure, and not an attempt that counts: idle connections do close. It happens
-                    // once, for what follows uses fresh connections only.
-                    tracing::debug!(%error, "a reused connection was stale");
-                    (body, last, fresh_only) = (unread, Some(error), true);
-                    self.trace.attempts -= 1;
-                }
-                Err(AttemptError::Unsent(error, unread)) => {
-                    tracing::debug!(%error, "an endpoint failed");
-                    if error.is_endpoint_fault() {
-                        shared.record_failure(pick.endpoint(), &error);
+            let (mut again, mut alone) = (AGAIN_MAX, false);
+            let failed = loop {
+                match self.attempt(pick.index, body, asked, alone).await {
+                    Ok(response) => {
+                        self.answered(&pick);
+                        self.trace.in_flight = Some(pick.in_flight);
+                        return Ok(response);
                     }
+                    // Not the endpoint's failure, and not an attempt that counts: connections do close. What follows has a
+                    // connection to itself, on which nothing came before.
+                    Err(AttemptError::Again(error, unread)) if again > 0 => {
+                        tracing::debug!(%error, "asked again over another connection");
+                        (body, again, alone) = (unread, again - 1, true);
+                    }
+                    // Another address of the endpoint's name is asked.
+                    Err(AttemptError::Unsent(error, unread))
+                        if again > 0 && self.rest_address(&pick, &error) =>
+                    {
+                        (body, again) = (unread, again - 1);
+                    }
+                    Err(failed) => break failed,
+                }
+            };
+            match failed {
+                AttemptError::Again(error, unread) | AttemptError::Unsent(error, unread) => {
+                    tracing::debug!(%error, "an endpoint failed");
+                    self.blame(&pick, &error);
                     tried.insert(pick.index);
                     (body, last) = (unread, Some(error));
                 }
-                Err(AttemptError::Final(error)) => {
-                    if error.is_endpoint_fault() {
-                        shared.record_failure(pick.endpoint(), &error);
+                AttemptError::Final(error) => {
+                    if !self.rest_address(&pick, &error) {
+                        self.blame(&pick, &error);
                     }
                     return Err(error);
                 }
             }
         }
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
+    }
+
+    fn answered(&self, pick: &Pick) {
+        self.upstream.shared.record_success(pick.endpoint());
+        if let (Some(peer), Some(pool)) = (self.peer, self.upstream.pool(pick.index)) {
+            pool.addresses.answered(peer);
+        }
+    }
+
+    /// Holds a failure against the endpoint, if it is one.
+    fn blame(&self, pick: &Pick, error: &ExchangeError) {
+        let shared = &self.upstream.shared;
+        match error.blame() {
+            Blame::Never => {}
+            Blame::IfSilent if pick.has_answered_others() => {}
+            Blame::IfSilent | Blame::Always => shared.record_failure(pick.endpoint(), &error.reason()),
+        }
+    }
+
+    /// Passes over the address that failed, if the endpoint is a name that has others. Returns whether it has.
+    fn rest_address(&self, pick: &Pick, error: &ExchangeError) -> bool {
+        let peer = match error {
+            ExchangeError::Unreachable { source, .. } => source.peer(),
+            _ => self.peer,
+        };
+        let blamed = match error.blame() {
+            Blame::Never => false,
+            Blame::IfSilent => !pick.has_answered_others(),
+            Blame::Always => true,
+        };
+        let (true, Some(peer), Some(pool)) = (blamed, peer, self.upstream.pool(pick.index)) else {
+            return false;
+        };
+        let has_others = pool.addresses.rest(peer);
+        if has_others {
+            tracing::debug!(upstream = %self.upstream.shared.name(), %peer, %error, "an address is passed over");
+        }
+        has_others
     }
 
     /// Lets the body hooks decide about the first piece before an upstream hears of the request.
@@ -148,15 +206,17 @@ impl Forward<'_> {
         at: usize,
         body: Body,
         asked: Asked,
-        fresh_only: bool,
+        alone: bool,
     ) -> Result<CallResponse, AttemptError> {
-        let acquired = match self.acquire(at, asked, fresh_only).await {
+        self.peer = None;
+        let acquired = match self.acquire(at, asked, !body.is_empty(), alone).await {
             Ok(acquired) => acquired,
             Err(error @ (ExchangeError::ClientGone | ExchangeError::Timeout)) => {
                 return Err(AttemptError::Final(error));
             }
             Err(error) => return Err(AttemptError::Unsent(error, body)),
         };
+        self.peer = acquired.peer();
         // The exchange is in its slot: only a body hook takes it away, and the first one has returned.
         let mut exchange = self.slot.taken().await;
         let call = acquired.start(&exchange, self.upstream, at, body);
@@ -166,14 +226,16 @@ impl Forward<'_> {
         self.drive(call, head, asked).await
     }
 
-    /// A connection to the endpoint at `at`.
+    /// A connection to the endpoint at `at`, for a request with a body if it is an `upload`. One that is for it `alone` is new.
     async fn acquire(
         &mut self,
         at: usize,
         asked: Asked,
-        fresh_only: bool,
+        upload: bool,
+        alone: bool,
     ) -> Result<Acquired, ExchangeError> {
-        let mut reused = if fresh_only { None } else { self.upstream.reuse(at) };
+        let peer = self.upstream.pool(at).and_then(|pool| pool.addresses.next());
+        let mut reused = if alone { None } else { self.upstream.reuse(at, peer, upload) };
         if let Some(reused) = reused.take_if(|reused| !asked.extended || reused.is_settled()) {
             return Ok(reused);
         }
@@ -184,7 +246,7 @@ impl Forward<'_> {
         let mut connecting = std::pin::pin!(async move {
             let acquired = match reused {
                 Some(reused) => reused,
-                None => upstream.connect(at).await?,
+                None => upstream.connect(at, peer, upload, alone).await?,
             };
             if asked.extended {
                 acquired.settled().await;
@@ -267,6 +329,7 @@ impl Forward<'_> {
                     return Err(AttemptError::Final(self.timeout(error)));
                 }
                 None => {
+                    call.timed_out();
                     let error = ExchangeError::ResponseTimeout { endpoint: self.endpoint() };
                     return Err(AttemptError::Final(self.timeout(error)));
                 }
@@ -291,19 +354,31 @@ impl Forward<'_> {
     }
 
     fn call_failed(&self, error: CallError, call: Call, asked: Asked) -> AttemptError {
+        let endpoint = self.endpoint();
         let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
         match error {
             CallError::RequestBody(error) => AttemptError::Final(ExchangeError::RequestBody(error)),
             CallError::Protocol(_) => AttemptError::Final(failed(error.to_string())),
+            CallError::HeadTooLarge => AttemptError::Final(ExchangeError::ResponseHeadTooLarge { endpoint }),
+            CallError::NotSent(source) => {
+                let error = ExchangeError::NotSent { endpoint, source };
+                match call.into_unread_body() {
+                    // Another endpoint may take it.
+                    Some(body) => AttemptError::Unsent(error, body),
+                    None => AttemptError::Final(error),
+                }
+            }
             CallError::Closed { maybe_stale, unprocessed, .. } => {
                 let reason = error.to_string();
+                let error = match unprocessed {
+                    true => ExchangeError::Unprocessed { endpoint, reason },
+                    false => failed(reason),
+                };
+                // RFC 9110, 9.2.2: only what may be sent twice is sent twice, and what was not acted on.
+                let may_repeat = unprocessed || (maybe_stale && asked.idempotent);
                 match call.into_unread_body() {
-                    // RFC 9110, 9.2.2: only what may be sent twice is sent twice, and what was not acted on.
-                    Some(body) if maybe_stale && (asked.idempotent || unprocessed) => {
-                        AttemptError::Stale(failed(reason), body)
-                    }
-                    Some(body) if unprocessed => AttemptError::Unsent(failed(reason), body),
-                    _ => AttemptError::Final(failed(reason)),
+                    Some(body) if may_repeat => AttemptError::Again(error, body),
+                    _ => AttemptError::Final(error),
                 }
             }
         }

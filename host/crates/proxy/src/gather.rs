@@ -27,9 +27,15 @@ impl Gathered {
         Self { body, ..Self::default() }
     }
 
-    /// The body, if nothing of it is gathered.
-    pub(crate) fn into_inner(self) -> Option<Body> {
-        (self.gathered.is_empty() && self.next.is_none()).then_some(self.body)
+    /// The body from its beginning: if nothing of it was given or gathered, or all of that was kept.
+    pub(crate) fn into_unread(self, untouched: bool) -> Option<Body> {
+        let untouched = untouched && self.gathered.is_empty() && self.next.is_none();
+        self.body.into_whole(untouched)
+    }
+
+    /// The body needs not be sent again.
+    pub(crate) fn stop_keeping(&mut self) {
+        self.body.stop_keeping();
     }
 
     /// Whether it is certain that nothing comes.

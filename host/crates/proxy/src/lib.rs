@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod addresses;
 mod body;
 mod call;
 mod connection;
@@ -21,11 +22,13 @@ mod h2;
 mod https;
 mod local;
 mod outbound;
+mod pool;
 mod prefixed;
 mod random;
 mod receive;
 mod record;
 mod recording;
+mod replay;
 mod respond;
 mod slot;
 mod snapshot;

@@ -79,6 +79,13 @@ impl Local {
         Self { snapshot, routes, upstreams, policies }
     }
 
+    /// Keeps nothing that only this generation uses and `current` does not: exchanges may hold this one for hours.
+    pub(crate) fn retire(&self, current: &Self) {
+        for (name, upstream) in &self.upstreams {
+            upstream.retire(current.upstreams.get(name).map(Rc::as_ref));
+        }
+    }
+
     /// Closes connections that were idle for too long, and lets versions of policies go that nothing takes any more.
     pub(crate) fn sweep(&self) {
         for policy in self.policies.values() {

@@ -12,6 +12,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +29,7 @@ use self::tls::{Contexts, Trusted};
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
-use crate::upstream::Pool;
+use crate::pool::Pool;
 
 /// Servers whose connections a worker keeps.
 const SERVERS_MAX: usize = 64;
@@ -201,7 +202,8 @@ impl Client {
         let trusted = if *tls { Some(self.shared.tls.get(ca.as_ref()).await?) } else { None };
         let pool = self.pool(Server::of(request, trusted.as_ref()));
         let mut response = ResponseHead::default();
-        if let Some(connection) = pool.reuse_h1() {
+        let peer = pool.addresses.next();
+        if let Some(connection) = pool.reuse_h1(peer) {
             let mut call = start(connection, request, &pool, true);
             match final_head(&mut call, &mut response).await {
                 // It was closed while it was idle.
@@ -213,7 +215,7 @@ impl Client {
             }
             response.clear();
         }
-        let connection = Box::new(self.connect(request, trusted.as_ref()).await?);
+        let connection = Box::new(self.connect(request, trusted.as_ref(), &pool, peer).await?);
         let mut call = start(connection, request, &pool, false);
         final_head(&mut call, &mut response).await.map_err(call_error)?;
         read(call, response, request.response_bytes_max).await
@@ -223,12 +225,14 @@ impl Client {
         &self,
         request: &OutboundRequest,
         trusted: Option<&Trusted>,
+        pool: &Pool,
+        peer: Option<SocketAddr>,
     ) -> Result<ClientConnection, OutboundError> {
         let tls = trusted.map(|trusted| &trusted.context);
         let may = |address| request.grant.may_reach(address);
-        let address = request.address();
-        let stream = self.connector.connect_where(&address, tls, request.timeout, may).await;
-        Ok(ClientConnection::new(stream.map_err(connect_error)?, HEAD_BYTES_MAX))
+        let connected = pool.connect(&self.connector, tls, request.timeout, peer, may).await;
+        let (stream, peer) = connected.map_err(connect_error)?;
+        Ok(ClientConnection::new(stream, HEAD_BYTES_MAX, peer))
     }
 
     fn pool(&self, server: Server) -> Rc<Pool> {
@@ -247,6 +251,7 @@ impl Client {
     /// Closes what was idle for too long, and forgets servers that have no connection.
     fn sweep(&self) {
         self.pools.borrow_mut().retain(|_, pool| {
+            pool.follow(&self.connector);
             pool.sweep();
             !pool.is_empty() || Rc::strong_count(pool) > 1
         });

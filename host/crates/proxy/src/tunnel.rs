@@ -40,7 +40,7 @@ pub(crate) enum TunnelEnd {
         /// What waits to be written on its connection.
         outbox: Outbox,
         /// Of an upstream: its connection has so much less room meanwhile, and is not idle.
-        _open: Option<OpenStream>,
+        open: Option<OpenStream>,
     },
 }
 
@@ -167,13 +167,17 @@ impl AsyncWrite for TunnelEnd {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::H1 { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
-            Self::H2 { send, outbox, .. } => {
+            Self::H2 { send, outbox, open, .. } => {
                 if outbox.poll_room(cx).is_pending() {
                     return send.poll_reset(cx).map(|_| Err(io::ErrorKind::BrokenPipe.into()));
                 }
                 send.reserve_capacity(bytes.len());
                 let capacity = loop {
-                    match ready!(send.poll_capacity(cx)) {
+                    let capacity = send.poll_capacity(cx);
+                    if let Some(open) = open {
+                        open.set_waits(capacity.is_pending());
+                    }
+                    match ready!(capacity) {
                         Some(Ok(0)) => {}
                         Some(Ok(capacity)) => break capacity,
                         Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),

@@ -1,13 +1,13 @@
 //! The upstreams: what all workers share of them, and each worker's connections to them.
 
-use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{HostHeader, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
-use portcullis_net::{ConnectError, Connector, UpstreamTlsContext};
+use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::UpstreamMetrics;
 use portcullis_traffic::{EndpointState, UpstreamState};
@@ -15,10 +15,8 @@ use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::pool::{Opening, Pool};
 use crate::{h1, h2};
-
-/// HTTP/2 connections that a worker keeps to one endpoint; each carries a hundred exchanges and more.
-const H2_CONNECTIONS_MAX: usize = 16;
 
 /// An upstream as all workers see it. Kept over reloads that do not change it.
 #[derive(Debug)]
@@ -60,22 +58,29 @@ impl SharedUpstream {
         self.origin.elapsed()
     }
 
-    /// Notes that an endpoint failed, and says so where that ejects it.
-    pub(crate) fn record_failure(&self, endpoint: &EndpointState, error: &dyn std::fmt::Display) {
+    /// Notes that an endpoint failed, and says so if that ejects it.
+    pub(crate) fn record_failure(&self, endpoint: &EndpointState, reason: &str) {
         if self.state.record_failure(endpoint, self.now()) {
             self.metrics.ejection();
+            let endpoints = self.state.endpoints();
+            let left = endpoints.iter().filter(|endpoint| !endpoint.is_ejected()).count();
             tracing::warn!(
                 upstream = %self.config.name,
                 endpoint = %endpoint.address(),
-                "endpoint left out for {:?}: {error}", self.config.ejection.duration,
+                "endpoint {} of upstream `{}` left out for {:?}: {reason}; {left} of {} left",
+                endpoint.address(), self.config.name, self.config.ejection.duration, endpoints.len(),
             );
         }
     }
 
-    /// Notes that an endpoint answered, and says so where that brings it back.
+    /// Notes that an endpoint answered, and says so if that brings it back.
     pub(crate) fn record_success(&self, endpoint: &EndpointState) {
         if endpoint.record_success() {
-            tracing::info!(upstream = %self.config.name, endpoint = %endpoint.address(), "endpoint is back");
+            tracing::info!(
+                upstream = %self.config.name,
+                endpoint = %endpoint.address(),
+                "endpoint {} of upstream `{}` is back", endpoint.address(), self.config.name,
+            );
         }
     }
 
@@ -99,6 +104,8 @@ impl SharedUpstream {
             && ours.protocol == theirs.protocol
             && ours.tls == theirs.tls
             && ours.head_bytes_max == theirs.head_bytes_max
+            && ours.http2 == theirs.http2
+            && ours.timeouts.keepalive == theirs.timeouts.keepalive
     }
 }
 
@@ -111,75 +118,12 @@ pub(crate) struct LocalUpstream {
     pools: Vec<Rc<Pool>>,
 }
 
-/// A worker's idle connections to one endpoint.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    address: Name,
-    idle_max: usize,
-    idle_for: Duration,
-    h1: RefCell<Vec<(Box<h1::ClientConnection>, Instant)>>,
-    h2: RefCell<Vec<(h2::ClientHandle, Instant)>>,
-}
-
-impl Pool {
-    pub(crate) fn new(address: Name, idle_max: usize, idle_for: Duration) -> Self {
-        Self { address, idle_max, idle_for, h1: RefCell::default(), h2: RefCell::default() }
-    }
-
-    /// Whether no connection is in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.h1.borrow().is_empty() && self.h2.borrow().is_empty()
-    }
-
-    /// Keeps a connection that can be used again; the one that was used last is used first.
-    pub(crate) fn keep(&self, connection: Box<h1::ClientConnection>) {
-        let mut idle = self.h1.borrow_mut();
-        if idle.len() < self.idle_max {
-            idle.push((connection, Instant::now()));
-        }
-    }
-
-    pub(crate) fn reuse_h1(&self) -> Option<Box<h1::ClientConnection>> {
-        loop {
-            let (mut connection, since) = self.h1.borrow_mut().pop()?;
-            if since.elapsed() < self.idle_for && connection.is_alive() {
-                return Some(connection);
-            }
-        }
-    }
-
-    fn reuse_h2(&self) -> Option<h2::ClientHandle> {
-        let mut handles = self.h2.borrow_mut();
-        let (handle, used) = handles.iter_mut().find(|(handle, _)| handle.has_room())?;
-        *used = Instant::now();
-        Some(handle.clone())
-    }
-
-    fn keep_h2(&self, handle: h2::ClientHandle) {
-        let mut handles = self.h2.borrow_mut();
-        handles.retain(|(handle, _)| !handle.is_closed());
-        // One that finds no place serves its one exchange and closes.
-        if handles.len() < H2_CONNECTIONS_MAX {
-            handles.push((handle, Instant::now()));
-        }
-    }
-
-    /// Closes what was idle for too long.
-    pub(crate) fn sweep(&self) {
-        let fresh = |since: &Instant| since.elapsed() < self.idle_for;
-        self.h1.borrow_mut().retain(|(_, since)| fresh(since));
-        self.h2
-            .borrow_mut()
-            .retain(|(handle, used)| !handle.is_closed() && (!handle.is_idle() || fresh(used)));
-    }
-}
-
 /// A connection that a request can be sent on.
 pub(crate) enum Acquired {
     /// HTTP/1, and whether it has served before.
     H1(Box<h1::ClientConnection>, bool),
-    /// HTTP/2, and whether it has served before.
-    H2(h2::ClientHandle, bool),
+    /// HTTP/2.
+    H2(h2::Lease),
 }
 
 impl LocalUpstream {
@@ -212,39 +156,69 @@ impl LocalUpstream {
         self.shared.config.endpoints.get(at).map_or("", |endpoint| &endpoint.address)
     }
 
-    /// An idle connection to the endpoint at `at`.
-    pub(crate) fn reuse(&self, at: usize) -> Option<Acquired> {
+    /// The connections to the endpoint at `at`.
+    pub(crate) fn pool(&self, at: usize) -> Option<&Rc<Pool>> {
+        self.pools.get(at)
+    }
+
+    /// An idle connection to the endpoint at `at`, or to `peer`, if that is one of its addresses.
+    pub(crate) fn reuse(&self, at: usize, peer: Option<SocketAddr>, upload: bool) -> Option<Acquired> {
         let pool = self.pools.get(at)?;
         match self.shared.config.protocol {
-            UpstreamProtocol::Http1 => pool.reuse_h1().map(|connection| Acquired::H1(connection, true)),
-            UpstreamProtocol::Http2 => pool.reuse_h2().map(|handle| Acquired::H2(handle, true)),
+            UpstreamProtocol::Http1 => pool.reuse_h1(peer).map(|connection| Acquired::H1(connection, true)),
+            UpstreamProtocol::Http2 => pool.lease(peer, upload).map(Acquired::H2),
         }
     }
 
-    /// A new connection to the endpoint at `at`. Dropping the future gives it up.
-    pub(crate) async fn connect(&self, at: usize) -> Result<Acquired, ConnectError> {
-        let connected = self.try_connect(at).await;
-        self.shared.metrics.connect(connected.is_ok());
-        connected
+    /// A connection to the endpoint at `at`, preferably at `peer`: a new one, or one of HTTP/2 that is being made for others
+    /// as well, unless it has to be `alone`. Dropping the future gives it up; one of HTTP/2 is then there for others.
+    pub(crate) async fn connect(
+        &self,
+        at: usize,
+        peer: Option<SocketAddr>,
+        upload: bool,
+        alone: bool,
+    ) -> Result<Acquired, ConnectError> {
+        let pool = self.pools.get(at).ok_or_else(|| {
+            ConnectError::protocol(self.address(at), "it is not an endpoint of the upstream".to_owned())
+        })?;
+        let connecting = Connecting {
+            upstream: self.shared.clone(),
+            connector: self.connector.clone(),
+            pool: pool.clone(),
+        };
+        match self.shared.config.protocol {
+            UpstreamProtocol::Http1 => {
+                let connection = connecting.h1(peer).await?;
+                Ok(Acquired::H1(Box::new(connection), false))
+            }
+            UpstreamProtocol::Http2 => loop {
+                if !alone && let Some(opening) = pool.join(peer) {
+                    opening.usable().await?;
+                    if let Some(lease) = pool.lease(peer, upload) {
+                        return Ok(Acquired::H2(lease));
+                    }
+                    continue;
+                }
+                let opening = pool.open(peer, alone);
+                tokio::task::spawn_local(connecting.h2(opening.clone()));
+                return match opening.first().await? {
+                    Some(lease) => Ok(Acquired::H2(lease)),
+                    None => {
+                        Err(ConnectError::protocol(self.address(at), "it closed the connection".to_owned()))
+                    }
+                };
+            },
+        }
     }
 
-    async fn try_connect(&self, at: usize) -> Result<Acquired, ConnectError> {
-        let config = &self.shared.config;
-        let address = self.address(at);
-        let stream =
-            self.connector.connect(address, self.shared.tls.as_ref(), config.timeouts.connect).await?;
-        match config.protocol {
-            UpstreamProtocol::Http1 => {
-                Ok(Acquired::H1(Box::new(h1::ClientConnection::new(stream, config.head_bytes_max)), false))
-            }
-            UpstreamProtocol::Http2 => {
-                let handle = h2::handshake(stream, config.head_bytes_max)
-                    .await
-                    .map_err(|error| ConnectError::protocol(address, h2::describe(&error)))?;
-                if let Some(pool) = self.pools.get(at) {
-                    pool.keep_h2(handle.clone());
-                }
-                Ok(Acquired::H2(handle, false))
+    /// Keeps no connections to endpoints that `current` does not have, or has under other rules.
+    pub(crate) fn retire(&self, current: Option<&Self>) {
+        for pool in &self.pools {
+            let is_kept =
+                current.is_some_and(|current| current.pools.iter().any(|other| Rc::ptr_eq(pool, other)));
+            if !is_kept {
+                pool.retire();
             }
         }
     }
@@ -252,6 +226,7 @@ impl LocalUpstream {
     /// Closes what was idle for too long.
     pub(crate) fn sweep(&self) {
         for pool in &self.pools {
+            pool.follow(&self.connector);
             pool.sweep();
         }
     }
@@ -273,12 +248,79 @@ pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, at: usi
     }
 }
 
+/// What a new connection is made with. It outlives the exchange that asked for it.
+struct Connecting {
+    upstream: Arc<SharedUpstream>,
+    connector: Rc<Connector>,
+    pool: Rc<Pool>,
+}
+
+impl Connecting {
+    async fn h1(self, peer: Option<SocketAddr>) -> Result<h1::ClientConnection, ConnectError> {
+        let connected = self.connect(peer).await;
+        self.upstream.metrics.connect(connected.is_ok());
+        let (stream, peer) = connected?;
+        Ok(h1::ClientConnection::new(stream, self.upstream.config.head_bytes_max, peer))
+    }
+
+    /// Opens an HTTP/2 connection, for the exchange that asked, and for others once the endpoint's settings say how many.
+    async fn h2(self, opening: Rc<Opening>) {
+        let connected = self.handshake(opening.peer()).await;
+        self.upstream.metrics.connect(connected.is_ok());
+        opening.connected(connected.clone());
+        if let Ok(handle) = connected {
+            handle.settled().await;
+            self.pool.share(handle);
+        }
+        self.pool.opened(&opening);
+    }
+
+    async fn handshake(&self, peer: Option<SocketAddr>) -> Result<h2::ClientHandle, ConnectError> {
+        let (stream, peer) = self.connect(peer).await?;
+        let Upstream { head_bytes_max, http2, timeouts, .. } = &self.upstream.config;
+        let rules = h2::ConnectionRules {
+            head_bytes_max: *head_bytes_max,
+            http2: *http2,
+            settle: timeouts.connect,
+            keepalive: timeouts.keepalive,
+            peer,
+        };
+        h2::handshake(stream, rules)
+            .await
+            .map_err(|error| ConnectError::protocol(&*self.pool.address, h2::describe(&error)).at(peer))
+    }
+
+    /// Connects, and returns the address if the endpoint is a name.
+    async fn connect(&self, first: Option<SocketAddr>) -> Result<(Stream, Option<SocketAddr>), ConnectError> {
+        let UpstreamTimeouts { connect, idle, keepalive, .. } = self.upstream.config.timeouts;
+        let (stream, peer) =
+            self.pool.connect(&self.connector, self.upstream.tls.as_ref(), connect, first, |_| true).await?;
+        // One that takes nothing is judged by `idle`, however much of it the operating system has to keep.
+        let unacknowledged = (idle <= UNACKNOWLEDGED_MAX).then(|| idle.max(keepalive));
+        stream.watch_peer(keepalive, unacknowledged).map_err(|error| {
+            ConnectError::protocol(&*self.pool.address, format!("its socket cannot be set up: {error}"))
+        })?;
+        Ok((stream, peer))
+    }
+}
+
+/// The longest `timeouts.idle` that the operating system heeds as well. Above that it counts probes alone.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(300);
+
 impl Acquired {
+    /// The address that it leads to, if the endpoint is a name.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::H1(connection, _) => connection.peer(),
+            Self::H2(lease) => lease.peer(),
+        }
+    }
+
     /// Whether what the endpoint offers is known.
     pub(crate) fn is_settled(&self) -> bool {
         match self {
             Self::H1(..) => true,
-            Self::H2(handle, _) => handle.is_settled(),
+            Self::H2(lease) => lease.is_settled(),
         }
     }
 
@@ -286,7 +328,7 @@ impl Acquired {
     pub(crate) async fn settled(&self) {
         match self {
             Self::H1(..) => {}
-            Self::H2(handle, _) => handle.settled().await,
+            Self::H2(lease) => lease.settled().await,
         }
     }
 
@@ -298,9 +340,9 @@ impl Acquired {
                 let pool = upstream.pools.get(at).cloned();
                 Call::H1(Box::new(connection.start(&exchange.request, host, body, pool, reused)))
             }
-            Self::H2(handle, reused) => {
+            Self::H2(lease) => {
                 let scheme = if upstream.shared.tls.is_some() { Scheme::Https } else { Scheme::Http };
-                Call::H2(Box::new(handle.start(&exchange.request, host, scheme, body, reused)))
+                Call::H2(Box::new(lease.start(&exchange.request, host, scheme, body)))
             }
         }
     }

@@ -141,7 +141,9 @@ impl Worker {
         if !snapshot.access_log.is_same(&old.snapshot.access_log) {
             *self.access_log.borrow_mut() = snapshot.access_log.worker();
         }
-        *self.local.borrow_mut() = Rc::new(Local::new(snapshot, &self.connector, Some(&old)));
+        let new = Rc::new(Local::new(snapshot, &self.connector, Some(&old)));
+        old.retire(&new);
+        *self.local.borrow_mut() = new;
     }
 
     /// A cleared exchange.

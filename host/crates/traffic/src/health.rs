@@ -22,6 +22,8 @@ pub struct EndpointState {
     in_flight: AtomicU32,
     /// Failures since the last success.
     failures: AtomicU32,
+    /// Answers so far; it wraps.
+    answers: AtomicU32,
     /// 0 where the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. Who takes the probe
     /// moves it on by a duration, so that nobody else does.
     probe_at: AtomicU64,
@@ -34,6 +36,7 @@ impl EndpointState {
             address,
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
+            answers: AtomicU32::new(0),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -48,6 +51,12 @@ impl EndpointState {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How often it has answered, over all workers; the number wraps.
+    #[must_use]
+    pub fn answers(&self) -> u32 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether it failed and no answer has come from it since.
@@ -77,6 +86,7 @@ impl EndpointState {
 
     /// A response's head arrived. True where this is what let the endpoint back in.
     pub fn record_success(&self) -> bool {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         // Nearly always there is nothing to change, and reading does not take the cache line from the other workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);

@@ -29,9 +29,22 @@ pub struct Pick {
     pub index: usize,
     /// Counts the exchange until it is dropped: keep it to the end of the response's body, or of the tunnel.
     pub in_flight: InFlight,
+    /// How often the endpoint had answered by then.
+    answers: u32,
 }
 
 impl Pick {
+    fn new(index: usize, in_flight: InFlight) -> Self {
+        let answers = in_flight.endpoint().answers();
+        Self { index, in_flight, answers }
+    }
+
+    /// Whether the endpoint has answered another exchange since it was chosen.
+    #[must_use]
+    pub fn has_answered_others(&self) -> bool {
+        self.endpoint().answers() != self.answers
+    }
+
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<EndpointState> {
@@ -127,7 +140,7 @@ impl UpstreamState {
         match self.balance {
             Balance::RoundRobin => {
                 let index = self.turns.next(eligible)?;
-                Some(Pick { index, in_flight: self.endpoints.get(index)?.enter() })
+                Some(Pick::new(index, self.endpoints.get(index)?.enter()))
             }
             Balance::LeastRequests => self.choose_least(eligible),
         }
@@ -146,11 +159,11 @@ impl UpstreamState {
             if let Some(seen) = self.load(index).filter(|now| *now <= load).map(|now| now.in_flight)
                 && let Some(in_flight) = endpoint.claim(seen)
             {
-                return Some(Pick { index, in_flight });
+                return Some(Pick::new(index, in_flight));
             }
             last = Some((index, endpoint));
         }
-        last.map(|(index, endpoint)| Pick { index, in_flight: endpoint.enter() })
+        last.map(|(index, endpoint)| Pick::new(index, endpoint.enter()))
     }
 
     fn least(&self, eligible: impl Fn(usize) -> bool) -> Option<(usize, Load)> {

@@ -358,6 +358,40 @@ pub(crate) static UPSTREAM: Shape = Shape {
             example: r#""128KiB""#,
             doc: "Status line and fields of a response. A larger head is answered 502.",
         },
+        Key {
+            name: "replay",
+            kind: Kind::Size { min: 0, max: 16 * MIB },
+            presence: Presence::Default(r#""64KiB""#),
+            example: r#""1MiB""#,
+            doc: "How much of a request's body is kept until the endpoint answers, so that a request that it did not take can be sent again.",
+        },
+        Key {
+            name: "http2",
+            kind: Kind::Table(&UPSTREAM_HTTP2),
+            presence: Presence::Absent("every default"),
+            example: r#"{ window = "1MiB" }"#,
+            doc: "What a connection of HTTP/2 carries.",
+        },
+    ],
+};
+
+pub(crate) static UPSTREAM_HTTP2: Shape = Shape {
+    noun: "`http2`",
+    keys: &[
+        Key {
+            name: "streams",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("100"),
+            example: "50",
+            doc: "Exchanges on one connection at once, if the endpoint allows so many.",
+        },
+        Key {
+            name: "window",
+            kind: Kind::Size { min: 16 * KIB, max: 2 * MIB },
+            presence: Presence::Default(r#""128KiB""#),
+            example: r#""1MiB""#,
+            doc: "How much of one response may be on its way before the client takes it; a client that reads nothing makes the gateway hold so much.",
+        },
     ],
 };
 
@@ -446,9 +480,16 @@ pub(crate) static UPSTREAM_TIMEOUTS: Shape = Shape {
         Key {
             name: "pool-idle",
             kind: up_to_a_day(1),
-            presence: Presence::Default(r#""60s""#),
+            presence: Presence::Absent(r#"`"4s"` over HTTP/1, `"60s"` over HTTP/2"#),
             example: r#""30s""#,
-            doc: "A pooled connection that was not used for this long is closed.",
+            doc: "A pooled connection that was not used for this long is closed, or sooner if the endpoint says so (`Keep-Alive: timeout=`).",
+        },
+        Key {
+            name: "keepalive",
+            kind: Kind::Duration { min: Duration::from_secs(2), max: Duration::from_secs(3600) },
+            presence: Presence::Default(r#""30s""#),
+            example: r#""10s""#,
+            doc: "How long an endpoint's machine may give no sign of life, though it is asked for one, before its connection is given up.",
         },
     ],
 };

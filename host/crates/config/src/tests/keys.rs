@@ -122,7 +122,10 @@ fn base(path: &str) -> &'static str {
         "listeners.web.tls" => {
             "certificates = [{ cert = \"../files/site.pem\", key = \"../files/site.key\" }]\n"
         }
-        "upstreams.app" => "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\n",
+        "upstreams.app" => {
+            // `http2` says something of this protocol alone.
+            "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\nprotocol = \"h2\"\n"
+        }
         "policies.p" | "policies.q" => "plugin = \"../files/everything.wasm\"\n",
         "policies.p.canary" => {
             "plugin = \"../files/everything.wasm\"\nshare = \"5%\"\nconfig = { other = true }\n"

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis_model::{UpstreamProtocol, UpstreamTls};
@@ -74,11 +75,46 @@ fn of_several_addresses_the_first_that_answers_is_taken() {
     on_worker(async {
         let running = run(listener(None), echo);
         let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let tcp = connect_first(&[refused, refused, running.address, refused]).await.unwrap();
-        assert_eq!(tcp.peer_addr().unwrap(), running.address);
+        let (tcp, peer, failed) = connect_first(&[refused, refused, running.address, refused]).await.unwrap();
+        assert_eq!((tcp.peer_addr().unwrap(), peer), (running.address, running.address));
+        assert_eq!(failed, [refused, refused]);
         let error = connect_first(&[refused, refused]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
         connect_first(&[]).await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_name_leads_to_what_is_chosen_of_its_addresses() {
+    on_worker(async {
+        let running = run(listener(None), echo);
+        let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let found = [refused, running.address];
+        let connector = Connector::looking_up(move |_| Ok(found.to_vec()));
+        let reversed = |found: &[SocketAddr]| found.iter().rev().copied().collect();
+        let connected = connector.connect_to("app.test:1", None, LONG, reversed).await.unwrap();
+        assert_eq!((connected.peer, connected.failed), (running.address, vec![]));
+        let connected = connector.connect_to("app.test:1", None, LONG, <[_]>::to_vec).await.unwrap();
+        assert_eq!((connected.peer, connected.failed), (running.address, vec![refused]));
+        let error = connector.connect_to("app.test:1", None, LONG, |_| Vec::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.peer()), (ConnectErrorKind::Forbidden, None));
+        assert_eq!(connector.refresh("app.test:1").unwrap().to_vec(), found);
+    });
+}
+
+#[test]
+fn a_peer_is_watched_by_the_operating_system() {
+    on_worker(async {
+        let running = run(listener(None), echo);
+        let stream = Connector::new().connect(&running.address.to_string(), None, LONG).await.unwrap();
+        stream.watch_peer(Duration::from_secs(30), Some(Duration::from_secs(60))).unwrap();
+        let socket = socket2::SockRef::from(stream.tcp());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(5));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+        stream.watch_peer(Duration::from_secs(30), None).unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     });
 }
 

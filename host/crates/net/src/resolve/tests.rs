@@ -1,6 +1,11 @@
+use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use super::{Resolver, interleave};
+use super::{FAILED, FRESH, LAST_GOOD, Resolver, interleave};
 use crate::testing::on_worker;
 
 #[test]
@@ -28,11 +33,132 @@ fn a_name_is_looked_up_once_for_all_who_wait() {
     });
 }
 
+/// Answers of a name server, one for each look-up; after the last one it fails.
+struct Server {
+    answers: Mutex<VecDeque<io::Result<Vec<SocketAddr>>>>,
+    asked: AtomicUsize,
+}
+
+impl Server {
+    fn new<const N: usize>(answers: [Option<u8>; N]) -> (Arc<Self>, Resolver) {
+        let answer = |last: Option<u8>| match last {
+            Some(last) => Ok(vec![address(last)]),
+            None => Err(io::Error::other("no answer")),
+        };
+        let answers = Mutex::new(answers.into_iter().map(answer).collect());
+        let server = Arc::new(Self { answers, asked: AtomicUsize::new(0) });
+        let asked = Arc::clone(&server);
+        let resolver = Resolver::asking(move |_| {
+            asked.asked.fetch_add(1, Ordering::SeqCst);
+            let next = asked.answers.lock().unwrap().pop_front();
+            next.unwrap_or_else(|| Err(io::Error::other("no answer")))
+        });
+        (server, resolver)
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, last], 80))
+}
+
+/// Lets time pass for what is remembered.
+fn pass(resolver: &Resolver, time: Duration) {
+    resolver.passed.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+}
+
+async fn resolve(resolver: &Resolver) -> io::Result<Vec<SocketAddr>> {
+    resolver.resolve("app.test:80").await.map(|addresses| addresses.to_vec())
+}
+
+/// Lets a look-up that nobody waits for end.
+async fn looked_up(server: &Server, times: usize) {
+    while server.asked() < times {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
-fn a_failed_look_up_is_not_remembered() {
+fn an_answer_is_used_for_a_while_and_then_asked_for_again() {
     on_worker(async {
-        let resolver = Resolver::default();
-        resolver.resolve("not a name:80").await.unwrap_err();
-        assert_eq!(resolver.entries().len(), 0);
+        let (server, resolver) = Server::new([Some(1), Some(2)]);
+        for _ in 0..3 {
+            assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+        }
+        assert_eq!(server.asked(), 1);
+        pass(&resolver, FRESH);
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(2)]);
+        assert_eq!(server.asked(), 2);
+    });
+}
+
+#[test]
+fn the_last_good_answer_is_used_while_look_ups_fail() {
+    on_worker(async {
+        let (server, resolver) = Server::new([Some(1)]);
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+        for asked in 2..5 {
+            pass(&resolver, FRESH);
+            assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+            assert_eq!(server.asked(), asked);
+        }
+        pass(&resolver, LAST_GOOD);
+        assert!(resolve(&resolver).await.is_err(), "not for ever");
+    });
+}
+
+#[test]
+fn a_failure_is_remembered_for_a_moment() {
+    on_worker(async {
+        let (server, resolver) = Server::new([None, Some(1)]);
+        for _ in 0..3 {
+            assert_eq!(resolve(&resolver).await.unwrap_err().to_string(), "no answer");
+        }
+        assert_eq!(server.asked(), 1, "three attempts to connect, one look-up");
+        pass(&resolver, FAILED);
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+    });
+}
+
+#[test]
+fn a_look_up_that_hangs_holds_up_only_those_who_know_no_address() {
+    on_worker(async {
+        let (release, hang) = mpsc::channel::<()>();
+        let (hang, asked) = (Mutex::new(hang), AtomicUsize::new(0));
+        let resolver = Resolver::asking(move |_| {
+            if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+                // Ends with the test, which drops the other end.
+                let _ended = hang.lock().unwrap().recv();
+            }
+            Ok(vec![address(1)])
+        });
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+        pass(&resolver, FRESH);
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+        assert_eq!(resolver.refresh("app.test:80").unwrap().to_vec(), [address(1)]);
+        drop(release);
+    });
+}
+
+#[test]
+fn a_refresh_returns_at_once_and_looks_up_behind() {
+    on_worker(async {
+        let (server, resolver) = Server::new([Some(1), Some(2)]);
+        assert!(resolver.refresh("app.test:80").is_none(), "it was never used");
+        assert_eq!(server.asked(), 0);
+        assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
+        let known = |resolver: &Resolver| resolver.refresh("app.test:80").unwrap().to_vec();
+        assert_eq!(known(&resolver), [address(1)]);
+        assert_eq!(server.asked(), 1, "the answer is fresh");
+        pass(&resolver, FRESH);
+        assert_eq!(known(&resolver), [address(1)]);
+        looked_up(&server, 2).await;
+        assert_eq!(known(&resolver), [address(2)]);
     });
 }

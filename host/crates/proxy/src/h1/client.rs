@@ -1,22 +1,24 @@
 //! Asks the endpoints that speak HTTP/1.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use portcullis_http::h1::{
-    BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, parse_response, write_chunk_header, write_last_chunk,
-    write_request_head,
+    BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, ResponseError, parse_response, write_chunk_header,
+    write_last_chunk, write_request_head,
 };
-use portcullis_http::{RequestHead, ResponseHead, Version};
+use portcullis_http::{Fields, Known, RequestHead, ResponseHead, Version};
 use portcullis_net::Stream;
 
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
+use crate::pool::Pool;
 use crate::tunnel::TunnelEnd;
-use crate::upstream::Pool;
 
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;
@@ -26,12 +28,26 @@ const FIELDS_MAX: usize = 256;
 pub(crate) struct ClientConnection {
     io: Io,
     limits: HeadLimits,
+    /// The address that it leads to, if the endpoint is a name.
+    peer: Option<SocketAddr>,
+    /// How long the endpoint keeps it open, if it said so.
+    keep_for: Option<Duration>,
 }
 
 impl ClientConnection {
-    pub(crate) fn new(stream: Stream, head_bytes_max: usize) -> Self {
+    pub(crate) fn new(stream: Stream, head_bytes_max: usize, peer: Option<SocketAddr>) -> Self {
         let limits = HeadLimits { head_bytes: head_bytes_max, fields: FIELDS_MAX };
-        Self { io: Io::new(stream, BytesMut::new()), limits }
+        Self { io: Io::new(stream, BytesMut::new()), limits, peer, keep_for: None }
+    }
+
+    /// The address that it leads to, if the endpoint is a name.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// How long it may stay idle, if the endpoint said so.
+    pub(crate) fn keep_for(&self) -> Option<Duration> {
+        self.keep_for
     }
 
     /// Whether it can be used again.
@@ -117,14 +133,17 @@ impl ClientCall {
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
     ) -> Poll<Result<CallEvent, CallError>> {
-        let ClientConnection { io, limits } = &mut *self.connection;
+        let ClientConnection { io, limits, .. } = &mut *self.connection;
         if let Poll::Ready(Err(error)) = self.pump.poll(cx, io) {
             return Poll::Ready(Err(CallError::RequestBody(error)));
         }
         loop {
             if !io.unread.is_empty() {
-                let parsed = parse_response(&io.unread, limits, self.method.0, head)
-                    .map_err(|error| CallError::Protocol(error.to_string()))?;
+                let parsed =
+                    parse_response(&io.unread, limits, self.method.0, head).map_err(|error| match error {
+                        ResponseError::TooLarge | ResponseError::TooManyFields => CallError::HeadTooLarge,
+                        _ => CallError::Protocol(error.to_string()),
+                    })?;
                 if let Some(parsed) = parsed {
                     io.unread.advance(parsed.head_len);
                     return Poll::Ready(self.head_arrived(parsed, head.status));
@@ -146,6 +165,7 @@ impl ClientCall {
             return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
         }
         if status >= 200 || status == 101 {
+            self.pump.body.stop_keeping();
             self.parsed = Some(parsed);
             return Ok(CallEvent::Final);
         }
@@ -172,7 +192,7 @@ impl ClientCall {
 
     pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
         let this = *self;
-        let (connection, parsed) = (this.connection, this.parsed);
+        let (mut connection, parsed) = (this.connection, this.parsed);
         if head.status == 101 {
             let Io { stream, unread, .. } = connection.io;
             let tunnel = Some(TunnelEnd::H1 { stream, unread });
@@ -183,6 +203,7 @@ impl ClientCall {
             (parsed.framing, parsed.keep_alive, parsed.content_length)
         });
         let decoder = Decoder::new(framing, connection.limits);
+        connection.keep_for = keep_alive_time(&head.fields);
         let mut body = ResponseBody {
             connection: Some(connection),
             decoder,
@@ -200,6 +221,28 @@ impl ClientCall {
     pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
         self.pump.into_unread()
     }
+}
+
+/// How long a connection may stay idle by the `Keep-Alive` field of its last response: a second less than the endpoint
+/// keeps it, so that no request is sent into its closing. Nothing if it takes no more requests.
+fn keep_alive_time(fields: &Fields) -> Option<Duration> {
+    let mut time = None;
+    let lines = fields.iter().filter(|(known, ..)| *known == Known::KeepAlive);
+    for parameter in lines.flat_map(|(_, _, value)| value.split(|byte| *byte == b',')) {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let value = parts.next().unwrap_or_default().trim_ascii();
+        let value = std::str::from_utf8(
+            value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value),
+        );
+        let Some(value) = value.ok().and_then(|value| value.parse::<u64>().ok()) else { continue };
+        if name.eq_ignore_ascii_case(b"timeout") {
+            time = Some(Duration::from_secs(value.saturating_sub(1)));
+        } else if name.eq_ignore_ascii_case(b"max") && value == 0 {
+            return Some(Duration::ZERO);
+        }
+    }
+    time
 }
 
 /// Sends the request's body.
@@ -272,7 +315,7 @@ impl Pump {
                         }
                         self.state = PumpState::Reading;
                     }
-                    Err(_) => self.state = PumpState::Refused,
+                    Err(_) => self.refuse(),
                 },
                 PumpState::Ending => {
                     self.state = match ready!(io.poll_write(cx)) {
@@ -302,12 +345,12 @@ impl Pump {
     }
 
     fn into_unread(self) -> Option<Body> {
-        (!self.touched).then_some(self.body)
+        self.body.into_whole(!self.touched)
     }
 
-    /// The endpoint takes no more. What was not touched may be sent to another one.
+    /// The endpoint takes no more. What was not touched, or is kept, may be sent again.
     fn refuse(&mut self) {
-        match self.touched {
+        match self.touched && !self.body.is_kept() {
             true => self.give_up(),
             false => self.state = PumpState::Refused,
         }

@@ -1,187 +1,45 @@
 //! Asks the endpoints that speak HTTP/2.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
-use portcullis_http::h2::{Peer, Trailers};
 use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
-use portcullis_net::Stream;
-use tokio::sync::Notify;
 
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
+use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent, WaitsFor};
 use crate::exchange::is_bodyless;
 use crate::gather::Gathered;
-use crate::h2::wire::{Watch, Wire};
-use crate::h2::{CONNECTION_WINDOW, Outbox, Piece, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::h2::connection::{ClientHandle, Lease, OpenStream};
+use crate::h2::{Outbox, Piece, convert, describe};
 use crate::tunnel::TunnelEnd;
 
 /// Trailers and 1xx heads may have as many fields as final heads.
 const FIELDS_MAX: usize = 256;
 
-/// A connection to an endpoint, shared by all exchanges of a worker that use it.
-#[derive(Clone)]
-pub(crate) struct ClientHandle {
-    send: SendRequest<Piece>,
-    shared: Rc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    watch: Watch,
-    outbox: Outbox,
-    open: Cell<u32>,
-    closed: Cell<bool>,
-    /// The endpoint's settings are here, or never will be.
-    settled: Cell<bool>,
-    settling: Notify,
-}
-
-impl Shared {
-    fn settle(&self) {
-        self.settled.set(true);
-        self.settling.notify_waiters();
-    }
-}
-
-/// Counts a stream as open for as long as it lives, and knows what its bytes say.
-#[derive(Debug)]
-pub(crate) struct OpenStream {
-    shared: Rc<Shared>,
-    /// Its number; 0 if it could not be opened.
-    number: u32,
-}
-
-impl OpenStream {
-    fn new(shared: &Rc<Shared>) -> Self {
-        shared.open.set(shared.open.get() + 1);
-        Self { shared: shared.clone(), number: 0 }
-    }
-
-    /// The request was sent on stream `number`.
-    fn opened(&mut self, number: u32) {
-        self.number = number;
-        self.shared.watch.expect(number);
-    }
-
-    /// Whether the response has ended with its head. The crate does not know it any more if a reset came with it.
-    fn is_head_alone(&self) -> bool {
-        self.shared.watch.is_head_alone(self.number)
-    }
-
-    /// Whether the endpoint has sent END_STREAM.
-    fn has_ended(&self) -> bool {
-        self.shared.watch.has_ended(self.number)
-    }
-
-    fn trailers(&self) -> Option<Trailers> {
-        self.shared.watch.trailers(self.number)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.shared.open.set(self.shared.open.get().saturating_sub(1));
-        self.shared.watch.forget(self.number);
-    }
-}
-
-/// Opens an HTTP/2 connection on `stream`. A local task drives it until it closes or every handle and stream is gone.
-pub(crate) async fn handshake(stream: Stream, head_bytes_max: usize) -> Result<ClientHandle, h2::Error> {
-    let mut builder = h2::client::Builder::new();
-    builder
-        .enable_push(false)
-        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER);
-    let (wire, watch) = Wire::new(stream, Peer::Upstream, head_bytes_max);
-    let (send, mut connection) = builder.handshake::<_, Piece>(wire).await?;
-    let shared = Rc::new(Shared {
-        outbox: Outbox::new(watch.clone()),
-        watch,
-        open: Cell::default(),
-        closed: Cell::default(),
-        settled: Cell::default(),
-        settling: Notify::default(),
-    });
-    let driver = shared.clone();
-    let mut ping = connection.ping_pong();
-    tokio::task::spawn_local(async move {
-        // An endpoint's settings are the first that it sends (RFC 9113, 3.4), so they stand before its answer to a ping.
-        let settling = async {
-            if let Some(ping) = &mut ping {
-                // Where it fails, the connection does too.
-                let _answered = ping.ping(h2::Ping::opaque()).await.is_ok();
-            }
-            driver.settle();
-        };
-        let (ended, ()) = tokio::join!(connection, settling);
-        if let Err(error) = ended {
-            tracing::debug!("HTTP/2 upstream connection: {}", describe(&error));
-        }
-        driver.closed.set(true);
-    });
-    Ok(ClientHandle { send, shared })
-}
-
-impl ClientHandle {
-    /// Whether a further stream may be opened at once.
-    pub(crate) fn has_room(&self) -> bool {
-        // Until the peer's settings are here the crate assumes 100.
-        !self.shared.closed.get() && (self.shared.open.get() as usize) < self.send.current_max_send_streams()
-    }
-
-    /// Whether the connection is of no more use.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.get()
-    }
-
-    /// Whether the endpoint's settings are known.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.shared.settled.get()
-    }
-
-    /// Waits for the endpoint's settings, or the end of the connection.
-    pub(crate) async fn settled(&self) {
-        // On one thread nothing comes between the look and the wait.
-        while !self.shared.settled.get() {
-            self.shared.settling.notified().await;
-        }
-    }
-
-    /// Whether nothing is under way on it.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.shared.open.get() == 0
-    }
-
+impl Lease {
     /// Sends a request. What goes wrong is told by the call's first event.
-    pub(crate) fn start(
-        mut self,
-        request: &RequestHead,
-        host: &str,
-        scheme: Scheme,
-        body: Body,
-        reused: bool,
-    ) -> ClientCall {
-        let request = self.write(request, host, scheme, body.length());
+    pub(crate) fn start(self, request: &RequestHead, host: &str, scheme: Scheme, body: Body) -> ClientCall {
+        let Self { mut handle, mut open, reused } = self;
+        let request = handle.write(request, host, scheme, body.length());
         let tunnel =
             matches!(&request, Ok(request) if request.extensions().get::<h2::ext::Protocol>().is_some());
         let bodyless = matches!(&request, Ok(request) if request.method() == http::Method::HEAD);
         let ends = body.is_empty() && !tunnel;
-        let mut open = OpenStream::new(&self.shared);
+        let outbox = open.outbox().clone();
         let state = match request {
             Err(error) => State::Failed(error),
-            Ok(request) => match self.send.send_request(request, ends) {
+            Ok(request) => match handle.send.send_request(request, ends) {
                 Ok((response, send)) => {
                     open.opened(response.stream_id().as_u32());
                     State::Waiting(response, send)
+                }
+                // The request is one that the crate does not send.
+                Err(error) if error.get_io().is_none() && !error.is_go_away() && !error.is_reset() => {
+                    State::Failed(CallError::NotSent(NotSent::Malformed(describe(&error))))
                 }
                 Err(error) => State::Failed(CallError::Closed {
                     reason: describe(&error),
@@ -195,7 +53,7 @@ impl ClientHandle {
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
-            outbox: self.shared.outbox.clone(),
+            outbox,
         };
         ClientCall {
             state,
@@ -222,17 +80,33 @@ impl ClientHandle {
     ) -> Result<http::Request<()>, CallError> {
         let extended = request.version == Version::Http2 && request.upgrade.is_some();
         if extended && !self.send.is_extended_connect_protocol_enabled() {
-            return Err(CallError::Protocol("it does not take extended CONNECT".to_owned()));
+            return Err(CallError::NotSent(NotSent::ExtendedConnect));
         }
-        convert::write_request(request, host, scheme, length.filter(|length| *length > 0), extended)
-            .map_err(|error| CallError::Protocol(error.to_string()))
+        let written =
+            convert::write_request(request, host, scheme, length.filter(|length| *length > 0), extended)
+                .map_err(|error| CallError::NotSent(NotSent::Malformed(error.to_string())))?;
+        match self.shared.head_list_max() {
+            Some(max) if list_bytes(&written) > u64::from(max) => {
+                Err(CallError::NotSent(NotSent::HeadTooLarge { max }))
+            }
+            _ => Ok(written),
+        }
     }
 }
 
-impl std::fmt::Debug for ClientHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientHandle").field("shared", &self.shared).finish_non_exhaustive()
-    }
+/// The size of a head as RFC 9113, 6.5.2 counts it: 32 bytes are added for each field.
+fn list_bytes(request: &http::Request<()>) -> u64 {
+    let field = |name: &str, value: usize| name.len() as u64 + value as u64 + 32;
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let protocol = request.extensions().get::<h2::ext::Protocol>();
+    field(":method", request.method().as_str().len())
+        + field(":scheme", uri.scheme_str().map_or(0, str::len))
+        + field(":authority", authority)
+        + field(":path", target)
+        + protocol.map_or(0, |protocol| field(":protocol", protocol.as_str().len()))
+        + request.headers().iter().map(|(name, value)| field(name.as_str(), value.len())).sum::<u64>()
 }
 
 /// A request under way on a stream.
@@ -268,14 +142,14 @@ impl ClientCall {
         }
         let State::Waiting(response, send) = &mut self.state else { return Poll::Pending };
         if !self.tunnel
-            && let Poll::Ready(Err(error)) = self.pump.poll(cx, send)
+            && let Poll::Ready(Err(error)) = self.pump.poll(cx, send, &mut self.open)
         {
             return Poll::Ready(Err(CallError::RequestBody(error)));
         }
         let maybe_stale = self.reused && self.informational == 0;
         if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
             // What ends the stream before any head is told here.
-            let informational = informational.map_err(|error| closed(&error, maybe_stale))?;
+            let informational = informational.map_err(|error| closed(&error, maybe_stale, &self.open))?;
             self.informational += 1;
             if self.informational > INFORMATIONAL_MAX {
                 return Poll::Ready(Err(CallError::Protocol(format!(
@@ -293,11 +167,13 @@ impl ClientCall {
                     .map_err(|malformed| CallError::Protocol(malformed.0.to_owned())),
             );
         }
-        let response = ready!(Pin::new(response).poll(cx)).map_err(|error| closed(&error, maybe_stale))?;
+        let response =
+            ready!(Pin::new(response).poll(cx)).map_err(|error| closed(&error, maybe_stale, &self.open))?;
         let (parts, receive) = response.into_parts();
         let length = convert::read_response(parts.status, &parts.headers, FIELDS_MAX, head)
             .map_err(|malformed| CallError::Protocol(malformed.0.to_owned()))?;
         self.received = Some((receive, length));
+        self.pump.body.stop_keeping();
         if let State::Waiting(_, send) = std::mem::replace(&mut self.state, State::Over) {
             self.state = State::Answered(send);
         }
@@ -324,8 +200,7 @@ impl ClientCall {
         };
         if this.tunnel && (200..300).contains(&head.status) {
             let outbox = this.pump.outbox;
-            let tunnel =
-                TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, _open: Some(this.open) };
+            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, open: Some(this.open) };
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
         // What ended with its head goes on as that, also while the request is open: of gRPC, a head that ends the stream is
@@ -347,17 +222,26 @@ impl ClientCall {
         CallResponse { body: Body::H2Response(Box::new(body)), tunnel: None, declared: length }
     }
 
+    /// The endpoint did not answer in time.
+    pub(crate) fn timed_out(&self) {
+        self.open.shared.suspect();
+    }
+
     pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
         self.pump.into_unread()
     }
 }
 
 /// RFC 9113, 8.7: what was refused, or lies behind the last stream of a GOAWAY, was not acted on.
-fn closed(error: &h2::Error, maybe_stale: bool) -> CallError {
+fn closed(error: &h2::Error, maybe_stale: bool, open: &OpenStream) -> CallError {
     // A GOAWAY is the error of those streams alone that lie behind the last one; the others go on, or end with the
     // connection.
     let left_out = error.is_go_away() && error.is_remote();
-    let unprocessed = left_out || error.reason() == Some(Reason::REFUSED_STREAM);
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    if refused && error.is_remote() {
+        open.shared.refused();
+    }
+    let unprocessed = left_out || refused;
     let stale = maybe_stale && (error.is_io() || error.is_go_away());
     CallError::Closed { reason: describe(error), maybe_stale: stale, unprocessed }
 }
@@ -381,7 +265,22 @@ enum PumpState {
 }
 
 impl Pump {
-    fn poll(&mut self, cx: &mut Context<'_>, send: &mut SendStream<Piece>) -> Poll<Result<(), BodyError>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: &mut SendStream<Piece>,
+        open: &mut OpenStream,
+    ) -> Poll<Result<(), BodyError>> {
+        let polled = self.poll_sending(cx, send);
+        open.set_waits(polled.is_pending() && self.state == PumpState::Sending);
+        polled
+    }
+
+    fn poll_sending(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: &mut SendStream<Piece>,
+    ) -> Poll<Result<(), BodyError>> {
         loop {
             match self.state {
                 PumpState::Done => return Poll::Ready(Ok(())),
@@ -456,7 +355,7 @@ impl Pump {
 
     fn into_unread(self) -> Option<Body> {
         let untouched = self.progress == 0 && self.pending.is_empty();
-        untouched.then(|| self.body.into_inner()).flatten()
+        self.body.into_unread(untouched)
     }
 }
 
@@ -481,7 +380,7 @@ impl H2ResponseBody {
         if self.done {
             return Poll::Ready(Ok(()));
         }
-        let driven = ready!(self.pump.poll(cx, &mut self.send));
+        let driven = ready!(self.pump.poll(cx, &mut self.send, &mut self.open));
         if driven.is_err() {
             self.end();
         }
@@ -492,7 +391,7 @@ impl H2ResponseBody {
         if self.done {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut self.send) {
+        if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut self.send, &mut self.open) {
             self.end();
             return Poll::Ready(Some(Err(error)));
         }

@@ -1,14 +1,17 @@
 //! HTTP/2 on both sides, through the `h2` crate, which does frames, flow control and HPACK; this does messages.
 
 mod client;
+mod connection;
 mod convert;
+mod first_settings;
 mod outbox;
 mod request_body;
 mod server;
 mod streams;
 mod wire;
 
-pub(crate) use client::{ClientCall, ClientHandle, H2ResponseBody, OpenStream, handshake};
+pub(crate) use client::{ClientCall, H2ResponseBody};
+pub(crate) use connection::{ClientHandle, ConnectionRules, Lease, OpenStream, handshake};
 pub(crate) use outbox::{Outbox, Piece};
 pub(crate) use request_body::H2RequestBody;
 pub(crate) use server::serve;

@@ -493,7 +493,7 @@ impl Out<'_> {
             }
         };
         let outbox = self.guard.outbox().clone();
-        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, _open: None };
+        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, open: None };
         let report = tunnel::run(client, upstream, life, self.timer).await;
         self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
         if let Some(error) = &report.error {

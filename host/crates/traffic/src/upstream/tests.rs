@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{
-    Balance, Ejection, Endpoint, HostHeader, Origin, Upstream, UpstreamProtocol, UpstreamTimeouts,
+    Balance, Ejection, Endpoint, HostHeader, Origin, Upstream, UpstreamHttp2, UpstreamProtocol,
+    UpstreamTimeouts,
 };
 use proptest::prelude::*;
 
@@ -26,6 +27,8 @@ fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream {
         ejection: Ejection::default(),
         idle_connections_max: 1,
         head_bytes_max: 1,
+        replay_bytes_max: 0,
+        http2: UpstreamHttp2::default(),
         origin: Origin::default(),
     }
 }
@@ -212,4 +215,14 @@ fn a_look_passes_over_what_is_left_out_and_admits_no_probe() {
     assert!(endpoint.is_available(later), "the probe is still to be had");
     assert!(state.record_failure(&state.endpoints()[1].clone(), later));
     assert!(state.peek(START).is_some(), "where all are left out, one is tried");
+}
+
+#[test]
+fn an_endpoint_is_known_to_have_answered_others() {
+    let state = state(Balance::RoundRobin, &[1]);
+    let (slow, quick) = (pick(&state, START), pick(&state, START));
+    assert!(!slow.has_answered_others());
+    quick.endpoint().record_success();
+    assert!(slow.has_answered_others());
+    assert!(!pick(&state, START).has_answered_others(), "it counts from when it was chosen");
 }

@@ -1,0 +1,51 @@
+//! Reads from a server's first SETTINGS what the `h2` crate does not tell: how large a head it takes.
+
+/// The type of a SETTINGS frame (RFC 9113, 6.5).
+const SETTINGS: u8 = 4;
+/// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, 6.5.2).
+const MAX_HEADER_LIST_SIZE: u16 = 6;
+const FRAME_HEAD: usize = 9;
+/// Bytes of the first frame that are looked at. Servers have some ten settings of six bytes.
+const PAYLOAD_MAX: usize = 1024;
+
+/// The first frame of a server, as far as it is here.
+#[derive(Debug, Default)]
+pub(super) struct FirstSettings {
+    bytes: Vec<u8>,
+    done: bool,
+}
+
+impl FirstSettings {
+    /// Whether the frame is here, or is another one.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Takes the next bytes of the connection. Returns the size when the frame is complete and has one.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<u32> {
+        if self.done {
+            return None;
+        }
+        self.bytes.extend(bytes.iter().take(FRAME_HEAD + PAYLOAD_MAX - self.bytes.len()));
+        let (&[high, middle, low, kind, ..], payload) = self.bytes.split_first_chunk::<FRAME_HEAD>()?;
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+        let payload = match payload.get(..length.min(PAYLOAD_MAX)) {
+            Some(payload) if kind == SETTINGS => payload,
+            None if kind == SETTINGS => return None,
+            // The crate ends the connection.
+            _ => &[],
+        };
+        let sizes = payload.chunks_exact(6).filter_map(|setting| {
+            let (id, value) = setting.split_first_chunk::<2>()?;
+            let value = u32::from_be_bytes(value.try_into().ok()?);
+            (u16::from_be_bytes(*id) == MAX_HEADER_LIST_SIZE).then_some(value)
+        });
+        // Of several the last one holds.
+        let size = sizes.last();
+        (self.done, self.bytes) = (true, Vec::new());
+        size
+    }
+}
+
+#[cfg(test)]
+mod tests;
