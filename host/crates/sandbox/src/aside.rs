@@ -71,7 +71,7 @@ fn run(runtime: &Runtime, mut jobs: Receiver<Job>) {
             if job.done.is_closed() {
                 continue;
             }
-            if job.instance.waits() {
+            if job.instance.yields() {
                 // There are no more of them than hook calls of the policy under way, which are bounded.
                 tokio::task::spawn_local(job.call_on_fiber());
             } else {

@@ -1,13 +1,22 @@
 //! The CPU time of a hook call: what it may use, and what it has used.
 //!
 //! Deadlines are of CPU time, so that a machine under load, which takes a worker off its core for a while, does not turn
-//! good policies into faults. Reading the clock of a thread is a system call that would cost as much as a short hook.
-//! So a call that ends within a tick of the epoch (1 ms) never reads it: the first tick that meets guest code does, and
-//! each later one adds what has passed since. A deadline is thereby kept to within about a tick and a half.
+//! good policies into faults. To read the clock of a thread is a system call that would cost as much as a short hook. So
+//! it is read once a tick (1 ms), at the first of two places that a call comes to: the guest's own checks of the epoch, at
+//! function entries and loops, and each way back from a host function or another helper of the engine. Between two of these
+//! places there is only straight code of the guest or one host function, and both are bounded.
 //!
-//! What a call has used is told by the same means. Where no tick met it, it is the time that passed, which is cheap to
-//! read and as good: the worker is at that time on its core, or a tick would have been due.
+//! What was used before the first tick counts as well. A thread keeps a moment at which it has read both clocks, and takes
+//! it anew where that is more than a tenth of a millisecond ago; from it follows what the thread's clock was when the call
+//! began. Where the thread was off its core in between, the call gets that time as a present: a call is never charged for
+//! what it did not use.
+//!
+//! A call that ends within a tick never reads the thread's clock. It has used the time that passed, which is as good.
 
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +27,9 @@ use crate::ticker::{TICK, Ticker};
 
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
+/// How old what a thread remembers of its clocks may be. Also what a call may be given as a present, and the time that
+/// passed for which a turn's CPU time is not asked: the thread may have been off its core for that long.
+const MOMENT_AGE_MAX: Duration = Duration::from_micros(100);
 
 /// A guest used up its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,72 +45,95 @@ pub(crate) struct TooSlow {
     pub(crate) limit: Duration,
 }
 
+/// Looks at the time of the call at hand, as [`Budget::check`] does: for what takes long and knows nothing of stores.
+pub(crate) type Look<'a> = &'a mut dyn FnMut() -> Result<()>;
+
 /// What one call may use and has used.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: Duration,
     begun: Instant,
     used: Duration,
-    /// What passed before the first tick. It is told and not held against the call: the worker may have been off its core.
-    before: Duration,
-    /// The thread's CPU time up to which `used` is counted; `None` where no tick has met the call.
-    counted_to: Option<Duration>,
+    /// The thread's CPU time up to which `used` is counted.
+    counted_to: Duration,
+    /// The tick in which the clock was read last, or the call began.
+    tick: u64,
+    /// Whether the clock was read since the call began.
+    looked: bool,
     /// Whether the call is on a fiber, and lets other exchanges of the worker go on at each tick.
     yields: bool,
+    /// Whether a tick has passed since it last did.
+    owes_turn: bool,
     /// Of calls on a fiber; most instances never have one.
     turns: Option<Turns>,
+    /// What the last call that ended has used.
+    spent: Duration,
     ticker: Arc<Ticker>,
 }
 
 /// The turns of a fiber: shared with whoever polls it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Turns(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    /// The thread's CPU time at which it was last resumed, in nanoseconds; 0 for never, and once a tick has taken note.
-    resumed: AtomicU64,
-    /// CPU time of turns that no tick met, in nanoseconds.
+    /// The thread's CPU time up to which this turn is counted, in nanoseconds; 0 between two turns.
+    counted_to: AtomicU64,
+    /// The tick in which the turn began, or in which the clock was read since.
+    tick: AtomicU64,
+    /// CPU time of turns that ended by themselves, in nanoseconds.
     unmet: AtomicU64,
-    /// The time of the first turn, if no tick met it.
-    first: AtomicU64,
-    /// Whether a tick has met this turn.
+    /// Whether a tick has ended this turn.
     met: AtomicBool,
+    ticker: Arc<Ticker>,
 }
 
 impl Turns {
-    /// The fiber goes on: not the first time, of which [`Budget::start`] knows.
-    pub(crate) fn resume(&self) {
-        self.0.met.store(false, Ordering::Relaxed);
-        self.0.resumed.store(nanos(thread_cpu_time()), Ordering::Relaxed);
+    fn new(ticker: Arc<Ticker>) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self(Arc::new(Shared {
+            counted_to: zero(),
+            tick: zero(),
+            unmet: zero(),
+            met: AtomicBool::new(false),
+            ticker,
+        }))
     }
 
-    /// It stops; `first` is how long it ran, where this was its first turn. Says whether it stopped by itself, to wait or
-    /// because it is done, rather than at a tick.
-    pub(crate) fn pause(&self, first: Option<Duration>) -> bool {
+    /// Begins the turns of a new call with its first, at that CPU time of the thread.
+    fn begin(&self, cpu: Duration, tick: u64) {
+        self.0.unmet.store(0, Ordering::Relaxed);
+        self.begin_turn(cpu, tick);
+    }
+
+    fn begin_turn(&self, cpu: Duration, tick: u64) {
+        self.0.met.store(false, Ordering::Relaxed);
+        self.0.tick.store(tick, Ordering::Relaxed);
+        self.0.counted_to.store(nanos(cpu).max(1), Ordering::Relaxed);
+    }
+
+    /// The fiber goes on. Does nothing in the first turn of a call, which its start began.
+    pub(crate) fn resume(&self, now: Instant) {
+        if self.0.counted_to.load(Ordering::Relaxed) == 0 {
+            self.begin_turn(thread_cpu_time_at(now), self.0.ticker.ticks());
+        }
+        // It may have waited for so long that the ticker sleeps.
+        self.0.ticker.touch();
+    }
+
+    /// The fiber stops, `ran` after it went on. Says whether it stopped by itself, to wait or because it is done, rather
+    /// than at a tick.
+    pub(crate) fn pause(&self, ran: Duration) -> bool {
+        let counted_to = self.0.counted_to.swap(0, Ordering::Relaxed);
         if self.0.met.load(Ordering::Relaxed) {
             return false;
         }
-        match first {
-            Some(ran) => self.0.first.store(nanos(ran), Ordering::Relaxed),
-            None => {
-                let resumed = self.0.resumed.swap(0, Ordering::Relaxed);
-                let ran = nanos(thread_cpu_time()).saturating_sub(resumed);
-                self.0.unmet.fetch_add(ran, Ordering::Relaxed);
-            }
-        }
+        let used = match ran < MOMENT_AGE_MAX {
+            true => nanos(ran),
+            false => nanos(thread_cpu_time()).saturating_sub(counted_to),
+        };
+        self.0.unmet.fetch_add(used, Ordering::Relaxed);
         true
-    }
-
-    fn clear(&self) {
-        self.0.resumed.store(0, Ordering::Relaxed);
-        self.0.unmet.store(0, Ordering::Relaxed);
-        self.0.first.store(0, Ordering::Relaxed);
-        self.0.met.store(false, Ordering::Relaxed);
-    }
-
-    fn first(&self) -> Duration {
-        Duration::from_nanos(self.0.first.load(Ordering::Relaxed))
     }
 
     fn unmet(&self) -> Duration {
@@ -112,10 +147,13 @@ impl Budget {
             limit: Duration::ZERO,
             begun: Instant::now(),
             used: Duration::ZERO,
-            before: Duration::ZERO,
-            counted_to: None,
+            counted_to: Duration::ZERO,
+            tick: 0,
+            looked: false,
             yields: false,
+            owes_turn: false,
             turns: None,
+            spent: Duration::ZERO,
             ticker,
         }
     }
@@ -125,19 +163,23 @@ impl Budget {
         self.limit = limit;
         self.begun = Instant::now();
         self.used = Duration::ZERO;
-        self.before = Duration::ZERO;
-        self.counted_to = None;
+        self.counted_to = thread_cpu_time_at(self.begun);
+        self.tick = self.ticker.ticks();
+        self.looked = false;
         self.yields = yields;
+        self.owes_turn = false;
+        self.spent = Duration::ZERO;
         if yields {
-            // Left over where the call before ended between going on and its next tick.
-            self.turns.get_or_insert_default().clear();
+            let turns = self.turns.get_or_insert_with(|| Turns::new(self.ticker.clone()));
+            turns.begin(self.counted_to, self.tick);
         }
         self.ticker.touch();
     }
 
-    /// Whether the call that ended has used a millisecond or more.
-    pub(crate) fn ran_long(&self) -> bool {
-        self.used >= LONG
+    /// From now on what runs in the store is not the guest's, and answers to nobody.
+    pub(crate) fn suspend(&mut self) {
+        self.limit = Duration::MAX;
+        self.yields = false;
     }
 
     /// When the call began.
@@ -146,46 +188,109 @@ impl Budget {
     }
 
     /// Shared with whoever polls a fiber of this store, once its call has begun.
-    pub(crate) fn turns(&self) -> Turns {
-        self.turns.clone().unwrap_or_default()
+    pub(crate) fn turns(&mut self) -> Turns {
+        self.turns.get_or_insert_with(|| Turns::new(self.ticker.clone())).clone()
     }
 
-    /// A tick has met guest code.
-    pub(crate) fn on_tick(&mut self) -> Result<UpdateDeadline> {
+    /// Guest code has met a new epoch.
+    pub(crate) fn on_epoch(&mut self) -> Result<UpdateDeadline> {
+        Ok(if self.is_due()? { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+    }
+
+    /// Looks at the time, and says whether the turn of a fiber is over. Called on each way back from the host to guest code.
+    ///
+    /// # Errors
+    /// [`OutOfTime`], which ends the call.
+    pub(crate) fn is_due(&mut self) -> Result<bool> {
+        self.check()?;
+        let is_due = std::mem::take(&mut self.owes_turn);
+        if let Some(turns) = self.turns.as_ref().filter(|_| is_due) {
+            turns.0.met.store(true, Ordering::Relaxed);
+        }
+        Ok(is_due)
+    }
+
+    /// Looks at the time if a tick has passed since that was done, or since the turn began. In the usual case it reads one
+    /// number, which changes once a millisecond. Host functions that may take long call it between two of their steps.
+    ///
+    /// # Errors
+    /// [`OutOfTime`], which ends the call.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let tick = self.ticker.ticks();
+        let seen = match &self.turns {
+            Some(turns) if self.yields => turns.0.tick.load(Ordering::Relaxed),
+            _ => self.tick,
+        };
+        if tick == seen { Ok(()) } else { self.look(tick) }
+    }
+
+    #[cold]
+    fn look(&mut self, tick: u64) -> Result<()> {
         let now = thread_cpu_time();
-        let turns = self.turns.as_ref().map(|turns| &*turns.0);
-        match (turns.map_or(0, |turns| turns.resumed.swap(0, Ordering::Relaxed)), self.counted_to) {
-            // In a first turn: when that began is known by another clock alone.
-            (0, None) => self.before = self.begun.elapsed().min(TICK),
-            (0, Some(counted_to)) => self.used += now.saturating_sub(counted_to),
-            (resumed, _) => self.used += now.saturating_sub(Duration::from_nanos(resumed)),
+        (self.tick, self.looked, self.owes_turn) = (tick, true, self.yields);
+        let mut unmet = Duration::ZERO;
+        if let Some(turns) = self.turns.as_ref().filter(|_| self.yields) {
+            let counted_to = turns.0.counted_to.swap(nanos(now).max(1), Ordering::Relaxed);
+            self.counted_to = Duration::from_nanos(counted_to);
+            turns.0.tick.store(tick, Ordering::Relaxed);
+            unmet = turns.unmet();
         }
-        self.counted_to = Some(now);
-        if let Some(turns) = turns {
-            turns.met.store(true, Ordering::Relaxed);
-        }
-        let unmet = self.turns.as_ref().map_or(Duration::ZERO, Turns::unmet);
+        self.used += now.saturating_sub(self.counted_to);
+        self.counted_to = now;
         if self.used + unmet >= self.limit {
             return Err(OutOfTime { limit: self.limit }.into());
         }
         // The ticker sleeps when nothing calls it; this guest still needs it.
         self.ticker.touch();
-        Ok(if self.yields { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+        Ok(())
     }
 
-    /// The CPU time that the call has used, at its end.
+    /// Ends a call. Gives the CPU time that it has used.
+    pub(crate) fn finish(&mut self) -> Duration {
+        self.spent = match &self.turns {
+            Some(turns) if self.yields => self.used + turns.unmet(),
+            _ => {
+                let passed = self.begun.elapsed();
+                match passed < TICK && !self.looked {
+                    true => passed,
+                    false => self.used + thread_cpu_time().saturating_sub(self.counted_to),
+                }
+            }
+        };
+        self.spent
+    }
+
+    /// The CPU time of the call that has ended.
     pub(crate) fn spent(&self) -> Duration {
-        match (&self.turns, self.counted_to) {
-            // On a fiber what comes after the last tick is another turn, and counted there.
-            (Some(turns), _) if self.yields => self.before + turns.first() + self.used + turns.unmet(),
-            (_, Some(counted_to)) => self.before + self.used + thread_cpu_time().saturating_sub(counted_to),
-            (_, None) => self.begun.elapsed(),
-        }
+        self.spent
+    }
+
+    /// Whether the call that has ended has used a millisecond or more.
+    pub(crate) fn ran_long(&self) -> bool {
+        self.spent >= LONG
     }
 }
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The CPU time of this thread at `now`, which has only just been. Never too little, and too much by [`MOMENT_AGE_MAX`] at
+/// most.
+pub(crate) fn thread_cpu_time_at(now: Instant) -> Duration {
+    thread_local! {
+        /// A moment by the clock that passes, and the thread's CPU time then.
+        static MOMENT: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+    if let Some((at, cpu)) = MOMENT.get() {
+        let age = now.saturating_duration_since(at);
+        if age < MOMENT_AGE_MAX {
+            return cpu + age;
+        }
+    }
+    let cpu = thread_cpu_time();
+    MOMENT.set(Some((now, cpu)));
+    cpu
 }
 
 /// The CPU time that this thread has used.

@@ -67,10 +67,9 @@ pub(crate) struct PolicyContext {
     /// What is told of its faults has the bytes of its log once more.
     fault_window: LogWindow,
     pub(crate) sandbox: Arc<Inner>,
-    /// Whether hooks run on fibers.
+    /// Whether hooks run on fibers, because one of its imports waits or they may take long. Then nothing of it runs but on a
+    /// fiber.
     pub(crate) yields: bool,
-    /// Whether one of its imports waits, so that nothing of it runs but on a fiber.
-    pub(crate) waits: bool,
     /// Requests of its own that it was refused, because a shadow must have no effect.
     pub(crate) refused_requests: Arc<AtomicU64>,
 }
@@ -175,7 +174,6 @@ impl Factory {
             fault_window: LogWindow::new(u32::MAX, config.limits.log_bytes),
             sandbox: sandbox.clone(),
             yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
-            waits,
             refused_requests: Arc::default(),
         });
         let start = thread_cpu_time();

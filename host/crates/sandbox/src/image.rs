@@ -132,8 +132,8 @@ impl Reader<'_> {
             .ok_or_else(missing)?;
         let function = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, &function)?;
         let store = &mut *self.store;
-        let (value,) = if store.data().policy.waits {
-            // Where an import waits, nothing runs but on a fiber.
+        let (value,) = if store.data().policy.yields {
+            // Where hooks run on fibers, nothing runs but on one.
             block_on(function.call_async(store, ()))?
         } else {
             function.call(store, ())?

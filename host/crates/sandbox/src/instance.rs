@@ -20,6 +20,7 @@ use crate::factory::PolicyContext;
 use crate::fault::{Failure, refusal};
 use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
 use crate::image::{self, NoImage};
+use crate::returns;
 use crate::shared::{InstancePlace, SparePlace};
 use crate::state::{MemoryLimiter, Stage, State};
 use crate::wasi::Stdio;
@@ -97,7 +98,7 @@ impl MakeError {
 impl Instance {
     /// Makes and configures an instance on this thread.
     pub(crate) fn make(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
-        if context.waits {
+        if context.yields {
             return block_on(Self::make_on_fiber(context));
         }
         let (mut store, place) = new_store(context, false)?;
@@ -116,13 +117,14 @@ impl Instance {
         if let Some(wipe) = &image.wipe {
             store.data_mut().memory.keep(wipe.kept_bytes);
         }
-        let instance = if context.waits {
+        let instance = if context.yields {
             block_on(image.pre.instantiate_async(&mut store))
         } else {
             image.pre.instantiate(&mut store)
         };
         let instance =
             instance.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
+        store.data_mut().budget.finish();
         let configured_bytes = store.data().memory.bytes();
         let hooks = HookFuncs::default();
         Ok(Self::of(store, instance, hooks, configured_bytes, place))
@@ -211,7 +213,7 @@ impl Instance {
     /// The same on a fiber, letting other exchanges go on meanwhile.
     pub(crate) async fn make_on_fiber(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
         let (mut store, place) = new_store(context, true)?;
-        let (turns, until) = configure_turns(&store);
+        let (turns, until) = configure_turns(&mut store);
         let made = context.component.linked.pre.instantiate_async(&mut store);
         let made = in_turns(&turns, until, made).await;
         let (instance, hooks, configure) = load(context, &mut store, made)?;
@@ -232,6 +234,7 @@ impl Instance {
         place: InstancePlace,
         answer: Option<WasmResult<(Result<(), String>,)>>,
     ) -> Result<Self, MakeError> {
+        store.data_mut().budget.finish();
         match answer {
             Some(Err(error)) => return Err(MakeError::Failed(Failure::of(&error, &mut store))),
             Some(Ok((Err(reason),))) => return Err(MakeError::Refused(refusal(&reason))),
@@ -256,9 +259,9 @@ impl Instance {
         self.0.uses < USES_MAX && grown <= room / 4 * 3
     }
 
-    /// Whether its hooks may wait, so that they have to be called on fibers.
-    pub(crate) fn waits(&self) -> bool {
-        self.0.store.data().policy.waits
+    /// Whether its hooks have to be called on fibers.
+    pub(crate) fn yields(&self) -> bool {
+        self.0.store.data().policy.yields
     }
 
     /// Whether its last call was one that other exchanges notice.
@@ -303,7 +306,7 @@ impl Instance {
         self.begin(Stage::of(&hook), Some(exchange), true);
         let inner = &mut *self.0;
         let limits = inner.store.data().policy.limits;
-        let budget = &inner.store.data().budget;
+        let budget = &mut inner.store.data_mut().budget;
         let (turns, until) = (budget.turns(), Until::after(budget.begun(), limits.wall));
         let answer = in_turns(&turns, until, async {
             Ok(match hook {
@@ -337,12 +340,12 @@ impl Instance {
 
     /// Calls `on-tick` on this thread.
     pub(crate) fn tick(&mut self) -> Result<(), Failure> {
-        let waits = self.0.store.data().policy.waits;
-        self.begin(Stage::Tick, None, waits);
+        let yields = self.yields();
+        self.begin(Stage::Tick, None, yields);
         let inner = &mut *self.0;
-        let result = if waits {
-            let budget = &inner.store.data().budget;
+        let result = if yields {
             let limit = inner.store.data().policy.limits.wall;
+            let budget = &mut inner.store.data_mut().budget;
             let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
             let tick = async { inner.tick()?.call_async(&mut inner.store, ()).await };
             // Nobody else rings an alarm here.
@@ -351,6 +354,7 @@ impl Instance {
         } else {
             inner.tick().and_then(|hook| hook.call(&mut inner.store, ()))
         };
+        self.0.store.data_mut().budget.finish();
         result.map_err(|error| Failure::of(&error, &mut self.0.store))
     }
 
@@ -369,6 +373,7 @@ impl Instance {
         answer: WasmResult<Result<Decision, Failure>>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
         // Before the words for a fault are looked for, which takes longer than many a hook.
+        self.0.store.data_mut().budget.finish();
         let (cpu, memory_bytes) = self.cost();
         let store = &mut self.0.store;
         let result = answer.unwrap_or_else(|error| Err(Failure::of(&error, store)));
@@ -397,6 +402,7 @@ impl Inner {
         // What runs now is not the guest's, has no loops, and answers to nobody.
         self.store.set_epoch_deadline(NO_TICKS);
         let state = self.store.data_mut();
+        state.budget.suspend();
         state.stdio = Stdio::default();
         state.memory.take_refused();
         if self.wiper.is_none() {
@@ -452,8 +458,8 @@ impl Until {
 }
 
 /// The turns of a fiber in which an instance is configured, and when that is given up.
-fn configure_turns(store: &Store<State>) -> (Turns, Until) {
-    let State { budget, policy, .. } = store.data();
+fn configure_turns(store: &mut Store<State>) -> (Turns, Until) {
+    let State { budget, policy, .. } = store.data_mut();
     let limit = policy.limits.configure_deadline + policy.limits.wall;
     (budget.turns(), Until::after(budget.begun(), limit))
 }
@@ -470,15 +476,12 @@ async fn in_turns<T>(
     let mut alarm = None;
     poll_fn(|context| {
         let now = Instant::now();
-        let first = !std::mem::replace(&mut begun, true);
-        if !first {
-            if now >= until.at {
-                return Poll::Ready(Err(until.too_slow()));
-            }
-            turns.resume();
+        if std::mem::replace(&mut begun, true) && now >= until.at {
+            return Poll::Ready(Err(until.too_slow()));
         }
+        turns.resume(now);
         let polled = future.as_mut().poll(context);
-        let by_itself = turns.pause(first.then(|| now.elapsed()));
+        let by_itself = turns.pause(now.elapsed());
         if polled.is_pending() && by_itself {
             // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. On the
             // thread of `on-tick` there is nobody to ring one: that comes back by itself when the time is over.
@@ -552,7 +555,12 @@ fn new_store_of(
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(handed_over_max(context));
     store.set_max_component_handles(HANDLES_MAX);
-    store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_tick());
+    store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_epoch());
+    if context.yields {
+        store.call_hook_async(returns::OnFiber);
+    } else {
+        store.call_hook(returns::on_thread);
+    }
     #[cfg(test)]
     {
         store.data_mut().memory.plan = plan;

@@ -27,6 +27,7 @@ mod inspect;
 mod instance;
 mod quarantine;
 mod report;
+mod returns;
 mod sandbox;
 mod shared;
 mod split;

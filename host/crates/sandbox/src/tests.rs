@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod quarantine;
 mod recorder;
+mod straight;
 mod together;
 mod virtual_wasi;
 mod wiping;

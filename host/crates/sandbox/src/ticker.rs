@@ -1,7 +1,7 @@
 //! Moves the engines' epochs on every millisecond while guests run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const STOPPED: u8 = 3;
 #[derive(Debug)]
 pub(crate) struct Ticker {
     state: AtomicU8,
+    /// Ticks so far.
+    ticks: AtomicU64,
     thread: std::sync::OnceLock<Thread>,
 }
 
@@ -42,6 +44,11 @@ impl Ticker {
         if self.state.load(Ordering::Relaxed) != BUSY {
             self.wake();
         }
+    }
+
+    /// Ticks so far: a number that changes with each of them, as the engines' epochs do.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -74,6 +81,8 @@ impl Ticker {
             }
             // Woken early, by a first call or by the end, it makes one short tick.
             thread::park_timeout(TICK);
+            // Before the epochs: guest code that meets a new one finds a new number here.
+            self.ticks.fetch_add(1, Ordering::Release);
             engines.iter().for_each(Engine::increment_epoch);
         }
     }
@@ -82,7 +91,11 @@ impl Ticker {
 impl TickerThread {
     /// Starts the thread.
     pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
-        let ticker = Arc::new(Ticker { state: AtomicU8::new(QUIET), thread: std::sync::OnceLock::new() });
+        let ticker = Arc::new(Ticker {
+            state: AtomicU8::new(QUIET),
+            ticks: AtomicU64::new(0),
+            thread: std::sync::OnceLock::new(),
+        });
         let shared = ticker.clone();
         let thread = thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
             // First of all, so that whoever finds the thread asleep finds it here too.

@@ -167,8 +167,8 @@ where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift + 'static,
 {
-    if store.data().policy.waits {
-        // Where an import waits, nothing runs but on a fiber.
+    if store.data().policy.yields {
+        // Where hooks run on fibers, nothing runs but on one.
         block_on(function.call_async(store, parameters))
     } else {
         function.call(store, parameters)

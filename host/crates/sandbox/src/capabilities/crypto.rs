@@ -22,12 +22,15 @@ use self::noted::Code;
 use super::numbered::{Numbered, Room};
 use crate::bindings::portcullis::policy::crypto;
 use crate::bindings::portcullis::policy::crypto::{Algorithm, Error, Hash, JwsError, KeyError, Verified};
+use crate::budget::Look;
 use crate::state::State;
 
 /// Keys of a policy. They have no size worth counting beside their number.
 const KEYS: Room = Room { count: 1000, bytes: usize::MAX };
 /// Bytes that one call signs, hashes or authenticates: some milliseconds on a machine without instructions for it.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes between two looks at the time.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// The keys of a policy.
 pub(crate) type Keys = Numbered<Key>;
@@ -42,39 +45,62 @@ impl Keys {
         self.number(content, KEYS, || Ok((key, 0)))?.ok_or(KeyError::TooMany)
     }
 
-    fn import_set(&self, jwks: &str, algorithm: Option<Algorithm>) -> Result<Vec<u32>, KeyError> {
+    fn import_set(
+        &self,
+        jwks: &str,
+        algorithm: Option<Algorithm>,
+        look: Look<'_>,
+    ) -> WasmResult<Result<Vec<u32>, KeyError>> {
+        let read = match jwk::read_set(jwks, algorithm, look)? {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
         let mut numbers = Vec::new();
-        for key in jwk::read_set(jwks, algorithm)? {
-            let number = self.import(key)?;
-            // A set may name a key twice.
-            if !numbers.contains(&number) {
-                numbers.push(number);
+        for key in read {
+            look()?;
+            match self.import(key) {
+                // A set may name a key twice.
+                Ok(number) if numbers.contains(&number) => {}
+                Ok(number) => numbers.push(number),
+                Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(numbers)
+        Ok(Ok(numbers))
     }
 
     fn named(&self, number: u32) -> Result<Arc<Key>, Error> {
         self.get(number).ok_or(Error::NoKey)
     }
 
-    fn verify(&self, number: u32, message: &[u8], signature: &[u8]) -> Result<bool, Error> {
-        let key = self.named(number)?;
-        check_size(message)?;
-        Ok(key.verifies(message, signature))
+    fn verify(
+        &self,
+        number: u32,
+        message: &[u8],
+        signature: &[u8],
+        look: Look<'_>,
+    ) -> WasmResult<Result<bool, Error>> {
+        match self.named(number).and_then(|key| check_size(message).map(|()| key)) {
+            Ok(key) => key.verifies_in_blocks(message, signature, look).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     fn verify_jws(&self, token: &str, numbers: &[u32]) -> Result<Verified, JwsError> {
+        // More numbers than there can be keys.
+        if numbers.len() > KEYS.count {
+            return Err(JwsError::TooLarge);
+        }
         let token = jws::parse(token)?;
         let (number, token) =
             token.verify(numbers.iter().filter_map(|number| Some((*number, self.get(*number)?))))?;
         Ok(Verified { key: number, header: token.header, payload: token.payload })
     }
 
-    fn mac(&self, number: u32, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let key = self.named(number)?;
-        check_size(message)?;
-        key.mac(message).ok_or(Error::WrongAlgorithm)
+    fn mac(&self, number: u32, message: &[u8], look: Look<'_>) -> WasmResult<Result<Vec<u8>, Error>> {
+        match self.named(number).and_then(|key| check_size(message).map(|()| key)) {
+            Ok(key) => Ok(key.mac(message, look)?.ok_or(Error::WrongAlgorithm)),
+            Err(error) => Ok(Err(error)),
+        }
     }
 }
 
@@ -82,15 +108,29 @@ fn check_size(message: &[u8]) -> Result<(), Error> {
     if message.len() > MESSAGE_BYTES_MAX { Err(Error::TooLarge) } else { Ok(()) }
 }
 
-fn hmac(hash: Hash, secret: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
-    check_size(secret)?;
-    check_size(message)?;
-    Ok(hmac::sign(&hmac::Key::new(key::hmac_algorithm(hash), secret), message).as_ref().to_vec())
+fn hmac(hash: Hash, secret: &[u8], message: &[u8], look: Look<'_>) -> WasmResult<Result<Vec<u8>, Error>> {
+    if let Err(error) = check_size(secret).and_then(|()| check_size(message)) {
+        return Ok(Err(error));
+    }
+    // RFC 2104, 2: of a secret that is longer than a block of the hash its digest counts. Made here, where it is no call
+    // that nobody can stop.
+    let algorithm = key::digest_algorithm(hash);
+    let short;
+    let secret = if secret.len() > algorithm.block_len() {
+        short = key::digest_in_blocks(algorithm, secret, look)?;
+        short.as_ref()
+    } else {
+        secret
+    };
+    let key = hmac::Key::new(key::hmac_algorithm(hash), secret);
+    Ok(Ok(key::hmac_in_blocks(&key, message, look)?.as_ref().to_vec()))
 }
 
-fn digest(hash: Hash, data: &[u8]) -> Result<Vec<u8>, Error> {
-    check_size(data)?;
-    Ok(aws_lc_rs::digest::digest(key::digest_algorithm(hash), data).as_ref().to_vec())
+fn digest(hash: Hash, data: &[u8], look: Look<'_>) -> WasmResult<Result<Vec<u8>, Error>> {
+    if let Err(error) = check_size(data) {
+        return Ok(Err(error));
+    }
+    Ok(Ok(key::digest_in_blocks(key::digest_algorithm(hash), data, look)?.as_ref().to_vec()))
 }
 
 impl State {
@@ -111,7 +151,9 @@ impl crypto::Host for State {
         jwks: String,
         algorithm: Option<Algorithm>,
     ) -> WasmResult<Result<Vec<u32>, KeyError>> {
-        Ok(self.keys()?.import_set(&jwks, algorithm))
+        self.require(Capability::Crypto)?;
+        let Self { policy, budget, .. } = self;
+        policy.keys.import_set(&jwks, algorithm, &mut || budget.check())
     }
 
     fn import_secret(&mut self, secret: Vec<u8>, algorithm: Algorithm) -> WasmResult<Result<u32, KeyError>> {
@@ -138,7 +180,10 @@ impl crypto::Host for State {
             "crypto.verify",
             (key, message, signature),
             describe,
-            |state, (key, message, signature)| Ok(state.keys()?.verify(key, &message, &signature)),
+            |state, (key, message, signature)| {
+                let Self { policy, budget, .. } = state;
+                policy.keys.verify(key, &message, &signature, &mut || budget.check())
+            },
         )
     }
 
@@ -155,7 +200,8 @@ impl crypto::Host for State {
         let describe =
             |(key, message): &(u32, Vec<u8>)| json!({ "key": key, "message": bytes_to_json(message) });
         let code = self.noted("crypto.mac", (key, message), describe, |state, (key, message)| {
-            Ok(Code(state.keys()?.mac(key, &message)))
+            let Self { policy, budget, .. } = state;
+            policy.keys.mac(key, &message, &mut || budget.check()).map(Code)
         });
         Ok(code?.0)
     }
@@ -165,8 +211,8 @@ impl crypto::Host for State {
         // The secret is the policy's own.
         let describe = |(hash, _, message): &(Hash, Vec<u8>, Vec<u8>)| json!({ "hash": noted::hash_name(*hash), "message": bytes_to_json(message) });
         let code =
-            self.noted("crypto.hmac", (hash, secret, message), describe, |_, (hash, secret, message)| {
-                Ok(Code(hmac(hash, &secret, &message)))
+            self.noted("crypto.hmac", (hash, secret, message), describe, |state, (hash, secret, message)| {
+                hmac(hash, &secret, &message, &mut || state.budget.check()).map(Code)
             });
         Ok(code?.0)
     }
@@ -174,7 +220,9 @@ impl crypto::Host for State {
     fn digest(&mut self, hash: Hash, data: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
         self.require(Capability::Crypto)?;
         let describe = |(hash, data): &(Hash, Vec<u8>)| json!({ "hash": noted::hash_name(*hash), "data": bytes_to_json(data) });
-        self.noted("crypto.digest", (hash, data), describe, |_, (hash, data)| Ok(digest(hash, &data)))
+        self.noted("crypto.digest", (hash, data), describe, |state, (hash, data)| {
+            digest(hash, &data, &mut || state.budget.check())
+        })
     }
 
     fn constant_time_eq(&mut self, a: Vec<u8>, b: Vec<u8>) -> WasmResult<bool> {

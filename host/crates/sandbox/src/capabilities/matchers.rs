@@ -175,7 +175,7 @@ impl matchers::Host for State {
             (document, pointers),
             describe,
             told,
-            |_, (document, pointers)| Ok(json::read(&document, &pointers)),
+            |state, (document, pointers)| json::read(&document, &pointers, &mut || state.budget.check()),
         )
     }
 }

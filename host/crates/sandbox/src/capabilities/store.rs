@@ -29,6 +29,10 @@ const KEY_BYTES_MAX: usize = 1 << 10;
 const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Between two looks for entries whose time is over.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+/// Entries that one call looks at, about a millisecond's worth, and the pause before the next one looks at more. A store of
+/// the default size is looked through at once.
+const SWEEP_ENTRIES: usize = 10_000;
+const SWEEP_PART_PAUSE: Duration = Duration::from_millis(10);
 
 /// The store of a policy.
 #[derive(Default)]
@@ -39,6 +43,8 @@ pub(crate) struct Store {
     bytes: AtomicUsize,
     /// When it may next be looked for entries whose time is over, in milliseconds.
     sweep_due: AtomicU64,
+    /// The shard at which that begins.
+    sweep_at: AtomicUsize,
     // Zero until granted.
     entries_max: AtomicUsize,
     bytes_max: AtomicUsize,
@@ -206,8 +212,8 @@ impl Store {
         }
     }
 
-    /// Removes entries whose time is over, and says whether there were any. Not more often than every [`SWEEP_PAUSE`]: a
-    /// policy that writes to a full store must not keep the worker busy looking through it.
+    /// Removes entries whose time is over, and says whether there were any. Not more often than every [`SWEEP_PAUSE`], and of
+    /// a large store a part each time: a policy that writes to a full store must not keep the worker busy looking through it.
     fn remove_over(&self, now: Duration) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let due = self.sweep_due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| {
@@ -216,9 +222,17 @@ impl Store {
         if due.is_err() {
             return false;
         }
-        let mut any = false;
-        for shard in &self.shards {
-            lock(shard).retain(|key, entry| {
+        let (mut any, mut looked_at) = (false, 0);
+        let begin = self.sweep_at.load(Ordering::Relaxed);
+        for at in (0..SHARDS).map(|step| (begin + step) % SHARDS) {
+            if looked_at >= SWEEP_ENTRIES {
+                self.sweep_at.store(at, Ordering::Relaxed);
+                self.sweep_due.store(millis(now + SWEEP_PART_PAUSE), Ordering::Relaxed);
+                break;
+            }
+            let mut shard = lock(&self.shards[at]);
+            looked_at += shard.len();
+            shard.retain(|key, entry| {
                 let over = entry.is_over(now);
                 if over {
                     self.release(key, entry);

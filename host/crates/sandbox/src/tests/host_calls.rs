@@ -24,7 +24,7 @@ const DEED_FIELD: &[u8] = b"x-do";
 const WAITS: &str = "http-client.send";
 
 /// The functions that policies can import, as `wit/` has them: `store.get`.
-fn contract() -> BTreeSet<String> {
+pub(super) fn contract() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../wit");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let worlds = read("worlds.wit");

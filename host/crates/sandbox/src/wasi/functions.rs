@@ -157,8 +157,11 @@ fn streams(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
             .func_wrap(
                 function,
                 |mut context: Context<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
+                    // As `check-write` says; WASI has a guest that writes more trap.
+                    ensure!(bytes.len() as u64 <= WRITE_BYTES_MAX, "it wrote {} bytes at once", bytes.len());
                     let is_stdout = stream.rep() == Output::Stdout as u32;
-                    context.data_mut().print(if is_stdout { Output::Stdout } else { Output::Stderr }, &bytes);
+                    let output = if is_stdout { Output::Stdout } else { Output::Stderr };
+                    context.data_mut().print(output, &bytes)?;
                     Ok((Io::Ok(()),))
                 },
             )?,

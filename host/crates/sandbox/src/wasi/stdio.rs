@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
+use wasmtime::Result;
 
 use crate::bindings::portcullis::policy::log::Level;
 use crate::capabilities::log::escape;
@@ -54,9 +55,10 @@ impl Stdio {
 }
 
 impl State {
-    /// Takes what a guest wrote and logs the lines that are whole.
-    pub(crate) fn print(&mut self, output: Output, mut bytes: &[u8]) {
+    /// Takes what a guest wrote and logs the lines that are whole. Looks at the time after each: there may be as many as bytes.
+    pub(crate) fn print(&mut self, output: Output, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
+            self.budget.check()?;
             let buffer = match output {
                 Output::Stdout => &mut self.stdio.stdout,
                 Output::Stderr => &mut self.stdio.stderr,
@@ -67,7 +69,7 @@ impl State {
             buffer.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken + usize::from(end.is_some())..];
             if end.is_none() && buffer.len() < LINE_BYTES_MAX {
-                return;
+                return Ok(());
             }
             let line = std::mem::take(buffer);
             let text = String::from_utf8_lossy(&line);
@@ -86,5 +88,6 @@ impl State {
                 }
             }
         }
+        Ok(())
     }
 }

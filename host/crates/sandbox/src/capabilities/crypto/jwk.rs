@@ -4,9 +4,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use wasmtime::Result as WasmResult;
 
 use super::key::{self, Key, malformed};
 use super::{Algorithm, KeyError};
+use crate::budget::Look;
 
 /// Bytes of a key: one of RSA has some 3,000 with its certificates.
 const KEY_BYTES_MAX: usize = 64 << 10;
@@ -71,23 +73,31 @@ pub(super) fn read(jwk: &str, wanted: Option<Algorithm>) -> Result<Key, KeyError
     }
 }
 
-/// Reads the keys of a set that can be used here.
-pub(super) fn read_set(jwks: &str, wanted: Option<Algorithm>) -> Result<Vec<Key>, KeyError> {
+/// Reads the keys of a set that can be used here. Looks at the time after each, of which a set may have thousands.
+pub(super) fn read_set(
+    jwks: &str,
+    wanted: Option<Algorithm>,
+    look: Look<'_>,
+) -> WasmResult<Result<Vec<Key>, KeyError>> {
     if jwks.len() > SET_BYTES_MAX {
-        return Err(KeyError::TooLarge);
+        return Ok(Err(KeyError::TooLarge));
     }
-    let set: Set<'_> = serde_json::from_str(jwks).map_err(|error| not_a("JSON Web Key Set", &error))?;
+    let set: Set<'_> = match serde_json::from_str(jwks) {
+        Ok(set) => set,
+        Err(error) => return Ok(Err(not_a("JSON Web Key Set", &error))),
+    };
     let mut keys = Vec::new();
     for jwk in set.keys {
+        look()?;
         match read(jwk.get(), wanted) {
             Ok(key) => keys.push(key),
             // RFC 7517, 5: what is not understood is ignored. A key that leaves its algorithm open is no such key.
             Err(KeyError::Unsupported(_)) => {}
             Err(KeyError::WrongAlgorithm(_)) if wanted.is_some() => {}
-            Err(error) => return Err(error),
+            Err(error) => return Ok(Err(error)),
         }
     }
-    Ok(keys)
+    Ok(Ok(keys))
 }
 
 impl Jwk {

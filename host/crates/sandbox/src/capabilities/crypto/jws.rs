@@ -71,14 +71,21 @@ impl Token<'_> {
             };
             name(key.algorithm()) == alg && same_kid
         };
-        let mut any = false;
-        for (number, key) in keys.filter(|(_, key)| fits(key)).take(KEYS_MAX) {
-            any = true;
+        // Each once, however many times it is named.
+        let mut tried = Vec::new();
+        for (number, key) in keys.filter(|(_, key)| fits(key)) {
+            if tried.contains(&number) {
+                continue;
+            }
+            if tried.len() == KEYS_MAX {
+                break;
+            }
+            tried.push(number);
             if key.verifies(self.signed.as_bytes(), &self.signature) {
                 return Ok((number, self));
             }
         }
-        Err(if any { JwsError::WrongSignature } else { JwsError::NoKey })
+        Err(if tried.is_empty() { JwsError::NoKey } else { JwsError::WrongSignature })
     }
 }
 

@@ -1,11 +1,14 @@
 //! A key, bound to the one algorithm that it is for.
 
 use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
-use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self as sig, ParsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::{constant_time, hmac};
+
+use wasmtime::Result as WasmResult;
 
 use super::super::numbered::Content;
-use super::{Algorithm, Hash, KeyError};
+use super::{Algorithm, BLOCK_BYTES, Hash, KeyError};
+use crate::budget::Look;
 
 /// Bits of an RSA modulus. Checking a signature by a larger one takes too long for a worker's thread, and aws-lc knows
 /// none.
@@ -100,13 +103,58 @@ impl Key {
         }
     }
 
-    /// The authentication code of `message`; none by a public key.
-    pub(super) fn mac(&self, message: &[u8]) -> Option<Vec<u8>> {
-        match &self.material {
-            Material::Secret(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
-            Material::Public(_) => None,
+    /// The same for a message that may be large: it looks at the time while it hashes.
+    pub(super) fn verifies_in_blocks(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+        look: Look<'_>,
+    ) -> WasmResult<bool> {
+        match (&self.material, digest_of(self.algorithm)) {
+            (Material::Secret(key), _) => {
+                let code = hmac_in_blocks(key, message, look)?;
+                Ok(constant_time::verify_slices_are_equal(code.as_ref(), signature).is_ok())
+            }
+            (Material::Public(key), Some(hash)) => {
+                let digest = digest_in_blocks(hash, message, look)?;
+                Ok(key.verify_digest_sig(&digest, signature).is_ok())
+            }
+            // Ed25519 has no digest to begin with. It takes a millisecond or two for the longest message.
+            (Material::Public(key), None) => Ok(key.verify_sig(message, signature).is_ok()),
         }
     }
+
+    /// The authentication code of `message`; none by a public key.
+    pub(super) fn mac(&self, message: &[u8], look: Look<'_>) -> WasmResult<Option<Vec<u8>>> {
+        match &self.material {
+            Material::Secret(key) => Ok(Some(hmac_in_blocks(key, message, look)?.as_ref().to_vec())),
+            Material::Public(_) => Ok(None),
+        }
+    }
+}
+
+/// The digest of `data`. Looks at the time after each block.
+pub(super) fn digest_in_blocks(
+    algorithm: &'static digest::Algorithm,
+    data: &[u8],
+    look: Look<'_>,
+) -> WasmResult<digest::Digest> {
+    let mut context = digest::Context::new(algorithm);
+    for block in data.chunks(BLOCK_BYTES) {
+        context.update(block);
+        look()?;
+    }
+    Ok(context.finish())
+}
+
+/// The authentication code of `message`. Looks at the time after each block.
+pub(super) fn hmac_in_blocks(key: &hmac::Key, message: &[u8], look: Look<'_>) -> WasmResult<hmac::Tag> {
+    let mut context = hmac::Context::with_key(key);
+    for block in message.chunks(BLOCK_BYTES) {
+        context.update(block);
+        look()?;
+    }
+    Ok(context.sign())
 }
 
 /// Each part with its length before it, so that no two keys can be written alike.
@@ -212,6 +260,16 @@ fn verification(algorithm: Algorithm) -> Option<&'static dyn VerificationAlgorit
         Algorithm::Es512 => &sig::ECDSA_P521_SHA512_FIXED,
         Algorithm::Eddsa => &sig::ED25519,
     })
+}
+
+/// The digest of which a signature is made; `None` of one that is made of the whole message.
+fn digest_of(algorithm: Algorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        Algorithm::Hs256 | Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => Some(&SHA256),
+        Algorithm::Hs384 | Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => Some(&SHA384),
+        Algorithm::Hs512 | Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 => Some(&SHA512),
+        Algorithm::Eddsa => None,
+    }
 }
 
 pub(super) fn hmac_algorithm(hash: Hash) -> hmac::Algorithm {

@@ -106,7 +106,10 @@ fn verifies_every_algorithm_and_nothing_that_was_changed() {
     ];
     let keys = Keys::default();
     let set: Vec<String> = made.iter().map(|(alg, (jwk, _))| format!(r#"{{"alg":"{alg}",{jwk}}}"#)).collect();
-    let numbers = keys.import_set(&format!(r#"{{"keys":[{}]}}"#, set.join(",")), None).unwrap();
+    let numbers = keys
+        .import_set(&format!(r#"{{"keys":[{}]}}"#, set.join(",")), None, &mut || Ok(()))
+        .unwrap()
+        .unwrap();
     assert_eq!(numbers, Vec::from_iter(1..=10));
     for (at, (alg, (_, sign))) in made.iter().enumerate() {
         let good = token(&format!(r#"{{"alg":"{alg}"}}"#), r#"{"sub":"a"}"#, sign);
@@ -116,13 +119,25 @@ fn verifies_every_algorithm_and_nothing_that_was_changed() {
         assert!(matches!(keys.verify_jws(&changed, &numbers), Err(JwsError::WrongSignature)), "{alg}");
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let signature = BASE64URL.decode(signature).unwrap();
-        assert!(keys.verify(numbers[at], signed.as_bytes(), &signature).unwrap(), "{alg}");
+        assert!(
+            keys.verify(numbers[at], signed.as_bytes(), &signature, &mut || Ok(())).unwrap().unwrap(),
+            "{alg}"
+        );
         for other in numbers.iter().filter(|other| **other != numbers[at]) {
-            assert!(!keys.verify(*other, signed.as_bytes(), &signature).unwrap(), "{alg}, key {other}");
+            assert!(
+                !keys.verify(*other, signed.as_bytes(), &signature, &mut || Ok(())).unwrap().unwrap(),
+                "{alg}, key {other}"
+            );
         }
         let short = &signature[..signature.len() - 1];
-        assert!(!keys.verify(numbers[at], signed.as_bytes(), short).unwrap(), "{alg}");
-        assert!(matches!(keys.mac(numbers[at], b"x"), Err(Error::WrongAlgorithm)), "{alg}");
+        assert!(
+            !keys.verify(numbers[at], signed.as_bytes(), short, &mut || Ok(())).unwrap().unwrap(),
+            "{alg}"
+        );
+        assert!(
+            matches!(keys.mac(numbers[at], b"x", &mut || Ok(())).unwrap(), Err(Error::WrongAlgorithm)),
+            "{alg}"
+        );
     }
 }
 
@@ -133,7 +148,9 @@ fn no_token_chooses_how_it_is_checked() {
     let key = import(&keys, &format!("{{{jwk}}}"), Some(Algorithm::Rs256)).unwrap();
     // The old trick: the public key, which everybody has, taken as the secret of an HMAC.
     let secret = jwk.clone();
-    let sign: Sign = Box::new(move |message| super::hmac(Hash::Sha256, secret.as_bytes(), message).unwrap());
+    let sign: Sign = Box::new(move |message| {
+        super::hmac(Hash::Sha256, secret.as_bytes(), message, &mut || Ok(())).unwrap().unwrap()
+    });
     for alg in ["HS256", "none", "None", "", "RS384", "PS256"] {
         let forged = token(&format!(r#"{{"alg":"{alg}"}}"#), "{}", &sign);
         assert!(matches!(keys.verify_jws(&forged, &[key]), Err(JwsError::NoKey)), "{alg}");
@@ -155,7 +172,7 @@ fn a_kid_chooses_among_keys_where_both_sides_have_one() {
     let without = import(&keys, RFC_SECRET, None).unwrap();
     assert_ne!(a, b, "the same secret under two names is two keys");
     let signing = keys.get(a).unwrap();
-    let sign: Sign = Box::new(move |message| signing.mac(message).unwrap());
+    let sign: Sign = Box::new(move |message| signing.mac(message, &mut || Ok(())).unwrap().unwrap());
     let of_b = token(r#"{"alg":"HS256","kid":"b"}"#, "{}", &sign);
     assert_eq!(keys.verify_jws(&of_b, &[a, b, without]).unwrap().key, b);
     assert_eq!(keys.verify_jws(&of_b, &[a, without]).unwrap().key, without, "a key without a name may be it");
@@ -184,7 +201,7 @@ fn refuses_tokens_that_could_be_read_in_two_ways() {
     let keys = Keys::default();
     let key = import(&keys, RFC_SECRET, None).unwrap();
     let signing = keys.get(key).unwrap();
-    let sign: Sign = Box::new(move |message| signing.mac(message).unwrap());
+    let sign: Sign = Box::new(move |message| signing.mac(message, &mut || Ok(())).unwrap().unwrap());
     let check = |token: &str| format!("{:?}", keys.verify_jws(token, &[key]).unwrap_err());
     for (header, reason) in [
         (r#"{"alg":"HS256","alg":"HS256"}"#, "twice"),
@@ -297,7 +314,10 @@ fn reads_keys_strictly() {
         assert!(told.starts_with("KeyError::Malformed") && told.contains(reason), "{jwk}: {told}");
     }
     assert!(matches!(jwk::read(&" ".repeat((64 << 10) + 1), None), Err(KeyError::TooLarge)));
-    assert!(matches!(jwk::read_set(&" ".repeat((1 << 20) + 1), None), Err(KeyError::TooLarge)));
+    assert!(matches!(
+        jwk::read_set(&" ".repeat((1 << 20) + 1), None, &mut || Ok(())).unwrap(),
+        Err(KeyError::TooLarge)
+    ));
 }
 
 #[test]
@@ -307,14 +327,28 @@ fn takes_from_a_set_what_it_can_use() {
     let set = format!(
         r#"{{"keys":[{{"kty":"AKP"}},{{"use":"enc",{rsa}}},{RFC_P256},{{"alg":"RS256",{rsa}}},{RFC_P256}]}}"#
     );
-    assert_eq!(keys.import_set(&set, None).unwrap(), [1, 2], "one that is there twice is one");
-    assert_eq!(keys.import_set(&set, Some(Algorithm::Rs256)).unwrap(), [2], "importing again gives the same");
-    assert_eq!(keys.import_set(r#"{"keys":[]}"#, None).unwrap(), [0_u32; 0]);
+    assert_eq!(
+        keys.import_set(&set, None, &mut || Ok(())).unwrap().unwrap(),
+        [1, 2],
+        "one that is there twice is one"
+    );
+    assert_eq!(
+        keys.import_set(&set, Some(Algorithm::Rs256), &mut || Ok(())).unwrap().unwrap(),
+        [2],
+        "importing again gives the same"
+    );
+    assert_eq!(keys.import_set(r#"{"keys":[]}"#, None, &mut || Ok(())).unwrap().unwrap(), [0_u32; 0]);
     let open = format!(r#"{{"keys":[{{{rsa}}}]}}"#);
-    assert!(matches!(keys.import_set(&open, None), Err(KeyError::WrongAlgorithm(_))), "it leaves open which");
-    assert!(keys.import_set(&open, Some(Algorithm::Ps256)).is_ok());
-    assert!(matches!(keys.import_set(r#"{"keys":[{}]}"#, None), Err(KeyError::Malformed(_))));
-    assert!(matches!(keys.import_set(r#"{}"#, None), Err(KeyError::Malformed(_))));
+    assert!(
+        matches!(keys.import_set(&open, None, &mut || Ok(())).unwrap(), Err(KeyError::WrongAlgorithm(_))),
+        "it leaves open which"
+    );
+    assert!(keys.import_set(&open, Some(Algorithm::Ps256), &mut || Ok(())).unwrap().is_ok());
+    assert!(matches!(
+        keys.import_set(r#"{"keys":[{}]}"#, None, &mut || Ok(())).unwrap(),
+        Err(KeyError::Malformed(_))
+    ));
+    assert!(matches!(keys.import_set(r#"{}"#, None, &mut || Ok(())).unwrap(), Err(KeyError::Malformed(_))));
 }
 
 #[test]
@@ -332,14 +366,57 @@ fn bounds_the_keys_of_a_policy() {
 }
 
 #[test]
+fn a_key_is_tried_once_however_many_times_it_is_named() {
+    let keys = Keys::default();
+    let import =
+        |at: u8| keys.import(super::Key::secret(&[at; 32], Algorithm::Hs256, None).unwrap()).unwrap();
+    let numbers: Vec<u32> = (0..10).map(import).collect();
+    let signing = super::Key::secret(&[1; 32], Algorithm::Hs256, None).unwrap();
+    let sign: Sign = Box::new(move |message| signing.mac(message, &mut || Ok(())).unwrap().unwrap());
+    let token = token(r#"{"alg":"HS256"}"#, "{}", &sign);
+    // The right one after many of another one, which would use up the tries.
+    let again = [vec![numbers[0]; 900], vec![numbers[1]]].concat();
+    assert_eq!(keys.verify_jws(&token, &again).unwrap().key, numbers[1]);
+    // The ninth is not tried.
+    let ninth = [&numbers[2..10], &numbers[1..2]].concat();
+    assert!(matches!(keys.verify_jws(&token, &ninth), Err(JwsError::WrongSignature)));
+    let most = vec![numbers[1]; 1000];
+    assert!(keys.verify_jws(&token, &most).is_ok());
+    assert!(matches!(keys.verify_jws(&token, &[most, vec![1]].concat()), Err(JwsError::TooLarge)));
+}
+
+#[test]
+fn what_takes_long_looks_at_the_time_in_between() {
+    let keys = Keys::default();
+    let key = keys.import(super::Key::secret(&[7; 64], Algorithm::Hs512, None).unwrap()).unwrap();
+    let data = vec![0; 1 << 20];
+    let times = |work: &dyn Fn(crate::budget::Look<'_>)| {
+        let mut looks = 0;
+        work(&mut || {
+            looks += 1;
+            Ok(())
+        });
+        looks
+    };
+    assert!(times(&|look| drop(super::digest(Hash::Sha256, &data, look))) >= 16);
+    assert!(times(&|look| drop(super::hmac(Hash::Sha256, &data, &data, look))) >= 32);
+    assert!(times(&|look| drop(keys.mac(key, &data, look))) >= 16);
+    assert!(times(&|look| drop(keys.verify(key, &data, b"", look))) >= 16);
+    let set = format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"x"}"#; 1000].join(","));
+    assert!(times(&|look| drop(keys.import_set(&set, None, look))) >= 1000);
+}
+
+#[test]
 fn computes_digests_and_codes() {
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let abc = |hash| hex(super::digest(hash, b"abc").unwrap());
+    let abc = |hash| hex(super::digest(hash, b"abc", &mut || Ok(())).unwrap().unwrap());
     assert!(abc(Hash::Sha256).starts_with("ba7816bf8f01cfea"));
     assert!(abc(Hash::Sha384).starts_with("cb00753f45a35e8b"));
     assert!(abc(Hash::Sha512).starts_with("ddaf35a193617aba"));
     // RFC 4231, 4.3.
-    let code = |hash| hex(super::hmac(hash, b"Jefe", b"what do ya want for nothing?").unwrap());
+    let code = |hash| {
+        hex(super::hmac(hash, b"Jefe", b"what do ya want for nothing?", &mut || Ok(())).unwrap().unwrap())
+    };
     assert!(code(Hash::Sha256).starts_with("5bdcc146bf60754e"));
     assert!(code(Hash::Sha384).starts_with("af45d2e376484031"));
     assert!(code(Hash::Sha512).starts_with("164b7a7bfcf819e2"));
@@ -349,9 +426,21 @@ fn computes_digests_and_codes() {
         [(Algorithm::Hs256, Hash::Sha256), (Algorithm::Hs384, Hash::Sha384), (Algorithm::Hs512, Hash::Sha512)]
     {
         let key = keys.import(super::Key::secret(&secret, algorithm, None).unwrap()).unwrap();
-        assert_eq!(keys.mac(key, b"m").unwrap(), super::hmac(hash, &secret, b"m").unwrap());
-        assert!(keys.verify(key, b"m", &keys.mac(key, b"m").unwrap()).unwrap());
-        assert!(!keys.verify(key, b"n", &keys.mac(key, b"m").unwrap()).unwrap());
+        assert_eq!(
+            keys.mac(key, b"m", &mut || Ok(())).unwrap().unwrap(),
+            super::hmac(hash, &secret, b"m", &mut || Ok(())).unwrap().unwrap()
+        );
+        assert!(
+            keys.verify(key, b"m", &keys.mac(key, b"m", &mut || Ok(())).unwrap().unwrap(), &mut || Ok(()))
+                .unwrap()
+                .unwrap()
+        );
+        assert!(
+            !keys
+                .verify(key, b"n", &keys.mac(key, b"m", &mut || Ok(())).unwrap().unwrap(), &mut || Ok(()))
+                .unwrap()
+                .unwrap()
+        );
     }
 }
 
@@ -360,20 +449,23 @@ fn bounds_what_a_call_works_on() {
     let keys = Keys::default();
     let key = import(&keys, RFC_SECRET, None).unwrap();
     let (most, more) = (vec![0; 1 << 20], vec![0; (1 << 20) + 1]);
-    assert!(super::digest(Hash::Sha512, &most).is_ok() && keys.mac(key, &most).is_ok());
-    assert!(matches!(super::digest(Hash::Sha512, &more), Err(Error::TooLarge)));
-    assert!(matches!(super::hmac(Hash::Sha256, &more, b""), Err(Error::TooLarge)));
-    assert!(matches!(super::hmac(Hash::Sha256, b"", &more), Err(Error::TooLarge)));
-    assert!(matches!(keys.mac(key, &more), Err(Error::TooLarge)));
-    assert!(matches!(keys.verify(key, &more, b""), Err(Error::TooLarge)));
-    assert!(matches!(keys.verify(9, b"", b""), Err(Error::NoKey)));
+    assert!(
+        super::digest(Hash::Sha512, &most, &mut || Ok(())).unwrap().is_ok()
+            && keys.mac(key, &most, &mut || Ok(())).unwrap().is_ok()
+    );
+    assert!(matches!(super::digest(Hash::Sha512, &more, &mut || Ok(())).unwrap(), Err(Error::TooLarge)));
+    assert!(matches!(super::hmac(Hash::Sha256, &more, b"", &mut || Ok(())).unwrap(), Err(Error::TooLarge)));
+    assert!(matches!(super::hmac(Hash::Sha256, b"", &more, &mut || Ok(())).unwrap(), Err(Error::TooLarge)));
+    assert!(matches!(keys.mac(key, &more, &mut || Ok(())).unwrap(), Err(Error::TooLarge)));
+    assert!(matches!(keys.verify(key, &more, b"", &mut || Ok(())).unwrap(), Err(Error::TooLarge)));
+    assert!(matches!(keys.verify(9, b"", b"", &mut || Ok(())).unwrap(), Err(Error::NoKey)));
 }
 
 proptest! {
     #[test]
     fn no_text_makes_a_key_or_token_panic(text in ".{0,200}") {
         drop(jwk::read(&text, None));
-        drop(jwk::read_set(&text, Some(Algorithm::Es256)));
+        drop(jwk::read_set(&text, Some(Algorithm::Es256), &mut || Ok(())));
         drop(jws::parse(&text));
     }
 
@@ -394,7 +486,7 @@ proptest! {
         let keys = Keys::default();
         if let Ok(key) = import(&keys, &jwk, wanted) {
             // Whatever is taken for a key bears a check.
-            let _ = keys.verify(key, b"message", &[0; 64]).unwrap();
+            let _ = keys.verify(key, b"message", &[0; 64], &mut || Ok(())).unwrap().unwrap();
         }
     }
 

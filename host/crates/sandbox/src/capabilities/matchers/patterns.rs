@@ -5,7 +5,7 @@
 //! one place, each of them is looked at. So the time is looked at where states were made, and where much was looked at. The crate `regex` could not be stopped there, and falls back to a slower way instead.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -15,7 +15,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, MatchKind};
 
 use super::{Error, MakeError};
-use crate::budget::thread_cpu_time;
+use crate::budget::{thread_cpu_time, thread_cpu_time_at};
 
 /// Bytes of a set that is compiled.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
@@ -23,8 +23,13 @@ const COMPILED_BYTES_MAX: usize = 1 << 20;
 const STATES_BYTES_MAX: usize = 2 << 20;
 /// CPU time of one call.
 const TIME_MAX: Duration = Duration::from_millis(5);
-/// Bytes between two looks at whether states were made.
+/// Bytes between two looks at whether states were made; fewer where to make one takes long.
 const STEPS: usize = 16;
+/// What to make a state costs grows with the states of all patterns as they were compiled. Those of one look together cost as
+/// much as this many.
+const STATES_BETWEEN_LOOKS: usize = 16 << 10;
+/// Patterns of a set: what each takes beside its text is bounded by this.
+const PATTERNS_MAX: usize = 64 << 10;
 /// Patterns that have matched somewhere, between two looks at the time.
 const LOOKS: usize = 4096;
 
@@ -34,11 +39,14 @@ pub(super) struct Patterns {
     /// States that were made, for as many threads as have matched at once.
     caches: Mutex<Vec<Cache>>,
     count: usize,
+    /// Bytes between two looks at whether states were made.
+    steps: usize,
 }
 
 impl Patterns {
     pub(super) fn compile(patterns: &[String]) -> Result<Self, MakeError> {
-        if patterns.iter().map(String::len).sum::<usize>() > COMPILED_BYTES_MAX {
+        let bytes = patterns.iter().map(String::len).sum::<usize>();
+        if bytes > COMPILED_BYTES_MAX || patterns.len() > PATTERNS_MAX {
             return Err(MakeError::TooLarge);
         }
         let bytes = syntax::Config::new().unicode(false).utf8(false);
@@ -69,7 +77,8 @@ impl Patterns {
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa);
         // Nothing else is left but that its states do not fit.
         let dfa = dfa.map_err(|_| MakeError::TooLarge)?;
-        Ok(Self { dfa, caches: Mutex::default(), count: patterns.len() })
+        let steps = (STATES_BETWEEN_LOOKS / dfa.get_nfa().states().len().max(1)).clamp(1, STEPS);
+        Ok(Self { dfa, caches: Mutex::default(), count: patterns.len(), steps })
     }
 
     /// Bytes that it takes, with the states of one thread.
@@ -130,12 +139,14 @@ impl Patterns {
         mut on_match: impl FnMut(&Cache, LazyStateID) -> Option<usize>,
     ) -> Result<(), Error> {
         let costly = |_| Error::TooCostly;
+        // What the first states cost counts as well.
+        let begun = thread_cpu_time_at(Instant::now());
         // Nothing stands before the text.
         let from = start::Config::new().anchored(Anchored::No);
         let mut state = self.dfa.start_state(cache, &from).map_err(|_| Error::TooCostly)?;
         let mut made = (cache.clear_count(), cache.memory_usage());
-        let (mut begun, mut looked) = (None, 0);
-        for steps in text.chunks(STEPS) {
+        let mut looked = 0;
+        for steps in text.chunks(self.steps) {
             for byte in steps {
                 state = self.dfa.next_state(cache, state, *byte).map_err(costly)?;
                 if !state.is_tagged() {
@@ -152,8 +163,7 @@ impl Patterns {
             let now_made = (cache.clear_count(), cache.memory_usage());
             if now_made != made || looked >= LOOKS {
                 (made, looked) = (now_made, 0);
-                let now = thread_cpu_time();
-                if now.saturating_sub(*begun.get_or_insert(now)) > TIME_MAX {
+                if thread_cpu_time().saturating_sub(begun) > TIME_MAX {
                     return Err(Error::TooCostly);
                 }
             }

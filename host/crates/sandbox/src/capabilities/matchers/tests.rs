@@ -158,7 +158,7 @@ fn the_same_set_has_the_same_number_and_sets_are_bounded() {
 /// What pointers give, as Rust writes it.
 fn read(document: &str, pointers: &[&str]) -> Vec<String> {
     let pointers: Vec<String> = pointers.iter().map(|pointer| (*pointer).to_owned()).collect();
-    match json::read(document.as_bytes(), &pointers) {
+    match json::read(document.as_bytes(), &pointers, &mut || Ok(())).unwrap() {
         Ok(values) => values.iter().map(|value| value.as_ref().map_or("-".to_owned(), shown)).collect(),
         Err(error) => vec![format!("{error:?}")],
     }
@@ -221,7 +221,7 @@ fn refuses_documents_that_could_be_read_in_two_ways() {
     {
         assert!(read(text, &["/a"])[0].starts_with("JsonError::Malformed"), "{text}");
     }
-    assert!(matches!(json::read(b"\"\xff\"", &[]), Err(JsonError::Malformed(_))));
+    assert!(matches!(json::read(b"\"\xff\"", &[], &mut || Ok(())).unwrap(), Err(JsonError::Malformed(_))));
 }
 
 #[test]
@@ -244,7 +244,58 @@ fn bounds_documents_pointers_and_values() {
     assert!(read(&"[".repeat(1 << 20), &["/0"])[0].starts_with("JsonError::Malformed"));
 }
 
+/// The outermost value is asked for, and one on each level below it.
+#[test]
+fn pointers_that_contain_each_other_cost_one_pass() {
+    let document = format!("{}[{}0]{}", r#"{"a":"#.repeat(31), "0,".repeat(500_000), "}".repeat(31));
+    let pointers: Vec<String> = (0..=32).map(|levels| "/a".repeat(levels)).collect();
+    let looks = |pointers: &[String]| {
+        let mut looks = 0;
+        let read = json::read(document.as_bytes(), pointers, &mut || {
+            looks += 1;
+            Ok(())
+        });
+        // Nothing is given back: they are too large together.
+        (looks, read.unwrap().is_ok())
+    };
+    // It looks at the time after so many values, whatever reads them.
+    let (one, is_ok) = looks(&pointers[..1]);
+    assert!(one >= 400 && is_ok, "{one}");
+    assert_eq!(looks(&pointers), (one, false));
+    assert_eq!(looks(&pointers[30..=31]), (one, false));
+}
+
+#[test]
+fn a_document_is_given_up_when_the_time_is_over() {
+    let document = format!("[{}0]", "0,".repeat(500_000));
+    let mut looks = 0;
+    let read = json::read(document.as_bytes(), &["/x".to_owned()], &mut || {
+        looks += 1;
+        if looks == 3 { Err(wasmtime::format_err!("it is over")) } else { Ok(()) }
+    });
+    assert!(read.is_err());
+    assert_eq!(looks, 3);
+}
+
 proptest! {
+    /// What is skipped must be as valid as what is read: others would refuse the document.
+    #[test]
+    fn takes_the_documents_that_serde_json_takes(
+        document in json_value(),
+        at in any::<proptest::sample::Index>(),
+        insert in "[\\]\\[{}:,\"\\\\eE+\\-.0-9u tnfä\n\u{1}]{0,2}",
+        removed in 0_usize..3,
+    ) {
+        let mut text: Vec<char> = document.to_string().chars().collect();
+        let at = at.index(text.len());
+        let end = (at + removed).min(text.len());
+        text.splice(at..end, insert.chars());
+        let text: String = text.into_iter().collect();
+        let is_valid = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        let read = json::read(text.as_bytes(), &[], &mut || Ok(())).unwrap();
+        prop_assert_eq!(read.is_ok(), is_valid, "{} {:?}", text, read);
+    }
+
     #[test]
     fn networks_agree_with_looking_at_each(
         nets in proptest::collection::vec((0_u32..64, 24_u8..=32), 0..40),
@@ -270,7 +321,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_reader_panic(text in "\\PC{0,60}", pointer in "[/~01a]{0,8}") {
-        drop(json::read(text.as_bytes(), &[pointer]));
+        drop(json::read(text.as_bytes(), &[pointer], &mut || Ok(())));
         drop(Networks::read(&text));
         if let Ok(set) = patterns(&[&text]) {
             drop(set.matches(text.as_bytes()));
@@ -282,7 +333,7 @@ proptest! {
         document in json_value(),
         pointers in proptest::collection::vec("(/[ab01]){0,3}", 0..8),
     ) {
-        let values = json::read(document.to_string().as_bytes(), &pointers).unwrap();
+        let values = json::read(document.to_string().as_bytes(), &pointers, &mut || Ok(())).unwrap().unwrap();
         for (pointer, value) in pointers.iter().zip(values) {
             let parsed = value.map(|value| match value {
                 JsonValue::Null => serde_json::Value::Null,

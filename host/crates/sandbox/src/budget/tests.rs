@@ -1,0 +1,110 @@
+use std::time::{Duration, Instant};
+
+use super::{Budget, OutOfTime, thread_cpu_time, thread_cpu_time_at};
+use crate::ticker::TickerThread;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn budget() -> (TickerThread, Budget) {
+    let ticker = TickerThread::start(Vec::new()).unwrap();
+    let budget = Budget::new(ticker.ticker().clone());
+    (ticker, budget)
+}
+
+/// Uses so much CPU time.
+fn burn(time: Duration) {
+    let until = thread_cpu_time() + time;
+    while thread_cpu_time() < until {}
+}
+
+/// Lets time pass that is not used, until there were so many ticks more.
+fn rest(ticker: &TickerThread, ticks: u64) {
+    let until = ticker.ticker().ticks() + ticks;
+    while ticker.ticker().ticks() < until {
+        ticker.ticker().touch();
+        std::thread::park_timeout(MS);
+    }
+}
+
+#[test]
+fn what_was_used_before_the_first_look_counts() {
+    let (ticker, mut budget) = budget();
+    budget.start(20 * MS, false);
+    burn(21 * MS);
+    rest(&ticker, 1);
+    let error = budget.check().unwrap_err();
+    assert!(error.downcast_ref::<OutOfTime>().is_some(), "{error}");
+    assert!(budget.finish() >= 21 * MS && budget.ran_long());
+}
+
+#[test]
+fn time_in_which_the_thread_was_off_its_core_does_not() {
+    let (ticker, mut budget) = budget();
+    budget.start(50 * MS, false);
+    // Far more than the limit, of which nothing is used.
+    rest(&ticker, 100);
+    assert!(budget.check().is_ok());
+    let used = budget.finish();
+    assert!(used < 50 * MS, "{used:?}");
+}
+
+#[test]
+fn a_call_that_nothing_looked_at_is_charged_what_it_used() {
+    let (ticker, mut budget) = budget();
+    budget.start(MS, false);
+    burn(30 * MS);
+    let used = budget.finish();
+    assert!(used >= 30 * MS, "{used:?}");
+    budget.start(MS, false);
+    rest(&ticker, 100);
+    let used = budget.finish();
+    assert!(used < 50 * MS, "{used:?}");
+}
+
+#[test]
+fn turns_of_a_fiber_count_and_what_is_between_them_does_not() {
+    let (ticker, mut budget) = budget();
+    budget.start(40 * MS, true);
+    let turns = budget.turns();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        turns.resume(begun);
+        burn(5 * MS);
+        // It waits for something.
+        assert!(turns.pause(begun.elapsed()));
+        burn(20 * MS);
+        rest(&ticker, 30);
+    }
+    turns.resume(Instant::now());
+    assert!(budget.check().is_ok(), "three turns of 5 ms");
+    burn(26 * MS);
+    rest(&ticker, 1);
+    assert!(budget.check().is_err(), "one more, of 26 ms");
+    assert!(budget.finish() >= 40 * MS);
+}
+
+#[test]
+fn a_look_that_is_not_on_the_way_back_leaves_the_turn_owed() {
+    let (ticker, mut budget) = budget();
+    budget.start(Duration::from_secs(10), true);
+    let turns = budget.turns();
+    let begun = Instant::now();
+    turns.resume(begun);
+    rest(&ticker, 2);
+    assert!(budget.check().is_ok());
+    assert!(budget.is_due().unwrap(), "others have waited for longer than a tick");
+    assert!(!turns.pause(begun.elapsed()), "it gave way");
+    turns.resume(Instant::now());
+    rest(&ticker, 2);
+    assert!(budget.check().is_ok());
+    assert!(turns.pause(begun.elapsed()), "it waits for something, and has not given way");
+}
+
+#[test]
+fn what_a_thread_remembers_of_its_clock_is_never_too_little() {
+    for _ in 0..1000 {
+        let before = thread_cpu_time();
+        let now = thread_cpu_time_at(Instant::now());
+        assert!(now >= before, "{before:?} {now:?}");
+    }
+}
