@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::edge::{Edge, Http, pattern};
 use crate::harness::{
-    H2Frame, H2Frames, RawClient, RawUpstream, TestGateway, TestUpstream, curl, eventually,
+    Answer, H2Frame, H2Frames, RawClient, RawUpstream, TestGateway, TestUpstream, curl, eventually, within,
 };
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
@@ -270,7 +270,7 @@ async fn status_of(gateway: &TestGateway, fields: &[(&str, &str)]) -> u16 {
 #[tokio::test]
 async fn a_target_is_read_as_over_http1() {
     let h1 = TestUpstream::named("app").await;
-    let h2 = TestUpstream::h2(|_| crate::harness::Answer::text("app")).await;
+    let h2 = TestUpstream::h2(|_| Answer::text("app")).await;
     for (upstream, line) in [(&h1, ""), (&h2, "protocol = \"h2\"\nejection = { failures = 1 }")] {
         let gateway = Edge::to(upstream.address()).upstream(line).start().await;
         for (path, expected) in [
@@ -515,4 +515,92 @@ async fn a_client_that_does_not_read_costs_a_bounded_buffer_over_all_its_streams
     // 256 streams with 256 KiB each would be 64 MiB.
     assert!(grown < 32, "{grown} MiB for two connections");
     drop(clients);
+}
+
+/// Its stream is cut off although it moves.
+#[tokio::test]
+async fn a_client_that_takes_single_bytes_is_cut_off() {
+    let upstream = TestUpstream::h1(|_| Answer::default().body(pattern(1 << 20))).await;
+    let gateway = Edge::to(upstream.address()).listener("timeouts = { idle = \"500ms\" }").start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    client.send(&H2Frame::new(4, 0, 0, [0, 4, 0, 0, 0, 1])).await;
+    client.send(&get(1)).await;
+    // A byte for each byte, each well within the idle time.
+    let mut bytes = 0;
+    let end = loop {
+        match client.find(|frame| matches!(frame.kind, 0 | 3 | 7)).await {
+            Some(frame) if frame.kind == 0 => bytes += frame.payload.len(),
+            end => break end,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        client.send(&H2Frame::new(8, 0, 1, [0, 0, 0, 1])).await;
+    };
+    assert!(end.is_none_or(|frame| frame.kind == 3) && bytes < 4096, "{bytes} bytes");
+    assert!(serves(&gateway).await);
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_single_bytes_is_cut_off() {
+    let upstream = RawUpstream::start(|connection, _| async move {
+        let mut frames = H2Frames::accept(connection).await;
+        frames.send(&H2Frame::new(4, 0, 0, [0, 4, 0, 0, 0, 1])).await;
+        while let Some(frame) = frames.next().await {
+            match frame.kind {
+                4 if frame.flags == 0 => frames.send(&H2Frame::new(4, 1, 0, [])).await,
+                6 if frame.flags == 0 => frames.send(&H2Frame::new(6, 1, 0, frame.payload)).await,
+                0 | 1 => {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    frames.send(&H2Frame::new(8, 0, frame.stream, [0, 0, 0, 1])).await;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let gateway = Edge::to(upstream.address())
+        .upstream("protocol = \"h2\"\ntimeouts = { idle = \"500ms\" }")
+        .start()
+        .await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
+    client.send_for_long(&pattern(100_000)).await;
+    assert_eq!(client.read_response().await.status, 504);
+}
+
+/// A head of few bytes that is large when it is unpacked (the "HTTP/2 bomb").
+#[tokio::test]
+async fn a_head_that_unpacks_to_a_large_one_is_refused() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    for (what, name, value) in
+        [("small fields", "a", "b"), ("crumbs", "cookie", "a"), ("large ones", "a", "b")]
+    {
+        let value = if what == "large ones" { "b".repeat(3000) } else { value.to_owned() };
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        let mut bomb = H2Frame::headers(1, &GET);
+        // Written out once, into the table, then named again and again by one byte.
+        let field = H2Frame::headers(1, &[(name, &value)]).payload;
+        bomb.payload.push(0x40);
+        bomb.payload.extend(&field[1..]);
+        bomb.payload.extend([0xbe; 10_000]);
+        client.send(&bomb).await;
+        let end = client.find(|frame| matches!(frame.kind, 1 | 3 | 7)).await;
+        assert!(end.is_none_or(|frame| frame.kind != 1 || frame.payload[0] != 0x88), "{what}");
+    }
+    assert!(upstream.requests().is_empty());
+    assert!(serves(&gateway).await);
+}
+
+/// A drain does not wait for a client that sleeps.
+#[tokio::test]
+async fn an_idle_client_that_answers_nothing_holds_no_drain_up() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = Edge::to(upstream.address()).server("drain-timeout = \"60s\"").start().await;
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    assert!(sent(&mut client, &[]).await);
+    client.send(&get(1)).await;
+    assert!(client.find(|frame| frame.flags & 1 != 0 && frame.kind < 2).await.is_some());
+    // It reads, and says nothing.
+    within("the gateway ends", gateway.terminate()).await;
+    assert!(client.find(|_| false).await.is_none());
 }

@@ -14,7 +14,7 @@ use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent
 use crate::exchange::is_bodyless;
 use crate::gather::Gathered;
 use crate::h2::connection::{ClientHandle, Lease, OpenStream};
-use crate::h2::{Outbox, Piece, convert, describe};
+use crate::h2::{Outbox, PROGRESS_BYTES, Piece, convert, describe};
 use crate::tunnel::TunnelEnd;
 
 /// Trailers and 1xx heads may have as many fields as final heads.
@@ -53,6 +53,7 @@ impl Lease {
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
+            taken: 0,
             outbox,
         };
         ClientCall {
@@ -252,6 +253,8 @@ struct Pump {
     pending: Bytes,
     state: PumpState,
     progress: u64,
+    /// Bytes that the endpoint has taken since there was progress.
+    taken: usize,
     outbox: Outbox,
 }
 
@@ -317,8 +320,12 @@ impl Pump {
                     Some(Ok(0)) => {}
                     Some(Ok(capacity)) => {
                         let part = self.pending.split_to(capacity.min(self.pending.len()));
-                        self.progress += 1;
                         let more = !self.pending.is_empty();
+                        self.taken += part.len();
+                        if !more || self.taken >= PROGRESS_BYTES {
+                            self.taken = 0;
+                            self.progress += 1;
+                        }
                         let last = !more && self.body.is_empty();
                         if send.send_data(self.outbox.piece(part, more), last).is_err() {
                             // The endpoint needs no more of it; its response says why.

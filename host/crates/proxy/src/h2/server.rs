@@ -24,7 +24,9 @@ use crate::h1::COPY_BYTES_MAX;
 use crate::h2::outbox::Piece;
 use crate::h2::streams::{StreamGuard, Streams};
 use crate::h2::wire::{Socket, Wire};
-use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::h2::{
+    CONNECTION_WINDOW, H2RequestBody, PROGRESS_BYTES, SEND_BUFFER, STREAM_WINDOW, convert, describe,
+};
 use crate::prefixed::Prefixed;
 use crate::slot::Slot;
 use crate::timer::Timer;
@@ -374,6 +376,8 @@ impl Out<'_> {
             if std::future::poll_fn(|cx| Poll::Ready(send.poll_reset(cx).is_ready())).await {
                 self.guard.reset();
             }
+            // The crate throws away what it has not written when a stream is reset: first the connection writes what it can.
+            tokio::task::yield_now().await;
             send.send_reset(Reason::INTERNAL_ERROR);
         }
         Sent { status, bytes }
@@ -434,7 +438,7 @@ impl Out<'_> {
         }
     }
 
-    /// Sends a piece as the client's window allows.
+    /// Sends a piece as the client's window allows. The client has to take some of it in `idle`.
     async fn data(
         &mut self,
         send: &mut SendStream<Piece>,
@@ -444,8 +448,8 @@ impl Out<'_> {
         idle: Duration,
         pace: Pace,
     ) -> Result<(), String> {
+        let (mut until, mut taken) = (pace.until(idle), 0);
         while !piece.is_empty() {
-            let until = pace.until(idle);
             let outbox = self.guard.outbox();
             let capacity = std::future::poll_fn(|cx| {
                 // Room first: what the connection's window gives a stream, others do not get.
@@ -466,6 +470,10 @@ impl Out<'_> {
             };
             let part = piece.split_to(capacity.min(piece.len()));
             *bytes += part.len() as u64;
+            taken += part.len();
+            if taken >= PROGRESS_BYTES {
+                (until, taken) = (pace.until(idle), 0);
+            }
             let ends = last && piece.is_empty();
             let part = self.guard.piece(part, !piece.is_empty());
             send.send_data(part, ends).map_err(|error| describe(&error))?;
