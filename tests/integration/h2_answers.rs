@@ -231,3 +231,16 @@ async fn a_status_of_no_class_is_no_answer() {
         assert_eq!(answer.status, 502);
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_interim_answers_is_no_answer() {
+    let upstream = upstream(false, |stream| vec![head(stream, 0, &[(":status", "103")]); 5000]).await;
+    let gateway = gateway(&upstream).await;
+    let mut client = RawClient::connect(gateway.address("web")).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut answer = client.read_response_head().await;
+    while answer.status == 103 {
+        answer = client.read_response_head().await;
+    }
+    assert_eq!(answer.status, 502);
+}

@@ -145,6 +145,12 @@ async fn a_client_that_opens_streams_to_reset_them_is_ended_and_costs_few_connec
                 H2Frame::new(2, 0, stream, stream.to_be_bytes().into_iter().chain([1]).collect::<Vec<_>>()),
             ]
         }),
+        // The crate refuses these by itself.
+        ("malformed", |stream| {
+            let mut fields = GET.to_vec();
+            fields.push(("connection", "close"));
+            vec![H2Frame::headers(stream, &fields)]
+        }),
         ("trailers without an end", |stream| {
             vec![post(stream), H2Frame { flags: 4, ..H2Frame::headers(stream, &[("x-a", "1")]) }]
         }),
@@ -603,4 +609,14 @@ async fn an_idle_client_that_answers_nothing_holds_no_drain_up() {
     // It reads, and says nothing.
     within("the gateway ends", gateway.terminate()).await;
     assert!(client.find(|_| false).await.is_none());
+}
+
+/// Streams beyond the limit are refused, as long as it is not a flood of them.
+#[tokio::test]
+async fn a_flood_of_streams_beyond_the_limit_ends_the_connection() {
+    let upstream = silent().await;
+    let gateway = Edge::to(upstream.address()).start().await;
+    let opened = reset_streams(&gateway, 20_000, |stream| vec![get(stream)]).await;
+    assert!((128..20_000).contains(&opened), "{opened} streams");
+    assert_eq!(upstream.connections(), 128);
 }

@@ -134,6 +134,7 @@ pub struct Scanner {
     decoder: Decoder,
     allowance: Allowance,
     last_stream: u32,
+    opened: u64,
     marks: Vec<Mark>,
     block: Vec<u8>,
     replacement: Vec<u8>,
@@ -178,6 +179,7 @@ impl Scanner {
             decoder: Decoder::new(),
             allowance: Allowance::new(IDLE_FRAMES.0, IDLE_FRAMES.1),
             last_stream: 0,
+            opened: 0,
             marks: Vec::new(),
             block: Vec::new(),
             replacement: Vec::new(),
@@ -189,6 +191,12 @@ impl Scanner {
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// How many streams a client has opened, those included that the crate refuses.
+    #[must_use]
+    pub const fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Earns the peer frames that do no work: some for each piece that it was sent, which it may acknowledge. A piece that
@@ -403,6 +411,9 @@ impl Scanner {
             Peer::Client => head.stream > self.last_stream,
             Peer::Upstream => self.mark(head.stream).is_some_and(|mark| !mark.final_head),
         };
+        if first && self.peer == Peer::Upstream && section.informational {
+            return if self.allowance.spend(1, now) { Ok(()) } else { Err(Violation::Flood) };
+        }
         if first {
             return self.note_head(head, section);
         }
@@ -430,13 +441,11 @@ impl Scanner {
     }
 
     fn note_head(&mut self, head: Head, section: Section) -> Result<(), Violation> {
-        if self.peer == Peer::Upstream && section.informational {
-            return Ok(());
-        }
         self.allowance.earn(EARNED_BY_STREAM);
         match self.peer {
             Peer::Client => {
                 self.last_stream = head.stream;
+                self.opened += 1;
                 if let Some(path) = section.odd_path {
                     self.marked(head.stream)?.target = Some(path);
                 }

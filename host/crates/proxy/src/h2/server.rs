@@ -95,6 +95,7 @@ async fn accept(
             if let Poll::Ready(accepted) = h2.poll_accept(cx) {
                 return Poll::Ready(Event::Accepted(accepted));
             }
+            streams.count_refused();
             if !ended && let Poll::Ready(violation) = streams.watch.poll_violation(cx) {
                 return Poll::Ready(Event::Violation(violation));
             }

@@ -32,6 +32,8 @@ const READ_ON_IDLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Streams {
     pub(super) open: Cell<u32>,
+    /// Streams that the crate has handed over, and those that it has refused so far as they were counted.
+    met: Cell<u64>,
     pub(super) last_end: Cell<Instant>,
     pub(super) ended: Notify,
     pub(super) watch: Watch,
@@ -48,6 +50,7 @@ impl Streams {
     pub(super) fn new(watch: Watch, limit: u32) -> Self {
         Self {
             open: Cell::new(0),
+            met: Cell::new(0),
             last_end: Cell::new(Instant::now()),
             ended: Notify::new(),
             outbox: Outbox::new(watch.clone()),
@@ -63,6 +66,19 @@ impl Streams {
     pub(super) fn close(&self) {
         self.is_closing.set(true);
         self.closing.notify_waiters();
+    }
+
+    /// Counts streams that the crate has refused by itself, for being too many or malformed: all that were opened and not
+    /// handed over, once it has nothing to hand over. They count as reset.
+    pub(super) fn count_refused(&self) {
+        let refused = self.watch.opened().saturating_sub(self.met.get());
+        if refused > 0 && !self.is_closing.get() {
+            self.met.set(self.met.get() + refused);
+            let refused = u32::try_from(refused).unwrap_or(u32::MAX);
+            if !self.resets.borrow_mut().spend(refused, || self.watch.elapsed()) {
+                self.watch.violate(Violation::Resets);
+            }
+        }
     }
 
     fn has_ended(&self, opened: Instant, reset: bool) {
@@ -90,6 +106,7 @@ pub(super) struct StreamGuard {
 impl StreamGuard {
     pub(super) fn new(streams: &Rc<Streams>, number: u32) -> Self {
         streams.open.set(streams.open.get() + 1);
+        streams.met.set(streams.met.get() + 1);
         let streams = streams.clone();
         Self { streams, number, opened: Instant::now(), was_reset: Cell::new(false) }
     }

@@ -76,6 +76,11 @@ impl Watch {
         self.0.borrow_mut().scanner.earn(bytes, cut);
     }
 
+    /// See [`Scanner::opened`].
+    pub(crate) fn opened(&self) -> u64 {
+        self.0.borrow().scanner.opened()
+    }
+
     /// See [`Scanner::take_target`].
     pub(crate) fn take_target(&self, stream: u32) -> Option<Box<[u8]>> {
         self.0.borrow_mut().scanner.take_target(stream)
