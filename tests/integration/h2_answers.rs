@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::edge::Edge;
 use crate::harness::{H2Frame, H2Frames, RawClient, RawUpstream, TestGateway};
+use crate::setup::policy;
 
 const END_STREAM: u8 = 1;
 
@@ -83,6 +84,26 @@ async fn a_head_that_ends_the_stream_stays_alone() {
             assert_eq!((answer.kind, answer.flags & END_STREAM), (1, END_STREAM), "{what}: {answer:?}");
         }
     }
+}
+
+/// Also if policies have seen its body, which is empty.
+#[tokio::test]
+async fn a_head_that_ends_the_stream_stays_alone_behind_body_hooks() {
+    let upstream = upstream(false, |stream| {
+        let fields = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "7")];
+        vec![head(stream, END_STREAM, &fields), reset(stream, 0)]
+    })
+    .await;
+    let gateway = Edge::to(upstream.address())
+        .upstream("protocol = \"h2\"")
+        .file("all_hooks.wasm", portcullis_test_guests::ALL_HOOKS)
+        .more(&policy("all", "all_hooks", ""))
+        .route("use = [\"all\"]")
+        .start()
+        .await;
+    let mut client = asking(&gateway).await;
+    let answer = client.find(|frame| frame.stream == 1 && frame.kind < 4).await.unwrap();
+    assert_eq!((answer.kind, answer.flags & END_STREAM), (1, END_STREAM), "{answer:?}");
 }
 
 async fn taken_for_whole(frames: fn(u32) -> Vec<H2Frame>, closes: bool, what: &str) {

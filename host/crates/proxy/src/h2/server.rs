@@ -349,7 +349,8 @@ impl Out<'_> {
         let response = convert::write_response(head, length);
         self.slot.put(exchange);
         let mut small = Vec::new();
-        let whole = bodyless || body.take_buffered(&mut small, COPY_BYTES_MAX);
+        // What is known to be empty, by a policy's hook too, ends with its head.
+        let whole = bodyless || body.is_empty() || body.take_buffered(&mut small, COPY_BYTES_MAX);
         let ends = bodyless || (whole && small.is_empty());
         let mut send = match response
             .map_err(|error| error.to_string())
