@@ -19,7 +19,7 @@ mod stamp;
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use escape::{harmless, is_harmful};
 pub use exposition::{Exposition, MetricKind};
-pub use logging::{InitError, LogFormat, flush, init, lost_log_lines};
+pub use logging::{InitError, LogFormat, check_levels, flush, init, lost_log_lines};
 pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 pub use policies::RoutePolicyMetrics;
 pub use record::AccessRecord;

@@ -55,7 +55,8 @@ pub enum LogFormat {
 pub enum InitError {
     /// The levels are malformed.
     #[error(
-        "`{levels}` are no log levels: write error, warn, info, debug or trace, or `info,portcullis_proxy=debug` for one part"
+        "`{levels}` is not valid as a log level: write off, error, warn, info, debug or trace, or \
+         `info,portcullis_proxy=debug` for one part"
     )]
     Levels {
         /// What was given.
@@ -69,6 +70,17 @@ pub enum InitError {
     Thread(io::Error),
 }
 
+/// Whether `levels` can be given to [`init`].
+///
+/// # Errors
+/// If a word in them is not a level.
+pub fn check_levels(levels: &str) -> Result<(), InitError> {
+    match understood(levels) {
+        Some(_) => Ok(()),
+        None => Err(InitError::Levels { levels: levels.to_owned() }),
+    }
+}
+
 /// Sets the log of the process up, once. `levels` is a level, or levels by module (`info,portcullis_proxy=debug`); the
 /// environment is not read, that is for the command line to do. A level alone is the gateway's: libraries log errors, but
 /// with `debug` and `trace` whatever is asked for, because they warn about whatever a peer does.
@@ -78,8 +90,9 @@ pub enum InitError {
 /// # Errors
 /// Where the levels are malformed, or it was called before.
 pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
-    let filter = EnvFilter::try_new(directives(levels))
-        .map_err(|_| InitError::Levels { levels: levels.to_owned() })?;
+    let wrong = || InitError::Levels { levels: levels.to_owned() };
+    let known = understood(levels).ok_or_else(wrong)?;
+    let filter = EnvFilter::try_new(directives(&known)).map_err(|_| wrong())?;
     let (tell, left_out): (Tell, fn(&'static str, u64)) = match format {
         LogFormat::Text => (tell_text, left_out_text),
         LogFormat::Json => (tell_json, left_out_json),
@@ -101,6 +114,42 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
         }
     };
     done.map_err(|_| InitError::Already)
+}
+
+/// Returns `levels` in the filter's own words, `info` if there are none, or `None` if one of them is not a level. The filter takes a word that it
+/// does not know for the name of a module, and then logs nothing of any other.
+fn understood(levels: &str) -> Option<String> {
+    let mut known = Vec::new();
+    let mut of_all = false;
+    for directive in levels.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        // A directive by span or field has its level behind the last `=`, or none.
+        let (target, word) = match directive.rsplit_once('=') {
+            Some((target, word)) if !word.ends_with(']') => (Some(target), word),
+            Some(_) => return None,
+            None => (None, directive),
+        };
+        let word = word.to_ascii_lowercase();
+        let level = match word.as_str() {
+            "warning" => "warn",
+            "err" => "error",
+            "off" | "error" | "warn" | "info" | "debug" | "trace" => word.as_str(),
+            "0" | "1" | "2" | "3" | "4" | "5" => word.as_str(),
+            _ => return None,
+        };
+        known.push(match target {
+            Some(target) if target.is_empty() || target.contains(char::is_whitespace) => return None,
+            Some(target) => format!("{target}={level}"),
+            None => {
+                of_all = true;
+                level.to_owned()
+            }
+        });
+    }
+    if !of_all {
+        // What is said of one part alone is no reason to lose the errors of the others.
+        known.insert(0, if known.is_empty() { "info" } else { "error" }.to_owned());
+    }
+    Some(known.join(","))
 }
 
 /// Waits until all that was logged is written, at most for `patience`; says whether it is. For the end of the process.

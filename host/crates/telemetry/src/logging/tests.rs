@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{EVENT_MAX, InitError, LINE_MAX, LogFormat, cut_strings, directives, init, json, text};
+use super::{EVENT_MAX, InitError, LINE_MAX, LogFormat, cut_strings, directives, init, json, text, understood};
 use crate::escape::is_harmful;
 
 #[test]
@@ -108,5 +108,28 @@ fn a_level_alone_is_the_gateways_and_libraries_log_errors() {
         ("info,h2=debug", "info,h2=debug"),
     ] {
         assert_eq!(directives(levels), expected);
+    }
+}
+
+#[test]
+fn a_word_that_is_no_level_is_refused_and_never_silence() {
+    for (levels, expected) in [
+        ("info", Some("info")),
+        ("WARN", Some("warn")),
+        ("warning", Some("warn")),
+        ("info, portcullis_proxy=debug", Some("info,portcullis_proxy=debug")),
+        ("portcullis_proxy=Debug", Some("error,portcullis_proxy=debug")),
+        ("", Some("info")),
+        (" ", Some("info")),
+        ("off", Some("off")),
+        ("verbose", None),
+        ("notice", None),
+        ("info,verbose", None),
+        ("portcullis_proxy", None),
+        ("portcullis_proxy=verbose", None),
+        ("=debug", None),
+        ("info portcullis_proxy=debug", None),
+    ] {
+        assert_eq!(understood(levels).as_deref(), expected, "{levels:?}");
     }
 }
