@@ -82,6 +82,12 @@ impl Edge {
         self
     }
 
+    /// Limits the files that it may have open: softly, which it may raise, and hard.
+    pub(crate) fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.builder = self.builder.open_files(soft, hard);
+        self
+    }
+
     /// Starts it.
     pub(crate) async fn start(self) -> TestGateway {
         let Self { builder, workers, endpoints, server, listener, upstream, route, more } = self;

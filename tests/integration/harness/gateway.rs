@@ -27,6 +27,7 @@ pub struct Builder {
     dir: TempDir,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    open_files: Option<(u64, u64)>,
 }
 
 /// Why a gateway did not start: what it printed, and how it ended.
@@ -54,6 +55,12 @@ impl Builder {
     /// Sets a variable of the gateway's environment.
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Limits the files that it may have open: softly, which it may raise, and hard.
+    pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.open_files = Some((soft, hard));
         self
     }
 
@@ -90,8 +97,8 @@ impl Builder {
     }
 
     async fn launch(self, arguments_before: &[OsString]) -> Result<TestGateway, Failed> {
-        let Self { dir, arguments, environment } = self;
-        let mut child = command()
+        let Self { dir, arguments, environment, open_files } = self;
+        let mut child = limited(command(), open_files)
             // The control socket is in there, for `portcullis_in` of the same folder.
             .env("XDG_RUNTIME_DIR", dir.path())
             .args(["--log-format", "json"])
@@ -132,7 +139,12 @@ impl TestGateway {
 
     /// For a gateway with further files, arguments or variables.
     pub fn builder() -> Builder {
-        Builder { dir: tempfile::tempdir().unwrap(), arguments: Vec::new(), environment: Vec::new() }
+        Builder {
+            dir: tempfile::tempdir().unwrap(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            open_files: None,
+        }
     }
 
     /// The folder with the config and its files.
@@ -360,6 +372,21 @@ pub(super) fn command() -> Command {
         .env("XDG_CONFIG_HOME", "/nowhere")
         .env("XDG_CACHE_HOME", PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
+}
+
+/// The same command, with these limits of open files, soft and hard.
+fn limited(command: Command, open_files: Option<(u64, u64)>) -> Command {
+    let Some((soft, hard)) = open_files else { return command };
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 fn is_event(line: &LogLine, event: &str) -> bool {

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connect::is_exhausted;
 use crate::count::{ConnectionCount, ConnectionPermit};
+use crate::descriptors::{self, ClientPlace};
 use crate::drain::DrainSignal;
 use crate::listen::BACKLOG;
 use crate::state::ListenerState;
@@ -23,6 +24,9 @@ use crate::tls_server::{ServerTls, TlsInfo};
 /// How long an accept loop rests when no connection can be had for want of file descriptors: other connections end
 /// meanwhile, and what waits in the queue keeps.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a TLS handshake that is under way may go on once a drain has begun: a round trip or two.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// What an accept loop works with. One for each worker and listener.
 #[derive(Debug)]
@@ -72,21 +76,27 @@ where
     let (settings, handle) = (Rc::new(settings), Rc::new(handle));
     let mut drained = std::pin::pin!(settings.drain.wait());
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut drained => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((tcp, peer)) => start(&settings, &handle, tcp, peer),
-            Err(error) => {
-                if let Some(pause) = failed(&settings, &error) {
-                    tokio::select! {
-                        biased;
-                        () = &mut drained => break,
-                        () = tokio::time::sleep(pause) => {}
-                    }
+        let pause = if let Some(clients) = ClientPlace::none_left() {
+            crowded(&settings, clients)
+        } else {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut drained => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    start(&settings, &handle, tcp, peer);
+                    None
                 }
+                Err(error) => failed(&settings, &error),
+            }
+        };
+        if let Some(pause) = pause {
+            tokio::select! {
+                biased;
+                () = &mut drained => break,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -99,6 +109,20 @@ where
             start(&settings, &handle, tcp, peer);
         }
     }
+}
+
+/// Logs that no more clients may be accepted, because each needs a descriptor for its upstream as well, and says how long to
+/// rest. What waits in the queue keeps.
+fn crowded(settings: &AcceptSettings, clients: u32) -> Option<Duration> {
+    if let Some(suppressed) = settings.connections.accept_log.allow() {
+        let state = settings.state.load();
+        let hint = "raise the limit of open files (LimitNOFILE= of a systemd unit, ulimit -n)";
+        tracing::error!(
+            listener = %state.listener().name, clients, suppressed, hint,
+            "no further client is accepted for now: the limit of open files suffices for these and their upstreams"
+        );
+    }
+    Some(EXHAUSTED_PAUSE)
 }
 
 /// Logs an error of `accept` and says how long to rest. None where only the one connection was bad.
@@ -118,6 +142,9 @@ fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
     );
     if of_connection {
         return None;
+    }
+    if is_exhausted(error) {
+        descriptors::exhausted();
     }
     if let Some(suppressed) = settings.connections.accept_log.allow() {
         let state = settings.state.load();
@@ -164,8 +191,15 @@ where
         Some(tls) => {
             let connections = Arc::clone(&settings.connections);
             settings.tasks.spawn_local(async move {
+                let drained = async {
+                    drain.wait().await;
+                    tokio::time::sleep(DRAIN_GRACE).await;
+                };
                 // Boxed and dropped before the connection is served: its state is large and short-lived.
-                let done = Box::pin(handshake(tcp, peer, &tls, &state)).await;
+                let done = tokio::select! {
+                    done = Box::pin(handshake(tcp, peer, &tls, &state)) => done,
+                    () = drained => None,
+                };
                 match done {
                     Some((stream, info)) => {
                         handle(Accepted { stream, peer, local, tls: Some(info), state, drain, permit }).await;

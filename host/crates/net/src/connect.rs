@@ -9,12 +9,18 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use crate::descriptors;
 use crate::resolve::Resolver;
 use crate::stream::Stream;
 use crate::tls_client::UpstreamTlsContext;
 
 /// When the next address of a name is tried beside one that does not answer (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// How often a connection that cannot be had for want of file descriptors is tried, and how long it is not between two
+/// attempts: for longer than workers keep idle connections then.
+const EXHAUSTED_ATTEMPTS: u32 = 20;
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -272,7 +278,10 @@ fn io_failure(error: io::Error) -> Failure {
         io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
         // No port left of the range for outgoing connections.
         io::ErrorKind::AddrNotAvailable => ConnectErrorKind::Local,
-        _ if is_exhausted(&error) => ConnectErrorKind::Local,
+        _ if is_exhausted(&error) => {
+            descriptors::exhausted();
+            ConnectErrorKind::Local
+        }
         _ => ConnectErrorKind::Other,
     };
     let reason = match error.kind() {
@@ -282,6 +291,22 @@ fn io_failure(error: io::Error) -> Failure {
         _ => error.to_string(),
     };
     (kind, reason)
+}
+
+/// Connects. Without a file descriptor it tries again for a moment: connections that are idle are about to be closed, and a
+/// client that was accepted can wait for that.
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut attempt = 1;
+    loop {
+        match TcpStream::connect(address).await {
+            Err(error) if is_exhausted(&error) && attempt < EXHAUSTED_ATTEMPTS => {
+                descriptors::exhausted();
+                attempt += 1;
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// Whether the process or the machine has no file descriptor or memory left for a socket.
@@ -296,7 +321,7 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 /// each when the one before has failed or has been silent for a while; those that lose are closed.
 async fn connect_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr, Vec<SocketAddr>)> {
     if let [address] = addresses {
-        return Ok((TcpStream::connect(address).await?, *address, Vec::new()));
+        return Ok((open(*address).await?, *address, Vec::new()));
     }
     let mut left = addresses.iter().take(ADDRESSES_MAX).copied();
     let mut tried = Vec::new();
@@ -306,7 +331,7 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, Socke
         match left.next() {
             Some(address) => {
                 tried.push(address);
-                attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+                attempts.spawn(async move { (address, open(address).await) });
             }
             None if attempts.is_empty() => return Err(last),
             None => {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::descriptors::ClientPlace;
 use crate::log_limit::LogLimit;
 
 /// The connections of one listener. Shared by its accept loops, and kept over reloads so that the count stays true.
@@ -63,7 +64,7 @@ impl ConnectionCount {
             return None;
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(ConnectionPermit(Arc::clone(self)))
+        Some(ConnectionPermit { count: Arc::clone(self), _place: ClientPlace::take() })
     }
 
     pub(crate) fn handshake_failed(&self) {
@@ -71,13 +72,16 @@ impl ConnectionCount {
     }
 }
 
-/// A connection's place in the count of its listener. Dropping it gives the place back, so it lives as long as the
-/// connection, tunnels included.
+/// A connection's place in the count of its listener, and among the clients of the process. Dropping it gives both back, so
+/// it lives as long as the connection, tunnels included.
 #[derive(Debug)]
-pub struct ConnectionPermit(Arc<ConnectionCount>);
+pub struct ConnectionPermit {
+    count: Arc<ConnectionCount>,
+    _place: ClientPlace,
+}
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.count.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -71,12 +71,21 @@ impl BindError {
 /// # Errors
 /// Where one of the sockets cannot be had; then none is open.
 pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, BindError> {
-    let failed = |source| BindError::new(address, source);
     if address.port() != 0 {
         // SO_REUSEPORT lets any process of the same user join the group, so a second gateway started by mistake would
         // silently take half of the connections. A socket without it finds out.
-        open(address, false).map_err(failed)?;
+        open(address, false).map_err(|source| BindError::new(address, source))?;
     }
+    bind_beside(address, sockets)
+}
+
+/// The same, if sockets of this process are bound to a part of `address` already, or to an address that it is a part of,
+/// such as 127.0.0.1:80 and 0.0.0.0:80: for a listener that takes the place of another one, whose sockets close afterwards.
+///
+/// # Errors
+/// If one of the sockets cannot be had; then none is open.
+pub fn bind_beside(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |source| BindError::new(address, source);
     let first = open(address, true).map_err(failed)?;
     let bound = local_address(&first).map_err(failed)?;
     let mut group = vec![first];
@@ -88,6 +97,16 @@ pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, Bin
         socket.listen(BACKLOG).map_err(failed)?;
     }
     Ok(group.into_iter().map(TcpListener::from).collect())
+}
+
+/// Whether no two sockets, of which neither knows of the other, can be bound to both addresses.
+#[must_use]
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || all(one) || all(other))
 }
 
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {

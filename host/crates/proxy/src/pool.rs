@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_model::Name;
-use portcullis_net::{ConnectError, Connected, Connector, Stream, UpstreamTlsContext};
+use portcullis_net::{
+    ConnectError, Connected, Connector, Stream, UpstreamTlsContext, descriptors_are_short,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -77,6 +79,8 @@ impl Pool {
             && !keep_for.is_zero()
             && !self.retired.get()
             && self.addresses.has(connection.peer())
+            // While descriptors are short, somebody waits for this one.
+            && !descriptors_are_short()
         {
             idle.push(Idle { connection, since: Instant::now(), keep_for });
         }
@@ -189,9 +193,13 @@ impl Pool {
         }
     }
 
-    /// Closes what was idle for too long, and what leads to addresses that the endpoint's name has no more.
+    /// Closes what was idle for too long (while descriptors are short, all that is idle), and what leads to addresses that the
+    /// endpoint's name has no more.
     pub(crate) fn sweep(&self) {
-        self.h1.borrow_mut().retain(|idle| idle.is_fresh() && self.addresses.has(idle.connection.peer()));
+        let short = descriptors_are_short();
+        self.h1
+            .borrow_mut()
+            .retain(|idle| !short && idle.is_fresh() && self.addresses.has(idle.connection.peer()));
         let mut idle = 0;
         self.h2.borrow_mut().retain(|(handle, used)| {
             if !self.addresses.has(handle.peer()) {
@@ -204,7 +212,7 @@ impl Pool {
                 return true;
             }
             idle += 1;
-            idle <= H2_IDLE_MAX && used.elapsed() < self.idle_for
+            !short && idle <= H2_IDLE_MAX && used.elapsed() < self.idle_for
         });
     }
 
