@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, Http};
-use crate::harness::{H2Client, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within};
+use crate::harness::{
+    H2Client, H2Frame, H2Frames, Pieces, RawClient, RawUpstream, TestUpstream, eventually, within,
+};
 use crate::setup::{attribute, policy, record};
 
 /// Begins an answer, and ends it when a permit is there.
@@ -235,4 +237,34 @@ async fn a_tunnel_lives_until_the_deadline() {
     assert_eq!(tunnel.read_until(b"\n").await, b"still here\n");
     assert_eq!(tunnel.read_to_end().await, b"");
     assert_eq!(gateway.wait().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn clients_that_sleep_do_not_hold_it_up() {
+    let upstream = TestUpstream::named("app").await;
+    // The deadline is so late that the test would end before it.
+    let mut gateway = Edge::to(upstream.address()).server("drain-timeout = \"10m\"").start().await;
+    let address = gateway.address("web");
+    // One of HTTP/2 that has had an answer, and reads nothing any more; one with a preface alone, and one with a part of it.
+    let mut asleep = H2Frames::connect(address).await;
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+    asleep.send(&H2Frame::headers(1, &fields)).await;
+    asleep.find(|frame| frame.stream == 1 && frame.flags & 1 == 1).await.unwrap();
+    let mut others = Vec::new();
+    for bytes in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\n",
+        "\r\n",
+        "GET / HTTP/1.1\r\nHo",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /half",
+    ] {
+        let mut client = RawClient::connect(address).await;
+        client.send(bytes).await;
+        others.push(client);
+    }
+    // Another exchange behind them shows that they were accepted.
+    Http::One.client(&gateway).await.get("/").await;
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().await.code(), Some(0));
+    assert!(!gateway.stderr().contains("cut off"), "{}", gateway.stderr());
 }

@@ -68,6 +68,12 @@ impl Connection {
         self.drain.is_draining()
     }
 
+    /// Waits until the connection has been told to end for that long.
+    pub(crate) async fn drained_for(&self, grace: Duration) {
+        self.drain.wait().await;
+        tokio::time::sleep(grace).await;
+    }
+
     /// Ready when the connection should end; for the one task that owns it.
     pub(crate) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.drain.is_draining() {

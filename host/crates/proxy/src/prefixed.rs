@@ -1,7 +1,9 @@
 //! A connection of which the first bytes were read to find out what is spoken on it.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -13,11 +15,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Prefixed {
     unread: BytesMut,
     stream: Stream,
+    /// Whether the last attempt to write had to wait for the peer.
+    stuck: Rc<Cell<bool>>,
 }
 
 impl Prefixed {
     pub(crate) fn new(unread: BytesMut, stream: Stream) -> Self {
-        Self { unread, stream }
+        Self { unread, stream, stuck: Rc::default() }
+    }
+
+    /// Whether what was written last waits for the peer to read, for as long as this connection lives.
+    pub(crate) fn stuck(&self) -> Rc<Cell<bool>> {
+        self.stuck.clone()
+    }
+
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.stuck.set(written.is_pending());
+        written
     }
 }
 
@@ -42,7 +56,8 @@ impl AsyncRead for Prefixed {
 
 impl AsyncWrite for Prefixed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.noted(written)
     }
 
     fn poll_write_vectored(
@@ -50,7 +65,8 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -58,7 +74,8 @@ impl AsyncWrite for Prefixed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -37,6 +37,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 512 * 1024;
 
+/// How long the rest of a head may take once a drain has begun.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
 /// One client's connection.
 struct Server<'a> {
     worker: &'a Rc<Worker>,
@@ -166,7 +169,7 @@ impl Server<'_> {
         let (limits, timer, sniff) = (&self.limits, &mut self.timer, self.sniff);
         let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let mut deadline = Instant::now() + patience;
-        let mut looked_at = 0;
+        let (mut looked_at, mut drained) = (0, None);
         std::future::poll_fn(move |cx| {
             let io = &mut *link.io.borrow_mut();
             loop {
@@ -202,9 +205,15 @@ impl Server<'_> {
             let idle = io.unread.is_empty();
             if idle {
                 worker.give_back_buffer(std::mem::take(&mut io.unread));
-                if connection.poll_draining(cx).is_ready() {
+            }
+            if connection.poll_draining(cx).is_ready() {
+                // Empty lines before a request are nothing of it (RFC 9112, 2.2).
+                if io.unread.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
                     return Poll::Ready(Arrived::Over);
                 }
+                // A head that has begun may be on its way, or be all that a client will ever send.
+                let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
+                deadline = deadline.min(end);
             }
             match timer.poll(cx, deadline) {
                 Poll::Ready(()) if idle => Poll::Ready(Arrived::Over),

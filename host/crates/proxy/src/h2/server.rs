@@ -11,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use portcullis_http::h2::{Peer, Violation};
 use portcullis_http::{Known, ResponseHead, Scheme};
 use portcullis_model::DownstreamTimeouts;
+use portcullis_net::streams_max;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
@@ -45,17 +46,23 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     let (limits, timeouts) = (connection.limits().clone(), connection.timeouts().clone());
     let mut builder = h2::server::Builder::new();
     builder
-        .max_concurrent_streams(limits.streams)
+        .max_concurrent_streams(limits.streams.min(streams_max()))
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
+    let stuck = stream.stuck();
     let stream = Socket::new(stream);
     let (wire, watch) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes);
     let mut timer = Timer::default();
     let deadline = Instant::now() + timeouts.request_head;
-    let h2 = match timer.run(deadline, builder.handshake::<_, Piece>(wire)).await {
+    let handshake = timer.run(deadline, builder.handshake::<_, Piece>(wire));
+    let handshake = tokio::select! {
+        done = handshake => done,
+        () = connection.drained_for(GOODBYE) => return,
+    };
+    let h2 = match handshake {
         Ok(Ok(h2)) => h2,
         Ok(Err(error)) => {
             tracing::debug!(peer = %connection.peer, "HTTP/2 preface: {}", describe(&error));
@@ -65,7 +72,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     };
 
     let streams = Rc::new(Streams::new(watch, limits.streams));
-    if !accept(&worker, &connection, &streams, &timeouts, h2, &mut timer).await {
+    if !accept(&worker, &connection, &streams, &timeouts, (h2, stuck), &mut timer).await {
         linger(stream, &mut timer).await;
     }
     while streams.open.get() > 0 {
@@ -79,7 +86,7 @@ async fn accept(
     connection: &Rc<Connection>,
     streams: &Rc<Streams>,
     timeouts: &DownstreamTimeouts,
-    mut h2: h2::server::Connection<Wire<Socket>, Piece>,
+    (mut h2, stuck): (h2::server::Connection<Wire<Socket>, Piece>, Rc<Cell<bool>>),
     timer: &mut Timer,
 ) -> bool {
     // Since when it is closing, and whether it was ended for what the client did.
@@ -109,6 +116,8 @@ async fn accept(
             let deadline = match (closing, streams.open.get()) {
                 (Some(since), _) if ended => since + GOODBYE,
                 (_, 1..) => now + timeouts.idle,
+                // What was sent last still waits for the client to read it.
+                (Some(_), 0) if stuck.get() => streams.last_end.get() + timeouts.idle,
                 (Some(since), 0) => streams.last_end.get().max(since) + GOODBYE.min(timeouts.idle),
                 (None, 0) => streams.last_end.get() + timeouts.idle,
             };
