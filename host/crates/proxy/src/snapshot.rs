@@ -73,7 +73,14 @@ impl Snapshot {
         let mut errors = Vec::new();
         let mut listeners = BTreeMap::new();
         for listener in &gateway.listeners {
-            let old = previous.and_then(|previous| previous.listeners.get(&listener.name));
+            // One that was given another name is the one at the same address.
+            let old = previous.and_then(|previous| {
+                let at_its_address = || {
+                    let mut listeners = previous.listeners.values();
+                    listeners.find(|state| state.listener().address == listener.address)
+                };
+                previous.listeners.get(&listener.name).or_else(at_its_address)
+            });
             match ListenerState::build(listener.clone(), old.map(Arc::as_ref)) {
                 Ok(state) => {
                     listeners.insert(listener.name.clone(), Arc::new(state));

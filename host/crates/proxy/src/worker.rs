@@ -50,8 +50,8 @@ pub(crate) struct Published {
 pub(crate) enum Command {
     /// Serve a listener.
     Listen(Box<Listen>),
-    /// Stop serving one; its connections end with their exchanges.
-    Close(Name),
+    /// Stop serving the one of this id; its connections end with their exchanges.
+    Close(u64),
     /// Stop serving all, wait for the connections to end, and end those that are left after that time.
     Drain(Duration),
 }
@@ -59,6 +59,7 @@ pub(crate) enum Command {
 /// A listener for one worker.
 #[derive(Debug)]
 pub(crate) struct Listen {
+    pub(crate) id: u64,
     pub(crate) name: Name,
     pub(crate) socket: std::net::TcpListener,
     pub(crate) state: Arc<ArcSwap<ListenerState>>,
@@ -210,7 +211,7 @@ pub(crate) async fn run(
     let worker = Rc::new(Worker::new(index, published));
     outbound.serve(worker.connector.clone());
     let tasks = Tasks::new();
-    let mut listeners: HashMap<Name, Drain> = HashMap::new();
+    let mut listeners: HashMap<u64, Drain> = HashMap::new();
     let mut loops: Vec<JoinHandle<()>> = Vec::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -219,7 +220,7 @@ pub(crate) async fn run(
             command = commands.recv() => match command {
                 Some(Command::Listen(listen)) => {
                     let drain = Drain::new();
-                    let name = listen.name.clone();
+                    let (id, name) = (listen.id, listen.name.clone());
                     match serve(&worker, &tasks, &drain, *listen) {
                         Ok(accepting) => loops.push(accepting),
                         Err(error) => {
@@ -227,12 +228,10 @@ pub(crate) async fn run(
                         }
                     }
                     loops.retain(|accepting| !accepting.is_finished());
-                    if let Some(old) = listeners.insert(name, drain) {
-                        old.start();
-                    }
+                    listeners.insert(id, drain);
                 }
-                Some(Command::Close(name)) => {
-                    if let Some(drain) = listeners.remove(&name) {
+                Some(Command::Close(id)) => {
+                    if let Some(drain) = listeners.remove(&id) {
                         drain.start();
                     }
                 }

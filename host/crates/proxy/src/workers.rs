@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_model::Name;
-use portcullis_net::{BindError, ConnectionCount, ListenerState, bind};
+use portcullis_net::{BindError, ConnectionCount, ListenerState, bind, bind_beside, overlap};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::outbound::OutboundClient;
@@ -26,6 +26,7 @@ pub struct Workers {
     published: Arc<Published>,
     threads: Vec<Thread>,
     listeners: Mutex<BTreeMap<Name, Bound>>,
+    listeners_opened: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -38,6 +39,8 @@ struct Thread {
 /// A listener whose sockets are open.
 #[derive(Debug)]
 struct Bound {
+    /// What workers know it by: its name may change.
+    id: u64,
     /// As configured.
     wanted: SocketAddr,
     /// With the port that port 0 became.
@@ -99,9 +102,9 @@ impl Workers {
         let threads = (0..count.max(1))
             .map(|at| Thread::start(at, published.clone(), outbound.clone()).map_err(StartError::Thread));
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
-        let workers = Self { published, threads, listeners: Mutex::default() };
-        let opened = workers.open(&workers.snapshot())?;
-        workers.listen(opened)?;
+        let workers =
+            Self { published, threads, listeners: Mutex::default(), listeners_opened: AtomicU64::new(0) };
+        workers.put_into_effect(None)?;
         Ok(workers)
     }
 
@@ -115,34 +118,79 @@ impl Workers {
     /// was; exchanges that are under way end on the generation they began on; listeners that are gone stop accepting, and
     /// their connections end with their exchanges.
     ///
+    /// Sockets go by their address: a listener that has another name than before, or two that swap their addresses, keep
+    /// them with what waits in their queues.
+    ///
     /// # Errors
-    /// When an address cannot be listened on; the old generation goes on then.
+    /// When an address cannot be listened on, or a worker takes no commands; the old generation goes on then.
     pub fn apply(&self, snapshot: Snapshot) -> Result<(), StartError> {
-        let opened = self.open(&snapshot)?;
-        let kept: Vec<(Name, Arc<ListenerState>)> =
-            snapshot.listeners.iter().map(|(name, state)| (name.clone(), state.clone())).collect();
-        let generation = snapshot.generation;
-        self.published.snapshot.store(Arc::new(snapshot));
-        self.published.generation.store(generation, Ordering::Release);
+        self.put_into_effect(Some(snapshot))
+    }
 
-        let mut gone = Vec::new();
-        {
-            let mut listeners = self.lock();
-            listeners.retain(|name, bound| {
-                let stays = kept
-                    .iter()
-                    .find(|(kept, state)| kept == name && state.listener().address == bound.wanted);
-                match stays {
-                    Some((_, state)) => bound.state.store(state.clone()),
-                    None => gone.push(name.clone()),
+    /// Carries out what `snapshot` says of listeners, and publishes it; without one it is the first, which is published.
+    fn put_into_effect(&self, snapshot: Option<Snapshot>) -> Result<(), StartError> {
+        let wanted: Vec<(Name, Arc<ListenerState>)> = {
+            let current = self.snapshot();
+            let listeners = snapshot.as_ref().map_or(&current.listeners, |snapshot| &snapshot.listeners);
+            listeners.iter().map(|(name, state)| (name.clone(), state.clone())).collect()
+        };
+        let mut bound = self.lock();
+        let plan = plan(&wanted, &bound, self.threads.len())?;
+        let opened = plan.iter().filter(|planned| matches!(planned.sockets, Sockets::Opened(_))).count();
+        let closed = bound.len() - (plan.len() - opened);
+        // All that can fail comes before anything is in effect.
+        let places: Result<Vec<_>, _> =
+            self.threads.iter().map(|thread| thread.commands.try_reserve_many(opened + closed)).collect();
+        let mut places = places.map_err(|_| StartError::Stopped)?;
+
+        if let Some(snapshot) = snapshot {
+            let generation = snapshot.generation;
+            self.published.snapshot.store(Arc::new(snapshot));
+            self.published.generation.store(generation, Ordering::Release);
+        }
+        let mut send = |command: &mut dyn FnMut() -> Option<Command>| {
+            for of_worker in &mut places {
+                if let (Some(command), Some(place)) = (command(), of_worker.next()) {
+                    place.send(command);
                 }
-                stays.is_some()
+            }
+        };
+        let mut before = std::mem::take(&mut *bound);
+        for Planned { name, state, sockets } in plan {
+            let sockets = match sockets {
+                Sockets::Kept(old) => {
+                    if let Some(mut kept) = before.remove(&old) {
+                        kept.wanted = state.listener().address;
+                        state.listens_on(kept.actual.port());
+                        kept.state.store(state);
+                        bound.insert(name, kept);
+                    }
+                    continue;
+                }
+                Sockets::Opened(sockets) => sockets,
+            };
+            let wanted = state.listener().address;
+            let actual = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(wanted);
+            let id = self.listeners_opened.fetch_add(1, Ordering::Relaxed);
+            let (state, connections) = (Arc::new(ArcSwap::new(state)), ConnectionCount::new());
+            let mut sockets = sockets.into_iter();
+            send(&mut || {
+                let (name, state, connections) = (name.clone(), state.clone(), connections.clone());
+                Some(Command::Listen(Box::new(Listen {
+                    id,
+                    name,
+                    socket: sockets.next()?,
+                    state,
+                    connections,
+                })))
             });
+            bound.insert(name, Bound { id, wanted, actual, state, connections });
         }
-        for name in gone {
-            self.send(|_| Command::Close(name.clone()))?;
+        // Last, so that one that takes the place of another is there before the other is gone.
+        for gone in before.values() {
+            send(&mut || Some(Command::Close(gone.id)));
         }
-        self.listen(opened)
+        Ok(())
     }
 
     /// Where the gateway listens, by name.
@@ -181,66 +229,72 @@ impl Workers {
         report
     }
 
-    /// Opens the sockets of listeners that are new or have moved.
-    fn open(&self, snapshot: &Snapshot) -> Result<Vec<Opened>, StartError> {
-        let bound = self.lock();
-        let mut opened = Vec::new();
-        for (name, state) in &snapshot.listeners {
-            let address = state.listener().address;
-            if bound.get(name).is_some_and(|bound| bound.wanted == address) {
-                continue;
-            }
-            let sockets = bind(address, self.threads.len())
-                .map_err(|reason| StartError::Bind { listener: name.clone(), reason })?;
-            if let Some(actual) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
-                state.listens_on(actual.port());
-            }
-            opened.push(Opened { name: name.clone(), wanted: address, sockets, state: state.clone() });
-        }
-        Ok(opened)
-    }
-
-    /// Hands opened sockets to the workers.
-    fn listen(&self, opened: Vec<Opened>) -> Result<(), StartError> {
-        for Opened { name, wanted, sockets, state } in opened {
-            let state = Arc::new(ArcSwap::new(state));
-            let connections = ConnectionCount::new();
-            let actual = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(wanted);
-            let mut sockets = sockets.into_iter();
-            for thread in &self.threads {
-                let Some(socket) = sockets.next() else { break };
-                let listen = Listen {
-                    name: name.clone(),
-                    socket,
-                    state: state.clone(),
-                    connections: connections.clone(),
-                };
-                let sent = thread.commands.try_send(Command::Listen(Box::new(listen)));
-                sent.map_err(|_| StartError::Stopped)?;
-            }
-            self.lock().insert(name, Bound { wanted, actual, state, connections });
-        }
-        Ok(())
-    }
-
-    fn send(&self, command: impl Fn(usize) -> Command) -> Result<(), StartError> {
-        for (at, thread) in self.threads.iter().enumerate() {
-            thread.commands.try_send(command(at)).map_err(|_| StartError::Stopped)?;
-        }
-        Ok(())
-    }
-
     // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Bound>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Opened {
+/// What becomes of a listener.
+struct Planned {
     name: Name,
-    wanted: SocketAddr,
-    sockets: Vec<std::net::TcpListener>,
     state: Arc<ListenerState>,
+    sockets: Sockets,
+}
+
+/// Where its sockets come from.
+enum Sockets {
+    /// They are those of the listener that had this name.
+    Kept(Name),
+    /// They are new, one for each worker.
+    Opened(Vec<std::net::TcpListener>),
+}
+
+/// Finds the sockets of each listener in `wanted`, and opens those that are not there: `count` of each.
+fn plan(
+    wanted: &[(Name, Arc<ListenerState>)],
+    bound: &BTreeMap<Name, Bound>,
+    count: usize,
+) -> Result<Vec<Planned>, StartError> {
+    // One that took a free port may be named by that port later.
+    let is_at = |bound: &Bound, address| bound.wanted == address || bound.actual == address;
+    let fits = |name: &Name, state: &ListenerState| {
+        bound.get(name).is_some_and(|bound| is_at(bound, state.listener().address))
+    };
+    // By name first: of two that want any free port, each keeps its own.
+    let mut free: BTreeMap<&Name, &Bound> = bound.iter().collect();
+    free.retain(|name, _| !wanted.iter().any(|(wanted, state)| wanted == *name && fits(name, state)));
+    let mut moved: Vec<(&Name, &Arc<ListenerState>)> = Vec::new();
+    let mut plan = Vec::new();
+    for (name, state) in wanted {
+        let address = state.listener().address;
+        let kept = match fits(name, state) {
+            true => Some(name.clone()),
+            false => {
+                let other = free.iter().find(|(_, bound)| is_at(bound, address));
+                other.map(|(old, _)| Name::clone(old))
+            }
+        };
+        match kept {
+            Some(old) => {
+                free.remove(&old);
+                plan.push(Planned { name: name.clone(), state: state.clone(), sockets: Sockets::Kept(old) });
+            }
+            None => moved.push((name, state)),
+        }
+    }
+    for (name, state) in moved {
+        let address = state.listener().address;
+        // What is in the way goes when this one is there.
+        let takes_over = free.values().any(|bound| overlap(bound.actual, address));
+        let sockets = if takes_over { bind_beside(address, count) } else { bind(address, count) };
+        let sockets = sockets.map_err(|reason| StartError::Bind { listener: name.clone(), reason })?;
+        if let Some(actual) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
+            state.listens_on(actual.port());
+        }
+        plan.push(Planned { name: name.clone(), state: state.clone(), sockets: Sockets::Opened(sockets) });
+    }
+    Ok(plan)
 }
 
 impl Thread {
