@@ -58,10 +58,25 @@ fn list(places: &[PathBuf]) -> String {
 /// # Errors
 /// Where no gateway listens, where it is another user's, and where it refuses.
 pub fn ask<R: Request>(places: &[PathBuf], request: &R) -> Result<R::Answer, AskError> {
+    ask_known(places, request, |_, _| ())
+}
+
+/// The same, and tells `of_another` of the socket and its user if the gateway is another user's, which root may ask.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_known<R: Request>(
+    places: &[PathBuf],
+    request: &R,
+    of_another: impl FnOnce(&Path, u32),
+) -> Result<R::Answer, AskError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(AskError::Runtime)?.block_on(async {
         for place in places {
-            if let Some(stream) = connect(place).await? {
+            if let Some((stream, peer)) = connect(place).await? {
+                if peer != folder::user() {
+                    of_another(place, peer);
+                }
                 return exchange(place, stream, request).await;
             }
         }
@@ -69,8 +84,8 @@ pub fn ask<R: Request>(places: &[PathBuf], request: &R) -> Result<R::Answer, Ask
     })
 }
 
-/// A connection to the gateway at `path`, or `None` where none listens there.
-async fn connect(path: &Path) -> Result<Option<UnixStream>, AskError> {
+/// A connection to the gateway at `path` and the user that it runs as, or `None` where none listens there.
+async fn connect(path: &Path) -> Result<Option<(UnixStream, u32)>, AskError> {
     let unusable = |reason: String| AskError::Unusable { path: path.to_path_buf(), reason };
     let stream = match within(PATIENCE, UnixStream::connect(path)).await.map_err(unusable)? {
         Ok(stream) => stream,
@@ -89,7 +104,7 @@ async fn connect(path: &Path) -> Result<Option<UnixStream>, AskError> {
     if peer != user && peer != 0 && user != 0 {
         return Err(unusable(format!("user {peer} answers there, and this is user {user}")));
     }
-    Ok(Some(stream))
+    Ok(Some((stream, peer)))
 }
 
 /// What a gateway says instead of an answer.

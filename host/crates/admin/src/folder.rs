@@ -1,6 +1,6 @@
 //! Folders that only their owner can write to: whoever can write to the folder of a socket can put another in its place.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -13,6 +13,8 @@ const TURN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The file by which gateways take turns. It stays, for one that was removed could be locked by two.
 const TURN: &str = ".portcullis-turn";
+
+const A_FOLDER_OF_YOUR_OWN: &str = "a folder of your own, such as /run/portcullis";
 
 /// The effective user of this process.
 pub(crate) fn user() -> u32 {
@@ -32,15 +34,32 @@ pub(crate) fn check_private(folder: &Path) -> Result<(), String> {
         return Err("it is no folder".to_owned());
     }
     if meta.uid() != user {
-        return Err(format!("it belongs to user {}, but this process runs as {user}", meta.uid()));
-    }
-    if meta.mode() & 0o022 != 0 {
         return Err(format!(
-            "others can write to it (mode {:o}); run `chmod go-w` on it",
-            meta.mode() & 0o777
+            "it belongs to user {}, but this process runs as {user}; choose {A_FOLDER_OF_YOUR_OWN}",
+            meta.uid()
         ));
     }
-    Ok(())
+    check_mode(&meta)
+}
+
+/// The same, for a process that need not be of the user who will use the folder: who owns it does not matter, nor that it
+/// is not there.
+pub(crate) fn check_mode_of(folder: &Path) -> Result<(), String> {
+    match std::fs::metadata(folder) {
+        Ok(meta) if !meta.is_dir() => Err("it is no folder".to_owned()),
+        Ok(meta) => check_mode(&meta),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_mode(meta: &Metadata) -> Result<(), String> {
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    // A sticky folder, as /tmp is one, is there for everybody, and has to stay so.
+    let cure = if mode & 0o1000 == 0 { "run `chmod go-w` on it, or " } else { "" };
+    Err(format!("others can write to it (mode {mode:o}); {cure}choose {A_FOLDER_OF_YOUR_OWN}"))
 }
 
 /// The turn to change what is in the folder, among all gateways that use it; over when dropped.

@@ -15,6 +15,7 @@ mod explain;
 mod folder;
 mod place;
 mod record;
+mod reload;
 mod request;
 mod rollout;
 mod server;
@@ -22,19 +23,21 @@ mod socket;
 mod status;
 mod web;
 
-pub use client::{AskError, ask};
+pub use client::{AskError, ask, ask_known};
 pub use explain::ExplainRequest;
 pub use place::Surroundings;
 pub use record::{RecordAnswer, RecordEndRequest, RecordRequest};
+pub use reload::{ReloadAnswer, ReloadRequest};
 pub use request::{Answers, Refused, Request, Requests};
 pub use rollout::{
     RolloutAct, RolloutActRequest, RolloutComparison, RolloutDifference, RolloutEnd, RolloutSample,
     RolloutStatus, RolloutVersion, RolloutsRequest,
 };
-pub use socket::{ControlSocket, SocketError};
+pub use socket::{ControlSocket, SocketError, check_socket_folder};
 pub use status::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus, UpstreamStatus,
+    QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus,
+    UpstreamStatus,
 };
 pub use web::WebServer;
 

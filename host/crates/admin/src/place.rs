@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -10,6 +11,12 @@ use crate::folder;
 
 /// Bytes of a config file's name that are in its socket's: a path of a socket has at most 108 in all.
 const STEM_BYTES_MAX: usize = 24;
+
+/// Where logins have their `XDG_RUNTIME_DIR`.
+const RUNTIME_DIRS: &str = "/run/user";
+
+/// Other users whose folders are looked into.
+const OTHERS_MAX: usize = 256;
 
 /// What of the process's surroundings decides where sockets are.
 #[derive(Debug, Clone)]
@@ -41,11 +48,16 @@ impl Surroundings {
         }
     }
 
-    /// Where the socket of the config at `config` may be, the likeliest first.
+    /// Where the socket of the config at `config` may be, the likeliest first. Root, who may ask every gateway, also finds
+    /// those of other users.
     #[must_use]
     pub fn places(&self, config: &Path) -> Vec<PathBuf> {
         let names: Vec<String> = identities(config).iter().map(|path| name(path)).collect();
-        let folders = self.folders();
+        let mut folders = self.folders();
+        if self.user == 0 {
+            let others = folders_of_others(&self.temp_dir, Path::new(RUNTIME_DIRS));
+            folders.extend(others);
+        }
         folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).collect()
     }
 
@@ -77,6 +89,25 @@ impl Surroundings {
         folders.push(self.temp_dir.join(format!("portcullis-{}", self.user)));
         folders
     }
+}
+
+/// The folders of other users in which their gateways put sockets. One that does not belong to the user that its name says,
+/// or that others can write to, is somebody's trap.
+fn folders_of_others(temp_dir: &Path, runtime_dirs: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let user_of = |name: &OsStr, prefix: &str| name.to_str()?.strip_prefix(prefix)?.parse::<u32>().ok();
+    let of_temp = entries(temp_dir)
+        .filter_map(|entry| Some((user_of(&entry.file_name(), "portcullis-")?, entry.path())));
+    let of_logins = entries(runtime_dirs)
+        .filter_map(|entry| Some((user_of(&entry.file_name(), "")?, entry.path().join("portcullis"))));
+    let is_theirs = |(user, path): &(u32, PathBuf)| {
+        std::fs::symlink_metadata(path)
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == *user && meta.mode() & 0o022 == 0)
+    };
+    let mut folders: Vec<(u32, PathBuf)> = of_temp.chain(of_logins).filter(is_theirs).collect();
+    folders.sort();
+    folders.truncate(OTHERS_MAX);
+    folders.into_iter().map(|(_, path)| path).collect()
 }
 
 /// The paths by which a config is known: first the one in its folder, with links followed as far as that folder. A

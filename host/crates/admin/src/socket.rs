@@ -102,6 +102,16 @@ impl ControlSocket {
     }
 }
 
+/// Checks that the folder of a socket at `path` is fit for it, as far as that shows without making it, and whoever asks.
+///
+/// # Errors
+/// If others can write to it.
+pub fn check_socket_folder(path: &Path) -> Result<(), SocketError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    folder::check_mode_of(folder).map_err(|reason| SocketError::Folder { path: folder.to_path_buf(), reason })
+}
+
 /// Whether what is at `path` is a socket that nobody listens on.
 async fn check_stale(path: &Path) -> Result<(), SocketError> {
     let io = |source| SocketError::Io { path: path.to_path_buf(), source };

@@ -33,6 +33,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// Seconds since this generation began.
     pub generation_age_s: u64,
+    /// Why the config on disk does not run; absent if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedStatus>,
     /// Worker threads.
     pub workers: usize,
     /// Policy instances over all policies.
@@ -50,6 +53,18 @@ pub struct Status {
     pub policies: Vec<PolicyStatus>,
     /// Its upstreams, by name.
     pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// A configuration on disk that was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RefusedStatus {
+    /// How many mistakes it has.
+    pub errors: usize,
+    /// The first of them.
+    pub first: String,
+    /// Seconds since it was refused first.
+    pub age_s: u64,
 }
 
 /// Policy instances.

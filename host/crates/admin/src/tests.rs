@@ -344,3 +344,37 @@ fn a_place_fits_into_an_address() {
         assert!(place.as_os_str().len() < 100, "{}", place.display());
     }
 }
+
+#[test]
+fn root_finds_gateways_of_other_users_and_no_traps() {
+    let folder = folder();
+    let config = Path::new("/nowhere/edge.toml");
+    let (theirs, open, trap) = ("portcullis-4242", "portcullis-4243", "portcullis-4244");
+    for name in [theirs, open, trap] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::fs::set_permissions(folder.path().join(open), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let found = |user: u32, name: &str| {
+        let around = Surroundings { user, ..surroundings(folder.path()) };
+        around.places(config).iter().any(|place| place.parent() == Some(&folder.path().join(name)))
+    };
+    // Only root can give a folder away.
+    if surroundings(folder.path()).user == 0 {
+        std::os::unix::fs::chown(folder.path().join(theirs), Some(4242), None).unwrap();
+        std::os::unix::fs::chown(folder.path().join(open), Some(4243), None).unwrap();
+        assert!(found(0, theirs));
+    }
+    // Others can write to it, or it belongs to another user than its name says.
+    assert!(!found(0, open) && !found(0, trap));
+    // Nobody else looks there.
+    assert!(!found(1, theirs));
+}
+
+#[tokio::test]
+async fn a_folder_for_everybody_is_not_to_be_closed_to_them() {
+    let folder = folder();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let error = open(&folder.path().join("s")).await.unwrap_err().to_string();
+    assert!(error.contains("choose a folder of your own, such as /run/portcullis"), "{error}");
+    assert!(!error.contains("chmod"), "{error}");
+}

@@ -59,6 +59,14 @@ impl WebServer {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Ends it. When this returns, its address is free and its connections are closed. Dropping the future ends it as well,
+    /// a moment later.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // It was aborted, which is what the error says.
+        let _aborted = (&mut self.task).await.is_err();
+    }
 }
 
 impl Drop for WebServer {
