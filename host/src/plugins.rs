@@ -6,16 +6,18 @@ pub(crate) use command::execute;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use portcullis_config::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
 use portcullis_model::{
     ContentDigest, LockedPlugin, Name, OciReference, PinnedPlugin, PluginSource, PolicyConfig, Registry,
     Server, Signer, SignerKey,
 };
-use portcullis_registry::{Environment, Image, Registries, SignerError, Store, Unverified};
+use portcullis_registry::{Environment, Image, Memory, Registries, SignerError, Store, Unverified};
 use sha2::{Digest, Sha256};
 
 use crate::compose::default_cache_dir;
+use crate::footprint;
 use crate::refusal::Refusal;
 
 /// The folder of the plugin store, in the one for what is kept.
@@ -137,7 +139,12 @@ fn registries(supply: &Supply) -> Result<Registries, String> {
 fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registries, String> {
     let dir = cache_dir.map(Path::to_path_buf).or_else(default_cache_dir);
     let dir = dir.ok_or_else(|| "there is no folder to keep it in".to_owned())?;
-    Ok(Registries::new(Store::new(&dir.join(STORE)), settings).within(Environment::of_process()))
+    let mut store = Store::new(&dir.join(STORE));
+    if footprint::leaves_nothing() && !footprint::is_own(&dir) {
+        static MEMORY: LazyLock<Arc<Memory>> = LazyLock::new(Arc::default);
+        store = store.untouched(Arc::clone(&MEMORY));
+    }
+    Ok(Registries::new(store, settings).within(Environment::of_process()))
 }
 
 /// The image that `reference` names, of which the config at `config` says how its registry is asked. Nobody's signature is asked

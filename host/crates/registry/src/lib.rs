@@ -30,7 +30,7 @@ pub use image::Image;
 pub use layer::{LayerFormat, component};
 pub use registries::Registries;
 pub use signature::{SignerError, check_key, verify_file};
-pub use store::{Store, StoreError};
+pub use store::{Memory, Store, StoreError};
 
 use portcullis_model::ContentDigest;
 use sha2::{Digest as _, Sha256};

@@ -4,12 +4,13 @@
 //! counts as missing. Pieces are written beside and moved in place, so that a crash leaves none that is half there and
 //! several gateways may share a folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use portcullis_model::ContentDigest;
@@ -37,6 +38,19 @@ pub struct StoreError {
 pub struct Store {
     content: PathBuf,
     signatures: PathBuf,
+    /// Where what would be written is kept instead, if the folder is to be left as it is.
+    memory: Option<Arc<Memory>>,
+}
+
+/// What would have been written, by its path. It has as many pieces as one configuration names.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<BTreeMap<PathBuf, Vec<u8>>>);
+
+impl Memory {
+    // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One file of the folder.
@@ -52,15 +66,36 @@ impl Store {
     /// The store in the folder `dir`, which need not exist before something is put in.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { content: dir.join("sha256"), signatures: dir.join("signatures") }
+        Self { content: dir.join("sha256"), signatures: dir.join("signatures"), memory: None }
+    }
+
+    /// The same, with everything that would be written put into `memory`: the folder is only read.
+    #[must_use]
+    pub fn untouched(self, memory: Arc<Memory>) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    fn read_piece(&self, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(memory) = &self.memory else { return read_file(path, bytes_max, true) };
+        let kept = memory.lock().get(path).cloned();
+        kept.map_or_else(|| read_file(path, bytes_max, false), |bytes| Ok(Some(bytes)))
+    }
+
+    fn write_piece(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(memory) = &self.memory else { return write_file(folder, name, bytes) };
+        memory.lock().insert(folder.join(name), bytes.to_vec());
+        Ok(())
     }
 
     /// The content of that digest, of at most `bytes_max` bytes; `None` where it is not there or damaged.
     pub(crate) fn read(&self, digest: ContentDigest, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.content.join(digest.hex());
-        let Some(bytes) = read_file(&path, bytes_max)? else { return Ok(None) };
+        let Some(bytes) = self.read_piece(&path, bytes_max)? else { return Ok(None) };
         if crate::digest(&bytes) == digest {
             return Ok(Some(bytes));
+        }
+        if self.memory.is_some() {
+            return Ok(None);
         }
         tracing::warn!(path = %path.display(), "a piece of the plugin store was damaged, and is dropped");
         match fs::remove_file(&path) {
@@ -73,23 +108,24 @@ impl Store {
     /// Whether there is something under that digest. It may be damaged.
     #[must_use]
     pub fn has(&self, digest: ContentDigest) -> bool {
-        self.content.join(digest.hex()).is_file()
+        let path = self.content.join(digest.hex());
+        self.memory.as_ref().is_some_and(|memory| memory.lock().contains_key(&path)) || path.is_file()
     }
 
     /// Puts content in, under its digest.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<ContentDigest, StoreError> {
         let digest = crate::digest(bytes);
-        write_file(&self.content, &digest.hex(), bytes)?;
+        self.write_piece(&self.content, &digest.hex(), bytes)?;
         Ok(digest)
     }
 
     /// What is kept of the signatures of an image.
     pub(crate) fn read_signatures(&self, manifest: ContentDigest) -> Result<Option<Vec<u8>>, StoreError> {
-        read_file(&self.signatures.join(manifest.hex()), SIGNATURES_BYTES_MAX)
+        self.read_piece(&self.signatures.join(manifest.hex()), SIGNATURES_BYTES_MAX)
     }
 
     pub(crate) fn write_signatures(&self, manifest: ContentDigest, bytes: &[u8]) -> Result<(), StoreError> {
-        write_file(&self.signatures, &manifest.hex(), bytes)
+        self.write_piece(&self.signatures, &manifest.hex(), bytes)
     }
 
     /// Removes what was not used for longest until at most `bytes_max` bytes are left. What the manifests in `keep` name is
@@ -98,6 +134,9 @@ impl Store {
     /// # Errors
     /// Where the folder cannot be read. A file that cannot be removed stays.
     pub fn prune(&self, bytes_max: u64, keep: &BTreeSet<ContentDigest>) -> Result<u64, StoreError> {
+        if self.memory.is_some() {
+            return Ok(0);
+        }
         let keep = self.closure(keep)?;
         let mut pieces = Vec::new();
         for folder in [&self.content, &self.signatures] {
@@ -148,8 +187,8 @@ fn fail(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |reason| StoreError { path: path.to_path_buf(), action, reason }
 }
 
-/// The bytes of a file and a mark that it was used; `None` where there is none, or a larger one.
-fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+/// The bytes of a file and, with `mark`, a mark that it was used; `None` where there is none, or a larger one.
+fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>, StoreError> {
     // Before it is opened: opening a pipe would wait for its writer.
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -166,7 +205,8 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError>
     let mut bytes = Vec::new();
     (&file).take(bytes_max).read_to_end(&mut bytes).map_err(fail(path, "read"))?;
     let now = SystemTime::now();
-    let marked = metadata.modified().is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age < MARK_EVERY));
+    let marked =
+        !mark || metadata.modified().is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age < MARK_EVERY));
     // A folder that may only be read, such as one in an image, is pruned by nobody.
     if !marked && let Err(error) = file.set_modified(now) {
         tracing::debug!(path = %path.display(), "a plugin cannot be marked as used: {error}");
