@@ -48,6 +48,8 @@ impl Changes {
         let (before, after) = (&old.server, &new.server);
         for (key, differs) in [
             ("trusted-proxies", before.trusted_proxies != after.trusted_proxies),
+            ("watch", before.watch != after.watch),
+            ("settle", before.settle != after.settle),
             ("drain-timeout", before.drain_timeout != after.drain_timeout),
             ("access-log", before.access_log != after.access_log),
             ("plugin-store-max", before.plugin_store_max != after.plugin_store_max),

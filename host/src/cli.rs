@@ -1,7 +1,9 @@
 //! The command line: what can be asked, and the help that teaches it.
 
 mod plugins;
+mod records;
 mod rollout;
+mod tip;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,10 +12,12 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::plugins::{ListArguments, LockArguments, PluginsArguments, PluginsCommand};
+pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
 pub(crate) use self::rollout::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
     RolloutStatusArguments,
 };
+use self::tip::with_tip;
 
 /// The exit code for what was understood and refused: a wrong config, a busy port.
 pub(crate) const REFUSED: u8 = 1;
@@ -25,15 +29,24 @@ const DEFAULT_CONFIGS: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcull
 
 const HELP: &str = "\
 Getting started:
-  portcullis demo                    a whole gateway on http://127.0.0.1:8080, with curl commands to try
-  portcullis validate                check ./portcullis.toml and say everything that is wrong with it
-  portcullis run                     run it; saving the file swaps it in without dropping a connection
-  portcullis routes                  which route takes which request, and through which policies
-  portcullis rollout status          how versions of policies that are tried do, beside the active ones
-  portcullis status                  how the gateway that runs is: its policies and their faults, routes, endpoints
-  portcullis explain GET URL         what becomes of a request: each route tried, each policy run, the upstream
-  portcullis record --route NAME     keep a client's exchange, and `portcullis replay FILE` runs its policies again
-  portcullis diff OLD NEW            what a new version of a plugin, or of a config, adds, drops and asks for
+  portcullis demo                  a whole gateway on http://127.0.0.1:8080, and
+                                   curl commands to try
+  portcullis validate              check ./portcullis.toml, and show all that is
+                                   wrong with it
+  portcullis run                   run it; saving the file swaps it in without
+                                   dropping a connection
+  portcullis reload                load the file again, and show what is wrong
+  portcullis routes                which route takes which request, and through
+                                   which policies
+  portcullis rollout status        how versions of policies that are tried do
+  portcullis status                what runs: policies and their faults, routes,
+                                   endpoints
+  portcullis explain GET URL       what becomes of a request: each route tried,
+                                   each policy run, the upstream
+  portcullis record --route NAME   keep a client's exchange as a file
+  portcullis replay FILE           run the policies of such a file again
+  portcullis diff OLD NEW          what a new version of a plugin, or a config,
+                                   adds, drops and asks for
 
 A minimal portcullis.toml:
   [listeners.web]
@@ -46,11 +59,12 @@ A minimal portcullis.toml:
   match = { path = \"/*\" }
   to = \"app\"
 
-Exit codes: 0 fine, 1 refused (a wrong config, a busy port, no gateway that answers), 2 wrong usage.";
+Exit codes: 0 fine, 1 refused (a wrong config, a busy port, no gateway that
+answers), 2 wrong usage.";
 
 /// A secure gateway whose policies are sandboxed WebAssembly components, swapped in while traffic flows
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = HELP, arg_required_else_help = true, max_term_width = 110)]
+#[command(version, about, after_help = HELP, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) log: LogOptions,
@@ -66,8 +80,20 @@ pub(crate) struct LogOptions {
     pub(crate) log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace), or levels by part, as in
     /// `info,portcullis_proxy=debug`
-    #[arg(long, global = true, default_value = "info", value_name = "LEVELS", env = "PORTCULLIS_LOG")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "info",
+        value_name = "LEVELS",
+        env = "PORTCULLIS_LOG",
+        value_parser = log_levels
+    )]
     pub(crate) log_level: String,
+}
+
+/// A word that is not a level must not make the log fall silent.
+fn log_levels(typed: &str) -> Result<String, portcullis_telemetry::InitError> {
+    portcullis_telemetry::check_levels(typed).map(|()| typed.to_owned())
 }
 
 /// The form of log lines.
@@ -101,14 +127,18 @@ pub(crate) struct CompileArguments {
 pub(crate) enum Command {
     /// Run the gateway
     #[command(after_help = "\
-The config, the files it names (includes, certificates, keys, plugins) and the folders they are in are watched: save
-one and it is checked, built beside the running gateway and swapped in whole; a bad one is refused with its reasons
-while the running one goes on. `[server]` settings that need a restart are named in the log.
+The config, the files it names (includes, certificates, keys, plugins) and the
+folders they are in are watched: save one and it is checked, built beside the
+running gateway and swapped in whole; a bad one is refused with its reasons
+while the running one goes on. `[server]` settings that need a restart are
+named in the log.
 
 Signals:
-  SIGHUP            load again, and open the access log anew (for logrotate)
-  SIGTERM, SIGINT   stop accepting, finish what is under way for up to `server.drain-timeout`, exit 0;
-                    a second one ends at once with exit code 1
+  SIGHUP            open the access log anew (for logrotate), and load again
+  SIGUSR1           open the access log anew
+  SIGTERM, SIGQUIT, stop accepting, finish what is under way for up to
+  SIGINT            `server.drain-timeout`, exit 0; a second one ends at once
+                    with exit code 1 (the same one within a second is a repeat)
 
 Examples:
   portcullis run
@@ -117,10 +147,13 @@ Examples:
 
     /// Check a config and everything it names, and run nothing
     #[command(after_help = "\
-Checks what `run` would: the file and its includes, secrets, certificates and keys, and every plugin, which is compiled
-and given its configuration. All errors are shown at once, each with its line. Exit code 0 when all is well, else 1.
+Checks what `run` would: the file and its includes, secrets, certificates and
+keys, and every plugin, which is compiled and given its configuration. All
+errors are shown at once, each with its line. Exit code 0 when all is well,
+else 1.
 
-With `--against` it also says, as a reload would, which capabilities the plugins newly import since that config.
+With `--against` it also says, as a reload would, which capabilities the
+plugins newly import since that config.
 
 Examples:
   portcullis validate -c edge.toml && systemctl reload portcullis
@@ -131,132 +164,184 @@ Examples:
     #[command(hide = true)]
     CompilePlugin(CompileArguments),
 
+    /// Have the running gateway load its config again, and say what became of it
+    #[command(after_help = "\
+Asks the gateway that was started with the same config file, over its control
+socket, as the user that it runs as or as root. It does what SIGHUP does: the
+access log is opened anew, and the config is loaded with everything that it
+names, whether or not files are watched (`server.watch`). The command waits
+for the outcome, and prints what is wrong with the config if it is refused;
+what ran before goes on then.
+
+Exit code 0 when the config runs; 1 when it was refused, and when no gateway
+answers.
+
+Examples:
+  portcullis reload
+  portcullis reload -c /etc/portcullis/edge.toml")]
+    Reload(ReloadArguments),
+
     /// Print the JSON schema of the config file, for editors
     #[command(after_help = "\
 Examples:
   portcullis schema > portcullis.schema.json
-  # and in portcullis.toml, for editors with the Even Better TOML (taplo) language server:
+  # and in portcullis.toml, for editors with Even Better TOML (taplo):
   #:schema ./portcullis.schema.json")]
     Schema,
 
     /// Print the routes in the order in which they are tried
     #[command(after_help = "\
-The first route of the list that matches a request is the one it takes: narrower hosts come first, then narrower paths,
-then routes that ask for a method, then those that ask for more fields.
+The first route of the list that matches a request is the one it takes:
+narrower hosts come first, then narrower paths, then routes that ask for a
+method, then those that ask for more fields.
 
 Examples:
   portcullis routes
-  portcullis routes --json | jq -r '.[] | select(.policies == []) | .name'    # routes without any policy")]
+  # routes without any policy:
+  portcullis routes --json | jq -r '.[] | select(.policies == []) | .name'")]
     Routes(RoutesArguments),
 
     /// Tell how a running gateway is: its policies and their faults, routes, endpoints
     #[command(after_help = "\
-Asks the gateway that was started with the same config file, over its control socket (`server.control`): as the user
-that it runs as, or as root. The file only says which gateway is meant; what is shown is what runs, even where the file
-has been changed since. Counts are of this process and go on over reloads.
+Asks the gateway that was started with the same config file, over its control
+socket (`server.control`): as the user that it runs as, or as root. The file
+only says which gateway is meant; what is shown is what runs, even where the
+file has been changed since. Counts are of this process and go on over
+reloads.
 
 Exit code 0 when a gateway answered, however it is; 1 when none did.
 
 Examples:
   portcullis status
   portcullis status -c /etc/portcullis/edge.toml
-  portcullis status --json | jq '.policies[] | select(.faults != []) | .name'    # policies that have failed")]
+  # policies that have failed:
+  portcullis status --json | jq '.policies[] | select(.faults != []) | .name'")]
     Status(StatusArguments),
 
     /// Say what becomes of a request, and why
     #[command(after_help = "\
-Takes the request through the same code as a client's: the parser, the routes in their order (and why each one that lost
-did), the policies of the winner, and the choice of an upstream, which is not asked. Each policy is shown with what it
-decided, what it changed, what it asked of the gateway, and the CPU time that it took.
+Takes the request through the same code as a client's: the parser, the routes
+in their order (and why each one that lost did), the policies of the winner,
+and the choice of an upstream, which is not asked. Each policy is shown with
+what it decided, what it changed, what it asked of the gateway, and the CPU
+time that it took.
 
-Policies run in a sandbox of their own, with empty stores and full quotas; `--routes-only` leaves them out. With `--live`
-the gateway that runs is asked: by the generation that it runs, with its stores, its quotas and the health of its
-endpoints, and which endpoint would be next. In no case do policies have an effect: no quota is used up, nothing is
-stored, counted or logged. Secrets of the config are not shown.
+Policies run in a sandbox of their own, with empty stores and full quotas;
+`--routes-only` leaves them out. With `--live` the gateway that runs is asked:
+by the generation that it runs, with its stores, its quotas and the health of
+its endpoints, and which endpoint would be next. In no case do policies have
+an effect: no quota is used up, nothing is stored, counted or logged. Secrets
+of the config are not shown.
 
-The request is what a client would send over HTTP/1.1, byte for byte: a URL is not tidied, so that what the strict parser
-refuses is refused here, with the status that the client would get.
+The request is what a client would send over HTTP/1.1, byte for byte: a URL is
+not tidied, so that what the strict parser refuses is refused here, with the
+status that the client would get.
 
-Exit codes: 0 explained, whatever becomes of the request; 1 the config is wrong, or no gateway answers; 2 wrong usage.
+Exit codes: 0 explained, whatever becomes of the request; 1 the config is
+wrong, or no gateway answers; 2 wrong usage.
 
 Examples:
   portcullis explain GET https://api.example.com/v1/users
-  portcullis explain POST /v1/users -H 'host: api.example.com' -H 'x-api-key: demo-key' -c edge.toml
-  portcullis explain GET http://localhost/ --client 203.0.113.7      # as seen from another address
-  portcullis explain GET /v1/users --live                            # has this client any quota left?
-  portcullis explain GET /admin --json | jq -r .route                # which route takes it")]
+  portcullis explain POST /v1/users -c edge.toml \\
+    -H 'host: api.example.com' -H 'x-api-key: demo-key'
+  # as seen from another address:
+  portcullis explain GET http://localhost/ --client 203.0.113.7
+  # has this client any quota left?
+  portcullis explain GET /v1/users --live
+  # which route takes it?
+  portcullis explain GET /admin --json | jq -r .route")]
     Explain(ExplainArguments),
 
     /// Keep exchanges of clients as files, for a replay
     #[command(after_help = "\
-Asks the gateway that runs to take notes of the next exchanges of a route that fit, and writes each into a file of the
-folder that only this user can read. Nothing is recorded but what was asked for, and only while this command waits.
+Asks the gateway that runs to take notes of the next exchanges of a route that
+fit, and writes each into a file of the folder that only this user can read.
+Nothing is recorded but what was asked for, and only while this command waits.
 
-A record has what the policies were given (the request, the pieces of body that body hooks saw, the response, the client)
-and what they did: decisions, edits, and each call of the gateway with its result. Credentials are not in it: fields,
-query parameters and attributes with names such as `authorization`, `cookie`, `x-api-key` or `token`, fields that a policy
-took out of the request, and the secrets of the config are replaced by marks, wherever they stand. Paths, addresses,
-bodies and what is in stores are kept: treat it like an access log.
+A record has what the policies were given (the request, the pieces of body
+that body hooks saw, the response, the client) and what they did: decisions,
+edits, and each call of the gateway with its result. Credentials are not in
+it: fields, query parameters and attributes with names such as
+`authorization`, `cookie`, `x-api-key` or `token`, fields that a policy took
+out of the request, and the secrets of the config are replaced by marks,
+wherever they stand. Paths, addresses, bodies and what is in stores are kept:
+treat it like an access log.
 
-The gateway's log tells that it was asked, and by whom. Ctrl-C (SIGINT, or SIGTERM) ends the recording early: what there is
-by then is written, and how many they are is said.
+The gateway's log tells that it was asked, and by whom. Ctrl-C (SIGINT, or
+SIGTERM) ends the recording early: what there is by then is written, and how
+many they are is said.
 
-Exit codes: 0 as many as were asked for, or some when it was interrupted; 1 fewer, or none, or no gateway answers; 2 wrong
-usage.
+Exit codes: 0 as many as were asked for, or some when it was interrupted; 1
+fewer, or none, or no gateway answers; 2 wrong usage.
 
 Examples:
   portcullis record --route api
-  portcullis record --route api --method POST --path '/v1/users/*' -H 'x-beta: yes' --count 10 --for 300
-  portcullis record --route api --client 203.0.113.7 --out /var/tmp/records --keep-field x-csrf-token")]
+  portcullis record --route api --method POST --path '/v1/users/*' \\
+    -H 'x-beta: yes' --count 10 --for 300
+  portcullis record --route api --client 203.0.113.7 --out /var/tmp/records \\
+    --keep-field x-csrf-token")]
     Record(RecordArguments),
 
     /// Run the policies of a record again, and say what is other
     #[command(after_help = "\
-Each hook of the record runs again with what it was given then; what it asks of the gateway is answered from the record.
-A hook is told of as the same where it decides, changes and asks the same, in the same order. Without -c and --plugin that
-is the plugin and the settings of the record, which shows that it replays at all; with another version of the plugin it
-shows what a fix changes, and what else.
+Each hook of the record runs again with what it was given then; what it asks
+of the gateway is answered from the record. A hook is told of as the same
+where it decides, changes and asks the same, in the same order. Without -c and
+--plugin that is the plugin and the settings of the record, which shows that
+it replays at all; with another version of the plugin it shows what a fix
+changes, and what else.
 
-A hook that differs and has read what was removed from the record cannot be judged, and that is said. `-H` gives a field
-back, and `-c` the secrets and settings of a config.
+A hook that differs and has read what was removed from the record cannot be
+judged, and that is said. `-H` gives a field back, and `-c` the secrets and
+settings of a config.
 
-Exit codes: 0 no hook is different, 1 some are, 2 the record cannot be replayed.
+Exit codes: 0 no hook is different, 1 some are, 2 the record cannot be
+replayed.
 
 Examples:
   portcullis replay record-4bf92f3577b34da6a3ce929d0e0e4736.json
-  portcullis replay record.json --plugin tenant=target/wasm32-wasip2/release/tenant.wasm
-  portcullis replay record.json -c edge.toml -H 'x-api-key: demo-key' --json | jq .different")]
+  portcullis replay record.json \\
+    --plugin tenant=target/wasm32-wasip2/release/tenant.wasm
+  portcullis replay record.json -c edge.toml -H 'x-api-key: demo-key' --json")]
     Replay(ReplayArguments),
 
     /// Compare two plugins, or two configs
     #[command(after_help = "\
-OLD and NEW are two plugins (a .wasm file, builtin:NAME, or an image in a registry) or two config files. Of a plugin it tells the version, the
-size, and above all what the new one wants that the old one did not: capabilities, hooks, and settings that a config
-which was right may now be refused for, marked with `!`. Of two configs it tells what a reload would change, and the
+OLD and NEW are two plugins (a .wasm file, builtin:NAME, or an image in a
+registry) or two config files. Of a plugin it tells the version, the size, and
+above all what the new one wants that the old one did not: capabilities,
+hooks, and settings that a config which was right may now be refused for,
+marked with `!`. Of two configs it tells what a reload would change, and the
 same of the plugin of each policy that differs.
 
-An image is fetched by its tag or digest and compared with its digests. Its signature is not asked for, because nothing of it
-runs. How its registry is asked, with passwords and authorities, is what a config says under [registries].
+An image is fetched by its tag or digest and compared with its digests. Its
+signature is not asked for, because nothing of it runs. How its registry is
+asked, with passwords and authorities, is what a config says under
+[registries].
 
-Exit codes, as those of diff(1): 0 the same, 1 they differ, 2 they cannot be compared.
+Exit codes, as those of diff(1): 0 the same, 1 they differ, 2 they cannot be
+compared.
 
 Examples:
   portcullis diff tenant-1.4.wasm tenant-2.0.wasm
   portcullis diff edge.toml next.toml
-  portcullis diff old.wasm new.wasm --json | jq -e '.capabilities.added == []'     # nothing new to grant")]
+  # nothing new to grant?
+  portcullis diff old.wasm new.wasm --json | jq -e '.capabilities.added == []'")]
     Diff(DiffArguments),
     /// See and steer versions of policies that are tried: canaries and shadows
     #[command(after_help = "\
-A policy tries another version of itself where the config says so: `canary = { plugin = \"...\", share = \"5%\" }` lets it
-take a part of the exchanges, `shadow = { plugin = \"...\" }` runs it beside the active one without effect. The commands here
-act on the gateway that runs, and not on the file unless they are told to `--write`: what they change is gone with the
-process, and with a change of the canary or shadow in the config.
+A policy tries another version of itself where the config says so: `canary = {
+plugin = \"...\", share = \"5%\" }` lets it take a part of the exchanges,
+`shadow = { plugin = \"...\" }` runs it beside the active one without effect.
+The commands here act on the gateway that runs, and not on the file unless
+they are told to `--write`: what they change is gone with the process, and
+with a change of the canary or shadow in the config.
 
 Examples:
-  portcullis rollout status                  # all versions that are tried, beside the active ones
-  portcullis rollout status tenant           # one of them, with samples of what a shadow did differently
+  portcullis rollout status                  # all versions that are tried
+  portcullis rollout status tenant           # one of them, with samples
   portcullis rollout abort tenant --reason \"answers 403 to partners\"
-  portcullis rollout promote tenant --write  # all exchanges, and the config says so")]
+  portcullis rollout promote tenant --write  # for good")]
     Rollout {
         #[command(subcommand)]
         command: RolloutCommand,
@@ -266,28 +351,57 @@ Examples:
     #[command(
         arg_required_else_help = true,
         after_help = "\
-A policy names a plugin in a registry by a tag, plugin = \"oci://registry.example.com/team/auth:1.4\". What the tag stands
-for is pinned in portcullis.lock, beside the config: commit it. `run` and `validate` take what is pinned, from the plugin
-store under `server.cache-dir`, and ask the registry only for what the store lacks.
+A policy names a plugin in a registry by a tag, plugin =
+\"oci://registry.example.com/team/auth:1.4\". What the tag stands for is
+pinned in portcullis.lock, beside the config: commit it. `run` and `validate`
+take what is pinned, from the plugin store under `server.cache-dir`, and ask
+the registry only for what the store lacks.
 
 Examples:
-  portcullis plugins lock                  pin what is new in the config; what is pinned stays as it is
-  portcullis plugins lock --update auth    move the pin of policy auth to what its tag stands for now
-  portcullis plugins fetch                 fill the store: while an image is built, or before a start without a registry"
+  # pin what is new in the config:
+  portcullis plugins lock
+  # pin what the tag of policy auth stands for now:
+  portcullis plugins lock --update auth
+  # fill the store, while an image is built or for a start without a registry:
+  portcullis plugins fetch"
     )]
     Plugins(PluginsArguments),
 
     /// Run a gateway to try things out on, with its own upstream servers
     #[command(after_help = "\
-Starts two small upstream servers inside the process and a gateway before them, with three routes: open, behind policies
-(an API key, header rules, a rate limit), and behind a policy that you rebuild and watch being swapped in. The config is
-written to the folder, is yours to edit, and is kept the next time.
+Starts two small upstream servers inside the process and a gateway before
+them, with three routes: open, behind policies (an API key, header rules, a
+rate limit), and behind a policy that you rebuild and watch being swapped in.
+The config is written to the folder, is yours to edit, and is kept the next
+time.
 
 Examples:
   portcullis demo
   portcullis demo --http 127.0.0.1:9080 --https 127.0.0.1:9443
   portcullis demo --reset            # forget the edits of last time")]
     Demo(DemoArguments),
+}
+
+impl Command {
+    /// Whether it is for what it leaves on disk: a gateway, or what is fetched for one.
+    pub(crate) fn serves_or_keeps(&self) -> bool {
+        match self {
+            Self::Run(_)
+            | Self::Demo(_)
+            | Self::Rollout { .. }
+            | Self::Record(_)
+            | Self::CompilePlugin(_) => true,
+            Self::Plugins(arguments) => !matches!(arguments.command, PluginsCommand::List(_)),
+            Self::Validate(_)
+            | Self::Reload(_)
+            | Self::Schema
+            | Self::Routes(_)
+            | Self::Status(_)
+            | Self::Explain(_)
+            | Self::Replay(_)
+            | Self::Diff(_) => false,
+        }
+    }
 }
 
 /// Which config.
@@ -306,6 +420,16 @@ pub(crate) struct ValidateArguments {
     /// Also say what the plugins newly import since this config
     #[arg(long, value_name = "OLD")]
     pub(crate) against: Option<PathBuf>,
+}
+
+/// Of `reload`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReloadArguments {
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgument,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `explain`.
@@ -343,88 +467,6 @@ pub(crate) struct ExplainArguments {
     /// Print a JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Of `record`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RecordArguments {
-    #[command(flatten)]
-    pub(crate) gateway: GatewayArgument,
-    /// The route whose exchanges are recorded
-    #[arg(long, value_name = "NAME")]
-    pub(crate) route: String,
-    /// Only those with this method
-    #[arg(long, value_name = "METHOD")]
-    pub(crate) method: Option<String>,
-    /// Only those with this path, or with one that begins with it where it ends in `*`
-    #[arg(long, value_name = "PATH")]
-    pub(crate) path: Option<String>,
-    /// Only those with this field (and value), once for each
-    #[arg(short = 'H', long = "header", value_name = "NAME[: VALUE]")]
-    pub(crate) headers: Vec<String>,
-    /// Only those of this client
-    #[arg(long, value_name = "IP")]
-    pub(crate) client: Option<IpAddr>,
-    /// How many, up to 100
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) count: usize,
-    /// How long to wait for them, in seconds, up to 600
-    #[arg(long = "for", value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) seconds: u64,
-    /// How much is kept of each, in KiB, up to 16 MiB over all of them
-    #[arg(long = "kib", value_name = "KIB", default_value_t = 160)]
-    pub(crate) bytes: usize,
-    /// The folder for the files, made where there is none
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) out: PathBuf,
-    /// Keep a field although its name says that it is secret, once for each
-    #[arg(long = "keep-field", value_name = "NAME")]
-    pub(crate) keep_fields: Vec<String>,
-}
-
-/// Of `replay`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ReplayArguments {
-    /// The record
-    #[arg(value_name = "FILE")]
-    pub(crate) record: PathBuf,
-    /// Take plugins, settings and secrets of the policies from this config, not from the record
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Take the plugin of a policy from here (a .wasm file or builtin:NAME), once for each
-    #[arg(long = "plugin", value_name = "NAME=PATH")]
-    pub(crate) plugins: Vec<String>,
-    /// Give back a field that was removed from the record, once for each
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    pub(crate) headers: Vec<String>,
-    /// Print a JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Of `diff`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DiffArguments {
-    /// What is there: a plugin (a .wasm file, builtin:NAME or oci://...), or a config file
-    #[arg(value_name = "OLD")]
-    pub(crate) old: String,
-    /// What it is compared with, of the same kind
-    #[arg(value_name = "NEW")]
-    pub(crate) new: String,
-    /// Of images: the config that says how their registries are asked [default: ./portcullis.toml, where there is one]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Print a JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-impl DiffArguments {
-    /// The config that was named, or else the first default one that exists.
-    pub(crate) fn config(&self) -> Option<PathBuf> {
-        let usual = || DEFAULT_CONFIGS.iter().map(PathBuf::from).find(|path| path.exists());
-        self.config.clone().or_else(usual)
-    }
 }
 
 /// Of `routes`.
@@ -483,7 +525,7 @@ impl DemoArguments {
 
 /// Reads the command line. Wrong usage ends the process with exit code 2, `--help` with 0.
 pub(crate) fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit())
 }
 
 impl ConfigArgument {

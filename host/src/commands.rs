@@ -11,16 +11,19 @@ use serde_json::json;
 use crate::cli::{Cli, Command, LogFormat, LogOptions, RoutesArguments, ValidateArguments, WRONG_USAGE};
 use crate::compose;
 use crate::plugins::{self, Catalog};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, said};
 use crate::shown::printable;
 use crate::table::table;
-use crate::{compiler, demo, diff, explain, record, replay, report, rollout, run, status};
+use crate::{compiler, demo, diff, explain, footprint, record, reload, replay, report, rollout, run, status};
 
 /// Carries out what was asked.
 ///
 /// # Errors
 /// What was refused, and why.
 pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    if !cli.command.serves_or_keeps() {
+        footprint::leave_nothing();
+    }
     match cli.command {
         Command::Run(config) => {
             start_log(&cli.log)?;
@@ -49,6 +52,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::CompilePlugin(arguments) => compiler::run(&arguments),
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),
         Command::Routes(arguments) => routes(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::show(&arguments),
         Command::Plugins(arguments) => {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
@@ -82,7 +86,7 @@ pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
             let (refusal, said) = (refusal.to_string(), error.to_string());
             if said == refusal { format!("{refusal}\n") } else { format!("{refusal}\n  = help: {said}\n") }
         }
-        None => format!("error: {error:#}\n"),
+        None => format!("error: {}\n", said(error)),
     };
     let text = match format {
         LogFormat::Text => text,

@@ -1,26 +1,33 @@
 //! From a config file to what can run: load, compile, configure, arrange. Nothing here touches what is running.
 
+mod parts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use portcullis_model::{Gateway, Isolation, Name, Origin, PolicyConfig, Secret, Server, Version};
+use portcullis_admin::check_socket_folder;
+use portcullis_config::Diagnostics;
+use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Server, Version};
 use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
-use portcullis_proxy::{OutboundClient, Snapshot, SnapshotError};
+use portcullis_proxy::{OutboundClient, Snapshot};
 use portcullis_sandbox::{
     Compiler, ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions,
 };
 use portcullis_telemetry::{AccessLog, Metrics};
 
+use self::parts::chain_of;
 use crate::changes;
 use crate::compiler::{ChildCompiler, TellsOfLong};
+use crate::footprint;
 use crate::plugins::{self, Catalog, ReadError};
 use crate::refusal::{Refusal, RefusedPart};
 use crate::rollout::{self, Rollouts};
+use crate::stamp;
 
 /// A plugin file that is being written can be caught half-way; the config was read a moment before the plugin.
 const ATTEMPTS: u32 = 3;
@@ -111,6 +118,8 @@ pub(crate) struct Process {
     pub(crate) workers: usize,
     /// Who sends the requests of policies.
     pub(crate) outbound: OutboundClient,
+    /// Whether the configuration on disk is refused.
+    pub(crate) config_refused: Arc<AtomicBool>,
 }
 
 /// What a candidate takes over from the generation before it.
@@ -122,8 +131,8 @@ pub(crate) struct Previous {
     pub(crate) composed: Arc<Composed>,
     /// What the workers run.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// The access log, to be kept where its settings are; `None` where it is to be opened anew.
-    pub(crate) access_log: Option<AccessLog>,
+    /// The access log that is open.
+    pub(crate) access_log: AccessLog,
 }
 
 /// Builds generation `generation` from the config at `path`. It reads files and compiles, so it takes a while and
@@ -142,7 +151,7 @@ pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -
 }
 
 fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Result<Candidate, Refusal> {
-    let gateway = portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?;
+    let gateway = load(path)?;
     let files = gateway.files.clone();
     let other = |error: anyhow::Error| Refusal::Other { error, files: files.clone() };
     let process = match previous {
@@ -151,6 +160,9 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
     };
     check_instances(&gateway, process.workers)?;
     let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))?;
+    if let (true, Control::At(path)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
+        check_socket_folder(path).context("`server.control`").map_err(other)?;
+    }
     let access_log = access_log(&composed.gateway, previous).map_err(other)?;
     let factories = composed.factories();
     let before = previous.map(|previous| &*previous.snapshot);
@@ -171,6 +183,18 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
         Refusal::Parts { refused, files: files.clone() }
     })?;
     Ok(Candidate { composed, snapshot, process, access_log, roots })
+}
+
+/// Loads the config at `path`, and again if a file changed meanwhile.
+fn load(path: &Path) -> Result<Gateway, Refusal> {
+    let files = |loaded: &Result<Gateway, Diagnostics>| match loaded {
+        Ok(gateway) => gateway.files.clone(),
+        Err(diagnostics) => diagnostics.files().to_vec(),
+    };
+    match stamp::read_at_rest(|| portcullis_config::load(path, &Catalog), files) {
+        Ok(loaded) => loaded.map_err(Refusal::Config),
+        Err((restless, files)) => Err(Refusal::Other { error: restless.into(), files }),
+    }
 }
 
 /// Readies the policies of `gateway` in a sandbox of their own, for a run apart from traffic: no socket, no access log.
@@ -204,12 +228,16 @@ fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
     if refused.is_empty() { Ok(()) } else { Err(Refusal::Parts { refused, files: gateway.files.clone() }) }
 }
 
-/// The access log that is open, where its settings did not change and nobody asked for a new one.
+/// Returns the access log that is open if its settings did not change, or else opens one.
 fn access_log(gateway: &Gateway, previous: Option<&Previous>) -> anyhow::Result<AccessLog> {
     let settings = &gateway.server.access_log;
+    if footprint::leaves_nothing() {
+        footprint::check_access_log(settings).context("`server.access-log`")?;
+        return Ok(AccessLog::off());
+    }
     let open = previous.filter(|previous| previous.composed.gateway.server.access_log == *settings);
-    match open.and_then(|previous| previous.access_log.clone()) {
-        Some(open) => Ok(open),
+    match open {
+        Some(previous) => Ok(previous.access_log.clone()),
         None => AccessLog::open(settings).context("`server.access-log`"),
     }
 }
@@ -300,7 +328,11 @@ impl Process {
         let server = &gateway.server;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = server.workers.unwrap_or_else(cores);
-        let cache_dir = server.cache_dir.clone().or_else(default_cache_dir);
+        let mut cache_dir = server.cache_dir.clone().or_else(default_cache_dir);
+        if footprint::leaves_nothing() {
+            server.cache_dir.as_deref().map_or(Ok(()), footprint::check_cache_dir)?;
+            cache_dir = footprint::own_cache(cache_dir);
+        }
         let compiler = |cache_dir: &Option<PathBuf>| {
             // A unit test is another binary than the gateway, which could not be started to compile.
             let compiler = (!cfg!(test)).then(|| ChildCompiler::new(server, cache_dir.clone()));
@@ -324,7 +356,14 @@ impl Process {
         let outbound = OutboundClient::new(server.policy_http_calls_max as usize);
         sandbox.send_by(Arc::new(outbound.clone()));
         let metrics = Arc::new(Metrics::new(workers));
-        Ok(Self { sandbox, metrics, rollouts: Arc::default(), workers, outbound })
+        Ok(Self {
+            sandbox,
+            metrics,
+            rollouts: Arc::default(),
+            workers,
+            outbound,
+            config_refused: Arc::default(),
+        })
     }
 }
 
@@ -511,57 +550,6 @@ fn compile(
         took: compiled.took,
         cached: compiled.cached,
     })
-}
-
-impl RefusedPart {
-    fn of_policy(policy: &PolicyConfig, reason: String, transient: bool) -> Self {
-        let message = match policy.version {
-            Version::Active => format!("policy `{}` cannot run", policy.name),
-            version => format!("the {version} of policy `{}` cannot run", policy.name),
-        };
-        Self { message, origin: Some(policy.origin.clone()), reason: Some(reason), transient }
-    }
-
-    /// `text` names the policy; a backtrace stands on lines of its own.
-    fn of_configure(policy: &PolicyConfig, text: &str) -> Self {
-        let (message, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let reason = (!rest.trim().is_empty()).then(|| rest.to_owned());
-        Self { message: message.to_owned(), origin: Some(policy.origin.clone()), reason, transient: false }
-    }
-
-    fn of_snapshot(error: &SnapshotError, gateway: &Gateway) -> Self {
-        let origin: Option<&Origin> = match error {
-            SnapshotError::Listener { listener: name, .. } => gateway
-                .listeners
-                .iter()
-                .find(|listener| listener.name == *name)
-                .map(|listener| &listener.origin),
-            SnapshotError::Upstream { upstream: name, .. } => gateway
-                .upstreams
-                .iter()
-                .find(|upstream| upstream.name == *name)
-                .map(|upstream| &upstream.origin),
-            SnapshotError::Policy { route: name, .. } => {
-                gateway.routes.iter().find(|route| route.name == *name).map(|route| &route.origin)
-            }
-        };
-        Self { message: chain_of(error), origin: origin.cloned(), reason: None, transient: false }
-    }
-}
-
-/// An error with its causes, such as each part says something new.
-fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// `work` on each of `items`, on as many threads as there are cores, in the order of `items`. The threads are gone when

@@ -10,13 +10,16 @@ use std::sync::Arc;
 
 use portcullis_admin::{
     Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
-    Request, Requests, RolloutActRequest, RolloutsRequest, SocketError, Status, StatusRequest, Surroundings,
+    ReloadAnswer, ReloadRequest, Request, Requests, RolloutActRequest, RolloutsRequest, SocketError, Status,
+    StatusRequest, Surroundings,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::cli::GatewayArgument;
+use crate::commands::tell;
 use crate::gateway::Running;
 use crate::plugins::Catalog;
+use crate::reloads::Asker;
 use crate::{explain, record, status};
 
 /// Jobs that wait for the loop. Each connection of the socket has at most one.
@@ -30,23 +33,27 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Running) + Send>;
 pub(crate) struct Control {
     config: Arc<Path>,
     jobs: mpsc::Sender<Job>,
+    reloads: mpsc::Sender<Asker>,
     /// The turn to run policies on a blocking thread, of which there are few.
     explaining: Arc<Semaphore>,
     /// Recordings that can be ended early.
     ends: record::Ends,
 }
 
-/// What answers requests about the gateway of the config at `config`, and the jobs that it sends to its loop.
-pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>) {
+/// Returns what answers requests about the gateway of the config at `config`, the jobs that it sends to its loop, and who
+/// asks that loop for a reload.
+pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>, mpsc::Receiver<Asker>) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
-    let explaining = Arc::new(Semaphore::new(1));
-    (Control { config: config.into(), jobs, explaining, ends: record::Ends::default() }, received)
+    let (reloads, asked) = mpsc::channel(JOBS_MAX);
+    let (config, explaining) = (config.into(), Arc::new(Semaphore::new(1)));
+    (Control { config, jobs, reloads, explaining, ends: record::Ends::default() }, received, asked)
 }
 
 /// All that can be asked.
 fn requests(control: Control) -> Requests<Control> {
     Requests::new(control)
         .with::<StatusRequest>()
+        .with::<ReloadRequest>()
         .with::<ExplainRequest>()
         .with::<RecordRequest>()
         .with::<RecordEndRequest>()
@@ -78,6 +85,15 @@ impl Answers<StatusRequest> for Control {
     async fn answer(&self, _: StatusRequest) -> Result<Status, Refused> {
         let config = self.config.display().to_string();
         self.with_running(move |running| status::of(running, config)).await
+    }
+}
+
+impl Answers<ReloadRequest> for Control {
+    async fn answer(&self, _: ReloadRequest) -> Result<ReloadAnswer, Refused> {
+        let ending = || Refused::new("the gateway is about to end, and loads nothing more");
+        let (asker, outcome) = oneshot::channel();
+        self.reloads.send(asker).await.map_err(|_| ending())?;
+        outcome.await.map_err(|_| ending())
     }
 }
 
@@ -193,10 +209,14 @@ pub(crate) fn ask<R: Request>(gateway: &GatewayArgument, request: &R) -> anyhow:
         Some(path) => vec![path.clone()],
         None => places(&gateway.config.find()?)?,
     };
-    portcullis_admin::ask(&places, request).map_err(|error| match error {
+    let of_another = |path: &Path, user: u32| {
+        tell(&format!("note: the gateway of user {user} is asked, at {}\n", path.display()));
+    };
+    portcullis_admin::ask_known(&places, request, of_another).map_err(|error| match error {
         AskError::NotRunning { .. } => anyhow::anyhow!(
             "{error}\n  = help: start it with `portcullis run`, or name its config with `-c FILE`, as it was named then; a \
-             gateway of another user is found with `--socket PATH`, by the path in its log"
+             gateway that puts its socket elsewhere, and one of another user, is found with `--socket PATH`, by the path \
+             in its log"
         ),
         error => error.into(),
     })

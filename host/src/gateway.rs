@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use portcullis_telemetry::AccessLog;
 use crate::changes::Changes;
 use crate::compose::{Candidate, Composed, Previous, Process};
 use crate::refusal::Refusal;
-use crate::{metrics, report};
+use crate::{metrics, open_files, report};
 
 /// How long the last records may take to be written at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
@@ -29,15 +30,28 @@ pub(crate) struct Running {
     started: Instant,
     /// When the generation began to run.
     generation_since: Instant,
-    /// Where the metrics are read, for as long as the process lives.
-    _metrics: Option<WebServer>,
+    /// Where the metrics are read, until the drain.
+    metrics: Option<WebServer>,
+    /// Why what is on disk does not run, if it does not.
+    refused: Option<Refused>,
+}
+
+/// Why the configuration on disk does not run.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    /// How many mistakes it has.
+    pub(crate) errors: usize,
+    /// The first of them, as a line.
+    pub(crate) first: String,
+    /// When the first one of a row was refused.
+    pub(crate) since: Instant,
 }
 
 /// What came of a candidate that was sound.
 #[derive(Debug)]
 pub(crate) enum Applied {
-    /// It runs.
-    Live,
+    /// It runs, with these changes.
+    Live(Changes),
     /// It is what runs already.
     Same,
 }
@@ -73,10 +87,18 @@ impl Running {
             generation: 1,
             started: now,
             generation_since: now,
-            _metrics: metrics,
+            metrics,
+            refused: None,
         };
+        running.share_files();
         report::started(&running.composed, &running.workers.listening(), count);
         Ok(running)
+    }
+
+    /// Shares the open files that there may be, and says so if they are fewer than what listeners may want.
+    fn share_files(&self) {
+        let server = &self.composed.gateway;
+        open_files::warn(open_files::share(), &server.listeners);
     }
 
     /// The number of the generation that runs.
@@ -109,10 +131,30 @@ impl Running {
         &self.process
     }
 
-    /// Says why a candidate was not put into effect.
-    pub(crate) fn refuse(&self, refusal: &Refusal) {
-        self.process.metrics.reload_refused();
-        report::refused(refusal, self.generation);
+    /// Notes that a candidate was not put into effect, and with `tell` says why.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, tell: bool) {
+        self.process.config_refused.store(true, Ordering::Relaxed);
+        let since = self.refused.as_ref().map_or_else(Instant::now, |before| before.since);
+        self.refused = Some(Refused { errors: refusal.count(), first: refusal.first(), since });
+        if tell {
+            self.process.metrics.reload_refused();
+            report::refused(refusal, self.generation);
+        }
+    }
+
+    /// What the configuration on disk is refused for, if it is.
+    pub(crate) fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// Whether changed files are loaded.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.composed.gateway.server.watch
+    }
+
+    /// How long files must not have changed before they are loaded.
+    pub(crate) fn settle(&self) -> Duration {
+        self.composed.gateway.server.settle
     }
 
     /// Where it listens.
@@ -120,13 +162,18 @@ impl Running {
         self.workers.listening()
     }
 
-    /// What the next candidate is built upon. With `reopen` the access log is to be opened anew.
-    pub(crate) fn previous(&self, reopen: bool) -> Previous {
+    /// Where its exchanges are recorded.
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    /// What the next candidate is built upon.
+    pub(crate) fn previous(&self) -> Previous {
         Previous {
             process: self.process.clone(),
             composed: Arc::clone(&self.composed),
             snapshot: self.workers.snapshot(),
-            access_log: (!reopen).then(|| self.access_log.clone()),
+            access_log: self.access_log.clone(),
         }
     }
 
@@ -142,7 +189,7 @@ impl Running {
     }
 
     /// Puts a candidate into effect. One that changes nothing is put aside, unless it was `asked` for: then it is the
-    /// next generation nevertheless, with its access log opened anew.
+    /// next generation nevertheless.
     ///
     /// # Errors
     /// Where a new listener's address cannot be had; then the generation before it goes on.
@@ -157,14 +204,19 @@ impl Running {
         if changes.is_empty() && !asked {
             // The lines that messages name may be others, and so may the files.
             self.composed = Arc::new(composed);
+            if self.mend() {
+                report::mended(self.generation);
+            }
             return Ok(Applied::Same);
         }
         report::warnings(&snapshot);
         let of_upstreams = snapshot.trust_changed();
+        let listened = self.workers.listening();
         self.workers.apply(snapshot)?;
         if self.process.outbound.trust(roots) || of_upstreams {
             report::trust_changed();
         }
+        self.mend();
         let before = self.generation;
         self.generation += 1;
         self.generation_since = Instant::now();
@@ -177,16 +229,26 @@ impl Running {
             &changes,
             &composed,
             &composed.newly_imported(&self.composed),
-            &self.workers.listening(),
+            (&listened, &self.workers.listening()),
         );
         self.composed = Arc::new(composed);
         self.access_log = access_log;
-        Ok(Applied::Live)
+        Ok(Applied::Live(changes))
     }
 
-    /// Stops accepting, lets exchanges end for up to `patience`, ends the workers and writes what they recorded. Dropping
-    /// the future leaves the rest to the end of the process.
+    /// The configuration on disk is no longer refused. Returns whether it was.
+    fn mend(&mut self) -> bool {
+        self.process.config_refused.store(false, Ordering::Relaxed);
+        self.refused.take().is_some()
+    }
+
+    /// Stops accepting, gives up the address of the metrics (a successor may want it), lets exchanges end for up to
+    /// `patience`, ends the workers and writes what they recorded. Dropping the future leaves the rest to the end of the
+    /// process.
     pub(crate) async fn drain(self, patience: Duration) -> DrainReport {
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
         let report = self.workers.drain(patience).await;
         let access_log = self.access_log;
         // It waits for a disk, which must not keep a second signal from being heard.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -37,6 +38,7 @@ fn answer<B>(request: &Request<B>, process: &Process) -> Response<Full<Bytes>> {
             lost(&mut text);
             render(&process.sandbox.metrics(), &mut text);
             rollouts(&process.rollouts.reports(), &mut text);
+            config(process, &mut text);
             (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "use GET\n".to_owned()),
@@ -56,6 +58,14 @@ fn lost(out: &mut String) {
     out.family(name, MetricKind::Counter, help);
     out.sample(name, &[("log", "access")], AccessLog::lost());
     out.sample(name, &[("log", "gateway")], lost_log_lines());
+}
+
+/// Appends whether the configuration on disk runs.
+fn config(process: &Process, out: &mut String) {
+    let mut out = Exposition(out);
+    let name = "portcullis_config_refused";
+    out.family(name, MetricKind::Gauge, "1 if the config on disk is refused, so that an earlier one runs.");
+    out.sample(name, &[], u8::from(process.config_refused.load(Ordering::Relaxed)));
 }
 
 /// Appends what the sandbox has counted, and what policies have.

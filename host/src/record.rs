@@ -25,6 +25,7 @@ use crate::cli::{GatewayArgument, REFUSED, RecordArguments};
 use crate::commands::{print, tell};
 use crate::explain::Usage;
 use crate::shown::{printable, shown};
+use crate::signals::Signals;
 use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_json, response_to_json};
 use crate::{control, run};
 
@@ -77,16 +78,16 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
 fn ask(gateway: &GatewayArgument, request: &RecordRequest) -> anyhow::Result<(RecordAnswer, bool)> {
     let runtime = run::control_runtime()?;
     let asked = runtime.block_on(async {
-        let mut interrupts = run::Signals::new()?;
+        let mut interrupts = Signals::new()?;
         let mut answer = in_background(gateway, request.clone());
         tokio::select! {
             answer = &mut answer => return Ok((answer??, false)),
-            () = interrupts.stop() => {}
+            _ = interrupts.stop() => {}
         }
         in_background(gateway, RecordEndRequest { id: request.id.clone() }).await?.context("interrupted")?;
         tokio::select! {
             answer = answer => Ok((answer??, true)),
-            () = interrupts.stop() => bail!("interrupted twice: nothing is written"),
+            _ = interrupts.stop() => bail!("interrupted twice: nothing is written"),
         }
     });
     // A thread that still waits for an answer ends with the process.

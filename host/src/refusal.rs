@@ -51,6 +51,13 @@ impl Refusal {
         }
     }
 
+    /// The first mistake, in a line.
+    pub(crate) fn first(&self) -> String {
+        let text = self.to_string();
+        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    }
+
     /// The files that a mended version of could be accepted.
     pub(crate) fn files(&self) -> &[PathBuf] {
         match self {
@@ -94,9 +101,23 @@ impl fmt::Display for Refusal {
                     count => write!(f, "{count} errors"),
                 }
             }
-            Self::Other { error, .. } => write!(f, "error: {error:#}"),
+            Self::Other { error, .. } => write!(f, "error: {}", said(error)),
         }
     }
 }
 
 impl std::error::Error for Refusal {}
+
+/// An error with its causes, each of which says something that the text before it does not.
+pub(crate) fn said(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for part in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = part;
+        } else if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+    }
+    text
+}

@@ -45,7 +45,7 @@ pub(crate) fn trust_changed() {
     );
 }
 
-/// After a successful reload; `imports` is what plugins newly import.
+/// After a successful reload; `imports` is what plugins newly import, and the pair where it listened and listens now.
 pub(crate) fn reloaded(
     before: u64,
     generation: u64,
@@ -53,14 +53,15 @@ pub(crate) fn reloaded(
     changes: &Changes,
     composed: &Composed,
     imports: &[String],
-    listening: &[Listening],
+    (listened, listening): (&[Listening], &[Listening]),
 ) {
     compiled(&composed.compiled);
     newly_imported(imports);
-    if changes.live.iter().any(|change| change.starts_with("listener ")) {
-        for listener in listening {
-            listens(listener);
-        }
+    let same = |one: &Listening, other: &Listening| {
+        (&one.name, one.address, one.tls) == (&other.name, other.address, other.tls)
+    };
+    for listener in listening.iter().filter(|now| !listened.iter().any(|before| same(before, now))) {
+        listens(listener);
     }
     restart(changes);
     tracing::info!(
@@ -86,6 +87,15 @@ pub(crate) fn refused(refusal: &Refusal, generation: u64) {
         errors = refusal.count(),
         generation,
         "the changed config was refused\n{refusal}\ngeneration {generation} is still running"
+    );
+}
+
+/// After a mistake was taken back, so that what is on disk is what runs.
+pub(crate) fn mended(generation: u64) {
+    tracing::info!(
+        event = "mended",
+        generation,
+        "the config on disk is no longer refused: it is again what runs, generation {generation}"
     );
 }
 

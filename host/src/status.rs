@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus, UpstreamStatus,
+    QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus,
+    UpstreamStatus,
 };
 use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
@@ -33,6 +34,11 @@ pub(crate) fn of(running: &Running, config: String) -> Status {
         generation: running.generation(),
         uptime_s: uptime.as_secs(),
         generation_age_s: generation_age.as_secs(),
+        refused: running.refused().map(|refused| RefusedStatus {
+            errors: refused.errors,
+            first: refused.first.clone(),
+            age_s: refused.since.elapsed().as_secs(),
+        }),
         workers: running.process().workers,
         instances: InstanceStatus { alive: sandbox.instances, max: sandbox.instances_max },
         memory: MemoryStatus { bytes: sandbox.memory_bytes, bytes_max: sandbox.memory_bytes_max },
@@ -184,6 +190,13 @@ fn text(status: &Status) -> String {
         size(memory.bytes),
         size(memory.bytes_max),
     );
+    if let Some(RefusedStatus { errors, first, age_s }) = &status.refused {
+        let errors = if *errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+        text.push_str(&format!(
+            "the config on disk has been refused for {}, and does not run: {errors}, the first is: {first}\n",
+            age(*age_s)
+        ));
+    }
     let mut section = |table: String| {
         text.push('\n');
         text.push_str(&table);

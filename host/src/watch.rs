@@ -1,35 +1,46 @@
-//! Notices that one of the files a configuration was made of has changed.
+//! Notices that one of the files a configuration was made of has changed, and waits until the change is whole.
 //!
 //! The folders are watched, not the files: editors and deployment tools replace files by renaming, and Kubernetes swaps
 //! the `..data` link beside them, and either would leave a watch on a file that nobody sees any more. Where the kernel
 //! tells nothing (network file systems, a renamed folder) a slow poll of the files' metadata does.
+//!
+//! A file that is copied, or is one of several that are, is half there for a while. Three things show that it is whole:
+//! whoever wrote it has closed it, nothing has changed for the settle time, or it was renamed into place.
+
+mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher as _};
+use notify::{RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
-/// Changes are looked at when nothing more happened for this long: an editor writes, renames and changes modes at once.
-pub(crate) const QUIET: Duration = Duration::from_millis(100);
+use self::events::{Scope, Seen};
+use crate::stamp::{CLOCK_STEP, Stamp};
 
-/// A file that is written to all the time is looked at after this long nevertheless.
-const QUIET_MAX: Duration = Duration::from_secs(1);
+/// The least that is waited after a change, if the settle time is not shorter: a deployment renames and changes modes at
+/// once.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// A file that somebody has written to and not closed is waited for. One that was then left alone for so long is taken as
+/// it is: its writer may keep it open for ever.
+const UNCLOSED_MAX: Duration = Duration::from_secs(30);
+
+/// If changes go on for longer than this, the log says so once: until they end, nothing is loaded.
+const RESTLESS_AFTER: Duration = Duration::from_secs(30);
 
 /// How often metadata is compared, for changes that the kernel does not tell of.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Two files may have been written this long before a moment and bear a later time stamp, or the other way round: the
-/// kernel's clock for files goes in steps of up to 10 ms.
-const CLOCK_STEP: Duration = Duration::from_millis(20);
+/// The content of a file whose last change was this long ago when it was read is that of its stamp. A younger one is read
+/// again: two changes may bear one time.
+const STAMP_HOLDS_AFTER: Duration = Duration::from_secs(2);
 
 /// As Linux has it (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -48,43 +59,54 @@ enum Message {
     Event,
     /// These are the files from now on.
     Files(Files),
+    /// There is nothing more to watch.
+    End,
 }
 
 /// What is watched.
 #[derive(Debug)]
 struct Files {
-    /// The files and folders; none to end the thread.
+    /// The files and folders.
     paths: BTreeSet<PathBuf>,
     /// Reading them began then.
     read_at: SystemTime,
+    /// Nothing may have changed for so long before a change counts.
+    settle: Duration,
     /// Gets word when they are watched.
     watched: mpsc::SyncSender<()>,
 }
 
-/// A file as it is: the digest of its bytes (of a folder, of the names in it), or why there are none.
-type Content = Result<[u8; 32], io::ErrorKind>;
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    content: Content,
+    stamp: Option<Stamp>,
+    /// Whether the content of the file is this one for as long as it bears this stamp.
+    holds: bool,
+}
 
-/// What changes when a file does: modification, identity, size. `None` where there is no file.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
+/// The digest of a file's bytes (of a folder, of the names in it), or why there are none.
+type Content = Result<[u8; 32], io::ErrorKind>;
 
 impl Watch {
     /// Starts with no files. `changed` is called, on the watching thread, each time the content of a file has become
-    /// another and things are quiet again; it must not block.
+    /// another and the change is whole; it must not block.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub(crate) fn start(changed: impl Fn() + Send + 'static) -> io::Result<Self> {
         // One waiting event stands for any number of them, but a list of files must not be lost: it waits for a place.
         let (sender, receiver) = mpsc::sync_channel(2);
-        let relevant = Arc::new(Mutex::new(BTreeSet::new()));
-        let notifier = notifier(sender.clone(), Arc::clone(&relevant));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let notifier = notifier(sender.clone(), Arc::clone(&seen));
         let state = State {
             receiver,
-            relevant,
+            seen,
             notifier,
             folders: BTreeSet::new(),
-            contents: BTreeMap::new(),
-            stamps: BTreeMap::new(),
+            files: BTreeMap::new(),
+            settle: QUIET,
+            pending: None,
             changed: Box::new(changed),
         };
         let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || state.run())?;
@@ -92,15 +114,17 @@ impl Watch {
     }
 
     /// Watches exactly `files` from now on. A file that has changed since `read_at`, when reading them began, counts as
-    /// changed. The receiver gets word when changes are noticed; there is no need to wait for it.
+    /// changed. A change is reported when nothing has changed for `settle`, or sooner if it is known to be whole. The
+    /// receiver gets word when changes are noticed; there is no need to wait for it.
     pub(crate) fn files(
         &self,
         files: impl IntoIterator<Item = PathBuf>,
         read_at: SystemTime,
+        settle: Duration,
     ) -> Receiver<()> {
         let (watched, receiver) = mpsc::sync_channel(1);
         if let Some(messages) = &self.messages {
-            let files = Files { paths: files.into_iter().collect(), read_at, watched };
+            let files = Files { paths: files.into_iter().collect(), read_at, settle, watched };
             if messages.send(Message::Files(files)).is_err() {
                 tracing::error!(
                     "the thread that watches files has ended: changes go unnoticed until a restart"
@@ -113,11 +137,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // The notifier on the thread holds a sender too, so the end is said with an empty list of files: see `run`.
+        // The notifier on the thread holds a sender too, so the end has to be said.
         if let Some(messages) = self.messages.take() {
-            let (watched, _) = mpsc::sync_channel(1);
-            let end = Files { paths: BTreeSet::new(), read_at: SystemTime::UNIX_EPOCH, watched };
-            drop(messages.send(Message::Files(end)));
+            drop(messages.send(Message::End));
         }
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -126,17 +148,9 @@ impl Drop for Watch {
 }
 
 /// The kernel's notifications, or `None` where it has none to give, which the poll makes up for.
-fn notifier(
-    sender: mpsc::SyncSender<Message>,
-    relevant: Arc<Mutex<BTreeSet<PathBuf>>>,
-) -> Option<notify::RecommendedWatcher> {
+fn notifier(sender: mpsc::SyncSender<Message>, seen: Arc<Mutex<Seen>>) -> Option<notify::RecommendedWatcher> {
     let handler = move |event: notify::Result<notify::Event>| {
-        let counts = match &event {
-            Ok(event) => event.need_rescan() || (is_change(event.kind) && concerns(event, &relevant)),
-            // What was lost is unknown, so everything is looked at.
-            Err(_) => true,
-        };
-        if counts {
+        if seen.lock().unwrap_or_else(PoisonError::into_inner).take(event) {
             // A full channel already holds what wakes the thread.
             drop(sender.try_send(Message::Event));
         }
@@ -146,109 +160,187 @@ fn notifier(
         .ok()
 }
 
-fn is_change(kind: EventKind) -> bool {
-    // Reading is no change, or every load would cause the next one.
-    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
-}
-
-fn concerns(event: &notify::Event, relevant: &Mutex<BTreeSet<PathBuf>>) -> bool {
-    let relevant = relevant.lock().unwrap_or_else(PoisonError::into_inner);
-    // A folder that is watched for what is in it, as an include with `*` is.
-    let within = |path: &Path| path.parent().is_some_and(|folder| relevant.contains(folder));
-    event.paths.iter().any(|path| relevant.contains(path) || within(path))
-}
-
 /// What the thread has.
 struct State {
     receiver: Receiver<Message>,
-    /// The files and the links that lead to them: an event of anything else in their folders is not for us.
-    relevant: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// What happened, and which paths count.
+    seen: Arc<Mutex<Seen>>,
     notifier: Option<notify::RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
-    contents: BTreeMap<PathBuf, Content>,
-    stamps: BTreeMap<PathBuf, Stamp>,
+    files: BTreeMap<PathBuf, Known>,
+    settle: Duration,
+    pending: Option<Pending>,
     changed: Box<dyn Fn() + Send>,
+}
+
+/// A change that may not be whole yet.
+struct Pending {
+    /// When it began, and when the last part of it came.
+    since: Instant,
+    last: Instant,
+    /// Whether it is known that a content is another than the one that was loaded.
+    certain: bool,
+    /// For a change that the kernel did not tell of: the stamps at the last look.
+    look: Option<Vec<Option<Stamp>>>,
+    polled: bool,
+    /// Whether the log says that it does not end.
+    told: bool,
 }
 
 impl State {
     fn run(mut self) {
         loop {
-            match self.receiver.recv_timeout(POLL) {
-                Ok(Message::Event) => match self.wait_for_quiet() {
-                    Some(files) if files.paths.is_empty() => return,
-                    Some(files) => self.set_files(files),
-                    None => self.compare(),
-                },
-                Ok(Message::Files(files)) if files.paths.is_empty() => return,
+            match self.receiver.recv_timeout(self.patience()) {
+                Ok(Message::Event) => self.touch(),
                 Ok(Message::Files(files)) => self.set_files(files),
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.stamps.iter().any(|(path, stamp)| *stamp != stamp_of(path)) {
-                        self.compare();
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) if self.pending.is_some() => self.due(),
+                Err(RecvTimeoutError::Timeout) => self.poll(),
             }
         }
     }
 
-    /// Waits until no event came for [`QUIET`], and no longer than [`QUIET_MAX`]. A list of files ends it.
-    fn wait_for_quiet(&self) -> Option<Files> {
-        let end = Instant::now() + QUIET_MAX;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.receiver.recv_timeout(QUIET.min(left)) {
-                Ok(Message::Event) if !left.is_zero() => {}
-                Ok(Message::Files(files)) => return Some(files),
-                _ => return None,
+    /// How long to wait for the next event before something has to be done.
+    fn patience(&self) -> Duration {
+        match &self.pending {
+            Some(pending) => self.wait(pending).saturating_sub(pending.last.elapsed()),
+            None => POLL,
+        }
+    }
+
+    /// How long nothing may have happened before the change counts as whole.
+    fn wait(&self, pending: &Pending) -> Duration {
+        if pending.polled {
+            return self.settle.max(POLL);
+        }
+        let quick = QUIET.min(self.settle);
+        let seen = self.lock();
+        if seen.is_being_written() {
+            return UNCLOSED_MAX.max(self.settle);
+        }
+        // What is one file, and nothing else, has no parts that could come later. So has a folder that is swapped whole.
+        let sole = match self.files.iter().next() {
+            Some((path, known)) if self.files.len() == 1 => Some((path, known)),
+            _ => None,
+        };
+        if seen.is_renamed(sole.map(|(path, _)| path.as_path())) {
+            return quick;
+        }
+        let shrank = |(path, known): (&PathBuf, &Known)| {
+            let bytes = |stamp: Option<Stamp>| stamp.map_or(0, |stamp| stamp.bytes());
+            bytes(Stamp::of(path)) < bytes(known.stamp) / 10 * 9
+        };
+        // Written in one go, by somebody who has closed it. The first part of what is written in parts is shorter than
+        // what was there before.
+        if seen.is_rewritten() && sole.is_some_and(|sole| !shrank(sole)) {
+            return (self.settle / 4).max(quick);
+        }
+        self.settle
+    }
+
+    /// Something happened.
+    fn touch(&mut self) {
+        let now = Instant::now();
+        let pending = self.pending.get_or_insert(Pending {
+            since: now,
+            last: now,
+            certain: false,
+            look: None,
+            polled: false,
+            told: false,
+        });
+        pending.last = now;
+        if !pending.told && now.duration_since(pending.since) > RESTLESS_AFTER {
+            pending.told = true;
+            tracing::warn!(
+                event = "restless",
+                "files of the configuration have been changing for {RESTLESS_AFTER:?} without a pause of {:?} \
+                 (`server.settle`); they are loaded when they rest, or with `portcullis reload` as they are",
+                self.settle
+            );
+        }
+    }
+
+    /// Looks for what the kernel did not tell of.
+    fn poll(&mut self) {
+        if self.files.iter().any(|(path, known)| known.stamp != Stamp::of(path)) {
+            self.touch();
+            if let Some(pending) = &mut self.pending {
+                pending.polled = true;
             }
         }
     }
 
-    /// Reads all files again and tells if one is another than before.
-    fn compare(&mut self) {
-        let files: Vec<PathBuf> = self.contents.keys().cloned().collect();
+    /// Nothing happened for as long as had to be waited.
+    fn due(&mut self) {
+        if let Some(pending) = &mut self.pending
+            && pending.polled
+        {
+            let look: Vec<Option<Stamp>> = self.files.keys().map(|path| Stamp::of(path)).collect();
+            if pending.look.as_ref() != Some(&look) {
+                pending.look = Some(look);
+                return self.touch();
+            }
+        }
+        let certain = self.pending.take().is_some_and(|pending| pending.certain);
+        self.lock().settled();
+        if self.compare() || certain {
+            (self.changed)();
+        }
+    }
+
+    /// Reads what may have changed and says if something is another than before.
+    fn compare(&mut self) -> bool {
+        let files: Vec<PathBuf> = self.files.keys().cloned().collect();
         // Links may lead elsewhere by now. New watches come before reading, so that nothing falls between the two.
         self.follow(&files);
         let mut changed = false;
         for path in files {
-            self.stamps.insert(path.clone(), stamp_of(&path));
-            let content = content_of(&path);
-            changed |= self.contents.insert(path, content) != Some(content);
+            let before = self.files.get(&path).copied();
+            let known = know(&path, before);
+            changed |= before.is_none_or(|before| before.content != known.content);
+            self.files.insert(path, known);
         }
-        if changed {
-            (self.changed)();
-        }
+        changed
     }
 
-    fn set_files(&mut self, Files { paths, read_at, watched }: Files) {
+    fn set_files(&mut self, Files { paths, read_at, settle, watched }: Files) {
+        self.settle = settle;
         let list: Vec<PathBuf> = paths.into_iter().collect();
         self.follow(&list);
-        self.contents.retain(|path, _| list.contains(path));
-        self.stamps.retain(|path, _| list.contains(path));
+        self.files.retain(|path, _| list.contains(path));
         let mut changed = false;
         for path in list {
-            self.stamps.insert(path.clone(), stamp_of(&path));
-            let content = content_of(&path);
-            changed |= match self.contents.insert(path.clone(), content) {
-                Some(before) => before != content,
+            let before = self.files.get(&path).copied();
+            let known = know(&path, before);
+            changed |= match before {
+                Some(before) => before.content != known.content,
                 // Nothing is known of it but its time stamp.
-                None => changed_at(&path).is_some_and(|at| at + CLOCK_STEP > read_at),
+                None => known.stamp.is_some_and(|stamp| stamp.changed_at() + CLOCK_STEP > read_at),
             };
+            self.files.insert(path, known);
+        }
+        if self.files.is_empty() {
+            self.pending = None;
         }
         // Nobody need be waiting.
         watched.try_send(()).unwrap_or_default();
         if changed {
-            (self.changed)();
+            self.touch();
+            if let Some(pending) = &mut self.pending {
+                pending.certain = true;
+            }
         }
     }
 
     /// Watches the folders of `files` and of every link on the way to them, and no others.
     fn follow(&mut self, files: &[PathBuf]) {
-        let relevant: BTreeSet<PathBuf> = files.iter().flat_map(|path| way_to(path)).collect();
-        let parents = relevant.iter().filter_map(|path| path.parent());
-        let listed = files.iter().map(PathBuf::as_path).filter(|path| path.is_dir());
-        let folders: BTreeSet<PathBuf> = parents.chain(listed).map(Path::to_path_buf).collect();
-        *self.relevant.lock().unwrap_or_else(PoisonError::into_inner) = relevant;
+        let ways: BTreeSet<PathBuf> = files.iter().flat_map(|path| way_to(path)).collect();
+        let parents = ways.iter().filter_map(|path| path.parent());
+        let listed: BTreeSet<PathBuf> = files.iter().filter(|path| path.is_dir()).cloned().collect();
+        let folders: BTreeSet<PathBuf> =
+            parents.chain(listed.iter().map(PathBuf::as_path)).map(Path::to_path_buf).collect();
+        self.lock().set(Scope::new(ways, listed, files));
         let Some(notifier) = &mut self.notifier else { return };
         for gone in self.folders.difference(&folders) {
             // A folder that no longer exists has lost its watch already.
@@ -264,6 +356,30 @@ impl State {
         }
         self.folders = folders;
     }
+
+    // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of the file from now on. One that bears the stamp that it had is not read.
+fn know(path: &Path, before: Option<Known>) -> Known {
+    let stamp = Stamp::of(path);
+    if let Some(before) = before
+        && before.holds
+        && before.stamp == stamp
+    {
+        return before;
+    }
+    let now = SystemTime::now();
+    let content = content_of(path);
+    // The stamp is older than the reading, so a change meanwhile bears another one.
+    let holds = content.is_ok()
+        && stamp.is_some_and(|stamp| {
+            now.duration_since(stamp.changed_at()).is_ok_and(|age| age > STAMP_HOLDS_AFTER)
+        });
+    Known { content, stamp, holds }
 }
 
 /// `path` and every symbolic link that is followed on the way to the file, each as a path whose folder is a real one.
@@ -322,7 +438,7 @@ fn content_of(path: &Path) -> Content {
     }
     // A config names no file that is larger and can be used. One that is grows on without a reading of all of it each time.
     if metadata.len() > CONTENT_BYTES_MAX {
-        digest.update(format!("{:?}", stamp_of(path)));
+        digest.update(format!("{:?}", Stamp::of(path)));
         return Ok(digest.finalize().into());
     }
     let mut file = std::fs::File::open(path).map_err(|error| error.kind())?.take(CONTENT_BYTES_MAX);
@@ -333,19 +449,6 @@ fn content_of(path: &Path) -> Content {
             read => digest.update(buffer.get(..read).unwrap_or_default()),
         }
     }
-}
-
-/// When the file became what it is: was written, or moved here (which leaves the time of writing as it was).
-fn changed_at(path: &Path) -> Option<SystemTime> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let moved = Duration::from_secs(u64::try_from(metadata.ctime()).ok()?);
-    let moved = moved + Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).ok()?);
-    metadata.modified().ok().max(Some(SystemTime::UNIX_EPOCH + moved))
-}
-
-fn stamp_of(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok(), metadata.ino(), metadata.len()))
 }
 
 #[cfg(test)]

@@ -285,7 +285,7 @@ async fn images_are_compared_as_files_are() {
     for (name, expected) in
         [(three.as_str(), "is not what it was pinned to"), (&missing, "version:4 cannot be looked at")]
     {
-        let ran = diff(&one, name, &[]).await;
+        let ran = diff("v1.wasm", name, &[]).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
         assert!(ran.stderr.contains(expected), "no {expected:?} in:\n{}", ran.stderr);
     }

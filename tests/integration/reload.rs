@@ -246,7 +246,7 @@ async fn fifty_reloads() {
             _ => "",
         };
         format!(
-            "[server]\nworkers = 2\naccess-log = {{ format = \"off\" }}\n\
+            "[server]\nworkers = 2\nsettle = \"100ms\"\naccess-log = {{ format = \"off\" }}\n\
              [listeners.web]\naddress = \"127.0.0.1:0\"\n\
              [listeners.secure]\naddress = \"127.0.0.1:0\"\n\
              tls = {{ certificates = [{{ cert = \"{certificate}.pem\", key = \"{certificate}.key\" }}] }}\n\

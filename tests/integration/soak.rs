@@ -33,7 +33,7 @@ const DEEDS: [(&str, &str, &str); 6] = [
 fn config(upstream: &TestUpstream, generation: u64) -> String {
     let endpoint = upstream.address();
     let mut text = format!(
-        "[server]\nworkers = 2\naccess-log = {{ format = \"off\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+        "[server]\nworkers = 2\nsettle = \"100ms\"\naccess-log = {{ format = \"off\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
          [policies.fields]\nplugin = \"builtin:headers\"\n\
          config = {{ response = {{ set = {{ x-generation = \"{generation}\" }} }} }}\n\

@@ -16,31 +16,35 @@ pub(crate) struct PluginsArguments {
 pub(crate) enum PluginsCommand {
     /// Write portcullis.lock: which image each tag in the config stands for
     #[command(after_help = "\
-Asks the registries what the tags stand for that are not pinned yet, fetches the images, checks their signatures where the
-config asks for them, and writes portcullis.lock beside the config. Nothing is written where anything fails. A running
-gateway notices the changed file and swaps the plugins in.
+Asks the registries what the tags stand for that are not pinned yet, fetches
+the images, checks their signatures where the config asks for them, and writes
+portcullis.lock beside the config. Nothing is written where anything fails. A
+running gateway notices the changed file and swaps the plugins in.
 
 Examples:
   portcullis plugins lock -c edge.toml
-  portcullis plugins lock --update                          # all pins
-  portcullis plugins lock --update auth                     # that of policy auth
+  portcullis plugins lock --update                  # all pins
+  portcullis plugins lock --update auth             # that of policy auth
   portcullis plugins lock --update oci://registry.example.com/team/auth:1.4")]
     Lock(LockArguments),
 
     /// Fetch what is pinned into the plugin store
     #[command(after_help = "\
-Checks all that is pinned, in portcullis.lock or in the config by a digest, down to the bytes of the components, and fetches
-what the store lacks or has damaged. After that `run` needs no registry.
+Checks all that is pinned, in portcullis.lock or in the config by a digest,
+down to the bytes of the components, and fetches what the store lacks or has
+damaged. After that `run` needs no registry.
 
 Examples:
-  portcullis plugins fetch -c /etc/portcullis/edge.toml     # in the build of an image: with the same server.cache-dir")]
+  # in the build of an image, with the same server.cache-dir:
+  portcullis plugins fetch -c /etc/portcullis/edge.toml")]
     Fetch(ConfigArgument),
 
     /// Print the plugins that come out of registries, what they are pinned to and whether the store has them
     #[command(after_help = "\
 Examples:
   portcullis plugins list
-  portcullis plugins list --json | jq -r '.[] | select(.stored | not) | .reference'    # what a start would fetch")]
+  # what a start would fetch:
+  portcullis plugins list --json | jq '.[] | select(.stored|not) | .reference'")]
     List(ListArguments),
 }
 

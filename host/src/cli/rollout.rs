@@ -10,24 +10,28 @@ use super::GatewayArgument;
 pub(crate) enum RolloutCommand {
     /// Tell how versions that are tried do, beside the active ones
     #[command(after_help = "\
-Exchanges, faults, replies and times count since the rollout began; CPU and latency are means for an exchange. A fault is an
-exchange in which the version failed, a reply one that it answered in place of the upstream.
+Exchanges, faults, replies and times count since the rollout began; CPU and
+latency are means for an exchange. A fault is an exchange in which the version
+failed, a reply one that it answered in place of the upstream.
 
 Examples:
   portcullis rollout status
   portcullis rollout status tenant -c /etc/portcullis/edge.toml
-  portcullis rollout status --json | jq '.[] | select(.state == \"aborted\") | {policy, ended}'")]
+  portcullis rollout status --json | jq '.[] | select(.state == \"aborted\")'")]
     Status(RolloutStatusArguments),
 
     /// Let a canary take all exchanges, at once; with --write, for good
     #[command(after_help = "\
-Exchanges that have begun end with the version that they have. It is not taken back by itself any more. The promotion lasts
-as long as the process, and the command says what to write in the config so that it outlives it; `--write` writes it. Then
-what the canary's table says is the policy's, the table is gone, and all else in the file is as it was typed. A file that
-is not what the gateway runs is left alone.
+Exchanges that have begun end with the version that they have. It is not taken
+back by itself any more. The promotion lasts as long as the process, and the
+command says what to write in the config so that it outlives it; `--write`
+writes it. Then what the canary's table says is the policy's, the table is
+gone, and all else in the file is as it was typed. A file that is not what the
+gateway runs is left alone.
 
-A shadow never answered anybody: with `--write` it becomes the policy's own version by the config, and with `--share` a
-canary. `--share` also makes the share of a canary another.
+A shadow never answered anybody: with `--write` it becomes the policy's own
+version by the config, and with `--share` a canary. `--share` also makes the
+share of a canary another.
 
 Examples:
   portcullis rollout promote tenant
@@ -37,8 +41,10 @@ Examples:
 
     /// Give a canary or a shadow no more exchanges
     #[command(after_help = "\
-Exchanges that have begun end with the version that they have; then its instances are freed. The same is done to a canary by
-the gateway itself, by the rules of its `abort`. With `--write` its table is taken out of the config as well.
+Exchanges that have begun end with the version that they have; then its
+instances are freed. The same is done to a canary by the gateway itself, by
+the rules of its `abort`. With `--write` its table is taken out of the config
+as well.
 
 Examples:
   portcullis rollout abort tenant

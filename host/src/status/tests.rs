@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus, UpstreamStatus,
+    QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus, UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -20,6 +20,7 @@ fn shows_everything_in_tables() {
         generation: 3,
         uptime_s: 90_000,
         generation_age_s: 61,
+        refused: None,
         workers: 2,
         instances: InstanceStatus { alive: 4, max: 1000 },
         memory: MemoryStatus { bytes: 5 << 20, bytes_max: 4 << 30 },
@@ -150,4 +151,13 @@ fn says_sizes_and_cpu_times_shortly() {
     for (seconds, said) in [(0.0, "-"), (0.0004, "0.4 ms"), (0.9999, "999.9 ms"), (1.0, "1.0 s")] {
         assert_eq!(cpu(seconds), said);
     }
+}
+
+#[test]
+fn says_that_the_config_on_disk_is_refused() {
+    let refused = RefusedStatus { errors: 2, first: "unknown key `bogus` in the file".to_owned(), age_s: 61 };
+    let status = Status { refused: Some(refused), ..Status::default() };
+    let line = "the config on disk has been refused for 1 min 1 s, and does not run: 2 errors, the first is: unknown key \
+                `bogus` in the file\n";
+    assert!(text(&status).contains(line), "{}", text(&status));
 }

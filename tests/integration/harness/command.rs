@@ -69,6 +69,11 @@ impl Started {
         kill_process(Pid::from_child(self.0.as_ref().unwrap()), signal).unwrap();
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().map_or(0, Child::id)
+    }
+
     /// Waits until it has ended.
     pub async fn ended(mut self) -> Ran {
         let child = self.0.take().unwrap();

@@ -55,6 +55,8 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         access_log: AccessLog { format, target },
         policy_instances_max: view.integer("policy-instances-max").unwrap_or(defaults.policy_instances_max),
         plugin_store_max: view.size("plugin-store-max").unwrap_or(defaults.plugin_store_max),
+        watch: view.bool("watch").unwrap_or(defaults.watch),
+        settle: view.duration("settle").unwrap_or(defaults.settle),
         policy_http_calls_max: view
             .integer("policy-http-calls-max")
             .unwrap_or(defaults.policy_http_calls_max),

@@ -57,6 +57,10 @@ pub struct Server {
     pub control: Control,
     /// Bytes of plugins from registries that are kept on disk: 1 GiB.
     pub plugin_store_max: u64,
+    /// Whether changed files are loaded without being asked to.
+    pub watch: bool,
+    /// Files that change are loaded when nothing has changed for this long.
+    pub settle: Duration,
 }
 
 impl Default for Server {
@@ -75,6 +79,8 @@ impl Default for Server {
             policy_compile_time: Duration::from_secs(900),
             control: Control::default(),
             plugin_store_max: 1 << 30,
+            watch: true,
+            settle: Duration::from_secs(2),
         }
     }
 }

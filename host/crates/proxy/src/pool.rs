@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use portcullis_model::Name;
-use portcullis_net::{
-    ConnectError, Connected, Connector, Stream, UpstreamTlsContext, descriptors_are_short,
-};
+use portcullis_net::{ConnectError, Connected, Connector, Stream, UpstreamTlsContext, descriptors_are_short};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

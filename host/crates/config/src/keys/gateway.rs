@@ -98,6 +98,23 @@ pub(crate) static SERVER: Shape = Shape {
                   path: there, in a folder that only the gateway's user can write to. `false`: nowhere.",
         },
         Key {
+            name: "watch",
+            kind: Kind::Bool,
+            presence: Presence::Default("true"),
+            example: "false",
+            doc: "Whether this file, and the files that it names, are loaded when they change. `false`: only SIGHUP and \
+                  `portcullis reload` load them.",
+        },
+        Key {
+            name: "settle",
+            kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(600) },
+            presence: Presence::Default(r#""2s""#),
+            example: r#""10s""#,
+            doc: "Changed files are loaded when nothing has changed for this long and whoever wrote to them has closed \
+                  them, so that what is half written does not run. If this file is the only one, renaming another \
+                  into its place is enough, and writing it in one go waits for a fourth of this.",
+        },
+        Key {
             name: "plugin-store-max",
             kind: Kind::Size { min: MIB, max: 1024 * GIB },
             presence: Presence::Default(r#""1GiB""#),

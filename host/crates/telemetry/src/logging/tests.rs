@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
-use super::{EVENT_MAX, InitError, LINE_MAX, LogFormat, cut_strings, directives, init, json, text, understood};
+use super::{
+    EVENT_MAX, InitError, LINE_MAX, LogFormat, cut_strings, directives, init, json, text, understood,
+};
 use crate::escape::is_harmful;
 
 #[test]
