@@ -13,7 +13,7 @@ mod write;
 mod tests;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedError, Decoded, write_chunk_header, write_last_chunk};
-pub use framing::{BodyFraming, FramingError};
+pub use framing::{BodyFraming, FramingError, LENGTH_MAX};
 pub use request::{ParsedRequest, RequestError, is_upgrade_protocol, parse_request};
 pub use response::{ParsedResponse, ResponseError, parse_response};
 pub use write::{ResponseOptions, write_request_head, write_response_head};

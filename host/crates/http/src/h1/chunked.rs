@@ -1,15 +1,16 @@
 //! The chunked transfer coding (RFC 9112, 7.1), read in pieces of any size, and written.
 
-use super::HeadLimits;
 use super::write::write_field;
+use super::{HeadLimits, LENGTH_MAX};
 use crate::Fields;
 use crate::hop::is_forbidden;
 
 /// Bytes of one chunk's extensions, which nobody uses. They are skipped.
 const EXTENSION_BYTES_MAX: u32 = 256;
-/// Bytes of all extensions of one body: a body of tiny chunks must not be mostly extensions (CVE-2023-39326).
-const EXTENSIONS_BYTES_MAX: u32 = 16 * 1024;
-/// Digits of a chunk's size; with more it does not fit 64 bits, or is padded without need.
+/// Bytes of extensions that a body may have beyond as many as it has of data: a body of tiny chunks must not be mostly
+/// extensions (CVE-2023-39326), while one that is long and has a short extension in each chunk is an honest one.
+const EXTENSION_BYTES_AHEAD_MAX: u64 = 16 * 1024;
+/// Digits of a chunk's size; with more it does not fit, or is padded without need.
 const SIZE_DIGITS_MAX: u8 = 16;
 
 /// Finds the data in a chunked body. It copies none: it says where the data is, so that the caller can slice its buffer.
@@ -27,8 +28,10 @@ pub struct ChunkedDecoder {
     /// Of the chunk's size while it is read, then of its data that is to come.
     remaining: u64,
     digits: u8,
+    /// Bytes of the extensions of the chunk at hand.
     extension: u32,
-    extensions: u32,
+    /// Bytes of extensions beyond those of data, over the body so far.
+    ahead: u64,
     limits: HeadLimits,
     /// The lines of the trailer section as they came. Allocated only where there is one.
     section: Vec<u8>,
@@ -58,7 +61,7 @@ pub enum Decoded {
 /// Why a chunked body was refused. The connection cannot be used any further: a request gets 400, a response is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkedError {
-    /// The size is no hexadecimal number, or has more than 16 digits.
+    /// The size is no hexadecimal number, has more than 16 digits, or is over [`LENGTH_MAX`].
     #[error("invalid chunk size")]
     Size,
     /// A control character in an extension, or too many extensions.
@@ -110,7 +113,7 @@ impl ChunkedDecoder {
             remaining: 0,
             digits: 0,
             extension: 0,
-            extensions: 0,
+            ahead: 0,
             limits,
             section: Vec::new(),
             trailers: Fields::new(),
@@ -148,6 +151,7 @@ impl ChunkedDecoder {
                     let rest = input.len() - at;
                     let len = usize::try_from(self.remaining).map_or(rest, |remaining| remaining.min(rest));
                     self.remaining -= len as u64;
+                    self.ahead = self.ahead.saturating_sub(len as u64);
                     if self.remaining == 0 {
                         self.state = State::DataCr;
                     }
@@ -170,8 +174,8 @@ impl ChunkedDecoder {
                 // RFC 9112, 7.1.1. A bare LF here is what one server takes for the line's end and the next does not.
                 b'\t' | b' '..=b'~' | 0x80.. => {
                     self.extension += 1;
-                    self.extensions += 1;
-                    if self.extension > EXTENSION_BYTES_MAX || self.extensions > EXTENSIONS_BYTES_MAX {
+                    self.ahead += 1;
+                    if self.extension > EXTENSION_BYTES_MAX || self.ahead > EXTENSION_BYTES_AHEAD_MAX {
                         return Err(ChunkedError::Extension);
                     }
                     Ok(State::Extension)
@@ -208,6 +212,9 @@ impl ChunkedDecoder {
                 return Err(ChunkedError::Size);
             }
             self.remaining = self.remaining << 4 | u64::from(digit);
+            if self.remaining > LENGTH_MAX {
+                return Err(ChunkedError::Size);
+            }
             self.digits += 1;
             return Ok(State::Size);
         }

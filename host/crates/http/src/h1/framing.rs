@@ -39,7 +39,7 @@ impl BodyFraming {
 /// Why the framing fields of a message were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    /// Content-Length is not one number of digits that fits 64 bits, or stands there more than once. RFC 9112, 6.3
+    /// Content-Length is not one number of digits up to [`LENGTH_MAX`], or stands there more than once. RFC 9112, 6.3
     /// allows to take several equal ones for one; no client needs it.
     #[error("invalid content-length")]
     ContentLength,
@@ -108,15 +108,21 @@ impl FramingFields {
     }
 }
 
-/// The number of a Content-Length: digits only (RFC 9110, 8.6), no sign, no list, no more than fits.
+/// The longest body, and the longest chunk. More does not fit the signed numbers that most servers count with: there it
+/// is negative or an error, and the two sides see different messages. No body is that long, so waiting for its end
+/// would be waiting for nothing.
+pub const LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// The number of a Content-Length: digits only (RFC 9110, 8.6), no sign, no list, and at most [`LENGTH_MAX`].
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    value.iter().try_fold(0u64, |length, byte| {
+    let length = value.iter().try_fold(0u64, |length, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         length.checked_mul(10)?.checked_add(digit)
-    })
+    })?;
+    (length <= LENGTH_MAX).then_some(length)
 }
 
 /// Whether the connection stays open after the message (RFC 9112, 9.3).

@@ -117,7 +117,7 @@ pub fn parse_request(
     }
     match scan_lines(message) {
         Lines::BareLf => Err(RequestError::BareLf),
-        Lines::Partial if message.len() < limits.head_bytes => Ok(None),
+        Lines::Partial if message.len() < limits.head_bytes => check_line(message).map(|()| None),
         Lines::Whole(end) if end <= limits.head_bytes => {
             let parsed = parse_whole(&message[..end], limits.fields, scheme, head)?;
             Ok(Some(ParsedRequest { head_len: skipped + end, ..parsed }))
@@ -126,6 +126,17 @@ pub fn parse_request(
             let line = memchr::memchr(b'\n', message).unwrap_or(message.len());
             Err(if line >= limits.head_bytes { RequestError::TargetTooLong } else { RequestError::TooLarge })
         }
+    }
+}
+
+/// Refuses a request line that is whole and of no version that is read here, whatever follows it: a client of HTTP/0.9
+/// sends no more than its line and waits for the answer, and one that speaks HTTP/2 here by mistake waits as well.
+fn check_line(message: &[u8]) -> Result<(), RequestError> {
+    let Some(end) = memchr::memchr(b'\n', message) else { return Ok(()) };
+    match message.get(..end + 1) {
+        Some(line) if line.ends_with(b" HTTP/1.1\r\n") || line.ends_with(b" HTTP/1.0\r\n") => Ok(()),
+        Some(line) if names_other_version(line) => Err(RequestError::Version),
+        _ => Err(RequestError::Malformed),
     }
 }
 

@@ -113,12 +113,16 @@ fn refuses_other_sizes() {
         "10000000000000000",
         "00000000000000001",
         "ffffffffffffffffff",
+        "8000000000000000",
+        "ffffffffffffffff",
         "\u{661}",
     ] {
         refused(&format!("{size}\r\na\r\n0\r\n\r\n"), ChunkedError::Size);
     }
+    // Refused when it is known, not when the line ends, which it may never do.
+    refused("8000000000000000", ChunkedError::Size);
     // The largest size fits; its end will not be seen.
-    assert!(decode(b"ffffffffffffffff\r\nabc").unwrap().is_none());
+    assert!(decode(b"7fffffffffffffff\r\nabc").unwrap().is_none());
 }
 
 /// RFC 9112, 7.1: CRLF behind size and data, and nothing else. A data length that lies (TE.TE desync) shows here.
@@ -151,9 +155,23 @@ fn skips_extensions_within_bounds() {
     let extended = |len: usize| format!("1;{}\r\na\r\n", "x".repeat(len));
     taken(format!("{}0\r\n\r\n", extended(256)).as_bytes(), b"a", 0);
     refused(&extended(257), ChunkedError::Extension);
-    // All of a body's extensions together: 64 times 256 bytes.
+    // A body that is mostly extensions: each chunk has 255 bytes of them more than of data, 64 times.
     taken(format!("{}0\r\n\r\n", extended(256).repeat(64)).as_bytes(), &[b'a'; 64], 0);
-    refused(&format!("{}{}", extended(256).repeat(64), extended(1)), ChunkedError::Extension);
+    refused(&format!("{}{}", extended(256).repeat(64), extended(256)), ChunkedError::Extension);
+}
+
+/// Extensions are counted against the data: what signs each chunk of a long upload is no attack, and data that came long
+/// before buys no room for extensions that come alone.
+#[test]
+fn counts_extensions_against_the_data() {
+    let chunk = |extension: usize, data: usize| {
+        format!("{data:x};{}\r\n{}\r\n", "x".repeat(extension), "a".repeat(data))
+    };
+    let long = format!("{}0\r\n\r\n", chunk(100, 1024).repeat(1000));
+    let (data, ..) = decode_pieces([long.as_bytes()]).unwrap().unwrap();
+    assert_eq!(data.len(), 1000 * 1024);
+    let then = format!("{}{}", chunk(0, 1 << 20), chunk(256, 1).repeat(66));
+    assert_eq!(decode_pieces([then.as_bytes()]).map(drop), Err(ChunkedError::Extension));
 }
 
 #[test]

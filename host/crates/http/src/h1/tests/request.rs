@@ -150,6 +150,21 @@ fn refuses_other_versions() {
     refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RequestError::Version, 505);
 }
 
+/// A client of another version may send nothing behind its line.
+#[test]
+fn refuses_a_line_of_another_version_without_waiting_for_more() {
+    for line in ["GET /", "GET", "GET / HTTP", "GET / a", "GET / HTTP/1.1 "] {
+        refused(&format!("{line}\r\n"), RequestError::Malformed, 400);
+        refused(&format!("\r\n{line}\r\nHost: a\r\n"), RequestError::Malformed, 400);
+    }
+    for line in ["GET / HTTP/2.0", "GET / HTTP/0.9", "PRI * HTTP/2.0"] {
+        refused(&format!("{line}\r\n"), RequestError::Version, 505);
+    }
+    for line in ["GET / HTTP/1.1", "GET / HTTP/1.0"] {
+        assert!(parse(format!("{line}\r\n").as_bytes()).unwrap().is_none(), "{line}");
+    }
+}
+
 #[test]
 fn bounds_the_method() {
     let method = "M".repeat(32);
@@ -230,9 +245,16 @@ fn takes_the_authority_of_an_absolute_target() {
         refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), RequestError::TargetForm, 400);
     }
     // RFC 9110, 4.2.4: user info is refused.
-    for target in
-        ["http://user@b/", "http://user:pass@b/", "http:///x", "http://", "http://b:x/", "http://b\\@c/"]
-    {
+    for target in [
+        "http://a,b/",
+        "http://a:80,b/",
+        "http://user@b/",
+        "http://user:pass@b/",
+        "http:///x",
+        "http://",
+        "http://b:x/",
+        "http://b\\@c/",
+    ] {
         refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), RequestError::Host, 400);
     }
 }
@@ -250,6 +272,10 @@ fn ties_the_form_of_the_target_to_the_method() {
         "CONNECT user@a:80",
         "CONNECT a:80/",
         "CONNECT *",
+        "CONNECT :443",
+        "CONNECT a:80,b:80",
+        "CONNECT a,b:80",
+        "CONNECT [::1]",
         "GET *",
         "GET a.example:443",
         "OPTIONS **",
@@ -297,6 +323,8 @@ fn takes_one_plain_content_length() {
         "0x5",
         "5.0",
         "5e1",
+        "9223372036854775808",
+        "18446744073709551615",
         "18446744073709551616",
         "99999999999999999999999",
         "\u{665}",
@@ -307,7 +335,7 @@ fn takes_one_plain_content_length() {
     }
     refused(&with("Content-Length: 5\r\nContent-Length: 5\r\n"), error, 400);
     refused(&with("Content-Length: 5\r\nContent-Length: 6\r\n"), error, 400);
-    for (value, length) in [("0", 0), ("00012", 12), ("18446744073709551615", u64::MAX)] {
+    for (value, length) in [("0", 0), ("00012", 12), ("9223372036854775807", i64::MAX as u64)] {
         let (parsed, _) = taken(&with(&format!("Content-Length: {value}\r\n")));
         assert_eq!(parsed.framing, BodyFraming::Length(length));
     }

@@ -98,6 +98,8 @@ fn refuses_unclear_framing() {
         ("Content-Length: 5\r\nContent-Length: 5\r\n", FramingError::ContentLength),
         ("Content-Length: 5, 5\r\n", FramingError::ContentLength),
         ("Content-Length: +5\r\n", FramingError::ContentLength),
+        ("Content-Length: 9223372036854775808\r\n", FramingError::ContentLength),
+        ("Content-Length: 18446744073709551615\r\n", FramingError::ContentLength),
         ("Transfer-Encoding: gzip, chunked\r\n", FramingError::TransferCoding),
         ("Transfer-Encoding: chunked, chunked\r\n", FramingError::TransferEncoding),
     ] {
