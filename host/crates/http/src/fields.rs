@@ -252,16 +252,17 @@ impl Fields {
             .map(|entry| &self.bytes[entry.value.range()])
     }
 
-    /// All values of `name` joined by `", "` (RFC 9110, 5.3); `None` where there is no line. Allocates only where
-    /// there are several.
+    /// All values of `name` joined by `", "` (RFC 9110, 5.3), those of Cookie by `"; "`, which is what stands between two
+    /// cookies (RFC 6265, 4.2.1; RFC 9113, 8.2.3); `None` if there is no line. Allocates only if there are several.
     #[must_use]
     pub fn get_joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         let mut values = self.get_all(name);
         let first = values.next()?;
         let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+        let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
         let mut joined = first.to_vec();
         for value in std::iter::once(second).chain(values) {
-            joined.extend_from_slice(b", ");
+            joined.extend_from_slice(separator);
             joined.extend_from_slice(value);
         }
         Some(Cow::Owned(joined))

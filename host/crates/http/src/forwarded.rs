@@ -4,7 +4,7 @@
 //! The gateway writes them all. What a peer has sent counts only where the peer is a trusted proxy, and then only as far
 //! as each hop is trusted in turn: the chain is walked from the right, the first address that is not a trusted proxy is
 //! the client, and whatever stands to the left of it is dropped, so that an upstream that naively reads the first address
-//! reads the right one. What is no address ends the walk.
+//! reads the right one. What is no address ends the walk; empty elements of a list are no elements.
 //!
 //! X-Forwarded-For is believed before Forwarded, which counts only where the other is absent: nearly all proxies write
 //! X-Forwarded-For, and one that knows only that passes its client's Forwarded on unread.
@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::identity::is_identity;
 use crate::{FieldError, Fields, Known, RequestHead, Scheme, validate_authority};
 
 /// Proxies in a row that are followed. A longer chain is a loop, and ends there.
@@ -94,8 +95,8 @@ impl Chain {
 
     fn follow_x_forwarded_for(&mut self, fields: &Fields, trusted: &[IpNet]) {
         for value in fields.all_known(Known::XForwardedFor).rev() {
-            for item in value.rsplit(|byte| *byte == b',') {
-                if !self.push(parse_node(item.trim_ascii()), trusted) {
+            for item in items_from_right(value) {
+                if !self.push(parse_node(item), trusted) {
                     return;
                 }
             }
@@ -108,7 +109,7 @@ impl Chain {
         for value in fields.all_known(Known::Forwarded).rev() {
             // Cutting at every comma is right although a quoted string may hold one: what trusted proxies write holds
             // none, and behind what does the walk ends.
-            for item in value.rsplit(|byte| *byte == b',') {
+            for item in items_from_right(value) {
                 let Some(element) = Element::parse(item) else { return said };
                 let before = self.len;
                 let on = self.push(element.node, trusted);
@@ -218,7 +219,9 @@ impl<'a> Element<'a> {
     fn parse(element: &'a [u8]) -> Option<Self> {
         let mut parsed = Self::default();
         let mut seen = [false; 3];
-        for pair in element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+        // RFC 7239, 4: a pair may be missing between two semicolons.
+        let pairs = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
             let at = memchr::memchr(b'=', pair)?;
             let (name, value) = (&pair[..at], unquote(&pair[at + 1..])?);
             let which =
@@ -249,7 +252,7 @@ fn unquote(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether a field of a request is for the gateway to write, and so dropped first. Of an untrusted peer also what other
-/// products take for the client's address or the request's target.
+/// products take for the client's address or for what the request is meant for.
 fn is_forwarding_field(known: Known, name: &[u8], trusted_peer: bool) -> bool {
     match known {
         Known::Forwarded
@@ -258,24 +261,7 @@ fn is_forwarding_field(known: Known, name: &[u8], trusted_peer: bool) -> bool {
         | Known::XForwardedPort
         | Known::XForwardedProto
         | Known::XRealIp => true,
-        Known::Other if !trusted_peer => {
-            name.starts_with(b"x-forwarded")
-                || matches!(
-                    name,
-                    b"cf-connecting-ip"
-                        | b"client-ip"
-                        | b"fastly-client-ip"
-                        | b"front-end-https"
-                        | b"true-client-ip"
-                        | b"x-client-ip"
-                        | b"x-cluster-client-ip"
-                        | b"x-original-forwarded-for"
-                        | b"x-original-host"
-                        | b"x-original-url"
-                        | b"x-rewrite-url"
-                        | b"x-url-scheme"
-                )
-        }
+        Known::Other => !trusted_peer && is_identity(name),
         _ => false,
     }
 }
@@ -284,9 +270,14 @@ fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
+/// The items of a list from the last to the first. Empty elements are none (RFC 9110, 5.6.1.2).
+fn items_from_right(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
 /// The last item of a list-valued field.
 fn last_item(fields: &Fields, known: Known) -> Option<&[u8]> {
-    fields.all_known(known).next_back()?.rsplit(|byte| *byte == b',').next().map(<[u8]>::trim_ascii)
+    fields.all_known(known).rev().find_map(|value| items_from_right(value).next())
 }
 
 fn parse_scheme(value: &[u8]) -> Option<Scheme> {

@@ -3,11 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use crate::identity::{is_credential, is_identity};
 use crate::{Fields, Known};
-
-/// Connection options past this are not looked at: no honest sender has more than a few, and each costs a comparison
-/// with every field.
-const OPTIONS_MAX: usize = 64;
 
 /// Removes from a client's request what must not be forwarded: the hop-by-hop fields and what Connection nominates,
 /// Content-Length and Host (both are written anew), the credentials for a proxy, and fields with an underscore in their
@@ -34,9 +31,13 @@ pub fn strip_response_hop_by_hop(fields: &mut Fields) {
     strip(fields, false);
 }
 
-/// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`] and [`has_underscore`].
+/// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`], [`is_identity`] and
+/// [`has_underscore`], and what proves who the client is. Policies see no trailers: a server that adds them to the fields of
+/// the head would take these for what a policy or the gateway has written there.
 pub fn strip_request_trailers(trailers: &mut Fields) {
-    trailers.retain_bytes(|known, name, _| !is_forbidden(known, name) && !has_underscore(name));
+    trailers.retain_bytes(|known, name, _| {
+        !is_forbidden(known, name) && !is_identity(name) && !is_credential(name) && !has_underscore(name)
+    });
 }
 
 /// Removes from an upstream's trailers what must not be forwarded: see [`is_forbidden_trailer`].
@@ -59,33 +60,51 @@ fn strip(fields: &mut Fields, request: bool) -> Found {
             keep
         }
         Known::Other if request && has_underscore(name) => false,
-        Known::Other => !nominated.as_deref().is_some_and(|nominated| is_nominated(nominated, name)),
+        Known::Other => !nominated.as_ref().is_some_and(|nominated| nominated.removes(name)),
         Known::ContentLength | Known::Host => false,
         _ => !is_hop_by_hop(known),
     });
     found
 }
 
-/// The fields that Connection nominates, joined by commas; `None` for the options that name no further field, which is
-/// nearly always.
-fn nominated(fields: &Fields) -> Option<Vec<u8>> {
+/// The fields that Connection nominates. All of them: a limit of their number would be a way to keep a field that has to
+/// go (RFC 9110, 7.6.1), and the limit of the head bounds them. Sorted, so that many options do not cost a comparison with
+/// each field.
+struct Nominated {
+    /// In lower case, one behind the other.
+    names: Vec<u8>,
+    /// Where each is in `names`, in the order of the names.
+    spans: Vec<(usize, usize)>,
+}
+
+impl Nominated {
+    fn removes(&self, name: &[u8]) -> bool {
+        let span = |&(start, end): &(usize, usize)| self.names.get(start..end).unwrap_or_default();
+        self.spans.binary_search_by(|at| span(at).cmp(name)).is_ok()
+            && !is_end_to_end(name)
+            && !is_identity(name)
+    }
+}
+
+/// What Connection nominates; `None` for the options that name no further field, which is nearly always. Empty elements
+/// of the list mean nothing (RFC 9110, 5.6.1.2).
+fn nominated(fields: &Fields) -> Option<Nominated> {
     const PLAIN: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"];
-    let mut joined: Option<Vec<u8>> = None;
+    let mut found: Option<Nominated> = None;
     let options = fields.all_known(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
-    for option in options.map(<[u8]>::trim_ascii).take(OPTIONS_MAX) {
+    for option in options.map(<[u8]>::trim_ascii) {
         if option.is_empty() || PLAIN.iter().any(|plain| option.eq_ignore_ascii_case(plain)) {
             continue;
         }
-        let joined = joined.get_or_insert_default();
-        joined.extend_from_slice(option);
-        joined.push(b',');
+        let found = found.get_or_insert_with(|| Nominated { names: Vec::new(), spans: Vec::new() });
+        let start = found.names.len();
+        found.names.extend(option.iter().map(u8::to_ascii_lowercase));
+        found.spans.push((start, found.names.len()));
     }
-    joined
-}
-
-fn is_nominated(nominated: &[u8], name: &[u8]) -> bool {
-    nominated.split(|byte| *byte == b',').any(|option| option.eq_ignore_ascii_case(name))
-        && !is_end_to_end(name)
+    if let Some(Nominated { names, spans }) = &mut found {
+        spans.sort_unstable_by_key(|&(start, end)| names.get(start..end));
+    }
+    found
 }
 
 /// Fields that a nomination does not remove. RFC 9110, 7.6.1 forbids a sender to nominate a field that is for all

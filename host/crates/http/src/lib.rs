@@ -12,6 +12,7 @@ pub mod h1;
 pub mod h2;
 mod head;
 mod hop;
+mod identity;
 mod known;
 mod path;
 mod status;
@@ -25,6 +26,7 @@ pub use hop::{
     has_underscore, is_forbidden_trailer, is_gateway_owned, is_hop_by_hop, strip_request_hop_by_hop,
     strip_request_trailers, strip_response_hop_by_hop, strip_response_trailers,
 };
+pub use identity::is_identity;
 pub use known::Known;
 pub use path::{PathError, normalize_path, set_request_target};
 pub use status::reason_phrase;

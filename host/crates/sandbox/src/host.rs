@@ -29,7 +29,7 @@ impl policy::types::Host for State {}
 /// The outcome of an edit: refusing is an answer, not an error.
 type Edit = std::result::Result<(), Refused>;
 
-/// All values of a field joined by `", "`.
+/// All values of a field as one, see [`Fields::get_joined`].
 fn header(fields: &Fields, name: &str) -> Option<String> {
     let value = fields.get_joined(name.as_bytes())?.into_owned();
     // Nearly always UTF-8 already, which then is the string without another copy.

@@ -18,6 +18,17 @@ fn keeps_order_and_lowers_names() {
     assert_eq!(fields.get_joined(b"x-c"), None);
 }
 
+/// RFC 6265, 4.2.1: between two cookies stands `; `. A comma would become part of the first one's value.
+#[test]
+fn joins_cookies_as_cookies() {
+    let mut fields = Fields::new();
+    for value in ["a=1", "b=2; c=3", "d=4"] {
+        fields.append(b"Cookie", value.as_bytes()).unwrap();
+    }
+    assert_eq!(fields.get_joined(b"COOKIE").as_deref(), Some(&b"a=1; b=2; c=3; d=4"[..]));
+    assert_eq!(fields.get_all(b"cookie").count(), 3, "each line can still be seen by itself");
+}
+
 #[test]
 fn sets_in_the_place_of_the_first() {
     let mut fields = Fields::new();

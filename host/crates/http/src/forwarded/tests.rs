@@ -69,6 +69,15 @@ fn believes_nothing_of_an_untrusted_peer() {
             ("forwarded", "for=1.1.1.1;proto=https;host=evil.example"),
             ("true-client-ip", "1.1.1.1"),
             ("x-original-url", "/admin"),
+            ("x-original-uri", "/admin"),
+            ("x-http-method-override", "DELETE"),
+            ("x-envoy-external-address", "1.1.1.1"),
+            ("fly-client-ip", "1.1.1.1"),
+            ("x-azure-clientip", "1.1.1.1"),
+            ("cf-connecting-ipv6", "::1"),
+            ("x-forward-for", "1.1.1.1"),
+            ("x-remote-ip", "1.1.1.1"),
+            ("client-cert", ":MIIB:"),
         ],
         "192.0.2.1",
         &[
@@ -128,11 +137,30 @@ fn walks_the_chain_over_trusted_hops_only() {
 #[test]
 fn garbage_ends_the_walk() {
     for garbage in
-        ["unknown", "", "_hidden", "1.2.3", "1.2.3.4.5", "a.example", "\"192.0.2.7\"", "[::1", "\u{e9}"]
+        ["unknown", "_hidden", "1.2.3", "1.2.3.4.5", "a.example", "\"192.0.2.7\"", "[::1", "\u{e9}"]
     {
         let (client, written) = chain(&format!("192.0.2.7, {garbage}, 10.0.0.2"));
         assert_eq!((client.as_str(), written.as_str()), ("10.0.0.2", "10.0.0.2, 10.0.0.1"), "{garbage:?}");
     }
+}
+
+/// RFC 9110, 5.6.1.2: a recipient ignores empty elements; RFC 7239, 4 for pairs.
+#[test]
+fn empty_elements_are_no_hops() {
+    for list in ["1.2.3.4,", "1.2.3.4, ,", ",,1.2.3.4,,", "9.9.9.9, ,1.2.3.4 ,\t, 10.0.0.2"] {
+        assert_eq!(chain(list).0, "1.2.3.4", "{list:?}");
+    }
+    assert_eq!(chain(", ,").0, "10.0.0.1");
+    for list in ["for=1.2.3.4,", "for=1.2.3.4 , ,", "for=1.2.3.4;, ,", ";for=1.2.3.4;;proto=https"] {
+        let (client, _) = rewrite("10.0.0.1", &[("forwarded", list)]);
+        assert_eq!(client.to_string(), "1.2.3.4", "{list:?}");
+    }
+    // What the last element says counts, not the comma behind it.
+    let lines =
+        [("x-forwarded-proto", "https,"), ("x-forwarded-proto", ","), ("x-forwarded-host", "a.example, ,")];
+    let (_, head) = rewrite("10.0.0.1", &lines);
+    assert_eq!(head.scheme, Scheme::Https);
+    assert_eq!(head.fields.get(b"x-forwarded-host"), Some(&b"a.example"[..]));
 }
 
 #[test]
@@ -178,7 +206,7 @@ fn follows_forwarded_where_there_is_no_other() {
     // An open quote or an unknown node of a client swallows nothing of what the trusted proxy has added.
     assert_eq!(client(&[("forwarded", "for=\"1.1.1.1, for=192.0.2.7")]), "192.0.2.7");
     for garbage in
-        ["for=unknown", "for=_x", "for", "for=\"10.0.0.9", "for=10.0.0.9;for=10.0.0.8", "proto=http", ""]
+        ["for=unknown", "for=_x", "for", "for=\"10.0.0.9", "for=10.0.0.9;for=10.0.0.8", "proto=http"]
     {
         assert_eq!(
             client(&[("forwarded", &format!("for=1.1.1.1, {garbage}, for=10.0.0.2"))]),
