@@ -51,6 +51,7 @@ impl Changes {
             ("watch", before.watch != after.watch),
             ("settle", before.settle != after.settle),
             ("drain-timeout", before.drain_timeout != after.drain_timeout),
+            ("via", before.via != after.via),
             ("access-log", before.access_log != after.access_log),
             ("plugin-store-max", before.plugin_store_max != after.plugin_store_max),
         ] {

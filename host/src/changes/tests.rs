@@ -35,6 +35,7 @@ fn route(name: &str) -> Route {
         body_bytes_max: None,
         hold_bytes_max: 0,
         attempts: 1,
+        path_rules: portcullis_model::PathRules::default(),
         listeners: Vec::new(),
         tls_required: false,
         origin: Origin::default(),

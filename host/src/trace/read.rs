@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use portcullis_http::{Fields, RequestHead, ResponseHead, Scheme};
-use portcullis_model::Name;
+use portcullis_model::{Name, PathRules};
 use portcullis_policy::recorder::{Edit, HostCall, Message, bytes_from_json};
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::Value;
@@ -81,7 +81,11 @@ pub(crate) fn request_from_json(value: &Value) -> Option<RequestHead> {
     request.fields = fields_from_json(value.get("fields")?)?;
     match text("target")? {
         target @ ("" | "*") => request.set_target(target, None),
-        target => portcullis_http::set_request_target(&mut request, target).ok()?,
+        target => {
+            // In the form that its route takes, whichever that was.
+            request.path_rules = PathRules::LENIENT;
+            portcullis_http::set_request_target(&mut request, target).ok()?;
+        }
     }
     Some(request)
 }

@@ -1,6 +1,6 @@
 //! Patterns of hosts and paths.
 
-use portcullis_model::{HostPattern, PathPattern, PathSegment};
+use portcullis_model::{HostPattern, PathPattern, PathRules, PathSegment, canonical_host};
 
 /// Why a pattern is none, and what to write.
 pub(crate) type PatternError = (String, String);
@@ -47,7 +47,8 @@ pub(crate) fn host(text: &str) -> Result<HostPattern, PatternError> {
     if !suffix && name.starts_with('[') && name.ends_with(']') {
         let inner = name.trim_start_matches('[').trim_end_matches(']');
         return match inner.parse::<std::net::Ipv6Addr>() {
-            Ok(_) => Ok(HostPattern::Exact(name.to_owned())),
+            // As requests are compared, so that each way to write the address is the same host.
+            Ok(_) => Ok(HostPattern::Exact(canonical_host(name).into_owned())),
             Err(_) => error("not an IPv6 address", "write it as in \"[::1]\"".into()),
         };
     }
@@ -102,8 +103,8 @@ pub(crate) fn host_name_error(name: &str) -> Option<&'static str> {
     None
 }
 
-/// Reads a path pattern.
-pub(crate) fn path(text: &str) -> Result<PathPattern, PatternError> {
+/// Reads the path pattern of a route with these rules.
+pub(crate) fn path(text: &str, rules: PathRules) -> Result<PathPattern, PatternError> {
     let error = |label: String, help: String| Err((label, help));
     if is_regular_expression(text) {
         return error(
@@ -151,7 +152,7 @@ pub(crate) fn path(text: &str) -> Result<PathPattern, PatternError> {
             pattern.segments.push(PathSegment::Parameter(parameter(segment, &pattern)?));
         } else {
             check_placeholder(segment, text)?;
-            check_encoding(segment)?;
+            check_encoding(segment, rules)?;
             pattern.segments.push(PathSegment::Literal((*segment).to_owned()));
         }
     }
@@ -221,7 +222,7 @@ fn parameter(segment: &str, pattern: &PathPattern) -> Result<String, PatternErro
 }
 
 /// Refuses what no normalised path holds.
-fn check_encoding(segment: &str) -> Result<(), PatternError> {
+fn check_encoding(segment: &str, rules: PathRules) -> Result<(), PatternError> {
     if segment.contains('\\') {
         return Err(("a path holds no `\\`".into(), "write `/` between segments".into()));
     }
@@ -235,12 +236,25 @@ fn check_encoding(segment: &str) -> Result<(), PatternError> {
             ));
         };
         let byte = u8::from_str_radix(digits, 16).unwrap_or(0);
-        if byte == b'/' || byte == b'\\' || byte.is_ascii_control() {
+        if byte == b'/' && !rules.keeps_encoded_slash {
+            return Err((
+                format!("%{digits} is in no path that this route takes"),
+                "write encoded-slash = \"keep\" in the route, or leave it out".into(),
+            ));
+        }
+        if byte == b'\\' || byte.is_ascii_control() {
             return Err((
                 format!("%{digits} is in no path that the gateway lets through"),
                 "encoded separators and control characters are refused, because servers read them differently".into(),
             ));
         }
+    }
+    let decoded = segment.replace("%2f", "%2F");
+    if decoded.contains("%2F") && decoded.split("%2F").any(|part| matches!(part, "." | "..")) {
+        return Err((
+            "a dot segment beside an encoded slash is in no path that the gateway lets through".into(),
+            "leave the segment out".into(),
+        ));
     }
     if segment.starts_with(".;") || segment.starts_with("..;") {
         return Err((

@@ -6,7 +6,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, Route, RouteMatch, Upstream};
+use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream};
 
 use crate::diagnostic::Report;
 use crate::fields::unseen;
@@ -63,7 +63,11 @@ fn route<'a>(
 ) -> (Route, bool) {
     let view = View::new(named.table, &ROUTE, named.span);
     let count = loader.reports.len();
-    let matches = matches(loader, named, view.view("match"));
+    let path_rules = PathRules {
+        keeps_encoded_slash: view.word("encoded-slash") == Some("keep"),
+        keeps_empty_segments: view.bool("merge-slashes") == Some(false),
+    };
+    let matches = matches(loader, named, view.view("match"), path_rules);
     // What the check of the keys found counts as well: of a condition that cannot be read nobody knows what it excludes.
     let at = view.key_span("match").unwrap_or(named.span);
     let node = view.node("match").map_or(at, |node| node.span);
@@ -111,6 +115,7 @@ fn route<'a>(
         attempts: view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints),
         listeners,
         tls_required: view.word("tls") == Some("required"),
+        path_rules,
         origin: loader.sources.origin(named.span),
     };
     (route, valid)
@@ -152,7 +157,7 @@ fn references<'a>(
     found
 }
 
-fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteMatch {
+fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, rules: PathRules) -> RouteMatch {
     let invalid = |key: &str, span, label: String, help: String| {
         Report::new(span, format!("`{key}` of route `{}` is not valid", named.name), label).help(help)
     };
@@ -168,7 +173,7 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> RouteM
     }
     let mut path = PathPattern::default();
     if let Some((typed, span)) = view.text("path") {
-        match pattern::path(typed) {
+        match pattern::path(typed, rules) {
             Ok(pattern) => path = pattern,
             Err((label, help)) => loader.report(invalid("path", span, label, help)),
         }
@@ -255,7 +260,7 @@ pub(crate) fn fields(
 }
 
 /// RFC 9110, 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
 }

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    AccessLog, AccessLogFormat, Certificate, ConnectionLimits, Control, DownstreamTimeouts, Listener,
-    LogTarget, Name, Secret, Server, TlsServer, TlsVersion,
+    AccessLog, AccessLogFormat, Certificate, ConnectionLimits, Control, DownstreamTimeouts, HalfClosed,
+    Listener, LogTarget, Name, Secret, Server, TlsServer, TlsVersion,
 };
 
 use crate::diagnostic::Report;
 use crate::keys::{CERTIFICATE, LISTENER, SECRET};
 use crate::loader::{Loader, Named, Section};
 use crate::pem::{self, Expected};
+use crate::route::is_token;
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::view::{View, text};
@@ -22,6 +23,8 @@ use crate::view::{View, text};
 pub(crate) const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a socket's path (`sockaddr_un`), without the zero at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Bytes of a name in `Via`.
+const VIA_BYTES_MAX: usize = 64;
 /// Bytes of a secret.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -50,6 +53,7 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         workers: view.integer("workers"),
         trusted_proxies: trusted.into_iter().filter_map(|(text, span)| network(loader, text, span)).collect(),
         drain_timeout: view.duration("drain-timeout").unwrap_or(defaults.drain_timeout),
+        via: via(loader, view, defaults.via),
         metrics: metrics(loader, &view),
         cache_dir: view.text("cache-dir").map(|(path, span)| loader.resolve(path, span)),
         access_log: AccessLog { format, target },
@@ -92,6 +96,20 @@ fn checked_control(loader: &mut Loader<'_>, view: View<'_>) -> Control {
         }
     }
     control
+}
+
+/// What `Via` calls the gateway.
+fn via(loader: &mut Loader<'_>, view: View<'_>, default: Option<Name>) -> Option<Name> {
+    let Some((name, span)) = view.text("via") else {
+        return if view.bool("via") == Some(false) { None } else { default };
+    };
+    if !is_token(name) || name.len() > VIA_BYTES_MAX {
+        let report = Report::new(span, "`via` of `server` is not valid", "not a name for `Via`");
+        let help = "a name is of up to 64 letters, digits and !#$%&'*+-.^_`|~, as in \"edge-1\"; false writes no `Via`";
+        loader.report(report.help(help));
+        return default;
+    }
+    Some(name.into())
 }
 
 fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
@@ -215,12 +233,19 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
             idle: timeouts.duration("idle").unwrap_or(times.idle),
             handshake: timeouts.duration("handshake").unwrap_or(times.handshake),
             tunnel_idle: timeouts.duration("tunnel-idle").unwrap_or(times.tunnel_idle),
+            linger: timeouts.duration("linger").unwrap_or(times.linger),
         },
         limits: ConnectionLimits {
             connections: limits.integer("connections").unwrap_or(sizes.connections),
             head_bytes: limits.bytes("head").unwrap_or(sizes.head_bytes),
             head_fields: limits.integer("fields").unwrap_or(sizes.head_fields),
             streams: limits.integer("streams").unwrap_or(sizes.streams),
+            linger_bytes: limits.size("linger").unwrap_or(sizes.linger_bytes),
+        },
+        half_closed: match view.word("half-closed") {
+            Some("answer") => HalfClosed::Answer,
+            Some("cancel") => HalfClosed::Cancel,
+            _ => HalfClosed::AnswerLast,
         },
         origin: loader.sources.origin(named.span),
     }

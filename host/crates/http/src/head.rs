@@ -1,5 +1,7 @@
 //! The heads of requests and responses, as every part of the gateway passes them on.
 
+use portcullis_model::PathRules;
+
 use crate::Fields;
 
 /// The version of HTTP that a message was received in.
@@ -63,6 +65,10 @@ pub struct RequestHead {
     target: String,
     /// Where the `?` stands in `target`.
     query_at: Option<usize>,
+    /// The path as the client wrote it, if a route may have a say in its form; else empty.
+    written_path: String,
+    /// What of the spelling of a path stays. Those of the route, once that is found.
+    pub path_rules: PathRules,
     /// All fields but `Host`.
     pub fields: Fields,
     /// `:protocol` of an extended CONNECT (RFC 8441), or the protocol of a valid HTTP/1.1 `Upgrade`.
@@ -78,6 +84,8 @@ impl RequestHead {
         self.authority.clear();
         self.target.clear();
         self.query_at = None;
+        self.written_path.clear();
+        self.path_rules = PathRules::default();
         self.fields.clear();
         self.upgrade = None;
     }
@@ -111,6 +119,26 @@ impl RequestHead {
             at
         });
         Ok(())
+    }
+
+    /// Replaces the path, which the caller has normalised, and leaves the query.
+    pub fn set_path(&mut self, path: &str) {
+        let old = self.path().len();
+        self.target.replace_range(..old, path);
+        self.query_at = self.query_at.map(|_| path.len());
+    }
+
+    /// Notes how the client wrote the path.
+    pub(crate) fn set_written_path(&mut self, path: &str) {
+        self.written_path.clear();
+        self.written_path.push_str(path);
+    }
+
+    /// The path as the client wrote it, if it has a percent-encoded slash or an empty segment, which a route may keep or
+    /// refuse; `None` if its form is the same for every route.
+    #[must_use]
+    pub fn written_path(&self) -> Option<&str> {
+        (!self.written_path.is_empty()).then_some(&*self.written_path)
     }
 
     /// Path and query as they are forwarded.

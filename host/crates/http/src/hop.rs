@@ -218,7 +218,6 @@ pub(crate) fn is_forbidden(known: Known, name: &[u8]) -> bool {
                 | b"cookie"
                 | b"expires"
                 | b"location"
-                | b"max-forwards"
                 | b"pragma"
                 | b"proxy-authentication-info"
                 | b"range"

@@ -32,6 +32,7 @@ known! {
     Forwarded = b"forwarded",
     Host = b"host",
     KeepAlive = b"keep-alive",
+    MaxForwards = b"max-forwards",
     ProxyAuthenticate = b"proxy-authenticate",
     ProxyAuthorization = b"proxy-authorization",
     ProxyConnection = b"proxy-connection",

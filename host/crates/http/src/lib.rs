@@ -28,5 +28,8 @@ pub use hop::{
 };
 pub use identity::is_identity;
 pub use known::Known;
-pub use path::{PathError, normalize_path, set_request_target};
+pub use path::{
+    EncodedSlash, PathError, PathReading, has_encoded_slash, normalize_path, read_path, set_client_target,
+    set_request_target,
+};
 pub use status::reason_phrase;

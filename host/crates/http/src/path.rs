@@ -15,9 +15,19 @@
 //! Parameters (`;`) and all else stay as they are. A trailing slash stays. The query stays byte for byte, but for `"`, `<`
 //! and `>`, which are encoded: RFC 3986 does not allow them and HTTP/2 cannot carry them everywhere, though browsers and
 //! scanners send them. It may have no control character, space, `#` or byte outside ASCII.
+//!
+//! A route may have other [`PathRules`]. Then a percent-encoded slash stays as `%2F`, a character of its segment like any
+//! other, and empty segments stay. Two things are refused under any rules, because a server that decodes or merges slashes
+//! would read another path out of them: a part of a segment between two percent-encoded slashes that is a dot segment
+//! (`a%2F..%2Fb`), and a dot segment that would take back a segment with such a slash, or an empty one.
+//!
+//! As the route is not known before the path is, [`set_client_target`] leaves the percent-encoded slashes of a client's path
+//! in it and notes how it was written. Once the route is found its form is chosen, by [`read_path`].
 
 #[cfg(test)]
 mod tests;
+
+use portcullis_model::PathRules;
 
 use crate::RequestHead;
 
@@ -36,6 +46,9 @@ pub enum PathError {
     /// A character that may not stand in a path: control, space, backslash, `#`, or outside ASCII.
     #[error("invalid character in path")]
     Character,
+    /// A dot segment behind an empty one, which it would take back, or another one where slashes are merged first.
+    #[error("dot segment behind an empty segment in path")]
+    EmptySegment,
     /// More `..` than segments before them.
     #[error("path leads above the root")]
     AboveRoot,
@@ -50,27 +63,92 @@ pub enum PathError {
     TooLong,
 }
 
+/// A way to read a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathReading {
+    /// What a percent-encoded slash is.
+    pub encoded_slash: EncodedSlash,
+    /// Whether empty segments stay.
+    pub keeps_empty_segments: bool,
+    /// Whether what stands behind a `;` in a segment is no part of it, as servlet containers have it.
+    pub drops_parameters: bool,
+}
+
+/// What a percent-encoded slash in a path is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlash {
+    /// It is refused.
+    Refused,
+    /// A character of its segment.
+    Kept,
+    /// A slash.
+    Decoded,
+}
+
+impl From<PathRules> for PathReading {
+    fn from(rules: PathRules) -> Self {
+        Self {
+            encoded_slash: if rules.keeps_encoded_slash { EncodedSlash::Kept } else { EncodedSlash::Refused },
+            keeps_empty_segments: rules.keeps_empty_segments,
+            drops_parameters: false,
+        }
+    }
+}
+
+/// How the path of a client is read before its route is known.
+const OF_CLIENT: PathReading =
+    PathReading { encoded_slash: EncodedSlash::Kept, keeps_empty_segments: false, drops_parameters: false };
+
 /// Normalises `path` (without query) into `out`, which is replaced; on an error it is left as it was.
 ///
 /// # Errors
 /// When the path is refused, see the module's rule.
 pub fn normalize_path(path: &str, out: &mut String) -> Result<(), PathError> {
+    read_path(path, PathRules::default().into(), out)
+}
+
+/// As [`normalize_path`], in another reading.
+///
+/// # Errors
+/// When the path is refused in that reading.
+pub fn read_path(path: &str, reading: PathReading, out: &mut String) -> Result<(), PathError> {
     let old = out.len();
-    append_normalized(path, out)?;
+    append_normalized(path, reading, out)?;
     out.drain(..old);
     Ok(())
 }
 
-/// Normalises `path_and_query` and makes it the target of `head`, which is left as it was on an error. `*` is not
-/// taken here: see [`RequestHead::set_target`].
+/// Normalises `path_and_query` by the rules of `head` and makes it the target of `head`, which is left as it was on an
+/// error. `*` is not taken here: see [`RequestHead::set_target`].
 ///
 /// # Errors
 /// When the path or the query is refused, see the module's rule.
 pub fn set_request_target(head: &mut RequestHead, path_and_query: &str) -> Result<(), PathError> {
-    let (path, query) = match memchr::memchr(b'?', path_and_query.as_bytes()) {
-        Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
-        None => (path_and_query, None),
-    };
+    set_target(head, path_and_query, head.path_rules.into())
+}
+
+/// As [`set_request_target`], of a client's request whose route is not known yet: percent-encoded slashes are left in it, and
+/// [`RequestHead::written_path`] has the path as it came if a route may have a say in its form.
+///
+/// # Errors
+/// When the path or the query is refused under any rules.
+pub fn set_client_target(head: &mut RequestHead, path_and_query: &str) -> Result<(), PathError> {
+    set_target(head, path_and_query, OF_CLIENT)?;
+    let (path, _) = split_query(path_and_query);
+    if has_encoded_slash(head.path()) || memchr::memmem::find(path.as_bytes(), b"//").is_some() {
+        head.set_written_path(path);
+    }
+    Ok(())
+}
+
+/// Whether a path, in normal form, has a percent-encoded slash.
+#[must_use]
+pub fn has_encoded_slash(path: &str) -> bool {
+    memchr::memmem::find(path.as_bytes(), b"%2F").is_some()
+}
+
+fn set_target(head: &mut RequestHead, path_and_query: &str, reading: PathReading) -> Result<(), PathError> {
+    let (path, query) = split_query(path_and_query);
     if path_and_query.len() > TARGET_BYTES_MAX {
         return Err(PathError::TooLong);
     }
@@ -94,13 +172,20 @@ pub fn set_request_target(head: &mut RequestHead, path_and_query: &str) -> Resul
     let query_bytes = query.map_or(0, |query| query.len() + 1);
     head.edit_target(query, |target| {
         let start = target.len();
-        append_normalized(path, target)?;
+        append_normalized(path, reading, target)?;
         if target.len() - start + query_bytes > TARGET_BYTES_MAX {
             target.truncate(start);
             return Err(PathError::TooLong);
         }
         Ok(())
     })
+}
+
+fn split_query(path_and_query: &str) -> (&str, Option<&str>) {
+    match memchr::memchr(b'?', path_and_query.as_bytes()) {
+        Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
+        None => (path_and_query, None),
+    }
 }
 
 /// What HTTP/2 peers take of a path and query, also encoded.
@@ -116,7 +201,7 @@ fn is_query(query: &str) -> bool {
 }
 
 /// Appends the normal form of `path`; `out` is as before on an error.
-fn append_normalized(path: &str, out: &mut String) -> Result<(), PathError> {
+fn append_normalized(path: &str, reading: PathReading, out: &mut String) -> Result<(), PathError> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         return Err(PathError::NotAbsolute);
@@ -129,19 +214,19 @@ fn append_normalized(path: &str, out: &mut String) -> Result<(), PathError> {
         after_slash = *byte == b'/';
         fine
     });
-    if normal {
+    if normal && !reading.drops_parameters {
         out.push_str(path);
         return Ok(());
     }
     let start = out.len();
-    let result = append_slowly(bytes, out, start);
+    let result = append_slowly(bytes, reading, out, start);
     if result.is_err() {
         out.truncate(start);
     }
     result
 }
 
-fn append_slowly(path: &[u8], out: &mut String, start: usize) -> Result<(), PathError> {
+fn append_slowly(path: &[u8], reading: PathReading, out: &mut String, start: usize) -> Result<(), PathError> {
     out.push('/');
     // Where the segment under way starts in `out`; a slash stands before it.
     let mut segment = out.len();
@@ -150,7 +235,7 @@ fn append_slowly(path: &[u8], out: &mut String, start: usize) -> Result<(), Path
         at += 1;
         match CLASS[byte as usize] {
             _ if byte == b'/' => {
-                if end_segment(out, start, segment)? {
+                if end_segment(out, reading, start, segment)? {
                     out.push('/');
                 }
                 segment = out.len();
@@ -164,8 +249,15 @@ fn append_slowly(path: &[u8], out: &mut String, start: usize) -> Result<(), Path
                 };
                 at += 2;
                 let decoded = high << 4 | low;
-                match decoded {
-                    b'/' | b'\\' => return Err(PathError::EncodedSeparator),
+                match (decoded, reading.encoded_slash) {
+                    (b'/', EncodedSlash::Decoded) => {
+                        if end_segment(out, reading, start, segment)? {
+                            out.push('/');
+                        }
+                        segment = out.len();
+                    }
+                    (b'/', EncodedSlash::Kept) => push_triplet(out, decoded),
+                    (b'/' | b'\\', _) => return Err(PathError::EncodedSeparator),
                     _ if decoded.is_ascii_control() => return Err(PathError::Character),
                     _ if is_unreserved(decoded) => out.push(char::from(decoded)),
                     _ => push_triplet(out, decoded),
@@ -174,15 +266,28 @@ fn append_slowly(path: &[u8], out: &mut String, start: usize) -> Result<(), Path
             _ => return Err(PathError::Character),
         }
     }
-    end_segment(out, start, segment)?;
+    end_segment(out, reading, start, segment)?;
     Ok(())
 }
 
-/// Ends the segment that starts at `segment`; says whether it stays and so wants a slash behind it. A segment that goes
+/// Ends the segment that starts at `segment`; returns whether it stays and so wants a slash behind it. A segment that goes
 /// leaves the slash before it.
-fn end_segment(out: &mut String, start: usize, segment: usize) -> Result<bool, PathError> {
+fn end_segment(
+    out: &mut String,
+    reading: PathReading,
+    start: usize,
+    segment: usize,
+) -> Result<bool, PathError> {
+    if let Some(at) = out[segment..].find(';') {
+        if is_dot_segment(&out[segment..]) {
+            return Err(PathError::DotParameters);
+        }
+        if reading.drops_parameters {
+            out.truncate(segment + at);
+        }
+    }
     match &out[segment..] {
-        "" => Ok(false),
+        "" => Ok(reading.keeps_empty_segments),
         "." => {
             out.truncate(segment);
             Ok(false)
@@ -193,15 +298,26 @@ fn end_segment(out: &mut String, start: usize, segment: usize) -> Result<bool, P
             if slash == start {
                 return Err(PathError::AboveRoot);
             }
-            let parent = out[start..slash].rfind('/').map_or(start, |at| start + at);
-            out.truncate(parent + 1);
+            let parent = out[start..slash].rfind('/').map_or(start, |at| start + at) + 1;
+            match &out[parent..slash] {
+                "" => return Err(PathError::EmptySegment),
+                taken_back if has_encoded_slash(taken_back) => return Err(PathError::EncodedSeparator),
+                _ => {}
+            }
+            out.truncate(parent);
             Ok(false)
         }
-        other if other.split(';').next().is_some_and(|name| name == "." || name == "..") => {
-            Err(PathError::DotParameters)
+        // To a server that decodes the slashes, these are segments.
+        other if has_encoded_slash(other) && other.split("%2F").any(is_dot_segment) => {
+            Err(PathError::EncodedSeparator)
         }
         _ => Ok(true),
     }
+}
+
+/// Whether a segment is a dot segment, perhaps with parameters.
+fn is_dot_segment(segment: &str) -> bool {
+    segment.split(';').next().is_some_and(|name| name == "." || name == "..")
 }
 
 fn push_triplet(out: &mut String, byte: u8) {

@@ -37,6 +37,8 @@ pub struct Server {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How long exchanges may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// What `Via` calls the gateway; `None` writes no `Via`.
+    pub via: Option<Name>,
     /// Where compiled plugins are kept; `None` is the user's cache folder.
     pub cache_dir: Option<PathBuf>,
     /// The access log.
@@ -69,6 +71,7 @@ impl Default for Server {
             workers: None,
             trusted_proxies: Vec::new(),
             drain_timeout: Duration::from_secs(30),
+            via: Some("portcullis".into()),
             cache_dir: None,
             access_log: AccessLog::default(),
             metrics: None,
@@ -145,8 +148,24 @@ pub struct Listener {
     pub timeouts: DownstreamTimeouts,
     /// How much a client may send.
     pub limits: ConnectionLimits,
+    /// What becomes of an HTTP/1 client that closes its sending half behind a request.
+    pub half_closed: HalfClosed,
     /// Where it was written.
     pub origin: Origin,
+}
+
+/// What becomes of an HTTP/1 client that closes its sending half behind a whole request, and keeps reading. The gateway cannot
+/// tell it from one that has gone until it writes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HalfClosed {
+    /// It is answered if it has said that this is its last request: by `Connection: close`, or by HTTP/1.0 without
+    /// `keep-alive`. Otherwise it has gone.
+    #[default]
+    AnswerLast,
+    /// It is answered.
+    Answer,
+    /// It has gone: its exchange is given up.
+    Cancel,
 }
 
 /// TLS towards clients.

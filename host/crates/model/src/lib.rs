@@ -18,8 +18,8 @@ mod upstream;
 
 pub use cost::PolicyCost;
 pub use gateway::{
-    AccessLog, AccessLogFormat, Certificate, Control, Gateway, Listener, LogTarget, Server, TlsServer,
-    TlsVersion,
+    AccessLog, AccessLogFormat, Certificate, Control, Gateway, HalfClosed, Listener, LogTarget, Server,
+    TlsServer, TlsVersion,
 };
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
@@ -30,7 +30,8 @@ pub use policy::{
 };
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::{
-    FieldMatch, HostPattern, PathPattern, PathSegment, PathSpecificity, Route, RouteMatch, Specificity,
+    FieldMatch, HostPattern, PathPattern, PathRules, PathSegment, PathSpecificity, Route, RouteMatch,
+    Specificity, canonical_host,
 };
 pub use secret::Secret;
 pub use upstream::{

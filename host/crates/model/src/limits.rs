@@ -15,6 +15,9 @@ pub struct DownstreamTimeouts {
     /// A tunnel (WebSocket, any upgrade) in which neither side has sent anything for this long is closed: 1 h. Sixty
     /// seconds, as for bodies, would cut off quiet WebSockets, which is what nginx's users complain about.
     pub tunnel_idle: Duration,
+    /// Behind an answer after which the connection closes: how long the client may send nothing before it is closed
+    /// altogether. 5 s.
+    pub linger: Duration,
 }
 
 impl Default for DownstreamTimeouts {
@@ -24,6 +27,7 @@ impl Default for DownstreamTimeouts {
             idle: Duration::from_secs(60),
             handshake: Duration::from_secs(10),
             tunnel_idle: Duration::from_secs(3600),
+            linger: Duration::from_secs(5),
         }
     }
 }
@@ -39,10 +43,18 @@ pub struct ConnectionLimits {
     pub head_fields: usize,
     /// HTTP/2 streams open at once on a connection: 128 (RFC 9113, 6.5.2 recommends no fewer than 100).
     pub streams: u32,
+    /// Bytes that are read and dropped behind an answer after which the connection closes: 256 MiB.
+    pub linger_bytes: u64,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { connections: 10_000, head_bytes: 32 * 1024, head_fields: 100, streams: 128 }
+        Self {
+            connections: 10_000,
+            head_bytes: 32 * 1024,
+            head_fields: 100,
+            streams: 128,
+            linger_bytes: 256 << 20,
+        }
     }
 }

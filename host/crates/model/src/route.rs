@@ -1,6 +1,8 @@
 //! Which requests go where, and the one order in which routes are tried.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::{Name, Origin};
@@ -28,8 +30,25 @@ pub struct Route {
     pub listeners: Vec<Name>,
     /// Whether a request over plain HTTP is answered with a redirect to HTTPS instead of being served.
     pub tls_required: bool,
+    /// What of its paths' spelling stays.
+    pub path_rules: PathRules,
     /// Where it was written.
     pub origin: Origin,
+}
+
+/// What of the spelling of a path a route keeps. The default is the strict form, in which no two servers read a path in two
+/// ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathRules {
+    /// `%2F` is a character of its segment. Otherwise a path that has it is refused.
+    pub keeps_encoded_slash: bool,
+    /// Empty segments stay: `//` is no `/`.
+    pub keeps_empty_segments: bool,
+}
+
+impl PathRules {
+    /// Those that keep all there is.
+    pub const LENIENT: Self = Self { keeps_encoded_slash: true, keeps_empty_segments: true };
 }
 
 /// The requests that a route takes: all conditions hold.
@@ -168,6 +187,23 @@ impl Route {
     #[must_use]
     pub fn is_on(&self, listener: &str) -> bool {
         self.listeners.is_empty() || self.listeners.iter().any(|name| **name == *listener)
+    }
+}
+
+/// A host (without its port) as hosts are compared: in lower case, without a trailing dot, which names the same host
+/// (RFC 3986, 3.2.2), and an IPv6 address in its one usual form (RFC 5952). Allocates only if it is written otherwise.
+#[must_use]
+pub fn canonical_host(host: &str) -> Cow<'_, str> {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
+        && let Ok(address) = inner.parse::<Ipv6Addr>()
+    {
+        return Cow::Owned(format!("[{address}]"));
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -74,10 +75,19 @@ impl Stream {
         let second = Duration::from_secs(1);
         let idle = (keepalive / 2).max(second);
         let between = (keepalive / (2 * PROBES)).max(second);
-        let socket = socket2::SockRef::from(self.tcp());
-        let probes = socket2::TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(PROBES);
+        let socket = SockRef::from(self.tcp());
+        let probes = TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(PROBES);
         socket.set_tcp_keepalive(&probes)?;
         socket.set_tcp_user_timeout(unacknowledged)
+    }
+
+    /// Makes the end of the connection a reset, or again an orderly one: whatever ends it, also if that is the end of
+    /// the process. For what must not look whole to the peer unless it is.
+    ///
+    /// # Errors
+    /// Where the operating system refuses.
+    pub fn set_reset_at_end(&self, reset: bool) -> io::Result<()> {
+        SockRef::from(self.tcp()).set_linger(reset.then_some(Duration::ZERO))
     }
 
     /// Whether there is TLS.

@@ -4,6 +4,7 @@ use portcullis_net::ConnectError;
 
 use crate::body::BodyError;
 use crate::call::NotSent;
+use crate::table::PathRefused;
 
 /// Why an exchange could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub(crate) enum ExchangeError {
         /// Where the same request is served; `None` if it cannot be sent there.
         location: Option<String>,
     },
+    /// The path is refused, now that the route is known.
+    #[error(transparent)]
+    Path(PathRefused),
     /// The head leaves no room for the gateway's own fields.
     #[error("the request head is too large")]
     HeadTooLarge,
@@ -26,6 +30,12 @@ pub(crate) enum ExchangeError {
         /// What the route allows.
         limit: u64,
     },
+    /// The request has passed gateways of this name too often.
+    #[error("the request goes in a circle, by what `Via` says")]
+    Circle,
+    /// TRACE, on a route that does not name it: the answer would show what policies and proxies have added.
+    #[error("TRACE is not among the methods that the route names")]
+    Trace,
     /// CONNECT is for forward proxies.
     #[error("CONNECT is not served by a reverse proxy")]
     Connect,
@@ -129,10 +139,14 @@ impl ExchangeError {
             // 308 keeps the method and the body (RFC 9110, 15.4.9).
             Self::TlsRequired { location: Some(_) } => (308, "this is served over https only"),
             Self::TlsRequired { location: None } => (421, "this is served over https only"),
+            Self::Path(PathRefused::Form(_)) => (400, "invalid path"),
+            Self::Path(PathRefused::Guarded { .. }) => (400, "the path can be read in two ways"),
             Self::HeadTooLarge => (431, "the request head is too large"),
             Self::BodyTooLarge { .. } | Self::RequestBody(BodyError::TooLarge { .. }) => {
                 (413, "the request body is too large")
             }
+            Self::Circle => (508, "the request goes in a circle"),
+            Self::Trace => (405, "TRACE is not allowed"),
             Self::Connect => (501, "CONNECT is not supported"),
             Self::Unreachable { source, .. } if source.is_timeout() => {
                 (504, "the upstream did not answer in time")

@@ -23,7 +23,8 @@ use crate::filter::FilteredBody;
 use crate::forward::Forward;
 use crate::https;
 use crate::local::{Local, LocalRoute};
-use crate::receive::receive;
+use crate::passed::add_via;
+use crate::receive::{Received, receive};
 use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
@@ -107,12 +108,19 @@ impl Drive<'_> {
             self.connection.sender(),
             &mut self.worker.scratch.borrow_mut(),
         );
-        if received.is_err() {
-            return self.refuse(exchange, None, 0, &ExchangeError::HeadTooLarge).await;
-        }
+        let Received { ends_here } = match received {
+            Ok(received) => received,
+            Err(error) => return self.refuse(exchange, None, 0, &error).await,
+        };
 
-        let Some(at) = local.snapshot.table.find(&self.connection.listener().name, &exchange.request) else {
-            return self.refuse(exchange, None, 0, &ExchangeError::NoRoute).await;
+        let listener = &self.connection.listener().name;
+        let found = match local.snapshot.table.choose(listener, &mut exchange.request) {
+            Ok(found) => found.ok_or(ExchangeError::NoRoute),
+            Err(refused) => Err(ExchangeError::Path(refused)),
+        };
+        let at = match found {
+            Ok(at) => at,
+            Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
         let matched = Matched { local, at };
         let Some(route) = matched.route() else {
@@ -152,6 +160,15 @@ impl Drive<'_> {
             let exchange = permitted.into_inner();
             return self.refuse(exchange, Some(matched), chain.len(), &ExchangeError::Connect).await;
         }
+        if respond::is_unwanted_trace(&config, &permitted.request) {
+            let exchange = permitted.into_inner();
+            return self.refuse(exchange, Some(matched), chain.len(), &ExchangeError::Trace).await;
+        }
+        if ends_here {
+            let mut exchange = permitted.into_inner();
+            let body = respond::last_recipient(&exchange.request, &mut exchange.response);
+            return self.respond(exchange, matched, chain.len(), own(body), Pace::default()).await;
+        }
         let Some(upstream) = route.upstreams.get(permitted.upstream).cloned() else {
             let error = ExchangeError::NoEndpoint { upstream: String::new() };
             return self.refuse(permitted.into_inner(), Some(matched), chain.len(), &error).await;
@@ -190,6 +207,12 @@ impl Drive<'_> {
         match outcome {
             Ok(response) => {
                 upstream.shared.clean_response(&mut exchange.response);
+                if let Some(name) = &matched.local.snapshot.gateway.server.via {
+                    let head = &mut exchange.response;
+                    let scratch = &mut self.worker.scratch.borrow_mut();
+                    // A full section goes without: RFC 9110, 7.6.3 leaves it to a gateway whether a response has it.
+                    let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
+                }
                 self.respond(exchange, matched, chain.len(), response, pace).await
             }
             Err(error) => match self.slot.take_stop() {
@@ -238,6 +261,9 @@ impl Drive<'_> {
     ) -> Answer {
         self.trace.fail(error);
         let body = respond::refusal(&mut exchange.response, error);
+        if matches!(error, ExchangeError::Trace) {
+            respond::allow(&mut exchange.response, matched.as_ref().and_then(Matched::route));
+        }
         let mut answer = match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
             None => {

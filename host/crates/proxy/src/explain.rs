@@ -21,10 +21,10 @@ use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFa
 
 use crate::error::ExchangeError;
 use crate::https;
-use crate::receive::{Sender, receive};
+use crate::receive::{Received, Sender, receive};
 use crate::respond;
 use crate::snapshot::Snapshot;
-use crate::table::{Mismatch, RouteTable, host_of, path_of};
+use crate::table::{Mismatch, RouteTable, host_of};
 use crate::upstream::{SharedUpstream, host};
 
 /// A request that somebody wonders about.
@@ -203,7 +203,8 @@ impl<'a> Explainer<'a> {
     pub fn route(&self, question: &Question) -> Option<&'a Route> {
         let mut exchange = Box::<Exchange>::default();
         self.arrive(question, &mut exchange, |_| ()).ok()?;
-        self.gateway.routes.get(self.find(question, &exchange.request)?)
+        let chosen = self.table().choose(self.listener_name(question), &mut exchange.request);
+        self.gateway.routes.get(chosen.ok()??)
     }
 
     /// Takes the request as far as to its upstream. The policies run with `recorder`, in instances of their own; without
@@ -223,16 +224,26 @@ impl<'a> Explainer<'a> {
             left_out: 0,
             ending: Ending::Refused { status: 0, reason: String::new(), response: None },
         };
-        if let Err((status, reason)) = arrived {
-            explanation.ending = Ending::Refused { status, reason, response: None };
-            return explanation;
-        }
-        explanation.received = Some(exchange.request.clone());
+        let received = match arrived {
+            Ok(received) => received,
+            Err((status, reason)) => {
+                explanation.ending = Ending::Refused { status, reason, response: None };
+                return explanation;
+            }
+        };
         explanation.routes = self.try_routes(question, &exchange.request);
-        let Some(route) = self.find(question, &exchange.request).and_then(|at| self.gateway.routes.get(at))
-        else {
-            explanation.ending = refused(&ExchangeError::NoRoute);
-            return explanation;
+        let chosen = self.table().choose(self.listener_name(question), &mut exchange.request);
+        explanation.received = Some(exchange.request.clone());
+        let found = match chosen {
+            Ok(found) => found.and_then(|at| self.gateway.routes.get(at)).ok_or(ExchangeError::NoRoute),
+            Err(error) => Err(ExchangeError::Path(error)),
+        };
+        let route = match found {
+            Ok(route) => route,
+            Err(error) => {
+                explanation.ending = refused(&error);
+                return explanation;
+            }
         };
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams.clone().into();
@@ -245,7 +256,7 @@ impl<'a> Explainer<'a> {
         }
         exchange.recorder = recorder.map(Box::new);
         let chain = self.chain(route, exchange.recorder.is_some());
-        let (mut exchange, ending) = self.run(&chain, exchange).await;
+        let (mut exchange, ending) = self.run(&chain, exchange, route, received).await;
         if let Some(recorder) = exchange.recorder.take() {
             explanation.left_out = recorder.left_out();
             explanation.hooks = recorder.into_hooks();
@@ -259,10 +270,6 @@ impl<'a> Explainer<'a> {
             Table::Own(table) => table,
             Table::Of(table) => table,
         }
-    }
-
-    fn find(&self, question: &Question, request: &RequestHead) -> Option<usize> {
-        self.table().find(self.listener_name(question), request)
     }
 
     fn listener_name(&self, question: &Question) -> &'a str {
@@ -300,7 +307,7 @@ impl<'a> Explainer<'a> {
         question: &Question,
         exchange: &mut Exchange,
         parsed: impl FnOnce(&RequestHead),
-    ) -> Result<(), (u16, String)> {
+    ) -> Result<Received, (u16, String)> {
         let limits = match self.listener(question) {
             Some(listener) => HeadLimits::from(&listener.limits),
             None => HeadLimits::from(&ConnectionLimits::default()),
@@ -315,28 +322,25 @@ impl<'a> Explainer<'a> {
         parsed(&exchange.request);
         let sender =
             Sender { peer: question.peer, server_name: question.server_name.as_ref(), certificate: None };
-        receive(&self.gateway.server, exchange, sender, &mut Vec::new()).map_err(|_| {
-            let error = ExchangeError::HeadTooLarge;
-            (error.response().0, error.to_string())
-        })
+        receive(&self.gateway.server, exchange, sender, &mut Vec::new())
+            .map_err(|error| (error.response().0, error.to_string()))
     }
 
     fn try_routes(&self, question: &Question, request: &RequestHead) -> Vec<TriedRoute> {
         let mut won = false;
         let listener = self.listener_name(question);
-        let mut verdict = |reason: Option<Mismatch<'_>>| match reason {
+        let mut verdict = |(reason, path): (Option<Mismatch<'_>>, String)| match reason {
             _ if won => RouteVerdict::Behind { takes: reason.is_none() },
             None => {
                 won = true;
                 RouteVerdict::Wins
             }
-            Some(mismatch) => lost(mismatch, listener, request),
+            Some(mismatch) => lost(mismatch, listener, request, path),
         };
-        let reasons = self.table().reasons(listener, request);
-        let tried = reasons.into_iter().filter_map(|(at, reason)| {
+        let tried = self.table().tried(listener, request).into_iter().filter_map(|(at, reason, path)| {
             let route = self.gateway.routes.get(at)?;
             let (name, origin) = (route.name.clone(), route.origin.clone());
-            Some(TriedRoute { route: name, origin, verdict: verdict(reason) })
+            Some(TriedRoute { route: name, origin, verdict: verdict((reason, path)) })
         });
         tried.collect()
     }
@@ -347,7 +351,13 @@ impl<'a> Explainer<'a> {
         PolicyChain::new(policies, route.hold_bytes_max)
     }
 
-    async fn run(&self, chain: &PolicyChain, exchange: Box<Exchange>) -> (Box<Exchange>, Ending) {
+    async fn run(
+        &self,
+        chain: &PolicyChain,
+        exchange: Box<Exchange>,
+        route: &Route,
+        received: Received,
+    ) -> (Box<Exchange>, Ending) {
         let permitted = match chain.request_head(exchange).await {
             HeadOutcome::Permitted(permitted) => permitted.into_inner(),
             HeadOutcome::Replied(replied) => {
@@ -365,6 +375,16 @@ impl<'a> Explainer<'a> {
         let error = match upstream {
             _ if exchange.request.method == "CONNECT" && exchange.request.upgrade.is_none() => {
                 ExchangeError::Connect
+            }
+            _ if respond::is_unwanted_trace(route, &exchange.request) => ExchangeError::Trace,
+            _ if received.ends_here => {
+                let body = respond::last_recipient(&exchange.request, &mut exchange.response);
+                let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
+                let reason = "`Max-Forwards` is used up, so that the gateway itself answers".to_owned();
+                return (
+                    exchange,
+                    Ending::Refused { status: response.0.status, reason, response: Some(response) },
+                );
             }
             Some(upstream) => {
                 let request = Box::new(exchange.request.clone());
@@ -433,14 +453,14 @@ fn refused(error: &ExchangeError) -> Ending {
     Ending::Refused { status: error.response().0, reason: error.to_string(), response: None }
 }
 
-fn lost(mismatch: Mismatch<'_>, listener: &str, request: &RequestHead) -> RouteVerdict {
+fn lost(mismatch: Mismatch<'_>, listener: &str, request: &RequestHead, path: String) -> RouteVerdict {
     let (condition, expected, found) = match mismatch {
         Mismatch::Listener(names) => ("listener", names.join(", "), listener.to_owned()),
         Mismatch::Host(patterns) => {
             let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
             ("host", patterns.join(", "), host_of(request).into_owned())
         }
-        Mismatch::Path(pattern) => ("path", pattern.to_string(), path_of(request).to_owned()),
+        Mismatch::Path(pattern) => ("path", pattern.to_string(), path),
         Mismatch::Method(methods) => ("method", methods.join(", "), request.method.clone()),
         Mismatch::Field(field) => {
             let lines: Vec<Cow<'_, str>> =

@@ -22,6 +22,7 @@ mod h2;
 mod https;
 mod local;
 mod outbound;
+mod passed;
 mod pool;
 mod prefixed;
 mod random;

@@ -7,6 +7,8 @@ use portcullis_http::{FieldError, Known, rewrite_forwarding_fields, strip_reques
 use portcullis_model::Server;
 use portcullis_policy::Exchange;
 
+use crate::error::ExchangeError;
+use crate::passed::{add_via, count_forward, goes_in_a_circle};
 use crate::random;
 
 /// What a connection says about who sent a request.
@@ -27,19 +29,45 @@ impl Sender<'_> {
     }
 }
 
+/// What was learnt of a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Received {
+    /// It is meant for nobody behind the gateway (RFC 9110, 7.6.2).
+    pub(crate) ends_here: bool,
+}
+
 /// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
 /// policies see the request as it will be forwarded.
 ///
 /// # Errors
-/// When the fields grow beyond what a section may hold.
+/// When the fields grow beyond what a section may hold, and when the request goes in a circle.
 pub(crate) fn receive(
     server: &Server,
     exchange: &mut Exchange,
     sender: Sender<'_>,
     scratch: &mut Vec<u8>,
-) -> Result<(), FieldError> {
+) -> Result<Received, ExchangeError> {
+    let received = prepare(server, exchange, sender, scratch).map_err(|_| ExchangeError::HeadTooLarge)?;
+    match &server.via {
+        Some(name) if goes_in_a_circle(&exchange.request.fields, name) => Err(ExchangeError::Circle),
+        Some(name) => {
+            let version = exchange.request.version;
+            let added = add_via(&mut exchange.request.fields, version, name, scratch);
+            added.map(|()| received).map_err(|_| ExchangeError::HeadTooLarge)
+        }
+        None => Ok(received),
+    }
+}
+
+fn prepare(
+    server: &Server,
+    exchange: &mut Exchange,
+    sender: Sender<'_>,
+    scratch: &mut Vec<u8>,
+) -> Result<Received, FieldError> {
     let request = &mut exchange.request;
     strip_request_hop_by_hop(&mut request.fields);
+    let ends_here = count_forward(request)?;
     // The gateway has answered it, or will (RFC 9110, 10.1.1).
     request.fields.remove_known(Known::Expect);
     sender.name(exchange);
@@ -52,7 +80,7 @@ pub(crate) fn receive(
         Some(id) => exchange.trace_id.push_str(id),
         None => random::push_trace_id(&mut exchange.trace_id),
     }
-    Ok(())
+    Ok(Received { ends_here })
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context, 3.2): 32 lower-case hexadecimal digits that are not all zero.

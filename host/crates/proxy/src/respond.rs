@@ -1,10 +1,12 @@
 //! Responses that the gateway makes itself.
 
 use bytes::Bytes;
-use portcullis_http::{ResponseHead, reason_phrase};
+use portcullis_http::{Known, RequestHead, ResponseHead, reason_phrase};
+use portcullis_model::Route;
 use portcullis_policy::Reply;
 
 use crate::error::ExchangeError;
+use crate::local::LocalRoute;
 
 const POLICY_FAILED: &str = "a policy failed";
 
@@ -37,6 +39,42 @@ fn explain(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
 /// that one of them gave stays.
 pub(crate) fn failed(head: &mut ResponseHead, status: u16, body: Bytes) -> Bytes {
     if status == 500 && body.is_empty() { explain(head, status, POLICY_FAILED) } else { body }
+}
+
+/// Whether a request is a TRACE that its route does not name among its methods. The answer to one shows the request as it
+/// arrived, with what policies and proxies have added (RFC 9110, 9.3.8), and nothing that a gateway serves needs it.
+pub(crate) fn is_unwanted_trace(route: &Route, request: &RequestHead) -> bool {
+    request.method == "TRACE" && !route.matches.methods.iter().any(|method| method == "TRACE")
+}
+
+/// Says which methods a route allows, as a 405 has to (RFC 9110, 15.5.6).
+pub(crate) fn allow(head: &mut ResponseHead, route: Option<&LocalRoute>) {
+    let methods =
+        route.map(|route| route.config.matches.methods.join(", ")).filter(|methods| !methods.is_empty());
+    let methods = methods.unwrap_or_else(|| "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned());
+    add(head, b"allow", methods.as_bytes());
+}
+
+/// Answers a TRACE or OPTIONS that no further server shall see, because `Max-Forwards` was used up (RFC 9110, 7.6.2). Of a
+/// TRACE only what is in the request line and in `Via` is shown: the rest may be secret (9.3.8).
+pub(crate) fn last_recipient(request: &RequestHead, head: &mut ResponseHead) -> Bytes {
+    head.clear();
+    head.status = 200;
+    if request.method != "TRACE" {
+        return Bytes::new();
+    }
+    add(head, b"content-type", b"message/http");
+    let mut shown = Vec::new();
+    for part in ["TRACE ", request.target(), " ", request.version.as_str(), "\r\n"] {
+        shown.extend_from_slice(part.as_bytes());
+    }
+    for line in request.fields.all_known(Known::Via) {
+        shown.extend_from_slice(b"Via: ");
+        shown.extend_from_slice(line);
+        shown.extend_from_slice(b"\r\n");
+    }
+    shown.extend_from_slice(b"\r\n");
+    Bytes::from(shown)
 }
 
 /// Makes `head` a policy's reply and gives its body.

@@ -1,11 +1,18 @@
 //! Finds the route of a request.
 
+mod paths;
+
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use portcullis_http::{Fields, RequestHead};
-use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch};
+use portcullis_model::{
+    FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch, canonical_host,
+};
+
+use self::paths::Guard;
+pub(crate) use self::paths::PathRefused;
 
 /// The routes of a snapshot, arranged for look-up. Routes are named by their index.
 #[derive(Debug)]
@@ -23,6 +30,8 @@ struct Rule {
     name: Name,
     matches: RouteMatch,
     listeners: Vec<Name>,
+    /// How it takes paths, and who guards it.
+    guard: Guard,
 }
 
 /// The routes that one listener serves, by host.
@@ -71,6 +80,7 @@ impl RouteTable {
             name: route.name.clone(),
             matches: route.matches.clone(),
             listeners: route.listeners.clone(),
+            guard: Guard::of(route),
         });
         Self { routes: routes.collect(), everywhere, listeners }
     }
@@ -153,16 +163,9 @@ impl HostIndex {
     }
 }
 
-/// The host as it is compared: in lower case, which most clients send, and without a trailing dot, which names the same
-/// host (RFC 3986, 3.2.2).
+/// The host as it is compared.
 pub(crate) fn host_of(request: &RequestHead) -> Cow<'_, str> {
-    let host = request.host();
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    }
+    canonical_host(request.host())
 }
 
 /// The path as it is compared: CONNECT has none and `OPTIONS *` names the server; both belong to whoever takes `/`.

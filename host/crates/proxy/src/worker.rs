@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
 use portcullis_http::{Fields, Known, http_date};
 use portcullis_model::Name;
 use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
@@ -23,12 +22,9 @@ use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 
-/// Buffers and exchanges that a worker keeps for reuse. A few hundred of each are as many as are ever in use at the same
-/// moment between two waits; more would only hold memory.
+/// Exchanges that a worker keeps for reuse. A few hundred are as many as are ever in use at the same moment between two
+/// waits; more would only hold memory.
 const KEEP_MAX: usize = 256;
-
-/// A buffer that has grown beyond this is not kept.
-const KEEP_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// How often a worker closes what was idle for too long and hands on its log lines.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -75,7 +71,6 @@ pub(crate) struct Worker {
     connector: Rc<Connector>,
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
-    buffers: RefCell<Vec<BytesMut>>,
     /// A drain has lasted as long as it may: exchanges and tunnels end now. Looked at by whoever waits in a connection's
     /// task, all of which are woken when it turns true.
     cutting_off: Cell<bool>,
@@ -101,7 +96,6 @@ impl Worker {
             local,
             connector,
             exchanges: RefCell::default(),
-            buffers: RefCell::default(),
             cutting_off: Cell::new(false),
             date: Cell::new((0, http_date(0))),
             access_log,
@@ -177,20 +171,6 @@ impl Worker {
         }
         // A full section goes without: its sender's fault, and no harm.
         let _full = fields.append_checked(Known::Date.name(), &text).is_err();
-    }
-
-    /// An empty buffer.
-    pub(crate) fn take_buffer(&self) -> BytesMut {
-        self.buffers.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Takes a buffer back for reuse.
-    pub(crate) fn give_back_buffer(&self, mut buffer: BytesMut) {
-        let mut kept = self.buffers.borrow_mut();
-        if (1..=KEEP_BUFFER_BYTES_MAX).contains(&buffer.capacity()) && kept.len() < KEEP_MAX {
-            buffer.clear();
-            kept.push(buffer);
-        }
     }
 }
 

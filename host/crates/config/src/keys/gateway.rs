@@ -30,6 +30,15 @@ pub(crate) static SERVER: Shape = Shape {
             doc: "How long exchanges may go on after SIGTERM before they are cut off.",
         },
         Key {
+            name: "via",
+            kind: Kind::Either(&[Kind::Bool, Kind::Text("a name")]),
+            presence: Presence::Default(r#""portcullis""#),
+            example: r#""edge""#,
+            doc: "What the gateway calls itself in `Via`, which it adds to every request and response that it passes on. A \
+                  request that has passed eight gateways of that name already goes in a circle and is answered 508. `false` \
+                  adds nothing and looks for no circle.",
+        },
+        Key {
             name: "metrics",
             kind: Kind::Text("an IP address and port"),
             presence: Presence::Absent("nowhere"),
@@ -191,6 +200,16 @@ pub(crate) static LISTENER: Shape = Shape {
             example: r#"{ connections = 50000 }"#,
             doc: "How much a client may send.",
         },
+        Key {
+            name: "half-closed",
+            kind: Kind::Choice(&["answer-last", "answer", "cancel"]),
+            presence: Presence::Default(r#""answer-last""#),
+            example: r#""answer""#,
+            doc: "What becomes of an HTTP/1 client that closes its sending half behind a whole request, as `nc -N` does: it is \
+                  answered, or taken for gone and its exchange given up (499). By default it is answered if the request said \
+                  `Connection: close` or was HTTP/1.0. One that is answered and has really gone is noticed only when \
+                  something is written to it.",
+        },
     ],
 };
 
@@ -265,6 +284,15 @@ pub(crate) static LISTENER_TIMEOUTS: Shape = Shape {
             example: r#""10m""#,
             doc: "How long a tunnel (WebSocket or any other upgrade) may stay open without a byte in either direction.",
         },
+        Key {
+            name: "linger",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""5s""#),
+            example: r#""2s""#,
+            doc: "Behind an HTTP/1 answer after which the connection closes: how long the client may send nothing before it is \
+                  closed altogether. What it sends is read and dropped, for `idle` at most, so that no reset destroys the \
+                  answer.",
+        },
     ],
 };
 
@@ -298,6 +326,14 @@ pub(crate) static LISTENER_LIMITS: Shape = Shape {
             presence: Presence::Default("128"),
             example: "250",
             doc: "HTTP/2 exchanges open at once on one connection.",
+        },
+        Key {
+            name: "linger",
+            kind: Kind::Size { min: 0, max: 1024 * GIB },
+            presence: Presence::Default(r#""256MiB""#),
+            example: r#""10MiB""#,
+            doc: "What is read and dropped behind an HTTP/1 answer after which the connection closes. A client that writes all \
+                  of a larger body before it reads does not get an early answer to it, such as 413.",
         },
     ],
 };

@@ -68,6 +68,21 @@ pub(crate) static ROUTE: Shape = Shape {
             doc: "Endpoints that are tried while nothing of the request was sent, the first included. Never more than \
                   the upstream has.",
         },
+        Key {
+            name: "encoded-slash",
+            kind: Kind::Choice(&["refuse", "keep"]),
+            presence: Presence::Default(r#""refuse""#),
+            example: r#""keep""#,
+            doc: "What becomes of `%2F` in a path: it is refused with 400, or it stays, for the route's match, for policies and \
+                  for the upstream, as a character of its segment. npm, GitLab and RabbitMQ need that.",
+        },
+        Key {
+            name: "merge-slashes",
+            kind: Kind::Bool,
+            presence: Presence::Default("true"),
+            example: "false",
+            doc: "Whether `//` in a path becomes `/`. Object stores such as S3 tell the two apart.",
+        },
     ],
 };
 

@@ -1,6 +1,6 @@
 //! That the order of routes leaves no route without requests, but for those that are reported.
 
-use portcullis_model::{FieldMatch, HostPattern, RouteMatch};
+use portcullis_model::{FieldMatch, HostPattern, PathRules, RouteMatch};
 
 use super::order::{covers, tied};
 
@@ -26,7 +26,7 @@ fn rules() -> Vec<RouteMatch> {
                 rules.extend(fields.map(|fields| {
                     RouteMatch {
                         hosts: hosts.clone(),
-                        path: crate::pattern::path(path).unwrap(),
+                        path: crate::pattern::path(path, PathRules::default()).unwrap(),
                         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
                         fields: fields
                             .iter()

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use super::framing::{FramingFields, keep_alive};
 use super::{BodyFraming, FramingError, HeadLimits, Lines, scan_lines};
 use crate::authority::has_port;
-use crate::{Known, PathError, RequestHead, Scheme, Version, set_request_target, validate_authority};
+use crate::{Known, PathError, RequestHead, Scheme, Version, set_client_target, validate_authority};
 
 /// What was learnt of a request beside its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,7 +267,7 @@ fn read_target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Res
     }
     if target.starts_with('/') {
         head.authority.push_str(host);
-        return Ok(set_request_target(head, target)?);
+        return Ok(set_client_target(head, target)?);
     }
     if target == "*" {
         if head.method != "OPTIONS" {
@@ -300,9 +300,9 @@ fn read_absolute(target: &str, head: &mut RequestHead) -> Result<(), RequestErro
         let mut rooted = String::with_capacity(path.len() + 1);
         rooted.push('/');
         rooted.push_str(path);
-        set_request_target(head, &rooted)?;
+        set_client_target(head, &rooted)?;
     } else {
-        set_request_target(head, path)?;
+        set_client_target(head, path)?;
     }
     Ok(())
 }

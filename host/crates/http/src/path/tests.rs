@@ -1,6 +1,10 @@
 use proptest::prelude::*;
 
-use super::{PathError, normalize_path, set_request_target};
+use portcullis_model::PathRules;
+
+use super::{
+    EncodedSlash, PathError, PathReading, normalize_path, read_path, set_client_target, set_request_target,
+};
 use crate::RequestHead;
 
 #[track_caller]
@@ -116,6 +120,123 @@ fn refuses_what_an_upstream_may_decode_differently() {
     }
 }
 
+const KEEPS_SLASH: PathRules = PathRules { keeps_encoded_slash: true, keeps_empty_segments: false };
+const KEEPS_EMPTY: PathRules = PathRules { keeps_encoded_slash: false, keeps_empty_segments: true };
+
+#[track_caller]
+fn read(path: &str, reading: impl Into<PathReading>, expected: Result<&str, PathError>) {
+    let mut out = String::new();
+    let result = read_path(path, reading.into(), &mut out).map(|()| out.as_str());
+    assert_eq!(result, expected, "{path:?}");
+}
+
+#[test]
+fn keeps_an_encoded_slash_as_a_character_of_its_segment() {
+    for (path, expected) in [
+        ("/@scope%2fname", "/@scope%2Fname"),
+        ("/a%2F%2fb", "/a%2F%2Fb"),
+        ("/%2F", "/%2F"),
+        ("/api/queues/%2F/name", "/api/queues/%2F/name"),
+        ("/a//b%2fc/./d/../e", "/a/b%2Fc/e"),
+        ("/%2F.a/..b%2f...", "/%2F.a/..b%2F..."),
+        ("/%252F..", "/%252F.."),
+    ] {
+        read(path, KEEPS_SLASH, Ok(expected));
+    }
+    for path in ["/%5c", "/a%5C..%5Cb"] {
+        read(path, PathRules::LENIENT, Err(PathError::EncodedSeparator));
+    }
+}
+
+/// What a server that decodes the slashes would walk out of the segment by.
+#[test]
+fn refuses_dot_segments_beside_encoded_slashes_under_any_rules() {
+    for path in [
+        "/..%2Fadmin",
+        "/a%2f..%2fadmin",
+        "/a%2F..",
+        "/%2F..",
+        "/%2f%2e%2E/x",
+        "/a/..%2F..%2Fadmin",
+        "/a%2F.%2Fb",
+        "/.%2Fa",
+        "/a%2F..;x",
+        "/a%2F..;x%2Fb",
+        "/a%2Fb/../c",
+        "/a%2Fb/%2e%2e/c",
+        "/%2F/..",
+    ] {
+        for rules in [KEEPS_SLASH, PathRules::LENIENT] {
+            read(path, rules, Err(PathError::EncodedSeparator));
+        }
+        refused(path, PathError::EncodedSeparator);
+    }
+}
+
+#[test]
+fn keeps_empty_segments() {
+    for (path, expected) in [
+        ("//", "//"),
+        ("//a", "//a"),
+        ("/a///b//", "/a///b//"),
+        ("/a//./b", "/a//b"),
+        ("/a/../b//c", "/b//c"),
+        ("/a/..//b", "//b"),
+        ("/s3/key//part", "/s3/key//part"),
+    ] {
+        read(path, KEEPS_EMPTY, Ok(expected));
+    }
+    // A server that merges slashes first takes back another segment than one that does not.
+    for path in ["/a//..", "/a//../b", "//../a", "/a///../../b", "/a//%2e%2e/b"] {
+        read(path, KEEPS_EMPTY, Err(PathError::EmptySegment));
+    }
+    read("/a//b/../..", KEEPS_EMPTY, Err(PathError::EmptySegment));
+    read("/../a", KEEPS_EMPTY, Err(PathError::AboveRoot));
+    read("/a%2Fb//c", KEEPS_EMPTY, Err(PathError::EncodedSeparator));
+    read("/a%2fb//c", PathRules::LENIENT, Ok("/a%2Fb//c"));
+}
+
+#[test]
+fn reads_a_path_as_other_servers_might() {
+    let reading = |keeps_empty_segments, drops_parameters| PathReading {
+        encoded_slash: EncodedSlash::Decoded,
+        keeps_empty_segments,
+        drops_parameters,
+    };
+    read("/a%2Fb%2f%2Fc", reading(false, false), Ok("/a/b/c"));
+    read("/a%2Fb%2f%2Fc", reading(true, false), Ok("/a/b//c"));
+    read("/%2F/x", reading(false, false), Ok("/x"));
+    read("/admin;x=1/b;y", reading(false, true), Ok("/admin/b"));
+    read("/;/admin", reading(false, true), Ok("/admin"));
+    read("/a;p%2Fadmin;q", reading(false, true), Ok("/a/admin"));
+    read("/a/..;/b", reading(false, true), Err(PathError::DotParameters));
+}
+
+#[test]
+fn a_clients_path_is_kept_as_it_was_written_if_a_route_may_choose_its_form() {
+    let mut head = RequestHead::default();
+    for (target, path, written) in [
+        ("/a%2fb?q=%2f//", "/a%2Fb", Some("/a%2fb")),
+        ("/a//b", "/a/b", Some("/a//b")),
+        ("/a/./b?x=//", "/a/b", None),
+        ("/%2f", "/%2F", Some("/%2f")),
+    ] {
+        head.clear();
+        set_client_target(&mut head, target).unwrap();
+        assert_eq!((head.path(), head.written_path()), (path, written), "{target}");
+    }
+    head.set_path("/longer/than/before");
+    assert_eq!((head.target(), head.query()), ("/longer/than/before", None));
+    set_client_target(&mut head, "/a%2fb?q").unwrap();
+    head.set_path("/c");
+    assert_eq!((head.target(), head.path(), head.query()), ("/c?q", "/c", Some("q")));
+    // A policy's edit is read by the rules of the route.
+    assert_eq!(set_request_target(&mut head, "/a%2Fb//c"), Err(PathError::EncodedSeparator));
+    head.path_rules = PathRules::LENIENT;
+    set_request_target(&mut head, "/a%2fb//c?q").unwrap();
+    assert_eq!(head.target(), "/a%2Fb//c?q");
+}
+
 #[test]
 fn sets_the_target_of_a_request() {
     let mut head = RequestHead::default();
@@ -145,14 +266,19 @@ proptest! {
             ".{0,24}",
         ],
     ) {
-        let mut once = String::new();
-        if normalize_path(&path, &mut once).is_ok() {
-            let mut twice = String::new();
-            prop_assert_eq!(normalize_path(&once, &mut twice), Ok(()));
-            prop_assert_eq!(&once, &twice);
-            prop_assert!(once.starts_with('/') && !once.contains("//"));
-            prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
-            prop_assert!(once.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\#?".contains(&byte)));
+        for rules in [PathRules::default(), KEEPS_SLASH, KEEPS_EMPTY, PathRules::LENIENT] {
+            let (mut once, mut twice) = (String::new(), String::new());
+            if read_path(&path, rules.into(), &mut once).is_ok() {
+                prop_assert_eq!(read_path(&once, rules.into(), &mut twice), Ok(()));
+                prop_assert_eq!(&once, &twice);
+                prop_assert!(once.starts_with('/'));
+                prop_assert!(rules.keeps_empty_segments || !once.contains("//"));
+                prop_assert!(rules.keeps_encoded_slash || !once.contains("%2F"));
+                // However a server splits it.
+                let segments = once.replace("%2F", "/");
+                prop_assert!(segments.split('/').all(|segment| segment != "." && segment != ".."));
+                prop_assert!(once.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\#?".contains(&byte)));
+            }
         }
     }
 }

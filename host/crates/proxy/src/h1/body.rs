@@ -55,6 +55,17 @@ impl Decoder {
         }
     }
 
+    /// Whether what was read may be all that is to come: certain for a length, likely for chunks, whose end is looked at
+    /// when they are read.
+    pub(super) fn may_be_whole(&self, unread: &[u8]) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Length(left) => unread.len() as u64 >= *left,
+            Self::Chunked(_) => unread.ends_with(b"\r\n\r\n"),
+            Self::UntilClose => false,
+        }
+    }
+
     /// The next piece of what was read already; none where more has to be read. The error says what the peer did wrong.
     pub(super) fn take(&mut self, io: &mut Io) -> Result<Option<Piece>, String> {
         match self {
@@ -119,6 +130,8 @@ pub(super) struct Downlink {
     pub(super) wanted: Cell<bool>,
     /// Whether whoever wants it waits for the socket, and so will see the end.
     pub(super) reading: Cell<bool>,
+    /// The client has closed its sending half, and gets its answer all the same.
+    pub(super) half_closed: Cell<bool>,
 }
 
 impl Downlink {
@@ -129,6 +142,7 @@ impl Downlink {
             expects_continue: Cell::new(false),
             wanted: Cell::new(false),
             reading: Cell::new(false),
+            half_closed: Cell::new(false),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use portcullis_http::h1::{
     BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, ResponseError, parse_response, write_chunk_header,
     write_last_chunk, write_request_head,
@@ -37,7 +37,7 @@ pub(crate) struct ClientConnection {
 impl ClientConnection {
     pub(crate) fn new(stream: Stream, head_bytes_max: usize, peer: Option<SocketAddr>) -> Self {
         let limits = HeadLimits { head_bytes: head_bytes_max, fields: FIELDS_MAX };
-        Self { io: Io::new(stream, BytesMut::new()), limits, peer, keep_for: None }
+        Self { io: Io::new(stream), limits, peer, keep_for: None }
     }
 
     /// The address that it leads to, if the endpoint is a name.
@@ -70,6 +70,7 @@ impl ClientConnection {
             None => BodyFraming::Chunked,
         };
         let upgrade = request.upgrade.as_deref();
+        self.io.out.prepare();
         match upgrade {
             Some(_) if request.version == Version::Http2 => {
                 let handshake = with_key(request);
@@ -435,11 +436,12 @@ impl ResponseBody {
 
     /// Gives the connection back, unless its request was not sent to the end or it holds bytes that nobody asked for.
     fn release(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some(mut connection) = self.connection.take() else { return };
         if let Some(pool) = self.pool.take()
             && self.pump.state == PumpState::Done
             && connection.io.unread.is_empty()
         {
+            connection.io.rest();
             pool.keep(connection);
         }
         self.pump.give_up();

@@ -6,12 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use portcullis_net::Stream;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
+
+use super::spare;
 
 /// How much is read at once. A whole head with fat cookies, and large enough that a long body costs one system call for
 /// each 32 KiB.
 pub(crate) const READ_BYTES: usize = 32 * 1024;
+
+/// How much of what is only dropped is read at once.
+const DISCARD_BYTES: usize = 16 * 1024;
 
 /// A body that is at most this long is copied behind its head so that both go out in one write.
 pub(crate) const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -27,12 +32,34 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: Stream, buffer: BytesMut) -> Self {
-        Self { stream, unread: buffer, out: OutBuffer::default() }
+    /// A connection without buffers.
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, unread: BytesMut::new(), out: OutBuffer::default() }
+    }
+
+    /// Gives the buffers back that nothing is in. They are taken anew when they are needed.
+    pub(crate) fn rest(&mut self) {
+        if self.unread.is_empty() && self.unread.capacity() > 0 {
+            spare::give_back_read(std::mem::take(&mut self.unread));
+        }
+        if self.out.is_empty() {
+            self.out.rest();
+        }
+    }
+
+    /// Reads and drops what comes; gives how much it was, 0 at the end. Holds no buffer while it waits.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); DISCARD_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Reads more behind `unread`; 0 is the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.unread.capacity() == 0 {
+            self.unread = spare::take_read();
+        }
         if self.unread.capacity() - self.unread.len() < READ_BYTES / 4 {
             self.unread.reserve(READ_BYTES);
         }
@@ -92,6 +119,21 @@ impl OutBuffer {
     /// Whether all has been written.
     pub(crate) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
+    }
+
+    /// Takes a buffer for what is about to be written.
+    pub(crate) fn prepare(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::take_write();
+        }
+    }
+
+    /// Gives the buffer back, which is empty.
+    fn rest(&mut self) {
+        self.clear();
+        if self.bytes.capacity() > 0 {
+            spare::give_back_write(std::mem::take(&mut self.bytes));
+        }
     }
 
     /// Forgets all.

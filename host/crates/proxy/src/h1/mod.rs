@@ -1,9 +1,13 @@
 //! HTTP/1.1 on both sides: sockets and bodies around the codec of `portcullis_http::h1`.
 
+mod arrive;
 mod body;
 mod client;
+mod close;
+mod downstream;
 mod io;
 mod server;
+mod spare;
 
 pub(crate) use body::RequestBody;
 pub(crate) use client::{ClientCall, ClientConnection, ResponseBody};

@@ -1,22 +1,25 @@
 //! Serves the clients that speak HTTP/1.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use portcullis_http::Version;
 use portcullis_http::h1::{
-    BodyFraming, CHUNK_END, HeadLimits, ParsedRequest, RequestError, ResponseOptions, parse_request,
-    write_chunk_header, write_last_chunk, write_response_head,
+    BodyFraming, CHUNK_END, HeadLimits, ParsedRequest, ResponseOptions, write_chunk_header, write_last_chunk,
+    write_response_head,
 };
-use portcullis_http::{ResponseHead, Scheme, Version};
+use portcullis_model::HalfClosed;
 use portcullis_net::Stream;
 use portcullis_policy::Exchange;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::arrive::Arrived;
 use super::body::{Decoder, Downlink, Piece, RequestBody};
-use super::io::{COPY_BYTES_MAX, Io, READ_BYTES};
+use super::close;
+use super::downstream::H1Downstream;
+use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
@@ -29,53 +32,54 @@ use crate::trace::{RawRequest, Trace};
 use crate::tunnel::{self, Life, TunnelEnd};
 use crate::worker::Worker;
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long, and for how many bytes, a connection that ends early is listened to, so that the client reads our answer
-/// before it finds the connection reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 512 * 1024;
-
-/// How long the rest of a head may take once a drain has begun.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
+/// The client of a tunnel that is silent for half of this is asked by the kernel whether it is still there, and the tunnel
+/// ends after all of it without an answer. It may be silent for an hour by default, and a client that has vanished would hold
+/// two connections for as long.
+const TUNNEL_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// One client's connection.
-struct Server<'a> {
-    worker: &'a Rc<Worker>,
-    connection: &'a Rc<Connection>,
-    link: Rc<Downlink>,
+pub(super) struct Server<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) connection: &'a Rc<Connection>,
+    pub(super) link: Rc<Downlink>,
     slot: Rc<Slot>,
-    timer: Timer,
-    limits: HeadLimits,
+    pub(super) timer: Timer,
+    pub(super) limits: HeadLimits,
     /// Whether the client may turn out to speak HTTP/2.
-    sniff: bool,
-}
-
-/// What came first.
-enum Arrived {
-    Request(ParsedRequest, Box<Exchange>),
-    Refused(RequestError, Box<Exchange>),
-    /// The client speaks HTTP/2.
-    Preface,
-    /// The head did not come in time.
-    Late,
-    /// The client went away, or stayed silent, or it is time to end.
-    Over,
+    pub(super) sniff: bool,
 }
 
 /// What of a request decides how its response is written. Kept from before the policies, which may change the method
 /// that is forwarded but not what the client waits for.
 #[derive(Debug, Clone, Copy, Default)]
-struct Client {
-    version: Version,
+pub(super) struct Client {
+    pub(super) version: Version,
     /// The method is HEAD.
     wants_head: bool,
+    /// The method is CONNECT: what follows it is meant for a tunnel, whoever answers.
+    wants_tunnel: bool,
+    /// It has offered another protocol, and may speak that before it knows whether it was accepted.
+    offers_upgrade: bool,
+    /// It gets its answer although it has closed its sending half behind the request.
+    pub(super) half_close: bool,
 }
 
 impl Client {
-    fn of(exchange: &Exchange) -> Self {
-        Self { version: exchange.request.version, wants_head: exchange.request.method == "HEAD" }
+    fn of(exchange: &Exchange, half_closed: HalfClosed, keep_alive: bool) -> Self {
+        let request = &exchange.request;
+        let half_close = match half_closed {
+            HalfClosed::Answer => true,
+            HalfClosed::Cancel => false,
+            // It has said before that it would send nothing more.
+            HalfClosed::AnswerLast => !keep_alive,
+        };
+        Self {
+            version: request.version,
+            wants_head: request.method == "HEAD",
+            wants_tunnel: request.method == "CONNECT",
+            offers_upgrade: request.upgrade.is_some(),
+            half_close,
+        }
     }
 }
 
@@ -83,9 +87,10 @@ impl Client {
 #[derive(Debug)]
 enum Next {
     KeepAlive,
+    /// Close, and let the client read its answer first: it may still be sending.
     Close,
-    /// Close, but let the client read its answer first: it may still be sending.
-    Linger,
+    /// Close at once: what was answered before has had its time to arrive.
+    End,
     /// An answer was cut off: nothing is to be sent any more.
     Gone,
     /// The upstream has accepted an upgrade.
@@ -113,7 +118,7 @@ pub(crate) async fn serve(
     let mut server = Server {
         worker,
         connection,
-        link: Rc::new(Downlink::new(Io::new(stream, worker.take_buffer()))),
+        link: Rc::new(Downlink::new(Io::new(stream))),
         slot: Rc::new(Slot::default()),
         timer: Timer::default(),
         limits: HeadLimits::from(connection.limits()),
@@ -127,7 +132,7 @@ pub(crate) async fn serve(
             Arrived::Refused(error, exchange) => {
                 let raw = RawRequest::h1(&server.link.io.borrow().unread);
                 server.refuse(exchange, raw, error.status(), &error.to_string()).await;
-                Next::Linger
+                Next::Close
             }
             Arrived::Late => {
                 let exchange = server.worker.take_exchange();
@@ -139,7 +144,8 @@ pub(crate) async fn serve(
                 let io = Rc::into_inner(server.link)?.io.into_inner();
                 return Some(Prefixed::new(io.unread, io.stream));
             }
-            Arrived::Over => Next::Close,
+            Arrived::Gone | Arrived::Idle => Next::End,
+            Arrived::Draining => Next::Close,
         };
         server.sniff = false;
         patience = connection.timeouts().idle;
@@ -150,12 +156,11 @@ pub(crate) async fn serve(
                 server.tunnel(*upgraded).await;
                 return None;
             }
-            Next::Close => {
-                server.close(false).await;
-                return None;
-            }
-            Next::Linger => {
-                server.close(true).await;
+            Next::Close | Next::End => {
+                // A client that sends nothing more cannot cause a reset.
+                let at_once = matches!(next, Next::End) || server.link.half_closed.get();
+                let io = Rc::into_inner(server.link)?.io.into_inner();
+                close::close(io, worker, connection, &mut server.timer, at_once).await;
                 return None;
             }
         }
@@ -163,67 +168,6 @@ pub(crate) async fn serve(
 }
 
 impl Server<'_> {
-    /// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
-    async fn arrive(&mut self, patience: Duration) -> Arrived {
-        let (worker, connection, link) = (self.worker, self.connection, &self.link);
-        let (limits, timer, sniff) = (&self.limits, &mut self.timer, self.sniff);
-        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let mut deadline = Instant::now() + patience;
-        let (mut looked_at, mut drained) = (0, None);
-        std::future::poll_fn(move |cx| {
-            let io = &mut *link.io.borrow_mut();
-            loop {
-                if io.unread.len() > looked_at {
-                    if looked_at == 0 {
-                        deadline = deadline.min(Instant::now() + connection.timeouts().request_head);
-                    }
-                    looked_at = io.unread.len();
-                    if sniff && io.unread.starts_with(PREFACE) {
-                        return Poll::Ready(Arrived::Preface);
-                    }
-                    if !(sniff && PREFACE.starts_with(&io.unread)) {
-                        let mut exchange = worker.take_exchange();
-                        match parse_request(&io.unread, limits, scheme, &mut exchange.request) {
-                            Ok(Some(parsed)) => {
-                                io.unread.advance(parsed.head_len);
-                                return Poll::Ready(Arrived::Request(parsed, exchange));
-                            }
-                            Ok(None) => worker.give_back_exchange(Some(exchange)),
-                            Err(error) => return Poll::Ready(Arrived::Refused(error, exchange)),
-                        }
-                    }
-                }
-                if io.unread.is_empty() && io.unread.capacity() == 0 {
-                    io.unread = worker.take_buffer();
-                }
-                match io.poll_fill(cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Over),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
-            }
-            let idle = io.unread.is_empty();
-            if idle {
-                worker.give_back_buffer(std::mem::take(&mut io.unread));
-            }
-            if connection.poll_draining(cx).is_ready() {
-                // Empty lines before a request are nothing of it (RFC 9112, 2.2).
-                if io.unread.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                    return Poll::Ready(Arrived::Over);
-                }
-                // A head that has begun may be on its way, or be all that a client will ever send.
-                let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
-                deadline = deadline.min(end);
-            }
-            match timer.poll(cx, deadline) {
-                Poll::Ready(()) if idle => Poll::Ready(Arrived::Over),
-                Poll::Ready(()) => Poll::Ready(Arrived::Late),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
-
     /// Takes a request to its end.
     async fn exchange(&mut self, parsed: ParsedRequest, exchange: Box<Exchange>) -> Next {
         let mut trace = Trace::start();
@@ -236,9 +180,9 @@ impl Server<'_> {
         };
         *self.link.decoder.borrow_mut() = decoder;
         self.link.expects_continue.set(parsed.expect_continue);
-        let client = Client::of(&exchange);
+        let client = Client::of(&exchange, self.connection.listener().half_closed, parsed.keep_alive);
 
-        let mut downstream = H1Downstream { worker: self.worker, link: &self.link, version: client.version };
+        let mut downstream = H1Downstream::of(self.worker, &self.link, client);
         let drive = Drive {
             worker: self.worker,
             connection: self.connection,
@@ -252,8 +196,10 @@ impl Server<'_> {
         if let Some(upstream) = tunnel {
             return Next::Tunnel(Box::new(Upgraded { upstream, trace, route, deadline: pace.deadline }));
         }
-        let over = self.body_is_over();
-        let keep_alive = over && parsed.keep_alive && !self.connection.is_draining();
+        let stays = self.body_is_over() && parsed.keep_alive && !client.wants_tunnel;
+        let stays = stays && !self.link.half_closed.get() && !self.connection.is_draining();
+        // What came behind an offer that was not accepted may be the other protocol, and is no request.
+        let keep_alive = stays && (!client.offers_upgrade || self.nothing_came().await);
         let (sent, result) = match unread {
             // The status is for the record.
             true => (Sent { status: self.status().await, bytes: 0 }, Ok(false)),
@@ -261,8 +207,7 @@ impl Server<'_> {
         };
         let next = match result {
             Ok(true) => Next::KeepAlive,
-            Ok(false) if over => Next::Close,
-            Ok(false) => Next::Linger,
+            Ok(false) => Next::Close,
             Err(error) => {
                 trace.fail(&error);
                 Next::Gone
@@ -287,6 +232,15 @@ impl Server<'_> {
                 Ok(None) | Err(_) => return false,
             }
         }
+    }
+
+    /// Whether nothing has come behind the request. Looks once, and does not wait.
+    async fn nothing_came(&self) -> bool {
+        std::future::poll_fn(|cx| {
+            let io = &mut *self.link.io.borrow_mut();
+            Poll::Ready(io.unread.is_empty() && io.poll_fill(cx).is_pending())
+        })
+        .await
     }
 
     async fn status(&self) -> u16 {
@@ -330,12 +284,27 @@ impl Server<'_> {
             }
         }
         self.slot.put(exchange);
+        // The end of the connection is the end of the body: until that is reached, whatever ends the connection has to
+        // look otherwise.
+        let cut_is_reset = framing == BodyFraming::UntilClose;
+        if cut_is_reset {
+            self.reset_at_end(true);
+        }
         let result = if whole {
             self.flush(pace).await
         } else {
-            self.stream(body, framing == BodyFraming::Chunked, version, &mut sent.bytes, pace).await
+            self.stream(body, framing == BodyFraming::Chunked, client, &mut sent.bytes, pace).await
         };
+        if cut_is_reset && result.is_ok() {
+            self.reset_at_end(false);
+        }
         (sent, result.map(|()| keep_alive))
+    }
+
+    fn reset_at_end(&self, reset: bool) {
+        if let Err(error) = self.link.io.borrow().stream.set_reset_at_end(reset) {
+            tracing::debug!(peer = %self.connection.peer, %error, "the end of a connection cannot be set");
+        }
     }
 
     /// Writes a body that is not here yet.
@@ -343,14 +312,14 @@ impl Server<'_> {
         &mut self,
         mut body: Body,
         chunked: bool,
-        version: Version,
+        client: Client,
         bytes: &mut u64,
         pace: Pace,
     ) -> Result<(), String> {
         loop {
             let idle = self.connection.timeouts().idle;
             let until = pace.until(pace.upstream_idle.unwrap_or(idle));
-            let mut downstream = H1Downstream { worker: self.worker, link: &self.link, version };
+            let mut downstream = H1Downstream::of(self.worker, &self.link, client);
             let next = self.timer.run(
                 until,
                 std::future::poll_fn(|cx| {
@@ -494,6 +463,9 @@ impl Server<'_> {
         let (worker, connection, slot) = (self.worker, self.connection, self.slot.clone());
         let sent = match (sent, Rc::into_inner(self.link).map(|link| link.io.into_inner())) {
             (Ok(()), Some(Io { stream, unread, .. })) => {
+                if let Err(error) = stream.watch_peer(TUNNEL_KEEPALIVE, None) {
+                    tracing::debug!(peer = %connection.peer, %error, "a tunnel's client cannot be watched");
+                }
                 let client = TunnelEnd::H1 { stream, unread };
                 let life = Life { idle: connection.tunnel_idle(), deadline, worker };
                 let report = tunnel::run(client, upstream, life, &mut self.timer).await;
@@ -523,72 +495,5 @@ impl Server<'_> {
         write_response_head(&mut self.link.io.borrow_mut().out.bytes, &exchange.response, options);
         self.slot.put(exchange);
         self.flush(Pace::default()).await
-    }
-
-    /// Closes the connection; with `linger`, only when the client has had time to read.
-    async fn close(mut self, linger: bool) {
-        let Some(mut io) = Rc::into_inner(self.link).map(|link| link.io.into_inner()) else { return };
-        // What cannot be said any more need not be: the connection closes either way.
-        let until = Instant::now() + LINGER;
-        let goodbye = self.timer.run(until, io.stream.shutdown()).await;
-        if !linger || !matches!(goodbye, Ok(Ok(()))) {
-            return;
-        }
-        let mut left = LINGER_BYTES_MAX;
-        while left > 0 {
-            io.unread.clear();
-            match self.timer.run(until, std::future::poll_fn(|cx| io.poll_fill(cx))).await {
-                Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
-                _ => return,
-            }
-        }
-    }
-}
-
-/// The client's side of an exchange.
-struct H1Downstream<'a> {
-    worker: &'a Worker,
-    link: &'a Rc<Downlink>,
-    version: Version,
-}
-
-impl Downstream for H1Downstream<'_> {
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let io = &mut *self.link.io.borrow_mut();
-        if self.worker.is_cutting_off() {
-            return Poll::Ready(());
-        }
-        if let Poll::Ready(Err(_)) = io.poll_write(cx) {
-            return Poll::Ready(());
-        }
-        // Whoever waits for more of the body sees the end.
-        if self.link.reading.get() {
-            return Poll::Pending;
-        }
-        // Else the end is behind what has come and nobody has taken. Of a body so much is read ahead; a request that came
-        // ahead of its turn hides the end.
-        let ahead = if self.link.decoder.borrow().is_done() { 1 } else { READ_BYTES };
-        while io.unread.len() < ahead {
-            match io.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Pending
-    }
-
-    fn send_informational(&mut self, head: &ResponseHead) {
-        // HTTP/1.0 has none (RFC 9110, 15.2), and 100 is said when the body is read.
-        if self.version == Version::Http11 && head.status != 100 {
-            let out = &mut self.link.io.borrow_mut().out.bytes;
-            let options = ResponseOptions {
-                version: self.version,
-                framing: BodyFraming::None,
-                keep_alive: true,
-                upgrade: None,
-            };
-            write_response_head(out, head, options);
-        }
     }
 }

@@ -5,7 +5,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use portcullis_http::h1::is_upgrade_protocol;
 use portcullis_http::{
-    FieldError, Fields, Known, PathError, RequestHead, ResponseHead, Scheme, Version, set_request_target,
+    FieldError, Fields, Known, PathError, RequestHead, ResponseHead, Scheme, Version, set_client_target,
     validate_authority,
 };
 
@@ -89,7 +89,7 @@ pub(super) fn read_request(
     match target {
         _ if head.method == "CONNECT" && extended.is_none() => head.set_target("", None),
         Some("*") if head.method == "OPTIONS" => head.set_target("*", None),
-        Some(target) => set_request_target(head, target).map_err(|error| match error {
+        Some(target) => set_client_target(head, target).map_err(|error| match error {
             PathError::TooLong => Malformed(TOO_LONG),
             _ => Malformed("invalid :path"),
         })?,

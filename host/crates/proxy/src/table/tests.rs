@@ -1,5 +1,5 @@
 use super::*;
-use portcullis_model::{HostPattern, Name, Origin};
+use portcullis_model::{HostPattern, Name, Origin, PathRules};
 use proptest::prelude::*;
 
 fn pattern(text: &str) -> PathPattern {
@@ -35,6 +35,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
         attempts: 1,
         listeners: Vec::new(),
         tls_required: false,
+        path_rules: PathRules::default(),
         origin: Origin::default(),
     }
 }
@@ -224,4 +225,157 @@ fn each_route_tells_the_first_condition_that_fails() {
     assert_eq!(shown(&head), ["host a.example", "path /v2", "method POST", "takes"]);
     head.authority = "A.example".to_owned();
     assert_eq!(shown(&head), ["takes", "path /v2", "method POST", "takes"]);
+}
+
+/// Routes on any host: name and path, what they keep (`/` and `e`), their policies.
+fn guarded(routes: &[(&str, &str, &[&str])]) -> Vec<Route> {
+    let make = |(path, keeps, policies): &(&str, &str, &[&str])| {
+        let mut route = route(HostPattern::Any, path, &[]);
+        route.path_rules =
+            PathRules { keeps_encoded_slash: keeps.contains('/'), keeps_empty_segments: keeps.contains('e') };
+        route.policies = policies.iter().map(|name| Name::from(*name)).collect();
+        route
+    };
+    sorted(routes.iter().map(make).collect())
+}
+
+/// The pattern of the route that is chosen and the path that is forwarded, or why it is refused.
+fn choose(routes: &[Route], path: &str) -> Result<Option<(String, String)>, String> {
+    let mut head = RequestHead::default();
+    head.method.push_str("GET");
+    portcullis_http::set_client_target(&mut head, path).map_err(|error| error.to_string())?;
+    let table = RouteTable::new(routes);
+    let tried = table.tried("web", &head);
+    let chosen = table.choose("web", &mut head).map_err(|error| error.to_string())?;
+    // What explains it says the same.
+    let first = tried.iter().find(|(_, reason, _)| reason.is_none()).map(|(at, ..)| *at);
+    assert_eq!(first, chosen, "{path}");
+    Ok(chosen.map(|at| (routes[at].matches.path.to_string(), head.target().to_owned())))
+}
+
+#[track_caller]
+fn chosen(routes: &[Route], path: &str, route: &str, forwarded: &str) {
+    let found = choose(routes, path);
+    assert_eq!(found, Ok(Some((route.to_owned(), forwarded.to_owned()))), "{path}");
+}
+
+#[test]
+fn a_route_that_keeps_takes_paths_in_its_own_form() {
+    let routes = guarded(&[
+        ("/npm/*", "/", &[]),
+        ("/npm/{package}", "/", &[]),
+        ("/s3/*", "e", &[]),
+        ("/both/*", "/e", &[]),
+        ("/*", "", &[]),
+    ]);
+    chosen(&routes, "/npm/@scope%2fname", "/npm/{package}", "/npm/@scope%2Fname");
+    chosen(&routes, "/npm/@scope%2Fname/-/x.tgz", "/npm/*", "/npm/@scope%2Fname/-/x.tgz");
+    chosen(&routes, "/npm//%2f//x?q=%2f//", "/npm/*", "/npm/%2F/x?q=%2f//");
+    chosen(&routes, "/s3/bucket//a//b", "/s3/*", "/s3/bucket//a//b");
+    chosen(&routes, "/both/a%2F//b", "/both/*", "/both/a%2F//b");
+    chosen(&routes, "/other//a", "/*", "/other/a");
+    // `//s3/…` is no path of `/s3/*`, which does not merge.
+    chosen(&routes, "//s3//a", "/*", "/s3/a");
+    for path in ["/a%2Fb", "/s3/a%2Fb", "/npm%2Fa", "/%2Fnpm/a"] {
+        assert_eq!(
+            choose(&routes, path),
+            Err("invalid request target: encoded slash or backslash in path".to_owned())
+        );
+    }
+}
+
+/// Whatever the upstream makes of a path, it is one that the policies of that path have seen.
+#[test]
+fn no_form_of_a_path_leads_past_the_policies_of_another() {
+    let routes = guarded(&[
+        ("/admin/*", "", &["keys"]),
+        ("/files/private/*", "/e", &["keys"]),
+        ("/files/*", "/e", &[]),
+        ("/open/*", "/", &[]),
+        ("/*", "e", &[]),
+    ]);
+    for path in [
+        // To a server that decodes the slashes, or merges them.
+        "/files/private%2Fx",
+        "/files/private%2fx/y",
+        "/files//private/x",
+        "/files/%2Fprivate/x",
+        "/files%2Fprivate/x",
+        "/files/private%2F",
+        "/%2Fadmin",
+        "/admin%2Fx",
+        "/%2F/admin/x",
+        // By dot segments.
+        "/files/..%2Fadmin",
+        "/files/..%2f..%2fadmin",
+        "/files/a%2F..%2F..%2Fadmin",
+        "/files/%2e%2e%2fadmin",
+        "/files%2F..%2Fadmin",
+        "/open/..%2Fadmin/x",
+        "/open/%2F..%2Fadmin",
+        "/files//../../admin",
+        // By parameters.
+        "/admin;x",
+        "/admin;x=1/y",
+        "/;/admin",
+        "/;x/admin;y/z",
+        "/files/private;x/y",
+        "/open/..;/admin",
+        "/files/..;%2Fadmin",
+    ] {
+        assert!(choose(&routes, path).is_err(), "{path}: {:?}", choose(&routes, path));
+    }
+    // What merges reaches the route itself.
+    chosen(&routes, "//admin//x", "/admin/*", "/admin/x");
+    // A dot segment that an empty one hides is resolved before, or refused.
+    chosen(&guarded(&[("/*", "", &[])]), "/files//../x", "/*", "/x");
+}
+
+#[test]
+fn a_reading_that_no_other_policy_guards_is_no_reason_to_refuse() {
+    let routes = guarded(&[
+        ("/api/*", "/", &["keys", "limit"]),
+        ("/api/queues/*", "", &["limit"]),
+        ("/pages/*", "", &[]),
+        ("/*", "", &[]),
+    ]);
+    chosen(&routes, "/api/a%2Fb", "/api/*", "/api/a%2Fb");
+    chosen(&routes, "/pages;jsessionid=1/a", "/*", "/pages;jsessionid=1/a");
+    chosen(&routes, "/pages/a;v=1,2/b", "/pages/*", "/pages/a;v=1,2/b");
+    // The other route's policies are all among its own.
+    chosen(&routes, "/api/queues;x/a", "/api/*", "/api/queues;x/a");
+}
+
+proptest! {
+    /// If a path is forwarded, then each path that a server could read it as, sent as it stands, meets no policy that the
+    /// forwarded one has not met.
+    #[test]
+    fn readings_meet_no_more_policies(
+        path in "(/|%2F|%2f|//|\\.|\\.\\.|a|b|;|;a|%2e){1,10}".prop_map(|path| format!("/{path}")),
+        kept in prop::collection::vec(0..4usize, 5),
+    ) {
+        let keeps = ["", "/", "e", "/e"];
+        let policies: [&[&str]; 5] = [&["p"], &["q"], &[], &["p"], &[]];
+        let paths = ["/a/*", "/a/b", "/b/*", "/b/a/*", "/*"];
+        let routes: Vec<_> = (0..5).map(|at| (paths[at], keeps[kept[at]], policies[at])).collect();
+        let routes = guarded(&routes);
+        let met = |pattern: &str| -> Vec<Name> {
+            let route = routes.iter().find(|route| route.matches.path.to_string() == pattern);
+            route.unwrap().policies.clone()
+        };
+        if let Ok(Some((route, forwarded))) = choose(&routes, &path) {
+            let split = forwarded.replace("%2F", "/");
+            prop_assert!(split.split('/').all(|part| part != "." && part != ".."), "{}", forwarded);
+            let bare: Vec<&str> = split.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
+            let bare = bare.join("/");
+            for reading in [&split, &bare] {
+                let mut merged = String::new();
+                portcullis_http::normalize_path(reading, &mut merged).unwrap();
+                if let Ok(Some((other, _))) = choose(&routes, &merged) {
+                    let (mine, others) = (met(&route), met(&other));
+                    prop_assert!(others.iter().all(|policy| mine.contains(policy)), "{} as {}", forwarded, merged);
+                }
+            }
+        }
+    }
 }

@@ -288,7 +288,8 @@ fn ties_the_form_of_the_target_to_the_method() {
 #[test]
 fn refuses_paths_that_could_be_read_in_two_ways() {
     for (target, error) in [
-        ("/a%2fb", PathError::EncodedSeparator),
+        ("/a%5cb", PathError::EncodedSeparator),
+        ("/a%2f..%2fb", PathError::EncodedSeparator),
         ("/../a", PathError::AboveRoot),
         ("/a\\b", PathError::Character),
         ("/a#b", PathError::Character),

@@ -1,0 +1,127 @@
+//! Waits for what a client says next.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Buf;
+use portcullis_http::Scheme;
+use portcullis_http::h1::{ParsedRequest, RequestError, parse_request};
+use portcullis_policy::Exchange;
+use tokio::time::Instant;
+
+use super::io::Io;
+use super::server::Server;
+
+/// What an HTTP/2 client says first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the rest of a head may take once a drain has begun.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// What came first.
+pub(super) enum Arrived {
+    Request(ParsedRequest, Box<Exchange>),
+    Refused(RequestError, Box<Exchange>),
+    /// The client speaks HTTP/2.
+    Preface,
+    /// The head did not come in time.
+    Late,
+    /// The client has closed its sending half, and so has nothing to be answered.
+    Gone,
+    /// The client stayed silent.
+    Idle,
+    /// It is time to end.
+    Draining,
+}
+
+/// The empty line that may stand before a request (RFC 9112, 2.2). It is not the start of a head: old clients send it behind
+/// a body, and then stay idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EmptyLine {
+    Nothing,
+    Cr,
+    Whole,
+}
+
+impl EmptyLine {
+    /// Takes off `io` what belongs to the line; false if it is none or a second one.
+    fn take(&mut self, io: &mut Io) -> bool {
+        while let (Some(byte), true) = (io.unread.first(), *self != Self::Whole) {
+            match (&self, byte) {
+                (Self::Nothing, b'\r') => *self = Self::Cr,
+                (Self::Cr, b'\n') => *self = Self::Whole,
+                (Self::Cr, _) => return false,
+                _ => break,
+            }
+            io.unread.advance(1);
+        }
+        *self != Self::Whole || io.unread.first() != Some(&b'\r')
+    }
+}
+
+impl Server<'_> {
+    /// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
+    pub(super) async fn arrive(&mut self, patience: Duration) -> Arrived {
+        let (worker, connection, link) = (self.worker, self.connection, &self.link);
+        let (limits, timer, sniff) = (&self.limits, &mut self.timer, self.sniff);
+        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let since = Instant::now();
+        let mut deadline = since + patience;
+        let mut empty_line = EmptyLine::Nothing;
+        let (mut looked_at, mut drained) = (0, None);
+        std::future::poll_fn(move |cx| {
+            let io = &mut *link.io.borrow_mut();
+            loop {
+                if looked_at == 0 && !empty_line.take(io) {
+                    return Poll::Ready(Arrived::Refused(RequestError::Malformed, worker.take_exchange()));
+                }
+                if io.unread.len() > looked_at {
+                    if looked_at == 0 {
+                        deadline = deadline.min(Instant::now() + connection.timeouts().request_head);
+                    }
+                    looked_at = io.unread.len();
+                    if sniff && io.unread.starts_with(PREFACE) {
+                        return Poll::Ready(Arrived::Preface);
+                    }
+                    if !(sniff && PREFACE.starts_with(&io.unread)) {
+                        let mut exchange = worker.take_exchange();
+                        match parse_request(&io.unread, limits, scheme, &mut exchange.request) {
+                            Ok(Some(parsed)) => {
+                                io.unread.advance(parsed.head_len);
+                                io.out.prepare();
+                                return Poll::Ready(Arrived::Request(parsed, exchange));
+                            }
+                            Ok(None) => worker.give_back_exchange(Some(exchange)),
+                            Err(error) => return Poll::Ready(Arrived::Refused(error, exchange)),
+                        }
+                    }
+                }
+                match io.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Gone),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let idle = io.unread.is_empty();
+            if idle {
+                io.rest();
+            }
+            if connection.poll_draining(cx).is_ready() {
+                if idle {
+                    // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
+                    let long_ago = since.elapsed() >= connection.timeouts().linger;
+                    return Poll::Ready(if long_ago { Arrived::Idle } else { Arrived::Draining });
+                }
+                // A head that has begun may be on its way, or be all that a client will ever send.
+                let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
+                deadline = deadline.min(end);
+            }
+            match timer.poll(cx, deadline) {
+                Poll::Ready(()) if idle => Poll::Ready(Arrived::Idle),
+                Poll::Ready(()) => Poll::Ready(Arrived::Late),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

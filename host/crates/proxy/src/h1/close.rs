@@ -1,0 +1,49 @@
+//! Ends a client's connection so that the answer which was sent on it arrives.
+
+use std::task::Poll;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::io::Io;
+use crate::connection::Connection;
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+/// Closes the sending half, then reads and drops what still comes, until the client has closed its half as well.
+///
+/// If bytes came for a socket that is closed, or lay in it unread, the kernel would reset the connection, and a reset
+/// throws away what of the answer was not read yet (RFC 9112, 9.6). A client sends on after an answer that came before its
+/// request was whole, as those do that write a whole body before they read, and behind `Connection: close` if it had sent
+/// further requests already.
+///
+/// With `at_once` there is no such danger. Otherwise it ends when nothing has come for `timeouts.linger`, after `timeouts.idle` in any case, and after `limits.linger` bytes.
+pub(super) async fn close(
+    mut io: Io,
+    worker: &Worker,
+    connection: &Connection,
+    timer: &mut Timer,
+    at_once: bool,
+) {
+    let (timeouts, limits) = (connection.timeouts(), connection.limits());
+    io.unread.clear();
+    io.rest();
+    let whole = Instant::now() + timeouts.idle.max(timeouts.linger);
+    // What cannot be said any more need not be: the connection closes either way.
+    let goodbye = timer.run(Instant::now() + timeouts.linger, io.stream.shutdown()).await;
+    if at_once || !matches!(goodbye, Ok(Ok(()))) {
+        return;
+    }
+    let mut left = limits.linger_bytes;
+    while left > 0 {
+        let until = (Instant::now() + timeouts.linger).min(whole);
+        let discarded = std::future::poll_fn(|cx| match worker.is_cutting_off() {
+            true => Poll::Ready(Ok(0)),
+            false => io.poll_discard(cx),
+        });
+        match timer.run(until, discarded).await {
+            Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read as u64),
+            _ => return,
+        }
+    }
+}

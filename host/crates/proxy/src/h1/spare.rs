@@ -1,0 +1,59 @@
+//! Buffers for reuse. A connection has buffers only while bytes are in them: of ten thousand idle ones each would otherwise
+//! keep what its largest message needed. They belong to the thread, which is a worker, so that the connections to endpoints
+//! share them with those of clients.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// Buffers of each kind that are kept. A few hundred are as many as are ever in use at the same moment between two waits;
+/// more would only hold memory.
+const KEEP_MAX: usize = 256;
+
+/// A buffer that has grown beyond this is not kept.
+const KEEP_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { read: Vec::new(), write: Vec::new() }) };
+}
+
+struct Spare {
+    read: Vec<BytesMut>,
+    write: Vec<Vec<u8>>,
+}
+
+/// A buffer to read into.
+pub(super) fn take_read() -> BytesMut {
+    SPARE.with_borrow_mut(|spare| spare.read.pop()).unwrap_or_default()
+}
+
+/// Takes one back.
+pub(super) fn give_back_read(mut buffer: BytesMut) {
+    if !(1..=KEEP_BYTES_MAX).contains(&buffer.capacity()) {
+        return;
+    }
+    buffer.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if spare.read.len() < KEEP_MAX {
+            spare.read.push(buffer);
+        }
+    });
+}
+
+/// A buffer to write from.
+pub(super) fn take_write() -> Vec<u8> {
+    SPARE.with_borrow_mut(|spare| spare.write.pop()).unwrap_or_default()
+}
+
+/// Takes one back.
+pub(super) fn give_back_write(mut buffer: Vec<u8>) {
+    if !(1..=KEEP_BYTES_MAX).contains(&buffer.capacity()) {
+        return;
+    }
+    buffer.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if spare.write.len() < KEEP_MAX {
+            spare.write.push(buffer);
+        }
+    });
+}
