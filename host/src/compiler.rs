@@ -110,14 +110,14 @@ impl ChildCompiler {
 /// Logs that a plugin is being compiled if that takes more than a moment, so that nobody wonders what the gateway waits for.
 pub(crate) struct TellsOfLong {
     /// Dropped when it is done.
-    _done: Option<mpsc::Sender<()>>,
+    _done: Option<mpsc::SyncSender<()>>,
 }
 
 impl TellsOfLong {
     pub(crate) fn begin(plugin: &str) -> Self {
         /// Most are compiled by then, or come from the cache.
         const MOMENT: Duration = Duration::from_secs(1);
-        let (done, wait) = mpsc::channel();
+        let (done, wait) = mpsc::sync_channel(1);
         let plugin = shown(plugin).into_owned();
         let thread = std::thread::Builder::new().name("compiling".to_owned()).spawn(move || {
             if wait.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -135,17 +135,24 @@ impl TellsOfLong {
 /// Where a limit cannot be set, and why the component does not compile.
 pub(crate) fn run(arguments: &CompileArguments) -> anyhow::Result<ExitCode> {
     limit(arguments).context("the limits of the process that compiles cannot be set")?;
+    let (cache_dir, worker) = (arguments.cache_dir.clone(), arguments.isolation == Isolation::Worker.name());
+    let (done, outcome) = mpsc::sync_channel(1);
+    std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
+        let isolation = if worker { Isolation::Worker } else { Isolation::Exchange };
+        // Who waits for it has given up, if anything.
+        drop(done.send(compile(cache_dir, isolation)));
+    })?;
+    // One that neither ends nor computes would be waited for without end.
+    let patience = Duration::from_secs(arguments.seconds.saturating_mul(10).saturating_add(60));
+    outcome.recv_timeout(patience).context("it takes too long")??;
+    print(DONE)
+}
+
+fn compile(cache_dir: Option<PathBuf>, isolation: Isolation) -> anyhow::Result<()> {
     let mut component = Vec::new();
     std::io::stdin().take(PLUGIN_BYTES_MAX).read_to_end(&mut component).context("no component came")?;
-    let options = SandboxOptions {
-        cache_dir: arguments.cache_dir.clone(),
-        instances_max: INSTANCES_MAX,
-        ..SandboxOptions::default()
-    };
-    let isolation =
-        if arguments.isolation == Isolation::Worker.name() { Isolation::Worker } else { Isolation::Exchange };
-    Sandbox::new(options)?.rehearse(&component, isolation)?;
-    print(DONE)
+    let options = SandboxOptions { cache_dir, instances_max: INSTANCES_MAX, ..SandboxOptions::default() };
+    Ok(Sandbox::new(options)?.rehearse(&component, isolation)?)
 }
 
 fn limit(arguments: &CompileArguments) -> std::io::Result<()> {
@@ -164,14 +171,5 @@ fn limit(arguments: &CompileArguments) -> std::io::Result<()> {
     // Workers first; and if memory runs out all the same, this goes rather than the gateway. Neither is a must.
     let _as_it_was = rustix::process::setpriority_process(None, 10);
     let _as_it_was = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // One that neither ends nor computes would be waited for without end.
-    let patience = Duration::from_secs(arguments.seconds.saturating_mul(10).saturating_add(60));
-    std::thread::Builder::new().name("patience".to_owned()).spawn(move || {
-        let end = std::time::Instant::now() + patience;
-        while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
-            std::thread::park_timeout(left);
-        }
-        std::process::exit(1);
-    })?;
     Ok(())
 }

@@ -8,6 +8,7 @@ mod bodies;
 mod cli;
 mod closing;
 mod compiling;
+mod credentials;
 mod demo;
 mod descriptors;
 mod diff;

@@ -220,7 +220,12 @@ impl Redaction<'_> {
             self.removed.insert(format!("secret {secret}"));
         }
         let what = format!("config {name}");
-        if policy.get_mut("config").is_some_and(|config| self.settings(config, &what)) {
+        let mut keys = Vec::new();
+        private_keys(&policy["config"], &mut |key| keys.push(key.to_owned()));
+        for key in &keys {
+            self.scrubber.add(key.as_bytes(), &mark("jwk"));
+        }
+        if policy.get_mut("config").is_some_and(|config| self.settings(config, &what)) || !keys.is_empty() {
             self.removed.insert(what);
         }
     }
@@ -239,6 +244,16 @@ impl Redaction<'_> {
                 }
                 self.settings(value, what) | any
             }),
+            // A set of keys may have those that sign.
+            Value::String(text) if text.contains("\"kty\"") => {
+                let keys = serde_json::from_str(text).unwrap_or_default();
+                let mut any = false;
+                private_keys(&keys, &mut |key| {
+                    self.scrubber.add(key.as_bytes(), &mark("jwk"));
+                    any = true;
+                });
+                any
+            }
             Value::String(text) if text.contains("://") => {
                 let before = text.clone();
                 self.addresses(settings, what);
@@ -338,6 +353,19 @@ impl Redaction<'_> {
                 call["result"]["ok"] = mark.into();
             }
         }
+    }
+}
+
+/// Tells of the parts of JSON Web Keys that are not public: those of symmetric keys (RFC 7518, 6.4) and of private ones (6.2.2, 6.3.2).
+fn private_keys(value: &Value, tell: &mut impl FnMut(&str)) {
+    const PRIVATE: [&str; 7] = ["k", "d", "p", "q", "dp", "dq", "qi"];
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| private_keys(value, tell)),
+        Value::Object(members) if members.contains_key("kty") => {
+            PRIVATE.iter().filter_map(|name| members.get(*name)?.as_str()).for_each(tell);
+        }
+        Value::Object(members) => members.values().for_each(|value| private_keys(value, tell)),
+        _ => {}
     }
 }
 

@@ -86,7 +86,24 @@ pub(crate) fn snapshot(
 /// # Errors
 /// What is in it that an image cannot hold.
 pub(crate) fn blank(component: &Instrumented) -> std::result::Result<Vec<u8>, NoImage> {
-    guarded(|| at_once(Wizer::new().snapshot_component(component.borrow_dependent(), &mut Blank)))
+    let memory = guarded(|| memory_bytes(component.borrow_owner()).map_err(Into::into))?;
+    let mut blank = Blank { memory: vec![0; memory] };
+    guarded(|| at_once(Wizer::new().snapshot_component(component.borrow_dependent(), &mut blank)))
+}
+
+/// Bytes of the memory that a component's code starts with, up to what is worth making: how large it is has a part in what is
+/// compiled.
+fn memory_bytes(component: &[u8]) -> std::result::Result<usize, wasmparser::BinaryReaderError> {
+    const BYTES_MAX: u64 = 64 << 20;
+    let mut bytes = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(component) {
+        if let wasmparser::Payload::MemorySection(section) = payload? {
+            for memory in section {
+                bytes = bytes.max(memory?.initial.saturating_mul(64 << 10));
+            }
+        }
+    }
+    Ok(usize::try_from(bytes.min(BYTES_MAX)).unwrap_or_default())
 }
 
 /// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the same.
@@ -187,11 +204,13 @@ impl ComponentInstanceState for Reader<'_> {
 }
 
 /// Reads an instance that there is not.
-struct Blank;
+struct Blank {
+    memory: Vec<u8>,
+}
 
 impl ComponentInstanceState for Blank {
     async fn call_func_ret_list_u8(&mut self, _: &str, _: &str, contents: impl FnOnce(&[u8]) + Send) {
-        contents(&[]);
+        contents(&self.memory);
     }
 
     async fn call_func_ret_s32(&mut self, _: &str, _: &str) -> i32 {

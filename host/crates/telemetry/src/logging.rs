@@ -292,9 +292,8 @@ fn cut_strings(json: &str, max: usize) -> Option<String> {
                     break;
                 }
                 '\\' => {
-                    if letters.next().is_some_and(|(_, escape)| escape == 'u') {
-                        letters.by_ref().take(4).for_each(drop);
-                    }
+                    let digits = if letters.next().is_some_and(|(_, escape)| escape == 'u') { 4 } else { 0 };
+                    letters.by_ref().take(digits).for_each(drop);
                 }
                 _ => {}
             }

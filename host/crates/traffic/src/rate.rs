@@ -69,7 +69,7 @@ pub struct RateLimiter {
 struct Table {
     sets: Box<[Set]>,
     /// The table that its buckets move to.
-    after: OnceLock<Arc<Table>>,
+    after: OnceLock<Arc<Self>>,
 }
 
 /// Alignment keeps two sets, which different workers lock, out of one cache line.

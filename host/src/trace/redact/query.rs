@@ -21,10 +21,11 @@ pub(super) fn hidden(
     for range in user_infos(text) {
         hidden.extend(hide(None, &text[range.clone()]).map(|mark| (range, mark)));
     }
-    let queries = match is_form && looks_like_form(text) {
-        true => vec![0..text.len()],
-        false => queries(text),
-    };
+    let mut queries = queries(text);
+    if is_form && looks_like_form(text) {
+        queries.clear();
+        queries.push(0..text.len());
+    }
     for query in queries {
         let mut at = query.start;
         for pair in text[query].split(['&', ';']) {

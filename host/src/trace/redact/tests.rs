@@ -216,6 +216,21 @@ fn addresses_and_forms_have_no_credentials() {
     }
 }
 
+#[test]
+fn keys_that_sign_are_gone_and_public_ones_stay() {
+    let keys = json!({ "keys": [
+        { "kty": "oct", "k": "symmetric-key-12345678" },
+        { "kty": "RSA", "n": "public-modulus", "e": "AQAB", "d": "private-exponent-1234" },
+    ] });
+    let config = json!({ "keys": keys.to_string(), "set": keys, "keys-file": { "text": keys.to_string() } });
+    let mut record = of_hook("/", json!([]), config, json!([]), json!([]));
+    redact(&mut record, Scrubber::default(), &[]);
+    let text = record.to_string();
+    assert!(!text.contains("symmetric-key") && !text.contains("private-exponent"), "{text}");
+    assert!(text.contains("public-modulus"), "{text}");
+    assert_eq!(record["removed"], json!(["config keys"]));
+}
+
 fn percent(text: &str, upper: bool, all: bool) -> String {
     let encode = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' if !all => {

@@ -385,20 +385,6 @@ fn a_name_that_leads_inside_is_refused_before_anything_connects() {
     });
 }
 
-/// What has no TLS is the server that the operator named, and not another service of its machine.
-#[test]
-fn a_registry_without_tls_leads_to_no_other_port_of_its_machine() {
-    run(async {
-        let other = server(|_| Response::builder(), b"what another service has").await;
-        let to_other = format!("http://{other}/v2/a/manifests/1");
-        let location =
-            move |_: &Request<Incoming>| Response::builder().status(302).header("location", &to_other);
-        let registry = registry(server(location, b"").await);
-        let error = client(&registry).manifest("1").await.unwrap_err().to_string();
-        assert!(error.contains("which has no TLS"), "{error}");
-    });
-}
-
 #[test]
 fn what_strangers_write_fits_a_line() {
     assert_eq!(printable("a\n\u{1b}[31mb", 4), "a\u{fffd}\u{fffd}[");

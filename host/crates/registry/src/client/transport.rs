@@ -77,8 +77,8 @@ impl Client<'_> {
     /// Asks for `url`, to which the registry at `first` has led.
     pub(super) async fn send(&mut self, url: &Url, first: &Url, asked: Asked<'_>) -> Result<Answer, Error> {
         let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
-        // That server alone: another port of its machine is another service.
-        let may_be_plain = self.registry.plain_http && url.same_server(first);
+        // Its storage may be another server of its machine, which is told nothing of who asks.
+        let may_be_plain = self.registry.plain_http && url.host == first.host;
         if !url.https && !may_be_plain {
             return Err(referred(first, &url.to_string(), "which has no TLS"));
         }

@@ -319,21 +319,25 @@ fn a_new_configuration_takes_the_functions_of_the_last() {
 
 #[test]
 fn what_was_rehearsed_has_the_code_of_the_images() {
-    let dir = tempfile::tempdir().unwrap();
-    Sandbox::with(options(Some(dir.path())), 0).unwrap().rehearse(GLOBALS, Isolation::Exchange).unwrap();
-    let files = || {
-        let folder = std::fs::read_dir(dir.path().join("functions")).unwrap();
-        let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    let rehearsed = files();
-    assert!(rehearsed.len() > 1, "{rehearsed:?}");
-    let sandbox = Sandbox::with(options(Some(dir.path())), 0).unwrap();
-    assert!(sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().cached);
-    let policy = factory(&sandbox, GLOBALS, &isolated("rehearsed", r#"{"start":"here"}"#)).worker();
-    assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
-    assert_eq!(files(), rehearsed, "no module is another one");
+    for split_from in [0, usize::MAX] {
+        let dir = tempfile::tempdir().unwrap();
+        let sandbox = || Sandbox::with(options(Some(dir.path())), split_from).unwrap();
+        sandbox().rehearse(GLOBALS, Isolation::Exchange).unwrap();
+        let files = || {
+            let folder = std::fs::read_dir(dir.path().join("functions")).unwrap().map(|entry| entry.unwrap());
+            let mut files: Vec<_> =
+                folder.map(|file| (file.file_name(), file.metadata().unwrap().len())).collect();
+            files.sort();
+            files
+        };
+        let rehearsed = files();
+        assert!(!rehearsed.is_empty());
+        let sandbox = sandbox();
+        assert!(sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().cached);
+        let policy = factory(&sandbox, GLOBALS, &isolated("rehearsed", r#"{"start":"here"}"#)).worker();
+        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
+        assert_eq!(files(), rehearsed, "no module is another one, and hardly a function");
+    }
 }
 
 #[test]
