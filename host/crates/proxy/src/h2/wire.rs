@@ -321,3 +321,6 @@ impl AsyncWrite for Socket {
         Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
