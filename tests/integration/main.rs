@@ -22,6 +22,7 @@ mod footprint;
 mod forwarding;
 mod h2_answers;
 mod h2_attacks;
+mod h2_requests;
 mod harness;
 mod hooks;
 mod hops;

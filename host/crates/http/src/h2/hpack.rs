@@ -242,7 +242,7 @@ pub(super) fn placeholder(length: usize, out: &mut Vec<u8>) {
     out[start] = 0b0110_0001;
     out[start + 1] = 0b0101_0000;
     if let Some(last) = out.last_mut()
-        && bits % 8 != 0
+        && !bits.is_multiple_of(8)
     {
         *last |= 0xff >> (bits % 8);
     }

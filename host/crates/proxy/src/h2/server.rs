@@ -72,8 +72,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     };
 
     let streams = Rc::new(Streams::new(watch, limits.streams));
-    if !accept(&worker, &connection, &streams, &timeouts, (h2, stuck), &mut timer).await {
-        linger(stream, &mut timer).await;
+    // Closed here, not after what the last streams do.
+    match accept(&worker, &connection, &streams, &timeouts, (h2, stuck), &mut timer).await {
+        true => drop(stream),
+        false => linger(stream, &mut timer).await,
     }
     while streams.open.get() > 0 {
         streams.ended.notified().await;
