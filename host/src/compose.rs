@@ -159,7 +159,8 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
         None => Process::new(&gateway).map_err(other)?,
     };
     check_instances(&gateway, process.workers)?;
-    let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))?;
+    let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))
+        .map_err(|refusal| refusal.at_lines(path))?;
     if let (true, Control::At(path)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
         check_socket_folder(path).context("`server.control`").map_err(other)?;
     }
@@ -221,7 +222,7 @@ fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
             message: format!("policy `{}` may have {max} instances, and each worker needs one", policy.name),
             origin: Some(policy.origin.clone()),
             reason: Some(reason),
-            transient: false,
+            ..RefusedPart::default()
         })
     });
     let refused: Vec<RefusedPart> = too_few.collect();
@@ -424,7 +425,7 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
                 let key = key(&config);
                 versions.insert(key, LoadedVersion { config, secrets, component, factory });
             }
-            Err(error) => refused.push(RefusedPart::of_configure(&config, &chain_of(&error))),
+            Err(error) => refused.push(RefusedPart::of_configure(&config, &error)),
         }
     }
     if !refused.is_empty() {

@@ -1,10 +1,12 @@
 //! Why a configuration was not put into effect, as the operator reads it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use portcullis_config::Diagnostics;
+use portcullis_config::{Diagnostics, Mistake};
 use portcullis_model::Origin;
+
+use crate::plugins::Catalog;
 
 /// All that is wrong with one candidate.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub(crate) enum Refusal {
 }
 
 /// A part of a configuration that cannot run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RefusedPart {
     /// Which, in a sentence.
     pub(crate) message: String,
@@ -39,14 +41,35 @@ pub(crate) struct RefusedPart {
     pub(crate) reason: Option<String>,
     /// Whether it may be over in a moment, because a file was caught half-way through being replaced.
     pub(crate) transient: bool,
+    /// What a plugin found wrong with its settings, each with its place in them.
+    pub(crate) mistakes: Vec<Mistake>,
+    /// The same at its lines of the file, in place of all the above.
+    pub(crate) shown: Option<Diagnostics>,
+}
+
+impl RefusedPart {
+    /// How many mistakes it tells of.
+    fn count(&self) -> usize {
+        self.shown.as_ref().map_or(1, Diagnostics::count)
+    }
 }
 
 impl Refusal {
+    /// Shows what plugins found wrong with their settings at its lines of the config at `path`.
+    pub(crate) fn at_lines(mut self, path: &Path) -> Self {
+        if let Self::Parts { refused, .. } = &mut self {
+            for part in refused.iter_mut().filter(|part| !part.mistakes.is_empty()) {
+                part.shown = portcullis_config::locate(path, &Catalog, &part.mistakes);
+            }
+        }
+        self
+    }
+
     /// How many mistakes it tells of.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Config(diagnostics) => diagnostics.count(),
-            Self::Parts { refused, .. } => refused.len(),
+            Self::Parts { refused, .. } => refused.iter().map(RefusedPart::count).sum(),
             Self::Other { .. } => 1,
         }
     }
@@ -77,6 +100,13 @@ impl Refusal {
 
 impl fmt::Display for RefusedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(shown) = &self.shown {
+            for (at, diagnostic) in shown.iter().enumerate() {
+                let gap = if at > 0 { "\n" } else { "" };
+                write!(f, "{gap}{diagnostic}")?;
+            }
+            return Ok(());
+        }
         writeln!(f, "error: {}", self.message)?;
         if let Some(Origin { file, line }) = &self.origin {
             writeln!(f, " --> {file}:{line}")?;
@@ -96,7 +126,7 @@ impl fmt::Display for Refusal {
                 for part in refused {
                     writeln!(f, "{part}")?;
                 }
-                match refused.len() {
+                match self.count() {
                     1 => f.write_str("1 error"),
                     count => write!(f, "{count} errors"),
                 }

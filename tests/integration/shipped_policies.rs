@@ -279,3 +279,82 @@ async fn external_auth_asks_a_service_and_heeds_it() {
     }
     assert_eq!(upstream.requests().len(), 2);
 }
+
+#[tokio::test]
+async fn external_auth_gives_the_client_cookies_of_a_session_that_was_renewed() {
+    let upstream = TestUpstream::h1(|_| Answer::text("app").header("set-cookie", "app=1")).await;
+    let service = TestUpstream::h1(|_| {
+        Answer::text("").header("set-cookie", "session=2; Path=/").header("set-cookie", "csrf=3")
+    })
+    .await;
+    let url = format!("http://{}/check", service.address());
+    let policies = format!(
+        "[policies.auth]\nplugin = \"builtin:external-auth\"\n\
+         config = {{ url = \"{url}\", client-fields = [\"set-cookie\"] }}\n\
+         grants = {{ http = [{{ url = \"{url}\", private = true }}], log = true }}\n"
+    );
+    let gateway = TestGateway::start(&config(upstream.address(), &["auth"], &policies)).await;
+    for mut client in clients(&gateway).await {
+        let reply = client.get("/").await;
+        let cookies: Vec<_> = reply.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["app=1", "session=2; Path=/", "csrf=3"]);
+        assert_eq!(upstream.last_request().header("set-cookie"), "");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_that_policies_find_are_told_all_at_once_each_at_its_line() {
+    let upstream = TestUpstream::named("app").await;
+    let policies = r#"
+[policies.filter]
+plugin = "builtin:ip-filter"
+[policies.filter.config]
+allow = ["10.0.0.1/8", "::/0", "all"]
+deny = ["localhost"]
+[policies.edits]
+plugin = "builtin:headers"
+config = { request = { set = { X-Real-IP = "$remote_addr" } } }
+"#;
+    let text = config(upstream.address(), &["filter", "edits"], policies);
+    let failed = TestGateway::builder().try_start(&text).await.unwrap_err();
+    let line = |wanted: &str| text.lines().position(|line| line.contains(wanted)).unwrap() + 1;
+    let (allow, deny, set) = (line("allow ="), line("deny ="), line("X-Real-IP"));
+    for place in [
+        format!("portcullis.toml:{allow}:10"),
+        format!("portcullis.toml:{allow}:32"),
+        format!("portcullis.toml:{deny}:9"),
+        format!("portcullis.toml:{set}:"),
+        "`config.allow[2]` of policy `filter`".to_owned(),
+        "write ${client-address}".to_owned(),
+        "the network is 10.0.0.0/8".to_owned(),
+        "4 errors".to_owned(),
+    ] {
+        assert!(failed.stderr.contains(&place), "{place}: {}", failed.stderr);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_used_are_logged_with_their_id_and_the_others_count() {
+    let upstream = TestUpstream::named("app").await;
+    let set = r#"{"keys": [
+        {"kty": "EC", "crv": "P-256", "kid": "good", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"},
+        {"kty": "RSA", "kid": "open", "n": "AQAB", "e": "AQAB"},
+        {"kty": "oct", "kid": "short", "alg": "HS256", "k": "AQAB"},
+        {"kty": "EC", "use": "enc", "kid": "for-encryption", "crv": "P-256", "x": "a", "y": "b"}
+    ]}"#;
+    let policies = "[policies.tokens]\nplugin = \"builtin:jwt\"\nconfig = { keys-file = \"keys.json\" }\n\
+                    grants = { clock = true, crypto = true }\n";
+    let gateway = TestGateway::builder()
+        // A byte order mark, as some editors leave it.
+        .file("keys.json", format!("\u{feff}{set}"))
+        .start(&config(upstream.address(), &["tokens"], policies))
+        .await;
+    for kid in ["open", "short", "for-encryption"] {
+        gateway
+            .wait_for_log(kid, |line| {
+                line.message.contains(&format!("the key `{kid}` of its key set is left out"))
+            })
+            .await;
+    }
+    assert!(!gateway.log().iter().any(|line| line.message.contains("the key `good`")));
+}

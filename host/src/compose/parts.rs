@@ -1,7 +1,10 @@
 //! What is wrong with a part of a configuration that was written well, as the operator reads it.
 
+use portcullis_config::Mistake;
 use portcullis_model::{Gateway, Origin, PolicyConfig, Version};
+use portcullis_net::TlsServerError;
 use portcullis_proxy::SnapshotError;
+use portcullis_sandbox::ConfigureError;
 
 use crate::refusal::RefusedPart;
 
@@ -11,18 +14,39 @@ impl RefusedPart {
             Version::Active => format!("policy `{}` cannot run", policy.name),
             version => format!("the {version} of policy `{}` cannot run", policy.name),
         };
-        Self { message, origin: Some(policy.origin.clone()), reason: Some(reason), transient }
+        Self {
+            message,
+            origin: Some(policy.origin.clone()),
+            reason: Some(reason),
+            transient,
+            ..Self::default()
+        }
     }
 
-    /// `text` names the policy; a backtrace stands on lines of its own.
-    pub(super) fn of_configure(policy: &PolicyConfig, text: &str) -> Self {
-        let (message, rest) = text.split_once('\n').unwrap_or((text, ""));
+    /// The error names the policy; a backtrace stands on lines of its own.
+    pub(super) fn of_configure(policy: &PolicyConfig, error: &ConfigureError) -> Self {
+        let mistakes = match error {
+            ConfigureError::Refused { reason, .. } => Mistake::read(&policy.name, policy.version, reason),
+            _ => None,
+        };
+        let text = chain_of(error);
+        let (message, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let reason = (!rest.trim().is_empty()).then(|| rest.to_owned());
-        Self { message: message.to_owned(), origin: Some(policy.origin.clone()), reason, transient: false }
+        Self {
+            message: message.to_owned(),
+            origin: Some(policy.origin.clone()),
+            reason,
+            mistakes: mistakes.unwrap_or_default(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn of_snapshot(error: &SnapshotError, gateway: &Gateway) -> Self {
         let origin: Option<&Origin> = match error {
+            // The line of the one certificate that is wrong, not of the listener.
+            SnapshotError::Listener { source: TlsServerError::Certificate { origin, .. }, .. } => {
+                Some(origin)
+            }
             SnapshotError::Listener { listener: name, .. } => gateway
                 .listeners
                 .iter()
@@ -37,7 +61,7 @@ impl RefusedPart {
                 gateway.routes.iter().find(|route| route.name == *name).map(|route| &route.origin)
             }
         };
-        Self { message: chain_of(error), origin: origin.cloned(), reason: None, transient: false }
+        Self { message: chain_of(error), origin: origin.cloned(), ..Self::default() }
     }
 }
 

@@ -173,7 +173,7 @@ fn refuse(wanted: &WantedPlugin, reason: &str, help: &str) -> RefusedPart {
         message: format!("{}: {reason}", wanted.reference),
         origin: Some(wanted.origin.clone()),
         reason: Some(format!("help: {help}")),
-        transient: false,
+        ..RefusedPart::default()
     }
 }
 

@@ -51,20 +51,22 @@ impl Keys {
         Ok(())
     }
 
-    /// Adds the keys of a file. The error names the line.
-    pub(crate) fn add_lines(&mut self, text: &str) -> Result<(), String> {
+    /// Adds the keys of a file, and hands each line that has none to `failed`.
+    pub(crate) fn add_lines(&mut self, text: &str, mut failed: impl FnMut(String)) {
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let fail = |error: String| format!("line {}: {error}", at + 1);
             // A name may have a colon, a digest does not.
-            let (name, digest) =
-                line.rsplit_once(':').ok_or_else(|| fail("expected `name:digest`".to_owned()))?;
-            self.add(name.trim(), digest.trim()).map_err(fail)?;
+            let added = match line.rsplit_once(':') {
+                Some((name, digest)) => self.add(name.trim(), digest.trim()),
+                None => Err("expected `name:digest`".to_owned()),
+            };
+            if let Err(error) = added {
+                failed(format!("line {}: {error}", at + 1));
+            }
         }
-        Ok(())
     }
 
     /// Whose key this is.

@@ -7,8 +7,8 @@
 mod keys;
 
 use keys::Keys;
-use portcullis_sdk::Field;
 use portcullis_sdk::prelude::*;
+use portcullis_sdk::{Field, Mistakes};
 
 /// Settings of `builtin:api-key`.
 #[derive(Debug, Config)]
@@ -51,7 +51,8 @@ pub struct ApiKey {
 
 #[policy(name = "api-key", description = "Lets requests through that carry a known API key.")]
 impl ApiKey {
-    fn configure(settings: Settings) -> Result<Self, String> {
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
         let header = match (settings.header, &settings.query) {
             (None, None) => Some("x-api-key".to_owned()),
             (header, _) => header,
@@ -59,22 +60,24 @@ impl ApiKey {
         let named = [("header", &header), ("forward-name-as", &settings.forward_name_as)];
         for (setting, name) in named.into_iter().filter_map(|(setting, name)| Some((setting, name.as_ref()?)))
         {
-            Field::check_name(name).map_err(|refused| format!("{setting} \"{name}\": {refused}"))?;
+            let checked = Field::check_name(name).map_err(|refused| format!("`{name}`: {refused}"));
+            mistakes.take(format!("/{setting}"), checked);
         }
         if settings.query.as_deref() == Some("") {
-            return Err("query \"\": expected the name of a parameter".to_owned());
+            mistakes.add("/query", "expected the name of a parameter");
         }
         let mut keys = Keys::default();
         for (at, key) in settings.keys.iter().enumerate() {
-            keys.add(&key.name, &key.sha256).map_err(|error| format!("keys[{at}]: {error}"))?;
+            mistakes.take(format!("/keys/{at}"), keys.add(&key.name, &key.sha256));
         }
         if let Some(file) = &settings.keys_file {
-            keys.add_lines(file).map_err(|error| format!("keys-file, {error}"))?;
+            keys.add_lines(file, |error| mistakes.add("/keys-file", error));
         }
-        if keys.is_empty() {
-            return Err("there is no key, so nobody would get in; add one to keys or keys-file".to_owned());
+        if keys.is_empty() && mistakes.is_empty() {
+            let place = if settings.keys_file.is_some() { "/keys-file" } else { "" };
+            mistakes.add(place, "there is no key, so no client would get in; add one to keys or keys-file");
         }
-        Ok(Self {
+        mistakes.or(Self {
             header,
             query: settings.query,
             keys: keys.sealed(),

@@ -100,24 +100,24 @@ fn refuses_wrong_settings() {
     let keys = |keys: &[String]| format!(r#"{{"keys": [{}]}}"#, keys.join(","));
     let (one, two) = (digest("1"), digest("2"));
     for (config, expected) in [
-        ("{}".to_owned(), "there is no key, so nobody would get in; add one to keys or keys-file"),
+        ("{}".to_owned(), "/: there is no key, so no client would get in; add one to keys or keys-file"),
         (
             keys(&[key("a", "12")]),
-            "keys[0]: the digest of `a` is not 64 hexadecimal digits; make one with `printf %s KEY | sha256sum`",
+            "/keys/0: the digest of `a` is not 64 hexadecimal digits; make one with `printf %s KEY | sha256sum`",
         ),
         (
             keys(&[key("", &one)]),
-            "keys[0]: name \"\": expected text without control characters or spaces at its ends",
+            "/keys/0: name \"\": expected text without control characters or spaces at its ends",
         ),
-        (keys(&[key("a", &one), key("a", &two)]), "keys[1]: name `a` is there twice"),
-        (keys(&[key("a", &one), key("b", &one)]), "keys[1]: the key of `b` belongs to another name already"),
-        (r#"{"keys-file": "\nalice"}"#.to_owned(), "keys-file, line 2: expected `name:digest`"),
-        (r#"{"header": "a b"}"#.to_owned(), "header \"a b\": invalid name"),
+        (keys(&[key("a", &one), key("a", &two)]), "/keys/1: name `a` is there twice"),
+        (keys(&[key("a", &one), key("b", &one)]), "/keys/1: the key of `b` belongs to another name already"),
+        (r#"{"keys-file": "\nalice"}"#.to_owned(), "/keys-file: line 2: expected `name:digest`"),
+        (r#"{"header": "a b"}"#.to_owned(), "/header: `a b`: invalid name"),
         (
             r#"{"forward-name-as": "host"}"#.to_owned(),
-            "forward-name-as \"host\": the gateway alone writes this field",
+            "/forward-name-as: `host`: the gateway alone writes this field",
         ),
-        (r#"{"query": ""}"#.to_owned(), "query \"\": expected the name of a parameter"),
+        (r#"{"query": ""}"#.to_owned(), "/query: expected the name of a parameter"),
     ] {
         assert_eq!(configure(&config).unwrap_err(), expected, "{config}");
     }

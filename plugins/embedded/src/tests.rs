@@ -85,9 +85,17 @@ fn shipped_policies_ask_for_what_they_use_and_no_more() {
         ),
         (
             "external-auth",
-            &["exchange", "http-client", "log", "request"],
-            &["lifecycle", "request-head"],
-            &["method", "reply-fields", "request-fields", "timeout-ms", "upstream-fields", "url"],
+            &["exchange", "http-client", "log", "request", "response"],
+            &["lifecycle", heads[0], heads[1]],
+            &[
+                "client-fields",
+                "method",
+                "reply-fields",
+                "request-fields",
+                "timeout-ms",
+                "upstream-fields",
+                "url",
+            ],
         ),
         (
             "headers",

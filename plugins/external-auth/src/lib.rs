@@ -2,11 +2,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod lines;
+
 use std::time::Duration;
 
 use portcullis_sdk::http_client::{self, Inbound, Outbound};
 use portcullis_sdk::prelude::*;
-use portcullis_sdk::{Field, log};
+use portcullis_sdk::{Field, Mistakes, log};
+
+/// The one field whose lines are never joined (RFC 9110, 5.3).
+const SET_COOKIE: &str = "set-cookie";
 
 /// Settings of `builtin:external-auth`.
 #[derive(Debug, Config)]
@@ -26,6 +31,10 @@ pub struct Settings {
     /// names is dropped.
     #[config(default)]
     upstream_fields: Vec<String>,
+    /// Fields of its answer that the client gets with the response to a request that it lets through, such as `set-cookie`
+    /// of a session that it renews. They take the place of the upstream's, except for `set-cookie`, which is added.
+    #[config(default)]
+    client_fields: Vec<String>,
     /// Fields of its answer that the client gets with a refusal: `content-type`, `location`, `set-cookie` and
     /// `www-authenticate` where nothing is said.
     reply_fields: Option<Vec<String>>,
@@ -39,6 +48,7 @@ pub struct ExternalAuth {
     timeout: Duration,
     request_fields: Vec<String>,
     upstream_fields: Vec<String>,
+    client_fields: Vec<String>,
     reply_fields: Vec<String>,
 }
 
@@ -48,26 +58,56 @@ pub struct ExternalAuth {
     capabilities = ["http-client", "log"]
 )]
 impl ExternalAuth {
-    fn configure(settings: Settings) -> Result<Self, String> {
-        let Settings { url, method, timeout_ms, request_fields, upstream_fields, reply_fields } = settings;
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
+        let Settings {
+            url,
+            method,
+            timeout_ms,
+            request_fields,
+            upstream_fields,
+            client_fields,
+            reply_fields,
+        } = settings;
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err("url must begin with http:// or https://".to_owned());
+            mistakes.add("/url", "it does not begin with http:// or https://");
         }
         let usual = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let request_fields = request_fields.unwrap_or_else(|| usual(&["authorization", "cookie"]));
         let reply_fields = reply_fields
             .unwrap_or_else(|| usual(&["content-type", "location", "set-cookie", "www-authenticate"]));
-        for name in request_fields.iter().chain(&upstream_fields).chain(&reply_fields) {
-            // The gateway writes some fields itself; the others must be names.
-            if Field::check_name(name).is_err() {
-                return Err(format!("`{name}` is not the name of a field that can be passed on"));
+        let lists = [
+            ("request-fields", &request_fields),
+            ("upstream-fields", &upstream_fields),
+            ("client-fields", &client_fields),
+            ("reply-fields", &reply_fields),
+        ];
+        for (list, names) in lists {
+            for (at, name) in names.iter().enumerate() {
+                let pointer = format!("/{list}/{at}");
+                // The gateway writes some fields itself; the others must be names.
+                if Field::check_name(name).is_err() {
+                    mistakes
+                        .add(pointer, format!("`{name}` is not the name of a field that can be passed on"));
+                } else if list == "upstream-fields" && name.eq_ignore_ascii_case(SET_COOKIE) {
+                    let text = "`set-cookie` is for clients, and an upstream ignores it; write client-fields = [\"set-cookie\"]";
+                    mistakes.add(pointer, text);
+                }
             }
         }
         let timeout = Duration::from_millis(timeout_ms.into());
-        Ok(Self { method, url, timeout, request_fields, upstream_fields, reply_fields })
+        mistakes.or(Self {
+            method,
+            url,
+            timeout,
+            request_fields,
+            upstream_fields,
+            client_fields,
+            reply_fields,
+        })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
         // Nobody but the service says these, whatever it answers.
         for name in &self.upstream_fields {
             request.remove_header(name)?;
@@ -80,9 +120,30 @@ impl ExternalAuth {
             for (name, value) in fields(&answer, &self.upstream_fields) {
                 request.append_header(name, value)?;
             }
+            let for_client = lines::write(fields(&answer, &self.client_fields));
+            if !for_client.is_empty() && exchange.set_state(&for_client).is_err() {
+                log::warn("the service's fields for the client are too long to be kept");
+                return Err(unavailable());
+            }
             return Ok(());
         }
         Err(self.refusal(&answer))
+    }
+
+    fn on_response_head(&self, response: &mut Response, exchange: &Exchange) -> Result<(), Reply> {
+        if self.client_fields.is_empty() {
+            return Ok(());
+        }
+        let state = exchange.state();
+        let kept: Vec<(&str, &[u8])> = lines::read(&state).collect();
+        // What the service says takes the place of what the upstream says; each cookie stands on a line of its own.
+        for (name, _) in kept.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(SET_COOKIE)) {
+            response.remove_header(name)?;
+        }
+        for (name, value) in kept {
+            response.append_header(name, value)?;
+        }
+        Ok(())
     }
 
     fn question(&self, request: &Request, exchange: &Exchange) -> Outbound {

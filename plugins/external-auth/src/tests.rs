@@ -86,4 +86,34 @@ fn refuses_settings_that_cannot_work() {
     assert!(refused(r#"{"url": "auth.internal"}"#).contains("http://"));
     assert!(refused(r#"{"url": "http://a", "upstream-fields": ["host"]}"#).contains("`host`"));
     assert!(refused(r#"{"url": "http://a", "request-fields": ["a b"]}"#).contains("`a b`"));
+    let two =
+        refused(r#"{"url": "http://a", "upstream-fields": ["x", "Set-Cookie"], "reply-fields": ["a b"]}"#);
+    assert_eq!(two.lines().count(), 2, "{two}");
+    assert!(
+        two.starts_with("/upstream-fields/1: ") && two.contains("client-fields = [\"set-cookie\"]"),
+        "{two}"
+    );
+}
+
+#[test]
+fn the_client_gets_chosen_fields_with_what_is_let_through() {
+    let answer = Inbound::new(200)
+        .with_header("set-cookie", "session=1; Path=/")
+        .with_header("Set-Cookie", "csrf=2")
+        .with_header("x-plan", "gold")
+        .with_header("x-other", "no");
+    let gateway = MockGateway::new().http("GET", URL, Ok(answer));
+    let config = r#"{"url": "https://auth.internal/check", "client-fields": ["set-cookie", "X-Plan"]}"#;
+    let mut policy = gateway.configure::<ExternalAuth>(config).unwrap();
+    let mut exchange = gateway
+        .exchange("GET", "/")
+        .with_response_header("set-cookie", "app=3")
+        .with_response_header("x-plan", "none");
+    assert_eq!(exchange.request_head(&mut policy), Decision::Next);
+    assert_eq!(exchange.response_head(&mut policy), Decision::Next);
+    let cookies = exchange.response_header("set-cookie");
+    assert_eq!(cookies.as_deref(), Some("app=3, session=1; Path=/, csrf=2"));
+    assert_eq!(exchange.response_header("x-plan").as_deref(), Some("gold"));
+    assert_eq!(exchange.response_header("x-other"), None);
+    assert_eq!(exchange.request_header("x-plan"), None, "the upstream is told nothing");
 }

@@ -6,8 +6,8 @@ mod template;
 
 use std::collections::BTreeMap;
 
-use portcullis_sdk::Field;
 use portcullis_sdk::prelude::*;
+use portcullis_sdk::{Field, Mistakes};
 use template::{Side, Template};
 
 /// Settings of `builtin:headers`.
@@ -53,15 +53,17 @@ struct Plan {
 
 #[policy(name = "headers", description = "Sets, adds and removes fields of requests and responses.")]
 impl Headers {
-    fn configure(settings: Settings) -> Result<Self, String> {
-        let request = Plan::new("request", settings.request, Side::Request)?;
-        let response = Plan::new("response", settings.response, Side::Response)?;
-        if request.is_empty() && response.is_empty() {
-            return Err(
-                "nothing to do; write what to set, append or remove under request or response".to_owned()
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
+        let request = Plan::new("request", settings.request, Side::Request, &mut mistakes);
+        let response = Plan::new("response", settings.response, Side::Response, &mut mistakes);
+        if request.is_empty() && response.is_empty() && mistakes.is_empty() {
+            mistakes.add(
+                "",
+                "there is nothing to do; write what to set, append or remove under request or response",
             );
         }
-        Ok(Self { request, response })
+        mistakes.or(Self { request, response })
     }
 
     fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
@@ -107,24 +109,25 @@ impl Headers {
 }
 
 impl Plan {
-    fn new(place: &str, edits: Edits, side: Side) -> Result<Self, String> {
+    fn new(place: &str, edits: Edits, side: Side, mistakes: &mut Mistakes) -> Self {
         for (at, name) in edits.remove.iter().enumerate() {
-            Field::check_name(name)
-                .map_err(|refused| format!("{place}.remove[{at}] \"{name}\": {refused}"))?;
+            let pointer = format!("/{place}/remove/{at}");
+            if let Err(refused) = Field::check_name(name) {
+                mistakes.add(pointer, format!("`{name}`: {refused}"));
+            }
         }
-        let parse =
-            |list: &str, values: BTreeMap<String, String>| -> Result<Vec<(String, Template)>, String> {
-                let parsed = values.into_iter().map(|(name, value)| {
-                    let fail = |error: String| format!("{place}.{list} \"{name}\": {error}");
-                    Field::check_name(&name).map_err(|refused| fail(refused.to_string()))?;
-                    let template = Template::parse(&value, side).map_err(fail)?;
-                    Ok((name, template))
-                });
-                parsed.collect()
-            };
-        let set = parse("set", edits.set)?;
-        let append = parse("append", edits.append)?;
-        Ok(Self { remove: edits.remove, set, append })
+        let mut parse = |list: &str, values: BTreeMap<String, String>| -> Vec<(String, Template)> {
+            let parsed = values.into_iter().filter_map(|(name, value)| {
+                let pointer = format!("/{place}/{list}/{}", name.replace('~', "~0").replace('/', "~1"));
+                let named = Field::check_name(&name).map_err(|refused| format!("`{name}`: {refused}"));
+                mistakes.take(pointer.clone(), named)?;
+                Some((name, mistakes.take(pointer, Template::parse(&value, side))?))
+            });
+            parsed.collect()
+        };
+        let set = parse("set", edits.set);
+        let append = parse("append", edits.append);
+        Self { remove: edits.remove, set, append }
     }
 
     fn is_empty(&self) -> bool {

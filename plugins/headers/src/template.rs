@@ -45,7 +45,8 @@ const KNOWN: &str = "request.method, request.scheme, request.authority, request.
      tls-server-name, route, trace-id, attribute.NAME";
 
 impl Template {
-    /// Reads text with `${variable}` in it. `$$` is a `$`; one before anything else stands for itself.
+    /// Reads text with `${variable}` in it. `$$` is a `$`. One before anything else is an error: with `$remote_addr` the
+    /// upstream would be told these very characters.
     pub(crate) fn parse(text: &str, side: Side) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -65,8 +66,7 @@ impl Template {
                 pieces.push(Piece::Variable(Variable::parse(name, side)?));
                 rest = after;
             } else {
-                plain.push('$');
-                rest = after;
+                return Err(lone_dollar(after));
             }
         }
         plain.push_str(rest);
@@ -96,6 +96,38 @@ impl Template {
         }
         let trimmed = value.trim_ascii();
         Field::check_value(trimmed.as_bytes()).ok().map(|()| trimmed.to_owned())
+    }
+}
+
+/// What to write in place of a `$` before `after`, which is no variable.
+fn lone_dollar(after: &str) -> String {
+    let end =
+        after.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(after.len());
+    let word = after.get(..end).unwrap_or_default();
+    // As nginx names them.
+    let variable = match word {
+        "remote_addr" | "realip_remote_addr" | "binary_remote_addr" => "${client-address}".to_owned(),
+        "host" | "http_host" | "server_name" => "${request.host}".to_owned(),
+        "scheme" => "${request.scheme}".to_owned(),
+        "request_method" => "${request.method}".to_owned(),
+        "uri" | "document_uri" => "${request.path}".to_owned(),
+        "args" | "query_string" => "${request.query}".to_owned(),
+        "status" => "${response.status}".to_owned(),
+        "ssl_server_name" => "${tls-server-name}".to_owned(),
+        "request_id" => "${trace-id}".to_owned(),
+        _ => match (word.strip_prefix("http_"), word.strip_prefix("arg_")) {
+            (Some(field), _) if !field.is_empty() => {
+                format!("${{request.header.{}}}", field.replace('_', "-"))
+            }
+            (_, Some(name)) if !name.is_empty() => format!("${{request.query.{name}}}"),
+            _ => String::new(),
+        },
+    };
+    match variable.as_str() {
+        "" => format!(
+            "`${word}` is no variable; write `$$` for the character itself, or one such as ${{client-address}}"
+        ),
+        variable => format!("`${word}` is no variable; write {variable}, or `$$` for the character itself"),
     }
 }
 

@@ -71,7 +71,7 @@ fn each_variable_has_its_value() {
         ("${tls-server-name}", "example.com"),
         ("${route}/${trace-id}", "site/0af7651916cd43dd8448eb211c80319c"),
         ("<${attribute.api-key.name}>", "<alice>"),
-        ("$5 $$ $${route}", "$5 $ ${route}"),
+        ("$$5 $$ $${route}", "$5 $ ${route}"),
         ("", ""),
     ] {
         let exchange =
@@ -102,35 +102,54 @@ fn a_value_cannot_begin_another_field() {
 }
 
 #[test]
+fn a_lone_dollar_is_no_text() {
+    for (typed, help) in [
+        ("$remote_addr", "write ${client-address}"),
+        ("a $host b", "write ${request.host}"),
+        ("$http_x_user", "write ${request.header.x-user}"),
+        ("$arg_q", "write ${request.query.q}"),
+        ("$", "write `$$`"),
+        ("$5", "write `$$`"),
+        ("x$$$y", "write `$$`"),
+    ] {
+        let config = format!(r#"{{"request": {{"set": {{"x": "{typed}"}}}}}}"#);
+        let refused = configure(&config).unwrap_err();
+        assert!(refused.starts_with("/request/set/x: `$") && refused.contains(help), "{typed}: {refused}");
+    }
+    let config = r#"{"request": {"set": {"x/y": "1", "X-A": "$a"}, "remove": ["a b"]}}"#;
+    assert_eq!(configure(config).unwrap_err().lines().count(), 3);
+}
+
+#[test]
 fn refuses_wrong_settings() {
     for (config, expected) in [
-        ("{}", "nothing to do; write what to set, append or remove under request or response"),
-        (r#"{"request": {"remove": ["a b"]}}"#, "request.remove[0] \"a b\": invalid name"),
+        ("{}", "/: there is nothing to do; write what to set, append or remove under request or response"),
+        (r#"{"request": {"remove": ["a b"]}}"#, "/request/remove/0: `a b`: invalid name"),
         (
             r#"{"response": {"set": {"Content-Length": "1"}}}"#,
-            "response.set \"Content-Length\": the gateway alone writes this field",
+            "/response/set/Content-Length: `Content-Length`: the gateway alone writes this field",
         ),
         (
             r#"{"request": {"append": {"x": "${route"}}}"#,
-            "request.append \"x\": `${route` has no `}`; write `$${` for the characters themselves",
+            "/request/append/x: `${route` has no `}`; write `$${` for the characters themselves",
         ),
         (
             r#"{"request": {"set": {"x": "${response.status}"}}}"#,
-            "request.set \"x\": `${response.status}`: there is no response yet when the request is edited",
+            "/request/set/x: `${response.status}`: there is no response yet when the request is edited",
         ),
         (
             r#"{"request": {"set": {"x": "${request.header.a b}"}}}"#,
-            "request.set \"x\": `${request.header.a b}`: `a b` is no field name",
+            "/request/set/x: `${request.header.a b}`: `a b` is no field name",
         ),
         (
             r#"{"request": {"set": {"x": "a\nb"}}}"#,
-            "request.set \"x\": a field's value has no control characters",
+            "/request/set/x: a field's value has no control characters",
         ),
     ] {
         assert_eq!(configure(config).unwrap_err(), expected, "{config}");
     }
     let unknown = configure(r#"{"request": {"set": {"x": "${request.hostname}"}}}"#).unwrap_err();
     assert!(
-        unknown.starts_with("request.set \"x\": `${request.hostname}` is unknown; there are request.method,")
+        unknown.starts_with("/request/set/x: `${request.hostname}` is unknown; there are request.method,")
     );
 }

@@ -5,6 +5,7 @@
 mod networks;
 
 use networks::Networks;
+use portcullis_sdk::Mistakes;
 use portcullis_sdk::prelude::*;
 
 /// Settings of `builtin:ip-filter`. A network is `192.0.2.0/24`, `2001:db8::/32`, or a single address.
@@ -31,24 +32,33 @@ pub struct IpFilter {
 
 #[policy(name = "ip-filter", description = "Lets requests through by the network that the client is in.")]
 impl IpFilter {
-    fn configure(settings: Settings) -> Result<Self, String> {
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
         let allow = match (&settings.allow, &settings.allow_file) {
             (None, None) => None,
             (list, file) => {
-                let allow = Networks::read("allow", list.as_deref().unwrap_or_default(), file.as_deref())?;
-                if allow.is_empty() {
-                    return Err(
-                        "allow has no network, so nobody would get in; add one, or leave it out".to_owned()
-                    );
-                }
-                Some(allow)
+                let list = list.as_deref().unwrap_or_default();
+                Some(Networks::read("allow", list, file.as_deref(), &mut mistakes))
             }
         };
-        let deny = Networks::read("deny", &settings.deny, settings.deny_file.as_deref())?;
-        if allow.is_none() && deny.is_empty() {
-            return Err("neither allow nor deny has a network; add one to either".to_owned());
+        let deny = Networks::read("deny", &settings.deny, settings.deny_file.as_deref(), &mut mistakes);
+        // Of lists that could not be read it is not known what they would hold.
+        if mistakes.is_empty() {
+            match &allow {
+                Some(allow) if allow.is_empty() => {
+                    let place = if settings.allow.is_some() { "/allow" } else { "/allow-file" };
+                    mistakes.add(
+                        place,
+                        "there is no network, so no client would get in; add one, or leave it out",
+                    );
+                }
+                None if deny.is_empty() => {
+                    mistakes.add("", "neither allow nor deny has a network; add one to either")
+                }
+                _ => {}
+            }
         }
-        Ok(Self { allow, deny })
+        mistakes.or(Self { allow, deny })
     }
 
     fn on_request_head(&self, exchange: &Exchange) -> Decision {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use portcullis_sdk::Mistakes;
+
 /// A set of networks.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
@@ -10,21 +12,22 @@ pub(crate) struct Networks {
 }
 
 impl Networks {
-    /// Reads a list and the lines of a file. `setting` names the list in errors; its file is `setting-file`.
-    pub(crate) fn read(setting: &str, list: &[String], file: Option<&str>) -> Result<Self, String> {
+    /// Reads a list and the lines of a file. `setting` names the list in mistakes; its file is `setting-file`.
+    pub(crate) fn read(setting: &str, list: &[String], file: Option<&str>, mistakes: &mut Mistakes) -> Self {
         let mut networks = Self::default();
         for (at, text) in list.iter().enumerate() {
-            networks.add(text).map_err(|error| format!("{setting}[{at}]: {error}"))?;
+            mistakes.take(format!("/{setting}/{at}"), networks.add(text));
         }
         for (at, line) in file.unwrap_or_default().lines().enumerate() {
             let text = line.split_once('#').map_or(line, |(text, _)| text).trim();
             if !text.is_empty() {
-                networks.add(text).map_err(|error| format!("{setting}-file, line {}: {error}", at + 1))?;
+                let added = networks.add(text).map_err(|error| format!("line {}: {error}", at + 1));
+                mistakes.take(format!("/{setting}-file"), added);
             }
         }
         merge(&mut networks.v4, |end| end.checked_add(1));
         merge(&mut networks.v6, |end| end.checked_add(1));
-        Ok(networks)
+        networks
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -44,7 +47,7 @@ impl Networks {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| {
-            format!("`{text}` is no network; write one such as 192.0.2.0/24 or 2001:db8::/32")
+            format!("`{text}` is not a network; write one such as 192.0.2.0/24 or 2001:db8::/32")
         })?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let length = match length {

@@ -83,7 +83,7 @@ fn agrees_with_a_search_one_by_one() {
         .iter()
         .map(|(bits, length)| format!("{}/{length}", std::net::Ipv4Addr::from(*bits)))
         .collect();
-    let set = Networks::read("allow", &list, None).unwrap();
+    let set = Networks::read("allow", &list, None, &mut Mistakes::new());
     for (bits, length) in &networks {
         let last = bits | u32::MAX.checked_shr(*length).unwrap_or(0);
         for address in [*bits, bits.wrapping_sub(1), last, last.wrapping_add(1)] {
@@ -95,27 +95,41 @@ fn agrees_with_a_search_one_by_one() {
 }
 
 #[test]
+fn tells_each_mistake_at_its_place() {
+    let refused =
+        configure(r#"{"allow": ["10.0.0.1/8", "::/0", "all"], "deny": ["localhost"]}"#).unwrap_err();
+    let places: Vec<&str> = refused.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert_eq!(places, ["/allow/0", "/allow/2", "/deny/0"], "{refused}");
+}
+
+#[test]
 fn refuses_wrong_settings() {
     for (config, expected) in [
-        ("{}", "neither allow nor deny has a network; add one to either"),
-        (r#"{"allow": []}"#, "allow has no network, so nobody would get in; add one, or leave it out"),
-        (r#"{"allow-file": "\n"}"#, "allow has no network, so nobody would get in; add one, or leave it out"),
+        ("{}", "/: neither allow nor deny has a network; add one to either"),
+        (
+            r#"{"allow": []}"#,
+            "/allow: there is no network, so no client would get in; add one, or leave it out",
+        ),
+        (
+            r#"{"allow-file": "\n"}"#,
+            "/allow-file: there is no network, so no client would get in; add one, or leave it out",
+        ),
         (
             r#"{"deny": ["10.0.0.0/8", "ten"]}"#,
-            "deny[1]: `ten` is no network; write one such as 192.0.2.0/24 or 2001:db8::/32",
+            "/deny/1: `ten` is not a network; write one such as 192.0.2.0/24 or 2001:db8::/32",
         ),
         (
             r#"{"deny": ["10.0.0.1/8"]}"#,
-            "deny[0]: `10.0.0.1/8` has bits beyond its prefix; the network is 10.0.0.0/8",
+            "/deny/0: `10.0.0.1/8` has bits beyond its prefix; the network is 10.0.0.0/8",
         ),
         (
             r#"{"deny": ["10.0.0.0/33"]}"#,
-            "deny[0]: `10.0.0.0/33`: the prefix length of an IPv4 network is 0 to 32",
+            "/deny/0: `10.0.0.0/33`: the prefix length of an IPv4 network is 0 to 32",
         ),
-        (r#"{"deny": ["::/+1"]}"#, "deny[0]: `::/+1`: the prefix length of an IPv6 network is 0 to 128"),
+        (r#"{"deny": ["::/+1"]}"#, "/deny/0: `::/+1`: the prefix length of an IPv6 network is 0 to 128"),
         (
             r#"{"deny-file": "::1\n1.2.3"}"#,
-            "deny-file, line 2: `1.2.3` is no network; write one such as 192.0.2.0/24 or 2001:db8::/32",
+            "/deny-file: line 2: `1.2.3` is not a network; write one such as 192.0.2.0/24 or 2001:db8::/32",
         ),
     ] {
         assert_eq!(configure(config).unwrap_err(), expected, "{config}");

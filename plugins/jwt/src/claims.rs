@@ -1,10 +1,46 @@
 //! What a token claims, and whether it holds now: RFC 7519, 4.1.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The claims of a token whose signature is right.
 #[derive(Debug)]
 pub(crate) struct Claims(Map<String, Value>);
+
+/// The words of the error for a name that is there twice.
+const TWICE: &str = "a name is there twice";
+
+/// A JSON object in which no name is there twice. RFC 7519, 4 leaves it to the reader to refuse such a token or to take the
+/// last claim: an upstream that takes the first one would see another token than this policy.
+struct Once(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> Visitor<'de> for Names {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(A::Error::custom(TWICE));
+                    }
+                }
+                Ok(Once(claims))
+            }
+        }
+
+        deserializer.deserialize_map(Names)
+    }
+}
 
 /// What claims must say.
 #[derive(Debug)]
@@ -17,27 +53,37 @@ pub(crate) struct Rules {
 }
 
 impl Claims {
-    /// `None` where the payload is no JSON object.
-    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
+    /// The claims of a payload. The error says why there are none.
+    pub(crate) fn read(payload: &[u8]) -> Result<Self, String> {
         match serde_json::from_slice(payload) {
-            Ok(Value::Object(claims)) => Some(Self(claims)),
-            _ => None,
+            Ok(Once(claims)) => Ok(Self(claims)),
+            Err(error) if error.to_string().contains(TWICE) => Err("it has a claim twice".to_owned()),
+            Err(_) => Err("its payload is no JSON object".to_owned()),
         }
     }
 
-    /// A claim as one line of text: a string, number or boolean as it is, a list of strings with commas. None of another
-    /// kind.
-    pub(crate) fn text(&self, claim: &str) -> Option<String> {
-        match self.0.get(claim)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Array(items) => {
+    /// A claim as one line of text: a string, number or boolean as it is, a list of strings with commas. `None` if it is
+    /// absent or of another kind. A list is refused if the reader could take it for another one: `["a,b"]` for `["a", "b"]`.
+    pub(crate) fn text(&self, claim: &str) -> Result<Option<String>, String> {
+        Ok(match self.0.get(claim) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::Bool(value)) => Some(value.to_string()),
+            Some(Value::Array(items)) => {
                 let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-                texts.map(|texts| texts.join(","))
+                let ambiguous = |text: &&str| text.is_empty() || text.contains(',') || text.trim() != *text;
+                match texts {
+                    Some(texts) if texts.iter().any(ambiguous) => {
+                        return Err(format!(
+                            "an element of {claim} would be ambiguous in a list with commas"
+                        ));
+                    }
+                    Some(texts) if texts.is_empty() => None,
+                    texts => texts.map(|texts| texts.join(",")),
+                }
             }
             _ => None,
-        }
+        })
     }
 
     /// A time in seconds since 1970. An error where it is there and is no number.

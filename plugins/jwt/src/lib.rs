@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use claims::{Claims, Rules};
 use portcullis_sdk::crypto::{self, Algorithm, Key};
 use portcullis_sdk::prelude::*;
-use portcullis_sdk::{Field, clock};
+use portcullis_sdk::{Field, Mistakes, clock};
 
 /// Settings of `builtin:jwt`. Keys come from one or more of `keys`, `keys-file` and `secret`.
 #[derive(Debug, Config)]
@@ -72,36 +72,32 @@ enum Refused {
     capabilities = ["clock", "crypto"]
 )]
 impl Jwt {
-    fn configure(settings: Settings) -> Result<Self, String> {
-        let algorithm = match settings.algorithm.as_deref() {
-            Some(name) => {
-                let algorithm = Algorithm::from_name(name);
-                Some(
-                    algorithm
-                        .ok_or_else(|| format!("algorithm: `{name}` is none; write one such as RS256"))?,
-                )
-            }
-            None => None,
-        };
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
+        let algorithm = settings.algorithm.as_deref().and_then(|name| {
+            let known = Algorithm::from_name(name);
+            mistakes.take(
+                "/algorithm",
+                known.ok_or_else(|| format!("`{name}` is not an algorithm; write one such as RS256")),
+            )
+        });
         let mut keys = Vec::new();
         let sets = [("keys", settings.keys.as_deref()), ("keys-file", settings.keys_file.as_deref())];
         for (name, set) in sets.into_iter().filter_map(|(name, set)| Some((name, set?))) {
-            let read = read_set(set, algorithm).map_err(|error| format!("{name}: {error}"))?;
-            if read.is_empty() {
-                return Err(format!("{name}: there is no key in it that can check a signature"));
-            }
-            keys.extend(read);
+            keys.extend(mistakes.take(format!("/{name}"), read_set(set, algorithm)).unwrap_or_default());
         }
         if let Some(name) = &settings.secret {
             let key = crypto::import_granted_secret(name, algorithm.unwrap_or(Algorithm::Hs256));
-            keys.push(key.map_err(|error| format!("secret `{name}`: {error}"))?);
+            keys.extend(mistakes.take("/secret", key));
         }
-        if keys.is_empty() {
-            return Err("there is no key; set keys, keys-file or secret".to_owned());
+        if keys.is_empty() && mistakes.is_empty() {
+            mistakes.add("", "there is no key; set keys, keys-file or secret");
         }
-        for name in settings.upstream_fields.keys().chain([&settings.header]) {
+        let names =
+            settings.upstream_fields.keys().map(|name| (name, format!("/upstream-fields/{}", escaped(name))));
+        for (name, pointer) in names.chain([(&settings.header, "/header".to_owned())]) {
             if Field::check_name(name).is_err() {
-                return Err(format!("`{name}` is not the name of a field that a policy can write"));
+                mistakes.add(pointer, format!("`{name}` is not the name of a field that a policy can write"));
             }
         }
         let rules = Rules {
@@ -111,7 +107,7 @@ impl Jwt {
             require_expiry: settings.require_expiry,
         };
         let Settings { header, remove, attributes, upstream_fields, .. } = settings;
-        Ok(Self { keys, rules, header, remove, attributes, upstream_fields })
+        mistakes.or(Self { keys, rules, header, remove, attributes, upstream_fields })
     }
 
     fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
@@ -120,16 +116,17 @@ impl Jwt {
             request.remove_header(name)?;
         }
         let claims = self.claims(request).map_err(refuse)?;
-        if let Some(subject) = claims.text("sub") {
+        let text = |claim: &str| claims.text(claim).map_err(|why| refuse(Refused::Invalid(why)));
+        if let Some(subject) = text("sub")? {
             exchange.set_attribute("jwt.sub", &subject)?;
         }
         for (attribute, claim) in &self.attributes {
-            if let Some(value) = claims.text(claim) {
+            if let Some(value) = text(claim)? {
                 exchange.set_attribute(attribute, &value)?;
             }
         }
         for (field, claim) in &self.upstream_fields {
-            if let Some(value) = claims.text(claim) {
+            if let Some(value) = text(claim)? {
                 let invalid = |_| refuse(Refused::Invalid(format!("`{claim}` does not fit into a field")));
                 request.set_header(field, value).map_err(invalid)?;
             }
@@ -160,22 +157,35 @@ impl Jwt {
         };
         let verified =
             crypto::verify_jws(token, &self.keys).map_err(|error| Refused::Invalid(error.to_string()))?;
-        let claims =
-            Claims::read(&verified.payload).ok_or_else(|| invalid("its payload is no JSON object"))?;
+        let claims = Claims::read(&verified.payload).map_err(|why| invalid(&why))?;
         let now = clock::unix_time().as_secs_f64();
         self.rules.check(&claims, now).map_err(invalid)?;
         Ok(claims)
     }
 }
 
-/// Reads a key set. Keys that do not say their algorithm take `algorithm`; those that do say it keep their own.
-fn read_set(set: &str, algorithm: Option<Algorithm>) -> Result<Vec<Key>, crypto::KeyError> {
-    match crypto::import_jwks(set, None) {
-        Err(crypto::KeyError::WrongAlgorithm(_)) if algorithm.is_some() => {
-            crypto::import_jwks(set, algorithm)
-        }
-        keys => keys,
+/// Reads a key set. Keys that do not say their algorithm take `algorithm`; those that do say it keep their own. The gateway
+/// logs the keys that cannot be used at all.
+fn read_set(set: &str, algorithm: Option<Algorithm>) -> Result<Vec<Key>, String> {
+    if set.trim_start().starts_with("-----BEGIN") {
+        let text = "this is PEM; a JSON Web Key Set (JSON with `keys`) is wanted, as the token's issuer publishes it";
+        return Err(text.to_owned());
     }
+    let import = |algorithm| crypto::import_jwks(set, algorithm).map_err(|error| error.to_string());
+    let mut keys = import(None)?;
+    if algorithm.is_some() {
+        keys.extend(import(algorithm)?);
+    }
+    if keys.is_empty() {
+        let text = "there is no key in it that can check a signature; the log says why of each, and keys without `alg` need algorithm";
+        return Err(text.to_owned());
+    }
+    Ok(keys)
+}
+
+/// A key of the settings as a part of a JSON pointer (RFC 6901, 3).
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 fn refuse(refused: Refused) -> Reply {

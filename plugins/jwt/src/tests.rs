@@ -141,11 +141,55 @@ fn a_secret_checks_tokens_without_being_seen() {
 }
 
 #[test]
+fn keys_that_say_their_algorithm_keep_it_beside_those_that_do_not() {
+    let gateway = MockGateway::new();
+    let open = JWK.replace(r#""alg": "RS256", "kid": "1""#, r#""kid": "open""#);
+    let said = JWK.replace("RS256", "RS512").replace(r#""kid": "1""#, r#""kid": "said""#);
+    let curve = r#"{"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "curve", "x": "a", "y": "b"}"#;
+    let unusable = r#"{"kty": "RSA", "use": "enc", "kid": "enc", "n": "a", "e": "AQAB"}"#;
+    let set = format!(r#"{{"keys": [{open}, {said}, {unusable}, {curve}]}}"#);
+    let config = json!({ "keys": set, "algorithm": "RS256", "require-expiry": false }).to_string();
+    let mut policy = gateway.configure::<Jwt>(&config).unwrap();
+    let signing = open.replace(r#""kid""#, r#""alg": "RS256", "kid""#);
+    for (key, alg, kid) in
+        [(signing.as_str(), "RS256", "open"), (&said, "RS512", "said"), (curve, "ES256", "curve")]
+    {
+        let header = format!(r#"{{"alg": "{alg}", "kid": "{kid}"}}"#);
+        let token = gateway.sign_jws(key, &header, r#"{"sub": "a"}"#);
+        let mut exchange = gateway.exchange("GET", "/").header("authorization", format!("Bearer {token}"));
+        assert_eq!(refusal(exchange.request_head(&mut policy)), Ok(()), "{kid}");
+    }
+}
+
+#[test]
+fn a_token_that_could_be_read_in_two_ways_is_refused() {
+    let more = || json!({ "require-expiry": false, "upstream-fields": { "x-roles": "roles" } });
+    for claims in [
+        r#"{"sub": "bob", "sub": "alice"}"#,
+        r#"{"exp": 1, "exp": 99999999999}"#,
+        r#"{"roles": ["user,admin"]}"#,
+        r#"{"roles": ["user", ""]}"#,
+        r#"{"roles": [" user"]}"#,
+    ] {
+        assert!(attempt(more(), claims).unwrap_err().contains("invalid_token"), "{claims}");
+    }
+    for claims in
+        [r#"{"roles": ["user", "admin"]}"#, r#"{"roles": []}"#, r#"{"roles": "a,b"}"#, r#"{"a": {"b": 1}}"#]
+    {
+        assert_eq!(attempt(more(), claims), Ok(()), "{claims}");
+    }
+}
+
+#[test]
 fn refuses_settings_that_cannot_work() {
     let refused = |config: &str| MockGateway::new().configure::<Jwt>(config).unwrap_err();
     assert!(refused("{}").contains("there is no key"));
     assert!(refused(r#"{"keys": "{\"keys\": []}"}"#).contains("no key in it"));
-    assert!(refused(r#"{"keys": "x"}"#).starts_with("keys: "));
+    assert!(
+        refused(r#"{"keys-file": "\n-----BEGIN PUBLIC KEY-----\nMII"}"#)
+            .starts_with("/keys-file: this is PEM;")
+    );
+    assert!(refused(r#"{"keys": "x"}"#).starts_with("/keys: "));
     assert!(refused(r#"{"secret": "x"}"#).contains("no secret of that name"));
     assert!(refused(r#"{"secret": "x", "algorithm": "none"}"#).contains("`none`"));
     assert!(refused(&config(json!({ "upstream-fields": { "host": "sub" } }))).contains("`host`"));

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portcullis_sdk::Field;
 use portcullis_sdk::prelude::*;
 use portcullis_sdk::rate_limit::{Quota, Verdict, check};
+use portcullis_sdk::{Field, Mistakes};
 
 /// Settings of `builtin:rate-limit`.
 #[derive(Debug, Config)]
@@ -67,20 +67,28 @@ struct FieldTexts {
     capabilities = ["rate-limit"]
 )]
 impl RateLimit {
-    fn configure(settings: Settings) -> Result<Self, String> {
-        let (requests, per) = parse_rate(&settings.rate).ok_or_else(|| {
-            format!("rate \"{}\": expected a number, `/`, and s, m or h, such as \"100/s\"", settings.rate)
-        })?;
+    fn configure(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::new();
+        let rate = parse_rate(&settings.rate);
+        if rate.is_none() {
+            let text = format!(
+                "\"{}\" is not a rate; write a number, `/`, and s, m or h, such as \"100/s\"",
+                settings.rate
+            );
+            mistakes.add("/rate", text);
+        }
         if let Key::Header(name) = &settings.key
             && Field::check_name(name) == Err(Refused::InvalidName)
         {
-            return Err(format!("key.header \"{name}\": {}", Refused::InvalidName));
+            mistakes.add("/key/header", format!("\"{name}\": {}", Refused::InvalidName));
         }
         if !settings.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
             || settings.name.is_empty()
         {
-            return Err(format!("name \"{}\": expected letters, digits, `-`, `_` and `.`", settings.name));
+            mistakes
+                .add("/name", format!("\"{}\": expected letters, digits, `-`, `_` and `.`", settings.name));
         }
+        let (requests, per) = mistakes.or(rate.unwrap_or((1, Duration::from_secs(1))))?;
         let name = format!("\"{}\"", settings.name);
         let policy = format!("{name};q={requests};w={}", per.as_secs());
         Ok(Self {

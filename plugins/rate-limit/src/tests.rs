@@ -135,11 +135,20 @@ fn a_request_without_the_key_counts_under_its_address() {
 #[test]
 fn refuses_wrong_settings() {
     for (config, expected) in [
-        (r#"{"rate": "0/s"}"#, "rate \"0/s\": expected a number, `/`, and s, m or h, such as \"100/s\""),
-        (r#"{"rate": "+1/s"}"#, "rate \"+1/s\": expected a number, `/`, and s, m or h, such as \"100/s\""),
-        (r#"{"rate": "10/w"}"#, "rate \"10/w\": expected a number, `/`, and s, m or h, such as \"100/s\""),
-        (r#"{"rate": "1/s", "key": {"header": "a b"}}"#, "key.header \"a b\": invalid name"),
-        (r#"{"rate": "1/s", "name": "a\"b"}"#, "name \"a\"b\": expected letters, digits, `-`, `_` and `.`"),
+        (
+            r#"{"rate": "0/s"}"#,
+            "/rate: \"0/s\" is not a rate; write a number, `/`, and s, m or h, such as \"100/s\"",
+        ),
+        (
+            r#"{"rate": "+1/s"}"#,
+            "/rate: \"+1/s\" is not a rate; write a number, `/`, and s, m or h, such as \"100/s\"",
+        ),
+        (
+            r#"{"rate": "10/w"}"#,
+            "/rate: \"10/w\" is not a rate; write a number, `/`, and s, m or h, such as \"100/s\"",
+        ),
+        (r#"{"rate": "1/s", "key": {"header": "a b"}}"#, "/key/header: \"a b\": invalid name"),
+        (r#"{"rate": "1/s", "name": "a\"b"}"#, "/name: \"a\"b\": expected letters, digits, `-`, `_` and `.`"),
     ] {
         assert_eq!(MockGateway::new().configure::<RateLimit>(config).unwrap_err(), expected, "{config}");
     }

@@ -14,8 +14,6 @@ const KEY_LABELS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY
 
 /// Checks that `bytes` hold what is expected, wholly legible.
 pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
-    // A byte order mark, which editors leave behind; OpenSSL skips it as well.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if is_pkcs12(bytes) {
         let help = "take the PEM out of it: openssl pkcs12 -in FILE -nodes -out NEW";
         return Err(("it is a PKCS #12 archive (.p12, .pfx), not PEM".into(), help));

@@ -12,7 +12,7 @@ use crate::diagnostic::Report;
 use crate::keys::{REGISTRY, SIGNER};
 use crate::loader::{Loader, Named, Section};
 use crate::policy::{Used, unknown};
-use crate::server::authorities;
+use crate::server::{authorities, without_mark};
 use crate::source::Span;
 use crate::suggest::shown;
 use crate::upstream::is_authority;
@@ -253,7 +253,7 @@ fn key(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<(Si
 
 fn key_file(loader: &mut Loader<'_>, path: &str, span: Span) -> Option<String> {
     let (_, bytes) = loader.read(path, span, "key file", KEY_BYTES_MAX)?;
-    let text = String::from_utf8(bytes);
+    let text = String::from_utf8(without_mark(bytes));
     if text.is_err() {
         let message = format!("the key file `{}` is not usable", shown(path));
         loader.report(

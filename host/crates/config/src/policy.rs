@@ -3,7 +3,7 @@
 mod candidate;
 mod http;
 mod plugin;
-mod schema_error;
+pub(crate) mod schema_error;
 pub(crate) mod settings;
 
 #[cfg(test)]

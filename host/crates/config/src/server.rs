@@ -330,6 +330,7 @@ pub(crate) fn pem_file(
         Expected::PrivateKey => "key file",
     };
     let (absolute, bytes) = loader.read(path, span, what, PEM_BYTES_MAX)?;
+    let bytes = without_mark(bytes);
     match pem::check(&bytes, expected) {
         Ok(()) => Some((absolute, bytes)),
         Err((label, help)) => {
@@ -338,6 +339,15 @@ pub(crate) fn pem_file(
             None
         }
     }
+}
+
+/// The bytes of a text file without the byte order mark that some editors put before it.
+pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    bytes
 }
 
 /// Reads the secrets. Their values are in no message.

@@ -79,8 +79,8 @@ impl ServerTls {
             .filter(|(offered, _)| *offered)
             .map(|(_, protocol)| protocol.name().to_vec())
             .collect();
-        // All suites that are left are strong, so the client's wish counts: it knows whether it has AES in hardware.
-        config.ignore_client_order = false;
+        // The strongest suite that both have: a client that names a weaker one first does not lower what is spoken.
+        config.ignore_client_order = true;
         config.max_early_data_size = 0;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;

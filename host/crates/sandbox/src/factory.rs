@@ -16,7 +16,7 @@ use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
 use crate::budget::thread_cpu_time;
 use crate::capabilities::clock;
-use crate::capabilities::crypto::Keys;
+use crate::capabilities::crypto::{Keys, LeftOutKeys};
 use crate::capabilities::log::LogWindow;
 use crate::capabilities::matchers::Matchers;
 use crate::component::{ImageSource, Linked};
@@ -50,6 +50,8 @@ pub(crate) struct PolicyContext {
     pub(crate) config_json: String,
     /// Made by its instances, mostly while they were configured, and valid in all of them.
     pub(crate) keys: Keys,
+    /// The keys of key sets that could not be used.
+    pub(crate) left_out: LeftOutKeys,
     pub(crate) matchers: Matchers,
     pub(crate) component: Arc<PolicyComponent>,
     pub(crate) isolation: Isolation,
@@ -158,6 +160,7 @@ impl Factory {
             limits: config.limits,
             config_json: config.config_json.clone(),
             keys: Keys::default(),
+            left_out: LeftOutKeys::default(),
             matchers: Matchers::default(),
             component: component.clone(),
             isolation: config.isolation,
@@ -179,7 +182,9 @@ impl Factory {
         let start = thread_cpu_time();
         let failed =
             |Failure { kind, message }| ConfigureError::Failed { policy: policy.clone(), kind, message };
-        let first = Instance::make(&context).map_err(|error| match error {
+        let first = Instance::make(&context);
+        context.left_out.log(policy);
+        let first = first.map_err(|error| match error {
             MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
             MakeError::Failed(failure) => failed(failure),
         })?;

@@ -56,6 +56,7 @@ fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>)
     };
     let called = made.and_then(|mut instance| {
         let ticked = instance.tick();
+        context.left_out.log(&context.name);
         let (cpu, memory_bytes) = instance.cost();
         calls.spend(cpu, memory_bytes);
         ticked.map(|()| instance)

@@ -54,9 +54,8 @@ impl Crypto {
         for jwk in keys {
             match read(jwk, wanted) {
                 Ok(key) => numbers.push(self.import(key)?),
-                Err(KeyError::Unsupported(_)) => {}
-                Err(KeyError::WrongAlgorithm(_)) if wanted.is_some() => {}
-                Err(error) => return Err(error),
+                Err(KeyError::TooMany) => return Err(KeyError::TooMany),
+                Err(_) => {}
             }
         }
         numbers.dedup();

@@ -312,6 +312,12 @@ fn describe(rule: &Json) -> Option<String> {
 }
 
 impl<'a> Place<'a> {
+    /// Where a JSON pointer leads, and the path as one would write it.
+    pub(crate) fn of(&self, pointer: &str) -> (Span, String) {
+        let spot = self.find(pointer);
+        (spot.value, spot.path)
+    }
+
     /// Follows a JSON pointer through the TOML.
     fn find(&self, pointer: &str) -> Spot<'a> {
         let value = self.node.map_or(self.config, |node| node.span);

@@ -8,6 +8,7 @@ use super::schema_error::{Place, report_errors};
 use crate::PluginInfo;
 use crate::diagnostic::Report;
 use crate::loader::{Loader, Named};
+use crate::server::without_mark;
 use crate::source::Span;
 use crate::tree::{Node, Value};
 use crate::view::{View, text};
@@ -165,7 +166,7 @@ impl Files<'_, '_, '_> {
             return;
         }
         let Some((_, bytes)) = self.loader.read(path, span, "file", CONFIG_FILE_BYTES_MAX) else { return };
-        match String::from_utf8(bytes) {
+        match String::from_utf8(without_mark(bytes)) {
             Ok(text) => *json = Json::String(text),
             Err(_) => {
                 let message = format!("the file `{}` cannot be read", crate::suggest::shown(path));

@@ -123,6 +123,36 @@ fn versions_are_agreed_on() {
 }
 
 #[test]
+fn the_strongest_cipher_is_taken_whatever_the_client_names_first() {
+    on_worker(async {
+        let authority = Authority::new();
+        for (version, strongest) in
+            [(&TLS13, "TLS13_AES_256_GCM_SHA384"), (&TLS12, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")]
+        {
+            let seen = Rc::new(RefCell::new(None));
+            let sink = Rc::clone(&seen);
+            let running = run(listener(Some(tls(vec![authority.issue(&["a.test"])]))), move |accepted| {
+                *sink.borrow_mut() = accepted.tls;
+                async {}
+            });
+            let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+            provider.cipher_suites.reverse();
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add_parsable_certificates(crate::certificate::certificates(&authority.pem()).unwrap());
+            let client = rustls::ClientConfig::builder_with_provider(provider.into())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            handshake(running.address, "a.test", client.into()).await.unwrap();
+            until(|| seen.borrow().is_some()).await;
+            let info: TlsInfo = seen.take().unwrap();
+            assert_eq!(info.cipher, strongest);
+        }
+    });
+}
+
+#[test]
 fn alpn_offers_what_the_listener_speaks() {
     on_worker(async {
         let alpn = async |speaks, asks: &[&[u8]]| {

@@ -3,6 +3,7 @@
 mod jwk;
 mod jws;
 mod key;
+mod left_out;
 mod noted;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::key::Key;
+pub(crate) use self::left_out::LeftOutKeys;
 use self::noted::Code;
 use super::numbered::{Numbered, Room};
 use crate::bindings::portcullis::policy::crypto;
@@ -49,6 +51,7 @@ impl Keys {
         &self,
         jwks: &str,
         algorithm: Option<Algorithm>,
+        left_out: &LeftOutKeys,
         look: Look<'_>,
     ) -> WasmResult<Result<Vec<u32>, KeyError>> {
         let read = match jwk::read_set(jwks, algorithm, look)? {
@@ -56,8 +59,10 @@ impl Keys {
             Err(error) => return Ok(Err(error)),
         };
         let mut numbers = Vec::new();
-        for key in read {
+        for (content, key) in read {
             look()?;
+            left_out.note(content, key.as_ref().err());
+            let Ok(key) = key else { continue };
             match self.import(key) {
                 // A set may name a key twice.
                 Ok(number) if numbers.contains(&number) => {}
@@ -153,7 +158,7 @@ impl crypto::Host for State {
     ) -> WasmResult<Result<Vec<u32>, KeyError>> {
         self.require(Capability::Crypto)?;
         let Self { policy, budget, .. } = self;
-        policy.keys.import_set(&jwks, algorithm, &mut || budget.check())
+        policy.keys.import_set(&jwks, algorithm, &policy.left_out, &mut || budget.check())
     }
 
     fn import_secret(&mut self, secret: Vec<u8>, algorithm: Algorithm) -> WasmResult<Result<u32, KeyError>> {

@@ -9,6 +9,7 @@ use wasmtime::Result as WasmResult;
 use super::key::{self, Key, malformed};
 use super::{Algorithm, KeyError};
 use crate::budget::Look;
+use crate::capabilities::numbered::Content;
 
 /// Bytes of a key: one of RSA has some 3,000 with its certificates.
 const KEY_BYTES_MAX: usize = 64 << 10;
@@ -73,12 +74,26 @@ pub(super) fn read(jwk: &str, wanted: Option<Algorithm>) -> Result<Key, KeyError
     }
 }
 
-/// Reads the keys of a set that can be used here. Looks at the time after each, of which a set may have thousands.
+/// A key of a set, or why it cannot be used.
+pub(super) type ReadKey = Result<Key, LeftOut>;
+
+/// A key of a set that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeftOut {
+    /// Its `kid`, or its place in the set if it has none.
+    pub(crate) name: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Reads the keys of a set that can be used here. RFC 7517, 5: what is not understood is ignored. So is what is malformed, for
+/// a set may hold keys for others, and one bad key must not take the good ones with it. Looks at the time after each, of
+/// which a set may have thousands.
 pub(super) fn read_set(
     jwks: &str,
     wanted: Option<Algorithm>,
     look: Look<'_>,
-) -> WasmResult<Result<Vec<Key>, KeyError>> {
+) -> WasmResult<Result<Vec<(Content, ReadKey)>, KeyError>> {
     if jwks.len() > SET_BYTES_MAX {
         return Ok(Err(KeyError::TooLarge));
     }
@@ -87,17 +102,39 @@ pub(super) fn read_set(
         Err(error) => return Ok(Err(not_a("JSON Web Key Set", &error))),
     };
     let mut keys = Vec::new();
-    for jwk in set.keys {
+    for (at, jwk) in set.keys.into_iter().enumerate() {
         look()?;
-        match read(jwk.get(), wanted) {
-            Ok(key) => keys.push(key),
-            // RFC 7517, 5: what is not understood is ignored. A key that leaves its algorithm open is no such key.
-            Err(KeyError::Unsupported(_)) => {}
-            Err(KeyError::WrongAlgorithm(_)) if wanted.is_some() => {}
-            Err(error) => return Ok(Err(error)),
-        }
+        let read = read(jwk.get(), wanted).map_err(|error| LeftOut {
+            name: kid(jwk.get()).unwrap_or_else(|| format!("number {}", at + 1)),
+            reason: describe(&error),
+        });
+        keys.push((digest(jwk.get()), read));
     }
     Ok(Ok(keys))
+}
+
+/// What a key of a set is told from others by.
+fn digest(jwk: &str) -> Content {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, jwk.as_bytes());
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+/// The `kid` of a key that could not be read, as far as it has one.
+fn kid(jwk: &str) -> Option<String> {
+    const SHOWN_MAX: usize = 100;
+    let jwk: serde_json::Value = serde_json::from_str(jwk).ok()?;
+    Some(jwk.get("kid")?.as_str()?.chars().take(SHOWN_MAX).collect())
+}
+
+fn describe(error: &KeyError) -> String {
+    match error {
+        KeyError::Malformed(reason) | KeyError::WrongAlgorithm(reason) => reason.clone(),
+        KeyError::Unsupported(what) => format!("not supported: {what}"),
+        KeyError::Weak(reason) => format!("too weak: {reason}"),
+        KeyError::TooLarge => "it is too large".to_owned(),
+        KeyError::TooMany => "there are too many keys".to_owned(),
+        KeyError::NoSecret => "there is no such secret".to_owned(),
+    }
 }
 
 impl Jwk {

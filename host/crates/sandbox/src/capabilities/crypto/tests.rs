@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use proptest::prelude::*;
 
+use super::LeftOutKeys;
 use super::{Algorithm, Error, Hash, JwsError, KeyError, Keys, jwk, jws};
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -107,7 +108,9 @@ fn verifies_every_algorithm_and_nothing_that_was_changed() {
     let keys = Keys::default();
     let set: Vec<String> = made.iter().map(|(alg, (jwk, _))| format!(r#"{{"alg":"{alg}",{jwk}}}"#)).collect();
     let numbers = keys
-        .import_set(&format!(r#"{{"keys":[{}]}}"#, set.join(",")), None, &mut || Ok(()))
+        .import_set(&format!(r#"{{"keys":[{}]}}"#, set.join(",")), None, &LeftOutKeys::default(), &mut || {
+            Ok(())
+        })
         .unwrap()
         .unwrap();
     assert_eq!(numbers, Vec::from_iter(1..=10));
@@ -327,28 +330,38 @@ fn takes_from_a_set_what_it_can_use() {
     let set = format!(
         r#"{{"keys":[{{"kty":"AKP"}},{{"use":"enc",{rsa}}},{RFC_P256},{{"alg":"RS256",{rsa}}},{RFC_P256}]}}"#
     );
-    assert_eq!(
-        keys.import_set(&set, None, &mut || Ok(())).unwrap().unwrap(),
-        [1, 2],
-        "one that is there twice is one"
+    let import = |set: &str, algorithm| {
+        keys.import_set(set, algorithm, &LeftOutKeys::default(), &mut || Ok(())).unwrap()
+    };
+    assert_eq!(import(&set, None).unwrap(), [1, 2], "one that is there twice is one");
+    assert_eq!(import(&set, Some(Algorithm::Rs256)).unwrap(), [2], "importing again gives the same");
+    assert_eq!(import(r#"{"keys":[]}"#, None).unwrap(), [0_u32; 0]);
+    let open = format!(r#"{{"keys":[{{{rsa}}},{RFC_P256}]}}"#);
+    assert_eq!(import(&open, None).unwrap(), [1], "the first leaves open which algorithm it is for");
+    assert_eq!(import(&open, Some(Algorithm::Ps256)).unwrap(), [3]);
+    // One bad key does not take the good ones with it.
+    let bad = format!(r#"{{"keys":[{{}},{{"kty":"RSA","alg":"RS256","n":"!","e":"AQAB"}},5,{RFC_P256}]}}"#);
+    assert_eq!(import(&bad, None).unwrap(), [1]);
+    assert!(matches!(import(r#"{}"#, None), Err(KeyError::Malformed(_))));
+}
+
+#[test]
+fn what_no_call_could_use_of_a_set_is_told_once_with_its_id() {
+    let (keys, left_out) = (Keys::default(), LeftOutKeys::default());
+    let rsa = rsa(KeySize::Rsa2048, &sig::RSA_PKCS1_SHA256).0;
+    let set = format!(
+        r#"{{"keys":[{{"kid":"open",{rsa}}},{{"kid":"said","alg":"RS512",{rsa}}},{{"kid":"enc","use":"enc",{rsa}}},{{"kty":"RSA","n":"!"}}]}}"#
     );
-    assert_eq!(
-        keys.import_set(&set, Some(Algorithm::Rs256), &mut || Ok(())).unwrap().unwrap(),
-        [2],
-        "importing again gives the same"
-    );
-    assert_eq!(keys.import_set(r#"{"keys":[]}"#, None, &mut || Ok(())).unwrap().unwrap(), [0_u32; 0]);
-    let open = format!(r#"{{"keys":[{{{rsa}}}]}}"#);
+    for algorithm in [None, Some(Algorithm::Rs256)] {
+        assert_eq!(keys.import_set(&set, algorithm, &left_out, &mut || Ok(())).unwrap().unwrap().len(), 1);
+    }
+    let names: Vec<String> = left_out.take().into_iter().map(|key| key.name).collect();
     assert!(
-        matches!(keys.import_set(&open, None, &mut || Ok(())).unwrap(), Err(KeyError::WrongAlgorithm(_))),
-        "it leaves open which"
+        names.len() == 2 && names.contains(&"enc".to_owned()) && names.contains(&"number 4".to_owned()),
+        "{names:?}"
     );
-    assert!(keys.import_set(&open, Some(Algorithm::Ps256), &mut || Ok(())).unwrap().is_ok());
-    assert!(matches!(
-        keys.import_set(r#"{"keys":[{}]}"#, None, &mut || Ok(())).unwrap(),
-        Err(KeyError::Malformed(_))
-    ));
-    assert!(matches!(keys.import_set(r#"{}"#, None, &mut || Ok(())).unwrap(), Err(KeyError::Malformed(_))));
+    keys.import_set(&set, None, &left_out, &mut || Ok(())).unwrap().unwrap();
+    assert!(left_out.take().is_empty(), "each is told once");
 }
 
 #[test]
@@ -403,7 +416,7 @@ fn what_takes_long_looks_at_the_time_in_between() {
     assert!(times(&|look| drop(keys.mac(key, &data, look))) >= 16);
     assert!(times(&|look| drop(keys.verify(key, &data, b"", look))) >= 16);
     let set = format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"x"}"#; 1000].join(","));
-    assert!(times(&|look| drop(keys.import_set(&set, None, look))) >= 1000);
+    assert!(times(&|look| drop(keys.import_set(&set, None, &LeftOutKeys::default(), look))) >= 1000);
 }
 
 #[test]

@@ -1,0 +1,48 @@
+//! The keys of key sets that a policy could not use, for the log: a token that nothing verifies is hard to explain without them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::jwk::LeftOut;
+use crate::capabilities::numbered::Content;
+
+/// Keys that are remembered.
+const NOTED_MAX: usize = 1000;
+
+/// What became of the keys of sets, by their digests: `None` for one that some call could use, or that was logged.
+#[derive(Default)]
+pub(crate) struct LeftOutKeys(Mutex<BTreeMap<Content, Option<LeftOut>>>);
+
+impl LeftOutKeys {
+    /// Notes what a call made of a key. A policy may read a set twice, for keys of different algorithms, so a key counts as left
+    /// out only if no call could use it.
+    pub(super) fn note(&self, key: Content, left_out: Option<&LeftOut>) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match left_out {
+            None => drop(noted.insert(key, None)),
+            Some(left_out) if noted.len() < NOTED_MAX => {
+                // The first call knows best: a later one asks for an algorithm.
+                noted.entry(key).or_insert_with(|| Some(left_out.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Takes those that were not logged yet.
+    pub(super) fn take(&self) -> Vec<LeftOut> {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.values_mut().filter_map(Option::take).collect()
+    }
+
+    /// Logs them, each once.
+    pub(crate) fn log(&self, policy: &str) {
+        for LeftOut { name, reason } in self.take() {
+            tracing::warn!(
+                event = "key-left-out",
+                %policy,
+                kid = %name,
+                "policy `{policy}`: the key `{name}` of its key set is left out: {reason}"
+            );
+        }
+    }
+}
