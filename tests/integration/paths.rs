@@ -3,7 +3,7 @@
 use sha2::Digest;
 
 use crate::edge::{COMBINATIONS, Edge};
-use crate::harness::{Answer, RawClient, TestGateway, TestUpstream};
+use crate::harness::{Answer, RawClient, TestGateway, TestUpstream, portcullis_in};
 
 async fn raw(gateway: &TestGateway, target: &str) -> (u16, String) {
     let mut client = RawClient::connect(gateway.address("web")).await;
@@ -110,5 +110,34 @@ async fn addresses_of_ipv6_are_compared_as_addresses() {
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(client.read_response().await.text(), "guarded", "{host}");
+    }
+}
+
+/// Each route is shown the form that it was asked for, and a refusal says why.
+#[tokio::test]
+async fn explain_shows_the_form_of_a_path_that_each_route_was_asked_for() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = gateway(&upstream).await;
+    for (target, expected) in [
+        (
+            "/npm/@scope%2fname",
+            &[
+                "> npm ",
+                "asks for path `/s3/*`, and the request has `/npm/@scope/name`",
+                "GET /npm/@scope%2Fname",
+            ][..],
+        ),
+        ("/other/a%2Fb", &["> all ", "400: invalid request target: encoded slash or backslash in path"]),
+        (
+            "/admin;a/x",
+            &["400: the path could be read as one of route `admin`, which is guarded by more than"],
+        ),
+        ("/s3/a//b", &["> s3 ", "asks for path `/admin/*`, and the request has `/s3/a/b`", "GET /s3/a//b"]),
+    ] {
+        let url = format!("http://a{target}");
+        let ran = portcullis_in(gateway.dir(), ["explain", "GET", &url]).await;
+        for words in expected {
+            assert!(ran.stdout.contains(words), "{words:?} for {target}:\n{}{}", ran.stdout, ran.stderr);
+        }
     }
 }

@@ -123,7 +123,7 @@ pub enum Ending {
         /// As it is sent.
         request: Box<RequestHead>,
         /// Where.
-        upstream: UpstreamView,
+        upstream: Box<UpstreamView>,
     },
 }
 
@@ -388,7 +388,7 @@ impl<'a> Explainer<'a> {
             }
             Some(upstream) => {
                 let request = Box::new(exchange.request.clone());
-                return (exchange, Ending::Forwarded { request, upstream });
+                return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
             }
             None => ExchangeError::NoEndpoint { upstream: String::new() },
         };

@@ -44,7 +44,7 @@ pub(crate) enum PathRefused {
     Form(#[from] PathError),
     /// Another server could read it as a path of another route.
     #[error(
-        "the path could be read as one of route `{other}`, which has policies that route `{route}` does not have"
+        "the path could be read as one of route `{other}`, which is guarded by more than route `{route}`"
     )]
     Guarded {
         /// The route that takes it.
