@@ -2,13 +2,20 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::stream::keepalive;
 
 /// Connections that the kernel keeps for a socket until its worker accepts them. 4096 rides out a burst of a few
 /// thousand clients while a worker is busy for some milliseconds; the kernel cuts it to `net.core.somaxconn`, which is
 /// 4096 on Linux since 5.4.
 pub const BACKLOG: i32 = 4096;
+
+/// How long a client's machine may give no sign of life, though it is asked for one, before its connection is closed: a
+/// tunnel, which may be quiet for an hour, is not held for a phone that has gone.
+const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +130,9 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Linux hands this down to the connections, which saves a system call for each.
+    // Linux hands these down to the connections, which saves system calls for each.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive(CLIENT_KEEPALIVE))?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)

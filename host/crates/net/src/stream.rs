@@ -71,14 +71,17 @@ impl Stream {
     /// # Errors
     /// Where the operating system refuses.
     pub fn watch_peer(&self, keepalive: Duration, unacknowledged: Option<Duration>) -> io::Result<()> {
-        const PROBES: u32 = 3;
-        let second = Duration::from_secs(1);
-        let idle = (keepalive / 2).max(second);
-        let between = (keepalive / (2 * PROBES)).max(second);
         let socket = SockRef::from(self.tcp());
-        let probes = TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(PROBES);
-        socket.set_tcp_keepalive(&probes)?;
+        socket.set_tcp_keepalive(&self::keepalive(keepalive))?;
         socket.set_tcp_user_timeout(unacknowledged)
+    }
+
+    /// Lets the other side take nothing for as long as it likes, as a tunnel may. Its machine is still watched.
+    ///
+    /// # Errors
+    /// Where the operating system refuses.
+    pub fn allow_standstill(&self) -> io::Result<()> {
+        SockRef::from(self.tcp()).set_tcp_user_timeout(None)
     }
 
     /// Makes the end of the connection a reset, or again an orderly one: whatever ends it, also if that is the end of
@@ -125,6 +128,16 @@ impl Stream {
             }
         }
     }
+}
+
+/// Probes after half of `time` without a byte, of which the last is over when all of it is.
+pub(crate) fn keepalive(time: Duration) -> TcpKeepalive {
+    const PROBES: u32 = 3;
+    let at_least = |time: Duration| time.max(Duration::from_secs(1));
+    TcpKeepalive::new()
+        .with_time(at_least(time / 2))
+        .with_interval(at_least(time / (2 * PROBES)))
+        .with_retries(PROBES)
 }
 
 impl AsyncRead for Stream {

@@ -196,6 +196,9 @@ impl ClientCall {
         let (mut connection, parsed) = (this.connection, this.parsed);
         if head.status == 101 {
             let Io { stream, unread, .. } = connection.io;
+            if let Err(error) = stream.allow_standstill() {
+                tracing::debug!(%error, "the socket of a tunnel cannot be set up");
+            }
             let tunnel = Some(TunnelEnd::H1 { stream, unread });
             return CallResponse { body: Body::Empty, tunnel, declared: None };
         }
