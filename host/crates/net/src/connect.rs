@@ -13,6 +13,7 @@ use crate::descriptors;
 use crate::resolve::Resolver;
 use crate::stream::Stream;
 use crate::tls_client::UpstreamTlsContext;
+use crate::tls_error;
 
 /// When the next address of a name is tried beside one that does not answer (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -361,7 +362,7 @@ async fn handshake(address: &str, tcp: TcpStream, tls: &UpstreamTlsContext) -> R
     let failed = |reason: String| (ConnectErrorKind::Tls, format!("tls: {reason}"));
     let name = tls.server_name(host_of(address)).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let stream = connector.connect(name, tcp).await.map_err(|error| failed(error.to_string()))?;
+    let stream = connector.connect(name, tcp).await.map_err(|error| failed(tls_error::describe(&error)))?;
     let stream = Stream::TlsClient(Box::new(stream));
     // Bytes of HTTP/2 to a server that did not agree to it would be read as a malformed HTTP/1 request. The other way
     // round no harm is done: a server without ALPN speaks HTTP/1.1.

@@ -13,11 +13,13 @@ mod descriptors;
 mod drain;
 mod listen;
 mod log_limit;
+mod pinned;
 mod resolve;
 mod state;
 mod stream;
 mod tasks;
 mod tls_client;
+mod tls_error;
 mod tls_server;
 mod unverified;
 

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use portcullis_model::{UpstreamProtocol, UpstreamTls};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::certificate;
+use crate::pinned::NamedCertificates;
 use crate::tls_server::Alpn;
 use crate::unverified::BelievesEveryCertificate;
 
@@ -120,15 +121,20 @@ impl UpstreamTlsContext {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
         let system = if tls.verify && tls.ca.is_none() { Some(system.get()?) } else { None };
         let builder = if tls.verify {
-            let roots = match (&tls.ca, &system) {
-                (Some((file, pem)), _) => Arc::new(own_roots(file, pem)?),
-                (None, Some(system)) => Arc::clone(system),
-                (None, None) => Arc::new(RootCertStore::empty()),
+            let (roots, named) = match (&tls.ca, &system) {
+                (Some((file, pem)), _) => own_roots(file, pem)?,
+                (None, Some(system)) => (Arc::clone(system), Vec::new()),
+                (None, None) => (Arc::new(RootCertStore::empty()), Vec::new()),
             };
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            let chains = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
                 .map_err(|error| TlsClientError::Library(rustls::Error::General(error.to_string())))?;
-            builder.with_webpki_verifier(verifier)
+            match named.is_empty() {
+                true => builder.with_webpki_verifier(chains),
+                false => builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(NamedCertificates { named, chains })),
+            }
         } else {
             let verifier = BelievesEveryCertificate::new(provider.signature_verification_algorithms);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
@@ -179,7 +185,8 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsClientError> {
     ServerName::try_from(name.to_owned()).map_err(|_| TlsClientError::ServerName { name: name.to_owned() })
 }
 
-fn own_roots(file: &std::path::Path, pem: &[u8]) -> Result<RootCertStore, TlsClientError> {
+/// The authorities in a file, and the certificates themselves, for servers that have one of those.
+fn own_roots(file: &std::path::Path, pem: &[u8]) -> Result<Named, TlsClientError> {
     roots(pem).map_err(|reason| TlsClientError::Ca { file: file.to_owned(), reason })
 }
 
@@ -191,17 +198,20 @@ pub fn check_authorities(pem: &[u8]) -> Result<(), String> {
     roots(pem).map(drop)
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+type Named = (Arc<RootCertStore>, Vec<CertificateDer<'static>>);
+
+fn roots(pem: &[u8]) -> Result<Named, String> {
     let mut roots = RootCertStore::empty();
-    for (at, certificate) in certificate::certificates(pem)?.into_iter().enumerate() {
+    let certificates = certificate::certificates(pem)?;
+    for (at, certificate) in certificates.iter().enumerate() {
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| format!("certificate {} in it cannot be used: {error}", at + 1))?;
     }
     if roots.is_empty() {
         return Err("it must have a block `BEGIN CERTIFICATE`".to_owned());
     }
-    Ok(roots)
+    Ok((Arc::new(roots), certificates))
 }
 
 #[cfg(test)]

@@ -483,7 +483,7 @@ pub(crate) static UPSTREAM_TLS: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the system's authorities"),
             example: r#""certs/internal-ca.pem""#,
-            doc: "PEM file with the authorities that are believed instead of the system's.",
+            doc: "PEM file with the authorities that are believed instead of the system's. A server that has one of these very certificates is believed too, for its names and dates.",
         },
         Key {
             name: "insecure-skip-verify",

@@ -113,8 +113,9 @@ fn a_peer_is_watched_by_the_operating_system() {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(5));
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
-        stream.watch_peer(Duration::from_secs(30), None).unwrap();
+        stream.allow_standstill().unwrap();
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        assert!(socket.keepalive().unwrap());
     });
 }
 
@@ -222,5 +223,95 @@ fn a_pooled_connection_is_alive_until_it_is_closed_or_speaks_unasked() {
         let authority = Authority::new();
         let tls = context(Some(&authority), true, None, UpstreamProtocol::Http1);
         idle(&endpoint(&authority, &["127.0.0.1"]), Some(&tls)).await;
+    });
+}
+
+/// A certificate that signs itself, as `openssl req -x509` makes it: an authority's and a server's at once.
+fn self_signed(
+    names: &[&str],
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> portcullis_model::Certificate {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    portcullis_model::Certificate {
+        cert_path: "self.pem".into(),
+        key_path: "self.key".into(),
+        cert_pem: params.self_signed(&key).unwrap().pem().into_bytes(),
+        key_pem: key.serialize_pem().into_bytes(),
+        origin: portcullis_model::Origin::default(),
+    }
+}
+
+fn believing(pem: &[u8], server_name: Option<&str>) -> UpstreamTlsContext {
+    let tls = UpstreamTls {
+        server_name: server_name.map(Into::into),
+        ca: Some(("ca.pem".into(), pem.to_vec())),
+        verify: true,
+    };
+    UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &SystemRoots::new()).unwrap()
+}
+
+#[test]
+fn a_certificate_that_is_named_is_believed_for_its_names_and_its_time() {
+    on_worker(async {
+        let own = self_signed(&["127.0.0.1", "nas.test"], |_| {});
+        let running = run(listener(Some(tls(vec![own.clone()]))), echo);
+        for name in [None, Some("nas.test")] {
+            echoes(&mut connect(&running, &believing(&own.cert_pem, name)).await.unwrap()).await;
+        }
+        // Beside others in the file.
+        let many = [Authority::new().pem(), own.cert_pem.clone()].concat();
+        echoes(&mut connect(&running, &believing(&many, None)).await.unwrap()).await;
+
+        let refused = async |context: &UpstreamTlsContext, running: &Running| {
+            let error = connect(running, context).await.unwrap_err();
+            assert_eq!(error.kind(), ConnectErrorKind::Tls, "{error}");
+            error.to_string()
+        };
+        let text = refused(&believing(&own.cert_pem, Some("other.test")), &running).await;
+        assert!(text.contains("not for other.test") && text.contains("nas.test"), "{text}");
+        // Another one of the same names is not it.
+        let other = self_signed(&["127.0.0.1"], |_| {});
+        let text = refused(&believing(&other.cert_pem, None), &running).await;
+        assert!(text.contains("an authority's own"), "{text}");
+
+        let past = self_signed(&["127.0.0.1"], |params| {
+            params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        });
+        let running = run(listener(Some(tls(vec![past.clone()]))), echo);
+        let text = refused(&believing(&past.cert_pem, None), &running).await;
+        assert!(text.contains("has expired"), "{text}");
+        let future =
+            self_signed(&["127.0.0.1"], |params| params.not_before = rcgen::date_time_ymd(2999, 1, 1));
+        let running = run(listener(Some(tls(vec![future.clone()]))), echo);
+        let text = refused(&believing(&future.cert_pem, None), &running).await;
+        assert!(text.contains("not valid yet"), "{text}");
+    });
+}
+
+#[test]
+fn what_comes_before_tls_is_up_is_no_answer() {
+    on_worker(async {
+        // Someone in between, or a plain server: its words stand before the handshake, or in its place.
+        for after in ["", "the rest"] {
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = server.local_addr().unwrap().to_string();
+            let serving = tokio::task::spawn_local(async move {
+                let (mut stream, _) = server.accept().await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged").await.unwrap();
+                stream.write_all(after.as_bytes()).await.unwrap();
+                // Until the other side has closed.
+                while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
+            });
+            let tls = context(None, false, None, UpstreamProtocol::Http1);
+            let error = Connector::new().connect(&address, Some(&tls), LONG).await.unwrap_err();
+            assert_eq!(error.kind(), ConnectErrorKind::Tls, "{error}");
+            assert!(error.to_string().contains("it does not speak TLS"), "{error}");
+            serving.await.unwrap();
+        }
     });
 }
