@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus,
-    UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
+    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus,
+    UnroutedStatus, UpstreamStatus,
 };
 use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
@@ -152,12 +152,16 @@ fn quarantine_status(standing: Standing) -> QuarantineStatus {
 
 fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
     let snapshot = running.snapshot();
-    let upstreams = snapshot.upstreams().map(|(config, endpoints)| {
+    let upstreams = snapshot.upstreams().map(|(config, endpoints, now)| {
         let endpoints = config.endpoints.iter().zip(endpoints).map(|(endpoint, state)| EndpointStatus {
             address: endpoint.address.to_string(),
             weight: endpoint.weight,
             healthy: !state.is_ejected(),
             in_flight: state.in_flight(),
+            left_out: state.left_out().map(|left_out| LeftOutStatus {
+                lasted_s: now.saturating_sub(left_out.since).as_secs(),
+                reason: left_out.reason,
+            }),
         });
         UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect() }
     });
@@ -246,12 +250,20 @@ fn text(status: &Status) -> String {
                     endpoint.address.clone(),
                     endpoint.weight.to_string(),
                     endpoint.in_flight.to_string(),
-                    if endpoint.healthy { "healthy" } else { "left out" }.to_owned(),
+                    endpoint_state(endpoint),
                 ]
             })
         }),
     ));
     text
+}
+
+fn endpoint_state(endpoint: &EndpointStatus) -> String {
+    match &endpoint.left_out {
+        _ if endpoint.healthy => "healthy".to_owned(),
+        Some(left_out) => format!("left out for {}: {}", age(left_out.lasted_s), left_out.reason),
+        None => "left out".to_owned(),
+    }
 }
 
 fn classes(by_status: &BTreeMap<String, u64>) -> String {

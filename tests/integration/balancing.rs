@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::edge::{Edge, Http};
-use crate::harness::{Answer, Pieces, RawUpstream, TestGateway, TestUpstream, eventually};
+use crate::harness::{Answer, Pieces, RawUpstream, TestGateway, TestUpstream, eventually, portcullis_in};
 use crate::setup::record;
 
 /// An address where nobody listens. The socket keeps the port from others, and refuses.
@@ -133,6 +133,9 @@ async fn an_endpoint_that_refuses_is_passed_over_left_out_and_let_back_in() {
     let expected =
         format!("endpoint {address} of upstream `app` left out for 300ms: connection refused; 1 of 2 left");
     assert_eq!(line.message, expected);
+    let status = portcullis_in(gateway.dir(), ["status", "-c", "portcullis.toml"]).await;
+    let row = status.stdout.lines().find(|line| line.contains(&address.to_string())).unwrap_or_default();
+    assert!(row.contains("left out for") && row.ends_with(": connection refused"), "{}", status.stdout);
     // A body that nothing was sent of goes along.
     let body = client.send(Method::POST, "/", &[], "body").await;
     assert_eq!((body.status, &*other.last_request().body), (200, &b"body"[..]));

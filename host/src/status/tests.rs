@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus, UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
+    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus,
+    UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -91,8 +92,20 @@ fn shows_everything_in_tables() {
         upstreams: vec![UpstreamStatus {
             name: "app".to_owned(),
             endpoints: vec![
-                EndpointStatus { address: "10.0.0.1:80".to_owned(), weight: 1, healthy: true, in_flight: 2 },
-                EndpointStatus { address: "10.0.0.2:80".to_owned(), weight: 3, healthy: false, in_flight: 0 },
+                EndpointStatus {
+                    address: "10.0.0.1:80".to_owned(),
+                    weight: 1,
+                    healthy: true,
+                    in_flight: 2,
+                    left_out: None,
+                },
+                EndpointStatus {
+                    address: "10.0.0.2:80".to_owned(),
+                    weight: 3,
+                    healthy: false,
+                    in_flight: 0,
+                    left_out: Some(LeftOutStatus { lasted_s: 90, reason: "connection refused".to_owned() }),
+                },
             ],
         }],
     };
@@ -117,7 +130,7 @@ under way in the canary of keys: 3 of 20 hook calls
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
 app       10.0.0.1:80  1       2          healthy
-app       10.0.0.2:80  3       0          left out
+app       10.0.0.2:80  3       0          left out for 1 min 30 s: connection refused
 ";
     assert_eq!(text(&status), expected);
 }

@@ -35,9 +35,9 @@ pub use rollout::{
 };
 pub use socket::{ControlSocket, SocketError, check_socket_folder};
 pub use status::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, ListenerStatus, MemoryStatus, PolicyStatus,
-    QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus, UnroutedStatus,
-    UpstreamStatus,
+    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
+    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus,
+    UnroutedStatus, UpstreamStatus,
 };
 pub use web::WebServer;
 

@@ -236,6 +236,16 @@ pub struct UpstreamStatus {
     pub endpoints: Vec<EndpointStatus>,
 }
 
+/// Why an endpoint is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftOutStatus {
+    /// Seconds for which it has been.
+    pub lasted_s: u64,
+    /// What it did last.
+    pub reason: String,
+}
+
 /// An endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -248,4 +258,7 @@ pub struct EndpointStatus {
     pub healthy: bool,
     /// Exchanges under way there.
     pub in_flight: u32,
+    /// Of one that is left out: for how many seconds, and what it did last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOutStatus>,
 }

@@ -274,3 +274,6 @@ impl Opening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_model::{Gateway, Name, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
@@ -111,8 +112,7 @@ impl Snapshot {
                 upstream.tls.as_ref().map(|tls| UpstreamTlsContext::build(tls, upstream.protocol, roots));
             match tls.transpose() {
                 Ok(tls) => {
-                    let metrics = metrics.upstream(&upstream.name);
-                    let shared = SharedUpstream::new(upstream.clone(), tls, metrics, old.map(Arc::as_ref));
+                    let shared = SharedUpstream::new(upstream.clone(), tls, &metrics, old.map(Arc::as_ref));
                     upstreams.insert(upstream.name.clone(), Arc::new(shared));
                 }
                 Err(source) => {
@@ -166,9 +166,10 @@ impl Snapshot {
         &self.policies
     }
 
-    /// The upstreams, by name, each with the state of its endpoints in the order of the config.
-    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, &[Arc<EndpointState>])> {
-        self.upstreams.values().map(|upstream| (&upstream.config, upstream.state.endpoints()))
+    /// The upstreams, by name, each with the state of its endpoints in the order of the config, and the time by which that
+    /// counts.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, &[Arc<EndpointState>], Duration)> {
+        self.upstreams.values().map(|upstream| (&upstream.config, upstream.state.endpoints(), upstream.now()))
     }
 
     /// What is odd about certificates; for the log, once for each load.

@@ -9,7 +9,7 @@ use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_h
 use portcullis_model::{HostHeader, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
-use portcullis_telemetry::UpstreamMetrics;
+use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
 use portcullis_traffic::{EndpointState, UpstreamState};
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ pub(crate) struct SharedUpstream {
     pub(crate) state: UpstreamState,
     pub(crate) tls: Option<UpstreamTlsContext>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
+    /// By endpoint index.
+    endpoints: Box<[Arc<EndpointMetrics>]>,
     /// What times given to `state` count from.
     origin: Instant,
 }
@@ -34,7 +36,7 @@ impl SharedUpstream {
     pub(crate) fn new(
         config: Upstream,
         tls: Option<UpstreamTlsContext>,
-        metrics: Arc<UpstreamMetrics>,
+        metrics: &Metrics,
         previous: Option<&Self>,
     ) -> Self {
         let state = match previous {
@@ -42,7 +44,13 @@ impl SharedUpstream {
             None => UpstreamState::new(&config),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
-        Self { config, state, tls, metrics, origin }
+        let endpoints = state.endpoints().iter().map(|endpoint| {
+            let metrics = metrics.endpoint(&config.name, endpoint.address());
+            metrics.set_left_out(endpoint.is_ejected());
+            metrics
+        });
+        let (endpoints, metrics) = (endpoints.collect(), metrics.upstream(&config.name));
+        Self { config, state, tls, metrics, endpoints, origin }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -58,17 +66,34 @@ impl SharedUpstream {
         self.origin.elapsed()
     }
 
-    /// Notes that an endpoint failed, and says so if that ejects it.
+    /// Notes that an endpoint failed, and says so if that ejects it, or if it has been left out for long.
     pub(crate) fn record_failure(&self, endpoint: &EndpointState, reason: &str) {
-        if self.state.record_failure(endpoint, self.now()) {
+        let metrics = self.endpoint_metrics(endpoint);
+        metrics.inspect(|metrics| metrics.failure());
+        let (now, duration) = (self.now(), self.config.ejection.duration);
+        let ejected = self.state.record_failure(endpoint, now);
+        if !ejected && !endpoint.is_ejected() {
+            return;
+        }
+        let lasted = endpoint.note(reason, ejected, now);
+        let endpoints = self.state.endpoints();
+        let left = endpoints.iter().filter(|endpoint| !endpoint.is_ejected()).count();
+        let (address, upstream, all) = (endpoint.address(), &self.config.name, endpoints.len());
+        if ejected {
             self.metrics.ejection();
-            let endpoints = self.state.endpoints();
-            let left = endpoints.iter().filter(|endpoint| !endpoint.is_ejected()).count();
+            metrics.inspect(|metrics| {
+                metrics.ejection();
+                metrics.set_left_out(true);
+            });
             tracing::warn!(
-                upstream = %self.config.name,
-                endpoint = %endpoint.address(),
-                "endpoint {} of upstream `{}` left out for {:?}: {reason}; {left} of {} left",
-                endpoint.address(), self.config.name, self.config.ejection.duration, endpoints.len(),
+                %upstream, endpoint = %address,
+                "endpoint {address} of upstream `{upstream}` left out for {duration:?}: {reason}; {left} of {all} left",
+            );
+        } else if let Some(lasted) = lasted {
+            tracing::warn!(
+                %upstream, endpoint = %address,
+                "endpoint {address} of upstream `{upstream}` has been left out for {} s: {reason}; {left} of {all} left",
+                lasted.as_secs(),
             );
         }
     }
@@ -76,12 +101,18 @@ impl SharedUpstream {
     /// Notes that an endpoint answered, and says so if that brings it back.
     pub(crate) fn record_success(&self, endpoint: &EndpointState) {
         if endpoint.record_success() {
+            self.endpoint_metrics(endpoint).inspect(|metrics| metrics.set_left_out(false));
+            let (address, upstream) = (endpoint.address(), &self.config.name);
             tracing::info!(
-                upstream = %self.config.name,
-                endpoint = %endpoint.address(),
-                "endpoint {} of upstream `{}` is back", endpoint.address(), self.config.name,
+                %upstream, endpoint = %address,
+                "endpoint {address} of upstream `{upstream}` is back",
             );
         }
+    }
+
+    fn endpoint_metrics(&self, endpoint: &EndpointState) -> Option<&EndpointMetrics> {
+        let at = self.config.endpoints.iter().position(|known| known.address == *endpoint.address())?;
+        self.endpoints.get(at).map(Arc::as_ref)
     }
 
     /// Takes from a response what concerns the gateway alone.

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod access;
+mod endpoints;
 mod escape;
 mod exposition;
 mod limit;
@@ -17,6 +18,7 @@ mod sink;
 mod stamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
+pub use endpoints::EndpointMetrics;
 pub use escape::{harmless, is_harmful};
 pub use exposition::{Exposition, MetricKind};
 pub use logging::{InitError, LogFormat, check_levels, flush, init, lost_log_lines};

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use portcullis_model::Name;
 
+use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
 use crate::policies::{self, RoutePolicyMetrics};
 
@@ -49,6 +50,7 @@ pub struct Metrics {
     routes: Names<RouteMetrics>,
     unrouted: Arc<RouteMetrics>,
     upstreams: Names<UpstreamMetrics>,
+    endpoints: Endpoints,
     /// By route and policy.
     route_policies: Names<RoutePolicyMetrics, (Name, Name)>,
     generation: AtomicU64,
@@ -66,6 +68,7 @@ impl Metrics {
             unrouted: Arc::new(RouteMetrics::new(workers)),
             routes: Names::default(),
             upstreams: Names::default(),
+            endpoints: Endpoints::default(),
             route_policies: Names::default(),
             generation: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
@@ -105,6 +108,12 @@ impl Metrics {
         self.upstreams.get(name, UpstreamMetrics::default)
     }
 
+    /// The numbers of an endpoint, which are shown for as long as they are kept.
+    #[must_use]
+    pub fn endpoint(&self, upstream: &Name, address: &Name) -> Arc<EndpointMetrics> {
+        self.endpoints.get(upstream, address)
+    }
+
     /// The numbers of a policy on a route. As [`Metrics::route`].
     #[must_use]
     pub fn route_policy(&self, route: &Name, policy: &Name) -> Arc<RoutePolicyMetrics> {
@@ -131,6 +140,7 @@ impl Metrics {
         let policies = self.route_policies.all();
         policies::render(&mut out, policies.iter().map(|(names, metrics)| (names, &**metrics)));
         self.render_upstreams(&mut out);
+        self.endpoints.render(&mut out);
         let name = "portcullis_generation";
         out.family(name, MetricKind::Gauge, "The generation of the configuration that runs.");
         out.sample(name, &[], read(&self.generation));

@@ -5,8 +5,8 @@
 //! failure leaves it out for another duration. A probe of which nothing is heard (the client went away) blocks nothing:
 //! after another duration the next one may go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use portcullis_model::{Ejection, Name};
@@ -24,6 +24,8 @@ pub struct EndpointState {
     failures: AtomicU32,
     /// Answers so far; it wraps.
     answers: AtomicU32,
+    /// Why it was left out, and since when. Of one that answers again this is what was.
+    left_out: Mutex<LeftOut>,
     /// 0 where the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. Who takes the probe
     /// moves it on by a duration, so that nobody else does.
     probe_at: AtomicU64,
@@ -37,6 +39,7 @@ impl EndpointState {
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             answers: AtomicU32::new(0),
+            left_out: Mutex::default(),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -63,6 +66,28 @@ impl EndpointState {
     #[must_use]
     pub fn is_ejected(&self) -> bool {
         self.probe_at.load(Ordering::Relaxed) != 0
+    }
+
+    /// Since when it is left out, and what it did last; `None` if it is healthy.
+    #[must_use]
+    pub fn left_out(&self) -> Option<LeftOut> {
+        let left_out = || self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.is_ejected().then(left_out)
+    }
+
+    /// Notes what a failure was of an endpoint that is left out, from `now` on if it is `new`. Returns how long it has been
+    /// left out, if that is worth a line in the log again.
+    pub fn note(&self, reason: &str, new: bool, now: Duration) -> Option<Duration> {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if new {
+            (left_out.since, left_out.reported) = (now, now);
+        }
+        reason.clone_into(&mut left_out.reason);
+        let is_due = now.saturating_sub(left_out.reported) >= REMINDER;
+        if is_due {
+            left_out.reported = now;
+        }
+        is_due.then(|| now.saturating_sub(left_out.since))
     }
 
     /// Whether an exchange may be sent there now: it is healthy, or a probe is due.
@@ -119,6 +144,20 @@ impl EndpointState {
         InFlight(Arc::clone(self))
     }
 }
+
+/// Why an endpoint is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// When that began, as `now` counts.
+    pub since: Duration,
+    /// What it did last.
+    pub reason: String,
+    /// When that was reported.
+    reported: Duration,
+}
+
+/// How often it is reported that an endpoint is still left out.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// The nanosecond of the next probe. Never 0, and always after `now`, so that of two workers at the same moment one
 /// takes it.

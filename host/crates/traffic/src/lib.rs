@@ -15,7 +15,7 @@ mod siphash;
 mod tried;
 mod upstream;
 
-pub use health::{EndpointState, InFlight};
+pub use health::{EndpointState, InFlight, LeftOut};
 pub use quarantine::{Probe, Quarantine, Standing, Transition};
 pub use rate::{Quota, RateLimiter, Verdict};
 pub use tried::Tried;

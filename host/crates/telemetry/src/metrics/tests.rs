@@ -70,6 +70,27 @@ fn the_rest_is_counted() {
 }
 
 #[test]
+fn an_endpoint_is_shown_for_as_long_as_it_is_there() {
+    let metrics = Metrics::new(1);
+    let (a, b) = (metrics.endpoint(&"u".into(), &"a:1".into()), metrics.endpoint(&"u".into(), &"b:1".into()));
+    a.failure();
+    a.ejection();
+    a.set_left_out(true);
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_upstream_endpoint_healthy{upstream="u",endpoint="a:1"} 0"#);
+    has(&text, r#"portcullis_upstream_endpoint_healthy{upstream="u",endpoint="b:1"} 1"#);
+    has(&text, r#"portcullis_upstream_endpoint_failures_total{upstream="u",endpoint="a:1"} 1"#);
+    has(&text, r#"portcullis_upstream_endpoint_ejections_total{upstream="u",endpoint="a:1"} 1"#);
+    // A reload takes over what is there, and what it removes goes.
+    let again = metrics.endpoint(&"u".into(), &"a:1".into());
+    drop((a, b));
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_upstream_endpoint_ejections_total{upstream="u",endpoint="a:1"} 1"#);
+    assert!(!text.contains("b:1"), "{text}");
+    drop(again);
+}
+
+#[test]
 fn names_are_bounded() {
     let metrics = Metrics::new(1);
     for number in 0..NAMES_MAX + 10 {

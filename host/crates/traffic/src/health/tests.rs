@@ -104,3 +104,23 @@ fn an_exchange_counts_until_it_is_dropped() {
     drop((first, second));
     assert_eq!(endpoint.in_flight(), 0);
 }
+
+#[test]
+fn says_since_when_and_why_it_is_left_out_and_again_each_minute() {
+    let (endpoint, ejection) = (endpoint(), ejection(1));
+    assert_eq!(endpoint.left_out(), None);
+    assert!(endpoint.record_failure(&ejection, START));
+    assert_eq!(endpoint.note("refused", true, START), None);
+    let left_out = endpoint.left_out().unwrap();
+    assert_eq!((left_out.since, left_out.reason.as_str()), (START, "refused"));
+    assert_eq!(endpoint.note("timed out", false, START + 59 * SECOND), None);
+    assert_eq!(endpoint.left_out().unwrap().reason, "timed out");
+    assert_eq!(endpoint.note("refused", false, START + 60 * SECOND), Some(60 * SECOND));
+    assert_eq!(endpoint.note("refused", false, START + 119 * SECOND), None);
+    assert_eq!(endpoint.note("refused", false, START + 120 * SECOND), Some(120 * SECOND));
+    endpoint.record_success();
+    assert_eq!(endpoint.left_out(), None);
+    assert!(endpoint.record_failure(&ejection, START + 200 * SECOND));
+    assert_eq!(endpoint.note("refused", true, START + 200 * SECOND), None, "a time of its own");
+    assert_eq!(endpoint.left_out().unwrap().since, START + 200 * SECOND);
+}
