@@ -272,7 +272,7 @@ fn a_certificate_that_is_named_is_believed_for_its_names_and_its_time() {
             error.to_string()
         };
         let text = refused(&believing(&own.cert_pem, Some("other.test")), &running).await;
-        assert!(text.contains("not for other.test") && text.contains("nas.test"), "{text}");
+        assert!(text.contains("not valid for name other.test") && text.contains("nas.test"), "{text}");
         // Another one of the same names is not it.
         let other = self_signed(&["127.0.0.1"], |_| {});
         let text = refused(&believing(&other.cert_pem, None), &running).await;
