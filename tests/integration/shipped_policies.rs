@@ -358,3 +358,26 @@ async fn keys_that_cannot_be_used_are_logged_with_their_id_and_the_others_count(
     }
     assert!(!gateway.log().iter().any(|line| line.message.contains("the key `good`")));
 }
+
+#[tokio::test]
+async fn external_auth_answers_503_where_its_service_takes_as_long_as_a_call_may() {
+    let upstream = TestUpstream::named("app").await;
+    let service = TestUpstream::streaming_h1(|_| std::future::pending()).await;
+    let url = format!("http://{}/check", service.address());
+    // It would wait as long as the whole hook may take, and longer.
+    let policies = format!(
+        "[policies.auth]\nplugin = \"builtin:external-auth\"\n\
+         config = {{ url = \"{url}\", timeout-ms = 30_000 }}\nlimits = {{ wall = \"5s\" }}\n\
+         grants = {{ log = true, http = [{{ url = \"{url}\", private = true }}] }}\n"
+    );
+    let gateway = TestGateway::start(&config(upstream.address(), &["auth"], &policies)).await;
+    let client = TestClient::h2(gateway.address("web")).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let mut client = client.share();
+        asking.spawn(async move { client.get("/").await.status });
+    }
+    assert_eq!(asking.join_all().await, [503; 6]);
+    assert!(gateway.log().iter().all(|line| !line.message.starts_with("policy fault")));
+    assert!(upstream.requests().is_empty());
+}

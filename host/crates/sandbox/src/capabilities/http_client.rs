@@ -27,6 +27,8 @@ use crate::state::{Stage, State};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// No call takes longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// A policy has at least that long to answer when it has waited as long as it may, where its `wall` is not short.
+const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// The longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;
 
@@ -105,14 +107,26 @@ fn error(error: OutboundError) -> Error {
     }
 }
 
+/// What is left of `wall` after `passed`, less what a policy needs to do something about an answer that did not come: a tenth
+/// of the whole, a second at most.
+fn left_to_wait(wall: Duration, passed: Duration) -> Duration {
+    wall.saturating_sub(passed).saturating_sub((wall / 10).min(MARGIN_MAX))
+}
+
 impl State {
+    /// How long the call at hand may wait: so that it hears in time that there is no answer, rather than to be given up
+    /// itself for having waited.
+    fn left_to_wait(&self) -> Duration {
+        left_to_wait(self.policy.limits.wall, self.budget.begun().elapsed())
+    }
+
     async fn send_outbound(&mut self, request: Outbound) -> Result<Inbound, Error> {
         if self.stage == Stage::Configure {
             let why = "`configure` waits for nobody; ask in `on-tick` or in a hook of an exchange";
             return Err(Error::NotAllowed(why.to_owned()));
         }
         let policy = self.policy.clone();
-        let request = check(request, &policy.grants.http, policy.limits.body_bytes)?;
+        let mut request = check(request, &policy.grants.http, policy.limits.body_bytes)?;
         if !self.has_effects() {
             return Err(Error::NotAllowed("an explanation asks nobody".to_owned()));
         }
@@ -124,6 +138,10 @@ impl State {
         let outbound = policy.sandbox.outbound.get().ok_or(Error::Busy)?;
         // Both are dropped with the fiber, and the call is given up with it.
         let _place = policy.http_calls.place().ok_or(Error::Busy)?;
+        request.timeout = request.timeout.min(self.left_to_wait());
+        if request.timeout.is_zero() {
+            return Err(Error::Timeout);
+        }
         let mut answer = outbound.send(request);
         // At the end nobody waits for an answer: what is asked then is not asked for the client.
         let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Completed);

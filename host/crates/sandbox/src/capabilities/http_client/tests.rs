@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_model::{HttpGrant, HttpUrl};
 
-use super::{Error, Field, Inbound, Outbound, check};
+use super::{Error, Field, Inbound, Outbound, check, left_to_wait};
 use crate::capabilities::noted::Answer;
 
 fn grant(url: &str, path: &str) -> HttpGrant {
@@ -111,4 +111,15 @@ fn credentials_are_in_no_notes() {
     let headers = serde_json::json!([["Authorization", "[removed:authorization]"], ["accept", "*/*"]]);
     assert_eq!(super::describe(&asked)["headers"], headers);
     assert_eq!(answer.to_json()["headers"], serde_json::json!([["set-cookie", "[removed:set-cookie]"]]));
+}
+
+#[test]
+fn what_may_be_waited_for_leaves_time_to_answer() {
+    let seconds = Duration::from_secs;
+    assert_eq!(left_to_wait(seconds(30), seconds(0)), seconds(29));
+    assert_eq!(left_to_wait(seconds(30), seconds(28)), seconds(1));
+    assert_eq!(left_to_wait(seconds(2), seconds(0)), Duration::from_millis(1800));
+    for passed in [29, 30, 31] {
+        assert_eq!(left_to_wait(seconds(30), seconds(passed)), seconds(0));
+    }
 }
