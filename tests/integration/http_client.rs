@@ -428,7 +428,7 @@ async fn what_is_outstanding_is_bounded() {
         let url = format!("http://{}/", server.address());
         if limits.contains("hook-calls") {
             let reply = client.get_with("/bounded", &[("x-do", &format!("ask {url}"))]).await;
-            assert_eq!(reply.status, 500);
+            assert_eq!((reply.status, reply.header("retry-after").as_str()), (503, "1"));
             let line = gateway.wait_for_log("a fault", |line| line.text("kind") == Some("exhausted")).await;
             assert!(
                 line.message.contains("all 1 calls of it") && line.message.contains("`limits.hook-calls`")

@@ -45,6 +45,7 @@ mod rollouts;
 mod routes;
 mod settling;
 mod setup;
+mod shares;
 mod shipped_policies;
 mod signals;
 mod signatures;

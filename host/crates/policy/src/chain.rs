@@ -287,7 +287,7 @@ impl PolicyChain {
                     return HeadOutcome::Replied(Replied { exchange, reply, at, fault: None });
                 }
                 Settled::Denied(fault) => {
-                    let reply = Reply { status: 500, ..Reply::default() };
+                    let reply = fault.reply();
                     return HeadOutcome::Replied(Replied { exchange, reply, at, fault: Some(fault) });
                 }
             }
@@ -316,8 +316,9 @@ impl PolicyChain {
                 Settled::Next | Settled::Body(_) => continue,
                 Settled::Reply(reply) => reply,
                 Settled::Denied(fault) => {
+                    let reply = fault.reply();
                     denied = Some(fault);
-                    Reply { status: 500, ..Reply::default() }
+                    reply
                 }
             };
             exchange.response.status = reply.status;

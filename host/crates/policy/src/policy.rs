@@ -287,6 +287,21 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// What the client gets where the policy fails closed: 500, or 503 where nothing has failed and there was only no place
+    /// for the policy. Its body is for whoever sends it.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        let mut reply = Reply { status: 500, ..Reply::default() };
+        if self.kind == FaultKind::Exhausted {
+            reply.status = 503;
+            // Places become free as exchanges end, of which many do within a second. An empty section has room for it.
+            reply.fields.append(b"retry-after", b"1").unwrap_or_default();
+        }
+        reply
+    }
+}
+
 /// What sort of failure a [`Fault`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {

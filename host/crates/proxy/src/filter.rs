@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use portcullis_http::Fields;
-use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, PolicyChain, Reply};
+use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, PolicyChain};
 
 use crate::body::{Body, BodyError, Frame};
 use crate::slot::{PolicyStop, Slot};
@@ -173,7 +173,7 @@ impl FilteredBody {
         let (reply, at, fault) = match outcome {
             BodyOutcome::Pass(piece) => return Ok(piece),
             BodyOutcome::Reply { reply, at } => (reply, at, None),
-            BodyOutcome::Fault { fault, at } => (Reply { status: 500, ..Reply::default() }, at, Some(fault)),
+            BodyOutcome::Fault { fault, at } => (fault.reply(), at, Some(fault)),
         };
         self.state = State::Done;
         let error = BodyError::Policy {

@@ -5,10 +5,13 @@ use portcullis_http::{Known, RequestHead, ResponseHead, reason_phrase};
 use portcullis_model::Route;
 use portcullis_policy::Reply;
 
+use crate::body::Body;
+
 use crate::error::ExchangeError;
 use crate::local::LocalRoute;
 
 const POLICY_FAILED: &str = "a policy failed";
+const TRY_LATER: &str = "try again later";
 
 /// Makes `head` an error and gives its body: the status and one short sentence. What happened in full is in the log.
 pub(crate) fn error(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
@@ -38,7 +41,11 @@ fn explain(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes {
 /// Makes `head`, to which earlier policies may have added fields since a later one failed, tell of that failure. A body
 /// that one of them gave stays.
 pub(crate) fn failed(head: &mut ResponseHead, status: u16, body: Bytes) -> Bytes {
-    if status == 500 && body.is_empty() { explain(head, status, POLICY_FAILED) } else { body }
+    match status {
+        500 if body.is_empty() => explain(head, status, POLICY_FAILED),
+        503 if body.is_empty() => explain(head, status, TRY_LATER),
+        _ => body,
+    }
 }
 
 /// Whether a request is a TRACE that its route does not name among its methods. The answer to one shows the request as it
@@ -85,11 +92,22 @@ pub(crate) fn reply(head: &mut ResponseHead, reply: Reply) -> Bytes {
     finish_reply(head, reply.status, reply.body)
 }
 
-/// A reply without fields and body, as a fault makes one, gets the body of an error.
+/// A reply without a body, and without fields but when to try again, as a fault makes one, gets the body of an error.
 pub(crate) fn finish_reply(head: &mut ResponseHead, status: u16, body: Bytes) -> Bytes {
-    let bare = body.is_empty() && head.fields.is_empty() && status >= 400;
-    let reason = if status == 500 { POLICY_FAILED } else { "refused by a policy" };
-    if bare { error(head, status, reason) } else { body }
+    let bare =
+        body.is_empty() && status >= 400 && head.fields.iter().all(|(_, name, _)| name == "retry-after");
+    let reason = match status {
+        500 => POLICY_FAILED,
+        503 => TRY_LATER,
+        _ => "refused by a policy",
+    };
+    if bare { explain(head, status, reason) } else { body }
+}
+
+/// What is sent of a response whose head is this one. Of a 205 there is no content, whatever it came with, and no length but
+/// that of none (RFC 9110, 15.3.6).
+pub(crate) fn content(head: &ResponseHead, body: Body, declared: Option<u64>) -> (Body, Option<u64>) {
+    if head.status == 205 { (Body::Full(Bytes::new()), None) } else { (body, declared) }
 }
 
 // The names and values above are valid. Policies may have filled the section to its bound; then it does without.

@@ -25,6 +25,7 @@ use crate::instance::{ImageError, Instance, MakeError};
 use crate::quarantine::PolicyQuarantine;
 use crate::sandbox::Inner;
 use crate::shared::{CallCount, InstanceCount, PolicyShared};
+use crate::shares::Client;
 use crate::tick::TickThread;
 use crate::worker::Worker;
 use crate::{ConfigureError, PolicyComponent, UnderWay};
@@ -89,9 +90,9 @@ impl PolicyContext {
 
     /// An instance that nothing was done with since it was configured. It takes as long as `configure` does where there is
     /// no image.
-    pub(crate) fn fresh_instance(self: &Arc<Self>) -> Result<Instance, Failure> {
+    pub(crate) fn fresh_instance(self: &Arc<Self>, client: Option<Client>) -> Result<Instance, Failure> {
         match self.image() {
-            Some(image) => Instance::start(self, image),
+            Some(image) => Instance::start(self, image, client),
             None => Instance::make(self).map_err(MakeError::into_failure),
         }
     }

@@ -1,27 +1,26 @@
 //! One instance of a policy: how it is made and how its hooks are called.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
 use wasmtime::component::Instance as WasmInstance;
-use wasmtime::{Engine, Result as WasmResult, Store};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
 use crate::answer;
-use crate::budget::{Budget, TooSlow, Turns};
+use crate::budget::{Budget, Turns};
 use crate::component::{ImageSource, Linked};
 use crate::factory::PolicyContext;
 use crate::fault::{Failure, refusal};
+use crate::fiber::{Until, block_on, block_on_with, in_turns};
 use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
 use crate::image::{self, NoImage};
 use crate::returns;
-use crate::shared::{InstancePlace, SparePlace};
+use crate::shared::{InstancePlace, NoPlace, SparePlace};
+use crate::shares::{Beyond, Client};
 use crate::state::{MemoryLimiter, Stage, State};
 use crate::wasi::Stdio;
 use crate::wipe::{PageMap, WipeIndices, Wiper};
@@ -99,9 +98,9 @@ impl Instance {
     /// Makes and configures an instance on this thread.
     pub(crate) fn make(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
         if context.yields {
-            return block_on(Self::make_on_fiber(context));
+            return block_on(Self::make_on_fiber(context, None));
         }
-        let (mut store, place) = new_store(context, false)?;
+        let (mut store, place) = new_store(context, false, None)?;
         let made = context.component.linked.pre.instantiate(&mut store);
         let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = configure.map(|configure| configure.call(&mut store, (context.config_json.clone(),)));
@@ -109,9 +108,13 @@ impl Instance {
     }
 
     /// Starts an instance from the configured image, on this thread: it maps memory and runs nothing.
-    pub(crate) fn start(context: &Arc<PolicyContext>, image: &Linked) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        context: &Arc<PolicyContext>,
+        image: &Linked,
+        client: Option<Client>,
+    ) -> Result<Self, Failure> {
         let engine = &context.sandbox.engines.images;
-        let (mut store, place) = new_store_of(engine, context)?;
+        let (mut store, place) = new_store_of(engine, context, client)?;
         store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
         if let Some(wipe) = &image.wipe {
@@ -157,6 +160,8 @@ impl Instance {
         match inner.wipe(pages, indices) {
             Ok(true) => {}
             Ok(false) => return None,
+            // All fibers are taken, which says nothing of the image.
+            Err(error) if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() => return None,
             Err(error) => {
                 // It would fail again each time.
                 indices.failed.store(true, Ordering::Relaxed);
@@ -171,10 +176,10 @@ impl Instance {
     }
 
     /// For an exchange, as if it had just started.
-    pub(crate) fn wake(mut self) -> Result<Self, Failure> {
+    pub(crate) fn wake(mut self, client: Option<Client>) -> Result<Self, Failure> {
         let inner = &mut *self.0;
         let context = inner.store.data().policy.clone();
-        inner.place = Place::Used { _place: place(&context)? };
+        inner.place = Place::Used { _place: place(&context, client)? };
         if !inner.store.data_mut().memory.wake() {
             let error = wasmtime::format_err!("its memory is more than is left");
             return Err(MakeError::Failed(Failure::of(&error, &mut inner.store)).into_failure());
@@ -211,8 +216,11 @@ impl Instance {
     }
 
     /// The same on a fiber, letting other exchanges go on meanwhile.
-    pub(crate) async fn make_on_fiber(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
-        let (mut store, place) = new_store(context, true)?;
+    pub(crate) async fn make_on_fiber(
+        context: &Arc<PolicyContext>,
+        client: Option<Client>,
+    ) -> Result<Self, MakeError> {
+        let (mut store, place) = new_store(context, true, client)?;
         let (turns, until) = configure_turns(&mut store);
         let made = context.component.linked.pre.instantiate_async(&mut store);
         let made = in_turns(&turns, until, made).await;
@@ -440,23 +448,6 @@ find_hooks! {
     tick: TickHook,
 }
 
-/// When a call is given up.
-#[derive(Debug, Clone, Copy)]
-struct Until {
-    at: Instant,
-    limit: Duration,
-}
-
-impl Until {
-    fn after(begun: Instant, limit: Duration) -> Self {
-        Self { at: begun + limit, limit }
-    }
-
-    fn too_slow(self) -> wasmtime::Error {
-        TooSlow { limit: self.limit }.into()
-    }
-}
-
 /// The turns of a fiber in which an instance is configured, and when that is given up.
 fn configure_turns(store: &mut Store<State>) -> (Turns, Until) {
     let State { budget, policy, .. } = store.data_mut();
@@ -464,67 +455,13 @@ fn configure_turns(store: &mut Store<State>) -> (Turns, Until) {
     (budget.turns(), Until::after(budget.begun(), limit))
 }
 
-/// Runs a fiber turn by turn, and tells the budget of each, so that only the guest's own time counts. Gives up when its
-/// time is over, whatever it is doing then.
-async fn in_turns<T>(
-    turns: &Turns,
-    until: Until,
-    future: impl Future<Output = WasmResult<T>>,
-) -> WasmResult<T> {
-    let mut future = pin!(future);
-    let mut begun = false;
-    let mut alarm = None;
-    poll_fn(|context| {
-        let now = Instant::now();
-        if std::mem::replace(&mut begun, true) && now >= until.at {
-            return Poll::Ready(Err(until.too_slow()));
-        }
-        turns.resume(now);
-        let polled = future.as_mut().poll(context);
-        let by_itself = turns.pause(now.elapsed());
-        if polled.is_pending() && by_itself {
-            // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. On the
-            // thread of `on-tick` there is nobody to ring one: that comes back by itself when the time is over.
-            if alarm.is_none() && tokio::runtime::Handle::try_current().is_ok() {
-                alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
-            }
-            if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(Err(until.too_slow()));
-            }
-        }
-        polled
-    })
-    .await
-}
-
-/// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not wait
-/// for anybody: `configure` does not.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    block_on_with(future, thread::park)
-}
-
-/// The same, where `park` may come back before the future asks for it.
-fn block_on_with<F: Future>(future: F, park: impl Fn()) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        park();
-    }
-}
-
 /// A store in which `configure` is about to run.
-fn new_store(context: &Arc<PolicyContext>, yields: bool) -> Result<(Store<State>, InstancePlace), MakeError> {
-    let made = new_store_of(&context.sandbox.engines.plain, context);
+fn new_store(
+    context: &Arc<PolicyContext>,
+    yields: bool,
+    client: Option<Client>,
+) -> Result<(Store<State>, InstancePlace), MakeError> {
+    let made = new_store_of(&context.sandbox.engines.plain, context, client);
     let (mut store, place) = made.map_err(MakeError::Failed)?;
     store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, yields);
     store.set_epoch_deadline(1);
@@ -534,13 +471,14 @@ fn new_store(context: &Arc<PolicyContext>, yields: bool) -> Result<(Store<State>
 fn new_store_of(
     engine: &Engine,
     context: &Arc<PolicyContext>,
+    client: Option<Client>,
 ) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
     #[cfg(test)]
     let plan = crate::tests::injected::Plan::of(&context.name);
     #[cfg(test)]
     plan.admit_instance()?;
-    let place = place(context)?;
+    let place = place(context, client)?;
     let state = State {
         exchange: None,
         stage: Stage::Configure,
@@ -573,14 +511,29 @@ fn handed_over_max(context: &PolicyContext) -> usize {
     context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX)
 }
 
-fn place(context: &Arc<PolicyContext>) -> Result<InstancePlace, Failure> {
-    let all = &context.sandbox.instances;
-    InstancePlace::take(&context.instances, all).map_err(|full| {
-        let whose = match Arc::ptr_eq(full, all) {
-            true => "the gateway may have are in use (`server.policy-instances-max`)",
-            false => "the policy may have are in use (`limits.instances`)",
+/// A place for an instance, within what an exchange of `client` may take; without one, within what there is.
+fn place(context: &Arc<PolicyContext>, client: Option<Client>) -> Result<InstancePlace, Failure> {
+    let (own, all) = (&context.instances, &context.sandbox.instances);
+    let client = client.map(|client| (&context.sandbox.clients, client));
+    InstancePlace::take(own, all, client).map_err(|none| {
+        let (has, max) = (own.alive(), all.max());
+        let message = match none {
+            NoPlace::All => {
+                format!("all {max} instances that the gateway may have are in use (`server.policy-instances-max`)")
+            }
+            NoPlace::Policy => {
+                format!("all {} instances that the policy may have are in use (`limits.instances`)", own.max())
+            }
+            NoPlace::Share(Beyond::Policy) => format!(
+                "the policy has {has} instances, which is as many as are free of the {max} that the gateway may have \
+                 (`server.policy-instances-max`); with `limits.instances` it may have more"
+            ),
+            NoPlace::Share(Beyond::Client) => format!(
+                "exchanges of this client have as many instances as are left to the policy, which has {has} (`limits.instances`, \
+                 `server.policy-instances-max`)"
+            ),
         };
-        Failure::new(FaultKind::Exhausted, format!("all {} instances that {whose}", full.max()))
+        Failure::new(FaultKind::Exhausted, message)
     })
 }
 

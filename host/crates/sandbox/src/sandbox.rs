@@ -17,6 +17,7 @@ use crate::engine::Engines;
 use crate::factory::Factory;
 use crate::hooks::HookIndices;
 use crate::shared::{InstanceCount, MemoryTotal, SharedPolicies};
+use crate::shares::Clients;
 use crate::state::State;
 use crate::ticker::TickerThread;
 use crate::wipe::{PageMap, WipeIndices};
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     split_from: usize,
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
+    /// Whose exchanges they are for, where it counts.
+    pub(crate) clients: Arc<Clients>,
     /// Of instances that were wiped and wait for an exchange.
     pub(crate) spares: Arc<InstanceCount>,
     pub(crate) memory: Arc<MemoryTotal>,
@@ -116,6 +119,7 @@ impl Sandbox {
             split_from,
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
+            clients: Arc::default(),
             spares: Arc::new(InstanceCount::new(engines.spares_max)),
             pages: PageMap::open(),
             memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),

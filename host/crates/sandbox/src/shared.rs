@@ -12,6 +12,7 @@ use portcullis_traffic::Transition;
 use crate::capabilities::log::cut;
 use crate::capabilities::{metrics::Registry, rate_limit::Buckets, store::Store};
 use crate::factory::PolicyContext;
+use crate::shares::{Beyond, Client, ClientPlace, Clients, Holding};
 use crate::state::Stage;
 use crate::{LastFault, PolicyReport};
 
@@ -327,22 +328,49 @@ pub(crate) struct InstanceCount {
 pub(crate) struct InstancePlace {
     policy: Arc<InstanceCount>,
     all: Arc<InstanceCount>,
+    _client: Option<ClientPlace>,
+}
+
+/// Why there is no place for an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// All are taken.
+    All,
+    /// The policy has as many as it may.
+    Policy,
+    /// The policy, or the client, has as many as an exchange of it may take.
+    Share(Beyond),
 }
 
 impl InstancePlace {
-    /// A place for an instance. Without one, the count that is at its bound.
-    pub(crate) fn take<'c>(
-        policy: &'c Arc<InstanceCount>,
-        all: &'c Arc<InstanceCount>,
-    ) -> Result<Self, &'c Arc<InstanceCount>> {
+    /// A place for an instance; of one that an exchange of a client keeps, within what is shared out.
+    pub(crate) fn take(
+        policy: &Arc<InstanceCount>,
+        all: &Arc<InstanceCount>,
+        client: Option<(&Arc<Clients>, Client)>,
+    ) -> Result<Self, NoPlace> {
+        let client = match client {
+            Some((clients, client)) => {
+                let free = all.max.saturating_sub(all.alive());
+                let limit = (policy.max < u32::MAX).then_some(policy.max);
+                let holding = Holding { has: policy.alive(), limit, free, all: all.max };
+                match holding.one_more(clients, client) {
+                    Ok(place) => place,
+                    Err(_) if free == 0 => return Err(NoPlace::All),
+                    Err(Beyond::Policy) if limit.is_some() => return Err(NoPlace::Policy),
+                    Err(beyond) => return Err(NoPlace::Share(beyond)),
+                }
+            }
+            None => None,
+        };
         if !policy.enter() {
-            return Err(policy);
+            return Err(NoPlace::Policy);
         }
         if !all.enter() {
             policy.leave();
-            return Err(all);
+            return Err(NoPlace::All);
         }
-        Ok(Self { policy: policy.clone(), all: all.clone() })
+        Ok(Self { policy: policy.clone(), all: all.clone(), _client: client })
     }
 }
 
@@ -478,6 +506,13 @@ impl MemoryShare {
             self.bytes += by;
         }
         grown.is_ok()
+    }
+
+    /// Gives some of it back.
+    pub(crate) fn shrink(&mut self, by: u64) {
+        let by = by.min(self.bytes);
+        self.bytes -= by;
+        self.total.bytes.fetch_sub(by, Ordering::Relaxed);
     }
 
     /// Gives back what it has, until [`MemoryShare::grow`] takes it again.

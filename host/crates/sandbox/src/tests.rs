@@ -35,7 +35,7 @@ use portcullis_model::{
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
-use crate::instance::block_on;
+use crate::fiber::block_on;
 use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 
 portcullis_test_guests::every_guest! {

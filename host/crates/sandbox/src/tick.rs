@@ -52,7 +52,7 @@ fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
 fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>) -> Option<Instance> {
     let made = match instance {
         Some(instance) => Ok(instance),
-        None => context.fresh_instance(),
+        None => context.fresh_instance(None),
     };
     let called = made.and_then(|mut instance| {
         let ticked = instance.tick();

@@ -26,6 +26,7 @@ use crate::fault::Failure;
 use crate::instance::{Instance, MakeError};
 use crate::quarantine::{Admitted, refusal};
 use crate::shared::Calls;
+use crate::shares::Client;
 use crate::state::Stage;
 
 /// Instances kept for later. A policy that never yields needs one; on fibers, as many as exchanges are inside it.
@@ -45,6 +46,8 @@ struct Pool {
     context: Arc<PolicyContext>,
     calls: Arc<Calls>,
     idle: RefCell<Vec<Instance>>,
+    /// How many of them have rested since the last sweep.
+    rested: Cell<usize>,
     /// The turn to make an instance for a policy that does not yield.
     making: Semaphore,
     /// Short calls that it still owes before it is trusted with the worker's thread; 0 unless it ran long.
@@ -74,6 +77,7 @@ impl Worker {
             context,
             calls,
             idle: RefCell::new(idle),
+            rested: Cell::new(0),
             making: Semaphore::new(1),
             owes: Cell::new(0),
             aside: RefCell::new(None),
@@ -102,13 +106,17 @@ impl Policy for Worker {
         if self.pool.context.yields {
             return self.pool.waiting(entry, call_on_fiber(self.pool.clone(), stage, hook, exchange));
         }
-        let taken = self.pool.idle.borrow_mut().pop();
+        let taken = self.pool.take_idle();
         let Some(mut instance) = taken else {
             return self.pool.waiting(entry, call_in_new(self.pool.clone(), stage, hook, exchange));
         };
         let (exchange, result) = instance.call(hook, exchange);
         let result = self.pool.give_back(&exchange, stage, instance, result);
         self.pool.ready(entry, exchange, result)
+    }
+
+    fn sweep(&self) {
+        self.pool.sweep();
     }
 
     fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
@@ -138,7 +146,7 @@ async fn call_aside(
     let isolated = pool.context.isolation == Isolation::Exchange;
     let taken = match isolated {
         true => exchange.slot().instance.take().and_then(Instance::from_any),
-        false => pool.idle.borrow_mut().pop(),
+        false => pool.take_idle(),
     };
     let instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
@@ -242,7 +250,7 @@ impl Then {
 async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let turn = pool.making.acquire().await;
     // While this one waited, others may have given theirs back.
-    let taken = pool.idle.borrow_mut().pop();
+    let taken = pool.take_idle();
     let mut instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
         Err(fault) => return (exchange, Err(fault)),
@@ -258,7 +266,7 @@ async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: B
         let fault = pool.crowded(&exchange, stage);
         return (exchange, Err(fault));
     };
-    let taken = pool.idle.borrow_mut().pop();
+    let taken = pool.take_idle();
     let mut instance = match pool.instance(taken, stage, &mut exchange).await {
         Ok(instance) => instance,
         Err(fault) => return (exchange, Err(fault)),
@@ -348,15 +356,37 @@ impl Pool {
     /// An instance for an exchange, on the spot.
     fn fresh(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
         match self.spare() {
-            Some(spare) => spare.wake(),
-            None => self.context.fresh_instance().inspect(|instance| Self::made(exchange, instance)),
+            Some(spare) => spare.wake(client_of(exchange)),
+            None => self
+                .context
+                .fresh_instance(client_of(exchange))
+                .inspect(|instance| Self::made(exchange, instance)),
         }
     }
 
     /// An instance that was wiped, where instances are.
     fn spare(&self) -> Option<Instance> {
         self.context.image()?;
-        self.idle.borrow_mut().pop()
+        self.take_idle()
+    }
+
+    /// The idle instance that was used last: the others go on resting.
+    fn take_idle(&self) -> Option<Instance> {
+        let mut idle = self.idle.borrow_mut();
+        let taken = idle.pop();
+        self.rested.set(self.rested.get().min(idle.len()));
+        taken
+    }
+
+    /// Drops half of those that nobody has needed since the last time, after a peak. One stays where making one may take long.
+    fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let kept = idle.len() - self.rested.get().min(idle.len()).div_ceil(2);
+        let least = usize::from(self.context.isolation == Isolation::Worker);
+        // The first ones have rested the longest.
+        let dropped = idle.len().saturating_sub(kept.max(least));
+        idle.drain(..dropped);
+        self.rested.set(idle.len());
     }
 
     /// Notes what it took to make an instance for an exchange.
@@ -417,7 +447,7 @@ impl Pool {
         if self.context.image().is_some() {
             return self.fresh(exchange);
         }
-        let made = Instance::make_on_fiber(&self.context).await;
+        let made = Instance::make_on_fiber(&self.context, client_of(exchange)).await;
         made.inspect(|instance| Self::made(exchange, instance)).map_err(MakeError::into_failure)
     }
 
@@ -486,6 +516,11 @@ impl Pool {
         }
         failure.into_fault(&self.context, stage)
     }
+}
+
+/// Whose share an instance for the exchange is of. Of nobody's where somebody only looks.
+fn client_of(exchange: &Exchange) -> Option<Client> {
+    exchange.has_effects().then(|| Client::of(exchange.client.address))
 }
 
 impl Drop for Pool {

@@ -453,10 +453,11 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
         Key {
             name: "instances",
             kind: Kind::Integer { min: 1, max: 100_000 },
-            presence: Presence::Absent("as many as `server.policy-instances-max`"),
+            presence: Presence::Absent("as many as are free of `server.policy-instances-max`"),
             example: "64",
             doc: "Instances of the plugin that may be alive at once, over all workers: with `isolation = \"exchange\"` as many as \
-                  exchanges are under way in it, with `\"worker\"` at least one for each worker.",
+                  exchanges are under way in it, with `\"worker\"` at least one for each worker. From an eighth of them on, \
+                  one client gets no more than are left to the policy.",
         },
         Key {
             name: "hook-calls",

@@ -112,6 +112,9 @@ impl Registry {
 
     /// The number of that metric where it is there already, else 0.
     pub(crate) fn known(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
+        if labels.len() > LABELS_MAX {
+            return 0;
+        }
         let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let number = numbers.of.get(&Self::key(name, labels)).copied().unwrap_or_default();
         if self.get(number).is_some_and(|series| series.value.sort() == sort) { number } else { 0 }

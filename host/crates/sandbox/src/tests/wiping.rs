@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use portcullis_model::{Isolation, PolicyConfig};
-use portcullis_policy::{Exchange, FaultKind, Hook, Policy};
-use portcullis_test_guests::{HOOK_COST, WRITES};
+use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
+use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, WRITES};
 
 use super::{config, exchange, on_fibers, run};
 use crate::{Sandbox, SandboxOptions};
@@ -120,4 +120,26 @@ fn a_spare_is_counted_again_when_it_is_taken() {
     assert!(result.is_ok());
     assert_eq!((sandbox.spares(), sandbox.metrics().instances), (0, 1));
     assert_eq!(run(&*policy, Hook::RequestHead, exchange()).1.unwrap_err().kind, FaultKind::Exhausted);
+}
+
+#[test]
+fn instances_that_rest_after_a_peak_are_given_back() {
+    let sandbox = Sandbox::new(options()).unwrap();
+    let policy = policy(&sandbox, ALL_HOOKS, &isolated("peak"));
+    let at_once: Vec<_> = (0..4).map(|_| run(&*policy, Hook::RequestHead, exchange()).0).collect();
+    assert_eq!(sandbox.spares(), 0);
+    for exchange in at_once {
+        assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
+    }
+    let swept = || {
+        policy.sweep();
+        sandbox.spares()
+    };
+    assert_eq!(sandbox.spares(), 4);
+    assert_eq!(swept(), 4, "all of them were in use a moment ago");
+    assert_eq!(swept(), 2, "half of those that nobody has needed");
+    // One is needed, and the other is not.
+    let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
+    assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
+    assert_eq!([swept(), swept()], [1, 0]);
 }
