@@ -62,6 +62,7 @@ impl Failure {
                 );
                 (FaultKind::Exhausted, message)
             }
+            Some(Refusal::System) => (FaultKind::Exhausted, no_memory("it may not grow")),
             None => sort(error, fuel),
         };
         // The rest is worth more than the end of a name.
@@ -101,6 +102,21 @@ pub(crate) fn refusal(reason: &str) -> String {
     lines.join("\n")
 }
 
+/// Whether it says that the operating system gave no memory, for an instance, its stack or what it has grown by. That is not
+/// the policy's doing.
+pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    #[cfg(unix)]
+    if error.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM) {
+        return true;
+    }
+    error.downcast_ref::<wasmtime::OutOfMemory>().is_some()
+        || error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfMemory)
+}
+
+fn no_memory(cause: &str) -> String {
+    format!("the operating system gave no memory: {cause}")
+}
+
 fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let text = match trap {
@@ -116,9 +132,8 @@ fn sort(error: &wasmtime::Error, fuel: usize) -> (FaultKind, String) {
         return (FaultKind::Exhausted, error.root_cause().to_string());
     }
     let cause = error.root_cause().to_string();
-    // The operating system gave no memory for an instance, which is not the policy's doing.
-    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfMemory) {
-        return (FaultKind::Exhausted, cause);
+    if is_out_of_memory(error) {
+        return (FaultKind::Exhausted, no_memory(&cause));
     }
     // Wasmtime has no type for this one.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {

@@ -8,6 +8,7 @@ use wasmtime::{ResourceLimiter, Result, bail};
 use crate::budget::Budget;
 use crate::engine;
 use crate::factory::PolicyContext;
+use crate::fault::is_out_of_memory;
 use crate::shared::MemoryShare;
 use crate::wasi::Stdio;
 
@@ -100,6 +101,8 @@ pub(crate) struct MemoryLimiter {
     bytes_max: usize,
     /// Of what all instances may have together.
     share: MemoryShare,
+    /// What was let through last.
+    last_more: u64,
     table_elements: usize,
     refused: Option<Refusal>,
     /// Bytes of a memory that is not the guest's and has yet to be made.
@@ -118,6 +121,8 @@ pub(crate) enum Refusal {
     Table(usize),
     /// So many bytes more, of the memory that all policies have together.
     Total(u64),
+    /// Memory that the operating system did not have.
+    System,
 }
 
 /// Elements of all tables of an instance: each takes 8 bytes.
@@ -129,6 +134,7 @@ impl MemoryLimiter {
             bytes: 0,
             bytes_max,
             share,
+            last_more: 0,
             table_elements: 0,
             refused: None,
             kept: None,
@@ -212,7 +218,26 @@ impl ResourceLimiter for MemoryLimiter {
             return Ok(false);
         }
         self.bytes = bytes;
+        self.last_more = more;
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
+        // Any other failure is that the memory is as large as it says itself that it gets.
+        if is_out_of_memory(&error) {
+            let more = std::mem::take(&mut self.last_more);
+            self.bytes -= usize::try_from(more).unwrap_or_default();
+            self.share.shrink(more);
+            self.refused = Some(Refusal::System);
+        }
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
+        if is_out_of_memory(&error) {
+            self.refused = Some(Refusal::System);
+        }
+        Ok(())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {

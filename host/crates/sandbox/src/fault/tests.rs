@@ -1,5 +1,43 @@
-use super::{FRAME_BYTES_MAX, readable};
+use std::sync::Arc;
+
+use portcullis_policy::FaultKind;
+use wasmtime::{ResourceLimiter, format_err};
+
+use super::{FRAME_BYTES_MAX, readable, sort};
 use crate::budget::thread_cpu_time;
+use crate::shared::MemoryTotal;
+use crate::state::{MemoryLimiter, Refusal};
+
+/// As the engine has it: with what it wanted the memory for around it.
+#[cfg(unix)]
+fn no_memory() -> wasmtime::Error {
+    wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap failed to allocate 0x10000 bytes")
+}
+
+#[cfg(unix)]
+#[test]
+fn memory_that_the_system_does_not_have_is_not_the_policys_doing() {
+    let (kind, message) = sort(&no_memory(), 0);
+    assert_eq!(kind, FaultKind::Exhausted, "{message}");
+    assert!(message.contains("the operating system gave no memory"), "{message}");
+    let of_std = std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+    assert_eq!(sort(&wasmtime::Error::from(of_std).context("a stack"), 0).0, FaultKind::Exhausted);
+    assert_eq!(sort(&rustix::io::Errno::INVAL.into(), 0).0, FaultKind::Trap);
+}
+
+#[cfg(unix)]
+#[test]
+fn nor_is_it_where_an_instance_grows() {
+    let total = Arc::new(MemoryTotal::new(1 << 20));
+    let mut limiter = MemoryLimiter::new(1 << 20, total.share());
+    assert!(limiter.memory_growing(0, 65_536, None).unwrap());
+    assert!(limiter.memory_growing(65_536, 131_072, None).unwrap());
+    limiter.memory_grow_failed(no_memory()).unwrap();
+    assert_eq!(limiter.take_refused(), Some(Refusal::System));
+    assert_eq!((limiter.bytes(), total.bytes()), (65_536, 65_536), "what it did not get is not counted");
+    limiter.memory_grow_failed(format_err!("Memory maximum size exceeded")).unwrap();
+    assert_eq!(limiter.take_refused(), None);
+}
 
 #[test]
 fn names_of_rust_are_read_without_their_hash() {
