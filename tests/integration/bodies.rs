@@ -384,3 +384,22 @@ async fn a_request_that_is_refused_after_its_response_began_cuts_both_off() {
         assert!(record["error"].as_str().is_some_and(|error| error.contains("policy")), "{record}");
     }
 }
+
+#[tokio::test]
+async fn a_response_that_says_that_there_is_no_content_is_sent_without_any() {
+    let upstream = TestUpstream::h1(|received| {
+        Answer::text("content").status(received.path().trim_start_matches('/').parse().unwrap())
+    })
+    .await;
+    let gateway = TestGateway::start(&config(upstream.address(), &[], "")).await;
+    for mut client in clients(&gateway).await {
+        for (status, length) in [("205", "0"), ("200", "7")] {
+            let reply = client.get(&format!("/{status}")).await;
+            assert_eq!(reply.status.to_string(), status);
+            assert_eq!(
+                (reply.header("content-length").as_str(), reply.text().len()),
+                (length, length.parse().unwrap())
+            );
+        }
+    }
+}

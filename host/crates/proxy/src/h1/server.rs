@@ -253,7 +253,7 @@ impl Server<'_> {
     /// Writes the response. Gives whether the connection can go on.
     async fn respond(
         &mut self,
-        mut body: Body,
+        body: Body,
         declared: Option<u64>,
         pace: Pace,
         client: Client,
@@ -261,6 +261,7 @@ impl Server<'_> {
     ) -> (Sent, Result<bool, String>) {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
+        let (mut body, declared) = respond::content(head, body, declared);
         let (status, bodyless) = (head.status, is_bodyless(client.wants_head, head));
         let version = client.version;
         let framing = match (bodyless, body.length()) {

@@ -29,6 +29,7 @@ use crate::h2::{
     CONNECTION_WINDOW, H2RequestBody, PROGRESS_BYTES, SEND_BUFFER, STREAM_WINDOW, convert, describe,
 };
 use crate::prefixed::Prefixed;
+use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::{RawRequest, Trace};
@@ -347,7 +348,7 @@ struct Out<'a> {
 impl Out<'_> {
     async fn response(
         mut self,
-        mut body: Body,
+        body: Body,
         wants_head: bool,
         declared: Option<u64>,
         idle: Duration,
@@ -355,6 +356,7 @@ impl Out<'_> {
     ) -> Sent {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
+        let (mut body, declared) = respond::content(head, body, declared);
         let bodyless = is_bodyless(wants_head, head);
         let (status, length) = (head.status, if bodyless { declared } else { body.length() });
         let response = convert::write_response(head, length);
