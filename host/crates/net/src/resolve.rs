@@ -78,6 +78,7 @@ pub(crate) struct Resolver {
 }
 
 impl Default for Resolver {
+    #[expect(clippy::disallowed_methods, reason = "it runs on a thread that may block")]
     fn default() -> Self {
         Self::asking(|address| Ok(address.to_socket_addrs()?.collect()))
     }

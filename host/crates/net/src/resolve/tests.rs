@@ -129,7 +129,7 @@ fn a_failure_is_remembered_for_a_moment() {
 #[test]
 fn a_look_up_that_hangs_holds_up_only_those_who_know_no_address() {
     on_worker(async {
-        let (release, hang) = mpsc::channel::<()>();
+        let (release, hang) = mpsc::sync_channel::<()>(1);
         let (hang, asked) = (Mutex::new(hang), AtomicUsize::new(0));
         let resolver = Resolver::asking(move |_| {
             if asked.fetch_add(1, Ordering::SeqCst) > 0 {

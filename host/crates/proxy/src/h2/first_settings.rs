@@ -35,13 +35,13 @@ impl FirstSettings {
             // The crate ends the connection.
             _ => &[],
         };
-        let sizes = payload.chunks_exact(6).filter_map(|setting| {
+        let mut sizes = payload.chunks_exact(6).filter_map(|setting| {
             let (id, value) = setting.split_first_chunk::<2>()?;
             let value = u32::from_be_bytes(value.try_into().ok()?);
             (u16::from_be_bytes(*id) == MAX_HEADER_LIST_SIZE).then_some(value)
         });
         // Of several the last one holds.
-        let size = sizes.last();
+        let size = sizes.next_back();
         (self.done, self.bytes) = (true, Vec::new());
         size
     }
