@@ -39,7 +39,8 @@ async fn each_client_that_is_accepted_is_served() {
         clients.push(client);
     }
     gateway.wait_for_log("it rests", |line| line.message.starts_with("no further client")).await;
-    // Each keeps its connection until it has its answer; the others wait.
+    // The others wait, though those that have their answer would keep their connections.
+    let mut answered = Vec::new();
     while !clients.is_empty() {
         let statuses = eventually("some are answered", async || {
             let mut statuses = Vec::new();
@@ -48,7 +49,9 @@ async fn each_client_that_is_accepted_is_served() {
                 if clients[at].is_silent_for(std::time::Duration::from_millis(1)).await {
                     at += 1;
                 } else {
-                    statuses.push(clients.swap_remove(at).read_response().await.status);
+                    let mut client = clients.swap_remove(at);
+                    statuses.push(client.read_response().await.status);
+                    answered.push(client);
                 }
             }
             (!statuses.is_empty()).then_some(statuses)

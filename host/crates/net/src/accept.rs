@@ -76,27 +76,28 @@ where
     let (settings, handle) = (Rc::new(settings), Rc::new(handle));
     let mut drained = std::pin::pin!(settings.drain.wait());
     loop {
-        let pause = if let Some(clients) = ClientPlace::none_left() {
-            crowded(&settings, clients)
-        } else {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut drained => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((tcp, peer)) => {
-                    start(&settings, &handle, tcp, peer);
-                    None
-                }
-                Err(error) => failed(&settings, &error),
-            }
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drained => break,
+            accepted = listener.accept() => accepted,
         };
-        if let Some(pause) = pause {
-            tokio::select! {
-                biased;
-                () = &mut drained => break,
-                () = tokio::time::sleep(pause) => {}
+        match accepted {
+            Ok((tcp, peer)) => {
+                // This one waits for a place, and all behind it in the socket's queue.
+                while let Some(clients) = ClientPlace::none_left().filter(|_| !settings.drain.is_draining()) {
+                    crowded(&settings, clients);
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+                start(&settings, &handle, tcp, peer);
+            }
+            Err(error) => {
+                if let Some(pause) = failed(&settings, &error) {
+                    tokio::select! {
+                        biased;
+                        () = &mut drained => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
             }
         }
     }
@@ -111,9 +112,10 @@ where
     }
 }
 
-/// Logs that no more clients may be accepted, because each needs a descriptor for its upstream as well, and says how long to
-/// rest. What waits in the queue keeps.
-fn crowded(settings: &AcceptSettings, clients: u32) -> Option<Duration> {
+/// Logs that no more clients may be served, because each needs a descriptor for its upstream as well, and asks those that have
+/// nothing under way to go.
+fn crowded(settings: &AcceptSettings, clients: u32) {
+    settings.drain.nudge();
     if let Some(suppressed) = settings.connections.accept_log.allow() {
         let state = settings.state.load();
         let hint = "raise the limit of open files (LimitNOFILE= of a systemd unit, ulimit -n)";
@@ -122,7 +124,6 @@ fn crowded(settings: &AcceptSettings, clients: u32) -> Option<Duration> {
             "no further client is accepted for now: the limit of open files suffices for these and their upstreams"
         );
     }
-    Some(EXHAUSTED_PAUSE)
 }
 
 /// Logs an error of `accept` and says how long to rest. None where only the one connection was bad.

@@ -52,6 +52,21 @@ impl DrainSignal {
 
     /// Waits for the start; ready at once where it has. Dropping the future forgets the wait.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let signal = self.clone();
+        async move {
+            while !signal.is_draining() {
+                signal.nudged().await;
+            }
+        }
+    }
+
+    /// Asks connections that have nothing under way to end, because others wait for their places.
+    pub fn nudge(&self) {
+        self.0.notify.notify_waiters();
+    }
+
+    /// Waits for the start or for the next [`Self::nudge`]. Dropping the future forgets the wait.
+    pub fn nudged(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.0);
         async move {
             let mut notified = std::pin::pin!(shared.notify.notified());

@@ -13,11 +13,15 @@ use bytes::BytesMut;
 use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
 use portcullis_net::{Accepted, ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
 use portcullis_policy::Exchange;
+use tokio::time::Instant;
 
 use crate::prefixed::Prefixed;
 use crate::receive::Sender;
 use crate::worker::Worker;
 use crate::{h1, h2};
+
+/// A client that has sent nothing for this long may be closed in favour of others that wait.
+const IDLE_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What all exchanges of a connection share.
 pub(crate) struct Connection {
@@ -74,13 +78,23 @@ impl Connection {
         tokio::time::sleep(grace).await;
     }
 
-    /// Ready when the connection should end; for the one task that owns it.
-    pub(crate) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drain.is_draining() {
-            return Poll::Ready(());
-        }
+    /// Ready when the connection should end: at a drain, and if it has been idle since `idle_since` for a while and others wait
+    /// for its place. For the one task that owns it.
+    pub(crate) fn poll_draining(&self, cx: &mut Context<'_>, idle_since: Instant) -> Poll<()> {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.get_or_insert_with(|| Box::pin(self.drain.wait())).as_mut().poll(cx)
+        loop {
+            if self.drain.is_draining() {
+                return Poll::Ready(());
+            }
+            let nudged = waiting.get_or_insert_with(|| Box::pin(self.drain.nudged()));
+            if nudged.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *waiting = None;
+            if idle_since.elapsed() >= IDLE_ENOUGH {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 

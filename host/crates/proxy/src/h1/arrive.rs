@@ -106,7 +106,7 @@ impl Server<'_> {
             if idle {
                 io.rest();
             }
-            if connection.poll_draining(cx).is_ready() {
+            if connection.poll_draining(cx, since).is_ready() {
                 if idle {
                     // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
                     let long_ago = since.elapsed() >= connection.timeouts().linger;

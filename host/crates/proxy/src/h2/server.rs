@@ -99,7 +99,8 @@ async fn accept(
             if worker.is_cutting_off() {
                 return Poll::Ready(Event::Abort);
             }
-            if closing.is_none() && connection.poll_draining(cx).is_ready() {
+            let idle_since = if streams.open.get() > 0 { Instant::now() } else { streams.last_end.get() };
+            if closing.is_none() && connection.poll_draining(cx, idle_since).is_ready() {
                 return Poll::Ready(Event::Close);
             }
             if let Poll::Ready(accepted) = h2.poll_accept(cx) {
