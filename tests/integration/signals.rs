@@ -1,7 +1,10 @@
 //! What each signal does, also while the configuration on disk is wrong, while the gateway starts, and while it drains.
 
+use std::sync::Arc;
+
 use rustix::process::Signal;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::harness::{
     RawClient, RawUpstream, TestClient, TestGateway, TestUpstream, eventually, portcullis_started, within,
@@ -14,16 +17,16 @@ fn config(endpoint: std::net::SocketAddr, server: &str) -> String {
     )
 }
 
-/// Answers a request with `begin `, and ends the answer when the connection that it gives is told to.
-async fn held() -> (RawUpstream, tokio::sync::mpsc::UnboundedSender<()>) {
-    let (end, ends) = tokio::sync::mpsc::unbounded_channel();
-    let ends = std::sync::Arc::new(tokio::sync::Mutex::new(ends));
+/// Answers a request with `begin `, and ends the answer when a permit is there.
+async fn held() -> (RawUpstream, Arc<Semaphore>) {
+    let end = Arc::new(Semaphore::new(0));
+    let ends = Arc::clone(&end);
     let upstream = RawUpstream::start(move |mut connection, _| {
-        let ends = ends.clone();
+        let ends = Arc::clone(&ends);
         async move {
             connection.read_head().await;
             connection.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegin ").await;
-            ends.lock().await.recv().await;
+            ends.acquire().await.unwrap().forget();
             connection.send("end").await;
         }
     })
@@ -66,7 +69,7 @@ async fn quit_drains_as_term_does() {
     client.read_until(b"begin ").await;
     gateway.signal(Signal::QUIT);
     gateway.wait_for_log("a drain", |line| line.message.starts_with("draining after SIGQUIT")).await;
-    end.send(()).unwrap();
+    end.add_permits(1);
     client.read_until(b"end").await;
     assert_eq!(gateway.wait().await.code(), Some(0));
 }
@@ -102,7 +105,7 @@ async fn a_signal_that_reaches_the_gateway_twice_does_not_cut_the_drain() {
             })
             .await;
         if second.message.contains("a repeat") {
-            end.send(()).unwrap();
+            end.add_permits(1);
             client.read_until(b"end").await;
             assert_eq!(gateway.wait().await.code(), Some(0));
         }
@@ -129,7 +132,7 @@ async fn a_drain_gives_up_every_address_at_its_begin() {
         (!names.any(|name| name.ends_with(".sock"))).then_some(())
     })
     .await;
-    end.send(()).unwrap();
+    end.add_permits(1);
     client.read_until(b"end").await;
     assert_eq!(gateway.wait().await.code(), Some(0));
 }

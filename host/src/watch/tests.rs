@@ -236,7 +236,7 @@ fn a_log_file_in_a_watched_folder_keeps_nothing_from_settling() {
     let settle = Duration::from_secs(1);
     let watched = watched_with(prepare, &["conf.d"], settle);
     let mut log = std::fs::OpenOptions::new().append(true).open(watched.path("conf.d/access.log")).unwrap();
-    let (ended, end) = mpsc::channel::<()>();
+    let (ended, end) = mpsc::sync_channel::<()>(0);
     let writer = std::thread::spawn(move || {
         while end.recv_timeout(Duration::from_millis(20)).is_err_and(|e| e == mpsc::RecvTimeoutError::Timeout)
         {

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) state: Arc<ListenerState>,
     pub(crate) peer: SocketAddr,
     pub(crate) tls: Option<TlsInfo>,
+    /// When it was accepted.
+    pub(crate) accepted: Instant,
     drain: DrainSignal,
     waiting: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
     _permit: ConnectionPermit,
@@ -107,8 +109,15 @@ impl std::fmt::Debug for Connection {
 /// Serves an accepted connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
-    let connection =
-        Rc::new(Connection { state, peer, tls, drain, waiting: RefCell::new(None), _permit: permit });
+    let connection = Rc::new(Connection {
+        state,
+        peer,
+        tls,
+        accepted: Instant::now(),
+        drain,
+        waiting: RefCell::new(None),
+        _permit: permit,
+    });
     let (http1, http2) = (connection.listener().http1, connection.listener().http2);
     // With TLS the client and we agreed by ALPN; a client without ALPN speaks HTTP/1.
     let agreed = match stream.alpn() {

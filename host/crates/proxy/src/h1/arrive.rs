@@ -18,6 +18,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the rest of a head may take once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
+/// For how long after it was accepted a client that has sent nothing is waited for at a drain.
+const FRESH: Duration = Duration::from_millis(500);
+
 /// What came first.
 pub(super) enum Arrived {
     Request(ParsedRequest, Box<Exchange>),
@@ -107,14 +110,20 @@ impl Server<'_> {
                 io.rest();
             }
             if connection.poll_draining(cx, since).is_ready() {
-                if idle {
+                // The first request of a client that was accepted a moment ago may be on its way, such as one that connected to
+                // a listener whose place another one takes.
+                let soon = connection.accepted + FRESH;
+                if idle && connection.is_draining() && Instant::now() < soon {
+                    deadline = deadline.min(soon);
+                } else if idle {
                     // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
                     let long_ago = since.elapsed() >= connection.timeouts().linger;
                     return Poll::Ready(if long_ago { Arrived::Idle } else { Arrived::Draining });
+                } else {
+                    // A head that has begun may be on its way, or be all that a client will ever send.
+                    let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
+                    deadline = deadline.min(end);
                 }
-                // A head that has begun may be on its way, or be all that a client will ever send.
-                let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
-                deadline = deadline.min(end);
             }
             match timer.poll(cx, deadline) {
                 Poll::Ready(()) if idle => Poll::Ready(Arrived::Idle),
