@@ -42,9 +42,9 @@ impl Plugins for Catalog {
     fn inspect(&self, component: &[u8]) -> Result<PluginInfo, String> {
         let info = portcullis_sandbox::inspect(component).map_err(|error| error.to_string())?;
         // A component that was made without the SDK may have none; then its own `configure` is all that checks.
-        let (name, version, config_schema) = info.manifest.map_or_else(
-            || ("unnamed".to_owned(), String::new(), None),
-            |manifest| (manifest.name, manifest.version, manifest.config_schema),
+        let (name, version, config_schema, attributes) = info.manifest.map_or_else(
+            || ("unnamed".to_owned(), String::new(), None, None),
+            |manifest| (manifest.name, manifest.version, manifest.config_schema, manifest.attributes),
         );
         Ok(PluginInfo {
             name,
@@ -54,6 +54,7 @@ impl Plugins for Catalog {
             has_lifecycle: info.has_lifecycle,
             has_tick: info.hooks.tick,
             chooses_upstream: info.chooses_upstream,
+            attributes,
         })
     }
 

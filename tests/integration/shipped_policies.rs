@@ -78,7 +78,7 @@ async fn headers_edit_both_heads() {
         plugin = \"builtin:headers\"
         [policies.edit.config.request]
         remove = [\"x-drop\"]
-        set = { x-client = \"${client-address} on ${route}\", x-unset = \"${attribute.nobody}\", x-path = \"${request.path}\" }
+        set = { x-client = \"${client-address} on ${route}\", x-unset = \"${tls-server-name}\", x-path = \"${request.path}\" }
         append = { x-list = \"two\" }
         [policies.edit.config.response]
         remove = [\"server\", \"x-old\"]

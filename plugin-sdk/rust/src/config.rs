@@ -93,6 +93,11 @@ pub struct Property {
     pub maximum: Option<i128>,
     /// A regular expression that the text must match.
     pub pattern: Option<&'static str>,
+    /// What its text, or each text in it, means to the gateway: `sets-attribute`, `reads-attribute`, `request-field`, `url` or
+    /// `template`. The gateway then refuses settings that could have no effect.
+    pub means: Option<&'static str>,
+    /// What the names in a map mean.
+    pub keys_mean: Option<&'static str>,
 }
 
 impl Property {
@@ -113,6 +118,8 @@ impl Property {
             minimum: None,
             maximum: None,
             pattern: None,
+            means: None,
+            keys_mean: None,
         }
     }
 }
@@ -120,7 +127,7 @@ impl Property {
 /// One of the values of an enum.
 ///
 /// ```
-/// let unit = portcullis_sdk::config::Variant { name: "route", description: "", content: None };
+/// let unit = portcullis_sdk::config::Variant { name: "route", description: "", content: None, means: None };
 /// assert!(unit.content.is_none());
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +138,8 @@ pub struct Variant {
     pub description: &'static str,
     /// `None`: the name alone, as text. Else a table with the name and this.
     pub content: Option<&'static Schema>,
+    /// What the text of its content means; see [`Property::means`].
+    pub means: Option<&'static str>,
 }
 
 /// The text of a file that the operator named. In the config it is a path, relative to the config file's folder; the

@@ -9,7 +9,7 @@ use crate::config::{Object, Property, Schema, Variant};
 /// use portcullis_sdk::Manifest;
 ///
 /// const MANIFEST: Manifest<'static> =
-///     Manifest { name: "a", version: "1.0.0", description: "", config_schema: None, capabilities: &[] };
+///     Manifest { name: "a", version: "1.0.0", description: "", config_schema: None, capabilities: &[], attributes: None };
 /// const JSON: [u8; MANIFEST.json_len()] = MANIFEST.json();
 /// assert_eq!(JSON.as_slice(), br#"{"name":"a","version":"1.0.0","description":""}"#);
 /// ```
@@ -25,6 +25,8 @@ pub struct Manifest<'a> {
     pub config_schema: Option<&'a Schema>,
     /// The capabilities that it wants, by name, where it says so.
     pub capabilities: &'a [&'a str],
+    /// The attributes that it sets whatever its settings are, if it says so; those that a setting names are told by the schema.
+    pub attributes: Option<&'a [&'a str]>,
 }
 
 impl Manifest<'_> {
@@ -149,7 +151,7 @@ impl Writer<'_> {
         self.member("description", manifest.description);
         if let Some(schema) = manifest.config_schema {
             self.raw(",\"config-schema\":{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",");
-            self.schema(schema);
+            self.schema(schema, None, None);
             self.raw("}");
         }
         if !manifest.capabilities.is_empty() {
@@ -159,13 +161,25 @@ impl Writer<'_> {
             });
             self.raw("]");
         }
+        if let Some(attributes) = manifest.attributes {
+            self.raw(",\"attributes\":[");
+            each!(self, attributes, |name| {
+                self.string(name);
+            });
+            self.raw("]");
+        }
         self.raw("}");
     }
 
-    /// The members of a schema, without the braces around them.
-    const fn schema(&mut self, schema: &Schema) {
+    /// The members of a schema, without the braces around them: `means` is what its texts mean, `keys` what its names do.
+    const fn schema(&mut self, schema: &Schema, means: Option<&str>, keys: Option<&str>) {
         match schema {
-            Schema::String => self.raw("\"type\":\"string\""),
+            Schema::String => {
+                self.raw("\"type\":\"string\"");
+                if let Some(means) = means {
+                    self.member("x-portcullis-value", means);
+                }
+            }
             Schema::File => self.raw("\"type\":\"string\",\"x-portcullis-file\":true"),
             Schema::Boolean => self.raw("\"type\":\"boolean\""),
             Schema::Number => self.raw("\"type\":\"number\""),
@@ -177,12 +191,18 @@ impl Writer<'_> {
             }
             Schema::Array(items) => {
                 self.raw("\"type\":\"array\",\"items\":{");
-                self.schema(items);
+                self.schema(items, means, None);
                 self.raw("}");
             }
             Schema::Map(values) => {
-                self.raw("\"type\":\"object\",\"additionalProperties\":{");
-                self.schema(values);
+                self.raw("\"type\":\"object\"");
+                if let Some(keys) = keys {
+                    self.raw(",\"propertyNames\":{\"x-portcullis-value\":");
+                    self.string(keys);
+                    self.raw("}");
+                }
+                self.raw(",\"additionalProperties\":{");
+                self.schema(values, means, None);
                 self.raw("}");
             }
             Schema::Object(object) => self.object(object),
@@ -224,9 +244,9 @@ impl Writer<'_> {
             (Schema::Integer { minimum, maximum }, low, high) => {
                 let minimum = if let Some(low) = low { low } else { *minimum };
                 let maximum = if let Some(high) = high { high } else { *maximum };
-                self.schema(&Schema::Integer { minimum, maximum });
+                self.schema(&Schema::Integer { minimum, maximum }, None, None);
             }
-            (schema, ..) => self.schema(schema),
+            (schema, ..) => self.schema(schema, property.means, property.keys_mean),
         }
         // An object says what it is itself, unless the place where it stands says more.
         let told = matches!(property.schema, Schema::Object(object) if !object.description.is_empty());
@@ -282,7 +302,7 @@ impl Writer<'_> {
                 self.raw("{\"type\":\"object\",\"properties\":{");
                 self.string(variants[at].name);
                 self.raw(":{");
-                self.schema(content);
+                self.schema(content, variants[at].means, None);
                 if !variants[at].description.is_empty() {
                     self.member("description", variants[at].description);
                 }

@@ -14,6 +14,7 @@ use portcullis_sdk::{Field, Mistakes};
 #[derive(Debug, Config)]
 pub struct Settings {
     /// The request field that carries the key; `x-api-key` where neither this nor `query` is set.
+    #[config(means = "request-field")]
     header: Option<String>,
     /// The query parameter that carries the key, where the field is absent.
     query: Option<String>,
@@ -23,7 +24,7 @@ pub struct Settings {
     /// A file of further keys: `name:digest` on each line; empty lines and those that begin with `#` are skipped.
     keys_file: Option<FileText>,
     /// The attribute that takes the name of the key.
-    #[config(default = "api-key.name")]
+    #[config(default = "api-key.name", means = "sets-attribute")]
     attribute: String,
     /// The request field in which the upstream is told the name of the key. What a client sends in it is dropped.
     forward_name_as: Option<String>,
@@ -49,7 +50,7 @@ pub struct ApiKey {
     forward_name_as: Option<String>,
 }
 
-#[policy(name = "api-key", description = "Lets requests through that carry a known API key.")]
+#[policy(name = "api-key", description = "Lets requests through that carry a known API key.", attributes = [])]
 impl ApiKey {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::new();

@@ -18,6 +18,7 @@ const SET_COOKIE: &str = "set-cookie";
 pub struct Settings {
     /// The service, which `grants.http` must name as well. It is asked with the original request in `X-Forwarded-Method`,
     /// `-Proto`, `-Host`, `-Uri` and `-For`, and lets it through by any status from 200 to 299.
+    #[config(means = "url")]
     url: String,
     /// The method it is asked by.
     #[config(default = "GET", pattern = "^[A-Z]+$")]
@@ -26,6 +27,7 @@ pub struct Settings {
     #[config(default = 1000, minimum = 1, maximum = 30_000)]
     timeout_ms: u32,
     /// Fields of the request that it is shown: `authorization` and `cookie` where nothing is said.
+    #[config(means = "request-field")]
     request_fields: Option<Vec<String>>,
     /// Fields of its answer that the upstream gets with a request that it lets through. What the client sent under these
     /// names is dropped.
@@ -55,7 +57,8 @@ pub struct ExternalAuth {
 #[policy(
     name = "external-auth",
     description = "Asks an HTTP service whether a request may pass.",
-    capabilities = ["http-client", "log"]
+    capabilities = ["http-client", "log"],
+    attributes = []
 )]
 impl ExternalAuth {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {

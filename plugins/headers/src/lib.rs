@@ -29,10 +29,10 @@ struct Edits {
     #[config(default)]
     remove: Vec<String>,
     /// Fields that get this value and no other. Where a variable in it has no value, the field is removed.
-    #[config(default)]
+    #[config(default, means = "template")]
     set: BTreeMap<String, String>,
     /// Fields that get a further line. Where a variable in it has no value, no line is added.
-    #[config(default)]
+    #[config(default, means = "template")]
     append: BTreeMap<String, String>,
 }
 
@@ -51,7 +51,7 @@ struct Plan {
     append: Vec<(String, Template)>,
 }
 
-#[policy(name = "headers", description = "Sets, adds and removes fields of requests and responses.")]
+#[policy(name = "headers", description = "Sets, adds and removes fields of requests and responses.", attributes = [])]
 impl Headers {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::new();

@@ -30,7 +30,7 @@ pub struct IpFilter {
     deny: Networks,
 }
 
-#[policy(name = "ip-filter", description = "Lets requests through by the network that the client is in.")]
+#[policy(name = "ip-filter", description = "Lets requests through by the network that the client is in.", attributes = [])]
 impl IpFilter {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::new();

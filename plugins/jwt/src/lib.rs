@@ -33,13 +33,13 @@ pub struct Settings {
     #[config(default = true)]
     require_expiry: bool,
     /// The field that carries the token; in `authorization` it stands behind `Bearer`.
-    #[config(default = "authorization")]
+    #[config(default = "authorization", means = "request-field")]
     header: String,
     /// Whether the upstream does not get the token.
     #[config(default)]
     remove: bool,
     /// Attributes to set, and the claim that each is set to. `jwt.sub` is always there where the token has `sub`.
-    #[config(default)]
+    #[config(default, keys_mean = "sets-attribute")]
     attributes: BTreeMap<String, String>,
     /// Fields that the upstream gets, and the claim that each is set to. What the client sent under these names is dropped.
     #[config(default)]
@@ -69,7 +69,8 @@ enum Refused {
 #[policy(
     name = "jwt",
     description = "Lets requests through that carry a valid JSON Web Token.",
-    capabilities = ["clock", "crypto"]
+    capabilities = ["clock", "crypto"],
+    attributes = ["jwt.sub"]
 )]
 impl Jwt {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {

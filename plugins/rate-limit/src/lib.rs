@@ -39,8 +39,10 @@ enum Key {
     /// The route: all its clients together.
     Route,
     /// Each value of this request field. Clients choose it, so put a policy before this one that checks it.
+    #[config(means = "request-field")]
     Header(String),
     /// Each value of this attribute, such as `api-key.name`.
+    #[config(means = "reads-attribute")]
     Attribute(String),
 }
 
@@ -64,7 +66,8 @@ struct FieldTexts {
 #[policy(
     name = "rate-limit",
     description = "Limits how often a client, a route or a named party may ask.",
-    capabilities = ["rate-limit"]
+    capabilities = ["rate-limit"],
+    attributes = []
 )]
 impl RateLimit {
     fn configure(settings: Settings) -> Result<Self, Mistakes> {

@@ -125,6 +125,8 @@ pub struct PluginInfo {
     pub has_tick: bool,
     /// Whether it imports the function that chooses an upstream.
     pub chooses_upstream: bool,
+    /// The attributes that it sets whatever its settings are. `None` if it does not say which it sets: then it may set any.
+    pub attributes: Option<Vec<String>>,
 }
 
 /// Reads the config file at `path` with everything that it names: included files, certificates, secrets, plugins.

@@ -2,6 +2,7 @@
 
 mod candidate;
 mod http;
+mod meaning;
 mod plugin;
 pub(crate) mod schema_error;
 pub(crate) mod settings;
@@ -36,6 +37,28 @@ pub const TICK: Duration = Duration::from_secs(10);
 pub(crate) struct Traits {
     /// Whether it can choose an upstream of its route.
     pub(crate) chooses_upstream: bool,
+    /// The attributes that it sets; `None` if that is not known.
+    pub(crate) sets: Option<BTreeSet<String>>,
+    /// The attributes that it reads when it sees the request, and where they are named.
+    pub(crate) reads: Vec<(String, Span)>,
+    /// Those that it reads then or later.
+    pub(crate) reads_at_all: Vec<(String, Span)>,
+}
+
+impl Traits {
+    /// Takes in what another version of the policy can do.
+    fn join(&mut self, other: Self) {
+        self.chooses_upstream |= other.chooses_upstream;
+        self.sets = match (self.sets.take(), other.sets) {
+            (Some(mut ours), Some(theirs)) => {
+                ours.extend(theirs);
+                Some(ours)
+            }
+            _ => None,
+        };
+        self.reads.extend(other.reads);
+        self.reads_at_all.extend(other.reads_at_all);
+    }
 }
 
 /// Names that something refers to.
@@ -67,9 +90,6 @@ pub(crate) fn policies<'a>(
         let grants = grants(loader, named, view.view("grants"), secrets, used);
         used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
-        if let Some(info) = info {
-            loader.traits.insert(named.name.to_owned(), Traits { chooses_upstream: info.chooses_upstream });
-        }
         if let (Some(info), Some(plugin)) = (info, &plugin) {
             check_missing(loader, named, view, plugin.span, info, &grants);
             check_unused(loader, named, view, info, &grants);
@@ -77,6 +97,12 @@ pub(crate) fn policies<'a>(
         let count = loader.reports.len();
         let config_json =
             settings::config_json(loader, named, view, plugin.as_ref().map(|plugin| plugin.span), info);
+        if let (Some(info), true) = (info, loader.reports.len() == count) {
+            let at = view.key_span("config").unwrap_or(named.span);
+            let known = (!is_wrong(view, "grants")).then_some(&grants);
+            let traits = meaning::check(loader, named, info, (view.node("config"), at), known);
+            loader.traits.insert(named.name.to_owned(), traits);
+        }
         let inherited = Inherited {
             grants: &grants,
             isolation: match view.word("isolation") {
@@ -94,8 +120,11 @@ pub(crate) fn policies<'a>(
             signed_by: &signed_by.names,
         };
         let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
-        if let (Some(tried), Some(traits)) = (&tried, loader.traits.get_mut(named.name)) {
-            traits.chooses_upstream |= tried.chooses_upstream;
+        match (tried.as_ref().map(|tried| tried.traits.clone()), loader.traits.get_mut(named.name)) {
+            (Some(Some(theirs)), Some(traits)) => traits.join(theirs),
+            // Of a version about which nothing is known, anything may be.
+            (Some(None), _) => drop(loader.traits.remove(named.name)),
+            _ => {}
         }
         if let Some(info) = info {
             check_tick(loader, named, view, info, tried.as_ref());

@@ -49,6 +49,8 @@ pub struct Manifest {
     pub config_schema: Option<Value>,
     /// The capabilities that it says it wants; what counts is what it imports.
     pub capabilities: Vec<String>,
+    /// The attributes that it sets whatever its settings are; `None` if it does not say which it sets.
+    pub attributes: Option<Vec<String>>,
 }
 
 /// Reads what a component is, what it imports and which hooks it has. Compiles and runs nothing, and does not check the
@@ -210,7 +212,15 @@ impl Manifest {
             Some(list) => serde_json::from_value(list)
                 .map_err(|_| broken("`capabilities` is no list of strings".to_owned()))?,
         };
+        let attributes = match object.remove("attributes") {
+            None => None,
+            Some(list) => Some(
+                serde_json::from_value(list)
+                    .map_err(|_| broken("`attributes` is no list of strings".to_owned()))?,
+            ),
+        };
         Ok(Self {
+            attributes,
             name: name.filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?,
             version: version.ok_or_else(|| missing("version"))?,
             description: description.unwrap_or_default(),

@@ -128,6 +128,8 @@ fn table(fields: &Fields, description: &str, scope: &str) -> Result<Table> {
         let minimum = option(options.minimum.as_ref());
         let maximum = option(options.maximum.as_ref());
         let pattern = option(options.pattern.as_ref());
+        let means = option(options.means.as_ref());
+        let keys_mean = option(options.keys_mean.as_ref());
         let may_be_absent = options.default.is_some();
         properties.push(quote! {
             ::portcullis_sdk::config::Property {
@@ -139,6 +141,8 @@ fn table(fields: &Fields, description: &str, scope: &str) -> Result<Table> {
                 minimum: #minimum,
                 maximum: #maximum,
                 pattern: #pattern,
+                means: #means,
+                keys_mean: #keys_mean,
             }
         });
     }
@@ -153,6 +157,7 @@ fn case(variant: &Variant) -> Result<(TokenStream, TokenStream, TokenStream)> {
     let name = &variant.ident;
     let key = kebab(&unraw(name));
     let description = docs(&variant.attrs);
+    let means = option(means_of(&variant.attrs)?.as_ref());
     let (mirror, defaults, content) = match &variant.fields {
         Fields::Unit => (quote! { #name }, TokenStream::new(), quote! { ::core::option::Option::None }),
         Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
@@ -175,7 +180,7 @@ fn case(variant: &Variant) -> Result<(TokenStream, TokenStream, TokenStream)> {
         }
     };
     let schema = quote! {
-        ::portcullis_sdk::config::Variant { name: #key, description: #description, content: #content }
+        ::portcullis_sdk::config::Variant { name: #key, description: #description, content: #content, means: #means }
     };
     Ok((quote! { #[serde(rename = #key)] #mirror }, defaults, schema))
 }
@@ -188,6 +193,34 @@ struct Options {
     minimum: Option<TokenStream>,
     maximum: Option<TokenStream>,
     pattern: Option<LitStr>,
+    means: Option<LitStr>,
+    keys_mean: Option<LitStr>,
+}
+
+/// What texts can mean to the gateway.
+const MEANINGS: [&str; 5] = ["sets-attribute", "reads-attribute", "request-field", "url", "template"];
+
+/// Reads such a word.
+fn meaning(word: LitStr) -> Result<LitStr> {
+    if MEANINGS.contains(&word.value().as_str()) {
+        return Ok(word);
+    }
+    Err(Error::new(word.span(), format!("no such meaning; there are `{}`", MEANINGS.join("`, `"))))
+}
+
+/// What `#[config(means = "…")]` says of a variant.
+fn means_of(attributes: &[Attribute]) -> Result<Option<LitStr>> {
+    let mut means = None;
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("config")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("means") {
+                return Err(meta.error("expected `means`"));
+            }
+            means = Some(meaning(meta.value()?.parse()?)?);
+            Ok(())
+        })?;
+    }
+    Ok(means)
 }
 
 /// What a field is where it is left out.
@@ -216,8 +249,13 @@ impl Options {
                     options.maximum = Some(integer(&meta.value()?.parse()?)?);
                 } else if meta.path.is_ident("pattern") {
                     options.pattern = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("means") {
+                    options.means = Some(meaning(meta.value()?.parse()?)?);
+                } else if meta.path.is_ident("keys_mean") {
+                    options.keys_mean = Some(meaning(meta.value()?.parse()?)?);
                 } else {
-                    return Err(meta.error("expected `default`, `rename`, `minimum`, `maximum` or `pattern`"));
+                    let known = "expected `default`, `rename`, `minimum`, `maximum`, `pattern`, `means` or `keys_mean`";
+                    return Err(meta.error(known));
                 }
                 Ok(())
             })?;

@@ -12,6 +12,7 @@ pub(crate) struct Arguments {
     name: Option<LitStr>,
     description: Option<LitStr>,
     capabilities: Vec<LitStr>,
+    attributes: Option<Vec<LitStr>>,
 }
 
 const CAPABILITIES: [&str; 10] = [
@@ -42,7 +43,16 @@ impl syn::parse::Parse for Arguments {
                     let names: Punctuated<LitStr, Token![,]> = Punctuated::parse_terminated(&list)?;
                     arguments.capabilities = names.into_iter().collect();
                 }
-                _ => return Err(Error::new(key.span(), "expected `name`, `description` or `capabilities`")),
+                "attributes" => {
+                    let list;
+                    syn::bracketed!(list in input);
+                    let names: Punctuated<LitStr, Token![,]> = Punctuated::parse_terminated(&list)?;
+                    arguments.attributes = Some(names.into_iter().collect());
+                }
+                _ => {
+                    let known = "expected `name`, `description`, `capabilities` or `attributes`";
+                    return Err(Error::new(key.span(), known));
+                }
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -191,6 +201,10 @@ pub(crate) fn expand(arguments: Arguments, item: &ItemImpl) -> Result<TokenStrea
     let name = or_package(arguments.name, "CARGO_PKG_NAME");
     let description = or_package(arguments.description, "CARGO_PKG_DESCRIPTION");
     let capabilities = arguments.capabilities;
+    let attributes = match arguments.attributes {
+        Some(names) => quote! { ::core::option::Option::Some(&[#(#names),*]) },
+        None => quote! { ::core::option::Option::None },
+    };
 
     Ok(quote! {
         #item
@@ -203,6 +217,7 @@ pub(crate) fn expand(arguments: Arguments, item: &ItemImpl) -> Result<TokenStrea
                     description: #description,
                     config_schema: #schema,
                     capabilities: &[#(#capabilities),*],
+                    attributes: #attributes,
                 };
 
                 fn from_config(

@@ -7,8 +7,8 @@ use portcullis_model::{
 
 use super::plugin::{Plugin, find};
 use super::{
-    SignedBy, Used, check_http_calls, check_missing, check_unused, grants, is_wrong, limits, settings,
-    signed_by,
+    SignedBy, Traits, Used, check_http_calls, check_missing, check_unused, grants, is_wrong, limits, meaning,
+    settings, signed_by,
 };
 use crate::check::meant_key;
 use crate::diagnostic::Report;
@@ -43,7 +43,8 @@ pub(super) struct Tried {
     pub(super) has_tick: bool,
     /// Whether it sends requests of its own.
     pub(super) asks: bool,
-    pub(super) chooses_upstream: bool,
+    /// What it can do; `None` if it cannot be used, which was reported.
+    pub(super) traits: Option<Traits>,
     plugin: Span,
 }
 
@@ -127,7 +128,9 @@ pub(super) fn candidate<'a>(
         check_http_calls(loader, &here, tried.view("limits"), info);
     }
     let has_tick = info.is_some_and(|info| info.has_tick);
-    let chooses_upstream = info.is_some_and(|info| info.chooses_upstream);
+    let own = tried.key_span("config").map(|span| (tried.node("config"), span));
+    let settings = own.unwrap_or_else(|| (view.node("config"), view.key_span("config").unwrap_or(here.span)));
+    let traits = info.map(|info| meaning::check(loader, &here, info, settings, Some(&grants)));
     let asks = info.is_some_and(|info| info.imports.contains(&Capability::HttpClient));
     let span = found.span;
     let version = PolicyConfig {
@@ -145,7 +148,7 @@ pub(super) fn candidate<'a>(
         candidate: None,
         origin: loader.sources.origin(tried.span),
     };
-    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, chooses_upstream, plugin: span })
+    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, traits, plugin: span })
 }
 
 /// The version's own grants, or else the policy's.

@@ -1,10 +1,15 @@
 //! What a route says and what then has no effect.
 
+use std::collections::BTreeSet;
+
 use portcullis_model::{Gateway, Listener, PathPattern, PathSegment, Route};
 
 use crate::diagnostic::Report;
 use crate::keys::ROUTE;
 use crate::loader::{Loader, Section};
+use crate::policy::Traits;
+use crate::source::Span;
+use crate::suggest::{did_you_mean, list, shown};
 use crate::view::View;
 
 /// The view of a route's table.
@@ -18,6 +23,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Ga
     let Gateway { server, listeners, routes, .. } = gateway;
     // A proxy in front may end TLS and say so. Without a listener there is a larger mistake.
     let tls_is_here = server.trusted_proxies.is_empty() && !listeners.is_empty();
+    let mut told = BTreeSet::new();
     for route in routes {
         let Some(view) = view(section, route) else { continue };
         if tls_is_here {
@@ -25,6 +31,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Ga
         }
         check_slash(loader, view, route, routes);
         check_choice(loader, view, route);
+        check_attributes(loader, route, &mut told);
         if let (true, Some(span)) = (route.policies.is_empty(), view.view("limits").key_span("hold"))
             && view.key_span("use").is_none()
         {
@@ -67,6 +74,57 @@ fn check_slash(loader: &mut Loader<'_>, view: View<'_>, route: &Route, routes: &
         typed.trim_end_matches('/')
     );
     loader.report(Report::new(span, message, "no prefix").help(help));
+}
+
+/// Reports attributes that a policy of the route reads and that none sets before. `told` holds the places that were reported
+/// for another route.
+fn check_attributes(loader: &mut Loader<'_>, route: &Route, told: &mut BTreeSet<Span>) {
+    let mut reports = Vec::new();
+    let all: Vec<Option<&Traits>> = route.policies.iter().map(|name| loader.traits.get(&**name)).collect();
+    // `None` if one of these policies may set any attribute.
+    let set_by = |policies: &[Option<&Traits>]| -> Option<BTreeSet<String>> {
+        policies.iter().map(|traits| traits.and_then(|traits| traits.sets.clone())).try_fold(
+            BTreeSet::new(),
+            |mut all, sets| {
+                all.extend(sets?);
+                Some(all)
+            },
+        )
+    };
+    for (at, (policy, traits)) in route.policies.iter().zip(&all).enumerate() {
+        let Some(traits) = traits else { continue };
+        let before = set_by(all.get(..at).unwrap_or_default());
+        let ever = set_by(&all);
+        let reads = traits.reads.iter().map(|read| (read, &before));
+        for ((attribute, span), known) in reads.chain(traits.reads_at_all.iter().map(|read| (read, &ever))) {
+            let Some(known) = known.as_ref().filter(|known| !known.contains(attribute)) else { continue };
+            if !told.insert(*span) {
+                continue;
+            }
+            let message =
+                format!("policy `{policy}` reads the attribute `{}`, which nothing sets", shown(attribute));
+            let label = format!("no policy before it in route `{}` sets it", route.name);
+            let setter = loader
+                .traits
+                .iter()
+                .find(|(_, traits)| traits.sets.as_ref().is_some_and(|sets| sets.contains(attribute)));
+            let names: Vec<&str> = known.iter().map(String::as_str).collect();
+            let help = match (did_you_mean(attribute, names.iter().copied()), setter) {
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, Some((setter, _))) => {
+                    format!(
+                        "put policy `{setter}`, which sets it, before `{policy}` in the `use` of the route"
+                    )
+                }
+                (None, None) if names.is_empty() => {
+                    "put a policy before it that sets the attribute".to_owned()
+                }
+                (None, None) => format!("the attributes that are set here are {}", list(&names)),
+            };
+            reports.push(Report::new(*span, message, label).help(help));
+        }
+    }
+    loader.reports.extend(reports);
 }
 
 /// Reports upstreams that no policy can choose.

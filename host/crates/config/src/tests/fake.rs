@@ -30,6 +30,7 @@ impl Plugins for FakePlugins {
             has_lifecycle: true,
             has_tick: false,
             chooses_upstream: !schema_is_shipped(&name),
+            attributes: schema_is_shipped(&name).then(Vec::new),
         };
         Ok(match name.as_str() {
             "api-key" => info(Some(api_key()), &[]),
@@ -38,7 +39,10 @@ impl Plugins for FakePlugins {
             "everything" | "everything-2" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
             "secretive" => info(None, &[Capability::Secrets]),
             "signing" => info(None, &[Capability::Crypto]),
-            "asking" => info(None, &[Capability::HttpClient]),
+            "asking" => info(
+                Some(json!({ "properties": { "url": { "type": "string", "x-portcullis-value": "url" } } })),
+                &[Capability::HttpClient],
+            ),
             "plain" => PluginInfo { has_lifecycle: false, ..info(None, &[]) },
             "broken-schema" => info(Some(json!({ "type": 3 })), &[]),
             "endless-schema" => info(Some(json!({ "$ref": "#" })), &[]),
@@ -107,7 +111,8 @@ fn api_key() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "header": { "type": "string", "minLength": 1, "description": "Field that carries the key." },
+            "attribute": { "type": "string", "default": "api-key.name", "x-portcullis-value": "sets-attribute" },
+            "header": { "type": "string", "minLength": 1, "x-portcullis-value": "request-field", "description": "Field that carries the key." },
             "query": { "type": "string" },
             "keys": {
                 "type": "array",
@@ -136,7 +141,7 @@ fn headers() -> Value {
     let edits = json!({
         "type": "object",
         "properties": {
-            "set": { "type": "object", "additionalProperties": { "type": "string" } },
+            "set": { "type": "object", "additionalProperties": { "type": "string", "x-portcullis-value": "template" } },
             "remove": { "type": "array", "items": { "type": "string" }, "uniqueItems": true },
         },
         "additionalProperties": false,
@@ -158,6 +163,7 @@ fn rate_limit() -> Value {
                 "oneOf": [
                     { "enum": ["client-address", "route"] },
                     { "type": "object", "properties": { "header": { "type": "string" } }, "required": ["header"], "additionalProperties": false },
+                    { "type": "object", "properties": { "attribute": { "type": "string", "x-portcullis-value": "reads-attribute" } }, "required": ["attribute"], "additionalProperties": false },
                 ],
             },
             "weight": { "type": "number", "exclusiveMinimum": 0 },
