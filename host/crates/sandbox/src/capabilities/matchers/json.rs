@@ -22,7 +22,7 @@ struct Wanted {
     /// Places in the outcome of this value itself.
     here: Vec<usize>,
     /// By name, in order.
-    members: Vec<(String, Wanted)>,
+    members: Vec<(String, Self)>,
     /// The same ones by number, where the name is one: number and place in `members`, in order.
     items: Vec<(usize, usize)>,
 }
