@@ -3,6 +3,7 @@ use wasmtime::{Engine, Store};
 
 use super::rewrite::{MEMORY, RESTORE, check_code, reset_name, rewrite};
 use super::{PageMap, Regions};
+use crate::functions::Functions;
 
 /// A memory with a global, and a module with another global.
 const COUNTS: &str = r#"(component
@@ -122,6 +123,49 @@ fn leaves_alone_what_it_could_not_put_back() {
         let component = wat::parse_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let odd = check_code(&component).and_then(|()| rewrite(&component).map(drop));
         assert_eq!(odd.map_err(|odd| odd.to_string()), Err(expected.to_owned()), "{text}");
+    }
+}
+
+/// What globals are put back to is a part of the instance, and not of the code that puts them back: code is kept on disk.
+#[test]
+fn the_values_of_globals_are_in_no_function_that_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let functions = Functions::new(Some(dir.path().to_path_buf()));
+    let mut config = wasmtime::Config::new();
+    config.enable_incremental_compilation(functions.clone()).unwrap();
+    let engine = Engine::new(&config).unwrap();
+    let mut kept = None;
+    for [i32_text, i64_text, f32_text, f64_text] in
+        [["aZ7x", "Qk3vT9mB", "pW2c", "Yh8sLd5g"], ["Rf4u", "Nj6eXo1t", "Kq9z", "Vi3wCb7n"]]
+    {
+        let four = |text: &str| <[u8; 4]>::try_from(text.as_bytes()).unwrap();
+        let eight = |text: &str| <[u8; 8]>::try_from(text.as_bytes()).unwrap();
+        let globals = format!(
+            "(global (mut i32) (i32.const {})) (global (mut i64) (i64.const {}))
+             (global (mut f32) (f32.const {:?})) (global (mut f64) (f64.const {:?}))",
+            i32::from_le_bytes(four(i32_text)),
+            i64::from_le_bytes(eight(i64_text)),
+            f32::from_le_bytes(four(f32_text)),
+            f64::from_le_bytes(eight(f64_text)),
+        );
+        let text = format!(
+            r#"(component
+                (core module $a (memory (export "memory") 2) {globals} (data (i32.const 99) "{i64_text}")
+                    (func (export "f") (result i32) (i32.load (i32.const 99))))
+                (core module $b {globals} (func (export "f")))
+                (core instance $a (instantiate $a)) (core instance $b (instantiate $b))
+                (func (export "a") (result u32) (canon lift (core func $a "f")))
+                (func (export "b") (canon lift (core func $b "f"))))"#
+        );
+        let wipeable = rewrite(&wat::parse_str(&text).unwrap()).unwrap();
+        functions.with(&[7; 32], || Component::from_binary(&engine, &wipeable.component)).unwrap();
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()).collect();
+        let [file] = files.as_slice() else { panic!("{files:?}") };
+        let bytes = std::fs::read(file).unwrap();
+        for piece in [i32_text, i64_text, f32_text, f64_text] {
+            assert!(!bytes.windows(piece.len()).any(|window| window == piece.as_bytes()), "{piece}");
+        }
+        assert!(*kept.get_or_insert_with(|| bytes.clone()) == bytes, "the functions are those of the first");
     }
 }
 
