@@ -34,6 +34,7 @@ mod listeners;
 mod malformed;
 mod metrics;
 mod nginx;
+mod pace;
 mod paths;
 mod promotion;
 mod quarantine;

@@ -97,13 +97,23 @@ impl Body {
         match self {
             Self::H1Response(body) => body.poll_drive(cx),
             Self::H2Response(body) => body.poll_drive(cx),
+            Self::Filtered(body) => body.poll_drive(cx),
             Self::Watched(body) => body.poll_drive(cx),
-            Self::Empty
-            | Self::Full(_)
-            | Self::H1Request(_)
-            | Self::H2Request(_)
-            | Self::Filtered(_)
-            | Self::Replay(_) => Poll::Ready(Ok(())),
+            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Replay(_) => {
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Bytes that have moved beneath it so far: of an upstream's response those that came, and those of the request that were
+    /// sent meanwhile. What a client sends of its request is counted by the slot.
+    pub(crate) fn moved(&self) -> u64 {
+        match self {
+            Self::H1Response(body) => body.moved(),
+            Self::H2Response(body) => body.moved(),
+            Self::Filtered(body) => body.moved(),
+            Self::Watched(body) => body.moved(),
+            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Replay(_) => 0,
         }
     }
 

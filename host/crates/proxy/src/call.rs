@@ -107,7 +107,7 @@ impl Call {
         }
     }
 
-    /// Grows whenever a piece of the request's body was taken or sent.
+    /// Grows with every byte of the request's body that was taken or sent.
     pub(crate) fn progress(&self) -> u64 {
         match self {
             Self::H1(call) => call.progress(),

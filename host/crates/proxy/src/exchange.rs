@@ -8,7 +8,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use portcullis_http::ResponseHead;
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
@@ -23,6 +22,7 @@ use crate::filter::FilteredBody;
 use crate::forward::Forward;
 use crate::https;
 use crate::local::{Local, LocalRoute};
+use crate::pace::{Pace, Quiet};
 use crate::passed::add_via;
 use crate::receive::{Received, receive};
 use crate::respond;
@@ -58,31 +58,6 @@ pub(crate) struct Answer {
     pub(crate) pace: Pace,
     /// The client has gone: the answer is for the record alone.
     pub(crate) unread: bool,
-}
-
-/// How long an answer may take. The default is that of the gateway's own answers.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    /// When the whole exchange must be over.
-    pub(crate) deadline: Option<Instant>,
-    /// How long the upstream may send nothing of its body.
-    pub(crate) upstream_idle: Option<Duration>,
-}
-
-impl Pace {
-    /// When something ends that may take `idle` from now.
-    pub(crate) fn until(self, idle: Duration) -> Instant {
-        let idle = Instant::now() + idle;
-        self.deadline.map_or(idle, |whole| whole.min(idle))
-    }
-
-    /// Why something that waited until [`Pace::until`] ended: the time of the whole exchange was over, or else `idle`.
-    pub(crate) fn overdue(self, idle: &str) -> String {
-        match self.deadline {
-            Some(deadline) if deadline <= Instant::now() => ExchangeError::Timeout.to_string(),
-            _ => idle.to_owned(),
-        }
-    }
 }
 
 /// The generation and the route of an exchange: both stay the same from its start to its end.
@@ -351,27 +326,27 @@ impl Drive<'_> {
             FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until).tells(gone);
         let mut filtered = Box::new(filtered);
         let idle = pace.upstream_idle.unwrap_or(self.connection.timeouts().idle);
-        let downstream = &mut *self.downstream;
-        let peeked = self.timer.run(
-            pace.until(idle),
-            poll_fn(|cx| {
-                if let Poll::Ready(peeked) = filtered.poll_peek(cx) {
-                    return Poll::Ready(Ok(peeked));
-                }
-                downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
-            }),
-        );
-        let of_body = |error: BodyError| (error.to_string(), (502, "the upstream sent no valid response"));
-        let mut unread = false;
-        let (failed, (status, reason)) = match peeked.await {
-            Ok(Ok(Ok(()))) => return (Body::Filtered(filtered), false),
-            Ok(Ok(Err(error))) => of_body(error),
-            Ok(Err(gone)) => {
-                unread = true;
-                (gone.to_string(), gone.response())
+        let (downstream, timer, slot) = (&mut *self.downstream, &mut *self.timer, self.slot);
+        let mut quiet = Quiet::default();
+        let peeked = poll_fn(|cx| {
+            if let Poll::Ready(peeked) = filtered.poll_peek(cx) {
+                return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
             }
-            Err(_) => of_body(BodyError::Upstream("it sent nothing for too long".to_owned())),
-        };
+            // The policies may hold back all of it, and what is left of the request may still be under way.
+            let moved = filtered.moved().wrapping_add(slot.request_bytes());
+            let until = pace.bounded(quiet.until(moved, slot.is_away(), idle));
+            if timer.poll(cx, until).is_ready() {
+                return Poll::Ready(Err(match pace.is_over() {
+                    true => ExchangeError::Timeout,
+                    false => {
+                        let reason = "it sent nothing for too long".to_owned();
+                        ExchangeError::RequestBody(BodyError::Upstream(reason))
+                    }
+                }));
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        });
+        let Err(failed) = peeked.await else { return (Body::Filtered(filtered), false) };
         drop(filtered);
         let mut exchange = self.slot.taken().await;
         let bytes = match self.slot.take_stop() {
@@ -383,12 +358,13 @@ impl Drive<'_> {
             }
             None => {
                 self.trace.fail(&failed);
+                let (status, reason) = failed.response();
                 respond::error(&mut exchange.response, status, reason)
             }
         };
         self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
-        (Body::Full(bytes), unread)
+        (Body::Full(bytes), matches!(failed, ExchangeError::ClientGone))
     }
 }
 

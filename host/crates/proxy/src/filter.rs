@@ -185,6 +185,20 @@ impl FilteredBody {
         Err(error)
     }
 
+    /// See [`Body::poll_drive`].
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let driven = ready!(self.inner.poll_drive(cx));
+        if driven.is_err() {
+            self.state = State::Done;
+        }
+        Poll::Ready(driven)
+    }
+
+    /// See [`Body::moved`].
+    pub(crate) fn moved(&self) -> u64 {
+        self.inner.moved()
+    }
+
     /// Bytes to come: known once all of it has passed.
     pub(crate) fn length(&self) -> Option<u64> {
         let at_work = self.running.is_some() || self.waiting.is_some();

@@ -16,6 +16,7 @@ use crate::body::{Body, BodyError};
 use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
 use crate::error::{Blame, ExchangeError};
+use crate::pace::{Pace, Quiet};
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
@@ -183,21 +184,24 @@ impl Forward<'_> {
     /// Lets the body hooks decide about the first piece before an upstream hears of the request.
     async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
         let Body::Filtered(filtered) = body else { return Ok(()) };
-        let deadline = self.bounded(Instant::now() + self.client_idle);
-        let downstream = &mut *self.downstream;
-        let peeked = self.timer.run(
-            deadline,
-            std::future::poll_fn(|cx| {
-                if let Poll::Ready(result) = filtered.poll_peek(cx) {
-                    return Poll::Ready(result.map_err(ExchangeError::RequestBody));
-                }
-                downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
-            }),
-        );
-        match peeked.await {
-            Ok(result) => result,
-            Err(_) => Err(self.timeout(ExchangeError::RequestBody(BodyError::DownstreamTimeout))),
-        }
+        let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
+        let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+        let mut quiet = Quiet::default();
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = filtered.poll_peek(cx) {
+                return Poll::Ready(result.map_err(ExchangeError::RequestBody));
+            }
+            // The policies may hold back all of it, so what counts is what comes in.
+            let until = quiet.until(slot.request_bytes(), slot.is_away(), client_idle);
+            if timer.poll(cx, pace.bounded(until)).is_ready() {
+                return Poll::Ready(Err(match pace.is_over() {
+                    true => ExchangeError::Timeout,
+                    false => ExchangeError::RequestBody(BodyError::DownstreamTimeout),
+                }));
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        })
+        .await
     }
 
     /// Asks the endpoint at `at`.
@@ -283,26 +287,27 @@ impl Forward<'_> {
         asked: Asked,
     ) -> Result<CallResponse, AttemptError> {
         let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
-        let client_idle = self.client_idle;
-        let whole = self.deadline;
+        let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
         loop {
-            let (mut progress, mut since) = (call.progress(), Instant::now());
+            let (mut quiet, mut waited_for) = (Quiet::default(), None);
             let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
             let mut timed_out = false;
             let event = std::future::poll_fn(|cx| {
                 if let Poll::Ready(event) = call.poll_event(cx, &mut head) {
                     return Poll::Ready(Some(event));
                 }
-                if call.progress() != progress {
-                    (progress, since) = (call.progress(), Instant::now());
+                let waits_for = call.waits_for();
+                if waited_for.replace(waits_for) != Some(waits_for) {
+                    quiet = Quiet::default();
                 }
-                let waits = match call.waits_for() {
-                    WaitsFor::Client => client_idle,
-                    WaitsFor::Room => idle,
-                    WaitsFor::Head => response_head,
+                // Policies may hold back what comes, and then the call sees nothing of it.
+                let moved = call.progress().wrapping_add(slot.request_bytes());
+                let until = match waits_for {
+                    WaitsFor::Client => quiet.until(moved, slot.is_away(), client_idle),
+                    WaitsFor::Room => quiet.until_taken(call.progress(), idle),
+                    WaitsFor::Head => quiet.until(call.progress(), false, response_head),
                 };
-                let deadline = whole.map_or(since + waits, |whole| whole.min(since + waits));
-                if timer.poll(cx, deadline).is_ready() {
+                if timer.poll(cx, pace.bounded(until)).is_ready() {
                     timed_out = true;
                     return Poll::Ready(None);
                 }
@@ -382,6 +387,10 @@ impl Forward<'_> {
                 }
             }
         }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace { deadline: self.deadline, upstream_idle: None }
     }
 
     fn endpoint(&self) -> String {

@@ -43,6 +43,16 @@ impl Gathered {
         self.gathered.is_empty() && self.next.is_none() && (self.ended || self.body.is_empty())
     }
 
+    /// See [`Body::poll_drive`].
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.body.poll_drive(cx)
+    }
+
+    /// See [`Body::moved`].
+    pub(crate) fn moved(&self) -> u64 {
+        self.body.moved()
+    }
+
     /// The next piece; none at the end.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if let Some(next) = self.next.take() {

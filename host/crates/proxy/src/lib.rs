@@ -22,6 +22,7 @@ mod h2;
 mod https;
 mod local;
 mod outbound;
+mod pace;
 mod passed;
 mod pool;
 mod prefixed;

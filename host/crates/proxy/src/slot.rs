@@ -51,6 +51,11 @@ impl Slot {
         self.exchange.borrow_mut().take()
     }
 
+    /// Whether a hook has the exchange, or another step of it.
+    pub(crate) fn is_away(&self) -> bool {
+        self.exchange.borrow().is_none()
+    }
+
     /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. Not for where that hook would
     /// have to be driven on.
     pub(crate) async fn taken(self: &Rc<Self>) -> Box<Exchange> {

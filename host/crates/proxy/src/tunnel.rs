@@ -1,6 +1,6 @@
 //! What was a request and is now a pipe: WebSocket and every other upgrade that both sides agreed on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::ExchangeError;
 use crate::h2::{OpenStream, Outbox, Piece};
+use crate::pace::Quiet;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -65,7 +66,8 @@ pub(crate) struct Life<'a> {
     pub(crate) worker: &'a Worker,
 }
 
-/// Copies both ways until both sides have closed, one fails, or its life is over.
+/// Copies both ways until both sides have closed, one fails, or its life is over; also if one has taken nothing for as long as
+/// the tunnel may be idle of what the other has sent: it cannot make up for that by sending.
 pub(crate) async fn run(
     mut client: TunnelEnd,
     mut upstream: TunnelEnd,
@@ -74,8 +76,9 @@ pub(crate) async fn run(
 ) -> TunnelReport {
     let Life { idle, deadline, worker } = life;
     let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
-    let mut client = Watched { end: &mut client, read: &from_client, last: &last };
-    let mut upstream = Watched { end: &mut upstream, read: &to_client, last: &last };
+    let (client_room, upstream_room) = (Room::default(), Room::default());
+    let mut client = Watched { end: &mut client, read: &from_client, last: &last, room: &client_room };
+    let mut upstream = Watched { end: &mut upstream, read: &to_client, last: &last, room: &upstream_room };
     let copying =
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES);
     let mut copying = std::pin::pin!(copying);
@@ -87,21 +90,57 @@ pub(crate) async fn run(
             return Poll::Ready(Some("the drain is over".to_owned()));
         }
         let until = last.get() + idle;
-        ready!(timer.poll(cx, deadline.map_or(until, |deadline| deadline.min(until))));
-        Poll::Ready(Some(match deadline {
-            Some(deadline) if deadline < until => ExchangeError::Timeout.to_string(),
-            _ => format!("the tunnel was idle for {idle:?}"),
-        }))
+        if timer.poll(cx, deadline.map_or(until, |deadline| deadline.min(until))).is_ready() {
+            return Poll::Ready(Some(match deadline {
+                Some(deadline) if deadline < until => ExchangeError::Timeout.to_string(),
+                _ => format!("the tunnel was idle for {idle:?}"),
+            }));
+        }
+        for (who, room) in [("client", &client_room), ("upstream", &upstream_room)] {
+            if room.until(idle).is_some_and(|until| timer.poll(cx, until).is_ready()) {
+                return Poll::Ready(Some(format!("the {who} took nothing of the tunnel for {idle:?}")));
+            }
+        }
+        Poll::Pending
     })
     .await;
     TunnelReport { from_client: from_client.get(), to_client: to_client.get(), error }
 }
 
-/// An end that notes when and how much was read from it.
+/// An end that notes when and how much was read from it, and whether it has room.
 struct Watched<'a> {
     end: &'a mut TunnelEnd,
     read: &'a Cell<u64>,
     last: &'a Cell<Instant>,
+    room: &'a Room,
+}
+
+/// How an end takes what is written to it.
+#[derive(Debug, Default)]
+struct Room {
+    taken: Cell<u64>,
+    /// It did not take all of the last write.
+    lacking: Cell<bool>,
+    quiet: RefCell<Quiet>,
+}
+
+impl Room {
+    /// When it has lacked room for too long; `None` while it has room.
+    fn until(&self, idle: Duration) -> Option<Instant> {
+        let mut quiet = self.quiet.borrow_mut();
+        if !self.lacking.get() {
+            *quiet = Quiet::default();
+            return None;
+        }
+        Some(quiet.until_taken(self.taken.get(), idle))
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        self.lacking.set(written.is_pending());
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.taken.set(self.taken.get() + *bytes as u64);
+        }
+    }
 }
 
 impl AsyncRead for Watched<'_> {
@@ -120,7 +159,9 @@ impl AsyncRead for Watched<'_> {
 
 impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.end).poll_write(cx, bytes)
+        let written = Pin::new(&mut *self.end).poll_write(cx, bytes);
+        self.room.note(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

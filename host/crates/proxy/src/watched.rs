@@ -64,6 +64,11 @@ impl WatchedBody {
         self.inner.poll_drive(cx)
     }
 
+    /// See [`Body::moved`].
+    pub(crate) fn moved(&self) -> u64 {
+        self.inner.moved()
+    }
+
     /// See [`Body::length`].
     pub(crate) fn length(&self) -> Option<u64> {
         self.inner.length()

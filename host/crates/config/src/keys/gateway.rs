@@ -282,7 +282,7 @@ pub(crate) static LISTENER_TIMEOUTS: Shape = Shape {
             kind: up_to_a_day(1),
             presence: Presence::Default(r#""1h""#),
             example: r#""10m""#,
-            doc: "How long a tunnel (WebSocket or any other upgrade) may stay open without a byte in either direction.",
+            doc: "How long a tunnel (WebSocket or any other upgrade) may stay open without a byte in either direction, or with an end that takes nothing.",
         },
         Key {
             name: "linger",
@@ -528,7 +528,7 @@ pub(crate) static UPSTREAM_TIMEOUTS: Shape = Shape {
             kind: up_to_a_day(1),
             presence: Presence::Default(r#""60s""#),
             example: r#""5m""#,
-            doc: "With no byte of a body in either direction.",
+            doc: "How long no byte of a body may move in either direction, and how long the endpoint may take nothing of what is ready for it.",
         },
         Key {
             name: "pool-idle",

@@ -212,6 +212,7 @@ impl ClientCall {
             connection: Some(connection),
             decoder,
             pump: this.pump,
+            received: 0,
             // A connection whose request was cut off cannot be used again.
             pool: this.pool.filter(|_| keep_alive),
         };
@@ -311,9 +312,8 @@ impl Pump {
                         self.state = PumpState::Ending;
                     }
                 },
-                PumpState::Writing => match ready!(io.poll_write_with(cx, &mut self.piece)) {
+                PumpState::Writing => match ready!(self.poll_write(cx, io)) {
                     Ok(()) => {
-                        self.progress += 1;
                         if self.chunked {
                             io.out.bytes.extend_from_slice(CHUNK_END);
                         }
@@ -322,7 +322,7 @@ impl Pump {
                     Err(_) => self.refuse(),
                 },
                 PumpState::Ending => {
-                    self.state = match ready!(io.poll_write(cx)) {
+                    self.state = match ready!(self.poll_write(cx, io)) {
                         Ok(()) => PumpState::Done,
                         Err(_) => PumpState::Refused,
                     };
@@ -331,9 +331,17 @@ impl Pump {
         }
     }
 
+    /// Writes what is under way. Parts of it count as they are taken.
+    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<std::io::Result<()>> {
+        let before = self.piece.len() + io.out.pending().len();
+        let written = io.poll_write_with(cx, &mut self.piece);
+        self.progress += (before - self.piece.len() - io.out.pending().len()) as u64;
+        written
+    }
+
     fn take(&mut self, piece: Bytes, io: &mut Io) {
         self.touched = true;
-        self.progress += 1;
+        self.progress += piece.len() as u64;
         if self.chunked {
             write_chunk_header(&mut io.out.bytes, piece.len());
         }
@@ -375,10 +383,17 @@ pub(crate) struct ResponseBody {
     connection: Option<Box<ClientConnection>>,
     decoder: Decoder,
     pump: Pump,
+    /// Bytes so far.
+    received: u64,
     pool: Option<Rc<Pool>>,
 }
 
 impl ResponseBody {
+    /// See [`Body::moved`].
+    pub(crate) fn moved(&self) -> u64 {
+        self.pump.progress.wrapping_add(self.received)
+    }
+
     pub(crate) fn length(&self) -> Option<u64> {
         match self.connection {
             Some(_) => self.decoder.length(),
@@ -394,6 +409,7 @@ impl ResponseBody {
         }
         match ready!(self.decoder.poll_piece(&mut connection.io, cx)) {
             Ok(Piece::Data(data)) => {
+                self.received += data.len() as u64;
                 if self.decoder.is_done() {
                     self.release();
                 }

@@ -23,7 +23,8 @@ use super::io::{COPY_BYTES_MAX, Io};
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
-use crate::exchange::{Answer, Drive, Matched, Pace, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Matched, Sent, finish, is_bodyless};
+use crate::pace::{Pace, Quiet};
 use crate::prefixed::Prefixed;
 use crate::respond;
 use crate::slot::Slot;
@@ -36,6 +37,11 @@ use crate::worker::Worker;
 /// ends after all of it without an answer. It may be silent for an hour by default, and a client that has vanished would hold
 /// two connections for as long.
 const TUNNEL_KEEPALIVE: Duration = Duration::from_secs(120);
+
+/// Why a response is cut off for which nothing comes.
+const UPSTREAM_SILENT: &str = "the upstream sent nothing of its response body for too long";
+/// Why a response is cut off that the client does not take.
+const CLIENT_STALLED: &str = "the client took nothing of the response body for too long";
 
 /// One client's connection.
 pub(super) struct Server<'a> {
@@ -317,35 +323,44 @@ impl Server<'_> {
         bytes: &mut u64,
         pace: Pace,
     ) -> Result<(), String> {
+        let idle = self.connection.timeouts().idle;
+        let upstream_idle = pace.upstream_idle.unwrap_or(idle);
         loop {
-            let idle = self.connection.timeouts().idle;
-            let until = pace.until(pace.upstream_idle.unwrap_or(idle));
             let mut downstream = H1Downstream::of(self.worker, &self.link, client);
-            let next = self.timer.run(
-                until,
-                std::future::poll_fn(|cx| {
-                    if let Poll::Ready(frame) = body.poll_next(cx) {
-                        return Poll::Ready(Ok(frame));
-                    }
-                    // What is there goes out while the rest is on its way.
-                    downstream.poll_gone(cx).map(|()| Err("the client went away"))
-                }),
-            );
-            match next.await {
-                Err(_) => {
-                    return Err(pace.overdue("the upstream sent nothing of its response body for too long"));
+            let (link, slot, timer) = (&self.link, &self.slot, &mut self.timer);
+            let (mut quiet, mut untaken) = (Quiet::default(), Quiet::default());
+            let next = std::future::poll_fn(|cx| {
+                if let Poll::Ready(frame) = body.poll_next(cx) {
+                    return Poll::Ready(Ok(frame));
                 }
-                Ok(Err(gone)) => return Err(gone.to_owned()),
-                Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
+                // What is there goes out while the rest is on its way.
+                if downstream.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err("the client went away".to_owned()));
+                }
+                // The request may still be under way, and policies may hold back what comes.
+                let moved = body.moved().wrapping_add(slot.request_bytes());
+                let until = pace.bounded(quiet.until(moved, slot.is_away(), upstream_idle));
+                if timer.poll(cx, until).is_ready() {
+                    return Poll::Ready(Err(pace.overdue(UPSTREAM_SILENT)));
+                }
+                // What the client sends does not excuse that it takes nothing.
+                let left = link.io.borrow().out.pending().len();
+                if left > 0 && timer.poll(cx, untaken.until_taken(0, idle)).is_ready() {
+                    return Poll::Ready(Err(pace.overdue(CLIENT_STALLED)));
+                }
+                Poll::Pending
+            });
+            match next.await? {
+                Some(Ok(Frame::Data(piece))) => {
                     *bytes += piece.len() as u64;
-                    self.write_piece(piece, chunked, pace, idle).await?;
+                    self.write_piece(piece, chunked, &mut body, pace).await?;
                 }
-                Ok(Ok(Some(Ok(Frame::Trailers(trailers))))) if chunked => {
+                Some(Ok(Frame::Trailers(trailers))) if chunked => {
                     write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, Some(&trailers));
                     return self.flush(pace).await;
                 }
-                Ok(Ok(Some(Ok(Frame::Trailers(_))))) => return self.flush(pace).await,
-                Ok(Ok(None)) => {
+                Some(Ok(Frame::Trailers(_))) => return self.flush(pace).await,
+                None => {
                     if chunked {
                         write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, None);
                     }
@@ -353,7 +368,7 @@ impl Server<'_> {
                 }
                 // The connection is closed before the length or the last chunk, so nobody takes the body for whole. What
                 // was let go goes out before; whether it arrives changes nothing.
-                Ok(Ok(Some(Err(error)))) => {
+                Some(Err(error)) => {
                     drop(self.flush(pace).await);
                     return Err(error.to_string());
                 }
@@ -361,12 +376,14 @@ impl Server<'_> {
         }
     }
 
+    /// Writes a piece of `body`, whose other side goes on meanwhile: the client may still be sending its request, and may
+    /// not read before it has sent it.
     async fn write_piece(
         &mut self,
         mut piece: Bytes,
         chunked: bool,
+        body: &mut Body,
         pace: Pace,
-        idle: Duration,
     ) -> Result<(), String> {
         {
             let out = &mut self.link.io.borrow_mut().out;
@@ -385,48 +402,55 @@ impl Server<'_> {
                 return Ok(());
             }
         }
-        let (link, worker) = (&self.link, self.worker);
-        let written = std::future::poll_fn(|cx| match link.io.borrow_mut().poll_write_with(cx, &mut piece) {
-            Poll::Pending if worker.is_cutting_off() => {
-                Poll::Ready(Err(std::io::Error::other("the drain is over")))
+        let (link, worker, timer) = (&self.link, self.worker, &mut self.timer);
+        let idle = self.connection.timeouts().idle;
+        let whole = link.io.borrow().out.pending().len() + piece.len();
+        let mut quiet = Quiet::default();
+        std::future::poll_fn(|cx| {
+            let (written, left) = {
+                let io = &mut *link.io.borrow_mut();
+                let written = io.poll_write_with(cx, &mut piece);
+                (written, io.out.pending().len() + piece.len())
+            };
+            if let Poll::Ready(written) = written {
+                return Poll::Ready(written.map_err(|error| format!("the client went away: {error}")));
             }
-            poll => poll,
-        });
-        match self.timer.run(pace.until(idle), written).await {
-            Err(_) => Err(pace.overdue("the client took nothing of the response body for too long")),
-            Ok(Err(error)) => Err(format!("the client went away: {error}")),
-            Ok(Ok(())) => {
-                if chunked {
-                    self.link.io.borrow_mut().out.bytes.extend_from_slice(CHUNK_END);
-                }
-                Ok(())
+            if worker.is_cutting_off() {
+                return Poll::Ready(Err("the drain is over".to_owned()));
             }
+            if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
+                return Poll::Ready(Err(error.to_string()));
+            }
+            let until = pace.bounded(quiet.until_taken(whole.saturating_sub(left) as u64, idle));
+            timer.poll(cx, until).map(|()| Err(pace.overdue(CLIENT_STALLED)))
+        })
+        .await?;
+        if chunked {
+            self.link.io.borrow_mut().out.bytes.extend_from_slice(CHUNK_END);
         }
+        Ok(())
     }
 
     /// Writes all that is to be written.
     async fn flush(&mut self, pace: Pace) -> Result<(), String> {
         // Nearly always the socket takes it at once, without a look at the clock.
-        let (link, worker) = (&self.link, self.worker);
-        let mut first = true;
-        let until = &mut None;
-        let timer = &mut self.timer;
+        let (link, worker, timer) = (&self.link, self.worker, &mut self.timer);
         let idle = self.connection.timeouts().idle;
+        let whole = link.io.borrow().out.pending().len();
+        let mut quiet = Quiet::default();
         std::future::poll_fn(|cx| {
-            let poll = link.io.borrow_mut().poll_write(cx);
-            if let Poll::Ready(result) = poll {
-                return Poll::Ready(result.map_err(|error| format!("the client went away: {error}")));
+            let (written, left) = {
+                let io = &mut *link.io.borrow_mut();
+                (io.poll_write(cx), io.out.pending().len())
+            };
+            if let Poll::Ready(written) = written {
+                return Poll::Ready(written.map_err(|error| format!("the client went away: {error}")));
             }
             if worker.is_cutting_off() {
                 return Poll::Ready(Err("the drain is over".to_owned()));
             }
-            if std::mem::take(&mut first) {
-                *until = Some(pace.until(idle));
-            }
-            let Some(until) = *until else { return Poll::Pending };
-            timer
-                .poll(cx, until)
-                .map(|()| Err(pace.overdue("the client took nothing of the response for too long")))
+            let until = pace.bounded(quiet.until_taken(whole.saturating_sub(left) as u64, idle));
+            timer.poll(cx, until).map(|()| Err(pace.overdue(CLIENT_STALLED)))
         })
         .await
     }

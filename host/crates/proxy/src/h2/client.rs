@@ -14,7 +14,7 @@ use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent
 use crate::exchange::is_bodyless;
 use crate::gather::Gathered;
 use crate::h2::connection::{ClientHandle, Lease, OpenStream};
-use crate::h2::{Outbox, PROGRESS_BYTES, Piece, convert, describe};
+use crate::h2::{Outbox, Piece, convert, describe};
 use crate::tunnel::TunnelEnd;
 
 /// Trailers and 1xx heads may have as many fields as final heads.
@@ -53,7 +53,6 @@ impl Lease {
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
-            taken: 0,
             outbox,
         };
         ClientCall {
@@ -217,6 +216,7 @@ impl ClientCall {
             pump: this.pump,
             left: length,
             unreleased: 0,
+            received: 0,
             done: false,
             open: this.open,
         };
@@ -253,8 +253,6 @@ struct Pump {
     pending: Bytes,
     state: PumpState,
     progress: u64,
-    /// Bytes that the endpoint has taken since there was progress.
-    taken: usize,
     outbox: Outbox,
 }
 
@@ -289,7 +287,7 @@ impl Pump {
                 PumpState::Done => return Poll::Ready(Ok(())),
                 PumpState::Reading => match ready!(self.body.poll_next(cx)) {
                     Some(Ok(Frame::Data(piece))) => {
-                        self.progress += 1;
+                        self.progress += piece.len() as u64;
                         send.reserve_capacity(piece.len());
                         self.pending = piece;
                         self.state = PumpState::Sending;
@@ -320,12 +318,8 @@ impl Pump {
                     Some(Ok(0)) => {}
                     Some(Ok(capacity)) => {
                         let part = self.pending.split_to(capacity.min(self.pending.len()));
+                        self.progress += part.len() as u64;
                         let more = !self.pending.is_empty();
-                        self.taken += part.len();
-                        if !more || self.taken >= PROGRESS_BYTES {
-                            self.taken = 0;
-                            self.progress += 1;
-                        }
                         let last = !more && self.body.is_empty();
                         if send.send_data(self.outbox.piece(part, more), last).is_err() {
                             // The endpoint needs no more of it; its response says why.
@@ -373,11 +367,18 @@ pub(crate) struct H2ResponseBody {
     pump: Pump,
     left: Option<u64>,
     unreleased: usize,
+    /// Bytes so far.
+    received: u64,
     done: bool,
     open: OpenStream,
 }
 
 impl H2ResponseBody {
+    /// See [`Body::moved`].
+    pub(crate) fn moved(&self) -> u64 {
+        self.pump.progress.wrapping_add(self.received)
+    }
+
     pub(crate) fn length(&self) -> Option<u64> {
         if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
     }
@@ -415,6 +416,7 @@ impl H2ResponseBody {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
                     self.unreleased = data.len();
+                    self.received += data.len() as u64;
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }

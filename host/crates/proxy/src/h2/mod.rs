@@ -25,10 +25,6 @@ pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 /// What the crate may hold of one stream for sending. What it may hold of a connection is bounded by its [`Outbox`].
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 
-/// What a peer has to take of a piece for its idle time to begin anew, if it does not take all of it. One that grants single
-/// bytes by its window would else keep a stream, and all that it costs on the other side, for ever.
-pub(crate) const PROGRESS_BYTES: usize = 4096;
-
 /// Turns an error of the `h2` crate into words.
 pub(crate) fn describe(error: &h2::Error) -> String {
     match error.reason() {

@@ -19,15 +19,14 @@ use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
-use crate::exchange::{Answer, Drive, Pace, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Sent, finish, is_bodyless};
 use crate::gather::Gathered;
 use crate::h1::COPY_BYTES_MAX;
 use crate::h2::outbox::Piece;
 use crate::h2::streams::{StreamGuard, Streams};
 use crate::h2::wire::{Socket, Wire};
-use crate::h2::{
-    CONNECTION_WINDOW, H2RequestBody, PROGRESS_BYTES, SEND_BUFFER, STREAM_WINDOW, convert, describe,
-};
+use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::pace::{Pace, Quiet};
 use crate::prefixed::Prefixed;
 use crate::respond;
 use crate::slot::Slot;
@@ -313,14 +312,22 @@ async fn serve_stream(
 
     // A body that the client was not asked for does not come.
     let inlet = inlet.filter(|_| downstream.expects.is_none());
-    let out = Out { respond: downstream.respond, guard, slot: &slot, timer: &mut timer, trace: &mut trace };
+    let out = Out {
+        respond: downstream.respond,
+        guard,
+        slot: &slot,
+        timer: &mut timer,
+        trace: &mut trace,
+        idle: connection.timeouts().idle,
+        pace,
+    };
     let sent = match (upstream, tunnel) {
         (Some(upstream), Some(receive)) => {
             let life = Life { idle: connection.tunnel_idle(), deadline: pace.deadline, worker: &worker };
             out.tunnel(upstream, receive, life).await
         }
         _ if unread => out.nothing().await,
-        _ => out.response(body, wants_head, declared, connection.timeouts().idle, pace).await,
+        _ => out.response(body, wants_head, declared).await,
     };
     finish(&worker, &connection, &slot, &mut trace, route.as_ref(), sent).await;
     worker.give_back_exchange(slot.take());
@@ -344,17 +351,13 @@ struct Out<'a> {
     slot: &'a Rc<Slot>,
     timer: &'a mut Timer,
     trace: &'a mut Trace,
+    /// How long the client may take nothing.
+    idle: Duration,
+    pace: Pace,
 }
 
 impl Out<'_> {
-    async fn response(
-        mut self,
-        body: Body,
-        wants_head: bool,
-        declared: Option<u64>,
-        idle: Duration,
-        pace: Pace,
-    ) -> Sent {
+    async fn response(mut self, body: Body, wants_head: bool, declared: Option<u64>) -> Sent {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
         let (mut body, declared) = respond::content(head, body, declared);
@@ -383,9 +386,10 @@ impl Out<'_> {
             return Sent { status, bytes };
         }
         let result = if whole {
-            self.data(&mut send, Bytes::from(small), true, &mut bytes, idle, pace).await
+            let nothing_more = &mut Gathered::default();
+            self.data(&mut send, Bytes::from(small), true, nothing_more, &mut bytes).await
         } else {
-            self.stream(&mut send, body, &mut bytes, idle, pace).await
+            self.stream(&mut send, body, &mut bytes).await
         };
         if let Err(error) = result {
             self.trace.fail(&error);
@@ -414,82 +418,90 @@ impl Out<'_> {
         send: &mut SendStream<Piece>,
         body: Body,
         bytes: &mut u64,
-        idle: Duration,
-        pace: Pace,
     ) -> Result<(), String> {
         let mut body = Gathered::new(body);
+        let pace = self.pace;
+        let upstream_idle = pace.upstream_idle.unwrap_or(self.idle);
         loop {
-            let until = pace.until(pace.upstream_idle.unwrap_or(idle));
-            let next = self.timer.run(
-                until,
-                std::future::poll_fn(|cx| {
-                    if let Poll::Ready(frame) = body.poll_next(cx) {
-                        return Poll::Ready(Ok(frame));
-                    }
-                    send.poll_reset(cx).map(|_| Err("the client reset the stream"))
-                }),
-            );
-            match next.await {
-                Err(_) => {
-                    return Err(pace.overdue("the upstream sent nothing of its response body for too long"));
+            let (slot, timer) = (self.slot, &mut *self.timer);
+            let mut quiet = Quiet::default();
+            let next = std::future::poll_fn(|cx| {
+                if let Poll::Ready(frame) = body.poll_next(cx) {
+                    return Poll::Ready(Ok(frame));
                 }
-                Ok(Err(reset)) => return Err(reset.to_owned()),
-                Ok(Ok(None)) => {
+                if send.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Err("the client reset the stream".to_owned()));
+                }
+                // The request may still be under way, and policies may hold back what comes.
+                let moved = body.moved().wrapping_add(slot.request_bytes());
+                let until = pace.bounded(quiet.until(moved, slot.is_away(), upstream_idle));
+                timer.poll(cx, until).map(|()| {
+                    Err(pace.overdue("the upstream sent nothing of its response body for too long"))
+                })
+            });
+            match next.await? {
+                None => {
                     let end = self.guard.piece(Bytes::new(), false);
                     return send.send_data(end, true).map_err(|error| describe(&error));
                 }
-                Ok(Ok(Some(Ok(Frame::Data(piece))))) => {
+                Some(Ok(Frame::Data(piece))) => {
                     let last = body.is_empty();
-                    self.data(send, piece, last, bytes, idle, pace).await?;
+                    self.data(send, piece, last, &mut body, bytes).await?;
                     if last {
                         return Ok(());
                     }
                 }
-                Ok(Ok(Some(Ok(Frame::Trailers(trailers))))) => {
+                Some(Ok(Frame::Trailers(trailers))) => {
                     let map = convert::write_fields(&trailers, None).map_err(|error| error.to_string())?;
                     return send.send_trailers(map).map_err(|error| describe(&error));
                 }
-                Ok(Ok(Some(Err(error)))) => return Err(error.to_string()),
+                Some(Err(error)) => return Err(error.to_string()),
             }
         }
     }
 
-    /// Sends a piece as the client's window allows. The client has to take some of it in `idle`.
+    /// Sends a piece of `body` as the client's window allows. The body's other side goes on meanwhile: the client may still
+    /// be sending its request, and may not read before it has sent it.
     async fn data(
         &mut self,
         send: &mut SendStream<Piece>,
         mut piece: Bytes,
         last: bool,
+        body: &mut Gathered,
         bytes: &mut u64,
-        idle: Duration,
-        pace: Pace,
     ) -> Result<(), String> {
-        let (mut until, mut taken) = (pace.until(idle), 0);
+        let (timer, pace, idle) = (&mut *self.timer, self.pace, self.idle);
+        let (mut quiet, whole) = (Quiet::default(), piece.len());
         while !piece.is_empty() {
             let outbox = self.guard.outbox();
+            let taken = (whole - piece.len()) as u64;
             let capacity = std::future::poll_fn(|cx| {
                 // Room first: what the connection's window gives a stream, others do not get.
-                if outbox.poll_room(cx).is_pending() {
-                    return send.poll_reset(cx).map(|_| None);
+                let capacity = match outbox.poll_room(cx) {
+                    Poll::Ready(()) => {
+                        send.reserve_capacity(piece.len());
+                        send.poll_capacity(cx)
+                    }
+                    Poll::Pending => send.poll_reset(cx).map(|_| None),
+                };
+                match capacity {
+                    Poll::Ready(None) => return Poll::Ready(Err("the client closed the stream".to_owned())),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(describe(&error))),
+                    Poll::Ready(Some(Ok(0))) => cx.waker().wake_by_ref(),
+                    Poll::Ready(Some(Ok(capacity))) => return Poll::Ready(Ok(capacity)),
+                    Poll::Pending => {}
                 }
-                send.reserve_capacity(piece.len());
-                send.poll_capacity(cx)
-            });
-            let capacity = match self.timer.run(until, capacity).await {
-                Err(_) => {
-                    return Err(pace.overdue("the client took nothing of the response body for too long"));
+                if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
+                    return Poll::Ready(Err(error.to_string()));
                 }
-                Ok(None) => return Err("the client closed the stream".to_owned()),
-                Ok(Some(Err(error))) => return Err(describe(&error)),
-                Ok(Some(Ok(0))) => continue,
-                Ok(Some(Ok(capacity))) => capacity,
-            };
+                let until = pace.bounded(quiet.until_taken(taken, idle));
+                timer
+                    .poll(cx, until)
+                    .map(|()| Err(pace.overdue("the client took nothing of the response body for too long")))
+            })
+            .await?;
             let part = piece.split_to(capacity.min(piece.len()));
             *bytes += part.len() as u64;
-            taken += part.len();
-            if taken >= PROGRESS_BYTES {
-                (until, taken) = (pace.until(idle), 0);
-            }
             let ends = last && piece.is_empty();
             let part = self.guard.piece(part, !piece.is_empty());
             send.send_data(part, ends).map_err(|error| describe(&error))?;
