@@ -192,19 +192,27 @@ async fn a_response_that_is_refused_on_its_way_is_cut_off_for_the_client() {
 
 #[tokio::test]
 async fn what_came_before_a_response_was_cut_off_arrives() {
-    let upstream = RawUpstream::start(|mut connection, _| async move {
-        connection.read_head().await;
-        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n4\r\nmore\r\n";
-        connection.send(answer).await;
-        connection.read_to_end().await;
+    let go_on = Arc::new(Notify::new());
+    let notified = Arc::clone(&go_on);
+    let upstream = RawUpstream::start(move |mut connection, _| {
+        let waiting = Arc::clone(&notified);
+        async move {
+            connection.read_head().await;
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
+            // What is there at once is one piece.
+            waiting.notified().await;
+            connection.send("4\r\nmore\r\n").await;
+            connection.read_to_end().await;
+        }
     })
     .await;
     let gateway = start(upstream.address(), "response-body", "late").await;
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_response_head().await.status, 200);
-    let body = String::from_utf8(client.read_to_end().await).unwrap();
-    assert_eq!(body, "5\r\nfirst\r\n");
+    assert_eq!(client.read_until(b"first\r\n").await, b"5\r\nfirst\r\n");
+    go_on.notify_one();
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]

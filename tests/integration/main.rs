@@ -36,6 +36,7 @@ mod metrics;
 mod nginx;
 mod pace;
 mod paths;
+mod pieces;
 mod promotion;
 mod quarantine;
 mod recording;

@@ -477,7 +477,8 @@ pub(crate) async fn rollout(gateway: &TestGateway, arguments: &[&str]) -> Ran {
 }
 
 /// The rollout of a policy, as JSON.
-async fn told(gateway: &TestGateway, policy: &str) -> Value {
+/// What a rollout's status says.
+pub(crate) async fn told(gateway: &TestGateway, policy: &str) -> Value {
     let ran = rollout(gateway, &["status", policy, "--json"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let Value::Array(mut all) = serde_json::from_str(&ran.stdout).unwrap() else { panic!("{}", ran.stdout) };

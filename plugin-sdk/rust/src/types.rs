@@ -36,8 +36,10 @@ pub enum BodyDecision {
     Forward,
     /// These bytes go on in its place; an empty list drops the piece.
     Replace(Vec<u8>),
-    /// The gateway keeps the piece, and calls again with it and the next one together. Holding more than the policy's body
-    /// limit is a fault. With `last` set there is nothing to wait for and it means `Forward`.
+    /// The gateway keeps the piece, and calls again with it and what came since together: when about as much again has come,
+    /// when nothing came for a moment, or at the end. A body of which more would have to be held than the policy's body limit
+    /// is answered 413, or 502 if it is the response's; that is no fault of the policy. With `last` set there is nothing to
+    /// wait for and it means `Forward`.
     Hold,
     /// Answer the client with this. Possible until the response has begun; later it is a fault, and the message is cut
     /// off so that nobody takes it for whole.

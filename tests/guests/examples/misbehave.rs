@@ -187,6 +187,11 @@ fn handle(hook: &str, chunk: &[u8], last: bool) -> Option<BodyDecision> {
         "judge" if !last => BodyDecision::Hold,
         "judge" if chunk.windows(3).any(|window| window == b"bad") => return Some(refuse(hook)),
         "judge" => BodyDecision::Forward,
+        // Holds less than so many bytes.
+        until if let Some(least) = until.strip_prefix("until ") => {
+            let enough = chunk.len() >= least.parse().expect("a number");
+            if enough { BodyDecision::Forward } else { BodyDecision::Hold }
+        }
         // Lets the first piece go and changes its mind.
         "late" if exchange::state().is_empty() => {
             exchange::set_state(b"begun").expect("it fits");

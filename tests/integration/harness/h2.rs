@@ -144,6 +144,12 @@ impl H2Frames {
         drop(self.0.try_send(frame.bytes()).await);
     }
 
+    /// Writes frames all at once, if the gateway still takes them.
+    pub async fn send_all(&mut self, frames: &[H2Frame]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(H2Frame::bytes).collect();
+        drop(self.0.try_send(bytes).await);
+    }
+
     /// As [`Self::send`]. Returns whether the gateway took it.
     pub async fn try_send(&mut self, frame: &H2Frame) -> bool {
         self.0.try_send(frame.bytes()).await.is_ok()

@@ -1,11 +1,16 @@
 //! Runs the policies of a route: requests in the order of `use`, responses in reverse.
 
+mod body;
+pub(crate) mod hold;
+
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use portcullis_model::{FailureMode, Name};
+
+pub use body::{BodyOutcome, HeldBody};
 
 use crate::fault_log::FaultLog;
 use crate::recorder::call_noted;
@@ -57,57 +62,6 @@ pub struct Replied {
     pub at: usize,
     /// Why, where it was a fault.
     pub fault: Option<Fault>,
-}
-
-/// What the chain made of a piece of a body.
-#[derive(Debug)]
-pub enum BodyOutcome {
-    /// This goes on; empty where all of it was held back.
-    Pass(Bytes),
-    /// A policy wants this answered in place of the message.
-    Reply {
-        /// What the client gets, if its response has not begun.
-        reply: Reply,
-        /// Position of the policy.
-        at: usize,
-    },
-    /// A policy failed closed.
-    Fault {
-        /// Why.
-        fault: Fault,
-        /// Position of the policy.
-        at: usize,
-    },
-}
-
-/// What the policies of a chain hold back of one body.
-#[derive(Debug, Default)]
-pub struct HeldBody {
-    held: Vec<BytesMut>,
-}
-
-impl HeldBody {
-    /// Bytes held back, over all policies.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.held.iter().map(BytesMut::len).sum()
-    }
-
-    /// Whether nothing is held back.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.held.iter().all(BytesMut::is_empty)
-    }
-
-    fn take(&mut self, at: usize) -> BytesMut {
-        self.held.get_mut(at).map(std::mem::take).unwrap_or_default()
-    }
-
-    fn put(&mut self, at: usize, bytes: BytesMut) {
-        if let Some(held) = self.held.get_mut(at) {
-            *held = bytes;
-        }
-    }
 }
 
 impl Default for PolicyChain {
@@ -329,129 +283,6 @@ impl PolicyChain {
         (exchange, body, denied)
     }
 
-    /// Passes a piece of a body through the policies that want it. `held` belongs to this body of this exchange.
-    /// `until` is as for [`Self::response_head`]. Nothing is passed on before a policy has let it go, so the caller can
-    /// keep the head back until the first piece comes through.
-    pub async fn body(
-        &self,
-        side: BodySide,
-        held: &mut HeldBody,
-        mut exchange: Box<Exchange>,
-        mut piece: Bytes,
-        last: bool,
-        until: usize,
-    ) -> (Box<Exchange>, BodyOutcome) {
-        held.held.resize_with(self.policies.len(), BytesMut::new);
-        for &at in self.body_positions(side).iter().filter(|at| **at < until) {
-            if piece.is_empty() && !last {
-                break;
-            }
-            if self.watched_positions(side).contains(&at) {
-                exchange = self.show(at, side, exchange, &piece, last).await;
-                continue;
-            }
-            let (back, outcome) = self.body_of(at, side, held, exchange, piece, last).await;
-            exchange = back;
-            match outcome {
-                BodyOutcome::Pass(passed) => piece = passed,
-                stopped => return (exchange, stopped),
-            }
-        }
-        (exchange, BodyOutcome::Pass(piece))
-    }
-
-    /// Shows a piece to a policy that does not decide about it: a call without an outcome, in which nobody is waited for.
-    async fn show(
-        &self,
-        at: usize,
-        side: BodySide,
-        mut exchange: Box<Exchange>,
-        piece: &Bytes,
-        last: bool,
-    ) -> Box<Exchange> {
-        let Some(policy) = self.policies.get(at) else { return exchange };
-        exchange.policy_at = at;
-        match policy.call(side.hook(piece.clone(), last), exchange) {
-            Called::Ready(exchange, _) => exchange,
-            Called::Waiting(future) => future.await.0,
-        }
-    }
-
-    /// Passes a piece through the policy at `at`, in parts that are no larger than it may be given: how large the pieces
-    /// are that come from the network is nothing that a policy can be blamed for.
-    async fn body_of(
-        &self,
-        at: usize,
-        side: BodySide,
-        held: &mut HeldBody,
-        mut exchange: Box<Exchange>,
-        mut piece: Bytes,
-        last: bool,
-    ) -> (Box<Exchange>, BodyOutcome) {
-        let Some(policy) = self.policies.get(at) else { return (exchange, BodyOutcome::Pass(piece)) };
-        exchange.policy_at = at;
-        let bound = policy.body_bytes_max(&exchange);
-        let mut passed = Passed::default();
-        loop {
-            let mut kept = held.take(at);
-            let part = piece.split_to(piece.len().min(bound.saturating_sub(kept.len())));
-            let (chunk, result) = if part.is_empty() && !piece.is_empty() {
-                let message = format!("it held back more than its body limit of {bound} bytes");
-                (kept.freeze(), Err(self.too_large(at, side, &mut exchange, message)))
-            } else {
-                let last = last && piece.is_empty();
-                let chunk = if kept.is_empty() {
-                    part
-                } else {
-                    kept.extend_from_slice(&part);
-                    kept.freeze()
-                };
-                let (back, result) = self.call(at, side.hook(chunk.clone(), last), exchange).await;
-                exchange = back;
-                let result = match result {
-                    // There is no next piece to hold the last one for.
-                    Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
-                    Ok(Decision::Body(BodyDecision::Hold))
-                        if held.len() + chunk.len() > self.hold_bytes_max =>
-                    {
-                        let limit = self.hold_bytes_max;
-                        let message =
-                            format!("with it the route's policies hold back more than {limit} bytes");
-                        Err(self.too_large(at, side, &mut exchange, message))
-                    }
-                    result => result,
-                };
-                (chunk, result)
-            };
-            match self.settle(at, &mut exchange, result) {
-                // Failing open, what it was given goes on as it was.
-                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
-                Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
-                Settled::Body(BodyDecision::Hold) => {
-                    // A shadow may have a part in it, and then it is copied.
-                    let own = |shared: Bytes| BytesMut::from(&*shared);
-                    held.put(at, chunk.try_into_mut().unwrap_or_else(own));
-                }
-                Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
-                Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
-            }
-            if piece.is_empty() {
-                return (exchange, BodyOutcome::Pass(passed.into_bytes()));
-            }
-        }
-    }
-
-    fn too_large(&self, at: usize, side: BodySide, exchange: &mut Exchange, message: String) -> Fault {
-        let (hook, kind) = (side.hook(Bytes::new(), false).name(), FaultKind::TooLarge);
-        let Some(policy) = self.policies.get(at) else {
-            return Fault { policy: "".into(), hook, kind, message };
-        };
-        let fault = Fault { policy: policy.factory().name().clone(), hook, kind, message };
-        exchange.policy_at = at;
-        policy.blame(exchange, &fault);
-        fault
-    }
-
     /// Tells the policies how the exchange ended.
     pub async fn completed(&self, mut exchange: Box<Exchange>, outcome: &Outcome) -> Box<Exchange> {
         exchange.phase = Phase::Completed;
@@ -524,28 +355,6 @@ impl PolicyChain {
             untold = (untold > 0).then_some(untold),
             "policy fault: {message}",
         );
-    }
-}
-
-/// What a policy let go of a piece. Nearly always that is one run of bytes, which is not copied.
-#[derive(Default)]
-struct Passed {
-    first: Bytes,
-    joined: BytesMut,
-}
-
-impl Passed {
-    fn push(&mut self, bytes: Bytes) {
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = bytes;
-        } else if !bytes.is_empty() {
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
-            self.joined.extend_from_slice(&bytes);
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }
 }
 

@@ -24,8 +24,6 @@ pub(crate) struct Fake {
     /// Whether it returns each hook only when asked for a second time, as one on a fiber does.
     pub(crate) waits: bool,
     pub(crate) deed: Deed,
-    /// Hears of what the chain blames it for.
-    pub(crate) blamed: Arc<dyn Fn(&Fault) + Send + Sync>,
     /// How many workers have it.
     pub(crate) alive: Arc<AtomicUsize>,
     pub(crate) refused_requests: Option<Arc<AtomicU64>>,
@@ -44,7 +42,6 @@ impl Fake {
             body_bytes_max: 100,
             waits: false,
             deed: Arc::new(deed),
-            blamed: Arc::new(|_| ()),
             alive: Arc::default(),
             refused_requests: None,
         }
@@ -115,10 +112,6 @@ impl Drop for OnWorker {
 impl Policy for OnWorker {
     fn factory(&self) -> &Arc<dyn PolicyFactory> {
         &self.factory
-    }
-
-    fn blame(&self, _: &mut Exchange, fault: &Fault) {
-        (self.fake.blamed)(fault);
     }
 
     fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {

@@ -84,11 +84,6 @@ pub trait Policy {
         self.factory().body_bytes_max()
     }
 
-    /// The chain has found a fault that the policy could not know of, such as too much held back.
-    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
-        let _nobody_counts = (exchange, fault);
-    }
-
     /// Whoever is to be shown a body that is about to begin, and about which this policy does not decide. `None` where
     /// nobody is, in this exchange.
     fn watch(&self, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {

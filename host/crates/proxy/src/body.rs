@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use portcullis_http::Fields;
+use portcullis_policy::BodySide;
 
 use crate::filter::FilteredBody;
 use crate::h1::{RequestBody, ResponseBody};
@@ -39,6 +40,14 @@ pub(crate) enum BodyError {
     /// The upstream went away or broke the protocol.
     #[error("the upstream's response body ended early: {0}")]
     Upstream(String),
+    /// A policy holds it back, and it is larger than may be held back.
+    #[error("{reason}")]
+    Unheld {
+        /// Which of the two bodies it is.
+        side: BodySide,
+        /// Which policy, and how much it may be.
+        reason: String,
+    },
     /// A policy stopped it.
     #[error("a policy stopped the body: {reason}")]
     Policy {

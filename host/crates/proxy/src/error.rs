@@ -1,6 +1,7 @@
 //! What can go wrong with an exchange, and the one table that turns it into a response.
 
 use portcullis_net::ConnectError;
+use portcullis_policy::BodySide;
 
 use crate::body::BodyError;
 use crate::call::NotSent;
@@ -142,8 +143,12 @@ impl ExchangeError {
             Self::Path(PathRefused::Form(_)) => (400, "invalid path"),
             Self::Path(PathRefused::Guarded { .. }) => (400, "the path can be read in two ways"),
             Self::HeadTooLarge => (431, "the request head is too large"),
-            Self::BodyTooLarge { .. } | Self::RequestBody(BodyError::TooLarge { .. }) => {
-                (413, "the request body is too large")
+            Self::BodyTooLarge { .. }
+            | Self::RequestBody(
+                BodyError::TooLarge { .. } | BodyError::Unheld { side: BodySide::Request, .. },
+            ) => (413, "the request body is too large"),
+            Self::RequestBody(BodyError::Unheld { side: BodySide::Response, .. }) => {
+                (502, "the upstream's response is too large for a policy")
             }
             Self::Circle => (508, "the request goes in a circle"),
             Self::Trace => (405, "TRACE is not allowed"),

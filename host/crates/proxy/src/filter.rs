@@ -4,23 +4,42 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_http::Fields;
 use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, PolicyChain};
 
+use tokio::time::{Instant, Sleep};
+
 use crate::body::{Body, BodyError, Frame};
+use crate::gather::Gathered;
 use crate::slot::{PolicyStop, Slot};
 
-/// A body whose pieces pass through policies.
+/// So many hooks run one after the other until others have their turn. A peer that sends fast could otherwise keep the
+/// worker, whose sockets have always more.
+const TURN_HOOKS: u32 = 8;
+
+/// A policy that holds back is asked again once as much again has come, and at the latest so long after something new has
+/// come: a stream of messages may pause in the midst of one, or behind it.
+const ASKED_AGAIN: Duration = Duration::from_millis(250);
+
+/// A body whose pieces pass through policies. What is at hand of it is put together, so that many small pieces cost about
+/// what their bytes cost.
 pub(crate) struct FilteredBody {
-    inner: Body,
+    inner: Gathered,
     chain: Rc<PolicyChain>,
     slot: Rc<Slot>,
     side: BodySide,
     until: usize,
     /// Away while a hook runs.
     held: HeldBody,
+    /// When a policy that holds back is asked again whatever has come; made when first needed.
+    hurry: Option<Pin<Box<Sleep>>>,
+    /// Whether that is set.
+    hurries: bool,
+    /// Hooks since others had their turn.
+    in_turn: u32,
     running: Option<Running>,
     /// A piece whose hooks wait for the exchange, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
@@ -52,12 +71,15 @@ impl FilteredBody {
         until: usize,
     ) -> Self {
         Self {
-            inner,
+            inner: Gathered::new(inner),
             chain,
             slot,
             side,
             until,
             held: HeldBody::default(),
+            hurry: None,
+            hurries: false,
+            in_turn: 0,
             running: None,
             waiting: None,
             peeked: None,
@@ -105,6 +127,13 @@ impl FilteredBody {
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 }
             }
+            if self.waiting.is_some() && self.in_turn >= TURN_HOOKS {
+                self.in_turn = 0;
+                // Woken once the runtime has looked at its sockets: it does not while a task wakes itself again and again.
+                if std::pin::pin!(tokio::task::yield_now()).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
             if let Some((piece, last)) = self.waiting.take() {
                 match self.poll_exchange(cx) {
                     Poll::Ready(Ok(exchange)) => self.start(exchange, piece, last),
@@ -125,23 +154,43 @@ impl FilteredBody {
                     self.state = State::Done;
                     return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))));
                 }
-                State::Streaming => match ready!(self.inner.poll_next(cx)) {
-                    Some(Ok(Frame::Data(piece))) => {
-                        let last = self.inner.is_empty();
+                State::Streaming => match self.inner.poll_next(cx) {
+                    Poll::Ready(Some(Ok(Frame::Data(piece)))) => {
+                        let last = self.inner.ends_with_last();
                         self.filter(piece, last);
                     }
-                    Some(Ok(Frame::Trailers(trailers))) => {
+                    Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
                         self.trailers = Some(trailers);
                         self.filter(Bytes::new(), true);
                     }
-                    Some(Err(error)) => {
+                    Poll::Ready(Some(Err(error))) => {
                         self.state = State::Done;
                         return Poll::Ready(Some(Err(error)));
                     }
-                    None => self.filter(Bytes::new(), true),
+                    Poll::Ready(None) => self.filter(Bytes::new(), true),
+                    Poll::Pending => {
+                        ready!(self.poll_hurry(cx));
+                        self.held.hurry();
+                        self.filter(Bytes::new(), false);
+                    }
                 },
             }
         }
+    }
+
+    /// Ready when a policy that holds back has to be asked again, though not enough has come.
+    fn poll_hurry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.held.has_fresh() {
+            self.hurries = false;
+            return Poll::Pending;
+        }
+        let hurry = self.hurry.get_or_insert_with(|| Box::pin(tokio::time::sleep(ASKED_AGAIN)));
+        if !std::mem::replace(&mut self.hurries, true) {
+            hurry.as_mut().reset(Instant::now() + ASKED_AGAIN);
+        }
+        ready!(hurry.as_mut().poll(cx));
+        self.hurries = false;
+        Poll::Ready(())
     }
 
     fn filter(&mut self, piece: Bytes, last: bool) {
@@ -156,12 +205,13 @@ impl FilteredBody {
         if self.side == BodySide::Request {
             return self.slot.poll_take(cx).map(Ok);
         }
-        self.slot.poll_take_driving(cx, &mut self.inner)
+        self.slot.poll_take_driving(cx, |cx| self.inner.poll_drive(cx))
     }
 
     fn start(&mut self, exchange: Box<Exchange>, piece: Bytes, last: bool) {
         let (chain, slot) = (self.chain.clone(), self.slot.clone());
         let (side, until, mut held) = (self.side, self.until, std::mem::take(&mut self.held));
+        self.in_turn += 1;
         self.running = Some(Box::pin(async move {
             let (exchange, outcome) = chain.body(side, &mut held, exchange, piece, last, until).await;
             slot.put(exchange);
@@ -172,6 +222,10 @@ impl FilteredBody {
     fn settle(&mut self, outcome: BodyOutcome) -> Result<Bytes, BodyError> {
         let (reply, at, fault) = match outcome {
             BodyOutcome::Pass(piece) => return Ok(piece),
+            BodyOutcome::TooLarge { reason } => {
+                self.state = State::Done;
+                return Err(BodyError::Unheld { side: self.side, reason });
+            }
             BodyOutcome::Reply { reply, at } => (reply, at, None),
             BodyOutcome::Fault { fault, at } => (fault.reply(), at, Some(fault)),
         };

@@ -347,7 +347,7 @@ impl Forward<'_> {
         let (slot, deadline) = (self.slot, self.deadline);
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(taken) = slot.poll_take_driving(cx, response) {
+            if let Poll::Ready(taken) = slot.poll_take_driving(cx, |cx| response.poll_drive(cx)) {
                 return Poll::Ready(taken.map_err(ExchangeError::RequestBody));
             }
             if deadline.is_some_and(|deadline| timer.poll(cx, deadline).is_ready()) {

@@ -1,4 +1,4 @@
-//! Small pieces of a body put together, for HTTP/2.
+//! Small pieces of a body put together, for HTTP/2 and for policies.
 
 use std::task::{Context, Poll};
 
@@ -11,10 +11,14 @@ use crate::body::{Body, BodyError, Frame};
 const GATHER_BYTES: usize = 16 * 1024;
 
 /// A body whose small pieces are put together while more of it is at hand. A body of tiny chunks would otherwise become
-/// as many DATA frames, which receivers take for an attack. What is at hand never waits for what is not.
+/// as many DATA frames, which receivers take for an attack, or as many calls of policies. What is at hand never waits for
+/// what is not.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     body: Body,
+    /// The first piece: nothing is copied as long as it is the only one.
+    first: Bytes,
+    /// The first piece and what was put behind it.
     gathered: BytesMut,
     /// What came behind what was gathered.
     next: Option<Result<Frame, BodyError>>,
@@ -29,7 +33,7 @@ impl Gathered {
 
     /// The body from its beginning: if nothing of it was given or gathered, or all of that was kept.
     pub(crate) fn into_unread(self, untouched: bool) -> Option<Body> {
-        let untouched = untouched && self.gathered.is_empty() && self.next.is_none();
+        let untouched = untouched && self.gathered() == 0 && self.next.is_none();
         self.body.into_whole(untouched)
     }
 
@@ -40,7 +44,29 @@ impl Gathered {
 
     /// Whether it is certain that nothing comes.
     pub(crate) fn is_empty(&self) -> bool {
-        self.gathered.is_empty() && self.next.is_none() && (self.ended || self.body.is_empty())
+        self.gathered() == 0 && self.next.is_none() && (self.ended || self.body.is_empty())
+    }
+
+    /// Whether the last piece is known to be the last. If the end came by itself, which had to be asked for, it is not: the end
+    /// comes behind it.
+    pub(crate) fn ends_with_last(&self) -> bool {
+        !self.ended && self.is_empty()
+    }
+
+    /// See [`Body::length`].
+    pub(crate) fn length(&self) -> Option<u64> {
+        let next = match &self.next {
+            None => 0,
+            Some(Ok(Frame::Data(piece))) => piece.len() as u64,
+            Some(_) => return None,
+        };
+        let left = if self.ended { Some(0) } else { self.body.length() };
+        left.map(|left| left + next + self.gathered() as u64)
+    }
+
+    /// See [`Body::take_buffered`].
+    pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+        self.gathered() == 0 && self.next.is_none() && self.body.take_buffered(out, max)
     }
 
     /// See [`Body::poll_drive`].
@@ -64,18 +90,23 @@ impl Gathered {
         loop {
             match self.body.poll_next(cx) {
                 Poll::Ready(Some(Ok(Frame::Data(piece)))) => {
-                    if self.gathered.is_empty() && (piece.len() >= GATHER_BYTES || self.body.is_empty()) {
+                    let gathered = self.gathered();
+                    if gathered == 0 && (piece.len() >= GATHER_BYTES || self.body.is_empty()) {
                         return Poll::Ready(Some(Ok(Frame::Data(piece))));
                     }
-                    if self.gathered.len() + piece.len() > GATHER_BYTES {
+                    if gathered + piece.len() > GATHER_BYTES {
                         self.next = Some(Ok(Frame::Data(piece)));
                         return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
                     }
-                    self.gathered.extend_from_slice(&piece);
+                    self.push(piece);
+                    // Not asked for the end, which it is known to be at.
+                    if self.body.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
+                    }
                 }
-                Poll::Pending if self.gathered.is_empty() => return Poll::Pending,
+                Poll::Pending if self.gathered() == 0 => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Some(Ok(Frame::Data(self.take())))),
-                Poll::Ready(next) if self.gathered.is_empty() => return Poll::Ready(next),
+                Poll::Ready(next) if self.gathered() == 0 => return Poll::Ready(next),
                 Poll::Ready(next) => {
                     self.ended = next.is_none();
                     self.next = next;
@@ -85,7 +116,44 @@ impl Gathered {
         }
     }
 
+    fn gathered(&self) -> usize {
+        self.first.len() + self.gathered.len()
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if self.gathered() == 0 {
+            self.first = piece;
+            return;
+        }
+        let first = std::mem::take(&mut self.first);
+        self.gathered.extend_from_slice(&first);
+        self.gathered.extend_from_slice(&piece);
+    }
+
     fn take(&mut self) -> Bytes {
-        self.gathered.split().freeze()
+        if self.first.is_empty() {
+            return self.gathered.split().freeze();
+        }
+        std::mem::take(&mut self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(pieces: &[&'static str]) -> (usize, Bytes) {
+        let mut gathered = Gathered::default();
+        pieces.iter().for_each(|piece| gathered.push(Bytes::from_static(piece.as_bytes())));
+        (gathered.gathered(), gathered.take())
+    }
+
+    #[test]
+    fn one_piece_is_not_copied_and_several_are_put_together() {
+        let one = Bytes::from(vec![7; 100]);
+        let mut alone = Gathered::default();
+        alone.push(one.clone());
+        assert_eq!(alone.take().as_ptr(), one.as_ptr());
+        assert_eq!(gathered(&["a", "bc", "d"]), (4, Bytes::from_static(b"abcd")));
     }
 }

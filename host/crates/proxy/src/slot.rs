@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_policy::{Exchange, Fault, Reply};
 
-use crate::body::{Body, BodyError};
+use crate::body::BodyError;
 
 /// The place of one exchange.
 #[derive(Debug, Default)]
@@ -81,17 +81,17 @@ impl Slot {
         }
     }
 
-    /// The same, while what is left of the request's body is driven on, which goes on beneath the body of the response: one
-    /// of its hooks may have the exchange. The error is the request body's.
+    /// The same, while `drive` drives on what is left of the request's body, which goes on beneath the body of the response:
+    /// one of its hooks may have the exchange. The error is the request body's.
     pub(crate) fn poll_take_driving(
         &self,
         cx: &mut Context<'_>,
-        response: &mut Body,
+        drive: impl FnOnce(&mut Context<'_>) -> Poll<Result<(), BodyError>>,
     ) -> Poll<Result<Box<Exchange>, BodyError>> {
         if let Poll::Ready(exchange) = self.poll_take_first(cx) {
             return Poll::Ready(Ok(exchange));
         }
-        if let Poll::Ready(Err(error)) = response.poll_drive(cx) {
+        if let Poll::Ready(Err(error)) = drive(cx) {
             return Poll::Ready(Err(error));
         }
         self.poll_take_first(cx).map(Ok)

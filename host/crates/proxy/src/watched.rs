@@ -1,7 +1,7 @@
 //! A body that passes by those who are only shown it: a version of a policy that is tried beside the active one.
 //!
-//! It goes on as it comes, with the framing that it has and whether or not somebody looks; [`FilteredBody`] is for those who
-//! decide about it.
+//! It goes on as it comes, with the framing that it has and whether or not somebody looks; only small pieces that are at hand
+//! are put together, so that looking costs about what the bytes cost. [`FilteredBody`] is for those who decide about it.
 //!
 //! [`FilteredBody`]: crate::filter::FilteredBody
 
@@ -11,10 +11,11 @@ use bytes::Bytes;
 use portcullis_policy::{BodySide, Exchange, PolicyChain, Watch};
 
 use crate::body::{Body, BodyError, Frame};
+use crate::gather::Gathered;
 
 /// A body and who sees it.
 pub(crate) struct WatchedBody {
-    inner: Body,
+    inner: Gathered,
     /// Empty once nobody looks any more, or the last piece was shown.
     watching: Vec<Box<dyn Watch>>,
 }
@@ -34,13 +35,14 @@ pub(crate) fn watched(
     if watching.is_empty() {
         return body;
     }
-    let mut watched = WatchedBody { inner: body, watching };
-    if watched.inner.is_empty() {
+    if body.is_empty() {
         // Nobody asks for the end of what is empty.
-        watched.show(&Bytes::new(), true);
-        return watched.inner;
+        for mut watch in watching {
+            watch.show(&Bytes::new(), true);
+        }
+        return body;
     }
-    Body::Watched(Box::new(watched))
+    Body::Watched(Box::new(WatchedBody { inner: Gathered::new(body), watching }))
 }
 
 impl WatchedBody {

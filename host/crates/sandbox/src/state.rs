@@ -51,11 +51,6 @@ impl Stage {
         }
     }
 
-    /// The hook of that name.
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.name() == name)
-    }
-
     /// All of them, in the order of their numbers.
     pub(crate) const ALL: [Self; 7] = [
         Self::Configure,

@@ -118,17 +118,6 @@ impl Policy for Worker {
     fn sweep(&self) {
         self.pool.sweep();
     }
-
-    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
-        if !exchange.has_effects() {
-            return;
-        }
-        let Some(stage) = Stage::of_name(fault.hook) else { return };
-        let PolicyContext { shared, quarantine, version, .. } = &*self.pool.context;
-        shared.count_fault(stage, fault.kind, &fault.message);
-        self.pool.calls.add_body(stage);
-        quarantine.fault(shared, *version, stage, fault);
-    }
 }
 
 /// Calls a hook on the thread beside the worker.

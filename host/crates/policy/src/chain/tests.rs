@@ -55,7 +55,7 @@ impl Fake {
         body_bytes_max: usize,
         steps: Vec<(&'static str, Step)>,
     ) -> Self {
-        let (asked, blamed, of) = (log.clone(), log.clone(), name.to_owned());
+        let (asked, of) = (log.clone(), name.to_owned());
         let steps = Mutex::new(VecDeque::from(steps));
         let fake = Self::doing(name, hooks, move |hook, exchange| {
             let (piece, phase) = match hook {
@@ -72,10 +72,7 @@ impl Fake {
             drop(steps);
             step.map_or(Ok(Decision::Next), |(_, step)| step(exchange))
         });
-        let blamed = Arc::new(move |fault: &crate::Fault| {
-            blamed.borrow().push(format!("{}.blamed: {}", fault.policy, fault.kind));
-        });
-        Self { failure_mode, body_bytes_max, blamed, ..fake }
+        Self { failure_mode, body_bytes_max, ..fake }
     }
 }
 

@@ -77,12 +77,6 @@ impl Policy for CanaryPolicy {
         self.0.shared.version(side).body_bytes_max()
     }
 
-    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
-        let side = self.side(exchange);
-        self.0.get(side).blame(exchange, fault);
-        blame(&self.0.shared.rollout, side, exchange, fault.kind);
-    }
-
     fn versions(&self) -> Vec<Rc<dyn Policy>> {
         self.0.all()
     }

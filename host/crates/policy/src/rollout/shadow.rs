@@ -13,10 +13,10 @@ use super::compare::{Decided, Difference, Sample, differences};
 use super::factory::{RolloutFactory, Workers};
 use super::meter::timed;
 use super::state::Side;
-use super::stream::{self, Stream};
+use super::stream::{self, Full, Stream};
 use crate::{
-    BodySide, Called, ClientGone, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Policy,
-    PolicyFactory, PolicySlot, Returned, Watch,
+    BodyDecision, BodySide, Called, ClientGone, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome,
+    Policy, PolicyFactory, PolicySlot, Returned, Watch,
 };
 
 /// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
@@ -212,18 +212,6 @@ impl Policy for ShadowPolicy {
         self.workers.shared.version(Side::Active).body_bytes_max()
     }
 
-    fn blame(&self, exchange: &mut Exchange, fault: &Fault) {
-        self.workers.get(Side::Active).blame(exchange, fault);
-        // It holds back too much of a body: what becomes of that now the shadow cannot know.
-        let track = exchange.slot().rollout.as_ref().and_then(|chosen| chosen.track.clone());
-        if let Some(track) = track {
-            lock(&track).end();
-        }
-        let faulted = exchange.slot().rollout.as_mut().map(|chosen| &mut chosen.faulted);
-        let first = faulted.is_none_or(|faulted| !std::mem::replace(faulted, true));
-        self.workers.shared.rollout.failed(Side::Active, fault.kind, first);
-    }
-
     fn watch(&self, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
         let track = self.track(exchange)?;
         if lock(&track).is_over() {
@@ -330,7 +318,9 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
             ShadowHook::RequestHead => call(&shadow, &shared, before, Hook::RequestHead).await,
             ShadowHook::ResponseHead => call(&shadow, &shared, before, Hook::ResponseHead).await,
             ShadowHook::Body { side, chunk, last } => {
-                pass(&shadow, &shared, &track, before, (*side, chunk.clone(), *last)).await
+                // What the active version has decided something about, the shadow has to see now, or they would differ.
+                let must = !decided.is_like(&Decided::Next);
+                pass(&shadow, &shared, &track, before, (*side, chunk.clone(), *last), must).await
             }
             ShadowHook::Completed(outcome) => {
                 call(&shadow, &shared, before, Hook::Completed(outcome.clone())).await
@@ -419,18 +409,23 @@ async fn pass(
     track: &Arc<Mutex<Track>>,
     mut exchange: Box<Exchange>,
     (side, mut piece, last): (BodySide, Bytes, bool),
+    must: bool,
 ) -> Returned {
     let bytes_max = shadow.body_bytes_max(&exchange);
     loop {
-        let part = lock(track).streams[side as usize].part(&mut piece, last, bytes_max);
-        let Some(part) = part else {
-            let fault = Fault {
-                policy: shadow.factory().name().clone(),
-                hook: side.hook(Bytes::new(), false).name(),
-                kind: FaultKind::TooLarge,
-                message: format!("it held back more than its body limit of {bytes_max} bytes"),
-            };
-            return (exchange, Err(fault));
+        let part = lock(track).streams[side as usize].part(&mut piece, last, must, bytes_max);
+        let part = match part {
+            Ok(Some(part)) => part,
+            Ok(None) => return (exchange, Ok(Decision::Body(BodyDecision::Hold))),
+            Err(Full) => {
+                let fault = Fault {
+                    policy: shadow.factory().name().clone(),
+                    hook: side.hook(Bytes::new(), false).name(),
+                    kind: FaultKind::TooLarge,
+                    message: format!("it held back more than its body limit of {bytes_max} bytes"),
+                };
+                return (exchange, Err(fault));
+            }
         };
         let (back, result) = call(shadow, shared, exchange, side.hook(part.chunk.clone(), part.last)).await;
         exchange = back;

@@ -3,9 +3,10 @@
 //! The pieces that a policy is given have what it held back before in front of what is new. The two versions may hold back
 //! different parts, so each has its own account here, and only what they have passed on in the end can be compared.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use crate::chain::hold::Holding;
 use crate::{BodyDecision, BodySide, Decision, Fault};
 
 /// One body, as far as it has come.
@@ -14,7 +15,7 @@ pub(crate) struct Stream {
     /// Bytes that the active version holds back, and is given again in front of the next piece.
     held: usize,
     /// What the shadow holds back.
-    kept: Bytes,
+    kept: Holding,
     active: Passed,
     shadow: Passed,
     /// Whether the shadow has had the last piece.
@@ -35,6 +36,10 @@ pub(crate) struct Part {
     pub(crate) last: bool,
 }
 
+/// It holds back as much as it may.
+#[derive(Debug)]
+pub(crate) struct Full;
+
 impl Stream {
     /// What is new in a piece that the active version is given.
     pub(crate) fn new_in(&self, chunk: &Bytes) -> Bytes {
@@ -53,29 +58,30 @@ impl Stream {
         }
     }
 
-    /// The next part of `piece` for a shadow that may be given so many bytes; `None` where it holds back as many already.
-    pub(crate) fn part(&mut self, piece: &mut Bytes, last: bool, bytes_max: usize) -> Option<Part> {
-        let kept = std::mem::take(&mut self.kept);
-        let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(kept.len())));
+    /// The next part of `piece` for a shadow that may be given so many bytes; `None` if it is shown that later, together with
+    /// more, which is not if it `must` be now.
+    pub(crate) fn part(
+        &mut self,
+        piece: &mut Bytes,
+        last: bool,
+        must: bool,
+        bytes_max: usize,
+    ) -> Result<Option<Part>, Full> {
+        let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(self.kept.len())));
         if part.is_empty() && !piece.is_empty() {
-            return None;
+            return Err(Full);
         }
-        let chunk = if kept.is_empty() {
-            part
-        } else {
-            let mut joined = BytesMut::with_capacity(kept.len() + part.len());
-            joined.extend_from_slice(&kept);
-            joined.extend_from_slice(&part);
-            joined.freeze()
-        };
-        Some(Part { chunk, last: last && piece.is_empty() })
+        let last = last && piece.is_empty();
+        let full = self.kept.len() + part.len() >= bytes_max;
+        let chunk = self.kept.offer(part, last || must || full);
+        Ok(chunk.map(|chunk| Part { chunk, last }))
     }
 
     /// The shadow has decided about a part.
     pub(crate) fn shadowed(&mut self, part: &Part, result: &Result<Decision, Fault>) {
         self.ended = part.last;
         match result {
-            Ok(Decision::Body(BodyDecision::Hold)) if !part.last => self.kept = part.chunk.clone(),
+            Ok(Decision::Body(BodyDecision::Hold)) if !part.last => self.kept.keep(part.chunk.clone()),
             Ok(Decision::Body(BodyDecision::Replace(bytes))) => self.shadow.add(bytes),
             Ok(Decision::Next | Decision::Body(_)) => self.shadow.add(&part.chunk),
             Ok(Decision::Reply(_)) | Err(_) => {}

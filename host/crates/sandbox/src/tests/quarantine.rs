@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use portcullis_model::{PolicyConfig, QuarantineRule};
-use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
+use portcullis_policy::{FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::MISBEHAVE;
 
 use super::{both, config, exchange, factory, logged, on_fibers, piece, policy, run};
@@ -202,23 +202,4 @@ fn one_that_shall_be_called_whatever_happens_is() {
     for _ in 0..20 {
         assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
     }
-}
-
-#[test]
-fn what_the_chain_finds_counts_as_well() {
-    let config = with_rule(config("greedy", r#"{"request-body":"hold"}"#), FOREVER);
-    let policy = policy(MISBEHAVE, &config);
-    for _ in 0..3 {
-        let (mut exchange, result) = run(&*policy, piece("x", false), Box::<Exchange>::default());
-        assert!(result.is_ok());
-        let fault = portcullis_policy::Fault {
-            policy: config.name.clone(),
-            hook: "on-request-body",
-            kind: FaultKind::TooLarge,
-            message: "it held back too much".to_owned(),
-        };
-        policy.blame(&mut exchange, &fault);
-    }
-    assert_eq!(ask(&*policy, piece("x", false), "next"), Err(FaultKind::Quarantined));
-    assert_eq!(report("greedy").faults[1], ("on-request-body", FaultKind::TooLarge, 3));
 }

@@ -133,21 +133,15 @@ fn a_policy_is_given_no_more_than_its_limit_at_once() {
 }
 
 #[test]
-fn holding_more_than_the_limit_is_a_fault() {
+fn a_body_that_is_too_large_to_hold_is_nobodys_fault() {
     let log = Log::default();
-    for (mode, passes) in [(FailureMode::Deny, None), (FailureMode::Allow, Some("abcde"))] {
+    for mode in [FailureMode::Deny, FailureMode::Allow] {
         let chain = chain(vec![Fake::with("a", &log, ALL, mode, 4, vec![hold(), hold()])]);
         let mut stream = Stream::new(&chain, BodySide::Request);
         assert_eq!(stream.pass("ab", false), "");
         assert_eq!(stream.pass("cd", false), "", "the last byte that is allowed");
-        match (stream.push("e", false), passes) {
-            (BodyOutcome::Pass(bytes), Some(expected)) => assert_eq!(bytes, expected),
-            (BodyOutcome::Fault { fault, at: 0 }, None) => {
-                assert_eq!((fault.kind, fault.hook), (FaultKind::TooLarge, "on-request-body"));
-                assert!(fault.message.contains("4 bytes"), "{fault}");
-            }
-            (other, _) => panic!("{other:?}"),
-        }
+        let BodyOutcome::TooLarge { reason } = stream.push("e", false) else { panic!("it passed") };
+        assert!(reason.contains("`a`") && reason.contains("4 bytes"), "{reason}");
     }
 }
 
@@ -161,13 +155,60 @@ fn the_policies_of_a_route_hold_no_more_than_its_limit_together() {
     let chain = PolicyChain::new(policies, 6);
     let mut stream = Stream::new(&chain, BodySide::Request);
     assert_eq!(stream.pass("x", false), "");
-    match stream.push("67", false) {
-        BodyOutcome::Fault { fault, at: 0 } => {
-            assert_eq!(fault.kind, FaultKind::TooLarge);
-            assert!(fault.message.contains("6 bytes"), "{fault}");
-        }
-        other => panic!("{other:?}"),
+    let BodyOutcome::TooLarge { reason } = stream.push("67", false) else { panic!("it passed") };
+    assert!(reason.contains("`limits.hold`") && reason.contains("6 bytes"), "{reason}");
+}
+
+/// What policies are shown that hold back all of a body of so many one-byte pieces: how many times, and bytes in all.
+fn shown_of(pieces: usize, policies: usize) -> (usize, usize) {
+    let shown = Arc::new(Mutex::new((0, 0)));
+    let policies = (0..policies).map(|at| {
+        let shown = shown.clone();
+        let fake = Fake::doing(&format!("p{at}"), ALL, move |hook, _| {
+            let Hook::RequestBody { chunk, last } = hook else { return Ok(Decision::Next) };
+            let mut shown = shown.lock().unwrap();
+            *shown = (shown.0 + 1, shown.1 + chunk.len());
+            Ok(Decision::Body(if *last { BodyDecision::Forward } else { BodyDecision::Hold }))
+        });
+        Fake { body_bytes_max: pieces, ..fake }.into_policy()
+    });
+    let chain = PolicyChain::new(policies.collect(), pieces);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    for _ in 1..pieces {
+        assert_eq!(stream.pass("x", false), "");
     }
+    assert_eq!(stream.pass("x", true).len(), pieces);
+    let shown = *shown.lock().unwrap();
+    shown
+}
+
+#[test]
+fn who_holds_back_is_shown_a_body_about_twice_however_small_its_pieces_are() {
+    for policies in 1..=3 {
+        let (calls, bytes) = shown_of(10_000, policies);
+        assert!(calls <= 16 * policies, "{calls} calls of {policies} policies");
+        assert!(bytes <= 30_000 * policies, "{bytes} bytes to {policies} policies");
+    }
+}
+
+#[test]
+fn what_waits_for_more_is_shown_when_it_is_hurried() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![hold(), hold()]), Fake::new("b", &log, vec![])]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("abc", false) + &stream.pass("d", false), "");
+    assert_eq!(log.take(), ["a.on-request-body \"abc\"", "a.on-request-body \"abcd\""]);
+    assert!(!stream.held.has_fresh());
+    assert_eq!(stream.pass("e", false), "");
+    assert_eq!(log.take(), [""; 0], "it waits for more");
+    assert!(stream.held.has_fresh());
+    stream.held.hurry();
+    assert_eq!(stream.pass("", false), "abcde");
+    assert_eq!(log.take(), ["a.on-request-body \"abcde\"", "b.on-request-body \"abcde\""]);
+    // Hurry for nothing asks nobody.
+    stream.held.hurry();
+    assert_eq!(stream.pass("", false), "");
+    assert_eq!(log.take(), [""; 0]);
 }
 
 #[test]

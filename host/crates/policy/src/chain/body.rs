@@ -1,0 +1,222 @@
+//! The bodies of an exchange, piece by piece.
+
+use bytes::{Bytes, BytesMut};
+
+use super::hold::Holding;
+use super::{BodySide, PolicyChain, Settled};
+use crate::{BodyDecision, Called, Decision, Exchange, Fault, Reply};
+
+/// What the chain made of a piece of a body.
+#[derive(Debug)]
+pub enum BodyOutcome {
+    /// This goes on; empty where all of it was held back.
+    Pass(Bytes),
+    /// A policy wants this answered in place of the message.
+    Reply {
+        /// What the client gets, if its response has not begun.
+        reply: Reply,
+        /// Position of the policy.
+        at: usize,
+    },
+    /// A policy holds back a body that is larger than may be held back. The policy has not failed: how large a body is
+    /// its sender says.
+    TooLarge {
+        /// Which policy, and what the bound is.
+        reason: String,
+    },
+    /// A policy failed closed.
+    Fault {
+        /// Why.
+        fault: Fault,
+        /// Position of the policy.
+        at: usize,
+    },
+}
+
+/// What the policies of a chain hold back of one body.
+#[derive(Debug, Default)]
+pub struct HeldBody {
+    /// By position.
+    held: Vec<Holding>,
+    /// Whether policies are to be shown now what they have not seen.
+    hurried: bool,
+}
+
+impl HeldBody {
+    /// Bytes held back, over all policies.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.iter().map(Holding::len).sum()
+    }
+
+    /// Whether nothing is held back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether something waits for more to come before the policy that holds back is shown it.
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        self.held.iter().any(Holding::has_fresh)
+    }
+
+    /// With the next piece, which may be empty, policies are shown what they have not seen.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+}
+
+impl PolicyChain {
+    /// Passes a piece of a body through the policies that want it. `held` belongs to this body of this exchange.
+    /// `until` is as for [`Self::response_head`]. Nothing is passed on before a policy has let it go, so the caller can
+    /// keep the head back until the first piece comes through. A policy that holds back is not asked again for each piece
+    /// ([`Holding`]); who waits for more pieces in vain lets it be asked with [`HeldBody::hurry`].
+    pub async fn body(
+        &self,
+        side: BodySide,
+        held: &mut HeldBody,
+        mut exchange: Box<Exchange>,
+        mut piece: Bytes,
+        last: bool,
+        until: usize,
+    ) -> (Box<Exchange>, BodyOutcome) {
+        held.held.resize_with(self.policies.len(), Holding::default);
+        let hurried = std::mem::take(&mut held.hurried);
+        for &at in self.body_positions(side).iter().filter(|at| **at < until) {
+            let hurried = hurried && held.held.get(at).is_some_and(Holding::has_fresh);
+            if piece.is_empty() && !last && !hurried {
+                continue;
+            }
+            if self.watched_positions(side).contains(&at) {
+                exchange = self.show(at, side, exchange, &piece, last).await;
+                continue;
+            }
+            let (back, outcome) =
+                self.body_of(at, side, held, exchange, Piece { bytes: piece, last, hurried }).await;
+            exchange = back;
+            match outcome {
+                BodyOutcome::Pass(passed) => piece = passed,
+                stopped => return (exchange, stopped),
+            }
+        }
+        (exchange, BodyOutcome::Pass(piece))
+    }
+
+    /// Shows a piece to a policy that does not decide about it: a call without an outcome, in which nobody is waited for.
+    async fn show(
+        &self,
+        at: usize,
+        side: BodySide,
+        mut exchange: Box<Exchange>,
+        piece: &Bytes,
+        last: bool,
+    ) -> Box<Exchange> {
+        let Some(policy) = self.policies.get(at) else { return exchange };
+        exchange.policy_at = at;
+        match policy.call(side.hook(piece.clone(), last), exchange) {
+            Called::Ready(exchange, _) => exchange,
+            Called::Waiting(future) => future.await.0,
+        }
+    }
+
+    /// Passes a piece through the policy at `at`, in parts that are no larger than it may be given: how large the pieces
+    /// are that come from the network is nothing that a policy can be blamed for.
+    async fn body_of(
+        &self,
+        at: usize,
+        side: BodySide,
+        held: &mut HeldBody,
+        mut exchange: Box<Exchange>,
+        piece: Piece,
+    ) -> (Box<Exchange>, BodyOutcome) {
+        let Piece { bytes: mut piece, last, hurried } = piece;
+        let Some(policy) = self.policies.get(at) else { return (exchange, BodyOutcome::Pass(piece)) };
+        exchange.policy_at = at;
+        let bound = policy.body_bytes_max(&exchange);
+        let mut passed = Passed::default();
+        loop {
+            let others = held.len();
+            let Some(own) = held.held.get_mut(at) else { return (exchange, BodyOutcome::Pass(piece)) };
+            let part = piece.split_to(piece.len().min(bound.saturating_sub(own.len())));
+            if part.is_empty() && !piece.is_empty() {
+                let reason = self.too_large(at, side, "`limits.body`", bound);
+                return (exchange, BodyOutcome::TooLarge { reason });
+            }
+            let last = last && piece.is_empty();
+            // At a bound it has to decide: no more can be put behind.
+            let full = own.len() + part.len() >= bound || others + part.len() > self.hold_bytes_max;
+            let Some(chunk) = own.offer(part, last || hurried || full) else {
+                return (exchange, BodyOutcome::Pass(passed.into_bytes()));
+            };
+            let (back, result) = self.call(at, side.hook(chunk.clone(), last), exchange).await;
+            exchange = back;
+            let result = match result {
+                // There is no next piece to hold the last one for.
+                Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
+                Ok(Decision::Body(BodyDecision::Hold)) if held.len() + chunk.len() > self.hold_bytes_max => {
+                    let reason = self.too_large(at, side, "the route's `limits.hold`", self.hold_bytes_max);
+                    return (exchange, BodyOutcome::TooLarge { reason });
+                }
+                result => result,
+            };
+            match self.settle(at, &mut exchange, result) {
+                // Failing open, what it was given goes on as it was.
+                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
+                Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
+                Settled::Body(BodyDecision::Hold) => {
+                    if let Some(own) = held.held.get_mut(at) {
+                        own.keep(chunk);
+                    }
+                }
+                Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
+                Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
+            }
+            if piece.is_empty() {
+                return (exchange, BodyOutcome::Pass(passed.into_bytes()));
+            }
+        }
+    }
+
+    #[cold]
+    fn too_large(&self, at: usize, side: BodySide, limit: &str, bytes: usize) -> String {
+        let whose = match side {
+            BodySide::Request => "request",
+            BodySide::Response => "response",
+        };
+        let policy = self.name(at).map_or("", |name| &**name);
+        format!(
+            "the {whose} body is larger than policy `{policy}`, which holds it back, may hold: {bytes} bytes ({limit})"
+        )
+    }
+}
+
+/// A piece of a body on its way through one policy.
+struct Piece {
+    bytes: Bytes,
+    last: bool,
+    /// Whether the policy is to be asked now, whatever it holds back.
+    hurried: bool,
+}
+
+/// What a policy let go of a piece. Nearly always that is one run of bytes, which is not copied.
+#[derive(Default)]
+struct Passed {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Passed {
+    fn push(&mut self, bytes: Bytes) {
+        if self.first.is_empty() && self.joined.is_empty() {
+            self.first = bytes;
+        } else if !bytes.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined.extend_from_slice(&bytes);
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a policy holds back of a body, and when it is worth asking it again.
+
+use bytes::{Bytes, BytesMut};
+
+/// What one policy holds back of one body, with what came behind it since.
+///
+/// A policy that holds back is given all of it again together with what is new. Were it asked for every piece, the cost
+/// would grow with the square of the pieces, which a peer makes as small as it likes. So it is asked again only when what it
+/// was shown in all, with what it would be shown now, is at most twice what has come: about when as much again has come. A
+/// policy that holds back little for a short time, such as the begin of a line, is asked as soon as there is more.
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    bytes: BytesMut,
+    /// How many of them, at the end, the policy has not seen.
+    fresh: usize,
+    /// Bytes of the body that came so far.
+    came: u64,
+    /// Bytes that the policy was shown so far, each as often as it was.
+    shown: u64,
+}
+
+impl Holding {
+    /// How many bytes are held back.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are some that the policy has not seen.
+    pub(crate) fn has_fresh(&self) -> bool {
+        self.fresh > 0
+    }
+
+    /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which it cannot
+    /// if it `must` be now.
+    pub(crate) fn offer(&mut self, part: Bytes, must: bool) -> Option<Bytes> {
+        self.came += part.len() as u64;
+        let whole = (self.bytes.len() + part.len()) as u64;
+        if !must && !self.bytes.is_empty() && self.shown + whole > 2 * self.came {
+            self.fresh += part.len();
+            self.bytes.extend_from_slice(&part);
+            return None;
+        }
+        self.shown += whole;
+        self.fresh = 0;
+        if self.bytes.is_empty() {
+            return Some(part);
+        }
+        self.bytes.extend_from_slice(&part);
+        Some(std::mem::take(&mut self.bytes).freeze())
+    }
+
+    /// Keeps what the policy was shown.
+    pub(crate) fn keep(&mut self, chunk: Bytes) {
+        // Somebody else may have a part in it, such as a shadow, and then it is copied.
+        self.bytes = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a policy is shown that holds everything: how many times, and bytes in all.
+    fn shown_of(pieces: usize, piece: &'static [u8]) -> (usize, usize) {
+        let (mut holding, mut calls, mut bytes) = (Holding::default(), 0, 0);
+        for at in 1..=pieces {
+            if let Some(chunk) = holding.offer(Bytes::from_static(piece), at == pieces) {
+                calls += 1;
+                bytes += chunk.len();
+                holding.keep(chunk);
+            }
+        }
+        assert_eq!((holding.len(), holding.has_fresh()), (pieces * piece.len(), false));
+        (calls, bytes)
+    }
+
+    #[test]
+    fn what_is_shown_grows_with_what_has_come() {
+        for (pieces, piece) in [(1, &b"x"[..]), (2, b"x"), (100_000, b"x"), (64, &[7; 16 * 1024])] {
+            let (calls, bytes) = shown_of(pieces, piece);
+            assert!(bytes <= 3 * pieces * piece.len(), "{pieces} pieces: {bytes} bytes");
+            assert!(calls <= 3 + pieces.ilog2() as usize, "{pieces} pieces: {calls} calls");
+        }
+    }
+
+    #[test]
+    fn who_holds_the_begin_of_a_line_is_asked_at_once() {
+        let mut holding = Holding::default();
+        for _ in 0..1000 {
+            let begin = holding.offer(Bytes::from_static(b"a line that is cut of"), false).unwrap();
+            holding.keep(begin);
+            assert_eq!(holding.offer(Bytes::from_static(b"f\n"), false).unwrap(), "a line that is cut off\n");
+        }
+    }
+}
