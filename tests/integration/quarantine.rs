@@ -1,8 +1,11 @@
 //! Policies that keep failing, and what is told of faults and of cost.
 
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use crate::harness::{LogLine, TestClient, TestGateway, TestUpstream, eventually};
+use crate::harness::{LogLine, RawClient, TestClient, TestGateway, TestUpstream, eventually};
 use crate::setup::{config, misbehave, record};
 use crate::status::json;
 
@@ -34,6 +37,21 @@ async fn ask(client: &mut TestClient, path: &str, deed: &str) -> u16 {
     client.get_with(path, &[("x-deed", deed)]).await.status
 }
 
+/// Asks for what fails until the policy is in quarantine.
+async fn begin(gateway: &TestGateway, client: &mut TestClient, name: &str) {
+    eventually("a quarantine", async || {
+        assert_eq!(ask(client, &format!("/{name}"), "trap").await, 500);
+        policy(gateway, name).await.get("quarantine").map(drop)
+    })
+    .await;
+}
+
+/// How many times the head's hook of a policy was called, from what the status says of it.
+fn calls(told: &Value) -> u64 {
+    let calls = told["calls"].as_array().unwrap();
+    calls.iter().find(|calls| calls["hook"] == "on-request-head").unwrap()["count"].as_u64().unwrap()
+}
+
 /// What the status says of a policy.
 async fn policy(gateway: &TestGateway, name: &str) -> Value {
     let told = json(gateway).await;
@@ -54,49 +72,158 @@ async fn metrics(gateway: &TestGateway) -> String {
 }
 
 #[tokio::test]
-async fn a_policy_that_keeps_failing_denies_or_allows_without_being_called() {
+async fn a_policy_that_keeps_failing_denies_without_being_called() {
     let upstream = TestUpstream::named("app").await;
-    let allow = format!("{LONG}on-error = \"allow\"\n");
-    let gateway = start(&upstream, &[("closed", LONG), ("open", &allow)]).await;
+    let gateway = start(&upstream, &[("closed", LONG)]).await;
     let mut client = TestClient::h1(gateway.address("web")).await;
-    for (name, status) in [("closed", 500), ("open", 200)] {
-        let path = format!("/{name}");
-        for _ in 0..3 {
-            assert_eq!(ask(&mut client, &path, "trap").await, status);
-        }
-        // It would let these through, and add nothing.
-        for _ in 0..20 {
-            assert_eq!(ask(&mut client, &path, "next").await, status);
-        }
-        let told = policy(&gateway, name).await;
-        let heads = told["calls"].as_array().unwrap().iter().find(|calls| calls["hook"] == "on-request-head");
-        assert_eq!(heads.unwrap()["count"], 3, "{told}");
-        assert!(told["quarantine"]["next_probe_s"].as_f64().unwrap() > 3000.0, "{told}");
-        assert_eq!(told["last_fault"]["kind"], "trap");
-        assert!(told["last_fault"]["message"].as_str().unwrap().contains("unreachable"), "{told}");
-        let faults = told["faults"].as_array().unwrap();
-        let of = |fault: &&Value| fault["kind"] == "quarantined" && fault["hook"] == "on-request-head";
-        let refused = faults.iter().find(of).unwrap();
-        assert_eq!(refused["count"], 20);
-        let log = gateway.log();
-        assert_eq!(lines(&log, name, "policy fault").len(), 3, "none for what was refused");
-        assert_eq!(lines(&log, name, "the policy is in quarantine").len(), 1);
-        let metrics = metrics(&gateway).await;
-        for line in [
-            format!("portcullis_policy_quarantined{{policy=\"{name}\"}} 1"),
-            format!(
-                "portcullis_policy_quarantine_transitions_total{{policy=\"{name}\",transition=\"begun\"}} 1"
-            ),
-        ] {
-            assert!(metrics.lines().any(|written| written == line), "no `{line}` in:\n{metrics}");
-        }
+    begin(&gateway, &mut client, "closed").await;
+    let failed = calls(&policy(&gateway, "closed").await);
+    // It would let these through.
+    for _ in 0..20 {
+        assert_eq!(ask(&mut client, "/closed", "next").await, 500);
     }
-    let seen = upstream.requests();
-    assert!(seen.iter().all(|request| request.path() == "/open"), "nothing passed beside the closed one");
+    let told = policy(&gateway, "closed").await;
+    assert_eq!(calls(&told), failed, "{told}");
+    assert!(told["quarantine"]["next_probe_s"].as_f64().unwrap() > 3000.0, "{told}");
+    assert_eq!(told["last_fault"]["kind"], "trap");
+    assert!(told["last_fault"]["message"].as_str().unwrap().contains("unreachable"), "{told}");
+    let faults = told["faults"].as_array().unwrap();
+    let of = |fault: &&Value| fault["kind"] == "quarantined" && fault["hook"] == "on-request-head";
+    assert!(faults.iter().find(of).unwrap()["count"].as_u64().unwrap() >= 20, "{told}");
+    let log = gateway.log();
+    assert!(lines(&log, "closed", "policy fault").len() as u64 <= failed, "none for what was refused");
+    assert_eq!(lines(&log, "closed", "the policy is in quarantine").len(), 1);
+    let metrics = metrics(&gateway).await;
+    for line in [
+        "portcullis_policy_quarantined{policy=\"closed\"} 1",
+        "portcullis_policy_quarantine_transitions_total{policy=\"closed\",transition=\"begun\"} 1",
+    ] {
+        assert!(metrics.lines().any(|written| written == line), "no `{line}` in:\n{metrics}");
+    }
+    assert!(upstream.requests().is_empty(), "nothing passed beside it");
     let made = record(&gateway, "/closed").await;
     assert!(made["error"].as_str().unwrap().contains("policy `closed` failed in on-request-head"), "{made}");
     // The route without a policy goes on.
     assert_eq!(client.get("/").await.text(), "app");
+}
+
+/// For longer than anything that is counted in the tests of attacks.
+const ATTACK: Duration = Duration::from_secs(3);
+
+/// Faults that a client can cause, in a window in which a second is half.
+const ATTACKED: &str = "limits = { deadline = \"20ms\", wall = \"60s\", memory = \"4MiB\", body = \"4KiB\" }\n\
+                        quarantine = { faults = 3, window = \"2s\", backoff = \"1h\", backoff-max = \"1h\" }\n";
+
+/// So many requests at once for what fails, on one connection.
+fn pipelined(path: &str, deed: &str, times: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nX-Deed: {deed}\r\nContent-Length: 1\r\n\r\nx").repeat(times)
+}
+
+#[tokio::test]
+async fn a_client_that_makes_a_policy_fail_does_not_turn_it_off_for_others() {
+    let upstream = TestUpstream::named("app").await;
+    let mut more = String::new();
+    let hooks = ["request-head", "request-body", "response-head", "response-body", "completed"];
+    for hook in hooks {
+        more.push_str(&misbehave(hook, hook, "asked", ATTACKED));
+        more.push_str(&format!(
+            "[routes.{hook}]\nmatch = {{ path = \"/{hook}\" }}\nuse = [\"{hook}\"]\nto = \"app\"\n"
+        ));
+    }
+    let gateway = TestGateway::builder()
+        .file("misbehave.wasm", portcullis_test_guests::MISBEHAVE)
+        .start(&config(upstream.address(), &[], &more))
+        .await;
+    let address = gateway.address("web");
+    let mut attacks = tokio::task::JoinSet::new();
+    for hook in hooks {
+        // One that sends all at once, and some that send little now and then.
+        for (last, deed, burst) in [(2, "trap", 6), (3, "loop", 1), (4, "memory", 1), (5, "body 5000", 2)] {
+            attacks.spawn(async move {
+                let (begun, mut every) = (Instant::now(), tokio::time::interval(Duration::from_millis(50)));
+                while begun.elapsed() < ATTACK {
+                    let from = Ipv4Addr::new(127, 0, 0, last);
+                    let mut client = RawClient::connect_from(from, address).await;
+                    drop(client.try_send(pipelined(&format!("/{hook}"), deed, burst)).await);
+                    client.read_head().await;
+                    every.tick().await;
+                }
+            });
+        }
+    }
+    let (mut client, mut asked) = (TestClient::h1(address).await, 0);
+    while !attacks.is_empty() {
+        for hook in hooks {
+            let deed = [("x-deed", "next")];
+            let reply = client.send(hyper::Method::POST, &format!("/{hook}"), &deed, "body").await;
+            assert_eq!((reply.status, reply.text()), (200, "app".to_owned()), "{hook}, after {asked}");
+            asked += 1;
+        }
+        while let Some(ended) = attacks.try_join_next() {
+            ended.unwrap();
+        }
+    }
+    assert!(asked > 0);
+}
+
+#[tokio::test]
+async fn nor_for_those_behind_the_same_address() {
+    let upstream = TestUpstream::named("app").await;
+    let gateway = start(&upstream, &[("shared", LONG)]).await;
+    let address = gateway.address("web");
+    let mut client = TestClient::h1(address).await;
+    assert_eq!(ask(&mut client, "/shared", "next").await, 200);
+    let begun = Instant::now();
+    while begun.elapsed() < ATTACK {
+        let mut attacker = RawClient::connect(address).await;
+        attacker.send(pipelined("/shared", "trap", 6)).await;
+        assert_eq!(attacker.read_response().await.status, 500);
+        assert_eq!(ask(&mut client, "/shared", "next").await, 200);
+    }
+    assert_eq!(policy(&gateway, "shared").await.get("quarantine"), None);
+}
+
+#[tokio::test]
+async fn a_client_for_whom_it_did_not_fail_is_let_through_by_the_address_that_a_proxy_told() {
+    let upstream = TestUpstream::named("app").await;
+    let text = routes(&upstream, &[("bad", LONG)], "asked")
+        .replace("[server]\n", "[server]\ntrusted-proxies = [\"127.0.0.1\"]\n");
+    let gateway =
+        TestGateway::builder().file("misbehave.wasm", portcullis_test_guests::MISBEHAVE).start(&text).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let mut from = async |client_address: &str, deed: &str| {
+        client.get_with("/bad", &[("x-forwarded-for", client_address), ("x-deed", deed)]).await.status
+    };
+    eventually("a quarantine", async || {
+        assert_eq!(from("192.0.2.1", "trap").await, 500);
+        policy(&gateway, "bad").await.get("quarantine").map(drop)
+    })
+    .await;
+    assert_eq!(from("192.0.2.1", "next").await, 500);
+    assert_eq!(from("192.0.2.2", "next").await, 200);
+    assert_eq!(from("192.0.2.1", "next").await, 200, "with that it is over");
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_open_is_not_got_around_by_making_it_fail() {
+    let upstream = TestUpstream::named("app").await;
+    let allow = format!("{LONG}on-error = \"allow\"\n");
+    let gateway = start(&upstream, &[("open", &allow)]).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    let begun = Instant::now();
+    while begun.elapsed() < ATTACK {
+        for _ in 0..6 {
+            assert_eq!(ask(&mut client, "/open", "trap").await, 200);
+        }
+        // Nothing else ever succeeds, and it is asked all the same.
+        assert_eq!(ask(&mut client, "/open", "panic").await, 200);
+    }
+    let before = upstream.requests().len();
+    for _ in 0..5 {
+        assert_eq!(ask(&mut client, "/open", "status 403").await, 403);
+    }
+    assert_eq!(upstream.requests().len(), before);
+    assert_eq!(policy(&gateway, "open").await.get("quarantine"), None);
 }
 
 #[tokio::test]
@@ -104,9 +231,11 @@ async fn a_probe_that_succeeds_ends_it() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream, &[("bad", SHORT)]).await;
     let mut client = TestClient::h1(gateway.address("web")).await;
-    for _ in 0..3 {
+    eventually("a quarantine", async || {
         assert_eq!(ask(&mut client, "/bad", "trap").await, 500);
-    }
+        gateway.log().iter().any(|line| line.text("state") == Some("begun")).then_some(())
+    })
+    .await;
     eventually("a probe succeeds", async || (ask(&mut client, "/bad", "next").await == 200).then_some(()))
         .await;
     assert_eq!(ask(&mut client, "/bad", "next").await, 200);
@@ -120,11 +249,9 @@ async fn a_policy_that_was_mended_is_called_at_once() {
     let upstream = TestUpstream::named("app").await;
     let gateway = start(&upstream, &[("bad", LONG), ("other", LONG)]).await;
     let mut client = TestClient::h1(gateway.address("web")).await;
-    for path in ["/bad", "/other"] {
-        for _ in 0..3 {
-            assert_eq!(ask(&mut client, path, "trap").await, 500);
-        }
-        assert_eq!(ask(&mut client, path, "next").await, 500);
+    for name in ["bad", "other"] {
+        begin(&gateway, &mut client, name).await;
+        assert_eq!(ask(&mut client, &format!("/{name}"), "next").await, 500);
     }
     // A reload that changes one of them leaves the other where it is.
     let mended = routes(&upstream, &[("bad", LONG), ("other", LONG)], "asked").replacen(

@@ -48,6 +48,14 @@ impl RawClient {
         Self::new(stream)
     }
 
+    /// Connects from another address of this machine: to the gateway it is another client.
+    pub async fn connect_from(local: std::net::Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((local, 0).into()).unwrap();
+        let stream = within("a connection", socket.connect(address)).await.unwrap();
+        Self::new(stream)
+    }
+
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }

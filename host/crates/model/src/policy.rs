@@ -295,7 +295,7 @@ impl Default for ResourceLimits {
 /// When a policy is not called any more for its faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuarantineRule {
-    /// So many faults of one hook, if they are half of what it was asked for meanwhile: 5.
+    /// So many faults of one hook, if no call of it succeeded or if they are of so many clients: 5.
     pub faults: usize,
     /// Within this time: 10 s.
     pub window: Duration,

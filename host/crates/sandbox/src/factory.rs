@@ -170,6 +170,7 @@ impl Factory {
             // What a shadow does is counted and compared, each time.
             quarantine: PolicyQuarantine::new(
                 config.quarantine.filter(|_| config.version != Version::Shadow),
+                config.on_error,
             ),
             instances: Arc::new(InstanceCount::new(config.limits.instances.unwrap_or(u32::MAX))),
             hook_calls: Arc::new(CallCount::new(config.limits.hook_calls)),
@@ -233,6 +234,7 @@ impl Factory {
             self.context.shared.adjust(&self.context.grants);
         }
         self.context.shared.goes_live(&self.context);
+        self.context.quarantine.goes_live(&self.context.shared, self.context.version);
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {
                 Ok(thread) => *self.ticking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),

@@ -1,6 +1,8 @@
 //! Whether a policy that keeps failing is still called, and what is told of that.
 
-use portcullis_model::{Name, QuarantineRule, Version};
+use std::net::IpAddr;
+
+use portcullis_model::{FailureMode, Name, QuarantineRule, Version};
 use portcullis_policy::{Fault, FaultKind};
 use portcullis_traffic::{Probe, Quarantine, Standing, Transition};
 
@@ -13,6 +15,9 @@ use crate::state::Stage;
 ///
 /// The hooks that decide about an exchange are in it together, and `on-completed` with them and by itself: nobody shall be
 /// turned away because a policy cannot write down what is over.
+///
+/// A policy whose faults let exchanges pass (`on-error = "allow"`) is always asked to decide: were it not, whoever makes it fail
+/// would pass unseen what it refuses.
 #[derive(Debug)]
 pub(crate) struct PolicyQuarantine {
     deciding: Option<Quarantine>,
@@ -32,23 +37,33 @@ pub(crate) enum Admitted {
 
 impl PolicyQuarantine {
     /// By `rule`; without one the policy is called whatever happens.
-    pub(crate) fn new(rule: Option<QuarantineRule>) -> Self {
+    pub(crate) fn new(rule: Option<QuarantineRule>, on_error: FailureMode) -> Self {
+        let deciding = rule.filter(|_| on_error == FailureMode::Deny);
         // Hooks that decide: the heads and bodies of request and response.
         Self {
-            deciding: rule.map(|rule| Quarantine::new(rule, 4)),
+            deciding: deciding.map(|rule| Quarantine::new(rule, 4)),
             completed: rule.map(|rule| Quarantine::new(rule, 1)),
         }
     }
 
-    /// Whether a hook may be called now; as a probe only where its outcome `counts`.
-    pub(crate) fn admit(&self, stage: Stage, counts: bool) -> Admitted {
+    /// The policy goes live. What others of its name have done before counts for nothing.
+    pub(crate) fn goes_live(&self, shared: &PolicyShared, version: Version) {
+        for stage in Stage::ALL {
+            if let Some((quarantine, hook)) = self.of(stage) {
+                quarantine.ignore(hook, shared.succeeded(version, stage));
+            }
+        }
+    }
+
+    /// Whether a hook may be called now for this client; as a probe only if its outcome `counts`.
+    pub(crate) fn admit(&self, stage: Stage, counts: bool, client: IpAddr) -> Admitted {
         match self.of(stage) {
             // What it did not decide about it need not hear of.
             Some(_) if stage == Stage::Completed && self.deciding.as_ref().is_some_and(Quarantine::lasts) => {
                 Admitted::Refused
             }
             Some((quarantine, _)) if quarantine.lasts() => {
-                let probe = if counts { quarantine.probe(clock::monotonic()) } else { None };
+                let probe = if counts { quarantine.probe(client, clock::monotonic()) } else { None };
                 probe.map_or(Admitted::Refused, Admitted::Probe)
             }
             _ => Admitted::Call,
@@ -57,12 +72,20 @@ impl PolicyQuarantine {
 
     /// A call failed that was let through as usual.
     #[cold]
-    pub(crate) fn fault(&self, shared: &PolicyShared, version: Version, stage: Stage, fault: &Fault) {
+    pub(crate) fn fault(
+        &self,
+        shared: &PolicyShared,
+        version: Version,
+        stage: Stage,
+        client: IpAddr,
+        fault: &Fault,
+    ) {
         if !fault.kind.is_its_own() {
             return;
         }
         let Some((quarantine, hook)) = self.of(stage) else { return };
-        if let Some(transition) = quarantine.fault(hook, shared.asked(version, stage), clock::monotonic()) {
+        let succeeded = shared.succeeded(version, stage);
+        if let Some(transition) = quarantine.fault(hook, client, succeeded, clock::monotonic()) {
             tell(shared, stage, transition, Some(fault));
         }
     }

@@ -58,8 +58,8 @@ pub(crate) struct Calls {
     version: Version,
     /// Calls, by hook.
     calls: [AtomicU64; STAGES],
-    /// Bodies that a hook has seen to their end, or failed at, by hook: there are many calls for a body.
-    bodies: [AtomicU64; STAGES],
+    /// Times that a hook has decided, by hook: calls that succeeded, of a body the last one, for there are many.
+    succeeded: [AtomicU64; STAGES],
     /// Calls that were not made because of the quarantine, by hook.
     refused: [AtomicU64; STAGES],
     cpu_nanos: AtomicU64,
@@ -70,7 +70,7 @@ pub(crate) struct Calls {
 #[derive(Debug, Clone, Default)]
 struct Sums {
     calls: [u64; STAGES],
-    bodies: [u64; STAGES],
+    succeeded: [u64; STAGES],
     refused: [u64; STAGES],
     cpu_nanos: u64,
     memory_bytes_max: u64,
@@ -81,7 +81,7 @@ impl Calls {
         Self {
             version,
             calls: Default::default(),
-            bodies: Default::default(),
+            succeeded: Default::default(),
             refused: Default::default(),
             cpu_nanos: AtomicU64::new(0),
             memory_bytes_max: AtomicU64::new(0),
@@ -93,9 +93,9 @@ impl Calls {
         bump(&self.calls[stage as usize], 1);
     }
 
-    /// Counts a body that a hook is done with.
-    pub(crate) fn add_body(&self, stage: Stage) {
-        bump(&self.bodies[stage as usize], 1);
+    /// Counts that a hook has decided.
+    pub(crate) fn succeed(&self, stage: Stage) {
+        bump(&self.succeeded[stage as usize], 1);
     }
 
     /// Counts a call that was not made.
@@ -125,7 +125,7 @@ impl Sums {
             }
         };
         add(&mut self.calls, &calls.calls);
-        add(&mut self.bodies, &calls.bodies);
+        add(&mut self.succeeded, &calls.succeeded);
         add(&mut self.refused, &calls.refused);
         self.cpu_nanos = self.cpu_nanos.wrapping_add(calls.cpu_nanos.load(Ordering::Relaxed));
         self.memory_bytes_max = self.memory_bytes_max.max(calls.memory_bytes_max.load(Ordering::Relaxed));
@@ -138,7 +138,7 @@ impl Sums {
             }
         };
         add(&mut self.calls, &other.calls);
-        add(&mut self.bodies, &other.bodies);
+        add(&mut self.succeeded, &other.succeeded);
         add(&mut self.refused, &other.refused);
         self.cpu_nanos = self.cpu_nanos.wrapping_add(other.cpu_nanos);
         self.memory_bytes_max = self.memory_bytes_max.max(other.memory_bytes_max);
@@ -227,17 +227,13 @@ impl PolicyShared {
         counts.last_fault = Some(LastFault { hook: stage.name(), kind, message, at: SystemTime::now() });
     }
 
-    /// How many times a hook of a version was asked to decide, over all workers that run it or did: for heads its calls, for bodies
-    /// those that it is done with.
-    pub(crate) fn asked(&self, version: Version, stage: Stage) -> u64 {
+    /// How many times a hook of a version has decided, over all workers that run it or did.
+    pub(crate) fn succeeded(&self, version: Version, stage: Stage) -> u64 {
         let counts = self.lock();
         let mut sums = Sums::default();
         counts.gone.iter().filter(|(of, _)| *of == version).for_each(|(_, gone)| sums.add_sums(gone));
         counts.workers.iter().filter(|calls| calls.version == version).for_each(|calls| sums.add(calls));
-        match stage {
-            Stage::RequestBody | Stage::ResponseBody => sums.bodies[stage as usize],
-            _ => sums.calls[stage as usize],
-        }
+        sums.succeeded[stage as usize]
     }
 
     /// `context` is what exchanges run on from now on.

@@ -282,7 +282,7 @@ impl Pool {
     /// Asks the quarantine whether a hook may be called, and counts the call.
     fn enter(&self, stage: Stage, hook: &Hook, exchange: &mut Exchange) -> Result<Entry, Fault> {
         let counts = exchange.has_effects();
-        let probe = match self.context.quarantine.admit(stage, counts) {
+        let probe = match self.context.quarantine.admit(stage, counts, exchange.client.address) {
             Admitted::Call => None,
             Admitted::Probe(probe) => Some(probe),
             Admitted::Refused => {
@@ -315,13 +315,20 @@ impl Pool {
         }
         let cost = exchange.slot().cost;
         self.calls.spend(cost.cpu.saturating_sub(cpu), cost.memory_bytes);
-        if last.is_some_and(|last| last || result.is_err()) {
-            self.calls.add_body(stage);
+        // Of a body the piece with which the hook is done.
+        if last.map_or(result.is_ok(), |last| match result {
+            Ok(Decision::Reply(_)) => true,
+            Ok(_) => last,
+            Err(_) => false,
+        }) {
+            self.calls.succeed(stage);
         }
         let PolicyContext { shared, quarantine, version, .. } = &*self.context;
         match (probe, result) {
             (Some(probe), result) => quarantine.probed(shared, stage, probe, result.as_ref().err()),
-            (None, Err(fault)) => quarantine.fault(shared, *version, stage, fault),
+            (None, Err(fault)) => {
+                quarantine.fault(shared, *version, stage, exchange.client.address, fault);
+            }
             (None, Ok(_)) => {}
         }
     }

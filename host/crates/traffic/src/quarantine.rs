@@ -1,28 +1,36 @@
 //! Whether something that keeps failing is still called: quarantine with probes.
 //!
-//! A fault alone changes nothing. Where one hook fails [`QuarantineRule::faults`] times within
-//! [`QuarantineRule::window`], and these are at least half of what it was asked for meanwhile, the whole is not called any
-//! more. That they must be half is for the sake of whom it serves: one client that knows a request which makes a policy
-//! trap must not be able to turn the policy off for everybody else.
+//! A fault alone changes nothing. It begins when a hook fails for everybody, which is judged over all calls of the last
+//! [`QuarantineRule::window`] and over the clients that made them, because whoever knows a request which makes a policy fail
+//! must not be able to turn the policy off for others. In the window there have to be
+//!
+//! - at least [`QuarantineRule::faults`] faults, the first of them a second ago or more, and
+//! - either no call that succeeded, or faults of at least so many clients, and no more calls that succeeded than clients whose
+//!   calls failed. However often the calls of a client fail, it is one client.
 //!
 //! After a back-off one call at a time is let through as a probe. One that succeeds ends the quarantine; one that fails
 //! doubles the back-off. A probe of which nothing is heard (the client went away) blocks nothing: after another back-off
-//! the next one may go. Where it begins again soon after its end, the back-off goes on from where it was.
+//! the next one may go. A client of which no call has failed need not wait for the back-off: its call is a probe at once. Some
+//! of these are let through until the next regular probe. So who brought a quarantine about cannot keep others out of it, and
+//! where all calls fail each client finds out once.
 
-use std::collections::VecDeque;
+mod evidence;
+
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_model::QuarantineRule;
 
+use self::evidence::{Clients, Evidence, Network};
 use crate::nanos;
 
 /// The state of one policy, shared by all workers.
 #[derive(Debug)]
 pub struct Quarantine {
     rule: QuarantineRule,
-    /// 0 where it is called as usual; otherwise the nanosecond from which a probe may be let through. Who takes the probe
+    /// 0 while it is called as usual; otherwise the nanosecond from which a probe may be let through. Who takes the probe
     /// moves it on by a back-off, so that nobody else does.
     probe_at: AtomicU64,
     state: Mutex<State>,
@@ -30,29 +38,28 @@ pub struct Quarantine {
 
 #[derive(Debug)]
 struct State {
-    /// Recent faults of each hook, the oldest first; at most as many as make a quarantine.
-    strikes: Box<[VecDeque<Strike>]>,
+    /// Of each hook.
+    evidence: Box<[Evidence]>,
     /// When the quarantine that lasts began.
     begun: Option<Duration>,
     /// Between two probes.
     backoff: Duration,
-    /// Until when a quarantine that begins goes on with the back-off of the last one.
-    remembered_until: Duration,
-    /// The number of the newest probe.
+    /// The number of the newest regular probe.
     probes: u64,
-}
-
-/// A fault: when, and how many times the hook had been asked by then.
-#[derive(Debug, Clone, Copy)]
-struct Strike {
-    at: Duration,
-    asked: u64,
+    /// Whose calls have failed, before it began and since.
+    failed: Clients,
+    /// Probes of other clients that are left until the next regular one.
+    others_left: usize,
 }
 
 /// A call that is let through to see whether it succeeds. Its outcome is for [`Quarantine::probed`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Probe(u64);
+pub struct Probe {
+    client: Network,
+    /// Its number; `None` if the client did not wait for the back-off.
+    regular: Option<u64>,
+}
 
 /// What has become of the quarantine: worth a line in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +86,7 @@ pub enum Transition {
 pub struct Standing {
     /// How long it has lasted.
     pub lasted: Duration,
-    /// The time to the next probe; zero where the next call is one.
+    /// The time to the next probe; zero if the next call is one.
     pub probe_in: Duration,
 }
 
@@ -87,15 +94,22 @@ impl Quarantine {
     /// Nothing has failed yet. Faults are told apart by so many `hooks`.
     #[must_use]
     pub fn new(rule: QuarantineRule, hooks: usize) -> Self {
-        let strikes = (0..hooks).map(|_| VecDeque::new()).collect();
         let state = State {
-            strikes,
+            evidence: (0..hooks).map(|_| Evidence::new(&rule)).collect(),
             begun: None,
             backoff: rule.backoff,
-            remembered_until: Duration::ZERO,
             probes: 0,
+            failed: Clients::new(&rule),
+            others_left: 0,
         };
         Self { rule, probe_at: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    /// What succeeded before counts for nothing: so many calls of a hook.
+    pub fn ignore(&self, hook: usize, succeeded: u64) {
+        if let Some(evidence) = self.lock().evidence.get_mut(hook) {
+            evidence.ignore(succeeded);
+        }
     }
 
     /// Whether it lasts. In the usual case this reads one number that nobody writes.
@@ -105,49 +119,50 @@ impl Quarantine {
         self.probe_at.load(Ordering::Relaxed) != 0
     }
 
-    /// The probe, for the one caller that is let through though it lasts; for a moment that has come.
-    pub fn probe(&self, now: Duration) -> Option<Probe> {
-        let due = self.probe_at.load(Ordering::Relaxed);
-        if due == 0 || nanos(now) < due {
+    /// The probe, for a caller that is let through though it lasts: the first one once its moment has come, and before that
+    /// one whose calls have not failed.
+    pub fn probe(&self, client: IpAddr, now: Duration) -> Option<Probe> {
+        if self.probe_at.load(Ordering::Relaxed) == 0 {
             return None;
         }
+        let client = Network::of(client);
         let mut state = self.lock();
+        state.begun?;
         // Another worker may have taken it, or its probe may have ended all.
-        if self.probe_at.load(Ordering::Relaxed) != due {
+        if nanos(now) >= self.probe_at.load(Ordering::Relaxed) {
+            self.probe_at.store(moment(now, state.backoff), Ordering::Relaxed);
+            state.probes += 1;
+            state.others_left = self.rule.faults.max(1);
+            // Until this one is heard of it waits like all others.
+            state.failed.add(client, now);
+            return Some(Probe { client, regular: Some(state.probes) });
+        }
+        if state.others_left == 0 || state.failed.has(client) {
             return None;
         }
-        self.probe_at.store(moment(now, state.backoff), Ordering::Relaxed);
-        state.probes += 1;
-        Some(Probe(state.probes))
+        state.others_left -= 1;
+        state.failed.add(client, now);
+        Some(Probe { client, regular: None })
     }
 
-    /// A call failed that was no probe. `asked` is how many times that hook was asked so far, this time included.
-    pub fn fault(&self, hook: usize, asked: u64, now: Duration) -> Option<Transition> {
+    /// A call of `client` failed that was no probe. `succeeded` is how many calls of that hook have succeeded so far.
+    pub fn fault(&self, hook: usize, client: IpAddr, succeeded: u64, now: Duration) -> Option<Transition> {
         let mut state = self.lock();
         if state.begun.is_some() {
             // It began before the quarantine did.
+            state.failed.add(Network::of(client), now);
             return None;
         }
-        let faults = self.rule.faults.max(1);
-        let strikes = state.strikes.get_mut(hook)?;
-        if strikes.len() >= faults {
-            strikes.pop_front();
-        }
-        strikes.push_back(Strike { at: now, asked });
-        let oldest = strikes.front().filter(|_| strikes.len() >= faults)?;
-        let within = now.saturating_sub(oldest.at) <= self.rule.window;
-        // From the oldest of them to this one, both included.
-        let asked = asked.saturating_sub(oldest.asked).saturating_add(1);
-        let mostly = asked <= 2 * u64::try_from(faults).unwrap_or(u64::MAX);
-        if !within || !mostly {
+        let evidence = state.evidence.get_mut(hook)?;
+        evidence.fault(Network::of(client), succeeded, now);
+        if !evidence.condemns(&self.rule, now) {
             return None;
         }
-        state.strikes.iter_mut().for_each(VecDeque::clear);
+        state.failed = evidence.take_clients();
+        state.evidence.iter_mut().for_each(Evidence::clear);
         state.begun = Some(now);
-        state.backoff = match now < state.remembered_until {
-            true => self.rule.longer(state.backoff),
-            false => self.rule.backoff,
-        };
+        state.backoff = self.rule.backoff;
+        state.others_left = self.rule.faults.max(1);
         self.probe_at.store(moment(now, state.backoff), Ordering::Relaxed);
         Some(Transition::Begun { probe_in: state.backoff })
     }
@@ -158,12 +173,13 @@ impl Quarantine {
         let begun = state.begun?;
         if succeeded {
             state.begun = None;
-            state.remembered_until = now.saturating_add(self.rule.window.max(state.backoff));
+            state.failed.clear();
             self.probe_at.store(0, Ordering::Relaxed);
             return Some(Transition::Ended { lasted: now.saturating_sub(begun) });
         }
-        // One that took so long that another was let through says nothing about now.
-        if probe.0 != state.probes {
+        // One that took so long that another was let through says nothing about now, and one that did not wait for the
+        // back-off does not make others wait longer.
+        if probe.regular != Some(state.probes) {
             return None;
         }
         state.backoff = self.rule.longer(state.backoff);
@@ -171,7 +187,7 @@ impl Quarantine {
         Some(Transition::ProbeFailed { probe_in: state.backoff })
     }
 
-    /// How it stands; `None` where it does not last.
+    /// How it stands; `None` if it does not last.
     #[must_use]
     pub fn standing(&self, now: Duration) -> Option<Standing> {
         let begun = self.lock().begun?;

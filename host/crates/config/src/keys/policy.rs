@@ -67,8 +67,9 @@ pub(crate) static POLICY: Shape = Shape {
             kind: Kind::Either(&[Kind::Bool, Kind::Table(&QUARANTINE)]),
             presence: Presence::Default("true"),
             example: r#"{ faults = 3, window = "1m" }"#,
-            doc: "When a plugin that keeps failing is not called any more: then `on-error` applies at once, and one call at a \
-                  time is let through to see whether it works again. `false`: it is called whatever happens.",
+            doc: "When a plugin that fails for everybody is not called any more: then `on-error = \"deny\"` applies at once, \
+                  and one call at a time is let through to see whether it works again. With `on-error = \"allow\"` only its \
+                  `on-completed` is left out. `false`: it is called whatever happens.",
         },
         Key {
             name: "tick",
@@ -385,14 +386,14 @@ pub(crate) static QUARANTINE: Shape = Shape {
             kind: Kind::Integer { min: 1, max: 1000 },
             presence: Presence::Default("5"),
             example: "3",
-            doc: "So many faults of one hook begin it, if they are at least half of what the hook was asked for meanwhile.",
+            doc: "So many faults of one hook begin it, if no call of the hook succeeded, or if they are of so many clients and these are at least half.",
         },
         Key {
             name: "window",
             kind: up_to_a_day(1),
             presence: Presence::Default(r#""10s""#),
             example: r#""1m""#,
-            doc: "The time within which they count.",
+            doc: "The time over which calls and faults count.",
         },
         Key {
             name: "backoff",

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use portcullis_model::{PolicyConfig, QuarantineRule};
-use portcullis_policy::{FaultKind, Hook, Outcome, Policy};
+use portcullis_model::{FailureMode, PolicyConfig, QuarantineRule};
+use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::MISBEHAVE;
 
 use super::{both, config, exchange, factory, logged, on_fibers, piece, policy, run};
@@ -11,22 +11,50 @@ use crate::PolicyReport;
 
 /// No test takes so long.
 const FOREVER: Duration = Duration::from_secs(600);
+/// Half of it has to pass between the first fault and the last one.
+const WINDOW: Duration = Duration::from_millis(500);
 
-/// Three faults within any time; a probe after `backoff`.
+/// Three faults within the window; a probe after `backoff`.
 fn with_rule(mut config: PolicyConfig, backoff: Duration) -> PolicyConfig {
-    config.quarantine = Some(QuarantineRule { faults: 3, window: FOREVER, backoff, backoff_max: FOREVER });
+    config.quarantine = Some(QuarantineRule { faults: 3, window: WINDOW, backoff, backoff_max: FOREVER });
     config
+}
+
+fn asking(deed: &str) -> Box<Exchange> {
+    let mut exchange = exchange();
+    exchange.request.fields.append(b"x-deed", deed.as_bytes()).unwrap();
+    exchange
 }
 
 /// Runs a hook in an exchange of its own, which asks for `deed`.
 fn ask(policy: &dyn Policy, hook: Hook, deed: &str) -> Result<(), FaultKind> {
-    let mut exchange = exchange();
-    exchange.request.fields.append(b"x-deed", deed.as_bytes()).unwrap();
-    run(policy, hook, exchange).1.map(drop).map_err(|fault| fault.kind)
+    run(policy, hook, asking(deed)).1.map(drop).map_err(|fault| fault.kind)
 }
 
 fn head(policy: &dyn Policy, deed: &str) -> Result<(), FaultKind> {
     ask(policy, Hook::RequestHead, deed)
+}
+
+/// Asks until it is not called any more; gives how many times it was.
+fn begin(hook: impl Fn() -> Result<(), FaultKind>) -> u64 {
+    let begun = Instant::now();
+    for failed in 0.. {
+        match hook() {
+            Err(FaultKind::Trap) => {}
+            Err(FaultKind::Quarantined) => return failed,
+            other => panic!("{other:?}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is still called");
+    }
+    0
+}
+
+/// For longer than a window.
+fn for_long(mut deed: impl FnMut()) {
+    let begun = Instant::now();
+    while begun.elapsed() < WINDOW * 2 {
+        deed();
+    }
 }
 
 /// Asks until something else comes than that it is in quarantine.
@@ -60,9 +88,11 @@ fn begins() {
         let factory = factory(MISBEHAVE, &config).unwrap();
         // Two workers count together.
         let (one, two) = (factory.clone().worker(), factory.worker());
-        for worker in [&one, &two, &one] {
-            assert_eq!(head(&**worker, "trap"), Err(FaultKind::Trap));
-        }
+        let turn = std::cell::Cell::new(0);
+        let failed = begin(|| {
+            turn.set(turn.get() + 1);
+            head(if turn.get() % 2 == 0 { &*two } else { &*one }, "trap")
+        });
         for worker in [&one, &two] {
             assert_eq!(head(&**worker, "next"), Err(FaultKind::Quarantined));
             assert_eq!(ask(&**worker, Hook::ResponseHead, "next"), Err(FaultKind::Quarantined));
@@ -70,8 +100,8 @@ fn begins() {
         }
         assert_eq!(ask(&*one, Hook::Completed(Outcome::default()), "next"), Err(FaultKind::Quarantined));
         let report = report(&config.name);
-        assert_eq!(report.calls, [("on-request-head", 3)], "it was not called");
-        let refused = ("on-request-head", FaultKind::Quarantined, 2);
+        assert_eq!(report.calls, [("on-request-head", failed)], "it was not called");
+        let refused = ("on-request-head", FaultKind::Quarantined, 3);
         assert!(report.faults.contains(&refused), "{:?}", report.faults);
         assert!(report.quarantine.deciding.is_some() && report.quarantine.completed.is_none());
         let last = report.last_fault.unwrap();
@@ -80,24 +110,22 @@ fn begins() {
 }
 
 #[test]
-fn a_forerunner_that_ends_does_not_make_few_faults_look_like_many() {
-    // One client in a hundred knows a request that makes it trap, and a reload comes in between.
+fn a_forerunner_counts_neither_for_it_nor_against_it() {
     let config = with_rule(config("followed", ASKED), FOREVER);
     let before = policy(MISBEHAVE, &config);
-    for _ in 0..500 {
+    for _ in 0..100 {
         assert_eq!(head(&*before, "next"), Ok(()));
     }
-    let policy = policy(MISBEHAVE, &config);
-    assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-    drop(before);
-    for _ in 0..2 {
-        for _ in 0..100 {
-            assert_eq!(head(&*policy, "next"), Ok(()));
-        }
-        assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-    }
-    assert_eq!(head(&*policy, "next"), Ok(()), "three of two hundred are few");
-    assert_eq!(report("followed").calls, [("on-request-head", 704)]);
+    let followed = policy(MISBEHAVE, &config);
+    begin(|| head(&*followed, "trap"));
+    // One client knows a request that makes it trap, and the forerunner ends meanwhile.
+    let followed = policy(MISBEHAVE, &config);
+    let mut before = Some(before);
+    for_long(|| {
+        assert_eq!(head(&*followed, "next"), Ok(()));
+        assert_eq!(head(&*followed, "trap"), Err(FaultKind::Trap));
+        before = None;
+    });
 }
 
 #[test]
@@ -109,9 +137,7 @@ fn probes() {
     let config = with_rule(config("recovering", ASKED), Duration::from_millis(20));
     let policy = policy(MISBEHAVE, &config);
     let log = logged(|| {
-        for _ in 0..3 {
-            assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-        }
+        begin(|| head(&*policy, "trap"));
         for _ in 0..2 {
             assert_eq!(probe(&*policy, "trap"), Err(FaultKind::Trap));
             assert_eq!(head(&*policy, "next"), Err(FaultKind::Quarantined), "after the back-off only");
@@ -133,9 +159,7 @@ fn probes() {
 fn on_completed_is_in_a_quarantine_of_its_own() {
     let policy = policy(MISBEHAVE, &with_rule(config("failing late", ASKED), FOREVER));
     let completed = || Hook::Completed(Outcome::default());
-    for _ in 0..3 {
-        assert_eq!(ask(&*policy, completed(), "trap"), Err(FaultKind::Trap));
-    }
+    begin(|| ask(&*policy, completed(), "trap"));
     assert_eq!(ask(&*policy, completed(), "next"), Err(FaultKind::Quarantined));
     assert_eq!(head(&*policy, "next"), Ok(()));
     let standings = report("failing late").quarantine;
@@ -145,20 +169,58 @@ fn on_completed_is_in_a_quarantine_of_its_own() {
 #[test]
 fn a_few_that_know_how_do_not_turn_it_off_for_the_rest() {
     let policy = policy(MISBEHAVE, &with_rule(config("provoked", ASKED), FOREVER));
-    for _ in 0..20 {
-        assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-        for _ in 0..2 {
-            assert_eq!(head(&*policy, "next"), Ok(()));
+    // In bursts, and all the time.
+    for_long(|| {
+        assert_eq!(head(&*policy, "next"), Ok(()));
+        for _ in 0..20 {
+            assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
         }
-    }
-    // Of bodies those count that it is done with, however many pieces they have.
-    for _ in 0..3 {
-        for _ in 0..5 {
-            assert_eq!(ask(&*policy, piece("x", false), "next"), Ok(()));
-        }
+    });
+    for_long(|| {
+        let completed = || Hook::Completed(Outcome::default());
+        assert_eq!(ask(&*policy, completed(), "next"), Ok(()));
+        assert_eq!(ask(&*policy, completed(), "trap"), Err(FaultKind::Trap));
+    });
+    // A body that it has seen to its end is a success, however many fail.
+    for_long(|| {
+        assert_eq!(ask(&*policy, piece("x", true), "next"), Ok(()));
         assert_eq!(ask(&*policy, piece("x", false), "trap"), Err(FaultKind::Trap));
+    });
+    // The pieces of one before that are none.
+    begin_bodies(&*policy);
+}
+
+fn begin_bodies(policy: &dyn Policy) {
+    begin(|| {
+        for _ in 0..5 {
+            ask(policy, piece("x", false), "next")?;
+        }
+        ask(policy, piece("x", false), "trap")
+    });
+}
+
+#[test]
+fn a_client_for_whom_it_did_not_fail_is_let_through() {
+    let policy = policy(MISBEHAVE, &with_rule(config("hostage", ASKED), FOREVER));
+    begin(|| head(&*policy, "trap"));
+    let mut other = asking("next");
+    other.client.address = [198, 51, 100, 7].into();
+    assert!(run(&*policy, Hook::RequestHead, other).1.is_ok());
+    assert_eq!(head(&*policy, "next"), Ok(()), "with that it is over");
+}
+
+#[test]
+fn one_that_lets_pass_what_it_fails_on_is_always_asked() {
+    let mut config = with_rule(config("open", ASKED), FOREVER);
+    config.on_error = FailureMode::Allow;
+    let policy = policy(MISBEHAVE, &config);
+    for hook in [|| Hook::RequestHead, || Hook::ResponseHead, || piece("x", true)] {
+        for_long(|| assert_eq!(ask(&*policy, hook(), "trap"), Err(FaultKind::Trap)));
     }
-    assert_eq!(ask(&*policy, piece("x", false), "next"), Err(FaultKind::Quarantined));
+    // What it hears of the end decides about nothing.
+    begin(|| ask(&*policy, Hook::Completed(Outcome::default()), "trap"));
+    assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
+    assert_eq!(report("open").quarantine.deciding, None);
 }
 
 #[test]
@@ -168,16 +230,12 @@ fn what_is_not_its_doing_does_not_count() {
     config.limits.deadline = Duration::from_secs(5);
     let policy = policy(MISBEHAVE, &config);
     // One is under way, and there is no instance for another.
-    let mut exchange = exchange();
-    exchange.request.fields.append(b"x-deed", b"loop").unwrap();
-    let portcullis_policy::Called::Waiting(mut first) = policy.call(Hook::RequestHead, exchange) else {
+    let portcullis_policy::Called::Waiting(mut first) = policy.call(Hook::RequestHead, asking("loop")) else {
         panic!("it does not yield")
     };
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
-    for _ in 0..5 {
-        assert_eq!(head(&*policy, "next"), Err(FaultKind::Exhausted));
-    }
+    for_long(|| assert_eq!(head(&*policy, "next"), Err(FaultKind::Exhausted)));
     drop(first);
     assert_eq!(head(&*policy, "next"), Ok(()));
 }
@@ -186,10 +244,7 @@ fn what_is_not_its_doing_does_not_count() {
 fn a_changed_policy_starts_clean() {
     let config = with_rule(config("mended", ASKED), FOREVER);
     let old = policy(MISBEHAVE, &config);
-    for _ in 0..3 {
-        assert_eq!(head(&*old, "trap"), Err(FaultKind::Trap));
-    }
-    assert_eq!(head(&*old, "next"), Err(FaultKind::Quarantined));
+    begin(|| head(&*old, "trap"));
     let new = policy(MISBEHAVE, &config);
     assert_eq!(head(&*new, "next"), Ok(()));
     assert_eq!(head(&*old, "next"), Err(FaultKind::Quarantined));
@@ -199,7 +254,5 @@ fn a_changed_policy_starts_clean() {
 #[test]
 fn one_that_shall_be_called_whatever_happens_is() {
     let policy = policy(MISBEHAVE, &config("stubborn", ASKED));
-    for _ in 0..20 {
-        assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-    }
+    for_long(|| assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap)));
 }
