@@ -178,8 +178,8 @@ fn shown_of(pieces: usize, policies: usize) -> (usize, usize) {
         assert_eq!(stream.pass("x", false), "");
     }
     assert_eq!(stream.pass("x", true).len(), pieces);
-    let shown = *shown.lock().unwrap();
-    shown
+    let shown = shown.lock().unwrap();
+    (shown.0, shown.1)
 }
 
 #[test]
