@@ -126,10 +126,32 @@ async fn routes_are_shown_in_match_order_with_their_origin() {
     assert_eq!(
         rows,
         [
-            vec!["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "POLICIES", "UPSTREAM", "ORIGIN"],
-            vec!["api", "api.test", "/v1/*", "POST", "x-beta=yes", "stamp", "app", "./portcullis.toml:19"],
-            vec!["exact", "*", "/exact", "*", "-", "-", "app", "./portcullis.toml:24"],
-            vec!["all", "*", "/*", "*", "-", "-", "app", "./portcullis.toml:16"],
+            vec![
+                "ROUTE",
+                "HOST",
+                "PATH",
+                "METHODS",
+                "HEADERS",
+                "LISTENERS",
+                "TLS",
+                "POLICIES",
+                "UPSTREAM",
+                "ORIGIN",
+            ],
+            vec![
+                "api",
+                "api.test",
+                "/v1/*",
+                "POST",
+                "x-beta=yes",
+                "*",
+                "*",
+                "stamp",
+                "app",
+                "./portcullis.toml:19",
+            ],
+            vec!["exact", "*", "/exact", "*", "-", "*", "*", "-", "app", "./portcullis.toml:24"],
+            vec!["all", "*", "/*", "*", "-", "*", "*", "-", "app", "./portcullis.toml:16"],
         ]
         .map(|row| row.into_iter().map(|cell| cell.trim_start_matches("./")).collect::<Vec<_>>())
     );
@@ -142,8 +164,8 @@ async fn routes_are_shown_as_json() {
     assert_eq!(
         routes[0],
         serde_json::json!({
-            "name": "api", "host": "api.test", "path": "/v1/*", "methods": ["POST"], "headers": { "x-beta": "yes" },
-            "policies": ["stamp"], "upstreams": ["app"], "file": "portcullis.toml", "line": 19,
+            "name": "api", "hosts": ["api.test"], "path": "/v1/*", "methods": ["POST"], "headers": { "x-beta": "yes" },
+            "listeners": [], "tls": "any", "policies": ["stamp"], "upstreams": ["app"], "file": "portcullis.toml", "line": 19,
         })
     );
 }
