@@ -136,8 +136,10 @@ impl Request {
         host::request_set_upstream(name)
     }
 
-    /// All values of a field joined by `", "` (RFC 9110, 5.3). The name is compared without case. `None` where there is no
-    /// such field. Bytes that are not UTF-8 become U+FFFD; [`Request::header_values`] gives them as they are.
+    /// All values of a field joined by `", "` (RFC 9110, 5.3), those of `Cookie` by `"; "`. The name is compared without
+    /// case. `None` where there is no such field. Bytes that are not UTF-8 become U+FFFD; [`Request::header_values`] gives
+    /// them as they are. What admits or refuses by the value of one line looks at those: a client may send several, and of
+    /// the joined text each is only a part.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         host::request_header(name)

@@ -224,7 +224,9 @@ pub(crate) struct Fields(Vec<(String, Vec<u8>)>);
 impl Fields {
     pub(crate) fn joined(&self, name: &str) -> Option<String> {
         let values = self.values(name);
-        let text = values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join(", ");
+        let separator = if name.eq_ignore_ascii_case("cookie") { "; " } else { ", " };
+        let text =
+            values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join(separator);
         (!values.is_empty()).then_some(text)
     }
 
