@@ -95,7 +95,10 @@ async fn what_is_no_tls_is_closed() {
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send(bytes).await;
         let said = client.read_to_end().await;
-        assert!(!String::from_utf8_lossy(&said).contains("HTTP/1.1 200"), "{said:?}");
+        let said = String::from_utf8_lossy(&said);
+        // Who speaks HTTP is told what is wrong.
+        assert_eq!(said.starts_with("HTTP/1.1 400 "), bytes[0] != 0, "{said:?}");
+        assert_eq!(said.ends_with("\r\n\r\nthis port speaks TLS: use https\n"), bytes[0] != 0, "{said:?}");
     }
     assert!(upstream.requests().is_empty());
     assert_eq!(ask(&gateway, "a.test", &[]).await.stdout, "app 2 200");

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::connect::is_exhausted;
 use crate::count::{ConnectionCount, ConnectionPermit};
@@ -222,7 +224,7 @@ async fn handshake(
     let limit = state.listener().timeouts.handshake;
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     // Scanners and broken clients do this all day, so it is no warning; the count shows when it is more than that.
-    match tokio::time::timeout(limit, acceptor.accept(tcp)).await {
+    match tokio::time::timeout(limit, shake_hands(&acceptor, tcp)).await {
         Ok(Ok(stream)) => {
             let info = TlsInfo::of(stream.get_ref().1);
             Some((Stream::TlsServer(Box::new(stream)), info))
@@ -236,6 +238,32 @@ async fn handshake(
             None
         }
     }
+}
+
+/// What a client gets that speaks HTTP without TLS.
+const NEEDS_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\
+    connection: close\r\n\r\nthis port speaks TLS: use https\n";
+
+/// What is read from such a client after its answer, so that no reset overtakes that.
+const PLAIN_BYTES_MAX: usize = 64 * 1024;
+
+async fn shake_hands(acceptor: &TlsAcceptor, mut tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    // A handshake begins with 22 (RFC 8446, 5.1), a request with the letters of its method.
+    if tcp.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        tcp.write_all(NEEDS_TLS).await?;
+        tcp.shutdown().await?;
+        let (mut buffer, mut left) = ([0; 4096], PLAIN_BYTES_MAX);
+        while left > 0 {
+            match tcp.read(&mut buffer).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        return Err(io::Error::other("plain http where tls is spoken"));
+    }
+    acceptor.accept(tcp).await
 }
 
 #[cfg(test)]
