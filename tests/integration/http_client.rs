@@ -379,29 +379,25 @@ async fn a_drain_waits_for_hooks_that_hear_of_the_end() {
 }
 
 #[tokio::test]
-async fn a_hook_that_waits_for_too_long_is_a_timeout() {
+async fn a_hook_hears_of_a_timeout_before_its_own_time_is_over() {
     let app = TestUpstream::named("app").await;
     let (silent, mut seen) = silent().await;
     let server = TestUpstream::named("server").await;
     let http = format!("{}, {}", inside(silent.address(), ""), inside(server.address(), ""));
     for isolation in ["exchange", "worker"] {
-        for (on_error, status) in [("deny", 500), ("allow", 200)] {
+        for on_error in ["deny", "allow"] {
             let case = format!("{isolation} {on_error}");
+            // A tenth of it is left to the hook, which a busy machine may need.
             let settings = format!(
-                "isolation = \"{isolation}\"\non-error = \"{on_error}\"\nlimits = {{ wall = \"300ms\" }}\n"
+                "isolation = \"{isolation}\"\non-error = \"{on_error}\"\nlimits = {{ wall = \"3s\" }}\n"
             );
             let gateway = gateway(&app, &http, &settings).await;
             let mut client = TestClient::h1(gateway.address("web")).await;
             let deed = format!("ask http://{}/ 20000", silent.address());
-            assert_eq!(client.get_with("/slow", &[("x-do", &deed)]).await.status, status, "{case}");
+            assert_eq!(client.get_with("/slow", &[("x-do", &deed)]).await.status, 200, "{case}");
             assert_eq!((seen.recv().await, seen.recv().await), (Some("asked"), Some("lost")), "{case}");
-            let line = gateway.wait_for_log("a timeout", |line| line.text("kind") == Some("timeout")).await;
-            assert_eq!(
-                (line.text("policy"), line.text("hook")),
-                (Some("asking"), Some("on-request-head")),
-                "{case}"
-            );
-            assert!(line.message.contains("longer than the 300ms"), "{case}: {}", line.message);
+            let noted = record(&gateway, "/slow").await;
+            assert_eq!(attribute(&noted, "result"), "Error::Timeout", "{case}: {noted}");
             let told = ask(&gateway, &mut client, "/after", &format!("http://{}/", server.address())).await;
             assert!(told.starts_with("200 [") && told.ends_with("server"), "{case}: {told}");
         }

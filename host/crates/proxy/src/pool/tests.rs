@@ -80,7 +80,8 @@ fn an_address_that_refuses_is_passed_over() {
         for _ in 0..10 {
             assert_eq!(exchange(&pool, &connector).await, a);
         }
-        assert_eq!(pool.h1.borrow().len(), 1, "nothing was connected to twice");
+        // Whichever has the first turn: once it was found to refuse, it is not tried again.
+        assert!(pool.h1.borrow().len() <= 2, "it was tried again");
     });
 }
 
