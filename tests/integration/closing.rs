@@ -104,6 +104,7 @@ async fn lingering_has_its_bounds() {
 
 /// For HTTP/1.0 the end of the connection is the end of the body.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the test's own upstream sends a few bytes")]
 async fn what_is_cut_off_ends_with_a_reset_if_its_end_would_look_whole() {
     let upstream = RawUpstream::start(|mut connection, _| async move {
         let (head, _) = connection.read_request().await.unwrap();

@@ -26,13 +26,16 @@ async fn start(good: &TestUpstream, silent: &TestUpstream) -> TestGateway {
 async fn rest(gateway: &TestGateway, from: &'static str, streams: usize, refused: usize) -> JoinSet<()> {
     let client = TestClient::h2(gateway.address("web")).await;
     let mut resting = JoinSet::new();
-    let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut answers) = tokio::sync::mpsc::channel(streams);
     for _ in 0..streams {
         let (mut client, sender) = (client.share(), sender.clone());
         resting.spawn(async move {
             // What is not refused is not answered either.
             let asked = client.try_send(Method::GET, "/slow", &[("x-forwarded-for", from)], "").await;
-            drop(asked.map(|reply| sender.send(reply)));
+            if let Ok(reply) = asked {
+                // Later ones come when none is waited for any more.
+                let _unheard = sender.send(reply).await.is_err();
+            }
         });
     }
     // The connection lives as long as they do.

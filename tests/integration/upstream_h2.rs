@@ -64,7 +64,7 @@ async fn clients_that_read_nothing_stop_no_other_response() {
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/big")];
         stalled.send(&H2Frame::headers(*stream, &fields)).await;
     }
-    let heads = async { while !stalled.next().await.is_some_and(|frame| frame.stream == 23) {} };
+    let heads = async { while stalled.next().await.is_none_or(|frame| frame.stream != 23) {} };
     within("all have begun", heads).await;
     for round in 0..8 {
         for stream in &streams {
@@ -189,7 +189,7 @@ async fn what_an_orderly_goaway_left_out_goes_over_another_connection() {
 
 #[tokio::test]
 async fn the_whole_body_is_sent_again() {
-    let (bodies, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let (bodies, mut seen) = tokio::sync::mpsc::channel(10);
     let upstream = RawUpstream::start(move |connection, number| {
         let bodies = bodies.clone();
         async move {
@@ -201,7 +201,7 @@ async fn the_whole_body_is_sent_again() {
                 }
                 body.extend(&frame.payload);
                 if frame.flags & 1 != 0 {
-                    bodies.send(std::mem::take(&mut body)).unwrap();
+                    bodies.send(std::mem::take(&mut body)).await.unwrap();
                     frames
                         .send(&if number < 2 {
                             reset(frame.stream, REFUSED_STREAM)

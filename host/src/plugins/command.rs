@@ -62,7 +62,7 @@ fn lock(arguments: &LockArguments) -> anyhow::Result<ExitCode> {
                 changes.extend(before.and_then(|before| newly_imported(&registries, before, &found.image)));
                 entries.insert(key, entry);
             }
-            Err(part) => refused.push(part),
+            Err(part) => refused.push(*part),
         }
     }
     if !refused.is_empty() {
@@ -122,7 +122,7 @@ fn pin(
     registries: &Registries,
     wanted: &WantedPlugin,
     kept: Option<&LockedPlugin>,
-) -> Result<Found, RefusedPart> {
+) -> Result<Found, Box<RefusedPart>> {
     let manifest = match (wanted.reference.digest, kept) {
         (Some(digest), _) => digest,
         (None, Some(kept)) => kept.manifest,
@@ -145,7 +145,7 @@ fn take(
     registries: &Registries,
     wanted: &WantedPlugin,
     manifest: ContentDigest,
-) -> Result<Found, RefusedPart> {
+) -> Result<Found, Box<RefusedPart>> {
     let reference = &wanted.reference;
     let signer = if wanted.signers.is_empty() {
         None
@@ -160,7 +160,7 @@ fn take(
     Ok(Found { image, signer })
 }
 
-fn agree(wanted: &WantedPlugin, locked: &LockedPlugin, found: Found) -> Result<Found, RefusedPart> {
+fn agree(wanted: &WantedPlugin, locked: &LockedPlugin, found: Found) -> Result<Found, Box<RefusedPart>> {
     if found.image.lock(&wanted.reference) == *locked {
         return Ok(found);
     }
@@ -168,13 +168,13 @@ fn agree(wanted: &WantedPlugin, locked: &LockedPlugin, found: Found) -> Result<F
     Err(refuse(wanted, &problem.label, &problem.help))
 }
 
-fn refuse(wanted: &WantedPlugin, reason: &str, help: &str) -> RefusedPart {
-    RefusedPart {
+fn refuse(wanted: &WantedPlugin, reason: &str, help: &str) -> Box<RefusedPart> {
+    Box::new(RefusedPart {
         message: format!("{}: {reason}", wanted.reference),
         origin: Some(wanted.origin.clone()),
         reason: Some(format!("help: {help}")),
         ..RefusedPart::default()
-    }
+    })
 }
 
 /// A line about what becomes of a pin; none where it stays.
@@ -240,7 +240,7 @@ fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
     for wanted in &plan.wanted {
         let locked = plan.locked.iter().find(|locked| locked.reference == wanted.reference);
         let Some(manifest) = wanted.reference.digest.or(locked.map(|locked| locked.manifest)) else {
-            refused.push(refuse(
+            refused.push(*refuse(
                 wanted,
                 "it is not pinned",
                 "run `portcullis plugins lock`, and commit portcullis.lock",
@@ -258,7 +258,7 @@ fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
                 let by = signer.map_or_else(String::new, |name| format!(", signed by `{name}`"));
                 text.push_str(&format!("{}: {how}{by}\n", wanted.reference));
             }
-            Err(part) => refused.push(part),
+            Err(part) => refused.push(*part),
         }
     }
     if !refused.is_empty() {
