@@ -18,7 +18,7 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().flat_map(escape).collect())
 }
 
-/// What is printed, with nothing in it that steers a terminal: `\uXXXX` stands in the place of such characters, which in JSON means
+/// What is printed, with nothing in it that steers a terminal: `\uHHHH` stands in the place of such characters, which in JSON means
 /// the same. Lines and tabs are ours by then: text that somebody else chose is [`shown`] where it is put into a line.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     harmless(text, &['\n', '\t'])

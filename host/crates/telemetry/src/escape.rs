@@ -16,7 +16,7 @@ pub fn is_harmful(character: char) -> bool {
         )
 }
 
-/// Returns `text` with `\uXXXX` in the place of what [`is_harmful`], but for those of `kept`: within a JSON text that has such a
+/// Returns `text` with `\uHHHH` in the place of what [`is_harmful`], but for those of `kept`: within a JSON text that has such a
 /// character in its strings alone, it means the same.
 #[must_use]
 pub fn harmless<'t>(text: &'t str, kept: &[char]) -> Cow<'t, str> {
@@ -34,7 +34,7 @@ pub fn harmless<'t>(text: &'t str, kept: &[char]) -> Cow<'t, str> {
     Cow::Owned(clean)
 }
 
-/// `\uXXXX`. What is harmful is below U+10000.
+/// `\uHHHH`. What is harmful is below U+10000.
 fn unicode_escape(character: char) -> [u8; 6] {
     let code = character as u32;
     let digit = |shift: u32| HEX[(code >> shift & 15) as usize];

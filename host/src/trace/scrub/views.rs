@@ -103,7 +103,7 @@ fn escape(bytes: &[u8], read: &mut Vec<u8>) -> usize {
     2
 }
 
-/// `\uXXXX`, or two of them that are one character.
+/// `\uHHHH`, or two of them that are one character.
 fn unicode(bytes: &[u8], read: &mut Vec<u8>) -> usize {
     let unit = |at: usize| match bytes.get(at..at + 6) {
         Some([b'\\', b'u', rest @ ..]) => digits(rest),
