@@ -35,7 +35,7 @@ fn config(upstream: &TestUpstream, generation: u64) -> String {
     let mut text = format!(
         "[server]\nworkers = 2\nsettle = \"100ms\"\naccess-log = {{ format = \"off\" }}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [upstreams.app]\nendpoints = [\"{endpoint}\"]\n\
-         [policies.fields]\nplugin = \"builtin:headers\"\n\
+         [policies.fields]\nplugin = \"builtin:headers\"\nlimits = {{ deadline = \"1s\" }}\n\
          config = {{ response = {{ set = {{ x-generation = \"{generation}\" }} }} }}\n\
          [routes.healthy]\nuse = [\"fields\"]\nto = \"app\"\n"
     );
