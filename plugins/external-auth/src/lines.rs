@@ -13,7 +13,7 @@ pub(crate) fn write<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec
     bytes
 }
 
-/// The lines of what [`write`] made.
+/// The lines of what [`write()`] made.
 pub(crate) fn read(bytes: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     let mut parts = bytes.split(|byte| *byte == 0);
     std::iter::from_fn(move || {

@@ -40,7 +40,8 @@ fn begin(hook: impl Fn() -> Result<(), FaultKind>) -> u64 {
     let begun = Instant::now();
     for failed in 0.. {
         match hook() {
-            Err(FaultKind::Trap) => {}
+            // On a busy machine a trap can come behind the deadline.
+            Err(FaultKind::Trap | FaultKind::Deadline) => {}
             Err(FaultKind::Quarantined) => return failed,
             other => panic!("{other:?}"),
         }
