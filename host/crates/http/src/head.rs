@@ -196,4 +196,11 @@ impl ResponseHead {
         self.status = 0;
         self.fields.clear();
     }
+
+    /// Returns whether a response with this head has no body, whatever its fields say (RFC 9110, 6.4.1): a response to
+    /// HEAD, and one with a status that allows none.
+    #[must_use]
+    pub fn is_bodyless(&self, to_head: bool) -> bool {
+        to_head || matches!(self.status, 100..=199 | 204 | 304)
+    }
 }

@@ -5,19 +5,10 @@ use std::task::{Context, Poll};
 use portcullis_http::ResponseHead;
 
 use crate::body::{Body, BodyError};
-use crate::tunnel::TunnelEnd;
-use crate::{h1, h2};
+use crate::tunnel_end::TunnelEnd;
 
 /// 1xx heads that an endpoint may send before its final one. Each is passed on without waiting for the client to take it.
 pub(crate) const INFORMATIONAL_MAX: u32 = 16;
-
-/// A request that was handed to an endpoint.
-pub(crate) enum Call {
-    /// Over HTTP/1.
-    H1(Box<h1::ClientCall>),
-    /// Over HTTP/2.
-    H2(Box<h2::ClientCall>),
-}
 
 /// A head has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,70 +80,33 @@ pub(crate) struct CallResponse {
     /// The body.
     pub(crate) body: Body,
     /// The connection itself, after 101 (or 2xx to an extended CONNECT).
-    pub(crate) tunnel: Option<TunnelEnd>,
+    pub(crate) tunnel: Option<Box<dyn TunnelEnd>>,
     /// The length that the head declares, which for HEAD and 304 is not that of the body.
     pub(crate) declared: Option<u64>,
 }
 
-impl Call {
+/// A request that was handed to an endpoint. Dropping it gives the request up.
+pub(crate) trait Call {
     /// Drives the request on and reads the next head into `head`.
-    pub(crate) fn poll_event(
+    fn poll_event(
         &mut self,
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
-    ) -> Poll<Result<CallEvent, CallError>> {
-        match self {
-            Self::H1(call) => call.poll_event(cx, head),
-            Self::H2(call) => call.poll_event(cx, head),
-        }
-    }
+    ) -> Poll<Result<CallEvent, CallError>>;
 
-    /// Grows with every byte of the request's body that was taken or sent.
-    pub(crate) fn progress(&self) -> u64 {
-        match self {
-            Self::H1(call) => call.progress(),
-            Self::H2(call) => call.progress(),
-        }
-    }
+    /// Returns a number that grows with every byte of the request's body that was taken or sent.
+    fn progress(&self) -> u64;
 
-    /// What it waits for, when its event is not ready.
-    pub(crate) fn waits_for(&self) -> WaitsFor {
-        match self {
-            Self::H1(call) => call.waits_for(),
-            Self::H2(call) => call.waits_for(),
-        }
-    }
+    /// Returns what the request waits for while its event is not ready.
+    fn waits_for(&self) -> WaitsFor;
 
-    /// The response, after [`CallEvent::Final`]. What is left of the request's body is sent while the response is read.
-    pub(crate) fn into_response(self, head: &ResponseHead) -> CallResponse {
-        match self {
-            Self::H1(call) => call.into_response(head),
-            Self::H2(call) => call.into_response(head),
-        }
-    }
+    /// Returns the response, after [`CallEvent::Final`]. What is left of the request's body is sent while the response is
+    /// read.
+    fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse;
 
-    /// The endpoint did not answer in time. A connection that others use is asked for a sign of life.
-    pub(crate) fn timed_out(&self) {
-        match self {
-            Self::H1(_) => {}
-            Self::H2(call) => call.timed_out(),
-        }
-    }
+    /// Notes that the endpoint did not answer in time. A connection that others use is then asked for a sign of life.
+    fn timed_out(&self) {}
 
-    /// The request's body from its beginning, if nothing of it was read or all that was read is kept.
-    pub(crate) fn into_unread_body(self) -> Option<Body> {
-        match self {
-            Self::H1(call) => call.into_unread_body(),
-            Self::H2(call) => call.into_unread_body(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::H1(_) => "Call::H1",
-            Self::H2(_) => "Call::H2",
-        })
-    }
+    /// Returns the request's body from its beginning, if nothing of it was read or all that was read is kept.
+    fn into_unread_body(self: Box<Self>) -> Option<Body>;
 }

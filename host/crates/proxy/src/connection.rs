@@ -4,21 +4,16 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
-use portcullis_net::{Accepted, ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
+use portcullis_net::{ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
 use portcullis_policy::Exchange;
 use tokio::time::Instant;
 
-use crate::prefixed::Prefixed;
 use crate::receive::Sender;
-use crate::worker::Worker;
-use crate::{h1, h2};
 
 /// A client that has sent nothing for this long may be closed in favour of others that wait.
 const IDLE_ENOUGH: Duration = Duration::from_secs(1);
@@ -37,6 +32,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// A connection that was accepted now.
+    pub(crate) fn new(
+        peer: SocketAddr,
+        tls: Option<TlsInfo>,
+        state: Arc<ListenerState>,
+        drain: DrainSignal,
+        permit: ConnectionPermit,
+    ) -> Self {
+        let (accepted, waiting) = (Instant::now(), RefCell::new(None));
+        Self { state, peer, tls, accepted, drain, waiting, _permit: permit }
+    }
+
     pub(crate) fn listener(&self) -> &Listener {
         self.state.listener()
     }
@@ -103,36 +110,5 @@ impl Connection {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-/// Serves an accepted connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
-    let connection = Rc::new(Connection {
-        state,
-        peer,
-        tls,
-        accepted: Instant::now(),
-        drain,
-        waiting: RefCell::new(None),
-        _permit: permit,
-    });
-    let (http1, http2) = (connection.listener().http1, connection.listener().http2);
-    // With TLS the client and we agreed by ALPN; a client without ALPN speaks HTTP/1.
-    let agreed = match stream.alpn() {
-        Some(protocol) => Some(protocol == b"h2"),
-        None if connection.tls.is_some() => Some(!http1),
-        None => (!http2).then_some(false).or((!http1).then_some(true)),
-    };
-    match agreed {
-        Some(true) => h2::serve(worker, connection, Prefixed::new(BytesMut::new(), stream)).await,
-        // Without TLS, HTTP/2 is known by its preface (RFC 9113, 3.3), which no HTTP/1 request looks like.
-        sniff => {
-            let sniff = sniff.is_none();
-            if let Some(preface) = h1::serve(&worker, &connection, stream, sniff).await {
-                h2::serve(worker, connection, preface).await;
-            }
-        }
     }
 }

@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use portcullis_http::ResponseHead;
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
@@ -29,7 +28,7 @@ use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
-use crate::tunnel::TunnelEnd;
+use crate::tunnel_end::TunnelEnd;
 use crate::watched::watched;
 use crate::worker::Worker;
 
@@ -49,7 +48,7 @@ pub(crate) struct Answer {
     /// The body, through the policies.
     pub(crate) body: Body,
     /// The upstream's connection, after an accepted upgrade.
-    pub(crate) tunnel: Option<TunnelEnd>,
+    pub(crate) tunnel: Option<Box<dyn TunnelEnd>>,
     /// What the exchange ran on, for its end.
     pub(crate) route: Option<Matched>,
     /// The length that an upstream's head declares, for responses without a body.
@@ -410,12 +409,6 @@ pub(crate) async fn finish(
     }
     worker.record(connection, &exchange, slot, trace, route, &sent);
     slot.put(exchange);
-}
-
-/// Whether a response with this head has no body, whatever its fields say (RFC 9110, 6.4.1): those to HEAD, and some by
-/// their status.
-pub(crate) fn is_bodyless(to_head: bool, head: &ResponseHead) -> bool {
-    to_head || matches!(head.status, 100..=199 | 204 | 304)
 }
 
 /// A response of the gateway's own making.

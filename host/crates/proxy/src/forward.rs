@@ -282,7 +282,7 @@ impl Forward<'_> {
     /// Sends the request and waits for the final head, which ends up in the exchange.
     async fn drive(
         &mut self,
-        mut call: Call,
+        mut call: Box<dyn Call>,
         mut head: ResponseHead,
         asked: Asked,
     ) -> Result<CallResponse, AttemptError> {
@@ -358,7 +358,7 @@ impl Forward<'_> {
         .await
     }
 
-    fn call_failed(&self, error: CallError, call: Call, asked: Asked) -> AttemptError {
+    fn call_failed(&self, error: CallError, call: Box<dyn Call>, asked: Asked) -> AttemptError {
         let endpoint = self.endpoint();
         let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
         match error {

@@ -32,15 +32,18 @@ mod record;
 mod recording;
 mod replay;
 mod respond;
+mod serve_connection;
 mod slot;
 mod snapshot;
 mod table;
 mod timer;
 mod trace;
 mod tunnel;
+mod tunnel_end;
 mod upstream;
 mod watched;
 mod worker;
+mod worker_loop;
 mod workers;
 
 pub use explain::{

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::tls::{Contexts, Trusted};
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent};
+use crate::call::{Call, CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
 use crate::pool::Pool;
 

@@ -6,44 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use h2::{RecvStream, SendStream};
-use portcullis_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::error::ExchangeError;
-use crate::h2::{OpenStream, Outbox, Piece};
 use crate::pace::Quiet;
 use crate::timer::Timer;
+use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
 /// How much of each direction is in the gateway at once.
 const BUFFER_BYTES: usize = 16 * 1024;
-
-/// One side of a tunnel.
-pub(crate) enum TunnelEnd {
-    /// An HTTP/1 connection, and what was read from it beyond the head.
-    H1 {
-        /// The socket.
-        stream: Stream,
-        /// Read already.
-        unread: BytesMut,
-    },
-    /// A stream of an HTTP/2 connection.
-    H2 {
-        /// From the peer.
-        receive: RecvStream,
-        /// To the peer.
-        send: SendStream<Piece>,
-        /// Received and not yet read.
-        unread: Bytes,
-        /// What waits to be written on its connection.
-        outbox: Outbox,
-        /// Of an upstream: its connection has so much less room meanwhile, and is not idle.
-        open: Option<OpenStream>,
-    },
-}
 
 /// How a tunnel went.
 #[derive(Debug, Default, Clone)]
@@ -69,16 +42,16 @@ pub(crate) struct Life<'a> {
 /// Copies both ways until both sides have closed, one fails, or its life is over; also if one has taken nothing for as long as
 /// the tunnel may be idle of what the other has sent: it cannot make up for that by sending.
 pub(crate) async fn run(
-    mut client: TunnelEnd,
-    mut upstream: TunnelEnd,
+    mut client: Box<dyn TunnelEnd>,
+    mut upstream: Box<dyn TunnelEnd>,
     life: Life<'_>,
     timer: &mut Timer,
 ) -> TunnelReport {
     let Life { idle, deadline, worker } = life;
     let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
     let (client_room, upstream_room) = (Room::default(), Room::default());
-    let mut client = Watched { end: &mut client, read: &from_client, last: &last, room: &client_room };
-    let mut upstream = Watched { end: &mut upstream, read: &to_client, last: &last, room: &upstream_room };
+    let mut client = Watched { end: &mut *client, read: &from_client, last: &last, room: &client_room };
+    let mut upstream = Watched { end: &mut *upstream, read: &to_client, last: &last, room: &upstream_room };
     let copying =
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES);
     let mut copying = std::pin::pin!(copying);
@@ -109,7 +82,7 @@ pub(crate) async fn run(
 
 /// An end that notes when and how much was read from it, and whether it has room.
 struct Watched<'a> {
-    end: &'a mut TunnelEnd,
+    end: &'a mut dyn TunnelEnd,
     read: &'a Cell<u64>,
     last: &'a Cell<Instant>,
     room: &'a Room,
@@ -170,92 +143,5 @@ impl AsyncWrite for Watched<'_> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.end).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for TunnelEnd {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::H1 { stream, unread } => {
-                if unread.is_empty() {
-                    return Pin::new(stream).poll_read(cx, buf);
-                }
-                let taken = unread.len().min(buf.remaining());
-                buf.put_slice(&unread[..taken]);
-                unread.advance(taken);
-                Poll::Ready(Ok(()))
-            }
-            Self::H2 { receive, unread, .. } => {
-                while unread.is_empty() {
-                    match ready!(receive.poll_data(cx)) {
-                        Some(Ok(data)) => *unread = data,
-                        Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                        None => return Poll::Ready(Ok(())),
-                    }
-                }
-                let taken = unread.len().min(buf.remaining());
-                buf.put_slice(&unread[..taken]);
-                unread.advance(taken);
-                // Only what was taken makes room for more: that is the backpressure.
-                let released = receive.flow_control().release_capacity(taken);
-                Poll::Ready(released.map_err(io::Error::other))
-            }
-        }
-    }
-}
-
-impl AsyncWrite for TunnelEnd {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::H1 { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
-            Self::H2 { send, outbox, open, .. } => {
-                if outbox.poll_room(cx).is_pending() {
-                    return send.poll_reset(cx).map(|_| Err(io::ErrorKind::BrokenPipe.into()));
-                }
-                send.reserve_capacity(bytes.len());
-                let capacity = loop {
-                    let capacity = send.poll_capacity(cx);
-                    if let Some(open) = open {
-                        open.set_waits(capacity.is_pending());
-                    }
-                    match ready!(capacity) {
-                        Some(Ok(0)) => {}
-                        Some(Ok(capacity)) => break capacity,
-                        Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                        None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                    }
-                };
-                let taken = capacity.min(bytes.len());
-                let piece = outbox.piece(Bytes::copy_from_slice(&bytes[..taken]), taken < bytes.len());
-                let sent = send.send_data(piece, false);
-                Poll::Ready(sent.map(|()| taken).map_err(io::Error::other))
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::H1 { stream, .. } => Pin::new(stream).poll_flush(cx),
-            Self::H2 { .. } => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::H1 { stream, .. } => Pin::new(stream).poll_shutdown(cx),
-            Self::H2 { send, outbox, .. } => {
-                let end = outbox.piece(Bytes::new(), false);
-                Poll::Ready(send.send_data(end, true).map_err(io::Error::other))
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for TunnelEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::H1 { .. } => "TunnelEnd::H1",
-            Self::H2 { .. } => "TunnelEnd::H2",
-        })
     }
 }

@@ -364,16 +364,22 @@ impl Acquired {
     }
 
     /// Sends the request of `exchange` with `body`.
-    pub(crate) fn start(self, exchange: &Exchange, upstream: &LocalUpstream, at: usize, body: Body) -> Call {
+    pub(crate) fn start(
+        self,
+        exchange: &Exchange,
+        upstream: &LocalUpstream,
+        at: usize,
+        body: Body,
+    ) -> Box<dyn Call> {
         let host = upstream.host(exchange, at);
         match self {
             Self::H1(connection, reused) => {
                 let pool = upstream.pools.get(at).cloned();
-                Call::H1(Box::new(connection.start(&exchange.request, host, body, pool, reused)))
+                Box::new(connection.start(&exchange.request, host, body, pool, reused))
             }
             Self::H2(lease) => {
                 let scheme = if upstream.shared.tls.is_some() { Scheme::Https } else { Scheme::Http };
-                Call::H2(Box::new(lease.start(&exchange.request, host, scheme, body)))
+                Box::new(lease.start(&exchange.request, host, scheme, body))
             }
         }
     }

@@ -1,36 +1,25 @@
-//! A worker: one thread that serves connections from accept to close, with nothing shared that has a lock.
+//! What one worker has for itself: its view of the snapshot, its buffers, its access log. Nothing of it is shared with other
+//! threads. The loop that serves connections with it is `worker_loop.rs`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use portcullis_http::{Fields, Known, http_date};
-use portcullis_model::Name;
-use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
+use portcullis_net::Connector;
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{AccessLogWriter, RouteMetrics};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use crate::connection;
 use crate::local::Local;
-use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 
 /// Exchanges that a worker keeps for reuse. A few hundred are as many as are ever in use at the same moment between two
 /// waits; more would only hold memory.
 const KEEP_MAX: usize = 256;
-
-/// How often a worker closes what was idle for too long and hands on its log lines.
-const HOUSEKEEPING: Duration = Duration::from_millis(100);
-
-/// How long what is cut off at the end of a drain has for its completed hooks and its record.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What all workers look at.
 #[derive(Debug)]
@@ -41,34 +30,13 @@ pub(crate) struct Published {
     pub(crate) recordings: Recordings,
 }
 
-/// What the control side asks of a worker.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Serve a listener.
-    Listen(Box<Listen>),
-    /// Stop serving the one of this id; its connections end with their exchanges.
-    Close(u64),
-    /// Stop serving all, wait for the connections to end, and end those that are left after that time.
-    Drain(Duration),
-}
-
-/// A listener for one worker.
-#[derive(Debug)]
-pub(crate) struct Listen {
-    pub(crate) id: u64,
-    pub(crate) name: Name,
-    pub(crate) socket: std::net::TcpListener,
-    pub(crate) state: Arc<ArcSwap<ListenerState>>,
-    pub(crate) connections: Arc<ConnectionCount>,
-}
-
 /// One worker's own things.
 pub(crate) struct Worker {
     /// Its number, from 0.
     pub(crate) index: usize,
     published: Arc<Published>,
     local: RefCell<Rc<Local>>,
-    connector: Rc<Connector>,
+    pub(crate) connector: Rc<Connector>,
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     /// A drain has lasted as long as it may: exchanges and tunnels end now. Looked at by whoever waits in a connection's
@@ -84,7 +52,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, published: Arc<Published>) -> Self {
+    pub(crate) fn new(index: usize, published: Arc<Published>) -> Self {
         let connector = Rc::new(Connector::new());
         let snapshot = published.snapshot.load_full();
         let access_log = RefCell::new(snapshot.access_log.worker());
@@ -118,7 +86,13 @@ impl Worker {
         self.cutting_off.get()
     }
 
-    fn housekeeping(&self) {
+    /// Ends what is under way, once the tasks of the connections are woken.
+    pub(crate) fn cut_off(&self) {
+        self.cutting_off.set(true);
+    }
+
+    /// Closes what was idle for too long and hands on log lines.
+    pub(crate) fn housekeeping(&self) {
         // Also when no exchange asks: what an old generation holds is let go soon after a reload.
         self.current().sweep();
         self.access_log.borrow_mut().tick();
@@ -178,104 +152,4 @@ impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker").finish_non_exhaustive()
     }
-}
-
-/// Runs a worker until it has drained, or until `commands` has no sender. Gives how many connections were cut off. Must
-/// run in a `LocalSet`.
-pub(crate) async fn run(
-    index: usize,
-    published: Arc<Published>,
-    outbound: OutboundClient,
-    mut commands: mpsc::Receiver<Command>,
-) -> usize {
-    let worker = Rc::new(Worker::new(index, published));
-    outbound.serve(worker.connector.clone());
-    let tasks = Tasks::new();
-    let mut listeners: HashMap<u64, Drain> = HashMap::new();
-    let mut loops: Vec<JoinHandle<()>> = Vec::new();
-    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-    housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let patience = loop {
-        tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Listen(listen)) => {
-                    let drain = Drain::new();
-                    let (id, name) = (listen.id, listen.name.clone());
-                    match serve(&worker, &tasks, &drain, *listen) {
-                        Ok(accepting) => loops.push(accepting),
-                        Err(error) => {
-                            tracing::error!(listener = %name, %error, "a worker cannot use the listener's socket");
-                        }
-                    }
-                    loops.retain(|accepting| !accepting.is_finished());
-                    listeners.insert(id, drain);
-                }
-                Some(Command::Close(id)) => {
-                    if let Some(drain) = listeners.remove(&id) {
-                        drain.start();
-                    }
-                }
-                Some(Command::Drain(patience)) => break patience,
-                None => break Duration::ZERO,
-            },
-            _ = housekeeping.tick() => worker.housekeeping(),
-        }
-    };
-    for drain in listeners.values() {
-        drain.start();
-    }
-    let ended = async {
-        // They end by themselves, once they have taken what already waits in their sockets' queues.
-        for accepting in loops {
-            if accepting.await.is_err() {
-                tracing::error!("an accept loop had panicked");
-            }
-        }
-        drain(&worker, &tasks, patience).await
-    };
-    let mut ended = std::pin::pin!(ended);
-    let cut_off = loop {
-        tokio::select! {
-            cut_off = &mut ended => break cut_off,
-            // Records of a long drain are written as exchanges end: the process may be killed before the drain's end.
-            _ = housekeeping.tick() => worker.housekeeping(),
-        }
-    };
-    worker.access_log.borrow_mut().flush();
-    cut_off
-}
-
-/// Waits for the connections to end, ends those that are left after `patience`, and returns how many they were.
-async fn drain(worker: &Worker, tasks: &Tasks, patience: Duration) -> usize {
-    if tokio::time::timeout(patience, tasks.wait_idle()).await.is_ok() {
-        return 0;
-    }
-    let cut_off = tasks.len();
-    worker.cutting_off.set(true);
-    tasks.wake_all();
-    if tokio::time::timeout(FAREWELL, tasks.wait_idle()).await.is_err() {
-        tasks.abort_all();
-        tasks.wait_idle().await;
-    }
-    cut_off
-}
-
-fn serve(
-    worker: &Rc<Worker>,
-    tasks: &Tasks,
-    drain: &Drain,
-    listen: Listen,
-) -> std::io::Result<JoinHandle<()>> {
-    let socket = tokio::net::TcpListener::from_std(listen.socket)?;
-    let settings = AcceptSettings {
-        state: listen.state,
-        connections: listen.connections,
-        drain: drain.signal(),
-        tasks: tasks.clone(),
-    };
-    let worker = worker.clone();
-    // Not among the tasks, which are the connections.
-    Ok(tokio::task::spawn_local(accept_loop(socket, settings, move |accepted| {
-        connection::serve(worker.clone(), accepted)
-    })))
 }

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
-use crate::worker::{self, Command, Listen, Published};
+use crate::worker::Published;
+use crate::worker_loop::{self, Command, Listen};
 
 /// Commands that wait for a worker. A reload sends one for each listener that it changes.
 const COMMANDS_MAX: usize = 1024;
@@ -304,7 +305,7 @@ impl Thread {
         let (ending, ended) = oneshot::channel();
         let handle = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let cut_off = local.block_on(&runtime, worker::run(at, published, outbound, received));
+            let cut_off = local.block_on(&runtime, worker_loop::run(at, published, outbound, received));
             // Nobody may be waiting for the count.
             let _unheard = ending.send(cut_off).is_err();
         })?;

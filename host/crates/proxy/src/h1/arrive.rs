@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use bytes::Buf;
 use portcullis_http::Scheme;
-use portcullis_http::h1::{ParsedRequest, RequestError, parse_request};
+use portcullis_http::h1::{HeadLimits, ParsedRequest, RequestError, parse_request};
 use portcullis_policy::Exchange;
 use tokio::time::Instant;
 
+use super::body::Downlink;
 use super::io::Io;
-use super::server::Server;
+use crate::connection::Connection;
+use crate::timer::Timer;
+use crate::worker::Worker;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -62,75 +65,80 @@ impl EmptyLine {
     }
 }
 
-impl Server<'_> {
-    /// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
-    pub(super) async fn arrive(&mut self, patience: Duration) -> Arrived {
-        let (worker, connection, link) = (self.worker, self.connection, &self.link);
-        let (limits, timer, sniff) = (&self.limits, &mut self.timer, self.sniff);
-        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let since = Instant::now();
-        let mut deadline = since + patience;
-        let mut empty_line = EmptyLine::Nothing;
-        let (mut looked_at, mut drained) = (0, None);
-        std::future::poll_fn(move |cx| {
-            let io = &mut *link.io.borrow_mut();
-            loop {
-                if looked_at == 0 && !empty_line.take(io) {
-                    return Poll::Ready(Arrived::Refused(RequestError::Malformed, worker.take_exchange()));
+/// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
+/// With `sniff` the client may turn out to speak HTTP/2.
+pub(super) async fn arrive(
+    worker: &Worker,
+    connection: &Connection,
+    link: &Downlink,
+    timer: &mut Timer,
+    limits: &HeadLimits,
+    sniff: bool,
+    patience: Duration,
+) -> Arrived {
+    let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let since = Instant::now();
+    let mut deadline = since + patience;
+    let mut empty_line = EmptyLine::Nothing;
+    let (mut looked_at, mut drained) = (0, None);
+    std::future::poll_fn(move |cx| {
+        let io = &mut *link.io.borrow_mut();
+        loop {
+            if looked_at == 0 && !empty_line.take(io) {
+                return Poll::Ready(Arrived::Refused(RequestError::Malformed, worker.take_exchange()));
+            }
+            if io.unread.len() > looked_at {
+                if looked_at == 0 {
+                    deadline = deadline.min(Instant::now() + connection.timeouts().request_head);
                 }
-                if io.unread.len() > looked_at {
-                    if looked_at == 0 {
-                        deadline = deadline.min(Instant::now() + connection.timeouts().request_head);
-                    }
-                    looked_at = io.unread.len();
-                    if sniff && io.unread.starts_with(PREFACE) {
-                        return Poll::Ready(Arrived::Preface);
-                    }
-                    if !(sniff && PREFACE.starts_with(&io.unread)) {
-                        let mut exchange = worker.take_exchange();
-                        match parse_request(&io.unread, limits, scheme, &mut exchange.request) {
-                            Ok(Some(parsed)) => {
-                                io.unread.advance(parsed.head_len);
-                                io.out.prepare();
-                                return Poll::Ready(Arrived::Request(parsed, exchange));
-                            }
-                            Ok(None) => worker.give_back_exchange(Some(exchange)),
-                            Err(error) => return Poll::Ready(Arrived::Refused(error, exchange)),
+                looked_at = io.unread.len();
+                if sniff && io.unread.starts_with(PREFACE) {
+                    return Poll::Ready(Arrived::Preface);
+                }
+                if !(sniff && PREFACE.starts_with(&io.unread)) {
+                    let mut exchange = worker.take_exchange();
+                    match parse_request(&io.unread, limits, scheme, &mut exchange.request) {
+                        Ok(Some(parsed)) => {
+                            io.unread.advance(parsed.head_len);
+                            io.out.prepare();
+                            return Poll::Ready(Arrived::Request(parsed, exchange));
                         }
+                        Ok(None) => worker.give_back_exchange(Some(exchange)),
+                        Err(error) => return Poll::Ready(Arrived::Refused(error, exchange)),
                     }
                 }
-                match io.poll_fill(cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Gone),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
             }
-            let idle = io.unread.is_empty();
-            if idle {
-                io.rest();
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Gone),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
             }
-            if connection.poll_draining(cx, since).is_ready() {
-                // The first request of a client that was accepted a moment ago may be on its way, such as one that connected to
-                // a listener whose place another one takes.
-                let soon = connection.accepted + FRESH;
-                if idle && connection.is_draining() && Instant::now() < soon {
-                    deadline = deadline.min(soon);
-                } else if idle {
-                    // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
-                    let long_ago = since.elapsed() >= connection.timeouts().linger;
-                    return Poll::Ready(if long_ago { Arrived::Idle } else { Arrived::Draining });
-                } else {
-                    // A head that has begun may be on its way, or be all that a client will ever send.
-                    let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
-                    deadline = deadline.min(end);
-                }
+        }
+        let idle = io.unread.is_empty();
+        if idle {
+            io.rest();
+        }
+        if connection.poll_draining(cx, since).is_ready() {
+            // The first request of a client that was accepted a moment ago may be on its way, such as one that connected to
+            // a listener whose place another one takes.
+            let soon = connection.accepted + FRESH;
+            if idle && connection.is_draining() && Instant::now() < soon {
+                deadline = deadline.min(soon);
+            } else if idle {
+                // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
+                let long_ago = since.elapsed() >= connection.timeouts().linger;
+                return Poll::Ready(if long_ago { Arrived::Idle } else { Arrived::Draining });
+            } else {
+                // A head that has begun may be on its way, or be all that a client will ever send.
+                let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
+                deadline = deadline.min(end);
             }
-            match timer.poll(cx, deadline) {
-                Poll::Ready(()) if idle => Poll::Ready(Arrived::Idle),
-                Poll::Ready(()) => Poll::Ready(Arrived::Late),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
+        }
+        match timer.poll(cx, deadline) {
+            Poll::Ready(()) if idle => Poll::Ready(Arrived::Idle),
+            Poll::Ready(()) => Poll::Ready(Arrived::Late),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }

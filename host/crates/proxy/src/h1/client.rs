@@ -15,10 +15,10 @@ use portcullis_net::Stream;
 
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
+use super::tunnel_end::H1TunnelEnd;
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
+use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::pool::Pool;
-use crate::tunnel::TunnelEnd;
 
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;
@@ -129,7 +129,27 @@ pub(crate) struct ClientCall {
 }
 
 impl ClientCall {
-    pub(crate) fn poll_event(
+    fn head_arrived(&mut self, parsed: ParsedResponse, status: u16) -> Result<CallEvent, CallError> {
+        if status == 101 && !self.upgrade {
+            return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
+        }
+        if status >= 200 || status == 101 {
+            self.pump.body.stop_keeping();
+            self.parsed = Some(parsed);
+            return Ok(CallEvent::Final);
+        }
+        self.informational += 1;
+        if self.informational > INFORMATIONAL_MAX {
+            return Err(CallError::Protocol(format!(
+                "it sent more than {INFORMATIONAL_MAX} informational responses"
+            )));
+        }
+        Ok(CallEvent::Informational)
+    }
+}
+
+impl Call for ClientCall {
+    fn poll_event(
         &mut self,
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
@@ -161,29 +181,11 @@ impl ClientCall {
         }
     }
 
-    fn head_arrived(&mut self, parsed: ParsedResponse, status: u16) -> Result<CallEvent, CallError> {
-        if status == 101 && !self.upgrade {
-            return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
-        }
-        if status >= 200 || status == 101 {
-            self.pump.body.stop_keeping();
-            self.parsed = Some(parsed);
-            return Ok(CallEvent::Final);
-        }
-        self.informational += 1;
-        if self.informational > INFORMATIONAL_MAX {
-            return Err(CallError::Protocol(format!(
-                "it sent more than {INFORMATIONAL_MAX} informational responses"
-            )));
-        }
-        Ok(CallEvent::Informational)
-    }
-
-    pub(crate) fn progress(&self) -> u64 {
+    fn progress(&self) -> u64 {
         self.pump.progress
     }
 
-    pub(crate) fn waits_for(&self) -> WaitsFor {
+    fn waits_for(&self) -> WaitsFor {
         match self.pump.state {
             PumpState::Reading => WaitsFor::Client,
             PumpState::Writing | PumpState::Ending => WaitsFor::Room,
@@ -191,7 +193,7 @@ impl ClientCall {
         }
     }
 
-    pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
+    fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
         let this = *self;
         let (mut connection, parsed) = (this.connection, this.parsed);
         if head.status == 101 {
@@ -199,8 +201,8 @@ impl ClientCall {
             if let Err(error) = stream.allow_standstill() {
                 tracing::debug!(%error, "the socket of a tunnel cannot be set up");
             }
-            let tunnel = Some(TunnelEnd::H1 { stream, unread });
-            return CallResponse { body: Body::Empty, tunnel, declared: None };
+            let tunnel = Box::new(H1TunnelEnd { stream, unread });
+            return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
         // There is a final head, or this would not have been called.
         let (framing, keep_alive, declared) = parsed.map_or((BodyFraming::None, false, None), |parsed| {
@@ -223,7 +225,7 @@ impl ClientCall {
         CallResponse { body: Body::H1Response(Box::new(body)), tunnel: None, declared }
     }
 
-    pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
+    fn into_unread_body(self: Box<Self>) -> Option<Body> {
         self.pump.into_unread()
     }
 }

@@ -5,12 +5,47 @@ use std::task::{Context, Poll};
 
 use portcullis_http::h1::{BodyFraming, ResponseOptions, write_response_head};
 use portcullis_http::{ResponseHead, Version};
+use portcullis_model::HalfClosed;
+use portcullis_policy::Exchange;
 
 use super::body::Downlink;
 use super::io::READ_BYTES;
-use super::server::Client;
 use crate::downstream::Downstream;
 use crate::worker::Worker;
+
+/// What of a request decides how its response is written. Kept from before the policies, which may change the method
+/// that is forwarded but not what the client waits for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Client {
+    pub(super) version: Version,
+    /// The method is HEAD.
+    pub(super) wants_head: bool,
+    /// The method is CONNECT: what follows it is meant for a tunnel, whoever answers.
+    pub(super) wants_tunnel: bool,
+    /// It has offered another protocol, and may speak that before it knows whether it was accepted.
+    pub(super) offers_upgrade: bool,
+    /// It gets its answer although it has closed its sending half behind the request.
+    pub(super) half_close: bool,
+}
+
+impl Client {
+    pub(super) fn of(exchange: &Exchange, half_closed: HalfClosed, keep_alive: bool) -> Self {
+        let request = &exchange.request;
+        let half_close = match half_closed {
+            HalfClosed::Answer => true,
+            HalfClosed::Cancel => false,
+            // It has said before that it would send nothing more.
+            HalfClosed::AnswerLast => !keep_alive,
+        };
+        Self {
+            version: request.version,
+            wants_head: request.method == "HEAD",
+            wants_tunnel: request.method == "CONNECT",
+            offers_upgrade: request.upgrade.is_some(),
+            half_close,
+        }
+    }
+}
 
 /// The client's side of an exchange.
 pub(super) struct H1Downstream<'a> {

@@ -8,6 +8,7 @@ mod downstream;
 mod io;
 mod server;
 mod spare;
+mod tunnel_end;
 
 pub(crate) use body::RequestBody;
 pub(crate) use client::{ClientCall, ClientConnection, ResponseBody};

@@ -10,27 +10,28 @@ use portcullis_http::h1::{
     BodyFraming, CHUNK_END, HeadLimits, ParsedRequest, ResponseOptions, write_chunk_header, write_last_chunk,
     write_response_head,
 };
-use portcullis_model::HalfClosed;
 use portcullis_net::Stream;
 use portcullis_policy::Exchange;
 use tokio::time::Instant;
 
-use super::arrive::Arrived;
+use super::arrive::{Arrived, arrive};
 use super::body::{Decoder, Downlink, Piece, RequestBody};
 use super::close;
-use super::downstream::H1Downstream;
+use super::downstream::{Client, H1Downstream};
 use super::io::{COPY_BYTES_MAX, Io};
+use super::tunnel_end::H1TunnelEnd;
 use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
-use crate::exchange::{Answer, Drive, Matched, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Matched, Sent, finish};
 use crate::pace::{Pace, Quiet};
 use crate::prefixed::Prefixed;
 use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::{RawRequest, Trace};
-use crate::tunnel::{self, Life, TunnelEnd};
+use crate::tunnel::{self, Life};
+use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
 /// The client of a tunnel that is silent for half of this is asked by the kernel whether it is still there, and the tunnel
@@ -44,49 +45,15 @@ const UPSTREAM_SILENT: &str = "the upstream sent nothing of its response body fo
 const CLIENT_STALLED: &str = "the client took nothing of the response body for too long";
 
 /// One client's connection.
-pub(super) struct Server<'a> {
-    pub(super) worker: &'a Rc<Worker>,
-    pub(super) connection: &'a Rc<Connection>,
-    pub(super) link: Rc<Downlink>,
+struct Server<'a> {
+    worker: &'a Rc<Worker>,
+    connection: &'a Rc<Connection>,
+    link: Rc<Downlink>,
     slot: Rc<Slot>,
-    pub(super) timer: Timer,
-    pub(super) limits: HeadLimits,
+    timer: Timer,
+    limits: HeadLimits,
     /// Whether the client may turn out to speak HTTP/2.
-    pub(super) sniff: bool,
-}
-
-/// What of a request decides how its response is written. Kept from before the policies, which may change the method
-/// that is forwarded but not what the client waits for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Client {
-    pub(super) version: Version,
-    /// The method is HEAD.
-    wants_head: bool,
-    /// The method is CONNECT: what follows it is meant for a tunnel, whoever answers.
-    wants_tunnel: bool,
-    /// It has offered another protocol, and may speak that before it knows whether it was accepted.
-    offers_upgrade: bool,
-    /// It gets its answer although it has closed its sending half behind the request.
-    pub(super) half_close: bool,
-}
-
-impl Client {
-    fn of(exchange: &Exchange, half_closed: HalfClosed, keep_alive: bool) -> Self {
-        let request = &exchange.request;
-        let half_close = match half_closed {
-            HalfClosed::Answer => true,
-            HalfClosed::Cancel => false,
-            // It has said before that it would send nothing more.
-            HalfClosed::AnswerLast => !keep_alive,
-        };
-        Self {
-            version: request.version,
-            wants_head: request.method == "HEAD",
-            wants_tunnel: request.method == "CONNECT",
-            offers_upgrade: request.upgrade.is_some(),
-            half_close,
-        }
-    }
+    sniff: bool,
 }
 
 /// What becomes of the connection.
@@ -106,7 +73,7 @@ enum Next {
 /// An exchange that becomes a tunnel.
 #[derive(Debug)]
 struct Upgraded {
-    upstream: TunnelEnd,
+    upstream: Box<dyn TunnelEnd>,
     trace: Trace,
     route: Option<Matched>,
     /// When the route's time is over.
@@ -174,6 +141,12 @@ pub(crate) async fn serve(
 }
 
 impl Server<'_> {
+    /// Waits for the next request's head.
+    async fn arrive(&mut self, patience: Duration) -> Arrived {
+        let Self { worker, connection, link, timer, limits, sniff, .. } = self;
+        arrive(worker, connection, link, timer, limits, *sniff, patience).await
+    }
+
     /// Takes a request to its end.
     async fn exchange(&mut self, parsed: ParsedRequest, exchange: Box<Exchange>) -> Next {
         let mut trace = Trace::start();
@@ -268,7 +241,7 @@ impl Server<'_> {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
         let (mut body, declared) = respond::content(head, body, declared);
-        let (status, bodyless) = (head.status, is_bodyless(client.wants_head, head));
+        let (status, bodyless) = (head.status, head.is_bodyless(client.wants_head));
         let version = client.version;
         let framing = match (bodyless, body.length()) {
             (true, _) => declared.map_or(BodyFraming::None, BodyFraming::Length),
@@ -491,7 +464,7 @@ impl Server<'_> {
                 if let Err(error) = stream.watch_peer(TUNNEL_KEEPALIVE, None) {
                     tracing::debug!(peer = %connection.peer, %error, "a tunnel's client cannot be watched");
                 }
-                let client = TunnelEnd::H1 { stream, unread };
+                let client = Box::new(H1TunnelEnd { stream, unread });
                 let life = Life { idle: connection.tunnel_idle(), deadline, worker };
                 let report = tunnel::run(client, upstream, life, &mut self.timer).await;
                 slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));

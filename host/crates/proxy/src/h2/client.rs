@@ -10,12 +10,12 @@ use h2::{Reason, RecvStream, SendStream};
 use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
 
 use crate::body::{Body, BodyError, Frame};
-use crate::call::{CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent, WaitsFor};
-use crate::exchange::is_bodyless;
+use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent, WaitsFor};
 use crate::gather::Gathered;
 use crate::h2::connection::{ClientHandle, Lease, OpenStream};
-use crate::h2::{Outbox, Piece, convert, describe};
-use crate::tunnel::TunnelEnd;
+use crate::h2::outbox::{Outbox, Piece};
+use crate::h2::tunnel_end::H2TunnelEnd;
+use crate::h2::{convert, describe};
 
 /// Trailers and 1xx heads may have as many fields as final heads.
 const FIELDS_MAX: usize = 256;
@@ -129,8 +129,8 @@ enum State {
     Over,
 }
 
-impl ClientCall {
-    pub(crate) fn poll_event(
+impl Call for ClientCall {
+    fn poll_event(
         &mut self,
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
@@ -180,11 +180,11 @@ impl ClientCall {
         Poll::Ready(Ok(CallEvent::Final))
     }
 
-    pub(crate) fn progress(&self) -> u64 {
+    fn progress(&self) -> u64 {
         self.pump.progress
     }
 
-    pub(crate) fn waits_for(&self) -> WaitsFor {
+    fn waits_for(&self) -> WaitsFor {
         match self.pump.state {
             _ if self.tunnel => WaitsFor::Head,
             PumpState::Reading => WaitsFor::Client,
@@ -193,21 +193,21 @@ impl ClientCall {
         }
     }
 
-    pub(crate) fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
+    fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
         let this = *self;
         let (State::Answered(send), Some((receive, length))) = (this.state, this.received) else {
             return CallResponse { body: Body::Empty, tunnel: None, declared: None };
         };
         if this.tunnel && (200..300).contains(&head.status) {
             let outbox = this.pump.outbox;
-            let tunnel = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, open: Some(this.open) };
+            let tunnel = Box::new(H2TunnelEnd::new(receive, send, outbox, Some(this.open)));
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
         // What ended with its head goes on as that, also while the request is open: of gRPC, a head that ends the stream is
         // an answer, and one behind which an empty body ends is none. What is left of the request is given up, as at the end
         // of any response.
         let ended = receive.is_end_stream() || this.open.is_head_alone();
-        if ended || is_bodyless(this.head_request, head) {
+        if ended || head.is_bodyless(this.head_request) {
             return CallResponse { body: Body::Empty, tunnel: None, declared: length };
         }
         let body = H2ResponseBody {
@@ -223,12 +223,11 @@ impl ClientCall {
         CallResponse { body: Body::H2Response(Box::new(body)), tunnel: None, declared: length }
     }
 
-    /// The endpoint did not answer in time.
-    pub(crate) fn timed_out(&self) {
+    fn timed_out(&self) {
         self.open.shared.suspect();
     }
 
-    pub(crate) fn into_unread_body(self: Box<Self>) -> Option<Body> {
+    fn into_unread_body(self: Box<Self>) -> Option<Body> {
         self.pump.into_unread()
     }
 }

@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::h2::first_settings::FirstSettings;
+use crate::h2::outbox::{Outbox, Piece};
 use crate::h2::wire::{Watch, Wire};
-use crate::h2::{Outbox, Piece, SEND_BUFFER, describe};
+use crate::h2::{SEND_BUFFER, describe};
 
 /// What a connection to an endpoint is opened with.
 #[derive(Debug, Clone, Copy)]

@@ -8,11 +8,11 @@ mod outbox;
 mod request_body;
 mod server;
 mod streams;
+mod tunnel_end;
 mod wire;
 
-pub(crate) use client::{ClientCall, H2ResponseBody};
-pub(crate) use connection::{ClientHandle, ConnectionRules, Lease, OpenStream, handshake};
-pub(crate) use outbox::{Outbox, Piece};
+pub(crate) use client::H2ResponseBody;
+pub(crate) use connection::{ClientHandle, ConnectionRules, Lease, handshake};
 pub(crate) use request_body::H2RequestBody;
 pub(crate) use server::serve;
 

@@ -19,11 +19,12 @@ use crate::body::{Body, Frame};
 use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
-use crate::exchange::{Answer, Drive, Sent, finish, is_bodyless};
+use crate::exchange::{Answer, Drive, Sent, finish};
 use crate::gather::Gathered;
 use crate::h1::COPY_BYTES_MAX;
 use crate::h2::outbox::Piece;
 use crate::h2::streams::{StreamGuard, Streams};
+use crate::h2::tunnel_end::H2TunnelEnd;
 use crate::h2::wire::{Socket, Wire};
 use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::pace::{Pace, Quiet};
@@ -32,7 +33,8 @@ use crate::respond;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::{RawRequest, Trace};
-use crate::tunnel::{self, Life, TunnelEnd};
+use crate::tunnel::{self, Life};
+use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
 /// How long a connection that is over waits for its client: to read why, or to answer that it opens no more streams.
@@ -361,7 +363,7 @@ impl Out<'_> {
         let exchange = self.slot.taken().await;
         let head = &exchange.response;
         let (mut body, declared) = respond::content(head, body, declared);
-        let bodyless = is_bodyless(wants_head, head);
+        let bodyless = head.is_bodyless(wants_head);
         let (status, length) = (head.status, if bodyless { declared } else { body.length() });
         let response = convert::write_response(head, length);
         self.slot.put(exchange);
@@ -510,7 +512,7 @@ impl Out<'_> {
     }
 
     /// Accepts an extended CONNECT and copies both ways.
-    async fn tunnel(mut self, upstream: TunnelEnd, receive: RecvStream, life: Life<'_>) -> Sent {
+    async fn tunnel(mut self, upstream: Box<dyn TunnelEnd>, receive: RecvStream, life: Life<'_>) -> Sent {
         let exchange = self.slot.taken().await;
         let mut head = exchange.response.clone();
         self.slot.put(exchange);
@@ -529,7 +531,7 @@ impl Out<'_> {
             }
         };
         let outbox = self.guard.outbox().clone();
-        let client = TunnelEnd::H2 { receive, send, unread: Bytes::new(), outbox, open: None };
+        let client = Box::new(H2TunnelEnd::new(receive, send, outbox, None));
         let report = tunnel::run(client, upstream, life, self.timer).await;
         self.slot.count_request_bytes(usize::try_from(report.from_client).unwrap_or(usize::MAX));
         if let Some(error) = &report.error {
