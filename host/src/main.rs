@@ -5,33 +5,13 @@
 mod changes;
 mod cli;
 mod commands;
-mod compiler;
-mod compose;
-mod control;
-mod demo;
-mod diff;
-mod explain;
-mod footprint;
-mod gateway;
-mod logs;
-mod metrics;
-mod open_files;
+mod output;
 mod plugins;
-mod record;
 mod refusal;
-mod reload;
-mod reloads;
-mod replay;
-mod report;
-mod rollout;
 mod run;
 mod shown;
-mod signals;
-mod stamp;
-mod status;
 mod table;
 mod trace;
-mod watch;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,7 +31,7 @@ fn main() -> ExitCode {
     // The log is written by a thread of its own, which ends with the process.
     let _written = portcullis_telemetry::flush(LOG_PATIENCE);
     outcome.unwrap_or_else(|error| {
-        commands::complain(&error, format);
+        output::complain(&error, format);
         ExitCode::from(cli::REFUSED)
     })
 }

@@ -1,9 +1,5 @@
 //! Where components come from: embedded in the binary, read from files, or out of registries by way of the plugin store.
 
-mod command;
-
-pub(crate) use command::execute;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -16,9 +12,9 @@ use portcullis_model::{
 use portcullis_registry::{Environment, Image, Memory, Registries, SignerError, Store, Unverified};
 use sha2::{Digest, Sha256};
 
-use crate::compose::default_cache_dir;
-use crate::footprint;
 use crate::refusal::Refusal;
+use crate::run::cache_dir::default_cache_dir;
+use crate::run::footprint;
 
 /// The folder of the plugin store, in the one for what is kept.
 const STORE: &str = "plugins";
@@ -118,7 +114,7 @@ fn unverified(SignerError { reason, help }: SignerError) -> Problem {
 }
 
 /// What is in the image is not what the lock file says that was in it.
-fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
+pub(crate) fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
     let label = format!(
         "portcullis.lock says that {} holds the component {}, and it holds {}",
         locked.manifest,
@@ -133,7 +129,7 @@ fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
 }
 
 /// The registries of a configuration and the store before them. The error reads on behind a caret.
-fn registries(supply: &Supply) -> Result<Registries, String> {
+pub(crate) fn registries(supply: &Supply) -> Result<Registries, String> {
     store_of(supply.cache_dir.as_deref(), &supply.registries)
 }
 
@@ -172,7 +168,7 @@ pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::R
 }
 
 /// The image as cosign calls it.
-fn signed_name(PinnedPlugin { reference, manifest }: &PinnedPlugin) -> String {
+pub(crate) fn signed_name(PinnedPlugin { reference, manifest }: &PinnedPlugin) -> String {
     format!("{}/{}@{manifest}", reference.registry, reference.repository)
 }
 

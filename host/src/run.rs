@@ -3,6 +3,22 @@
 //! All of this happens on the control runtime, a single thread. Loading and compiling happen on its blocking threads, one
 //! load at a time, so that neither a signal nor traffic ever waits for a compiler.
 
+pub(crate) mod cache_dir;
+pub(crate) mod compiler;
+pub(crate) mod compose;
+pub(crate) mod control;
+pub(crate) mod footprint;
+pub(crate) mod gateway;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod open_files;
+pub(crate) mod reloads;
+pub(crate) mod report;
+pub(crate) mod runtime;
+pub(crate) mod signals;
+pub(crate) mod stamp;
+pub(crate) mod watch;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,15 +27,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use tokio::sync::Notify;
 
+use self::gateway::Running;
+use self::reloads::{Reloads, Trigger};
+use self::signals::{Signals, Stop, Told};
+use self::watch::Watch;
 use crate::cli::REFUSED;
-use crate::gateway::Running;
-use crate::reloads::{self, Reloads, Trigger};
-use crate::signals::{Signals, Stop, Told};
-use crate::watch::Watch;
-use crate::{control, logs, open_files, report};
-
-/// Threads that may load and compile at once: one does, and the other stands by for name look-ups.
-const BLOCKING_THREADS_MAX: usize = 2;
 
 /// The same signal again within this time is a repeat of the first one and no second thought: who signals a whole process
 /// group (`timeout`, `tini -g`, a wrapper that hands on what it gets as well) reaches the gateway twice.
@@ -31,21 +43,11 @@ const REPEAT: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where it cannot start.
 pub(crate) fn run(path: &Path, ready: impl FnOnce(&Running)) -> anyhow::Result<ExitCode> {
-    let runtime = control_runtime()?;
+    let runtime = runtime::control_runtime()?;
     let code = runtime.block_on(supervise(path, ready));
     // A compile that is still under way is of no use to anybody.
     runtime.shutdown_background();
     code
-}
-
-/// The runtime for everything but traffic.
-pub(crate) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("control")
-        .build()
-        .context("the control runtime cannot be started")
 }
 
 /// The life of the gateway, from the first load to the end of the drain. Dropping it leaves the workers running until the

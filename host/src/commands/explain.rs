@@ -18,12 +18,13 @@ use serde_json::Value;
 pub(crate) use self::text::{arguments, edited, value};
 
 use crate::cli::ExplainArguments;
-use crate::commands::print;
+use crate::output::{Usage, print};
 use crate::plugins::Catalog;
 use crate::refusal::Refusal;
+use crate::run::runtime::block_on;
+use crate::run::{compose, control};
 use crate::shown::shown;
 use crate::trace::Scrubber;
-use crate::{compose, control, run};
 
 /// Explains, and prints.
 ///
@@ -36,16 +37,6 @@ pub(crate) fn run(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
         false => offline(arguments, &question)?,
     };
     print(&if arguments.json { format!("{json:#}\n") } else { text::explanation(&json) })
-}
-
-/// Marks an error as wrong usage, which has an exit code of its own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage;
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("wrong usage")
-    }
 }
 
 /// The question, for a gateway that runs.
@@ -109,12 +100,6 @@ fn offline(arguments: &ExplainArguments, question: &Question) -> anyhow::Result<
     let explainer = Explainer::offline(&composed.gateway, &factories);
     let explanation = block_on(explainer.explain(question, Some(recorder())))?;
     Ok(without_secrets(json::explanation(&explanation, "sandbox"), &composed.gateway))
-}
-
-/// Waits for what runs on this thread alone.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = run::control_runtime()?;
-    Ok(tokio::task::LocalSet::new().block_on(&runtime, future))
 }
 
 fn check_listener(gateway: &Gateway, question: &Question) -> anyhow::Result<()> {

@@ -12,9 +12,9 @@ use portcullis_proxy::{DrainReport, Listening, Recordings, Snapshot, Workers};
 use portcullis_telemetry::AccessLog;
 
 use crate::changes::Changes;
-use crate::compose::{Candidate, Composed, Previous, Process};
 use crate::refusal::Refusal;
-use crate::{metrics, open_files, report};
+use crate::run::compose::{Candidate, Composed, Previous, Process};
+use crate::run::{metrics, open_files, report};
 
 /// How long the last records may take to be written at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);

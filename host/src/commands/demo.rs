@@ -10,15 +10,17 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cli::DemoArguments;
+use crate::output;
 use crate::refusal::Refusal;
-use crate::{commands, run};
+use crate::run;
+use crate::run::runtime;
 
 /// Runs the demo until it is told to stop.
 ///
 /// # Errors
 /// Where its files cannot be written or the gateway cannot start.
 pub(crate) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
-    let runtime = run::control_runtime()?;
+    let runtime = runtime::control_runtime()?;
     let code = runtime.block_on(demo(arguments));
     runtime.shutdown_background();
     code
@@ -28,16 +30,16 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let one = upstream::start("one").await.context("the first upstream server cannot start")?;
     let two = upstream::start("two").await.context("the second upstream server cannot start")?;
     let files = files::prepare(arguments, [one.address(), two.address()])?;
-    let show = |running: &crate::gateway::Running| {
+    let show = |running: &crate::run::gateway::Running| {
         // Where standard output is closed nobody reads it; the gateway runs all the same.
-        if let Err(error) = commands::print(&screen::text(&files, &running.listening())) {
+        if let Err(error) = output::print(&screen::text(&files, &running.listening())) {
             tracing::warn!("{error:#}");
         }
     };
     let outcome = run::supervise(&files.config, show).await;
     match outcome {
         Ok(code) => {
-            commands::print(&format!(
+            output::print(&format!(
                 "\nThe demo has ended. Its files are still in {}; `portcullis demo` goes on with them.\n",
                 files.dir.display()
             ))?;

@@ -7,9 +7,9 @@ use portcullis_model::PolicyConfig;
 use portcullis_proxy::{Listening, Snapshot};
 
 use crate::changes::Changes;
-use crate::compose::{CompiledPlugin, Composed};
+use crate::commands::rollout;
 use crate::refusal::Refusal;
-use crate::rollout;
+use crate::run::compose::{CompiledPlugin, Composed};
 
 /// After the start.
 pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usize) {

@@ -18,11 +18,13 @@ use crate::cli::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
     RolloutStatusArguments,
 };
-use crate::compose::LoadedPolicy;
-use crate::control::Control;
-use crate::gateway::Running;
+use crate::commands::status;
+use crate::output;
+use crate::run::compose::LoadedPolicy;
+use crate::run::control;
+use crate::run::control::Control;
+use crate::run::gateway::Running;
 use crate::table::table;
-use crate::{commands, control, status};
 
 /// Characters of a reason that are kept.
 const REASON_CHARS_MAX: usize = 200;
@@ -265,16 +267,16 @@ fn write(act: RolloutAct, arguments: &RolloutActArguments, edit: RolloutEdit) ->
             "it has no use for {keys} of policy `{policy}`, so {is} gone from the config\n"
         ));
     }
-    commands::print(&text)
+    output::print(&text)
 }
 
 fn show(arguments: &RolloutStatusArguments) -> anyhow::Result<ExitCode> {
     let request = RolloutsRequest { policy: arguments.policy.clone() };
     let rollouts = control::ask(&arguments.gateway, &request)?;
     if arguments.json {
-        return commands::print(&format!("{:#}\n", serde_json::to_value(&rollouts)?));
+        return output::print(&format!("{:#}\n", serde_json::to_value(&rollouts)?));
     }
-    commands::print(&text(&rollouts, arguments.policy.is_some()))
+    output::print(&text(&rollouts, arguments.policy.is_some()))
 }
 
 fn ask(act: RolloutAct, arguments: &RolloutActArguments) -> anyhow::Result<ExitCode> {
@@ -282,7 +284,7 @@ fn ask(act: RolloutAct, arguments: &RolloutActArguments) -> anyhow::Result<ExitC
     let request = RolloutActRequest { policy, act, reason, written: false };
     let told = control::ask(&arguments.gateway, &request)?;
     let (policy, candidate) = (&told.policy, &told.candidate);
-    commands::print(&match act {
+    output::print(&match act {
         RolloutAct::Promote => {
             format!("the {candidate} of policy `{policy}` takes all exchanges now\n{}\n", lasting(&told))
         }

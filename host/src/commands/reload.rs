@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use portcullis_admin::{ReloadAnswer, ReloadRequest};
 
 use crate::cli::{REFUSED, ReloadArguments};
-use crate::commands::{print, tell};
-use crate::control;
+use crate::output::{print, tell};
+use crate::run::control;
 
 /// Asks, waits and prints.
 ///

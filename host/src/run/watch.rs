@@ -22,7 +22,7 @@ use notify::{RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
 use self::events::{Scope, Seen};
-use crate::stamp::{CLOCK_STEP, Stamp};
+use crate::run::stamp::{CLOCK_STEP, Stamp};
 
 /// The least that is waited after a change, if the settle time is not shorter: a deployment renames and changes modes at
 /// once.

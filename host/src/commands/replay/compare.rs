@@ -5,7 +5,7 @@ use portcullis_policy::recorder::same_arguments;
 use serde_json::Value;
 
 use super::list;
-use crate::explain::{arguments, edited, value};
+use crate::commands::explain::{arguments, edited, value};
 use crate::shown::shown;
 
 /// What is to be said of a hook.

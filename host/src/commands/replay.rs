@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 use self::compare::{Verdict, compare};
 use self::policies::Policies;
 use crate::cli::{REFUSED, ReplayArguments};
-use crate::commands::print;
-use crate::explain::{Usage, block_on};
-use crate::record::{VERSION, VERSION_MEMBER};
+use crate::commands::record::{VERSION, VERSION_MEMBER};
+use crate::output::{Usage, print};
+use crate::run::runtime::block_on;
 use crate::shown::shown;
 use crate::trace::{Scrubber, hook_to_json, read};
 

@@ -22,12 +22,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::cli::{GatewayArgument, REFUSED, RecordArguments};
-use crate::commands::{print, tell};
-use crate::explain::Usage;
+use crate::output::{Usage, print, tell};
+use crate::run::control;
+use crate::run::runtime;
+use crate::run::signals::Signals;
 use crate::shown::{printable, shown};
-use crate::signals::Signals;
 use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_json, response_to_json};
-use crate::{control, run};
 
 /// The version of the files.
 pub(crate) const VERSION: u64 = 1;
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
 
 /// Asks for the recording and waits. Where somebody interrupts it, it ends with what there is by then, and that is said.
 fn ask(gateway: &GatewayArgument, request: &RecordRequest) -> anyhow::Result<(RecordAnswer, bool)> {
-    let runtime = run::control_runtime()?;
+    let runtime = runtime::control_runtime()?;
     let asked = runtime.block_on(async {
         let mut interrupts = Signals::new()?;
         let mut answer = in_background(gateway, request.clone());

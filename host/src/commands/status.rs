@@ -11,10 +11,11 @@ use portcullis_admin::{
 use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
 use crate::cli::StatusArguments;
-use crate::compose::LoadedPolicy;
-use crate::gateway::Running;
+use crate::output;
+use crate::run::compose::LoadedPolicy;
+use crate::run::control;
+use crate::run::gateway::Running;
 use crate::table::table;
-use crate::{commands, control};
 
 /// How the running gateway is; `config` is what it was started with.
 pub(crate) fn of(running: &Running, config: String) -> Status {
@@ -175,9 +176,9 @@ fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
 pub(crate) fn show(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let status = control::ask(&arguments.gateway, &StatusRequest {})?;
     if arguments.json {
-        return commands::print(&format!("{:#}\n", serde_json::to_value(&status)?));
+        return output::print(&format!("{:#}\n", serde_json::to_value(&status)?));
     }
-    commands::print(&text(&status))
+    output::print(&text(&status))
 }
 
 /// The status as people read it.

@@ -22,12 +22,13 @@ use portcullis_telemetry::{AccessLog, Metrics};
 
 use self::parts::chain_of;
 use crate::changes;
-use crate::compiler::{ChildCompiler, TellsOfLong};
-use crate::footprint;
+use crate::commands::rollout::{self, Rollouts};
 use crate::plugins::{self, Catalog, ReadError};
 use crate::refusal::{Refusal, RefusedPart};
-use crate::rollout::{self, Rollouts};
-use crate::stamp;
+use crate::run::cache_dir::default_cache_dir;
+use crate::run::compiler::{ChildCompiler, TellsOfLong};
+use crate::run::footprint;
+use crate::run::stamp;
 
 /// A plugin file that is being written can be caught half-way; the config was read a moment before the plugin.
 const ATTEMPTS: u32 = 3;
@@ -366,16 +367,6 @@ impl Process {
             config_refused: Arc::default(),
         })
     }
-}
-
-/// The user's cache folder, by the XDG base directory specification. `CACHE_DIRECTORY` is what systemd gives a unit with
-/// `CacheDirectory=`. Without any, nothing is kept and plugins are compiled at each start.
-pub(crate) fn default_cache_dir() -> Option<PathBuf> {
-    let folder =
-        |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    folder("CACHE_DIRECTORY")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|path| path.join("portcullis")))
-        .or_else(|| folder("HOME").map(|path| path.join(".cache/portcullis")))
 }
 
 /// Readies the policies of `gateway`. A version of a policy of which nothing changed keeps its factory, and so its

@@ -11,9 +11,9 @@ use portcullis_model::{ContentDigest, LockedPlugin, Name, OciReference, PinnedPl
 use portcullis_registry::{Image, Registries};
 use serde_json::json;
 
-use super::{Catalog, disagreement, registries, signed_name};
 use crate::cli::{ConfigArgument, ListArguments, LockArguments, PluginsCommand};
-use crate::commands::print;
+use crate::output::print;
+use crate::plugins::{Catalog, disagreement, registries, signed_name};
 use crate::refusal::{Refusal, RefusedPart};
 use crate::table::table;
 

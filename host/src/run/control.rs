@@ -16,11 +16,11 @@ use portcullis_admin::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::cli::GatewayArgument;
-use crate::commands::tell;
-use crate::gateway::Running;
+use crate::commands::{explain, record, status};
+use crate::output::tell;
 use crate::plugins::Catalog;
-use crate::reloads::Asker;
-use crate::{explain, record, status};
+use crate::run::gateway::Running;
+use crate::run::reloads::Asker;
 
 /// Jobs that wait for the loop. Each connection of the socket has at most one.
 const JOBS_MAX: usize = 16;

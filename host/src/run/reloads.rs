@@ -7,10 +7,10 @@ use portcullis_admin::ReloadAnswer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::compose::{self, Candidate, Previous};
-use crate::gateway::{Applied, Running};
 use crate::refusal::Refusal;
-use crate::watch::Watch;
+use crate::run::compose::{self, Candidate, Previous};
+use crate::run::gateway::{Applied, Running};
+use crate::run::watch::Watch;
 
 /// A refusal that says the same as the one before it, this soon after it, is no news: a file that changed while it was read
 /// is read again.

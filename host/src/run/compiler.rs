@@ -17,7 +17,7 @@ use portcullis_sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::cli::CompileArguments;
-use crate::commands::print;
+use crate::output::print;
 use crate::plugins::PLUGIN_BYTES_MAX;
 use crate::shown::shown;
 

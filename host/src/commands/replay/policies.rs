@@ -17,9 +17,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::list;
 use crate::cli::ReplayArguments;
-use crate::compose;
 use crate::plugins::{Catalog, PLUGIN_BYTES_MAX};
 use crate::refusal::Refusal;
+use crate::run::compose;
 use crate::shown::shown;
 use crate::trace::{Scrubber, secret_mark};
 

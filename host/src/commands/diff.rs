@@ -15,9 +15,9 @@ use portcullis_model::{Gateway, Name};
 use self::config::ConfigDiff;
 use self::plugin::{PluginDiff, PluginFacts};
 use crate::cli::DiffArguments;
-use crate::commands::print;
-use crate::compose::Composed;
+use crate::output::print;
 use crate::plugins;
+use crate::run::compose::Composed;
 use crate::shown::shown;
 
 /// The exit code for what differs, as diff(1) has it.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use portcullis_policy::FaultKind;
 use serde_json::Value;
 
+use crate::commands::status;
 use crate::shown::{cut, shown};
-use crate::status;
 
 /// Characters of a value that are shown; all of it is in the JSON.
 const VALUE_CHARS_MAX: usize = 200;

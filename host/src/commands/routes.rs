@@ -1,0 +1,79 @@
+//! `portcullis routes`: the routes of a configuration, in the order in which they are tried.
+
+use std::cmp::Reverse;
+use std::process::ExitCode;
+
+use portcullis_model::{HostPattern, Route, RouteMatch};
+use serde_json::json;
+
+use crate::cli::RoutesArguments;
+use crate::output::print;
+use crate::plugins::Catalog;
+use crate::refusal::Refusal;
+use crate::table::table;
+
+/// Prints them, as a table or as JSON.
+///
+/// # Errors
+/// All that is wrong with the configuration.
+pub(crate) fn run(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
+    let gateway = portcullis_config::load(&arguments.config.find()?, &Catalog).map_err(Refusal::Config)?;
+    if arguments.json {
+        let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
+        return print(&format!("{:#}\n", serde_json::Value::from(list)));
+    }
+    let header =
+        ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "LISTENERS", "TLS", "POLICIES", "UPSTREAM", "ORIGIN"];
+    print(&table(header, rows(&gateway.routes)))
+}
+
+fn as_json(route: &Route) -> serde_json::Value {
+    let RouteMatch { path, methods, fields, .. } = &route.matches;
+    json!({
+        "name": &*route.name,
+        "hosts": route.matches.hosts().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "path": path.to_string(),
+        "methods": methods,
+        "headers": fields.iter().map(|field| (field.name.clone(), json!(field.value))).collect::<serde_json::Map<_, _>>(),
+        "listeners": route.listeners.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "tls": if route.tls_required { "required" } else { "any" },
+        "policies": route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "upstreams": route.upstreams.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "file": &*route.origin.file,
+        "line": route.origin.line,
+    })
+}
+
+/// A row for each host of each route, in the order in which they are tried.
+fn rows(routes: &[Route]) -> impl Iterator<Item = [String; 10]> {
+    let hosts = routes.iter().flat_map(|route| route.matches.hosts().iter().map(move |host| (route, host)));
+    let mut hosts: Vec<(&Route, &HostPattern)> = hosts.collect();
+    hosts.sort_by_cached_key(|(route, host)| {
+        (Reverse(route.matches.specificity_by(host)), route.name.clone())
+    });
+    hosts.into_iter().map(|(route, host)| row(route, host))
+}
+
+fn row(route: &Route, host: &HostPattern) -> [String; 10] {
+    let RouteMatch { path, methods, fields, .. } = &route.matches;
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|field| match &field.value {
+            Some(value) => format!("{}={value}", field.name),
+            None => field.name.clone(),
+        })
+        .collect();
+    let or = |text: String, absent: &str| if text.is_empty() { absent.to_owned() } else { text };
+    [
+        route.name.to_string(),
+        host.to_string(),
+        path.to_string(),
+        or(methods.join(","), "*"),
+        or(fields.join(","), "-"),
+        or(route.listeners.join(","), "*"),
+        if route.tls_required { "required" } else { "*" }.to_owned(),
+        or(route.policies.join(" > "), "-"),
+        route.upstreams.join(","),
+        format!("{}:{}", route.origin.file, route.origin.line),
+    ]
+}
