@@ -1,17 +1,11 @@
-//! A message body as a stream of pieces, whatever protocol it comes from. Bodies are pulled: nothing is read before
-//! whoever writes it has room, which is all the backpressure there is.
+//! A message body as a stream of pieces, whatever protocol it comes from. Bodies are pulled: nothing is read before the
+//! writer has room for it, which is all the backpressure there is.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use portcullis_http::Fields;
 use portcullis_policy::BodySide;
-
-use crate::filter::FilteredBody;
-use crate::h1::{RequestBody, ResponseBody};
-use crate::h2::{H2RequestBody, H2ResponseBody};
-use crate::replay::ReplayBody;
-use crate::watched::WatchedBody;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -56,7 +50,54 @@ pub(crate) enum BodyError {
     },
 }
 
-/// A body.
+/// Where the pieces of a body come from.
+pub(crate) trait BodySource {
+    /// Returns the next piece, or `None` at the end. After the end or an error it stays at the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>>;
+
+    /// Returns how many bytes are still to come, if that is known.
+    fn length(&self) -> Option<u64>;
+
+    /// Waits until the first piece, or the end, is there to be given, if the source decides about it before it gives it.
+    fn poll_first(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drives on what goes on beneath the body: for an upstream's response, the sending of what is left of the request's
+    /// body. Ready if there is nothing left to do. The error is the request body's.
+    fn poll_drive(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns how many bytes have moved beneath the body so far: for an upstream's response those that came, and those of
+    /// the request that were sent meanwhile. What a client sends of its request is counted by the slot.
+    fn moved(&self) -> u64 {
+        0
+    }
+
+    /// Makes a client's body fail once it exceeds `limit` bytes. Other sources have no such limit.
+    fn set_limit(&mut self, _limit: u64) {}
+
+    /// Moves the rest of the body to `out` if all of it is here already and has at most `max` bytes. Returns whether it did.
+    fn take_buffered(&mut self, _out: &mut Vec<u8>, _max: usize) -> bool {
+        false
+    }
+
+    /// Returns whether all that the source gave so far is kept.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    /// Begins again with the first piece, if all that the source gave so far is kept. Returns whether it did.
+    fn rewind(&mut self) -> bool {
+        false
+    }
+
+    /// Drops what is kept, which is not needed any more.
+    fn stop_keeping(&mut self) {}
+}
+
+/// A body. Only one that is not here yet is allocated.
 #[derive(Default)]
 pub(crate) enum Body {
     /// No byte and no trailers.
@@ -64,24 +105,17 @@ pub(crate) enum Body {
     Empty,
     /// All of it at once.
     Full(Bytes),
-    /// From an HTTP/1 client.
-    H1Request(RequestBody),
-    /// From an HTTP/1 upstream.
-    H1Response(Box<ResponseBody>),
-    /// From an HTTP/2 client.
-    H2Request(H2RequestBody),
-    /// From an HTTP/2 upstream.
-    H2Response(Box<H2ResponseBody>),
-    /// Through policies.
-    Filtered(Box<FilteredBody>),
-    /// Past those who are only shown it.
-    Watched(Box<WatchedBody>),
-    /// A request's, kept until the endpoint answers.
-    Replay(Box<ReplayBody>),
+    /// In pieces.
+    Stream(Box<dyn BodySource>),
 }
 
 impl Body {
-    /// The next piece; none at the end. After the end or an error it stays at the end.
+    /// Returns a body whose pieces come from `source`.
+    pub(crate) fn stream(source: impl BodySource + 'static) -> Self {
+        Self::Stream(Box::new(source))
+    }
+
+    /// Returns the next piece, or `None` at the end. After the end or an error it stays at the end.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         match self {
             Self::Empty => Poll::Ready(None),
@@ -90,109 +124,74 @@ impl Body {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::Data(bytes))))
             }
-            Self::H1Request(body) => body.poll_next(cx),
-            Self::H1Response(body) => body.poll_next(cx),
-            Self::H2Request(body) => body.poll_next(cx),
-            Self::H2Response(body) => body.poll_next(cx),
-            Self::Filtered(body) => body.poll_next(cx),
-            Self::Watched(body) => body.poll_next(cx),
-            Self::Replay(body) => body.poll_next(cx),
+            Self::Stream(source) => source.poll_next(cx),
         }
     }
 
-    /// Drives on what goes on beneath it: of an upstream's response, the sending of what is left of the request's body. Ready
-    /// where there is nothing left to do. The error is the request body's.
+    /// See [`BodySource::poll_first`].
+    pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match self {
+            Self::Empty | Self::Full(_) => Poll::Ready(Ok(())),
+            Self::Stream(source) => source.poll_first(cx),
+        }
+    }
+
+    /// See [`BodySource::poll_drive`].
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         match self {
-            Self::H1Response(body) => body.poll_drive(cx),
-            Self::H2Response(body) => body.poll_drive(cx),
-            Self::Filtered(body) => body.poll_drive(cx),
-            Self::Watched(body) => body.poll_drive(cx),
-            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Replay(_) => {
-                Poll::Ready(Ok(()))
-            }
+            Self::Empty | Self::Full(_) => Poll::Ready(Ok(())),
+            Self::Stream(source) => source.poll_drive(cx),
         }
     }
 
-    /// Bytes that have moved beneath it so far: of an upstream's response those that came, and those of the request that were
-    /// sent meanwhile. What a client sends of its request is counted by the slot.
+    /// See [`BodySource::moved`].
     pub(crate) fn moved(&self) -> u64 {
         match self {
-            Self::H1Response(body) => body.moved(),
-            Self::H2Response(body) => body.moved(),
-            Self::Filtered(body) => body.moved(),
-            Self::Watched(body) => body.moved(),
-            Self::Empty | Self::Full(_) | Self::H1Request(_) | Self::H2Request(_) | Self::Replay(_) => 0,
+            Self::Empty | Self::Full(_) => 0,
+            Self::Stream(source) => source.moved(),
         }
     }
 
-    /// Makes a request's body fail when it exceeds `limit` bytes.
+    /// See [`BodySource::set_limit`].
     pub(crate) fn set_limit(&mut self, limit: u64) {
-        match self {
-            Self::H1Request(body) => body.set_limit(limit),
-            Self::H2Request(body) => body.set_limit(limit),
-            // These are not a client's.
-            Self::Empty
-            | Self::Full(_)
-            | Self::H1Response(_)
-            | Self::H2Response(_)
-            | Self::Filtered(_)
-            | Self::Watched(_)
-            | Self::Replay(_) => {}
+        if let Self::Stream(source) = self {
+            source.set_limit(limit);
         }
     }
 
-    /// How many bytes it will give, where that is known.
+    /// Returns how many bytes it will give, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
             Self::Full(bytes) => Some(bytes.len() as u64),
-            Self::H1Request(body) => body.length(),
-            Self::H1Response(body) => body.length(),
-            Self::H2Request(body) => body.length(),
-            Self::H2Response(body) => body.length(),
-            Self::Filtered(body) => body.length(),
-            Self::Watched(body) => body.length(),
-            Self::Replay(body) => body.length(),
+            Self::Stream(source) => source.length(),
         }
     }
 
-    /// Keeps up to `bytes_max` bytes of it, if it has any, until [`Self::stop_keeping`].
-    pub(crate) fn keeping(self, bytes_max: usize) -> Self {
-        match self {
-            Self::Replay(_) => self,
-            _ if bytes_max == 0 || self.is_empty() => self,
-            _ => Self::Replay(Box::new(ReplayBody::new(self, bytes_max))),
-        }
-    }
-
-    /// It needs not be sent again.
+    /// See [`BodySource::stop_keeping`].
     pub(crate) fn stop_keeping(&mut self) {
-        if let Self::Replay(body) = self {
-            body.stop();
+        if let Self::Stream(source) = self {
+            source.stop_keeping();
         }
     }
 
-    /// The body from its beginning: if it is `untouched`, or all that it gave is kept.
+    /// Returns the body from its beginning, if it is `untouched` or all that it gave is kept.
     pub(crate) fn into_whole(mut self, untouched: bool) -> Option<Self> {
-        match &mut self {
-            Self::Replay(body) => body.rewind().then_some(self),
-            _ => untouched.then_some(self),
-        }
+        let rewound = if let Self::Stream(source) = &mut self { source.rewind() } else { false };
+        (rewound || untouched).then_some(self)
     }
 
-    /// Whether it could be sent from its beginning again though something of it was given.
+    /// Returns whether it could be sent from its beginning again though something of it was given.
     pub(crate) fn is_kept(&self) -> bool {
-        matches!(self, Self::Replay(body) if body.is_whole())
+        matches!(self, Self::Stream(source) if source.is_kept())
     }
 
-    /// Whether it is certain that nothing comes.
+    /// Returns whether it is certain that nothing comes.
     pub(crate) fn is_empty(&self) -> bool {
         self.length() == Some(0)
     }
 
-    /// Moves the rest of the body to `out` if all of it is here already and has at most `max` bytes. This is how a
-    /// small answer goes out in the same write as its head.
+    /// See [`BodySource::take_buffered`]. This is how a small response goes out in the same write as its head.
     pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         match self {
             Self::Empty => true,
@@ -201,9 +200,8 @@ impl Body {
                 *self = Self::Empty;
                 true
             }
-            Self::H1Response(body) => body.take_buffered(out, max),
-            Self::Watched(body) => body.take_buffered(out, max),
-            _ => false,
+            Self::Full(_) => false,
+            Self::Stream(source) => source.take_buffered(out, max),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, BodySource};
 use crate::call::CallResponse;
 use crate::connection::Connection;
 use crate::downstream::Downstream;
@@ -153,7 +153,7 @@ impl Drive<'_> {
             gone = Some(permitted.gone.clone());
             let filtered =
                 FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
-            body = Body::Filtered(Box::new(filtered));
+            body = Body::stream(filtered);
         } else {
             body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
@@ -328,7 +328,7 @@ impl Drive<'_> {
         let (downstream, timer, slot) = (&mut *self.downstream, &mut *self.timer, self.slot);
         let mut quiet = Quiet::default();
         let peeked = poll_fn(|cx| {
-            if let Poll::Ready(peeked) = filtered.poll_peek(cx) {
+            if let Poll::Ready(peeked) = filtered.poll_first(cx) {
                 return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
             }
             // The policies may hold back all of it, and what is left of the request may still be under way.
@@ -345,7 +345,7 @@ impl Drive<'_> {
             }
             downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
         });
-        let Err(failed) = peeked.await else { return (Body::Filtered(filtered), false) };
+        let Err(failed) = peeked.await else { return (Body::Stream(filtered), false) };
         drop(filtered);
         let mut exchange = self.slot.taken().await;
         let bytes = match self.slot.take_stop() {

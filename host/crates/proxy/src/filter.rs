@@ -12,7 +12,7 @@ use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, P
 
 use tokio::time::{Instant, Sleep};
 
-use crate::body::{Body, BodyError, Frame};
+use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::gather::Gathered;
 use crate::slot::{PolicyStop, Slot};
 
@@ -94,25 +94,6 @@ impl FilteredBody {
     pub(crate) fn tells(mut self, gone: ClientGone) -> Self {
         self.gone = Some(gone);
         self
-    }
-
-    /// Waits until the first piece is let go, or the end. After that [`Self::length`] may be known.
-    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        if self.peeked.is_none() {
-            self.peeked = ready!(self.poll_frame(cx));
-        }
-        Poll::Ready(match &self.peeked {
-            Some(Err(error)) => Err(error.clone()),
-            _ => Ok(()),
-        })
-    }
-
-    /// The next piece.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        match self.peeked.take() {
-            Some(frame) => Poll::Ready(Some(frame)),
-            None => self.poll_frame(cx),
-        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
@@ -238,9 +219,28 @@ impl FilteredBody {
         self.slot.stop(PolicyStop { reply, at, fault });
         Err(error)
     }
+}
 
-    /// See [`Body::poll_drive`].
-    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+impl BodySource for FilteredBody {
+    /// Waits until the first piece is let go, or the end. After that [`Self::length`] may be known.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.peeked.is_none() {
+            self.peeked = ready!(self.poll_frame(cx));
+        }
+        Poll::Ready(match &self.peeked {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(()),
+        })
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        match self.peeked.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_frame(cx),
+        }
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let driven = ready!(self.inner.poll_drive(cx));
         if driven.is_err() {
             self.state = State::Done;
@@ -248,13 +248,12 @@ impl FilteredBody {
         Poll::Ready(driven)
     }
 
-    /// See [`Body::moved`].
-    pub(crate) fn moved(&self) -> u64 {
+    fn moved(&self) -> u64 {
         self.inner.moved()
     }
 
     /// Bytes to come: known once all of it has passed.
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         let at_work = self.running.is_some() || self.waiting.is_some();
         let over = !at_work && self.trailers.is_none() && self.state != State::Streaming;
         let left = match &self.peeked {

@@ -17,6 +17,7 @@ use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
 use crate::error::{Blame, ExchangeError};
 use crate::pace::{Pace, Quiet};
+use crate::replay::keeping;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
@@ -92,7 +93,7 @@ impl Forward<'_> {
         let shared = &self.upstream.shared;
         // Whatever the method, an HTTP/2 endpoint may say that it did not act on a request.
         if asked.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
-            body = body.keeping(shared.config.replay_bytes_max);
+            body = keeping(body, shared.config.replay_bytes_max);
         }
         let (mut tried, mut last) = (Tried::new(), None);
         while self.trace.attempts < self.route.attempts.max(1) {
@@ -183,12 +184,11 @@ impl Forward<'_> {
 
     /// Lets the body hooks decide about the first piece before an upstream hears of the request.
     async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
-        let Body::Filtered(filtered) = body else { return Ok(()) };
         let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
         let mut quiet = Quiet::default();
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = filtered.poll_peek(cx) {
+            if let Poll::Ready(result) = body.poll_first(cx) {
                 return Poll::Ready(result.map_err(ExchangeError::RequestBody));
             }
             // The policies may hold back all of it, so what counts is what comes in.

@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use portcullis_http::Fields;
 
-use crate::body::{Body, BodyError, Frame};
+use crate::body::{Body, BodyError, BodySource, Frame};
 
 /// Pieces under this many bytes are copied: each kept piece holds on to the buffer that it was read into.
 const SMALL_BYTES: usize = 1024;
 
 /// A body whose pieces are kept, up to a bound, after they were given.
 #[derive(Debug)]
-pub(crate) struct ReplayBody {
+struct ReplayBody {
     body: Body,
     kept: Vec<Bytes>,
     /// Small pieces that came behind those that are kept.
@@ -26,9 +26,14 @@ pub(crate) struct ReplayBody {
     again: bool,
 }
 
+/// Returns `body` with up to `bytes_max` bytes of it kept, if it has any, until [`Body::stop_keeping`].
+pub(crate) fn keeping(body: Body, bytes_max: usize) -> Body {
+    if bytes_max == 0 || body.is_empty() { body } else { Body::stream(ReplayBody::new(body, bytes_max)) }
+}
+
 impl ReplayBody {
     /// Keeps at most `bytes_max` bytes of `body`. If it has more it cannot be sent again.
-    pub(crate) fn new(body: Body, bytes_max: usize) -> Self {
+    fn new(body: Body, bytes_max: usize) -> Self {
         Self {
             body,
             kept: Vec::new(),
@@ -38,29 +43,6 @@ impl ReplayBody {
             at: 0,
             again: false,
         }
-    }
-
-    /// The next piece; none at the end.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if let Some(piece) = self.kept.get(self.at) {
-            self.at += 1;
-            return Poll::Ready(Some(Ok(Frame::Data(piece.clone()))));
-        }
-        if std::mem::take(&mut self.again)
-            && let Some(trailers) = &self.trailers
-        {
-            return Poll::Ready(Some(Ok(Frame::Trailers(trailers.clone()))));
-        }
-        let next = std::task::ready!(self.body.poll_next(cx));
-        match &next {
-            Some(Ok(Frame::Data(piece))) => self.keep(piece),
-            Some(Ok(Frame::Trailers(trailers))) if self.room.is_some() => {
-                self.trailers = Some(trailers.clone());
-            }
-            Some(Err(_)) => self.stop(),
-            Some(Ok(Frame::Trailers(_))) | None => {}
-        }
-        Poll::Ready(next)
     }
 
     fn keep(&mut self, piece: &Bytes) {
@@ -88,27 +70,52 @@ impl ReplayBody {
     }
 
     /// Keeps nothing from now on.
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         (self.room, self.trailers, self.again) = (None, None, false);
         (self.kept, self.small, self.at) = (Vec::new(), BytesMut::new(), 0);
     }
+}
 
-    /// Whether all that it gave is kept.
-    pub(crate) fn is_whole(&self) -> bool {
+impl BodySource for ReplayBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if let Some(piece) = self.kept.get(self.at) {
+            self.at += 1;
+            return Poll::Ready(Some(Ok(Frame::Data(piece.clone()))));
+        }
+        if std::mem::take(&mut self.again)
+            && let Some(trailers) = &self.trailers
+        {
+            return Poll::Ready(Some(Ok(Frame::Trailers(trailers.clone()))));
+        }
+        let next = std::task::ready!(self.body.poll_next(cx));
+        match &next {
+            Some(Ok(Frame::Data(piece))) => self.keep(piece),
+            Some(Ok(Frame::Trailers(trailers))) if self.room.is_some() => {
+                self.trailers = Some(trailers.clone());
+            }
+            Some(Err(_)) => self.stop(),
+            Some(Ok(Frame::Trailers(_))) | None => {}
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_kept(&self) -> bool {
         self.room.is_some()
     }
 
-    /// Begins again, if all that it gave is kept.
-    pub(crate) fn rewind(&mut self) -> bool {
+    fn rewind(&mut self) -> bool {
         self.keep_small();
         (self.at, self.again) = (0, self.trailers.is_some());
         self.room.is_some()
     }
 
-    /// How many bytes are still to come, if that is known.
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         let again: usize = self.kept.iter().skip(self.at).map(Bytes::len).sum();
         self.body.length().map(|left| left + again as u64)
+    }
+
+    fn stop_keeping(&mut self) {
+        self.stop();
     }
 }
 

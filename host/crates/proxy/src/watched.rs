@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use portcullis_policy::{BodySide, Exchange, PolicyChain, Watch};
 
-use crate::body::{Body, BodyError, Frame};
+use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::gather::Gathered;
 
 /// A body and who sees it.
-pub(crate) struct WatchedBody {
+struct WatchedBody {
     inner: Gathered,
     /// Empty once nobody looks any more, or the last piece was shown.
     watching: Vec<Box<dyn Watch>>,
@@ -42,12 +42,11 @@ pub(crate) fn watched(
         }
         return body;
     }
-    Body::Watched(Box::new(WatchedBody { inner: Gathered::new(body), watching }))
+    Body::stream(WatchedBody { inner: Gathered::new(body), watching })
 }
 
-impl WatchedBody {
-    /// The next piece.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+impl BodySource for WatchedBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let next = ready!(self.inner.poll_next(cx));
         match &next {
             Some(Ok(Frame::Data(piece))) => {
@@ -61,23 +60,20 @@ impl WatchedBody {
         Poll::Ready(next)
     }
 
-    /// See [`Body::poll_drive`].
-    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         self.inner.poll_drive(cx)
     }
 
-    /// See [`Body::moved`].
-    pub(crate) fn moved(&self) -> u64 {
+    fn moved(&self) -> u64 {
         self.inner.moved()
     }
 
-    /// See [`Body::length`].
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         self.inner.length()
     }
 
-    /// See [`Body::take_buffered`]. What is taken so is small, and copied for those who look.
-    pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+    /// What is taken so is small, and copied for those that look.
+    fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         let before = out.len();
         let taken = self.inner.take_buffered(out, max);
         if taken && !self.watching.is_empty() {
@@ -86,7 +82,9 @@ impl WatchedBody {
         }
         taken
     }
+}
 
+impl WatchedBody {
     fn show(&mut self, piece: &Bytes, last: bool) {
         self.watching.retain_mut(|watching| watching.show(piece, last) && !last);
     }

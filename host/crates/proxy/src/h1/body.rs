@@ -9,7 +9,7 @@ use portcullis_http::h1::{BodyFraming, ChunkedDecoder, Decoded, HeadLimits};
 use portcullis_http::{Fields, strip_request_trailers};
 
 use super::io::Io;
-use crate::body::{BodyError, Frame};
+use crate::body::{BodyError, BodySource, Frame};
 use crate::slot::Slot;
 
 /// Finds the end of a body.
@@ -148,7 +148,7 @@ impl Downlink {
 }
 
 /// The body of a request.
-pub(crate) struct RequestBody {
+pub(super) struct RequestBody {
     link: Rc<Downlink>,
     slot: Rc<Slot>,
     limit: u64,
@@ -160,16 +160,18 @@ impl RequestBody {
         link.wanted.set(true);
         Self { link, slot, limit: u64::MAX, over: false }
     }
+}
 
-    pub(crate) fn set_limit(&mut self, limit: u64) {
+impl BodySource for RequestBody {
+    fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         if self.over { Some(0) } else { self.link.decoder.borrow().length() }
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.over {
             return Poll::Ready(None);
         }

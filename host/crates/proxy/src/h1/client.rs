@@ -16,7 +16,7 @@ use portcullis_net::Stream;
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
 use super::tunnel_end::H1TunnelEnd;
-use crate::body::{Body, BodyError, Frame};
+use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::pool::Pool;
 
@@ -222,7 +222,7 @@ impl Call for ClientCall {
             body.release();
             return CallResponse { body: Body::Empty, tunnel: None, declared };
         }
-        CallResponse { body: Body::H1Response(Box::new(body)), tunnel: None, declared }
+        CallResponse { body: Body::stream(body), tunnel: None, declared }
     }
 
     fn into_unread_body(self: Box<Self>) -> Option<Body> {
@@ -380,7 +380,7 @@ impl Pump {
 }
 
 /// The body of a response. Gives the connection back when it is over.
-pub(crate) struct ResponseBody {
+struct ResponseBody {
     /// Gone once it was given back.
     connection: Option<Box<ClientConnection>>,
     decoder: Decoder,
@@ -390,20 +390,19 @@ pub(crate) struct ResponseBody {
     pool: Option<Rc<Pool>>,
 }
 
-impl ResponseBody {
-    /// See [`Body::moved`].
-    pub(crate) fn moved(&self) -> u64 {
+impl BodySource for ResponseBody {
+    fn moved(&self) -> u64 {
         self.pump.progress.wrapping_add(self.received)
     }
 
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         match self.connection {
             Some(_) => self.decoder.length(),
             None => Some(0),
         }
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         if let Poll::Ready(Err(error)) = self.pump.poll(cx, &mut connection.io) {
             self.abandon();
@@ -428,8 +427,7 @@ impl ResponseBody {
         }
     }
 
-    /// See [`Body::poll_drive`].
-    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         let driven = ready!(self.pump.poll(cx, &mut connection.io));
         if driven.is_err() {
@@ -438,8 +436,7 @@ impl ResponseBody {
         Poll::Ready(driven)
     }
 
-    /// See [`Body::take_buffered`].
-    pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+    fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         let (Some(connection), Decoder::Length(left)) = (&mut self.connection, &self.decoder) else {
             return self.connection.is_none();
         };
@@ -454,7 +451,9 @@ impl ResponseBody {
         self.release();
         true
     }
+}
 
+impl ResponseBody {
     /// Gives the connection back, unless its request was not sent to the end or it holds bytes that nobody asked for.
     fn release(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };

@@ -10,7 +10,6 @@ mod server;
 mod spare;
 mod tunnel_end;
 
-pub(crate) use body::RequestBody;
-pub(crate) use client::{ClientCall, ClientConnection, ResponseBody};
+pub(crate) use client::{ClientCall, ClientConnection};
 pub(crate) use io::COPY_BYTES_MAX;
 pub(crate) use server::serve;

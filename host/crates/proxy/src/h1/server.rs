@@ -155,7 +155,7 @@ impl Server<'_> {
         let body = if decoder.is_done() {
             Body::Empty
         } else {
-            Body::H1Request(RequestBody::new(self.link.clone(), self.slot.clone()))
+            Body::stream(RequestBody::new(self.link.clone(), self.slot.clone()))
         };
         *self.link.decoder.borrow_mut() = decoder;
         self.link.expects_continue.set(parsed.expect_continue);

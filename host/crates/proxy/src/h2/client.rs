@@ -9,7 +9,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response_trailers};
 
-use crate::body::{Body, BodyError, Frame};
+use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent, WaitsFor};
 use crate::gather::Gathered;
 use crate::h2::connection::{ClientHandle, Lease, OpenStream};
@@ -220,7 +220,7 @@ impl Call for ClientCall {
             done: false,
             open: this.open,
         };
-        CallResponse { body: Body::H2Response(Box::new(body)), tunnel: None, declared: length }
+        CallResponse { body: Body::stream(body), tunnel: None, declared: length }
     }
 
     fn timed_out(&self) {
@@ -360,7 +360,7 @@ impl Pump {
 }
 
 /// What an endpoint sends on a stream.
-pub(crate) struct H2ResponseBody {
+struct H2ResponseBody {
     receive: RecvStream,
     send: SendStream<Piece>,
     pump: Pump,
@@ -372,18 +372,16 @@ pub(crate) struct H2ResponseBody {
     open: OpenStream,
 }
 
-impl H2ResponseBody {
-    /// See [`Body::moved`].
-    pub(crate) fn moved(&self) -> u64 {
+impl BodySource for H2ResponseBody {
+    fn moved(&self) -> u64 {
         self.pump.progress.wrapping_add(self.received)
     }
 
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         if self.done || self.receive.is_end_stream() { Some(0) } else { self.left.filter(|left| *left > 0) }
     }
 
-    /// See [`Body::poll_drive`].
-    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         if self.done {
             return Poll::Ready(Ok(()));
         }
@@ -394,7 +392,7 @@ impl H2ResponseBody {
         Poll::Ready(driven)
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.done {
             return Poll::Ready(None);
         }
@@ -449,7 +447,9 @@ impl H2ResponseBody {
             Err(error) => failed(&error),
         }
     }
+}
 
+impl H2ResponseBody {
     fn end(&mut self) {
         self.done = true;
         self.pump.give_up();

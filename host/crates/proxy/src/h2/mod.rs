@@ -11,9 +11,7 @@ mod streams;
 mod tunnel_end;
 mod wire;
 
-pub(crate) use client::H2ResponseBody;
 pub(crate) use connection::{ClientHandle, ConnectionRules, Lease, handshake};
-pub(crate) use request_body::H2RequestBody;
 pub(crate) use server::serve;
 
 /// What one stream may have on its way before the reader takes it: enough for 1 Gbit/s at 8 ms.

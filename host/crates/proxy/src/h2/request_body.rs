@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 use h2::RecvStream;
 use portcullis_http::strip_request_trailers;
 
-use crate::body::{BodyError, Frame};
+use crate::body::{BodyError, BodySource, Frame};
 use crate::h2::streams::{Incoming, StreamGuard};
 use crate::h2::{convert, describe};
 use crate::slot::Slot;
 
 /// What a client sends on its stream.
-pub(crate) struct H2RequestBody {
+pub(super) struct H2RequestBody {
     /// Shared with who reads what is left of it behind the answer.
     receive: Rc<RefCell<RecvStream>>,
     incoming: Incoming,
@@ -54,11 +54,21 @@ impl H2RequestBody {
         self.wanted.clone()
     }
 
-    pub(crate) fn set_limit(&mut self, limit: u64) {
+    /// Gives back to flow control what was used.
+    fn release(&mut self) -> Result<(), h2::Error> {
+        match std::mem::take(&mut self.unreleased) {
+            0 => Ok(()),
+            used => self.receive.borrow_mut().flow_control().release_capacity(used),
+        }
+    }
+}
+
+impl BodySource for H2RequestBody {
+    fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         if self.done || self.receive.borrow().is_end_stream() {
             Some(0)
         } else {
@@ -66,7 +76,7 @@ impl H2RequestBody {
         }
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.done {
             return Poll::Ready(None);
         }
@@ -113,14 +123,6 @@ impl H2RequestBody {
                 }))
             }
             Err(error) => failed(&error),
-        }
-    }
-
-    /// Gives back to flow control what was used.
-    fn release(&mut self) -> Result<(), h2::Error> {
-        match std::mem::take(&mut self.unreleased) {
-            0 => Ok(()),
-            used => self.receive.borrow_mut().flow_control().release_capacity(used),
         }
     }
 }

@@ -23,10 +23,11 @@ use crate::exchange::{Answer, Drive, Sent, finish};
 use crate::gather::Gathered;
 use crate::h1::COPY_BYTES_MAX;
 use crate::h2::outbox::Piece;
+use crate::h2::request_body::H2RequestBody;
 use crate::h2::streams::{StreamGuard, Streams};
 use crate::h2::tunnel_end::H2TunnelEnd;
 use crate::h2::wire::{Socket, Wire};
-use crate::h2::{CONNECTION_WINDOW, H2RequestBody, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
 use crate::pace::{Pace, Quiet};
 use crate::prefixed::Prefixed;
 use crate::respond;
@@ -299,7 +300,7 @@ async fn serve_stream(
             if exchange.request.fields.has_token(Known::Expect, "100-continue") {
                 downstream.expects = Some(body.wanted());
             }
-            Body::H2Request(body)
+            Body::stream(body)
         }
     };
     let drive = Drive {

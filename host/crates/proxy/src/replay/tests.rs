@@ -4,7 +4,7 @@ use bytes::Bytes;
 use portcullis_http::Fields;
 
 use super::ReplayBody;
-use crate::body::{Body, Frame};
+use crate::body::{Body, BodySource, Frame};
 
 /// All that comes, put together.
 fn read(body: &mut ReplayBody) -> Vec<u8> {
@@ -38,7 +38,7 @@ fn a_body_over_the_bound_passes_and_cannot_be_sent_again() {
     let bytes = vec![7; 5001];
     let mut body = ReplayBody::new(Body::Full(Bytes::from(bytes.clone())), 5000);
     assert_eq!(read(&mut body), bytes);
-    assert!(!body.is_whole() && !body.rewind());
+    assert!(!body.is_kept() && !body.rewind());
     assert!(body.kept.is_empty());
 }
 
