@@ -1,8 +1,12 @@
 //! Few file descriptors: the limit is raised as far as may be, and clients do not take what their upstreams need.
 
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
 use crate::edge::Edge;
 use crate::harness::{
-    H2Frame, H2Frames, Pieces, RawClient, TestClient, TestGateway, TestUpstream, eventually,
+    H2Frame, H2Frames, LogLine, Pieces, RawClient, TestClient, TestGateway, TestUpstream, eventually,
 };
 
 async fn limited(upstream: &TestUpstream, soft: u64, hard: u64) -> TestGateway {
@@ -27,40 +31,65 @@ async fn idle_clients_beyond_the_soft_limit_do_not_stop_it() {
     assert!(!gateway.stderr().contains("no further client"), "{}", gateway.stderr());
 }
 
+/// How many clients the gateway said that its descriptors suffice for.
+async fn places(gateway: &TestGateway) -> usize {
+    let said = |line: &LogLine| line.text("event") == Some("open-files") && line.number("clients").is_some();
+    let line = gateway.wait_for_log("how many clients there may be", said).await;
+    usize::try_from(line.number("clients").unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn each_client_that_is_accepted_is_served() {
-    const CLIENTS: usize = 150;
+    const CLIENTS: usize = 120;
+    let started = Instant::now();
     let app = TestUpstream::named("app").await;
-    let gateway = limited(&app, 96, 96).await;
-    let mut clients = Vec::new();
+    // What has its answer does not hold its place for long.
+    let edge = Edge::to(app.address()).listener("timeouts = { linger = \"100ms\" }");
+    let gateway = edge.open_files(96, 96).start().await;
+    assert!(places(&gateway).await < CLIENTS);
+    let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        clients.push(client);
+        clients.spawn(async move {
+            // The others wait, and get their turn although those that have their answer would keep their connections.
+            let status = client.read_response().await.status;
+            (status, client)
+        });
     }
     gateway.wait_for_log("it rests", |line| line.message.starts_with("no further client")).await;
-    // The others wait, though those that have their answer would keep their connections.
     let mut answered = Vec::new();
-    while !clients.is_empty() {
-        let statuses = eventually("some are answered", async || {
-            let mut statuses = Vec::new();
-            let mut at = 0;
-            while at < clients.len() {
-                if clients[at].is_silent_for(std::time::Duration::from_millis(1)).await {
-                    at += 1;
-                } else {
-                    let mut client = clients.swap_remove(at);
-                    statuses.push(client.read_response().await.status);
-                    answered.push(client);
-                }
-            }
-            (!statuses.is_empty()).then_some(statuses)
-        })
-        .await;
-        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    while let Some(done) = clients.join_next().await {
+        let (status, client) = done.unwrap();
+        assert_eq!(status, 200);
+        answered.push(client);
     }
     let told = gateway.log().iter().filter(|line| line.message.starts_with("no further client")).count();
-    assert!(told < 40, "{told} lines");
+    let seconds = started.elapsed().as_secs();
+    assert!(told as u64 <= seconds + 1, "{told} lines in {seconds} s");
+}
+
+#[tokio::test]
+async fn idle_clients_of_one_listener_make_room_for_those_of_another() {
+    let app = TestUpstream::named("app").await;
+    let edge = Edge::to(app.address())
+        .listener("timeouts = { idle = \"10m\" }")
+        .more("[listeners.other]\naddress = \"127.0.0.1:0\"\n");
+    let gateway = edge.open_files(96, 96).start().await;
+    let mut idle = Vec::new();
+    for _ in 0..places(&gateway).await {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.read_response().await.status, 200);
+        idle.push(client);
+    }
+    // No client waits for a place at the first listener, nor at every worker of the other one.
+    for _ in 0..4 {
+        let mut client = RawClient::connect(gateway.address("other")).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.read_response().await.status, 200);
+        idle.push(client);
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use crate::connect::is_exhausted;
 use crate::count::{ConnectionCount, ConnectionPermit};
 use crate::descriptors::{self, ClientPlace};
-use crate::drain::DrainSignal;
+use crate::drain::{self, DrainSignal};
 use crate::listen::BACKLOG;
 use crate::state::ListenerState;
 use crate::stream::Stream;
@@ -85,12 +85,16 @@ where
         };
         match accepted {
             Ok((tcp, peer)) => {
-                // This one waits for a place, and all behind it in the socket's queue.
-                while let Some(clients) = ClientPlace::none_left().filter(|_| !settings.drain.is_draining()) {
-                    crowded(&settings, clients);
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                }
-                start(&settings, &handle, tcp, peer);
+                let place = match ClientPlace::take() {
+                    Some(place) => place,
+                    // This one waits for a place, and all behind it in the socket's queue.
+                    None => tokio::select! {
+                        biased;
+                        () = &mut drained => ClientPlace::beyond(),
+                        place = wait_for_place(&settings) => place,
+                    },
+                };
+                start(&settings, &handle, (tcp, peer), place);
             }
             Err(error) => {
                 if let Some(pause) = failed(&settings, &error) {
@@ -109,22 +113,28 @@ where
         let Ok((tcp, peer)) = listener.accept() else { return };
         let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
         if let Ok(tcp) = tcp {
-            start(&settings, &handle, tcp, peer);
+            start(&settings, &handle, (tcp, peer), ClientPlace::take().unwrap_or(ClientPlace::beyond()));
         }
     }
 }
 
-/// Logs that no more clients may be served, because each needs a descriptor for its upstream as well, and asks those that have
-/// nothing under way to go.
-fn crowded(settings: &AcceptSettings, clients: u32) {
-    settings.drain.nudge();
-    if let Some(suppressed) = settings.connections.accept_log.allow() {
-        let state = settings.state.load();
-        let hint = "raise the limit of open files (LimitNOFILE= of a systemd unit, ulimit -n)";
-        tracing::error!(
-            listener = %state.listener().name, clients, suppressed, hint,
-            "no further client is accepted for now: the limit of open files suffices for these and their upstreams"
-        );
+/// Waits for a place, because each client needs a descriptor for its upstream as well. Asks clients of the whole process that
+/// have nothing under way to go meanwhile, and logs it. Dropping the future gives up the turn.
+async fn wait_for_place(settings: &AcceptSettings) -> ClientPlace {
+    let mut place = std::pin::pin!(ClientPlace::wait());
+    loop {
+        drain::nudge();
+        if let Some(suppressed) = settings.connections.accept_log.allow() {
+            let state = settings.state.load();
+            let hint = "raise the limit of open files (LimitNOFILE= of a systemd unit, ulimit -n)";
+            tracing::error!(
+                listener = %state.listener().name, clients = ClientPlace::max(), suppressed, hint,
+                "no further client is accepted for now: the limit of open files suffices for these and their upstreams"
+            );
+        }
+        if let Ok(place) = tokio::time::timeout(EXHAUSTED_PAUSE, &mut place).await {
+            return place;
+        }
     }
 }
 
@@ -157,14 +167,18 @@ fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
     Some(EXHAUSTED_PAUSE)
 }
 
-fn start<H, F>(settings: &Rc<AcceptSettings>, handle: &Rc<H>, tcp: TcpStream, peer: SocketAddr)
-where
+fn start<H, F>(
+    settings: &Rc<AcceptSettings>,
+    handle: &Rc<H>,
+    (tcp, peer): (TcpStream, SocketAddr),
+    place: ClientPlace,
+) where
     H: Fn(Accepted) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let state = settings.state.load_full();
     let limit = state.listener().limits.connections;
-    let Some(permit) = settings.connections.try_open(limit) else {
+    let Some(permit) = settings.connections.try_open(limit, place) else {
         if let Some(suppressed) = settings.connections.refused_log.allow() {
             let listener = &state.listener().name;
             tracing::warn!(%listener, limit, %peer, suppressed, "too many connections: closed one at once");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::descriptors;
@@ -18,9 +19,8 @@ use crate::tls_error;
 /// When the next address of a name is tried beside one that does not answer (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// How often a connection that cannot be had for want of file descriptors is tried, and how long it is not between two
-/// attempts: for longer than workers keep idle connections then.
-const EXHAUSTED_ATTEMPTS: u32 = 20;
+/// How long a connection that cannot be had for want of file descriptors is not tried again. Workers close idle connections
+/// meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Addresses of one name that are tried.
@@ -202,7 +202,7 @@ impl Connector {
     ) -> Result<Connected, ConnectError> {
         let peer = OnceLock::new();
         let result = tokio::time::timeout(timeout, async {
-            let (tcp, to, failed) = self.connect_tcp(address, choose).await?;
+            let (tcp, to, failed) = self.connect_tcp(address, Instant::now() + timeout, choose).await?;
             peer.get_or_init(|| to);
             let stream = match tls {
                 None => Stream::Tcp(tcp),
@@ -252,6 +252,7 @@ impl Connector {
     async fn connect_tcp(
         &self,
         address: &str,
+        deadline: Instant,
         choose: impl FnOnce(&[SocketAddr]) -> Vec<SocketAddr>,
     ) -> Result<(TcpStream, SocketAddr, Vec<SocketAddr>), Failure> {
         let addresses =
@@ -265,7 +266,7 @@ impl Connector {
             let reason = "its address is a private one, which it may not have".to_owned();
             return Err((ConnectErrorKind::Forbidden, reason));
         }
-        let (tcp, peer, failed) = connect_first(&addresses).await.map_err(io_failure)?;
+        let (tcp, peer, failed) = connect_first(&addresses, deadline).await.map_err(io_failure)?;
         tcp.set_nodelay(true).map_err(io_failure)?;
         Ok((tcp, peer, failed))
     }
@@ -294,15 +295,13 @@ fn io_failure(error: io::Error) -> Failure {
     (kind, reason)
 }
 
-/// Connects. Without a file descriptor it tries again for a moment: connections that are idle are about to be closed, and a
-/// client that was accepted can wait for that.
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let mut attempt = 1;
+/// Connects. Without a file descriptor it tries again until shortly before `deadline`: connections that are idle are about to
+/// be closed, and a client that was accepted can wait for that.
+async fn open(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     loop {
         match TcpStream::connect(address).await {
-            Err(error) if is_exhausted(&error) && attempt < EXHAUSTED_ATTEMPTS => {
+            Err(error) if is_exhausted(&error) && Instant::now() + 2 * EXHAUSTED_PAUSE < deadline => {
                 descriptors::exhausted();
-                attempt += 1;
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
             connected => return connected,
@@ -320,9 +319,12 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 
 /// Connects to the first address that answers, and returns it with those that did not. The others are tried one by one,
 /// each when the one before has failed or has been silent for a while; those that lose are closed.
-async fn connect_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr, Vec<SocketAddr>)> {
+async fn connect_first(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> io::Result<(TcpStream, SocketAddr, Vec<SocketAddr>)> {
     if let [address] = addresses {
-        return Ok((open(*address).await?, *address, Vec::new()));
+        return Ok((open(*address, deadline).await?, *address, Vec::new()));
     }
     let mut left = addresses.iter().take(ADDRESSES_MAX).copied();
     let mut tried = Vec::new();
@@ -332,7 +334,7 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, Socke
         match left.next() {
             Some(address) => {
                 tried.push(address);
-                attempts.spawn(async move { (address, open(address).await) });
+                attempts.spawn(async move { (address, open(address, deadline).await) });
             }
             None if attempts.is_empty() => return Err(last),
             None => {}

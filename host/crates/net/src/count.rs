@@ -55,8 +55,8 @@ impl ConnectionCount {
         self.handshakes_failed.load(Ordering::Relaxed)
     }
 
-    /// Counts one more connection, unless `limit` are open.
-    pub(crate) fn try_open(self: &Arc<Self>, limit: u32) -> Option<ConnectionPermit> {
+    /// Counts one more connection, which has `place`, unless `limit` are open.
+    pub(crate) fn try_open(self: &Arc<Self>, limit: u32, place: ClientPlace) -> Option<ConnectionPermit> {
         // Counted first and taken back, so that workers that accept at the same moment cannot pass the limit together.
         if self.open.fetch_add(1, Ordering::Relaxed) >= limit {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl ConnectionCount {
             return None;
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(ConnectionPermit { count: Arc::clone(self), _place: ClientPlace::take() })
+        Some(ConnectionPermit { count: Arc::clone(self), _place: place })
     }
 
     pub(crate) fn handshake_failed(&self) {

@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 /// How long after a connection could not be had for want of descriptors no idle one is kept.
 const SHORT_FOR: Duration = Duration::from_secs(1);
 
 /// The part of all descriptors for upstreams that one connection of HTTP/2, which is one client, may need at once.
 const OF_ONE_CLIENT: u32 = 8;
 
-static CLIENTS: AtomicU32 = AtomicU32::new(0);
-static CLIENTS_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
+static PLACES: Places = Places::new();
 static STREAMS_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// Milliseconds since the first look at the clock, of the last time that there was none left; 0 for never.
@@ -40,7 +41,7 @@ impl DescriptorShares {
 
     /// Goes by these shares from now on, in the whole process.
     pub fn heed(self) {
-        CLIENTS_MAX.store(self.clients, Ordering::Relaxed);
+        PLACES.bound(self.clients);
         STREAMS_MAX.store(self.streams, Ordering::Relaxed);
     }
 }
@@ -72,27 +73,64 @@ fn now() -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// The client's place among those that the descriptors suffice for. Dropping it gives it back.
+/// The places of clients. Accept loops get them in the order in which they began to wait: a worker whose own clients come and
+/// go would otherwise take every place before another one looks again.
 #[derive(Debug)]
-pub(crate) struct ClientPlace(());
+struct Places {
+    free: Semaphore,
+    max: AtomicU32,
+}
 
-impl ClientPlace {
-    /// Takes one. That there is one was looked at before: a worker that accepts at the same moment may take one too many.
-    pub(crate) fn take() -> Self {
-        CLIENTS.fetch_add(1, Ordering::Relaxed);
-        Self(())
+impl Places {
+    /// As many as there can be.
+    const fn new() -> Self {
+        Self { free: Semaphore::const_new(Semaphore::MAX_PERMITS), max: AtomicU32::new(u32::MAX) }
     }
 
-    /// How many clients there may be, if that many are there.
-    pub(crate) fn none_left() -> Option<u32> {
-        let max = CLIENTS_MAX.load(Ordering::Relaxed);
-        (CLIENTS.load(Ordering::Relaxed) >= max).then_some(max)
+    /// Leaves `max` of them. Called once; clients that have a place by then keep it.
+    fn bound(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        self.free.forget_permits(Semaphore::MAX_PERMITS - max);
+    }
+
+    /// Takes a place if one is free and no accept loop waits for it.
+    fn take(&'static self) -> Option<ClientPlace> {
+        self.free.try_acquire().ok().map(|place| ClientPlace(Some(place)))
+    }
+
+    /// Waits for a place. Dropping the future gives up the turn.
+    async fn wait(&'static self) -> ClientPlace {
+        // The semaphore is never closed.
+        ClientPlace(self.free.acquire().await.ok())
     }
 }
 
-impl Drop for ClientPlace {
-    fn drop(&mut self) {
-        CLIENTS.fetch_sub(1, Ordering::Relaxed);
+/// The client's place among those that the descriptors suffice for. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct ClientPlace(
+    #[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'static>>,
+);
+
+impl ClientPlace {
+    /// Takes one if one is free.
+    pub(crate) fn take() -> Option<Self> {
+        PLACES.take()
+    }
+
+    /// Waits for one, behind those that wait already. Dropping the future gives up the turn.
+    pub(crate) async fn wait() -> Self {
+        PLACES.wait().await
+    }
+
+    /// One beyond those that there are, for a client that is served although there is none left.
+    pub(crate) const fn beyond() -> Self {
+        Self(None)
+    }
+
+    /// How many clients there may be.
+    pub(crate) fn max() -> u32 {
+        PLACES.max.load(Ordering::Relaxed)
     }
 }
 

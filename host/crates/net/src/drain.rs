@@ -1,10 +1,13 @@
 //! Telling connections that it is time to end.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
+
+/// Every [`Drain`] of the process that connections may watch.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -16,14 +19,19 @@ struct Shared {
 ///
 /// Make one for each worker and listener, so that the connections that wait for it contend with no other worker's. It may
 /// be started from any thread. Dropping it starts nothing: signals that are left then never fire.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Drain(Arc<Shared>);
 
 impl Drain {
     /// One that has not started.
     #[must_use]
+    #[expect(clippy::new_without_default, reason = "each is registered in the process")]
     pub fn new() -> Self {
-        Self::default()
+        let shared = Arc::new(Shared::default());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        Self(shared)
     }
 
     /// What connections watch.
@@ -60,12 +68,7 @@ impl DrainSignal {
         }
     }
 
-    /// Asks connections that have nothing under way to end, because others wait for their places.
-    pub fn nudge(&self) {
-        self.0.notify.notify_waiters();
-    }
-
-    /// Waits for the start or for the next [`Self::nudge`]. Dropping the future forgets the wait.
+    /// Waits for the start or for the next [`nudge`]. Dropping the future forgets the wait.
     pub fn nudged(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.0);
         async move {
@@ -76,5 +79,14 @@ impl DrainSignal {
                 notified.await;
             }
         }
+    }
+}
+
+/// Asks connections that have nothing under way to end, because others wait for their places: those of all workers and
+/// listeners, since the places are the process's.
+pub(crate) fn nudge() {
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    for shared in all.iter().filter_map(Weak::upgrade) {
+        shared.notify.notify_waiters();
     }
 }

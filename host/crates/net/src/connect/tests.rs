@@ -10,6 +10,10 @@ use crate::{Accepted, Stream, SystemRoots, UpstreamTlsContext};
 
 const LONG: Duration = Duration::from_secs(10);
 
+fn late() -> tokio::time::Instant {
+    tokio::time::Instant::now() + LONG
+}
+
 async fn echo(mut accepted: Accepted) {
     let mut buffer = [0; 64];
     while let Ok(length @ 1..) = accepted.stream.read(&mut buffer).await {
@@ -75,12 +79,13 @@ fn of_several_addresses_the_first_that_answers_is_taken() {
     on_worker(async {
         let running = run(listener(None), echo);
         let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (tcp, peer, failed) = connect_first(&[refused, refused, running.address, refused]).await.unwrap();
+        let (tcp, peer, failed) =
+            connect_first(&[refused, refused, running.address, refused], late()).await.unwrap();
         assert_eq!((tcp.peer_addr().unwrap(), peer), (running.address, running.address));
         assert_eq!(failed, [refused, refused]);
-        let error = connect_first(&[refused, refused]).await.unwrap_err();
+        let error = connect_first(&[refused, refused], late()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-        connect_first(&[]).await.unwrap_err();
+        connect_first(&[], late()).await.unwrap_err();
     });
 }
 

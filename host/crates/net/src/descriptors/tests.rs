@@ -1,4 +1,7 @@
-use super::DescriptorShares;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use super::{DescriptorShares, Places};
 
 #[test]
 fn half_of_what_is_left_is_for_upstreams() {
@@ -11,4 +14,25 @@ fn half_of_what_is_left_is_for_upstreams() {
     check(u64::MAX, 64, u32::MAX, u32::MAX / 8);
     // There has to be one, or nobody would ever be accepted.
     check(10, 64, 1, 1);
+}
+
+#[test]
+fn those_that_wait_get_their_places_in_turn() {
+    let places: &'static Places = Box::leak(Box::new(Places::new()));
+    places.bound(2);
+    let (first, second) = (places.take().unwrap(), places.take().unwrap());
+    assert!(places.take().is_none());
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut waiting, mut behind) = (pin!(places.wait()), pin!(places.wait()));
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert!(behind.as_mut().poll(&mut cx).is_pending());
+    drop(first);
+    // It is not for one that has not waited, nor for one that came later.
+    assert!(places.take().is_none());
+    assert!(behind.as_mut().poll(&mut cx).is_pending());
+    let mut third = None;
+    assert!(waiting.as_mut().poll(&mut cx).map(|place| third = Some(place)).is_ready());
+    drop((second, third));
+    assert!(behind.as_mut().poll(&mut cx).is_ready());
+    assert!(places.take().is_some() && places.take().is_some());
 }
