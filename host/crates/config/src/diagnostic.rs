@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::source::{Source, Sources, Span};
+use crate::files::source::{Source, Sources, Span};
 
 /// Errors that are kept of one configuration; a file that is wrong in more places is probably no config file.
 const SHOWN_MAX: usize = 200;

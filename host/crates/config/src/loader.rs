@@ -1,20 +1,17 @@
 //! What all steps of a load share: the files, the mistakes, the plugins.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use portcullis_model::{ContentDigest, Name, PinnedPlugin};
 
 use crate::diagnostic::Report;
-use crate::include::{FILE_BYTES_MAX, canonical};
-use crate::lock::Lock;
-use crate::plugins::{Supply, WantedPlugin};
-use crate::policy::Traits;
-use crate::source::{Sources, Span};
-use crate::suggest::shown;
-use crate::tree::Table;
-use crate::{PluginInfo, Plugins};
+use crate::files::read::{FILE_BYTES_MAX, canonical, read_file, tidy};
+use crate::files::source::{Sources, Span};
+use crate::plugins::lock::Lock;
+use crate::plugins::traits::Traits;
+use crate::plugins::{PluginInfo, Plugins, Supply, WantedPlugin};
+use crate::syntax::suggest::shown;
 
 /// One load under way.
 pub(crate) struct Loader<'p> {
@@ -50,18 +47,6 @@ pub(crate) struct Loader<'p> {
     /// A config file, by its path without links, that is taken to have another text than it has.
     pub(crate) edited: Option<(PathBuf, String)>,
 }
-
-/// One named table of a section.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Named<'a> {
-    pub(crate) name: &'a str,
-    /// The place of the name.
-    pub(crate) span: Span,
-    pub(crate) table: Option<&'a Table>,
-}
-
-/// All tables of one section over all files, by name.
-pub(crate) type Section<'a> = BTreeMap<&'a str, Named<'a>>;
 
 impl<'p> Loader<'p> {
     pub(crate) fn new(plugins: &'p dyn Plugins) -> Self {
@@ -128,38 +113,4 @@ impl<'p> Loader<'p> {
             }
         }
     }
-}
-
-/// Reads a regular file of at most `bytes_max` bytes: not a pipe, which could make the reader wait for ever, nor a device, which may
-/// have no end. For every path that a config or another file names.
-///
-/// # Errors
-/// Why it cannot be read, in words.
-pub fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
-    // A pipe or a device might never end, or block.
-    if !metadata.is_file() {
-        return Err(if metadata.is_dir() { "it is a folder".into() } else { "it is no regular file".into() });
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("it is larger than {}", crate::units::show_size(bytes_max)));
-    }
-    Ok(bytes)
-}
-
-/// Why a file cannot be read, in words of our own for the common causes.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".into(),
-        std::io::ErrorKind::PermissionDenied => "reading it is not permitted".into(),
-        _ => error.to_string(),
-    }
-}
-
-/// Takes `.` out of a path. `..` stays: behind a symbolic link it means what the system says.
-pub(crate) fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
 }

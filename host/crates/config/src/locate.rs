@@ -4,12 +4,14 @@ use std::path::Path;
 
 use portcullis_model::{Name, Version};
 
+use crate::assemble::Sections;
 use crate::diagnostic::{Diagnostics, Report};
-use crate::keys::POLICY;
+use crate::load::read;
 use crate::loader::Loader;
-use crate::policy::schema_error::Place;
-use crate::view::View;
-use crate::{Plugins, Sections, read};
+use crate::plugins::Plugins;
+use crate::sections::policy::schema_error::Place;
+use crate::syntax::keys::POLICY;
+use crate::syntax::view::View;
 
 /// A mistake in the settings of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

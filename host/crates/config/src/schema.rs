@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::Plugins;
-use crate::keys::{Key, Kind, Presence, ROOT, Shape};
+use crate::plugins::Plugins;
+use crate::syntax::keys::{Key, Kind, Presence, ROOT, Shape};
 
 /// The JSON schema (2020-12) of a config file, with the configuration of every builtin plugin.
 ///

@@ -108,18 +108,18 @@ proptest! {
 
     #[test]
     fn patterns_never_panic(text in "\\PC*") {
-        let _host = crate::pattern::host(&text);
-        if let Ok(pattern) = crate::pattern::path(&text, PathRules::default()) {
+        let _host = crate::syntax::pattern::host(&text);
+        if let Ok(pattern) = crate::syntax::pattern::path(&text, PathRules::default()) {
             // What is accepted is shown as it was typed.
             prop_assert_eq!(pattern.to_string(), text.clone());
         }
         let path = format!("/{}", text.replace(' ', "/"));
-        if let Err((_, help)) = crate::pattern::path(&path, PathRules::default())
+        if let Err((_, help)) = crate::syntax::pattern::path(&path, PathRules::default())
             && let Some(normal) = help.strip_prefix("write path = \"").and_then(|rest| rest.split_once("\": paths"))
         {
             // The form that is proposed is one that is accepted.
-            prop_assert!(crate::pattern::path(normal.0, PathRules::default()).is_ok(), "{} for {}", normal.0, path);
+            prop_assert!(crate::syntax::pattern::path(normal.0, PathRules::default()).is_ok(), "{} for {}", normal.0, path);
         }
-        let (_duration, _size) = (crate::units::duration(&text), crate::units::size(&text));
+        let (_duration, _size) = (crate::syntax::units::duration(&text), crate::syntax::units::size(&text));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fake::FakePlugins;
-use crate::tree::{Table, Value};
+use crate::syntax::tree::{Table, Value};
 
 pub(crate) fn cases_folder() -> PathBuf {
     // Asked when the test runs: a target folder may outlive the checkout that it was filled from.
@@ -105,10 +105,10 @@ fn right_configs_satisfy_the_json_schema() {
 pub(crate) fn assert_satisfies(schema: &serde_json::Value, path: &Path) {
     let validator = jsonschema::draft202012::new(schema).unwrap();
     let text = std::fs::read_to_string(path).unwrap();
-    let root: Table = crate::tree::parse(0, &text, &mut Vec::new()).unwrap();
-    let span = crate::source::Span { file: 0, start: 0, end: 0 };
-    let node = crate::tree::Node { span, value: Value::Table(root) };
-    let json = crate::policy::settings::to_json(&node, &mut Vec::new());
+    let root: Table = crate::syntax::tree::parse(0, &text, &mut Vec::new()).unwrap();
+    let span = crate::files::source::Span { file: 0, start: 0, end: 0 };
+    let node = crate::syntax::tree::Node { span, value: Value::Table(root) };
+    let json = crate::sections::policy::settings::to_json(&node, &mut Vec::new());
     let errors: Vec<String> =
         validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{}: {errors:?}", path.display());

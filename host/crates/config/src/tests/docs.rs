@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::cases::cases_folder;
 use super::fake::FakePlugins;
 use super::keys::shapes;
-use crate::check::describe;
-use crate::keys::{Key, Presence, Shape};
-use crate::tree::{Table, parse};
+use crate::syntax::check::describe;
+use crate::syntax::keys::{Key, Presence, Shape};
+use crate::syntax::tree::{Table, parse};
 
 fn page() -> PathBuf {
     cases_folder().ancestors().nth(2).unwrap().join("docs/configuration.md")

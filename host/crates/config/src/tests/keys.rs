@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use super::cases::{cases, cases_folder};
 use super::fake::FakePlugins;
-use crate::keys::{Kind, Presence, ROOT, Shape};
-use crate::source::Span;
+use crate::files::source::Span;
+use crate::syntax::keys::{Kind, Presence, ROOT, Shape};
 
 thread_local! {
     /// Keys that were asked for on this thread, by the address of their table.
@@ -106,9 +106,9 @@ fn every_example_and_default_has_the_form_that_is_asked_for() {
             };
             for text in std::iter::once(key.example).chain(default) {
                 let mut reports = Vec::new();
-                let table = crate::tree::parse(0, &format!("x = {text}"), &mut reports).unwrap();
+                let table = crate::syntax::tree::parse(0, &format!("x = {text}"), &mut reports).unwrap();
                 let node = &table.entries.first().unwrap().value;
-                crate::check::value(node, &key.kind, key, "a test", &mut reports);
+                crate::syntax::check::value(node, &key.kind, key, "a test", &mut reports);
                 assert!(reports.is_empty(), "{path}: {} = {text}: {reports:?}", key.name);
             }
         }
@@ -236,7 +236,8 @@ fn what_is_left_out_is_as_if_the_documented_default_were_typed() {
 
 #[test]
 fn a_tables_place_is_found_again() {
-    let source = crate::source::Source::new(std::path::Path::new("x"), "/".into(), "a\n\tbé\r\nc".into());
+    let source =
+        crate::files::source::Source::new(std::path::Path::new("x"), "/".into(), "a\n\tbé\r\nc".into());
     let at = |offset| source.position(offset);
     assert_eq!((at(0).line, at(0).column), (1, 1));
     assert_eq!((at(3).line, at(3).column), (2, 2));

@@ -1,0 +1,5 @@
+//! The files of a configuration.
+
+pub(crate) mod include;
+pub(crate) mod read;
+pub(crate) mod source;

@@ -1,0 +1,116 @@
+//! The steps of a load, in order.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_model::{Control, Gateway};
+
+use crate::assemble::{Sections, assemble, single_server, supply};
+use crate::diagnostic::{self, Diagnostics};
+use crate::files::include::{self, Document};
+use crate::files::read::{canonical, tidy};
+use crate::loader::Loader;
+use crate::plugins::lock::Lock;
+use crate::plugins::{Plan, Plugins, pins};
+use crate::sections::server;
+
+/// Reads the config file at `path` with everything that it names: included files, certificates, secrets, plugins.
+///
+/// Relative paths in a file start from the folder of that file. [`Gateway::files`] lists every file that was read, and the
+/// folders in which includes with `*` were looked for.
+///
+/// # Errors
+/// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
+pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> {
+    load_by(Loader::new(plugins), path)
+}
+
+/// Reads the config as it would be if the file at `edited` had that text.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_edited(
+    path: &Path,
+    plugins: &dyn Plugins,
+    (edited, text): (&Path, &str),
+) -> Result<Gateway, Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    loader.edited = Some((canonical(edited), text.to_owned()));
+    load_by(loader, path)
+}
+
+fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Gateway, Diagnostics> {
+    let documents = read(&mut loader, path)?;
+    let mut gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
+    gateway.warnings = diagnostic::warnings(loader.warnings, &loader.sources);
+    let files: Vec<PathBuf> = loader.files.into_iter().collect();
+    if loader.reports.is_empty() {
+        Ok(Gateway { files, ..gateway })
+    } else {
+        Err(Diagnostics::new(loader.reports, &loader.sources, files))
+    }
+}
+
+/// Reads of the config file at `path` what it says of plugins, without looking at any of them: what `portcullis plugins`
+/// starts from, before there is a lock file.
+///
+/// # Errors
+/// When anything of that is wrong, or no TOML.
+pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    let documents = read(&mut loader, path)?;
+    loader.wanted = Some(Vec::new());
+    if !loader.incomplete {
+        let sections = Sections::gather(&mut loader, &documents);
+        supply(&mut loader, &documents, &sections);
+        pins::read(&mut loader);
+    }
+    if !loader.reports.is_empty() {
+        let files = loader.files.into_iter().collect();
+        return Err(Diagnostics::new(loader.reports, &loader.sources, files));
+    }
+    let mut wanted = loader.wanted.unwrap_or_default();
+    wanted.sort_by_key(|wanted| wanted.reference.to_string());
+    let (lock, locked) = (loader.lock.path.1.clone(), loader.lock.entries().to_vec());
+    Ok(Plan { wanted, supply: loader.supply, lock, locked })
+}
+
+/// Where the control socket of the gateway of the config at `path` is, as far as the file still says it: mistakes and files
+/// that are missing do not matter, so that a gateway can be asked while its config is being changed.
+#[must_use]
+pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
+    let mut loader = Loader::new(plugins);
+    let (absolute, text) = read_main(&loader, path);
+    let Ok(text) = text else { return Control::Default };
+    let documents = include::read_all(&mut loader, path, absolute, text);
+    let server = single_server(&mut loader, &documents);
+    server::control(&loader, server)
+}
+
+/// Reads the main file and what it includes.
+pub(crate) fn read(loader: &mut Loader<'_>, path: &Path) -> Result<Vec<Document>, Diagnostics> {
+    let (absolute, text) = read_main(loader, path);
+    let text = match text {
+        Ok(text) => text,
+        Err(reason) => {
+            let message = format!("the config file cannot be read: {reason}");
+            let help = (!absolute.exists()).then(|| format!("it was looked for at {}", absolute.display()));
+            return Err(Diagnostics::unreadable(path, message, help, absolute));
+        }
+    };
+    loader.lock = Lock::beside(path, &absolute);
+    loader.files.insert(absolute.clone());
+    Ok(include::read_all(loader, path, absolute, text))
+}
+
+/// The absolute path of the main file, and its text or why there is none.
+fn read_main(loader: &Loader<'_>, path: &Path) -> (PathBuf, Result<String, String>) {
+    let absolute = std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path));
+    let text = loader.read_config(&absolute).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = valid.filter(|byte| **byte == b'\n').count();
+            format!("it is not UTF-8 text, see line {}", line + 1)
+        })
+    });
+    (absolute, text)
+}

@@ -1,0 +1,12 @@
+//! The parts of the model, each made from its section of the file.
+
+pub(crate) mod field_match;
+pub(crate) mod listener;
+pub(crate) mod listening;
+pub(crate) mod policy;
+pub(crate) mod registry;
+pub(crate) mod route;
+pub(crate) mod secret;
+pub(crate) mod server;
+pub(crate) mod signer;
+pub(crate) mod upstream;

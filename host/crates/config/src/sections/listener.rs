@@ -1,0 +1,135 @@
+//! `[listeners.NAME]`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use portcullis_model::{
+    Certificate, ConnectionLimits, DownstreamTimeouts, HalfClosed, Listener, TlsServer, TlsVersion,
+};
+
+use crate::certificates::pem::Expected;
+use crate::certificates::pem_file;
+use crate::diagnostic::Report;
+use crate::files::source::Span;
+use crate::loader::Loader;
+use crate::references::{Named, Section};
+use crate::syntax::authority::address_help;
+use crate::syntax::keys::{CERTIFICATE, LISTENER};
+use crate::syntax::view::View;
+
+/// Makes the listeners, and checks that no two have one address.
+pub(crate) fn listeners(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<Listener> {
+    let mut addresses: BTreeMap<SocketAddr, Span> = BTreeMap::new();
+    let mut list = Vec::new();
+    let mut ordered: Vec<&Named<'_>> = section.values().collect();
+    // In the order of the text, so that the second of two equal ones is the one that is reported.
+    ordered.sort_by_key(|named| named.span);
+    for named in ordered {
+        let view = View::new(named.table, &LISTENER, named.span);
+        let Some((typed, span)) = view.text("address") else { continue };
+        let Ok(address) = typed.parse::<SocketAddr>() else {
+            let message = format!("listener `{}` has no valid address", named.name);
+            let report = Report::new(span, message, "not an IP address and port");
+            loader.report(report.help(address_help(typed)));
+            continue;
+        };
+        if address.port() == 443 && view.key_span("tls").is_none() {
+            let message = format!("listener `{}` speaks plain HTTP on the port of https", named.name);
+            let help = "add tls = { certificates = [{ cert = \"site.pem\", key = \"site.key\" }] }, unless something in front ends TLS";
+            loader.warn(Report::new(span, message, "it has no `tls`").help(help));
+        }
+        // Port 0 is a different port each time.
+        if address.port() != 0 {
+            if let Some(first) = addresses.get(&address) {
+                loader.report(
+                    Report::new(span, format!("two listeners have the address {address}"), "used before")
+                        .note("first used", *first)
+                        .help("give each listener an address of its own; one listener can serve any number of routes"),
+                );
+            }
+            addresses.entry(address).or_insert(span);
+        }
+        list.push(listener(loader, named, view, address));
+    }
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    list
+}
+
+fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address: SocketAddr) -> Listener {
+    let protocols = view.texts("protocols");
+    let speaks = |protocol: &str| protocols.is_empty() || protocols.iter().any(|(word, _)| *word == protocol);
+    for (at, (word, span)) in protocols.iter().enumerate() {
+        if protocols.iter().take(at).any(|(other, _)| other == word) {
+            let message = format!("listener `{}` names the protocol {word} twice", named.name);
+            loader.report(Report::new(*span, message, "named before").help("remove one of the two"));
+        }
+    }
+    let tls = view.view("tls");
+    let (timeouts, limits) = (view.view("timeouts"), view.view("limits"));
+    if let (false, Some(span)) =
+        (tls.is_there() || view.key_span("tls").is_some(), timeouts.key_span("handshake"))
+    {
+        let message = format!("listener `{}` limits the TLS handshake, but has no TLS", named.name);
+        loader.report(
+            Report::new(span, message, "without effect")
+                .help("remove it, or add tls = { certificates = [...] }"),
+        );
+    }
+    if let (false, Some(span)) = (speaks("h2"), limits.key_span("streams")) {
+        let message = format!("listener `{}` limits HTTP/2 streams, but does not speak HTTP/2", named.name);
+        loader.report(
+            Report::new(span, message, "without effect").help("remove it, or add \"h2\" to `protocols`"),
+        );
+    }
+    let times = DownstreamTimeouts::default();
+    let sizes = ConnectionLimits::default();
+    Listener {
+        name: named.name.into(),
+        address,
+        http1: speaks("h1"),
+        http2: speaks("h2"),
+        tls: tls.is_there().then(|| tls_server(loader, tls)),
+        timeouts: DownstreamTimeouts {
+            request_head: timeouts.duration("request-head").unwrap_or(times.request_head),
+            idle: timeouts.duration("idle").unwrap_or(times.idle),
+            handshake: timeouts.duration("handshake").unwrap_or(times.handshake),
+            tunnel_idle: timeouts.duration("tunnel-idle").unwrap_or(times.tunnel_idle),
+            linger: timeouts.duration("linger").unwrap_or(times.linger),
+        },
+        limits: ConnectionLimits {
+            connections: limits.integer("connections").unwrap_or(sizes.connections),
+            head_bytes: limits.bytes("head").unwrap_or(sizes.head_bytes),
+            head_fields: limits.integer("fields").unwrap_or(sizes.head_fields),
+            streams: limits.integer("streams").unwrap_or(sizes.streams),
+            linger_bytes: limits.size("linger").unwrap_or(sizes.linger_bytes),
+        },
+        half_closed: match view.word("half-closed") {
+            Some("answer") => HalfClosed::Answer,
+            Some("cancel") => HalfClosed::Cancel,
+            _ => HalfClosed::AnswerLast,
+        },
+        origin: loader.sources.origin(named.span),
+    }
+}
+
+fn tls_server(loader: &mut Loader<'_>, view: View<'_>) -> TlsServer {
+    let nodes = view.node("certificates").map_or(&[][..], |node| node.elements());
+    let mut certificates: Vec<Certificate> = Vec::new();
+    for node in nodes {
+        let view = View::new(node.as_table(), &CERTIFICATE, node.span);
+        let cert =
+            view.text("cert").and_then(|(path, span)| pem_file(loader, path, span, Expected::Certificates));
+        let key =
+            view.text("key").and_then(|(path, span)| pem_file(loader, path, span, Expected::PrivateKey));
+        let (Some((cert_path, cert_pem)), Some((key_path, key_pem))) = (cert, key) else { continue };
+        if certificates.iter().any(|other| other.cert_path == cert_path) {
+            let report = Report::new(node.span, "a certificate is listed twice", "listed before");
+            loader.report(report.help("remove one of the two"));
+        }
+        let origin = loader.sources.origin(node.span);
+        certificates.push(Certificate { cert_path, key_path, cert_pem, key_pem, origin });
+    }
+    let min_version =
+        if view.word("min-version") == Some("1.3") { TlsVersion::V1_3 } else { TlsVersion::V1_2 };
+    TlsServer { certificates, min_version }
+}

@@ -1,0 +1,208 @@
+//! `[routes.NAME]`.
+
+pub(crate) mod effect;
+mod order;
+
+#[cfg(test)]
+mod tests;
+
+use portcullis_model::{HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream};
+
+use crate::diagnostic::Report;
+use crate::files::source::Span;
+use crate::loader::Loader;
+use crate::references::{Named, Section, Used, is_wrong, unknown};
+use crate::sections::field_match::{fields, is_token};
+use crate::syntax::keys::ROUTE;
+use crate::syntax::pattern;
+use crate::syntax::suggest::list;
+use crate::syntax::view::View;
+
+/// Endpoints that are tried where nothing is said.
+const ATTEMPTS: u32 = 3;
+/// Bytes that the policies of a route may hold back of one body, where nothing is said.
+const HOLD_BYTES: usize = 1 << 20;
+
+/// What routes may name, and what they did name.
+pub(crate) struct Names<'s, 'a> {
+    pub(crate) policies: &'s Section<'a>,
+    pub(crate) upstreams: &'s Section<'a>,
+    pub(crate) listeners: &'s Section<'a>,
+    pub(crate) policies_used: Used<'a>,
+    pub(crate) upstreams_used: Used<'a>,
+    pub(crate) listeners_used: Used<'a>,
+}
+
+/// Makes the routes in match order, and checks that each of them can win.
+pub(crate) fn routes<'a>(
+    loader: &mut Loader<'_>,
+    section: &Section<'a>,
+    names: &mut Names<'_, 'a>,
+    upstreams: &[Upstream],
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for named in section.values().filter(|named| named.table.is_some()) {
+        routes.push(route(loader, named, names, upstreams));
+    }
+    let valid = routes.iter().filter_map(|(route, valid)| valid.then_some(route));
+    let listeners: Vec<Name> = names.listeners.keys().map(|name| Name::from(*name)).collect();
+    order::check(loader, section, &valid.collect::<Vec<_>>(), &listeners);
+    let mut routes: Vec<Route> = routes.into_iter().map(|(route, _)| route).collect();
+    // Stable: the section is in the order of the names.
+    routes.sort_by_cached_key(|route| std::cmp::Reverse(route.matches.specificity()));
+    routes
+}
+
+/// Makes one route, and says whether what it matches is known.
+fn route<'a>(
+    loader: &mut Loader<'_>,
+    named: &Named<'a>,
+    names: &mut Names<'_, 'a>,
+    upstreams: &[Upstream],
+) -> (Route, bool) {
+    let view = View::new(named.table, &ROUTE, named.span);
+    let count = loader.reports.len();
+    let path_rules = PathRules {
+        keeps_encoded_slash: view.word("encoded-slash") == Some("keep"),
+        keeps_empty_segments: view.bool("merge-slashes") == Some(false),
+    };
+    let matches = matches(loader, named, view.view("match"), path_rules);
+    // What the check of the keys found counts as well: of a condition that cannot be read nobody knows what it excludes.
+    let at = view.key_span("match").unwrap_or(named.span);
+    let node = view.node("match").map_or(at, |node| node.span);
+    let wrong_type = view.key_span("match").is_some() && !view.view("match").is_there();
+    let valid = loader.reports.len() == count
+        && !wrong_type
+        && !loader.reports.iter().any(|report| report.is_in(node));
+    let reference = |noun| Reference { noun, by: named.name };
+    let used = &mut names.policies_used;
+    let policies = references(loader, view.texts("use"), reference("policy"), names.policies, used);
+    let used = &mut names.upstreams_used;
+    let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
+    if let Some(span) = view.missing("to") {
+        let message = format!("route `{}` has no `to`", named.name);
+        let known: Vec<&str> = names.upstreams.keys().copied().collect();
+        let help = match known.as_slice() {
+            [] => "add to = \"NAME\", where [upstreams.NAME] names the servers".to_owned(),
+            [only] => format!("add to = \"{only}\""),
+            many => format!("add to = \"NAME\" with one of the upstreams {}", list(many)),
+        };
+        loader.report(Report::new(span, message, "it is needed here").help(help));
+    }
+    names.policies_used.uncertain |= is_wrong(view, "use");
+    names.upstreams_used.uncertain |= view.node("to").is_none();
+    let used = &mut names.listeners_used;
+    let mut listeners =
+        references(loader, view.texts("listeners"), reference("listener"), names.listeners, used);
+    listeners.sort();
+    // Without the key it is served on all; of a key that is wrong nobody knows.
+    used.uncertain |= listeners.is_empty();
+    let sizes = upstreams
+        .iter()
+        .filter(|upstream| to.contains(&upstream.name))
+        .map(|upstream| upstream.endpoints.len());
+    let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
+    let limits = view.view("limits");
+    let route = Route {
+        name: named.name.into(),
+        matches,
+        policies,
+        upstreams: to,
+        timeout: view.duration("timeout"),
+        body_bytes_max: limits.size("body"),
+        hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),
+        attempts: view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints),
+        listeners,
+        tls_required: view.word("tls") == Some("required"),
+        path_rules,
+        origin: loader.sources.origin(named.span),
+    };
+    (route, valid)
+}
+
+/// Who names what.
+#[derive(Clone, Copy)]
+struct Reference<'r> {
+    noun: &'r str,
+    by: &'r str,
+}
+
+fn references<'a>(
+    loader: &mut Loader<'_>,
+    typed: Vec<(&'a str, Span)>,
+    reference: Reference<'_>,
+    section: &Section<'a>,
+    used: &mut Used<'a>,
+) -> Vec<Name> {
+    let mut found: Vec<Name> = Vec::new();
+    for (name, span) in typed {
+        let by = format!("route `{}`", reference.by);
+        used.names.insert(name);
+        if !section.contains_key(name) {
+            let (report, meant) = unknown(reference.noun, (name, span), section, &by);
+            loader.report(report);
+            used.names.extend(meant);
+        } else if found.iter().any(|other| **other == *name) {
+            let message = format!("{by} names the {} `{name}` twice", reference.noun);
+            let help = match reference.noun {
+                "policy" => "remove one of the two; to run a plugin twice, give it a second policy",
+                _ => "remove one of the two",
+            };
+            loader.report(Report::new(span, message, "named before").help(help));
+        } else {
+            found.push(name.into());
+        }
+    }
+    found
+}
+
+fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, rules: PathRules) -> RouteMatch {
+    let invalid = |key: &str, span, label: String, help: String| {
+        Report::new(span, format!("`{key}` of route `{}` is not valid", named.name), label).help(help)
+    };
+    let mut hosts: Vec<HostPattern> = Vec::new();
+    for (typed, span) in view.texts("host") {
+        match pattern::host(typed) {
+            Ok(pattern) if hosts.contains(&pattern) => {
+                loader.report(invalid("host", span, "listed before".into(), "remove one of the two".into()));
+            }
+            Ok(pattern) => hosts.push(pattern),
+            Err((label, help)) => loader.report(invalid("host", span, label, help)),
+        }
+    }
+    let mut path = PathPattern::default();
+    if let Some((typed, span)) = view.text("path") {
+        match pattern::path(typed, rules) {
+            Ok(pattern) => path = pattern,
+            Err((label, help)) => loader.report(invalid("path", span, label, help)),
+        }
+    }
+    let mut methods: Vec<String> = Vec::new();
+    for (method, span) in view.texts("method") {
+        let upper = method.to_ascii_uppercase();
+        if upper == "PRI" {
+            let help = "it begins HTTP/2 and is no request; leave it out";
+            loader.report(invalid("method", span, "no request has this method".into(), help.into()));
+        } else if !is_token(method) {
+            loader.report(invalid(
+                "method",
+                span,
+                "not a method".into(),
+                "write it as in \"GET\" or [\"GET\", \"POST\"]".into(),
+            ));
+        } else if method != upper {
+            let help = format!(
+                "write {upper:?}: methods are compared with case, and those in use are in upper case"
+            );
+            loader.report(invalid("method", span, "not in upper case".into(), help));
+        } else if methods.contains(&upper) {
+            loader.report(invalid("method", span, "listed before".into(), "remove one of the two".into()));
+        } else {
+            methods.push(upper);
+        }
+    }
+    let place = format!("route `{}`", named.name);
+    let of_host = ("the host has a key of its own", "write host = \"...\" in `match`");
+    let fields = fields(loader, &place, of_host, view);
+    RouteMatch { hosts, path, methods, fields }
+}
