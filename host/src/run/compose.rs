@@ -173,7 +173,7 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
     asking.map_err(other)?;
     let snapshot = Snapshot::build(
         composed.gateway.clone(),
-        factories,
+        &factories,
         access_log.clone(),
         Arc::clone(&process.metrics),
         before,

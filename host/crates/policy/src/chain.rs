@@ -16,25 +16,32 @@ use crate::fault_log::FaultLog;
 use crate::recorder::call_noted;
 use crate::{
     BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Phase, Policy,
-    PolicyFactory, PolicySlot, Reply, Watch,
+    PolicySlot, Reply, Watch,
 };
 
 /// The policies of one route on one worker.
 pub struct PolicyChain {
-    policies: Vec<Rc<dyn Policy>>,
-    // Positions of the policies that have each hook: a hook that no policy has costs one look at an empty list.
-    request_head: Vec<usize>,
-    request_body: Vec<usize>,
-    response_head: Vec<usize>,
-    response_body: Vec<usize>,
-    completed: Vec<usize>,
-    // Of those that are only shown a body, which alone makes it no body that passes through policies.
-    request_body_watched: Vec<usize>,
-    response_body_watched: Vec<usize>,
+    links: Vec<Rc<Link>>,
+    // The policies that have each hook, themselves and not their positions: a hook that is due cannot be missing. If no
+    // policy has a hook, it costs one look at an empty list.
+    request_head: Vec<Rc<Link>>,
+    request_body: Vec<Rc<Link>>,
+    response_head: Vec<Rc<Link>>,
+    response_body: Vec<Rc<Link>>,
+    completed: Vec<Rc<Link>>,
+    // The policies that are only shown a body. They alone do not make it a body that passes through policies.
+    request_body_watched: Vec<Rc<Link>>,
+    response_body_watched: Vec<Rc<Link>>,
     /// Bytes that they may hold back of one body, all together.
     hold_bytes_max: usize,
-    /// By position.
-    fault_logs: Vec<FaultLog>,
+}
+
+/// A policy at its place in the chain.
+struct Link {
+    /// The position in `use`.
+    at: usize,
+    policy: Rc<dyn Policy>,
+    fault_log: FaultLog,
 }
 
 /// Proof that every policy of the route let this through. Only [`PolicyChain::request_head`] makes one, and only a
@@ -62,13 +69,6 @@ pub struct Replied {
     pub at: usize,
     /// Why, where it was a fault.
     pub fault: Option<Fault>,
-}
-
-impl Default for PolicyChain {
-    /// No policies.
-    fn default() -> Self {
-        Self::new(Vec::new(), 0)
-    }
 }
 
 /// The two bodies of an exchange.
@@ -103,7 +103,7 @@ impl<T> DerefMut for Permitted<T> {
 
 impl std::fmt::Debug for PolicyChain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.policies.iter().map(|policy| policy.factory().name())).finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
@@ -111,23 +111,26 @@ impl PolicyChain {
     /// A chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
     #[must_use]
     pub fn new(policies: Vec<Rc<dyn Policy>>, hold_bytes_max: usize) -> Self {
-        let positions = |has: &dyn Fn(&dyn PolicyFactory) -> bool| -> Vec<usize> {
-            let all = policies.iter().enumerate();
-            all.filter(|(_, policy)| has(&**policy.factory())).map(|(at, _)| at).collect()
+        let links = policies.into_iter().enumerate();
+        let links = links.map(|(at, policy)| Rc::new(Link { at, policy, fault_log: FaultLog::default() }));
+        let links: Vec<Rc<Link>> = links.collect();
+        let having = |has: fn(Hooks) -> bool| -> Vec<Rc<Link>> {
+            links.iter().filter(|link| has(link.policy.factory().hooks())).cloned().collect()
         };
-        let having = |has: fn(Hooks) -> bool| positions(&|factory| has(factory.hooks()));
-        let watching = |has: fn(Hooks) -> bool| positions(&|factory| has(factory.watches()));
-        let reversed = |mut positions: Vec<usize>| {
-            positions.reverse();
-            positions
+        let watching = |has: fn(Hooks) -> bool| -> Vec<Rc<Link>> {
+            links.iter().filter(|link| has(link.policy.factory().watches())).cloned().collect()
         };
-        // Where a body passes through policies anyway, whoever is only shown it stands among them, and sees what those
+        let reversed = |mut links: Vec<Rc<Link>>| {
+            links.reverse();
+            links
+        };
+        // If a body passes through policies anyway, a policy that is only shown it stands among them, and sees what those
         // before it have made of it.
-        let with_watching = |deciding: Vec<usize>, watching: &[usize]| {
+        let with_watching = |deciding: Vec<Rc<Link>>, watching: &[Rc<Link>]| {
             let watching = if deciding.is_empty() { &[] } else { watching };
-            let mut positions = [&deciding, watching].concat();
-            positions.sort_unstable();
-            positions
+            let mut links = [&deciding, watching].concat();
+            links.sort_unstable_by_key(|link| link.at);
+            links
         };
         let request_body_watched = watching(|hooks| hooks.request_body);
         let response_body_watched = watching(|hooks| hooks.response_body);
@@ -143,32 +146,31 @@ impl PolicyChain {
             request_body_watched,
             response_body_watched: reversed(response_body_watched),
             hold_bytes_max,
-            fault_logs: policies.iter().map(|_| FaultLog::default()).collect(),
-            policies,
+            links,
         }
     }
 
     /// How many policies there are; as a position, the one behind the last.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.policies.len()
+        self.links.len()
     }
 
     /// Their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
-        self.policies.iter().map(|policy| policy.factory().name())
+        self.links.iter().map(|link| link.name())
     }
 
     /// Whether there is no policy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.links.is_empty()
     }
 
     /// The name of the policy at a position.
     #[must_use]
     pub fn name(&self, at: usize) -> Option<&Name> {
-        self.policies.get(at).map(|policy| policy.factory().name())
+        self.links.get(at).map(|link| link.name())
     }
 
     /// Whether a policy wants to see the response's head.
@@ -180,7 +182,7 @@ impl PolicyChain {
     /// Whether a policy wants to see that body.
     #[must_use]
     pub fn has_body_hook(&self, side: BodySide) -> bool {
-        !self.body_positions(side).is_empty()
+        !self.body_links(side).is_empty()
     }
 
     /// Whether a policy wants to hear of the end.
@@ -189,7 +191,7 @@ impl PolicyChain {
         !self.completed.is_empty()
     }
 
-    fn body_positions(&self, side: BodySide) -> &[usize] {
+    fn body_links(&self, side: BodySide) -> &[Rc<Link>] {
         match side {
             BodySide::Request => &self.request_body,
             BodySide::Response => &self.response_body,
@@ -199,10 +201,10 @@ impl PolicyChain {
     /// Whether somebody wants to be shown that body, whoever decides about it.
     #[must_use]
     pub fn has_body_watch(&self, side: BodySide) -> bool {
-        !self.watched_positions(side).is_empty()
+        !self.watching_links(side).is_empty()
     }
 
-    fn watched_positions(&self, side: BodySide) -> &[usize] {
+    fn watching_links(&self, side: BodySide) -> &[Rc<Link>] {
         match side {
             BodySide::Request => &self.request_body_watched,
             BodySide::Response => &self.response_body_watched,
@@ -212,29 +214,25 @@ impl PolicyChain {
     /// Those who are to be shown a body that is about to begin and that passes through no policy. `until` is as for
     /// [`Self::response_head`].
     pub fn watch_body(&self, side: BodySide, exchange: &mut Exchange, until: usize) -> Vec<Box<dyn Watch>> {
-        self.watched_positions(side)
-            .iter()
-            .filter(|at| **at < until)
-            .filter_map(|&at| self.watch(at, side, exchange))
-            .collect()
-    }
-
-    fn watch(&self, at: usize, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
-        let policy = self.policies.get(at)?;
-        exchange.policy_at = at;
-        policy.watch(side, exchange)
+        let watching = self.watching_links(side).iter().filter(|link| link.at < until);
+        let watches = watching.filter_map(|link| {
+            exchange.policy_at = link.at;
+            link.policy.watch(side, exchange)
+        });
+        watches.collect()
     }
 
     /// Runs the request-head hooks. Dropping the future drops the exchange.
     pub async fn request_head(&self, mut exchange: Box<Exchange>) -> HeadOutcome {
         exchange.phase = Phase::RequestHead;
-        if exchange.policies.len() < self.policies.len() {
-            exchange.policies.resize_with(self.policies.len(), PolicySlot::default);
+        if exchange.policies.len() < self.links.len() {
+            exchange.policies.resize_with(self.links.len(), PolicySlot::default);
         }
-        for &at in &self.request_head {
-            let (back, result) = self.call(at, Hook::RequestHead, exchange).await;
+        for link in &self.request_head {
+            let at = link.at;
+            let (back, result) = link.call(Hook::RequestHead, exchange).await;
             exchange = back;
-            match self.settle(at, &mut exchange, result) {
+            match link.settle(&mut exchange, result) {
                 Settled::Next => {}
                 Settled::Body(_) => {}
                 Settled::Reply(reply) => {
@@ -263,10 +261,10 @@ impl PolicyChain {
             recorder.note_response(&exchange.response);
         }
         let (mut body, mut denied) = (None, None);
-        for &at in self.response_head.iter().filter(|at| **at < until) {
-            let (back, result) = self.call(at, Hook::ResponseHead, exchange).await;
+        for link in self.response_head.iter().filter(|link| link.at < until) {
+            let (back, result) = link.call(Hook::ResponseHead, exchange).await;
             exchange = back;
-            let reply = match self.settle(at, &mut exchange, result) {
+            let reply = match link.settle(&mut exchange, result) {
                 Settled::Next | Settled::Body(_) => continue,
                 Settled::Reply(reply) => reply,
                 Settled::Denied(fault) => {
@@ -286,62 +284,63 @@ impl PolicyChain {
     /// Tells the policies how the exchange ended.
     pub async fn completed(&self, mut exchange: Box<Exchange>, outcome: &Outcome) -> Box<Exchange> {
         exchange.phase = Phase::Completed;
-        for &at in &self.completed {
-            let (back, result) = self.call(at, Hook::Completed(outcome.clone()), exchange).await;
+        for link in &self.completed {
+            let (back, result) = link.call(Hook::Completed(outcome.clone()), exchange).await;
             exchange = back;
-            self.settle(at, &mut exchange, result);
+            link.settle(&mut exchange, result);
         }
         exchange
+    }
+}
+
+impl Link {
+    fn name(&self) -> &Name {
+        self.policy.factory().name()
     }
 
     async fn call(
         &self,
-        at: usize,
         hook: Hook,
         mut exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Fault>) {
-        let Some(policy) = self.policies.get(at) else { return (exchange, Ok(Decision::Next)) };
-        exchange.policy_at = at;
+        exchange.policy_at = self.at;
         if exchange.recorder.is_some() {
             // Boxed, so that this rare way does not make the future of the usual one larger.
-            return Box::pin(call_noted(&**policy, hook, exchange)).await;
+            return Box::pin(call_noted(&*self.policy, hook, exchange)).await;
         }
-        match policy.call(hook, exchange) {
+        match self.policy.call(hook, exchange) {
             Called::Ready(exchange, result) => (exchange, result),
             Called::Waiting(future) => future.await,
         }
     }
 
     /// Turns a fault into what the policy's failure mode says, and logs it.
-    fn settle(&self, at: usize, exchange: &mut Exchange, result: Result<Decision, Fault>) -> Settled {
+    fn settle(&self, exchange: &mut Exchange, result: Result<Decision, Fault>) -> Settled {
         let fault = match result {
             Ok(Decision::Next) => return Settled::Next,
             Ok(Decision::Reply(reply)) => return Settled::Reply(reply),
             Ok(Decision::Body(decision)) => return Settled::Body(decision),
             Err(fault) => fault,
         };
-        let mode = self.policies.get(at).map_or(FailureMode::Deny, |policy| policy.factory().failure_mode());
-        if let Some(slot) = exchange.policies.get_mut(at) {
+        let mode = self.policy.factory().failure_mode();
+        if let Some(slot) = exchange.policies.get_mut(self.at) {
             slot.cost.faults = slot.cost.faults.saturating_add(1);
         }
-        self.tell(at, exchange, &fault, mode);
+        self.log_fault(exchange, &fault, mode);
         match mode {
             FailureMode::Deny => Settled::Denied(fault),
             FailureMode::Allow => Settled::Next,
         }
     }
 
-    /// Writes a fault to the log. That a policy is in quarantine was told once, when it began,
-    /// and an exchange that shall have no effects has it in its notes.
-    fn tell(&self, at: usize, exchange: &Exchange, fault: &Fault, mode: FailureMode) {
+    /// Logs a fault, except that a policy is in quarantine, which was logged when that began, and the faults of an exchange
+    /// without effects, which are in its notes.
+    fn log_fault(&self, exchange: &Exchange, fault: &Fault, mode: FailureMode) {
         if fault.kind == FaultKind::Quarantined || !exchange.has_effects() {
             return;
         }
-        let Some(untold) = self.fault_logs.get(at).map_or(Some(0), |log| log.admit(Instant::now())) else {
-            return;
-        };
-        let factory = self.policies.get(at).map(|policy| policy.factory());
-        let message = match factory.is_none_or(|factory| factory.may_tell(fault.message.len())) {
+        let Some(untold) = self.fault_log.admit(Instant::now()) else { return };
+        let message = match self.policy.factory().may_tell(fault.message.len()) {
             true => fault.message.as_str(),
             false => "(why is left out: its faults have said more than its `log-bytes` of this second)",
         };

@@ -63,13 +63,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone)]
 pub(crate) struct Matched {
     pub(crate) local: Rc<Local>,
-    pub(crate) at: usize,
-}
-
-impl Matched {
-    pub(crate) fn route(&self) -> Option<&LocalRoute> {
-        self.local.routes.get(self.at)
-    }
+    pub(crate) route: Rc<LocalRoute>,
 }
 
 impl Drive<'_> {
@@ -89,17 +83,14 @@ impl Drive<'_> {
 
         let listener = &self.connection.listener().name;
         let found = match local.snapshot.table.choose(listener, &mut exchange.request) {
-            Ok(found) => found.ok_or(ExchangeError::NoRoute),
+            Ok(found) => found.and_then(|at| local.routes.get(at)).ok_or(ExchangeError::NoRoute),
             Err(refused) => Err(ExchangeError::Path(refused)),
         };
-        let at = match found {
-            Ok(at) => at,
+        let route = match found {
+            Ok(route) => route.clone(),
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
-        let matched = Matched { local, at };
-        let Some(route) = matched.route() else {
-            return self.refuse(exchange, None, 0, &ExchangeError::NoRoute).await;
-        };
+        let matched = Matched { local, route: route.clone() };
         let config = route.config.clone();
         let chain = route.chain.clone();
         exchange.route.clone_from(&route.name);
@@ -236,7 +227,7 @@ impl Drive<'_> {
         self.trace.fail(error);
         let body = respond::refusal(&mut exchange.response, error);
         if matches!(error, ExchangeError::Trace) {
-            respond::allow(&mut exchange.response, matched.as_ref().and_then(Matched::route));
+            respond::allow(&mut exchange.response, matched.as_ref().map(|matched| &*matched.route));
         }
         let mut answer = match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
@@ -274,10 +265,7 @@ impl Drive<'_> {
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
         self.worker.add_date(&mut exchange.response.fields);
-        let chain = match matched.route() {
-            Some(route) => route.chain.clone(),
-            None => Rc::new(PolicyChain::default()),
-        };
+        let chain = matched.route.chain.clone();
         let (mut exchange, replaced, fault) = if chain.has_response_head_hook() {
             let gone = exchange.gone.clone();
             self.attend(gone, chain.response_head(exchange, until)).await
@@ -391,7 +379,7 @@ pub(crate) async fn finish(
         trace.error = Some("cut off at the end of the drain".to_owned());
     }
     let mut exchange = slot.taken().await;
-    if let Some(route) = route.and_then(Matched::route)
+    if let Some(Matched { route, .. }) = route
         && route.chain.has_completed_hook()
     {
         let outcome = Outcome {

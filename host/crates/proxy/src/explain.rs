@@ -23,7 +23,7 @@ use crate::error::ExchangeError;
 use crate::https;
 use crate::receive::{Received, Sender, receive};
 use crate::respond;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
 use crate::upstream::{SharedUpstream, host};
 
@@ -167,9 +167,18 @@ pub struct EndpointHealth {
 pub struct Explainer<'a> {
     gateway: &'a Gateway,
     table: Table<'a>,
-    policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>,
+    policies: Policies<'a>,
     upstreams: Option<&'a BTreeMap<Name, Arc<SharedUpstream>>>,
     listeners: Option<&'a BTreeMap<Name, Arc<ListenerState>>>,
+}
+
+/// Where the policies of a route come from.
+#[derive(Debug)]
+enum Policies<'a> {
+    /// By name. There may be only those of the route that is asked about.
+    Named(&'a HashMap<Name, Arc<dyn PolicyFactory>>),
+    /// By index in the route table.
+    Resolved(&'a [SharedRoute]),
 }
 
 #[derive(Debug)]
@@ -179,11 +188,12 @@ enum Table<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// By a configuration that nobody runs. Policies that are not among `policies` are passed over.
+    /// By a configuration that nobody runs. A route with a policy that is not among `policies` denies, if its
+    /// policies are to run.
     #[must_use]
     pub fn offline(gateway: &'a Gateway, policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>) -> Self {
         let table = Table::Own(Box::new(RouteTable::new(&gateway.routes)));
-        Self { gateway, table, policies, upstreams: None, listeners: None }
+        Self { gateway, table, policies: Policies::Named(policies), upstreams: None, listeners: None }
     }
 
     /// By a generation that runs: its policies with what they share, its endpoints and their health.
@@ -192,7 +202,7 @@ impl<'a> Explainer<'a> {
         Self {
             gateway: &snapshot.gateway,
             table: Table::Of(&snapshot.table),
-            policies: &snapshot.policies,
+            policies: Policies::Resolved(&snapshot.routes),
             upstreams: Some(&snapshot.upstreams),
             listeners: Some(&snapshot.listeners),
         }
@@ -235,11 +245,13 @@ impl<'a> Explainer<'a> {
         let chosen = self.table().choose(self.listener_name(question), &mut exchange.request);
         explanation.received = Some(exchange.request.clone());
         let found = match chosen {
-            Ok(found) => found.and_then(|at| self.gateway.routes.get(at)).ok_or(ExchangeError::NoRoute),
+            Ok(found) => {
+                found.and_then(|at| Some((at, self.gateway.routes.get(at)?))).ok_or(ExchangeError::NoRoute)
+            }
             Err(error) => Err(ExchangeError::Path(error)),
         };
-        let route = match found {
-            Ok(route) => route,
+        let (at, route) = match found {
+            Ok(found) => found,
             Err(error) => {
                 explanation.ending = refused(&error);
                 return explanation;
@@ -255,7 +267,18 @@ impl<'a> Explainer<'a> {
             return explanation;
         }
         exchange.recorder = recorder.map(Box::new);
-        let chain = self.chain(route, exchange.recorder.is_some());
+        let runs = exchange.recorder.is_some();
+        let chain = match if runs { self.policies(at, route) } else { Ok(Vec::new()) } {
+            Ok(factories) => {
+                let policies = factories.into_iter().map(|factory| factory.apart()).collect();
+                PolicyChain::new(policies, route.hold_bytes_max)
+            }
+            Err(missing) => {
+                let reason = format!("policy `{missing}` is not loaded");
+                explanation.ending = Ending::Refused { status: 500, reason, response: None };
+                return explanation;
+            }
+        };
         let (mut exchange, ending) = self.run(&chain, exchange, route, received).await;
         if let Some(recorder) = exchange.recorder.take() {
             explanation.left_out = recorder.left_out();
@@ -345,10 +368,17 @@ impl<'a> Explainer<'a> {
         tried.collect()
     }
 
-    fn chain(&self, route: &Route, runs: bool) -> PolicyChain {
-        let factories = route.policies.iter().filter_map(|name| self.policies.get(name));
-        let policies = factories.filter(|_| runs).map(|factory| factory.clone().apart()).collect();
-        PolicyChain::new(policies, route.hold_bytes_max)
+    /// The policies of the route at index `at`, in order.
+    ///
+    /// # Errors
+    /// The name of one that is not there.
+    fn policies(&self, at: usize, route: &Route) -> Result<Vec<Arc<dyn PolicyFactory>>, Name> {
+        let resolved = |place: usize, name: &Name| match &self.policies {
+            Policies::Named(policies) => policies.get(name),
+            Policies::Resolved(routes) => routes.get(at)?.policies.get(place),
+        };
+        let named = route.policies.iter().enumerate();
+        named.map(|(place, name)| resolved(place, name).cloned().ok_or_else(|| name.clone())).collect()
     }
 
     async fn run(
@@ -474,3 +504,6 @@ fn lost(mismatch: Mismatch<'_>, listener: &str, request: &RequestHead, path: Str
     };
     RouteVerdict::Lost { condition, expected, found }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use portcullis_model::{Name, Route};
 use portcullis_net::{Connector, ListenerState};
-use portcullis_policy::{Policy, PolicyChain, carry_over};
+use portcullis_policy::{Policy, PolicyChain, PolicyFactory, carry_over};
 use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
 use crate::https;
 use crate::snapshot::Snapshot;
-use crate::upstream::LocalUpstream;
+use crate::upstream::{LocalUpstream, SharedUpstream};
 
 /// A snapshot on one worker. Made anew for each generation; what did not change is carried over.
 pub(crate) struct Local {
     pub(crate) snapshot: Arc<Snapshot>,
     /// By index in the route table.
-    pub(crate) routes: Vec<LocalRoute>,
+    pub(crate) routes: Vec<Rc<LocalRoute>>,
     upstreams: HashMap<Name, Rc<LocalUpstream>>,
     policies: HashMap<Name, Rc<dyn Policy>>,
 }
@@ -42,38 +42,36 @@ pub(crate) struct LocalRoute {
 impl Local {
     /// This worker's view of `snapshot`.
     pub(crate) fn new(snapshot: Arc<Snapshot>, connector: &Rc<Connector>, previous: Option<&Self>) -> Self {
-        let policies: HashMap<Name, Rc<dyn Policy>> = snapshot
-            .policies
-            .iter()
-            .map(|(name, factory)| {
-                let before = previous.and_then(|previous| previous.policies.get(name));
-                (name.clone(), carry_over(before, factory))
+        let mut policies: HashMap<Name, Rc<dyn Policy>> = HashMap::new();
+        let mut upstreams: HashMap<Name, Rc<LocalUpstream>> = HashMap::new();
+        let mut policy = |factory: &Arc<dyn PolicyFactory>| {
+            let before = previous.and_then(|previous| previous.policies.get(factory.name()));
+            let made = policies.entry(factory.name().clone());
+            made.or_insert_with(|| carry_over(before, factory)).clone()
+        };
+        let mut upstream = |shared: &Arc<SharedUpstream>| {
+            let old = previous.and_then(|previous| previous.upstreams.get(shared.name()));
+            let kept = old.filter(|old| Arc::ptr_eq(&old.shared, shared)).cloned();
+            let make = || LocalUpstream::new(shared.clone(), connector.clone(), old.map(Rc::as_ref));
+            let made = upstreams.entry(shared.name().clone());
+            made.or_insert_with(|| kept.unwrap_or_else(|| Rc::new(make()))).clone()
+        };
+        let routes = snapshot.routes.iter().map(|route| {
+            let name = &route.config.name;
+            let policies: Vec<Rc<dyn Policy>> = route.policies.iter().map(&mut policy).collect();
+            let upstreams: Vec<Rc<LocalUpstream>> = route.upstreams.iter().map(&mut upstream).collect();
+            Rc::new(LocalRoute {
+                name: Name::from(&**name),
+                upstream_names: upstreams.iter().map(|upstream| upstream.shared.name().clone()).collect(),
+                https: https::listener(&route.config, &snapshot.listeners),
+                metrics: snapshot.metrics.route(name),
+                policy_metrics: (route.policies.iter())
+                    .map(|policy| snapshot.metrics.route_policy(name, policy.name()))
+                    .collect(),
+                chain: Rc::new(PolicyChain::new(policies, route.config.hold_bytes_max)),
+                upstreams,
+                config: Rc::new(route.config.clone()),
             })
-            .collect();
-        let upstreams: HashMap<Name, Rc<LocalUpstream>> = snapshot
-            .upstreams
-            .iter()
-            .map(|(name, shared)| {
-                let old = previous.and_then(|previous| previous.upstreams.get(name));
-                let kept = old.filter(|old| Arc::ptr_eq(&old.shared, shared)).cloned();
-                let made = || LocalUpstream::new(shared.clone(), connector.clone(), old.map(Rc::as_ref));
-                (name.clone(), kept.unwrap_or_else(|| Rc::new(made())))
-            })
-            .collect();
-        let routes = snapshot.gateway.routes.iter().map(|route| LocalRoute {
-            chain: Rc::new(PolicyChain::new(
-                route.policies.iter().filter_map(|name| policies.get(name).cloned()).collect(),
-                route.hold_bytes_max,
-            )),
-            upstreams: route.upstreams.iter().filter_map(|name| upstreams.get(name).cloned()).collect(),
-            name: Name::from(&*route.name),
-            upstream_names: route.upstreams.clone().into(),
-            https: https::listener(route, &snapshot.listeners),
-            metrics: snapshot.metrics.route(&route.name),
-            policy_metrics: (route.policies.iter())
-                .map(|policy| snapshot.metrics.route_policy(&route.name, policy))
-                .collect(),
-            config: Rc::new(route.clone()),
         });
         let routes = routes.collect();
         Self { snapshot, routes, upstreams, policies }

@@ -27,7 +27,7 @@ impl Worker {
     ) {
         let ended = Instant::now();
         let duration = ended.duration_since(trace.started);
-        let route = matched.and_then(Matched::route);
+        let route = matched.map(|matched| &matched.route);
         if route.is_none() {
             self.unrouted.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
         }

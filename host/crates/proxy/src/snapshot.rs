@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Gateway, Name, Upstream};
+use portcullis_model::{Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
@@ -21,10 +21,21 @@ pub struct Snapshot {
     pub(crate) table: RouteTable,
     pub(crate) listeners: BTreeMap<Name, Arc<ListenerState>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<SharedUpstream>>,
-    pub(crate) policies: HashMap<Name, Arc<dyn PolicyFactory>>,
+    /// By index in the route table.
+    pub(crate) routes: Vec<SharedRoute>,
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
     trust_changed: bool,
+}
+
+/// A route with everything that it names, so that whoever runs it looks nothing up by name.
+#[derive(Debug)]
+pub(crate) struct SharedRoute {
+    pub(crate) config: Route,
+    /// In the order of `use`.
+    pub(crate) policies: Vec<Arc<dyn PolicyFactory>>,
+    /// In the order of `to`.
+    pub(crate) upstreams: Vec<Arc<SharedUpstream>>,
 }
 
 /// Why a configuration cannot run.
@@ -54,6 +65,52 @@ pub enum SnapshotError {
         /// The policy.
         policy: Name,
     },
+    /// A route names an upstream that is not configured.
+    #[error("route `{route}`: upstream `{upstream}` is not configured")]
+    RouteUpstream {
+        /// The route.
+        route: Name,
+        /// The upstream.
+        upstream: Name,
+    },
+}
+
+impl SharedRoute {
+    /// Returns the route with what it names, or `None` if something is missing, which is added to `errors` unless it is
+    /// there already.
+    fn resolve(
+        config: &Route,
+        policies: &HashMap<Name, Arc<dyn PolicyFactory>>,
+        upstreams: &BTreeMap<Name, Arc<SharedUpstream>>,
+        errors: &mut Vec<SnapshotError>,
+    ) -> Option<Self> {
+        let mut whole = true;
+        let mut resolved = Self { config: config.clone(), policies: Vec::new(), upstreams: Vec::new() };
+        for policy in &config.policies {
+            match policies.get(policy) {
+                Some(factory) => resolved.policies.push(factory.clone()),
+                None => {
+                    whole = false;
+                    let (route, policy) = (config.name.clone(), policy.clone());
+                    errors.push(SnapshotError::Policy { route, policy });
+                }
+            }
+        }
+        for upstream in &config.upstreams {
+            match upstreams.get(upstream) {
+                Some(shared) => resolved.upstreams.push(shared.clone()),
+                None => {
+                    whole = false;
+                    let is_it = |error: &SnapshotError| matches!(error, SnapshotError::Upstream { upstream: failed, .. } if failed == upstream);
+                    if !errors.iter().any(is_it) {
+                        let (route, upstream) = (config.name.clone(), upstream.clone());
+                        errors.push(SnapshotError::RouteUpstream { route, upstream });
+                    }
+                }
+            }
+        }
+        whole.then_some(resolved)
+    }
 }
 
 impl Snapshot {
@@ -64,7 +121,7 @@ impl Snapshot {
     /// All of them, not only the first; nothing has changed then.
     pub fn build(
         gateway: Gateway,
-        policies: HashMap<Name, Arc<dyn PolicyFactory>>,
+        policies: &HashMap<Name, Arc<dyn PolicyFactory>>,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
         previous: Option<&Self>,
@@ -120,10 +177,9 @@ impl Snapshot {
                 }
             }
         }
+        let mut routes = Vec::with_capacity(gateway.routes.len());
         for route in &gateway.routes {
-            for policy in route.policies.iter().filter(|policy| !policies.contains_key(*policy)) {
-                errors.push(SnapshotError::Policy { route: route.name.clone(), policy: policy.clone() });
-            }
+            routes.extend(SharedRoute::resolve(route, policies, &upstreams, &mut errors));
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -135,7 +191,7 @@ impl Snapshot {
             table,
             listeners,
             upstreams,
-            policies,
+            routes,
             access_log,
             metrics,
             trust_changed,
@@ -160,12 +216,6 @@ impl Snapshot {
         &self.gateway
     }
 
-    /// The policies, by name.
-    #[must_use]
-    pub fn policies(&self) -> &HashMap<Name, Arc<dyn PolicyFactory>> {
-        &self.policies
-    }
-
     /// The upstreams, by name, each with the state of its endpoints in the order of the config, and the time by which that
     /// counts.
     pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, &[Arc<EndpointState>], Duration)> {
@@ -185,3 +235,6 @@ fn is_same(old: &Upstream, new: &Upstream) -> bool {
     let old = Upstream { origin: new.origin.clone(), ..old.clone() };
     old == *new
 }
+
+#[cfg(test)]
+mod tests;

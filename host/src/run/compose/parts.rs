@@ -57,7 +57,7 @@ impl RefusedPart {
                 .iter()
                 .find(|upstream| upstream.name == *name)
                 .map(|upstream| &upstream.origin),
-            SnapshotError::Policy { route: name, .. } => {
+            SnapshotError::Policy { route: name, .. } | SnapshotError::RouteUpstream { route: name, .. } => {
                 gateway.routes.iter().find(|route| route.name == *name).map(|route| &route.origin)
             }
         };

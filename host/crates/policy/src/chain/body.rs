@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::hold::Holding;
-use super::{BodySide, PolicyChain, Settled};
+use super::{BodySide, Link, PolicyChain, Settled};
 use crate::{BodyDecision, Called, Decision, Exchange, Fault, Reply};
 
 /// What the chain made of a piece of a body.
@@ -61,6 +61,14 @@ impl HeldBody {
         self.held.iter().any(Holding::has_fresh)
     }
 
+    /// What the policy at position `at` holds back.
+    fn of(&mut self, at: usize) -> &mut Holding {
+        if self.held.len() <= at {
+            self.held.resize_with(at + 1, Holding::default);
+        }
+        &mut self.held[at]
+    }
+
     /// With the next piece, which may be empty, policies are shown what they have not seen.
     pub fn hurry(&mut self) {
         self.hurried = true;
@@ -81,19 +89,18 @@ impl PolicyChain {
         last: bool,
         until: usize,
     ) -> (Box<Exchange>, BodyOutcome) {
-        held.held.resize_with(self.policies.len(), Holding::default);
         let hurried = std::mem::take(&mut held.hurried);
-        for &at in self.body_positions(side).iter().filter(|at| **at < until) {
-            let hurried = hurried && held.held.get(at).is_some_and(Holding::has_fresh);
+        for link in self.body_links(side).iter().filter(|link| link.at < until) {
+            let hurried = hurried && held.of(link.at).has_fresh();
             if piece.is_empty() && !last && !hurried {
                 continue;
             }
-            if self.watched_positions(side).contains(&at) {
-                exchange = self.show(at, side, exchange, &piece, last).await;
+            if self.watching_links(side).iter().any(|watching| watching.at == link.at) {
+                exchange = link.show(side, exchange, &piece, last).await;
                 continue;
             }
             let (back, outcome) =
-                self.body_of(at, side, held, exchange, Piece { bytes: piece, last, hurried }).await;
+                self.body_of(link, side, held, exchange, Piece { bytes: piece, last, hurried }).await;
             exchange = back;
             match outcome {
                 BodyOutcome::Pass(passed) => piece = passed,
@@ -103,44 +110,27 @@ impl PolicyChain {
         (exchange, BodyOutcome::Pass(piece))
     }
 
-    /// Shows a piece to a policy that does not decide about it: a call without an outcome, in which nobody is waited for.
-    async fn show(
-        &self,
-        at: usize,
-        side: BodySide,
-        mut exchange: Box<Exchange>,
-        piece: &Bytes,
-        last: bool,
-    ) -> Box<Exchange> {
-        let Some(policy) = self.policies.get(at) else { return exchange };
-        exchange.policy_at = at;
-        match policy.call(side.hook(piece.clone(), last), exchange) {
-            Called::Ready(exchange, _) => exchange,
-            Called::Waiting(future) => future.await.0,
-        }
-    }
-
-    /// Passes a piece through the policy at `at`, in parts that are no larger than it may be given: how large the pieces
+    /// Passes a piece through one policy, in parts that are no larger than it may be given: how large the pieces
     /// are that come from the network is nothing that a policy can be blamed for.
     async fn body_of(
         &self,
-        at: usize,
+        link: &Link,
         side: BodySide,
         held: &mut HeldBody,
         mut exchange: Box<Exchange>,
         piece: Piece,
     ) -> (Box<Exchange>, BodyOutcome) {
         let Piece { bytes: mut piece, last, hurried } = piece;
-        let Some(policy) = self.policies.get(at) else { return (exchange, BodyOutcome::Pass(piece)) };
+        let at = link.at;
         exchange.policy_at = at;
-        let bound = policy.body_bytes_max(&exchange);
+        let bound = link.policy.body_bytes_max(&exchange);
         let mut passed = Passed::default();
         loop {
             let others = held.len();
-            let Some(own) = held.held.get_mut(at) else { return (exchange, BodyOutcome::Pass(piece)) };
+            let own = held.of(at);
             let part = piece.split_to(piece.len().min(bound.saturating_sub(own.len())));
             if part.is_empty() && !piece.is_empty() {
-                let reason = self.too_large(at, side, "`limits.body`", bound);
+                let reason = link.too_large(side, "`limits.body`", bound);
                 return (exchange, BodyOutcome::TooLarge { reason });
             }
             let last = last && piece.is_empty();
@@ -149,26 +139,22 @@ impl PolicyChain {
             let Some(chunk) = own.offer(part, last || hurried || full) else {
                 return (exchange, BodyOutcome::Pass(passed.into_bytes()));
             };
-            let (back, result) = self.call(at, side.hook(chunk.clone(), last), exchange).await;
+            let (back, result) = link.call(side.hook(chunk.clone(), last), exchange).await;
             exchange = back;
             let result = match result {
                 // There is no next piece to hold the last one for.
                 Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
                 Ok(Decision::Body(BodyDecision::Hold)) if held.len() + chunk.len() > self.hold_bytes_max => {
-                    let reason = self.too_large(at, side, "the route's `limits.hold`", self.hold_bytes_max);
+                    let reason = link.too_large(side, "the route's `limits.hold`", self.hold_bytes_max);
                     return (exchange, BodyOutcome::TooLarge { reason });
                 }
                 result => result,
             };
-            match self.settle(at, &mut exchange, result) {
+            match link.settle(&mut exchange, result) {
                 // Failing open, what it was given goes on as it was.
                 Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
                 Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
-                Settled::Body(BodyDecision::Hold) => {
-                    if let Some(own) = held.held.get_mut(at) {
-                        own.keep(chunk);
-                    }
-                }
+                Settled::Body(BodyDecision::Hold) => held.of(at).keep(chunk),
                 Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
                 Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
             }
@@ -177,14 +163,32 @@ impl PolicyChain {
             }
         }
     }
+}
+
+impl Link {
+    /// Shows a piece to a policy that does not decide about it. The outcome of the call is ignored, and nothing waits for
+    /// another side in it.
+    async fn show(
+        &self,
+        side: BodySide,
+        mut exchange: Box<Exchange>,
+        piece: &Bytes,
+        last: bool,
+    ) -> Box<Exchange> {
+        exchange.policy_at = self.at;
+        match self.policy.call(side.hook(piece.clone(), last), exchange) {
+            Called::Ready(exchange, _) => exchange,
+            Called::Waiting(future) => future.await.0,
+        }
+    }
 
     #[cold]
-    fn too_large(&self, at: usize, side: BodySide, limit: &str, bytes: usize) -> String {
+    fn too_large(&self, side: BodySide, limit: &str, bytes: usize) -> String {
         let whose = match side {
             BodySide::Request => "request",
             BodySide::Response => "response",
         };
-        let policy = self.name(at).map_or("", |name| &**name);
+        let policy = self.name();
         format!(
             "the {whose} body is larger than policy `{policy}`, which holds it back, may hold: {bytes} bytes ({limit})"
         )
