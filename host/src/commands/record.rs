@@ -9,12 +9,12 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use portcullis_admin::{RecordAnswer, RecordEndRequest, RecordRequest, Refused, Request};
-use portcullis_model::{FailureMode, Name, PolicyConfig};
+use portcullis_model::{FailureMode, Lock, Name, PolicyConfig};
 use portcullis_policy::recorder::hex;
 use portcullis_proxy::{Asking, Recorded, Recordings, Snapshot, Wanted};
 use serde_json::{Value, json};
@@ -273,7 +273,7 @@ impl Drop for Collected<'_> {
 
 /// The recordings that can be ended early, by their names. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ends(Arc<Mutex<BTreeMap<String, Arc<Notify>>>>);
+pub(crate) struct Ends(Arc<Lock<BTreeMap<String, Arc<Notify>>>>);
 
 /// A recording that can be ended early, for as long as this is kept.
 #[derive(Debug)]
@@ -304,7 +304,7 @@ impl Ends {
 
     // Nothing is done under the lock that could panic half-way.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

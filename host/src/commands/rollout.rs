@@ -5,27 +5,27 @@ mod write;
 
 use std::hash::RandomState;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use portcullis_model::{Candidate, FieldMatch, Origin, PluginSource, PolicyConfig, Selection};
+use portcullis_model::{Candidate, FieldMatch, Lock, Origin, PluginSource, PolicyConfig, Selection};
 use portcullis_policy::recorder::hex;
 use portcullis_policy::{Environment, PolicyFactory, Rollout, RolloutFactory, RolloutReport, VersionLabel};
 use sha2::{Digest as _, Sha256};
 
 /// The rollouts of the generation that runs, for whoever reads metrics.
 #[derive(Debug, Default)]
-pub(crate) struct Rollouts(Mutex<Vec<Arc<Rollout>>>);
+pub(crate) struct Rollouts(Lock<Vec<Arc<Rollout>>>);
 
 impl Rollouts {
     /// These run from now on.
     pub(crate) fn set<'r>(&self, rollouts: impl Iterator<Item = &'r Arc<Rollout>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rollouts.cloned().collect();
+        *self.0.lock() = rollouts.cloned().collect();
     }
 
     /// How they are.
     pub(crate) fn reports(&self) -> Vec<RolloutReport> {
-        let rollouts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rollouts = self.0.lock().clone();
         rollouts.iter().map(|rollout| rollout.report()).collect()
     }
 }

@@ -13,10 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+
+use portcullis_model::Lock;
 
 use notify::{RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
@@ -97,7 +99,7 @@ impl Watch {
     pub(crate) fn start(changed: impl Fn() + Send + 'static) -> io::Result<Self> {
         // One waiting event stands for any number of them, but a list of files must not be lost: it waits for a place.
         let (sender, receiver) = mpsc::sync_channel(2);
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Lock::new(Seen::default()));
         let notifier = notifier(sender.clone(), Arc::clone(&seen));
         let state = State {
             receiver,
@@ -148,9 +150,9 @@ impl Drop for Watch {
 }
 
 /// The kernel's notifications, or `None` where it has none to give, which the poll makes up for.
-fn notifier(sender: mpsc::SyncSender<Message>, seen: Arc<Mutex<Seen>>) -> Option<notify::RecommendedWatcher> {
+fn notifier(sender: mpsc::SyncSender<Message>, seen: Arc<Lock<Seen>>) -> Option<notify::RecommendedWatcher> {
     let handler = move |event: notify::Result<notify::Event>| {
-        if seen.lock().unwrap_or_else(PoisonError::into_inner).take(event) {
+        if seen.lock().take(event) {
             // A full channel already holds what wakes the thread.
             drop(sender.try_send(Message::Event));
         }
@@ -164,7 +166,7 @@ fn notifier(sender: mpsc::SyncSender<Message>, seen: Arc<Mutex<Seen>>) -> Option
 struct State {
     receiver: Receiver<Message>,
     /// What happened, and which paths count.
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Lock<Seen>>,
     notifier: Option<notify::RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
     files: BTreeMap<PathBuf, Known>,
@@ -359,7 +361,7 @@ impl State {
 
     // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }
 

@@ -9,6 +9,7 @@ mod cost;
 mod gateway;
 mod http_grant;
 mod limits;
+mod lock;
 mod plugin;
 mod policy;
 mod rollout;
@@ -23,6 +24,7 @@ pub use gateway::{
 };
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
+pub use lock::Lock;
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
     Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, QuarantineRule, RateQuota,

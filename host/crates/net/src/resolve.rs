@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
+
+use portcullis_model::Lock;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -70,7 +72,7 @@ impl Entry {
 /// Remembers names: for a short time, and for longer while they cannot be looked up. Clones share what they know.
 #[derive(Clone)]
 pub(crate) struct Resolver {
-    entries: Arc<Mutex<HashMap<Box<str>, Entry>>>,
+    entries: Arc<Lock<HashMap<Box<str>, Entry>>>,
     look_up: LookUp,
     /// Milliseconds that a test lets pass at once.
     #[cfg(test)]
@@ -192,7 +194,7 @@ impl Resolver {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Box<str>, Entry>> {
         // Nothing can panic while it is held, and a map that is half changed would still be a map.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

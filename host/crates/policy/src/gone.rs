@@ -1,8 +1,10 @@
 //! That the client of an exchange has gone away, told to whoever waits in one of its hooks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use portcullis_model::Lock;
 
 /// Whether the client has gone away. A hook that runs is not stopped by that, because the exchange is inside it; what it
 /// waits for ends. Clones are of the same client.
@@ -13,7 +15,7 @@ pub struct ClientGone(Arc<Inner>);
 struct Inner {
     told: AtomicBool,
     /// Of the one call that may wait.
-    waiter: Mutex<Option<Waker>>,
+    waiter: Lock<Option<Waker>>,
 }
 
 impl ClientGone {
@@ -39,6 +41,6 @@ impl ClientGone {
     }
 
     fn waiter(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiter.lock()
     }
 }

@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
-use portcullis_model::HttpGrant;
+use portcullis_model::{HttpGrant, Lock};
 use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, TlsClientError};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use tokio::sync::{mpsc, oneshot};
@@ -49,7 +49,7 @@ pub struct OutboundClient(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    workers: Mutex<Vec<Jobs>>,
+    workers: Lock<Vec<Jobs>>,
     turn: AtomicUsize,
     tls: Contexts,
     /// Calls that are outstanding.
@@ -78,7 +78,7 @@ impl OutboundClient {
     #[must_use]
     pub fn new(calls_max: usize) -> Self {
         Self(Arc::new(Shared {
-            workers: Mutex::default(),
+            workers: Lock::default(),
             turn: AtomicUsize::new(0),
             tls: Contexts::default(),
             calls: AtomicUsize::new(0),
@@ -124,7 +124,7 @@ impl OutboundClient {
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Jobs>> {
-        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.workers.lock()
     }
 }
 

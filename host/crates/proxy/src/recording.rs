@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use portcullis_http::{RequestHead, ResponseHead};
-use portcullis_model::Name;
+use portcullis_model::{Lock, Name};
 use portcullis_policy::recorder::{Effects, HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange};
 use tokio::sync::mpsc;
@@ -70,7 +70,7 @@ pub struct Recordings(Arc<Inner>);
 struct Inner {
     /// Whether anybody asks.
     active: AtomicBool,
-    asked: Mutex<Vec<Arc<Asked>>>,
+    asked: Lock<Vec<Arc<Asked>>>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Recordings {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Asked>>> {
-        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.asked.lock()
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_model::Name;
+use portcullis_model::{Lock, Name};
 use portcullis_net::{BindError, ConnectionCount, ListenerState, bind, bind_beside, overlap};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +26,7 @@ const COMMANDS_MAX: usize = 1024;
 pub struct Workers {
     published: Arc<Published>,
     threads: Vec<Thread>,
-    listeners: Mutex<BTreeMap<Name, Bound>>,
+    listeners: Lock<BTreeMap<Name, Bound>>,
     listeners_opened: AtomicU64,
 }
 
@@ -104,7 +104,7 @@ impl Workers {
             .map(|at| Thread::start(at, published.clone(), outbound.clone()).map_err(StartError::Thread));
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
         let workers =
-            Self { published, threads, listeners: Mutex::default(), listeners_opened: AtomicU64::new(0) };
+            Self { published, threads, listeners: Lock::default(), listeners_opened: AtomicU64::new(0) };
         workers.put_into_effect(None)?;
         Ok(workers)
     }
@@ -232,7 +232,7 @@ impl Workers {
 
     // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Bound>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock()
     }
 }
 

@@ -10,10 +10,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use portcullis_model::ContentDigest;
+use portcullis_model::{ContentDigest, Lock};
 
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
@@ -44,12 +44,12 @@ pub struct Store {
 
 /// What would have been written, by its path. It has as many pieces as one configuration names.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<PathBuf, Vec<u8>>>);
+pub struct Memory(Lock<BTreeMap<PathBuf, Vec<u8>>>);
 
 impl Memory {
     // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! A compiled component, linked to the host functions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_model::Lock;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Module;
 use wasmtime::component::InstancePre;
@@ -36,14 +37,14 @@ pub(crate) struct ImageSource {
     pub(crate) component: Instrumented,
     pub(crate) digest: [u8; 32],
     /// The code of its images that is the same in all of them, by digest.
-    pub(crate) code: Mutex<HashMap<[u8; 32], Module>>,
+    pub(crate) code: Lock<HashMap<[u8; 32], Module>>,
     pub(crate) wipeable: WipeableCode,
 }
 
 impl ImageSource {
     pub(crate) fn new(component: Instrumented) -> Self {
         let digest = Sha256::digest(component.borrow_owner()).into();
-        Self { component, digest, code: Mutex::default(), wipeable: WipeableCode::default() }
+        Self { component, digest, code: Lock::default(), wipeable: WipeableCode::default() }
     }
 }
 

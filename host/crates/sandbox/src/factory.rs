@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Once, OnceLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use portcullis_model::{
-    Capability, FailureMode, Grants, Isolation, Name, PolicyConfig, ResourceLimits, Secret, Version,
+    Capability, FailureMode, Grants, Isolation, Lock, Name, PolicyConfig, ResourceLimits, Secret, Version,
 };
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
 
@@ -123,10 +123,10 @@ pub(crate) struct Factory {
     failure_mode: FailureMode,
     tick: Duration,
     /// The instance that `configure` was first called in, for the first worker; more where they are slow to make.
-    spares: Mutex<Vec<Instance>>,
+    spares: Lock<Vec<Instance>>,
     /// Runs once, when the policy goes live: its first worker is made.
     live: Once,
-    ticking: Mutex<Option<TickThread>>,
+    ticking: Lock<Option<TickThread>>,
 }
 
 impl Factory {
@@ -220,9 +220,9 @@ impl Factory {
             context,
             failure_mode: config.on_error,
             tick: config.tick,
-            spares: Mutex::new(spares),
+            spares: Lock::new(spares),
             live: Once::new(),
-            ticking: Mutex::new(None),
+            ticking: Lock::new(None),
         }))
     }
 
@@ -237,7 +237,7 @@ impl Factory {
         self.context.quarantine.goes_live(&self.context.shared, self.context.version);
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {
-                Ok(thread) => *self.ticking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),
+                Ok(thread) => *self.ticking.lock() = Some(thread),
                 Err(error) => {
                     tracing::error!(policy = %self.context.name, "cannot start a thread for on-tick: {error}");
                 }
@@ -274,7 +274,7 @@ impl PolicyFactory for Factory {
 
     fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
         self.live.call_once(|| self.go_live());
-        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.spares.lock().pop();
         let context = self.context.clone();
         Rc::new(Worker::new(self, context, spare))
     }

@@ -13,8 +13,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
+
+use portcullis_model::Lock;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::CacheStore;
@@ -35,7 +37,7 @@ const DIGEST_BYTES: usize = 32;
 pub(crate) struct Functions {
     dir: Option<PathBuf>,
     /// What is kept where there is no folder.
-    memory: Mutex<HashMap<[u8; 32], Pack>>,
+    memory: Lock<HashMap<[u8; 32], Pack>>,
     current: RwLock<Pack>,
 }
 
@@ -57,7 +59,7 @@ impl Functions {
         {
             tracing::warn!("compiled functions of before cannot be removed from {}: {error}", dir.display());
         }
-        Arc::new(Self { dir, memory: Mutex::default(), current: RwLock::default() })
+        Arc::new(Self { dir, memory: Lock::default(), current: RwLock::default() })
     }
 
     /// Runs `compile` with what is known of the component with that digest, and keeps what came to it. One at a time: the
@@ -96,7 +98,7 @@ impl Functions {
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<[u8; 32], Pack>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Pack> {

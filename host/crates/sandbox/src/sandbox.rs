@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
+use portcullis_model::{Isolation, Lock, Name, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
 use portcullis_policy::outbound::Outbound;
 use sha2::{Digest as _, Sha256};
@@ -75,9 +75,9 @@ pub(crate) struct Inner {
     plain: Linker<State>,
     images: Linker<State>,
     /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
-    compiling: Mutex<()>,
+    compiling: Lock<()>,
     /// Compiles what may take long, one at a time.
-    compiler: Option<Mutex<Arc<dyn Compiler>>>,
+    compiler: Option<Lock<Arc<dyn Compiler>>>,
     /// Bytes of code from which on a core module is compiled apart.
     split_from: usize,
     pub(crate) ticker: TickerThread,
@@ -114,8 +114,8 @@ impl Sandbox {
         Ok(Self(Arc::new(Inner {
             plain,
             images,
-            compiling: Mutex::new(()),
-            compiler: options.compiler.map(Mutex::new),
+            compiling: Lock::new(()),
+            compiler: options.compiler.map(Lock::new),
             split_from,
             ticker,
             instances: Arc::new(InstanceCount::new(instances_max)),
@@ -143,14 +143,14 @@ impl Sandbox {
     pub fn compile(&self, component: &[u8], isolation: Isolation) -> Result<Compiled, SandboxError> {
         let info = inspect(component)?;
         if let Some(compiler) = self.0.compiler.as_ref().filter(|_| weigh::is_heavy(component)) {
-            let compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
+            let compiler = compiler.lock();
             compiler.compile(component, isolation)?;
         }
         let instrumented = match isolation {
             Isolation::Exchange => image::instrument(component),
             Isolation::Worker => Err("its instances are shared".to_owned()),
         };
-        let compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiling = self.0.compiling.lock();
         let hits = self.cache_hits();
         let start = Instant::now();
         let compile_error = |error: wasmtime::Error| SandboxError::Compile(format!("{error:#}"));
@@ -244,7 +244,7 @@ impl Inner {
     /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have as
     /// well. What it holds is never written anywhere: see `functions.rs`.
     pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
-        let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _compiling = self.compiling.lock();
         if self.pages.is_none() {
             return self.compile_parts(source, image);
         }
@@ -281,7 +281,7 @@ impl Inner {
     /// A part of all images of `source`, compiled when the first of them is.
     fn code_module(&self, source: &ImageSource, code: &[u8]) -> wasmtime::Result<Module> {
         let digest = Sha256::digest(code).into();
-        let mut known = source.code.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = source.code.lock();
         if let Some(module) = known.get(&digest) {
             return Ok(module.clone());
         }

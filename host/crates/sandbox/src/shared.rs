@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, SystemTime};
 
-use portcullis_model::{Grants, Name, Version};
+use portcullis_model::{Grants, Lock, Name, Version};
 use portcullis_policy::FaultKind;
 use portcullis_traffic::Transition;
 
@@ -24,7 +24,7 @@ const STAGES: usize = Stage::ALL.len();
 
 /// The policies that are alive, by name.
 #[derive(Default)]
-pub(crate) struct SharedPolicies(Mutex<HashMap<Name, Weak<PolicyShared>>>);
+pub(crate) struct SharedPolicies(Lock<HashMap<Name, Weak<PolicyShared>>>);
 
 /// What the policies of one name share. Dropped with the last of them.
 pub(crate) struct PolicyShared {
@@ -33,12 +33,12 @@ pub(crate) struct PolicyShared {
     pub(crate) store: Store,
     pub(crate) metrics: Registry,
     /// What lives of the policy's generations: the one that went live last.
-    live: Mutex<Weak<PolicyContext>>,
+    live: Lock<Weak<PolicyContext>>,
     /// The same of its canaries.
-    live_canary: Mutex<Weak<PolicyContext>>,
+    live_canary: Lock<Weak<PolicyContext>>,
     /// Of the quarantine: begun, probe failed, ended.
     transitions: [AtomicU64; 3],
-    counts: Mutex<Counts>,
+    counts: Lock<Counts>,
 }
 
 #[derive(Default)]
@@ -158,10 +158,10 @@ impl SharedPolicies {
             buckets: Buckets::default(),
             store: Store::default(),
             metrics: Registry::default(),
-            live: Mutex::default(),
-            live_canary: Mutex::default(),
+            live: Lock::default(),
+            live_canary: Lock::default(),
             transitions: Default::default(),
-            counts: Mutex::default(),
+            counts: Lock::default(),
         });
         policies.insert(name.clone(), Arc::downgrade(&shared));
         shared
@@ -175,7 +175,7 @@ impl SharedPolicies {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Weak<PolicyShared>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -242,7 +242,7 @@ impl PolicyShared {
             Version::Active | Version::Shadow => &self.live,
             Version::Canary => &self.live_canary,
         };
-        *live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(context);
+        *live.lock() = Arc::downgrade(context);
     }
 
     /// Counts what has become of a quarantine.
@@ -256,8 +256,7 @@ impl PolicyShared {
     }
 
     fn report(&self) -> PolicyReport {
-        let [live, canary] = [&self.live, &self.live_canary]
-            .map(|live| live.lock().unwrap_or_else(PoisonError::into_inner).upgrade());
+        let [live, canary] = [&self.live, &self.live_canary].map(|live| live.lock().upgrade());
         let counts = self.lock();
         let sums = counts.sums();
         let faults = counts.faults.iter().map(|((stage, kind), count)| (stage.name(), *kind, *count));
@@ -290,7 +289,7 @@ impl PolicyShared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 }
 

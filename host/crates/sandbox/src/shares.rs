@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
+
+use portcullis_model::Lock;
 
 /// One of so many: below that part of what there is nobody counts whose they are, nor below so many.
 const UNCOUNTED_PART: u32 = 8;
@@ -28,7 +30,7 @@ impl Client {
 
 /// What clients have where it counts. There are no more of them than instances.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(Mutex<HashMap<Client, u32>>);
+pub(crate) struct Clients(Lock<HashMap<Client, u32>>);
 
 /// What one client has one of; given back when dropped.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Clients {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Client, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use portcullis_model::Name;
+use portcullis_model::{Lock, Name};
 
 use crate::exposition::{Exposition, MetricKind};
 
@@ -36,11 +36,11 @@ impl EndpointMetrics {
 
 /// Those of all endpoints, by upstream and address.
 #[derive(Debug, Default)]
-pub(crate) struct Endpoints(Mutex<BTreeMap<(Name, Name), Weak<EndpointMetrics>>>);
+pub(crate) struct Endpoints(Lock<BTreeMap<(Name, Name), Weak<EndpointMetrics>>>);
 
 impl Endpoints {
     pub(crate) fn get(&self, upstream: &Name, address: &Name) -> Arc<EndpointMetrics> {
-        let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = self.0.lock();
         let names = (Name::clone(upstream), Name::clone(address));
         if let Some(metrics) = endpoints.get(&names).and_then(Weak::upgrade) {
             return metrics;
@@ -53,7 +53,7 @@ impl Endpoints {
 
     pub(crate) fn render(&self, out: &mut Exposition<'_>) {
         let endpoints: Vec<_> = {
-            let endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let endpoints = self.0.lock();
             endpoints
                 .iter()
                 .filter_map(|(names, metrics)| Some((names.clone(), metrics.upgrade()?)))

@@ -4,8 +4,9 @@
 //! libraries, which log whatever a client makes them: a line for each odd frame is ten times the client's bytes.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use portcullis_model::Lock;
 
 use tracing::callsite::Identifier;
 use tracing::{Event, Metadata, Subscriber};
@@ -27,7 +28,7 @@ const PLACES_MAX: usize = 1000;
 /// Lets the first lines of each place in each window pass.
 #[derive(Debug)]
 pub(crate) struct LineLimit {
-    places: Mutex<HashMap<Identifier, Place>>,
+    places: Lock<HashMap<Identifier, Place>>,
     /// Gets the target of a place and how many of its lines were left out.
     tell: fn(&'static str, u64),
 }
@@ -44,13 +45,13 @@ struct Place {
 impl LineLimit {
     /// A limit that reports lines that were left out to `tell`, at the latest with the next line of any place.
     pub(crate) fn new(tell: fn(&'static str, u64)) -> Self {
-        Self { places: Mutex::default(), tell }
+        Self { places: Lock::default(), tell }
     }
 
     /// Whether a line may be written at `now`.
     fn admit(&self, metadata: &Metadata<'static>, now: Instant) -> bool {
         let Some(lines_max) = lines_max(metadata.target()) else { return true };
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock();
         let mut left_out = Vec::new();
         places.retain(|_, place| {
             let is_over = now.duration_since(place.begun) >= WINDOW;

@@ -9,11 +9,11 @@
 //! this grow. What a reload removes stays, so that a counter never goes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::Name;
+use portcullis_model::{Lock, Name};
 
 use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
@@ -324,7 +324,7 @@ impl RouteMetrics {
 
 /// Numbers by name, or by several.
 #[derive(Debug)]
-struct Names<T, K = Name>(Mutex<BTreeMap<K, Arc<T>>>);
+struct Names<T, K = Name>(Lock<BTreeMap<K, Arc<T>>>);
 
 /// What names something.
 trait Key: Ord + Clone {
@@ -346,20 +346,20 @@ impl Key for (Name, Name) {
 
 impl<T, K> Default for Names<T, K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Lock::default())
     }
 }
 
 impl<T, K: Key> Names<T, K> {
     fn get(&self, name: &K, new: impl FnOnce() -> T) -> Arc<T> {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.0.lock();
         let full = names.len() >= NAMES_MAX && !names.contains_key(name);
         let name = if full { K::other() } else { name.clone() };
         Arc::clone(names.entry(name).or_insert_with(|| Arc::new(new())))
     }
 
     fn all(&self) -> Vec<(K, Arc<T>)> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.0.lock();
         names.iter().map(|(name, metrics)| (name.clone(), Arc::clone(metrics))).collect()
     }
 }

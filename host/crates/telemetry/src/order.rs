@@ -6,9 +6,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use portcullis_model::Lock;
 
 /// How long a record waits for a worker that says nothing.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(300);
@@ -37,13 +39,13 @@ pub(crate) struct Clock(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     epoch: Instant,
-    workers: Mutex<Vec<Arc<AtomicU64>>>,
+    workers: Lock<Vec<Arc<AtomicU64>>>,
 }
 
 impl Clock {
     /// One without workers that starts now.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { epoch: Instant::now(), workers: Mutex::default() }))
+        Self(Arc::new(Shared { epoch: Instant::now(), workers: Lock::default() }))
     }
 
     /// `at` as nanoseconds; 0 if it was before the clock's start.
@@ -54,7 +56,7 @@ impl Clock {
     /// A worker's part of it.
     pub(crate) fn worker(&self) -> HandedOver {
         let until = Arc::new(AtomicU64::new(self.nanos(Instant::now())));
-        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&until));
+        self.0.workers.lock().push(Arc::clone(&until));
         HandedOver { clock: self.clone(), until }
     }
 
@@ -62,7 +64,7 @@ impl Clock {
     /// a worker hands over first, and says so afterwards.
     pub(crate) fn handed_over(&self) -> u64 {
         let floor = self.nanos(Instant::now()).saturating_sub(nanos(WAIT_MAX));
-        let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = self.0.workers.lock();
         workers.retain(|until| until.load(Ordering::Acquire) != u64::MAX);
         workers.iter().map(|until| until.load(Ordering::Acquire)).min().unwrap_or(u64::MAX).max(floor)
     }

@@ -5,11 +5,11 @@
 //! failure leaves it out for another duration. A probe of which nothing is heard (the client went away) blocks nothing:
 //! after another duration the next one may go.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::{Ejection, Name};
+use portcullis_model::{Ejection, Lock, Name};
 
 use crate::nanos;
 
@@ -25,7 +25,7 @@ pub struct EndpointState {
     /// Answers so far; it wraps.
     answers: AtomicU32,
     /// Why it was left out, and since when. Of one that answers again this is what was.
-    left_out: Mutex<LeftOut>,
+    left_out: Lock<LeftOut>,
     /// 0 where the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. Who takes the probe
     /// moves it on by a duration, so that nobody else does.
     probe_at: AtomicU64,
@@ -39,7 +39,7 @@ impl EndpointState {
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             answers: AtomicU32::new(0),
-            left_out: Mutex::default(),
+            left_out: Lock::default(),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -71,14 +71,14 @@ impl EndpointState {
     /// Since when it is left out, and what it did last; `None` if it is healthy.
     #[must_use]
     pub fn left_out(&self) -> Option<LeftOut> {
-        let left_out = || self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let left_out = || self.left_out.lock().clone();
         self.is_ejected().then(left_out)
     }
 
     /// Notes what a failure was of an endpoint that is left out, from `now` on if it is `new`. Returns how long it has been
     /// left out, if that is worth a line in the log again.
     pub fn note(&self, reason: &str, new: bool, now: Duration) -> Option<Duration> {
-        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out = self.left_out.lock();
         if new {
             (left_out.since, left_out.reported) = (now, now);
         }

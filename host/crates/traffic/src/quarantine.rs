@@ -17,11 +17,11 @@
 mod evidence;
 
 use std::net::IpAddr;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::QuarantineRule;
+use portcullis_model::{Lock, QuarantineRule};
 
 use self::evidence::{Clients, Evidence, Network};
 use crate::nanos;
@@ -33,7 +33,7 @@ pub struct Quarantine {
     /// 0 while it is called as usual; otherwise the nanosecond from which a probe may be let through. Who takes the probe
     /// moves it on by a back-off, so that nobody else does.
     probe_at: AtomicU64,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Quarantine {
             failed: Clients::new(&rule),
             others_left: 0,
         };
-        Self { rule, probe_at: AtomicU64::new(0), state: Mutex::new(state) }
+        Self { rule, probe_at: AtomicU64::new(0), state: Lock::new(state) }
     }
 
     /// What succeeded before counts for nothing: so many calls of a hook.
@@ -197,7 +197,7 @@ impl Quarantine {
 
     // Nothing is done under the lock that could panic half-way.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

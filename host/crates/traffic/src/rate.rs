@@ -14,8 +14,10 @@
 //! So a flood of keys that are used once each evicts its own kind before any bucket that is near its limit, and because
 //! the hash is keyed with a seed nobody outside knows which keys meet in a set.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
+
+use portcullis_model::Lock;
 
 use crate::{nanos, siphash};
 
@@ -75,7 +77,7 @@ struct Table {
 /// Alignment keeps two sets, which different workers lock, out of one cache line.
 #[derive(Default)]
 #[repr(align(64))]
-struct Set(Mutex<Slots>);
+struct Set(Lock<Slots>);
 
 #[derive(Default)]
 struct Slots {
@@ -237,7 +239,7 @@ impl std::fmt::Debug for RateLimiter {
 impl Set {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         // Nothing under the lock panics; and a slot is whole at every moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -10,7 +10,8 @@
 //! give all of them to one neighbour.) Only these turns take a lock, for as long as it takes to look at each endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use portcullis_model::Lock;
 
 /// Turns that an order may have: 256 KiB.
 const PERIOD_MAX: u64 = 1 << 16;
@@ -25,7 +26,7 @@ pub(crate) struct RoundRobin {
     order: Box<[u32]>,
     cursor: AtomicU64,
     /// The credits of the turns that fall on endpoints that are left out.
-    spare: Mutex<Box<[i64]>>,
+    spare: Lock<Box<[i64]>>,
 }
 
 impl RoundRobin {
@@ -38,7 +39,7 @@ impl RoundRobin {
     pub(crate) fn new(weights: impl Iterator<Item = u32>) -> Self {
         let weights = reduce(weights.map(|weight| weight.max(1)).collect());
         let order = order(&weights);
-        let spare = Mutex::new(vec![0; weights.len()].into_boxed_slice());
+        let spare = Lock::new(vec![0; weights.len()].into_boxed_slice());
         Self { weights, order, cursor: AtomicU64::new(0), spare }
     }
 
@@ -67,13 +68,13 @@ impl RoundRobin {
         if eligible(at) {
             return Some(at);
         }
-        let mut credits = self.spare.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut credits = self.spare.lock().clone();
         take_turn(&mut credits, &self.weights, eligible)
     }
 
     fn next_spare(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
         // Nothing under the lock panics.
-        let mut credits = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut credits = self.spare.lock();
         take_turn(&mut credits, &self.weights, eligible)
     }
 }

@@ -1,7 +1,9 @@
 //! A version that takes a part of the exchanges.
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use portcullis_model::Lock;
 
 use super::factory::Workers;
 use super::meter::{Spent, timed};
@@ -15,7 +17,7 @@ pub(crate) struct Chosen {
     /// Whether the version has failed in it.
     pub(crate) faulted: bool,
     /// What the shadow does beside it.
-    pub(crate) track: Option<Arc<Mutex<Track>>>,
+    pub(crate) track: Option<Arc<Lock<Track>>>,
     _lease: Option<Arc<()>>,
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use portcullis_model::Lock;
 
 use bytes::Bytes;
 
@@ -141,7 +143,7 @@ impl ShadowPolicy {
     }
 
     /// What the shadow does with this exchange, where it sees it at all, which is decided once.
-    fn track(&self, exchange: &mut Exchange) -> Option<Arc<Mutex<Track>>> {
+    fn track(&self, exchange: &mut Exchange) -> Option<Arc<Lock<Track>>> {
         if let Some(chosen) = &exchange.slot().rollout {
             return chosen.track.clone();
         }
@@ -153,7 +155,7 @@ impl ShadowPolicy {
             match Place::take(&self.tracks) {
                 Some(place) => {
                     rollout.begin(Side::Candidate);
-                    chosen.track = Some(Arc::new(Mutex::new(Track::new(place))));
+                    chosen.track = Some(Arc::new(Lock::new(Track::new(place))));
                 }
                 None => rollout.skipped(),
             }
@@ -166,7 +168,7 @@ impl ShadowPolicy {
     /// Takes a copy of what the active version is about to be given, where the shadow is to see it.
     fn prepare(&self, hook: &Hook, exchange: &mut Exchange) -> Option<Prepared> {
         let track = self.track(exchange)?;
-        if lock(&track).is_over() || !self.workers.shared.shadowed_hooks().has(hook) {
+        if track.lock().is_over() || !self.workers.shared.shadowed_hooks().has(hook) {
             return None;
         }
         Some(Prepared {
@@ -214,7 +216,7 @@ impl Policy for ShadowPolicy {
 
     fn watch(&self, side: BodySide, exchange: &mut Exchange) -> Option<Box<dyn Watch>> {
         let track = self.track(exchange)?;
-        if lock(&track).is_over() {
+        if track.lock().is_over() {
             return None;
         }
         let (shadow, shared) = (self.workers.get(Side::Candidate), self.workers.shared.clone());
@@ -235,14 +237,14 @@ impl Policy for ShadowPolicy {
 struct Watching {
     shadow: Rc<dyn Policy>,
     shared: Arc<RolloutFactory>,
-    track: Arc<Mutex<Track>>,
+    track: Arc<Lock<Track>>,
     side: BodySide,
     exchange: Box<Exchange>,
 }
 
 impl Watch for Watching {
     fn show(&mut self, piece: &Bytes, last: bool) -> bool {
-        if lock(&self.track).is_over() {
+        if self.track.lock().is_over() {
             return false;
         }
         let prepared = Prepared {
@@ -253,7 +255,7 @@ impl Watch for Watching {
             before: copy(&self.exchange),
         };
         prepared.go(&Ok(Decision::Next), &self.exchange);
-        !last && !lock(&self.track).is_over()
+        !last && !self.track.lock().is_over()
     }
 }
 
@@ -261,7 +263,7 @@ impl Watch for Watching {
 struct Prepared {
     shadow: Rc<dyn Policy>,
     shared: Arc<RolloutFactory>,
-    track: Arc<Mutex<Track>>,
+    track: Arc<Lock<Track>>,
     hook: ShadowHook,
     before: Box<Exchange>,
 }
@@ -270,7 +272,7 @@ impl Prepared {
     /// The active version has had its turn. The shadow gets its own when this thread is free: the exchange goes on first.
     fn go(self, result: &Result<Decision, Fault>, after: &Exchange) {
         let Self { shadow, shared, track, mut hook, before } = self;
-        let mut state = lock(&track);
+        let mut state = track.lock();
         if state.is_over() {
             return;
         }
@@ -297,10 +299,10 @@ impl Prepared {
 }
 
 /// Runs what waits, one hook after the other, until nothing does.
-async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mutex<Track>>) {
+async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Lock<Track>>) {
     loop {
         let (job, slot) = {
-            let mut state = lock(&track);
+            let mut state = track.lock();
             match state.waiting.pop_front() {
                 Some(job) => {
                     state.waiting_bytes = state.waiting_bytes.saturating_sub(job.hook.bytes());
@@ -327,7 +329,7 @@ async fn run(shadow: Rc<dyn Policy>, shared: Arc<RolloutFactory>, track: Arc<Mut
             }
         };
         let rollout = &shared.rollout;
-        let mut state = lock(&track);
+        let mut state = track.lock();
         state.slot = std::mem::take(exchange.slot());
         match &result {
             Ok(Decision::Reply(_)) => rollout.replied(Side::Candidate),
@@ -406,14 +408,14 @@ async fn call(
 async fn pass(
     shadow: &Rc<dyn Policy>,
     shared: &Arc<RolloutFactory>,
-    track: &Arc<Mutex<Track>>,
+    track: &Arc<Lock<Track>>,
     mut exchange: Box<Exchange>,
     (side, mut piece, last): (BodySide, Bytes, bool),
     must: bool,
 ) -> Returned {
     let bytes_max = shadow.body_bytes_max(&exchange);
     loop {
-        let part = lock(track).streams[side as usize].part(&mut piece, last, must, bytes_max);
+        let part = track.lock().streams[side as usize].part(&mut piece, last, must, bytes_max);
         let part = match part {
             Ok(Some(part)) => part,
             Ok(None) => return (exchange, Ok(Decision::Body(BodyDecision::Hold))),
@@ -429,7 +431,7 @@ async fn pass(
         };
         let (back, result) = call(shadow, shared, exchange, side.hook(part.chunk.clone(), part.last)).await;
         exchange = back;
-        lock(track).streams[side as usize].shadowed(&part, &result);
+        track.lock().streams[side as usize].shadowed(&part, &result);
         if piece.is_empty() || !matches!(result, Ok(Decision::Next | Decision::Body(_))) {
             return (exchange, result);
         }
@@ -481,9 +483,4 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         policy_at: exchange.policy_at,
         recorder: None,
     })
-}
-
-// What is in there is whole at every moment, so a panic elsewhere does not spoil it.
-fn lock(track: &Mutex<Track>) -> MutexGuard<'_, Track> {
-    track.lock().unwrap_or_else(PoisonError::into_inner)
 }

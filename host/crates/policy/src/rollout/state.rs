@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use portcullis_http::Fields;
-use portcullis_model::{Candidate, FieldMatch, Name, Selection, Share, Version};
+use portcullis_model::{Candidate, FieldMatch, Lock, Name, Selection, Share, Version};
 
 use super::compare::{Difference, Differences, Sample};
 use super::judge::{Judge, Verdict};
@@ -18,21 +18,21 @@ use crate::{Exchange, FaultKind};
 pub struct Rollout {
     policy: Name,
     candidate: Version,
-    labels: Mutex<[VersionLabel; 2]>,
+    labels: Lock<[VersionLabel; 2]>,
     selection: Selection,
     /// So that a client, which can choose its trace id, cannot choose its version.
     keys: RandomState,
     since: SystemTime,
     standing: AtomicU8,
-    ending: Mutex<Option<Ending>>,
+    ending: Lock<Option<Ending>>,
     counts: [Counts; 2],
     judge: Option<Judge>,
-    differences: Mutex<Differences>,
+    differences: Lock<Differences>,
     /// Exchanges that a shadow did not see, because it was with too many.
     skipped: AtomicU64,
     /// Exchanges whose bodies came faster than the shadow ran.
     left_behind: AtomicU64,
-    refused: Mutex<Refused>,
+    refused: Lock<Refused>,
 }
 
 /// Requests of its own that a shadow was refused.
@@ -119,7 +119,7 @@ struct Counts {
     cpu_ns: AtomicU64,
     latency_ns: AtomicU64,
     // Faults are rare, and each of them writes a line of the log anyway.
-    faults: Mutex<BTreeMap<&'static str, u64>>,
+    faults: Lock<BTreeMap<&'static str, u64>>,
 }
 
 /// A reading of a rollout.
@@ -222,18 +222,18 @@ impl Rollout {
         Self {
             policy,
             candidate: candidate.version().version,
-            labels: Mutex::new(labels),
+            labels: Lock::new(labels),
             selection,
             keys,
             since: SystemTime::now(),
             standing: AtomicU8::new(Standing::Running as u8),
-            ending: Mutex::default(),
+            ending: Lock::default(),
             counts: Default::default(),
             judge,
-            differences: Mutex::new(Differences::new(samples)),
+            differences: Lock::new(Differences::new(samples)),
             skipped: AtomicU64::new(0),
             left_behind: AtomicU64::new(0),
-            refused: Mutex::default(),
+            refused: Lock::default(),
         }
     }
 
@@ -245,12 +245,12 @@ impl Rollout {
 
     /// The active version has become another, while all that concerns the candidate is as it was.
     pub fn relabel(&self, active: VersionLabel) {
-        lock(&self.labels)[Side::Active as usize] = active;
+        self.labels.lock()[Side::Active as usize] = active;
     }
 
     /// Where requests are counted that the candidate is refused. It may be another with the same rollout.
     pub(crate) fn count_refused_by(&self, counter: Option<Arc<AtomicU64>>) {
-        let mut refused = lock(&self.refused);
+        let mut refused = self.refused.lock();
         let is_same = match (&refused.counter, &counter) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
@@ -329,7 +329,7 @@ impl Rollout {
     pub(crate) fn failed(&self, side: Side, kind: FaultKind, first_of_exchange: bool) -> bool {
         let counts = self.count(side);
         let first_of_kind = {
-            let mut faults = lock(&counts.faults);
+            let mut faults = counts.faults.lock();
             let count = faults.entry(kind.name()).or_default();
             *count += 1;
             *count == 1
@@ -353,7 +353,7 @@ impl Rollout {
 
     /// Takes the outcome of a comparison; none is the usual one.
     pub(crate) fn compared(&self, found: Vec<Difference>, sample: impl FnOnce(Vec<Difference>) -> Sample) {
-        lock(&self.differences).add(found, sample);
+        self.differences.lock().add(found, sample);
     }
 
     /// Does what an operator asked for.
@@ -367,7 +367,7 @@ impl Rollout {
             Act::Abort => Standing::Aborted,
             Act::Resume => Standing::Running,
         };
-        let mut ending = lock(&self.ending);
+        let mut ending = self.ending.lock();
         if self.standing() == to {
             return Err(ActError::Already(to));
         }
@@ -386,7 +386,7 @@ impl Rollout {
     /// Takes the canary back. Of several workers that find it guilty at once, the first does.
     #[cold]
     fn condemn(&self, verdict: &Verdict) {
-        let mut ending = lock(&self.ending);
+        let mut ending = self.ending.lock();
         // A version that was promoted is the one that serves: it is for a person to say what takes its place.
         if self.standing() != Standing::Running {
             return;
@@ -417,27 +417,27 @@ impl Rollout {
     /// A reading of it all.
     #[must_use]
     pub fn report(&self) -> RolloutReport {
-        let differences = lock(&self.differences);
+        let differences = self.differences.lock();
         RolloutReport {
             policy: self.policy.clone(),
             candidate: self.candidate,
             selection: self.selection.clone(),
             standing: self.standing(),
             since: self.since,
-            ending: lock(&self.ending).clone(),
+            ending: self.ending.lock().clone(),
             versions: self.versions(),
             compared: differences.compared(),
             differing: differences.differing(),
             skipped: self.skipped.load(Ordering::Relaxed),
             left_behind: self.left_behind.load(Ordering::Relaxed),
-            refused_requests: lock(&self.refused).count(),
+            refused_requests: self.refused.lock().count(),
             differences: differences.counts(),
             samples: differences.samples(),
         }
     }
 
     fn versions(&self) -> [VersionReport; 2] {
-        let labels = lock(&self.labels).clone();
+        let labels = self.labels.lock().clone();
         [(Side::Active, Version::Active), (Side::Candidate, self.candidate)].map(|(side, version)| {
             let counts = self.count(side);
             let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -446,7 +446,7 @@ impl Rollout {
                 label: labels[side as usize].clone(),
                 exchanges: read(&counts.exchanges),
                 faulted: read(&counts.faulted),
-                faults: lock(&counts.faults).iter().map(|(kind, count)| (*kind, *count)).collect(),
+                faults: counts.faults.lock().iter().map(|(kind, count)| (*kind, *count)).collect(),
                 replies: read(&counts.replies),
                 calls: read(&counts.calls),
                 cpu: Duration::from_nanos(read(&counts.cpu_ns)),
@@ -477,9 +477,4 @@ fn holds(condition: &FieldMatch, fields: &Fields) -> bool {
         None => lines.next().is_some(),
         Some(value) => lines.any(|line| line == value.as_bytes()),
     }
-}
-
-// What is in there is whole at every moment, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

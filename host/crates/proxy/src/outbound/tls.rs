@@ -4,9 +4,9 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use portcullis_model::{Authorities, ContentDigest, UpstreamProtocol, UpstreamTls};
+use portcullis_model::{Authorities, ContentDigest, Lock, UpstreamProtocol, UpstreamTls};
 use portcullis_net::{SystemRoots, TlsClientError, UpstreamTlsContext};
 use portcullis_policy::outbound::OutboundError;
 
@@ -16,7 +16,7 @@ const KEPT_MAX: usize = 64;
 
 /// A context for each of the authorities that were needed.
 #[derive(Debug, Default)]
-pub(super) struct Contexts(Mutex<Kept>);
+pub(super) struct Contexts(Lock<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -93,7 +93,7 @@ impl Contexts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use portcullis_model::{Capability, Version};
+use portcullis_model::{Capability, Lock, Version};
 use portcullis_telemetry::is_harmful;
 use serde_json::json;
 use wasmtime::Result;
@@ -30,7 +29,7 @@ pub(crate) struct LogWindow {
     /// The second, counted from 1, in which no more may be written: a flood costs a look at this, and no lock.
     full: AtomicU64,
     dropped: AtomicU64,
-    window: Mutex<Window>,
+    window: Lock<Window>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +47,7 @@ impl LogWindow {
             bytes_max,
             full: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            window: Mutex::default(),
+            window: Lock::default(),
         }
     }
 
@@ -59,7 +58,7 @@ impl LogWindow {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock();
         if window.second != second {
             *window = Window { second, ..Window::default() };
         }

@@ -4,10 +4,10 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use portcullis_model::Capability;
+use portcullis_model::{Capability, Lock};
 use serde_json::{Value, json};
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
@@ -36,7 +36,7 @@ type Labels = Vec<(String, String)>;
 
 /// The metrics of a policy. A number is the place in `series` plus one; 0 counts nothing.
 pub(crate) struct Registry {
-    numbers: Mutex<Numbers>,
+    numbers: Lock<Numbers>,
     series: Box<[OnceLock<Series>]>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Sort {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { numbers: Mutex::default(), series: (0..SERIES_MAX).map(|_| OnceLock::new()).collect() }
+        Self { numbers: Lock::default(), series: (0..SERIES_MAX).map(|_| OnceLock::new()).collect() }
     }
 }
 
@@ -88,7 +88,7 @@ impl Registry {
             return 0;
         }
         let key = Self::key(name, labels);
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers = self.numbers.lock();
         if let Some(number) = numbers.of.get(&key) {
             let same = self.get(*number).is_some_and(|series| series.value.sort() == sort);
             return if same { *number } else { 0 };
@@ -115,7 +115,7 @@ impl Registry {
         if labels.len() > LABELS_MAX {
             return 0;
         }
-        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = self.numbers.lock();
         let number = numbers.of.get(&Self::key(name, labels)).copied().unwrap_or_default();
         if self.get(number).is_some_and(|series| series.value.sort() == sort) { number } else { 0 }
     }

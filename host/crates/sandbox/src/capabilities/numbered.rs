@@ -7,7 +7,9 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use portcullis_model::Lock;
 
 use arc_swap::ArcSwap;
 
@@ -17,7 +19,7 @@ pub(crate) type Content = [u8; 32];
 /// Things under numbers from 1 on. Reading takes no lock.
 pub(crate) struct Numbered<T> {
     items: ArcSwap<Vec<Arc<T>>>,
-    known: Mutex<Known>,
+    known: Lock<Known>,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ pub(crate) struct Room {
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
-        Self { items: ArcSwap::default(), known: Mutex::default() }
+        Self { items: ArcSwap::default(), known: Lock::default() }
     }
 }
 
@@ -55,7 +57,7 @@ impl<T> Numbered<T> {
         make: impl FnOnce() -> Result<(T, usize), E>,
     ) -> Result<Option<u32>, E> {
         // Held while it is made, so that two workers do not make the same.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if let Some(number) = known.numbers.get(&content) {
             return Ok(Some(*number));
         }

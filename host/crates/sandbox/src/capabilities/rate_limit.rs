@@ -1,11 +1,11 @@
 //! `rate-limit`: buckets that all workers share exactly.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use portcullis_model::{Capability, RateQuota};
+use portcullis_model::{Capability, Lock, RateQuota};
 use portcullis_traffic::{Quota, RateLimiter};
 use serde_json::{Value, json};
 use wasmtime::component::{HasSelf, Linker};
@@ -31,7 +31,7 @@ struct Inner {
     /// How many buckets the newest grant has.
     wanted: AtomicUsize,
     /// One thread at a time moves buckets.
-    moving: Mutex<()>,
+    moving: Lock<()>,
 }
 
 impl Buckets {
@@ -65,7 +65,7 @@ impl Buckets {
 /// Replaces the table by one of the wanted size. Ends early if the policy is gone meanwhile.
 fn resize(inner: &Weak<Inner>) {
     let Some(strong) = inner.upgrade() else { return };
-    let _moving = strong.moving.lock().unwrap_or_else(PoisonError::into_inner);
+    let _moving = strong.moving.lock();
     let Some(old) = strong.table.load_full() else { return };
     let wanted = strong.wanted.load(Ordering::Acquire);
     if old.fits(wanted) {

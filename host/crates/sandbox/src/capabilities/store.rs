@@ -7,11 +7,11 @@ mod tests;
 use std::collections::hash_map::{Entry as MapEntry, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::{Capability, StoreGrant};
+use portcullis_model::{Capability, Lock, StoreGrant};
 use portcullis_policy::recorder::bytes_to_json;
 use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
@@ -37,7 +37,7 @@ const SWEEP_PART_PAUSE: Duration = Duration::from_millis(10);
 /// The store of a policy.
 #[derive(Default)]
 pub(crate) struct Store {
-    shards: [Mutex<HashMap<Box<str>, Entry>>; SHARDS],
+    shards: [Lock<HashMap<Box<str>, Entry>>; SHARDS],
     hasher: RandomState,
     entries: AtomicUsize,
     bytes: AtomicUsize,
@@ -255,8 +255,8 @@ impl Store {
     }
 }
 
-fn lock(shard: &Mutex<HashMap<Box<str>, Entry>>) -> Shard<'_> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shard: &Lock<HashMap<Box<str>, Entry>>) -> Shard<'_> {
+    shard.lock()
 }
 
 fn check(key: &str, value: &[u8]) -> Result<(), Error> {

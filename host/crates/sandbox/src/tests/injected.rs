@@ -9,11 +9,11 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
+use portcullis_model::{Isolation, Lock, Name, PolicyConfig, Secret};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_policy::{Exchange, Fault, FaultKind, Policy, PolicyFactory};
 use portcullis_test_guests::{EVERY_CALL, EVERY_CALL_WAITS};
@@ -133,12 +133,12 @@ impl Gate {
     }
 }
 
-static PLANS: LazyLock<Mutex<HashMap<Name, Arc<Plan>>>> = LazyLock::new(Mutex::default);
+static PLANS: LazyLock<Lock<HashMap<Name, Arc<Plan>>>> = LazyLock::new(Lock::default);
 
 impl Plan {
     /// That of the policy. Its instances follow it on whatever thread they are.
     pub(crate) fn of(policy: &Name) -> Arc<Self> {
-        PLANS.lock().unwrap().entry(policy.clone()).or_default().clone()
+        PLANS.lock().entry(policy.clone()).or_default().clone()
     }
 
     /// Refuses growths of memories and tables: the `next` one that is wanted, and all after it.
@@ -262,9 +262,9 @@ type Compiled = HashMap<(usize, Isolation), Arc<PolicyComponent>>;
 
 pub(super) fn alone() -> Alone {
     static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SandboxOptions::default()).unwrap());
-    static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+    static COMPILED: LazyLock<Lock<Compiled>> = LazyLock::new(Lock::default);
     // A test that failed leaves nothing half-done here.
-    let compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let compiled = COMPILED.lock();
     SANDBOX.send_by(Arc::new(Patience));
     Alone { sandbox: SANDBOX.clone(), compiled }
 }

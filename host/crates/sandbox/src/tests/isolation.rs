@@ -320,7 +320,7 @@ fn what_was_rehearsed_has_the_code_of_the_images() {
 fn the_code_of_a_component_is_compiled_once_whatever_it_is_configured_to() {
     let sandbox = Sandbox::with(options(None), 0).unwrap();
     let component = sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().component;
-    let modules = || component.image.as_ref().unwrap().code.lock().unwrap().len();
+    let modules = || component.image.as_ref().unwrap().code.lock().len();
     // The second takes more memory.
     for (name, blanks) in [("one", 0), ("two", 1 << 18), ("three", 0)] {
         let config = isolated(name, &format!(r#"{{"start":"{name}"{}}}"#, " ".repeat(blanks)));

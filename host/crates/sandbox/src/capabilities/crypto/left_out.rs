@@ -1,7 +1,8 @@
 //! The keys of key sets that a policy could not use, for the log: a token that nothing verifies is hard to explain without them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+
+use portcullis_model::Lock;
 
 use super::jwk::LeftOut;
 use crate::capabilities::numbered::Content;
@@ -11,13 +12,13 @@ const NOTED_MAX: usize = 1000;
 
 /// What became of the keys of sets, by their digests: `None` for one that some call could use, or that was logged.
 #[derive(Default)]
-pub(crate) struct LeftOutKeys(Mutex<BTreeMap<Content, Option<LeftOut>>>);
+pub(crate) struct LeftOutKeys(Lock<BTreeMap<Content, Option<LeftOut>>>);
 
 impl LeftOutKeys {
     /// Notes what a call made of a key. A policy may read a set twice, for keys of different algorithms, so a key counts as left
     /// out only if no call could use it.
     pub(super) fn note(&self, key: Content, left_out: Option<&LeftOut>) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.lock();
         match left_out {
             None => drop(noted.insert(key, None)),
             Some(left_out) if noted.len() < NOTED_MAX => {
@@ -30,7 +31,7 @@ impl LeftOutKeys {
 
     /// Takes those that were not logged yet.
     pub(super) fn take(&self) -> Vec<LeftOut> {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.0.lock();
         noted.values_mut().filter_map(Option::take).collect()
     }
 

@@ -4,8 +4,9 @@
 //! makes its states as it meets them, and each costs as much as the patterns are large; and where many patterns match at
 //! one place, each of them is looked at. So the time is looked at where states were made, and where much was looked at. The crate `regex` could not be stopped there, and falls back to a slower way instead.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use portcullis_model::Lock;
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -37,7 +38,7 @@ const LOOKS: usize = 4096;
 pub(super) struct Patterns {
     dfa: DFA,
     /// States that were made, for as many threads as have matched at once.
-    caches: Mutex<Vec<Cache>>,
+    caches: Lock<Vec<Cache>>,
     count: usize,
     /// Bytes between two looks at whether states were made.
     steps: usize,
@@ -78,7 +79,7 @@ impl Patterns {
         // Nothing else is left but that its states do not fit.
         let dfa = dfa.map_err(|_| MakeError::TooLarge)?;
         let steps = (STATES_BETWEEN_LOOKS / dfa.get_nfa().states().len().max(1)).clamp(1, STEPS);
-        Ok(Self { dfa, caches: Mutex::default(), count: patterns.len(), steps })
+        Ok(Self { dfa, caches: Lock::default(), count: patterns.len(), steps })
     }
 
     /// Bytes that it takes, with the states of one thread.
@@ -176,7 +177,7 @@ impl Patterns {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Cache>> {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.caches.lock()
     }
 }
 
