@@ -2,26 +2,13 @@
 
 use std::borrow::Cow;
 
-use portcullis_telemetry::{harmless, is_harmful};
-
-/// `text` with control characters, and those that turn the direction of text, written as escapes: it must neither steer a
-/// terminal nor look like a line that we wrote.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |char: char| {
-        let escaped = is_harmful(char).then(|| char.escape_default());
-        let plain = escaped.is_none().then_some(char);
-        escaped.into_iter().flatten().chain(plain)
-    };
-    Cow::Owned(text.chars().flat_map(escape).collect())
-}
+pub(crate) use portcullis_model::text::escape as shown;
+use portcullis_model::text::escape_json;
 
 /// What is printed, with nothing in it that steers a terminal: `\uHHHH` stands in the place of such characters, which in JSON means
 /// the same. Lines and tabs are ours by then: text that somebody else chose is [`shown`] where it is put into a line.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    harmless(text, &['\n', '\t'])
+    escape_json(text, &['\n', '\t'])
 }
 
 /// The first `max` characters of `text`, and how much was left out.
@@ -34,13 +21,7 @@ pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, printable, shown};
-
-    #[test]
-    fn what_steers_a_terminal_is_escaped() {
-        assert_eq!(shown("plain ü"), "plain ü");
-        assert_eq!(shown("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\\n\\u{202e}c");
-    }
+    use super::{cut, printable};
 
     #[test]
     fn what_is_printed_keeps_its_lines_and_no_more() {

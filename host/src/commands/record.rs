@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use portcullis_admin::{RecordAnswer, RecordEndRequest, RecordRequest, Refused, Request};
+use portcullis_model::text::hex;
 use portcullis_model::{FailureMode, Lock, Name, PolicyConfig};
-use portcullis_policy::recorder::hex;
 use portcullis_proxy::{Asking, Recorded, Recordings, Snapshot, Wanted};
 use serde_json::{Value, json};
 use tokio::sync::Notify;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use portcullis_model::text::hex;
 use portcullis_model::{Candidate, FieldMatch, Lock, Origin, PluginSource, PolicyConfig, Selection};
-use portcullis_policy::recorder::hex;
 use portcullis_policy::{Environment, PolicyFactory, Rollout, RolloutFactory, RolloutReport, VersionLabel};
 use sha2::{Digest as _, Sha256};
 

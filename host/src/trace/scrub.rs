@@ -4,8 +4,9 @@ mod views;
 
 use std::ops::Range;
 
+use portcullis_model::text::hex;
 use portcullis_model::{Name, Secret};
-use portcullis_policy::recorder::{hex, is_mark};
+use portcullis_policy::recorder::is_mark;
 use serde_json::Value;
 
 /// Shorter ones are only replaced where they are all of a text: `a` within other words says nothing.

@@ -16,18 +16,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-traffic", &["portcullis-model"]),
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
-    ("portcullis-policy", &["portcullis-model", "portcullis-http", "portcullis-telemetry"]),
+    ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
     (
         "portcullis-sandbox",
-        &[
-            "portcullis-policy",
-            "portcullis-http",
-            "portcullis-traffic",
-            "portcullis-telemetry",
-            "portcullis-model",
-        ],
+        &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
     ),
-    ("portcullis-net", &["portcullis-model", "portcullis-telemetry"]),
+    ("portcullis-net", &["portcullis-model"]),
     ("portcullis-registry", &["portcullis-model", "portcullis-net"]),
     (
         "portcullis-proxy",

@@ -1,7 +1,9 @@
 //! The plain data that the gateway is described by: listeners, routes, upstreams, policies, limits.
 //!
 //! Everything here is already validated: whoever holds a [`Gateway`] never checks it again. The `config` crate makes
-//! it from text; the other crates read it. Nothing here does I/O, waits, or knows a protocol.
+//! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
+//!
+//! Beside it stand two leaves that every crate needs: [`text`], which makes what a stranger wrote safe to print, and [`Lock`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -15,6 +17,7 @@ mod policy;
 mod rollout;
 mod route;
 mod secret;
+pub mod text;
 mod upstream;
 
 pub use cost::PolicyCost;

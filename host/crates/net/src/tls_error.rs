@@ -3,7 +3,11 @@
 
 use std::io;
 
+use portcullis_model::text::one_line;
 use rustls::{AlertDescription, CertificateError, Error};
+
+/// Bytes of each name of a certificate that a message shows; its server chose them.
+const NAME_BYTES_MAX: usize = 100;
 
 /// What went wrong in a handshake, from the client's side: "it" is the server.
 pub(crate) fn describe(error: &io::Error) -> String {
@@ -63,7 +67,7 @@ fn describe_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names = match presented.as_slice() {
                 [] => "for none: it needs a subjectAltName".to_owned(),
-                names => format!("for {}", names.iter().take(5).map(|name| cut(name)).collect::<Vec<_>>().join(", ")),
+                names => format!("for {}", names.iter().take(5).map(|name| one_line(name, NAME_BYTES_MAX)).collect::<Vec<_>>().join(", ")),
             };
             format!("its certificate is not valid for name {}, but {names}; set `server-name`", expected.to_str())
         }
@@ -89,11 +93,6 @@ fn describe_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// A name out of a certificate, which its server chose.
-fn cut(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(100).collect()
-}
-
 /// The words of a name such as `NoCipherSuitesInCommon`; what stands in brackets behind it is left out.
 fn words(name: &str) -> String {
     let name = name.split(['(', '{', ' ']).next().unwrap_or_default();
@@ -112,6 +111,7 @@ fn words(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_model::text::one_line;
     use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
     use super::{describe, words};

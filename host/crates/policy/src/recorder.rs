@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_http::{Fields, ResponseHead};
+use portcullis_model::text::hex;
 use portcullis_model::{FailureMode, Name, Version};
 use serde_json::Value;
 
@@ -464,12 +465,4 @@ pub fn bytes_from_json(value: &Value) -> Option<Vec<u8>> {
         _ => None,
     });
     pairs.collect()
-}
-
-/// Two lower-case digits for each byte.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    bytes.iter().flat_map(pair).map(char::from).collect()
 }

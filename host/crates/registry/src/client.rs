@@ -9,6 +9,7 @@ mod transport;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use portcullis_model::text::one_line;
 use portcullis_model::{ContentDigest, Registry};
 use portcullis_net::{Connector, SystemRoots};
 
@@ -206,7 +207,7 @@ impl<'a> Client<'a> {
         }
         tracing::debug!(registry = %self.registry.host, file = %path.display(), "credentials of a file are used");
         let who = match &credentials {
-            Credentials::Password(user, _) => format!("user {}", printable(user, 100)),
+            Credentials::Password(user, _) => format!("user {}", one_line(user, 100)),
             Credentials::Identity(_) | Credentials::Token(_) => "the holder of the token".to_owned(),
         };
         Ok(Identity {
@@ -302,13 +303,7 @@ fn expect(what: String, bytes: Vec<u8>, expected: ContentDigest) -> Result<Vec<u
 }
 
 fn referred(from: &Url, to: &str, why: &'static str) -> Error {
-    Error::Referred { host: from.host_field(), to: printable(to, 200), why }
-}
-
-/// What a stranger wrote, for one line of a terminal.
-pub(crate) fn printable(text: &str, letters_max: usize) -> String {
-    let clean = text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter });
-    clean.take(letters_max).collect()
+    Error::Referred { host: from.host_field(), to: one_line(to, 200), why }
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use portcullis_model::Secret;
+use portcullis_model::text::one_line;
 use serde::Deserialize;
 
-use crate::client::printable;
 use crate::error::Error;
 
 /// Bytes of such a file.
@@ -110,7 +110,7 @@ impl CredentialFiles {
                 return Ok(found);
             }
             if let Some(helper) = content.helper(host, repository) {
-                let helper = printable(helper, LETTERS_MAX);
+                let helper = one_line(helper, LETTERS_MAX);
                 found.hint.get_or_insert_with(|| {
                     format!(
                         "{} leaves them to the program docker-credential-{helper}, which is not run",
@@ -151,7 +151,7 @@ impl Content {
             // An empty entry is docker's mark that a helper has it.
             let credentials = entry.as_ref().map(Entry::credentials).transpose();
             let credentials = credentials
-                .map_err(|reason| format!("the entry `{}` {reason}", printable(key, LETTERS_MAX)))?;
+                .map_err(|reason| format!("the entry `{}` {reason}", one_line(key, LETTERS_MAX)))?;
             if let Some(credentials) = credentials.flatten() {
                 return Ok(Some(credentials));
             }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
+use portcullis_model::text::one_line;
 use tar::{Archive, EntryType};
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::COMPONENT_BYTES_MAX;
-use crate::client::printable;
 
 /// Bytes of an archive once unpacked: the largest component, and what may lie beside it.
 const UNPACKED_BYTES_MAX: u64 = COMPONENT_BYTES_MAX + (64 << 20);
@@ -91,7 +91,7 @@ fn unpack_zstd(layer: &[u8]) -> io::Result<impl Read> {
 /// `plugin.wasm`, wherever it lies; else the only file that ends with `.wasm`.
 fn search(archive: impl Read) -> Result<Vec<u8>, String> {
     let broken = |error: io::Error| {
-        let reason = printable(&error.to_string(), REASON_LETTERS_MAX);
+        let reason = one_line(&error.to_string(), REASON_LETTERS_MAX);
         format!("has a layer that cannot be unpacked: {reason}")
     };
     let mut archive = Archive::new(archive);

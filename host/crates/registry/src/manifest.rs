@@ -1,6 +1,7 @@
 //! Manifests and indexes (OCI image specification 1.1, and Docker's schema 2, which differs in media types alone).
 
 use portcullis_model::ContentDigest;
+use portcullis_model::text::one_line;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -78,7 +79,7 @@ impl Manifest {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         // What serde says repeats the text that it did not expect, which may be as long as the manifest.
         let document: Document = serde_json::from_slice(bytes)
-            .map_err(|error| crate::client::printable(&error.to_string(), REASON_LETTERS_MAX))?;
+            .map_err(|error| one_line(&error.to_string(), REASON_LETTERS_MAX))?;
         if document.schema_version != 2 {
             return Err(format!("it is of schema {}, and only 2 is read", document.schema_version));
         }
@@ -102,8 +103,7 @@ impl Manifest {
 impl Descriptor {
     pub(crate) fn digest(&self) -> Result<ContentDigest, String> {
         let parsed = ContentDigest::parse(&self.digest);
-        parsed
-            .ok_or_else(|| format!("`{}` is no SHA-256 digest", crate::client::printable(&self.digest, 100)))
+        parsed.ok_or_else(|| format!("`{}` is no SHA-256 digest", one_line(&self.digest, 100)))
     }
 
     pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
@@ -156,8 +156,7 @@ pub(crate) fn choose_layer(layers: &[Descriptor]) -> Result<&Descriptor, String>
     if let Some(layer) = layers.iter().rev().find(|layer| TAR_LAYERS.contains(&layer.media_type.as_str())) {
         return Ok(layer);
     }
-    let types: Vec<String> =
-        layers.iter().take(8).map(|layer| crate::client::printable(&layer.media_type, 100)).collect();
+    let types: Vec<String> = layers.iter().take(8).map(|layer| one_line(&layer.media_type, 100)).collect();
     Err(match types.as_slice() {
         [] => "has no layer".to_owned(),
         types => format!("has no layer that could hold a plugin, but {}", types.join(", ")),

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use portcullis_http::{FieldError, Fields, is_gateway_owned};
 use portcullis_model::ResourceLimits;
+use portcullis_model::text::one_line;
 use portcullis_policy::{BodyDecision, Decision, FaultKind, Reply};
 
 use crate::bindings::portcullis::policy::types;
-use crate::capabilities::log::{cut, escape};
 use crate::fault::Failure;
 use crate::host::HEAD_BYTES_MAX;
 
@@ -39,7 +39,7 @@ fn check_reply(reply: types::Reply, limits: &ResourceLimits) -> Result<Reply, Fa
     let mut fields = Fields::new();
     let mut size = 0;
     for field in &headers {
-        let name = || escape(cut(&field.name, 100)).into_owned();
+        let name = || one_line(&field.name, 100);
         if is_gateway_owned(field.name.as_bytes()) {
             let message = format!("it replied with the field `{}`, which the gateway alone writes", name());
             return Err(Failure::new(FaultKind::InvalidReturn, message));

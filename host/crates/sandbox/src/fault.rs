@@ -6,11 +6,11 @@ mod tests;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use portcullis_model::text::{cut, escape, one_line};
 use portcullis_policy::{Fault, FaultKind};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
 use crate::budget::{OutOfTime, TooSlow};
-use crate::capabilities::log::{cut, escape};
 use crate::factory::PolicyContext;
 use crate::state::{Refusal, Stage, State};
 
@@ -85,7 +85,7 @@ impl Failure {
 
 /// The beginning of a text of which a plugin chose parts, for one line.
 pub(crate) fn bounded(text: &str) -> String {
-    let mut line = escape(cut(text, MESSAGE_BYTES_MAX)).into_owned();
+    let mut line = one_line(text, MESSAGE_BYTES_MAX);
     line.truncate(line.floor_char_boundary(MESSAGE_BYTES_MAX));
     if text.len() > MESSAGE_BYTES_MAX {
         line.push('…');
@@ -97,7 +97,7 @@ pub(crate) fn bounded(text: &str) -> String {
 pub(crate) fn refusal(reason: &str) -> String {
     const LINES_MAX: usize = 20;
     const LINE_BYTES_MAX: usize = 400;
-    let line = |line: &str| escape(cut(line, LINE_BYTES_MAX)).into_owned();
+    let line = |line: &str| one_line(line, LINE_BYTES_MAX);
     let lines: Vec<String> = reason.trim_end().lines().take(LINES_MAX).map(line).collect();
     lines.join("\n")
 }

@@ -17,6 +17,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use portcullis_model::Lock;
+use portcullis_model::text::hex;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::CacheStore;
@@ -238,8 +239,4 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (part, after) = after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     *rest = after;
     Some(part)
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

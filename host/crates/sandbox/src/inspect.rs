@@ -4,12 +4,12 @@
 mod tests;
 
 use portcullis_model::Capability;
+use portcullis_model::text::one_line;
 use portcullis_policy::Hooks;
 use serde_json::Value;
 use wasmparser::{ComponentType, Encoding, InstanceTypeDeclaration, Parser, Payload};
 
 use crate::InspectError;
-use crate::capabilities::log::{cut, escape};
 use crate::hooks::{PACKAGE, VERSION};
 
 /// A larger file is no policy: CPython with its standard library is 40 MiB.
@@ -175,7 +175,7 @@ fn contract_interface(name: &str) -> Result<Option<&str>, InspectError> {
 /// A name that a stranger chose, for one line.
 fn shown(name: &str) -> String {
     const BYTES_MAX: usize = 200;
-    escape(cut(name, BYTES_MAX)).into_owned()
+    one_line(name, BYTES_MAX)
 }
 
 /// Whether `name` is an interface of WASI 0.2, of any patch version. All of them load, because language runtimes import

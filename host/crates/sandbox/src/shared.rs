@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, SystemTime};
 
+use portcullis_model::text::cut;
 use portcullis_model::{Grants, Lock, Name, Version};
 use portcullis_policy::FaultKind;
 use portcullis_traffic::Transition;
 
-use crate::capabilities::log::cut;
 use crate::capabilities::{metrics::Registry, rate_limit::Buckets, store::Store};
 use crate::factory::PolicyContext;
 use crate::shares::{Beyond, Client, ClientPlace, Clients, Holding};

@@ -19,7 +19,6 @@ mod stamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use endpoints::EndpointMetrics;
-pub use escape::{harmless, is_harmful};
 pub use exposition::{Exposition, MetricKind};
 pub use logging::{InitError, LogFormat, check_levels, flush, init, lost_log_lines};
 pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};

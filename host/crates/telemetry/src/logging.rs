@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use portcullis_model::text::escape_json;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::escape::harmless;
 use crate::limit::LineLimit;
 use crate::sink::{Loss, Output, Sink, Tell};
 use crate::stamp::rfc3339;
@@ -250,7 +250,7 @@ fn text(mut line: Vec<u8>) -> Vec<u8> {
     }
     let all = String::from_utf8_lossy(&line);
     let begin = &all[..all.floor_char_boundary(LINE_MAX - 1)];
-    let safe = harmless(begin, &['\n', '\r', '\t', '\u{1b}']).replace('\r', "\\r").replace('\n', "\n    ");
+    let safe = escape_json(begin, &['\n', '\r', '\t', '\u{1b}']).replace('\r', "\\r").replace('\n', "\n    ");
     ended(safe.into_bytes())
 }
 
@@ -262,7 +262,7 @@ fn json(line: Vec<u8>) -> Vec<u8> {
         return ended(line);
     }
     let whole = String::from_utf8_lossy(&line);
-    let whole = harmless(whole.trim_end_matches('\n'), &[]);
+    let whole = escape_json(whole.trim_end_matches('\n'), &[]);
     if whole.len() < LINE_MAX {
         return ended(whole.into_owned().into_bytes());
     }

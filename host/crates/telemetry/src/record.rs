@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_model::PolicyCost;
+use portcullis_model::text::push_decimal;
 
-use crate::escape::{push_json, push_number, push_seconds, push_text};
+use crate::escape::{push_json, push_seconds, push_text};
 use crate::stamp::Stamp;
 
 /// Bytes of a path (or of what stood in its place) that are kept.
@@ -96,9 +97,9 @@ impl AccessRecord<'_> {
         out.push(b' ');
         out.extend_from_slice(self.version.as_bytes());
         out.extend_from_slice(b"\" ");
-        push_number(out, self.status.into());
+        push_decimal(out, self.status.into());
         out.push(b' ');
-        push_number(out, self.response_bytes);
+        push_decimal(out, self.response_bytes);
         out.extend_from_slice(b" \"-\" \"");
         push_text(out, self.user_agent.unwrap_or(b"-"), TEXT_MAX);
         out.push(b'"');
@@ -123,9 +124,9 @@ impl AccessRecord<'_> {
         out.extend_from_slice(b" ended=");
         stamp.push_rfc3339(out, self.time);
         out.extend_from_slice(b" attempts=");
-        push_number(out, self.attempts.into());
+        push_decimal(out, self.attempts.into());
         out.extend_from_slice(b" received=");
-        push_number(out, self.request_bytes);
+        push_decimal(out, self.request_bytes);
         out.extend_from_slice(b" time=");
         push_seconds(out, micros(self.duration));
         if let Some(duration) = self.upstream_duration {
@@ -185,7 +186,7 @@ impl AccessRecord<'_> {
         let mut number = |key: &str, value: Option<u64>| {
             if let Some(value) = value {
                 push_key(out, key);
-                push_number(out, value);
+                push_decimal(out, value);
             }
         };
         number("status", Some(self.status.into()));
@@ -217,7 +218,7 @@ fn push_policies<'a>(out: &mut Vec<u8>, policies: impl Iterator<Item = (&'a str,
         push_json(out, name.as_bytes(), TEXT_MAX);
         let mut number = |key: &str, value: u64| {
             push_key(out, key);
-            push_number(out, value);
+            push_decimal(out, value);
         };
         number("calls", cost.calls.into());
         number("cpu_ns", nanos(cost.cpu));
@@ -261,7 +262,7 @@ fn push_address(out: &mut Vec<u8>, address: IpAddr) {
                 if index > 0 {
                     out.push(b'.');
                 }
-                push_number(out, byte.into());
+                push_decimal(out, byte.into());
             }
         }
         // Writing to a Vec does not fail.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use portcullis_model::text::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -70,7 +71,7 @@ pub(crate) fn prepare(arguments: &DemoArguments, upstreams: [SocketAddr; 2]) -> 
 
     let state = State {
         config: if kept { before.config } else { digest_of(&config) },
-        live: Some(hex(portcullis_plugins::LIVE_DEMO)),
+        live: Some(digest(portcullis_plugins::LIVE_DEMO)),
         http: Some(http),
         https: Some(https),
     };
@@ -106,22 +107,18 @@ fn certificate_files(authority: &Path, certificate: &Path, key: &Path, reset: bo
 /// Whether there is a file that is not what the demo wrote.
 fn was_edited(path: &Path, written: Option<&str>) -> bool {
     match fs::read(path) {
-        Ok(bytes) => written != Some(hex(&bytes).as_str()),
+        Ok(bytes) => written != Some(digest(&bytes).as_str()),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 
 fn digest_of(path: &Path) -> Option<String> {
-    fs::read(path).ok().map(|bytes| hex(&bytes))
+    fs::read(path).ok().map(|bytes| digest(&bytes))
 }
 
-/// SHA-256 in hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+/// Returns the SHA-256 of `bytes` in hexadecimal digits.
+fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

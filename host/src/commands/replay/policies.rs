@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use portcullis_model::text::hex;
 use portcullis_model::{
     Capability, FailureMode, Gateway, Grants, HttpGrant, Isolation, Name, PluginSource, PolicyConfig,
     RateQuota, ResourceLimits, Secret, StoreGrant, Version,
 };
 use portcullis_policy::Policy;
-use portcullis_policy::recorder::{HookRecord, hex};
+use portcullis_policy::recorder::HookRecord;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

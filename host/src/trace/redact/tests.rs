@@ -271,7 +271,7 @@ fn encodings(credential: &str, user: &str) -> Vec<String> {
         unicode,
         base64(format!("{user}:{credential}").as_bytes()),
         base64(credential.as_bytes()),
-        portcullis_policy::recorder::hex(credential.as_bytes()),
+        portcullis_model::text::hex(credential.as_bytes()),
     ]
 }
 

@@ -1,6 +1,8 @@
 //! Writes heads. Framing and connection fields are always the gateway's own; the fields of the head are written as they
 //! are and must hold no hop-by-hop field any more (see `hop`).
 
+use portcullis_model::text::push_decimal;
+
 use super::BodyFraming;
 use crate::{Fields, Known, RequestHead, ResponseHead, Version, reason_phrase};
 
@@ -104,28 +106,13 @@ pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"content-length: ");
-    write_decimal(out, length);
+    push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
 fn write_upgrade(out: &mut Vec<u8>, protocol: &str) {
     out.extend_from_slice(b"connection: upgrade\r\n");
     write_field(out, b"upgrade", protocol.as_bytes());
-}
-
-/// Appends a number without going through `String`.
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn write_status_line(out: &mut Vec<u8>, status: u16) {
@@ -145,7 +132,7 @@ fn write_status_line(out: &mut Vec<u8>, status: u16) {
         503 => b"HTTP/1.1 503 Service Unavailable\r\n",
         _ => {
             out.extend_from_slice(b"HTTP/1.1 ");
-            write_decimal(out, u64::from(status));
+            push_decimal(out, u64::from(status));
             out.push(b' ');
             out.extend_from_slice(reason_phrase(status).as_bytes());
             b"\r\n"

@@ -6,14 +6,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use portcullis_http::Fields;
 use portcullis_model::Name;
+use portcullis_model::text::one_line;
 
 use crate::recorder::is_credential;
 use crate::{Attributes, Decision, Exchange, Fault, FaultKind, Phase, Reply};
 
 /// Differences of one hook that are told apart; the rest of a policy that changes everything says nothing new.
 const FOUND_MAX: usize = 16;
-/// Characters of a name or value that are kept.
-const CHARS_MAX: usize = 120;
+/// Bytes of a name or value that are kept.
+const BYTES_MAX: usize = 120;
 /// What stands in place of a value that is not kept.
 const NOT_KEPT: &str = "(not kept)";
 /// One thing that two versions did differently.
@@ -228,13 +229,13 @@ impl Finder {
 
     fn value(&mut self, kind: &'static str, name: Option<&str>, active: &str, candidate: &str) {
         if active != candidate {
-            self.push(kind, name, cut(active), cut(candidate));
+            self.push(kind, name, shortened(active), shortened(candidate));
         }
     }
 
     fn push(&mut self, kind: &'static str, name: Option<&str>, active: String, candidate: String) {
         if self.found.len() < FOUND_MAX {
-            self.found.push(Difference { kind, name: name.map(cut), active, candidate });
+            self.found.push(Difference { kind, name: name.map(shortened), active, candidate });
         }
     }
 
@@ -243,15 +244,12 @@ impl Finder {
         if !self.keeps_values || is_credential(name) {
             return NOT_KEPT.to_owned();
         }
-        format!("\"{}\"", cut(value))
+        format!("\"{}\"", shortened(value))
     }
 }
 
-/// The beginning of a text, with nothing in it that steers a terminal.
-fn cut(text: &str) -> String {
-    let mut cut: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        cut.push_str("...");
-    }
-    cut
+/// Returns the beginning of a text for one line, with dots if that is not all of it.
+fn shortened(text: &str) -> String {
+    let dots = if text.len() > BYTES_MAX { "..." } else { "" };
+    format!("{}{dots}", one_line(text, BYTES_MAX))
 }

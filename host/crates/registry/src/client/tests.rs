@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::transport::Asked;
-use super::{Client, Patience, printable};
+use super::{Client, Patience};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -383,9 +383,4 @@ fn a_name_that_leads_inside_is_refused_before_anything_connects() {
         let accepted = std::future::poll_fn(|context| std::task::Poll::Ready(listener.poll_accept(context)));
         assert!(accepted.await.is_pending(), "a connection was opened");
     });
-}
-
-#[test]
-fn what_strangers_write_fits_a_line() {
-    assert_eq!(printable("a\n\u{1b}[31mb", 4), "a\u{fffd}\u{fffd}[");
 }

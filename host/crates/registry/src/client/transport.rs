@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use portcullis_model::text::one_line;
 use portcullis_model::{UpstreamProtocol, UpstreamTls};
 use portcullis_net::{ConnectErrorKind, Connector, Stream, UpstreamTlsContext};
 use tokio::task::JoinHandle;
@@ -283,7 +284,7 @@ fn refused(proxy: &Proxy, url: &Url, status: StatusCode) -> Error {
             "it wants to know who asks (407), and no user is named".to_owned()
         }
         (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some((user, _))) => {
-            format!("it does not let user {} through (407)", super::printable(user, 100))
+            format!("it does not let user {} through (407)", one_line(user, 100))
         }
         (status, _) => format!("it answered {}", status.as_u16()),
     };

@@ -128,7 +128,7 @@ fn programs_are_named_and_not_run() {
         (json!({ "credHelpers": { "r.test": "ecr-login" } }), Some("docker-credential-ecr-login")),
         (
             json!({ "credHelpers": { "https://r.test": "gcloud\u{7}" } }),
-            Some("docker-credential-gcloud\u{fffd}"),
+            Some("docker-credential-gcloud\\u{7}"),
         ),
         (json!({ "credsStore": "desktop", "auths": { "r.test": {} } }), Some("docker-credential-desktop")),
         (json!({ "credHelpers": { "o.test": "ecr-login" } }), None),

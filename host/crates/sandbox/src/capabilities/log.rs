@@ -1,11 +1,10 @@
 //! `log`, and what a guest writes to stdout and stderr: bounded, escaped, and marked with the policy.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use portcullis_model::text::{cut, escape};
 use portcullis_model::{Capability, Lock, Version};
-use portcullis_telemetry::is_harmful;
 use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
@@ -157,26 +156,4 @@ impl State {
             Level::Error => event!(ERROR),
         }
     }
-}
-
-/// The first `max` bytes, or a few less so that no character is cut.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
-}
-
-/// `text` with control characters and what turns the direction of text written as escapes: a guest must not forge a line
-/// of the log or steer a terminal.
-pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        if is_harmful(char) {
-            escaped.extend(char.escape_default());
-        } else {
-            escaped.push(char);
-        }
-    }
-    Cow::Owned(escaped)
 }

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use portcullis_model::text::cut;
 use portcullis_model::{Capability, Lock};
 use serde_json::{Value, json};
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::log::cut;
 use super::noted::Answer;
 use crate::bindings::portcullis::policy::metrics;
 use crate::state::State;

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
+use portcullis_model::text::one_line;
 use serde_json::{Value, json};
 use wasmtime::Result;
 
 use crate::bindings::portcullis::policy::log::Level;
-use crate::capabilities::log::escape;
 use crate::state::State;
 
 /// A longer line is written in pieces.
@@ -50,7 +50,7 @@ impl Stdio {
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();
         }
-        self.tail.push_back(escape(crate::capabilities::log::cut(line, TAIL_LINE_BYTES_MAX)).into_owned());
+        self.tail.push_back(one_line(line, TAIL_LINE_BYTES_MAX));
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::{
     EVENT_MAX, InitError, LINE_MAX, LogFormat, cut_strings, directives, init, json, text, understood,
 };
-use crate::escape::is_harmful;
+use portcullis_model::text::is_harmful;
 
 #[test]
 fn what_follows_the_first_line_is_indented() {
