@@ -229,10 +229,13 @@ pub(crate) async fn collect(
             collected.records.push(to_json(&recorded, &request.keep_fields));
         }
     };
-    // Those that have come until then are the answer.
     tokio::select! {
         _in_time = tokio::time::timeout(time, all) => {}
         () = end.told.notified() => {}
+    }
+    // Exchanges that have ended by then are in the answer, also if they were not taken from the channel yet.
+    while let Some(recorded) = collected.asking.as_mut().and_then(Asking::next_ended) {
+        collected.records.push(to_json(&recorded, &request.keep_fields));
     }
     collected.heard = true;
     collected.end();

@@ -171,6 +171,11 @@ impl Asking {
     pub async fn next(&mut self) -> Option<Box<Recorded>> {
         self.receive.recv().await
     }
+
+    /// Returns the next one whose exchange has ended already.
+    pub fn next_ended(&mut self) -> Option<Box<Recorded>> {
+        self.receive.try_recv().ok()
+    }
 }
 
 impl Drop for Asking {
