@@ -113,7 +113,7 @@ async fn refused_requests_are_recorded_with_a_reason() {
     let upstream = TestUpstream::named("app").await;
     let gateway = Edge::to(upstream.address())
         .server("trusted-proxies = [\"127.0.0.1\"]")
-        .listener("limits = { head = \"4KiB\" }\ntimeouts = { request-head = \"500ms\" }")
+        .listener("limits = { head = \"4KiB\" }\ntimeouts = { request-head = \"2s\" }")
         .route("match = { path = \"/app/*\" }\nlimits = { body = \"10B\" }")
         .start()
         .await;

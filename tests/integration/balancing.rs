@@ -119,7 +119,7 @@ async fn an_endpoint_that_refuses_is_passed_over_left_out_and_let_back_in() {
     let (address, socket) = refusing().await;
     let other = TestUpstream::named("other").await;
     let gateway = Edge::to_all([address.to_string(), other.address().to_string()])
-        .upstream("ejection = { duration = \"300ms\" }")
+        .upstream("ejection = { duration = \"5s\" }")
         .start()
         .await;
     let mut client = Http::One.client(&gateway).await;
@@ -131,7 +131,7 @@ async fn an_endpoint_that_refuses_is_passed_over_left_out_and_let_back_in() {
     assert_eq!(line.text("endpoint"), Some(address.to_string().as_str()));
     assert_eq!((line.text("upstream"), line.level.as_str()), (Some("app"), "WARN"));
     let expected =
-        format!("endpoint {address} of upstream `app` left out for 300ms: connection refused; 1 of 2 left");
+        format!("endpoint {address} of upstream `app` left out for 5s: connection refused; 1 of 2 left");
     assert_eq!(line.message, expected);
     let status = portcullis_in(gateway.dir(), ["status", "-c", "portcullis.toml"]).await;
     let row = status.stdout.lines().find(|line| line.contains(&address.to_string())).unwrap_or_default();

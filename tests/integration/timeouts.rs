@@ -252,7 +252,7 @@ async fn a_body_that_moves_outlives_every_idle_timeout() {
 }
 
 async fn bounded(upstream: std::net::SocketAddr) -> TestGateway {
-    Edge::to(upstream).route("timeout = \"400ms\"").start().await
+    Edge::to(upstream).route("timeout = \"1500ms\"").start().await
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ async fn a_silent_tunnel_is_closed() {
 #[tokio::test]
 async fn a_tunnel_lives_no_longer_than_its_route_allows() {
     let upstream = echo().await;
-    let gateway = Edge::to(upstream.address()).route("timeout = \"300ms\"").start().await;
+    let gateway = Edge::to(upstream.address()).route("timeout = \"2s\"").start().await;
     let mut client = RawClient::connect(gateway.address("web")).await;
     client.send(HANDSHAKE).await;
     client.read_response_head().await;

@@ -122,7 +122,7 @@ async fn a_connection_that_went_silent_is_used_no_more() {
     .await;
     let gateway = Edge::to(upstream.address())
         .one_worker()
-        .upstream("protocol = \"h2\"\ntimeouts = { response-head = \"300ms\" }")
+        .upstream("protocol = \"h2\"\ntimeouts = { response-head = \"2s\" }")
         .start()
         .await;
     let mut statuses = Vec::new();
@@ -144,7 +144,7 @@ async fn a_connection_that_answers_late_is_used_again() {
     .await;
     let gateway = Edge::to(upstream.address())
         .one_worker()
-        .upstream("protocol = \"h2\"\ntimeouts = { response-head = \"200ms\" }")
+        .upstream("protocol = \"h2\"\ntimeouts = { response-head = \"1s\" }")
         .start()
         .await;
     let mut client = Http::One.client(&gateway).await;

@@ -1,13 +1,12 @@
 //! Connections that are kept for later: for how long, and by whose word.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::Method;
 use tokio::sync::Semaphore;
 
 use crate::edge::{Edge, Http};
-use crate::harness::{Answer, RawClient, RawUpstream, TestUpstream, eventually};
+use crate::harness::{Answer, RawClient, RawUpstream, TestUpstream, eventually, within};
 
 /// Requests of one client, one after the other. Returns how many connections they took.
 async fn connections_for(fields: &'static str, requests: usize) -> usize {
@@ -140,16 +139,17 @@ async fn endpoints_that_a_reload_removed_are_left_while_a_tunnel_of_that_time_li
 
 #[tokio::test]
 async fn bytes_that_come_while_a_connection_is_idle_answer_nothing() {
-    let speaks = Arc::new(Semaphore::new(0));
-    let gate = Arc::clone(&speaks);
+    let (speaks, spoken) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (gate, said) = (Arc::clone(&speaks), Arc::clone(&spoken));
     let upstream = RawUpstream::start(move |mut connection, number| {
-        let gate = Arc::clone(&gate);
+        let (gate, said) = (Arc::clone(&gate), Arc::clone(&said));
         async move {
             while connection.read_request().await.is_some() {
                 connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}")).await;
                 if number == 0 {
                     gate.acquire().await.unwrap().forget();
                     drop(connection.try_send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged").await);
+                    said.add_permits(1);
                     gate.acquire().await.unwrap().forget();
                 }
             }
@@ -160,8 +160,8 @@ async fn bytes_that_come_while_a_connection_is_idle_answer_nothing() {
     let mut client = Http::One.client(&gateway).await;
     assert_eq!(client.get("/").await.text(), "0");
     speaks.add_permits(1);
-    // The forged answer is on its way to a connection that is not used any more, or is found there.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The forged answer is in the gateway's socket by now.
+    within("the forged answer is sent", spoken.acquire()).await.unwrap().forget();
     assert_eq!(client.get("/").await.text(), "1");
 }
 
@@ -184,7 +184,7 @@ async fn a_client_that_asks_for_what_fails_leaves_no_endpoint_out() {
     };
     let (a, b) = (RawUpstream::start(handler("a")).await, RawUpstream::start(handler("b")).await);
     let gateway = Edge::to_all([a.address().to_string(), b.address().to_string()])
-        .upstream("timeouts = { response-head = \"300ms\" }")
+        .upstream("timeouts = { response-head = \"2s\" }")
         .start()
         .await;
     let mut attacker = Http::One.client(&gateway).await;
