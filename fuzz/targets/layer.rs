@@ -1,5 +1,5 @@
-//! Whatever a registry gives as a layer: a component no larger than it may be, or an error; a layer that is a component as
-//! it lies is left as it is.
+//! Whatever a registry gives as a layer: a component no larger than it may be, or an error; a layer that is a component
+//! as it lies is left as it is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

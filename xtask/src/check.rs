@@ -1,21 +1,25 @@
 //! `cargo xtask check`: what a machine can judge.
 
+mod circles;
 mod docs;
+mod functions;
 mod graph;
+mod outcome;
+mod packages;
+mod prose;
+mod rust;
 mod words;
 
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use self::outcome::Outcome;
 use crate::languages;
 use crate::tools::{cargo, cargo_tool, passes};
 
 /// cargo-deny's version is fixed, so that a new one does not turn a green tree red.
 const CARGO_DENY: &str = "0.20.2";
-
-/// What a check found: nothing, or what is wrong and what to do about each.
-type Findings = Vec<String>;
 
 /// A check by name.
 struct Check {
@@ -23,7 +27,7 @@ struct Check {
     proves: &'static str,
     /// What to do when it fails.
     help: &'static str,
-    run: fn() -> Result<Findings>,
+    run: fn() -> Result<Outcome>,
 }
 
 /// The quick ones first.
@@ -38,25 +42,49 @@ const CHECKS: &[Check] = &[
         name: "length",
         proves: "no source file is over 600 lines",
         help: "split the file by subject; a table that reads better whole is listed with its reason in xtask/src/check/words.rs",
-        run: words::lengths,
+        run: || words::lengths().map(Outcome::from),
+    },
+    Check {
+        name: "leftovers",
+        proves: "nothing is left for later, silenced without a word, or tied to one machine",
+        help: "finish it, or open an issue and leave it out of the source",
+        run: || words::forbidden().map(Outcome::from),
+    },
+    Check {
+        name: "functions",
+        proves: "no function is over 100 lines",
+        help: "split it; a function that reads better whole is listed with its reason in xtask/src/check/functions.rs",
+        run: functions::check,
+    },
+    Check {
+        name: "circles",
+        proves: "no more files of a crate use each other in a circle than before",
+        help: "move what both need to a file of its own, or hand it over as a parameter",
+        run: circles::check,
+    },
+    Check {
+        name: "columns",
+        proves: "no line of a comment or a document is over 120 columns",
+        help: "wrap it",
+        run: || prose::columns().map(Outcome::from),
     },
     Check {
         name: "words",
-        proves: "nothing is left for later, silenced without a word, or tied to one machine",
-        help: "finish it, or open an issue and leave it out of the source",
-        run: words::forbidden,
+        proves: "comments and documents are in plain English, as far as the rate of some words shows it",
+        help: "write `if` for a condition and keep `where` for places; name who does something",
+        run: prose::rates,
     },
     Check {
         name: "graph",
-        proves: "each crate uses only the crates that ARCHITECTURE.md lets it use",
+        proves: "each crate uses the crates that ARCHITECTURE.md lets it use, all of them and no others",
         help: "move the code to where its dependency is allowed; a new edge is a change of design, of ARCHITECTURE.md and of xtask/src/check/graph.rs",
-        run: graph::check,
+        run: || graph::check().map(Outcome::from),
     },
     Check {
         name: "links",
         proves: "every link between the documents leads somewhere",
         help: "correct the path or the heading",
-        run: docs::links,
+        run: || docs::links().map(Outcome::from),
     },
     Check {
         name: "deny",
@@ -67,7 +95,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "clippy",
         proves: "clippy has nothing to say about any target",
-        help: "mend it, or `#[expect(lint, reason = \"...\")]` where it is right as it is",
+        help: "mend it, or `#[expect(lint, reason = \"...\")]` if it is right as it is",
         run: || {
             command(cargo().args([
                 "clippy",
@@ -83,7 +111,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "rustdoc",
         proves: "the links inside the doc comments lead somewhere",
-        help: "correct the link, or write `code` where none is meant",
+        help: "correct the link, or write `code` if none is meant",
         run: || {
             let mut doc = cargo();
             doc.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links");
@@ -94,17 +122,17 @@ const CHECKS: &[Check] = &[
         name: "examples",
         proves: "the configurations and commands in the documents are accepted by the gateway as built",
         help: "correct the document, or the gateway",
-        run: docs::examples,
+        run: || docs::examples().map(Outcome::from),
     },
     Check {
         name: "javascript",
         proves: "the policy in JavaScript builds, runs in both isolations, and has a new configuration live in time",
         help: "`cargo xtask languages --only javascript` runs it alone; it takes node, npm and a registry of npm's",
-        run: || languages::javascript().map(|()| Vec::new()),
+        run: || languages::javascript().map(|()| Outcome::default()),
     },
 ];
 
-/// Runs the named checks, or all. False where one of them failed.
+/// Runs the named checks, or all. Returns `false` if one of them failed.
 pub(crate) fn run(names: &[&str]) -> Result<bool> {
     if let Some(unknown) = names.iter().find(|name| CHECKS.iter().all(|check| check.name != **name)) {
         bail!("`{unknown}` is no check; `cargo xtask list` names them");
@@ -114,9 +142,11 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
     for check in chosen {
         let since = Instant::now();
         // A check that cannot run has failed: a missing tool must not look like a clean tree.
-        let findings = (check.run)().unwrap_or_else(|error| vec![format!("{error:#}")]);
+        let Outcome { findings, figures } =
+            (check.run)().unwrap_or_else(|error| vec![format!("{error:#}")].into());
         let verdict = if findings.is_empty() { "ok" } else { "FAILED" };
         println!("check {:<10} {verdict} ({:.1} s)", check.name, since.elapsed().as_secs_f32());
+        figures.iter().for_each(|figure| println!("  {figure}"));
         if !findings.is_empty() {
             failed.push(check.name);
             findings.iter().for_each(|finding| println!("  {finding}"));
@@ -139,13 +169,14 @@ pub(crate) fn list() {
 }
 
 /// A command that prints what it finds by itself.
-fn command(command: &mut std::process::Command) -> Result<Findings> {
-    Ok(if passes(command)? { Vec::new() } else { vec!["what it found stands above".to_owned()] })
+fn command(command: &mut std::process::Command) -> Result<Outcome> {
+    let findings = if passes(command)? { Vec::new() } else { vec!["what it found stands above".to_owned()] };
+    Ok(findings.into())
 }
 
-fn deny() -> Result<Findings> {
+fn deny() -> Result<Outcome> {
     let mut deny = std::process::Command::new(cargo_tool("deny", CARGO_DENY)?);
-    // Not `advisories`: it clones a database from a git host, and this must work with a crate registry alone. Whoever
-    // has the network runs `cargo deny check advisories`.
+    // Not `advisories`: it clones a database from a git host, and this must work with a crate registry alone. With a
+    // network, run `cargo deny check advisories`.
     command(deny.args(["--locked", "--log-level", "error", "check", "bans", "licenses", "sources"]))
 }

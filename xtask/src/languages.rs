@@ -1,8 +1,8 @@
 //! `cargo xtask languages`: the examples in other languages than Rust, built with those languages' own tools and tried
 //! behind the real gateway.
 //!
-//! They are one policy, a list of keys, written in each language. A known key must be let in, an unknown one and none must
-//! not, and a new list of a thousand keys must be live soon: that is what images of unchanged code are for.
+//! They are one policy, a list of keys, written in each language. A known key must be let in, an unknown one and none
+//! must not, and a new list of a thousand keys must be live soon: that is what images of unchanged code are for.
 
 mod build;
 mod client;
@@ -31,7 +31,7 @@ cargo xtask languages [--only NAME] [--gateway PATH] [--within SECONDS]
 /// A language that has an example, `examples/NAME`.
 struct Language {
     name: &'static str,
-    /// The programs that build it, and what to do where one is missing.
+    /// The programs that build it, and what to do if one is missing.
     tools: &'static [(&'static str, &'static str)],
     build: fn(&Path) -> Result<()>,
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a command in the root of the workspace with its output on the screen. False where it ran and failed.
+/// Runs a command in the root of the workspace with its output on the screen. Returns `false` if it ran and failed.
 pub(crate) fn passes(command: &mut Command) -> Result<bool> {
     let status = command.current_dir(crate::tree::root()).status();
     Ok(status.with_context(|| format!("cannot run {command:?}"))?.success())
@@ -21,7 +21,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("the output of {command:?} is not UTF-8"))
 }
 
-/// Where builds go.
+/// Returns the target folder of builds.
 pub(crate) fn target() -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     crate::tree::root().join(named)

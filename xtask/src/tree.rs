@@ -9,8 +9,8 @@ const SKIPPED: [&str; 6] = ["target", ".git", "portcullis-demo", "results", "nod
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    // `cargo run` and `cargo test` set it. Asked when it runs: a target folder may outlive the checkout that it was filled
-    // from, and then names a folder that is gone or, worse, another one.
+    // `cargo run` and `cargo test` set it. Asked when it runs: a target folder may outlive the checkout that it was
+    // filled from, and then names a folder that is gone or, worse, another one.
     let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let own = Path::new(&own);
     own.parent().unwrap_or(own).to_path_buf()

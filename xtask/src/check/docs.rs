@@ -1,7 +1,7 @@
 //! What the documents say, against what is so.
 //!
 //! A block that starts with "```toml complete" is a whole configuration and is given to `portcullis validate`, with the
-//! certificates, secrets and other files that it names made up beside it (or taken from docs/files, where their content
+//! certificates, secrets and other files that it names made up beside it (or taken from docs/files, if their content
 //! matters). Every other "```toml" block must at least be TOML. In a "```console" block each line that starts with
 //! `$ portcullis` (or `$ cargo run ... --`) must name a command and options that `--help` knows.
 
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Findings;
+use super::outcome::Findings;
 use crate::tools::{cargo, passes, target};
 use crate::tree::{Source, root, sources};
 use markdown::{Block, anchors, blocks, links as links_of};
@@ -120,7 +120,7 @@ fn validate(at: &str, files: &Path, text: &str) -> Result<Findings> {
     Ok(if output.status.success() { Vec::new() } else { vec![format!("{at}: is refused:\n{reasons}")] })
 }
 
-/// The words after the program, where a shell line runs the gateway: up to what the shell takes for itself.
+/// Returns the words after the program, up to what the shell interprets, if a shell line runs the gateway.
 fn arguments(line: &str) -> Option<Vec<&str>> {
     let line = line.split(['|', '>', '&', ';', '#']).next().unwrap_or(line);
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,12 +1,14 @@
-//! The crate graph: who may use whom.
+//! The crate graph: which crate may use which.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::Findings;
+use super::outcome::Findings;
+use super::packages::packages;
 use crate::tools::{cargo, output};
+use crate::tree::sources;
 
 /// A crate of ours and the crates of ours that it may use, as in ARCHITECTURE.md. The binary may use all; a plugin, an
 /// example and the SDK stand in [`is_guest`].
@@ -73,9 +75,21 @@ pub(super) fn check() -> Result<Findings> {
     let text = output(cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
     let graph = Graph::read(&serde_json::from_str(&text).context("cargo metadata wrote no JSON")?)?;
     let mut findings = graph.own_edges();
+    findings.extend(graph.unused_edges());
+    for package in packages()? {
+        let text = sources_below(&package.folder)?;
+        findings.extend(graph.unnamed(&package.name, &text));
+    }
     findings.extend(graph.restricted());
     findings.extend(graph.impure());
     Ok(findings)
+}
+
+/// Returns all Rust below a folder in one text.
+fn sources_below(folder: &str) -> Result<String> {
+    let sources = sources(&[".rs"])?;
+    let below = sources.iter().filter(|source| source.path.starts_with(&format!("{folder}/")));
+    Ok(below.map(|source| source.text.as_str()).collect())
 }
 
 /// Names of packages by id, and normal dependencies.
@@ -138,6 +152,32 @@ impl Graph {
             }
         }
         findings
+    }
+
+    /// Edges that the table allows and no manifest has.
+    fn unused_edges(&self) -> Findings {
+        let mut findings = Vec::new();
+        for (name, may) in MAY_USE {
+            let Some(id) = self.members.iter().find(|id| self.name(id) == *name) else {
+                findings.push(format!("{name} is in the table, but not in the workspace"));
+                continue;
+            };
+            let unused =
+                may.iter().filter(|other| !self.uses(id).iter().any(|used| self.name(used) == **other));
+            findings.extend(
+                unused.map(|other| format!("{name} may use {other} and does not: take the edge out")),
+            );
+        }
+        findings
+    }
+
+    /// Crates of ours that the manifest of `name` has and its sources, in `text`, do not name.
+    fn unnamed(&self, name: &str, text: &str) -> Findings {
+        let Some(id) = self.members.iter().find(|id| self.name(id) == name) else { return Vec::new() };
+        let own =
+            self.uses(id).iter().filter(|used| self.members.contains(*used)).map(|used| self.name(used));
+        let unnamed = own.filter(|used| !text.contains(&used.replace('-', "_")));
+        unnamed.map(|used| format!("{name} depends on {used} and does not name it: take it out")).collect()
     }
 
     fn restricted(&self) -> Findings {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Findings;
+use super::outcome::Findings;
 use crate::tree::{Source, sources};
 
 /// Lines that a source file may have.

@@ -18,7 +18,8 @@ const COMPONENT: &str = "key-check.wasm";
 const MADE_OF: &str = "made-of";
 /// What was installed, beside it.
 const INSTALLED: &str = "installed";
-/// What a component is not made of: what building it in the work tree leaves there, and what is for readers and the gateway.
+/// What a component is not made of: what building it in the work tree leaves there, and what is for readers and the
+/// gateway.
 const SKIPPED: [&str; 6] = ["node_modules", "venv", "__pycache__", COMPONENT, "README.md", "gateway.toml"];
 
 /// Whether a program of that name runs.
@@ -27,7 +28,7 @@ pub(super) fn is_there(tool: &str) -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-/// The example's component, built where a source has changed.
+/// Returns the example's component, after building it if a source has changed.
 pub(super) fn component(language: &Language) -> Result<PathBuf> {
     let folder = target().join("xtask-languages").join(language.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

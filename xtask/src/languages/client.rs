@@ -30,7 +30,7 @@ impl Client {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Asks for `path`, with `key` where there is one.
+    /// Requests `path`, with `key` if there is one.
     pub(super) fn get(&mut self, path: &str, key: Option<&str>) -> Result<Answer> {
         let key = key.map(|key| format!("x-api-key: {key}\r\n")).unwrap_or_default();
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{key}\r\n");

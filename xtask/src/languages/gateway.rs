@@ -23,7 +23,7 @@ pub(super) struct Gateway {
     child: Child,
     lines: Receiver<String>,
     seen: VecDeque<String>,
-    /// Where it listens, once it is ready.
+    /// The address that it listens on, once it is ready.
     pub(super) address: Option<SocketAddr>,
 }
 

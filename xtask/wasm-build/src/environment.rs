@@ -17,7 +17,7 @@ pub(crate) fn clean(command: &mut Command) {
 fn is_kept(name: &str) -> bool {
     const OF_A_BUILD_SCRIPT: [&str; 8] =
         ["OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "RUSTDOC"];
-    // The registry, the network, the job server and the linker of the host are the machine's, whoever builds.
+    // The registry, the network, the job server and the linker of the host are the machine's in every build.
     const OF_THE_MACHINE: [&str; 9] =
         ["HOME", "NET_", "HTTP_", "REGISTRY", "REGISTRIES_", "SOURCE_", "MAKEFLAGS", "TERM_", "BUILD_JOBS"];
     if let Some(rest) = name.strip_prefix("CARGO_") {

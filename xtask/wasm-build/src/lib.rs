@@ -77,8 +77,8 @@ pub fn build_components(source: Source<'_>, profile: &str) -> Result<Vec<Compone
     cargo.arg("--target-dir").arg(&target_dir);
     match source {
         Source::Packages(packages) => {
-            // A fresh instance is made for each exchange, and every page that lies between what it writes is looked at when
-            // it is wiped: a mebibyte of stack, the linker's default, is most of what a policy has.
+            // A fresh instance is made for each exchange, and every page that lies between what it writes is looked at
+            // when it is wiped: a mebibyte of stack, the linker's default, is most of what a policy has.
             cargo.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "-Clink-arg=-zstack-size=262144");
             cargo.arg("--lib");
             cargo.args(packages.iter().flat_map(|package| ["--package", package]));
@@ -134,13 +134,13 @@ fn workspace_root(package: &Path) -> Result<PathBuf, BuildError> {
 }
 
 /// `components` in the outer target folder, which cargo marks with `CACHEDIR.TAG`; all build scripts share it, so that
-/// what components have in common is compiled once. In `OUT_DIR` itself where no such folder is found.
+/// what components have in common is compiled once. Returns `OUT_DIR` itself if no such folder is found.
 fn nested_target_dir(out_dir: &Path) -> PathBuf {
     let outer = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
     outer.unwrap_or(out_dir).join("components")
 }
 
-/// Keeps the old file, and its time, where nothing changed.
+/// Keeps the old file, and its time, if nothing changed.
 fn copy_if_changed(from: &Path, to: &Path) -> Result<(), BuildError> {
     let fail = |what: &str, path: &Path, error: io::Error| {
         BuildError(format!("cannot {what} {}: {error}", path.display()))

@@ -7,7 +7,7 @@ use std::{env, io};
 
 use crate::{BuildError, TARGET};
 
-/// Installs the target by rustup where it is missing, so that a fresh clone builds with nothing but rustup's Rust.
+/// Installs the target by rustup if it is missing, so that a fresh clone builds with nothing but rustup's Rust.
 pub(crate) fn ensure_target() -> Result<(), BuildError> {
     if is_installed()? {
         return Ok(());

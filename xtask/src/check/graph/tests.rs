@@ -58,3 +58,36 @@ fn a_runtime_is_found_behind_others_but_not_among_what_tests_use() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].starts_with("portcullis-http -> a -> b -> tokio:"));
 }
+
+#[test]
+fn an_edge_that_is_allowed_and_not_used_is_found() {
+    let with = graph(&["portcullis-net", "portcullis-model"], &[("portcullis-net", "portcullis-model")]);
+    let unused = |graph: &super::Graph| -> Vec<String> {
+        let findings = graph.unused_edges().into_iter();
+        findings.filter(|finding| finding.starts_with("portcullis-net may use portcullis-model")).collect()
+    };
+    assert_eq!(unused(&with), Vec::<String>::new());
+    assert_eq!(unused(&graph(&["portcullis-net", "portcullis-model"], &[])).len(), 1);
+}
+
+#[test]
+fn a_crate_in_the_table_that_is_gone_is_found() {
+    let findings = graph(&["portcullis-net"], &[]).unused_edges();
+    assert!(
+        findings.contains(&"portcullis-model is in the table, but not in the workspace".to_owned()),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn a_dependency_that_no_source_names_is_found() {
+    let graph = graph(
+        &["portcullis-net", "portcullis-model"],
+        &[("portcullis-net", "portcullis-model"), ("portcullis-net", "tokio")],
+    );
+    assert_eq!(graph.unnamed("portcullis-net", "use portcullis_model::Name;"), Vec::<String>::new());
+    assert_eq!(
+        graph.unnamed("portcullis-net", "use tokio::net;"),
+        ["portcullis-net depends on portcullis-model and does not name it: take it out"]
+    );
+}
