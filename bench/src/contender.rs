@@ -1,119 +1,25 @@
 //! The gateways that are compared, each set up to do the same work.
 //!
-//! One worker each, no access log, 64 kept connections to the upstream, the same forwarding fields, the same certificate,
-//! and no limit on how many requests a connection may carry.
+//! One worker each, no access log, 64 kept connections to the upstream, the same forwarding fields, the same
+//! certificate, and no limit on how many requests a connection may carry.
 
-use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 
-use crate::pin::{self, Cores, Role};
+use crate::pin::{Cores, Role};
 use crate::process::{self, Guard, pause};
 use crate::scenario::Scenario;
 
 mod files;
+mod kind;
+mod site;
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Kind {
-    Portcullis,
-    Nginx,
-    Haproxy,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Portcullis, Self::Nginx, Self::Haproxy];
-
-    /// Its binary. `None` where it is not installed, which only the gateway itself must be.
-    pub(crate) fn find(self, given: Option<&Path>) -> Result<Option<PathBuf>> {
-        match (self, given) {
-            (Self::Portcullis, Some(path)) => {
-                let path = path.canonicalize().with_context(|| format!("there is no {}", path.display()))?;
-                Ok(Some(path))
-            }
-            (Self::Portcullis, None) => {
-                let path = std::env::current_exe()?.with_file_name("portcullis");
-                if !path.is_file() {
-                    bail!(
-                        "there is no {}: build it with `cargo build --release`, or name one with --portcullis PATH",
-                        path.display()
-                    );
-                }
-                Ok(Some(path))
-            }
-            (Self::Nginx, _) => Ok(pin::find("nginx")),
-            (Self::Haproxy, _) => Ok(pin::find("haproxy")),
-        }
-    }
-
-    fn version(self, binary: &Path) -> Result<String> {
-        let flag = if self == Self::Portcullis { "--version" } else { "-v" };
-        let output = Command::new(binary)
-            .arg(flag)
-            .output()
-            .with_context(|| format!("cannot run {}", binary.display()))?;
-        // nginx tells its version on standard error.
-        let text = [output.stdout, output.stderr].concat();
-        Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or("").to_owned())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portcullis => "portcullis",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-        })
-    }
-}
-
-/// What all contenders share: the upstream's port, a folder, a certificate.
-#[derive(Debug)]
-pub(crate) struct Site {
-    folder: PathBuf,
-    upstream: u16,
-    /// Client connections that each must be able to hold.
-    connections: u32,
-    cert: PathBuf,
-    key: PathBuf,
-    /// Both in one file, as HAProxy wants them.
-    both: PathBuf,
-    /// A plugin that uses up its deadline.
-    burn: PathBuf,
-}
-
-impl Site {
-    pub(crate) fn new(folder: &Path, upstream: u16, connections: u32) -> Result<Self> {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
-            .context("cannot make a certificate")?;
-        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let write = |name: &str, text: &str| -> Result<PathBuf> {
-            let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(path)
-        };
-        Ok(Self {
-            folder: folder.to_owned(),
-            upstream,
-            connections,
-            burn: {
-                let path = folder.join("burn.wasm");
-                std::fs::write(&path, portcullis_test_guests::MISBEHAVE)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
-                path
-            },
-            both: write("both.pem", &format!("{cert}{key}"))?,
-            cert: write("cert.pem", &cert)?,
-            key: write("key.pem", &key)?,
-        })
-    }
-}
+pub(crate) use self::kind::Kind;
+pub(crate) use self::site::Site;
 
 /// One of them, running.
 #[derive(Debug)]
@@ -134,7 +40,7 @@ impl Contender {
         let folder = site.folder.join(format!("{kind}-{plain}"));
         std::fs::create_dir_all(&folder)?;
         let config = folder.join(if kind == Kind::Portcullis { "portcullis.toml" } else { "config" });
-        std::fs::write(&config, files::config(kind, site, &folder, plain, tls))?;
+        std::fs::write(&config, files::config(kind, site, &folder.display().to_string(), plain, tls))?;
         let mut command = cores.command(Role::Contender, binary);
         match kind {
             Kind::Portcullis => command.args(["run", "--log-level", "warn", "-c"]).arg(&config),
@@ -200,9 +106,9 @@ impl Contender {
     pub(crate) fn url(&self, scenario: Scenario) -> String {
         let (scheme, port) = if scenario.is_tls() { ("https", self.tls) } else { ("http", self.plain) };
         let path = match scenario {
-            Scenario::OnePolicy => "one/",
-            Scenario::ThreePolicies => "three/",
-            Scenario::ThreeFresh => "fresh/",
+            Scenario::H1Policy1 => "one/",
+            Scenario::H1Policy3 => "three/",
+            Scenario::H1Policy3Fresh => "fresh/",
             _ => "",
         };
         format!("{scheme}://127.0.0.1:{port}/{path}")
@@ -214,7 +120,7 @@ impl Contender {
     }
 }
 
-/// Two ports that nobody has. Both are held while they are chosen, so that they differ.
+/// Returns two free ports. Both are held while they are chosen, so that they differ.
 fn free_ports() -> Result<(u16, u16)> {
     let bind = || std::net::TcpListener::bind("127.0.0.1:0").context("no port is free");
     let (first, second) = (bind()?, bind()?);

@@ -1,4 +1,4 @@
-//! The load: wrk for HTTP/1.1 where it is installed, otherwise and for HTTP/2 h2load.
+//! The load: wrk for HTTP/1.1 if it is installed, otherwise and for HTTP/2 h2load.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::pin::{self, Cores, Role};
 
-/// What is sent with each request where the route asks for a key.
+/// The key that is sent with each request if the route asks for one.
 pub(crate) const KEY_HEADER: &str = "x-api-key";
 /// The key itself.
 pub(crate) const KEY: &str = "bench-key";
@@ -69,7 +69,7 @@ impl Generator {
             .with_context(|| format!("wrk said:\n{text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    /// Loads `load.url` for its duration. Fails where anything but 2xx came back: a contender that refuses is not quick.
+    /// Loads `load.url` for its duration. Fails if a response is not 2xx: a contender must not gain by refusing.
     pub(crate) fn run(&self, load: &Load, cores: &Cores) -> Result<Answered> {
         let seconds = load.duration.as_secs().to_string();
         let connections = load.connections.to_string();
@@ -143,7 +143,8 @@ fn parse_p99(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs_f64(number * seconds_each))
 }
 
-/// `finished in 5.00s, 24.60 req/s, ...` and `requests: 123 total, 123 started, 123 done, 123 succeeded, 0 failed, ...`.
+/// `finished in 5.00s, 24.60 req/s, ...` and
+/// `requests: 123 total, 123 started, 123 done, 123 succeeded, 0 failed, ...`.
 fn parse_h2load(text: &str) -> Result<Answered> {
     let line = |mark: &str| text.lines().find_map(|line| line.strip_prefix(mark));
     let counts = line("requests: ").unwrap_or_default();

@@ -41,7 +41,7 @@ struct Arguments {
     /// Client connections under load
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
-    /// Connections that are held open to see what one takes
+    /// Connections that are held open to measure the memory of one
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     idle: u32,
     /// A quick look: 3 rounds of 2 seconds, 500 idle connections
@@ -53,7 +53,7 @@ struct Arguments {
     /// The gateway's binary [default: `portcullis` beside this one]
     #[arg(long, value_name = "PATH")]
     portcullis: Option<PathBuf>,
-    /// Whom to leave out
+    /// Gateways to leave out
     #[arg(long, value_enum)]
     without: Vec<Kind>,
     /// Be the server behind all contenders (this program starts itself so)
@@ -81,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let generator = Generator::find()?;
     let folder = tempfile::tempdir().context("cannot make a folder for the configurations")?;
     let (_upstream, port) = upstream::start(&cores)?;
-    // Some more than are ever open, so that one that is still closing is in nobody's way.
+    // Some more than are ever open, because some may still be closing.
     let connections = arguments.connections.max(arguments.idle) + 256;
     let site = Site::new(folder.path(), port, connections)?;
 
@@ -93,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if contenders.is_empty() {
-        bail!("nobody is left to measure");
+        bail!("no gateway is left to measure");
     }
     println!("{cores}; load: {generator}");
     for contender in &contenders {
@@ -130,8 +130,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Turns under load: everyone once in each round, in an order that moves on, so that neither a slow stretch of the machine
-/// nor a place in the order counts for one of them.
+/// Measures turns under load. Each contender has one turn in each round, in an order that rotates, so that neither a
+/// slow moment of the machine nor the place in the order favours one of them.
 fn requests(
     arguments: &Arguments,
     scenario: Scenario,
@@ -147,7 +147,7 @@ fn requests(
         connections: arguments.connections,
         duration: Duration::from_secs(u64::from(seconds)),
     };
-    for contender in contenders.iter_mut().filter(|contender| scenario.takes(contender.kind)) {
+    for contender in contenders.iter_mut().filter(|contender| contender.kind.takes(scenario)) {
         contender.check_alive()?;
         generator
             .run(&load(contender, 1), cores)
@@ -157,7 +157,7 @@ fn requests(
         let count = contenders.len();
         for turn in 0..count {
             let Some(contender) = contenders.get_mut((turn + round) % count) else { continue };
-            if !scenario.takes(contender.kind) {
+            if !contender.kind.takes(scenario) {
                 continue;
             }
             let before = contender.cpu()?;
@@ -182,7 +182,7 @@ fn idle(
     report: &mut Report,
 ) -> Result<()> {
     for contender in contenders {
-        // One that was under load has memory to spare, and would seem to need none.
+        // A process that was under load has free memory of its own, and would seem to need none.
         let mut fresh = contender.fresh(site, cores)?;
         let bytes = memory::per_connection(&fresh, connections)
             .with_context(|| format!("{} with idle connections", contender.kind))?;

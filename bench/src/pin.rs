@@ -13,7 +13,7 @@ use std::process::Command;
 pub(crate) struct Cores {
     count: usize,
     taskset: bool,
-    /// `setpriv --pdeathsig` ends a child when this process is killed, where no destructor runs.
+    /// `setpriv --pdeathsig` ends a child when this process is killed, when no destructor runs.
     setpriv: bool,
     processor: String,
 }
@@ -85,7 +85,7 @@ fn processor() -> String {
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-/// A program on the PATH, or in the folders where servers are, which users do not always have on theirs.
+/// Returns a program on the PATH, or in the folders for servers, which are not on the PATH of every user.
 pub(crate) fn find(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);

@@ -26,7 +26,7 @@ impl Guard {
         self.0.id()
     }
 
-    /// How it ended, where it has.
+    /// Returns how it ended, if it has.
     pub(crate) fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
@@ -34,7 +34,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // nginx's workers must go with their master, which only a polite request makes it see to. `kill` is everywhere.
+        // nginx's workers must end with their master, which ends them only on SIGTERM. `kill` is on every system.
         let polite = |id: u32| Command::new("kill").args(["-TERM", &id.to_string()]).status().is_ok();
         let until = std::time::Instant::now() + Duration::from_secs(2);
         if matches!(self.0.try_wait(), Ok(None)) && polite(self.0.id()) {

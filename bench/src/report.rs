@@ -38,7 +38,7 @@ impl fmt::Display for Sample {
 /// All that was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    samples: BTreeMap<(&'static str, Kind), Vec<Sample>>,
+    samples: BTreeMap<(Scenario, Kind), Vec<Sample>>,
     idle: BTreeMap<Kind, u64>,
     neighbour: Vec<Neighbour>,
 }
@@ -53,7 +53,7 @@ struct Spread {
 
 impl Report {
     pub(crate) fn add(&mut self, scenario: Scenario, kind: Kind, sample: Sample) {
-        self.samples.entry((scenario.title(), kind)).or_default().push(sample);
+        self.samples.entry((scenario, kind)).or_default().push(sample);
     }
 
     pub(crate) fn add_idle(&mut self, kind: Kind, bytes: u64) {
@@ -75,10 +75,11 @@ impl Report {
         println!("  at most 2.00 was promised: {}", if median <= 2.0 { "kept" } else { "NOT KEPT" });
     }
 
-    /// What a fresh instance for each exchange leaves of the throughput of shared ones, where both were measured.
+    /// Prints which part of the throughput of shared instances a fresh instance for each exchange has, if both were
+    /// measured.
     fn print_fresh(&self) {
         let cpu = |scenario| self.spread(scenario, Kind::Portcullis, |sample| sample.cpu_us);
-        if let (Some(shared), Some(fresh)) = (cpu(Scenario::ThreePolicies), cpu(Scenario::ThreeFresh)) {
+        if let (Some(shared), Some(fresh)) = (cpu(Scenario::H1Policy3), cpu(Scenario::H1Policy3Fresh)) {
             let kept = shared.median / fresh.median;
             let verdict = if kept >= 1.0 / 3.0 { "kept" } else { "NOT KEPT" };
             println!(
@@ -120,19 +121,19 @@ impl Report {
             let verdict = if ratio.median <= most { "kept" } else { "NOT KEPT" };
             println!("  at most {most:.2} was promised: {verdict}");
         }
-        if scenario == Scenario::ThreeFresh {
+        if scenario == Scenario::H1Policy3Fresh {
             self.print_fresh();
         }
     }
 
     fn spread(&self, scenario: Scenario, kind: Kind, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        spread(self.samples.get(&(scenario.title(), kind))?.iter().map(of).collect())
+        spread(self.samples.get(&(scenario, kind))?.iter().map(of).collect())
     }
 
     /// Each turn against nginx's of the same round.
     fn ratio(&self, scenario: Scenario, kind: Kind) -> Option<Spread> {
-        let nginx = self.samples.get(&(scenario.title(), Kind::Nginx))?;
-        let own = self.samples.get(&(scenario.title(), kind))?;
+        let nginx = self.samples.get(&(scenario, Kind::Nginx))?;
+        let own = self.samples.get(&(scenario, kind))?;
         let pairs = own.iter().filter_map(|sample| {
             let other = nginx.iter().find(|other| other.round == sample.round)?;
             (other.cpu_us > 0.0).then(|| sample.cpu_us / other.cpu_us)
@@ -158,7 +159,7 @@ impl Report {
             .flat_map(|((scenario, kind), samples)| {
                 samples.iter().map(move |sample| {
                     json!({
-                        "scenario": scenario.split(':').next(),
+                        "scenario": scenario.name(),
                         "contender": kind.to_string(),
                         "round": sample.round + 1,
                         "requests": sample.requests,
@@ -214,15 +215,15 @@ mod tests {
         let mut report = Report::default();
         let mut add = |kind, round, cpu_ms| {
             let answered = Answered { requests: 1000, per_second: 1.0 };
-            report.add(Scenario::Plain, kind, Sample::new(round, Duration::from_millis(cpu_ms), answered));
+            report.add(Scenario::H1, kind, Sample::new(round, Duration::from_millis(cpu_ms), answered));
         };
         // The second round was slow for both.
         for (kind, first, second) in [(Kind::Nginx, 10, 20), (Kind::Portcullis, 9, 18)] {
             add(kind, 0, first);
             add(kind, 1, second);
         }
-        let ratio = report.ratio(Scenario::Plain, Kind::Portcullis).unwrap();
+        let ratio = report.ratio(Scenario::H1, Kind::Portcullis).unwrap();
         assert!((ratio.least - 0.9).abs() < 1e-9 && (ratio.greatest - 0.9).abs() < 1e-9);
-        assert_eq!(report.ratio(Scenario::Tls, Kind::Portcullis), None);
+        assert_eq!(report.ratio(Scenario::H1Tls, Kind::Portcullis), None);
     }
 }

@@ -2,45 +2,41 @@
 
 use clap::ValueEnum;
 
-use crate::contender::Kind;
-
-/// A kind of load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// A kind of load. Its name is the same on the command line, in what is printed, in the JSON and in README.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Scenario {
-    /// HTTP/1.1 over TCP, keep-alive
-    Plain,
-    /// HTTP/1.1 over TLS 1.3, keep-alive
-    Tls,
-    /// HTTP/2 over TLS 1.3
+    /// HTTP/1.1 over TCP, keep-alive, 100 B
+    H1,
+    /// HTTP/1.1 over TLS 1.3, keep-alive, 100 B
+    H1Tls,
+    /// HTTP/2 over TLS 1.3, 100 B
     H2,
-    /// HTTP/1.1 with the api-key policy, beside nginx without any
-    OnePolicy,
-    /// HTTP/1.1 with api-key, headers and rate-limit, beside nginx without any
-    ThreePolicies,
-    /// The same three policies, each with a fresh instance for each exchange
-    ThreeFresh,
-    /// The 99th percentile of a plain route beside one whose plugin burns its deadline
+    /// HTTP/1.1 with the api-key policy; nginx goes without
+    #[value(name = "h1-policy-1")]
+    H1Policy1,
+    /// HTTP/1.1 with api-key, headers and rate-limit; nginx goes without
+    #[value(name = "h1-policy-3")]
+    H1Policy3,
+    /// The same three policies, a fresh instance for each exchange; nginx goes without
+    #[value(name = "h1-policy-3-fresh")]
+    H1Policy3Fresh,
+    /// The 99th percentile of h1 beside a route whose plugin uses up its deadline
     Neighbour,
-    /// Memory of a connection that waits between two requests
+    /// Memory of an idle keep-alive connection
     Idle,
 }
 
 impl Scenario {
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Plain => "h1: HTTP/1.1 keep-alive, 100 B",
-            Self::Tls => "h1-tls: HTTP/1.1 keep-alive over TLS 1.3, 100 B",
-            Self::H2 => "h2: HTTP/2 over TLS 1.3, 100 B",
-            Self::OnePolicy => "h1-policy-1: HTTP/1.1, api-key; nginx does it without",
-            Self::ThreePolicies => {
-                "h1-policy-3: HTTP/1.1, api-key, headers and rate-limit; nginx does it without"
-            }
-            Self::ThreeFresh => {
-                "h1-policy-3-fresh: the same three, a fresh instance for each exchange; nginx does it without"
-            }
-            Self::Neighbour => "neighbour: p99 of h1 beside a route whose plugin burns its deadline",
-            Self::Idle => "idle: memory of an idle keep-alive connection",
-        }
+    /// Returns its name and what it is, on a line.
+    pub(crate) fn title(self) -> String {
+        let value = self.to_possible_value();
+        let help = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
+        format!("{}: {}", self.name(), help.unwrap_or_default())
+    }
+
+    /// Returns the name that `--scenario` takes.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     pub(crate) fn is_http2(self) -> bool {
@@ -48,29 +44,41 @@ impl Scenario {
     }
 
     pub(crate) fn is_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::H2)
+        matches!(self, Self::H1Tls | Self::H2)
     }
 
     /// Policies of the gateway's route.
     pub(crate) fn policies(self) -> u32 {
         match self {
-            Self::OnePolicy => 1,
-            Self::ThreePolicies | Self::ThreeFresh => 3,
+            Self::H1Policy1 => 1,
+            Self::H1Policy3 | Self::H1Policy3Fresh => 3,
             _ => 0,
         }
     }
 
-    /// What the gateway may cost, as a multiple of nginx, where the project has promised something.
+    /// Returns what the gateway may cost as a multiple of nginx, if the project has promised something.
     pub(crate) fn ratio_max(self) -> Option<f64> {
         match self {
-            Self::Plain => Some(1.05),
-            Self::ThreePolicies => Some(1.6),
+            Self::H1 => Some(1.05),
+            Self::H1Policy3 => Some(1.6),
             _ => None,
         }
     }
+}
 
-    /// Whether a contender takes part. HAProxy has no policies, and nginx already stands for going without.
-    pub(crate) fn takes(self, kind: Kind) -> bool {
-        self.policies() == 0 || kind != Kind::Haproxy
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::Scenario;
+
+    #[test]
+    fn the_readme_has_a_row_and_a_figure_for_each_by_its_name() {
+        let readme = include_str!("../README.md");
+        for scenario in Scenario::value_variants() {
+            let name = format!("`{}`", scenario.name());
+            assert!(readme.contains(&format!("\n| {name} |")), "{name} has no row");
+            assert!(scenario.title().starts_with(&format!("{}: ", scenario.name())));
+        }
     }
 }

@@ -61,7 +61,7 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// How many heads there are, and where the last one ends.
+/// Returns the number of heads, and the end of the last one.
 fn whole_heads(bytes: &[u8]) -> (usize, usize) {
     let (mut heads, mut end) = (0, 0);
     for (at, window) in bytes.windows(4).enumerate() {
