@@ -1,7 +1,7 @@
 //! The life of an exchange, from a parsed head to an answer. `docs/request-life.md` is this file in prose.
 //!
 //! Every request takes this way: HTTP/1 and HTTP/2, HEAD, upgrades and CONNECT, whatever a retry or a failure does to
-//! it. There is no other call of [`Forward::run`], and it takes a [`Permitted`](portcullis_policy::Permitted) exchange,
+//! it. What happens to it is decided in [`plan`]. There is no other call of [`Forward::run`], and it takes a [`Permitted`](portcullis_policy::Permitted) exchange,
 //! which only the policy chain makes.
 
 use std::future::{Future, poll_fn};
@@ -18,14 +18,14 @@ use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
 use crate::filter::FilteredBody;
-use crate::forward::Forward;
-use crate::https;
 use crate::local::{Local, LocalRoute};
 use crate::pace::{Pace, Quiet};
 use crate::passed::add_via;
-use crate::receive::{Received, receive};
+use crate::plan::{self, Plan};
+use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
+use crate::target::forward::Forward;
 use crate::timer::Timer;
 use crate::trace::Trace;
 use crate::tunnel_end::TunnelEnd;
@@ -76,17 +76,14 @@ impl Drive<'_> {
             self.connection.sender(),
             &mut self.worker.scratch.borrow_mut(),
         );
-        let Received { ends_here } = match received {
+        let received = match received {
             Ok(received) => received,
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
 
         let listener = &self.connection.listener().name;
-        let found = match local.snapshot.table.choose(listener, &mut exchange.request) {
-            Ok(found) => found.and_then(|at| local.routes.get(at)).ok_or(ExchangeError::NoRoute),
-            Err(refused) => Err(ExchangeError::Path(refused)),
-        };
-        let route = match found {
+        let found = plan::route(&local.snapshot.table, listener, &mut exchange.request);
+        let route = match found.and_then(|at| local.routes.get(at).ok_or(ExchangeError::NoRoute)) {
             Ok(route) => route.clone(),
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
@@ -99,16 +96,11 @@ impl Drive<'_> {
             self.trace.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
         }
 
-        // Before any policy: keys and cookies that came in the clear are not worth a look.
-        if let Some(error) = https::refusal(&config, &exchange.request, || route.https.as_ref()?.port()) {
+        let https_port = || route.https.as_ref()?.port();
+        if let Err(error) = plan::admit(&config, &exchange.request, body.length(), https_port) {
             return self.refuse(exchange, Some(matched), 0, &error).await;
         }
-
         if let Some(limit) = config.body_bytes_max {
-            if body.length().is_some_and(|length| length > limit) {
-                let error = ExchangeError::BodyTooLarge { limit };
-                return self.refuse(exchange, Some(matched), 0, &error).await;
-            }
             body.set_limit(limit);
         }
 
@@ -121,18 +113,17 @@ impl Drive<'_> {
                 return self.reply(replied.exchange, matched, replied.at, replied.reply).await;
             }
         };
-        if permitted.request.method == "CONNECT" && permitted.request.upgrade.is_none() {
-            let exchange = permitted.into_inner();
-            return self.refuse(exchange, Some(matched), chain.len(), &ExchangeError::Connect).await;
-        }
-        if respond::is_unwanted_trace(&config, &permitted.request) {
-            let exchange = permitted.into_inner();
-            return self.refuse(exchange, Some(matched), chain.len(), &ExchangeError::Trace).await;
-        }
-        if ends_here {
-            let mut exchange = permitted.into_inner();
-            let body = respond::last_recipient(&exchange.request, &mut exchange.response);
-            return self.respond(exchange, matched, chain.len(), own(body), Pace::default()).await;
+        match plan::act(&config, &permitted.request, received) {
+            Plan::Refuse(error) => {
+                let exchange = permitted.into_inner();
+                return self.refuse(exchange, Some(matched), chain.len(), &error).await;
+            }
+            Plan::LastRecipient => {
+                let mut exchange = permitted.into_inner();
+                let body = respond::last_recipient(&exchange.request, &mut exchange.response);
+                return self.respond(exchange, matched, chain.len(), own(body), Pace::default()).await;
+            }
+            Plan::Forward => {}
         }
         let Some(upstream) = route.upstreams.get(permitted.upstream).cloned() else {
             let error = ExchangeError::NoEndpoint { upstream: String::new() };
@@ -226,8 +217,8 @@ impl Drive<'_> {
     ) -> Answer {
         self.trace.fail(error);
         let body = respond::refusal(&mut exchange.response, error);
-        if matches!(error, ExchangeError::Trace) {
-            respond::allow(&mut exchange.response, matched.as_ref().map(|matched| &*matched.route));
+        if let (ExchangeError::Trace, Some(matched)) = (error, &matched) {
+            respond::allow(&mut exchange.response, &matched.route.config);
         }
         let mut answer = match matched {
             Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,

@@ -1,8 +1,8 @@
 //! What would become of a request, without an upstream being asked: for whoever wonders why a route or a policy does what
 //! it does.
 //!
-//! It goes the way of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, find the route, run the
-//! policies. Nothing here decides anything on its own.
+//! It takes the steps of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, run the policies, and
+//! between them [`plan`](crate::plan), which decides. Nothing here decides anything on its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use portcullis_http::h1::{HeadLimits, parse_request};
+use portcullis_http::h1::{BodyFraming, HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
 use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, Route, Upstream};
 use portcullis_net::ListenerState;
@@ -21,6 +21,7 @@ use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFa
 
 use crate::error::ExchangeError;
 use crate::https;
+use crate::plan::{self, Plan};
 use crate::receive::{Received, Sender, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
@@ -172,6 +173,14 @@ pub struct Explainer<'a> {
     listeners: Option<&'a BTreeMap<Name, Arc<ListenerState>>>,
 }
 
+/// What is known of a request before its route.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    received: Received,
+    /// Bytes of the body that its head announces, if it says how many.
+    body_length: Option<u64>,
+}
+
 /// Where the policies of a route come from.
 #[derive(Debug)]
 enum Policies<'a> {
@@ -213,8 +222,8 @@ impl<'a> Explainer<'a> {
     pub fn route(&self, question: &Question) -> Option<&'a Route> {
         let mut exchange = Box::<Exchange>::default();
         self.arrive(question, &mut exchange, |_| ()).ok()?;
-        let chosen = self.table().choose(self.listener_name(question), &mut exchange.request);
-        self.gateway.routes.get(chosen.ok()??)
+        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange.request);
+        self.gateway.routes.get(chosen.ok()?)
     }
 
     /// Takes the request as far as to its upstream. The policies run with `recorder`, in instances of their own; without
@@ -242,14 +251,10 @@ impl<'a> Explainer<'a> {
             }
         };
         explanation.routes = self.try_routes(question, &exchange.request);
-        let chosen = self.table().choose(self.listener_name(question), &mut exchange.request);
+        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange.request);
         explanation.received = Some(exchange.request.clone());
-        let found = match chosen {
-            Ok(found) => {
-                found.and_then(|at| Some((at, self.gateway.routes.get(at)?))).ok_or(ExchangeError::NoRoute)
-            }
-            Err(error) => Err(ExchangeError::Path(error)),
-        };
+        let found =
+            chosen.and_then(|at| Ok((at, self.gateway.routes.get(at).ok_or(ExchangeError::NoRoute)?)));
         let (at, route) = match found {
             Ok(found) => found,
             Err(error) => {
@@ -259,7 +264,8 @@ impl<'a> Explainer<'a> {
         };
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams.clone().into();
-        if let Some(error) = https::refusal(route, &exchange.request, || self.https_port(route)) {
+        let https_port = || self.https_port(route);
+        if let Err(error) = plan::admit(route, &exchange.request, received.body_length, https_port) {
             let body = respond::refusal(&mut exchange.response, &error);
             let response = Some((exchange.response, body));
             let (status, reason) = (error.response().0, error.to_string());
@@ -279,7 +285,7 @@ impl<'a> Explainer<'a> {
                 return explanation;
             }
         };
-        let (mut exchange, ending) = self.run(&chain, exchange, route, received).await;
+        let (mut exchange, ending) = self.run(&chain, exchange, route, received.received).await;
         if let Some(recorder) = exchange.recorder.take() {
             explanation.left_out = recorder.left_out();
             explanation.hooks = recorder.into_hooks();
@@ -330,23 +336,28 @@ impl<'a> Explainer<'a> {
         question: &Question,
         exchange: &mut Exchange,
         parsed: impl FnOnce(&RequestHead),
-    ) -> Result<Received, (u16, String)> {
+    ) -> Result<Arrived, (u16, String)> {
         let limits = match self.listener(question) {
             Some(listener) => HeadLimits::from(&listener.limits),
             None => HeadLimits::from(&ConnectionLimits::default()),
         };
         let scheme = if question.tls { Scheme::Https } else { Scheme::Http };
-        match parse_request(&question.head, &limits, scheme, &mut exchange.request) {
-            Ok(Some(head)) if head.head_len == question.head.len() => {}
+        let body_length = match parse_request(&question.head, &limits, scheme, &mut exchange.request) {
+            Ok(Some(head)) if head.head_len == question.head.len() => match head.framing {
+                BodyFraming::None => Some(0),
+                BodyFraming::Length(length) => Some(length),
+                BodyFraming::Chunked | BodyFraming::UntilClose => None,
+            },
             // Whoever made the head has ended it with its only empty line.
             Ok(_) => return Err((400, "malformed request head".to_owned())),
             Err(error) => return Err((error.status(), error.to_string())),
-        }
+        };
         parsed(&exchange.request);
         let sender =
             Sender { peer: question.peer, server_name: question.server_name.as_ref(), certificate: None };
-        receive(&self.gateway.server, exchange, sender, &mut Vec::new())
-            .map_err(|error| (error.response().0, error.to_string()))
+        let received = receive(&self.gateway.server, exchange, sender, &mut Vec::new())
+            .map_err(|error| (error.response().0, error.to_string()))?;
+        Ok(Arrived { received, body_length })
     }
 
     fn try_routes(&self, question: &Question, request: &RequestHead) -> Vec<TriedRoute> {
@@ -400,14 +411,9 @@ impl<'a> Explainer<'a> {
             }
         };
         let mut exchange = permitted;
-        let upstream =
-            exchange.upstreams.get(exchange.upstream).and_then(|name| self.upstream(name, &exchange.request));
-        let error = match upstream {
-            _ if exchange.request.method == "CONNECT" && exchange.request.upgrade.is_none() => {
-                ExchangeError::Connect
-            }
-            _ if respond::is_unwanted_trace(route, &exchange.request) => ExchangeError::Trace,
-            _ if received.ends_here => {
+        let error = match plan::act(route, &exchange.request, received) {
+            Plan::Refuse(error) => error,
+            Plan::LastRecipient => {
                 let body = respond::last_recipient(&exchange.request, &mut exchange.response);
                 let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
                 let reason = "`Max-Forwards` is used up, so that the gateway itself answers".to_owned();
@@ -416,14 +422,20 @@ impl<'a> Explainer<'a> {
                     Ending::Refused { status: response.0.status, reason, response: Some(response) },
                 );
             }
-            Some(upstream) => {
-                let request = Box::new(exchange.request.clone());
-                return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
+            Plan::Forward => {
+                let chosen = exchange.upstreams.get(exchange.upstream);
+                if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange.request)) {
+                    let request = Box::new(exchange.request.clone());
+                    return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
+                }
+                ExchangeError::NoEndpoint { upstream: String::new() }
             }
-            None => ExchangeError::NoEndpoint { upstream: String::new() },
         };
         let status = error.response().0;
         let body = respond::refusal(&mut exchange.response, &error);
+        if matches!(error, ExchangeError::Trace) {
+            respond::allow(&mut exchange.response, route);
+        }
         let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
         (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
     }

@@ -1,8 +1,8 @@
 //! The life of an exchange: accept, match, policies, forward, respond, record.
 //!
 //! [`Workers`] are the threads that serve traffic; a [`Snapshot`] is one generation of the configuration that they serve
-//! it by. Everything else is inside: the way of a request is `connection` → `h1::server` or `h2::server` → `exchange` →
-//! `forward` → `h1::client` or `h2::client`, and back.
+//! it by. Everything else is inside: the way of a request is `connection` → `h1::server` or `h2::server` → `exchange`, which
+//! carries out what `plan` decides, → `target` → `h1::client` or `h2::client`, and back.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -15,7 +15,6 @@ mod error;
 mod exchange;
 mod explain;
 mod filter;
-mod forward;
 mod gather;
 mod h1;
 mod h2;
@@ -24,6 +23,7 @@ mod local;
 mod outbound;
 mod pace;
 mod passed;
+mod plan;
 mod pool;
 mod prefixed;
 mod random;
@@ -36,6 +36,7 @@ mod serve_connection;
 mod slot;
 mod snapshot;
 mod table;
+mod target;
 mod timer;
 mod trace;
 mod tunnel;

@@ -8,7 +8,6 @@ use portcullis_policy::Reply;
 use crate::body::Body;
 
 use crate::error::ExchangeError;
-use crate::local::LocalRoute;
 
 const POLICY_FAILED: &str = "a policy failed";
 const TRY_LATER: &str = "try again later";
@@ -55,10 +54,11 @@ pub(crate) fn is_unwanted_trace(route: &Route, request: &RequestHead) -> bool {
 }
 
 /// Says which methods a route allows, as a 405 has to (RFC 9110, 15.5.6).
-pub(crate) fn allow(head: &mut ResponseHead, route: Option<&LocalRoute>) {
-    let methods =
-        route.map(|route| route.config.matches.methods.join(", ")).filter(|methods| !methods.is_empty());
-    let methods = methods.unwrap_or_else(|| "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned());
+pub(crate) fn allow(head: &mut ResponseHead, route: &Route) {
+    let mut methods = route.matches.methods.join(", ");
+    if methods.is_empty() {
+        methods.push_str("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
     add(head, b"allow", methods.as_bytes());
 }
 

@@ -1,0 +1,77 @@
+//! What happens to a request, decided from values alone and in three steps: the route that takes it, whether it gets as
+//! far as the policies, and what happens once they have permitted it.
+//!
+//! The exchange carries out what these functions return, and `explain` prints it. Neither decides anything itself, so
+//! they cannot differ.
+
+use std::num::NonZeroU16;
+
+use portcullis_http::RequestHead;
+use portcullis_model::Route;
+
+use crate::error::ExchangeError;
+use crate::https;
+use crate::receive::Received;
+use crate::respond;
+use crate::table::RouteTable;
+
+/// What happens to a request that the policies of its route have permitted.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// The gateway refuses it.
+    Refuse(ExchangeError),
+    /// The gateway is the last that it is meant for, and answers it.
+    LastRecipient,
+    /// It goes to an upstream of its route.
+    Forward,
+}
+
+/// Returns the index of the route that takes `request`, and gives the path the form that this route asks for.
+///
+/// # Errors
+/// If no route takes it, or if its path may not be read as that route would.
+pub(crate) fn route(
+    table: &RouteTable,
+    listener: &str,
+    request: &mut RequestHead,
+) -> Result<usize, ExchangeError> {
+    let found = table.choose(listener, request).map_err(ExchangeError::Path)?;
+    found.ok_or(ExchangeError::NoRoute)
+}
+
+/// Decides whether the policies of `route` see a request, whose body has `body_length` bytes, if that is known.
+/// `https_port` is the port that serves the route with TLS.
+///
+/// # Errors
+/// If the route is served over TLS only and this is not, as keys and cookies that came in the clear are not worth a look;
+/// or if the body is larger than the route takes.
+pub(crate) fn admit(
+    route: &Route,
+    request: &RequestHead,
+    body_length: Option<u64>,
+    https_port: impl FnOnce() -> Option<NonZeroU16>,
+) -> Result<(), ExchangeError> {
+    if let Some(error) = https::refusal(route, request, https_port) {
+        return Err(error);
+    }
+    match route.body_bytes_max {
+        Some(limit) if body_length.is_some_and(|length| length > limit) => {
+            Err(ExchangeError::BodyTooLarge { limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns what happens to a request that the policies of `route` have permitted, as they have left it.
+pub(crate) fn act(route: &Route, request: &RequestHead, received: Received) -> Plan {
+    if request.method == "CONNECT" && request.upgrade.is_none() {
+        return Plan::Refuse(ExchangeError::Connect);
+    }
+    if respond::is_unwanted_trace(route, request) {
+        return Plan::Refuse(ExchangeError::Trace);
+    }
+    if received.ends_here {
+        return Plan::LastRecipient;
+    }
+    Plan::Forward
+}
