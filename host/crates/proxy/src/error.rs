@@ -1,7 +1,11 @@
-//! What can go wrong with an exchange, and the one table that turns it into a response.
+//! What can go wrong with an exchange, whose fault it is, and the one table that turns it into a response.
+
+use std::io;
+use std::time::Duration;
 
 use portcullis_net::ConnectError;
-use portcullis_policy::BodySide;
+use portcullis_policy::{BodySide, Fault};
+pub(crate) use portcullis_telemetry::FaultSide;
 
 use crate::body::BodyError;
 use crate::call::NotSent;
@@ -99,6 +103,153 @@ pub(crate) enum ExchangeError {
     /// The client went away before it was answered.
     #[error("the client went away")]
     ClientGone,
+}
+
+/// Why a response or a tunnel was cut off after its head was sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The response's body failed, or the request's, which was still being sent.
+    #[error(transparent)]
+    Body(BodyError),
+    /// The client closed its connection.
+    #[error("the client went away")]
+    ClientGone,
+    /// The client's connection failed.
+    #[error("the client went away: {0}")]
+    ClientLost(io::Error),
+    /// The client reset or closed its stream.
+    #[error("the client {0} the stream")]
+    StreamClosed(&'static str),
+    /// The client's HTTP/2 stream or connection failed.
+    #[error("{0}")]
+    StreamLost(String),
+    /// The client took too little for its idle timeout.
+    #[error("the client took nothing of the response body for too long")]
+    ClientStalled,
+    /// Nothing came for the upstream's idle timeout.
+    #[error("the upstream sent nothing of its response body for too long")]
+    UpstreamSilent,
+    /// The whole exchange took longer than the route allows.
+    #[error("{}", ExchangeError::Timeout)]
+    Timeout {
+        /// The side that was waited for when the time was over.
+        waited_for: FaultSide,
+    },
+    /// A drain has lasted as long as it may.
+    #[error("the drain is over")]
+    DrainOver,
+    /// The head cannot be written in the client's protocol, or the client did not take it.
+    #[error("the response head could not be sent: {0}")]
+    Head(String),
+    /// Trailers cannot be written in the client's protocol.
+    #[error("{0}")]
+    Trailers(String),
+    /// The client's connection cannot become a tunnel.
+    #[error("the connection is still in use")]
+    InUse,
+    /// One side of a tunnel failed.
+    #[error("the tunnel broke: {source}")]
+    TunnelBroke {
+        /// The side.
+        side: FaultSide,
+        /// What the operating system or the protocol says.
+        source: io::Error,
+    },
+    /// Neither side of a tunnel sent anything.
+    #[error("the tunnel was idle for {0:?}")]
+    TunnelIdle(Duration),
+    /// One side of a tunnel took too little.
+    #[error("the {side} took nothing of the tunnel for {idle:?}")]
+    TunnelStalled {
+        /// The side.
+        side: FaultSide,
+        /// The tunnel's idle timeout.
+        idle: Duration,
+    },
+}
+
+/// Why a request could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed<'a>(pub(crate) &'a str);
+
+/// Something that went wrong with an exchange, for its record.
+pub(crate) trait Failure: std::fmt::Display {
+    /// Returns the side that is at fault.
+    fn side(&self) -> FaultSide;
+}
+
+impl Failure for StreamError {
+    fn side(&self) -> FaultSide {
+        match self {
+            Self::Body(error) => error.side(),
+            Self::ClientGone
+            | Self::ClientLost(_)
+            | Self::StreamClosed(_)
+            | Self::StreamLost(_)
+            | Self::ClientStalled => FaultSide::Client,
+            Self::UpstreamSilent => FaultSide::Upstream,
+            Self::Timeout { waited_for: side }
+            | Self::TunnelBroke { side, .. }
+            | Self::TunnelStalled { side, .. } => *side,
+            Self::DrainOver | Self::Head(_) | Self::Trailers(_) | Self::InUse | Self::TunnelIdle(_) => {
+                FaultSide::Gateway
+            }
+        }
+    }
+}
+
+impl Failure for Malformed<'_> {
+    fn side(&self) -> FaultSide {
+        FaultSide::Client
+    }
+}
+
+impl Failure for BodyError {
+    fn side(&self) -> FaultSide {
+        match self {
+            Self::Downstream(_)
+            | Self::DownstreamTimeout
+            | Self::TooLarge { .. }
+            | Self::Unheld { side: BodySide::Request, .. } => FaultSide::Client,
+            Self::Upstream(_) | Self::Unheld { side: BodySide::Response, .. } => FaultSide::Upstream,
+            Self::Policy { .. } => FaultSide::Policy,
+        }
+    }
+}
+
+impl Failure for Fault {
+    fn side(&self) -> FaultSide {
+        FaultSide::Policy
+    }
+}
+
+impl Failure for ExchangeError {
+    fn side(&self) -> FaultSide {
+        match self {
+            Self::NoRoute
+            | Self::TlsRequired { .. }
+            | Self::Path(_)
+            | Self::HeadTooLarge
+            | Self::BodyTooLarge { .. }
+            | Self::Circle
+            | Self::Trace
+            | Self::Connect
+            | Self::NotSent { source: NotSent::HeadTooLarge { .. } | NotSent::Malformed(_), .. }
+            | Self::ClientGone => FaultSide::Client,
+            // Without a socket or a port of our own, the endpoint was not reached at all.
+            Self::Unreachable { source, .. } if !source.is_endpoint_fault() => FaultSide::Gateway,
+            Self::Unreachable { .. }
+            | Self::NoEndpoint { .. }
+            | Self::NotSent { source: NotSent::ExtendedConnect, .. }
+            | Self::ResponseTimeout { .. }
+            | Self::Upstream { .. }
+            | Self::Unprocessed { .. }
+            | Self::ResponseHeadTooLarge { .. }
+            | Self::Timeout => FaultSide::Upstream,
+            Self::RequestBody(error) => error.side(),
+        }
+    }
 }
 
 /// Whether an error speaks against the endpoint.

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Outcome, PolicyChain, Reply};
+use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, BodySource};
@@ -344,50 +344,6 @@ impl Drive<'_> {
         self.slot.put(exchange);
         (Body::Full(bytes), matches!(failed, ExchangeError::ClientGone))
     }
-}
-
-/// How the answer went out.
-#[derive(Debug, Default)]
-pub(crate) struct Sent {
-    /// The status that was written; 0 where none was.
-    pub(crate) status: u16,
-    /// Bytes of the body that were written.
-    pub(crate) bytes: u64,
-}
-
-/// Ends an exchange: its completed hooks, its record, its metrics. Leaves the exchange in the slot for reuse.
-pub(crate) async fn finish(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    slot: &Rc<Slot>,
-    trace: &mut Trace,
-    route: Option<&Matched>,
-    sent: Sent,
-) {
-    trace.in_flight = None;
-    if worker.is_cutting_off() && trace.error.is_some() {
-        // The reason behind whatever else was noticed: to one side, it looks as if the other had gone away.
-        trace.error = Some("cut off at the end of the drain".to_owned());
-    }
-    let mut exchange = slot.taken().await;
-    if let Some(Matched { route, .. }) = route
-        && route.chain.has_completed_hook()
-    {
-        let outcome = Outcome {
-            status: sent.status,
-            request_bytes: slot.request_bytes(),
-            response_bytes: sent.bytes,
-            duration_us: u64::try_from(trace.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            upstream: trace.endpoint().map(str::to_owned),
-            error: trace.error.clone(),
-        };
-        exchange = route.chain.completed(exchange, &outcome).await;
-    }
-    if let Some(recording) = trace.recording.take() {
-        recording.end(&mut exchange, sent.status);
-    }
-    worker.record(connection, &exchange, slot, trace, route, &sent);
-    slot.put(exchange);
 }
 
 /// A response of the gateway's own making.

@@ -24,11 +24,18 @@ pub(crate) struct Gathered {
     next: Option<Result<Frame, BodyError>>,
     /// The body has ended behind what was gathered.
     ended: bool,
+    /// Pieces pass as they are.
+    passes: bool,
 }
 
 impl Gathered {
     pub(crate) fn new(body: Body) -> Self {
         Self { body, ..Self::default() }
+    }
+
+    /// Returns `body` without putting its pieces together, for a writer that does that itself.
+    pub(crate) fn passing(body: Body) -> Self {
+        Self { body, passes: true, ..Self::default() }
     }
 
     /// The body from its beginning: if nothing of it was given or gathered, or all of that was kept.
@@ -86,6 +93,9 @@ impl Gathered {
         }
         if self.ended {
             return Poll::Ready(None);
+        }
+        if self.passes {
+            return self.body.poll_next(cx);
         }
         loop {
             match self.body.poll_next(cx) {

@@ -32,6 +32,8 @@ mod record;
 mod recording;
 mod replay;
 mod respond;
+mod response_writer;
+mod serve;
 mod serve_connection;
 mod slot;
 mod snapshot;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::ExchangeError;
+use crate::error::{Failure, StreamError};
 
 /// What a peer has to take of what is ready for it in an idle time, if it does not take all of it: so much, and of a long
 /// idle time so much a second. The slowest modem is faster. A peer could else keep what is buffered for it, and all that it
@@ -32,9 +32,9 @@ impl Pace {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Why a wait was given up: `idle`, unless it was the whole exchange's time that ran out.
-    pub(crate) fn overdue(self, idle: &str) -> String {
-        if self.is_over() { ExchangeError::Timeout.to_string() } else { idle.to_owned() }
+    /// Returns why a wait was given up: `idle`, unless it was the whole exchange's time that ran out.
+    pub(crate) fn overdue(self, idle: StreamError) -> StreamError {
+        if self.is_over() { StreamError::Timeout { waited_for: idle.side() } } else { idle }
     }
 }
 

@@ -9,80 +9,79 @@ use portcullis_telemetry::AccessRecord;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::exchange::{Matched, Sent};
+use crate::exchange::Matched;
+use crate::response_writer::Sent;
 use crate::slot::Slot;
 use crate::trace::Trace;
 use crate::worker::Worker;
 
-impl Worker {
-    /// Counts an exchange that is over, and writes its record.
-    pub(crate) fn record(
-        &self,
-        connection: &Connection,
-        exchange: &Exchange,
-        slot: &Slot,
-        trace: &Trace,
-        matched: Option<&Matched>,
-        sent: &Sent,
-    ) {
-        let ended = Instant::now();
-        let duration = ended.duration_since(trace.started);
-        let route = matched.map(|matched| &matched.route);
-        if route.is_none() {
-            self.unrouted.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
-        }
-        if let Some(route) = route {
-            route.metrics.exchange(self.index, sent.status, duration, slot.request_bytes(), sent.bytes);
-            for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
-                if !policy.cost.is_nothing() {
-                    metrics.add(self.index, &policy.cost);
-                }
+/// Counts an exchange that is over, and writes its record.
+pub(crate) fn record(
+    worker: &Worker,
+    connection: &Connection,
+    exchange: &Exchange,
+    slot: &Slot,
+    trace: &Trace,
+    matched: Option<&Matched>,
+    sent: &Sent,
+) {
+    let ended = Instant::now();
+    let duration = ended.duration_since(trace.started);
+    let route = matched.map(|matched| &matched.route);
+    let side = trace.fault_side();
+    let (request_bytes, response_bytes) = (slot.request_bytes(), sent.bytes);
+    let metrics = route.map_or(&worker.unrouted, |route| &route.metrics);
+    metrics.exchange(worker.index, sent.status, duration, request_bytes, response_bytes, side);
+    if let Some(route) = route {
+        for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
+            if !policy.cost.is_nothing() {
+                metrics.add(worker.index, &policy.cost);
             }
         }
-        let mut log = self.access_log.borrow_mut();
-        if !log.is_enabled() {
-            return;
-        }
-        let request = &exchange.request;
-        let costs = || {
-            let names = route.into_iter().flat_map(|route| route.chain.names());
-            names.zip(&exchange.policies).map(|(name, policy)| (&**name, &policy.cost))
-        };
-        let policy_cpu =
-            costs().any(|(_, cost)| cost.calls > 0).then(|| costs().map(|(_, cost)| cost.cpu).sum());
-        let asked = trace.asked.is_some();
-        let record = AccessRecord {
-            ended: ended.into_std(),
-            time: SystemTime::now(),
-            client: exchange.client.address,
-            peer: connection.peer.ip().to_canonical(),
-            listener: &connection.listener().name,
-            method: trace.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
-            scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },
-            authority: &request.authority,
-            path: trace.raw.as_ref().map_or(request.path().as_bytes(), |raw| &raw.path),
-            version: request.version.as_str(),
-            status: sent.status,
-            route: route.map(|route| &*route.config.name),
-            upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
-            endpoint: trace.endpoint(),
-            attempts: trace.attempts,
-            request_bytes: slot.request_bytes(),
-            response_bytes: sent.bytes,
-            duration,
-            upstream_duration: match (trace.forwarded, trace.answered) {
-                (Some(forwarded), Some(answered)) if asked => Some(answered.duration_since(forwarded)),
-                _ => None,
-            },
-            policy_cpu,
-            tls: connection.tls.as_ref().map(|tls| match tls.version {
-                TlsVersion::V1_2 => "TLSv1.2",
-                TlsVersion::V1_3 => "TLSv1.3",
-            }),
-            trace_id: &exchange.trace_id,
-            user_agent: request.fields.get(b"user-agent"),
-            error: trace.error.as_deref(),
-        };
-        log.record(&record, exchange.attributes.iter(), costs());
     }
+    let mut log = worker.access_log.borrow_mut();
+    if !log.is_enabled() {
+        return;
+    }
+    let request = &exchange.request;
+    let costs = || {
+        let names = route.into_iter().flat_map(|route| route.chain.names());
+        names.zip(&exchange.policies).map(|(name, policy)| (&**name, &policy.cost))
+    };
+    let policy_cpu = costs().any(|(_, cost)| cost.calls > 0).then(|| costs().map(|(_, cost)| cost.cpu).sum());
+    let asked = trace.asked.is_some();
+    let record = AccessRecord {
+        ended: ended.into_std(),
+        time: SystemTime::now(),
+        client: exchange.client.address,
+        peer: connection.peer.ip().to_canonical(),
+        listener: &connection.listener().name,
+        method: trace.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
+        scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },
+        authority: &request.authority,
+        path: trace.raw.as_ref().map_or(request.path().as_bytes(), |raw| &raw.path),
+        version: request.version.as_str(),
+        status: sent.status,
+        route: route.map(|route| &*route.config.name),
+        upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
+        endpoint: trace.endpoint(),
+        attempts: trace.attempts,
+        request_bytes,
+        response_bytes,
+        duration,
+        upstream_duration: match (trace.forwarded, trace.answered) {
+            (Some(forwarded), Some(answered)) if asked => Some(answered.duration_since(forwarded)),
+            _ => None,
+        },
+        policy_cpu,
+        tls: connection.tls.as_ref().map(|tls| match tls.version {
+            TlsVersion::V1_2 => "TLSv1.2",
+            TlsVersion::V1_3 => "TLSv1.3",
+        }),
+        trace_id: &exchange.trace_id,
+        user_agent: request.fields.get(b"user-agent"),
+        error: trace.error.as_deref(),
+        error_side: side,
+    };
+    log.record(&record, exchange.attributes.iter(), costs());
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
+use crate::error::{Failure, FaultSide};
 use crate::recording::Recording;
 use crate::upstream::LocalUpstream;
 
@@ -60,6 +61,8 @@ pub(crate) struct Trace {
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
     pub(crate) error: Option<String>,
+    /// The side at fault, if something went wrong.
+    side: Option<FaultSide>,
     /// What a request that was refused before it was understood began with.
     pub(crate) raw: Option<RawRequest>,
     /// Where somebody asked for it to be recorded.
@@ -77,6 +80,7 @@ impl Trace {
             asked: None,
             in_flight: None,
             error: None,
+            side: None,
             raw: None,
             recording: None,
         }
@@ -88,10 +92,24 @@ impl Trace {
     }
 
     /// Keeps the first thing that went wrong: what follows is mostly its consequence.
-    pub(crate) fn fail(&mut self, error: &dyn std::fmt::Display) {
+    pub(crate) fn fail(&mut self, error: &dyn Failure) {
         if self.error.is_none() {
-            self.error = Some(error.to_string());
+            (self.error, self.side) = (Some(error.to_string()), Some(error.side()));
         }
+    }
+
+    /// Replaces what went wrong, if anything did, by the reason behind it: the end of a drain looks to one side as if the
+    /// other had gone away.
+    pub(crate) fn cut_off(&mut self) {
+        if self.error.is_some() {
+            self.error = Some("cut off at the end of the drain".to_owned());
+            self.side = Some(FaultSide::Gateway);
+        }
+    }
+
+    /// Returns the side at fault, if something went wrong.
+    pub(crate) fn fault_side(&self) -> Option<FaultSide> {
+        self.side.filter(|_| self.error.is_some())
     }
 }
 

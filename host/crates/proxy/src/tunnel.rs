@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::error::ExchangeError;
+use crate::error::{FaultSide, StreamError};
 use crate::pace::Quiet;
 use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
@@ -19,14 +19,14 @@ use crate::worker::Worker;
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How a tunnel went.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct TunnelReport {
     /// Bytes from the client.
     pub(crate) from_client: u64,
     /// Bytes to the client.
     pub(crate) to_client: u64,
-    /// How it ended, where not by both sides closing.
-    pub(crate) error: Option<String>,
+    /// Why it ended, unless both sides closed.
+    pub(crate) error: Option<StreamError>,
 }
 
 /// How long a tunnel may live.
@@ -50,28 +50,45 @@ pub(crate) async fn run(
     let Life { idle, deadline, worker } = life;
     let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
     let (client_room, upstream_room) = (Room::default(), Room::default());
-    let mut client = Watched { end: &mut *client, read: &from_client, last: &last, room: &client_room };
-    let mut upstream = Watched { end: &mut *upstream, read: &to_client, last: &last, room: &upstream_room };
+    let failed = Cell::new(FaultSide::Upstream);
+    let mut client = Watched {
+        end: &mut *client,
+        side: FaultSide::Client,
+        read: &from_client,
+        last: &last,
+        room: &client_room,
+        failed: &failed,
+    };
+    let mut upstream = Watched {
+        end: &mut *upstream,
+        side: FaultSide::Upstream,
+        read: &to_client,
+        last: &last,
+        room: &upstream_room,
+        failed: &failed,
+    };
     let copying =
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES);
     let mut copying = std::pin::pin!(copying);
     let error = std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = Future::poll(copying.as_mut(), cx) {
-            return Poll::Ready(result.err().map(|error| format!("the tunnel broke: {error}")));
+            return Poll::Ready(
+                result.err().map(|source| StreamError::TunnelBroke { side: failed.get(), source }),
+            );
         }
         if worker.is_cutting_off() {
-            return Poll::Ready(Some("the drain is over".to_owned()));
+            return Poll::Ready(Some(StreamError::DrainOver));
         }
         let until = last.get() + idle;
         if timer.poll(cx, deadline.map_or(until, |deadline| deadline.min(until))).is_ready() {
             return Poll::Ready(Some(match deadline {
-                Some(deadline) if deadline < until => ExchangeError::Timeout.to_string(),
-                _ => format!("the tunnel was idle for {idle:?}"),
+                Some(deadline) if deadline < until => StreamError::Timeout { waited_for: FaultSide::Gateway },
+                _ => StreamError::TunnelIdle(idle),
             }));
         }
-        for (who, room) in [("client", &client_room), ("upstream", &upstream_room)] {
+        for (side, room) in [(FaultSide::Client, &client_room), (FaultSide::Upstream, &upstream_room)] {
             if room.until(idle).is_some_and(|until| timer.poll(cx, until).is_ready()) {
-                return Poll::Ready(Some(format!("the {who} took nothing of the tunnel for {idle:?}")));
+                return Poll::Ready(Some(StreamError::TunnelStalled { side, idle }));
             }
         }
         Poll::Pending
@@ -83,9 +100,21 @@ pub(crate) async fn run(
 /// An end that notes when and how much was read from it, and whether it has room.
 struct Watched<'a> {
     end: &'a mut dyn TunnelEnd,
+    side: FaultSide,
     read: &'a Cell<u64>,
     last: &'a Cell<Instant>,
     room: &'a Room,
+    /// The side that failed last.
+    failed: &'a Cell<FaultSide>,
+}
+
+impl Watched<'_> {
+    fn noted<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = &result {
+            self.failed.set(self.side);
+        }
+        result
+    }
 }
 
 /// How an end takes what is written to it.
@@ -123,7 +152,8 @@ impl AsyncRead for Watched<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut *self.end).poll_read(cx, buf))?;
+        let read = Pin::new(&mut *self.end).poll_read(cx, buf);
+        ready!(self.noted(read))?;
         self.read.set(self.read.get() + (buf.filled().len() - before) as u64);
         self.last.set(Instant::now());
         Poll::Ready(Ok(()))
@@ -134,14 +164,16 @@ impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.end).poll_write(cx, bytes);
         self.room.note(&written);
-        written
+        self.noted(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.end).poll_flush(cx)
+        let flushed = Pin::new(&mut *self.end).poll_flush(cx);
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.end).poll_shutdown(cx)
+        let ended = Pin::new(&mut *self.end).poll_shutdown(cx);
+        self.noted(ended)
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use portcullis_model::{Lock, Name};
 
+use crate::FaultSide;
 use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
 use crate::policies::{self, RoutePolicyMetrics};
@@ -165,6 +166,16 @@ impl Metrics {
                 }
             }
         }
+        let name = "portcullis_request_errors_total";
+        let help = "Exchanges that went wrong, by route and the side at fault.";
+        out.family(name, MetricKind::Counter, help);
+        for (route, sum) in &routes {
+            for (side, count) in FaultSide::ALL.iter().zip(sum.errors) {
+                if count > 0 {
+                    out.sample(name, &[("route", route), ("side", side.as_str())], count);
+                }
+            }
+        }
         let name = "portcullis_request_duration_seconds";
         out.family(name, MetricKind::Histogram, "From a request's head to its response's last byte.");
         for (route, sum) in &routes {
@@ -267,6 +278,8 @@ struct Shard {
     slower: AtomicU64,
     micros: AtomicU64,
     bytes: [AtomicU64; 2],
+    /// Exchanges that went wrong, by the side at fault.
+    errors: [AtomicU64; FaultSide::ALL.len()],
 }
 
 /// A route's numbers over all workers.
@@ -277,6 +290,7 @@ struct Sum {
     slower: u64,
     micros: u64,
     bytes: [u64; 2],
+    errors: [u64; FaultSide::ALL.len()],
 }
 
 impl RouteMetrics {
@@ -284,8 +298,8 @@ impl RouteMetrics {
         Self { shards: (0..workers).map(|_| Shard::default()).collect() }
     }
 
-    /// An exchange has ended. `worker` is the worker's number, `status` what the client got (0 for nothing), bytes those
-    /// of the bodies.
+    /// Counts an exchange that has ended. `worker` is the worker's number, `status` what the client got (0 for nothing),
+    /// bytes those of the bodies, and `error_side` the side at fault if it went wrong.
     pub fn exchange(
         &self,
         worker: usize,
@@ -293,6 +307,7 @@ impl RouteMetrics {
         duration: Duration,
         request_bytes: u64,
         response_bytes: u64,
+        error_side: Option<FaultSide>,
     ) {
         let shard = &self.shards[worker % self.shards.len()];
         bump(&shard.classes[usize::from(status / 100).min(CLASSES.len() - 1)]);
@@ -302,6 +317,9 @@ impl RouteMetrics {
         shard.micros.fetch_add(micros, Ordering::Relaxed);
         shard.bytes[0].fetch_add(request_bytes, Ordering::Relaxed);
         shard.bytes[1].fetch_add(response_bytes, Ordering::Relaxed);
+        if let Some(side) = error_side {
+            bump(&shard.errors[side as usize]);
+        }
     }
 
     fn sum(&self) -> Sum {
@@ -315,6 +333,7 @@ impl RouteMetrics {
             add(&mut sum.classes, &shard.classes);
             add(&mut sum.buckets, &shard.buckets);
             add(&mut sum.bytes, &shard.bytes);
+            add(&mut sum.errors, &shard.errors);
             sum.slower += read(&shard.slower);
             sum.micros += read(&shard.micros);
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use portcullis_model::PolicyCost;
 use portcullis_model::text::push_decimal;
 
+use crate::FaultSide;
 use crate::escape::{push_json, push_seconds, push_text};
 use crate::stamp::Stamp;
 
@@ -77,6 +78,8 @@ pub struct AccessRecord<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// What went wrong.
     pub error: Option<&'a str>,
+    /// Who was at fault for that.
+    pub error_side: Option<FaultSide>,
 }
 
 impl AccessRecord<'_> {
@@ -140,6 +143,9 @@ impl AccessRecord<'_> {
         if let Some(error) = self.error {
             push_pair(out, "error", error);
         }
+        if let Some(side) = self.error_side {
+            push_pair(out, "error-side", side.as_str());
+        }
         for (name, value) in bounded(attributes) {
             out.push(b' ');
             push_word(out, b"attribute.", name);
@@ -183,6 +189,7 @@ impl AccessRecord<'_> {
         text("trace_id", Some(self.trace_id.as_bytes()), TEXT_MAX);
         text("user_agent", self.user_agent, TEXT_MAX);
         text("error", self.error.map(str::as_bytes), TEXT_MAX);
+        text("error_side", self.error_side.map(|side| side.as_str().as_bytes()), TEXT_MAX);
         let mut number = |key: &str, value: Option<u64>| {
             if let Some(value) = value {
                 push_key(out, key);

@@ -145,6 +145,28 @@ impl Downlink {
             half_closed: Cell::new(false),
         }
     }
+
+    /// Returns whether the request's body was read to its end, or what is left of it was here and could be dropped.
+    pub(super) fn body_is_over(&self) -> bool {
+        let mut decoder = self.decoder.borrow_mut();
+        if decoder.is_done() || self.wanted.get() || self.expects_continue.get() {
+            return decoder.is_done();
+        }
+        let mut io = self.io.borrow_mut();
+        loop {
+            match decoder.take(&mut io) {
+                Ok(Some(Piece::Data(_))) if !decoder.is_done() => {}
+                Ok(Some(_)) => return true,
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// Returns whether nothing has come behind the request. Looks once, and does not wait.
+    pub(super) fn nothing_came(&self, cx: &mut Context<'_>) -> bool {
+        let io = &mut *self.io.borrow_mut();
+        io.unread.is_empty() && io.poll_fill(cx).is_pending()
+    }
 }
 
 /// The body of a request.

@@ -1,34 +1,43 @@
-//! What an exchange asks of an HTTP/1 client beside its body.
+//! An HTTP/1 client's side of an exchange.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use portcullis_http::h1::{BodyFraming, ResponseOptions, write_response_head};
-use portcullis_http::{ResponseHead, Version};
+use bytes::Bytes;
+use portcullis_http::h1::{
+    BodyFraming, CHUNK_END, ResponseOptions, write_chunk_header, write_last_chunk, write_response_head,
+};
+use portcullis_http::{Fields, ResponseHead, Version};
 use portcullis_model::HalfClosed;
 use portcullis_policy::Exchange;
 
 use super::body::Downlink;
-use super::io::READ_BYTES;
-use crate::downstream::Downstream;
+use super::io::{COPY_BYTES_MAX, READ_BYTES};
+use crate::body::Body;
+use crate::connection::Connection;
+use crate::downstream::{Content, Downstream, ResponseSink};
+use crate::error::StreamError;
 use crate::worker::Worker;
 
 /// What of a request decides how its response is written. Kept from before the policies, which may change the method
-/// that is forwarded but not what the client waits for.
+/// that is forwarded but not what the client waits for. The default is that of a request that could not be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Client {
-    pub(super) version: Version,
+    version: Version,
     /// The method is HEAD.
-    pub(super) wants_head: bool,
-    /// The method is CONNECT: what follows it is meant for a tunnel, whoever answers.
-    pub(super) wants_tunnel: bool,
+    wants_head: bool,
+    /// The method is CONNECT: what follows it is meant for a tunnel, whatever the response is.
+    wants_tunnel: bool,
     /// It has offered another protocol, and may speak that before it knows whether it was accepted.
-    pub(super) offers_upgrade: bool,
-    /// It gets its answer although it has closed its sending half behind the request.
-    pub(super) half_close: bool,
+    offers_upgrade: bool,
+    /// It gets its response although it has closed its sending half behind the request.
+    half_close: bool,
+    /// It may send another request.
+    keep_alive: bool,
 }
 
 impl Client {
+    /// Returns what the request in `exchange` says, as it came.
     pub(super) fn of(exchange: &Exchange, half_closed: HalfClosed, keep_alive: bool) -> Self {
         let request = &exchange.request;
         let half_close = match half_closed {
@@ -43,22 +52,90 @@ impl Client {
             wants_tunnel: request.method == "CONNECT",
             offers_upgrade: request.upgrade.is_some(),
             half_close,
+            keep_alive,
         }
     }
+}
+
+/// What becomes of the connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It takes another request.
+    KeepAlive,
+    /// It closes, once the client has read its response: it may still be sending.
+    Close,
+    /// It closes at once: a response was cut off, and nothing may be sent behind it.
+    Cut,
 }
 
 /// The client's side of an exchange.
 pub(super) struct H1Downstream<'a> {
     worker: &'a Worker,
+    connection: &'a Connection,
     link: &'a Rc<Downlink>,
-    version: Version,
-    /// Whether a client that closes its sending half behind its request waits for the answer, instead of having gone.
-    half_close: bool,
+    client: Client,
+    keep_alive: bool,
+    chunked: bool,
+    /// The end of the connection is the end of the body: until that is reached, whatever ends the connection has to look
+    /// otherwise.
+    cut_is_reset: bool,
+    /// The rest of the piece that is being written, if one is.
+    piece: Option<Bytes>,
+    after: After,
 }
 
 impl<'a> H1Downstream<'a> {
-    pub(super) const fn of(worker: &'a Worker, link: &'a Rc<Downlink>, client: Client) -> Self {
-        Self { worker, link, version: client.version, half_close: client.half_close }
+    pub(super) const fn new(
+        worker: &'a Worker,
+        connection: &'a Connection,
+        link: &'a Rc<Downlink>,
+        client: Client,
+    ) -> Self {
+        Self {
+            worker,
+            connection,
+            link,
+            client,
+            keep_alive: false,
+            chunked: false,
+            cut_is_reset: false,
+            piece: None,
+            after: After::Cut,
+        }
+    }
+
+    /// Returns what becomes of the connection.
+    pub(super) const fn after(&self) -> After {
+        self.after
+    }
+
+    /// Writes a head that accepts the upgrade which the client has offered.
+    pub(super) fn send_upgrade(&mut self, exchange: &Exchange) {
+        let options = ResponseOptions {
+            version: Version::Http11,
+            framing: BodyFraming::None,
+            keep_alive: true,
+            upgrade: exchange.request.upgrade.as_deref(),
+        };
+        write_response_head(&mut self.link.io.borrow_mut().out.bytes, &exchange.response, options);
+    }
+
+    /// Returns whether the connection can take another request behind this one.
+    fn can_go_on(&self, cx: &mut Context<'_>) -> bool {
+        let Client { keep_alive, wants_tunnel, offers_upgrade, .. } = self.client;
+        self.link.body_is_over()
+            && keep_alive
+            && !wants_tunnel
+            && !self.link.half_closed.get()
+            && !self.connection.is_draining()
+            // What came behind an offer that was not accepted may be the other protocol, and is not a request.
+            && (!offers_upgrade || self.link.nothing_came(cx))
+    }
+
+    fn reset_at_end(&self, reset: bool) {
+        if let Err(error) = self.link.io.borrow().stream.set_reset_at_end(reset) {
+            tracing::debug!(peer = %self.connection.peer, %error, "the end of a connection cannot be set");
+        }
     }
 }
 
@@ -71,18 +148,18 @@ impl Downstream for H1Downstream<'_> {
         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
             return Poll::Ready(());
         }
-        // Whoever waits for more of the body sees the end. Behind the end of what the client sends only an answer that it
-        // does not take shows that it has gone.
+        // A reader that waits for more of the body sees the end. Once the end of what the client sends was seen, only a
+        // response that it does not take shows that it has gone.
         if self.link.reading.get() || self.link.half_closed.get() {
             return Poll::Pending;
         }
-        // Else the end is behind what has come and nobody has taken. Of a body so much is read ahead; a request that came
-        // ahead of its turn hides the end.
+        // Otherwise some of what the client sends has to be read to find the end behind it: of a body this much is read
+        // ahead, and a request that came ahead of its turn hides the end.
         let decoder = self.link.decoder.borrow();
         let ahead = if decoder.is_done() { 1 } else { READ_BYTES };
         while io.unread.len() < ahead {
             match io.poll_fill(cx) {
-                Poll::Ready(Ok(0)) if self.half_close && decoder.may_be_whole(&io.unread) => {
+                Poll::Ready(Ok(0)) if self.client.half_close && decoder.may_be_whole(&io.unread) => {
                     self.link.half_closed.set(true);
                     return Poll::Pending;
                 }
@@ -95,16 +172,116 @@ impl Downstream for H1Downstream<'_> {
     }
 
     fn send_informational(&mut self, head: &ResponseHead) {
-        // HTTP/1.0 has none (RFC 9110, 15.2), and 100 is said when the body is read.
-        if self.version == Version::Http11 && head.status != 100 {
+        // HTTP/1.0 has none (RFC 9110, 15.2), and 100 is sent when the body is read.
+        if self.client.version == Version::Http11 && head.status != 100 {
             let out = &mut self.link.io.borrow_mut().out.bytes;
             let options = ResponseOptions {
-                version: self.version,
+                version: self.client.version,
                 framing: BodyFraming::None,
                 keep_alive: true,
                 upgrade: None,
             };
             write_response_head(out, head, options);
         }
+    }
+}
+
+impl ResponseSink for H1Downstream<'_> {
+    fn wants_head(&self) -> bool {
+        self.client.wants_head
+    }
+
+    fn send_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &ResponseHead,
+        content: Content,
+    ) -> Result<(), StreamError> {
+        let version = self.client.version;
+        let framing = match content.length {
+            Some(length) => BodyFraming::Length(length),
+            None if content.bodyless => BodyFraming::None,
+            None => BodyFraming::UntilClose.for_client(version),
+        };
+        self.chunked = framing == BodyFraming::Chunked;
+        self.cut_is_reset = framing == BodyFraming::UntilClose;
+        self.keep_alive = self.can_go_on(cx) && !self.cut_is_reset;
+        let options = ResponseOptions { version, framing, keep_alive: self.keep_alive, upgrade: None };
+        write_response_head(&mut self.link.io.borrow_mut().out.bytes, head, options);
+        if self.cut_is_reset {
+            self.reset_at_end(true);
+        }
+        Ok(())
+    }
+
+    fn start_buffered(&mut self, body: &mut Body) -> bool {
+        body.take_buffered(&mut self.link.io.borrow_mut().out.bytes, COPY_BYTES_MAX)
+    }
+
+    fn start_piece(&mut self, piece: Bytes, _last: bool) {
+        let out = &mut self.link.io.borrow_mut().out;
+        if self.chunked {
+            write_chunk_header(&mut out.bytes, piece.len());
+        }
+        // Small pieces gather, and go out when there is nothing more at hand.
+        if out.pending().len() + piece.len() > COPY_BYTES_MAX {
+            self.piece = Some(piece);
+            return;
+        }
+        out.bytes.extend_from_slice(&piece);
+        if self.chunked {
+            out.bytes.extend_from_slice(CHUNK_END);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        let Some(piece) = &mut self.piece else { return Poll::Ready(Ok(())) };
+        let io = &mut *self.link.io.borrow_mut();
+        ready!(io.poll_write_with(cx, piece)).map_err(StreamError::ClientLost)?;
+        self.piece = None;
+        if self.chunked {
+            io.out.bytes.extend_from_slice(CHUNK_END);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn piece_left(&self) -> usize {
+        self.piece.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn buffered(&self) -> usize {
+        self.link.io.borrow().out.pending().len()
+    }
+
+    fn end(&mut self, trailers: Option<&Fields>) -> Result<(), StreamError> {
+        if self.chunked {
+            write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, trailers);
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        self.link.io.borrow_mut().poll_write(cx).map_err(StreamError::ClientLost)
+    }
+
+    fn complete(&mut self) {
+        if self.cut_is_reset {
+            self.reset_at_end(false);
+        }
+        self.after = if self.keep_alive { After::KeepAlive } else { After::Close };
+    }
+
+    /// The connection closes before the length or the last chunk.
+    fn cut(&mut self, _: &mut Context<'_>) {
+        self.after = After::Cut;
+    }
+
+    fn skip(&mut self) {
+        self.after = After::Close;
+    }
+
+    /// Small pieces are copied behind each other into the buffer that is written.
+    fn coalesces(&self) -> bool {
+        false
     }
 }

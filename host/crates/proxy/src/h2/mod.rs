@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod convert;
+mod downstream;
 mod first_settings;
 mod outbox;
 mod request_body;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use portcullis_model::PolicyCost;
 
 use super::{Metrics, NAMES_MAX};
+use crate::FaultSide;
 
 fn rendered(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -18,15 +19,18 @@ fn has(text: &str, line: &str) {
 fn workers_are_added_up() {
     let metrics = Metrics::new(2);
     let route = metrics.route(&"api".into());
-    route.exchange(0, 200, Duration::from_micros(500), 1, 10);
-    route.exchange(1, 204, Duration::from_micros(501), 2, 20);
-    route.exchange(7, 503, Duration::from_secs(61), 3, 30);
-    route.exchange(0, 0, Duration::ZERO, 0, 0);
+    route.exchange(0, 200, Duration::from_micros(500), 1, 10, None);
+    route.exchange(1, 204, Duration::from_micros(501), 2, 20, Some(FaultSide::Client));
+    route.exchange(7, 503, Duration::from_secs(61), 3, 30, Some(FaultSide::Upstream));
+    route.exchange(0, 0, Duration::ZERO, 0, 0, Some(FaultSide::Client));
     let text = rendered(&metrics);
     has(&text, r#"portcullis_requests_total{route="api",status="2xx"} 2"#);
     has(&text, r#"portcullis_requests_total{route="api",status="5xx"} 1"#);
     has(&text, r#"portcullis_requests_total{route="api",status="none"} 1"#);
     assert!(!text.contains("3xx"), "a class that never occurred");
+    has(&text, r#"portcullis_request_errors_total{route="api",side="client"} 2"#);
+    has(&text, r#"portcullis_request_errors_total{route="api",side="upstream"} 1"#);
+    assert!(!text.contains("side=\"policy\""), "a side that never was at fault");
     has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="0.0005"} 2"#);
     has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="0.001"} 3"#);
     has(&text, r#"portcullis_request_duration_seconds_bucket{route="api",le="60"} 3"#);

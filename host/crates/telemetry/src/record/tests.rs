@@ -3,6 +3,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use portcullis_model::PolicyCost;
 
 use super::{ATTRIBUTES_MAX, AccessRecord, POLICIES_MAX};
+use crate::FaultSide;
 use crate::stamp::Stamp;
 
 pub(crate) fn record() -> AccessRecord<'static> {
@@ -31,6 +32,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         trace_id: "0af7651916cd43dd8448eb211c80319c",
         user_agent: Some(b"curl/8.5"),
         error: None,
+        error_side: None,
     }
 }
 
@@ -84,9 +86,13 @@ fn what_is_absent_is_left_out() {
         tls: None,
         user_agent: None,
         error: Some("no route takes the request"),
+        error_side: Some(FaultSide::Client),
         ..record()
     };
     let line = text(&bare, &[]);
+    assert!(line.contains(" error-side=client"), "{line}");
+    assert_eq!(json(&bare, &[])["error_side"], "client");
+    assert!(!text(&record(), &[]).contains("error"), "nothing went wrong");
     for absent in ["route=", "upstream", "endpoint=", "tls=", "peer=", "attribute"] {
         assert!(!line.contains(absent), "{absent} in {line}");
     }

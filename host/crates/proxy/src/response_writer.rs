@@ -1,0 +1,189 @@
+//! Writes responses, whatever protocol the client speaks: in which order, how long each side may take, and what a failure
+//! leads to. The protocol itself is behind [`ResponseSink`].
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::body::{Body, Frame};
+use crate::downstream::{Content, ResponseSink};
+use crate::error::StreamError;
+use crate::gather::Gathered;
+use crate::pace::{Pace, Quiet};
+use crate::respond;
+use crate::slot::Slot;
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+/// How a response went out.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// The status that was written; 0 if none was.
+    pub(crate) status: u16,
+    /// Bytes of the body that were written.
+    pub(crate) bytes: u64,
+}
+
+/// Writes one response to `sink`. Its head is in the exchange, which is in the slot.
+pub(crate) struct ResponseWriter<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) slot: &'a Rc<Slot>,
+    pub(crate) timer: &'a mut Timer,
+    pub(crate) sink: &'a mut dyn ResponseSink,
+    /// How long the client may take nothing of what is ready for it.
+    pub(crate) client_idle: Duration,
+    pub(crate) pace: Pace,
+}
+
+/// What is waited for while a piece or the rest of a response is written.
+type PollSink = fn(&mut dyn ResponseSink, &mut Context<'_>) -> Poll<Result<(), StreamError>>;
+
+impl ResponseWriter<'_> {
+    /// Writes the response with `body`. `declared` is the length that an upstream declared for a body that it did not send.
+    /// Dropping the future leaves a response that the client can tell from a whole one.
+    pub(crate) async fn write(
+        mut self,
+        body: Body,
+        declared: Option<u64>,
+    ) -> (Sent, Result<(), StreamError>) {
+        let mut sent = Sent::default();
+        let result = self.response(body, declared, &mut sent).await;
+        match &result {
+            Ok(()) => self.sink.complete(),
+            Err(error) => {
+                sent.bytes = sent.bytes.saturating_sub(self.sink.piece_left() as u64);
+                // What came before the failure goes out, as far as the client takes it.
+                if matches!(error, StreamError::Body(_)) && self.sink.piece_left() == 0 {
+                    drop(self.flush().await);
+                }
+                // The connection of HTTP/2 writes what it can first: a reset throws away what is not written.
+                tokio::task::yield_now().await;
+                poll_fn(|cx| Poll::Ready(self.sink.cut(cx))).await;
+            }
+        }
+        (sent, result)
+    }
+
+    async fn response(
+        &mut self,
+        body: Body,
+        declared: Option<u64>,
+        sent: &mut Sent,
+    ) -> Result<(), StreamError> {
+        let exchange = self.slot.taken().await;
+        let head = &exchange.response;
+        let (mut body, declared) = respond::content(head, body, declared);
+        let bodyless = head.is_bodyless(self.sink.wants_head());
+        let length = if bodyless { declared } else { body.length() };
+        let content = Content { length, bodyless, ends: bodyless || length == Some(0) };
+        let status = head.status;
+        let written = poll_fn(|cx| Poll::Ready(self.sink.send_head(cx, head, content))).await;
+        self.slot.put(exchange);
+        written?;
+        sent.status = status;
+        if bodyless {
+            return self.flush().await;
+        }
+        if content.ends {
+            // The response is whole. Its source is asked for the end for the sake of its connection, which it then releases.
+            poll_fn(|cx| Poll::Ready(drop(body.poll_next(cx)))).await;
+            return self.flush().await;
+        }
+        if let Some(length) = length
+            && self.sink.start_buffered(&mut body)
+        {
+            sent.bytes = length;
+            let mut rest = Gathered::new(body);
+            self.written(&mut rest, |sink, cx| sink.poll_piece(cx)).await?;
+            self.sink.end(None)?;
+            return self.flush().await;
+        }
+        self.stream(body, &mut sent.bytes).await
+    }
+
+    /// Writes a body that is not here yet.
+    async fn stream(&mut self, body: Body, bytes: &mut u64) -> Result<(), StreamError> {
+        let mut body = if self.sink.coalesces() { Gathered::new(body) } else { Gathered::passing(body) };
+        loop {
+            match self.next(&mut body).await? {
+                Some(Frame::Data(piece)) => {
+                    let last = body.is_empty();
+                    *bytes += piece.len() as u64;
+                    self.sink.start_piece(piece, last);
+                    self.written(&mut body, |sink, cx| sink.poll_piece(cx)).await?;
+                    if last {
+                        self.sink.end(None)?;
+                        return self.flush().await;
+                    }
+                }
+                Some(Frame::Trailers(trailers)) => {
+                    self.sink.end(Some(&trailers))?;
+                    return self.flush().await;
+                }
+                None => {
+                    self.sink.end(None)?;
+                    return self.flush().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next piece of `body`, while what is buffered goes out.
+    async fn next(&mut self, body: &mut Gathered) -> Result<Option<Frame>, StreamError> {
+        let (sink, slot, timer, pace) = (&mut *self.sink, self.slot, &mut *self.timer, self.pace);
+        let client_idle = self.client_idle;
+        let upstream_idle = pace.upstream_idle.unwrap_or(client_idle);
+        let (mut quiet, mut untaken) = (Quiet::default(), Quiet::default());
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = body.poll_next(cx) {
+                return Poll::Ready(frame.transpose().map_err(StreamError::Body));
+            }
+            if sink.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(sink.gone()));
+            }
+            // The request may still be under way, and policies may hold back what comes.
+            let moved = body.moved().wrapping_add(slot.request_bytes());
+            let until = pace.bounded(quiet.until(moved, slot.is_away(), upstream_idle));
+            if timer.poll(cx, until).is_ready() {
+                return Poll::Ready(Err(pace.overdue(StreamError::UpstreamSilent)));
+            }
+            // What the client sends does not excuse that it takes nothing.
+            if sink.buffered() > 0 && timer.poll(cx, untaken.until_taken(0, client_idle)).is_ready() {
+                return Poll::Ready(Err(pace.overdue(StreamError::ClientStalled)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes all that is buffered.
+    pub(crate) async fn flush(&mut self) -> Result<(), StreamError> {
+        self.written(&mut Gathered::default(), |sink, cx| sink.poll_flush(cx)).await
+    }
+
+    /// Waits for `poll`. The other side of `body` goes on meanwhile: the client may still be sending its request, and may not
+    /// read before it has sent it.
+    async fn written(&mut self, body: &mut Gathered, poll: PollSink) -> Result<(), StreamError> {
+        let (sink, timer, worker) = (&mut *self.sink, &mut *self.timer, self.worker);
+        let (pace, client_idle) = (self.pace, self.client_idle);
+        let whole = sink.buffered() + sink.piece_left();
+        let mut quiet = Quiet::default();
+        poll_fn(|cx| {
+            // Nearly always the client's side takes it at once, without a look at the clock.
+            if let Poll::Ready(written) = poll(sink, cx) {
+                return Poll::Ready(written);
+            }
+            if worker.is_cutting_off() {
+                return Poll::Ready(Err(StreamError::DrainOver));
+            }
+            if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
+                return Poll::Ready(Err(StreamError::Body(error)));
+            }
+            let taken = whole.saturating_sub(sink.buffered() + sink.piece_left());
+            let until = pace.bounded(quiet.until_taken(taken as u64, client_idle));
+            timer.poll(cx, until).map(|()| Err(pace.overdue(StreamError::ClientStalled)))
+        })
+        .await
+    }
+}
