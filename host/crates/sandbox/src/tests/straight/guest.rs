@@ -379,7 +379,7 @@ fn export_body(name: &str, ty: &FuncType, header: u32, nothing: u32) -> Function
     if name.contains("#configure") && !name.starts_with("cabi_post") {
         for byte in 0..4 {
             code.i32_const(CONFIGURED_AT + byte).local_get(0);
-            load(&mut code, byte as u64);
+            load(&mut code, byte as u64 + 1);
             code.i32_store8(wasm_encoder::MemArg { offset: 0, align: 0, memory_index: 0 });
         }
         if_configured(&mut code, b'c');
