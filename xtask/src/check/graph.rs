@@ -19,9 +19,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
+    ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
     (
         "portcullis-sandbox",
-        &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
+        &[
+            "portcullis-policy",
+            "portcullis-services",
+            "portcullis-http",
+            "portcullis-traffic",
+            "portcullis-model",
+        ],
     ),
     ("portcullis-net", &["portcullis-model"]),
     ("portcullis-registry", &["portcullis-model", "portcullis-net"]),
@@ -61,7 +68,13 @@ const ONLY: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Crates that are free of I/O, and what they must not even depend on through others.
-const PURE: &[&str] = &["portcullis-model", "portcullis-http", "portcullis-traffic", "portcullis-config"];
+const PURE: &[&str] = &[
+    "portcullis-model",
+    "portcullis-http",
+    "portcullis-traffic",
+    "portcullis-config",
+    "portcullis-services",
+];
 const IMPURE: &[&str] = &["tokio", "mio", "hyper", "async-std", "smol"];
 
 /// What a guest may use of ours: it is what an outsider could write.

@@ -22,37 +22,24 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis_services::OutOfTime;
+use portcullis_services::cpu_time::{MOMENT_AGE_MAX, thread_cpu_time, thread_cpu_time_at};
 use wasmtime::{Result, UpdateDeadline};
 
 use crate::ticker::{TICK, Ticker};
 
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
-/// How old what a thread remembers of its clocks may be. Also what a call may be given as a present, and the time that
-/// passed for which a turn's CPU time is not asked: the thread may have been off its core for that long.
-const MOMENT_AGE_MAX: Duration = Duration::from_micros(100);
-
-/// A guest used up its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it used more than its {limit:?} of CPU time")]
-pub(crate) struct OutOfTime {
-    limit: Duration,
-}
-
 /// A call took longer than it may, waiting and the turns of others included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it took longer than the {limit:?} that a call of it may")]
 pub(crate) struct TooSlow {
     pub(crate) limit: Duration,
 }
-
-/// Looks at the time of the call at hand, as [`Budget::check`] does: for what takes long and knows nothing of stores.
-pub(crate) type Look<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// What one call may use and has used.
 #[derive(Debug)]
@@ -220,7 +207,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`OutOfTime`], which ends the call.
-    pub(crate) fn is_due(&mut self) -> Result<bool> {
+    pub(crate) fn is_due(&mut self) -> Result<bool, OutOfTime> {
         self.check()?;
         let is_due = std::mem::take(&mut self.owes_turn);
         if let Some(turns) = self.turns.as_ref().filter(|_| is_due) {
@@ -234,7 +221,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`OutOfTime`], which ends the call.
-    pub(crate) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<(), OutOfTime> {
         let tick = self.ticker.ticks();
         let seen = match &self.turns {
             Some(turns) if self.yields => turns.0.tick.load(Ordering::Relaxed),
@@ -244,7 +231,7 @@ impl Budget {
     }
 
     #[cold]
-    fn look(&mut self, tick: u64) -> Result<()> {
+    fn look(&mut self, tick: u64) -> Result<(), OutOfTime> {
         let now = thread_cpu_time();
         (self.tick, self.looked, self.owes_turn) = (tick, true, self.yields);
         let (mut unmet, mut longest_unmet) = (Duration::ZERO, Duration::ZERO);
@@ -259,7 +246,7 @@ impl Budget {
         self.longest = self.longest.max(stretch);
         self.counted_to = now;
         if self.used + unmet - self.longest.max(longest_unmet) >= self.limit {
-            return Err(OutOfTime { limit: self.limit }.into());
+            return Err(OutOfTime { limit: self.limit });
         }
         // The ticker sleeps when nothing calls it; this guest still needs it.
         self.ticker.touch();
@@ -294,41 +281,4 @@ impl Budget {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The CPU time of this thread at `now`, which has only just been. Never too little, and too much by [`MOMENT_AGE_MAX`] at
-/// most.
-pub(crate) fn thread_cpu_time_at(now: Instant) -> Duration {
-    thread_local! {
-        /// A moment by the clock that passes, and the thread's CPU time then.
-        static MOMENT: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
-    }
-    if let Some((at, cpu)) = MOMENT.get() {
-        let age = now.saturating_duration_since(at);
-        if age < MOMENT_AGE_MAX {
-            return cpu + age;
-        }
-    }
-    let cpu = thread_cpu_time();
-    MOMENT.set(Some((now, cpu)));
-    cpu
-}
-
-/// The CPU time that this thread has used.
-#[cfg(unix)]
-#[must_use]
-pub(crate) fn thread_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
-}
-
-/// Without such a clock, time that passes counts.
-#[cfg(not(unix))]
-#[must_use]
-pub(crate) fn thread_cpu_time() -> Duration {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    START.elapsed()
 }

@@ -3,18 +3,17 @@
 //! A component that imports one without the grant does not load. The functions look again, so that a mistake there would
 //! not be enough.
 
-pub(crate) mod clock;
-pub(crate) mod crypto;
-pub(crate) mod http_client;
-pub(crate) mod log;
-pub(crate) mod matchers;
-pub(crate) mod metrics;
-pub(crate) mod noted;
-pub(crate) mod numbered;
-pub(crate) mod random;
-pub(crate) mod rate_limit;
-pub(crate) mod secrets;
-pub(crate) mod store;
+mod clock;
+mod crypto;
+mod http_client;
+mod log;
+mod matchers;
+mod metrics;
+mod noted;
+mod random;
+mod rate_limit;
+mod secrets;
+mod store;
 
 use portcullis_model::Capability;
 use wasmtime::component::Linker;

@@ -1,4 +1,4 @@
-//! A configured policy: what all its instances on all workers share.
+//! Makes configured policies, and what workers need of one.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,26 +9,25 @@ use std::sync::{Arc, Once, OnceLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use portcullis_model::{
-    Capability, FailureMode, Grants, Isolation, Lock, Name, PolicyConfig, ResourceLimits, Secret, Version,
-};
+use portcullis_model::{Capability, FailureMode, Isolation, Lock, Name, PolicyConfig, Secret, Version};
 use portcullis_policy::{Hooks, Policy, PolicyFactory};
+use portcullis_services::clock;
+use portcullis_services::cpu_time::thread_cpu_time;
+use portcullis_services::crypto::{Keys, LeftOutKeys};
+use portcullis_services::log_window::LogWindow;
+use portcullis_services::matchers::Matchers;
 
-use crate::budget::thread_cpu_time;
-use crate::capabilities::clock;
-use crate::capabilities::crypto::{Keys, LeftOutKeys};
-use crate::capabilities::log::LogWindow;
-use crate::capabilities::matchers::Matchers;
-use crate::component::{ImageSource, Linked};
+use crate::context::PolicyContext;
 use crate::fault::Failure;
 use crate::instance::{ImageError, Instance, MakeError};
+use crate::places::{CallCount, InstanceCount};
+use crate::policy_services::PolicyServices;
 use crate::quarantine::PolicyQuarantine;
-use crate::sandbox::Inner;
-use crate::shared::{CallCount, InstanceCount, PolicyShared};
-use crate::shares::Client;
+use crate::runtime::Runtime;
+use crate::shared::Live;
 use crate::tick::TickThread;
 use crate::worker::Worker;
-use crate::{ConfigureError, PolicyComponent, UnderWay};
+use crate::{ConfigureError, PolicyComponent};
 
 /// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
 /// A fiber costs about as much again as the call itself, which a short hook need not pay. A shadow always runs on one: no
@@ -38,84 +37,6 @@ const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
 /// Where an instance takes longer than this to make, as those of JavaScript and Python do, one is made for each core while
 /// the policy is configured: the workers would stop to make them one by one as it goes live.
 const SPARE_AFTER: Duration = Duration::from_millis(5);
-
-/// What instances of a policy are made of and may use.
-pub(crate) struct PolicyContext {
-    pub(crate) name: Name,
-    /// Which of the policy's versions it is.
-    pub(crate) version: Version,
-    pub(crate) grants: Grants,
-    /// Those that were granted, and no others.
-    pub(crate) secrets: BTreeMap<Name, Secret>,
-    pub(crate) limits: ResourceLimits,
-    pub(crate) config_json: String,
-    /// Made by its instances, mostly while they were configured, and valid in all of them.
-    pub(crate) keys: Keys,
-    /// The keys of key sets that could not be used.
-    pub(crate) left_out: LeftOutKeys,
-    pub(crate) matchers: Matchers,
-    pub(crate) component: Arc<PolicyComponent>,
-    pub(crate) isolation: Isolation,
-    /// What instances start from, where each exchange has its own and the component can have an image.
-    image: OnceLock<Linked>,
-    pub(crate) shared: Arc<PolicyShared>,
-    pub(crate) quarantine: PolicyQuarantine,
-    /// Its own instances that are alive.
-    pub(crate) instances: Arc<InstanceCount>,
-    /// Its hook calls that are under way, where they wait or may run long.
-    pub(crate) hook_calls: Arc<CallCount>,
-    /// Its requests that are outstanding.
-    pub(crate) http_calls: Arc<CallCount>,
-    pub(crate) log_window: LogWindow,
-    /// What is told of its faults has the bytes of its log once more.
-    fault_window: LogWindow,
-    pub(crate) sandbox: Arc<Inner>,
-    /// Whether hooks run on fibers, because one of its imports waits or they may take long. Then nothing of it runs but on a
-    /// fiber.
-    pub(crate) yields: bool,
-    /// Requests of its own that it was refused, because a shadow must have no effect.
-    pub(crate) refused_requests: Arc<AtomicU64>,
-}
-
-impl PolicyContext {
-    /// What instances start from. `None` where they are made of the component and configured.
-    pub(crate) fn image(&self) -> Option<&Linked> {
-        self.image.get()
-    }
-
-    /// What the instances that serve exchanges are made of.
-    pub(crate) fn linked(&self) -> &Linked {
-        self.image().unwrap_or(&self.component.linked)
-    }
-
-    /// An instance that nothing was done with since it was configured. It takes as long as `configure` does where there is
-    /// no image.
-    pub(crate) fn fresh_instance(self: &Arc<Self>, client: Option<Client>) -> Result<Instance, Failure> {
-        match self.image() {
-            Some(image) => Instance::start(self, image, client),
-            None => Instance::make(self).map_err(MakeError::into_failure),
-        }
-    }
-
-    /// What it has under way.
-    pub(crate) fn under_way(&self) -> UnderWay {
-        let asks = self.component.info.imports.contains(&Capability::HttpClient);
-        UnderWay {
-            version: self.version,
-            hook_calls: self.hook_calls.under_way(),
-            hook_calls_max: self.hook_calls.max(),
-            http_calls: asks.then(|| self.http_calls.under_way()),
-            http_calls_max: self.http_calls.max(),
-        }
-    }
-
-    /// Makes the image of what `configured` has become.
-    fn make_image(&self, source: &ImageSource, configured: Instance) -> Result<Linked, ImageError> {
-        let image = configured.into_image(source)?;
-        let compiled = self.sandbox.compile_image(source, &image);
-        compiled.map_err(|error| ImageError::Impossible(format!("{error:#}")))
-    }
-}
 
 /// A configured policy.
 pub(crate) struct Factory {
@@ -131,7 +52,7 @@ pub(crate) struct Factory {
 
 impl Factory {
     pub(crate) fn new(
-        sandbox: &Arc<Inner>,
+        sandbox: &Arc<Runtime>,
         component: &Arc<PolicyComponent>,
         config: &PolicyConfig,
         secrets: &BTreeMap<Name, Secret>,
@@ -153,20 +74,28 @@ impl Factory {
         let shared = sandbox.policies.get(&state_name(config));
         shared.provide(&config.grants);
         let waits = component.info.imports.contains(&Capability::HttpClient);
-        let context = Arc::new(PolicyContext {
+        let policy_services = Arc::new(PolicyServices {
             name: policy.clone(),
             version: config.version,
             grants: config.grants.clone(),
             secrets: granted,
             limits: config.limits,
-            config_json: config.config_json.clone(),
+            yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
             keys: Keys::default(),
             left_out: LeftOutKeys::default(),
             matchers: Matchers::default(),
+            shared,
+            http_calls: Arc::new(CallCount::new(config.limits.http_calls)),
+            refused_requests: Arc::default(),
+            outbound: sandbox.outbound.clone(),
+            log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
+        });
+        let context = Arc::new(PolicyContext {
+            policy: policy_services,
             component: component.clone(),
+            config_json: config.config_json.clone(),
             isolation: config.isolation,
             image: OnceLock::new(),
-            shared,
             // What a shadow does is counted and compared, each time.
             quarantine: PolicyQuarantine::new(
                 config.quarantine.filter(|_| config.version != Version::Shadow),
@@ -174,18 +103,14 @@ impl Factory {
             ),
             instances: Arc::new(InstanceCount::new(config.limits.instances.unwrap_or(u32::MAX))),
             hook_calls: Arc::new(CallCount::new(config.limits.hook_calls)),
-            http_calls: Arc::new(CallCount::new(config.limits.http_calls)),
-            log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
             fault_window: LogWindow::new(u32::MAX, config.limits.log_bytes),
             sandbox: sandbox.clone(),
-            yields: waits || config.limits.deadline > SYNC_DEADLINE_MAX || config.version == Version::Shadow,
-            refused_requests: Arc::default(),
         });
         let start = thread_cpu_time();
         let failed =
             |Failure { kind, message }| ConfigureError::Failed { policy: policy.clone(), kind, message };
         let first = Instance::make(&context);
-        context.left_out.log(policy);
+        context.policy.left_out.log(policy);
         let first = first.map_err(|error| match error {
             MakeError::Refused(reason) => ConfigureError::Refused { policy: policy.clone(), reason },
             MakeError::Failed(failure) => failed(failure),
@@ -194,7 +119,7 @@ impl Factory {
         match config.isolation {
             Isolation::Exchange => {
                 let image = match &component.image {
-                    Ok(source) => context.make_image(source, first),
+                    Ok(source) => first.into_linked_image(source),
                     Err(reason) => Err(ImageError::Impossible(reason.clone())),
                 };
                 match image {
@@ -230,16 +155,17 @@ impl Factory {
     fn go_live(&self) {
         // What a canary shares with the active version is as large as that one was granted, and what is told of the policy
         // is of the active one.
-        if self.context.version != Version::Canary {
-            self.context.shared.adjust(&self.context.grants);
+        if self.context.policy.version != Version::Canary {
+            self.context.policy.shared.adjust(&self.context.policy.grants);
         }
-        self.context.shared.goes_live(&self.context);
-        self.context.quarantine.goes_live(&self.context.shared, self.context.version);
+        let live: Arc<dyn Live> = self.context.clone();
+        self.context.policy.shared.goes_live(Arc::downgrade(&live), self.context.policy.version);
+        self.context.quarantine.goes_live(&self.context.policy.shared, self.context.policy.version);
         if self.context.component.info.hooks.tick {
             match TickThread::start(&self.context, self.tick) {
                 Ok(thread) => *self.ticking.lock() = Some(thread),
                 Err(error) => {
-                    tracing::error!(policy = %self.context.name, "cannot start a thread for on-tick: {error}");
+                    tracing::error!(policy = %self.context.policy.name, "cannot start a thread for on-tick: {error}");
                 }
             }
         }
@@ -257,7 +183,7 @@ fn state_name(config: &PolicyConfig) -> Name {
 
 impl PolicyFactory for Factory {
     fn name(&self) -> &Name {
-        &self.context.name
+        &self.context.policy.name
     }
 
     fn hooks(&self) -> Hooks {
@@ -269,7 +195,7 @@ impl PolicyFactory for Factory {
     }
 
     fn body_bytes_max(&self) -> usize {
-        self.context.limits.body_bytes
+        self.context.policy.limits.body_bytes
     }
 
     fn worker(self: Arc<Self>) -> Rc<dyn Policy> {
@@ -289,7 +215,7 @@ impl PolicyFactory for Factory {
     }
 
     fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
-        (self.context.version == Version::Shadow).then(|| self.context.refused_requests.clone())
+        (self.context.policy.version == Version::Shadow).then(|| self.context.policy.refused_requests.clone())
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -299,6 +225,6 @@ impl PolicyFactory for Factory {
 
 impl std::fmt::Debug for Factory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Factory").field("policy", &self.context.name).finish_non_exhaustive()
+        f.debug_struct("Factory").field("policy", &self.context.policy.name).finish_non_exhaustive()
     }
 }

@@ -4,15 +4,18 @@
 mod tests;
 
 use std::fmt::Write as _;
-use std::io::ErrorKind;
 
+use portcullis_model::Name;
 use portcullis_model::text::{cut, escape, one_line};
 use portcullis_policy::{Fault, FaultKind};
+use portcullis_services::OutOfTime;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
-use crate::budget::{OutOfTime, TooSlow};
-use crate::factory::PolicyContext;
-use crate::state::{Refusal, Stage, State};
+use crate::budget::TooSlow;
+use crate::memory::is_out_of_memory;
+use crate::refusal::Refusal;
+use crate::stage::Stage;
+use crate::state::State;
 
 /// Bytes of a message. Names of functions, of imports and what a guest wrote are in it.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -78,8 +81,8 @@ impl Failure {
     }
 
     /// The fault of a policy.
-    pub(crate) fn into_fault(self, context: &PolicyContext, stage: Stage) -> Fault {
-        Fault { policy: context.name.clone(), hook: stage.name(), kind: self.kind, message: self.message }
+    pub(crate) fn into_fault(self, policy: &Name, stage: Stage) -> Fault {
+        Fault { policy: policy.clone(), hook: stage.name(), kind: self.kind, message: self.message }
     }
 }
 
@@ -100,17 +103,6 @@ pub(crate) fn refusal(reason: &str) -> String {
     let line = |line: &str| one_line(line, LINE_BYTES_MAX);
     let lines: Vec<String> = reason.trim_end().lines().take(LINES_MAX).map(line).collect();
     lines.join("\n")
-}
-
-/// Whether it says that the operating system gave no memory, for an instance, its stack or what it has grown by. That is not
-/// the policy's doing.
-pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
-    #[cfg(unix)]
-    if error.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM) {
-        return true;
-    }
-    error.downcast_ref::<wasmtime::OutOfMemory>().is_some()
-        || error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfMemory)
 }
 
 fn no_memory(cause: &str) -> String {

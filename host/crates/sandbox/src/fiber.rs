@@ -1,10 +1,8 @@
-//! Polls what runs on a fiber: in turns that are counted, up to the time at which it is given up, on a runtime or on a thread.
+//! Polls what runs on a fiber: in turns that are counted, up to the time at which it is given up.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use wasmtime::Result as WasmResult;
@@ -59,29 +57,4 @@ pub(crate) async fn in_turns<T>(
         polled
     })
     .await
-}
-
-/// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not wait
-/// for anybody: `configure` does not.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    block_on_with(future, thread::park)
-}
-
-/// The same, where `park` may come back before the future asks for it.
-pub(crate) fn block_on_with<F: Future>(future: F, park: impl Fn()) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        park();
-    }
 }

@@ -18,7 +18,7 @@ use wasmtime::{Result, Store, WasmBacktrace, format_err};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 pub(crate) use self::instrumented::Instrumented;
-use crate::fiber::block_on;
+use crate::block_on::block_on;
 use crate::state::State;
 
 /// Why a component has no image; for the log.

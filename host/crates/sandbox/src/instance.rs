@@ -11,18 +11,22 @@ use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
 use crate::answer;
+use crate::block_on::{block_on, block_on_with};
 use crate::budget::{Budget, Turns};
 use crate::component::{ImageSource, Linked};
-use crate::factory::PolicyContext;
+use crate::context::PolicyContext;
 use crate::fault::{Failure, refusal};
-use crate::fiber::{Until, block_on, block_on_with, in_turns};
+use crate::fiber::{Until, in_turns};
 use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
 use crate::image::{self, NoImage};
+use crate::memory::MemoryLimiter;
+use crate::output::Stdio;
+use crate::places::{InstancePlace, NoPlace, SparePlace};
+use crate::policy_services::PolicyServices;
 use crate::returns;
-use crate::shared::{InstancePlace, NoPlace, SparePlace};
 use crate::shares::{Beyond, Client};
-use crate::state::{MemoryLimiter, Stage, State};
-use crate::wasi::Stdio;
+use crate::stage::Stage;
+use crate::state::State;
 use crate::wipe::{PageMap, WipeIndices, Wiper};
 
 /// After so many calls an instance makes place for a new one, so that a slow leak ends some day.
@@ -38,6 +42,7 @@ const HANDLES_MAX: usize = 1000;
 pub(crate) struct Instance(Box<Inner>);
 
 struct Inner {
+    context: Arc<PolicyContext>,
     store: Store<State>,
     instance: WasmInstance,
     hooks: HookFuncs,
@@ -97,14 +102,14 @@ impl MakeError {
 impl Instance {
     /// Makes and configures an instance on this thread.
     pub(crate) fn make(context: &Arc<PolicyContext>) -> Result<Self, MakeError> {
-        if context.yields {
+        if context.policy.yields {
             return block_on(Self::make_on_fiber(context, None));
         }
         let (mut store, place) = new_store(context, false, None)?;
         let made = context.component.linked.pre.instantiate(&mut store);
         let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = configure.map(|configure| configure.call(&mut store, (context.config_json.clone(),)));
-        Self::configured(store, instance, hooks, place, answer)
+        Self::configured(context, store, instance, hooks, place, answer)
     }
 
     /// Starts an instance from the configured image, on this thread: it maps memory and runs nothing.
@@ -115,12 +120,12 @@ impl Instance {
     ) -> Result<Self, Failure> {
         let engine = &context.sandbox.engines.images;
         let (mut store, place) = new_store_of(engine, context, client)?;
-        store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, false);
+        store.data_mut().begin(Stage::Configure, context.policy.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
         if let Some(wipe) = &image.wipe {
             store.data_mut().memory.keep(wipe.kept_bytes);
         }
-        let instance = if context.yields {
+        let instance = if context.policy.yields {
             block_on(image.pre.instantiate_async(&mut store))
         } else {
             image.pre.instantiate(&mut store)
@@ -130,10 +135,20 @@ impl Instance {
         store.data_mut().budget.finish();
         let configured_bytes = store.data().memory.bytes();
         let hooks = HookFuncs::default();
-        Ok(Self::of(store, instance, hooks, configured_bytes, place))
+        Ok(Self::of(context, store, instance, hooks, configured_bytes, place))
+    }
+
+    /// Returns an instance that nothing was done with since it was configured. It takes as long as `configure` does if
+    /// there is no image.
+    pub(crate) fn fresh(context: &Arc<PolicyContext>, client: Option<Client>) -> Result<Self, Failure> {
+        match context.image() {
+            Some(image) => Self::start(context, image, client),
+            None => Self::make(context).map_err(MakeError::into_failure),
+        }
     }
 
     fn of(
+        context: &Arc<PolicyContext>,
         store: Store<State>,
         instance: WasmInstance,
         hooks: HookFuncs,
@@ -141,13 +156,23 @@ impl Instance {
         place: InstancePlace,
     ) -> Self {
         let place = Place::Used { _place: place };
-        Self(Box::new(Inner { store, instance, hooks, configured_bytes, uses: 0, wiper: None, place }))
+        let context = context.clone();
+        Self(Box::new(Inner {
+            context,
+            store,
+            instance,
+            hooks,
+            configured_bytes,
+            uses: 0,
+            wiper: None,
+            place,
+        }))
     }
 
     /// Makes it what it was when it started from its image, and a spare, where that can be: see `wipe.rs`.
     pub(crate) fn wiped(mut self) -> Option<Self> {
         let inner = &mut *self.0;
-        let context = inner.store.data().policy.clone();
+        let context = inner.context.clone();
         let (Some(pages), Some(indices)) = (&context.sandbox.pages, &context.linked().wipe) else {
             return None;
         };
@@ -165,7 +190,7 @@ impl Instance {
             Err(error) => {
                 // It would fail again each time.
                 indices.failed.store(true, Ordering::Relaxed);
-                let policy = &context.name;
+                let policy = &context.policy.name;
                 tracing::warn!(%policy, "its instances cannot be wiped, so each exchange has a new one: {error:#}");
                 return None;
             }
@@ -178,7 +203,7 @@ impl Instance {
     /// For an exchange, as if it had just started.
     pub(crate) fn wake(mut self, client: Option<Client>) -> Result<Self, Failure> {
         let inner = &mut *self.0;
-        let context = inner.store.data().policy.clone();
+        let context = inner.context.clone();
         inner.place = Place::Used { _place: place(&context, client)? };
         if !inner.store.data_mut().memory.wake() {
             let error = wasmtime::format_err!("its memory is more than is left");
@@ -187,8 +212,15 @@ impl Instance {
         Ok(self)
     }
 
-    /// An image of what is in it. It is used up.
-    pub(crate) fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, ImageError> {
+    /// Returns an image of what is in it, compiled. It is used up.
+    pub(crate) fn into_linked_image(self, source: &ImageSource) -> Result<Linked, ImageError> {
+        let sandbox = self.0.context.sandbox.clone();
+        let image = self.into_image(source)?;
+        let compiled = sandbox.compile_image(source, &image);
+        compiled.map_err(|error| ImageError::Impossible(format!("{error:#}")))
+    }
+
+    fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, ImageError> {
         let Inner { store, instance, .. } = &mut *self.0;
         let deadline = store.data().policy.limits.configure_deadline;
         store.data_mut().begin(Stage::Configure, deadline, false);
@@ -232,10 +264,11 @@ impl Instance {
             }
             None => None,
         };
-        Self::configured(store, instance, hooks, place, answer)
+        Self::configured(context, store, instance, hooks, place, answer)
     }
 
     fn configured(
+        context: &Arc<PolicyContext>,
         mut store: Store<State>,
         instance: WasmInstance,
         hooks: HookFuncs,
@@ -249,7 +282,7 @@ impl Instance {
             Some(Ok((Ok(()),))) | None => {}
         }
         let configured_bytes = store.data().memory.bytes();
-        Ok(Self::of(store, instance, hooks, configured_bytes, place))
+        Ok(Self::of(context, store, instance, hooks, configured_bytes, place))
     }
 
     /// What the last call in it has cost, right after it: CPU time, and the linear memory that it left.
@@ -432,7 +465,7 @@ macro_rules! find_hooks {
     ($($hook:ident: $Type:ty),* $(,)?) => {
         impl Inner {
             $(fn $hook(&mut self) -> WasmResult<$Type> {
-                let index = self.store.data().policy.linked().indices.$hook;
+                let index = self.context.linked().indices.$hook;
                 wanted(&mut self.hooks.$hook, &mut self.store, &self.instance, index)
             })*
         }
@@ -463,7 +496,7 @@ fn new_store(
 ) -> Result<(Store<State>, InstancePlace), MakeError> {
     let made = new_store_of(&context.sandbox.engines.plain, context, client);
     let (mut store, place) = made.map_err(MakeError::Failed)?;
-    store.data_mut().begin(Stage::Configure, context.limits.configure_deadline, yields);
+    store.data_mut().begin(Stage::Configure, context.policy.limits.configure_deadline, yields);
     store.set_epoch_deadline(1);
     Ok((store, place))
 }
@@ -474,16 +507,16 @@ fn new_store_of(
     client: Option<Client>,
 ) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
-    #[cfg(test)]
-    let plan = crate::tests::injected::Plan::of(&context.name);
-    #[cfg(test)]
-    plan.admit_instance()?;
+    let injected = sandbox.injector.as_ref().map(|injector| injector.refusals(&context.policy.name));
+    if let Some(why) = injected.as_ref().and_then(|injected| injected.instance()) {
+        return Err(Failure::new(FaultKind::Exhausted, why));
+    }
     let place = place(context, client)?;
     let state = State {
         exchange: None,
         stage: Stage::Configure,
-        policy: context.clone(),
-        memory: MemoryLimiter::new(context.limits.memory_bytes, sandbox.memory.share()),
+        policy: context.policy.clone(),
+        memory: MemoryLimiter::new(context.policy.limits.memory_bytes, sandbox.memory.share(), injected),
         budget: Budget::new(sandbox.ticker.ticker().clone()),
         stdio: Stdio::default(),
         wasi_handles: 0,
@@ -491,24 +524,20 @@ fn new_store_of(
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(handed_over_max(context));
+    store.set_hostcall_fuel(handed_over_max(&context.policy));
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_epoch());
-    if context.yields {
+    if context.policy.yields {
         store.call_hook_async(returns::OnFiber);
     } else {
         store.call_hook(returns::on_thread);
-    }
-    #[cfg(test)]
-    {
-        store.data_mut().memory.plan = plan;
     }
     Ok((store, place))
 }
 
 /// Bytes that a guest may hand over in one call, or be given.
-fn handed_over_max(context: &PolicyContext) -> usize {
-    context.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX)
+fn handed_over_max(policy: &PolicyServices) -> usize {
+    policy.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX)
 }
 
 /// A place for an instance, within what an exchange of `client` may take; without one, within what there is.

@@ -10,11 +10,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod answer;
-mod aside;
+mod background;
 mod bindings;
+mod block_on;
 mod budget;
 mod capabilities;
 mod component;
+mod context;
 mod engine;
 mod error;
 mod factory;
@@ -24,15 +26,24 @@ mod functions;
 mod hooks;
 mod host;
 mod image;
+mod inject;
 mod inspect;
 mod instance;
+mod memory;
+mod options;
+mod output;
+mod places;
+mod policy_services;
 mod quarantine;
+mod refusal;
 mod report;
 mod returns;
+mod runtime;
 mod sandbox;
 mod shared;
 mod shares;
 mod split;
+mod stage;
 mod state;
 mod tick;
 mod ticker;
@@ -44,9 +55,11 @@ mod worker;
 pub use component::{Compiled, PolicyComponent};
 pub use error::{ConfigureError, InspectError, SandboxError};
 pub use inspect::{ComponentInfo, Manifest, inspect};
+pub use options::{Compiler, SandboxOptions};
+pub use portcullis_services::metrics::{GuestMetric, GuestValue};
 pub use portcullis_traffic::Standing;
-pub use report::{GuestMetric, GuestValue, LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
-pub use sandbox::{Compiler, Sandbox, SandboxOptions};
+pub use report::{LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
+pub use sandbox::Sandbox;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use portcullis_model::{FailureMode, Name, QuarantineRule, Version};
 use portcullis_policy::{Fault, FaultKind};
+use portcullis_services::clock;
 use portcullis_traffic::{Probe, Quarantine, Standing, Transition};
 
-use crate::Standings;
-use crate::capabilities::clock;
+use crate::report::Standings;
 use crate::shared::PolicyShared;
-use crate::state::Stage;
+use crate::stage::Stage;
 
 /// The quarantine of one configured policy, over all workers. Ends with it: a changed policy starts clean.
 ///

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_model::{Name, Version};
 use portcullis_policy::FaultKind;
+use portcullis_services::metrics::GuestMetric;
 use portcullis_traffic::Standing;
 
 /// A reading of all counters.
@@ -83,34 +84,4 @@ pub struct LastFault {
     pub message: String,
     /// When.
     pub at: SystemTime,
-}
-
-/// A metric that a policy made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GuestMetric {
-    /// Its name, of `[a-zA-Z0-9_]`.
-    pub name: String,
-    /// Its labels; names as above, values any text.
-    pub labels: Vec<(String, String)>,
-    /// What it has come to.
-    pub value: GuestValue,
-}
-
-/// What a metric has come to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum GuestValue {
-    /// Of a counter.
-    Counter(u64),
-    /// Of a gauge.
-    Gauge(f64),
-    /// Of a histogram.
-    Histogram {
-        /// Upper bound (inclusive, a power of two; the last is infinite) and samples in that bucket alone. Only buckets
-        /// with samples.
-        buckets: Vec<(f64, u64)>,
-        /// All samples together.
-        sum: f64,
-        /// How many samples there were.
-        count: u64,
-    },
 }

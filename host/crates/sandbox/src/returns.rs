@@ -16,7 +16,7 @@ use crate::state::State;
 /// Of a call on a thread: only looks.
 pub(crate) fn on_thread(mut store: StoreContextMut<'_, State>, event: CallHook) -> Result<()> {
     match event {
-        CallHook::ReturningFromHost => store.data_mut().budget.is_due().map(drop),
+        CallHook::ReturningFromHost => store.data_mut().budget.is_due().map(drop).map_err(Into::into),
         CallHook::CallingHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
     }
 }
@@ -43,7 +43,7 @@ impl CallHookHandler<State> for OnFiber {
         match store.data_mut().budget.is_due() {
             Ok(false) => Box::pin(GoOn),
             Ok(true) => Box::pin(Yield { has_yielded: false }),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
+            Err(error) => Box::pin(std::future::ready(Err(error.into()))),
         }
     }
 }

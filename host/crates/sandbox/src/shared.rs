@@ -1,20 +1,20 @@
 //! What belongs to a policy's name: it is shared by all workers and outlives reloads.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, SystemTime};
 
 use portcullis_model::text::cut;
 use portcullis_model::{Grants, Lock, Name, Version};
 use portcullis_policy::FaultKind;
+use portcullis_services::metrics::Registry;
+use portcullis_services::rate_limit::Buckets;
+use portcullis_services::store::Store;
 use portcullis_traffic::Transition;
 
-use crate::capabilities::{metrics::Registry, rate_limit::Buckets, store::Store};
-use crate::factory::PolicyContext;
-use crate::shares::{Beyond, Client, ClientPlace, Clients, Holding};
-use crate::state::Stage;
-use crate::{LastFault, PolicyReport};
+use crate::report::{LastFault, PolicyReport, Standings, UnderWay};
+use crate::stage::Stage;
 
 /// Bytes of the last fault's text that are kept: what happened and where, not the whole backtrace.
 const FAULT_BYTES_MAX: usize = 1 << 10;
@@ -26,6 +26,16 @@ const STAGES: usize = Stage::ALL.len();
 #[derive(Default)]
 pub(crate) struct SharedPolicies(Lock<HashMap<Name, Weak<PolicyShared>>>);
 
+/// A version of a policy that exchanges run on, as far as a report asks it.
+pub(crate) trait Live: Send + Sync {
+    /// Returns how many of its instances are alive.
+    fn instances(&self) -> u32;
+    /// Returns how its quarantine stands.
+    fn standings(&self) -> Standings;
+    /// Returns what it has under way.
+    fn under_way(&self) -> UnderWay;
+}
+
 /// What the policies of one name share. Dropped with the last of them.
 pub(crate) struct PolicyShared {
     name: Name,
@@ -33,9 +43,9 @@ pub(crate) struct PolicyShared {
     pub(crate) store: Store,
     pub(crate) metrics: Registry,
     /// What lives of the policy's generations: the one that went live last.
-    live: Lock<Weak<PolicyContext>>,
+    live: Lock<Option<Weak<dyn Live>>>,
     /// The same of its canaries.
-    live_canary: Lock<Weak<PolicyContext>>,
+    live_canary: Lock<Option<Weak<dyn Live>>>,
     /// Of the quarantine: begun, probe failed, ended.
     transitions: [AtomicU64; 3],
     counts: Lock<Counts>,
@@ -236,13 +246,13 @@ impl PolicyShared {
         sums.succeeded[stage as usize]
     }
 
-    /// `context` is what exchanges run on from now on.
-    pub(crate) fn goes_live(&self, context: &Arc<PolicyContext>) {
-        let live = match context.version {
+    /// Exchanges run on `version` from now on.
+    pub(crate) fn goes_live(&self, version: Weak<dyn Live>, which: Version) {
+        let live = match which {
             Version::Active | Version::Shadow => &self.live,
             Version::Canary => &self.live_canary,
         };
-        *live.lock() = Arc::downgrade(context);
+        *live.lock() = Some(version);
     }
 
     /// Counts what has become of a quarantine.
@@ -256,7 +266,8 @@ impl PolicyShared {
     }
 
     fn report(&self) -> PolicyReport {
-        let [live, canary] = [&self.live, &self.live_canary].map(|live| live.lock().upgrade());
+        let [live, canary] =
+            [&self.live, &self.live_canary].map(|live| live.lock().as_ref().and_then(Weak::upgrade));
         let counts = self.lock();
         let sums = counts.sums();
         let faults = counts.faults.iter().map(|((stage, kind), count)| (stage.name(), *kind, *count));
@@ -271,17 +282,17 @@ impl PolicyShared {
         };
         faults.extend(by_stage(sums.refused).map(|(hook, count)| (hook, FaultKind::Quarantined, count)));
         faults.sort_by_key(|(hook, kind, _)| (*hook, kind.to_string()));
-        let standings = live.as_ref().map(|context| context.quarantine.standings()).unwrap_or_default();
+        let standings = live.as_ref().map(|live| live.standings()).unwrap_or_default();
         PolicyReport {
             policy: self.name.clone(),
-            instances: live.as_ref().map_or(0, |context| context.instances.alive()),
+            instances: live.as_ref().map_or(0, |live| live.instances()),
             calls: by_stage(sums.calls).collect(),
             faults,
             last_fault,
             cpu: Duration::from_nanos(sums.cpu_nanos),
             memory_bytes_max: sums.memory_bytes_max,
             quarantine: standings,
-            under_way: live.iter().chain(&canary).map(|context| context.under_way()).collect(),
+            under_way: live.iter().chain(&canary).map(|live| live.under_way()).collect(),
             transitions: [("begun", 0), ("probe-failed", 1), ("ended", 2)]
                 .map(|(name, at)| (name, self.transitions[at].load(Ordering::Relaxed))),
             guest: self.metrics.read(),
@@ -308,221 +319,5 @@ impl Counts {
             self.gone.len() - 1
         });
         &mut self.gone[at].1
-    }
-}
-
-/// How many instances are alive: of a policy, or over all of them.
-#[derive(Debug)]
-pub(crate) struct InstanceCount {
-    alive: AtomicU32,
-    max: u32,
-}
-
-/// The place of an instance among its policy's and among all; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct InstancePlace {
-    policy: Arc<InstanceCount>,
-    all: Arc<InstanceCount>,
-    _client: Option<ClientPlace>,
-}
-
-/// Why there is no place for an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// All are taken.
-    All,
-    /// The policy has as many as it may.
-    Policy,
-    /// The policy, or the client, has as many as an exchange of it may take.
-    Share(Beyond),
-}
-
-impl InstancePlace {
-    /// A place for an instance; of one that an exchange of a client keeps, within what is shared out.
-    pub(crate) fn take(
-        policy: &Arc<InstanceCount>,
-        all: &Arc<InstanceCount>,
-        client: Option<(&Arc<Clients>, Client)>,
-    ) -> Result<Self, NoPlace> {
-        let client = match client {
-            Some((clients, client)) => {
-                let free = all.max.saturating_sub(all.alive());
-                let limit = (policy.max < u32::MAX).then_some(policy.max);
-                let holding = Holding { has: policy.alive(), limit, free, all: all.max };
-                match holding.one_more(clients, client) {
-                    Ok(place) => place,
-                    Err(_) if free == 0 => return Err(NoPlace::All),
-                    Err(Beyond::Policy) if limit.is_some() => return Err(NoPlace::Policy),
-                    Err(beyond) => return Err(NoPlace::Share(beyond)),
-                }
-            }
-            None => None,
-        };
-        if !policy.enter() {
-            return Err(NoPlace::Policy);
-        }
-        if !all.enter() {
-            policy.leave();
-            return Err(NoPlace::All);
-        }
-        Ok(Self { policy: policy.clone(), all: all.clone(), _client: client })
-    }
-}
-
-/// The place of an instance that was wiped and waits for an exchange; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct SparePlace(Arc<InstanceCount>);
-
-impl SparePlace {
-    pub(crate) fn take(spares: &Arc<InstanceCount>) -> Option<Self> {
-        spares.enter().then(|| Self(spares.clone()))
-    }
-}
-
-impl Drop for SparePlace {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}
-
-impl Drop for InstancePlace {
-    fn drop(&mut self) {
-        self.policy.leave();
-        self.all.leave();
-    }
-}
-
-impl InstanceCount {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { alive: AtomicU32::new(0), max }
-    }
-
-    /// Counts one more, where there may be one.
-    fn enter(&self) -> bool {
-        let entered = self.alive.fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
-            (alive < self.max).then_some(alive + 1)
-        });
-        entered.is_ok()
-    }
-
-    fn leave(&self) {
-        self.alive.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn alive(&self) -> u32 {
-        self.alive.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
-    }
-}
-
-/// How many calls of one kind are under way, over all workers.
-#[derive(Debug)]
-pub(crate) struct CallCount {
-    under_way: AtomicU32,
-    max: u32,
-}
-
-/// The place of a call among its kind; given back when dropped, also with the future that holds it.
-#[derive(Debug)]
-pub(crate) struct CallPlace(Arc<CallCount>);
-
-impl CallCount {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { under_way: AtomicU32::new(0), max }
-    }
-
-    /// A place for one more, where there may be one.
-    pub(crate) fn place(self: &Arc<Self>) -> Option<CallPlace> {
-        let entered = self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, |under_way| {
-            (under_way < self.max).then_some(under_way + 1)
-        });
-        entered.is_ok().then(|| CallPlace(self.clone()))
-    }
-
-    pub(crate) fn under_way(&self) -> u32 {
-        self.under_way.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
-    }
-}
-
-impl Drop for CallPlace {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Linear memory of all instances together.
-#[derive(Debug)]
-pub(crate) struct MemoryTotal {
-    bytes: AtomicU64,
-    max: u64,
-}
-
-/// What one instance has of it; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct MemoryShare {
-    total: Arc<MemoryTotal>,
-    bytes: u64,
-}
-
-impl MemoryTotal {
-    pub(crate) fn new(max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), max }
-    }
-
-    /// Nothing yet, for an instance.
-    pub(crate) fn share(self: &Arc<Self>) -> MemoryShare {
-        MemoryShare { total: self.clone(), bytes: 0 }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn max(&self) -> u64 {
-        self.max
-    }
-}
-
-impl MemoryShare {
-    /// Takes so much more, where that much is left.
-    pub(crate) fn grow(&mut self, by: u64) -> bool {
-        let max = self.total.max;
-        let grown = self.total.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
-            bytes.checked_add(by).filter(|bytes| *bytes <= max)
-        });
-        if grown.is_ok() {
-            self.bytes += by;
-        }
-        grown.is_ok()
-    }
-
-    /// Gives some of it back.
-    pub(crate) fn shrink(&mut self, by: u64) {
-        let by = by.min(self.bytes);
-        self.bytes -= by;
-        self.total.bytes.fetch_sub(by, Ordering::Relaxed);
-    }
-
-    /// Gives back what it has, until [`MemoryShare::grow`] takes it again.
-    pub(crate) fn release(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.total.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn total(&self) -> &MemoryTotal {
-        &self.total
-    }
-}
-
-impl Drop for MemoryShare {
-    fn drop(&mut self) {
-        self.total.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

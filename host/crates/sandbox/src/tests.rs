@@ -35,8 +35,9 @@ use portcullis_model::{
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
-use crate::fiber::block_on;
-use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
+use crate::block_on::block_on;
+use crate::component::ImageSource;
+use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions, image};
 
 portcullis_test_guests::every_guest! {
     all_hooks => calls::calls_every_hook_in_order,
@@ -173,6 +174,29 @@ fn run_in_time(
         }
     }
     run(policy, hook(), exchange)
+}
+
+/// What only tests ask of a sandbox.
+impl Sandbox {
+    /// The rate-limit buckets of the policies of that name.
+    pub(crate) fn buckets(&self, policy: &Name) -> Option<Arc<portcullis_traffic::RateLimiter>> {
+        self.0.policies.get(policy).buckets.table()
+    }
+
+    /// Instances that were wiped and wait for an exchange.
+    pub(crate) fn spares(&self) -> u32 {
+        self.0.spares.alive()
+    }
+
+    /// The same component, linked once more.
+    pub(crate) fn link_again(&self, component: &PolicyComponent) -> Arc<PolicyComponent> {
+        let PolicyComponent { info, linked, image: source } = component;
+        let linked = self.0.link_plain(linked.pre.component()).expect("it was linked before");
+        let instrument = |source: &ImageSource| image::instrument(source.component.borrow_owner());
+        let image = source.as_ref().map_err(Clone::clone).and_then(instrument);
+        let image = image.map(|(component, _)| ImageSource::new(component));
+        Arc::new(PolicyComponent { info: info.clone(), linked, image })
+    }
 }
 
 /// What is logged while `body` runs on this thread.

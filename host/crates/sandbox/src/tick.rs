@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::Isolation;
 
-use crate::factory::PolicyContext;
+use crate::context::PolicyContext;
 use crate::instance::Instance;
 use crate::shared::Calls;
-use crate::state::Stage;
+use crate::stage::Stage;
 
 /// No policy is woken more often.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -36,7 +36,7 @@ impl TickThread {
 }
 
 fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
-    let calls = context.shared.add_worker(context.version);
+    let calls = context.policy.shared.add_worker(context.policy.version);
     let mut instance = None;
     let mut due = Instant::now() + interval;
     while gone.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
@@ -45,18 +45,18 @@ fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
         // A call that took longer than the interval skips what it missed.
         due = (due + interval).max(Instant::now());
     }
-    context.shared.remove_worker(&calls);
+    context.policy.shared.remove_worker(&calls);
 }
 
 /// Calls `on-tick`, and gives the instance back where it can be used again.
 fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>) -> Option<Instance> {
     let made = match instance {
         Some(instance) => Ok(instance),
-        None => context.fresh_instance(None),
+        None => Instance::fresh(context, None),
     };
     let called = made.and_then(|mut instance| {
         let ticked = instance.tick();
-        context.left_out.log(&context.name);
+        context.policy.left_out.log(&context.policy.name);
         let (cpu, memory_bytes) = instance.cost();
         calls.spend(cpu, memory_bytes);
         ticked.map(|()| instance)
@@ -66,8 +66,8 @@ fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>)
             Some(instance).filter(|instance| context.isolation == Isolation::Worker && instance.is_fresh())
         }
         Err(failure) => {
-            context.shared.count_fault(Stage::Tick, failure.kind, &failure.message);
-            let fault = failure.into_fault(context, Stage::Tick);
+            context.policy.shared.count_fault(Stage::Tick, failure.kind, &failure.message);
+            let fault = failure.into_fault(&context.policy.name, Stage::Tick);
             tracing::error!(
                 policy = %fault.policy,
                 hook = fault.hook,

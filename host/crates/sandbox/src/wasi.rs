@@ -8,8 +8,6 @@
 mod functions;
 mod stdio;
 
-pub(crate) use stdio::Stdio;
-
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance};
 use wasmtime::{Result, bail};

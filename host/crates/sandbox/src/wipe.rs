@@ -22,7 +22,7 @@ use wasmtime::{Result, Store, format_err};
 
 pub(crate) use self::pages::PageMap;
 pub(crate) use self::rewrite::Wipeable;
-use crate::fiber::block_on;
+use crate::block_on::block_on;
 use crate::state::State;
 
 mod module;

@@ -20,14 +20,14 @@ use portcullis_policy::{
 use portcullis_traffic::{Probe, Standing};
 use tokio::sync::Semaphore;
 
-use crate::aside::{Aside, Done};
-use crate::factory::PolicyContext;
+use crate::background::Background;
+use crate::context::PolicyContext;
 use crate::fault::Failure;
 use crate::instance::{Instance, MakeError};
 use crate::quarantine::{Admitted, refusal};
 use crate::shared::Calls;
 use crate::shares::Client;
-use crate::state::Stage;
+use crate::stage::Stage;
 
 /// Instances kept for later. A policy that never yields needs one; on fibers, as many as exchanges are inside it.
 const IDLE_MAX: usize = 8;
@@ -50,10 +50,10 @@ struct Pool {
     rested: Cell<usize>,
     /// The turn to make an instance for a policy that does not yield.
     making: Semaphore,
-    /// Short calls that it still owes before it is trusted with the worker's thread; 0 unless it ran long.
-    owes: Cell<u32>,
+    /// Short calls that it still has to make before it is trusted with the worker's thread; 0 unless it ran long.
+    short_calls_due: Cell<u32>,
     /// Made when it first ran long.
-    aside: RefCell<Option<Rc<Aside>>>,
+    background: RefCell<Option<Rc<Background>>>,
 }
 
 impl Worker {
@@ -72,15 +72,15 @@ impl Worker {
             }
             None => {}
         }
-        let calls = context.shared.add_worker(context.version);
+        let calls = context.policy.shared.add_worker(context.policy.version);
         let pool = Pool {
             context,
             calls,
             idle: RefCell::new(idle),
             rested: Cell::new(0),
             making: Semaphore::new(1),
-            owes: Cell::new(0),
-            aside: RefCell::new(None),
+            short_calls_due: Cell::new(0),
+            background: RefCell::new(None),
         };
         Self { factory, pool: Rc::new(pool) }
     }
@@ -97,22 +97,20 @@ impl Policy for Worker {
             Ok(entry) => entry,
             Err(fault) => return Called::Ready(exchange, Err(fault)),
         };
-        if let Some(aside) = self.pool.aside() {
-            return self.pool.waiting(entry, call_aside(self.pool.clone(), aside, stage, hook, exchange));
+        let placement = self.pool.placement();
+        if placement.is_immediate()
+            && let Some(instance) = self.pool.at_hand(&placement, &mut exchange)
+        {
+            let (exchange, result) = match instance {
+                Ok(instance) => self.pool.call_here(&placement, instance, hook, exchange),
+                Err(failure) => {
+                    let fault = self.pool.fault(&exchange, stage, failure);
+                    (exchange, Err(fault))
+                }
+            };
+            return self.pool.ready(entry, exchange, result);
         }
-        if self.pool.context.isolation == Isolation::Exchange {
-            return call_isolated(&self.pool, entry, hook, exchange);
-        }
-        if self.pool.context.yields {
-            return self.pool.waiting(entry, call_on_fiber(self.pool.clone(), stage, hook, exchange));
-        }
-        let taken = self.pool.take_idle();
-        let Some(mut instance) = taken else {
-            return self.pool.waiting(entry, call_in_new(self.pool.clone(), stage, hook, exchange));
-        };
-        let (exchange, result) = instance.call(hook, exchange);
-        let result = self.pool.give_back(&exchange, stage, instance, result);
-        self.pool.ready(entry, exchange, result)
+        self.pool.waiting(entry, run(self.pool.clone(), placement, hook, exchange))
     }
 
     fn sweep(&self) {
@@ -120,99 +118,112 @@ impl Policy for Worker {
     }
 }
 
-/// Calls a hook on the thread beside the worker.
-async fn call_aside(
-    pool: Rc<Pool>,
-    aside: Rc<Aside>,
-    stage: Stage,
-    hook: Hook,
-    mut exchange: Box<Exchange>,
-) -> Returned {
-    let Some(_place) = pool.context.hook_calls.place() else {
-        let fault = pool.crowded(&exchange, stage);
-        return (exchange, Err(fault));
-    };
-    let isolated = pool.context.isolation == Isolation::Exchange;
-    let taken = match isolated {
-        true => exchange.slot().instance.take().and_then(Instance::from_any),
-        false => pool.take_idle(),
-    };
-    let instance = match pool.instance(taken, stage, &mut exchange).await {
-        Ok(instance) => instance,
-        Err(fault) => return (exchange, Err(fault)),
-    };
-    let then = Then::after(&hook, pool.context.component.info.hooks);
-    let called = match aside.call(instance, hook, exchange) {
-        Ok(called) => called,
-        Err(exchange) => {
-            let fault = pool.crowded(&exchange, stage);
-            return (exchange, Err(fault));
-        }
-    };
-    let (instance, mut exchange, result): Done =
-        called.await.expect("the thread sends back what it was given, unless our own code panicked there");
-    let result = match isolated {
-        true => pool.leave(stage, instance, &mut exchange, then, result),
-        false => pool.give_back(&exchange, stage, instance, result),
-    };
-    (exchange, result)
+/// How a hook is called. Decided once for each call, from what the policy is and what its last calls took.
+#[derive(Debug, Clone)]
+struct Placement {
+    instance: Source,
+    thread: Thread,
+    stack: Stack,
 }
 
-/// Calls a hook in the instance of the exchange.
-fn call_isolated(pool: &Rc<Pool>, entry: Entry, hook: Hook, mut exchange: Box<Exchange>) -> Called {
-    let stage = entry.stage;
-    let own = exchange.slot().instance.take().and_then(Instance::from_any);
-    // Without an image it has to be configured, and that may take long.
-    if pool.context.yields || (own.is_none() && pool.context.image().is_none()) {
-        return pool.waiting(entry, call_isolated_on_fiber(pool.clone(), own, stage, hook, exchange));
+/// Where the instance for a call comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// From the pool, and back there after the call.
+    Pool,
+    /// From the exchange, which keeps it for its next hook.
+    Exchange,
+}
+
+/// Which thread calls the hook.
+#[derive(Debug, Clone)]
+enum Thread {
+    /// The worker's.
+    Here,
+    /// The one beside it, for policies that ran long.
+    Background(Rc<Background>),
+}
+
+/// What the guest's stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stack {
+    /// The thread's own.
+    Plain,
+    /// A fiber's: the call can stop half-way and let others go on.
+    Fiber,
+}
+
+impl Placement {
+    /// Whether the call is over when it returns, if there is an instance for it.
+    fn is_immediate(&self) -> bool {
+        matches!(self.thread, Thread::Here) && self.stack == Stack::Plain
     }
-    let mut instance = match own.map_or_else(|| pool.fresh(&mut exchange), Ok) {
+}
+
+/// Calls a hook that waits: for an instance, for its turn on the thread beside the worker, or because it is on a fiber.
+async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
+    let stage = Stage::of(&hook);
+    // Making an instance runs `configure`, which may take seconds: on a fiber, the worker's other exchanges go on meanwhile.
+    // For a pool that ran empty one at a time, so that they get every second turn even if each call of this policy ends in a
+    // fault. All other calls have a bound together.
+    let (_place, _turn) = if placement.is_immediate() && placement.instance == Source::Pool {
+        (None, Some(pool.making.acquire().await))
+    } else {
+        let Some(place) = pool.context.hook_calls.place() else {
+            let fault = pool.at_capacity(&exchange, stage);
+            return (exchange, Err(fault));
+        };
+        (Some(place), None)
+    };
+    // While this one waited, others may have given theirs back.
+    let instance = match pool.at_hand(&placement, &mut exchange) {
+        Some(instance) => instance,
+        None => pool.make(&mut exchange).await,
+    };
+    let mut instance = match instance {
         Ok(instance) => instance,
         Err(failure) => {
             let fault = pool.fault(&exchange, stage, failure);
-            return pool.ready(entry, exchange, Err(fault));
+            return (exchange, Err(fault));
         }
     };
-    let then = Then::after(&hook, pool.context.component.info.hooks);
-    let (mut exchange, result) = instance.call(hook, exchange);
-    let result = pool.leave(stage, instance, &mut exchange, then, result);
-    pool.ready(entry, exchange, result)
-}
-
-async fn call_isolated_on_fiber(
-    pool: Rc<Pool>,
-    own: Option<Instance>,
-    stage: Stage,
-    hook: Hook,
-    mut exchange: Box<Exchange>,
-) -> Returned {
-    let Some(_place) = pool.context.hook_calls.place() else {
-        let fault = pool.crowded(&exchange, stage);
-        return (exchange, Err(fault));
+    let background = match &placement.thread {
+        Thread::Here if placement.stack == Stack::Plain => {
+            return pool.call_here(&placement, instance, hook, exchange);
+        }
+        Thread::Here => None,
+        Thread::Background(background) => Some(background),
     };
-    let mut instance = match pool.instance(own, stage, &mut exchange).await {
-        Ok(instance) => instance,
-        Err(fault) => return (exchange, Err(fault)),
+    let later = LaterHooks::after(&hook, pool.context.component.info.hooks);
+    let (instance, mut exchange, result) = match background {
+        None => {
+            let (exchange, result) = instance.call_on_fiber(hook, exchange).await;
+            (instance, exchange, result)
+        }
+        Some(background) => match background.call(instance, hook, exchange) {
+            Ok(called) => called
+                .await
+                .expect("the thread sends back what it was given, unless our own code panicked there"),
+            Err(exchange) => {
+                let fault = pool.at_capacity(&exchange, stage);
+                return (exchange, Err(fault));
+            }
+        },
     };
-    let then = Then::after(&hook, pool.context.component.info.hooks);
-    let (mut exchange, result) = match pool.context.yields {
-        true => instance.call_on_fiber(hook, exchange).await,
-        false => instance.call(hook, exchange),
-    };
-    let result = pool.leave(stage, instance, &mut exchange, then, result);
+    let result = pool.put_back(placement.instance, stage, instance, &mut exchange, later, result);
     (exchange, result)
 }
 
 /// Which hooks of an exchange may come after one, as far as the component has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Then {
-    /// Where the exchange goes on.
+struct LaterHooks {
+    /// If the exchange goes on.
     next: bool,
-    /// Where the policy has replied: its response hooks are passed over.
+    /// If the policy has replied: its response hooks are passed over.
     replied: bool,
 }
 
-impl Then {
+impl LaterHooks {
     fn after(hook: &Hook, hooks: Hooks) -> Self {
         let at_end = hooks.completed;
         let response = hooks.response_head || hooks.response_body || at_end;
@@ -231,38 +242,6 @@ impl Then {
         };
         Self { next, replied }
     }
-}
-
-/// Calls a hook in an instance that has yet to be made, as after a fault. Making one runs `configure`, which may take
-/// seconds: on a fiber, the worker's other exchanges go on meanwhile. One at a time, so that they get every second turn
-/// even if each call of this policy ends in a fault.
-async fn call_in_new(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let turn = pool.making.acquire().await;
-    // While this one waited, others may have given theirs back.
-    let taken = pool.take_idle();
-    let mut instance = match pool.instance(taken, stage, &mut exchange).await {
-        Ok(instance) => instance,
-        Err(fault) => return (exchange, Err(fault)),
-    };
-    let (exchange, result) = instance.call(hook, exchange);
-    let result = pool.give_back(&exchange, stage, instance, result);
-    drop(turn);
-    (exchange, result)
-}
-
-async fn call_on_fiber(pool: Rc<Pool>, stage: Stage, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let Some(_place) = pool.context.hook_calls.place() else {
-        let fault = pool.crowded(&exchange, stage);
-        return (exchange, Err(fault));
-    };
-    let taken = pool.take_idle();
-    let mut instance = match pool.instance(taken, stage, &mut exchange).await {
-        Ok(instance) => instance,
-        Err(fault) => return (exchange, Err(fault)),
-    };
-    let (exchange, result) = instance.call_on_fiber(hook, exchange).await;
-    let result = pool.give_back(&exchange, stage, instance, result);
-    (exchange, result)
 }
 
 /// A call that was let through, until it is settled.
@@ -294,7 +273,7 @@ impl Pool {
                 {
                     recorder.note_quarantine(Quarantined { lasted, probe_in });
                 }
-                return Err(refusal(&self.context.name, stage));
+                return Err(refusal(&self.context.policy.name, stage));
             }
         };
         if counts {
@@ -323,11 +302,12 @@ impl Pool {
         }) {
             self.calls.succeed(stage);
         }
-        let PolicyContext { shared, quarantine, version, .. } = &*self.context;
+        let PolicyContext { policy, quarantine, .. } = &*self.context;
+        let shared = &policy.shared;
         match (probe, result) {
             (Some(probe), result) => quarantine.probed(shared, stage, probe, result.as_ref().err()),
             (None, Err(fault)) => {
-                quarantine.fault(shared, *version, stage, exchange.client.address, fault);
+                quarantine.fault(shared, policy.version, stage, exchange.client.address, fault);
             }
             (None, Ok(_)) => {}
         }
@@ -353,11 +333,48 @@ impl Pool {
     fn fresh(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
         match self.spare() {
             Some(spare) => spare.wake(client_of(exchange)),
-            None => self
-                .context
-                .fresh_instance(client_of(exchange))
+            None => Instance::fresh(&self.context, client_of(exchange))
                 .inspect(|instance| Self::made(exchange, instance)),
         }
+    }
+
+    /// Decides how the next hook is called.
+    fn placement(&self) -> Placement {
+        Placement {
+            instance: match self.context.isolation {
+                Isolation::Worker => Source::Pool,
+                Isolation::Exchange => Source::Exchange,
+            },
+            thread: self.background().map_or(Thread::Here, Thread::Background),
+            stack: if self.context.policy.yields { Stack::Fiber } else { Stack::Plain },
+        }
+    }
+
+    /// Returns the instance that can be called at once, or why there is none. `None` if one has to be configured first,
+    /// which may take long.
+    fn at_hand(&self, placement: &Placement, exchange: &mut Exchange) -> Option<Result<Instance, Failure>> {
+        match placement.instance {
+            Source::Pool => self.take_idle().map(Ok),
+            Source::Exchange => match exchange.slot().instance.take().and_then(Instance::from_any) {
+                Some(own) => Some(Ok(own)),
+                None => self.context.image().is_some().then(|| self.fresh(exchange)),
+            },
+        }
+    }
+
+    /// Calls a hook on this thread's stack.
+    fn call_here(
+        &self,
+        placement: &Placement,
+        mut instance: Instance,
+        hook: Hook,
+        exchange: Box<Exchange>,
+    ) -> Returned {
+        let stage = Stage::of(&hook);
+        let later = LaterHooks::after(&hook, self.context.component.info.hooks);
+        let (mut exchange, result) = instance.call(hook, exchange);
+        let result = self.put_back(placement.instance, stage, instance, &mut exchange, later, result);
+        (exchange, result)
     }
 
     /// An instance that was wiped, where instances are.
@@ -390,116 +407,86 @@ impl Pool {
         exchange.slot().cost.cpu += instance.cost().0;
     }
 
-    /// The thread beside the worker, for a policy that owes short calls.
-    fn aside(&self) -> Option<Rc<Aside>> {
-        if self.owes.get() == 0 {
+    /// Returns the thread beside the worker for a policy that has to show that it is short again.
+    fn background(&self) -> Option<Rc<Background>> {
+        if self.short_calls_due.get() == 0 {
             return None;
         }
-        self.aside.borrow().clone()
+        self.background.borrow().clone()
     }
 
     /// Judges a policy by its last call.
     fn judge(&self, instance: &Instance) {
-        let owes = self.owes.get();
+        let due = self.short_calls_due.get();
         if instance.ran_long() {
-            self.owes.set(SHORT_CALLS);
-            if owes == 0 {
-                self.send_aside();
+            self.short_calls_due.set(SHORT_CALLS);
+            if due == 0 {
+                self.start_background();
             }
-        } else if owes > 0 {
-            self.owes.set(owes - 1);
+        } else if due > 0 {
+            self.short_calls_due.set(due - 1);
         }
     }
 
     #[cold]
-    fn send_aside(&self) {
-        let mut aside = self.aside.borrow_mut();
-        if aside.is_none() {
-            match Aside::start(self.context.hook_calls.max() as usize) {
-                Ok(started) => *aside = Some(Rc::new(started)),
+    fn start_background(&self) {
+        let mut background = self.background.borrow_mut();
+        if background.is_none() {
+            match Background::start(self.context.hook_calls.max() as usize) {
+                Ok(started) => *background = Some(Rc::new(started)),
                 Err(error) => {
-                    tracing::warn!(policy = %self.context.name, "no thread for hooks that run long: {error}");
+                    tracing::warn!(policy = %self.context.policy.name, "no thread for hooks that run long: {error}");
                 }
             }
         }
     }
 
-    /// The instance that is at hand, else a new one. Where there can be none, the fault that this is.
-    async fn instance(
-        &self,
-        at_hand: Option<Instance>,
-        stage: Stage,
-        exchange: &mut Exchange,
-    ) -> Result<Instance, Fault> {
-        let instance = match at_hand {
-            Some(instance) => Ok(instance),
-            None => self.make(exchange).await,
-        };
-        instance.map_err(|failure| self.fault(exchange, stage, failure))
-    }
-
-    /// An instance that nothing was done with since it was configured.
+    /// Makes an instance and configures it.
     async fn make(&self, exchange: &mut Exchange) -> Result<Instance, Failure> {
-        if self.context.image().is_some() {
-            return self.fresh(exchange);
-        }
         let made = Instance::make_on_fiber(&self.context, client_of(exchange)).await;
         made.inspect(|instance| Self::made(exchange, instance)).map_err(MakeError::into_failure)
     }
 
-    /// Keeps the instance for the next call. After a fault it is dropped instead: its memory may be in any state.
-    fn give_back(
+    /// Keeps the instance for the call that comes next, if there is one that it is good for. After a fault it is dropped: its
+    /// memory may be in any state.
+    fn put_back(
         &self,
-        exchange: &Exchange,
+        source: Source,
         stage: Stage,
         instance: Instance,
+        exchange: &mut Exchange,
+        later: LaterHooks,
         result: Result<Decision, Failure>,
     ) -> Result<Decision, Fault> {
         self.judge(&instance);
-        match result {
-            Ok(decision) => {
+        let decision = match result {
+            Ok(decision) => decision,
+            Err(failure) => {
+                drop(instance);
+                return Err(self.fault(exchange, stage, failure));
+            }
+        };
+        match source {
+            Source::Pool => {
                 let mut idle = self.idle.borrow_mut();
                 if idle.len() < IDLE_MAX && instance.is_fresh() {
                     idle.push(instance);
                 }
-                Ok(decision)
             }
-            Err(failure) => {
-                drop(instance);
-                Err(self.fault(exchange, stage, failure))
-            }
-        }
-    }
-
-    /// Leaves the instance in its exchange where more of its hooks may come, and wipes it else.
-    fn leave(
-        &self,
-        stage: Stage,
-        instance: Instance,
-        exchange: &mut Exchange,
-        then: Then,
-        result: Result<Decision, Failure>,
-    ) -> Result<Decision, Fault> {
-        self.judge(&instance);
-        match result {
-            Ok(decision) => {
-                let stays = if matches!(decision, Decision::Reply(_)) { then.replied } else { then.next };
+            Source::Exchange => {
+                let stays = if matches!(decision, Decision::Reply(_)) { later.replied } else { later.next };
                 if stays {
                     exchange.slot().instance = Some(instance.into_any());
                 } else if self.idle.borrow().len() < SPARES_MAX {
                     self.idle.borrow_mut().extend(instance.wiped());
                 }
-                Ok(decision)
-            }
-            Err(failure) => {
-                drop(instance);
-                Err(self.fault(exchange, stage, failure))
             }
         }
+        Ok(decision)
     }
 
     #[cold]
-    fn crowded(&self, exchange: &Exchange, stage: Stage) -> Fault {
+    fn at_capacity(&self, exchange: &Exchange, stage: Stage) -> Fault {
         let max = self.context.hook_calls.max();
         let message = format!("all {max} calls of it that may be are under way (`limits.hook-calls`)");
         self.fault(exchange, stage, Failure::new(FaultKind::Exhausted, message))
@@ -508,9 +495,9 @@ impl Pool {
     #[cold]
     fn fault(&self, exchange: &Exchange, stage: Stage, failure: Failure) -> Fault {
         if exchange.has_effects() {
-            self.context.shared.count_fault(stage, failure.kind, &failure.message);
+            self.context.policy.shared.count_fault(stage, failure.kind, &failure.message);
         }
-        failure.into_fault(&self.context, stage)
+        failure.into_fault(&self.context.policy.name, stage)
     }
 }
 
@@ -521,6 +508,6 @@ fn client_of(exchange: &Exchange) -> Option<Client> {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.context.shared.remove_worker(&self.calls);
+        self.context.policy.shared.remove_worker(&self.calls);
     }
 }

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use super::{Budget, OutOfTime, thread_cpu_time, thread_cpu_time_at};
+use portcullis_services::cpu_time::thread_cpu_time;
+
+use super::Budget;
 use crate::ticker::TickerThread;
 
 const MS: Duration = Duration::from_millis(1);
@@ -35,8 +37,7 @@ fn what_was_used_before_the_first_look_counts() {
     assert!(budget.check().is_ok(), "its longest stretch is not held against it");
     burn(21 * MS);
     rest(&ticker, 1);
-    let error = budget.check().unwrap_err();
-    assert!(error.downcast_ref::<OutOfTime>().is_some(), "{error}");
+    assert!(budget.check().is_err());
     assert!(budget.finish() >= 42 * MS && budget.ran_long());
 }
 
@@ -152,13 +153,4 @@ fn a_look_that_is_not_on_the_way_back_leaves_the_turn_owed() {
     rest(&ticker, 2);
     assert!(budget.check().is_ok());
     assert!(turns.pause(begun.elapsed()), "it waits for something, and has not given way");
-}
-
-#[test]
-fn what_a_thread_remembers_of_its_clock_is_never_too_little() {
-    for _ in 0..1000 {
-        let before = thread_cpu_time();
-        let now = thread_cpu_time_at(Instant::now());
-        assert!(now >= before, "{before:?} {now:?}");
-    }
 }

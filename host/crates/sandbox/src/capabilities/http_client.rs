@@ -21,7 +21,8 @@ use crate::bindings::portcullis::policy::http_client;
 use crate::bindings::portcullis::policy::http_client::{Error, Inbound, Outbound};
 use crate::bindings::portcullis::policy::types::Field;
 use crate::host::HEAD_BYTES_MAX;
-use crate::state::{Stage, State};
+use crate::stage::Stage;
+use crate::state::State;
 
 /// Where a policy names no time.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,7 +136,7 @@ impl State {
             let why = "a shadow asks nobody: it must have no effect";
             return Err(Error::NotAllowed(why.to_owned()));
         }
-        let outbound = policy.sandbox.outbound.get().ok_or(Error::Busy)?;
+        let outbound = policy.outbound.get().ok_or(Error::Busy)?;
         // Both are dropped with the fiber, and the call is given up with it.
         let _place = policy.http_calls.place().ok_or(Error::Busy)?;
         request.timeout = request.timeout.min(self.left_to_wait());

@@ -1,15 +1,14 @@
 //! `log`, and what a guest writes to stdout and stderr: bounded, escaped, and marked with the policy.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_model::text::{cut, escape};
-use portcullis_model::{Capability, Lock, Version};
+use portcullis_model::{Capability, Version};
+use portcullis_services::clock;
 use serde_json::json;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::clock;
 use crate::bindings::portcullis::policy::log::{self, Level};
 use crate::state::State;
 
@@ -19,59 +18,6 @@ const MESSAGE_BYTES_MAX: usize = 8 << 10;
 const FIELDS_MAX: usize = 16;
 /// Longer names and values of fields are cut.
 const FIELD_BYTES_MAX: usize = 1 << 10;
-
-/// What a policy has written to the log in the current second, over all workers.
-#[derive(Debug)]
-pub(crate) struct LogWindow {
-    lines_max: u32,
-    bytes_max: u32,
-    /// The second, counted from 1, in which no more may be written: a flood costs a look at this, and no lock.
-    full: AtomicU64,
-    dropped: AtomicU64,
-    window: Lock<Window>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    second: u64,
-    lines: u32,
-    bytes: u32,
-}
-
-impl LogWindow {
-    /// So many lines and bytes in a second.
-    pub(crate) fn new(lines_max: u32, bytes_max: u32) -> Self {
-        Self {
-            lines_max,
-            bytes_max,
-            full: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            window: Lock::default(),
-        }
-    }
-
-    /// Whether a line of so many bytes may be written in this second: then how many were dropped since the last one.
-    pub(crate) fn admit(&self, second: u64, bytes: usize) -> Option<u64> {
-        let second = second + 1;
-        if self.full.load(Ordering::Relaxed) == second {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        let mut window = self.window.lock();
-        if window.second != second {
-            *window = Window { second, ..Window::default() };
-        }
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(window.bytes);
-        if window.lines >= self.lines_max || bytes > self.bytes_max {
-            self.full.store(second, Ordering::Relaxed);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        window.lines += 1;
-        window.bytes = bytes;
-        Some(self.dropped.swap(0, Ordering::Relaxed))
-    }
-}
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     log::add_to_linker::<State, HasSelf<State>>(linker, |state| state)

@@ -1,94 +1,65 @@
 //! `matchers`: sets of patterns and networks that are compiled once, and a reader of JSON.
 
-mod json;
-mod networks;
-mod patterns;
-
-#[cfg(test)]
-mod tests;
-
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use portcullis_model::Capability;
 use portcullis_policy::recorder::bytes_to_json;
+use portcullis_services::matchers::{self as service, Matchers, read_json};
 use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
-use self::networks::Networks;
-use self::patterns::Patterns;
-use super::numbered::{Content, Numbered, Room};
 use crate::bindings::portcullis::policy::matchers;
 use crate::bindings::portcullis::policy::matchers::{Error, JsonError, JsonValue, MakeError};
 use crate::bindings::portcullis::policy::types::IpAddress;
-use crate::state::{Stage, State};
-
-/// Sets of each kind that a policy may have, and the bytes that they may take.
-const ROOM: Room = Room { count: 64, bytes: 32 << 20 };
-/// Bytes of a text that is compared with patterns, and of a JSON document.
-const TEXT_BYTES_MAX: usize = 1 << 20;
-
-/// The sets of a policy.
-#[derive(Default)]
-pub(crate) struct Matchers {
-    patterns: Numbered<Patterns>,
-    networks: Numbered<Networks>,
-}
+use crate::stage::Stage;
+use crate::state::State;
 
 pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
     matchers::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
-impl Matchers {
-    fn make_patterns(&self, patterns: &[String]) -> Result<u32, MakeError> {
-        let made = self.patterns.number(content(patterns), ROOM, || {
-            let made = Patterns::compile(patterns)?;
-            let bytes = made.bytes();
-            Ok((made, bytes))
-        })?;
-        made.ok_or(MakeError::TooMany)
-    }
-
-    fn make_networks(&self, text: &str) -> Result<u32, MakeError> {
-        let made = self.networks.number(content(&[text]), ROOM, || {
-            let made = Networks::read(text)?;
-            let bytes = made.bytes();
-            Ok((made, bytes))
-        })?;
-        made.ok_or(MakeError::TooMany)
-    }
-
-    fn patterns(&self, set: u32, text: &[u8]) -> Result<Arc<Patterns>, Error> {
-        let patterns = self.patterns.get(set).ok_or(Error::NoSet)?;
-        if text.len() > TEXT_BYTES_MAX { Err(Error::TooLarge) } else { Ok(patterns) }
-    }
-
-    fn is_match(&self, set: u32, text: &[u8]) -> Result<bool, Error> {
-        self.patterns(set, text)?.is_match(text)
-    }
-
-    fn matches(&self, set: u32, text: &[u8]) -> Result<Vec<u32>, Error> {
-        self.patterns(set, text)?.matches(text)
-    }
-
-    fn find(&self, set: u32, address: IpAddr) -> Result<Option<u32>, Error> {
-        Ok(self.networks.get(set).ok_or(Error::NoSet)?.find(address))
+impl From<service::MakeError> for MakeError {
+    fn from(error: service::MakeError) -> Self {
+        match error {
+            service::MakeError::Malformed(why) => Self::Malformed(why),
+            service::MakeError::TooLarge => Self::TooLarge,
+            service::MakeError::TooMany => Self::TooMany,
+        }
     }
 }
 
-/// Each part with its length before it, so that no two lists can be written alike.
-fn content<T: AsRef<str>>(parts: &[T]) -> Content {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        let part = part.as_ref().as_bytes();
-        context.update(&part.len().to_le_bytes());
-        context.update(part);
+impl From<service::Error> for Error {
+    fn from(error: service::Error) -> Self {
+        match error {
+            service::Error::NoSet => Self::NoSet,
+            service::Error::TooLarge => Self::TooLarge,
+            service::Error::TooCostly => Self::TooCostly,
+        }
     }
-    let mut content = Content::default();
-    content.copy_from_slice(context.finish().as_ref());
-    content
+}
+
+impl From<service::JsonError> for JsonError {
+    fn from(error: service::JsonError) -> Self {
+        match error {
+            service::JsonError::Malformed(why) => Self::Malformed(why),
+            service::JsonError::InvalidPointer(pointer) => Self::InvalidPointer(pointer),
+            service::JsonError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl From<service::JsonValue> for JsonValue {
+    fn from(value: service::JsonValue) -> Self {
+        match value {
+            service::JsonValue::Null => Self::Null,
+            service::JsonValue::Boolean(value) => Self::Boolean(value),
+            service::JsonValue::Number(value) => Self::Number(value),
+            service::JsonValue::Text(value) => Self::Text(value),
+            service::JsonValue::Items(value) => Self::Items(value),
+            service::JsonValue::Members(value) => Self::Members(value),
+        }
+    }
 }
 
 fn address(address: IpAddress) -> IpAddr {
@@ -129,33 +100,33 @@ fn told<T: serde::Serialize>(result: &Result<T, Error>) -> Value {
 impl matchers::Host for State {
     fn make_regex_set(&mut self, patterns: Vec<String>) -> WasmResult<Result<u32, MakeError>> {
         let matchers = self.matchers()?;
-        Ok(self.may_compile().and_then(|()| matchers.make_patterns(&patterns)))
+        Ok(self.may_compile().and_then(|()| Ok(matchers.make_patterns(&patterns)?)))
     }
 
     fn is_match(&mut self, set: u32, text: Vec<u8>) -> WasmResult<Result<bool, Error>> {
         self.matchers()?;
         self.observed("matchers.is-match", (set, text), describe_text, told, |state, (set, text)| {
-            Ok(state.matchers()?.is_match(set, &text))
+            Ok(state.matchers()?.is_match(set, &text).map_err(Error::from))
         })
     }
 
     fn matches(&mut self, set: u32, text: Vec<u8>) -> WasmResult<Result<Vec<u32>, Error>> {
         self.matchers()?;
         self.observed("matchers.matches", (set, text), describe_text, told, |state, (set, text)| {
-            Ok(state.matchers()?.matches(set, &text))
+            Ok(state.matchers()?.matches(set, &text).map_err(Error::from))
         })
     }
 
     fn make_network_set(&mut self, networks: String) -> WasmResult<Result<u32, MakeError>> {
         let matchers = self.matchers()?;
-        Ok(self.may_compile().and_then(|()| matchers.make_networks(&networks)))
+        Ok(self.may_compile().and_then(|()| Ok(matchers.make_networks(&networks)?)))
     }
 
     fn find_network(&mut self, set: u32, of: IpAddress) -> WasmResult<Result<Option<u32>, Error>> {
         self.matchers()?;
         let describe = |(set, of): &(u32, IpAddr)| json!({ "set": set, "address": of.to_string() });
         self.observed("matchers.find-network", (set, address(of)), describe, told, |state, (set, of)| {
-            Ok(state.matchers()?.find(set, of))
+            Ok(state.matchers()?.find(set, of).map_err(Error::from))
         })
     }
 
@@ -175,7 +146,11 @@ impl matchers::Host for State {
             (document, pointers),
             describe,
             told,
-            |state, (document, pointers)| json::read(&document, &pointers, &mut || state.budget.check()),
+            |state, (document, pointers)| {
+                let read = read_json(&document, &pointers, &mut || state.budget.check())?;
+                let value = |value: Option<service::JsonValue>| value.map(JsonValue::from);
+                Ok(read.map(|values| values.into_iter().map(value).collect()).map_err(JsonError::from))
+            },
         )
     }
 }

@@ -4,9 +4,9 @@ use portcullis_policy::FaultKind;
 use wasmtime::{ResourceLimiter, format_err};
 
 use super::{FRAME_BYTES_MAX, readable, sort};
-use crate::budget::thread_cpu_time;
-use crate::shared::MemoryTotal;
-use crate::state::{MemoryLimiter, Refusal};
+use crate::memory::{MemoryLimiter, MemoryTotal};
+use crate::refusal::Refusal;
+use portcullis_services::cpu_time::thread_cpu_time;
 
 /// As the engine has it: with what it wanted the memory for around it.
 #[cfg(unix)]
@@ -29,7 +29,7 @@ fn memory_that_the_system_does_not_have_is_not_the_policys_doing() {
 #[test]
 fn nor_is_it_where_an_instance_grows() {
     let total = Arc::new(MemoryTotal::new(1 << 20));
-    let mut limiter = MemoryLimiter::new(1 << 20, total.share());
+    let mut limiter = MemoryLimiter::new(1 << 20, total.share(), None);
     assert!(limiter.memory_growing(0, 65_536, None).unwrap());
     assert!(limiter.memory_growing(65_536, 131_072, None).unwrap());
     limiter.memory_grow_failed(no_memory()).unwrap();

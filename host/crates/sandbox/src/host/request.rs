@@ -9,7 +9,8 @@ use super::{
 };
 use crate::bindings::portcullis::policy::request::Host;
 use crate::bindings::portcullis::policy::types::{Field, Refused};
-use crate::state::{Stage, State};
+use crate::stage::Stage;
+use crate::state::State;
 
 /// The longest method that a policy may set: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;

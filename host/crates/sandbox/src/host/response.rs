@@ -6,7 +6,8 @@ use wasmtime::Result;
 use super::{Edit, append_header, header, header_values, headers, remove_header, set_header};
 use crate::bindings::portcullis::policy::response::Host;
 use crate::bindings::portcullis::policy::types::{Field, Refused};
-use crate::state::{Stage, State};
+use crate::stage::Stage;
+use crate::state::State;
 
 impl State {
     /// The response; `None` in the hooks of the request. What runs decides, and not how far the exchange is: a response

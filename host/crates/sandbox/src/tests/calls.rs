@@ -256,8 +256,8 @@ fn time_between_two_calls_on_a_fiber_is_nobodys() {
             // It yields at least once, so that it is resumed, and ends before its next tick.
             let (_, result) = run(&*policy, Hook::RequestHead, exchange());
             assert!(result.is_ok(), "{result:?}");
-            let until = crate::budget::thread_cpu_time() + Duration::from_millis(350);
-            while crate::budget::thread_cpu_time() < until {}
+            let until = portcullis_services::cpu_time::thread_cpu_time() + Duration::from_millis(350);
+            while portcullis_services::cpu_time::thread_cpu_time() < until {}
         }
     });
 }

@@ -1,6 +1,6 @@
 //! What goes wrong because a test wants it to: calls that the host fails, memory, tables and instances that it refuses.
 //!
-//! The product has a line for each of these under `#[cfg(test)]` and nothing else. Calls are replaced where a component is
+//! The sandbox of these tests has an injector, which no other has. Calls are replaced where a component is
 //! linked, whatever their names, so that a function that comes to the contract is reached like all others.
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use portcullis_model::{Isolation, Lock, Name, PolicyConfig, Secret};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
-use portcullis_policy::{Exchange, Fault, FaultKind, Policy, PolicyFactory};
+use portcullis_policy::{Exchange, Fault, Policy, PolicyFactory};
 use portcullis_test_guests::{EVERY_CALL, EVERY_CALL_WAITS};
 use wasmtime::bail;
 use wasmtime::component::types::ComponentItem;
@@ -24,8 +24,9 @@ use wasmtime::component::{Component, Linker};
 use super::calls::until;
 use super::faults::hook;
 use super::{config, exchange, on_fibers, run_in_time};
-use crate::fault::Failure;
-use crate::state::{Refusal, State};
+use crate::inject::Injector;
+use crate::refusal::{InjectedRefusals, Refusal};
+use crate::state::State;
 use crate::{ConfigureError, PolicyComponent, PolicyReport, Sandbox, SandboxOptions};
 
 type Which = Box<dyn Fn(&str) -> bool>;
@@ -49,20 +50,29 @@ pub(super) fn failing<T>(which: impl Fn(&str) -> bool + 'static, body: impl FnOn
     body()
 }
 
-/// Called for each component that is linked.
-pub(crate) fn link(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
-    FAILING.with_borrow(|failing| {
-        let Some(failing) = failing else { return Ok(()) };
-        linker.allow_shadowing(true);
-        for (import, function) in functions(linker.engine(), component) {
-            let name = name(&import, &function);
-            if failing(&name) {
-                let mut instance = linker.instance(&import)?;
-                instance.func_new(&function, move |_, _, _, _| bail!("the test has `{name}` fail"))?;
+/// What tests have go wrong: calls by [`failing`], and the rest by the [`Plan`] of a policy.
+#[derive(Debug)]
+struct Planned;
+
+impl Injector for Planned {
+    fn link(&self, linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
+        FAILING.with_borrow(|failing| {
+            let Some(failing) = failing else { return Ok(()) };
+            linker.allow_shadowing(true);
+            for (import, function) in functions(linker.engine(), component) {
+                let name = name(&import, &function);
+                if failing(&name) {
+                    let mut instance = linker.instance(&import)?;
+                    instance.func_new(&function, move |_, _, _, _| bail!("the test has `{name}` fail"))?;
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        })
+    }
+
+    fn refusals(&self, policy: &Name) -> Arc<dyn InjectedRefusals> {
+        Plan::of(policy)
+    }
 }
 
 /// The functions that a component imports, by the names that a test has for them.
@@ -162,20 +172,21 @@ impl Plan {
         let (growths, instances) = (self.growths.open(), self.instances.open());
         growths || instances
     }
+}
 
-    pub(crate) fn refuses_growth(&self) -> bool {
-        self.growths.refuses()
+impl InjectedRefusals for Plan {
+    fn instance(&self) -> Option<String> {
+        self.instances.refuses().then(|| "the test has no instance".to_owned())
     }
 
-    pub(crate) fn refusal(&self, bytes: usize, more: u64) -> Refusal {
-        if self.as_total.load(Ordering::SeqCst) { Refusal::Total(more) } else { Refusal::Memory(bytes) }
+    fn memory(&self, bytes: usize, more: u64) -> Option<Refusal> {
+        let as_total = self.as_total.load(Ordering::SeqCst);
+        let refusal = if as_total { Refusal::Total(more) } else { Refusal::Memory(bytes) };
+        self.growths.refuses().then_some(refusal)
     }
 
-    pub(crate) fn admit_instance(&self) -> Result<(), Failure> {
-        if self.instances.refuses() {
-            return Err(Failure::new(FaultKind::Exhausted, "the test has no instance"));
-        }
-        Ok(())
+    fn table(&self, elements: usize) -> Option<Refusal> {
+        self.growths.refuses().then_some(Refusal::Table(elements))
     }
 }
 
@@ -261,7 +272,9 @@ pub(super) struct Alone {
 type Compiled = HashMap<(usize, Isolation), Arc<PolicyComponent>>;
 
 pub(super) fn alone() -> Alone {
-    static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(SandboxOptions::default()).unwrap());
+    static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+        Sandbox::with(SandboxOptions::default(), usize::MAX, Some(Arc::new(Planned))).unwrap()
+    });
     static COMPILED: LazyLock<Lock<Compiled>> = LazyLock::new(Lock::default);
     // A test that failed leaves nothing half-done here.
     let compiled = COMPILED.lock();

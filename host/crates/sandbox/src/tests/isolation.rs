@@ -28,7 +28,7 @@ fn sandbox(cache_dir: Option<&Path>) -> Sandbox {
 /// One that compiles images whole, and one that compiles their code apart, as it does with those of slow languages.
 fn whole_and_split(cache_dir: Option<&Path>, test: impl Fn(Sandbox)) {
     for split_from in [usize::MAX, 0] {
-        test(Sandbox::with(options(cache_dir), split_from).unwrap());
+        test(Sandbox::with(options(cache_dir), split_from, None).unwrap());
     }
 }
 
@@ -195,8 +195,9 @@ fn files_without(dir: &Path, secrets: &[&[u8]]) -> usize {
                 folders.push(path);
                 continue;
             }
+            // The engine's cache writes files under names that it changes in the end.
+            let Ok(bytes) = std::fs::read(&path) else { continue };
             files += 1;
-            let bytes = std::fs::read(&path).unwrap();
             for found in [bytes.clone(), decompressed(&bytes)] {
                 for secret in secrets {
                     let holds = found.windows(secret.len()).any(|window| window == *secret);
@@ -253,7 +254,7 @@ fn what_a_policy_keeps_of_its_configuration_is_in_no_file() {
     let component = keeper();
     for split_from in [usize::MAX, 0] {
         let dir = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::with(options(Some(dir.path())), split_from).unwrap();
+        let sandbox = Sandbox::with(options(Some(dir.path())), split_from, None).unwrap();
         let kept = || -> usize {
             let folder = std::fs::read_dir(dir.path().join("functions")).unwrap();
             folder.map(|entry| entry.unwrap().metadata().unwrap().len() as usize).sum()
@@ -297,7 +298,7 @@ fn a_new_configuration_takes_the_functions_of_the_last() {
 fn what_was_rehearsed_has_the_code_of_the_images() {
     for split_from in [0, usize::MAX] {
         let dir = tempfile::tempdir().unwrap();
-        let sandbox = || Sandbox::with(options(Some(dir.path())), split_from).unwrap();
+        let sandbox = || Sandbox::with(options(Some(dir.path())), split_from, None).unwrap();
         sandbox().rehearse(GLOBALS, Isolation::Exchange).unwrap();
         let files = || {
             let folder = std::fs::read_dir(dir.path().join("functions")).unwrap().map(|entry| entry.unwrap());
@@ -318,7 +319,7 @@ fn what_was_rehearsed_has_the_code_of_the_images() {
 
 #[test]
 fn the_code_of_a_component_is_compiled_once_whatever_it_is_configured_to() {
-    let sandbox = Sandbox::with(options(None), 0).unwrap();
+    let sandbox = Sandbox::with(options(None), 0, None).unwrap();
     let component = sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().component;
     let modules = || component.image.as_ref().unwrap().code.lock().len();
     // The second takes more memory.

@@ -174,9 +174,9 @@ fn tells_costs() {
             let first = exchange.slot().cost;
             assert_eq!((first.calls, first.faults), (1, 0));
             assert!(first.cpu > Duration::ZERO && first.memory_bytes >= 1 << 20, "{first:?}");
-            let before = crate::budget::thread_cpu_time();
+            let before = portcullis_services::cpu_time::thread_cpu_time();
             (exchange, _) = run(&*policy, Hook::ResponseHead, exchange);
-            let took = crate::budget::thread_cpu_time() - before;
+            let took = portcullis_services::cpu_time::thread_cpu_time() - before;
             let second = exchange.slot().cost;
             assert_eq!(second.calls, 2);
             // All of it was the guest's work, but for a tick whose begin is known by another clock. Where the thread that

@@ -45,7 +45,7 @@ fn written(policy: &Rc<dyn Policy>, write: &str, look: bool) -> Box<Exchange> {
 pub(super) fn whatever_an_exchange_wrote_the_next_finds_all_memory_as_it_was_configured() {
     // Compiled whole, and with its code apart from its memory and globals.
     for split_from in [usize::MAX, 0] {
-        let sandbox = Sandbox::with(options(), split_from).unwrap();
+        let sandbox = Sandbox::with(options(), split_from, None).unwrap();
         let on_the_spot = isolated("writes");
         for config in [on_fibers(on_the_spot.clone()), on_the_spot] {
             let policy = policy(&sandbox, WRITES, &config);

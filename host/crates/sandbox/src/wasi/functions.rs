@@ -3,9 +3,9 @@
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut, bail, ensure};
 
-use super::stdio::Output;
-use crate::capabilities::{clock, random};
+use crate::output::Output;
 use crate::state::State;
+use portcullis_services::{clock, random};
 
 /// What a handle stands for is in its number alone.
 pub(super) struct InputStream;

@@ -1,77 +1,18 @@
-//! What a guest writes: to the log, line by line.
+//! Logs what a guest writes, line by line.
 
-use std::collections::VecDeque;
-
-use portcullis_model::text::one_line;
 use serde_json::{Value, json};
 use wasmtime::Result;
 
 use crate::bindings::portcullis::policy::log::Level;
+use crate::output::Output;
 use crate::state::State;
-
-/// A longer line is written in pieces.
-const LINE_BYTES_MAX: usize = 8 << 10;
-/// Lines of stderr that a fault's message shows: a panic of Rust takes two, an exception of Python its last few.
-const TAIL_LINES_MAX: usize = 4;
-/// And how much of each.
-const TAIL_LINE_BYTES_MAX: usize = 400;
-
-/// One of the two outputs; the numbers are those of their handles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    Stdout = 1,
-    Stderr = 2,
-}
-
-/// Lines that are not whole yet, and the last whole ones of stderr.
-#[derive(Debug, Default)]
-pub(crate) struct Stdio {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    tail: VecDeque<String>,
-}
-
-impl Stdio {
-    /// The last that was written to stderr, as one line.
-    pub(crate) fn take_tail(&mut self) -> String {
-        let rest = std::mem::take(&mut self.stderr);
-        if !rest.is_empty() {
-            self.remember(&String::from_utf8_lossy(&rest));
-        }
-        let lines: Vec<String> = self.tail.drain(..).collect();
-        lines.join(" / ")
-    }
-
-    fn remember(&mut self, line: &str) {
-        // Rust's hint is for whoever can set variables.
-        if line.trim().is_empty() || line.starts_with("note: run with `RUST_BACKTRACE") {
-            return;
-        }
-        if self.tail.len() == TAIL_LINES_MAX {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(one_line(line, TAIL_LINE_BYTES_MAX));
-    }
-}
 
 impl State {
     /// Takes what a guest wrote and logs the lines that are whole. Looks at the time after each: there may be as many as bytes.
     pub(crate) fn print(&mut self, output: Output, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             self.budget.check()?;
-            let buffer = match output {
-                Output::Stdout => &mut self.stdio.stdout,
-                Output::Stderr => &mut self.stdio.stderr,
-            };
-            let room = LINE_BYTES_MAX - buffer.len();
-            let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
-            let taken = end.unwrap_or(room.min(bytes.len()));
-            buffer.extend_from_slice(&bytes[..taken]);
-            bytes = &bytes[taken + usize::from(end.is_some())..];
-            if end.is_none() && buffer.len() < LINE_BYTES_MAX {
-                return Ok(());
-            }
-            let line = std::mem::take(buffer);
+            let Some(line) = self.stdio.take_line(output, &mut bytes) else { return Ok(()) };
             let text = String::from_utf8_lossy(&line);
             if let Some(recorder) = self.recorder() {
                 let function = match output {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::MakeError;
+use super::error::MakeError;
 
 /// Of a range that no network has.
 const NONE: u32 = u32::MAX;

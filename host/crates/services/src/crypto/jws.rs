@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::JwsError;
 use super::key::{Key, name};
+use super::types::JwsError;
 
 /// Bytes of a token: what fits into a head.
 const TOKEN_BYTES_MAX: usize = 64 << 10;

@@ -4,11 +4,12 @@ use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{self as sig, ParsedPublicKey, VerificationAlgorithm};
 use aws_lc_rs::{constant_time, hmac};
 
-use wasmtime::Result as WasmResult;
+use super::types::{Algorithm, Hash, KeyError};
+use crate::numbered::Content;
+use crate::{CheckTime, OutOfTime};
 
-use super::super::numbered::Content;
-use super::{Algorithm, BLOCK_BYTES, Hash, KeyError};
-use crate::budget::Look;
+/// Bytes between two checks of the time.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// Bits of an RSA modulus. Checking a signature by a larger one takes too long for a worker's thread, and aws-lc knows
 /// none.
@@ -108,15 +109,15 @@ impl Key {
         &self,
         message: &[u8],
         signature: &[u8],
-        look: Look<'_>,
-    ) -> WasmResult<bool> {
+        check_time: CheckTime<'_>,
+    ) -> Result<bool, OutOfTime> {
         match (&self.material, digest_of(self.algorithm)) {
             (Material::Secret(key), _) => {
-                let code = hmac_in_blocks(key, message, look)?;
+                let code = hmac_in_blocks(key, message, check_time)?;
                 Ok(constant_time::verify_slices_are_equal(code.as_ref(), signature).is_ok())
             }
             (Material::Public(key), Some(hash)) => {
-                let digest = digest_in_blocks(hash, message, look)?;
+                let digest = digest_in_blocks(hash, message, check_time)?;
                 Ok(key.verify_digest_sig(&digest, signature).is_ok())
             }
             // Ed25519 has no digest to begin with. It takes a millisecond or two for the longest message.
@@ -125,9 +126,13 @@ impl Key {
     }
 
     /// The authentication code of `message`; none by a public key.
-    pub(super) fn mac(&self, message: &[u8], look: Look<'_>) -> WasmResult<Option<Vec<u8>>> {
+    pub(super) fn mac(
+        &self,
+        message: &[u8],
+        check_time: CheckTime<'_>,
+    ) -> Result<Option<Vec<u8>>, OutOfTime> {
         match &self.material {
-            Material::Secret(key) => Ok(Some(hmac_in_blocks(key, message, look)?.as_ref().to_vec())),
+            Material::Secret(key) => Ok(Some(hmac_in_blocks(key, message, check_time)?.as_ref().to_vec())),
             Material::Public(_) => Ok(None),
         }
     }
@@ -137,22 +142,26 @@ impl Key {
 pub(super) fn digest_in_blocks(
     algorithm: &'static digest::Algorithm,
     data: &[u8],
-    look: Look<'_>,
-) -> WasmResult<digest::Digest> {
+    check_time: CheckTime<'_>,
+) -> Result<digest::Digest, OutOfTime> {
     let mut context = digest::Context::new(algorithm);
     for block in data.chunks(BLOCK_BYTES) {
         context.update(block);
-        look()?;
+        check_time()?;
     }
     Ok(context.finish())
 }
 
 /// The authentication code of `message`. Looks at the time after each block.
-pub(super) fn hmac_in_blocks(key: &hmac::Key, message: &[u8], look: Look<'_>) -> WasmResult<hmac::Tag> {
+pub(super) fn hmac_in_blocks(
+    key: &hmac::Key,
+    message: &[u8],
+    check_time: CheckTime<'_>,
+) -> Result<hmac::Tag, OutOfTime> {
     let mut context = hmac::Context::with_key(key);
     for block in message.chunks(BLOCK_BYTES) {
         context.update(block);
-        look()?;
+        check_time()?;
     }
     Ok(context.sign())
 }

@@ -1,13 +1,17 @@
 //! Reads values of a JSON document by pointers (RFC 6901), in one pass that builds nothing of what is not asked for: each
 //! byte is looked at once, however many pointers there are and however they contain each other.
 
+mod error;
 mod scanner;
+mod wanted;
 
-use wasmtime::Result as WasmResult;
+pub use self::error::JsonError;
+use self::scanner::{Scanner, Stop, malformed};
+use self::wanted::Wanted;
+use crate::{CheckTime, OutOfTime};
 
-use self::scanner::{Scanner, Stop};
-use super::{JsonError, JsonValue, TEXT_BYTES_MAX};
-use crate::budget::Look;
+/// Bytes of a document.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 
 const POINTERS_MAX: usize = 64;
 const POINTER_BYTES_MAX: usize = 4 << 10;
@@ -16,31 +20,45 @@ const LEVELS_MAX: usize = 32;
 /// Bytes of all values together.
 const VALUES_BYTES_MAX: usize = 1 << 20;
 
-/// What is asked for at a place of the document and below it.
-#[derive(Default)]
-struct Wanted {
-    /// Places in the outcome of this value itself.
-    here: Vec<usize>,
-    /// By name, in order.
-    members: Vec<(String, Self)>,
-    /// The same ones by number, where the name is one: number and place in `members`, in order.
-    items: Vec<(usize, usize)>,
+/// A value of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonValue {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number as it is written.
+    Number(String),
+    /// A string, without its escapes.
+    Text(String),
+    /// An array as it is written.
+    Items(String),
+    /// An object as it is written.
+    Members(String),
 }
 
-pub(super) fn read(
+/// Returns the values of a document at these pointers; `None` for each that leads to nothing.
+///
+/// # Errors
+/// When the call runs out of time; within that, when the document or a pointer cannot be read.
+pub fn read_json(
     document: &[u8],
     pointers: &[String],
-    look: Look<'_>,
-) -> WasmResult<Result<Vec<Option<JsonValue>>, JsonError>> {
-    match find(document, pointers, look) {
+    check_time: CheckTime<'_>,
+) -> Result<Result<Vec<Option<JsonValue>>, JsonError>, OutOfTime> {
+    match find(document, pointers, check_time) {
         Ok(values) => Ok(Ok(values)),
         Err(Stop::Error(error)) => Ok(Err(error)),
         Err(Stop::OutOfTime(error)) => Err(error),
     }
 }
 
-fn find(document: &[u8], pointers: &[String], look: Look<'_>) -> Result<Vec<Option<JsonValue>>, Stop> {
-    if document.len() > TEXT_BYTES_MAX || pointers.len() > POINTERS_MAX {
+fn find(
+    document: &[u8],
+    pointers: &[String],
+    check_time: CheckTime<'_>,
+) -> Result<Vec<Option<JsonValue>>, Stop> {
+    if document.len() > DOCUMENT_BYTES_MAX || pointers.len() > POINTERS_MAX {
         return Err(Stop::Error(JsonError::TooLarge));
     }
     let mut wanted = Wanted::default();
@@ -50,15 +68,11 @@ fn find(document: &[u8], pointers: &[String], look: Look<'_>) -> Result<Vec<Opti
     wanted.number_items();
     let text = std::str::from_utf8(document).map_err(|_| malformed("it is not UTF-8 text"))?;
     let mut found = vec![None; pointers.len()];
-    Scanner::new(text, look).document(&wanted, &mut found)?;
+    Scanner::new(text, check_time).document(&wanted, &mut found)?;
     if found.iter().flatten().map(|raw: &&str| raw.len()).sum::<usize>() > VALUES_BYTES_MAX {
         return Err(Stop::Error(JsonError::TooLarge));
     }
     found.into_iter().map(|raw| raw.map(value).transpose()).collect()
-}
-
-fn malformed(why: impl Into<String>) -> Stop {
-    Stop::Error(JsonError::Malformed(why.into()))
 }
 
 /// The steps of a pointer: RFC 6901, 3 and 4.
@@ -92,31 +106,4 @@ fn value(raw: &str) -> Result<JsonValue, Stop> {
         Some(b'{') => JsonValue::Members(raw.to_owned()),
         _ => JsonValue::Number(raw.to_owned()),
     })
-}
-
-impl Wanted {
-    fn add(&mut self, steps: &[String], place: usize) {
-        let Some((first, rest)) = steps.split_first() else {
-            self.here.push(place);
-            return;
-        };
-        let at = match self.members.binary_search_by(|(name, _)| name.cmp(first)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.members.insert(at, (first.clone(), Self::default()));
-                at
-            }
-        };
-        self.members[at].1.add(rest, place);
-    }
-
-    /// Finds the steps that are numbers of items. RFC 6901, 4: without leading zeros. `-` is the item behind the last, which
-    /// there never is.
-    fn number_items(&mut self) {
-        let number = |name: &str| name.parse::<usize>().ok().filter(|number| number.to_string() == name);
-        let steps = self.members.iter().enumerate();
-        self.items = steps.filter_map(|(at, (name, _))| Some((number(name)?, at))).collect();
-        self.items.sort_unstable();
-        self.members.iter_mut().for_each(|(_, below)| below.number_items());
-    }
 }

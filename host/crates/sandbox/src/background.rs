@@ -25,7 +25,7 @@ pub(crate) type Done = (Instance, Box<Exchange>, Result<Decision, Failure>);
 
 /// The thread. It ends when this is dropped, after the call that is running; calls that wait are given up.
 #[derive(Debug)]
-pub(crate) struct Aside {
+pub(crate) struct Background {
     jobs: Sender<Job>,
 }
 
@@ -36,7 +36,7 @@ struct Job {
     done: oneshot::Sender<Done>,
 }
 
-impl Aside {
+impl Background {
     /// Starts the thread. Up to `calls_max` calls wait for their turn.
     pub(crate) fn start(calls_max: usize) -> io::Result<Self> {
         let (jobs, receiver) = channel(calls_max);

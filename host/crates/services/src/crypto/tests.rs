@@ -174,7 +174,7 @@ fn a_kid_chooses_among_keys_where_both_sides_have_one() {
     let (a, b) = (import(&keys, &secret("a"), None).unwrap(), import(&keys, &secret("b"), None).unwrap());
     let without = import(&keys, RFC_SECRET, None).unwrap();
     assert_ne!(a, b, "the same secret under two names is two keys");
-    let signing = keys.get(a).unwrap();
+    let signing = keys.0.get(a).unwrap();
     let sign: Sign = Box::new(move |message| signing.mac(message, &mut || Ok(())).unwrap().unwrap());
     let of_b = token(r#"{"alg":"HS256","kid":"b"}"#, "{}", &sign);
     assert_eq!(keys.verify_jws(&of_b, &[a, b, without]).unwrap().key, b);
@@ -203,7 +203,7 @@ fn tries_at_most_eight_keys() {
 fn refuses_tokens_that_could_be_read_in_two_ways() {
     let keys = Keys::default();
     let key = import(&keys, RFC_SECRET, None).unwrap();
-    let signing = keys.get(key).unwrap();
+    let signing = keys.0.get(key).unwrap();
     let sign: Sign = Box::new(move |message| signing.mac(message, &mut || Ok(())).unwrap().unwrap());
     let check = |token: &str| format!("{:?}", keys.verify_jws(token, &[key]).unwrap_err());
     for (header, reason) in [
@@ -403,7 +403,7 @@ fn what_takes_long_looks_at_the_time_in_between() {
     let keys = Keys::default();
     let key = keys.import(super::Key::secret(&[7; 64], Algorithm::Hs512, None).unwrap()).unwrap();
     let data = vec![0; 1 << 20];
-    let times = |work: &dyn Fn(crate::budget::Look<'_>)| {
+    let times = |work: &dyn Fn(crate::CheckTime<'_>)| {
         let mut looks = 0;
         work(&mut || {
             looks += 1;
@@ -414,7 +414,7 @@ fn what_takes_long_looks_at_the_time_in_between() {
     assert!(times(&|look| drop(super::digest(Hash::Sha256, &data, look))) >= 16);
     assert!(times(&|look| drop(super::hmac(Hash::Sha256, &data, &data, look))) >= 32);
     assert!(times(&|look| drop(keys.mac(key, &data, look))) >= 16);
-    assert!(times(&|look| drop(keys.verify(key, &data, b"", look))) >= 16);
+    assert!(times(&|look| assert!(keys.verify(key, &data, b"", look).is_ok())) >= 16);
     let set = format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"x"}"#; 1000].join(","));
     assert!(times(&|look| drop(keys.import_set(&set, None, &LeftOutKeys::default(), look))) >= 1000);
 }

@@ -15,8 +15,8 @@ use regex_automata::util::start;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, MatchKind};
 
-use super::{Error, MakeError};
-use crate::budget::{thread_cpu_time, thread_cpu_time_at};
+use super::error::{Error, MakeError};
+use crate::cpu_time::{thread_cpu_time, thread_cpu_time_at};
 
 /// Bytes of a set that is compiled.
 const COMPILED_BYTES_MAX: usize = 1 << 20;

@@ -4,12 +4,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wasmtime::Result as WasmResult;
 
 use super::key::{self, Key, malformed};
-use super::{Algorithm, KeyError};
-use crate::budget::Look;
-use crate::capabilities::numbered::Content;
+use super::left_out::LeftOut;
+use super::types::{Algorithm, KeyError};
+use crate::numbered::Content;
+use crate::{CheckTime, OutOfTime};
 
 /// Bytes of a key: one of RSA has some 3,000 with its certificates.
 const KEY_BYTES_MAX: usize = 64 << 10;
@@ -77,23 +77,14 @@ pub(super) fn read(jwk: &str, wanted: Option<Algorithm>) -> Result<Key, KeyError
 /// A key of a set, or why it cannot be used.
 pub(super) type ReadKey = Result<Key, LeftOut>;
 
-/// A key of a set that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LeftOut {
-    /// Its `kid`, or its place in the set if it has none.
-    pub(crate) name: String,
-    /// Why.
-    pub(crate) reason: String,
-}
-
 /// Reads the keys of a set that can be used here. RFC 7517, 5: what is not understood is ignored. So is what is malformed, for
 /// a set may hold keys for others, and one bad key must not take the good ones with it. Looks at the time after each, of
 /// which a set may have thousands.
 pub(super) fn read_set(
     jwks: &str,
     wanted: Option<Algorithm>,
-    look: Look<'_>,
-) -> WasmResult<Result<Vec<(Content, ReadKey)>, KeyError>> {
+    check_time: CheckTime<'_>,
+) -> Result<Result<Vec<(Content, ReadKey)>, KeyError>, OutOfTime> {
     if jwks.len() > SET_BYTES_MAX {
         return Ok(Err(KeyError::TooLarge));
     }
@@ -103,7 +94,7 @@ pub(super) fn read_set(
     };
     let mut keys = Vec::new();
     for (at, jwk) in set.keys.into_iter().enumerate() {
-        look()?;
+        check_time()?;
         let read = read(jwk.get(), wanted).map_err(|error| LeftOut {
             name: kid(jwk.get()).unwrap_or_else(|| format!("number {}", at + 1)),
             reason: describe(&error),
@@ -133,7 +124,6 @@ fn describe(error: &KeyError) -> String {
         KeyError::Weak(reason) => format!("too weak: {reason}"),
         KeyError::TooLarge => "it is too large".to_owned(),
         KeyError::TooMany => "there are too many keys".to_owned(),
-        KeyError::NoSecret => "there is no such secret".to_owned(),
     }
 }
 

@@ -1,18 +1,25 @@
 //! The keys of key sets that a policy could not use, for the log: a token that nothing verifies is hard to explain without them.
 
+use portcullis_model::Lock;
 use std::collections::BTreeMap;
 
-use portcullis_model::Lock;
-
-use super::jwk::LeftOut;
-use crate::capabilities::numbered::Content;
+use crate::numbered::Content;
 
 /// Keys that are remembered.
 const NOTED_MAX: usize = 1000;
 
+/// A key of a set that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Its `kid`, or its place in the set if it has none.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What became of the keys of sets, by their digests: `None` for one that some call could use, or that was logged.
-#[derive(Default)]
-pub(crate) struct LeftOutKeys(Lock<BTreeMap<Content, Option<LeftOut>>>);
+#[derive(Debug, Default)]
+pub struct LeftOutKeys(Lock<BTreeMap<Content, Option<LeftOut>>>);
 
 impl LeftOutKeys {
     /// Notes what a call made of a key. A policy may read a set twice, for keys of different algorithms, so a key counts as left
@@ -36,7 +43,7 @@ impl LeftOutKeys {
     }
 
     /// Logs them, each once.
-    pub(crate) fn log(&self, policy: &str) {
+    pub fn log(&self, policy: &str) {
         for LeftOut { name, reason } in self.take() {
             tracing::warn!(
                 event = "key-left-out",

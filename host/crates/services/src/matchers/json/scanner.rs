@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{JsonError, Wanted, malformed};
-use crate::budget::Look;
+use super::error::JsonError;
+use super::wanted::Wanted;
+use crate::{CheckTime, OutOfTime};
 
 /// Values between two looks at the time.
 const VALUES_BETWEEN_LOOKS: u32 = 1024;
@@ -13,7 +14,11 @@ pub(super) enum Stop {
     /// The policy gets this.
     Error(JsonError),
     /// The call has used up its time.
-    OutOfTime(wasmtime::Error),
+    OutOfTime(OutOfTime),
+}
+
+pub(super) fn malformed(why: impl Into<String>) -> Stop {
+    Stop::Error(JsonError::Malformed(why.into()))
 }
 
 pub(super) struct Scanner<'d, 'l> {
@@ -23,12 +28,12 @@ pub(super) struct Scanner<'d, 'l> {
     open: Vec<u8>,
     /// Values since the last look at the time.
     values: u32,
-    look: Look<'l>,
+    check_time: CheckTime<'l>,
 }
 
 impl<'d, 'l> Scanner<'d, 'l> {
-    pub(super) fn new(text: &'d str, look: Look<'l>) -> Self {
-        Self { text, at: 0, open: Vec::new(), values: 0, look }
+    pub(super) fn new(text: &'d str, check_time: CheckTime<'l>) -> Self {
+        Self { text, at: 0, open: Vec::new(), values: 0, check_time }
     }
 
     /// Reads all of it, and puts what is wanted into `found`.
@@ -105,7 +110,7 @@ impl<'d, 'l> Scanner<'d, 'l> {
             self.values += 1;
             if self.values >= VALUES_BETWEEN_LOOKS {
                 self.values = 0;
-                (self.look)().map_err(Stop::OutOfTime)?;
+                (self.check_time)().map_err(Stop::OutOfTime)?;
             }
             self.skip_space();
             match self.peek() {

@@ -2,8 +2,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::{Registry, SERIES_MAX, Sort, TEXT_BYTES_ALL_MAX, bound_of, bucket_of, clean_label, clean_name};
-use crate::GuestValue;
+use super::{
+    GuestValue, Registry, SERIES_MAX, Sort, TEXT_BYTES_ALL_MAX, bound_of, bucket_of, clean_label, clean_name,
+};
 
 #[test]
 fn puts_samples_into_buckets_of_powers_of_two() {

@@ -1,0 +1,169 @@
+//! The engines with their linkers and ticker, and what is counted over all policies. Compiles configured images.
+
+use portcullis_model::Lock;
+use std::sync::{Arc, OnceLock};
+
+use portcullis_policy::outbound::Outbound;
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Module};
+
+use crate::component::{ImageSource, Linked};
+use crate::engine::Engines;
+use crate::error::SandboxError;
+use crate::hooks::HookIndices;
+use crate::inject::Injector;
+use crate::memory::MemoryTotal;
+use crate::options::{Compiler, SandboxOptions};
+use crate::places::InstanceCount;
+use crate::shared::SharedPolicies;
+use crate::shares::Clients;
+use crate::state::State;
+use crate::ticker::TickerThread;
+use crate::wipe::{PageMap, WipeIndices};
+use crate::{capabilities, host, split, wasi};
+
+/// Modules of one component that are kept: it has one or two, which are always the same.
+const CODE_MODULES_MAX: usize = 16;
+
+/// The engines with all that policies need of the sandbox for as long as they live.
+pub(crate) struct Runtime {
+    pub(crate) engines: Engines,
+    /// For either engine.
+    pub(crate) plain: Linker<State>,
+    images: Linker<State>,
+    /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
+    pub(crate) compiling: Lock<()>,
+    /// Compiles what may take long, one at a time.
+    pub(crate) compiler: Option<Lock<Arc<dyn Compiler>>>,
+    /// Bytes of code from which on a core module is compiled apart.
+    split_from: usize,
+    pub(crate) ticker: TickerThread,
+    pub(crate) instances: Arc<InstanceCount>,
+    /// Whose exchanges they are for, where it counts.
+    pub(crate) clients: Arc<Clients>,
+    /// Of instances that were wiped and wait for an exchange.
+    pub(crate) spares: Arc<InstanceCount>,
+    pub(crate) memory: Arc<MemoryTotal>,
+    /// Tells what of an instance has to be wiped.
+    pub(crate) pages: Option<PageMap>,
+    pub(crate) policies: SharedPolicies,
+    /// What sends the requests of policies; empty until the gateway has it.
+    pub(crate) outbound: Arc<OnceLock<Arc<dyn Outbound>>>,
+    /// Makes things fail in tests.
+    pub(crate) injector: Option<Arc<dyn Injector>>,
+}
+
+impl Runtime {
+    /// Starts the engines and their ticker. Core modules with `split_from` bytes of code are compiled apart.
+    ///
+    /// # Errors
+    /// See [`Sandbox::new`](crate::Sandbox::new).
+    pub(crate) fn new(
+        options: SandboxOptions,
+        split_from: usize,
+        injector: Option<Arc<dyn Injector>>,
+    ) -> Result<Self, SandboxError> {
+        let instances_max = options.instances_max.clamp(1, 100_000);
+        let engines = Engines::new(instances_max, options.cache_dir.as_deref())?;
+        let linker = |engine| linker(engine).map_err(|error| SandboxError::Engine(format!("{error:#}")));
+        let (plain, images) = (linker(&engines.plain)?, linker(&engines.images)?);
+        let ticked = vec![engines.plain.clone(), engines.images.clone()];
+        let ticker = TickerThread::start(ticked).map_err(SandboxError::Thread)?;
+        Ok(Self {
+            plain,
+            images,
+            compiling: Lock::new(()),
+            compiler: options.compiler.map(Lock::new),
+            split_from,
+            ticker,
+            instances: Arc::new(InstanceCount::new(instances_max)),
+            clients: Arc::default(),
+            spares: Arc::new(InstanceCount::new(engines.spares_max)),
+            pages: PageMap::open(),
+            memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
+            policies: SharedPolicies::default(),
+            outbound: Arc::default(),
+            injector,
+            engines,
+        })
+    }
+
+    /// Links a component as it was shipped.
+    pub(crate) fn link_plain(&self, component: &Component) -> wasmtime::Result<Linked> {
+        self.link(&self.plain, component)
+    }
+
+    fn link(&self, linker: &Linker<State>, component: &Component) -> wasmtime::Result<Linked> {
+        let mut linker = linker.clone();
+        wasi::link(&mut linker, component)?;
+        if let Some(injector) = &self.injector {
+            injector.link(&mut linker, component)?;
+        }
+        Ok(Linked {
+            pre: linker.instantiate_pre(component)?,
+            indices: HookIndices::of(component)?,
+            wipe: None,
+        })
+    }
+
+    /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have as
+    /// well. What it holds is never written anywhere: see `functions.rs`.
+    pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
+        let _compiling = self.compiling.lock();
+        if self.pages.is_none() {
+            return self.compile_parts(source, image);
+        }
+        let wipeable = match source.wipeable.prepare(source.component.borrow_owner(), image) {
+            Ok(wipeable) => wipeable,
+            Err(odd) => {
+                tracing::debug!("instances of a component are not wiped but dropped: {odd}");
+                return self.compile_parts(source, image);
+            }
+        };
+        let mut linked = self.compile_parts(source, &wipeable.component)?;
+        linked.wipe = Some(WipeIndices::of(linked.pre.component(), &wipeable)?);
+        Ok(linked)
+    }
+
+    fn compile_parts(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
+        let Engines { images, functions, .. } = &self.engines;
+        let split = match split::split(image, self.split_from) {
+            Ok(split) => split,
+            Err(whole) => {
+                tracing::debug!("the image of a component is compiled whole: {whole}");
+                let compile = || Component::from_binary(images, image);
+                return self.link(&self.images, &functions.with(&source.digest, compile)?);
+            }
+        };
+        let mut linker = self.images.clone();
+        for (name, code) in &split.code {
+            linker.root().module(name, &self.code_module(source, code)?)?;
+        }
+        let compile = || Component::from_binary(images, &split.component);
+        self.link(&linker, &functions.with(&source.digest, compile)?)
+    }
+
+    /// A part of all images of `source`, compiled when the first of them is.
+    fn code_module(&self, source: &ImageSource, code: &[u8]) -> wasmtime::Result<Module> {
+        let digest = Sha256::digest(code).into();
+        let mut known = source.code.lock();
+        if let Some(module) = known.get(&digest) {
+            return Ok(module.clone());
+        }
+        let Engines { images, functions, .. } = &self.engines;
+        let module = functions.with(&digest, || Module::from_binary(images, code))?;
+        if known.len() >= CODE_MODULES_MAX {
+            known.clear();
+        }
+        known.insert(digest, module.clone());
+        Ok(module)
+    }
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    host::link(&mut linker)?;
+    capabilities::link(&mut linker)?;
+    Ok(linker)
+}

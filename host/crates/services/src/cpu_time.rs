@@ -1,0 +1,74 @@
+//! The CPU time of threads, and the check by which long work ends at its deadline.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How old the reading that a thread remembers of its clocks may be. It is also the most time that
+/// [`thread_cpu_time_at`] can be ahead by.
+pub const MOMENT_AGE_MAX: Duration = Duration::from_micros(100);
+
+/// A guest used up its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it used more than its {limit:?} of CPU time")]
+pub struct OutOfTime {
+    /// What it may use.
+    pub limit: Duration,
+}
+
+/// Checks the time of the call that is running. Work that may take long calls it between two of its steps, and ends with
+/// the error that it returns.
+pub type CheckTime<'a> = &'a mut dyn FnMut() -> Result<(), OutOfTime>;
+
+/// Returns the CPU time of this thread at `now`, which has only just been. Never too little, and too much by
+/// [`MOMENT_AGE_MAX`] at most.
+#[must_use]
+pub fn thread_cpu_time_at(now: Instant) -> Duration {
+    thread_local! {
+        /// A moment by the clock that passes, and the thread's CPU time then.
+        static MOMENT: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+    if let Some((at, cpu)) = MOMENT.get() {
+        let age = now.saturating_duration_since(at);
+        if age < MOMENT_AGE_MAX {
+            return cpu + age;
+        }
+    }
+    let cpu = thread_cpu_time();
+    MOMENT.set(Some((now, cpu)));
+    cpu
+}
+
+/// Returns the CPU time that this thread has used.
+#[cfg(unix)]
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// Returns the time that has passed: there is no clock of a thread here.
+#[cfg(not(unix))]
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{thread_cpu_time, thread_cpu_time_at};
+
+    #[test]
+    fn what_a_thread_remembers_of_its_clock_is_never_too_little() {
+        for _ in 0..1000 {
+            let before = thread_cpu_time();
+            let now = thread_cpu_time_at(Instant::now());
+            assert!(now >= before, "{before:?} {now:?}");
+        }
+    }
+}
