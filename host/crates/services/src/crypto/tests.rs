@@ -237,7 +237,7 @@ fn refuses_tokens_that_could_be_read_in_two_ways() {
         // Another last character with the same bytes.
         good.replacen("e30.", "e31.", 1),
     ] {
-        assert!(check(&bad).starts_with("JwsError::Malformed"), "{bad:?}: {}", check(&bad));
+        assert!(check(&bad).starts_with("Malformed"), "{bad:?}: {}", check(&bad));
     }
     let long = format!("{good}{}", "A".repeat((64 << 10) - good.len() + 1));
     assert!(matches!(keys.verify_jws(&long, &[key]), Err(JwsError::TooLarge)));
@@ -274,7 +274,7 @@ fn refuses_weak_keys() {
 #[test]
 fn a_key_is_for_one_algorithm() {
     let rsa = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
-    assert!(refused(rsa, None).starts_with("KeyError::WrongAlgorithm"), "it leaves open which");
+    assert!(refused(rsa, None).starts_with("WrongAlgorithm"), "it leaves open which");
     assert!(refused(rsa, Some(Algorithm::Hs256)).contains("an RSA key is not for HS256"));
     assert!(refused(rsa, Some(Algorithm::Es256)).contains("an RSA key is not for ES256"));
     assert!(refused(RFC_P256, Some(Algorithm::Es384)).contains("not for ES384"));
@@ -293,7 +293,7 @@ fn refuses_keys_that_are_for_something_else() {
         (r#""alg":"ECDH-ES","#, "`ECDH-ES`"),
     ] {
         let told = refused(&RFC_P256.replacen('{', &format!("{{{change}"), 1), None);
-        assert!(told.starts_with("KeyError::Unsupported") && told.contains(reason), "{change}: {told}");
+        assert!(told.starts_with("Unsupported") && told.contains(reason), "{change}: {told}");
     }
     assert!(refused(r#"{"kty":"EC","crv":"secp256k1"}"#, None).contains("`secp256k1`"));
     assert!(refused(r#"{"kty":"OKP","crv":"X25519"}"#, None).contains("`X25519`"));
@@ -314,7 +314,7 @@ fn reads_keys_strictly() {
         (r#"{"kty":"EC"}"#, "no `crv`"),
     ] {
         let told = refused(jwk, None);
-        assert!(told.starts_with("KeyError::Malformed") && told.contains(reason), "{jwk}: {told}");
+        assert!(told.starts_with("Malformed") && told.contains(reason), "{jwk}: {told}");
     }
     assert!(matches!(jwk::read(&" ".repeat((64 << 10) + 1), None), Err(KeyError::TooLarge)));
     assert!(matches!(

@@ -46,11 +46,11 @@ fn matches_bytes() {
 #[test]
 fn names_the_pattern_that_is_wrong() {
     let told = |of: &[&str]| format!("{:?}", patterns(of).err().unwrap());
-    assert_eq!(told(&["a", "b("]), r#"MakeError::Malformed("pattern 1: unclosed group")"#);
+    assert_eq!(told(&["a", "b("]), r#"Malformed("pattern 1: unclosed group")"#);
     assert!(told(&[r"(a)\1"]).contains("backreferences are not supported"));
     assert!(told(&["(?=a)"]).contains("look-around"));
-    assert_eq!(told(&[r"(?:\w{1000}){1000}"]), "MakeError::TooLarge");
-    assert_eq!(told(&[&"a".repeat((1 << 20) + 1)]), "MakeError::TooLarge");
+    assert_eq!(told(&[r"(?:\w{1000}){1000}"]), "TooLarge");
+    assert_eq!(told(&[&"a".repeat((1 << 20) + 1)]), "TooLarge");
 }
 
 #[test]
@@ -221,29 +221,29 @@ fn refuses_documents_that_could_be_read_in_two_ways() {
     for text in
         ["", "{", "[1,]", "{} {}", "nul", "{\"a\": \"\u{1}\"}", r#"{"a": "\ud800"}"#, "[1", "{'a': 1}"]
     {
-        assert!(read(text, &["/a"])[0].starts_with("JsonError::Malformed"), "{text}");
+        assert!(read(text, &["/a"])[0].starts_with("Malformed"), "{text}");
     }
     assert!(matches!(read_json(b"\"\xff\"", &[], &mut || Ok(())).unwrap(), Err(JsonError::Malformed(_))));
 }
 
 #[test]
 fn bounds_documents_pointers_and_values() {
-    assert!(read("1", &["a"])[0].starts_with("JsonError::InvalidPointer"));
-    assert!(read("1", &["/~2"])[0].starts_with("JsonError::InvalidPointer"));
-    assert!(read("1", &["/a~"])[0].starts_with("JsonError::InvalidPointer"));
+    assert!(read("1", &["a"])[0].starts_with("InvalidPointer"));
+    assert!(read("1", &["/~2"])[0].starts_with("InvalidPointer"));
+    assert!(read("1", &["/a~"])[0].starts_with("InvalidPointer"));
     assert_eq!(read("1", &["/a"; 64]).len(), 64);
-    assert_eq!(read("1", &["/a"; 65]), ["JsonError::TooLarge"]);
+    assert_eq!(read("1", &["/a"; 65]), ["TooLarge"]);
     assert_eq!(read("1", &[&"/a".repeat(32)]), ["-"]);
-    assert_eq!(read("1", &[&"/a".repeat(33)]), ["JsonError::TooLarge"]);
-    assert_eq!(read("1", &[&format!("/{}", "a".repeat(4096))]), ["JsonError::TooLarge"]);
+    assert_eq!(read("1", &[&"/a".repeat(33)]), ["TooLarge"]);
+    assert_eq!(read("1", &[&format!("/{}", "a".repeat(4096))]), ["TooLarge"]);
     let most = format!("\"{}\"", "a".repeat((1 << 20) - 2));
     assert_eq!(read(&most, &[""])[0].len(), "text ".len() + most.len() - 2);
-    assert_eq!(read(&most, &["", ""]), ["JsonError::TooLarge"], "two of that size");
-    assert_eq!(read(&format!("{most} "), &[""]), ["JsonError::TooLarge"]);
+    assert_eq!(read(&most, &["", ""]), ["TooLarge"], "two of that size");
+    assert_eq!(read(&format!("{most} "), &[""]), ["TooLarge"]);
     // As deep as it is large, and no stack is used up.
     let deep = format!("{}{}", "[".repeat(1 << 19), "]".repeat(1 << 19));
     assert_eq!(read(&deep, &["/0/0/x"]), ["-"]);
-    assert!(read(&"[".repeat(1 << 20), &["/0"])[0].starts_with("JsonError::Malformed"));
+    assert!(read(&"[".repeat(1 << 20), &["/0"])[0].starts_with("Malformed"));
 }
 
 /// The outermost value is asked for, and one on each level below it.
