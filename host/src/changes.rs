@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use portcullis_model::{
-    Candidate, Capability, Gateway, Listener, Name, Origin, PolicyConfig, Route, Upstream,
-};
+use portcullis_model::{Candidate, Capability, Gateway, Listener, Name, PolicyConfig, Route, Upstream};
 use portcullis_sandbox::ComponentInfo;
 
 use crate::shown::shown;
@@ -23,12 +21,12 @@ impl Changes {
     /// What leads from `old` to `new`. Only that something moved within its file is no change.
     pub(crate) fn between(old: &Gateway, new: &Gateway) -> Self {
         let mut changes = Self::default();
-        changes.live.extend(compare("listener", &old.listeners, &new.listeners, changed_if(same_listener)));
-        changes.live.extend(compare("upstream", &old.upstreams, &new.upstreams, changed_if(same_upstream)));
+        changes.live.extend(compare("listener", &old.listeners, &new.listeners, changed));
+        changes.live.extend(compare("upstream", &old.upstreams, &new.upstreams, changed));
         changes.live.extend(compare("policy", &old.policies, &new.policies, |before, after| {
             policy_change(before, after, secrets_differ(after, old, new))
         }));
-        changes.live.extend(compare("route", &old.routes, &new.routes, changed_if(same_route)));
+        changes.live.extend(compare("route", &old.routes, &new.routes, changed));
         let order = |gateway: &Gateway| -> Vec<Name> {
             gateway.routes.iter().map(|route| Name::clone(&route.name)).collect()
         };
@@ -99,48 +97,6 @@ pub(crate) fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentI
         .collect()
 }
 
-/// Whether a policy's configuration, wherever it stands in its file, is the same, so that its instances can live on.
-/// The secrets that it was granted have to be compared beside this.
-pub(crate) fn same_policy(before: &PolicyConfig, after: &PolicyConfig) -> bool {
-    same(before, after, |policy| {
-        policy.origin = Origin::default();
-        if let Some(candidate) = &mut policy.candidate {
-            candidate.version_mut().origin = Origin::default();
-        }
-    })
-}
-
-/// Whether nothing differs in what is tried and how, so that how far it is lives on.
-pub(crate) fn same_candidate(before: &Candidate, after: &Candidate) -> bool {
-    same(before, after, |candidate| candidate.version_mut().origin = Origin::default())
-}
-
-fn same_listener(before: &Listener, after: &Listener) -> bool {
-    same(before, after, |listener| {
-        listener.origin = Origin::default();
-        for certificate in listener.tls.iter_mut().flat_map(|tls| &mut tls.certificates) {
-            certificate.origin = Origin::default();
-        }
-    })
-}
-
-fn same_upstream(before: &Upstream, after: &Upstream) -> bool {
-    same(before, after, |upstream| upstream.origin = Origin::default())
-}
-
-fn same_route(before: &Route, after: &Route) -> bool {
-    same(before, after, |route| route.origin = Origin::default())
-}
-
-fn same<T: Clone + PartialEq>(before: &T, after: &T, strip: impl Fn(&mut T)) -> bool {
-    let stripped = |value: &T| {
-        let mut value = value.clone();
-        strip(&mut value);
-        value
-    };
-    before == after || stripped(before) == stripped(after)
-}
-
 fn secrets_differ(policy: &PolicyConfig, old: &Gateway, new: &Gateway) -> bool {
     let tried = policy.candidate.iter().flat_map(|candidate| &candidate.version().grants.secrets);
     let mut granted = policy.grants.secrets.iter().chain(tried);
@@ -152,11 +108,11 @@ fn policy_change(before: &PolicyConfig, after: &PolicyConfig, secrets_differ: bo
         Some("runs another version of its plugin")
     } else if secrets_differ {
         Some("got other secrets")
-    } else if same_policy(before, after) {
+    } else if before == after {
         None
     } else {
         let alone = |policy: &PolicyConfig| PolicyConfig { candidate: None, ..policy.clone() };
-        let only_what_is_tried = same_policy(&alone(before), &alone(after));
+        let only_what_is_tried = alone(before) == alone(after);
         Some(if only_what_is_tried { candidate_change(before, after) } else { "changed" })
     }
 }
@@ -173,8 +129,8 @@ fn candidate_change(before: &PolicyConfig, after: &PolicyConfig) -> &'static str
     }
 }
 
-fn changed_if<T>(same: impl Fn(&T, &T) -> bool) -> impl Fn(&T, &T) -> Option<&'static str> {
-    move |before, after| (!same(before, after)).then_some("changed")
+fn changed<T: PartialEq>(before: &T, after: &T) -> Option<&'static str> {
+    (before != after).then_some("changed")
 }
 
 /// What has a name.

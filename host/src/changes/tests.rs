@@ -5,7 +5,7 @@ use portcullis_model::{
     RouteMatch, Secret, Version,
 };
 
-use super::{Changes, same_policy};
+use super::Changes;
 
 fn policy(name: &str, digest: u8, line: u32) -> PolicyConfig {
     PolicyConfig {
@@ -48,7 +48,7 @@ fn with_policies(policies: Vec<PolicyConfig>) -> Gateway {
 
 #[test]
 fn another_place_in_the_file_is_no_change() {
-    assert!(same_policy(&policy("a", 1, 3), &policy("a", 1, 30)));
+    assert!(policy("a", 1, 3) == policy("a", 1, 30));
     let changes =
         Changes::between(&with_policies(vec![policy("a", 1, 3)]), &with_policies(vec![policy("a", 1, 30)]));
     assert!(changes.is_empty(), "{changes:?}");

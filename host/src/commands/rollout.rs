@@ -1,17 +1,15 @@
 //! Rollouts as the binary puts them together: what the policy crate needs of the process, and what is said of them.
 
 pub(crate) mod command;
+mod fingerprint;
 mod write;
 
 use std::hash::RandomState;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use portcullis_model::text::hex;
-use portcullis_model::{Candidate, FieldMatch, Lock, Origin, PluginSource, PolicyConfig, Selection};
+use portcullis_model::{Candidate, FieldMatch, Lock, PolicyConfig, Selection};
 use portcullis_policy::{Environment, PolicyFactory, Rollout, RolloutFactory, RolloutReport, VersionLabel};
-use sha2::{Digest as _, Sha256};
 
 /// The rollouts of the generation that runs, for whoever reads metrics.
 #[derive(Debug, Default)]
@@ -46,25 +44,6 @@ static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub(crate) fn begin(active: &PolicyConfig, candidate: &Candidate) -> Arc<Rollout> {
     let labels = [label(active), label(candidate.version())];
     Arc::new(Rollout::new(active.name.clone(), candidate, labels, KEYS.clone()))
-}
-
-/// A digest of all that is written of a policy: the same where nothing differs but its place, and the path by which somebody
-/// came to its plugin.
-pub(crate) fn fingerprint(policy: &PolicyConfig) -> String {
-    let mut policy = policy.clone();
-    strip(&mut policy);
-    if let Some(candidate) = &mut policy.candidate {
-        strip(candidate.version_mut());
-    }
-    hex(&Sha256::digest(format!("{policy:?}")))
-}
-
-fn strip(version: &mut PolicyConfig) {
-    version.origin = Origin::default();
-    // What is in the file is told by its digest.
-    if let PluginSource::File(path) = &mut version.plugin {
-        *path = path.file_name().map(PathBuf::from).unwrap_or_default();
-    }
 }
 
 /// What a version is.

@@ -381,13 +381,15 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
     for version in gateway.policies.iter().flat_map(versions_of) {
         let secrets = secrets_of(&version);
         let kept = previous.and_then(|previous| previous.policies.get(&version.name)).and_then(|before| {
-            let is_same = |before: &&LoadedVersion| {
-                changes::same_policy(&before.config, &version) && before.secrets == secrets
-            };
+            let is_same = |before: &&LoadedVersion| before.config == version && before.secrets == secrets;
             before.versions().find(is_same)
         });
         match kept {
-            Some(before) => drop(versions.insert(key(&version), before.clone())),
+            // With the place where it is written now.
+            Some(before) => {
+                let key = key(&version);
+                versions.insert(key, LoadedVersion { config: version, ..before.clone() });
+            }
             None => fresh.push((version, secrets)),
         }
     }
@@ -460,7 +462,7 @@ fn arrange(
     };
     let kept = before.and_then(|before| {
         let tried = before.tried.as_ref()?;
-        changes::same_candidate(&tried.config, config).then_some((before, tried))
+        (tried.config == *config).then_some((before, tried))
     });
     let same = |one: &LoadedVersion, other: &LoadedVersion| Arc::ptr_eq(&one.factory, &other.factory);
     let (rollout, factory) = match kept {

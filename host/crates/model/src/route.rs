@@ -1,7 +1,6 @@
 //! Which requests go where, and the one order in which routes are tried.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -111,13 +110,49 @@ pub struct FieldMatch {
     pub value: Option<String>,
 }
 
-/// How narrow a match is. The greater one is tried first; two that are equal and can both match are a tie, which the
-/// config refuses.
-pub type Specificity = (u8, usize, PathSpecificity, usize, usize);
+/// How narrow a match is: the first field that differs decides. The greater one is tried first; two that are equal and can
+/// both match are a tie, which the config refuses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Specificity {
+    /// How narrow the host is.
+    pub host: HostSpecificity,
+    /// How narrow the path is.
+    pub path: PathSpecificity,
+    /// Whether there is a condition on the method.
+    pub has_methods: bool,
+    /// The number of conditions on fields.
+    pub fields: usize,
+}
 
-/// Literal segments beat parameters from left to right, a longer pattern beats a shorter one, and an exact end beats
-/// `/*`.
-pub type PathSpecificity = (Vec<Reverse<u8>>, bool);
+/// How narrow a condition on the host is: an exact host before a suffix, a longer suffix before a shorter one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostSpecificity {
+    /// Any host.
+    Any,
+    /// Hosts below a suffix of this many bytes.
+    Suffix(usize),
+    /// One host.
+    Exact,
+}
+
+/// How narrow a condition on the path is: literal segments beat parameters from left to right, and a longer pattern beats
+/// a shorter one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathSpecificity {
+    /// The segments from left to right.
+    pub segments: Vec<SegmentSpecificity>,
+    /// Whether the pattern has an exact end, which beats `/*`.
+    pub is_exact: bool,
+}
+
+/// How narrow a segment of a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SegmentSpecificity {
+    /// Any text.
+    Parameter,
+    /// One text.
+    Literal,
+}
 
 impl RouteMatch {
     /// The hosts that it takes. Never empty: without a condition there is the pattern that takes any host.
@@ -136,8 +171,12 @@ impl RouteMatch {
     /// How narrow the match is by one of its hosts: host before path before methods before fields.
     #[must_use]
     pub fn specificity_by(&self, host: &HostPattern) -> Specificity {
-        let (kind, length) = host.specificity();
-        (kind, length, self.path.specificity(), usize::from(!self.methods.is_empty()), self.fields.len())
+        Specificity {
+            host: host.specificity(),
+            path: self.path.specificity(),
+            has_methods: !self.methods.is_empty(),
+            fields: self.fields.len(),
+        }
     }
 
     /// How narrow the match is by its narrowest host.
@@ -150,11 +189,11 @@ impl RouteMatch {
 
 impl PathPattern {
     fn specificity(&self) -> PathSpecificity {
-        let kinds = self.segments.iter().map(|segment| match segment {
-            PathSegment::Literal(_) => Reverse(0),
-            PathSegment::Parameter(_) => Reverse(1),
+        let segments = self.segments.iter().map(|segment| match segment {
+            PathSegment::Literal(_) => SegmentSpecificity::Literal,
+            PathSegment::Parameter(_) => SegmentSpecificity::Parameter,
         });
-        (kinds.collect(), !self.rest)
+        PathSpecificity { segments: segments.collect(), is_exact: !self.rest }
     }
 
     /// Whether `path`, normalised and without its query, matches.
@@ -208,12 +247,11 @@ pub fn canonical_host(host: &str) -> Cow<'_, str> {
 }
 
 impl HostPattern {
-    /// How narrow it is: an exact host before a suffix, a longer suffix before a shorter one.
-    fn specificity(&self) -> (u8, usize) {
+    fn specificity(&self) -> HostSpecificity {
         match self {
-            Self::Any => (0, 0),
-            Self::Suffix(suffix) => (1, suffix.len()),
-            Self::Exact(_) => (2, 0),
+            Self::Any => HostSpecificity::Any,
+            Self::Suffix(suffix) => HostSpecificity::Suffix(suffix.len()),
+            Self::Exact(_) => HostSpecificity::Exact,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use portcullis_model::{Listener, TlsServer};
+use portcullis_model::Listener;
 
 use crate::certificate::CertificateWarning;
 use crate::tls_server::{ServerTls, TlsServerError};
@@ -29,8 +29,7 @@ impl ListenerState {
         let tls = match (&listener.tls, previous) {
             (None, _) => None,
             (Some(wanted), Some(Self { listener: old, tls: Some(tls), .. }))
-                if (old.http1, old.http2) == (http1, http2)
-                    && old.tls.as_ref().is_some_and(|old| is_same(old, wanted)) =>
+                if (old.http1, old.http2) == (http1, http2) && old.tls.as_ref() == Some(wanted) =>
             {
                 Some(tls.clone())
             }
@@ -72,12 +71,4 @@ impl ListenerState {
     pub fn warnings(&self) -> &[CertificateWarning] {
         self.tls.as_ref().map_or(&[], ServerTls::warnings)
     }
-}
-
-/// Whether two descriptions differ at most in where they stand.
-fn is_same(old: &TlsServer, new: &TlsServer) -> bool {
-    let pem = |tls: &TlsServer| -> Vec<_> {
-        tls.certificates.iter().map(|one| (one.cert_pem.clone(), one.key_pem.clone())).collect()
-    };
-    old.min_version == new.min_version && pem(old) == pem(new)
 }

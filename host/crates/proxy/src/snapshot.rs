@@ -152,7 +152,7 @@ impl Snapshot {
         let mut trust_changed = false;
         for upstream in &gateway.upstreams {
             let old = previous.and_then(|previous| previous.upstreams.get(&upstream.name));
-            if let Some(same) = old.filter(|old| is_same(&old.config, upstream)) {
+            if let Some(same) = old.filter(|old| old.config == *upstream) {
                 match same.tls.as_ref().map_or(Ok(true), |tls| tls.believes(roots)) {
                     Ok(true) => {
                         upstreams.insert(upstream.name.clone(), same.clone());
@@ -228,12 +228,6 @@ impl Snapshot {
             state.warnings().iter().map(move |warning| format!("listener `{name}`: {warning}"))
         })
     }
-}
-
-/// Whether two configurations of an upstream differ at most in where they stand.
-fn is_same(old: &Upstream, new: &Upstream) -> bool {
-    let old = Upstream { origin: new.origin.clone(), ..old.clone() };
-    old == *new
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use portcullis_config::RolloutEdit;
 use portcullis_model::Version;
 use portcullis_policy::{Act, ActError, RolloutReport, VersionReport};
 
+use super::exchanges;
+use super::fingerprint::fingerprint;
 use super::write::{self, Written};
-use super::{exchanges, fingerprint};
 use crate::cli::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
     RolloutStatusArguments,

@@ -18,7 +18,7 @@ use portcullis_model::{
 };
 use portcullis_sandbox::inspect;
 
-use super::fingerprint;
+use super::fingerprint::fingerprint;
 use crate::changes::Changes;
 use crate::plugins::{self, Catalog};
 
