@@ -1,16 +1,14 @@
 //! Where components come from: embedded in the binary, read from files, or out of registries by way of the plugin store.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use portcullis_config::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
+use portcullis_config::{Components, ImageRequest, Images, Keys, PluginInfo, PluginSources, Problem};
 use portcullis_model::{
-    ContentDigest, LockedPlugin, Name, OciReference, PinnedPlugin, PluginSource, PolicyConfig, Registry,
-    Server, Signer, SignerKey,
+    ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey,
 };
 use portcullis_registry::{Environment, Image, Memory, Registries, SignerError, Store, Unverified};
-use sha2::{Digest, Sha256};
 
 use crate::refusal::Refusal;
 use crate::run::cache_dir::default_cache_dir;
@@ -26,7 +24,7 @@ pub(crate) const PLUGIN_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Catalog;
 
-impl Plugins for Catalog {
+impl Components for Catalog {
     fn builtin(&self, name: &str) -> Option<&'static [u8]> {
         portcullis_plugins::builtin(name)
     }
@@ -53,10 +51,12 @@ impl Plugins for Catalog {
             attributes,
         })
     }
+}
 
+impl Images for Catalog {
     fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem> {
         let PinnedPlugin { reference, manifest } = wanted.plugin;
-        let registries = registries(wanted.supply).map_err(|label| Problem {
+        let registries = registries(wanted.sources).map_err(|label| Problem {
             label,
             help: "name a folder with `server.cache-dir`".to_owned(),
             unsigned: false,
@@ -87,15 +87,17 @@ impl Plugins for Catalog {
         }
     }
 
-    fn images_done(&self, supply: &Supply, in_use: &BTreeSet<ContentDigest>) {
-        let Ok(registries) = registries(supply) else { return };
-        match registries.store().prune(supply.store_max, in_use) {
+    fn images_done(&self, sources: &PluginSources, in_use: &BTreeSet<ContentDigest>) {
+        let Ok(registries) = registries(sources) else { return };
+        match registries.store().prune(sources.store_max, in_use) {
             Ok(0) => {}
             Ok(bytes) => tracing::info!(bytes, "plugins that are not used were removed from the store"),
             Err(error) => tracing::warn!("{error}"),
         }
     }
+}
 
+impl Keys for Catalog {
     fn check_key(&self, key: &SignerKey) -> Result<(), Problem> {
         portcullis_registry::check_key(key).map_err(unverified)
     }
@@ -129,8 +131,8 @@ pub(crate) fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
 }
 
 /// The registries of a configuration and the store before them. The error reads on behind a caret.
-pub(crate) fn registries(supply: &Supply) -> Result<Registries, String> {
-    store_of(supply.cache_dir.as_deref(), &supply.registries)
+pub(crate) fn registries(sources: &PluginSources) -> Result<Registries, String> {
+    store_of(sources.cache_dir.as_deref(), &sources.registries)
 }
 
 fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registries, String> {
@@ -150,11 +152,11 @@ fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registrie
 /// # Errors
 /// Where it cannot be had, and where it is not what its digest says.
 pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::Result<Image> {
-    let supply = match config {
-        Some(path) => portcullis_config::plan(path, &Catalog).map_err(Refusal::Config)?.supply,
-        None => Supply::default(),
+    let sources = match config {
+        Some(path) => portcullis_config::plan(path, &Catalog).map_err(Refusal::Config)?.sources,
+        None => PluginSources::default(),
     };
-    let registries = registries(&supply).map_err(|reason| {
+    let registries = registries(&sources).map_err(|reason| {
         anyhow::anyhow!("{reference} cannot be looked at: {reason}\n  = help: name a folder with `server.cache-dir`, and that config with -c")
     })?;
     let manifest = match reference.digest {
@@ -170,68 +172,4 @@ pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::R
 /// The image as cosign calls it.
 pub(crate) fn signed_name(PinnedPlugin { reference, manifest }: &PinnedPlugin) -> String {
     format!("{}/{}@{manifest}", reference.registry, reference.repository)
-}
-
-/// Why the bytes of a plugin that the config was checked against cannot be had any more.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// The file has become another since the config was loaded.
-    Moved(PathBuf),
-    /// The file cannot be read.
-    Unreadable(PathBuf, String),
-    /// The binary does not have it.
-    Unknown(Name),
-    /// It has gone from the store since the config was loaded.
-    Store(String),
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Moved(path) => {
-                write!(
-                    f,
-                    "{} changed while it was being loaded; it is loaded again when it is complete",
-                    path.display()
-                )
-            }
-            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            Self::Unknown(name) => write!(f, "there is no builtin plugin `{name}`"),
-            Self::Store(reason) => f.write_str(reason),
-        }
-    }
-}
-
-/// The component of `policy`: exactly the bytes that its digest was made of.
-pub(crate) fn read(policy: &PolicyConfig, server: &Server) -> Result<Vec<u8>, ReadError> {
-    match &policy.plugin {
-        PluginSource::Builtin(name) => portcullis_plugins::builtin(name)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| ReadError::Unknown(Name::clone(name))),
-        PluginSource::File(path) => {
-            let bytes = portcullis_config::read_file(path, PLUGIN_BYTES_MAX)
-                .map_err(|reason| ReadError::Unreadable(path.clone(), reason))?;
-            if <[u8; 32]>::from(Sha256::digest(&bytes)) == policy.digest {
-                Ok(bytes)
-            } else {
-                Err(ReadError::Moved(path.clone()))
-            }
-        }
-        PluginSource::Oci(plugin) => {
-            let PinnedPlugin { reference, manifest } = &**plugin;
-            // It was put there a moment ago, so nobody need be asked. Where another gateway has removed it since, the config is
-            // loaded again, which fetches it.
-            let registries = store_of(server.cache_dir.as_deref(), &[]).map_err(ReadError::Store)?.offline();
-            let gone = || {
-                ReadError::Store(format!("{reference} has gone from the plugin store while it was loaded"))
-            };
-            let image = registries.image(reference, *manifest).map_err(|_| gone())?;
-            // One manifest holds one component; that it is the one that was checked is looked at all the same.
-            if <[u8; 32]>::from(Sha256::digest(&image.component)) == policy.digest {
-                Ok(image.component)
-            } else {
-                Err(gone())
-            }
-        }
-    }
 }

@@ -39,8 +39,6 @@ pub(crate) struct RefusedPart {
     pub(crate) origin: Option<Origin>,
     /// Why, where the message does not say it.
     pub(crate) reason: Option<String>,
-    /// Whether it may be over in a moment, because a file was caught half-way through being replaced.
-    pub(crate) transient: bool,
     /// What a plugin found wrong with its settings, each with its place in them.
     pub(crate) mistakes: Vec<Mistake>,
     /// The same at its lines of the file, in place of all the above.
@@ -86,14 +84,6 @@ impl Refusal {
         match self {
             Self::Config(diagnostics) => diagnostics.files(),
             Self::Parts { files, .. } | Self::Other { files, .. } => files,
-        }
-    }
-
-    /// Whether loading again at once may do.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Parts { refused, .. } => refused.iter().all(|part| part.transient),
-            Self::Config(_) | Self::Other { .. } => false,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use portcullis_model::{Gateway, Name};
+use portcullis_config::Loaded;
+use portcullis_model::Name;
 
 use self::config::ConfigDiff;
 use self::plugin::{PluginDiff, PluginFacts};
@@ -30,7 +31,7 @@ const BYTES_MAX: u64 = crate::plugins::PLUGIN_BYTES_MAX;
 /// One side of a comparison.
 enum Side {
     Plugin(Box<PluginFacts>),
-    Config(Box<Gateway>),
+    Config(Box<Loaded>),
 }
 
 /// Compares, prints, and says by the exit code whether there is a difference.
@@ -66,10 +67,10 @@ pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<S
     let old = config::load(old)
         .with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;
     let mut infos = BTreeMap::new();
-    for policy in &old.policies {
-        let bytes = plugins::read(policy, &old.server)
-            .map_err(|error| anyhow::anyhow!("policy `{}`: {error}", policy.name))?;
-        infos.insert(Name::clone(&policy.name), portcullis_sandbox::inspect(&bytes)?);
+    for policy in &old.gateway.policies {
+        let component = old.components.get(&policy.digest);
+        let component = component.with_context(|| format!("policy `{}`: no component", policy.name))?;
+        infos.insert(Name::clone(&policy.name), portcullis_sandbox::inspect(component)?);
     }
     Ok(new.newly_imported_since(|policy| infos.get(policy).cloned()))
 }

@@ -83,19 +83,20 @@ fn recorder() -> Recorder {
 /// By a config, without a running gateway: its policies run here, in a sandbox of their own.
 fn offline(arguments: &ExplainArguments, question: &Question) -> anyhow::Result<Value> {
     let path = arguments.gateway.config.find()?;
-    let mut gateway = portcullis_config::load(&path, &Catalog).map_err(Refusal::Config)?;
-    check_listener(&gateway, question)?;
+    let mut loaded = portcullis_config::load(&path, &Catalog).map_err(Refusal::Config)?;
+    let gateway = &mut loaded.gateway;
+    check_listener(gateway, question)?;
     let none = HashMap::new();
     if arguments.routes_only {
-        let explainer = Explainer::offline(&gateway, &none);
+        let explainer = Explainer::offline(gateway, &none);
         let explanation = block_on(explainer.explain(question, None))?;
-        return Ok(without_secrets(json::explanation(&explanation, "routes"), &gateway));
+        return Ok(without_secrets(json::explanation(&explanation, "routes"), gateway));
     }
     // A config may have policies that take long to compile; only those of the route that wins are asked.
-    let route = Explainer::offline(&gateway, &none).route(question);
+    let route = Explainer::offline(gateway, &none).route(question);
     let policies = route.map(|route| route.policies.clone()).unwrap_or_default();
     gateway.policies.retain(|policy| policies.contains(&policy.name));
-    let composed = compose::policies(gateway)?;
+    let composed = compose::policies(loaded)?;
     let factories = composed.factories();
     let explainer = Explainer::offline(&composed.gateway, &factories);
     let explanation = block_on(explainer.explain(question, Some(recorder())))?;

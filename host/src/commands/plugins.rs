@@ -45,7 +45,7 @@ fn lock(arguments: &LockArguments) -> anyhow::Result<ExitCode> {
     if let Some(names) = &arguments.update {
         check_names(&plan, names)?;
     }
-    let registries = registries(&plan.supply).map_err(anyhow::Error::msg)?;
+    let registries = registries(&plan.sources).map_err(anyhow::Error::msg)?;
     let mut entries: BTreeMap<String, LockedPlugin> =
         plan.locked.iter().map(|locked| (locked.reference.to_string(), locked.clone())).collect();
     let mut changes = Vec::new();
@@ -234,7 +234,7 @@ fn write_if_changed(path: &Path, text: &str, is_empty: bool) -> std::io::Result<
 
 fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
     let plan = plan(config)?;
-    let registries = registries(&plan.supply).map_err(anyhow::Error::msg)?;
+    let registries = registries(&plan.sources).map_err(anyhow::Error::msg)?;
     let mut refused = Vec::new();
     let mut text = String::new();
     for wanted in &plan.wanted {
@@ -282,7 +282,7 @@ struct Row<'a> {
 
 fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
     let plan = plan(&arguments.config)?;
-    let registries = registries(&plan.supply).map_err(anyhow::Error::msg)?;
+    let registries = registries(&plan.sources).map_err(anyhow::Error::msg)?;
     let rows: Vec<Row<'_>> = plan
         .wanted
         .iter()

@@ -17,7 +17,8 @@ use crate::table::table;
 /// # Errors
 /// All that is wrong with the configuration.
 pub(crate) fn run(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
-    let gateway = portcullis_config::load(&arguments.config.find()?, &Catalog).map_err(Refusal::Config)?;
+    let gateway =
+        portcullis_config::load(&arguments.config.find()?, &Catalog).map_err(Refusal::Config)?.gateway;
     if arguments.json {
         let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(list)));

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use portcullis_admin::check_socket_folder;
-use portcullis_config::Diagnostics;
-use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Server, Version};
+use portcullis_config::{Diagnostics, Loaded, LoadedComponents};
+use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Version};
 use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
 use portcullis_proxy::{OutboundClient, Snapshot};
@@ -23,15 +23,12 @@ use portcullis_telemetry::{AccessLog, Metrics};
 use self::parts::chain_of;
 use crate::changes;
 use crate::commands::rollout::{self, Rollouts};
-use crate::plugins::{self, Catalog, ReadError};
+use crate::plugins::Catalog;
 use crate::refusal::{Refusal, RefusedPart};
 use crate::run::cache_dir::default_cache_dir;
 use crate::run::compiler::{ChildCompiler, TellsOfLong};
 use crate::run::footprint;
 use crate::run::stamp;
-
-/// A plugin file that is being written can be caught half-way; the config was read a moment before the plugin.
-const ATTEMPTS: u32 = 3;
 
 /// A configuration with its policies ready to run.
 #[derive(Debug)]
@@ -142,25 +139,16 @@ pub(crate) struct Previous {
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -> Result<Candidate, Refusal> {
-    let mut attempt = 1;
-    loop {
-        match build_once(path, previous, generation) {
-            Err(refusal) if refusal.is_transient() && attempt < ATTEMPTS => attempt += 1,
-            outcome => return outcome,
-        }
-    }
-}
-
-fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Result<Candidate, Refusal> {
-    let gateway = load(path)?;
+    let loaded = load(path)?;
+    let gateway = &loaded.gateway;
     let files = gateway.files.clone();
     let other = |error: anyhow::Error| Refusal::Other { error, files: files.clone() };
     let process = match previous {
         Some(previous) => previous.process.clone(),
-        None => Process::new(&gateway).map_err(other)?,
+        None => Process::new(gateway).map_err(other)?,
     };
-    check_instances(&gateway, process.workers)?;
-    let composed = compose(gateway, &process.sandbox, previous.map(|previous| &*previous.composed))
+    check_instances(gateway, process.workers)?;
+    let composed = compose(loaded, &process.sandbox, previous.map(|previous| &*previous.composed))
         .map_err(|refusal| refusal.at_lines(path))?;
     if let (true, Control::At(path)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
         check_socket_folder(path).context("`server.control`").map_err(other)?;
@@ -188,9 +176,9 @@ fn build_once(path: &Path, previous: Option<&Previous>, generation: u64) -> Resu
 }
 
 /// Loads the config at `path`, and again if a file changed meanwhile.
-fn load(path: &Path) -> Result<Gateway, Refusal> {
-    let files = |loaded: &Result<Gateway, Diagnostics>| match loaded {
-        Ok(gateway) => gateway.files.clone(),
+fn load(path: &Path) -> Result<Loaded, Refusal> {
+    let files = |loaded: &Result<Loaded, Diagnostics>| match loaded {
+        Ok(loaded) => loaded.gateway.files.clone(),
         Err(diagnostics) => diagnostics.files().to_vec(),
     };
     match stamp::read_at_rest(|| portcullis_config::load(path, &Catalog), files) {
@@ -203,10 +191,11 @@ fn load(path: &Path) -> Result<Gateway, Refusal> {
 ///
 /// # Errors
 /// Where a plugin does not compile, or refuses its configuration.
-pub(crate) fn policies(gateway: Gateway) -> Result<Composed, Refusal> {
+pub(crate) fn policies(loaded: Loaded) -> Result<Composed, Refusal> {
+    let gateway = &loaded.gateway;
     let process =
-        Process::new(&gateway).map_err(|error| Refusal::Other { error, files: gateway.files.clone() })?;
-    compose(gateway, &process.sandbox, None)
+        Process::new(gateway).map_err(|error| Refusal::Other { error, files: gateway.files.clone() })?;
+    compose(loaded, &process.sandbox, None)
 }
 
 /// A policy whose instances are the workers' needs one on each; where it may have fewer, every exchange of some workers
@@ -371,7 +360,8 @@ impl Process {
 
 /// Readies the policies of `gateway`. A version of a policy of which nothing changed keeps its factory, and so its
 /// instances, whatever happens to the version beside it.
-fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> Result<Composed, Refusal> {
+fn compose(loaded: Loaded, sandbox: &Sandbox, previous: Option<&Composed>) -> Result<Composed, Refusal> {
+    let Loaded { gateway, components } = loaded;
     let secrets_of = |version: &PolicyConfig| -> BTreeMap<Name, Secret> {
         let granted = version.grants.secrets.iter();
         granted.filter_map(|name| Some((Name::clone(name), gateway.secrets.get(name)?.clone()))).collect()
@@ -394,7 +384,9 @@ fn compose(gateway: Gateway, sandbox: &Sandbox, previous: Option<&Composed>) -> 
         }
     }
 
-    let (compiled, mut refused) = compile_missing(&fresh, sandbox, &gateway.server, previous);
+    let (compiled, mut refused) = compile_missing(&fresh, sandbox, &components, previous);
+    // They may be large, and nothing needs them from here on.
+    drop(components);
     let known: HashMap<CodeId, &Arc<PolicyComponent>> = previous
         .into_iter()
         .flat_map(|previous| {
@@ -496,7 +488,7 @@ fn arrange(
 fn compile_missing(
     fresh: &[(PolicyConfig, BTreeMap<Name, Secret>)],
     sandbox: &Sandbox,
-    server: &Server,
+    components: &LoadedComponents,
     previous: Option<&Composed>,
 ) -> (Vec<CompiledPlugin>, Vec<RefusedPart>) {
     let known = |code: CodeId| {
@@ -507,17 +499,15 @@ fn compile_missing(
         missing.entry(code_id(policy)).or_insert(policy);
     }
     let missing: Vec<&PolicyConfig> = missing.into_values().collect();
-    let outcomes = in_parallel(&missing, |policy| compile(policy, sandbox, server));
+    let outcomes = in_parallel(&missing, |policy| compile(policy, sandbox, components));
 
     let (mut compiled, mut refused) = (Vec::new(), Vec::new());
     for (first, outcome) in missing.into_iter().zip(outcomes) {
         match outcome {
             Ok(plugin) => compiled.push(plugin),
-            Err((reason, transient)) => {
+            Err(reason) => {
                 let users = fresh.iter().filter(|(policy, _)| code_id(policy) == code_id(first));
-                refused.extend(
-                    users.map(|(policy, _)| RefusedPart::of_policy(policy, reason.clone(), transient)),
-                );
+                refused.extend(users.map(|(policy, _)| RefusedPart::of_policy(policy, reason.clone())));
             }
         }
     }
@@ -527,16 +517,11 @@ fn compile_missing(
 fn compile(
     policy: &PolicyConfig,
     sandbox: &Sandbox,
-    server: &Server,
-) -> Result<CompiledPlugin, (String, bool)> {
-    let bytes = plugins::read(policy, server).map_err(|error| {
-        (
-            error.to_string(),
-            matches!(error, ReadError::Moved(_) | ReadError::Unreadable(..) | ReadError::Store(_)),
-        )
-    })?;
+    components: &LoadedComponents,
+) -> Result<CompiledPlugin, String> {
+    let bytes = components.get(&policy.digest).ok_or("its component was not read")?;
     let _told = TellsOfLong::begin(&policy.plugin.to_string());
-    let compiled = sandbox.compile(&bytes, policy.isolation).map_err(|error| (chain_of(&error), false))?;
+    let compiled = sandbox.compile(bytes, policy.isolation).map_err(|error| chain_of(&error))?;
     Ok(CompiledPlugin {
         source: policy.plugin.to_string(),
         code: code_id(policy),

@@ -8,7 +8,7 @@ use crate::diagnostic::Report;
 use crate::files::include::Document;
 use crate::files::source::Span;
 use crate::loader::Loader;
-use crate::plugins::{Supply, pins};
+use crate::plugins::{PluginSources, pins};
 use crate::references::{Named, Section, Used, is_wrong, report_unused};
 use crate::sections::route::{self, Names};
 use crate::sections::{listener, listening, policy, registry, secret, server, signer, upstream};
@@ -44,7 +44,7 @@ impl<'a> Sections<'a> {
 }
 
 /// The server, the secrets, where plugins come from, and the policies that they are of.
-pub(crate) fn supply(
+pub(crate) fn server_and_policies(
     loader: &mut Loader<'_>,
     documents: &[Document],
     sections: &Sections<'_>,
@@ -63,7 +63,7 @@ pub(crate) fn supply(
     let values = secret::secrets(loader, secrets);
     signers_used.uncertain |= is_wrong(view, "plugins-signed-by");
     let default_signers = view.texts("plugins-signed-by");
-    loader.supply = Supply {
+    loader.plugin_sources = PluginSources {
         registries: registry::registries(loader, registries, secrets, &values, &mut secrets_used),
         signers: signer::signers(loader, signers),
         signed_by: signer::named_signers(loader, signers, &default_signers, "`server`", &mut signers_used),
@@ -78,7 +78,7 @@ pub(crate) fn supply(
         registry::report_unused_registries(loader, registries);
     }
     if !loader.pins.is_empty() {
-        loader.plugins.images_done(&loader.supply, &pins::in_use(loader));
+        loader.plugins.images_done(&loader.plugin_sources, &pins::in_use(loader));
     }
     (server, values, policy_list)
 }
@@ -100,7 +100,7 @@ pub(crate) fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gatew
     }
     let listener_list = listener::listeners(loader, listeners);
     let upstream_list = upstream::upstreams(loader, upstreams);
-    let (server, secrets, policy_list) = supply(loader, documents, &sections);
+    let (server, secrets, policy_list) = server_and_policies(loader, documents, &sections);
     let used = Used { uncertain: routes.is_empty(), ..Used::default() };
     let mut names = Names {
         policies,

@@ -32,7 +32,10 @@ pub use files::read::read_file;
 pub use load::{control, load, load_edited, plan};
 pub use locate::{Mistake, locate};
 pub use plugins::lock::render_lock;
-pub use plugins::{ImageRequest, Plan, PluginInfo, Plugins, Problem, Supply, WantedPlugin};
+pub use plugins::{
+    Components, ImageRequest, Images, Keys, Loaded, LoadedComponents, Plan, PluginInfo, PluginSources,
+    Plugins, Problem, WantedPlugin,
+};
 pub use schema::schema;
 pub use sections::policy::TICK;
 pub use syntax::unseen_fields::is_unseen_field;

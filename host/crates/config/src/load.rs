@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use portcullis_model::{Control, Gateway};
 
-use crate::assemble::{Sections, assemble, single_server, supply};
+use crate::assemble::{Sections, assemble, server_and_policies, single_server};
 use crate::diagnostic::{self, Diagnostics};
 use crate::files::include::{self, Document};
 use crate::files::read::{canonical, tidy};
 use crate::loader::Loader;
 use crate::plugins::lock::Lock;
-use crate::plugins::{Plan, Plugins, pins};
+use crate::plugins::{Loaded, Plan, Plugins, pins};
 use crate::sections::server;
 
 /// Reads the config file at `path` with everything that it names: included files, certificates, secrets, plugins.
@@ -20,7 +20,7 @@ use crate::sections::server;
 ///
 /// # Errors
 /// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
-pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Gateway, Diagnostics> {
+pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Loaded, Diagnostics> {
     load_by(Loader::new(plugins), path)
 }
 
@@ -32,19 +32,20 @@ pub fn load_edited(
     path: &Path,
     plugins: &dyn Plugins,
     (edited, text): (&Path, &str),
-) -> Result<Gateway, Diagnostics> {
+) -> Result<Loaded, Diagnostics> {
     let mut loader = Loader::new(plugins);
     loader.edited = Some((canonical(edited), text.to_owned()));
     load_by(loader, path)
 }
 
-fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Gateway, Diagnostics> {
+fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Loaded, Diagnostics> {
     let documents = read(&mut loader, path)?;
     let mut gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
     gateway.warnings = diagnostic::warnings(loader.warnings, &loader.sources);
     let files: Vec<PathBuf> = loader.files.into_iter().collect();
     if loader.reports.is_empty() {
-        Ok(Gateway { files, ..gateway })
+        let gateway = Gateway { files, ..gateway };
+        Ok(Loaded { gateway, components: loader.components })
     } else {
         Err(Diagnostics::new(loader.reports, &loader.sources, files))
     }
@@ -61,7 +62,7 @@ pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     loader.wanted = Some(Vec::new());
     if !loader.incomplete {
         let sections = Sections::gather(&mut loader, &documents);
-        supply(&mut loader, &documents, &sections);
+        server_and_policies(&mut loader, &documents, &sections);
         pins::read(&mut loader);
     }
     if !loader.reports.is_empty() {
@@ -71,7 +72,7 @@ pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     let mut wanted = loader.wanted.unwrap_or_default();
     wanted.sort_by_key(|wanted| wanted.reference.to_string());
     let (lock, locked) = (loader.lock.path.1.clone(), loader.lock.entries().to_vec());
-    Ok(Plan { wanted, supply: loader.supply, lock, locked })
+    Ok(Plan { wanted, sources: loader.plugin_sources, lock, locked })
 }
 
 /// Where the control socket of the gateway of the config at `path` is, as far as the file still says it: mistakes and files

@@ -10,7 +10,7 @@ use crate::files::read::{FILE_BYTES_MAX, canonical, read_file, tidy};
 use crate::files::source::{Sources, Span};
 use crate::plugins::lock::Lock;
 use crate::plugins::traits::Traits;
-use crate::plugins::{PluginInfo, Plugins, Supply, WantedPlugin};
+use crate::plugins::{LoadedComponents, PluginInfo, PluginSources, Plugins, WantedPlugin};
 use crate::syntax::suggest::shown;
 
 /// One load under way.
@@ -30,8 +30,10 @@ pub(crate) struct Loader<'p> {
     pub(crate) files: BTreeSet<PathBuf>,
     /// What inspection said of a component, by digest: several policies may use one plugin.
     pub(crate) inspected: HashMap<[u8; 32], Result<PluginInfo, String>>,
+    /// The components that were read, for compiling.
+    pub(crate) components: LoadedComponents,
     /// Where plugins come from, and who signs them.
-    pub(crate) supply: Supply,
+    pub(crate) plugin_sources: PluginSources,
     /// The lock file.
     pub(crate) lock: Lock,
     /// The manifests of the images so far.
@@ -60,7 +62,8 @@ impl<'p> Loader<'p> {
             incomplete: false,
             files: BTreeSet::new(),
             inspected: HashMap::new(),
-            supply: Supply::default(),
+            components: LoadedComponents::default(),
+            plugin_sources: PluginSources::default(),
             lock: Lock::default(),
             pins: BTreeSet::new(),
             hosts: BTreeSet::new(),

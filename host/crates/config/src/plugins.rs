@@ -4,55 +4,111 @@ pub(crate) mod lock;
 pub(crate) mod pins;
 pub(crate) mod traits;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use portcullis_model::{
-    Capability, ContentDigest, LockedPlugin, Name, OciReference, Origin, PinnedPlugin, Registry, Signer,
-    SignerKey,
+    Capability, ContentDigest, Gateway, LockedPlugin, Name, OciReference, Origin, PinnedPlugin, Registry,
+    Signer, SignerKey,
 };
+use sha2::{Digest as _, Sha256};
 
-/// What the configuration has to know of components, and of keys and certificates: it reads none of them itself.
-pub trait Plugins {
-    /// The component that ships as `builtin:NAME`.
+/// What a load asks about plugins; it knows neither components nor keys itself.
+pub trait Plugins: Components + Images + Keys {}
+
+impl<T: Components + Images + Keys> Plugins for T {}
+
+/// What there is to know of components.
+pub trait Components {
+    /// Returns the component that ships as `builtin:NAME`.
     fn builtin(&self, name: &str) -> Option<&'static [u8]>;
 
-    /// The names of all that ship.
+    /// Returns the names of all that ship.
     fn builtin_names(&self) -> Vec<&'static str>;
 
-    /// What a component says of itself.
+    /// Returns what a component says of itself.
     ///
     /// # Errors
-    /// When the bytes are no component of this contract; the text says why, and reads on behind a caret.
+    /// If the bytes are not a component of this contract; the text says why, and is printed after a caret.
     fn inspect(&self, component: &[u8]) -> Result<PluginInfo, String>;
+}
 
-    /// The component of an image in a registry, once it is known to be the one that is pinned and, where that is asked for,
-    /// to be signed. May ask the registry.
+/// Where images from registries are got.
+pub trait Images {
+    /// Returns the component of an image, after checking that it is the one that is pinned and, if `wanted` names signers,
+    /// that one of them has signed it. May ask the registry.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// If there is no such image, or it is not signed as it must be.
     fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem>;
 
-    /// Hears that all images were asked for, and which manifests are in use.
-    fn images_done(&self, supply: &Supply, in_use: &BTreeSet<ContentDigest>);
+    /// Called after the last image, with the manifests that are in use.
+    fn images_done(&self, sources: &PluginSources, in_use: &BTreeSet<ContentDigest>);
+}
 
-    /// Whether signatures can be checked with that key.
+/// What keys and certificates can be used for.
+pub trait Keys {
+    /// Checks that signatures can be checked with `key`.
     ///
     /// # Errors
-    /// Why not.
+    /// If they cannot.
     fn check_key(&self, key: &SignerKey) -> Result<(), Problem>;
 
-    /// Whether TLS can judge servers by these authorities, in PEM.
+    /// Checks that TLS can judge servers by these authorities, in PEM.
     ///
     /// # Errors
-    /// Why not, which reads on behind a caret.
+    /// If it cannot; the text says why, and is printed after a caret.
     fn check_authorities(&self, pem: &[u8]) -> Result<(), String>;
 
-    /// Whether `signature`, which lies beside a component's file, is `signer`'s of that component.
+    /// Checks that `signature`, from the file beside a component's, is `signer`'s of that component.
     ///
     /// # Errors
-    /// Why not.
+    /// If it is not.
     fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem>;
+}
+
+/// The components that a configuration names, by the SHA-256 of their bytes: what was inspected is what will be compiled,
+/// whatever becomes of the files. Together they have at most [`COMPONENTS_BYTES_MAX`]. Drop it after compiling.
+#[derive(Debug, Default)]
+pub struct LoadedComponents {
+    by_digest: BTreeMap<[u8; 32], Cow<'static, [u8]>>,
+    /// Of those that do not ship with the binary.
+    bytes: u64,
+}
+
+/// Bytes that the components of one configuration may have together, without those that ship.
+pub(crate) const COMPONENTS_BYTES_MAX: u64 = 1 << 30;
+
+impl LoadedComponents {
+    /// Returns the component whose bytes have this digest.
+    #[must_use]
+    pub fn get(&self, digest: &[u8; 32]) -> Option<&[u8]> {
+        self.by_digest.get(digest).map(AsRef::as_ref)
+    }
+
+    /// Adds a component and returns its digest, or `None` if all of them would be too large.
+    pub fn add(&mut self, component: Cow<'static, [u8]>) -> Option<[u8; 32]> {
+        let digest = Sha256::digest(&component).into();
+        if let Entry::Vacant(entry) = self.by_digest.entry(digest) {
+            if let Cow::Owned(bytes) = &component {
+                self.bytes =
+                    self.bytes.checked_add(bytes.len() as u64).filter(|all| *all <= COMPONENTS_BYTES_MAX)?;
+            }
+            entry.insert(component);
+        }
+        Some(digest)
+    }
+}
+
+/// A configuration that was read, with the components that its policies name.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The configuration.
+    pub gateway: Gateway,
+    /// The components.
+    pub components: LoadedComponents,
 }
 
 /// What a component says of itself, from its manifest and its imports and exports.
@@ -78,7 +134,7 @@ pub struct PluginInfo {
 
 /// What is said of plugins outside of policies.
 #[derive(Debug, Clone, Default)]
-pub struct Supply {
+pub struct PluginSources {
     /// The registries that have settings, by name order.
     pub registries: Vec<Registry>,
     /// The signers, by name order; a key that cannot be used is missing.
@@ -101,7 +157,7 @@ pub struct ImageRequest<'a> {
     /// Of these one must have signed it; nobody where it is empty.
     pub signers: &'a [Signer],
     /// Where it may come from.
-    pub supply: &'a Supply,
+    pub sources: &'a PluginSources,
     /// Whether its registry did not answer for another image of this configuration: then it is not asked again, so that one
     /// that is away holds up a load once and not for each plugin.
     pub is_away: bool,
@@ -139,9 +195,31 @@ pub struct Plan {
     /// The plugins out of registries, by reference.
     pub wanted: Vec<WantedPlugin>,
     /// Where they come from.
-    pub supply: Supply,
+    pub sources: PluginSources,
     /// The lock file's path.
     pub lock: PathBuf,
     /// What is in it.
     pub locked: Vec<LockedPlugin>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::{COMPONENTS_BYTES_MAX, LoadedComponents};
+
+    #[test]
+    fn components_are_kept_once_and_have_a_bound_together() {
+        let mut components = LoadedComponents::default();
+        let digest = components.add(Cow::Owned(vec![1; 8])).unwrap();
+        assert_eq!(components.add(Cow::Borrowed(&[1; 8])), Some(digest));
+        assert_eq!((components.get(&digest), components.bytes), (Some(&[1; 8][..]), 8));
+        // As if so many were there.
+        components.bytes = COMPONENTS_BYTES_MAX - 8;
+        assert!(components.add(Cow::Owned(vec![2; 9])).is_none());
+        assert!(components.add(Cow::Owned(vec![2; 8])).is_some());
+        assert!(components.add(Cow::Owned(vec![3])).is_none());
+        // What ships takes no memory.
+        assert!(components.add(Cow::Borrowed(&[3])).is_some());
+    }
 }

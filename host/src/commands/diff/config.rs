@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use portcullis_model::{Capability, Gateway, Name, PolicyConfig, Server};
+use portcullis_config::{Loaded, LoadedComponents};
+use portcullis_model::{Capability, Name, PolicyConfig};
 use serde_json::{Value, json};
 
 use super::plugin::{PluginDiff, PluginFacts};
 use crate::changes::Changes;
-use crate::plugins::{self, Catalog};
+use crate::plugins::Catalog;
 use crate::refusal::Refusal;
 use crate::shown::shown;
 
@@ -37,24 +38,25 @@ struct PolicyDiff {
 ///
 /// # Errors
 /// All that is wrong with it.
-pub(crate) fn load(path: &Path) -> anyhow::Result<Gateway> {
+pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
     Ok(portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?)
 }
 
 impl ConfigDiff {
     /// # Errors
-    /// Where a plugin cannot be read any more.
-    pub(crate) fn between(old: &Gateway, new: &Gateway) -> anyhow::Result<Self> {
+    /// If a plugin cannot be looked into.
+    pub(crate) fn between(old: &Loaded, new: &Loaded) -> anyhow::Result<Self> {
         let mut policies = BTreeMap::new();
-        for after in &new.policies {
-            let Some(before) = old.policies.iter().find(|policy| policy.name == after.name) else { continue };
-            let diff = PolicyDiff::between((before, &old.server), (after, &new.server))
+        for after in &new.gateway.policies {
+            let before = old.gateway.policies.iter().find(|policy| policy.name == after.name);
+            let Some(before) = before else { continue };
+            let diff = PolicyDiff::between((before, &old.components), (after, &new.components))
                 .with_context(|| format!("policy `{}` cannot be compared", after.name))?;
             if !diff.is_same() {
                 policies.insert(Name::clone(&after.name), diff);
             }
         }
-        Ok(Self { changes: Changes::between(old, new), policies })
+        Ok(Self { changes: Changes::between(&old.gateway, &new.gateway), policies })
     }
 
     pub(crate) fn is_same(&self) -> bool {
@@ -110,12 +112,12 @@ impl ConfigDiff {
 
 impl PolicyDiff {
     fn between(
-        (old, old_server): (&PolicyConfig, &Server),
-        (new, new_server): (&PolicyConfig, &Server),
+        (old, old_components): (&PolicyConfig, &LoadedComponents),
+        (new, new_components): (&PolicyConfig, &LoadedComponents),
     ) -> anyhow::Result<Self> {
-        let facts = |policy: &PolicyConfig, server: &Server| -> anyhow::Result<PluginFacts> {
-            let bytes = plugins::read(policy, server).map_err(|error| anyhow::anyhow!("{error}"))?;
-            PluginFacts::of(policy.plugin.to_string(), &bytes)
+        let facts = |policy: &PolicyConfig, components: &LoadedComponents| -> anyhow::Result<PluginFacts> {
+            let bytes = components.get(&policy.digest).context("its component was not read")?;
+            PluginFacts::of(policy.plugin.to_string(), bytes)
         };
         let granted = |policy: &PolicyConfig, other: &PolicyConfig| -> Vec<&'static str> {
             let only = |capability: &Capability| {
@@ -124,7 +126,7 @@ impl PolicyDiff {
             Capability::ALL.into_iter().filter(only).map(Capability::name).collect()
         };
         Ok(Self {
-            plugin: PluginDiff::between(facts(old, old_server)?, facts(new, new_server)?),
+            plugin: PluginDiff::between(facts(old, old_components)?, facts(new, new_components)?),
             granted: granted(new, old),
             taken: granted(old, new),
             settings: old.config_json != new.config_json,

@@ -1,11 +1,13 @@
 //! The policies of a record, ready to run again.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use portcullis_config::{Loaded, LoadedComponents};
 use portcullis_model::text::hex;
 use portcullis_model::{
     Capability, FailureMode, Gateway, Grants, HttpGrant, Isolation, Name, PluginSource, PolicyConfig,
@@ -14,7 +16,6 @@ use portcullis_model::{
 use portcullis_policy::Policy;
 use portcullis_policy::recorder::HookRecord;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::list;
 use crate::cli::ReplayArguments;
@@ -58,9 +59,12 @@ impl Policies {
             };
             plugins.insert(name, plugin);
         }
-        let config = match &arguments.config {
-            Some(path) => Some(portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?),
-            None => None,
+        let (config, mut components) = match &arguments.config {
+            Some(path) => {
+                let loaded = portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?;
+                (Some(loaded.gateway), loaded.components)
+            }
+            None => (None, LoadedComponents::default()),
         };
         let recorded = list(&record["policies"]);
         let ran = |policy: &&Value| {
@@ -75,8 +79,8 @@ impl Policies {
             let name = policy["name"].as_str().context("a policy of the record has no name")?;
             let plugin = plugins.remove(name);
             let made = match &config {
-                Some(config) => of_config(config, name, policy["version"].as_str(), plugin)?,
-                None => of_record(policy, name, plugin)?,
+                Some(config) => of_config(config, name, policy["version"].as_str(), plugin, &mut components)?,
+                None => of_record(policy, name, plugin, &mut components)?,
             };
             for secret in &made.grants.secrets {
                 let known = config.as_ref().and_then(|config| config.secrets.get(secret));
@@ -93,7 +97,7 @@ impl Policies {
         if let Some(name) = plugins.keys().next() {
             bail!("--plugin names the policy `{}`, of which the record has no hook", shown(name));
         }
-        let composed = compose::policies(gateway)?;
+        let composed = compose::policies(Loaded { gateway, components })?;
         let factories = composed.factories();
         let ready = composed.gateway.policies.iter().filter_map(|policy| {
             let digest = recorded.iter().filter(ran).find(|recorded| recorded["name"] == *policy.name)?;
@@ -164,6 +168,7 @@ fn of_config(
     name: &str,
     version: Option<&str>,
     plugin: Option<&str>,
+    components: &mut LoadedComponents,
 ) -> anyhow::Result<PolicyConfig> {
     let found = config.policies.iter().find(|policy| *policy.name == *name);
     let mut policy = found.cloned().with_context(|| {
@@ -179,14 +184,19 @@ fn of_config(
     }
     if let Some(plugin) = plugin {
         let (source, bytes) = component(plugin)?;
-        (policy.plugin, policy.digest) = (source, Sha256::digest(&bytes).into());
         policy.grants = grants(&bytes, policy.grants.secrets)?;
+        (policy.plugin, policy.digest) = (source, add(components, bytes)?);
     }
     Ok(policy)
 }
 
 /// A policy as the record has it.
-fn of_record(policy: &Value, name: &str, plugin: Option<&str>) -> anyhow::Result<PolicyConfig> {
+fn of_record(
+    policy: &Value,
+    name: &str,
+    plugin: Option<&str>,
+    components: &mut LoadedComponents,
+) -> anyhow::Result<PolicyConfig> {
     if policy["config"].is_null() {
         bail!("the settings of policy `{}` are too large for a record: name a config with -c", shown(name));
     }
@@ -214,8 +224,8 @@ fn of_record(policy: &Value, name: &str, plugin: Option<&str>) -> anyhow::Result
             Isolation::Exchange
         },
         plugin: source,
-        digest: Sha256::digest(&bytes).into(),
         grants: grants(&bytes, secrets)?,
+        digest: add(components, bytes)?,
         limits: ResourceLimits {
             deadline: number("deadline-us").map_or(defaults.deadline, Duration::from_micros),
             memory_bytes: bytes_of("memory-bytes", defaults.memory_bytes),
@@ -231,18 +241,23 @@ fn of_record(policy: &Value, name: &str, plugin: Option<&str>) -> anyhow::Result
     })
 }
 
-fn component(typed: &str) -> anyhow::Result<(PluginSource, Vec<u8>)> {
+/// Keeps a component to be compiled, and returns its digest.
+fn add(components: &mut LoadedComponents, component: Cow<'static, [u8]>) -> anyhow::Result<[u8; 32]> {
+    components.add(component).context("the plugins are too large together")
+}
+
+fn component(typed: &str) -> anyhow::Result<(PluginSource, Cow<'static, [u8]>)> {
     if let Some(name) = typed.strip_prefix("builtin:") {
         let bytes = portcullis_plugins::builtin(name)
             .with_context(|| format!("there is no builtin plugin `{}`", shown(name)))?;
-        return Ok((PluginSource::Builtin(Name::from(name)), bytes.to_vec()));
+        return Ok((PluginSource::Builtin(Name::from(name)), Cow::Borrowed(bytes)));
     }
     let path =
         std::path::absolute(Path::new(typed)).with_context(|| format!("`{}` is no path", shown(typed)))?;
     // The record may have been edited: what it names is read as warily as what a config does.
     let bytes = portcullis_config::read_file(&path, PLUGIN_BYTES_MAX)
         .map_err(|reason| anyhow::anyhow!("the plugin {} cannot be read: {reason}", shown(typed)))?;
-    Ok((PluginSource::File(path), bytes))
+    Ok((PluginSource::File(path), Cow::Owned(bytes)))
 }
 
 fn nobody() -> HttpGrant {

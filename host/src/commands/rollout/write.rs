@@ -11,16 +11,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use portcullis_admin::RolloutStatus;
-use portcullis_config::{Edited, RolloutEdit, TICK, edit_rollout, load, load_edited};
+use portcullis_config::{
+    Edited, Loaded, LoadedComponents, RolloutEdit, TICK, edit_rollout, load, load_edited,
+};
 use portcullis_model::{
-    AbortRules, Canary, Candidate, Capability, Gateway, PolicyConfig, ResourceLimits, Selection, Server,
-    Version,
+    AbortRules, Canary, Candidate, Capability, Gateway, PolicyConfig, ResourceLimits, Selection, Version,
 };
 use portcullis_sandbox::inspect;
 
 use super::fingerprint::fingerprint;
 use crate::changes::Changes;
-use crate::plugins::{self, Catalog};
+use crate::plugins::Catalog;
 
 /// An edited config file that lies ready beside the one whose place it shall take. Dropping it removes it.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub(super) struct Written {
 /// # Errors
 /// Where the file is not what the gateway runs, cannot be written, or would not be right with the edit.
 pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) -> anyhow::Result<Prepared> {
-    let gateway = load(config, &Catalog).map_err(|error| {
+    let Loaded { gateway, components } = load(config, &Catalog).map_err(|error| {
         anyhow!("{} cannot be edited while it is wrong: {error}\n  = help: mend it first", config.display())
     })?;
     let policy = gateway.policies.iter().find(|policy| *policy.name == *told.policy);
@@ -68,7 +69,7 @@ pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) ->
     let metadata = writable(&file, &name)?;
     let before = read(&file).with_context(|| format!("{name} cannot be read"))?;
     let useless = match (edit, policy.candidate.as_deref()) {
-        (RolloutEdit::Promote, Some(tried)) => Useless::of(tried.version(), &gateway.server)?,
+        (RolloutEdit::Promote, Some(tried)) => Useless::of(tried.version(), &components)?,
         _ => Useless::default(),
     };
     let Edited { text, removed } = edit_rollout(&before, &told.policy, edit, &useless.keys())
@@ -130,13 +131,10 @@ struct Useless {
 }
 
 impl Useless {
-    fn of(version: &PolicyConfig, server: &Server) -> anyhow::Result<Self> {
-        let policy = &version.name;
-        let component = plugins::read(version, server).map_err(|error| {
-            anyhow!("the plugin that policy `{policy}` tries cannot be looked at: {error}")
-        })?;
-        let info = inspect(&component)
-            .with_context(|| format!("the plugin that policy `{policy}` tries cannot be looked at"))?;
+    fn of(version: &PolicyConfig, components: &LoadedComponents) -> anyhow::Result<Self> {
+        let failed = || format!("the plugin that policy `{}` tries cannot be looked into", version.name);
+        let component = components.get(&version.digest).with_context(failed)?;
+        let info = inspect(component).with_context(failed)?;
         Ok(Self {
             grants: version.grants.useless(&info.imports),
             http_calls: !info.imports.contains(&Capability::HttpClient),
@@ -203,7 +201,7 @@ fn check(
     let by_hand = format!("make the change by hand, at {origin}: nothing was changed");
     let gateway = load_edited(config, &Catalog, edited).map_err(|error| {
         anyhow!("with the {candidate} of policy `{policy}` written so, the config would be wrong:\n{error}\n  = help: {by_hand}")
-    })?;
+    })?.gateway;
     let changes = Changes::between(&expected, &gateway);
     if changes.is_empty() {
         return Ok(());

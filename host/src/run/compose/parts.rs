@@ -9,18 +9,12 @@ use portcullis_sandbox::ConfigureError;
 use crate::refusal::RefusedPart;
 
 impl RefusedPart {
-    pub(super) fn of_policy(policy: &PolicyConfig, reason: String, transient: bool) -> Self {
+    pub(super) fn of_policy(policy: &PolicyConfig, reason: String) -> Self {
         let message = match policy.version {
             Version::Active => format!("policy `{}` cannot run", policy.name),
             version => format!("the {version} of policy `{}` cannot run", policy.name),
         };
-        Self {
-            message,
-            origin: Some(policy.origin.clone()),
-            reason: Some(reason),
-            transient,
-            ..Self::default()
-        }
+        Self { message, origin: Some(policy.origin.clone()), reason: Some(reason), ..Self::default() }
     }
 
     /// The error names the policy; a backtrace stands on lines of its own.

@@ -28,7 +28,7 @@ fn an_error_is_shown_with_its_causes_once() {
 
 #[test]
 fn no_policy_that_ships_chooses_an_upstream() {
-    use portcullis_config::Plugins as _;
+    use portcullis_config::Components as _;
     for name in portcullis_plugins::NAMES {
         let component = portcullis_plugins::builtin(name).expect("it is named because it ships");
         let info = plugins::Catalog.inspect(component).expect("it is a component of this contract");

@@ -132,8 +132,12 @@ fn credentials<'a>(
 
 /// Reports the registries that no plugin comes from.
 pub(crate) fn report_unused_registries(loader: &mut Loader<'_>, section: &Section<'_>) {
-    let unused: Vec<&Registry> =
-        loader.supply.registries.iter().filter(|registry| !loader.hosts.contains(&*registry.host)).collect();
+    let unused: Vec<&Registry> = loader
+        .plugin_sources
+        .registries
+        .iter()
+        .filter(|registry| !loader.hosts.contains(&*registry.host))
+        .collect();
     let unused: Vec<Report> = unused
         .into_iter()
         .filter_map(|registry| Some((registry, section.get(&*registry.name)?)))

@@ -63,7 +63,8 @@ fn each_wrong_config_gives_its_message() {
 /// What is said of a config that loads.
 fn warnings(path: &Path) -> String {
     let folder = path.parent().unwrap();
-    let gateway = crate::load(path, &FakePlugins).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let gateway =
+        crate::load(path, &FakePlugins).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).gateway;
     let text: String = gateway.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
     text.replace(&format!("{}/", folder.display()), "")
 }

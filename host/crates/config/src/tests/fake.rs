@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use portcullis_model::{Capability, ContentDigest, Signer, SignerKey};
 use serde_json::{Value, json};
 
-use crate::{ImageRequest, PluginInfo, Plugins, Problem, Supply};
+use crate::{Components, ImageRequest, Images, Keys, PluginInfo, PluginSources, Problem};
 
 /// Finds plugins by their bytes: the file `x.wasm` of a case holds the name of one of these.
 #[derive(Debug)]
 pub(crate) struct FakePlugins;
 
-impl Plugins for FakePlugins {
+impl Components for FakePlugins {
     fn builtin(&self, name: &str) -> Option<&'static [u8]> {
         self.builtin_names().into_iter().find(|other| *other == name).map(str::as_bytes)
     }
@@ -49,7 +49,9 @@ impl Plugins for FakePlugins {
             _ => return Err("it is not a WebAssembly component".into()),
         })
     }
+}
 
+impl Images for FakePlugins {
     /// An image holds the plugin that the end of its repository names.
     fn image(&self, wanted: &ImageRequest<'_>) -> Result<Vec<u8>, Problem> {
         let reference = &wanted.plugin.reference;
@@ -69,10 +71,12 @@ impl Plugins for FakePlugins {
         }
     }
 
-    fn images_done(&self, _: &Supply, in_use: &BTreeSet<ContentDigest>) {
+    fn images_done(&self, _: &PluginSources, in_use: &BTreeSet<ContentDigest>) {
         assert!(!in_use.is_empty());
     }
+}
 
+impl Keys for FakePlugins {
     fn check_key(&self, key: &SignerKey) -> Result<(), Problem> {
         match key {
             SignerKey::Cosign(pem) if !pem.contains("PUBLIC KEY") => Err(Problem {

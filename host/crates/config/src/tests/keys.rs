@@ -178,9 +178,8 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
     inner.iter().for_each(|(path, shape)| write(path, shape, spelled_out, out));
 }
 
-/// A policy without where it was written, and where its plugin was found.
-fn stripped(policy: &mut portcullis_model::PolicyConfig) {
-    policy.origin = portcullis_model::Origin::default();
+/// Makes a policy forget where its plugin was found.
+fn strip(policy: &mut portcullis_model::PolicyConfig) {
     policy.plugin = portcullis_model::PluginSource::Builtin("p".into());
 }
 
@@ -206,24 +205,19 @@ fn with_defaults(spelled_out: bool) -> Gateway {
     let path = folder.path().join("main.toml");
     std::fs::write(&path, &text).unwrap();
     let mut gateway = match crate::load(&path, &FakePlugins) {
-        Ok(gateway) => gateway,
+        Ok(loaded) => loaded.gateway,
         Err(diagnostics) => panic!("{text}\n{diagnostics}"),
     };
     gateway.files.clear();
-    gateway.listeners.iter_mut().for_each(|listener| {
-        listener.origin = portcullis_model::Origin::default();
-        listener.tls.iter_mut().flat_map(|tls| &mut tls.certificates).for_each(|certificate| {
-            certificate.origin = portcullis_model::Origin::default();
-            certificate.cert_path.clear();
-            certificate.key_path.clear();
-        });
+    let tls = gateway.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut());
+    tls.flat_map(|tls| &mut tls.certificates).for_each(|certificate| {
+        certificate.cert_path.clear();
+        certificate.key_path.clear();
     });
-    gateway.upstreams.iter_mut().for_each(|upstream| upstream.origin = portcullis_model::Origin::default());
-    gateway.routes.iter_mut().for_each(|route| route.origin = portcullis_model::Origin::default());
     gateway.policies.iter_mut().for_each(|policy| {
-        stripped(policy);
+        strip(policy);
         if let Some(candidate) = &mut policy.candidate {
-            stripped(candidate.version_mut());
+            strip(candidate.version_mut());
         }
     });
     gateway

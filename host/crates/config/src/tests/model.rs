@@ -11,7 +11,7 @@ use super::cases::cases_folder;
 use super::fake::FakePlugins;
 
 fn right(name: &str) -> Gateway {
-    crate::load(&cases_folder().join("right").join(name), &FakePlugins).unwrap()
+    crate::load(&cases_folder().join("right").join(name), &FakePlugins).unwrap().gateway
 }
 
 #[test]
@@ -231,4 +231,20 @@ fn versions_that_are_tried_have_of_their_policy_what_they_do_not_say() {
     let Some(Candidate::Shadow(shadow)) = same.candidate.as_deref() else { panic!() };
     assert_eq!((shadow.share, shadow.samples, shadow.version.version), (Share::ALL, 20, Version::Shadow));
     assert_eq!((&shadow.version.grants, shadow.version.tick), (&same.grants, Duration::from_secs(60)));
+}
+
+#[test]
+fn the_bytes_that_were_inspected_are_handed_on() {
+    use sha2::{Digest as _, Sha256};
+    let loaded = crate::load(&cases_folder().join("right/rollouts.toml"), &FakePlugins).unwrap();
+    assert!(!loaded.gateway.policies.is_empty());
+    let tried = |policy: &portcullis_model::PolicyConfig| {
+        policy.candidate.as_deref().map(|tried| tried.version().digest)
+    };
+    for digest in
+        loaded.gateway.policies.iter().flat_map(|policy| [Some(policy.digest), tried(policy)]).flatten()
+    {
+        let component = loaded.components.get(&digest).unwrap();
+        assert_eq!(<[u8; 32]>::from(Sha256::digest(component)), digest);
+    }
 }

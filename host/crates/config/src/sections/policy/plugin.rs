@@ -1,7 +1,9 @@
 //! The component of a policy: where it is, that it is what it is pinned to, and who signed it.
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+
 use portcullis_model::{Name, OciReference, PinnedPlugin, PluginSource, Signer, SignerKey};
-use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Report;
 use crate::files::read::{beside, read_file};
@@ -10,11 +12,12 @@ use crate::loader::Loader;
 use crate::plugins::lock::FILE_NAME;
 use crate::plugins::pins;
 use crate::plugins::pins::Pin;
-use crate::plugins::{ImageRequest, PluginInfo, Problem, WantedPlugin};
+use crate::plugins::{COMPONENTS_BYTES_MAX, ImageRequest, PluginInfo, Problem, WantedPlugin};
 use crate::references::{Named, Section, Used, is_wrong};
 use crate::sections::signer::named_signers;
 use crate::syntax::reference::{self, SCHEME};
 use crate::syntax::suggest::{did_you_mean, list, shown};
+use crate::syntax::units::show_size;
 use crate::syntax::view::View;
 
 /// Bytes of a component: a Python one has 18 MB.
@@ -54,7 +57,7 @@ pub(super) fn signed_by<'a>(
             let by = format!("policy `{}`", named.name);
             named_signers(loader, signers, &view.texts("signed-by"), &by, used)
         }
-        None => loader.supply.signed_by.clone(),
+        None => loader.plugin_sources.signed_by.clone(),
     };
     SignedBy { names, own }
 }
@@ -84,7 +87,7 @@ pub(crate) fn find(
             loader.report(unknown_builtin(loader, named, name, span));
             return None;
         };
-        let digest = inspect(loader, bytes);
+        let digest = inspect(loader, named, span, Cow::Borrowed(bytes))?;
         return Some(inspected(loader, named, PluginSource::Builtin(name.into()), digest, span));
     }
     let signers = signers(loader, signed_by)?;
@@ -98,17 +101,31 @@ pub(crate) fn find(
     } else {
         let (path, bytes) = loader.read(typed, span, "plugin", COMPONENT_BYTES_MAX)?;
         verify_file(loader, named, (typed, span), &bytes, &signers)?;
-        (PluginSource::File(path), inspect(loader, &bytes))
+        (PluginSource::File(path), inspect(loader, named, span, Cow::Owned(bytes))?)
     };
     Some(inspected(loader, named, source, digest, span))
 }
 
-/// Has a component inspected, once. Gives its digest.
-fn inspect(loader: &mut Loader<'_>, bytes: &[u8]) -> [u8; 32] {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let plugins = loader.plugins;
-    loader.inspected.entry(digest).or_insert_with(|| plugins.inspect(bytes));
-    digest
+/// Keeps a component and inspects it, both once, and returns its digest. `None` if there are too many, which was reported.
+fn inspect(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    span: Span,
+    component: Cow<'static, [u8]>,
+) -> Option<[u8; 32]> {
+    let Some(digest) = loader.components.add(component) else {
+        let message = format!("policy `{}` has a plugin for which there is no room", named.name);
+        let label = format!("the plugins are larger than {} together", show_size(COMPONENTS_BYTES_MAX));
+        let help = "use fewer or smaller plugins; policies that name the same one share it";
+        loader.report(Report::new(span, message, label).help(help));
+        return None;
+    };
+    if let (Entry::Vacant(entry), Some(component)) =
+        (loader.inspected.entry(digest), loader.components.get(&digest))
+    {
+        entry.insert(loader.plugins.inspect(component));
+    }
+    Some(digest)
 }
 
 fn inspected(
@@ -130,7 +147,7 @@ fn inspected(
 
 /// The signers with their keys. `None` where one has none that could be used, which was reported: then nobody can tell.
 fn signers(loader: &Loader<'_>, signed_by: &SignedBy) -> Option<Vec<Signer>> {
-    let known = &loader.supply.signers;
+    let known = &loader.plugin_sources.signers;
     let find = |name: &Name| known.iter().find(|signer| signer.name == *name).cloned();
     signed_by.names.iter().map(find).collect()
 }
@@ -178,12 +195,12 @@ fn image(
         plugin,
         locked: locked.as_deref(),
         signers: &signers,
-        supply: &loader.supply,
+        sources: &loader.plugin_sources,
         is_away: loader.away.contains(&plugin.reference.registry),
     };
     match loader.plugins.image(&request) {
         Ok(bytes) => {
-            let digest = inspect(loader, &bytes);
+            let digest = inspect(loader, named, span, Cow::Owned(bytes))?;
             let source = PluginSource::Oci(Box::new(plugin.clone()));
             loader.images.insert(checked, digest);
             Some((source, digest))
