@@ -104,11 +104,18 @@ fn report_error(error: &ValidationError<'_>, place: &Place<'_>, reports: &mut Ve
                 Some(errors) => {
                     errors.iter().for_each(|error| report_error(error, place, reports, depth + 1))
                 }
-                None => reports.push(alternatives(context, &spot, rule, place)),
+                None => match keys_of_alternatives(&spot, rule, place) {
+                    Keys::Wrong(report) => reports.push(*report),
+                    Keys::Of(at) if context.get(at).is_some() => {
+                        let errors = context.get(at).map_or(&[][..], Vec::as_slice);
+                        errors.iter().for_each(|error| report_error(error, place, reports, depth + 1));
+                    }
+                    Keys::Of(_) | Keys::Unknown => reports.push(alternatives(context, &spot, rule, place)),
+                },
             }
         }
         kind => {
-            let (label, help) = label(kind, spot.node);
+            let (label, help) = label(kind, spot.node, rule);
             reports.push(invalid(&spot, place, label, help, rule));
         }
     }
@@ -223,7 +230,7 @@ fn near_option(options: &[Json], node: Option<&Node>) -> Option<String> {
 }
 
 /// What to say behind the caret, and what to do where that is more than the schema's own description.
-fn label(kind: &ValidationErrorKind, node: Option<&Node>) -> (String, Option<String>) {
+fn label(kind: &ValidationErrorKind, node: Option<&Node>, rule: Option<&Json>) -> (String, Option<String>) {
     let plural =
         |count: u64, noun: &str| if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") };
     let label = match kind {
@@ -255,7 +262,7 @@ fn label(kind: &ValidationErrorKind, node: Option<&Node>) -> (String, Option<Str
         ValidationErrorKind::MaxProperties { limit } => format!("expected at most {}", plural(*limit, "key")),
         ValidationErrorKind::UniqueItems => "two elements are equal".into(),
         ValidationErrorKind::Contains => "an element that the plugin needs is missing".into(),
-        ValidationErrorKind::Pattern { pattern } => format!("expected text of the form {}", shown(pattern)),
+        ValidationErrorKind::Pattern { pattern } => pattern_words(pattern, rule),
         ValidationErrorKind::Format { format } => format!("expected text of the form `{format}`"),
         ValidationErrorKind::PropertyNames { .. } => "a key has a name that the plugin does not take".into(),
         ValidationErrorKind::OneOfMultipleValid { .. } => {
@@ -267,6 +274,79 @@ fn label(kind: &ValidationErrorKind, node: Option<&Node>) -> (String, Option<Str
         other => format!("it breaks the rule `{}` of the plugin's schema", other.keyword()),
     };
     (label, None)
+}
+
+/// What to say of text that does not match `pattern`. Its regular expression is for programs, so it is shown only if the
+/// schema says nothing for people.
+fn pattern_words(pattern: &str, rule: Option<&Json>) -> String {
+    let example = rule.and_then(|rule| rule.get("examples")?.as_array()?.iter().find_map(Json::as_str));
+    match (example, rule.and_then(describe)) {
+        (Some(example), _) => format!("expected text such as {:?}", shown(example)),
+        (None, Some(_)) => "it does not have the form that is needed here".to_owned(),
+        (None, None) => format!("expected text that matches the regular expression {}", shown(pattern)),
+    }
+}
+
+/// What the keys of a table say of which of several possible tables it is.
+enum Keys {
+    /// Nothing.
+    Unknown,
+    /// It is the one with this number.
+    Of(usize),
+    /// There is a mistake in them.
+    Wrong(Box<Report>),
+}
+
+/// Looks at the keys of a table of which a schema has several forms, such as `{ header = "..." }` and
+/// `{ attribute = "..." }`.
+fn keys_of_alternatives<'a>(spot: &Spot<'_>, rule: Option<&'a Json>, place: &Place<'a>) -> Keys {
+    let branches = rule.and_then(|rule| rule.get("oneOf").or_else(|| rule.get("anyOf"))?.as_array());
+    let (Some(table), Some(branches)) = (spot.node.and_then(Node::as_table), branches) else {
+        return Keys::Unknown;
+    };
+    let keys = |branch| Some(place.resolved(branch)?.get("properties")?.as_object()?.keys());
+    let forms: Vec<(usize, Vec<&str>)> = branches
+        .iter()
+        .enumerate()
+        .filter_map(|(at, branch)| Some((at, keys(branch)?.map(String::as_str).collect())))
+        .collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in forms.iter().flat_map(|(_, form)| form) {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let wrong = |report| Keys::Wrong(Box::new(report));
+    let message = format!("`{}` of policy `{}` is not valid", spot.path, place.policy);
+    if let Some(entry) = table.entries.iter().find(|entry| !names.contains(&entry.key.as_str())) {
+        if names.is_empty() {
+            return Keys::Unknown;
+        }
+        let message =
+            format!("unknown key `{}` in `{}` of policy `{}`", shown(&entry.key), spot.path, place.policy);
+        let help = match did_you_mean(&entry.key, names.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("write {}", either(&quoted(&names))),
+        };
+        return wrong(Report::new(entry.key_span, message, "not a key of this table").help(help));
+    }
+    let has_key = |form: &[&str]| form.iter().any(|name| table.get(name).is_some());
+    let mut of = forms.iter().filter(|(_, form)| has_key(form));
+    match (of.next(), of.next()) {
+        (Some((at, _)), None) => Keys::Of(*at),
+        (Some(_), Some(_)) if forms.iter().all(|(_, form)| form.len() == 1) => {
+            let typed: Vec<&str> = names.iter().copied().filter(|name| table.get(name).is_some()).collect();
+            let label = format!("only one of {} can be given", quoted(&typed).join(" and "));
+            wrong(Report::new(spot.value, message, label).help("remove all but one of them"))
+        }
+        (None, _) if !names.is_empty() => {
+            let label = format!("{} is needed here", either(&quoted(&names)));
+            let keys: Vec<String> = names.iter().map(|name| format!("`{name} = ...`")).collect();
+            wrong(Report::new(spot.value, message, label).help(format!("add {}", either(&keys))))
+        }
+        _ => Keys::Unknown,
+    }
 }
 
 /// `expected a string, found a number`.
@@ -342,6 +422,14 @@ impl<'a> Place<'a> {
             spot.value = spot.node.map_or(spot.value, |node| node.span);
         }
         spot
+    }
+
+    /// The schema that `schema` stands for, by its reference if it has one.
+    fn resolved(&self, schema: &'a Json) -> Option<&'a Json> {
+        match schema.get("$ref").and_then(Json::as_str) {
+            Some(reference) => self.schema.pointer(reference.strip_prefix('#')?),
+            None => Some(schema),
+        }
     }
 
     /// The schema whose keyword failed.
