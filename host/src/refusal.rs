@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use portcullis_admin::SocketError;
 use portcullis_config::{Diagnostics, Mistake};
 use portcullis_model::Origin;
 
@@ -61,6 +62,41 @@ impl Refusal {
             }
         }
         self
+    }
+
+    /// Why the value of a key of `[server]` cannot be used, such as a file that cannot be opened: shown at its line of the
+    /// config at `path` if that can be found. What stands after `help: ` or the first `; ` in the error says what to do.
+    pub(crate) fn of_server_key(
+        path: &Path,
+        key: &str,
+        message: &str,
+        error: anyhow::Error,
+        files: Vec<PathBuf>,
+    ) -> Self {
+        let text = said(&error);
+        let (reason, help) = match text.split_once("\n  = help: ").or_else(|| text.split_once("; ")) {
+            Some((reason, help)) => (reason, Some(help)),
+            None => (text.as_str(), None),
+        };
+        match portcullis_config::locate_server_key(path, &Catalog, key, (message, reason, help)) {
+            Some(shown) => {
+                let part =
+                    RefusedPart { message: message.to_owned(), shown: Some(shown), ..RefusedPart::default() };
+                Self::Parts { refused: vec![part], files }
+            }
+            None => Self::Other { error: error.context(format!("`server.{key}`")), files },
+        }
+    }
+
+    /// The same for the path of the control socket.
+    pub(crate) fn of_control_socket(path: &Path, error: &SocketError, files: Vec<PathBuf>) -> Self {
+        let advice = match error {
+            SocketError::Held { .. } => "end that gateway, or name another path",
+            SocketError::Occupied { .. } => "name another path, or remove what is there",
+            _ => "name a path in a folder that only this user can write to; leave it out for the usual place",
+        };
+        let error = anyhow::anyhow!("{error}\n  = help: {advice}");
+        Self::of_server_key(path, "control", "the control socket cannot be opened", error, files)
     }
 
     /// How many mistakes it tells of.

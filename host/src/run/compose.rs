@@ -145,15 +145,33 @@ pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -
     let other = |error: anyhow::Error| Refusal::Other { error, files: files.clone() };
     let process = match previous {
         Some(previous) => previous.process.clone(),
-        None => Process::new(gateway).map_err(other)?,
+        None => Process::new(gateway).map_err(|error| match error {
+            ProcessError::CacheDir(error) => Refusal::of_server_key(
+                path,
+                "cache-dir",
+                "the cache folder cannot be used",
+                error,
+                files.clone(),
+            ),
+            ProcessError::Other(error) => other(error),
+        })?,
     };
     check_instances(gateway, process.workers)?;
     let composed = compose(loaded, &process.sandbox, previous.map(|previous| &*previous.composed))
         .map_err(|refusal| refusal.at_lines(path))?;
-    if let (true, Control::At(path)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
-        check_socket_folder(path).context("`server.control`").map_err(other)?;
+    if let (true, Control::At(socket)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
+        check_socket_folder(socket)
+            .map_err(|error| Refusal::of_control_socket(path, &error, files.clone()))?;
     }
-    let access_log = access_log(&composed.gateway, previous).map_err(other)?;
+    let access_log = access_log(&composed.gateway, previous).map_err(|error| {
+        Refusal::of_server_key(
+            path,
+            "access-log.file",
+            "the access log cannot be opened",
+            error,
+            files.clone(),
+        )
+    })?;
     let factories = composed.factories();
     let before = previous.map(|previous| &*previous.snapshot);
     let roots = Arc::new(SystemRoots::new());
@@ -193,8 +211,8 @@ fn load(path: &Path) -> Result<Loaded, Refusal> {
 /// Where a plugin does not compile, or refuses its configuration.
 pub(crate) fn policies(loaded: Loaded) -> Result<Composed, Refusal> {
     let gateway = &loaded.gateway;
-    let process =
-        Process::new(gateway).map_err(|error| Refusal::Other { error, files: gateway.files.clone() })?;
+    let process = Process::new(gateway)
+        .map_err(|error| Refusal::Other { error: error.into(), files: gateway.files.clone() })?;
     compose(loaded, &process.sandbox, None)
 }
 
@@ -223,13 +241,13 @@ fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
 fn access_log(gateway: &Gateway, previous: Option<&Previous>) -> anyhow::Result<AccessLog> {
     let settings = &gateway.server.access_log;
     if footprint::leaves_nothing() {
-        footprint::check_access_log(settings).context("`server.access-log`")?;
+        footprint::check_access_log(settings)?;
         return Ok(AccessLog::off());
     }
     let open = previous.filter(|previous| previous.composed.gateway.server.access_log == *settings);
     match open {
         Some(previous) => Ok(previous.access_log.clone()),
-        None => AccessLog::open(settings).context("`server.access-log`"),
+        None => Ok(AccessLog::open(settings)?),
     }
 }
 
@@ -314,14 +332,31 @@ impl LoadedPolicy {
     }
 }
 
+/// Why what all generations share cannot be made.
+enum ProcessError {
+    /// The folder that `server.cache-dir` names cannot be used.
+    CacheDir(anyhow::Error),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<ProcessError> for anyhow::Error {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::CacheDir(error) | ProcessError::Other(error) => error,
+        }
+    }
+}
+
 impl Process {
-    fn new(gateway: &Gateway) -> anyhow::Result<Self> {
+    fn new(gateway: &Gateway) -> Result<Self, ProcessError> {
         let server = &gateway.server;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = server.workers.unwrap_or_else(cores);
         let mut cache_dir = server.cache_dir.clone().or_else(default_cache_dir);
         if footprint::leaves_nothing() {
-            server.cache_dir.as_deref().map_or(Ok(()), footprint::check_cache_dir)?;
+            let checked = server.cache_dir.as_deref().map_or(Ok(()), footprint::check_cache_dir);
+            checked.map_err(ProcessError::CacheDir)?;
             cache_dir = footprint::own_cache(cache_dir);
         }
         let compiler = |cache_dir: &Option<PathBuf>| {
@@ -343,7 +378,12 @@ impl Process {
             }
             outcome => outcome,
         };
-        let sandbox = sandbox.context("the sandbox cannot be set up")?;
+        let sandbox = sandbox.map_err(|error| match error {
+            SandboxError::CacheDir { .. } if server.cache_dir.is_some() => {
+                ProcessError::CacheDir(error.into())
+            }
+            error => ProcessError::Other(anyhow::Error::from(error).context("the sandbox cannot be set up")),
+        })?;
         let outbound = OutboundClient::new(server.policy_http_calls_max as usize);
         sandbox.send_by(Arc::new(outbound.clone()));
         let metrics = Arc::new(Metrics::new(workers));

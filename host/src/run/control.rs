@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use portcullis_admin::{
     Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
-    ReloadAnswer, ReloadRequest, Request, Requests, RolloutActRequest, RolloutsRequest, SocketError, Status,
+    ReloadAnswer, ReloadRequest, Request, Requests, RolloutActRequest, RolloutsRequest, Status,
     StatusRequest, Surroundings,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -19,6 +19,7 @@ use crate::cli::GatewayArgument;
 use crate::commands::{explain, record, status};
 use crate::output::tell;
 use crate::plugins::Catalog;
+use crate::refusal::Refusal;
 use crate::run::gateway::Running;
 use crate::run::reloads::Asker;
 
@@ -169,7 +170,7 @@ pub(crate) async fn open(
         portcullis_model::Control::Off => return Ok(Opened::Off),
         portcullis_model::Control::At(path) => {
             let opened = ControlSocket::open(path, requests(control)).await;
-            opened.map_err(|error| anyhow::anyhow!("{error}\n  = help: {}", advice(&error)))?
+            opened.map_err(|error| Refusal::of_control_socket(config, &error, vec![config.to_path_buf()]))?
         }
         portcullis_model::Control::Default => {
             let opened = match Surroundings::current().place(config) {
@@ -186,18 +187,6 @@ pub(crate) async fn open(
     };
     tracing::info!(event = "control", path = %opened.path().display(), "control socket at {}", opened.path().display());
     Ok(Opened::Socket { _open: opened })
-}
-
-fn advice(error: &SocketError) -> &'static str {
-    match error {
-        SocketError::Held { .. } => {
-            "a gateway runs there already: end it, or give this one a path of its own under `server.control`"
-        }
-        SocketError::Occupied { .. } => "name another path under `server.control`, or remove what is there",
-        _ => {
-            "`server.control` names a path in a folder that only this user can write to; leave it out for the usual place"
-        }
-    }
 }
 
 /// Asks the gateway that `gateway` names.

@@ -62,23 +62,20 @@ pub(crate) fn check_cache_dir(dir: &Path) -> anyhow::Result<()> {
             Access::WRITE_OK,
         ) {
             Ok(()) if there.is_dir() || there.as_os_str().is_empty() => Ok(()),
-            Ok(()) => bail!("`server.cache-dir` {shown} cannot be made: {} is no folder", there.display()),
-            Err(error) => bail!("`server.cache-dir` {shown} cannot be made in {}: {error}", there.display()),
+            Ok(()) => bail!("{shown} cannot be made: {} is not a folder", there.display()),
+            Err(error) => bail!("{shown} cannot be made in {}: {error}", there.display()),
         };
     };
     let user = rustix::process::geteuid().as_raw();
     if !metadata.is_dir() {
-        bail!("`server.cache-dir` {shown} is no folder");
+        bail!("{shown} is not a folder");
     }
     // Root may well look at the config of another user's gateway.
     if metadata.uid() != user && user != 0 {
-        bail!("`server.cache-dir` {shown} belongs to user {}, and this is user {user}", metadata.uid());
+        bail!("{shown} belongs to user {}, and this is user {user}", metadata.uid());
     }
     if metadata.mode() & 0o022 != 0 {
-        bail!(
-            "others can write to `server.cache-dir` {shown} (mode {:o}); run `chmod 700` on it",
-            metadata.mode() & 0o777
-        );
+        bail!("others can write to {shown} (mode {:o}); run `chmod 700` on it", metadata.mode() & 0o777);
     }
     Ok(())
 }

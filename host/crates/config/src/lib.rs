@@ -30,7 +30,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
 pub use files::read::read_file;
 pub use load::{control, load, load_edited, plan};
-pub use locate::{Mistake, locate};
+pub use locate::{Mistake, locate, locate_server_key};
 pub use plugins::lock::render_lock;
 pub use plugins::{
     Components, ImageRequest, Images, Keys, Loaded, LoadedComponents, Plan, PluginInfo, PluginSources,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use portcullis_model::{Name, Version};
 
-use crate::assemble::Sections;
+use crate::assemble::{Sections, single_server};
 use crate::diagnostic::{Diagnostics, Report};
 use crate::load::read;
 use crate::loader::Loader;
@@ -37,6 +37,35 @@ impl Mistake {
         });
         lines.collect::<Option<Vec<_>>>().filter(|mistakes| !mistakes.is_empty())
     }
+}
+
+/// Shows at the place of a value of `[server]` why it cannot be used. `key` names it, such as `access-log.file`; `help` says
+/// what to do. `None` if the config at `path` has changed so that it does not have the key any more.
+#[must_use]
+pub fn locate_server_key(
+    path: &Path,
+    plugins: &dyn Plugins,
+    key: &str,
+    (message, reason, help): (&str, &str, Option<&str>),
+) -> Option<Diagnostics> {
+    let mut loader = Loader::new(plugins);
+    let documents = read(&mut loader, path).ok()?;
+    let mut view = single_server(&mut loader, &documents);
+    if loader.incomplete || !loader.reports.is_empty() {
+        return None;
+    }
+    let (tables, name) = key.rsplit_once('.').unwrap_or(("", key));
+    for table in tables.split('.').filter(|table| !table.is_empty()) {
+        view = view.view(table);
+    }
+    let span = view.node(name)?.span;
+    let report = Report::new(span, message, reason);
+    let report = match help {
+        Some(help) => report.help(help),
+        None => report,
+    };
+    let files = loader.files.into_iter().collect();
+    Some(Diagnostics::new(vec![report], &loader.sources, files))
 }
 
 /// Shows mistakes at their places in the config at `path`. `None` if the file has changed so that one has no place any more.
