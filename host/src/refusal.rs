@@ -8,6 +8,7 @@ use portcullis_config::{Diagnostics, Mistake};
 use portcullis_model::Origin;
 
 use crate::plugins::Catalog;
+use crate::shown::counted;
 
 /// All that is wrong with one candidate.
 #[derive(Debug)]
@@ -152,10 +153,7 @@ impl fmt::Display for Refusal {
                 for part in refused {
                     writeln!(f, "{part}")?;
                 }
-                match self.count() {
-                    1 => f.write_str("1 error"),
-                    count => write!(f, "{count} errors"),
-                }
+                f.write_str(&counted(self.count() as u64, "error"))
             }
             Self::Other { error, .. } => write!(f, "error: {}", said(error)),
         }

@@ -19,9 +19,27 @@ pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
+/// `1 exchange`, `2 exchanges`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{cut, printable};
+    use super::{counted, cut, printable};
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "exchange")),
+            ["0 exchanges", "1 exchange", "2 exchanges"]
+        );
+        assert_eq!([1, 2].map(|count| counted(count, "policy")), ["1 policy", "2 policies"]);
+    }
 
     #[test]
     fn what_is_printed_keeps_its_lines_and_no_more() {

@@ -391,7 +391,7 @@ async fn one_that_is_interrupted_writes_what_it_has() {
         recording.signal(signal);
         let ran = recording.ended().await;
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        assert_eq!(ran.stderr, "interrupted: 2 of 5 exchanges are recorded\n");
+        assert_eq!(ran.stderr, "interrupted: 2 of 5 exchanges recorded\n");
         let files: Vec<&str> = ran.stdout.lines().collect();
         assert_eq!(files.len(), 2);
         for file in files {
@@ -430,7 +430,7 @@ async fn one_whose_asker_has_gone_ends_in_the_gateway() {
         drop(gone);
     }
     let told = gateway
-        .wait_for_log("an end that nobody hears of", |line| line.message.contains("whoever asked has gone"))
+        .wait_for_log("an end that nobody hears of", |line| line.message.contains("asked for it is gone"))
         .await;
     assert_eq!((told.text("state"), told.number("count")), (Some("ended"), Some(0)));
     eventually("all of them end", async || (recordings(&gateway, "ended") == 8).then_some(())).await;

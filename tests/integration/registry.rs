@@ -207,7 +207,7 @@ async fn a_corrupted_store_entry_is_fetched_again_and_without_a_registry_is_an_e
     drop(registry);
     let refusal = folder.fails(&["validate"]).await;
     for expected in [
-        "policy `version` has a plugin that cannot be had",
+        "policy `version` has a plugin that cannot be fetched",
         "cannot be reached",
         "plugins fetch",
         "portcullis.toml:",
@@ -339,7 +339,7 @@ async fn a_lock_file_that_was_edited_is_refused() {
     folder.write("portcullis.lock", good.replace(manifest, &format!("manifest = \"{other}\"")));
     let refusal = folder.fails(&["validate"]).await;
     assert!(
-        refusal.contains("portcullis.lock says that") && refusal.contains("somebody edited the file"),
+        refusal.contains("portcullis.lock says that") && refusal.contains("the lock file was edited by hand"),
         "{refusal}"
     );
 

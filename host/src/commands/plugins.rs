@@ -15,6 +15,7 @@ use crate::cli::{ConfigArgument, ListArguments, LockArguments, PluginsCommand};
 use crate::output::print;
 use crate::plugins::{Catalog, disagreement, registries, signed_name};
 use crate::refusal::{Refusal, RefusedPart};
+use crate::shown::counted;
 use crate::table::table;
 
 /// Carries out what was asked.
@@ -83,10 +84,8 @@ fn lock(arguments: &LockArguments) -> anyhow::Result<ExitCode> {
     let text = render_lock(&entries);
     let written = write_if_changed(path, &text, entries.is_empty())
         .with_context(|| format!("{} cannot be written", path.display()))?;
-    let pinned = match entries.len() {
-        1 => "1 plugin is pinned".to_owned(),
-        count => format!("{count} plugins are pinned"),
-    };
+    let are = if entries.len() == 1 { "is" } else { "are" };
+    let pinned = format!("{} {are} pinned", counted(entries.len() as u64, "plugin"));
     let state = if written { "written" } else { "unchanged" };
     print(&format!("{}{pinned}; {} is {state}\n", changes.concat(), path.display()))
 }

@@ -26,7 +26,7 @@ use crate::output::{Usage, print, tell};
 use crate::run::control;
 use crate::run::runtime;
 use crate::run::signals::Signals;
-use crate::shown::{printable, shown};
+use crate::shown::{counted, printable, shown};
 use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_json, response_to_json};
 
 /// The version of the files.
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     }
     if interrupted {
         // Whoever ended it knows that it is not all.
-        tell(&format!("interrupted: {count} of {wanted} exchanges are recorded\n"));
+        tell(&format!("interrupted: {count} of {} recorded\n", counted(wanted as u64, "exchange")));
         return Ok(ExitCode::SUCCESS);
     }
     // Some is not all, and a script may want to know.
@@ -208,7 +208,8 @@ pub(crate) fn begin(
         event = "recording",
         state = "begun",
         route,
-        "up to {count} exchanges of route `{route}` are recorded, for up to {seconds} s"
+        "recording up to {} of route `{route}`, for up to {seconds} s",
+        counted(count as u64, "exchange")
     );
     Ok((asking, Duration::from_secs(request.seconds)))
 }
@@ -257,13 +258,14 @@ impl Collected<'_> {
             return;
         }
         let (route, count) = (self.route, self.records.len());
-        let unheard = if self.heard { "" } else { ", which nobody gets: whoever asked has gone" };
+        let unheard = if self.heard { "" } else { ", and the command that asked for it is gone" };
         tracing::info!(
             event = "recording",
             state = "ended",
             route,
             count,
-            "the recording of route `{route}` has ended with {count} exchanges{unheard}"
+            "the recording of route `{route}` has ended with {}{unheard}",
+            counted(count as u64, "exchange")
         );
     }
 }

@@ -15,6 +15,7 @@ use crate::output;
 use crate::run::compose::LoadedPolicy;
 use crate::run::control;
 use crate::run::gateway::Running;
+use crate::shown::counted;
 use crate::table::table;
 
 /// How the running gateway is; `config` is what it was started with.
@@ -196,7 +197,7 @@ fn text(status: &Status) -> String {
         size(memory.bytes_max),
     );
     if let Some(RefusedStatus { errors, first, age_s }) = &status.refused {
-        let errors = if *errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+        let errors = counted(*errors as u64, "error");
         text.push_str(&format!(
             "the config on disk has been refused for {}, and does not run: {errors}, the first is: {first}\n",
             age(*age_s)

@@ -25,6 +25,7 @@ use crate::run::compose::LoadedPolicy;
 use crate::run::control;
 use crate::run::control::Control;
 use crate::run::gateway::Running;
+use crate::shown::counted;
 use crate::table::table;
 
 /// Characters of a reason that are kept.
@@ -362,24 +363,31 @@ fn paragraph(rollout: &RolloutStatus, in_detail: bool, text: &mut String) {
     let Some(comparison) = &rollout.comparison else { return };
     let kinds: Vec<String> = comparison.kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     line(match comparison.differing {
-        0 => format!("  {} hooks compared, none of them differed", comparison.compared),
+        0 => format!("  {} compared, none differed", counted(comparison.compared, "hook")),
         differing => {
-            format!("  {} hooks compared, {differing} differed: {}", comparison.compared, kinds.join(", "))
+            format!(
+                "  {} compared, {differing} differed: {}",
+                counted(comparison.compared, "hook"),
+                kinds.join(", ")
+            )
         }
     });
     if comparison.skipped > 0 {
-        line(format!("  {} exchanges left out, because it was with too many", comparison.skipped));
+        line(format!(
+            "  {} left out, because too many were being compared",
+            counted(comparison.skipped, "exchange")
+        ));
     }
     if comparison.left_behind > 0 {
         line(format!(
-            "  {} exchanges not seen to their end, because their bodies came faster than it ran",
-            comparison.left_behind
+            "  {} not compared to the end, because the bodies came faster than the shadow read them",
+            counted(comparison.left_behind, "exchange")
         ));
     }
     if comparison.refused_requests > 0 {
         line(format!(
-            "  {} requests of its own were refused, because a shadow must have no effect",
-            comparison.refused_requests
+            "  {} of its own refused, because a shadow must have no effect",
+            counted(comparison.refused_requests, "request")
         ));
     }
     if !in_detail {

@@ -243,7 +243,7 @@ fn report_problem(
     problem: Problem,
     signers: &[Signer],
 ) {
-    let what = if problem.unsigned { "is not signed as it must be" } else { "cannot be had" };
+    let what = if problem.unsigned { "is not signed as it must be" } else { "cannot be fetched" };
     let message = format!("policy `{}` has a plugin that {what}", named.name);
     let mut report = Report::new(span, message, problem.label).help(problem.help);
     if problem.unsigned {
