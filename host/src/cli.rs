@@ -5,11 +5,13 @@ mod records;
 mod rollout;
 mod tip;
 
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portcullis_config::{FILE_BYTES_MAX, MainFile};
 
 pub(crate) use self::plugins::{ListArguments, LockArguments, PluginsArguments, PluginsCommand};
 pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
@@ -26,6 +28,8 @@ pub(crate) const WRONG_USAGE: u8 = 2;
 
 /// Where a config is looked for when none is named, in this order.
 const DEFAULT_CONFIGS: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
+/// The name of standard input.
+const STDIN: &str = "-";
 
 const HELP: &str = "\
 Getting started:
@@ -412,6 +416,15 @@ pub(crate) struct ConfigArgument {
     config: Option<PathBuf>,
 }
 
+/// A config as the command line names it.
+#[derive(Debug)]
+pub(crate) enum NamedConfig {
+    /// A file.
+    File(PathBuf),
+    /// The text that came on standard input.
+    Stdin(String),
+}
+
 /// Of `validate`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ValidateArguments {
@@ -533,6 +546,13 @@ impl ConfigArgument {
     /// loading to say, which knows better why not.
     pub(crate) fn find(&self) -> anyhow::Result<PathBuf> {
         if let Some(path) = &self.config {
+            if path == Path::new(STDIN) {
+                bail!(
+                    "`-c -` reads the config from standard input, and this command needs it as a file\n  \
+                     = help: `validate` and `routes` take `-c -`; for others write it to a file, whose folder relative \
+                     paths start from"
+                );
+            }
             return Ok(path.clone());
         }
         if let Some(path) = DEFAULT_CONFIGS.iter().map(PathBuf::from).find(|path| path.exists()) {
@@ -544,6 +564,36 @@ impl ConfigArgument {
             DEFAULT_CONFIGS[0],
             DEFAULT_CONFIGS[1],
         )
+    }
+}
+
+impl ConfigArgument {
+    /// Returns the file that [`Self::find`] finds, or with `-c -` the text on standard input, which is read to its end.
+    ///
+    /// # Errors
+    /// If there is no config, or standard input does not hold one.
+    pub(crate) fn find_or_read(&self) -> anyhow::Result<NamedConfig> {
+        if self.config.as_deref() != Some(Path::new(STDIN)) {
+            return Ok(NamedConfig::File(self.find()?));
+        }
+        let mut text = Vec::new();
+        let read = std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut text);
+        read.context("the config cannot be read from standard input")?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            bail!("the config on standard input is larger than {} MiB", FILE_BYTES_MAX >> 20);
+        }
+        let text = String::from_utf8(text).context("the config on standard input is not UTF-8 text")?;
+        Ok(NamedConfig::Stdin(text))
+    }
+}
+
+impl NamedConfig {
+    /// Returns what to load.
+    pub(crate) fn main_file(&self) -> MainFile<'_> {
+        match self {
+            Self::File(path) => path.into(),
+            Self::Stdin(text) => MainFile::with_text("<stdin>", text),
+        }
     }
 }
 

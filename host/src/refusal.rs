@@ -1,10 +1,10 @@
 //! Why a configuration was not put into effect, as the operator reads it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portcullis_admin::SocketError;
-use portcullis_config::{Diagnostics, Mistake};
+use portcullis_config::{Diagnostics, MainFile, Mistake};
 use portcullis_model::Origin;
 
 use crate::plugins::Catalog;
@@ -55,11 +55,11 @@ impl RefusedPart {
 }
 
 impl Refusal {
-    /// Shows what plugins found wrong with their settings at its lines of the config at `path`.
-    pub(crate) fn at_lines(mut self, path: &Path) -> Self {
+    /// Shows what plugins found wrong with their settings at its lines of the config at `main`.
+    pub(crate) fn at_lines(mut self, main: MainFile<'_>) -> Self {
         if let Self::Parts { refused, .. } = &mut self {
             for part in refused.iter_mut().filter(|part| !part.mistakes.is_empty()) {
-                part.shown = portcullis_config::locate(path, &Catalog, &part.mistakes);
+                part.shown = portcullis_config::locate(main, &Catalog, &part.mistakes);
             }
         }
         self
@@ -68,7 +68,7 @@ impl Refusal {
     /// Why the value of a key of `[server]` cannot be used, such as a file that cannot be opened: shown at its line of the
     /// config at `path` if that can be found. What stands after `help: ` or the first `; ` in the error says what to do.
     pub(crate) fn of_server_key(
-        path: &Path,
+        main: MainFile<'_>,
         key: &str,
         message: &str,
         error: anyhow::Error,
@@ -79,7 +79,7 @@ impl Refusal {
             Some((reason, help)) => (reason, Some(help)),
             None => (text.as_str(), None),
         };
-        match portcullis_config::locate_server_key(path, &Catalog, key, (message, reason, help)) {
+        match portcullis_config::locate_server_key(main, &Catalog, key, (message, reason, help)) {
             Some(shown) => {
                 let part =
                     RefusedPart { message: message.to_owned(), shown: Some(shown), ..RefusedPart::default() };
@@ -90,14 +90,14 @@ impl Refusal {
     }
 
     /// The same for the path of the control socket.
-    pub(crate) fn of_control_socket(path: &Path, error: &SocketError, files: Vec<PathBuf>) -> Self {
+    pub(crate) fn of_control_socket(main: MainFile<'_>, error: &SocketError, files: Vec<PathBuf>) -> Self {
         let advice = match error {
             SocketError::Held { .. } => "end that gateway, or name another path",
             SocketError::Occupied { .. } => "name another path, or remove what is there",
             _ => "name a path in a folder that only this user can write to; leave it out for the usual place",
         };
         let error = anyhow::anyhow!("{error}\n  = help: {advice}");
-        Self::of_server_key(path, "control", "the control socket cannot be opened", error, files)
+        Self::of_server_key(main, "control", "the control socket cannot be opened", error, files)
     }
 
     /// How many mistakes it tells of.

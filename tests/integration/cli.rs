@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Answer, Authority, Ran, TestClient, TestGateway, TestUpstream, portcullis_in};
+use crate::harness::{
+    Answer, Authority, Ran, TestClient, TestGateway, TestUpstream, portcullis_in, portcullis_reading,
+};
 
 /// Two listeners, three routes, one policy.
 const SOUND: &str = r#"
@@ -79,6 +81,64 @@ async fn validate_names_every_mistake_with_its_line() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
     for expected in ["`endpoint`", "portcullis.toml:10:1", "`ap`", "portcullis.toml:22:", "errors"] {
         assert!(ran.stderr.contains(expected), "no {expected:?} in:\n{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn validate_and_routes_read_standard_input() {
+    let dir = folder("this file is not read");
+    let ran = portcullis_reading(dir.path(), SOUND, ["validate", "-c", "-"]).await;
+    let expected = (Some(0), "ok: 2 listeners, 3 routes, 1 policy\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), expected, "{}", ran.stderr);
+    let ran = portcullis_reading(dir.path(), SOUND, ["routes", "-c", "-"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("<stdin>:19"), "{}", ran.stdout);
+
+    // Mistakes have their places, those that a plugin finds as well.
+    let wrong = SOUND.replace("endpoints", "endpoint");
+    let ran = portcullis_reading(dir.path(), &wrong, ["validate", "-c", "-"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("--> <stdin>:10:1"), "{}", ran.stderr);
+    let refused = SOUND.replace("set = { x-stamp = \"1\" }", "set = { \"x stamp\" = \"1\" }");
+    let ran = portcullis_reading(dir.path(), &refused, ["validate", "-c", "-"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("--> <stdin>:1"), "{}", ran.stderr);
+
+    let large = "#".repeat((1 << 20) + 1);
+    let ran = portcullis_reading(dir.path(), &large, ["validate", "-c", "-"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("larger than 1 MiB"), "{}", ran.stderr);
+
+    // What is read again at each reload has to be a file.
+    let ran = portcullis_reading(dir.path(), SOUND, ["run", "-c", "-"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("needs it as a file"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_path_of_the_server_that_cannot_be_used_is_shown_at_its_line() {
+    for (line, expected) in
+        [("access-log = { file = \"nowhere/access.log\" }", ":3:23"), ("cache-dir = \"site.pem\"", ":3:13")]
+    {
+        let dir = folder(&format!("\n[server]\n{line}\n{SOUND}"));
+        for command in ["validate", "run"] {
+            let ran = run(dir.path(), &[command]).await;
+            assert_eq!(ran.code, Some(1), "{command}: {}", ran.stdout);
+            let place = format!("--> portcullis.toml{expected}\n");
+            assert!(ran.stderr.contains(&place), "{command}: no {place:?} in:\n{}", ran.stderr);
+            assert!(ran.stderr.contains(&format!("3 | {line}\n")), "{command}: {}", ran.stderr);
+            assert!(ran.stderr.ends_with("1 error\n"), "{command}: {}", ran.stderr);
+        }
+    }
+    // The folder of a socket may be another user's to write to.
+    let dir = folder(&format!("\n[server]\ncontrol = \"open/edge.sock\"\n{SOUND}"));
+    let open = dir.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    for command in ["validate", "run"] {
+        let ran = run(dir.path(), &[command]).await;
+        assert_eq!(ran.code, Some(1), "{command}: {}", ran.stdout);
+        assert!(ran.stderr.contains("--> portcullis.toml:3:11\n"), "{command}: {}", ran.stderr);
     }
 }
 

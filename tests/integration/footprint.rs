@@ -57,8 +57,8 @@ async fn validate_refuses_what_run_could_not_open() {
     for (config, expected) in [
         (CONFIG.to_owned(), "access log file"),
         (CONFIG.replace("logs/access.log", "."), "is a folder"),
-        (CONFIG.replace("logs/", "").replace("\"cache\"", "\"portcullis.toml\""), "is no folder"),
-        (CONFIG.replace("logs/", "").replace("\"cache\"", "\"portcullis.toml/cache\""), "is no folder"),
+        (CONFIG.replace("logs/", "").replace("\"cache\"", "\"portcullis.toml\""), "is not a folder"),
+        (CONFIG.replace("logs/", "").replace("\"cache\"", "\"portcullis.toml/cache\""), "is not a folder"),
         (CONFIG.replace("logs/", "").replace("\"cache\"", "\"open\""), "others can write to"),
         (CONFIG.replace("logs/", "").replace("run/edge.sock", "open/edge.sock"), "of your own"),
     ] {

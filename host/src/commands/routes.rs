@@ -17,8 +17,8 @@ use crate::table::table;
 /// # Errors
 /// All that is wrong with the configuration.
 pub(crate) fn run(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
-    let gateway =
-        portcullis_config::load(&arguments.config.find()?, &Catalog).map_err(Refusal::Config)?.gateway;
+    let config = arguments.config.find_or_read()?;
+    let gateway = portcullis_config::load(config.main_file(), &Catalog).map_err(Refusal::Config)?.gateway;
     if arguments.json {
         let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(list)));

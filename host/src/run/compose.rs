@@ -3,14 +3,14 @@
 mod parts;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use portcullis_admin::check_socket_folder;
-use portcullis_config::{Diagnostics, Loaded, LoadedComponents};
+use portcullis_config::{Diagnostics, Loaded, LoadedComponents, MainFile};
 use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Version};
 use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
@@ -133,13 +133,18 @@ pub(crate) struct Previous {
     pub(crate) access_log: AccessLog,
 }
 
-/// Builds generation `generation` from the config at `path`. It reads files and compiles, so it takes a while and
+/// Builds generation `generation` from the config at `main`. It reads files and compiles, so it takes a while and
 /// belongs on a thread that may block.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -> Result<Candidate, Refusal> {
-    let loaded = load(path)?;
+pub(crate) fn build<'a>(
+    main: impl Into<MainFile<'a>>,
+    previous: Option<&Previous>,
+    generation: u64,
+) -> Result<Candidate, Refusal> {
+    let main = main.into();
+    let loaded = load(main)?;
     let gateway = &loaded.gateway;
     let files = gateway.files.clone();
     let other = |error: anyhow::Error| Refusal::Other { error, files: files.clone() };
@@ -147,7 +152,7 @@ pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -
         Some(previous) => previous.process.clone(),
         None => Process::new(gateway).map_err(|error| match error {
             ProcessError::CacheDir(error) => Refusal::of_server_key(
-                path,
+                main,
                 "cache-dir",
                 "the cache folder cannot be used",
                 error,
@@ -158,14 +163,14 @@ pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -
     };
     check_instances(gateway, process.workers)?;
     let composed = compose(loaded, &process.sandbox, previous.map(|previous| &*previous.composed))
-        .map_err(|refusal| refusal.at_lines(path))?;
+        .map_err(|refusal| refusal.at_lines(main))?;
     if let (true, Control::At(socket)) = (footprint::leaves_nothing(), &composed.gateway.server.control) {
         check_socket_folder(socket)
-            .map_err(|error| Refusal::of_control_socket(path, &error, files.clone()))?;
+            .map_err(|error| Refusal::of_control_socket(main, &error, files.clone()))?;
     }
     let access_log = access_log(&composed.gateway, previous).map_err(|error| {
         Refusal::of_server_key(
-            path,
+            main,
             "access-log.file",
             "the access log cannot be opened",
             error,
@@ -193,13 +198,13 @@ pub(crate) fn build(path: &Path, previous: Option<&Previous>, generation: u64) -
     Ok(Candidate { composed, snapshot, process, access_log, roots })
 }
 
-/// Loads the config at `path`, and again if a file changed meanwhile.
-fn load(path: &Path) -> Result<Loaded, Refusal> {
+/// Loads the config at `main`, and again if a file changed meanwhile.
+fn load(main: MainFile<'_>) -> Result<Loaded, Refusal> {
     let files = |loaded: &Result<Loaded, Diagnostics>| match loaded {
         Ok(loaded) => loaded.gateway.files.clone(),
         Err(diagnostics) => diagnostics.files().to_vec(),
     };
-    match stamp::read_at_rest(|| portcullis_config::load(path, &Catalog), files) {
+    match stamp::read_at_rest(|| portcullis_config::load(main, &Catalog), files) {
         Ok(loaded) => loaded.map_err(Refusal::Config),
         Err((restless, files)) => Err(Refusal::Other { error: restless.into(), files }),
     }

@@ -170,7 +170,9 @@ pub(crate) async fn open(
         portcullis_model::Control::Off => return Ok(Opened::Off),
         portcullis_model::Control::At(path) => {
             let opened = ControlSocket::open(path, requests(control)).await;
-            opened.map_err(|error| Refusal::of_control_socket(config, &error, vec![config.to_path_buf()]))?
+            opened.map_err(|error| {
+                Refusal::of_control_socket(config.into(), &error, vec![config.to_path_buf()])
+            })?
         }
         portcullis_model::Control::Default => {
             let opened = match Surroundings::current().place(config) {

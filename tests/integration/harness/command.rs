@@ -1,6 +1,7 @@
 //! Commands that run to their end.
 
 use std::ffi::OsStr;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -49,6 +50,20 @@ pub async fn portcullis_with<A: AsRef<OsStr>>(
     portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
     portcullis.envs(variables.iter().copied());
     run(portcullis).await
+}
+
+/// Runs `portcullis` with `arguments` in a folder, with `input` on its standard input.
+pub async fn portcullis_reading<A: AsRef<OsStr>>(
+    folder: &Path,
+    input: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> Ran {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    let mut portcullis = command();
+    portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
+    run_with(portcullis, file.into()).await
 }
 
 /// A `portcullis` that goes on until it is told to end. Dropping it kills it.
@@ -110,9 +125,13 @@ pub async fn sh(script: &str) -> Ran {
     run(sh).await
 }
 
-async fn run(mut command: Command) -> Ran {
+async fn run(command: Command) -> Ran {
+    run_with(command, Stdio::null()).await
+}
+
+async fn run_with(mut command: Command, stdin: Stdio) -> Ran {
     let what = format!("{command:?}");
-    command.stdin(Stdio::null());
+    command.stdin(stdin);
     within(&what, async {
         match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
             Ok(output) => Ran::from(output),

@@ -61,7 +61,10 @@ mod upstream;
 pub use self::{
     body::{PieceBody, Pieces},
     client::{Reply, TestClient},
-    command::{Ran, Started, curl, portcullis, portcullis_in, portcullis_started, portcullis_with, sh},
+    command::{
+        Ran, Started, curl, portcullis, portcullis_in, portcullis_reading, portcullis_started,
+        portcullis_with, sh,
+    },
     gateway::{Builder, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},
     output::LogLine,

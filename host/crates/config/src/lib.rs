@@ -28,8 +28,9 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
+pub use files::read::FILE_BYTES_MAX;
 pub use files::read::read_file;
-pub use load::{control, load, load_edited, plan};
+pub use load::{MainFile, control, load, load_edited, plan};
 pub use locate::{Mistake, locate, locate_server_key};
 pub use plugins::lock::render_lock;
 pub use plugins::{

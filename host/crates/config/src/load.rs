@@ -13,15 +13,44 @@ use crate::plugins::lock::Lock;
 use crate::plugins::{Loaded, Plan, Plugins, pins};
 use crate::sections::server;
 
-/// Reads the config file at `path` with everything that it names: included files, certificates, secrets, plugins.
+/// The main file of a configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct MainFile<'a> {
+    pub(crate) path: &'a Path,
+    /// Its text, if that is not read from the path.
+    pub(crate) text: Option<&'a str>,
+}
+
+impl<'a> MainFile<'a> {
+    /// A text that comes from elsewhere, such as standard input. `name` is what messages call it; paths in it start from
+    /// the current folder.
+    #[must_use]
+    pub fn with_text(name: &'a str, text: &'a str) -> Self {
+        Self { path: Path::new(name), text: Some(text) }
+    }
+}
+
+impl<'a> From<&'a Path> for MainFile<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { path, text: None }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for MainFile<'a> {
+    fn from(path: &'a PathBuf) -> Self {
+        Self { path, text: None }
+    }
+}
+
+/// Reads the config file at `main` with everything that it names: included files, certificates, secrets, plugins.
 ///
 /// Relative paths in a file start from the folder of that file. [`Gateway::files`] lists every file that was read, and the
 /// folders in which includes with `*` were looked for.
 ///
 /// # Errors
 /// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
-pub fn load(path: &Path, plugins: &dyn Plugins) -> Result<Loaded, Diagnostics> {
-    load_by(Loader::new(plugins), path)
+pub fn load<'a>(main: impl Into<MainFile<'a>>, plugins: &dyn Plugins) -> Result<Loaded, Diagnostics> {
+    load_by(Loader::new(plugins), main.into())
 }
 
 /// Reads the config as it would be if the file at `edited` had that text.
@@ -35,11 +64,11 @@ pub fn load_edited(
 ) -> Result<Loaded, Diagnostics> {
     let mut loader = Loader::new(plugins);
     loader.edited = Some((canonical(edited), text.to_owned()));
-    load_by(loader, path)
+    load_by(loader, path.into())
 }
 
-fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Loaded, Diagnostics> {
-    let documents = read(&mut loader, path)?;
+fn load_by(mut loader: Loader<'_>, main: MainFile<'_>) -> Result<Loaded, Diagnostics> {
+    let documents = read(&mut loader, main)?;
     let mut gateway = if loader.incomplete { Gateway::default() } else { assemble(&mut loader, &documents) };
     gateway.warnings = diagnostic::warnings(loader.warnings, &loader.sources);
     let files: Vec<PathBuf> = loader.files.into_iter().collect();
@@ -58,7 +87,7 @@ fn load_by(mut loader: Loader<'_>, path: &Path) -> Result<Loaded, Diagnostics> {
 /// When anything of that is wrong, or no TOML.
 pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     let mut loader = Loader::new(plugins);
-    let documents = read(&mut loader, path)?;
+    let documents = read(&mut loader, path.into())?;
     loader.wanted = Some(Vec::new());
     if !loader.incomplete {
         let sections = Sections::gather(&mut loader, &documents);
@@ -88,8 +117,12 @@ pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
 }
 
 /// Reads the main file and what it includes.
-pub(crate) fn read(loader: &mut Loader<'_>, path: &Path) -> Result<Vec<Document>, Diagnostics> {
-    let (absolute, text) = read_main(loader, path);
+pub(crate) fn read(loader: &mut Loader<'_>, main: MainFile<'_>) -> Result<Vec<Document>, Diagnostics> {
+    let path = main.path;
+    let (absolute, text) = match main.text {
+        Some(text) => (absolute(path), Ok(text.to_owned())),
+        None => read_main(loader, path),
+    };
     let text = match text {
         Ok(text) => text,
         Err(reason) => {
@@ -99,13 +132,15 @@ pub(crate) fn read(loader: &mut Loader<'_>, path: &Path) -> Result<Vec<Document>
         }
     };
     loader.lock = Lock::beside(path, &absolute);
-    loader.files.insert(absolute.clone());
+    if main.text.is_none() {
+        loader.files.insert(absolute.clone());
+    }
     Ok(include::read_all(loader, path, absolute, text))
 }
 
 /// The absolute path of the main file, and its text or why there is none.
 fn read_main(loader: &Loader<'_>, path: &Path) -> (PathBuf, Result<String, String>) {
-    let absolute = std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path));
+    let absolute = absolute(path);
     let text = loader.read_config(&absolute).and_then(|bytes| {
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
@@ -114,4 +149,8 @@ fn read_main(loader: &Loader<'_>, path: &Path) -> (PathBuf, Result<String, Strin
         })
     });
     (absolute, text)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| tidy(&path))
 }

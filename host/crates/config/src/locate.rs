@@ -1,12 +1,10 @@
 //! Mistakes that a plugin finds in its settings, shown at their places.
 
-use std::path::Path;
-
 use portcullis_model::{Name, Version};
 
 use crate::assemble::{Sections, single_server};
 use crate::diagnostic::{Diagnostics, Report};
-use crate::load::read;
+use crate::load::{MainFile, read};
 use crate::loader::Loader;
 use crate::plugins::Plugins;
 use crate::sections::policy::schema_error::Place;
@@ -40,16 +38,16 @@ impl Mistake {
 }
 
 /// Shows at the place of a value of `[server]` why it cannot be used. `key` names it, such as `access-log.file`; `help` says
-/// what to do. `None` if the config at `path` has changed so that it does not have the key any more.
+/// what to do. `None` if the config at `main` has changed so that it does not have the key any more.
 #[must_use]
-pub fn locate_server_key(
-    path: &Path,
+pub fn locate_server_key<'a>(
+    main: impl Into<MainFile<'a>>,
     plugins: &dyn Plugins,
     key: &str,
     (message, reason, help): (&str, &str, Option<&str>),
 ) -> Option<Diagnostics> {
     let mut loader = Loader::new(plugins);
-    let documents = read(&mut loader, path).ok()?;
+    let documents = read(&mut loader, main.into()).ok()?;
     let mut view = single_server(&mut loader, &documents);
     if loader.incomplete || !loader.reports.is_empty() {
         return None;
@@ -68,11 +66,15 @@ pub fn locate_server_key(
     Some(Diagnostics::new(vec![report], &loader.sources, files))
 }
 
-/// Shows mistakes at their places in the config at `path`. `None` if the file has changed so that one has no place any more.
+/// Shows mistakes at their places in the config at `main`. `None` if the file has changed so that one has no place any more.
 #[must_use]
-pub fn locate(path: &Path, plugins: &dyn Plugins, mistakes: &[Mistake]) -> Option<Diagnostics> {
+pub fn locate<'a>(
+    main: impl Into<MainFile<'a>>,
+    plugins: &dyn Plugins,
+    mistakes: &[Mistake],
+) -> Option<Diagnostics> {
     let mut loader = Loader::new(plugins);
-    let documents = read(&mut loader, path).ok()?;
+    let documents = read(&mut loader, main.into()).ok()?;
     let sections = Sections::gather(&mut loader, &documents);
     if loader.incomplete || !loader.reports.is_empty() {
         return None;

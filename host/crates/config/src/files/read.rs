@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::syntax::units::show_size;
 
 /// Bytes of one config file.
-pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a regular file of at most `bytes_max` bytes: not a pipe, which could make the reader wait for ever, nor a device, which may
 /// have no end. For every path that a config or another file names.
