@@ -106,6 +106,10 @@ impl Keys for Catalog {
         portcullis_net::check_authorities(pem)
     }
 
+    fn certificate_names(&self, pem: &[u8]) -> Option<Vec<String>> {
+        portcullis_net::certificate_names(pem)
+    }
+
     fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem> {
         portcullis_registry::verify_file(signer, component, signature).map_err(unverified)
     }

@@ -11,7 +11,9 @@ use crate::loader::Loader;
 use crate::plugins::{PluginSources, pins};
 use crate::references::{Named, Section, Used, is_wrong, report_unused};
 use crate::sections::route::{self, Names};
-use crate::sections::{listener, listening, policy, registry, secret, server, signer, upstream};
+use crate::sections::{
+    covered_hosts, listener, listening, policy, registry, secret, server, signer, upstream,
+};
 use crate::syntax::check;
 use crate::syntax::keys::{Kind, ROOT, SERVER, Shape};
 use crate::syntax::suggest::shown;
@@ -126,6 +128,7 @@ pub(crate) fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gatew
     };
     route::effect::check(loader, routes, &gateway);
     let metrics = single_server_view(documents).and_then(|view| view.text("metrics").map(|(_, span)| span));
+    covered_hosts::check(loader, &gateway, routes);
     listening::check(loader, &gateway, metrics, (listeners, upstreams));
     gateway
 }

@@ -62,6 +62,9 @@ pub trait Keys {
     /// If it cannot; the text says why, and is printed after a caret.
     fn check_authorities(&self, pem: &[u8]) -> Result<(), String>;
 
+    /// Returns the DNS names that the first certificate in `pem` carries, in lower case. `None` if they cannot be read.
+    fn certificate_names(&self, pem: &[u8]) -> Option<Vec<String>>;
+
     /// Checks that `signature`, from the file beside a component's, is `signer`'s of that component.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ pub(crate) fn load(
         |reason: &dyn ToString| CertificateError::BadCertificate { file: file(), reason: reason.to_string() };
 
     let parsed = webpki::EndEntityCert::try_from(&leaf).map_err(|error| bad_certificate(&error))?;
-    let names: Vec<String> = parsed.valid_dns_names().map(str::to_ascii_lowercase).collect();
+    let names = names(&parsed);
     let (not_before, not_after) =
         der::validity(&leaf).ok_or_else(|| bad_certificate(&"its validity cannot be read"))?;
 
@@ -155,6 +155,19 @@ pub(crate) fn load(
         warnings.push(CertificateWarning::NoNames { file: file() });
     }
     Ok(Loaded { key: Arc::new(key), names, warnings })
+}
+
+/// Returns the DNS names that the first certificate of a PEM file carries, in lower case. `None` if it cannot be read, which
+/// [`load`] says better.
+#[must_use]
+pub fn certificate_names(pem: &[u8]) -> Option<Vec<String>> {
+    let chain = certificates(pem).ok()?;
+    let leaf = webpki::EndEntityCert::try_from(chain.first()?).ok()?;
+    Some(names(&leaf))
+}
+
+fn names(leaf: &webpki::EndEntityCert<'_>) -> Vec<String> {
+    leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
 }
 
 fn chain(certificate: &Certificate) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

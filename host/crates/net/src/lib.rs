@@ -27,7 +27,7 @@ mod unverified;
 mod testing;
 
 pub use accept::{AcceptSettings, Accepted, accept_loop};
-pub use certificate::{CertificateError, CertificateWarning};
+pub use certificate::{CertificateError, CertificateWarning, certificate_names};
 pub use connect::{ConnectError, ConnectErrorKind, Connected, Connector};
 pub use count::{ConnectionCount, ConnectionPermit};
 pub use descriptors::{DescriptorShares, descriptors_are_short, streams_max};
