@@ -196,6 +196,41 @@ async fn a_route_over_tls_only_sends_clients_to_https() {
 }
 
 #[tokio::test]
+async fn a_redirect_names_the_port_that_clients_connect_to() {
+    let (upstream, authority) = (TestUpstream::named("app").await, Authority::new());
+    let issued = authority.issue(&["a.test"]);
+    for (public, port) in [(443, String::new()), (9443, ":9443".to_owned())] {
+        let config = format!(
+            r#"
+            [listeners.web]
+            address = "127.0.0.1:0"
+            [listeners.secure]
+            address = "127.0.0.1:0"
+            public-port = {public}
+            tls = {{ certificates = [{{ cert = "site.pem", key = "site.key" }}] }}
+            [upstreams.app]
+            endpoints = ["{}"]
+            [routes.all]
+            match = {{ host = "a.test" }}
+            tls = "required"
+            to = "app"
+            "#,
+            upstream.address()
+        );
+        let builder = TestGateway::builder().file("site.pem", &issued.certificate);
+        let gateway = builder.file("site.key", &issued.key).start(&config).await;
+        let mut client = TestClient::h1(gateway.address("web")).await;
+        let reply = client.get_with("/x?y=1", &[("host", "a.test:8080")]).await;
+        let location = format!("https://a.test{port}/x?y=1");
+        assert_eq!((reply.status, reply.header("location")), (308, location.clone()));
+        // An explanation by the config alone agrees.
+        let file = gateway.dir().join("portcullis.toml").display().to_string();
+        let ran = portcullis(["explain", "GET", "http://a.test:8080/x?y=1", "-c", &file, "--json"]).await;
+        assert!(ran.stdout.contains(&location), "{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_that_ends_tls_is_believed() {
     let upstream = TestUpstream::named("app").await;
     let gateway = TestGateway::start(&format!(

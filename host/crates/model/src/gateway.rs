@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -138,6 +139,8 @@ pub struct Listener {
     pub name: Name,
     /// Where it listens. Port 0 takes a free port.
     pub address: SocketAddr,
+    /// The port that clients connect to, if something in front maps it to that of the address.
+    pub public_port: Option<NonZeroU16>,
     /// Whether HTTP/1.1 is spoken.
     pub http1: bool,
     /// Whether HTTP/2 is spoken (by ALPN over TLS, by prior knowledge without).

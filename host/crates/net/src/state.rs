@@ -49,6 +49,12 @@ impl ListenerState {
         NonZeroU16::new(self.port.load(Ordering::Relaxed))
     }
 
+    /// The port that clients connect to: the one that the config says, or else that it listens on.
+    #[must_use]
+    pub fn public_port(&self) -> Option<NonZeroU16> {
+        self.listener.public_port.or_else(|| self.port())
+    }
+
     /// Notes the port that the system chose.
     pub fn listens_on(&self, port: u16) {
         self.port.store(port, Ordering::Relaxed);

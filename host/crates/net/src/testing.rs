@@ -99,6 +99,7 @@ pub(crate) fn listener(tls: Option<TlsServer>) -> Listener {
         tls,
         timeouts: portcullis_model::DownstreamTimeouts::default(),
         limits: portcullis_model::ConnectionLimits::default(),
+        public_port: None,
         half_closed: portcullis_model::HalfClosed::default(),
         origin: Origin::default(),
     }

@@ -96,7 +96,7 @@ impl Drive<'_> {
             self.trace.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
         }
 
-        let https_port = || route.https.as_ref()?.port();
+        let https_port = || route.https.as_ref()?.public_port();
         if let Err(error) = plan::admit(&config, &exchange.request, body.length(), https_port) {
             return self.refuse(exchange, Some(matched), 0, &error).await;
         }

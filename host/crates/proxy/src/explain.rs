@@ -308,11 +308,13 @@ impl<'a> Explainer<'a> {
     /// The port to which clients of `route` are sent that come without TLS.
     fn https_port(&self, route: &Route) -> Option<NonZeroU16> {
         match self.listeners {
-            Some(listeners) => https::listener(route, listeners)?.port(),
+            Some(listeners) => https::listener(route, listeners)?.public_port(),
             None => {
                 let serves = |listener: &&Listener| listener.tls.is_some() && route.is_on(&listener.name);
-                let mut ports =
-                    self.gateway.listeners.iter().filter(serves).map(|listener| listener.address.port());
+                let port = |listener: &Listener| {
+                    listener.public_port.map_or(listener.address.port(), NonZeroU16::get)
+                };
+                let mut ports = self.gateway.listeners.iter().filter(serves).map(port);
                 let first = ports.next()?;
                 NonZeroU16::new(ports.find(|port| *port == 443).unwrap_or(first))
             }

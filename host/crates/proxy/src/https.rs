@@ -38,8 +38,8 @@ fn location(request: &RequestHead, port: u16) -> Option<String> {
     Some(format!("https://{host}{port}{target}"))
 }
 
-/// The listener to which clients of `route` are sent: of those with TLS that serve it the one on port 443, else the first
-/// by name.
+/// The listener to which clients of `route` are sent: of those with TLS that serve it the one whose public port is 443, or
+/// else the first by name.
 pub(crate) fn listener(
     route: &Route,
     listeners: &BTreeMap<Name, Arc<ListenerState>>,
@@ -49,7 +49,7 @@ pub(crate) fn listener(
     }
     let serving =
         || listeners.values().filter(|state| state.tls().is_some() && route.is_on(&state.listener().name));
-    let usual = serving().find(|state| state.port().map(NonZeroU16::get) == Some(HTTPS));
+    let usual = serving().find(|state| state.public_port().map(NonZeroU16::get) == Some(HTTPS));
     usual.or_else(|| serving().next()).cloned()
 }
 

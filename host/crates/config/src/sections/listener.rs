@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 use portcullis_model::{
     Certificate, ConnectionLimits, DownstreamTimeouts, HalfClosed, Listener, TlsServer, TlsVersion,
@@ -75,6 +76,14 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
                 .help("remove it, or add tls = { certificates = [...] }"),
         );
     }
+    if let (false, Some(span)) =
+        (tls.is_there() || view.key_span("tls").is_some(), view.key_span("public-port"))
+    {
+        let message = format!("listener `{}` has a `public-port`, but no TLS", named.name);
+        let help =
+            "remove it, or write it for the listener with `tls`: redirects to https name that one's port";
+        loader.report(Report::new(span, message, "without effect").help(help));
+    }
     if let (false, Some(span)) = (speaks("h2"), limits.key_span("streams")) {
         let message = format!("listener `{}` limits HTTP/2 streams, but does not speak HTTP/2", named.name);
         loader.report(
@@ -86,6 +95,7 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
     Listener {
         name: named.name.into(),
         address,
+        public_port: view.integer("public-port").and_then(NonZeroU16::new),
         http1: speaks("h1"),
         http2: speaks("h2"),
         tls: tls.is_there().then(|| tls_server(loader, tls)),

@@ -187,6 +187,14 @@ pub(crate) static LISTENER: Shape = Shape {
             doc: "Makes the listener speak HTTPS.",
         },
         Key {
+            name: "public-port",
+            kind: Kind::Integer { min: 1, max: 65_535 },
+            presence: Presence::Absent("the port of `address`"),
+            example: "443",
+            doc: "The port that clients connect to, if a load balancer or a container maps it to the one of `address`. \
+                  Redirects of routes with `tls = \"required\"` name it. For listeners with `tls`.",
+        },
+        Key {
             name: "timeouts",
             kind: Kind::Table(&LISTENER_TIMEOUTS),
             presence: Presence::Absent("every default"),
