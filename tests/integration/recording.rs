@@ -529,9 +529,9 @@ async fn a_plugin_that_a_record_names_is_a_file_of_a_bounded_size() {
     // All of it is a hole, which takes no place.
     std::fs::File::create(in_folder("huge.wasm")).unwrap().set_len(300 << 20).unwrap();
     for (plugin, expected) in [
-        ("/dev/zero".to_owned(), "it is no regular file"),
-        ("/dev/stdin".to_owned(), "it is no regular file"),
-        (in_folder("pipe"), "it is no regular file"),
+        ("/dev/zero".to_owned(), "it is not a regular file"),
+        ("/dev/stdin".to_owned(), "it is not a regular file"),
+        (in_folder("pipe"), "it is not a regular file"),
         (in_folder("folder"), "it is a folder"),
         (in_folder("huge.wasm"), "it is larger than"),
         ("/proc/self/mem".to_owned(), ""),

@@ -283,7 +283,7 @@ async fn images_are_compared_as_files_are() {
     let missing = oci(&registry, "version:4");
     let three = oci(&registry, "version:3");
     for (name, expected) in
-        [(three.as_str(), "is not what it was pinned to"), (&missing, "version:4 cannot be looked at")]
+        [(three.as_str(), "is not what it was pinned to"), (&missing, "version:4 cannot be inspected")]
     {
         let ran = diff("v1.wasm", name, &[]).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));

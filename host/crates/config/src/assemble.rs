@@ -45,7 +45,7 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// The server, the secrets, where plugins come from, and the policies that they are of.
+/// Makes the server, the secrets, the sources of plugins, and the policies that use them.
 pub(crate) fn server_and_policies(
     loader: &mut Loader<'_>,
     documents: &[Document],
@@ -139,7 +139,7 @@ fn single_server_view(documents: &[Document]) -> Option<View<'_>> {
     Some(View::new(entry.value.as_table(), &SERVER, entry.key_span))
 }
 
-/// Sections that are misspelt or no tables, which was reported: that they are empty is no second mistake.
+/// Sections that are misspelt or are not tables, which was reported: that they are empty is not reported again.
 fn broken_sections(documents: &[Document]) -> BTreeSet<&'static str> {
     let entries = documents.iter().flat_map(|document| &document.root.entries);
     let broken = entries.filter_map(|entry| match ROOT.key(&entry.key) {

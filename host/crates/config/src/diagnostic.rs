@@ -109,7 +109,7 @@ impl Diagnostic {
         &self.file
     }
 
-    /// Line and column, both from 1, the column in characters. `None` where it is about the file as a whole.
+    /// Line and column, both from 1, the column in characters. `None` if it is about the file as a whole.
     #[must_use]
     pub fn position(&self) -> Option<(u32, u32)> {
         self.place.as_ref().map(|place| (place.line, place.column))
@@ -174,7 +174,7 @@ fn excerpt(source: &Source, line: &str, start: usize, span: Span) -> (String, us
         }
         let hidden = source.is_hidden(offset);
         let shown = match letter {
-            // What is hidden becomes one mark, which does not even tell its length.
+            // What is hidden becomes one mark, which does not show its length either.
             _ if hidden && in_hidden => String::new(),
             _ if hidden => "\"***\"".to_owned(),
             '\t' => TAB.to_owned(),
@@ -225,7 +225,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What is odd about a configuration that can run all the same, by file and line, as it is shown.
+/// Returns the warnings about a configuration that can run, by file and line, as they are shown.
 pub(crate) fn warnings(mut reports: Vec<Report>, sources: &Sources) -> Vec<String> {
     reports.sort_by_key(|report| report.span);
     let shown = reports.into_iter().take(SHOWN_MAX);
@@ -274,7 +274,7 @@ impl Diagnostics {
     }
 
     /// Every file that was looked at, absolute, whether or not it was there: a change of one of them may mend the
-    /// configuration, so whoever waits for that watches them.
+    /// configuration, so they are what to watch.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files

@@ -22,7 +22,7 @@ pub enum RolloutEdit {
 /// Why a file cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditError {
-    /// It is no TOML.
+    /// It is not TOML.
     NoToml(String),
     /// The policy is not written in it.
     NoPolicy,
@@ -33,7 +33,7 @@ pub enum EditError {
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoToml(reason) => write!(f, "it is no TOML: {reason}"),
+            Self::NoToml(reason) => write!(f, "it is not TOML: {reason}"),
             Self::NoPolicy => f.write_str("the policy is not written in it"),
             Self::NoCandidate => f.write_str("its policy has neither a canary nor a shadow"),
         }
@@ -58,7 +58,7 @@ pub struct Edited {
 /// once it is promoted, each below the policy as in `grants.log`: they go with what the version replaces.
 ///
 /// # Errors
-/// Where there is nothing to be edited.
+/// If there is nothing to edit.
 pub fn edit_rollout(
     text: &str,
     policy: &str,
@@ -92,7 +92,7 @@ pub fn edit_rollout(
     Ok(Edited { text: with_newlines_of(text, document.to_string()), removed })
 }
 
-/// Removes a key of the policy or of a table in it, and that table with its last key. Gives whether it was there.
+/// Removes a key of the policy or of a table in it, and the table too if it was its last key. Returns whether it was there.
 fn remove(policy: &mut dyn TableLike, key: &str) -> bool {
     let Some((table, key)) = key.split_once('.') else { return policy.remove(key).is_some() };
     let Some(item) = policy.get_mut(table) else { return false };
@@ -131,8 +131,7 @@ fn canary(mut tried: Item, share: Share) -> Item {
     tried
 }
 
-/// Sets a key. Where it is there already, the new value stands as the old one stood; a comment behind it stays, unless the new
-/// one brings its own.
+/// Sets a key. A value that replaces another keeps its blanks, and the comment after it unless the new value has one.
 fn put(table: &mut dyn TableLike, name: &str, mut item: Item) {
     if let Some(value) = item.as_value_mut() {
         let own = value.decor().suffix().and_then(RawString::as_str);
@@ -161,7 +160,7 @@ fn put(table: &mut dyn TableLike, name: &str, mut item: Item) {
     }
 }
 
-/// Puts the blanks of a table in braces right where something of it was removed. One that has comments is left as it is.
+/// Corrects the blanks of an inline table from which something was removed, unless it has comments.
 fn tidy(item: &mut Item) {
     let has_comment = |table: &InlineTable| table.to_string().contains('#');
     if let Some(table) = item.as_inline_table_mut().filter(|table| !has_comment(table)) {

@@ -48,7 +48,7 @@ use crate::syntax::{reference, units};
 /// Reads `oci://HOST/REPOSITORY:TAG` or `…@DIGEST`.
 ///
 /// # Errors
-/// Where it is none; with what to do about it.
+/// If it is not one; the text ends with what to do about it.
 pub fn parse_reference(text: &str) -> Result<OciReference, String> {
     reference::parse(text).map_err(|(label, help)| format!("{label}\n  = help: {help}"))
 }
@@ -56,7 +56,7 @@ pub fn parse_reference(text: &str) -> Result<OciReference, String> {
 /// Reads the share of a canary or a shadow, as a config has it.
 ///
 /// # Errors
-/// Where it is none; the text says what one is.
+/// If it is not one; the text says what is expected.
 pub fn parse_share(text: &str) -> Result<Share, String> {
     let share = units::percent(text).map_err(|error| format!("{}: {}", error.label, error.help))?;
     match share {

@@ -48,7 +48,7 @@ impl<'a> From<&'a PathBuf> for MainFile<'a> {
 /// folders in which includes with `*` were looked for.
 ///
 /// # Errors
-/// When anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
+/// If anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
 pub fn load<'a>(main: impl Into<MainFile<'a>>, plugins: &dyn Plugins) -> Result<Loaded, Diagnostics> {
     load_by(Loader::new(plugins), main.into())
 }
@@ -80,11 +80,11 @@ fn load_by(mut loader: Loader<'_>, main: MainFile<'_>) -> Result<Loaded, Diagnos
     }
 }
 
-/// Reads of the config file at `path` what it says of plugins, without looking at any of them: what `portcullis plugins`
-/// starts from, before there is a lock file.
+/// Reads what the config file at `path` says of plugins, without inspecting any of them. `portcullis plugins` starts from
+/// this, before there is a lock file.
 ///
 /// # Errors
-/// When anything of that is wrong, or no TOML.
+/// If any of that is wrong, or the file is not TOML.
 pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     let mut loader = Loader::new(plugins);
     let documents = read(&mut loader, path.into())?;
@@ -104,8 +104,8 @@ pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     Ok(Plan { wanted, sources: loader.plugin_sources, lock, locked })
 }
 
-/// Where the control socket of the gateway of the config at `path` is, as far as the file still says it: mistakes and files
-/// that are missing do not matter, so that a gateway can be asked while its config is being changed.
+/// Returns the place of the control socket of the gateway with the config at `path`. Mistakes elsewhere and missing files do
+/// not matter, so that a gateway can be asked while its config is being changed.
 #[must_use]
 pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
     let mut loader = Loader::new(plugins);
@@ -138,7 +138,7 @@ pub(crate) fn read(loader: &mut Loader<'_>, main: MainFile<'_>) -> Result<Vec<Do
     Ok(include::read_all(loader, path, absolute, text))
 }
 
-/// The absolute path of the main file, and its text or why there is none.
+/// The absolute path of the main file, and its text or why it cannot be read.
 fn read_main(loader: &Loader<'_>, path: &Path) -> (PathBuf, Result<String, String>) {
     let absolute = absolute(path);
     let text = loader.read_config(&absolute).and_then(|bytes| {

@@ -18,13 +18,13 @@ pub(crate) struct Loader<'p> {
     pub(crate) plugins: &'p dyn Plugins,
     pub(crate) sources: Sources,
     pub(crate) reports: Vec<Report>,
-    /// What is odd and no mistake.
+    /// What is odd but not a mistake.
     pub(crate) warnings: Vec<Report>,
-    /// Whether peers may be believed about clients.
+    /// Whether there are trusted proxies, so that what peers say about clients may count.
     pub(crate) has_trusted_proxies: bool,
-    /// What the plugins of policies can do, by policy; of one that cannot be used nothing is known.
+    /// What the plugins of policies can do, by policy. A plugin that cannot be used has no entry.
     pub(crate) traits: BTreeMap<String, Traits>,
-    /// Whether a file is missing or no TOML, so that what refers to its contents would seem wrong without being so.
+    /// Whether a file is missing or is not TOML: what refers to its contents would then be reported without being wrong.
     pub(crate) incomplete: bool,
     /// Every file and globbed folder that was looked at, absolute.
     pub(crate) files: BTreeSet<PathBuf>,
@@ -44,7 +44,7 @@ pub(crate) struct Loader<'p> {
     pub(crate) away: BTreeSet<Box<str>>,
     /// The components of images that were checked, by the image and whose signature it had to have.
     pub(crate) images: BTreeMap<(PinnedPlugin, Vec<Name>), [u8; 32]>,
-    /// Where plugins out of registries are only to be named: these.
+    /// The plugins from registries, if the load only collects their names.
     pub(crate) wanted: Option<Vec<WantedPlugin>>,
     /// A config file, by its path without links, that is taken to have another text than it has.
     pub(crate) edited: Option<(PathBuf, String)>,
@@ -74,7 +74,7 @@ impl<'p> Loader<'p> {
         }
     }
 
-    /// Says that something is odd.
+    /// Adds a warning.
     pub(crate) fn warn(&mut self, report: Report) {
         self.warnings.push(report);
     }

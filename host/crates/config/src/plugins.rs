@@ -35,7 +35,7 @@ pub trait Components {
     fn inspect(&self, component: &[u8]) -> Result<PluginInfo, String>;
 }
 
-/// Where images from registries are got.
+/// How images are fetched from registries.
 pub trait Images {
     /// Returns the component of an image, after checking that it is the one that is pinned and, if `wanted` names signers,
     /// that one of them has signed it. May ask the registry.
@@ -121,7 +121,7 @@ pub struct PluginInfo {
     pub name: String,
     /// The version in its manifest.
     pub version: String,
-    /// JSON schema (2020-12) of its configuration. `None` where it has none: then any table is taken.
+    /// JSON schema (2020-12) of its configuration. `None` if it has none: then any table is taken.
     pub config_schema: Option<serde_json::Value>,
     /// The capabilities that it imports; it must be granted exactly these.
     pub imports: Vec<Capability>,
@@ -135,14 +135,14 @@ pub struct PluginInfo {
     pub attributes: Option<Vec<String>>,
 }
 
-/// What is said of plugins outside of policies.
+/// Where plugins come from, and whose signatures count.
 #[derive(Debug, Clone, Default)]
 pub struct PluginSources {
     /// The registries that have settings, by name order.
     pub registries: Vec<Registry>,
     /// The signers, by name order; a key that cannot be used is missing.
     pub signers: Vec<Signer>,
-    /// Those of whom one must have signed each plugin that does not ship with the gateway.
+    /// The signers of which one must have signed each plugin that does not ship with the gateway.
     pub signed_by: Vec<Name>,
     /// The folder for compiled plugins and the plugin store; `None` is the user's.
     pub cache_dir: Option<PathBuf>,
@@ -150,14 +150,14 @@ pub struct PluginSources {
     pub store_max: u64,
 }
 
-/// An image that a policy's component is wanted of.
+/// An image that holds the component of a policy.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageRequest<'a> {
-    /// Which, exactly.
+    /// The image.
     pub plugin: &'a PinnedPlugin,
-    /// What the lock file says of it; `None` where the config itself pins it.
+    /// What the lock file says of it; `None` if the config itself pins it.
     pub locked: Option<&'a LockedPlugin>,
-    /// Of these one must have signed it; nobody where it is empty.
+    /// Of these one must have signed it. No signature is needed if it is empty.
     pub signers: &'a [Signer],
     /// Where it may come from.
     pub sources: &'a PluginSources,

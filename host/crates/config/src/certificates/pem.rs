@@ -25,7 +25,7 @@ pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err((
-            "it is no text, so it cannot be PEM".into(),
+            "it is not text, so it cannot be PEM".into(),
             "PEM begins with a line -----BEGIN ...-----",
         ));
     };
@@ -36,7 +36,7 @@ pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
         Expected::PrivateKey if has(&KEY_LABELS) => Ok(()),
         Expected::PrivateKey if has(&["ENCRYPTED PRIVATE KEY"]) => Err((
             "the key is encrypted with a passphrase".into(),
-            "the gateway starts without anybody typing: decrypt it with openssl pkey -in FILE -out NEW",
+            "the gateway cannot ask for it when it starts: decrypt it with openssl pkey -in FILE -out NEW",
         )),
         Expected::Certificates if has(&KEY_LABELS) => Err((
             "it holds a private key, no certificate".into(),
@@ -84,7 +84,7 @@ fn blocks(text: &str) -> Result<Vec<&str>, PemError> {
             if line.contains("ENCRYPTED") {
                 return Err((
                     "the key is encrypted with a passphrase".into(),
-                    "the gateway starts without anybody typing: decrypt it with openssl pkey -in FILE -out NEW",
+                    "the gateway cannot ask for it when it starts: decrypt it with openssl pkey -in FILE -out NEW",
                 ));
             }
             if line.contains(':') {

@@ -163,7 +163,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Keeps the values in `[secrets]` from being shown where the file is no TOML, so that only its lines are known.
+/// Hides the values in `[secrets]` of a file that is not TOML, of which only the lines are known.
 fn hide_secret_lines(loader: &mut Loader<'_>, file: u32, text: &str) {
     let mut start = 0;
     let mut inside = false;
@@ -183,7 +183,7 @@ fn hide_secret_lines(loader: &mut Loader<'_>, file: u32, text: &str) {
     }
 }
 
-/// Keeps everything in `[secrets]` that is not the name of a variable or file from being shown: it may be the secret.
+/// Hides everything in `[secrets]` that is not the name of a variable or file: it may be the secret.
 fn hide_secrets(loader: &mut Loader<'_>, root: &Table) {
     let Some(secrets) = root.get("secrets") else { return };
     let Some(table) = secrets.value.as_table() else { return loader.sources.hide(secrets.value.span) };

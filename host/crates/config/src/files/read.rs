@@ -8,16 +8,19 @@ use crate::syntax::units::show_size;
 /// Bytes of one config file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a regular file of at most `bytes_max` bytes: not a pipe, which could make the reader wait for ever, nor a device, which may
-/// have no end. For every path that a config or another file names.
+/// Reads a regular file of at most `bytes_max` bytes. A pipe, which may never end, or a device is refused. For every path
+/// that a config or another file names.
 ///
 /// # Errors
-/// Why it cannot be read, in words.
+/// If it cannot be read; the text says why.
 pub fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
-    // A pipe or a device might never end, or block.
     if !metadata.is_file() {
-        return Err(if metadata.is_dir() { "it is a folder".into() } else { "it is no regular file".into() });
+        return Err(if metadata.is_dir() {
+            "it is a folder".into()
+        } else {
+            "it is not a regular file".into()
+        });
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
@@ -42,7 +45,7 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// The path without links, where there is such a file.
+/// The path without links, if there is such a file, or else the path as it is.
 pub(crate) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }

@@ -64,7 +64,7 @@ impl Source {
         Position { line: (index + 1) as u32, column: column as u32 }
     }
 
-    /// The line that holds `offset`, and where it starts. A line end at its end is left out.
+    /// The line that holds `offset`, without its line end, and the byte where it starts.
     pub(crate) fn line(&self, offset: u32) -> (&str, usize) {
         let (index, start) = self.line_of(offset);
         let end = self.lines.get(index + 1).copied().unwrap_or(self.text.len());
@@ -88,7 +88,7 @@ impl Source {
 pub(crate) struct Sources(Vec<Source>);
 
 impl Sources {
-    /// Adds a file and gives its number.
+    /// Adds a file and returns its number.
     pub(crate) fn add(&mut self, source: Source) -> u32 {
         self.0.push(source);
         (self.0.len() - 1) as u32

@@ -30,12 +30,12 @@ pub(crate) struct Lock {
 
 #[derive(Debug, Default)]
 pub(crate) enum State {
-    /// Nothing has asked for it.
+    /// It was not needed yet.
     #[default]
     Unread,
-    /// There is none.
+    /// There is no lock file.
     Absent,
-    /// It is not as it should be, which was reported.
+    /// It has mistakes, which were reported.
     Broken,
     Read(Vec<LockedPlugin>),
 }
@@ -97,7 +97,7 @@ pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Vec<Loc
     entries
 }
 
-/// What git leaves where two branches have pinned something.
+/// Finds what git leaves in the file if two branches have pinned something.
 fn merge_conflict(file: u32, text: &str) -> Option<Report> {
     // In two pieces, or this file would be taken for such a one.
     const MARK: &str = concat!("<<<", "<<<<");

@@ -42,7 +42,7 @@ pub(crate) fn read(loader: &mut Loader<'_>) {
         return;
     }
     let (name, path) = loader.lock.path.clone();
-    // Where it is missing it may come.
+    // A missing one may be added.
     loader.files.insert(path.clone());
     loader.lock.state = if path.exists() {
         let before = loader.reports.len();

@@ -23,7 +23,7 @@ pub(crate) fn listeners(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<L
     let mut addresses: BTreeMap<SocketAddr, Span> = BTreeMap::new();
     let mut list = Vec::new();
     let mut ordered: Vec<&Named<'_>> = section.values().collect();
-    // In the order of the text, so that the second of two equal ones is the one that is reported.
+    // In the order of the text, so that the later of two equal ones is reported.
     ordered.sort_by_key(|named| named.span);
     for named in ordered {
         let view = View::new(named.table, &LISTENER, named.span);

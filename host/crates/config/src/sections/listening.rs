@@ -21,7 +21,7 @@ pub(crate) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || all(one) || all(other))
 }
 
-/// Reports what listeners, metrics and upstreams want of one address. `metrics` is where the address of the metrics stands.
+/// Reports addresses that two of listeners, metrics and upstreams want. `metrics` is the place of the metrics' address.
 pub(crate) fn check(
     loader: &mut Loader<'_>,
     gateway: &Gateway,
@@ -34,7 +34,7 @@ pub(crate) fn check(
         Some((span, listener))
     });
     let mut placed: Vec<(Span, &Listener)> = placed.collect();
-    // In the order of the text, so that it is the later one that is reported.
+    // In the order of the text, so that the later one is reported.
     placed.sort_by_key(|(span, _)| *span);
     for (at, (span, later)) in placed.iter().enumerate() {
         // Equal addresses were reported.

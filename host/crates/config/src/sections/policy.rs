@@ -24,7 +24,7 @@ use crate::references::{Named, Section, Used, is_wrong};
 use crate::syntax::keys::POLICY;
 use crate::syntax::view::View;
 
-/// How often `on-tick` is called where nothing is said.
+/// How often `on-tick` is called by default.
 pub const TICK: Duration = Duration::from_secs(10);
 
 /// Makes the policies. Names of secrets that they are granted go into `used`, those of signers into `signers_used`.
@@ -74,7 +74,7 @@ pub(crate) fn policies<'a>(
         let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
         match (tried.as_ref().map(|tried| tried.traits.clone()), loader.traits.get_mut(named.name)) {
             (Some(Some(theirs)), Some(traits)) => traits.join(theirs),
-            // Of a version about which nothing is known, anything may be.
+            // A version that cannot be used may do anything.
             (Some(None), _) => drop(loader.traits.remove(named.name)),
             _ => {}
         }

@@ -70,7 +70,7 @@ fn check_plain_http(
     }
 }
 
-/// Whether nobody else can listen on the way there.
+/// Whether `host` is this machine, so that what is sent to it cannot be read on the way.
 fn is_this_machine(host: &str) -> bool {
     let address = host
         .rsplit_once(':')
@@ -89,7 +89,7 @@ fn credentials<'a>(
     used: &mut Used<'a>,
 ) -> Option<(String, Secret)> {
     let (user, password) = (view.text("username"), view.text("password"));
-    let lonely = |there: &str, missing: &str, span: Span| {
+    let incomplete = |there: &str, missing: &str, span: Span| {
         let message = format!("registry `{}` has a {there} without a {missing}", named.name);
         Report::new(span, message, format!("a {missing} is needed with it"))
     };
@@ -99,12 +99,12 @@ fn credentials<'a>(
                 "add password = \"NAME\", where [secrets.NAME] holds the password of {}",
                 shown(user)
             );
-            loader.report(lonely("username", "password", span).help(help));
+            loader.report(incomplete("username", "password", span).help(help));
             None
         }
         (None, Some((name, span))) if view.key_span("username").is_none() => {
             used.names.insert(name);
-            loader.report(lonely("password", "username", span).help("add username = \"NAME\""));
+            loader.report(incomplete("password", "username", span).help("add username = \"NAME\""));
             None
         }
         (user, Some((name, span))) => {

@@ -18,9 +18,9 @@ use crate::syntax::pattern;
 use crate::syntax::suggest::list;
 use crate::syntax::view::View;
 
-/// Endpoints that are tried where nothing is said.
+/// Endpoints that are tried by default.
 const ATTEMPTS: u32 = 3;
-/// Bytes that the policies of a route may hold back of one body, where nothing is said.
+/// Bytes of one body that the policies of a route may hold back by default.
 const HOLD_BYTES: usize = 1 << 20;
 
 /// What routes may name, and what they did name.
@@ -67,7 +67,7 @@ fn route<'a>(
         keeps_empty_segments: view.bool("merge-slashes") == Some(false),
     };
     let matches = matches(loader, named, view.view("match"), path_rules);
-    // What the check of the keys found counts as well: of a condition that cannot be read nobody knows what it excludes.
+    // What the check of the keys found counts as well: a condition that cannot be read may exclude anything.
     let at = view.key_span("match").unwrap_or(named.span);
     let node = view.node("match").map_or(at, |node| node.span);
     let wrong_type = view.key_span("match").is_some() && !view.view("match").is_there();
@@ -95,7 +95,7 @@ fn route<'a>(
     let mut listeners =
         references(loader, view.texts("listeners"), reference("listener"), names.listeners, used);
     listeners.sort();
-    // Without the key it is served on all; of a key that is wrong nobody knows.
+    // Without the key it is served on all, and a key that is wrong may mean any.
     used.uncertain |= listeners.is_empty();
     let sizes = upstreams
         .iter()
@@ -181,7 +181,7 @@ fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, rules: Pa
     for (method, span) in view.texts("method") {
         let upper = method.to_ascii_uppercase();
         if upper == "PRI" {
-            let help = "it begins HTTP/2 and is no request; leave it out";
+            let help = "it begins HTTP/2 and is not a request; leave it out";
             loader.report(invalid("method", span, "no request has this method".into(), help.into()));
         } else if !is_token(method) {
             loader.report(invalid(

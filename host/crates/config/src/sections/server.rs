@@ -61,7 +61,7 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
     }
 }
 
-/// Where the control socket is.
+/// Returns the place of the control socket.
 pub(crate) fn control(loader: &Loader<'_>, view: View<'_>) -> Control {
     match (view.bool("control"), view.text("control")) {
         (Some(false), _) => Control::Off,
@@ -70,7 +70,7 @@ pub(crate) fn control(loader: &Loader<'_>, view: View<'_>) -> Control {
     }
 }
 
-/// The same, checked: the path of a socket has a bound of the system.
+/// The same, checked: the system limits the path of a socket.
 fn checked_control(loader: &mut Loader<'_>, view: View<'_>) -> Control {
     let control = control(loader, view);
     if let (Control::At(path), Some((_, span))) = (&control, view.text("control")) {
@@ -106,7 +106,7 @@ fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
     let address = typed.parse().ok();
     if address.is_none() {
         let report = Report::new(span, "`metrics` of `server` is not valid", "not an IP address and port");
-        // They belong to an address that few can reach.
+        // Metrics should not be reachable by everyone.
         let port = typed.trim_start_matches('*').trim_start_matches(':').parse::<u16>();
         loader.report(report.help(match port {
             Ok(port) => format!("write \"127.0.0.1:{port}\", so that this machine alone reads them"),

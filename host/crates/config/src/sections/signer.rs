@@ -1,4 +1,4 @@
-//! `[signers.NAME]`: who vouches for plugins.
+//! `[signers.NAME]`: whose signatures of plugins count.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ fn key_file(loader: &mut Loader<'_>, path: &str, span: Span) -> Option<String> {
     if text.is_err() {
         let message = format!("the key file `{}` is not usable", shown(path));
         loader.report(
-            Report::new(span, message, "it is no text")
+            Report::new(span, message, "it is not text")
                 .help("a public key is text, whichever program made it"),
         );
     }

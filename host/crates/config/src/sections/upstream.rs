@@ -119,7 +119,7 @@ fn endpoints(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<
         let address = match endpoint(typed) {
             Ok(address) => address,
             Err((label, help)) => {
-                let message = format!("upstream `{}` has an endpoint that is no `host:port`", named.name);
+                let message = format!("upstream `{}` has an endpoint that is not `host:port`", named.name);
                 loader.report(Report::new(span, message, label).help(help));
                 continue;
             }
@@ -154,7 +154,7 @@ fn warn_of_port(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, addr
     loader.warn(Report::new(span, message, "this port").help(help));
 }
 
-/// Reads `host:port`, and gives it in lower case; or what is wrong with it and what to write.
+/// Reads `host:port` and returns it in lower case, or what is wrong with it and what to write.
 fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
     let example = || "write it as in \"10.0.0.11:8080\" or \"app.internal:8080\"".to_owned();
     if let Some((scheme, rest)) = typed.split_once("://") {
@@ -196,7 +196,7 @@ fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
     }
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let Some(port) = port.parse::<u16>().ok().filter(|port| digits && *port != 0) else {
-        return Err(("the port is no number from 1 to 65535", example()));
+        return Err(("the port is not a number from 1 to 65535", example()));
     };
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return match inner.parse::<Ipv6Addr>() {

@@ -1,4 +1,4 @@
-//! Hosts with ports, and what to write instead of one that is wrong.
+//! Hosts with ports, and what to write instead of wrong ones.
 
 use std::net::Ipv6Addr;
 

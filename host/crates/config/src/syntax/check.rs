@@ -11,7 +11,7 @@ use crate::syntax::units::{self, show_duration, show_percent, show_size};
 /// Names of tables may be this long.
 const NAME_MAX: usize = 64;
 
-/// Checks a table against its shape. `place` says in words which table it is, `span` where it begins.
+/// Checks a table against its shape. `place` is the table in words, `span` its beginning.
 pub(crate) fn table(
     table: &Table,
     shape: &'static Shape,
@@ -25,7 +25,7 @@ pub(crate) fn table(
             None => reports.push(unknown_key(&entry.key, entry.key_span, shape, place)),
         }
     }
-    // What a route sends requests to is asked for where the upstreams are known.
+    // A missing `to` of a route is reported later, when the upstreams are known.
     let needed = shape.keys.iter().filter(|key| key.presence == Presence::Required);
     for key in needed.filter(|key| !(std::ptr::eq(shape, &ROUTE) && key.name == "to")) {
         // A slip in the name of a needed key is one mistake, not two.
@@ -39,7 +39,7 @@ pub(crate) fn table(
     }
 }
 
-/// The key that was probably meant by one that is not there.
+/// The key that was probably meant by an unknown one.
 pub(crate) fn meant_key(key: &str, shape: &Shape) -> Option<&'static str> {
     match shape.key(key) {
         Some(_) => None,

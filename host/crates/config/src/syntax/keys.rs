@@ -32,14 +32,14 @@ pub(crate) struct Key {
     pub(crate) doc: &'static str,
 }
 
-/// What holds where a key is absent.
+/// What holds if a key is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It must be there.
+    /// The key must be there.
     Required,
-    /// Then it is as if this were typed.
+    /// It is as if this were typed.
     Default(&'static str),
-    /// Then it is as these words say.
+    /// It is as these words say.
     Absent(&'static str),
 }
 

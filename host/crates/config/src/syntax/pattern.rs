@@ -4,7 +4,7 @@ use portcullis_model::{HostPattern, PathPattern, PathRules, PathSegment, canonic
 
 use crate::syntax::check::is_name;
 
-/// Why a pattern is none, and what to write.
+/// Why a text is not a pattern, and what to write.
 pub(crate) type PatternError = (String, String);
 
 /// Bytes of a path pattern: as much as most servers take of a URL.
@@ -133,7 +133,7 @@ pub(crate) fn path(text: &str, rules: PathRules) -> Result<PathPattern, PatternE
         let path = text.get(..at).unwrap_or("/");
         return error(
             "only the path is matched".into(),
-            format!("write path = {path:?}: the query is no part of it"),
+            format!("write path = {path:?}: the query is not part of it"),
         );
     }
     let mut pattern = PathPattern { segments: Vec::new(), rest: false };

@@ -1,4 +1,4 @@
-//! What was probably meant, and how text of the operator's is shown in messages.
+//! What was probably meant, and how the operator's text is shown in messages.
 
 /// The candidate that is nearest to `word`, if one is near enough to be a slip of the keys.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -17,7 +17,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
-/// `a, b, c`, cut where it is long.
+/// `a, b, c`, cut if it is long.
 pub(crate) fn list<S: AsRef<str>>(words: &[S]) -> String {
     const SHOWN: usize = 20;
     let shown: Vec<&str> = words.iter().take(SHOWN).map(AsRef::as_ref).collect();
@@ -27,7 +27,7 @@ pub(crate) fn list<S: AsRef<str>>(words: &[S]) -> String {
     }
 }
 
-/// `text`, cut where it is long.
+/// `text`, cut if it is long.
 pub(crate) fn shown(text: &str) -> String {
     const SHOWN: usize = 80;
     match text.char_indices().nth(SHOWN) {

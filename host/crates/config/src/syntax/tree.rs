@@ -83,10 +83,10 @@ impl Table {
     }
 }
 
-/// Parses a file. Where it is no TOML, the place where the parser stumbled is reported, and there is no tree.
+/// Parses a file. If it is not TOML, the place where the parser stopped is reported and `None` returned.
 pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<Table> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    // One slip often makes the parser stumble over much of what follows; its first complaint is the one that helps.
+    // One slip often leads to many errors of the parser; the first of them is the one that helps.
     if let Some(error) = errors.first() {
         let range = error.span().unwrap_or(0..0);
         reports.push(syntax_error(Span::new(file, &range), error.message(), text));

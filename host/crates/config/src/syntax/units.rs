@@ -67,7 +67,7 @@ pub(crate) fn percent(text: &str) -> Result<u32, UnitError> {
                 let (label, percent) = ("the unit is missing", part * 100.0);
                 UnitError {
                     label,
-                    help: format!("write \"{percent}%\", or \"{text}%\" where it was one already"),
+                    help: format!("write \"{percent}%\", or \"{text}%\" if it was in percent already"),
                 }
             }
             Ok(_) => UnitError { label: "the unit is missing", help: format!("write \"{text}%\"") },

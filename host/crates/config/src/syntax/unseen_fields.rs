@@ -28,7 +28,7 @@ pub(crate) fn unseen(name: &str, trusted: bool) -> Option<(&'static str, String)
         )),
         "expect" => Some(("the gateway answers it itself", "remove it".to_owned())),
         "host" => {
-            Some(("the host is no field here", "write host = \"...\" in `match` of the route".to_owned()))
+            Some(("the host is not a field here", "write host = \"...\" in `match` of the route".to_owned()))
         }
         _ if !trusted && is_of_proxies(name) => Some((
             "it is dropped, because there are no trusted proxies",

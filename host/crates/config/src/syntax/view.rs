@@ -24,7 +24,7 @@ impl<'a> View<'a> {
         Self { table, shape, span }
     }
 
-    /// The value of a key, where it has the right type.
+    /// The value of a key, if it has the right type.
     pub(crate) fn node(&self, key: &str) -> Option<&'a Node> {
         #[cfg(test)]
         crate::tests::asked(self.shape, key);
@@ -34,12 +34,12 @@ impl<'a> View<'a> {
         accepts(&known?.kind, &node.value).then_some(node)
     }
 
-    /// Where the key itself stands.
+    /// The place of the key itself.
     pub(crate) fn key_span(&self, key: &str) -> Option<Span> {
         Some(self.table?.get(key)?.key_span)
     }
 
-    /// Where a key is to be added that must be there: the place of the table if it has neither the key nor one that was
+    /// The place to report a needed key that is missing: that of the table, if it has neither the key nor one that was
     /// probably meant for it.
     pub(crate) fn missing(&self, key: &str) -> Option<Span> {
         let table = self.table?;
@@ -97,7 +97,7 @@ impl<'a> View<'a> {
         self.node(key).map_or_else(Vec::new, |node| node.elements().iter().filter_map(text).collect())
     }
 
-    /// The table under a key; an empty one where there is none.
+    /// The table under a key, or an empty one.
     pub(crate) fn view(&self, key: &str) -> Self {
         let node = self.node(key);
         let shape = self.shape.key(key).and_then(|key| shape_of(&key.kind)).unwrap_or(self.shape);

@@ -1,4 +1,4 @@
-//! Files by pattern: `*` and `?` within a name, which must be spelled out where it begins with a dot.
+//! Files by pattern: `*` and `?` within a name, which must be spelled out if it begins with a dot.
 
 use std::path::{Component, Path, PathBuf};
 

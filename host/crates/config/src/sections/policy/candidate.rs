@@ -21,10 +21,10 @@ use crate::syntax::tree::Value;
 use crate::syntax::units::Cost;
 use crate::syntax::view::View;
 
-/// Differences that a shadow keeps where nothing is said: a screen or two of them.
+/// Differences that a shadow keeps by default: a screen or two of them.
 const SAMPLES: usize = 20;
 
-/// What a version has of its policy where it says nothing itself.
+/// What a version inherits from its policy if it has no setting of its own.
 pub(super) struct Inherited<'b> {
     pub(super) grants: &'b Grants,
     pub(super) isolation: Isolation,
@@ -60,8 +60,7 @@ impl Tried {
         if same {
             let message =
                 format!("the {} of policy `{}` is the version that is active", version.version, active.name);
-            let help =
-                "name another plugin, or give it another `config`; remove it where the rollout is over";
+            let help = "name another plugin, or give it another `config`; remove it if the rollout is over";
             loader.report(
                 Report::new(self.plugin, message, "the same component, in the same words").help(help),
             );
@@ -69,7 +68,7 @@ impl Tried {
     }
 }
 
-/// Reads the version that is tried, where there is one.
+/// Reads the version that is tried, if there is one.
 pub(super) fn candidate<'a>(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
@@ -95,11 +94,11 @@ pub(super) fn candidate<'a>(
         (_, true) => (Version::Shadow, shadow),
         _ => return None,
     };
-    // What a version lacks is to be written where the version is.
+    // What is missing has to be added to the version, so it is reported there.
     let here = Named { span: tried.span, ..*named };
     let signed_by = match tried.key_span("signed-by") {
         Some(_) => signed_by(loader, &here, tried, signers, signers_used),
-        // That the policy asks for it itself is told of the policy.
+        // The policy's own `signed-by` was reported with the policy.
         None => SignedBy { names: inherited.signed_by.to_vec(), own: None },
     };
     let found = tried.text("plugin").and_then(|plugin| find(loader, &here, plugin, &signed_by));
@@ -118,7 +117,7 @@ pub(super) fn candidate<'a>(
         })),
     };
     let Some(found) = found else {
-        // What else is wrong with it is told all the same.
+        // Its other mistakes are reported all the same.
         if version == Version::Canary {
             selection(loader, named, tried);
         }
@@ -185,8 +184,7 @@ fn grants_of<'a>(
             let message =
                 format!("the {version} of policy `{}` wants more than the policy was granted", here.name);
             let all: Vec<_> = info.imports.iter().map(|capability| capability.grant_example()).collect();
-            let help =
-                format!("where it shall have it, add to `{version}`: grants = {{ {} }}", all.join(", "));
+            let help = format!("to grant it, add to `{version}`: grants = {{ {} }}", all.join(", "));
             let label = format!("the component imports {}", missing.join(", "));
             loader.report(Report::new(span, message, label).help(help));
         }
@@ -223,7 +221,7 @@ fn config_of(
             });
         }
     } else {
-        // Told already.
+        // Reported already.
         loader.reports.truncate(count);
     }
     json
@@ -267,7 +265,7 @@ fn selection(loader: &mut Loader<'_>, named: &Named<'_>, canary: View<'_>) -> Op
     }
 }
 
-/// Whether what says which exchanges the canary takes is there under a name that is none.
+/// Whether `share` or `match` of the canary is there under a misspelt name.
 fn is_misspelt(named: &Named<'_>) -> bool {
     let canary = named.table.and_then(|table| table.get("canary")?.value.as_table());
     let mut keys = canary.into_iter().flat_map(|table| &table.entries);

@@ -77,7 +77,7 @@ fn grant(typed: &str, private: bool) -> Result<HttpGrant, (String, String)> {
     Ok(HttpGrant { tls: url.tls, host: url.host, port: url.port, path, private, ca: None })
 }
 
-/// Something is wrong, and was reported.
+/// A mistake that was reported.
 struct Reported;
 
 /// Reads the authorities that a grant names.
@@ -105,7 +105,7 @@ fn ca(
     Ok(Some(Arc::new(Authorities { path, pem, digest })))
 }
 
-/// Who is believed about a server must not depend on which of its paths is asked for.
+/// The authorities that are trusted for a server must not depend on the path of a request.
 fn check_same_ca(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
@@ -115,8 +115,7 @@ fn check_same_ca(
 ) {
     let other = before.iter().find(|(other, _)| other.is_beside(grant) && other.ca != grant.ca);
     if let Some((_, first)) = other {
-        let message =
-            format!("policy `{}` is to believe other authorities for one path of a server", named.name);
+        let message = format!("policy `{}` trusts other authorities for one path of a server", named.name);
         let report = Report::new(span, message, "not those of the grant before");
         loader.report(
             report.note("granted before", *first).help("give each grant of the server the same `ca`"),

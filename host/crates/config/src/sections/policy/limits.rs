@@ -30,7 +30,7 @@ pub(super) fn limits(
             .and_then(|bytes| bytes.try_into().ok())
             .unwrap_or(defaults.log_bytes),
     };
-    // What a version inherits was looked at where it was typed.
+    // What a version inherits was checked with its policy.
     if let Some(span) = view.key_span("wall").or(view.key_span("deadline"))
         && limits.wall < limits.deadline
     {

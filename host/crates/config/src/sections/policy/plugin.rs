@@ -1,4 +1,4 @@
-//! The component of a policy: where it is, that it is what it is pinned to, and who signed it.
+//! The component of a policy: finds it, and checks that it is the pinned one and signed.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -29,7 +29,7 @@ const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 pub(crate) struct Plugin {
     pub(crate) source: PluginSource,
     pub(crate) digest: [u8; 32],
-    /// `None` where it cannot be used, which was reported.
+    /// `None` if it cannot be used, which was reported.
     pub(crate) info: Option<PluginInfo>,
     pub(crate) span: Span,
 }
@@ -37,9 +37,9 @@ pub(crate) struct Plugin {
 /// Who must have signed a plugin: the policy's own list if it has one, or else the server's.
 #[derive(Debug)]
 pub(crate) struct SignedBy {
-    /// One of these; nobody where it is empty.
+    /// One of these. No signature is needed if it is empty.
     pub(crate) names: Vec<Name>,
-    /// The policy's own `signed-by`; `None` where the server's counts.
+    /// The policy's own `signed-by`; `None` if the server's counts.
     pub(crate) own: Option<Span>,
 }
 
@@ -62,14 +62,14 @@ pub(super) fn signed_by<'a>(
     SignedBy { names, own }
 }
 
-/// The component that is `typed` at `span`, for the policy `named`. `None` where there is none, which was reported.
+/// Returns the component that is `typed` at `span`, for the policy `named`. `None` if there is none, which was reported.
 pub(crate) fn find(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     (typed, span): (&str, Span),
     signed_by: &SignedBy,
 ) -> Option<Plugin> {
-    // Where registries alone are asked about, nothing else is looked at.
+    // A load that only collects what comes from registries looks at nothing else.
     if loader.wanted.is_some() && !typed.contains("://") {
         return None;
     }
@@ -135,8 +135,8 @@ fn inspected(
     digest: [u8; 32],
     span: Span,
 ) -> Plugin {
-    // Whatever has a digest here was inspected.
-    let info = loader.inspected.get(&digest).cloned().unwrap_or_else(|| Err("it was not looked at".into()));
+    // Every digest here was inspected.
+    let info = loader.inspected.get(&digest).cloned().unwrap_or_else(|| Err("it was not inspected".into()));
     let info = info.map_err(|reason| {
         let message = format!("policy `{}` has a plugin that cannot be used", named.name);
         let help = "a plugin is a WebAssembly component; docs/writing-a-policy.md shows how to build one";
@@ -145,7 +145,8 @@ fn inspected(
     Plugin { source, digest, info: info.ok(), span }
 }
 
-/// The signers with their keys. `None` where one has none that could be used, which was reported: then nobody can tell.
+/// Returns the signers with their keys. `None` if the key of one cannot be used, which was reported: then signatures
+/// cannot be judged.
 fn signers(loader: &Loader<'_>, signed_by: &SignedBy) -> Option<Vec<Signer>> {
     let known = &loader.plugin_sources.signers;
     let find = |name: &Name| known.iter().find(|signer| signer.name == *name).cloned();
@@ -161,7 +162,7 @@ fn image(
     let reference = match reference::parse(typed) {
         Ok(reference) => reference,
         Err((label, help)) => {
-            // That nothing comes from its registry is no second mistake.
+            // An unused registry would be a second report of the same mistake.
             let host = typed.strip_prefix(SCHEME).and_then(|rest| rest.split('/').next()).unwrap_or_default();
             loader.hosts.insert(host.to_ascii_lowercase().into());
             let message = format!("policy `{}` has a plugin whose reference is not valid", named.name);
@@ -255,7 +256,7 @@ fn report_problem(
     loader.report(report);
 }
 
-/// Checks the signature that lies beside a file. `None` where there is none that counts, which was reported.
+/// Checks the signature in the file beside a component. `None` if there is no valid one, which was reported.
 fn verify_file(
     loader: &mut Loader<'_>,
     named: &Named<'_>,

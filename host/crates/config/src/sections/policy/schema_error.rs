@@ -1,5 +1,5 @@
-//! What a JSON schema finds wrong, said at the place in the TOML and in our words. Values are not repeated: they may
-//! come from files that nobody wants in a message.
+//! The mistakes that a JSON schema finds, each at its place in the TOML and in our words. Values are not repeated: they may
+//! come from files that must not be in a message.
 
 use std::collections::BTreeSet;
 
@@ -17,19 +17,19 @@ const ERRORS_MAX: usize = 50;
 /// Alternatives inside of alternatives that are looked into for the mistake that was meant.
 const DEPTH_MAX: usize = 8;
 
-/// Where the configuration that was checked stands.
+/// The place of the configuration that was checked.
 pub(crate) struct Place<'a> {
     pub(crate) policy: &'a str,
-    /// The value of `config`, where there is one.
+    /// The value of `config`, if there is one.
     pub(crate) node: Option<&'a Node>,
     /// The key `config`, or the policy.
     pub(crate) config: Span,
     pub(crate) schema: &'a Json,
-    /// Places where a file's text stands for its path.
+    /// The places of paths that were replaced by the text of the file.
     pub(crate) files: &'a BTreeSet<Span>,
 }
 
-/// Where in the TOML an error is.
+/// The place of an error in the TOML.
 struct Spot<'a> {
     value: Span,
     /// The key that the value stands under.
@@ -154,7 +154,7 @@ fn unknown_key(name: &str, spot: &Spot<'_>, rule: Option<&Json>, place: &Place<'
     }
 }
 
-/// The errors of the one alternative that was probably meant: the only one that takes values of this form at all.
+/// The errors of the alternative that was probably meant: the only one that takes values of this type.
 fn meant<'e>(
     context: &'e [Vec<ValidationError<'static>>],
     at: &str,
@@ -229,7 +229,7 @@ fn near_option(options: &[Json], node: Option<&Node>) -> Option<String> {
     Some(format!("did you mean {near:?}?"))
 }
 
-/// What to say behind the caret, and what to do where that is more than the schema's own description.
+/// What to say after the caret, and the help if it is better than the schema's own description.
 fn label(kind: &ValidationErrorKind, node: Option<&Node>, rule: Option<&Json>) -> (String, Option<String>) {
     let plural =
         |count: u64, noun: &str| if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") };
@@ -392,7 +392,7 @@ fn describe(rule: &Json) -> Option<String> {
 }
 
 impl<'a> Place<'a> {
-    /// Where a JSON pointer leads, and the path as one would write it.
+    /// The place that a JSON pointer leads to, and the path as one would write it.
     pub(crate) fn of(&self, pointer: &str) -> (Span, String) {
         let spot = self.find(pointer);
         (spot.value, spot.path)

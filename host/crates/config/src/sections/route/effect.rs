@@ -1,4 +1,4 @@
-//! What a route says and what then has no effect.
+//! Settings of routes that have no effect.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ fn view<'a>(section: &Section<'a>, route: &Route) -> Option<View<'a>> {
     Some(View::new(named.table, &ROUTE, named.span))
 }
 
-/// Reports what routes say without effect.
+/// Reports settings of routes that have no effect.
 pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Gateway) {
     let Gateway { server, listeners, routes, .. } = gateway;
     // A proxy in front may end TLS and say so. Without a listener there is a larger mistake.
     let tls_is_here = server.trusted_proxies.is_empty() && !listeners.is_empty();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for route in routes {
         let Some(view) = view(section, route) else { continue };
         if tls_is_here {
@@ -32,7 +32,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Ga
         }
         check_slash(loader, view, route, routes);
         check_choice(loader, view, route);
-        check_attributes(loader, route, &mut told);
+        check_attributes(loader, route, &mut reported);
         if let (true, Some(span)) = (route.policies.is_empty(), view.view("limits").key_span("hold"))
             && view.key_span("use").is_none()
         {
@@ -77,9 +77,9 @@ fn check_slash(loader: &mut Loader<'_>, view: View<'_>, route: &Route, routes: &
     loader.report(Report::new(span, message, "no prefix").help(help));
 }
 
-/// Reports attributes that a policy of the route reads and that none sets before. `told` holds the places that were reported
-/// for another route.
-fn check_attributes(loader: &mut Loader<'_>, route: &Route, told: &mut BTreeSet<Span>) {
+/// Reports attributes that a policy of the route reads and that no policy before it sets. `reported` holds the places that
+/// were reported for another route.
+fn check_attributes(loader: &mut Loader<'_>, route: &Route, reported: &mut BTreeSet<Span>) {
     let mut reports = Vec::new();
     let all: Vec<Option<&Traits>> = route.policies.iter().map(|name| loader.traits.get(&**name)).collect();
     // `None` if one of these policies may set any attribute.
@@ -99,7 +99,7 @@ fn check_attributes(loader: &mut Loader<'_>, route: &Route, told: &mut BTreeSet<
         let reads = traits.reads.iter().map(|read| (read, &before));
         for ((attribute, span), known) in reads.chain(traits.reads_at_all.iter().map(|read| (read, &ever))) {
             let Some(known) = known.as_ref().filter(|known| !known.contains(attribute)) else { continue };
-            if !told.insert(*span) {
+            if !reported.insert(*span) {
                 continue;
             }
             let message =

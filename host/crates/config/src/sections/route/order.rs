@@ -1,9 +1,9 @@
 //! Whether each route can win, and against each other route in one way only.
 //!
-//! Routes are tried by `RouteMatch::specificity_by` their narrowest host that matches. A route that is more specific than another never takes everything that
-//! the other would: it has a narrower host, a literal where the other has a parameter, a longer path, a method or one
-//! more field. So a route can only be shut out by one that is equally specific, and then the order of their names would
-//! decide, which nobody would expect. Both are errors.
+//! Routes are tried in the order of `RouteMatch::specificity_by` their narrowest host that matches. A route that is more
+//! specific than another never takes everything that the other would: it has a narrower host, a literal instead of the
+//! other's parameter, a longer path, a method or one more field. So a route can only be shut out by one that is equally specific, and then the order of their names would
+//! decide, which is not what an operator would expect. Both are errors.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +38,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, routes: &[&R
     // Two routes may share several hosts; the first tie of a route is enough.
     let mut reports: BTreeMap<Span, Report> = BTreeMap::new();
     for group in groups.values_mut() {
-        // In the order of the text, so that it is the later one that is reported.
+        // In the order of the text, so that the later one is reported.
         group.sort_by_key(|(span, _)| *span);
         if let Some((span, _)) = group.get(SAME_PATH_MAX) {
             let message = format!("more than {SAME_PATH_MAX} routes have the same host and path");

@@ -17,9 +17,9 @@ pub(crate) static SERVER: Shape = Shape {
         Key {
             name: "trusted-proxies",
             kind: Kind::List(&Kind::Text("an IP address or network")),
-            presence: Presence::Absent("nobody is believed"),
+            presence: Presence::Absent("no peer is trusted"),
             example: r#"["10.0.0.0/8", "192.168.1.7"]"#,
-            doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed. From anybody else these fields are \
+            doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields count. From any other peer these fields are \
                   thrown away and written anew.",
         },
         Key {
@@ -51,7 +51,7 @@ pub(crate) static SERVER: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the user's cache folder"),
             example: r#""/var/cache/portcullis""#,
-            doc: "Folder for compiled plugins and for those out of registries. Whoever can write there can run code in the \
+            doc: "Folder for compiled plugins and for those from registries. A user who can write there can run code in the \
                   gateway.",
         },
         Key {
@@ -95,7 +95,7 @@ pub(crate) static SERVER: Shape = Shape {
             presence: Presence::Default("1000"),
             example: "5000",
             doc: "Requests of policies' own (`http-client`) that may be outstanding at once, over all policies and workers. The \
-                  policy that wants one more is told that it is busy.",
+                  policy that wants one more gets the error `busy`.",
         },
         Key {
             name: "control",
@@ -119,7 +119,7 @@ pub(crate) static SERVER: Shape = Shape {
             kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(600) },
             presence: Presence::Default(r#""2s""#),
             example: r#""10s""#,
-            doc: "Changed files are loaded when nothing has changed for this long and whoever wrote to them has closed \
+            doc: "Changed files are loaded when nothing has changed for this long and their writers have closed \
                   them, so that what is half written does not run. If this file is the only one, renaming another \
                   into its place is enough, and writing it in one go waits for a fourth of this.",
         },
@@ -229,7 +229,7 @@ pub(crate) static LISTENER_TLS: Shape = Shape {
             kind: Kind::List(&Kind::Table(&CERTIFICATE)),
             presence: Presence::Required,
             example: r#"[{ cert = "site.pem", key = "site.key" }]"#,
-            doc: "Chosen by the host name that the client asks for; the first one serves everybody else.",
+            doc: "Chosen by the host name that the client asks for; the first one serves all other clients.",
         },
         Key {
             name: "min-version",
@@ -491,14 +491,14 @@ pub(crate) static UPSTREAM_TLS: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the system's authorities"),
             example: r#""certs/internal-ca.pem""#,
-            doc: "PEM file with the authorities that are believed instead of the system's. A server that has one of these very certificates is believed too, for its names and dates.",
+            doc: "PEM file with the authorities that are trusted instead of the system's. A server that has one of these certificates itself is trusted too, within its names and dates.",
         },
         Key {
             name: "insecure-skip-verify",
             kind: Kind::Bool,
             presence: Presence::Default("false"),
             example: "true",
-            doc: "Believes any certificate. Whoever is between the gateway and the endpoint can then read and change everything.",
+            doc: "Accepts any certificate. An attacker between the gateway and the endpoint can then read and change everything.",
         },
     ],
 };

@@ -15,7 +15,7 @@ pub(crate) static REGISTRY: Shape = Shape {
         Key {
             name: "username",
             kind: Kind::Text("a user's name"),
-            presence: Presence::Absent("whom docker's or podman's file names, or nobody"),
+            presence: Presence::Absent("the user in docker's or podman's file, or none"),
             example: r#""portcullis""#,
             doc: "Who asks. It goes to the registry, and to the token service that the registry names.",
         },
@@ -31,7 +31,7 @@ pub(crate) static REGISTRY: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the system's authorities"),
             example: r#""certs/internal-ca.pem""#,
-            doc: "PEM file with the authorities that are believed instead of the system's. Hosts that the registry refers to \
+            doc: "PEM file with the authorities that are trusted instead of the system's. Hosts that the registry refers to \
                   may have a certificate of either.",
         },
         Key {

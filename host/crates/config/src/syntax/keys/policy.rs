@@ -95,13 +95,13 @@ pub(crate) static POLICY: Shape = Shape {
     ],
 };
 
-/// Keys of a version that is tried, beside those that say when it runs. One that is not there is as the policy has it.
+/// Keys of a version that is tried, beside those that say when it runs. A missing one is inherited from the policy.
 const TRIED_CONFIG: Key = Key {
     name: "config",
     kind: Kind::Any,
     presence: Presence::Absent("the policy's"),
     example: r#"{ header = "x-api-key" }"#,
-    doc: "The version's configuration, where it is another one.",
+    doc: "The version's configuration, if it is another one.",
 };
 const TRIED_GRANTS: Key = Key {
     name: "grants",
@@ -313,7 +313,7 @@ pub(crate) static GRANTS: Shape = Shape {
             kind: Kind::List(&Kind::Either(&[Kind::Text("a URL"), Kind::Table(&HTTP_GRANT)])),
             presence: Presence::Absent("none"),
             example: r#"["https://auth.internal/check"]"#,
-            doc: "HTTP servers that it may ask: scheme, host, port where it is not the usual one, and perhaps what paths begin \
+            doc: "HTTP servers that it may ask: scheme, host, port if it is not the usual one, and perhaps what paths begin \
                   with, up to the end of a segment.",
         },
     ],
@@ -342,7 +342,7 @@ pub(crate) static HTTP_GRANT: Shape = Shape {
             kind: Kind::Text("a path"),
             presence: Presence::Absent("the system's authorities"),
             example: r#""certs/internal-ca.pem""#,
-            doc: "PEM file with the authorities that are believed instead of the system's, for `https`.",
+            doc: "PEM file with the authorities that are trusted instead of the system's, for `https`.",
         },
     ],
 };
@@ -448,7 +448,7 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
             kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
             presence: Presence::Default(r#""30s""#),
             example: r#""2s""#,
-            doc: "Time that one hook call may take, waiting and the turns of others included. It counts where `deadline` is more \
+            doc: "Time that one hook call may take, waiting and the turns of others included. It counts if `deadline` is more \
                   than 10 ms or the plugin waits for something; no less than `deadline`.",
         },
         Key {
@@ -465,7 +465,7 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
             kind: Kind::Integer { min: 1, max: 1000 },
             presence: Presence::Default("250"),
             example: "500",
-            doc: "Calls of its hooks that may be under way at once, over all workers, where they wait for something or \
+            doc: "Calls of its hooks that may be under way at once, over all workers, if they wait for something or \
                   `deadline` is more than 10 ms. One more is a fault.",
         },
         Key {
@@ -474,7 +474,7 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
             presence: Presence::Default("200"),
             example: "50",
             doc: "Requests of its own (`http-client`) that may be outstanding at once, over all workers. One more is no fault: the \
-                  plugin is told that it is busy, and decides.",
+                  plugin gets the error `busy`, and decides.",
         },
         Key {
             name: "log-lines",

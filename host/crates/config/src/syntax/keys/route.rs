@@ -10,7 +10,7 @@ pub(crate) static ROUTE: Shape = Shape {
             kind: Kind::Table(&MATCH),
             presence: Presence::Absent("every request"),
             example: r#"{ host = "api.example.com", path = "/v1/*" }"#,
-            doc: "The requests that the route takes: all conditions must hold. Where several routes would take a request, the \
+            doc: "The requests that the route takes: all conditions must hold. If several routes would take a request, the \
                   most specific one does.",
         },
         Key {
