@@ -1,4 +1,4 @@
-//! Where components come from: embedded in the binary, read from files, or out of registries by way of the plugin store.
+//! Where components come from: embedded in the binary, read from files, or from registries through the plugin store.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ const STORE: &str = "plugins";
 /// A larger file is no plugin.
 pub(crate) const PLUGIN_BYTES_MAX: u64 = 256 << 20;
 
-/// What the config may ask about plugins, answered without compiling any.
+/// Answers what a load asks about plugins, without compiling any.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Catalog;
 
@@ -69,7 +69,7 @@ impl Images for Catalog {
                 registries.verify(reference, *manifest, wanted.signers).map_err(|error| Problem {
                     label: error.to_string(),
                     help: error.help(&signed_name(wanted.plugin)),
-                    // That nobody could be asked says nothing about signatures.
+                    // A registry that does not answer says nothing about signatures.
                     unsigned: !matches!(error, Unverified::Fetch(_)),
                     away: error.is_unreachable(),
                 })?;
@@ -119,7 +119,7 @@ fn unverified(SignerError { reason, help }: SignerError) -> Problem {
     Problem { label: reason, help, unsigned: true, away: false }
 }
 
-/// What is in the image is not what the lock file says that was in it.
+/// The problem of an image whose content differs from what the lock file says.
 pub(crate) fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
     let label = format!(
         "portcullis.lock says that {} holds the component {}, and it holds {}",
@@ -150,18 +150,18 @@ fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registrie
     Ok(Registries::new(store, settings).within(Environment::of_process()))
 }
 
-/// The image that `reference` names, of which the config at `config` says how its registry is asked. Nobody's signature is asked
-/// for: it is only looked at.
+/// Returns the image that `reference` names, asking its registry as the config at `config` says. No signature is checked,
+/// because it is only inspected.
 ///
 /// # Errors
-/// Where it cannot be had, and where it is not what its digest says.
-pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::Result<Image> {
+/// If it cannot be fetched, or is not what its digest says.
+pub(crate) fn fetch_unverified(reference: &OciReference, config: Option<&Path>) -> anyhow::Result<Image> {
     let sources = match config {
         Some(path) => portcullis_config::plan(path, &Catalog).map_err(Refusal::Config)?.sources,
         None => PluginSources::default(),
     };
     let registries = registries(&sources).map_err(|reason| {
-        anyhow::anyhow!("{reference} cannot be looked at: {reason}\n  = help: name a folder with `server.cache-dir`, and that config with -c")
+        anyhow::anyhow!("{reference} cannot be inspected: {reason}\n  = help: name a folder with `server.cache-dir`, and that config with -c")
     })?;
     let manifest = match reference.digest {
         Some(digest) => Ok(digest),
@@ -169,7 +169,7 @@ pub(crate) fn look(reference: &OciReference, config: Option<&Path>) -> anyhow::R
     };
     let image = manifest.and_then(|manifest| registries.image(reference, manifest));
     image.map_err(|error| {
-        anyhow::anyhow!("{reference} cannot be looked at: {error}\n  = help: {}", error.help())
+        anyhow::anyhow!("{reference} cannot be inspected: {error}\n  = help: {}", error.help())
     })
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct RefusedPart {
     pub(crate) message: String,
     /// Where it was written.
     pub(crate) origin: Option<Origin>,
-    /// Why, where the message does not say it.
+    /// Why, if the message does not say it.
     pub(crate) reason: Option<String>,
     /// What a plugin found wrong with its settings, each with its place in them.
     pub(crate) mistakes: Vec<Mistake>,
@@ -48,7 +48,7 @@ pub(crate) struct RefusedPart {
 }
 
 impl RefusedPart {
-    /// How many mistakes it tells of.
+    /// The number of mistakes in it.
     fn count(&self) -> usize {
         self.shown.as_ref().map_or(1, Diagnostics::count)
     }
@@ -100,7 +100,7 @@ impl Refusal {
         Self::of_server_key(main, "control", "the control socket cannot be opened", error, files)
     }
 
-    /// How many mistakes it tells of.
+    /// The number of mistakes in it.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Config(diagnostics) => diagnostics.count(),
@@ -116,7 +116,7 @@ impl Refusal {
         line.strip_prefix("error: ").unwrap_or(line).to_owned()
     }
 
-    /// The files that a mended version of could be accepted.
+    /// The files whose change could make it acceptable.
     pub(crate) fn files(&self) -> &[PathBuf] {
         match self {
             Self::Config(diagnostics) => diagnostics.files(),

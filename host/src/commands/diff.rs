@@ -84,7 +84,7 @@ impl Side {
         if typed.contains("://") {
             let reference = portcullis_config::parse_reference(typed)
                 .map_err(|reason| anyhow::anyhow!("{} is no image: {reason}", shown(typed)))?;
-            let image = plugins::look(&reference, config.as_deref())?;
+            let image = plugins::fetch_unverified(&reference, config.as_deref())?;
             return Ok(Self::Plugin(Box::new(plugin::image(&reference, &image)?)));
         }
         let path = Path::new(typed);

@@ -25,7 +25,7 @@ use crate::shown::shown;
 const DONE: &str = "compiled\n";
 /// Places for instances: the process makes none, and a pool has memory for each.
 const INSTANCES_MAX: u32 = 4;
-/// Bytes of what it says that are told.
+/// Bytes of its output that are reported.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
 /// Starts such processes.
@@ -66,7 +66,7 @@ impl Compiler for ChildCompiler {
             SandboxError::Compile(format!("the process that compiles it cannot be {what}: {error}"))
         };
         let mut child = self.command(isolation).spawn().map_err(|error| failed("started", error))?;
-        // It reads all before it says anything. One that ended early says why by its status.
+        // It reads all before it writes anything. If it ended early, its status says why.
         if let Some(mut stdin) = child.stdin.take() {
             drop(stdin.write_all(component));
         }
@@ -107,13 +107,13 @@ impl ChildCompiler {
     }
 }
 
-/// Logs that a plugin is being compiled if that takes more than a moment, so that nobody wonders what the gateway waits for.
-pub(crate) struct TellsOfLong {
+/// Logs that a plugin is being compiled if that takes more than a moment, so that it is clear what the gateway waits for.
+pub(crate) struct LongCompileNotice {
     /// Dropped when it is done.
     _done: Option<mpsc::SyncSender<()>>,
 }
 
-impl TellsOfLong {
+impl LongCompileNotice {
     pub(crate) fn begin(plugin: &str) -> Self {
         /// Most are compiled by then, or come from the cache.
         const MOMENT: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ impl TellsOfLong {
                 tracing::info!("compiling {plugin}, once; this may take a minute");
             }
         });
-        // Without the thread it is not told, which is all.
+        // Without the thread only the log line is missing.
         Self { _done: thread.is_ok().then_some(done) }
     }
 }
@@ -132,19 +132,19 @@ impl TellsOfLong {
 /// What the process does: takes limits, reads the component from standard input, and compiles it into the cache.
 ///
 /// # Errors
-/// Where a limit cannot be set, and why the component does not compile.
+/// If a limit cannot be set, or the component does not compile.
 pub(crate) fn run(arguments: &CompileArguments) -> anyhow::Result<ExitCode> {
     limit(arguments).context("the limits of the process that compiles cannot be set")?;
     let (cache_dir, worker) = (arguments.cache_dir.clone(), arguments.isolation == Isolation::Worker.name());
     let (done, outcome) = mpsc::sync_channel(1);
     std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
         let isolation = if worker { Isolation::Worker } else { Isolation::Exchange };
-        // Who waits for it has given up, if anything.
+        // It fails only if the waiting thread has given up.
         drop(done.send(compile(cache_dir, isolation)));
     })?;
-    // One that neither ends nor computes would be waited for without end.
-    let patience = Duration::from_secs(arguments.seconds.saturating_mul(10).saturating_add(60));
-    outcome.recv_timeout(patience).context("it takes too long")??;
+    // A compilation that neither ends nor uses CPU time must not be waited for without end.
+    let timeout = Duration::from_secs(arguments.seconds.saturating_mul(10).saturating_add(60));
+    outcome.recv_timeout(timeout).context("it takes too long")??;
     print(DONE)
 }
 
@@ -162,7 +162,7 @@ fn limit(arguments: &CompileArguments) -> std::io::Result<()> {
     };
     // What is private and written counts, and not the address space that is reserved for memories.
     set(Resource::Data, arguments.memory_bytes, arguments.memory_bytes)?;
-    // The first ends it with a signal that tells why.
+    // The first limit ends it with a signal that says why.
     set(Resource::Cpu, arguments.seconds, arguments.seconds + 5)?;
     set(Resource::Core, 0, 0)?;
     // A gateway that was killed leaves nothing behind.

@@ -26,7 +26,7 @@ use crate::commands::rollout::{self, Rollouts};
 use crate::plugins::Catalog;
 use crate::refusal::{Refusal, RefusedPart};
 use crate::run::cache_dir::default_cache_dir;
-use crate::run::compiler::{ChildCompiler, TellsOfLong};
+use crate::run::compiler::{ChildCompiler, LongCompileNotice};
 use crate::run::footprint;
 use crate::run::stamp;
 
@@ -71,7 +71,7 @@ struct LoadedCandidate {
 /// How a component got ready.
 #[derive(Debug, Clone)]
 pub(crate) struct CompiledPlugin {
-    /// Where it came from; of several policies that share it, the first's.
+    /// Its source; that of the first of several policies that share it.
     pub(crate) source: String,
     code: CodeId,
     component: Arc<PolicyComponent>,
@@ -99,7 +99,7 @@ pub(crate) struct Candidate {
     pub(crate) process: Process,
     /// Where its exchanges are recorded.
     pub(crate) access_log: AccessLog,
-    /// What the machine believes, as it was when this was made.
+    /// The authorities that the machine trusts, as they were when this was made.
     pub(crate) roots: Arc<SystemRoots>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Process {
     pub(crate) rollouts: Arc<Rollouts>,
     /// Worker threads.
     pub(crate) workers: usize,
-    /// Who sends the requests of policies.
+    /// What sends the requests of policies.
     pub(crate) outbound: OutboundClient,
     /// Whether the configuration on disk is refused.
     pub(crate) config_refused: Arc<AtomicBool>,
@@ -213,7 +213,7 @@ fn load(main: MainFile<'_>) -> Result<Loaded, Refusal> {
 /// Readies the policies of `gateway` in a sandbox of their own, for a run apart from traffic: no socket, no access log.
 ///
 /// # Errors
-/// Where a plugin does not compile, or refuses its configuration.
+/// If a plugin does not compile, or refuses its configuration.
 pub(crate) fn policies(loaded: Loaded) -> Result<Composed, Refusal> {
     let gateway = &loaded.gateway;
     let process = Process::new(gateway)
@@ -221,7 +221,7 @@ pub(crate) fn policies(loaded: Loaded) -> Result<Composed, Refusal> {
     compose(loaded, &process.sandbox, None)
 }
 
-/// A policy whose instances are the workers' needs one on each; where it may have fewer, every exchange of some workers
+/// Checks that each policy with an instance for each worker may have so many; with fewer, every exchange of some workers
 /// would be a fault.
 fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
     let of_workers = gateway.policies.iter().filter(|policy| policy.isolation == Isolation::Worker);
@@ -262,7 +262,7 @@ impl Composed {
         let both =
             self.policies.iter().filter_map(|(name, policy)| Some((name, old.policies.get(name)?, policy)));
         both.flat_map(|(name, old, policy)| {
-            // What was tried before it became the active version was told when it was tried.
+            // A version that was tried before it became the active one was reported when it was tried.
             let known = |version: &&LoadedVersion| {
                 old.versions().any(|old| Arc::ptr_eq(&old.component, &version.component))
             };
@@ -281,7 +281,7 @@ impl Composed {
         policies.map(|(name, policy)| (Name::clone(name), Arc::clone(&policy.factory))).collect()
     }
 
-    /// The same, where `old` tells what the plugin of a policy was like.
+    /// The same; `old` returns what the plugin of a policy was like.
     pub(crate) fn newly_imported_since(&self, old: impl Fn(&Name) -> Option<ComponentInfo>) -> Vec<String> {
         let both = self.policies.iter().filter_map(|(name, policy)| Some((name, old(name)?, policy)));
         both.flat_map(|(name, old, policy)| {
@@ -307,12 +307,12 @@ impl LoadedPolicy {
         &self.active.config
     }
 
-    /// What the active version's component says of itself, where it has a manifest.
+    /// What the active version's component says of itself, if it has a manifest.
     pub(crate) fn manifest(&self) -> Option<&Manifest> {
         self.active.component.info().manifest.as_ref()
     }
 
-    /// How the version does that is tried, where one is.
+    /// The rollout of the version that is tried, if there is one.
     pub(crate) fn rollout(&self) -> Option<&Arc<Rollout>> {
         self.tried.as_ref().map(|tried| &tried.rollout)
     }
@@ -376,7 +376,7 @@ impl Process {
             memory_bytes_max: server.policy_memory_bytes_max,
         };
         let sandbox = match Sandbox::new(options.clone()) {
-            // Nobody asked for that folder, and without it plugins are compiled at each start, which is all.
+            // The config does not name that folder, and without it plugins are only compiled again at each start.
             Err(error @ SandboxError::CacheDir { .. }) if server.cache_dir.is_none() => {
                 tracing::warn!("{error}; `server.cache-dir` names another");
                 Sandbox::new(SandboxOptions { cache_dir: None, compiler: compiler(&None), ..options })
@@ -486,8 +486,8 @@ fn key(version: &PolicyConfig) -> (Name, Version) {
     (Name::clone(&version.name), version.version)
 }
 
-/// Puts the versions of a policy together. How far a rollout is lives on for as long as nothing changes of what is tried
-/// and of how.
+/// Puts the versions of a policy together. A rollout keeps its state for as long as nothing changes of what is tried and
+/// of how.
 fn arrange(
     active: LoadedVersion,
     tried: Option<(&portcullis_model::Candidate, LoadedVersion)>,
@@ -565,7 +565,7 @@ fn compile(
     components: &LoadedComponents,
 ) -> Result<CompiledPlugin, String> {
     let bytes = components.get(&policy.digest).ok_or("its component was not read")?;
-    let _told = TellsOfLong::begin(&policy.plugin.to_string());
+    let _notice = LongCompileNotice::begin(&policy.plugin.to_string());
     let compiled = sandbox.compile(bytes, policy.isolation).map_err(|error| chain_of(&error))?;
     Ok(CompiledPlugin {
         source: policy.plugin.to_string(),

@@ -34,7 +34,7 @@ pub struct Gateway {
 pub struct Server {
     /// Worker threads; `None` is one for each core.
     pub workers: Option<usize>,
-    /// Peers whose forwarding fields (X-Forwarded-For, Forwarded, …) are believed, as networks.
+    /// Peers whose forwarding fields (X-Forwarded-For, Forwarded, …) count, as networks.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How long exchanges may go on after SIGTERM.
     pub drain_timeout: Duration,
@@ -44,7 +44,7 @@ pub struct Server {
     pub cache_dir: Option<PathBuf>,
     /// The access log.
     pub access_log: AccessLog,
-    /// Where Prometheus reads the metrics, over plain HTTP; `None` is nowhere. Port 0 takes a free port.
+    /// Where Prometheus reads the metrics, over plain HTTP; `None` serves none. Port 0 takes a free port.
     pub metrics: Option<SocketAddr>,
     /// Policy instances that may be alive at once, over all policies and workers.
     pub policy_instances_max: u32,
@@ -56,7 +56,7 @@ pub struct Server {
     pub policy_compile_memory_bytes: u64,
     /// CPU time that compiling a plugin may take, in whole seconds.
     pub policy_compile_time: Duration,
-    /// Where the commands that ask a running gateway find it.
+    /// The place of the control socket.
     pub control: Control,
     /// Bytes of plugins from registries that are kept on disk: 1 GiB.
     pub plugin_store_max: u64,
@@ -92,7 +92,7 @@ impl Default for Server {
 /// Where the control socket is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Control {
-    /// Where it is found without being told: in the user's folder for such things, named after the config.
+    /// In the user's folder for sockets, named after the config, where commands look for it.
     #[default]
     Default,
     /// At this path.
@@ -145,7 +145,7 @@ pub struct Listener {
     pub http1: bool,
     /// Whether HTTP/2 is spoken (by ALPN over TLS, by prior knowledge without).
     pub http2: bool,
-    /// TLS, where the listener has it.
+    /// TLS, if the listener has it.
     pub tls: Option<TlsServer>,
     /// How long a client may take.
     pub timeouts: DownstreamTimeouts,
@@ -158,7 +158,7 @@ pub struct Listener {
 }
 
 /// What becomes of an HTTP/1 client that closes its sending half behind a whole request, and keeps reading. The gateway cannot
-/// tell it from one that has gone until it writes to it.
+/// distinguish it from one that has gone until it writes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HalfClosed {
     /// It is answered if it has said that this is its last request: by `Connection: close`, or by HTTP/1.0 without

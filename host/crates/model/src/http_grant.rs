@@ -28,7 +28,7 @@ pub struct HttpGrant {
     pub path: String,
     /// Whether the name may have private addresses. Of an IP address itself it must be said as well.
     pub private: bool,
-    /// Who is believed about its certificate instead of the system's authorities. Shared, for each request has a copy of
+    /// The authorities that are trusted instead of the system's. Shared, for each request has a copy of
     /// its grant.
     pub ca: Option<Arc<Authorities>>,
 }
@@ -40,7 +40,7 @@ pub struct Authorities {
     pub path: PathBuf,
     /// What it held.
     pub pem: Vec<u8>,
-    /// SHA-256 of that, which tells authorities apart.
+    /// SHA-256 of `pem`, by which authorities are compared.
     pub digest: ContentDigest,
 }
 
@@ -77,7 +77,7 @@ impl HttpGrant {
         }
     }
 
-    /// Whether a connection to this address of the server may be made. A name in the hands of somebody else must not lead
+    /// Whether a connection to this address of the server may be made. A name that someone else controls must not lead
     /// into the network around the gateway; what is only for machines on the same link, such as the metadata service of
     /// a cloud, no name leads to.
     #[must_use]

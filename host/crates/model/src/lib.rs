@@ -1,6 +1,6 @@
 //! The plain data that the gateway is described by: listeners, routes, upstreams, policies, limits.
 //!
-//! Everything here is already validated: whoever holds a [`Gateway`] never checks it again. The `config` crate makes
+//! Everything here is already validated: code that has a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
 //!
 //! Beside it stand two leaves that every crate needs: [`text`], which makes what a stranger wrote safe to print, and [`Lock`].

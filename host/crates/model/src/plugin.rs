@@ -1,4 +1,4 @@
-//! Where components come from, and who vouches for them.
+//! Where components come from, and whose signatures of them count.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -73,13 +73,13 @@ impl fmt::Debug for ContentDigest {
 /// An image in a registry: `oci://REGISTRY/REPOSITORY:TAG` or `…@DIGEST`. `Display` writes it as it is typed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OciReference {
-    /// Host, and port where one is named.
+    /// Host, and port if one is named.
     pub registry: Box<str>,
     /// The path under it, such as `team/auth`.
     pub repository: Box<str>,
     /// A name that may come to mean another image tomorrow.
     pub tag: Option<Box<str>>,
-    /// The digest of the image's manifest, where it was typed; then the tag says nothing more.
+    /// The digest of the image's manifest, if it was typed; then the tag is not used.
     pub digest: Option<ContentDigest>,
 }
 
@@ -127,17 +127,17 @@ pub struct LockedPlugin {
 pub struct Registry {
     /// Its name in the configuration.
     pub name: Name,
-    /// Host, and port where one is named, as in references.
+    /// Host, and port if one is named, as in references.
     pub host: Box<str>,
-    /// User and password, where it wants to know who asks.
+    /// User and password, if it needs them.
     pub credentials: Option<(String, Secret)>,
-    /// The authorities that are believed instead of the system's, as PEM, and the file they come from.
+    /// The authorities that are trusted instead of the system's, as PEM, and the file they come from.
     pub ca: Option<(PathBuf, Vec<u8>)>,
     /// Whether it is spoken to without TLS.
     pub plain_http: bool,
 }
 
-/// Somebody whose signature vouches for plugins: `[signers.NAME]`.
+/// A party whose signatures of plugins count: `[signers.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     /// The name.

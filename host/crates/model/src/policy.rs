@@ -306,7 +306,7 @@ pub struct QuarantineRule {
 }
 
 impl QuarantineRule {
-    /// The back-off after one that did not do.
+    /// The back-off after one that did not suffice.
     #[must_use]
     pub fn longer(&self, backoff: Duration) -> Duration {
         backoff.saturating_mul(2).min(self.backoff_max.max(self.backoff))

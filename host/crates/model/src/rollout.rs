@@ -177,7 +177,7 @@ impl FaultRule {
     }
 }
 
-/// How dear is too dear.
+/// The cost above which a canary is aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CostRule {
     /// More than this share of what the active version took in the same time.

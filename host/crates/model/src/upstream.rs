@@ -16,7 +16,7 @@ pub struct Upstream {
     pub balance: Balance,
     /// What is spoken to the endpoints.
     pub protocol: UpstreamProtocol,
-    /// TLS to the endpoints, where they have it.
+    /// TLS to the endpoints, if they have it.
     pub tls: Option<UpstreamTls>,
     /// What `Host` (`:authority`) says.
     pub host: HostHeader,
@@ -89,7 +89,7 @@ impl Default for UpstreamHttp2 {
 pub struct UpstreamTls {
     /// The name that is sent as SNI and that the certificate must carry; `None` takes the endpoint's host.
     pub server_name: Option<Name>,
-    /// PEM of the authorities that are believed instead of the system's, and the file it came from.
+    /// PEM of the authorities that are trusted instead of the system's, and the file it came from.
     pub ca: Option<(PathBuf, Vec<u8>)>,
     /// Whether the certificate is verified. Only `insecure-skip-verify = true` makes this false.
     pub verify: bool,

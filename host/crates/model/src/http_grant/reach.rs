@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address leads, from what may be reached most freely to what may not be reached.
+/// What kind of address it is, from those that may be reached freely to those that may never be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// Into the internet.
@@ -73,7 +73,7 @@ impl Reach {
             |high: u16, low: u16| Self::of_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
         let of_cloud =
             |(cloud, bits): &(Ipv6Addr, u32)| (address.to_bits() ^ cloud.to_bits()).leading_zeros() >= *bits;
-        // Where a network's own translator may lead. What is near stays so, whatever is embedded in it.
+        // A network's own translator may lead there. A private prefix stays private, whatever is embedded in it.
         let near = |high: u16, low: u16| match embedded(high, low) {
             Self::Link => Self::Link,
             _ => Self::Private,

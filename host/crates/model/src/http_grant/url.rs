@@ -13,9 +13,9 @@ pub struct HttpUrl<'a> {
     pub tls: bool,
     /// A name in lower case, or an IP address in its usual form, IPv6 without brackets.
     pub host: String,
-    /// The port, 80 or 443 where none is written.
+    /// The port; 80 or 443 if none is written.
     pub port: u16,
-    /// From the first slash behind the host to the end; empty where there is none.
+    /// From the first slash behind the host to the end; empty if there is none.
     pub path_and_query: &'a str,
 }
 
@@ -34,7 +34,7 @@ pub enum HttpUrlError {
     /// The host is neither a name nor an address, or one that is written unusually.
     #[error("its host is neither a name nor an IP address")]
     Host,
-    /// The port is none.
+    /// The port is not a number from 1 to 65535.
     #[error("its port is not a number from 1 to 65535")]
     Port,
 }
@@ -78,7 +78,7 @@ impl<'a> HttpUrl<'a> {
         address(&self.host, self.port)
     }
 
-    /// What Host says: without the port where it is the usual one.
+    /// The value of `Host`: without the port if it is the usual one.
     #[must_use]
     pub fn authority(&self) -> String {
         let usual = if self.tls { 443 } else { 80 };
