@@ -15,7 +15,8 @@ use crate::sections::{
     covered_hosts, listener, listening, policy, registry, secret, server, signer, upstream,
 };
 use crate::syntax::check;
-use crate::syntax::keys::{Kind, ROOT, SERVER, Shape};
+use crate::syntax::keys::{ROOT, SERVER};
+use crate::syntax::shape::{Kind, Shape};
 use crate::syntax::suggest::shown;
 use crate::syntax::view::View;
 

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::plugins::Plugins;
-use crate::syntax::keys::{Key, Kind, Presence, ROOT, Shape};
+use crate::syntax::keys::ROOT;
+use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
 /// The JSON schema (2020-12) of a config file, with the configuration of every builtin plugin.
 ///

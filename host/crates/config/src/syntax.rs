@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod keys;
 pub(crate) mod pattern;
 pub(crate) mod reference;
+pub(crate) mod shape;
 pub(crate) mod suggest;
 pub(crate) mod tree;
 pub(crate) mod units;

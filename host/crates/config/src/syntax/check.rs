@@ -3,7 +3,8 @@
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
-use crate::syntax::keys::{ENDPOINT, Key, Kind, LISTENER, Presence, ROOT, ROUTE, Shape, UPSTREAM};
+use crate::syntax::keys::{ENDPOINT, LISTENER, ROOT, ROUTE, UPSTREAM};
+use crate::syntax::shape::{Key, Kind, Presence, Shape};
 use crate::syntax::suggest::{did_you_mean, list, shown};
 use crate::syntax::tree::{Entry, Node, Table, Value};
 use crate::syntax::units::{self, show_duration, show_percent, show_size};

@@ -6,7 +6,7 @@ use portcullis_model::Share;
 
 use crate::files::source::Span;
 use crate::syntax::check::accepts;
-use crate::syntax::keys::{Kind, Shape};
+use crate::syntax::shape::{Kind, Shape};
 use crate::syntax::tree::{Entry, Node, Table, Value};
 use crate::syntax::units::{self, Cost};
 

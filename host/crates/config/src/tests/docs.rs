@@ -8,7 +8,7 @@ use super::cases::cases_folder;
 use super::fake::FakePlugins;
 use super::keys::shapes;
 use crate::syntax::check::describe;
-use crate::syntax::keys::{Key, Presence, Shape};
+use crate::syntax::shape::{Key, Presence, Shape};
 use crate::syntax::tree::{Table, parse};
 
 fn page() -> PathBuf {

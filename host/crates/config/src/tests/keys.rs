@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use super::cases::{cases, cases_folder};
 use super::fake::FakePlugins;
 use crate::files::source::Span;
-use crate::syntax::keys::{Kind, Presence, ROOT, Shape};
+use crate::syntax::keys::ROOT;
+use crate::syntax::shape::{Kind, Presence, Shape};
 
 thread_local! {
     /// Keys that were asked for on this thread, by the address of their table.

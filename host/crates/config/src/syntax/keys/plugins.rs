@@ -1,6 +1,6 @@
 //! Keys of `[registries.NAME]`, `[signers.NAME]` and of the lock file.
 
-use super::{Key, Kind, Presence, Shape};
+use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
 pub(crate) static REGISTRY: Shape = Shape {
     noun: "registry",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GIB, KIB, Key, Kind, Presence, Shape, up_to_a_day};
+use crate::syntax::shape::{GIB, KIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static POLICY: Shape = Shape {
     noun: "policy",

@@ -1,6 +1,6 @@
 //! Keys of `[routes.NAME]`.
 
-use super::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
+use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static ROUTE: Shape = Shape {
     noun: "route",
