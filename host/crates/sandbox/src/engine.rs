@@ -50,7 +50,7 @@ enum Allocation {
     WidePool,
     /// From a pool of slots of 256 MiB, where address space is limited (`ulimit -v`, a 39-bit kernel).
     NarrowPool,
-    /// As it comes. Instances are dearer to make.
+    /// From the system when an instance is made, which takes longer.
     OnDemand,
 }
 
@@ -101,9 +101,16 @@ fn engine(
         match set(&mut config).and_then(|()| Engine::new(&config)) {
             Ok(engine) => {
                 if let Some(error) = refused {
+                    let cost = match allocation {
+                        Allocation::OnDemand => {
+                            "making an instance takes longer, and hooks check bounds of memory"
+                        }
+                        Allocation::WidePool | Allocation::NarrowPool => "hooks check bounds of memory",
+                    };
                     tracing::warn!(
                         ?allocation,
-                        "the pool for policy instances could not be had as wanted: {error:#}"
+                        "the system grants less address space than the pool of policy instances asks for: {cost}. Raise the \
+                         limit (`ulimit -v`, LimitAS= of a systemd unit), or lower `server.policy-instances-max` ({error:#})"
                     );
                 }
                 return Ok(engine);
