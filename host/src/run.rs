@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod open_files;
+pub(crate) mod process;
 pub(crate) mod reloads;
 pub(crate) mod report;
 pub(crate) mod runtime;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DEFAULT_CONFIGS, GatewayArgument};
+use super::GatewayArgument;
+use super::config::DEFAULT_CONFIGS;
 
 /// Of `record`.
 #[derive(Debug, Clone, Args)]

@@ -3,9 +3,8 @@
 mod parts;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,20 +13,18 @@ use portcullis_config::{Diagnostics, Loaded, LoadedComponents, MainFile};
 use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Version};
 use portcullis_net::SystemRoots;
 use portcullis_policy::{PolicyFactory, Rollout};
-use portcullis_proxy::{OutboundClient, Snapshot};
-use portcullis_sandbox::{
-    Compiler, ComponentInfo, Manifest, PolicyComponent, Sandbox, SandboxError, SandboxOptions,
-};
-use portcullis_telemetry::{AccessLog, Metrics};
+use portcullis_proxy::Snapshot;
+use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox};
+use portcullis_telemetry::AccessLog;
 
 use self::parts::chain_of;
 use crate::changes;
-use crate::commands::rollout::{self, Rollouts};
+use crate::commands::rollout;
 use crate::plugins::Catalog;
 use crate::refusal::{Refusal, RefusedPart};
-use crate::run::cache_dir::default_cache_dir;
-use crate::run::compiler::{ChildCompiler, LongCompileNotice};
+use crate::run::compiler::LongCompileNotice;
 use crate::run::footprint;
+use crate::run::process::{Process, ProcessError};
 use crate::run::stamp;
 
 /// A configuration with its policies ready to run.
@@ -101,23 +98,6 @@ pub(crate) struct Candidate {
     pub(crate) access_log: AccessLog,
     /// The authorities that the machine trusts, as they were when this was made.
     pub(crate) roots: Arc<SystemRoots>,
-}
-
-/// What lives as long as the process, made by its first generation.
-#[derive(Debug, Clone)]
-pub(crate) struct Process {
-    /// Where policies run.
-    pub(crate) sandbox: Sandbox,
-    /// What is counted.
-    pub(crate) metrics: Arc<Metrics>,
-    /// The rollouts of the generation that runs.
-    pub(crate) rollouts: Arc<Rollouts>,
-    /// Worker threads.
-    pub(crate) workers: usize,
-    /// What sends the requests of policies.
-    pub(crate) outbound: OutboundClient,
-    /// Whether the configuration on disk is refused.
-    pub(crate) config_refused: Arc<AtomicBool>,
 }
 
 /// What a candidate takes over from the generation before it.
@@ -221,8 +201,8 @@ pub(crate) fn policies(loaded: Loaded) -> Result<Composed, Refusal> {
     compose(loaded, &process.sandbox, None)
 }
 
-/// Checks that each policy with an instance for each worker may have so many; with fewer, every exchange of some workers
-/// would be a fault.
+/// Checks that each policy with an instance for each worker may have so many; with fewer, every exchange of some
+/// workers would be a fault.
 fn check_instances(gateway: &Gateway, workers: usize) -> Result<(), Refusal> {
     let of_workers = gateway.policies.iter().filter(|policy| policy.isolation == Isolation::Worker);
     let too_few = of_workers.filter_map(|policy| {
@@ -337,72 +317,6 @@ impl LoadedPolicy {
     }
 }
 
-/// Why what all generations share cannot be made.
-enum ProcessError {
-    /// The folder that `server.cache-dir` names cannot be used.
-    CacheDir(anyhow::Error),
-    /// Anything else.
-    Other(anyhow::Error),
-}
-
-impl From<ProcessError> for anyhow::Error {
-    fn from(error: ProcessError) -> Self {
-        match error {
-            ProcessError::CacheDir(error) | ProcessError::Other(error) => error,
-        }
-    }
-}
-
-impl Process {
-    fn new(gateway: &Gateway) -> Result<Self, ProcessError> {
-        let server = &gateway.server;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = server.workers.unwrap_or_else(cores);
-        let mut cache_dir = server.cache_dir.clone().or_else(default_cache_dir);
-        if footprint::leaves_nothing() {
-            let checked = server.cache_dir.as_deref().map_or(Ok(()), footprint::check_cache_dir);
-            checked.map_err(ProcessError::CacheDir)?;
-            cache_dir = footprint::own_cache(cache_dir);
-        }
-        let compiler = |cache_dir: &Option<PathBuf>| {
-            // A unit test is another binary than the gateway, which could not be started to compile.
-            let compiler = (!cfg!(test)).then(|| ChildCompiler::new(server, cache_dir.clone()));
-            compiler.map(|compiler| Arc::new(compiler) as Arc<dyn Compiler>)
-        };
-        let options = SandboxOptions {
-            compiler: compiler(&cache_dir),
-            cache_dir,
-            instances_max: server.policy_instances_max,
-            memory_bytes_max: server.policy_memory_bytes_max,
-        };
-        let sandbox = match Sandbox::new(options.clone()) {
-            // The config does not name that folder, and without it plugins are only compiled again at each start.
-            Err(error @ SandboxError::CacheDir { .. }) if server.cache_dir.is_none() => {
-                tracing::warn!("{error}; `server.cache-dir` names another");
-                Sandbox::new(SandboxOptions { cache_dir: None, compiler: compiler(&None), ..options })
-            }
-            outcome => outcome,
-        };
-        let sandbox = sandbox.map_err(|error| match error {
-            SandboxError::CacheDir { .. } if server.cache_dir.is_some() => {
-                ProcessError::CacheDir(error.into())
-            }
-            error => ProcessError::Other(anyhow::Error::from(error).context("the sandbox cannot be set up")),
-        })?;
-        let outbound = OutboundClient::new(server.policy_http_calls_max as usize);
-        sandbox.send_by(Arc::new(outbound.clone()));
-        let metrics = Arc::new(Metrics::new(workers));
-        Ok(Self {
-            sandbox,
-            metrics,
-            rollouts: Arc::default(),
-            workers,
-            outbound,
-            config_refused: Arc::default(),
-        })
-    }
-}
-
 /// Readies the policies of `gateway`. A version of a policy of which nothing changed keeps its factory, and so its
 /// instances, whatever happens to the version beside it.
 fn compose(loaded: Loaded, sandbox: &Sandbox, previous: Option<&Composed>) -> Result<Composed, Refusal> {
@@ -486,8 +400,8 @@ fn key(version: &PolicyConfig) -> (Name, Version) {
     (Name::clone(&version.name), version.version)
 }
 
-/// Puts the versions of a policy together. A rollout keeps its state for as long as nothing changes of what is tried and
-/// of how.
+/// Puts the versions of a policy together. A rollout keeps its state for as long as nothing changes of what is tried
+/// and of how.
 fn arrange(
     active: LoadedVersion,
     tried: Option<(&portcullis_model::Candidate, LoadedVersion)>,

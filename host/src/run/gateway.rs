@@ -13,7 +13,8 @@ use portcullis_telemetry::AccessLog;
 
 use crate::changes::Changes;
 use crate::refusal::Refusal;
-use crate::run::compose::{Candidate, Composed, Previous, Process};
+use crate::run::compose::{Candidate, Composed, Previous};
+use crate::run::process::Process;
 use crate::run::{metrics, open_files, report};
 
 /// How long the last records may take to be written at the end.

@@ -16,7 +16,7 @@ use portcullis_policy::{RolloutReport, VersionReport};
 use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport, UnderWay};
 use portcullis_telemetry::{AccessLog, Exposition, MetricKind, lost_log_lines};
 
-use crate::run::compose::Process;
+use crate::run::process::Process;
 
 /// Answers `GET /metrics` on `address` for as long as the server is kept.
 ///
