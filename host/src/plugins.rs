@@ -150,8 +150,8 @@ fn store_of(cache_dir: Option<&Path>, settings: &[Registry]) -> Result<Registrie
     Ok(Registries::new(store, settings).within(Environment::of_process()))
 }
 
-/// Returns the image that `reference` names, asking its registry as the config at `config` says. No signature is checked,
-/// because it is only inspected.
+/// Returns the image that `reference` names, asking its registry as the config at `config` says. No signature is
+/// checked, because it is only inspected.
 ///
 /// # Errors
 /// If it cannot be fetched, or is not what its digest says.

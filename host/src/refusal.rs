@@ -65,8 +65,9 @@ impl Refusal {
         self
     }
 
-    /// Why the value of a key of `[server]` cannot be used, such as a file that cannot be opened: shown at its line of the
-    /// config at `path` if that can be found. What stands after `help: ` or the first `; ` in the error says what to do.
+    /// Why the value of a key of `[server]` cannot be used, such as a file that cannot be opened: shown at its line
+    /// of the config at `path` if that can be found. What stands after `help: ` or the first `; ` in the error says
+    /// what to do.
     pub(crate) fn of_server_key(
         main: MainFile<'_>,
         key: &str,

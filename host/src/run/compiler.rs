@@ -1,8 +1,8 @@
-//! Compiling a plugin whose code may take long, or much memory, in a process of its own: this binary once more, with limits
-//! that the kernel keeps. Whatever such a plugin has in it, the gateway goes on serving.
+//! Compiling a plugin whose code may take long, or much memory, in a process of its own: this binary once more, with
+//! limits that the kernel keeps. Whatever such a plugin has in it, the gateway goes on serving.
 //!
-//! The process leaves the code in the cache, where the gateway finds it. Without a cache it has shown that the gateway may
-//! compile the plugin itself.
+//! The process leaves the code in the cache, where the gateway finds it. Without a cache it has shown that the
+//! gateway may compile the plugin itself.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -53,7 +53,8 @@ impl ChildCompiler {
         if let Some(dir) = &self.cache_dir {
             command.arg("--cache-dir").arg(dir);
         }
-        // Nothing of the gateway's environment is needed. The allocator would take a gigabyte at once, which would count.
+        // Nothing of the gateway's environment is needed. The allocator would take a gigabyte at once, which would
+        // count.
         command.env_clear().env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -107,7 +108,8 @@ impl ChildCompiler {
     }
 }
 
-/// Logs that a plugin is being compiled if that takes more than a moment, so that it is clear what the gateway waits for.
+/// Logs that a plugin is being compiled if that takes more than a moment, so that it is clear what the gateway waits
+/// for.
 pub(crate) struct LongCompileNotice {
     /// Dropped when it is done.
     _done: Option<mpsc::SyncSender<()>>,

@@ -1,4 +1,5 @@
-//! From the tables of all files to one model: what each section gives, and what has to fit together over several of them.
+//! From the tables of all files to one model: what each section gives, and what has to fit together over several of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

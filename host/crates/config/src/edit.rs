@@ -54,8 +54,8 @@ pub struct Edited {
     pub removed: Vec<String>,
 }
 
-/// The text of a config file with `edit` done to `policy`. `useless` are keys of the policy that its version has no use for
-/// once it is promoted, each below the policy as in `grants.log`: they go with what the version replaces.
+/// The text of a config file with `edit` done to `policy`. `useless` are keys of the policy that its version has no
+/// use for once it is promoted, each below the policy as in `grants.log`: they go with what the version replaces.
 ///
 /// # Errors
 /// If there is nothing to edit.
@@ -92,7 +92,8 @@ pub fn edit_rollout(
     Ok(Edited { text: with_newlines_of(text, document.to_string()), removed })
 }
 
-/// Removes a key of the policy or of a table in it, and the table too if it was its last key. Returns whether it was there.
+/// Removes a key of the policy or of a table in it, and the table too if it was its last key. Returns whether it was
+/// there.
 fn remove(policy: &mut dyn TableLike, key: &str) -> bool {
     let Some((table, key)) = key.split_once('.') else { return policy.remove(key).is_some() };
     let Some(item) = policy.get_mut(table) else { return false };

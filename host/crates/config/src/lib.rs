@@ -1,9 +1,10 @@
 //! From the text of a config file to the validated [`Gateway`](portcullis_model::Gateway), with every mistake shown at
 //! its place.
 //!
-//! `load` runs the steps: `files` reads the main file and what it includes; `syntax` makes trees of them that know their
-//! places, and compares these with the table of `keys`; `sections` make the model of what is right; `assemble` puts the
-//! parts together and reports what does not fit. No step stops at a mistake, so all of them are shown at once.
+//! `load` runs the steps: `files` reads the main file and what it includes; `syntax` makes trees of them that know
+//! their places, and compares these with the table of `keys`; `sections` make the model of what is right; `assemble`
+//! puts the parts together and reports what does not fit. No step stops at a mistake, so all of them are shown at
+//! once.
 //!
 //! Nothing here waits or knows a protocol: what a component is like comes from [`Plugins`].
 

@@ -22,8 +22,8 @@ pub struct MainFile<'a> {
 }
 
 impl<'a> MainFile<'a> {
-    /// A text that comes from elsewhere, such as standard input. `name` is what messages call it; paths in it start from
-    /// the current folder.
+    /// A text that comes from elsewhere, such as standard input. `name` is what messages call it; paths in it start
+    /// from the current folder.
     #[must_use]
     pub fn with_text(name: &'a str, text: &'a str) -> Self {
         Self { path: Path::new(name), text: Some(text) }
@@ -44,8 +44,8 @@ impl<'a> From<&'a PathBuf> for MainFile<'a> {
 
 /// Reads the config file at `main` with everything that it names: included files, certificates, secrets, plugins.
 ///
-/// Relative paths in a file start from the folder of that file. [`Gateway::files`] lists every file that was read, and the
-/// folders in which includes with `*` were looked for.
+/// Relative paths in a file start from the folder of that file. [`Gateway::files`] lists every file that was read,
+/// and the folders in which includes with `*` were looked for.
 ///
 /// # Errors
 /// If anything is wrong, with all that is wrong. [`Diagnostics::files`] says what to watch for a repair.
@@ -80,8 +80,8 @@ fn load_by(mut loader: Loader<'_>, main: MainFile<'_>) -> Result<Loaded, Diagnos
     }
 }
 
-/// Reads what the config file at `path` says of plugins, without inspecting any of them. `portcullis plugins` starts from
-/// this, before there is a lock file.
+/// Reads what the config file at `path` says of plugins, without inspecting any of them. `portcullis plugins` starts
+/// from this, before there is a lock file.
 ///
 /// # Errors
 /// If any of that is wrong, or the file is not TOML.
@@ -104,8 +104,8 @@ pub fn plan(path: &Path, plugins: &dyn Plugins) -> Result<Plan, Diagnostics> {
     Ok(Plan { wanted, sources: loader.plugin_sources, lock, locked })
 }
 
-/// Returns the place of the control socket of the gateway with the config at `path`. Mistakes elsewhere and missing files do
-/// not matter, so that a gateway can be asked while its config is being changed.
+/// Returns the place of the control socket of the gateway with the config at `path`. Mistakes elsewhere and missing
+/// files do not matter, so that a gateway can be asked while its config is being changed.
 #[must_use]
 pub fn control(path: &Path, plugins: &dyn Plugins) -> Control {
     let mut loader = Loader::new(plugins);

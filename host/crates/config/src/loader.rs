@@ -24,7 +24,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) has_trusted_proxies: bool,
     /// What the plugins of policies can do, by policy. A plugin that cannot be used has no entry.
     pub(crate) traits: BTreeMap<String, Traits>,
-    /// Whether a file is missing or is not TOML: what refers to its contents would then be reported without being wrong.
+    /// Whether a file is missing or is not TOML: what refers to its contents would then be reported without being
+    /// wrong.
     pub(crate) incomplete: bool,
     /// Every file and globbed folder that was looked at, absolute.
     pub(crate) files: BTreeSet<PathBuf>,

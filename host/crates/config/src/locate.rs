@@ -37,8 +37,8 @@ impl Mistake {
     }
 }
 
-/// Shows at the place of a value of `[server]` why it cannot be used. `key` names it, such as `access-log.file`; `help` says
-/// what to do. `None` if the config at `main` has changed so that it does not have the key any more.
+/// Shows at the place of a value of `[server]` why it cannot be used. `key` names it, such as `access-log.file`;
+/// `help` says what to do. `None` if the config at `main` has changed so that it does not have the key any more.
 #[must_use]
 pub fn locate_server_key<'a>(
     main: impl Into<MainFile<'a>>,
@@ -66,7 +66,8 @@ pub fn locate_server_key<'a>(
     Some(Diagnostics::new(vec![report], &loader.sources, files))
 }
 
-/// Shows mistakes at their places in the config at `main`. `None` if the file has changed so that one has no place any more.
+/// Shows mistakes at their places in the config at `main`. `None` if the file has changed so that one has no place
+/// any more.
 #[must_use]
 pub fn locate<'a>(
     main: impl Into<MainFile<'a>>,

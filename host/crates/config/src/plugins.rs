@@ -37,8 +37,8 @@ pub trait Components {
 
 /// How images are fetched from registries.
 pub trait Images {
-    /// Returns the component of an image, after checking that it is the one that is pinned and, if `wanted` names signers,
-    /// that one of them has signed it. May ask the registry.
+    /// Returns the component of an image, after checking that it is the one that is pinned and, if `wanted` names
+    /// signers, that one of them has signed it. May ask the registry.
     ///
     /// # Errors
     /// If there is no such image, or it is not signed as it must be.
@@ -72,8 +72,9 @@ pub trait Keys {
     fn verify_file(&self, signer: &Signer, component: &[u8], signature: &[u8]) -> Result<(), Problem>;
 }
 
-/// The components that a configuration names, by the SHA-256 of their bytes: what was inspected is what will be compiled,
-/// whatever becomes of the files. Together they have at most [`COMPONENTS_BYTES_MAX`]. Drop it after compiling.
+/// The components that a configuration names, by the SHA-256 of their bytes: what was inspected is what will be
+/// compiled, whatever becomes of the files. Together they have at most [`COMPONENTS_BYTES_MAX`]. Drop it after
+/// compiling.
 #[derive(Debug, Default)]
 pub struct LoadedComponents {
     by_digest: BTreeMap<[u8; 32], Cow<'static, [u8]>>,
@@ -131,7 +132,8 @@ pub struct PluginInfo {
     pub has_tick: bool,
     /// Whether it imports the function that chooses an upstream.
     pub chooses_upstream: bool,
-    /// The attributes that it sets whatever its settings are. `None` if it does not say which it sets: then it may set any.
+    /// The attributes that it sets whatever its settings are. `None` if it does not say which it sets: then it may
+    /// set any.
     pub attributes: Option<Vec<String>>,
 }
 
@@ -161,8 +163,8 @@ pub struct ImageRequest<'a> {
     pub signers: &'a [Signer],
     /// Where it may come from.
     pub sources: &'a PluginSources,
-    /// Whether its registry did not answer for another image of this configuration: then it is not asked again, so that one
-    /// that is away holds up a load once and not for each plugin.
+    /// Whether its registry did not answer for another image of this configuration: then it is not asked again, so
+    /// that one that is away holds up a load once and not for each plugin.
     pub is_away: bool,
 }
 

@@ -1,4 +1,5 @@
-//! From text to tables whose values are known to have the right form, and the small languages that values are written in.
+//! From text to tables whose values are known to have the right form, and the small languages that values are written
+//! in.
 
 pub(crate) mod authority;
 pub(crate) mod check;

@@ -157,8 +157,8 @@ pub struct Listener {
     pub origin: Origin,
 }
 
-/// What becomes of an HTTP/1 client that closes its sending half behind a whole request, and keeps reading. The gateway cannot
-/// distinguish it from one that has gone until it writes to it.
+/// What becomes of an HTTP/1 client that closes its sending half behind a whole request, and keeps reading. The
+/// gateway cannot distinguish it from one that has gone until it writes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HalfClosed {
     /// It is answered if it has said that this is its last request: by `Connection: close`, or by HTTP/1.0 without

@@ -3,7 +3,8 @@
 //! Everything here is already validated: code that has a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
 //!
-//! Beside it stand two leaves that every crate needs: [`text`], which makes what a stranger wrote safe to print, and [`Lock`].
+//! Beside it stand two leaves that every crate needs: [`text`], which makes what a stranger wrote safe to print, and
+//! [`Lock`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -51,8 +52,8 @@ pub type Name = Arc<str>;
 
 /// Where something was written, for messages and for `portcullis routes`.
 ///
-/// Any two compare equal: a configuration stays the same if its parts move within the file. Compare `file` and `line` if
-/// the place itself matters.
+/// Any two compare equal: a configuration stays the same if its parts move within the file. Compare `file` and `line`
+/// if the place itself matters.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The file, as the operator named it.

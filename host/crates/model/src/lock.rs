@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A [`Mutex`] without poisoning, for values that are whole at every moment at which code that changes them might panic.
+/// A [`Mutex`] without poisoning, for values that are whole at every moment at which code that changes them might
+/// panic.
 ///
-/// Poisoning protects values that a panic leaves half changed. The gateway keeps such values out of shared state instead,
-/// so a panic in one task must not spread to every other task that uses the same lock.
+/// Poisoning protects values that a panic leaves half changed. The gateway keeps such values out of shared state
+/// instead, so a panic in one task must not spread to every other task that uses the same lock.
 #[derive(Debug, Default)]
 pub struct Lock<T>(Mutex<T>);
 

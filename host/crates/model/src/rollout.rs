@@ -132,8 +132,8 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// What ends a canary by itself. All of it is judged over windows of exchanges of the canary's own, so that a version that
-/// breaks after a quiet day is taken back as soon as one that is broken from the start.
+/// What ends a canary by itself. All of it is judged over windows of exchanges of the canary's own, so that a version
+/// that breaks after a quiet day is taken back as soon as one that is broken from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbortRules {
     /// Exchanges with a fault.

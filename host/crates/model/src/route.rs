@@ -35,8 +35,8 @@ pub struct Route {
     pub origin: Origin,
 }
 
-/// What of the spelling of a path a route keeps. The default is the strict form, in which no two servers read a path in two
-/// ways.
+/// What of the spelling of a path a route keeps. The default is the strict form, in which no two servers read a path
+/// in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PathRules {
     /// `%2F` is a character of its segment. Otherwise a path that has it is refused.
@@ -110,8 +110,8 @@ pub struct FieldMatch {
     pub value: Option<String>,
 }
 
-/// How narrow a match is: the first field that differs decides. The greater one is tried first; two that are equal and can
-/// both match are a tie, which the config refuses.
+/// How narrow a match is: the first field that differs decides. The greater one is tried first; two that are equal
+/// and can both match are a tie, which the config refuses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
     /// How narrow the host is.
@@ -135,8 +135,8 @@ pub enum HostSpecificity {
     Exact,
 }
 
-/// How narrow a condition on the path is: literal segments beat parameters from left to right, and a longer pattern beats
-/// a shorter one.
+/// How narrow a condition on the path is: literal segments beat parameters from left to right, and a longer pattern
+/// beats a shorter one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PathSpecificity {
     /// The segments from left to right.

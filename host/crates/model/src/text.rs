@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Returns whether a character ends a line, steers a terminal or turns the direction of text: control characters, those of
-/// C1 too, which some terminals obey; the separators of lines and paragraphs, at which many readers split lines; and the
-/// marks of direction, which show a text in another order than it has.
+/// Returns whether a character ends a line, steers a terminal or turns the direction of text: control characters,
+/// those of C1 too, which some terminals obey; the separators of lines and paragraphs, at which many readers split
+/// lines; and the marks of direction, which show a text in another order than it has.
 #[must_use]
 pub fn is_harmful(character: char) -> bool {
     character.is_control()
@@ -16,8 +16,8 @@ pub fn is_harmful(character: char) -> bool {
         )
 }
 
-/// Returns `text` with an escape such as `\n` or `\u{1b}` for each character that [`is_harmful`]: it can neither steer a
-/// terminal nor forge a line of a log.
+/// Returns `text` with an escape such as `\n` or `\u{1b}` for each character that [`is_harmful`]: it can neither
+/// steer a terminal nor forge a line of a log.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_harmful) {

@@ -73,8 +73,8 @@ pub enum UpstreamProtocol {
 pub struct UpstreamHttp2 {
     /// Exchanges at once: 100. An endpoint may allow fewer.
     pub streams_max: u32,
-    /// Bytes of one response that may be on their way before the client takes them: 128 KiB. The connection has room for
-    /// that many of each of its exchanges, so that a client that reads nothing stops no other.
+    /// Bytes of one response that may be on their way before the client takes them: 128 KiB. The connection has room
+    /// for that many of each of its exchanges, so that a client that reads nothing stops no other.
     pub window: u32,
 }
 

@@ -55,8 +55,8 @@ pub(crate) fn check(bytes: &[u8], expected: Expected) -> Result<(), PemError> {
     }
 }
 
-/// Whether it begins as a PKCS #12 archive does: a sequence that begins with the version 3 (RFC 7292, 4). A certificate begins
-/// with another sequence, a private key with the version 0 or 1.
+/// Whether it begins as a PKCS #12 archive does: a sequence that begins with the version 3 (RFC 7292, 4). A
+/// certificate begins with another sequence, a private key with the version 0 or 1.
 fn is_pkcs12(bytes: &[u8]) -> bool {
     let [0x30, length, rest @ ..] = bytes else { return false };
     let skipped = if *length < 0x80 { 0 } else { usize::from(length & 0x7f) };

@@ -33,8 +33,8 @@ struct Visit {
     included: Option<Span>,
 }
 
-/// Reads the text `text` of the main file and everything that it includes. What cannot be read or parsed is reported and
-/// missing from the result.
+/// Reads the text `text` of the main file and everything that it includes. What cannot be read or parsed is reported
+/// and missing from the result.
 pub(crate) fn read_all(
     loader: &mut Loader<'_>,
     path: &Path,

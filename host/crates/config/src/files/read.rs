@@ -8,8 +8,8 @@ use crate::syntax::units::show_size;
 /// Bytes of one config file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a regular file of at most `bytes_max` bytes. A pipe, which may never end, or a device is refused. For every path
-/// that a config or another file names.
+/// Reads a regular file of at most `bytes_max` bytes. A pipe, which may never end, or a device is refused. For every
+/// path that a config or another file names.
 ///
 /// # Errors
 /// If it cannot be read; the text says why.

@@ -1,8 +1,8 @@
 //! Whether the certificates of listeners cover the hosts of routes.
 //!
-//! A client that asks for a host that no certificate covers gets the first one of the listener, and refuses it. A warning
-//! is given only if that is certain: for a route that is served over TLS alone, and for a host that no certificate of any
-//! of its listeners can cover.
+//! A client that asks for a host that no certificate covers gets the first one of the listener, and refuses it. A
+//! warning is given only if that is certain: for a route that is served over TLS alone, and for a host that no
+//! certificate of any of its listeners can cover.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
-//! `oci://HOST/REPOSITORY:TAG`, `…@DIGEST`: the names of images (OCI distribution specification 1.1, "Pulling manifests").
+//! `oci://HOST/REPOSITORY:TAG`, `…@DIGEST`: the names of images (OCI distribution specification 1.1, "Pulling
+//! manifests").
 
 use portcullis_model::{ContentDigest, OciReference};
 

@@ -1,7 +1,7 @@
 //! Fields that no request has by the time a route or a policy looks at it: a condition on one never holds.
 
-/// Why no request has the field `name` (lower case) and what to do; `None` if one may have it. `trusted` says whether there
-/// are trusted proxies.
+/// Why no request has the field `name` (lower case) and what to do; `None` if one may have it. `trusted` says whether
+/// there are trusted proxies.
 pub(crate) fn unseen(name: &str, trusted: bool) -> Option<(&'static str, String)> {
     if name.contains('_') {
         let help = format!("write `{}`, and have clients send it so", name.replace('_', "-"));
@@ -38,8 +38,8 @@ pub(crate) fn unseen(name: &str, trusted: bool) -> Option<(&'static str, String)
     }
 }
 
-/// Whether the field says who a client is or what it asked for, so that it counts from a trusted proxy only. Those that the
-/// gateway writes itself are always there.
+/// Whether the field says who a client is or what it asked for, so that it counts from a trusted proxy only. Those
+/// that the gateway writes itself are always there.
 fn is_of_proxies(name: &str) -> bool {
     const WRITTEN: [&str; 3] = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
     (name.starts_with("x-forwarded") && !WRITTEN.contains(&name))

@@ -31,8 +31,8 @@ fn rows(shape: &Shape) -> String {
     out
 }
 
-/// Each table of keys once, at the place that is the shortest to name: what a version that is tried has of its policy is
-/// told there.
+/// Each table of keys once, at the place that is the shortest to name: what a version that is tried has of its policy
+/// is told there.
 fn listed() -> Vec<(String, &'static Shape)> {
     let mut places: Vec<(String, &'static Shape)> = shapes().into_iter().collect();
     places.sort_by_key(|(place, _)| place.split('.').count());

@@ -10,8 +10,8 @@ pub enum Reach {
     /// To this machine or into a network of one's own: loopback, private, shared (CGNAT), unique local, and what is
     /// set aside for documentation, measurements and translation.
     Private,
-    /// To machines on the same link, or to the services that a cloud has for each of its machines (metadata, and with it
-    /// credentials), whichever address those have.
+    /// To machines on the same link, or to the services that a cloud has for each of its machines (metadata, and with
+    /// it credentials), whichever address those have.
     Link,
     /// To no machine, or to many: unspecified, multicast, broadcast, reserved.
     Never,
@@ -89,8 +89,8 @@ impl Reach {
             | [0x2002, high, low, ..] => embedded(high, low),
             // Teredo (RFC 4380) has the client's address with all bits turned over, and the server's.
             [0x2001, 0, first, second, .., high, low] => near(!high, !low).max(near(first, second)),
-            // NAT64 in a network of one's own (RFC 8215), by the lengths of prefix that fit in there (RFC 6052, 2.2): 48, 56,
-            // 64 and 96 bits.
+            // NAT64 in a network of one's own (RFC 8215), by the lengths of prefix that fit in there (RFC 6052, 2.2):
+            // 48, 56, 64 and 96 bits.
             [0x64, 0xff9b, 1, a, b, c, d, e] => {
                 [(a, b << 8 | c >> 8), (a << 8 | b & 0xff, c), (b << 8 | c >> 8, c << 8 | d >> 8), (d, e)]
                     .into_iter()
@@ -101,7 +101,8 @@ impl Reach {
             [0x2000..=0x3fff, ..] => Self::Public,
             // Compatible (RFC 4291, 2.5.5.1).
             [0, 0, 0, 0, 0, 0, high, low] => near(high, low),
-            // Oracle and others, and translators, have the well-known 169.254.169.254 at the end of a prefix of their own.
+            // Oracle and others, and translators, have the well-known 169.254.169.254 at the end of a prefix of their
+            // own.
             [.., 0xa9fe, 0xa9fe] => Self::Link,
             _ => Self::Private,
         }

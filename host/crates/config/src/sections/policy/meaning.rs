@@ -1,5 +1,5 @@
-//! What texts in a plugin's settings mean to the gateway, as its schema says by `x-portcullis-value`, and what of it can have
-//! no effect.
+//! What texts in a plugin's settings mean to the gateway, as its schema says by `x-portcullis-value`, and what of it
+//! can have no effect.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +28,8 @@ struct Said<'s> {
     span: Span,
 }
 
-/// Notes what a version of a policy sets and reads, and reports settings that can have no effect. `node` is its `config`,
-/// `at` the place of it or of what stands for it.
+/// Notes what a version of a policy sets and reads, and reports settings that can have no effect. `node` is its
+/// `config`, `at` the place of it or of what stands for it.
 pub(super) fn check(
     loader: &mut Loader<'_>,
     named: &Named<'_>,

@@ -62,7 +62,8 @@ pub(super) fn signed_by<'a>(
     SignedBy { names, own }
 }
 
-/// Returns the component that is `typed` at `span`, for the policy `named`. `None` if there is none, which was reported.
+/// Returns the component that is `typed` at `span`, for the policy `named`. `None` if there is none, which was
+/// reported.
 pub(crate) fn find(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
@@ -106,7 +107,8 @@ pub(crate) fn find(
     Some(inspected(loader, named, source, digest, span))
 }
 
-/// Keeps a component and inspects it, both once, and returns its digest. `None` if there are too many, which was reported.
+/// Keeps a component and inspects it, both once, and returns its digest. `None` if there are too many, which was
+/// reported.
 fn inspect(
     loader: &mut Loader<'_>,
     named: &Named<'_>,

@@ -1,5 +1,5 @@
-//! The mistakes that a JSON schema finds, each at its place in the TOML and in our words. Values are not repeated: they may
-//! come from files that must not be in a message.
+//! The mistakes that a JSON schema finds, each at its place in the TOML and in our words. Values are not repeated:
+//! they may come from files that must not be in a message.
 
 use std::collections::BTreeSet;
 
@@ -276,8 +276,8 @@ fn label(kind: &ValidationErrorKind, node: Option<&Node>, rule: Option<&Json>) -
     (label, None)
 }
 
-/// What to say of text that does not match `pattern`. Its regular expression is for programs, so it is shown only if the
-/// schema says nothing for people.
+/// What to say of text that does not match `pattern`. Its regular expression is for programs, so it is shown only if
+/// the schema says nothing for people.
 fn pattern_words(pattern: &str, rule: Option<&Json>) -> String {
     let example = rule.and_then(|rule| rule.get("examples")?.as_array()?.iter().find_map(Json::as_str));
     match (example, rule.and_then(describe)) {

@@ -77,8 +77,8 @@ fn check_slash(loader: &mut Loader<'_>, view: View<'_>, route: &Route, routes: &
     loader.report(Report::new(span, message, "no prefix").help(help));
 }
 
-/// Reports attributes that a policy of the route reads and that no policy before it sets. `reported` holds the places that
-/// were reported for another route.
+/// Reports attributes that a policy of the route reads and that no policy before it sets. `reported` holds the places
+/// that were reported for another route.
 fn check_attributes(loader: &mut Loader<'_>, route: &Route, reported: &mut BTreeSet<Span>) {
     let mut reports = Vec::new();
     let all: Vec<Option<&Traits>> = route.policies.iter().map(|name| loader.traits.get(&**name)).collect();

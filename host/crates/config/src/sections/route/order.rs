@@ -1,9 +1,10 @@
 //! Whether each route can win, and against each other route in one way only.
 //!
-//! Routes are tried in the order of `RouteMatch::specificity_by` their narrowest host that matches. A route that is more
-//! specific than another never takes everything that the other would: it has a narrower host, a literal instead of the
-//! other's parameter, a longer path, a method or one more field. So a route can only be shut out by one that is equally specific, and then the order of their names would
-//! decide, which is not what an operator would expect. Both are errors.
+//! Routes are tried in the order of `RouteMatch::specificity_by` their narrowest host that matches. A route that is
+//! more specific than another never takes everything that the other would: it has a narrower host, a literal instead
+//! of the other's parameter, a longer path, a method or one more field. So a route can only be shut out by one that
+//! is equally specific, and then the order of their names would decide, which is not what an operator would expect.
+//! Both are errors.
 
 use std::collections::{BTreeMap, HashMap};
 
