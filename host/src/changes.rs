@@ -8,7 +8,7 @@ use portcullis_sandbox::ComponentInfo;
 
 use crate::shown::shown;
 
-/// What differs, and how; empty where nothing does.
+/// What differs, and how; empty if nothing does.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// What takes effect at once, one sentence each.
@@ -63,7 +63,7 @@ impl Changes {
             // The sandbox reserves memory and opens its cache once, for all generations.
             ("cache-dir", before.cache_dir != after.cache_dir),
             ("metrics", before.metrics != after.metrics),
-            // Who asks would find nobody at the old place and a gateway of other settings at the new one.
+            // Commands would find no gateway at the old place, and one with other settings at the new one.
             ("control", before.control != after.control),
             ("policy-memory-max", before.policy_memory_bytes_max != after.policy_memory_bytes_max),
             ("policy-instances-max", before.policy_instances_max != after.policy_instances_max),

@@ -153,9 +153,13 @@ else 1.
 With `--against` it also says, as a reload would, which capabilities the
 plugins newly import since that config.
 
+`-c -` reads the config from standard input; relative paths in it then start
+from the current folder.
+
 Examples:
   portcullis validate -c edge.toml && systemctl reload portcullis
-  portcullis validate -c next.toml --against edge.toml")]
+  portcullis validate -c next.toml --against edge.toml
+  render edge.tmpl | portcullis validate -c -")]
     Validate(ValidateArguments),
 
     /// Compile a plugin within limits; for the gateway itself

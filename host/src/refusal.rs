@@ -37,7 +37,7 @@ pub(crate) enum Refusal {
 pub(crate) struct RefusedPart {
     /// Which, in a sentence.
     pub(crate) message: String,
-    /// Where it was written.
+    /// Its place in the config.
     pub(crate) origin: Option<Origin>,
     /// Why, if the message does not say it.
     pub(crate) reason: Option<String>,

@@ -1,7 +1,7 @@
 //! Compiling a plugin whose code may take long, or much memory, in a process of its own: this binary once more, with
 //! limits that the kernel keeps. Whatever such a plugin has in it, the gateway goes on serving.
 //!
-//! The process leaves the code in the cache, where the gateway finds it. Without a cache it has shown that the
+//! The process leaves the code in the cache for the gateway. Without a cache it has shown that the
 //! gateway may compile the plugin itself.
 
 use std::io::{Read as _, Write as _};

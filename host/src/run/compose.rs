@@ -94,7 +94,7 @@ pub(crate) struct Candidate {
     pub(crate) snapshot: Snapshot,
     /// What it shares with all generations.
     pub(crate) process: Process,
-    /// Where its exchanges are recorded.
+    /// The log of its exchanges.
     pub(crate) access_log: AccessLog,
     /// The authorities that the machine trusts, as they were when this was made.
     pub(crate) roots: Arc<SystemRoots>,
@@ -334,7 +334,7 @@ fn compose(loaded: Loaded, sandbox: &Sandbox, previous: Option<&Composed>) -> Re
             before.versions().find(is_same)
         });
         match kept {
-            // With the place where it is written now.
+            // With its place in the new config.
             Some(before) => {
                 let key = key(&version);
                 versions.insert(key, LoadedVersion { config: version, ..before.clone() });

@@ -17,7 +17,7 @@ use crate::run::footprint;
 /// What lives as long as the process, made by its first generation.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
-    /// Where policies run.
+    /// The sandbox in which policies run.
     pub(crate) sandbox: Sandbox,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,

@@ -152,7 +152,7 @@ impl Place {
     }
 }
 
-/// The part of `line` around `span` as it is shown, the column where the carets start, and how many there are.
+/// The part of `line` around `span` as it is shown, the first column of the carets, and how many there are.
 fn excerpt(source: &Source, line: &str, start: usize, span: Span) -> (String, usize, usize) {
     let from = span.start as usize;
     let to = (span.end as usize).max(from + 1);

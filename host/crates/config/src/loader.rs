@@ -33,7 +33,7 @@ pub(crate) struct Loader<'p> {
     pub(crate) inspected: HashMap<[u8; 32], Result<PluginInfo, String>>,
     /// The components that were read, for compiling.
     pub(crate) components: LoadedComponents,
-    /// Where plugins come from, and who signs them.
+    /// The sources of plugins, and who signs them.
     pub(crate) plugin_sources: PluginSources,
     /// The lock file.
     pub(crate) lock: Lock,

@@ -98,7 +98,7 @@ pub fn locate<'a>(
             schema: &serde_json::Value::Null,
             files: &std::collections::BTreeSet::new(),
         };
-        let (span, path) = place.of(mistake.pointer.trim_end_matches('/'));
+        let (span, path) = place.locate(mistake.pointer.trim_end_matches('/'));
         let message = match path.as_str() {
             "config" => format!("policy `{}` refuses its configuration", named.name),
             path => format!("`{path}` of policy `{}` is not valid", named.name),

@@ -137,7 +137,7 @@ pub struct PluginInfo {
     pub attributes: Option<Vec<String>>,
 }
 
-/// Where plugins come from, and whose signatures count.
+/// The sources of plugins, and whose signatures count.
 #[derive(Debug, Clone, Default)]
 pub struct PluginSources {
     /// The registries that have settings, by name order.
@@ -161,7 +161,7 @@ pub struct ImageRequest<'a> {
     pub locked: Option<&'a LockedPlugin>,
     /// Of these one must have signed it. No signature is needed if it is empty.
     pub signers: &'a [Signer],
-    /// Where it may come from.
+    /// The sources that it may come from.
     pub sources: &'a PluginSources,
     /// Whether its registry did not answer for another image of this configuration: then it is not asked again, so
     /// that one that is away holds up a load once and not for each plugin.
@@ -190,7 +190,7 @@ pub struct WantedPlugin {
     pub reference: OciReference,
     /// Of these one must have signed it.
     pub signers: Vec<Signer>,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 
@@ -199,7 +199,7 @@ pub struct WantedPlugin {
 pub struct Plan {
     /// The plugins out of registries, by reference.
     pub wanted: Vec<WantedPlugin>,
-    /// Where they come from.
+    /// The sources that they come from.
     pub sources: PluginSources,
     /// The lock file's path.
     pub lock: PathBuf,

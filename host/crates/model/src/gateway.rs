@@ -40,11 +40,12 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// What `Via` calls the gateway; `None` writes no `Via`.
     pub via: Option<Name>,
-    /// Where compiled plugins are kept; `None` is the user's cache folder.
+    /// The folder for compiled plugins; `None` is the user's cache folder.
     pub cache_dir: Option<PathBuf>,
     /// The access log.
     pub access_log: AccessLog,
-    /// Where Prometheus reads the metrics, over plain HTTP; `None` serves none. Port 0 takes a free port.
+    /// The address at which Prometheus reads the metrics, over plain HTTP; `None` serves none. Port 0 takes a free
+    /// port.
     pub metrics: Option<SocketAddr>,
     /// Policy instances that may be alive at once, over all policies and workers.
     pub policy_instances_max: u32,
@@ -89,10 +90,10 @@ impl Default for Server {
     }
 }
 
-/// Where the control socket is.
+/// The place of the control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Control {
-    /// In the user's folder for sockets, named after the config, where commands look for it.
+    /// In the user's folder for sockets, named after the config: commands look for it there.
     #[default]
     Default,
     /// At this path.
@@ -106,7 +107,7 @@ pub enum Control {
 pub struct AccessLog {
     /// The form of a record.
     pub format: AccessLogFormat,
-    /// Where records go.
+    /// The target of the records.
     pub target: LogTarget,
 }
 
@@ -122,7 +123,7 @@ pub enum AccessLogFormat {
     Off,
 }
 
-/// Where log lines go.
+/// The target of log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogTarget {
     /// Standard output.
@@ -137,7 +138,7 @@ pub enum LogTarget {
 pub struct Listener {
     /// Its name.
     pub name: Name,
-    /// Where it listens. Port 0 takes a free port.
+    /// The address that it listens on. Port 0 takes a free port.
     pub address: SocketAddr,
     /// The port that clients connect to, if something in front maps it to that of the address.
     pub public_port: Option<NonZeroU16>,
@@ -153,7 +154,7 @@ pub struct Listener {
     pub limits: ConnectionLimits,
     /// What becomes of an HTTP/1 client that closes its sending half behind a request.
     pub half_closed: HalfClosed,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 
@@ -192,7 +193,7 @@ pub struct Certificate {
     pub cert_pem: Vec<u8>,
     /// PEM of the private key. Never printed.
     pub key_pem: Vec<u8>,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 

@@ -50,7 +50,7 @@ use std::sync::Arc;
 /// The name of a listener, route, upstream, policy or secret, as the operator wrote it. Cheap to clone.
 pub type Name = Arc<str>;
 
-/// Where something was written, for messages and for `portcullis routes`.
+/// The place at which something was written, for messages and for `portcullis routes`.
 ///
 /// Any two compare equal: a configuration stays the same if its parts move within the file. Compare `file` and `line`
 /// if the place itself matters.

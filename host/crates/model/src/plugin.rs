@@ -1,4 +1,4 @@
-//! Where components come from, and whose signatures of them count.
+//! The sources of components, and whose signatures of them count.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -99,7 +99,7 @@ impl fmt::Display for OciReference {
 /// An image in a registry, and which one exactly.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PinnedPlugin {
-    /// Where it is.
+    /// The reference that names it.
     pub reference: OciReference,
     /// The digest of its manifest, typed or from the lock file.
     pub manifest: ContentDigest,
@@ -144,7 +144,7 @@ pub struct Signer {
     pub name: Name,
     /// The key that the signature is checked with.
     pub key: SignerKey,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 

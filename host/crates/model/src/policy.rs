@@ -12,7 +12,7 @@ pub struct PolicyConfig {
     pub name: Name,
     /// Which of the policy's versions this is.
     pub version: Version,
-    /// Where the component is.
+    /// The source of the component.
     pub plugin: PluginSource,
     /// SHA-256 of the component's bytes, so that a rebuilt plugin is a changed policy.
     pub digest: [u8; 32],
@@ -32,11 +32,11 @@ pub struct PolicyConfig {
     pub config_json: String,
     /// Another version that is tried beside this one. A version that is tried has none itself.
     pub candidate: Option<Box<Candidate>>,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 
-/// Where a component comes from.
+/// The source of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PluginSource {
     /// Embedded in the binary: `builtin:NAME`.
@@ -299,7 +299,7 @@ pub struct QuarantineRule {
     pub faults: usize,
     /// Within this time: 10 s.
     pub window: Duration,
-    /// From its begin to the first call that is let through again, and the time that each failure doubles: 1 s.
+    /// From its beginning to the first call that is let through again, and the time that each failure doubles: 1 s.
     pub backoff: Duration,
     /// The most that it is doubled to: 1 min.
     pub backoff_max: Duration,

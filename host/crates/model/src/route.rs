@@ -1,4 +1,4 @@
-//! Which requests go where, and the one order in which routes are tried.
+//! Which requests a route takes, and the one order in which routes are tried.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -31,7 +31,7 @@ pub struct Route {
     pub tls_required: bool,
     /// What of its paths' spelling stays.
     pub path_rules: PathRules,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 

@@ -34,7 +34,7 @@ pub struct Upstream {
     pub replay_bytes_max: usize,
     /// What connections of HTTP/2 carry.
     pub http2: UpstreamHttp2,
-    /// Where it was written.
+    /// Its place in the config.
     pub origin: Origin,
 }
 

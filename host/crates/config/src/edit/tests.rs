@@ -43,7 +43,7 @@ fn what_a_promoted_version_has_no_use_for_goes_with_what_it_replaces() {
             edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Promote, &useless).unwrap();
         assert_eq!(edited.text, text("b", "", after));
         assert_eq!(edited.removed, removed, "{before}");
-        // What somebody still has a use for stays.
+        // What is still in use stays.
         let edited = edit_rollout(&text("a", CANARY, before), "limit", RolloutEdit::Abort, &useless).unwrap();
         assert_eq!(edited.text, text("a", "", before));
         assert!(edited.removed.is_empty());

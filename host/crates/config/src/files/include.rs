@@ -50,7 +50,7 @@ pub(crate) fn read_all(
 
 struct Reader<'l, 'p> {
     loader: &'l mut Loader<'p>,
-    /// Every file so far, without links, and where it was included.
+    /// Every file so far, without links, and the place that included it.
     seen: Vec<(PathBuf, Option<Span>)>,
     /// Whether it was reported that there are too many.
     full: bool,

@@ -31,7 +31,7 @@ pub(crate) struct Source {
     pub(crate) folder: PathBuf,
     /// The whole text.
     pub(crate) text: String,
-    /// The byte where each line starts.
+    /// The first byte of each line.
     lines: Vec<usize>,
     /// Pieces that are never shown, because they may be secrets typed at the wrong place.
     hidden: Vec<Range<usize>>,
@@ -64,7 +64,7 @@ impl Source {
         Position { line: (index + 1) as u32, column: column as u32 }
     }
 
-    /// The line that holds `offset`, without its line end, and the byte where it starts.
+    /// The line that holds `offset`, without its line end, and its first byte.
     pub(crate) fn line(&self, offset: u32) -> (&str, usize) {
         let (index, start) = self.line_of(offset);
         let end = self.lines.get(index + 1).copied().unwrap_or(self.text.len());

@@ -11,7 +11,7 @@ pub(crate) struct Traits {
     pub(crate) chooses_upstream: bool,
     /// The attributes that it sets; `None` if that is not known.
     pub(crate) sets: Option<BTreeSet<String>>,
-    /// The attributes that it reads when it sees the request, and where they are named.
+    /// The attributes that it reads when it sees the request, and the places that name them.
     pub(crate) reads: Vec<(String, Span)>,
     /// Those that it reads then or later.
     pub(crate) reads_at_all: Vec<(String, Span)>,

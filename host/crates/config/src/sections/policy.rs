@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use portcullis_model::{FailureMode, Isolation, PolicyConfig, ResourceLimits, Version};
 
-use self::candidate::{Inherited, Tried, candidate};
+use self::candidate::{Inherited, TriedVersion, candidate};
 use crate::diagnostic::Report;
 use crate::loader::Loader;
 use crate::plugins::PluginInfo;
@@ -115,7 +115,7 @@ fn check_tick(
     named: &Named<'_>,
     view: View<'_>,
     info: &PluginInfo,
-    tried: Option<&Tried>,
+    tried: Option<&TriedVersion>,
 ) {
     let has_tick = info.has_tick || tried.is_some_and(|tried| tried.has_tick);
     if let (Some(span), false) = (view.key_span("tick"), has_tick) {

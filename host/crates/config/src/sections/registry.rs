@@ -1,4 +1,4 @@
-//! `[registries.NAME]`: where plugins come from.
+//! `[registries.NAME]`: how to fetch plugins from registries.
 
 use std::collections::BTreeMap;
 

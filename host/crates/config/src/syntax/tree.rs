@@ -83,7 +83,7 @@ impl Table {
     }
 }
 
-/// Parses a file. If it is not TOML, the place where the parser stopped is reported and `None` returned.
+/// Parses a file. If it is not TOML, the place at which the parser stopped is reported and `None` returned.
 pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Option<Table> {
     let (root, errors) = DeTable::parse_recoverable(text);
     // One slip often leads to many errors of the parser; the first of them is the one that helps.

@@ -10,7 +10,7 @@ use crate::syntax::shape::{Kind, Shape};
 use crate::syntax::tree::{Entry, Node, Table, Value};
 use crate::syntax::units::{self, Cost};
 
-/// A table, the shape that it was checked against, and where it was written.
+/// A table, the shape that it was checked against, and its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     table: Option<&'a Table>,

@@ -94,7 +94,7 @@ fn the_examples_load() {
     assert!(count >= 6, "only {count} examples");
 }
 
-/// A part of a config with what makes it whole: somebody who listens, and a route that uses all that there is.
+/// A part of a config with what makes it whole: a listener, and a route that uses all that there is.
 fn completed(block: &str) -> String {
     let root = parse(0, block, &mut Vec::new()).unwrap();
     let names = |section: &str| -> Vec<String> {

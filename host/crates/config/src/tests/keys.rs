@@ -26,7 +26,7 @@ fn address(shape: &'static Shape) -> usize {
     std::ptr::from_ref(shape) as usize
 }
 
-/// Every table of keys, by where it stands, such as `listeners.NAME.tls`.
+/// Every table of keys, by its path, such as `listeners.NAME.tls`.
 pub(crate) fn shapes() -> BTreeMap<String, &'static Shape> {
     let mut found = BTreeMap::new();
     collect("", &ROOT, &mut found);
@@ -179,7 +179,7 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
     inner.iter().for_each(|(path, shape)| write(path, shape, spelled_out, out));
 }
 
-/// Makes a policy forget where its plugin was found.
+/// Makes a policy forget the source of its plugin.
 fn strip(policy: &mut portcullis_model::PolicyConfig) {
     policy.plugin = portcullis_model::PluginSource::Builtin("p".into());
 }

@@ -39,7 +39,7 @@ pub(super) struct Inherited<'b> {
 }
 
 /// A version that was read.
-pub(super) struct Tried {
+pub(super) struct TriedVersion {
     pub(super) candidate: Candidate,
     pub(super) has_tick: bool,
     /// Whether it sends requests of its own.
@@ -49,7 +49,7 @@ pub(super) struct Tried {
     plugin: Span,
 }
 
-impl Tried {
+impl TriedVersion {
     /// Reports a version in which nothing differs from `active`: the operator has probably named the wrong file.
     pub(super) fn check_differs(&self, loader: &mut Loader<'_>, active: &PolicyConfig) {
         let version = self.candidate.version();
@@ -76,7 +76,7 @@ pub(super) fn candidate<'a>(
     inherited: &Inherited<'_>,
     (secrets, used): (&Section<'a>, &mut Used<'a>),
     (signers, signers_used): (&Section<'a>, &mut Used<'a>),
-) -> Option<Tried> {
+) -> Option<TriedVersion> {
     used.uncertain |= is_wrong(view, "canary") || is_wrong(view, "shadow");
     let (canary, shadow) = (view.view("canary"), view.view("shadow"));
     if canary.is_there() && shadow.is_there() {
@@ -148,7 +148,7 @@ pub(super) fn candidate<'a>(
         candidate: None,
         origin: loader.sources.origin(tried.span),
     };
-    Some(Tried { candidate: candidate(version, loader)?, has_tick, asks, traits, plugin: span })
+    Some(TriedVersion { candidate: candidate(version, loader)?, has_tick, asks, traits, plugin: span })
 }
 
 /// The version's own grants, or else the policy's.

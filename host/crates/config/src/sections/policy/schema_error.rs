@@ -393,7 +393,7 @@ fn describe(rule: &Json) -> Option<String> {
 
 impl<'a> Place<'a> {
     /// The place that a JSON pointer leads to, and the path as one would write it.
-    pub(crate) fn of(&self, pointer: &str) -> (Span, String) {
+    pub(crate) fn locate(&self, pointer: &str) -> (Span, String) {
         let spot = self.find(pointer);
         (spot.value, spot.path)
     }

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::schema_error::{Place, report_errors};
 use crate::files::source::Span;
 
-/// Checks `config` against `schema` and gives how many mistakes were reported; `None` where the schema is refused.
+/// Checks `config` against `schema` and returns how many mistakes were reported; `None` if the schema is refused.
 fn check(schema: &Json, config: &Json) -> Option<usize> {
     let validator = jsonschema::draft202012::options().build(schema).ok()?;
     let span = Span { file: 0, start: 0, end: 0 };
