@@ -46,6 +46,11 @@ pub(crate) trait ResponseSink: Downstream {
         content: Content,
     ) -> Result<(), StreamError>;
 
+    /// Ready if the connection has room for a further piece; else wakes `cx` when it has.
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     /// Starts all of `body` as the last piece, if all of it is here and small enough to go out in one write with the head.
     /// Returns whether it did.
     fn start_buffered(&mut self, body: &mut Body) -> bool;

@@ -136,11 +136,22 @@ impl ResponseWriter<'_> {
         let upstream_idle = pace.upstream_idle.unwrap_or(client_idle);
         let (mut quiet, mut untaken) = (Quiet::default(), Quiet::default());
         poll_fn(|cx| {
-            if let Poll::Ready(frame) = body.poll_next(cx) {
+            // A piece that is read while there is no room for it would be one for each stream of a client that stalls.
+            let room = sink.poll_room(cx).is_ready();
+            if !room {
+                if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
+                    return Poll::Ready(Err(StreamError::Body(error)));
+                }
+            } else if let Poll::Ready(frame) = body.poll_next(cx) {
                 return Poll::Ready(frame.transpose().map_err(StreamError::Body));
             }
             if sink.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(sink.gone()));
+            }
+            if !room {
+                quiet = Quiet::default();
+                let until = pace.bounded(untaken.until_taken(0, client_idle));
+                return timer.poll(cx, until).map(|()| Err(pace.overdue(StreamError::ClientStalled)));
             }
             // The request may still be under way, and policies may hold back what comes.
             let moved = body.moved().wrapping_add(slot.request_bytes());
@@ -149,7 +160,9 @@ impl ResponseWriter<'_> {
                 return Poll::Ready(Err(pace.overdue(StreamError::UpstreamSilent)));
             }
             // What the client sends does not excuse that it takes nothing.
-            if sink.buffered() > 0 && timer.poll(cx, untaken.until_taken(0, client_idle)).is_ready() {
+            if sink.buffered() == 0 {
+                untaken = Quiet::default();
+            } else if timer.poll(cx, untaken.until_taken(0, client_idle)).is_ready() {
                 return Poll::Ready(Err(pace.overdue(StreamError::ClientStalled)));
             }
             Poll::Pending

@@ -429,6 +429,8 @@ impl BodySource for ResponseBody {
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
+        // The client takes nothing at the moment, and may do so for long.
+        connection.io.rest_unread();
         let driven = ready!(self.pump.poll(cx, &mut connection.io));
         if driven.is_err() {
             self.abandon();

@@ -39,11 +39,16 @@ impl Io {
 
     /// Gives the buffers back that nothing is in. They are taken anew when they are needed.
     pub(crate) fn rest(&mut self) {
-        if self.unread.is_empty() && self.unread.capacity() > 0 {
-            spare::give_back_read(std::mem::take(&mut self.unread));
-        }
+        self.rest_unread();
         if self.out.is_empty() {
             self.out.rest();
+        }
+    }
+
+    /// Gives the read buffer back if nothing is in it.
+    pub(crate) fn rest_unread(&mut self) {
+        if self.unread.is_empty() && self.unread.capacity() > 0 {
+            spare::give_back_read(std::mem::take(&mut self.unread));
         }
     }
 

@@ -141,6 +141,10 @@ impl ResponseSink for H2Downstream<'_> {
         }
     }
 
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.guard.outbox().poll_room(cx)
+    }
+
     fn start_buffered(&mut self, body: &mut Body) -> bool {
         let mut bytes = Vec::new();
         let taken = body.take_buffered(&mut bytes, COPY_BYTES_MAX);
