@@ -1,18 +1,18 @@
-//! Whether something that keeps failing is still called: quarantine with probes.
+//! Whether a policy that keeps failing is still called: quarantine with probes.
 //!
-//! A fault alone changes nothing. It begins when a hook fails for everybody, which is judged over all calls of the last
-//! [`QuarantineRule::window`] and over the clients that made them, because whoever knows a request which makes a policy fail
-//! must not be able to turn the policy off for others. In the window there have to be
+//! A single fault changes nothing. A quarantine begins when a hook fails for all clients. That is judged over all calls of
+//! the last [`QuarantineRule::window`] and over the clients that made them, because a client that knows a request which
+//! makes a policy fail must not be able to turn the policy off for others. In the window there must be
 //!
 //! - at least [`QuarantineRule::faults`] faults, the first of them a second ago or more, and
 //! - either no call that succeeded, or faults of at least so many clients, and no more calls that succeeded than clients whose
 //!   calls failed. However often the calls of a client fail, it is one client.
 //!
-//! After a back-off one call at a time is let through as a probe. One that succeeds ends the quarantine; one that fails
-//! doubles the back-off. A probe of which nothing is heard (the client went away) blocks nothing: after another back-off
-//! the next one may go. A client of which no call has failed need not wait for the back-off: its call is a probe at once. Some
-//! of these are let through until the next regular probe. So who brought a quarantine about cannot keep others out of it, and
-//! where all calls fail each client finds out once.
+//! After a back-off, one call at a time is let through as a probe. One that succeeds ends the quarantine; one that fails
+//! doubles the back-off. A probe that ends without either (the client went away) blocks nothing: the next one may go after
+//! another back-off. A client without a failed call need not wait for the back-off: its call is a probe at once. A number
+//! of these are let through until the next regular probe. So a client that brought a quarantine about cannot keep others
+//! out, and if all calls fail, each client fails once.
 
 mod evidence;
 
@@ -30,29 +30,29 @@ use crate::nanos;
 #[derive(Debug)]
 pub struct Quarantine {
     rule: QuarantineRule,
-    /// 0 while it is called as usual; otherwise the nanosecond from which a probe may be let through. Who takes the probe
-    /// moves it on by a back-off, so that nobody else does.
+    /// 0 while the policy is called as usual; otherwise the nanosecond from which a probe may be let through. The call that
+    /// takes the probe moves it on by a back-off, so that no other call takes it too.
     probe_at: AtomicU64,
     state: Lock<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Of each hook.
+    /// The evidence on each hook.
     evidence: Box<[Evidence]>,
-    /// When the quarantine that lasts began.
+    /// When the current quarantine began.
     begun: Option<Duration>,
-    /// Between two probes.
+    /// The time between two probes.
     backoff: Duration,
     /// The number of the newest regular probe.
     probes: u64,
-    /// Whose calls have failed, before it began and since.
+    /// The clients whose calls have failed, before it began and since.
     failed: Clients,
-    /// Probes of other clients that are left until the next regular one.
+    /// How many more probes other clients may have until the next regular one.
     others_left: usize,
 }
 
-/// A call that is let through to see whether it succeeds. Its outcome is for [`Quarantine::probed`].
+/// A call that is let through to see whether it succeeds. Its outcome goes to [`Quarantine::probed`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Probe {
@@ -61,7 +61,7 @@ pub struct Probe {
     regular: Option<u64>,
 }
 
-/// What has become of the quarantine: worth a line in the log.
+/// A change of the quarantine, which is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// It has begun.
@@ -81,7 +81,7 @@ pub enum Transition {
     },
 }
 
-/// How a quarantine stands.
+/// The state of a quarantine that lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// How long it has lasted.
@@ -91,7 +91,7 @@ pub struct Standing {
 }
 
 impl Quarantine {
-    /// Nothing has failed yet. Faults are told apart by so many `hooks`.
+    /// A quarantine that has not begun, of a policy with so many `hooks`, whose faults are counted separately.
     #[must_use]
     pub fn new(rule: QuarantineRule, hooks: usize) -> Self {
         let state = State {
@@ -105,22 +105,22 @@ impl Quarantine {
         Self { rule, probe_at: AtomicU64::new(0), state: Lock::new(state) }
     }
 
-    /// What succeeded before counts for nothing: so many calls of a hook.
+    /// Leaves out of account that so many calls of a hook succeeded before.
     pub fn ignore(&self, hook: usize, succeeded: u64) {
         if let Some(evidence) = self.lock().evidence.get_mut(hook) {
             evidence.ignore(succeeded);
         }
     }
 
-    /// Whether it lasts. In the usual case this reads one number that nobody writes.
+    /// Returns whether it lasts. In the usual case this reads one number that no thread writes.
     #[must_use]
     pub fn lasts(&self) -> bool {
         // Relaxed: a call that slips through as it begins, or is refused as it ends, is one more of those before.
         self.probe_at.load(Ordering::Relaxed) != 0
     }
 
-    /// The probe, for a caller that is let through though it lasts: the first one once its moment has come, and before that
-    /// one whose calls have not failed.
+    /// Returns the probe if the caller is let through although it lasts: the first caller after the back-off, or before that
+    /// a client whose calls have not failed.
     pub fn probe(&self, client: IpAddr, now: Duration) -> Option<Probe> {
         if self.probe_at.load(Ordering::Relaxed) == 0 {
             return None;
@@ -128,12 +128,12 @@ impl Quarantine {
         let client = Network::of(client);
         let mut state = self.lock();
         state.begun?;
-        // Another worker may have taken it, or its probe may have ended all.
+        // Another worker may have taken the probe, or its probe may have ended the quarantine.
         if nanos(now) >= self.probe_at.load(Ordering::Relaxed) {
             self.probe_at.store(moment(now, state.backoff), Ordering::Relaxed);
             state.probes += 1;
             state.others_left = self.rule.faults.max(1);
-            // Until this one is heard of it waits like all others.
+            // Until this probe has ended, the client waits like all others.
             state.failed.add(client, now);
             return Some(Probe { client, regular: Some(state.probes) });
         }
@@ -145,17 +145,18 @@ impl Quarantine {
         Some(Probe { client, regular: None })
     }
 
-    /// A call of `client` failed that was no probe. `succeeded` is how many calls of that hook have succeeded so far.
+    /// Records that a call of `client` failed that was not a probe. `succeeded` is the number of calls of that hook that have
+    /// succeeded so far.
     pub fn fault(&self, hook: usize, client: IpAddr, succeeded: u64, now: Duration) -> Option<Transition> {
         let mut state = self.lock();
         if state.begun.is_some() {
-            // It began before the quarantine did.
+            // The call began before the quarantine did.
             state.failed.add(Network::of(client), now);
             return None;
         }
         let evidence = state.evidence.get_mut(hook)?;
         evidence.fault(Network::of(client), succeeded, now);
-        if !evidence.condemns(&self.rule, now) {
+        if !evidence.is_conclusive(&self.rule, now) {
             return None;
         }
         state.failed = evidence.take_clients();
@@ -167,7 +168,7 @@ impl Quarantine {
         Some(Transition::Begun { probe_in: state.backoff })
     }
 
-    /// How a probe ended.
+    /// Records how a probe ended.
     pub fn probed(&self, probe: Probe, succeeded: bool, now: Duration) -> Option<Transition> {
         let mut state = self.lock();
         let begun = state.begun?;
@@ -177,8 +178,8 @@ impl Quarantine {
             self.probe_at.store(0, Ordering::Relaxed);
             return Some(Transition::Ended { lasted: now.saturating_sub(begun) });
         }
-        // One that took so long that another was let through says nothing about now, and one that did not wait for the
-        // back-off does not make others wait longer.
+        // A probe that took so long that another was let through is out of date, and one that did not wait for the back-off
+        // must not make others wait longer.
         if probe.regular != Some(state.probes) {
             return None;
         }
@@ -187,7 +188,7 @@ impl Quarantine {
         Some(Transition::ProbeFailed { probe_in: state.backoff })
     }
 
-    /// How it stands; `None` if it does not last.
+    /// Returns its state, or `None` if it does not last.
     #[must_use]
     pub fn standing(&self, now: Duration) -> Option<Standing> {
         let begun = self.lock().begun?;
@@ -195,13 +196,13 @@ impl Quarantine {
         Some(Standing { lasted: now.saturating_sub(begun), probe_in: probe_at.saturating_sub(now) })
     }
 
-    // Nothing is done under the lock that could panic half-way.
+    // Nothing under the lock panics.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 }
 
-/// The nanosecond of `now + backoff`; never 0.
+/// Returns the nanosecond of `now + backoff`, which is never 0.
 fn moment(now: Duration, backoff: Duration) -> u64 {
     nanos(now.saturating_add(backoff)).max(1)
 }

@@ -1,18 +1,18 @@
 //! Rate limits by the generic cell rate algorithm (ITU-T I.371), in a table of fixed size.
 //!
-//! A bucket is one moment: its theoretical arrival time (TAT), when it will be as new. A request of cost 1 moves it on
-//! by the emission interval `per / requests`, and is allowed while the bucket stays within `burst + 1` intervals of now.
-//! That is exact (no window edges at which twice the rate passes) and needs no background work.
+//! A bucket is one moment: its theoretical arrival time (TAT), at which it will be full again. A request of cost 1 moves
+//! the TAT on by the emission interval `per / requests`, and is allowed while the TAT stays within `burst + 1` intervals of
+//! now. That is exact (no window edges at which twice the rate passes) and needs no background work.
 //!
 //! The table is set-associative: a key's hash names a set of [`WAYS`] slots, and only that set is locked, for some
 //! 20 ns. An atomic per bucket would not do, because a look-up that misses must choose and overwrite a slot while no
-//! other thread uses it. A check takes 60 to 75 ns, and 115 ns where two threads do nothing but check the same key (five
+//! other thread uses it. A check takes 60 to 75 ns, and 115 ns if two threads do nothing but check the same key (five
 //! million checks each, release build).
 //!
-//! **Under a flood of distinct keys** a set runs full. Then the slot whose bucket is soonest as new makes place: one that
-//! already is new loses nothing, and of the others the one that was used least in proportion to its quota loses least.
-//! So a flood of keys that are used once each evicts its own kind before any bucket that is near its limit, and because
-//! the hash is keyed with a seed nobody outside knows which keys meet in a set.
+//! **Under a flood of distinct keys** a set runs full. Then the bucket that will be full soonest is evicted: one that is
+//! full already loses nothing, and of the others the one that was used least in proportion to its quota loses least. So a
+//! flood of keys that are used once each evicts its own buckets before any that is near its limit. The hash is keyed with
+//! a secret seed, so clients cannot find keys that meet in one set.
 
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -24,42 +24,42 @@ use crate::{nanos, siphash};
 /// Slots in a set. Ten with their lock fill four cache lines.
 const WAYS: usize = 10;
 
-/// More buckets than this are never made: they take 410 MiB.
+/// The most buckets that a table has: they take 410 MiB.
 const BUCKETS_LIMIT: usize = 1 << 24;
 
 /// Times inside the table count in 2^-32 ns. An interval is rounded down to that unit, so that a rate is never tighter
 /// than written and wider by less than one request in four thousand million.
 const UNIT_BITS: u32 = 32;
 
-/// No bucket reaches further than this from now (292 years), and no clock shows more: so that a TAT fits in 96 bits.
+/// The most that a TAT is ahead of now, and the most that a clock shows (292 years), so that a TAT fits in 96 bits.
 const SPAN_MAX: u128 = 1 << 95;
 
-/// How many requests are allowed.
+/// The rate that requests are held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Requests in every `per`: one each `per / requests`. 0 allows nothing.
+    /// Requests in every `per`: one each `per / requests`. 0 allows none.
     pub requests: u32,
-    /// The time for which `requests` counts. Zero allows nothing.
+    /// The time for which `requests` counts. Zero allows none.
     pub per: Duration,
     /// Requests at once beyond the one that is due: an unused bucket allows `burst + 1` at one moment.
     pub burst: u32,
 }
 
-/// The answer to one check.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the request may pass. Only then was something taken.
+    /// Whether the request may pass. Only then were tokens taken.
     pub allowed: bool,
-    /// How many more requests of cost 1 would be allowed now.
+    /// The number of further requests of cost 1 that would be allowed now.
     pub remaining: u32,
-    /// When the next request of this cost (of cost 1 where it was 0) will be allowed; zero where it would be now. A cost
-    /// over `burst + 1`, and a quota of nothing, is never allowed: [`Duration::MAX`].
+    /// The time until the next request of this cost (of cost 1 if it was 0) will be allowed; zero if it would be now. A cost
+    /// over `burst + 1` is never allowed, nor is any by a quota that allows none: [`Duration::MAX`].
     pub retry_after: Duration,
-    /// When the bucket will be as new, if nothing more is taken.
+    /// The time until the bucket will be full again, if nothing more is taken.
     pub reset_after: Duration,
 }
 
-/// Buckets under keys, shared by all workers, bounded in number.
+/// Buckets by key, shared by all workers, bounded in number.
 pub struct RateLimiter {
     table: Arc<Table>,
     /// The table of another size that it replaces, until all buckets have moved out of it.
@@ -67,14 +67,14 @@ pub struct RateLimiter {
     seed: [u64; 2],
 }
 
-/// The sets of one size.
+/// The sets of a table of one size.
 struct Table {
     sets: Box<[Set]>,
     /// The table that its buckets move to.
     after: OnceLock<Arc<Self>>,
 }
 
-/// Alignment keeps two sets, which different workers lock, out of one cache line.
+/// Aligned, so that two sets, which different workers lock, are not on one cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Set(Lock<Slots>);
@@ -82,11 +82,11 @@ struct Set(Lock<Slots>);
 #[derive(Default)]
 struct Slots {
     slots: [Slot; WAYS],
-    /// Whether its buckets are in the table that comes after.
+    /// Whether its buckets have moved to the next table.
     moved: bool,
 }
 
-/// A bucket. One that was never used is a bucket that was as new at time 0, whoever it belongs to.
+/// A bucket. A slot that was never used is a bucket of no known key that was full at time 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Slot {
     /// 96 bits of the key's hash: among a million buckets two share one with a chance of 6 in 10^18.
@@ -100,8 +100,8 @@ struct Slot {
 }
 
 impl RateLimiter {
-    /// A table for `buckets_max` buckets (rounded up to a multiple of 10; 1 to 16,777,216). It takes 26 bytes for each,
-    /// at once, and never more. `seed` should be random and secret: who knows it can find keys that meet in one set.
+    /// A table for `buckets_max` buckets (rounded up to a multiple of 10; 1 to 16,777,216). It takes 26 bytes for each at
+    /// once, and never more. `seed` should be random and secret: a client that knows it can find keys that meet in one set.
     #[must_use]
     pub fn new(buckets_max: usize, seed: [u64; 2]) -> Self {
         Self { table: Arc::new(Table::new(sets_for(buckets_max))), before: None, seed }
@@ -115,8 +115,8 @@ impl RateLimiter {
 
     /// Returns a table of another size that replaces this one. Buckets move to it with the first check that needs one of
     /// their set, and the others by [`move_buckets`](Self::move_buckets). No check is lost or counted twice, whichever of
-    /// the two tables it was made on: a set is moved as a whole under its lock, and who finds it moved follows it.
-    /// If they do not all fit, those that are soonest as new are left out.
+    /// the two tables it was made on: a set is moved as a whole under its lock, and a check that finds it moved follows it.
+    /// If they do not all fit, those that will be full soonest are dropped.
     #[must_use]
     pub fn resized(&self, buckets_max: usize) -> Self {
         // Only one table is ever moved out of.
@@ -126,8 +126,8 @@ impl RateLimiter {
         Self { table, before: Some(self.table.clone()), seed: self.seed }
     }
 
-    /// Moves the buckets that are still in the table that this one replaces, for as long as `go_on` says so; returns whether
-    /// all have moved. Others may check meanwhile. Not for a worker's thread: a large table takes a second.
+    /// Moves the buckets that are still in the table that this one replaces, while `go_on` returns true. Returns whether all
+    /// have moved. Other threads may check meanwhile. Not for a worker's thread: a large table takes a second.
     pub fn move_buckets(&self, go_on: impl Fn() -> bool) -> bool {
         let Some(before) = &self.before else { return true };
         before.sets.iter().all(|set| {
@@ -155,12 +155,12 @@ impl RateLimiter {
         self.table.sets.len() * WAYS
     }
 
-    /// Takes `cost` from the bucket of `key`, or nothing where that would break `quota`. `now` is the time since a fixed
-    /// origin. A cost of 0 takes nothing, is always allowed, and shows how the bucket stands.
+    /// Takes `cost` from the bucket of `key`, or nothing if that would break `quota`. `now` is the time since a fixed
+    /// origin. A cost of 0 takes nothing, is always allowed, and returns the state of the bucket.
     ///
     /// Exact with any number of threads: each check happens wholly before or wholly after each other one of its key. The
-    /// same key may come with another quota (after a reload): what was taken stays taken, up to the new quota's burst.
-    /// Where two threads come with times in the wrong order, the later time counts for what is already there.
+    /// same key may have another quota later (after a reload): what was taken stays taken, up to the new quota's burst. If
+    /// two threads check with times in the wrong order, the later time counts for what was taken before.
     pub fn check(&self, key: &[u8], quota: Quota, cost: u32, now: Duration) -> Verdict {
         let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
         let now = units(now);
@@ -170,7 +170,7 @@ impl RateLimiter {
             let found = slots.iter_mut().find(|slot| slot.key == key && slot.key_rest == key_rest);
             let tat = found.as_ref().map_or(0, |slot| slot.tat());
             let (tat, verdict) = rule.apply(tat, cost, now);
-            // A refused key of which nothing is known needs no bucket, and a bucket that is as new needs no place.
+            // A refused key without a bucket needs none, and a bucket that is full needs no slot.
             if verdict.allowed && cost > 0 {
                 let slot = match found {
                     Some(slot) => slot,
@@ -182,7 +182,7 @@ impl RateLimiter {
         })
     }
 
-    /// What [`Self::check`] would answer now, after one that took `taken`; takes nothing.
+    /// Returns what [`Self::check`] would return now, after one that took `taken`. Takes nothing.
     #[must_use]
     pub fn peek(&self, key: &[u8], quota: Quota, taken: u32, cost: u32, now: Duration) -> Verdict {
         let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
@@ -204,7 +204,7 @@ impl RateLimiter {
         loop {
             let mut set = table.set_of(key).lock();
             match table.after.get().filter(|_| set.moved) {
-                // Who came by the table of before goes where its buckets are.
+                // A check on the replaced table follows the buckets.
                 Some(after) => table = after,
                 None => return work(&mut set.slots),
             }
@@ -212,7 +212,7 @@ impl RateLimiter {
     }
 }
 
-/// The number of sets of a table for so many buckets.
+/// Returns the number of sets of a table for so many buckets.
 fn sets_for(buckets_max: usize) -> usize {
     buckets_max.clamp(1, BUCKETS_LIMIT).div_ceil(WAYS)
 }
@@ -231,7 +231,7 @@ impl Table {
 
 impl std::fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Neither the seed nor what clients do belongs into a log.
+        // Neither the seed nor what clients do belongs in a log.
         f.debug_struct("RateLimiter").field("capacity", &self.capacity()).finish_non_exhaustive()
     }
 }
@@ -244,8 +244,8 @@ impl Set {
 }
 
 impl Slots {
-    /// Moves its buckets to `table`, once. The set stays locked meanwhile, and sets of a table are locked only by who holds
-    /// none of it or of a later one.
+    /// Moves its buckets to `table`, once. The set stays locked meanwhile. A thread locks a set only while it holds none of
+    /// the same table or of a later one, so that no two threads wait for each other.
     fn move_to(&mut self, table: &Table) {
         if std::mem::replace(&mut self.moved, true) {
             return;
@@ -270,7 +270,7 @@ impl Slot {
         u128::from(self.tat_nanos) << UNIT_BITS | u128::from(self.tat_fraction)
     }
 
-    /// The slot that makes place.
+    /// Returns the slot that is overwritten: that of the bucket that will be full soonest.
     fn victim(slots: &mut [Self; WAYS]) -> &mut Self {
         let at = (1..WAYS).fold(0, |least, at| if slots[at].tat() < slots[least].tat() { at } else { least });
         &mut slots[at]
@@ -281,12 +281,12 @@ impl Slot {
 struct Rule {
     /// `per / requests`: at least 1, below 2^95.
     interval: u128,
-    /// How far a bucket may be ahead of now: `burst + 1` intervals, or all the time there is.
+    /// How far a TAT may be ahead of now: `burst + 1` intervals, at most [`SPAN_MAX`].
     limit: u128,
 }
 
 impl Rule {
-    /// `None` where nothing is allowed.
+    /// Returns `None` if the quota allows nothing.
     fn new(quota: Quota) -> Option<Self> {
         let per = (u128::from(nanos(quota.per)) << UNIT_BITS).min(SPAN_MAX - 1);
         // `per` is zero or at least 2^32, so that the interval is not rounded to zero.
@@ -295,10 +295,10 @@ impl Rule {
         Some(Self { interval, limit })
     }
 
-    /// The bucket's new TAT, and the answer.
+    /// Returns the bucket's new TAT and the result.
     fn apply(&self, tat: u128, cost: u32, now: u128) -> (u128, Verdict) {
         let end = now + self.limit;
-        // A bucket that a wider quota left further ahead is just empty under this one.
+        // A bucket that a wider quota left further ahead is empty under this one.
         let before = tat.clamp(now, end);
         let after = before + self.interval * u128::from(cost);
         let allowed = after <= end;
@@ -317,12 +317,12 @@ impl Verdict {
     }
 }
 
-/// A moment in the table's units.
+/// Returns a moment in the table's units.
 fn units(now: Duration) -> u128 {
     u128::from(nanos(now)).saturating_mul(1 << UNIT_BITS).min(SPAN_MAX - 1)
 }
 
-/// Rounded up to whole nanoseconds: who waits for it is not a moment early.
+/// Returns a duration, rounded up to whole nanoseconds so that a caller that waits for it is not too early.
 fn duration_up(units: u128) -> Duration {
     Duration::from_nanos(u64::try_from(units.div_ceil(1 << UNIT_BITS)).unwrap_or(u64::MAX))
 }

@@ -1,15 +1,15 @@
 //! SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012; the 128-bit variant of their reference code).
 //!
-//! The standard library's keyed hasher is deprecated and gives 64 bits, too few to name a bucket by: with a million live
-//! buckets two clients would share one with a chance of 3 in 100 million, and a client that can test keys offline could
-//! make it happen. A keyed hash of 128 bits makes a shared bucket as unlikely as a guessed key.
+//! The standard library's keyed hasher is deprecated and returns 64 bits, too few to identify a bucket: with a million live
+//! buckets, two clients would share one with a chance of 3 in 100 million, and a client that can test keys offline could
+//! cause it. With a keyed hash of 128 bits, a shared bucket is as unlikely as a guessed key.
 
-/// The hash of `bytes` under `key`, as its two words.
+/// Returns the hash of `bytes` under `key`, as its two words.
 pub(crate) fn hash128(key: [u64; 2], bytes: &[u8]) -> [u64; 2] {
     let [k0, k1] = key;
     let mut state = State {
         v0: k0 ^ 0x736f_6d65_7073_6575,
-        // 0xee is what tells the 128-bit variant from the 64-bit one.
+        // 0xee marks the 128-bit variant.
         v1: k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
         v2: k0 ^ 0x6c79_6765_6e65_7261,
         v3: k1 ^ 0x7465_6462_7974_6573,

@@ -1,19 +1,19 @@
-//! What the calls of one hook say about it: how many of the last ones succeeded, how many failed, and for whom.
+//! The evidence on one hook: how many of its last calls succeeded, how many failed, and for which clients.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use portcullis_model::QuarantineRule;
 
-/// The first fault has to be so long ago: what a burst of a moment shows is not how the others fare.
+/// The least time since the first fault: a burst of a moment does not show how other clients fare.
 const SPAN: Duration = Duration::from_secs(1);
-/// Parts of a window. What is in them grows old together.
+/// Parts of a window. All that is in one of them expires together.
 const SLOTS: usize = 10;
-/// Clients that are told apart. Where calls of more fail, some of them are forgotten.
+/// The most clients that are remembered. If calls of more fail, some of them are forgotten.
 const CLIENTS_MAX: usize = 256;
 
-/// A client: its IPv4 address, or of its IPv6 address the 64 bits that its network has. Who has one address of such a network
-/// has them all.
+/// A client: its IPv4 address, or the 64 bits of the network of its IPv6 address. A client with one address of such a
+/// network has them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network(u128);
 
@@ -38,7 +38,7 @@ impl Clients {
         Self { failed: Vec::new(), max: rule.faults.max(CLIENTS_MAX) }
     }
 
-    /// A call of this client failed now.
+    /// Records that a call of this client failed.
     pub(super) fn add(&mut self, client: Network, now: Duration) {
         if let Some((_, at)) = self.failed.iter_mut().find(|(known, _)| *known == client) {
             *at = now;
@@ -62,24 +62,24 @@ impl Clients {
     }
 }
 
-/// The last window of one hook, as far as a fault has made somebody look.
+/// The last window of one hook. It is brought up to date with each fault.
 #[derive(Debug)]
 pub(super) struct Evidence {
     window: Duration,
     slots: [Slot; SLOTS],
     clients: Clients,
-    /// Calls that had succeeded when the last fault came. What has succeeded since counts as of the next one.
+    /// Calls that had succeeded by the last fault. Those that have succeeded since are counted with the next one.
     succeeded: u64,
 }
 
 /// A part of the window.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    /// Which one it is, of all since the clock began.
+    /// Its number, counted from the origin of the clock.
     number: u128,
     succeeded: u64,
     faults: u64,
-    /// When the first of these faults came.
+    /// When the first of these faults happened.
     first: Duration,
 }
 
@@ -93,12 +93,12 @@ impl Evidence {
         }
     }
 
-    /// What has succeeded so far counts for nothing.
+    /// Leaves out of account the calls that have succeeded so far.
     pub(super) fn ignore(&mut self, succeeded: u64) {
         self.succeeded = succeeded;
     }
 
-    /// A call failed; until then so many had succeeded.
+    /// Records that a call failed, and how many had succeeded by then.
     pub(super) fn fault(&mut self, client: Network, succeeded: u64, now: Duration) {
         let number = self.slot_number(now);
         let new = succeeded.saturating_sub(self.succeeded);
@@ -116,8 +116,8 @@ impl Evidence {
         self.clients.add(client, now);
     }
 
-    /// Whether all of it says that the hook fails for everybody.
-    pub(super) fn condemns(&self, rule: &QuarantineRule, now: Duration) -> bool {
+    /// Returns whether the hook fails for all clients.
+    pub(super) fn is_conclusive(&self, rule: &QuarantineRule, now: Duration) -> bool {
         let newest = self.slot_number(now);
         let slots = self
             .slots
@@ -137,13 +137,13 @@ impl Evidence {
         succeeded == 0 || (clients >= enough && succeeded <= clients as u64)
     }
 
-    /// The clients whose calls failed; it forgets them.
+    /// Returns the clients whose calls failed, and forgets them.
     pub(super) fn take_clients(&mut self) -> Clients {
         let max = self.clients.max;
         std::mem::replace(&mut self.clients, Clients { failed: Vec::new(), max })
     }
 
-    /// Forgets all but what has succeeded.
+    /// Forgets everything but how many calls have succeeded.
     pub(super) fn clear(&mut self) {
         self.slots = [Slot::default(); SLOTS];
         self.clients.clear();
