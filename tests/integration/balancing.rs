@@ -221,3 +221,37 @@ async fn a_failure_behind_the_head_is_not_tried_again() {
     assert_eq!(Http::One.client(&gateway).await.send(Method::POST, "/", &[], "pay").await.status, 502);
     assert!(good.requests().is_empty());
 }
+
+#[tokio::test]
+async fn an_endpoint_whose_name_moves_is_followed_while_requests_flow() {
+    for version in [Http::One, Http::Two] {
+        let [before, after] = TestUpstream::named_pair(["before", "after"]).await;
+        let endpoint = format!("app.test:{}", before.address().port());
+        let gateway = Edge::to_all([endpoint])
+            .one_worker()
+            .upstream("timeouts = { pool-idle = \"1h\" }")
+            .hosts("127.0.0.1 localhost app.test\n")
+            .start()
+            .await;
+        let mut client = version.client(&gateway).await;
+        assert_eq!(client.get("/").await.text(), "before");
+        assert_eq!(client.get("/").await.text(), "before");
+        assert_eq!(before.connections(), 1, "the connection is kept");
+
+        gateway.set_hosts("127.0.0.1 localhost\n127.0.0.2 app.test\n");
+        eventually("requests go to the new address", async || {
+            let reply = client.get("/").await;
+            assert_eq!(reply.status, 200, "no request is lost on the way");
+            (reply.text() == "after").then_some(())
+        })
+        .await;
+        eventually("the connection to the old address is closed", async || {
+            (before.open_connections() == 0).then_some(())
+        })
+        .await;
+        for _ in 0..5 {
+            assert_eq!(client.get("/").await.text(), "after");
+        }
+        assert_eq!(after.connections(), 1);
+    }
+}

@@ -82,6 +82,12 @@ impl Edge {
         self
     }
 
+    /// Gives it an `/etc/hosts` of its own.
+    pub(crate) fn hosts(mut self, text: &str) -> Self {
+        self.builder = self.builder.hosts(text);
+        self
+    }
+
     /// Limits the files that it may have open: softly, which it may raise, and hard.
     pub(crate) fn open_files(mut self, soft: u64, hard: u64) -> Self {
         self.builder = self.builder.open_files(soft, hard);

@@ -9,8 +9,12 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::hosts::with_hosts;
 use super::output::{LogLine, Output};
 use super::{DEADLINE, within};
+
+/// The file in a gateway's folder that is its `/etc/hosts`, if it has one of its own.
+const HOSTS: &str = "hosts";
 
 /// A running gateway. Dropping it kills the process and removes its folder; in a failing test it prints what the gateway
 /// said.
@@ -28,6 +32,7 @@ pub struct Builder {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     open_files: Option<(u64, u64)>,
+    has_hosts: bool,
 }
 
 /// Why a gateway did not start: what it printed, and how it ended.
@@ -64,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// Gives it an `/etc/hosts` of its own, which [`TestGateway::set_hosts`] changes.
+    pub fn hosts(mut self, text: &str) -> Self {
+        std::fs::write(self.dir.path().join(HOSTS), text).unwrap();
+        self.has_hosts = true;
+        self
+    }
+
     /// The folder, for configs that need absolute paths.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -97,8 +109,12 @@ impl Builder {
     }
 
     async fn launch(self, arguments_before: &[OsString]) -> Result<TestGateway, Failed> {
-        let Self { dir, arguments, environment, open_files } = self;
-        let mut child = limited(command(), open_files)
+        let Self { dir, arguments, environment, open_files, has_hosts } = self;
+        let mut command = limited(command(), open_files);
+        if has_hosts {
+            command = inside(with_hosts(&dir.path().join(HOSTS)), &command);
+        }
+        let mut child = command
             // The control socket is in there, for `portcullis_in` of the same folder.
             .env("XDG_RUNTIME_DIR", dir.path())
             .args(["--log-format", "json"])
@@ -144,6 +160,7 @@ impl TestGateway {
             arguments: Vec::new(),
             environment: Vec::new(),
             open_files: None,
+            has_hosts: false,
         }
     }
 
@@ -188,6 +205,12 @@ impl TestGateway {
             .filter(|line| is_event(line, "ready") || is_event(line, "reloaded"))
             .find_map(|line| line.number("generation"))
             .unwrap_or(0)
+    }
+
+    /// Changes the `/etc/hosts` of a gateway that has one of its own.
+    pub fn set_hosts(&self, text: &str) {
+        // In place: it is the file and not its name that the gateway sees.
+        std::fs::write(self.dir.path().join(HOSTS), text).unwrap();
     }
 
     /// Replaces a file as a whole, by renaming, as an editor does.
@@ -379,14 +402,20 @@ fn limited(command: Command, open_files: Option<(u64, u64)>) -> Command {
     let Some((soft, hard)) = open_files else { return command };
     let mut shell = Command::new("sh");
     let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\"");
-    shell.args(["-c", &script]).arg(command.get_program()).args(command.get_args());
+    shell.args(["-c", &script]);
+    inside(shell, &command)
+}
+
+/// Appends `command` to `outer`, which runs it in the same environment.
+fn inside(mut outer: Command, command: &Command) -> Command {
+    outer.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
-    shell
+    outer
 }
 
 fn is_event(line: &LogLine, event: &str) -> bool {

@@ -49,6 +49,7 @@ mod client;
 mod command;
 mod gateway;
 mod h2;
+mod hosts;
 mod output;
 mod proxy;
 mod raw;

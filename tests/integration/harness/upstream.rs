@@ -192,8 +192,28 @@ impl TestUpstream {
         .await
     }
 
+    /// Two that answer with names over HTTP/1.1, with one port and two addresses: 127.0.0.1 and 127.0.0.2.
+    pub async fn named_pair(names: [&str; 2]) -> [Self; 2] {
+        let (first, second) = loop {
+            let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            // Another process may have that port there; then the next one is tried.
+            if let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await {
+                break (first, second);
+            }
+        };
+        let start = |name: &str, listener| {
+            let name = name.to_owned();
+            Self::start_on(listener, false, None, whole(move |_| Answer::text(name.clone())))
+        };
+        [start(names[0], first), start(names[1], second)]
+    }
+
     async fn start(h2: bool, tls: Option<TlsAcceptor>, handler: Handler) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), h2, tls, handler)
+    }
+
+    fn start_on(listener: TcpListener, h2: bool, tls: Option<TlsAcceptor>, handler: Handler) -> Self {
         let address = listener.local_addr().unwrap();
         let recorded = Arc::new(Recorded::default());
         let task = tokio::spawn(accept(listener, h2, tls, handler, Arc::clone(&recorded)));
