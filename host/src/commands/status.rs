@@ -155,12 +155,12 @@ fn quarantine_status(standing: Standing) -> QuarantineStatus {
 fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
     let snapshot = running.snapshot();
     let upstreams = snapshot.upstreams().map(|(config, endpoints, now)| {
-        let endpoints = config.endpoints.iter().zip(endpoints).map(|(endpoint, state)| EndpointStatus {
-            address: endpoint.address.to_string(),
-            weight: endpoint.weight,
-            healthy: !state.is_ejected(),
-            in_flight: state.in_flight(),
-            left_out: state.left_out().map(|left_out| LeftOutStatus {
+        let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
+            address: member.endpoint.address().to_string(),
+            weight: member.weight,
+            healthy: !member.endpoint.health().is_ejected(),
+            in_flight: member.endpoint.in_flight(),
+            left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {
                 lasted_s: now.saturating_sub(left_out.since).as_secs(),
                 reason: left_out.reason,
             }),

@@ -1,73 +1,106 @@
-//! The addresses of an endpoint's name, as one worker uses them: in turn, and not those that failed a moment ago.
+//! The addresses of an endpoint's name, as one worker uses them: in turn, and without those that failed a moment ago.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_model::Name;
+use portcullis_net::{ConnectError, Connected, Connector, Stream, UpstreamTlsContext};
 use tokio::time::Instant;
 
-/// For how long an address that failed is passed over while its name has others.
-const REST: Duration = Duration::from_secs(10);
+/// How long an address that failed is passed over while its name has others.
+const FAILED_FOR: Duration = Duration::from_secs(10);
 
-/// For how long after its last use a name is looked up again and again.
-const USED: Duration = Duration::from_secs(60);
+/// How long after its last use a name is still looked up again and again.
+const USED_FOR: Duration = Duration::from_secs(60);
 
-/// The addresses of one endpoint. Of one that is an address itself there is nothing to know.
+/// The addresses of one endpoint. If the endpoint is an address and not a name, there is nothing to know.
 #[derive(Debug)]
 pub(crate) struct Addresses {
+    /// `host:port`, as configured.
+    endpoint: Name,
     is_name: bool,
-    /// None until the name was looked up.
+    /// Empty until the name was looked up.
     known: RefCell<Arc<[SocketAddr]>>,
     turn: Cell<usize>,
-    /// Those that failed, and until when they are passed over.
-    resting: RefCell<Vec<(SocketAddr, Instant)>>,
+    /// Addresses that failed, and until when they are passed over.
+    failed: RefCell<Vec<(SocketAddr, Instant)>>,
     used: Cell<bool>,
     used_at: Cell<Option<Instant>>,
 }
 
 impl Addresses {
-    /// Those of `address`, which is `host:port`.
-    pub(crate) fn of(address: &str) -> Self {
+    /// The addresses of `endpoint`, which is `host:port`.
+    pub(crate) fn of(endpoint: Name) -> Self {
         Self {
-            is_name: address.parse::<SocketAddr>().is_err(),
+            is_name: endpoint.parse::<SocketAddr>().is_err(),
+            endpoint,
             known: RefCell::new(Arc::new([])),
-            // Each worker begins with another one, so that few requests do not all go to the first.
+            // Each worker begins with a different one, so that a few requests do not all go to the first.
             turn: Cell::new(crate::random::next() as usize),
-            resting: RefCell::default(),
+            failed: RefCell::default(),
             used: Cell::new(false),
             used_at: Cell::new(None),
         }
     }
 
-    /// Whether it is a name, which has addresses.
-    pub(crate) fn is_name(&self) -> bool {
-        self.is_name
+    /// Connects with `connector`: first to `first`, if it is one of the endpoint's addresses, and only to addresses that
+    /// `may` allows. Returns the address as well if the endpoint is a name.
+    pub(crate) async fn connect(
+        &self,
+        connector: &Connector,
+        tls: Option<&UpstreamTlsContext>,
+        timeout: Duration,
+        first: Option<SocketAddr>,
+        may: impl Fn(IpAddr) -> bool,
+    ) -> Result<(Stream, Option<SocketAddr>), ConnectError> {
+        let choose = |found: &[SocketAddr]| {
+            let mut order = self.order(found, first);
+            order.retain(|address| may(address.ip()));
+            order
+        };
+        let connected = connector.connect_to(&self.endpoint, tls, timeout, choose).await;
+        self.follow(connector);
+        let Connected { stream, peer, failed } = connected?;
+        for address in failed {
+            self.mark_failed(address);
+        }
+        Ok((stream, self.is_name.then_some(peer)))
     }
 
-    /// Whether the name was used lately, so that a change of it matters.
-    pub(crate) fn is_used(&self) -> bool {
+    /// Takes over the addresses that the name has now and has it looked up again, if the endpoint is a name and was used
+    /// lately.
+    pub(crate) fn follow(&self, connector: &Connector) {
+        if self.is_name
+            && self.was_used_lately()
+            && let Some(addresses) = connector.refresh(&self.endpoint)
+        {
+            self.update(&addresses);
+        }
+    }
+
+    fn was_used_lately(&self) -> bool {
         if self.used.take() {
             self.used_at.set(Some(Instant::now()));
         }
-        self.used_at.get().is_some_and(|at| at.elapsed() < USED)
+        self.used_at.get().is_some_and(|at| at.elapsed() < USED_FOR)
     }
 
-    /// Takes over what a look-up gave.
-    pub(crate) fn learn(&self, addresses: &Arc<[SocketAddr]>) {
+    fn update(&self, addresses: &Arc<[SocketAddr]>) {
         let mut known = self.known.borrow_mut();
         if !Arc::ptr_eq(&known, addresses) {
             *known = addresses.clone();
         }
     }
 
-    /// Whether a connection to `peer` may serve. Only an endpoint that is a name has other addresses one day than it had.
-    pub(crate) fn has(&self, peer: Option<SocketAddr>) -> bool {
+    /// Returns whether a connection to `peer` may still be used. Only a name can lose an address that it had.
+    pub(crate) fn includes(&self, peer: Option<SocketAddr>) -> bool {
         let known = self.known.borrow();
         known.is_empty() || peer.is_none_or(|peer| known.contains(&peer))
     }
 
-    /// The address whose turn it is, of those that have not failed; `None` if there is nothing to choose.
+    /// Returns the address whose turn it is among those that have not failed, or `None` if there is nothing to choose.
     pub(crate) fn next(&self) -> Option<SocketAddr> {
         self.next_at(Instant::now)
     }
@@ -83,54 +116,56 @@ impl Addresses {
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let mut resting = self.resting.borrow_mut();
-        if resting.is_empty() {
+        let mut failed = self.failed.borrow_mut();
+        if failed.is_empty() {
             return known.get(turn % known.len()).copied();
         }
         let now = now();
-        resting.retain(|(_, until)| *until > now);
-        let rests = |address: &SocketAddr| resting.iter().any(|(other, _)| other == address);
-        let able = known.iter().filter(|address| !rests(address)).count();
+        failed.retain(|(_, until)| *until > now);
+        let has_failed = |address: &SocketAddr| failed.iter().any(|(other, _)| other == address);
+        let able = known.iter().filter(|address| !has_failed(address)).count();
         match able {
             0 => known.get(turn % known.len()).copied(),
-            // By the turn among the able ones, so that no neighbour of a failed one gets two shares.
-            _ => known.iter().filter(|address| !rests(address)).nth(turn % able).copied(),
+            // The turn counts among the able ones, so that the neighbour of a failed one does not get two shares.
+            _ => known.iter().filter(|address| !has_failed(address)).nth(turn % able).copied(),
         }
     }
 
-    /// In which order to connect to `found`: `first`, then the others in turn, and those that failed at the end.
-    pub(crate) fn order(&self, found: &[SocketAddr], first: Option<SocketAddr>) -> Vec<SocketAddr> {
+    /// Returns `found` in the order in which to connect: `first`, then the others in turn, and those that failed last.
+    fn order(&self, found: &[SocketAddr], first: Option<SocketAddr>) -> Vec<SocketAddr> {
         let mut order = found.to_vec();
         if order.len() > 1 {
             let at = first.and_then(|first| found.iter().position(|address| *address == first));
             order.rotate_left(at.unwrap_or_else(|| self.turn.get() % found.len()));
             let now = Instant::now();
-            let resting = self.resting.borrow();
-            let rests =
-                |address: &SocketAddr| resting.iter().any(|(other, until)| other == address && *until > now);
-            order.sort_by_key(|address| at.is_none_or(|at| found.get(at) != Some(address)) && rests(address));
+            let failed = self.failed.borrow();
+            let has_failed =
+                |address: &SocketAddr| failed.iter().any(|(other, until)| other == address && *until > now);
+            order.sort_by_key(|address| {
+                at.is_none_or(|at| found.get(at) != Some(address)) && has_failed(address)
+            });
         }
         order
     }
 
-    /// Passes over `peer` for a while. Returns whether the name has another address that did not fail.
-    pub(crate) fn rest(&self, peer: SocketAddr) -> bool {
+    /// Passes over `peer` for a while. Returns whether the name has another address that has not failed.
+    pub(crate) fn mark_failed(&self, peer: SocketAddr) -> bool {
         let known = self.known.borrow();
         if known.len() < 2 || !known.contains(&peer) {
             return false;
         }
         let now = Instant::now();
-        let mut resting = self.resting.borrow_mut();
-        resting.retain(|(other, until)| *until > now && *other != peer);
-        resting.push((peer, now + REST));
-        known.iter().any(|address| !resting.iter().any(|(other, _)| other == address))
+        let mut failed = self.failed.borrow_mut();
+        failed.retain(|(other, until)| *until > now && *other != peer);
+        failed.push((peer, now + FAILED_FOR));
+        known.iter().any(|address| !failed.iter().any(|(other, _)| other == address))
     }
 
-    /// Notes that `peer` answered.
-    pub(crate) fn answered(&self, peer: SocketAddr) {
-        let mut resting = self.resting.borrow_mut();
-        if !resting.is_empty() {
-            resting.retain(|(other, _)| *other != peer);
+    /// Records that `peer` answered.
+    pub(crate) fn mark_answered(&self, peer: SocketAddr) {
+        let mut failed = self.failed.borrow_mut();
+        if !failed.is_empty() {
+            failed.retain(|(other, _)| *other != peer);
         }
     }
 }

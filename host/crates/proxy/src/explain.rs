@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_http::h1::{BodyFraming, HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
-use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, Route, Upstream};
+use portcullis_model::{ConnectionLimits, Endpoint, Gateway, Listener, Name, Origin, Route, Upstream};
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
+use portcullis_traffic::Member;
 
 use crate::error::ExchangeError;
 use crate::https;
@@ -448,26 +448,33 @@ impl<'a> Explainer<'a> {
             Some(shared) => &shared.config,
             None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
         };
-        let now = shared.map_or(Duration::ZERO, |shared| shared.now());
-        let health = |at: usize| {
-            let endpoint = shared?.state.endpoints().get(at)?;
-            Some(EndpointHealth {
-                ejected: endpoint.is_ejected(),
-                available: endpoint.is_available(now),
-                in_flight: endpoint.in_flight(),
-            })
+        let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
+            Some(shared) => {
+                let (set, now) = (shared.endpoints.current(), shared.now());
+                let view = |Member { endpoint, weight }: &Member| EndpointView {
+                    address: endpoint.address().clone(),
+                    weight: *weight,
+                    host: host(config, request, endpoint.address()).to_owned(),
+                    health: Some(EndpointHealth {
+                        ejected: endpoint.health().is_ejected(),
+                        available: endpoint.health().is_available(now),
+                        in_flight: endpoint.in_flight(),
+                    }),
+                };
+                (set.members().iter().map(view).collect(), set.peek(now))
+            }
+            None => {
+                let view = |endpoint: &Endpoint| EndpointView {
+                    address: endpoint.address.clone(),
+                    weight: endpoint.weight,
+                    host: host(config, request, &endpoint.address).to_owned(),
+                    health: None,
+                };
+                let endpoints = &config.endpoints;
+                (endpoints.iter().map(view).collect(), (endpoints.len() == 1).then_some(0))
+            }
         };
-        let endpoints = config.endpoints.iter().enumerate().map(|(at, endpoint)| EndpointView {
-            address: endpoint.address.clone(),
-            weight: endpoint.weight,
-            host: host(config, request, at).to_owned(),
-            health: health(at),
-        });
-        let next = match shared {
-            Some(shared) => shared.state.peek(now),
-            None => (config.endpoints.len() == 1).then_some(0),
-        };
-        Some(UpstreamView { endpoints: endpoints.collect(), next, config: config.clone() })
+        Some(UpstreamView { endpoints, next, config: config.clone() })
     }
 }
 

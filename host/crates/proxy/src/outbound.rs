@@ -26,6 +26,7 @@ use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, Outb
 use tokio::sync::{mpsc, oneshot};
 
 use self::tls::{Contexts, Trusted};
+use crate::addresses::Addresses;
 use crate::body::{Body, BodyError, Frame};
 use crate::call::{Call, CallError, CallEvent};
 use crate::h1::{ClientCall, ClientConnection};
@@ -105,7 +106,7 @@ impl OutboundClient {
         let (sender, jobs) = mpsc::channel(self.0.calls_max);
         HERE.set(Some((self.0.clone(), sender.clone())));
         self.workers().push(sender);
-        let client = Rc::new(Client { shared: self.0.clone(), connector, pools: RefCell::default() });
+        let client = Rc::new(Client { shared: self.0.clone(), connector, servers: RefCell::default() });
         tokio::task::spawn_local(client.run(jobs));
     }
 
@@ -162,11 +163,17 @@ impl Server {
     }
 }
 
+/// One worker's connections to a server.
+struct Connections {
+    addresses: Rc<Addresses>,
+    pool: Rc<Pool<ClientConnection>>,
+}
+
 /// One worker's client.
 struct Client {
     shared: Arc<Shared>,
     connector: Rc<Connector>,
-    pools: RefCell<HashMap<Server, Rc<Pool>>>,
+    servers: RefCell<HashMap<Server, Rc<Connections>>>,
 }
 
 impl Client {
@@ -200,11 +207,11 @@ impl Client {
     async fn call(&self, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
         let HttpGrant { tls, ca, .. } = &request.grant;
         let trusted = if *tls { Some(self.shared.tls.get(ca.as_ref()).await?) } else { None };
-        let pool = self.pool(Server::of(request, trusted.as_ref()));
+        let server = self.server(Server::of(request, trusted.as_ref()));
         let mut response = ResponseHead::default();
-        let peer = pool.addresses.next();
-        if let Some(connection) = pool.reuse_h1(peer) {
-            let mut call = start(connection, request, &pool, true);
+        let peer = server.addresses.next();
+        if let Some(connection) = server.pool.reuse(peer) {
+            let mut call = start(connection, request, &server.pool, true);
             match final_head(&mut call, &mut response).await {
                 // It was closed while it was idle.
                 Err(CallError::Closed { maybe_stale: true, .. }) if request.head.is_idempotent() => {}
@@ -215,8 +222,8 @@ impl Client {
             }
             response.clear();
         }
-        let connection = Box::new(self.connect(request, trusted.as_ref(), &pool, peer).await?);
-        let mut call = start(connection, request, &pool, false);
+        let connection = Box::new(self.connect(request, trusted.as_ref(), &server.addresses, peer).await?);
+        let mut call = start(connection, request, &server.pool, false);
         final_head(&mut call, &mut response).await.map_err(call_error)?;
         read(call, response, request.response_bytes_max).await
     }
@@ -225,35 +232,38 @@ impl Client {
         &self,
         request: &OutboundRequest,
         trusted: Option<&Trusted>,
-        pool: &Pool,
+        addresses: &Addresses,
         peer: Option<SocketAddr>,
     ) -> Result<ClientConnection, OutboundError> {
         let tls = trusted.map(|trusted| &trusted.context);
         let may = |address| request.grant.may_reach(address);
-        let connected = pool.connect(&self.connector, tls, request.timeout, peer, may).await;
+        let connected = addresses.connect(&self.connector, tls, request.timeout, peer, may).await;
         let (stream, peer) = connected.map_err(connect_error)?;
         Ok(ClientConnection::new(stream, HEAD_BYTES_MAX, peer))
     }
 
-    fn pool(&self, server: Server) -> Rc<Pool> {
-        let mut pools = self.pools.borrow_mut();
-        if let Some(pool) = pools.get(&server) {
-            return pool.clone();
+    fn server(&self, server: Server) -> Rc<Connections> {
+        let mut servers = self.servers.borrow_mut();
+        if let Some(known) = servers.get(&server) {
+            return known.clone();
         }
-        let pool = Rc::new(Pool::new(server.address.as_str().into(), IDLE_MAX, IDLE_FOR));
+        let addresses = Rc::new(Addresses::of(server.address.as_str().into()));
+        let pool = Rc::new(Pool::new(addresses.clone(), IDLE_MAX, IDLE_FOR));
+        let connections = Rc::new(Connections { addresses, pool });
         // Grants name the servers, so there are more only after many reloads; then this one's connections serve once.
-        if pools.len() < SERVERS_MAX {
-            pools.insert(server, pool.clone());
+        if servers.len() < SERVERS_MAX {
+            servers.insert(server, connections.clone());
         }
-        pool
+        connections
     }
 
-    /// Closes what was idle for too long, and forgets servers that have no connection.
+    /// Closes connections that were idle for too long, and drops servers that have no connection.
     fn sweep(&self) {
-        self.pools.borrow_mut().retain(|_, pool| {
-            pool.follow(&self.connector);
-            pool.sweep();
-            !pool.is_empty() || Rc::strong_count(pool) > 1
+        self.servers.borrow_mut().retain(|_, server| {
+            server.addresses.follow(&self.connector);
+            server.pool.sweep();
+            // Calls that are under way hold the pool, for their connection to come back to.
+            !server.pool.is_empty() || Rc::strong_count(server) > 1 || Rc::strong_count(&server.pool) > 1
         });
     }
 }
@@ -280,7 +290,7 @@ impl Drop for Place {
 fn start(
     connection: Box<ClientConnection>,
     request: &OutboundRequest,
-    pool: &Rc<Pool>,
+    pool: &Rc<Pool<ClientConnection>>,
     reused: bool,
 ) -> Box<ClientCall> {
     let body = if request.body.is_empty() { Body::Empty } else { Body::Full(request.body.clone()) };

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Gateway, Name, Route, Upstream};
+use portcullis_model::{Endpoint, Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
-use portcullis_traffic::EndpointState;
+use portcullis_traffic::EndpointSet;
 
 use crate::table::RouteTable;
 use crate::upstream::SharedUpstream;
@@ -169,7 +169,8 @@ impl Snapshot {
                 upstream.tls.as_ref().map(|tls| UpstreamTlsContext::build(tls, upstream.protocol, roots));
             match tls.transpose() {
                 Ok(tls) => {
-                    let shared = SharedUpstream::new(upstream.clone(), tls, &metrics, old.map(Arc::as_ref));
+                    let shared =
+                        SharedUpstream::new(upstream.clone(), tls, metrics.clone(), old.map(Arc::as_ref));
                     upstreams.insert(upstream.name.clone(), Arc::new(shared));
                 }
                 Err(source) => {
@@ -216,10 +217,18 @@ impl Snapshot {
         &self.gateway
     }
 
-    /// The upstreams, by name, each with the state of its endpoints in the order of the config, and the time by which that
-    /// counts.
-    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, &[Arc<EndpointState>], Duration)> {
-        self.upstreams.values().map(|upstream| (&upstream.config, upstream.state.endpoints(), upstream.now()))
+    /// The upstreams, by name, each with its current endpoints and the time that their health counts by.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, Arc<EndpointSet>, Duration)> {
+        self.upstreams
+            .values()
+            .map(|upstream| (&upstream.config, upstream.endpoints.current(), upstream.now()))
+    }
+
+    /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no upstream
+    /// of that name. A later generation in which the upstream is the same keeps them.
+    pub fn replace_endpoints(&self, upstream: &str, endpoints: &[Endpoint]) -> bool {
+        let found = self.upstreams.get(upstream);
+        found.inspect(|upstream| upstream.replace(endpoints)).is_some()
     }
 
     /// What is odd about certificates; for the log, once for each load.

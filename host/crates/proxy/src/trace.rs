@@ -5,9 +5,9 @@ use std::rc::Rc;
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
+use crate::endpoint::LocalEndpoint;
 use crate::error::{Failure, FaultSide};
 use crate::recording::Recording;
-use crate::upstream::LocalUpstream;
 
 /// Bytes of a method or a target that are looked at for a record, which keeps fewer.
 const RAW_BYTES_MAX: usize = 4096;
@@ -54,9 +54,9 @@ pub(crate) struct Trace {
     pub(crate) answered: Option<Instant>,
     /// Endpoints that were tried.
     pub(crate) attempts: u32,
-    /// The last endpoint that was tried: its upstream and its index. Its name, which all workers share, is looked up when
-    /// it is needed: counting references to it would have the workers fight for one cache line.
-    pub(crate) asked: Option<(Rc<LocalUpstream>, usize)>,
+    /// The last endpoint that was tried. It is this worker's own: counting references to what all workers share would have
+    /// them fight for one cache line.
+    pub(crate) asked: Option<Rc<LocalEndpoint>>,
     /// Counts as under way at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
@@ -88,7 +88,7 @@ impl Trace {
 
     /// The address of the last endpoint that was tried.
     pub(crate) fn endpoint(&self) -> Option<&str> {
-        self.asked.as_ref().map(|(upstream, at)| upstream.address(*at))
+        self.asked.as_ref().map(|endpoint| &**endpoint.address())
     }
 
     /// Keeps the first thing that went wrong: what follows is mostly its consequence.

@@ -1,56 +1,81 @@
 //! The upstreams: what all workers share of them, and each worker's connections to them.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
-use portcullis_model::{HostHeader, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
+use portcullis_model::{HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{EndpointState, UpstreamState};
+use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints};
 use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::pool::{Opening, Pool};
+use crate::endpoint::LocalEndpoint;
+use crate::h2_pool::Opening;
+use crate::pool::Reusable as _;
 use crate::{h1, h2};
 
 /// An upstream as all workers see it. Kept over reloads that do not change it.
 #[derive(Debug)]
 pub(crate) struct SharedUpstream {
+    /// Its configuration. The endpoints in it are those that the upstream had at first.
     pub(crate) config: Upstream,
-    pub(crate) state: UpstreamState,
+    pub(crate) endpoints: Endpoints,
     pub(crate) tls: Option<UpstreamTlsContext>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
-    /// By endpoint index.
-    endpoints: Box<[Arc<EndpointMetrics>]>,
-    /// What times given to `state` count from.
+    all_metrics: Arc<Metrics>,
+    /// Keeps the metrics of the current endpoints, which are shown for as long as something holds them.
+    shown: Lock<Vec<Arc<EndpointMetrics>>>,
+    /// What the times given to `endpoints` count from.
     origin: Instant,
 }
 
 impl SharedUpstream {
-    /// The upstream of `config`. Endpoints that were in `previous` keep their counts and health.
+    /// The upstream of `config`. Endpoints that are in `previous` now keep their counts and health.
     pub(crate) fn new(
         config: Upstream,
         tls: Option<UpstreamTlsContext>,
-        metrics: &Metrics,
+        all_metrics: Arc<Metrics>,
         previous: Option<&Self>,
     ) -> Self {
-        let state = match previous {
-            Some(previous) => UpstreamState::rebuild(&previous.state, &config),
-            None => UpstreamState::new(&config),
+        let endpoints = match previous {
+            Some(previous) => Endpoints::rebuild(&previous.endpoints, &config),
+            None => Endpoints::new(&config),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
-        let endpoints = state.endpoints().iter().map(|endpoint| {
-            let metrics = metrics.endpoint(&config.name, endpoint.address());
-            metrics.set_left_out(endpoint.is_ejected());
+        let metrics = all_metrics.upstream(&config.name);
+        let new = Self { config, endpoints, tls, metrics, all_metrics, shown: Lock::default(), origin };
+        new.show_endpoints();
+        new
+    }
+
+    /// Replaces the endpoints. Exchanges that choose one from now on choose among these; those that are under way finish
+    /// at the endpoints that they have. An endpoint whose address stays keeps its counts, its health and its connections.
+    pub(crate) fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
+        self.endpoints.replace(endpoints);
+        self.show_endpoints();
+    }
+
+    fn show_endpoints(&self) {
+        let mut shown = self.shown.lock();
+        let set = self.endpoints.current();
+        let metrics = set.members().iter().map(|member| {
+            let metrics = self.endpoint_metrics(&member.endpoint);
+            metrics.set_left_out(member.endpoint.health().is_ejected());
             metrics
         });
-        let (endpoints, metrics) = (endpoints.collect(), metrics.upstream(&config.name));
-        Self { config, state, tls, metrics, endpoints, origin }
+        *shown = metrics.collect();
+    }
+
+    fn endpoint_metrics(&self, endpoint: &Endpoint) -> Arc<EndpointMetrics> {
+        self.all_metrics.endpoint(&self.config.name, endpoint.address())
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -61,30 +86,29 @@ impl SharedUpstream {
         &self.config.timeouts
     }
 
-    /// Now, as `state` counts time.
+    /// Now, as the health of `endpoints` counts time.
     pub(crate) fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// Notes that an endpoint failed, and says so if that ejects it, or if it has been left out for long.
-    pub(crate) fn record_failure(&self, endpoint: &EndpointState, reason: &str) {
-        let metrics = self.endpoint_metrics(endpoint);
-        metrics.inspect(|metrics| metrics.failure());
-        let (now, duration) = (self.now(), self.config.ejection.duration);
-        let ejected = self.state.record_failure(endpoint, now);
-        if !ejected && !endpoint.is_ejected() {
+    /// Records that an endpoint failed, and logs it if that ejects the endpoint, or if it has been left out for long.
+    pub(crate) fn record_failure(&self, endpoint: &LocalEndpoint, reason: &str) {
+        let LocalEndpoint { shared, metrics, .. } = endpoint;
+        metrics.failure();
+        let (now, health) = (self.now(), shared.health());
+        let ejected = health.record_failure(&self.config.ejection, now);
+        if !ejected && !health.is_ejected() {
             return;
         }
-        let lasted = endpoint.note(reason, ejected, now);
-        let endpoints = self.state.endpoints();
-        let left = endpoints.iter().filter(|endpoint| !endpoint.is_ejected()).count();
-        let (address, upstream, all) = (endpoint.address(), &self.config.name, endpoints.len());
+        let lasted = health.record_reason(reason, ejected, now);
+        let set = self.endpoints.current();
+        let (left, all) = (set.healthy(), set.members().len());
+        let (address, upstream, duration) =
+            (shared.address(), &self.config.name, self.config.ejection.duration);
         if ejected {
             self.metrics.ejection();
-            metrics.inspect(|metrics| {
-                metrics.ejection();
-                metrics.set_left_out(true);
-            });
+            metrics.ejection();
+            metrics.set_left_out(true);
             tracing::warn!(
                 %upstream, endpoint = %address,
                 "endpoint {address} of upstream `{upstream}` left out for {duration:?}: {reason}; {left} of {all} left",
@@ -98,21 +122,16 @@ impl SharedUpstream {
         }
     }
 
-    /// Notes that an endpoint answered, and says so if that brings it back.
-    pub(crate) fn record_success(&self, endpoint: &EndpointState) {
-        if endpoint.record_success() {
-            self.endpoint_metrics(endpoint).inspect(|metrics| metrics.set_left_out(false));
+    /// Records that an endpoint answered, and logs it if that lets the endpoint back in.
+    pub(crate) fn record_answer(&self, endpoint: &LocalEndpoint) {
+        if endpoint.shared.record_answer() {
+            endpoint.metrics.set_left_out(false);
             let (address, upstream) = (endpoint.address(), &self.config.name);
             tracing::info!(
                 %upstream, endpoint = %address,
                 "endpoint {address} of upstream `{upstream}` is back",
             );
         }
-    }
-
-    fn endpoint_metrics(&self, endpoint: &EndpointState) -> Option<&EndpointMetrics> {
-        let at = self.config.endpoints.iter().position(|known| known.address == *endpoint.address())?;
-        self.endpoints.get(at).map(Arc::as_ref)
     }
 
     /// Takes from a response what concerns the gateway alone.
@@ -123,10 +142,10 @@ impl SharedUpstream {
         }
     }
 
-    /// Whether connections made for `other` serve this one as well.
+    /// Returns whether connections made for `other` may be used for this upstream as well.
     fn connects_like(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.config, &other.config);
-        // A connection that was made under authorities which the machine believes no more serves nobody who asks now.
+        // A connection that was made under authorities which the machine does not trust any more is not used again.
         let judges_alike = match (&self.tls, &other.tls) {
             (Some(ours), Some(theirs)) => ours.judges_like(theirs),
             _ => true,
@@ -145,8 +164,13 @@ impl SharedUpstream {
 pub(crate) struct LocalUpstream {
     pub(crate) shared: Arc<SharedUpstream>,
     connector: Rc<Connector>,
-    /// By endpoint index. Counted references, so that a reload carries them over while exchanges still use them.
-    pools: Vec<Rc<Pool>>,
+    /// Made when an exchange needs them first. Counted references, so that a reload carries them over while exchanges
+    /// still use them.
+    endpoints: RefCell<BTreeMap<EndpointId, Rc<LocalEndpoint>>>,
+    /// The set that `endpoints` was compared with last.
+    compared: RefCell<Arc<EndpointSet>>,
+    /// A newer generation has taken over what it needs: connections that are made from now on are not kept.
+    retired: Cell<bool>,
 }
 
 /// A connection that a request can be sent on.
@@ -158,65 +182,65 @@ pub(crate) enum Acquired {
 }
 
 impl LocalUpstream {
-    /// A worker's view of `shared`, with the connections of `previous` where they still fit.
+    /// A worker's view of `shared`, with those endpoints of `previous` whose connections may still be used.
     pub(crate) fn new(
         shared: Arc<SharedUpstream>,
         connector: Rc<Connector>,
         previous: Option<&Self>,
     ) -> Self {
-        let previous = previous.filter(|previous| shared.connects_like(&previous.shared));
-        let config = &shared.config;
-        let pools = config.endpoints.iter().map(|endpoint| {
-            let old = previous.into_iter().flat_map(|previous| &previous.pools);
-            let same = |pool: &&Rc<Pool>| {
-                pool.address == endpoint.address
-                    && pool.idle_max == config.idle_connections_max
-                    && pool.idle_for == config.timeouts.pool_idle
-            };
-            old.into_iter().find(same).cloned().unwrap_or_else(|| {
-                let Upstream { idle_connections_max, timeouts, .. } = config;
-                Rc::new(Pool::new(endpoint.address.clone(), *idle_connections_max, timeouts.pool_idle))
-            })
+        let set = shared.endpoints.current();
+        let mut endpoints = BTreeMap::new();
+        if let Some(previous) = previous.filter(|previous| shared.connects_like(&previous.shared)) {
+            endpoints.clone_from(&previous.endpoints.borrow());
+            endpoints.retain(|id, endpoint| set.contains(*id) && endpoint.keeps_like(&shared.config));
+        }
+        let endpoints = RefCell::new(endpoints);
+        Self { shared, connector, endpoints, compared: RefCell::new(set), retired: Cell::new(false) }
+    }
+
+    /// Returns this worker's connections to `endpoint`.
+    pub(crate) fn endpoint(&self, endpoint: &Arc<Endpoint>) -> Rc<LocalEndpoint> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let local = endpoints.entry(endpoint.id()).or_insert_with(|| {
+            let metrics = self.shared.endpoint_metrics(endpoint);
+            let local = LocalEndpoint::new(endpoint.clone(), metrics, &self.shared.config);
+            if self.retired.get() {
+                local.retire();
+            }
+            Rc::new(local)
         });
-        let pools = pools.collect();
-        Self { shared, connector, pools }
+        local.clone()
     }
 
-    /// The address of the endpoint at `at`, as it stands in the config.
-    pub(crate) fn address(&self, at: usize) -> &str {
-        self.shared.config.endpoints.get(at).map_or("", |endpoint| &endpoint.address)
-    }
-
-    /// The connections to the endpoint at `at`.
-    pub(crate) fn pool(&self, at: usize) -> Option<&Rc<Pool>> {
-        self.pools.get(at)
-    }
-
-    /// An idle connection to the endpoint at `at`, or to `peer`, if that is one of its addresses.
-    pub(crate) fn reuse(&self, at: usize, peer: Option<SocketAddr>, upload: bool) -> Option<Acquired> {
-        let pool = self.pools.get(at)?;
+    /// Takes an idle connection to the endpoint, or to `peer`, if that is one of its addresses.
+    pub(crate) fn reuse(
+        &self,
+        endpoint: &LocalEndpoint,
+        peer: Option<SocketAddr>,
+        upload: bool,
+    ) -> Option<Acquired> {
         match self.shared.config.protocol {
-            UpstreamProtocol::Http1 => pool.reuse_h1(peer).map(|connection| Acquired::H1(connection, true)),
-            UpstreamProtocol::Http2 => pool.lease(peer, upload).map(Acquired::H2),
+            UpstreamProtocol::Http1 => {
+                endpoint.h1.reuse(peer).map(|connection| Acquired::H1(connection, true))
+            }
+            UpstreamProtocol::Http2 => endpoint.h2.lease(peer, upload).map(Acquired::H2),
         }
     }
 
-    /// A connection to the endpoint at `at`, preferably at `peer`: a new one, or one of HTTP/2 that is being made for others
-    /// as well, unless it has to be `alone`. Dropping the future gives it up; one of HTTP/2 is then there for others.
+    /// Connects to the endpoint, preferably at `peer`: with a new connection, or with one of HTTP/2 that is being opened
+    /// for other exchanges as well, unless it has to be `alone`. Dropping the future gives it up; a connection of HTTP/2
+    /// is then there for others.
     pub(crate) async fn connect(
         &self,
-        at: usize,
+        endpoint: &Rc<LocalEndpoint>,
         peer: Option<SocketAddr>,
         upload: bool,
         alone: bool,
     ) -> Result<Acquired, ConnectError> {
-        let pool = self.pools.get(at).ok_or_else(|| {
-            ConnectError::protocol(self.address(at), "it is not an endpoint of the upstream".to_owned())
-        })?;
         let connecting = Connecting {
             upstream: self.shared.clone(),
             connector: self.connector.clone(),
-            pool: pool.clone(),
+            endpoint: endpoint.clone(),
         };
         match self.shared.config.protocol {
             UpstreamProtocol::Http1 => {
@@ -224,19 +248,20 @@ impl LocalUpstream {
                 Ok(Acquired::H1(Box::new(connection), false))
             }
             UpstreamProtocol::Http2 => loop {
-                if !alone && let Some(opening) = pool.join(peer) {
+                if !alone && let Some(opening) = endpoint.h2.join(peer) {
                     opening.usable().await?;
-                    if let Some(lease) = pool.lease(peer, upload) {
+                    if let Some(lease) = endpoint.h2.lease(peer, upload) {
                         return Ok(Acquired::H2(lease));
                     }
                     continue;
                 }
-                let opening = pool.open(peer, alone);
+                let opening = endpoint.h2.open(peer, alone);
                 tokio::task::spawn_local(connecting.h2(opening.clone()));
                 return match opening.first().await? {
                     Some(lease) => Ok(Acquired::H2(lease)),
                     None => {
-                        Err(ConnectError::protocol(self.address(at), "it closed the connection".to_owned()))
+                        let reason = "it closed the connection".to_owned();
+                        Err(ConnectError::protocol(endpoint.address().clone(), reason))
                     }
                 };
             },
@@ -245,45 +270,55 @@ impl LocalUpstream {
 
     /// Keeps no connections to endpoints that `current` does not have, or has under other rules.
     pub(crate) fn retire(&self, current: Option<&Self>) {
-        for pool in &self.pools {
-            let is_kept =
-                current.is_some_and(|current| current.pools.iter().any(|other| Rc::ptr_eq(pool, other)));
+        if current.is_some_and(|current| std::ptr::eq(current, self)) {
+            return;
+        }
+        self.retired.set(true);
+        for (id, endpoint) in &*self.endpoints.borrow() {
+            let is_kept = current.is_some_and(|current| {
+                current.endpoints.borrow().get(id).is_some_and(|kept| Rc::ptr_eq(kept, endpoint))
+            });
             if !is_kept {
-                pool.retire();
+                endpoint.retire();
             }
         }
     }
 
-    /// Closes what was idle for too long.
+    /// Closes connections that were idle for too long, and drops endpoints that the upstream does not have any more.
+    /// Exchanges that are under way there finish.
     pub(crate) fn sweep(&self) {
-        for pool in &self.pools {
-            pool.follow(&self.connector);
-            pool.sweep();
+        let mut compared = self.compared.borrow_mut();
+        if !self.shared.endpoints.is_current(&compared) {
+            *compared = self.shared.endpoints.current();
+            self.endpoints.borrow_mut().retain(|id, endpoint| {
+                let stays = compared.contains(*id);
+                if !stays {
+                    endpoint.retire();
+                }
+                stays
+            });
         }
-    }
-
-    /// What Host says to the endpoint at `at`.
-    fn host<'a>(&'a self, exchange: &'a Exchange, at: usize) -> &'a str {
-        host(&self.shared.config, &exchange.request, at)
+        for endpoint in self.endpoints.borrow().values() {
+            endpoint.sweep(&self.connector);
+        }
     }
 }
 
-/// What Host says in `request` to the endpoint at `at` of `upstream`.
-pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, at: usize) -> &'a str {
-    let address = || upstream.endpoints.get(at).map_or("", |endpoint| &*endpoint.address);
+/// Returns what Host says in `request` to the endpoint at `address` of `upstream`.
+pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, address: &'a str) -> &'a str {
     match &upstream.host {
-        HostHeader::Preserve if request.authority.is_empty() => address(),
+        HostHeader::Preserve if request.authority.is_empty() => address,
         HostHeader::Preserve => &request.authority,
-        HostHeader::Endpoint => address(),
+        HostHeader::Endpoint => address,
         HostHeader::Fixed(name) => name,
     }
 }
 
-/// What a new connection is made with. It outlives the exchange that asked for it.
+/// What a new connection is made with. It outlives the exchange that needed it.
 struct Connecting {
     upstream: Arc<SharedUpstream>,
     connector: Rc<Connector>,
-    pool: Rc<Pool>,
+    endpoint: Rc<LocalEndpoint>,
 }
 
 impl Connecting {
@@ -294,16 +329,17 @@ impl Connecting {
         Ok(h1::ClientConnection::new(stream, self.upstream.config.head_bytes_max, peer))
     }
 
-    /// Opens an HTTP/2 connection, for the exchange that asked, and for others once the endpoint's settings say how many.
+    /// Opens an HTTP/2 connection: for the exchange that needs it, and for others once the endpoint's settings say how many
+    /// streams it may have.
     async fn h2(self, opening: Rc<Opening>) {
         let connected = self.handshake(opening.peer()).await;
         self.upstream.metrics.connect(connected.is_ok());
         opening.connected(connected.clone());
         if let Ok(handle) = connected {
             handle.settled().await;
-            self.pool.share(handle);
+            self.endpoint.h2.share(handle);
         }
-        self.pool.opened(&opening);
+        self.endpoint.h2.opened(&opening);
     }
 
     async fn handshake(&self, peer: Option<SocketAddr>) -> Result<h2::ClientHandle, ConnectError> {
@@ -316,26 +352,30 @@ impl Connecting {
             keepalive: timeouts.keepalive,
             peer,
         };
-        h2::handshake(stream, rules)
-            .await
-            .map_err(|error| ConnectError::protocol(&*self.pool.address, h2::describe(&error)).at(peer))
+        h2::handshake(stream, rules).await.map_err(|error| {
+            ConnectError::protocol(self.endpoint.address().clone(), h2::describe(&error)).at(peer)
+        })
     }
 
     /// Connects, and returns the address if the endpoint is a name.
     async fn connect(&self, first: Option<SocketAddr>) -> Result<(Stream, Option<SocketAddr>), ConnectError> {
         let UpstreamTimeouts { connect, idle, keepalive, .. } = self.upstream.config.timeouts;
-        let (stream, peer) =
-            self.pool.connect(&self.connector, self.upstream.tls.as_ref(), connect, first, |_| true).await?;
-        // One that takes nothing is judged by `idle`, however much of it the operating system has to keep.
+        let tls = self.upstream.tls.as_ref();
+        let addresses = &self.endpoint.addresses;
+        let (stream, peer) = addresses.connect(&self.connector, tls, connect, first, |_| true).await?;
+        // An endpoint that takes nothing is judged by `idle`, however much data the operating system holds for it.
         let unacknowledged = (idle <= UNACKNOWLEDGED_MAX).then(|| idle.max(keepalive));
         stream.watch_peer(keepalive, unacknowledged).map_err(|error| {
-            ConnectError::protocol(&*self.pool.address, format!("its socket cannot be set up: {error}"))
+            ConnectError::protocol(
+                self.endpoint.address().clone(),
+                format!("its socket cannot be set up: {error}"),
+            )
         })?;
         Ok((stream, peer))
     }
 }
 
-/// The longest `timeouts.idle` that the operating system heeds as well. Above that it counts probes alone.
+/// The longest `timeouts.idle` that is set in the operating system as well. Above that it counts probes alone.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(300);
 
 impl Acquired {
@@ -347,7 +387,7 @@ impl Acquired {
         }
     }
 
-    /// Whether what the endpoint offers is known.
+    /// Returns whether the endpoint's settings are known.
     pub(crate) fn is_settled(&self) -> bool {
         match self {
             Self::H1(..) => true,
@@ -355,7 +395,7 @@ impl Acquired {
         }
     }
 
-    /// Waits until what the endpoint offers is known, or the connection has closed.
+    /// Waits until the endpoint's settings are known, or the connection has closed.
     pub(crate) async fn settled(&self) {
         match self {
             Self::H1(..) => {}
@@ -363,24 +403,27 @@ impl Acquired {
         }
     }
 
-    /// Sends the request of `exchange` with `body`.
+    /// Sends the request of `exchange` with `body` to the endpoint.
     pub(crate) fn start(
         self,
         exchange: &Exchange,
-        upstream: &LocalUpstream,
-        at: usize,
+        upstream: &SharedUpstream,
+        endpoint: &LocalEndpoint,
         body: Body,
     ) -> Box<dyn Call> {
-        let host = upstream.host(exchange, at);
+        let host = host(&upstream.config, &exchange.request, endpoint.address());
         match self {
             Self::H1(connection, reused) => {
-                let pool = upstream.pools.get(at).cloned();
+                let pool = Some(endpoint.h1.clone());
                 Box::new(connection.start(&exchange.request, host, body, pool, reused))
             }
             Self::H2(lease) => {
-                let scheme = if upstream.shared.tls.is_some() { Scheme::Https } else { Scheme::Http };
+                let scheme = if upstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
                 Box::new(lease.start(&exchange.request, host, scheme, body))
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

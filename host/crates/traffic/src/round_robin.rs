@@ -1,85 +1,116 @@
 //! Smooth weighted round-robin, as nginx does it, without a lock on the usual way.
 //!
-//! nginx's algorithm gives each endpoint its weight as credit in every turn, takes the one with the most credit, and
-//! takes the total of the weights from it. With weights 5, 1, 1 that gives `a a b a c a a`: never a run longer than it must
-//! be. The order repeats after as many turns as the weights add up to, so it is worked out once; all workers then take
-//! turns from one atomic cursor, and over each whole period every endpoint gets exactly its weight.
+//! In every turn, nginx's algorithm adds its weight to each endpoint's credit, chooses the endpoint with the most credit,
+//! and subtracts the total of the weights from that endpoint's credit. Weights 5, 1, 1 result in `a a b a c a a`: no run is
+//! longer than it must be. The order repeats after as many turns as the weights add up to, so it is computed once. All
+//! workers then take turns from one atomic cursor, and over each whole period every endpoint gets exactly its weight.
 //!
-//! A turn that falls on an endpoint that is left out is given to another by the algorithm itself, run over those that
-//! may be chosen: each of them gets its weight's share of those turns as well. (Taking the next one in order instead would
-//! give all of them to one neighbour.) Only these turns take a lock, for as long as it takes to look at each endpoint.
+//! A turn that falls on an endpoint that may not be chosen goes to another one by the same algorithm, run over those that
+//! may be: each of them gets its weight's share of those turns as well. (Taking the next one in order instead would give
+//! all of them to one neighbour.) Only these turns take a lock, for as long as it takes to look at each endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_model::Lock;
 
+use crate::EndpointId;
+
 /// Turns that an order may have: 256 KiB.
 const PERIOD_MAX: u64 = 1 << 16;
 
-/// Credits looked at while an order is worked out: some 50 ms.
+/// Credits looked at while an order is computed: some 50 ms.
 const WORK_MAX: u64 = 1 << 25;
 
-/// Whose turn it is, among endpoints that are known by their index.
+/// The turns of a set of endpoints, which callers name by their position in it.
+///
+/// Inside, everything is in the order of their ids, so that the same endpoints in other positions have the same turns.
 #[derive(Debug)]
 pub(crate) struct RoundRobin {
+    ids: Box<[EndpointId]>,
     weights: Box<[u32]>,
+    positions: Box<[usize]>,
+    /// Indices into these, turn by turn.
     order: Box<[u32]>,
     cursor: AtomicU64,
-    /// The credits of the turns that fall on endpoints that are left out.
+    /// The credits for the turns that fall on endpoints that may not be chosen.
     spare: Lock<Box<[i64]>>,
 }
 
 impl RoundRobin {
-    /// Works out the order. A weight of 0 counts as 1.
+    /// Computes the order of the turns. A weight of 0 counts as 1.
     ///
-    /// The period is the sum of the weights divided by what they have in common. Over 65,536 turns, or where working it
-    /// out would take long (over 2^25 divided by the number of endpoints), the weights are scaled down to fit and
-    /// rounded, each to at least 1: shares are then off by less than one turn in a period. Where all weights are equal
-    /// the period is the number of endpoints, however many there are.
-    pub(crate) fn new(weights: impl Iterator<Item = u32>) -> Self {
-        let weights = reduce(weights.map(|weight| weight.max(1)).collect());
-        let order = order(&weights);
-        let spare = Lock::new(vec![0; weights.len()].into_boxed_slice());
-        Self { weights, order, cursor: AtomicU64::new(0), spare }
+    /// The period is the sum of the weights divided by their common divisor. If it would be over 65,536 turns, or take
+    /// long to compute (over 2^25 divided by the number of endpoints), the weights are scaled down to fit and rounded,
+    /// each to at least 1: shares are then off by less than one turn in a period. If all weights are equal, the period is
+    /// the number of endpoints, however many there are.
+    pub(crate) fn new(endpoints: impl Iterator<Item = (EndpointId, u32)>) -> Self {
+        let mut endpoints: Vec<(EndpointId, u32, usize)> =
+            endpoints.enumerate().map(|(at, (id, weight))| (id, weight.max(1), at)).collect();
+        endpoints.sort_unstable_by_key(|(id, ..)| *id);
+        let weights = reduce(endpoints.iter().map(|(_, weight, _)| *weight).collect());
+        Self {
+            ids: endpoints.iter().map(|(id, ..)| *id).collect(),
+            positions: endpoints.iter().map(|(_, _, at)| *at).collect(),
+            order: order(&weights),
+            cursor: AtomicU64::new(0),
+            spare: Lock::new(vec![0; weights.len()].into_boxed_slice()),
+            weights,
+        }
     }
 
-    /// Goes on where `old` is, so that a reload does not start every order anew.
+    /// Continues where `old` is, so that a replaced set does not begin its order anew. If the endpoints and their weights
+    /// are the same, every turn is what it would have been.
     pub(crate) fn continue_from(&self, old: &Self) {
         self.cursor.store(old.cursor.load(Ordering::Relaxed), Ordering::Relaxed);
+        if self.ids == old.ids && self.weights == old.weights {
+            let credits = old.credits();
+            *self.spare.lock() = credits;
+        }
     }
 
-    /// The endpoint that takes the next turn, among the eligible ones; `None` where none is.
+    /// Takes the next turn. Returns the position of its endpoint, or `None` if no endpoint is eligible.
     pub(crate) fn next(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        if self.weights.len() <= 1 {
-            return (!self.weights.is_empty() && eligible(0)).then_some(0);
+        if self.positions.len() <= 1 {
+            return self.only(eligible);
         }
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % self.order.len() as u64;
-        let at = self.order.get(turn as usize).map(|at| *at as usize)?;
-        if eligible(at) { Some(at) } else { self.next_spare(eligible) }
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+        self.at_turn(turn).filter(|at| eligible(*at)).or_else(|| {
+            // Nothing under the lock panics.
+            let mut credits = self.spare.lock();
+            self.take_spare(&mut credits, eligible)
+        })
     }
 
-    /// The endpoint that [`Self::next`] would give now; takes no turn.
+    /// Returns what [`Self::next`] would return now, without taking the turn.
     pub(crate) fn peek(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        if self.weights.len() <= 1 {
-            return (!self.weights.is_empty() && eligible(0)).then_some(0);
+        if self.positions.len() <= 1 {
+            return self.only(eligible);
         }
-        let turn = self.cursor.load(Ordering::Relaxed) % self.order.len() as u64;
-        let at = self.order.get(turn as usize).map(|at| *at as usize)?;
-        if eligible(at) {
-            return Some(at);
-        }
-        let mut credits = self.spare.lock().clone();
-        take_turn(&mut credits, &self.weights, eligible)
+        let turn = self.cursor.load(Ordering::Relaxed);
+        let at = self.at_turn(turn).filter(|at| eligible(*at));
+        at.or_else(|| self.take_spare(&mut self.credits(), eligible))
     }
 
-    fn next_spare(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        // Nothing under the lock panics.
-        let mut credits = self.spare.lock();
-        take_turn(&mut credits, &self.weights, eligible)
+    fn only(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
+        self.positions.first().copied().filter(|at| eligible(*at))
+    }
+
+    fn at_turn(&self, turn: u64) -> Option<usize> {
+        let index = *self.order.get((turn % self.order.len() as u64) as usize)?;
+        self.positions.get(index as usize).copied()
+    }
+
+    fn take_spare(&self, credits: &mut [i64], eligible: impl Fn(usize) -> bool) -> Option<usize> {
+        let eligible = |index: usize| self.positions.get(index).is_some_and(|at| eligible(*at));
+        self.positions.get(take_turn(credits, &self.weights, eligible)?).copied()
+    }
+
+    fn credits(&self) -> Box<[i64]> {
+        self.spare.lock().clone()
     }
 }
 
-/// One turn of the algorithm. Of equal credits the first wins.
+/// Takes one turn of the algorithm. Of equal credits the first wins.
 fn take_turn(credits: &mut [i64], weights: &[u32], eligible: impl Fn(usize) -> bool) -> Option<usize> {
     let (mut total, mut best) = (0, None);
     for (at, (credit, weight)) in credits.iter_mut().zip(weights).enumerate() {
@@ -99,7 +130,7 @@ fn take_turn(credits: &mut [i64], weights: &[u32], eligible: impl Fn(usize) -> b
     Some(at)
 }
 
-/// The weights in lowest terms, small enough for [`order`].
+/// Returns the weights in lowest terms, small enough for [`order`].
 fn reduce(mut weights: Box<[u32]>) -> Box<[u32]> {
     let common = weights.iter().copied().fold(0, gcd).max(1);
     weights.iter_mut().for_each(|weight| *weight /= common);
@@ -115,7 +146,7 @@ fn reduce(mut weights: Box<[u32]>) -> Box<[u32]> {
     weights
 }
 
-/// One period of turns.
+/// Returns one period of turns.
 fn order(weights: &[u32]) -> Box<[u32]> {
     if weights.iter().all(|weight| *weight == 1) {
         return (0..weights.len() as u32).collect();

@@ -1,63 +1,52 @@
-//! Which endpoints a request has been tried on.
+//! The endpoints that a request has been tried on.
 
-/// A set of endpoint indices. Up to 64 endpoints it takes no memory of its own.
+use crate::EndpointId;
+
+/// A set of endpoints. It is empty for nearly every request, and takes no memory then.
 #[derive(Debug, Clone, Default)]
-pub struct Tried {
-    first: u64,
-    more: Vec<u64>,
-}
+pub struct Tried(Vec<EndpointId>);
 
 impl Tried {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { first: 0, more: Vec::new() }
+        Self(Vec::new())
     }
 
-    /// Adds an index.
-    pub fn insert(&mut self, index: usize) {
-        let (word, bit) = (index / 64, 1 << (index % 64));
-        let Some(word) = word.checked_sub(1) else {
-            self.first |= bit;
-            return;
-        };
-        if self.more.len() <= word {
-            self.more.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.more.get_mut(word) {
-            *bits |= bit;
+    /// Adds an endpoint.
+    pub fn insert(&mut self, endpoint: EndpointId) {
+        if !self.contains(endpoint) {
+            self.0.push(endpoint);
         }
     }
 
-    /// Whether the index is in it.
+    /// Returns whether the endpoint is in it. A request is tried on a few endpoints at most, so a search is quick.
     #[must_use]
-    pub fn contains(&self, index: usize) -> bool {
-        let bits = match (index / 64).checked_sub(1) {
-            None => self.first,
-            Some(word) => self.more.get(word).copied().unwrap_or(0),
-        };
-        bits & (1 << (index % 64)) != 0
+    pub fn contains(&self, endpoint: EndpointId) -> bool {
+        self.0.contains(&endpoint)
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.first == 0 && self.more.iter().all(|bits| *bits == 0)
+        self.0.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Tried;
+    use crate::Endpoint;
 
     #[test]
-    fn holds_what_was_inserted_and_nothing_else() {
+    fn contains_what_was_inserted_and_nothing_else() {
+        let ids: Vec<_> = (0..300).map(|_| Endpoint::new("a".into()).id()).collect();
         let mut tried = Tried::new();
         assert!(tried.is_empty());
-        for index in [0, 63, 64, 200] {
-            tried.insert(index);
+        for at in [0, 63, 64, 200, 63] {
+            tried.insert(ids[at]);
         }
-        let held: Vec<usize> = (0..300).filter(|index| tried.contains(*index)).collect();
+        let held: Vec<usize> = (0..300).filter(|at| tried.contains(ids[*at])).collect();
         assert_eq!(held, [0, 63, 64, 200]);
         assert!(!tried.is_empty());
     }

@@ -18,7 +18,7 @@ use super::io::{COPY_BYTES_MAX, Io};
 use super::tunnel_end::H1TunnelEnd;
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
-use crate::pool::Pool;
+use crate::pool::{Pool, Reusable};
 
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;
@@ -40,28 +40,13 @@ impl ClientConnection {
         Self { io: Io::new(stream), limits, peer, keep_for: None }
     }
 
-    /// The address that it leads to, if the endpoint is a name.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// How long it may stay idle, if the endpoint said so.
-    pub(crate) fn keep_for(&self) -> Option<Duration> {
-        self.keep_for
-    }
-
-    /// Whether it can be used again.
-    pub(crate) fn is_alive(&mut self) -> bool {
-        self.io.unread.is_empty() && self.io.stream.is_idle_alive()
-    }
-
     /// Sends a request. `pool` gets the connection back when it can be used again.
     pub(crate) fn start(
         mut self: Box<Self>,
         request: &RequestHead,
         host: &str,
         body: Body,
-        pool: Option<Rc<Pool>>,
+        pool: Option<Rc<Pool<ClientConnection>>>,
         reused: bool,
     ) -> ClientCall {
         let framing = match body.length() {
@@ -88,6 +73,20 @@ impl ClientConnection {
             informational: 0,
             parsed: None,
         }
+    }
+}
+
+impl Reusable for ClientConnection {
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    fn keep_for(&self) -> Option<Duration> {
+        self.keep_for
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.io.unread.is_empty() && self.io.stream.is_idle_alive()
     }
 }
 
@@ -120,7 +119,7 @@ impl Method {
 pub(crate) struct ClientCall {
     connection: Box<ClientConnection>,
     pump: Pump,
-    pool: Option<Rc<Pool>>,
+    pool: Option<Rc<Pool<ClientConnection>>>,
     reused: bool,
     method: Method,
     upgrade: bool,
@@ -387,7 +386,7 @@ struct ResponseBody {
     pump: Pump,
     /// Bytes so far.
     received: u64,
-    pool: Option<Rc<Pool>>,
+    pool: Option<Rc<Pool<ClientConnection>>>,
 }
 
 impl BodySource for ResponseBody {

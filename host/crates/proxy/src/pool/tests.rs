@@ -1,119 +1,120 @@
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
-use portcullis_net::Connector;
-use tokio::task::LocalSet;
+use super::{Pool, Reusable};
+use crate::addresses::Addresses;
 
-use super::Pool;
-use crate::h1::ClientConnection;
+const LONG: Duration = Duration::from_secs(3600);
 
-const LONG: Duration = Duration::from_secs(30);
-
-/// Runs a test as a worker runs.
-fn on_worker<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(LONG, test).await.expect("the test ends in time");
-    });
+/// A connection that is only counted.
+#[derive(Debug)]
+struct Fake {
+    number: u32,
+    peer: Option<SocketAddr>,
+    keep_for: Option<Duration>,
+    alive: bool,
+    open: Rc<Cell<u32>>,
 }
 
-/// Two servers that only accept, of one port and two addresses.
-fn servers() -> [(TcpListener, SocketAddr); 2] {
-    loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        // Another process may have that port there; then the next one is tried.
-        if let Ok(second) = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)) {
-            return [first, second].map(|server| {
-                let address = server.local_addr().unwrap();
-                (server, address)
-            });
-        }
+impl Reusable for Fake {
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    fn keep_for(&self) -> Option<Duration> {
+        self.keep_for
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.alive
     }
 }
 
-/// A name whose addresses a test sets.
-fn name(addresses: &[SocketAddr]) -> (Arc<Mutex<Vec<SocketAddr>>>, Connector) {
-    let addresses = Arc::new(Mutex::new(addresses.to_vec()));
-    let asked = Arc::clone(&addresses);
-    (addresses, Connector::looking_up(move |_| Ok(asked.lock().unwrap().clone())))
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
 }
 
-/// Uses the pool as an exchange does. Returns where it led.
-async fn exchange(pool: &Pool, connector: &Connector) -> SocketAddr {
-    let first = pool.addresses.next();
-    let connection = match pool.reuse_h1(first) {
-        Some(connection) => connection,
-        None => {
-            let (stream, peer) = pool.connect(connector, None, LONG, first, |_| true).await.unwrap();
-            Box::new(ClientConnection::new(stream, 1000, peer))
-        }
-    };
-    let peer = connection.peer().unwrap();
+/// Opens connections and counts those that are open.
+#[derive(Default)]
+struct Opener(Rc<Cell<u32>>);
+
+impl Opener {
+    fn open(&self, number: u32) -> Box<Fake> {
+        self.0.set(self.0.get() + 1);
+        Box::new(Fake { number, peer: None, keep_for: None, alive: true, open: self.0.clone() })
+    }
+
+    fn count(&self) -> u32 {
+        self.0.get()
+    }
+}
+
+fn pool(idle_max: usize, idle_for: Duration) -> Pool<Fake> {
+    Pool::new(Rc::new(Addresses::of("app.test:80".into())), idle_max, idle_for)
+}
+
+fn numbers(pool: &Pool<Fake>) -> Vec<u32> {
+    std::iter::from_fn(|| pool.reuse(None)).map(|connection| connection.number).collect()
+}
+
+#[test]
+fn the_last_one_kept_is_used_first_and_what_is_too_many_is_closed() {
+    let (opener, pool) = (Opener::default(), pool(2, LONG));
+    for number in 1..=3 {
+        pool.keep(opener.open(number));
+    }
+    assert_eq!(opener.count(), 2);
+    assert_eq!(numbers(&pool), [2, 1]);
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn a_dead_or_old_connection_is_not_used() {
+    let (opener, pool) = (Opener::default(), pool(4, LONG));
+    pool.keep(opener.open(1));
+    let mut dead = opener.open(2);
+    dead.alive = false;
+    pool.keep(dead);
+    assert_eq!(numbers(&pool), [1]);
+    let (opener, pool) = (Opener::default(), self::pool(4, Duration::ZERO));
+    pool.keep(opener.open(1));
+    assert!(pool.is_empty() && opener.count() == 0, "nothing may be idle");
+}
+
+#[test]
+fn an_endpoint_that_allows_no_idle_time_is_believed() {
+    let (opener, pool) = (Opener::default(), pool(4, LONG));
+    let mut connection = opener.open(1);
+    connection.keep_for = Some(Duration::ZERO);
     pool.keep(connection);
-    peer
+    assert!(pool.is_empty() && opener.count() == 0);
 }
 
 #[test]
-fn every_address_of_a_name_gets_its_share_of_exchanges() {
-    on_worker(async {
-        let [(_a, a), (_b, b)] = servers();
-        let (_, connector) = name(&[a, b]);
-        let pool = Pool::new("app.test:80".into(), 10, LONG);
-        let mut counts = [0, 0];
-        for _ in 0..21 {
-            counts[usize::from(exchange(&pool, &connector).await == b)] += 1;
-        }
-        assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
-        assert_eq!(pool.h1.borrow().len(), 2, "one connection to each is enough");
-    });
+fn a_connection_to_the_address_that_was_chosen_is_taken() {
+    let (opener, pool) = (Opener::default(), pool(4, LONG));
+    let peer = |last: u8| SocketAddr::from(([127, 0, 0, last], 80));
+    for last in [1, 2, 1] {
+        let mut connection = opener.open(last.into());
+        connection.peer = Some(peer(last));
+        pool.keep(connection);
+    }
+    assert_eq!(pool.reuse(Some(peer(2))).map(|found| found.number), Some(2));
+    assert!(pool.reuse(Some(peer(2))).is_none());
+    assert!(pool.reuse(Some(peer(1))).is_some());
 }
 
 #[test]
-fn an_address_that_refuses_is_passed_over() {
-    on_worker(async {
-        let [(_a, a), (refusing, b)] = servers();
-        drop(refusing);
-        let (_, connector) = name(&[a, b]);
-        let pool = Pool::new("app.test:80".into(), 10, LONG);
-        for _ in 0..10 {
-            assert_eq!(exchange(&pool, &connector).await, a);
-        }
-        // Whichever has the first turn: once it was found to refuse, it is not tried again.
-        assert!(pool.h1.borrow().len() <= 2, "it was tried again");
-    });
-}
-
-#[test]
-fn idle_connections_to_what_a_name_has_no_more_are_closed() {
-    on_worker(async {
-        let [(_a, a), (_b, b)] = servers();
-        let (addresses, connector) = name(&[a]);
-        let pool = Pool::new("app.test:80".into(), 10, LONG);
-        assert_eq!(exchange(&pool, &connector).await, a);
-        *addresses.lock().unwrap() = vec![b];
-        // As the worker's housekeeping does it: the name is looked up again after some seconds.
-        while !pool.is_empty() {
-            pool.follow(&connector);
-            pool.sweep();
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(exchange(&pool, &connector).await, b);
-    });
-}
-
-#[test]
-fn what_is_retired_keeps_nothing() {
-    on_worker(async {
-        let [(_a, a), _] = servers();
-        let (_, connector) = name(&[a]);
-        let pool = Pool::new("app.test:80".into(), 10, LONG);
-        exchange(&pool, &connector).await;
-        assert!(!pool.is_empty());
-        pool.retire();
-        assert!(pool.is_empty());
-        exchange(&pool, &connector).await;
-        assert!(pool.is_empty());
-    });
+fn a_retired_pool_closes_what_is_idle_and_what_comes_back() {
+    let (opener, pool) = (Opener::default(), pool(4, LONG));
+    pool.keep(opener.open(1));
+    let in_use = opener.open(2);
+    pool.retire();
+    assert_eq!(opener.count(), 1, "the one in use");
+    pool.keep(in_use);
+    assert!(pool.is_empty() && opener.count() == 0);
 }

@@ -1,4 +1,5 @@
-//! Sends a permitted request to an endpoint: chooses one, connects or reuses, tries another where nothing was lost.
+//! Sends a permitted request to an endpoint: chooses one, connects or reuses a connection, and tries another endpoint if
+//! the request may be sent again. The rules for that are those of [`Retries`].
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use portcullis_http::{RequestHead, ResponseHead, Version};
 use portcullis_model::{Route, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
-use portcullis_traffic::{Pick, Tried};
+use portcullis_traffic::{Choice, Failure, Next, Pick, Retries};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
+use crate::endpoint::LocalEndpoint;
 use crate::error::{Blame, ExchangeError};
 use crate::pace::{Pace, Quiet};
 use crate::replay::keeping;
@@ -35,20 +37,20 @@ pub(crate) struct Forward<'a> {
     pub(crate) client_idle: Duration,
     /// When the whole exchange must be over.
     pub(crate) deadline: Option<Instant>,
-    /// The address that is asked, if the endpoint is a name.
+    /// The address that the request goes to, if the endpoint is a name.
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// What of a request decides how it is sent.
+/// What about a request decides how it is sent.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct Traits {
     /// It may be sent twice.
     idempotent: bool,
-    /// It is an extended CONNECT, which an HTTP/2 endpoint has to have offered.
+    /// It is an extended CONNECT, which an HTTP/2 endpoint must have offered.
     extended: bool,
 }
 
-impl Asked {
+impl Traits {
     fn of(request: &RequestHead) -> Self {
         Self {
             idempotent: request.is_idempotent(),
@@ -57,22 +59,39 @@ impl Asked {
     }
 }
 
-/// How often one endpoint is asked again that did not act on a request and says so.
-const AGAIN_MAX: u32 = 3;
+/// Returns whether an error speaks against the endpoint that was chosen.
+fn is_endpoint_fault(error: &ExchangeError, pick: &Pick) -> bool {
+    match error.blame() {
+        Blame::Never => false,
+        Blame::IfSilent => !pick.has_answered_others(),
+        Blame::Always => true,
+    }
+}
 
 /// How one attempt failed.
-enum AttemptError {
-    /// Nothing of the request was acted on: another endpoint may be asked, with this body.
-    Unsent(ExchangeError, Body),
-    /// The connection was stale, or the endpoint took no more requests on it: the same endpoint may be asked over another
-    /// one, with this body.
-    Again(ExchangeError, Body),
-    /// It is over.
-    Final(ExchangeError),
+struct AttemptError {
+    error: ExchangeError,
+    resend: Resend,
+}
+
+/// Whether a request whose attempt failed may be sent again.
+enum Resend {
+    /// Nothing of it was sent. This is its body.
+    Unsent(Body),
+    /// Only the connection failed: it was stale, or took no more requests. This is the body from its beginning.
+    Connection(Body),
+    /// It may not.
+    Never,
+}
+
+impl AttemptError {
+    fn last(error: ExchangeError) -> Self {
+        Self { error, resend: Resend::Never }
+    }
 }
 
 impl Forward<'_> {
-    /// Forwards the exchange, which then rests in the slot with the response's head in it. Dropping the future drops the
+    /// Forwards the exchange, which is then in the slot with the response's head in it. Dropping the future drops the
     /// connection to the endpoint.
     pub(crate) async fn run(
         mut self,
@@ -80,7 +99,7 @@ impl Forward<'_> {
         mut body: Body,
     ) -> Result<CallResponse, ExchangeError> {
         let exchange = permitted.into_inner();
-        let asked = Asked::of(&exchange.request);
+        let traits = Traits::of(&exchange.request);
         let upgrades = exchange.request.upgrade.is_some();
         self.slot.put(exchange);
         self.peek(&mut body).await?;
@@ -92,97 +111,86 @@ impl Forward<'_> {
 
         let shared = &self.upstream.shared;
         // Whatever the method, an HTTP/2 endpoint may say that it did not act on a request.
-        if asked.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
+        if traits.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
             body = keeping(body, shared.config.replay_bytes_max);
         }
-        let (mut tried, mut last) = (Tried::new(), None);
-        while self.trace.attempts < self.route.attempts.max(1) {
-            let Some(pick) = shared.state.pick(shared.now(), &tried) else { break };
-            self.trace.attempts += 1;
+        let (mut retries, mut last) = (Retries::new(self.route.attempts), None);
+        while retries.may_try() {
+            let choice = Choice { now: shared.now(), tried: retries.tried() };
+            let Some(pick) = shared.endpoints.pick(&choice) else { break };
+            let endpoint = self.upstream.endpoint(pick.endpoint());
+            self.trace.attempts = retries.begin();
+            self.trace.asked = Some(endpoint.clone());
             if self.trace.attempts > 1 {
                 shared.metrics.retry();
             }
-            self.trace.asked = Some((self.upstream.clone(), pick.index));
-            let (mut again, mut alone) = (AGAIN_MAX, false);
-            let failed = loop {
-                match self.attempt(pick.index, body, asked, alone).await {
+            (body, last) = loop {
+                let attempt = self.attempt(&endpoint, body, traits, retries.needs_new_connection());
+                let AttemptError { error, resend } = match attempt.await {
                     Ok(response) => {
-                        self.answered(&pick);
+                        self.record_answer(&endpoint);
                         self.trace.in_flight = Some(pick.in_flight);
                         return Ok(response);
                     }
-                    // Not the endpoint's failure, and not an attempt that counts: connections do close. What follows has a
-                    // connection to itself, on which nothing came before.
-                    Err(AttemptError::Again(error, unread)) if again > 0 => {
-                        tracing::debug!(%error, "asked again over another connection");
-                        (body, again, alone) = (unread, again - 1, true);
+                    Err(failed) => failed,
+                };
+                let faulty = is_endpoint_fault(&error, &pick);
+                let (failure, whole, other_address) = match resend {
+                    Resend::Connection(body) => (Failure::Connection, Some(body), false),
+                    Resend::Unsent(body) => {
+                        let other_address = faulty && self.mark_address_failed(&endpoint, &error);
+                        (Failure::Unsent { other_address }, Some(body), other_address)
                     }
-                    // Another address of the endpoint's name is asked.
-                    Err(AttemptError::Unsent(error, unread))
-                        if again > 0 && self.rest_address(&pick, &error) =>
-                    {
-                        (body, again) = (unread, again - 1);
+                    Resend::Never => {
+                        let other_address = faulty && self.mark_address_failed(&endpoint, &error);
+                        (Failure::Final, None, other_address)
                     }
-                    Err(failed) => break failed,
+                };
+                let next = retries.after(endpoint.shared.id(), failure);
+                tracing::debug!(%error, ?next, "an attempt failed");
+                match (next, whole) {
+                    (Next::SameEndpoint, Some(whole)) => body = whole,
+                    (Next::OtherEndpoint, Some(whole)) => {
+                        if faulty {
+                            shared.record_failure(&endpoint, &error.reason());
+                        }
+                        break (whole, Some(error));
+                    }
+                    (_, _) => {
+                        // One address of several speaks only against itself.
+                        if faulty && !other_address {
+                            shared.record_failure(&endpoint, &error.reason());
+                        }
+                        return Err(error);
+                    }
                 }
             };
-            match failed {
-                AttemptError::Again(error, unread) | AttemptError::Unsent(error, unread) => {
-                    tracing::debug!(%error, "an endpoint failed");
-                    self.blame(&pick, &error);
-                    tried.insert(pick.index);
-                    (body, last) = (unread, Some(error));
-                }
-                AttemptError::Final(error) => {
-                    if !self.rest_address(&pick, &error) {
-                        self.blame(&pick, &error);
-                    }
-                    return Err(error);
-                }
-            }
         }
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
     }
 
-    fn answered(&self, pick: &Pick) {
-        self.upstream.shared.record_success(pick.endpoint());
-        if let (Some(peer), Some(pool)) = (self.peer, self.upstream.pool(pick.index)) {
-            pool.addresses.answered(peer);
+    fn record_answer(&self, endpoint: &LocalEndpoint) {
+        self.upstream.shared.record_answer(endpoint);
+        if let Some(peer) = self.peer {
+            endpoint.addresses.mark_answered(peer);
         }
     }
 
-    /// Holds a failure against the endpoint, if it is one.
-    fn blame(&self, pick: &Pick, error: &ExchangeError) {
-        let shared = &self.upstream.shared;
-        match error.blame() {
-            Blame::Never => {}
-            Blame::IfSilent if pick.has_answered_others() => {}
-            Blame::IfSilent | Blame::Always => shared.record_failure(pick.endpoint(), &error.reason()),
-        }
-    }
-
-    /// Passes over the address that failed, if the endpoint is a name that has others. Returns whether it has.
-    fn rest_address(&self, pick: &Pick, error: &ExchangeError) -> bool {
+    /// Passes over the address that failed for a while, if the endpoint is a name that has others. Returns whether it has.
+    fn mark_address_failed(&self, endpoint: &LocalEndpoint, error: &ExchangeError) -> bool {
         let peer = match error {
             ExchangeError::Unreachable { source, .. } => source.peer(),
             _ => self.peer,
         };
-        let blamed = match error.blame() {
-            Blame::Never => false,
-            Blame::IfSilent => !pick.has_answered_others(),
-            Blame::Always => true,
-        };
-        let (true, Some(peer), Some(pool)) = (blamed, peer, self.upstream.pool(pick.index)) else {
-            return false;
-        };
-        let has_others = pool.addresses.rest(peer);
+        let Some(peer) = peer else { return false };
+        let has_others = endpoint.addresses.mark_failed(peer);
         if has_others {
             tracing::debug!(upstream = %self.upstream.shared.name(), %peer, %error, "an address is passed over");
         }
         has_others
     }
 
-    /// Lets the body hooks decide about the first piece before an upstream hears of the request.
+    /// Lets the body hooks decide about the first piece before the request is sent to an upstream.
     async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
         let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
@@ -191,7 +199,7 @@ impl Forward<'_> {
             if let Poll::Ready(result) = body.poll_first(cx) {
                 return Poll::Ready(result.map_err(ExchangeError::RequestBody));
             }
-            // The policies may hold back all of it, so what counts is what comes in.
+            // The policies may hold back all of it, so what counts is what the client has sent.
             let until = quiet.until(slot.request_bytes(), slot.is_away(), client_idle);
             if timer.poll(cx, pace.bounded(until)).is_ready() {
                 return Poll::Ready(Err(match pace.is_over() {
@@ -204,43 +212,44 @@ impl Forward<'_> {
         .await
     }
 
-    /// Asks the endpoint at `at`.
+    /// Sends the request to the endpoint once.
     async fn attempt(
         &mut self,
-        at: usize,
+        endpoint: &Rc<LocalEndpoint>,
         body: Body,
-        asked: Asked,
+        traits: Traits,
         alone: bool,
     ) -> Result<CallResponse, AttemptError> {
         self.peer = None;
-        let acquired = match self.acquire(at, asked, !body.is_empty(), alone).await {
+        let acquired = match self.acquire(endpoint, traits, !body.is_empty(), alone).await {
             Ok(acquired) => acquired,
             Err(error @ (ExchangeError::ClientGone | ExchangeError::Timeout)) => {
-                return Err(AttemptError::Final(error));
+                return Err(AttemptError::last(error));
             }
-            Err(error) => return Err(AttemptError::Unsent(error, body)),
+            Err(error) => return Err(AttemptError { error, resend: Resend::Unsent(body) }),
         };
         self.peer = acquired.peer();
         // The exchange is in its slot: only a body hook takes it away, and the first one has returned.
         let mut exchange = self.slot.taken().await;
-        let call = acquired.start(&exchange, self.upstream, at, body);
+        let call = acquired.start(&exchange, &self.upstream.shared, endpoint, body);
         // Its buffers are reused; nothing looks at it before a response has come.
         let head = std::mem::take(&mut exchange.response);
         self.slot.put(exchange);
-        self.drive(call, head, asked).await
+        self.drive(call, head, traits).await
     }
 
-    /// A connection to the endpoint at `at`, for a request with a body if it is an `upload`. One that is for it `alone` is new.
+    /// Returns a connection to the endpoint. An `upload` is a request with a body; `alone` asks for a new connection that
+    /// is not shared.
     async fn acquire(
         &mut self,
-        at: usize,
-        asked: Asked,
+        endpoint: &Rc<LocalEndpoint>,
+        traits: Traits,
         upload: bool,
         alone: bool,
     ) -> Result<Acquired, ExchangeError> {
-        let peer = self.upstream.pool(at).and_then(|pool| pool.addresses.next());
-        let mut reused = if alone { None } else { self.upstream.reuse(at, peer, upload) };
-        if let Some(reused) = reused.take_if(|reused| !asked.extended || reused.is_settled()) {
+        let peer = endpoint.addresses.next();
+        let mut reused = if alone { None } else { self.upstream.reuse(endpoint, peer, upload) };
+        if let Some(reused) = reused.take_if(|reused| !traits.extended || reused.is_settled()) {
             return Ok(reused);
         }
         let shared = self.upstream.shared.clone();
@@ -250,9 +259,9 @@ impl Forward<'_> {
         let mut connecting = std::pin::pin!(async move {
             let acquired = match reused {
                 Some(reused) => reused,
-                None => upstream.connect(at, peer, upload, alone).await?,
+                None => upstream.connect(endpoint, peer, upload, alone).await?,
             };
-            if asked.extended {
+            if traits.extended {
                 acquired.settled().await;
             }
             Ok(acquired)
@@ -279,12 +288,12 @@ impl Forward<'_> {
         }
     }
 
-    /// Sends the request and waits for the final head, which ends up in the exchange.
+    /// Sends the request and waits for the final head, which it puts into the exchange.
     async fn drive(
         &mut self,
         mut call: Box<dyn Call>,
         mut head: ResponseHead,
-        asked: Asked,
+        traits: Traits,
     ) -> Result<CallResponse, AttemptError> {
         let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
         let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
@@ -300,7 +309,7 @@ impl Forward<'_> {
                 if waited_for.replace(waits_for) != Some(waits_for) {
                     quiet = Quiet::default();
                 }
-                // Policies may hold back what comes, and then the call sees nothing of it.
+                // Policies may hold back what the client sends, and then the call sees nothing of it.
                 let moved = call.progress().wrapping_add(slot.request_bytes());
                 let until = match waits_for {
                     WaitsFor::Client => quiet.until(moved, slot.is_away(), client_idle),
@@ -321,28 +330,27 @@ impl Forward<'_> {
                 }
                 Some(Ok(CallEvent::Final)) => {
                     let mut response = call.into_response(&head);
-                    let mut exchange =
-                        self.exchange(&mut response.body).await.map_err(AttemptError::Final)?;
+                    let mut exchange = self.exchange(&mut response.body).await.map_err(AttemptError::last)?;
                     exchange.response = head;
                     self.slot.put(exchange);
                     return Ok(response);
                 }
-                Some(Err(error)) => return Err(self.call_failed(error, call, asked)),
-                None if !timed_out => return Err(AttemptError::Final(ExchangeError::ClientGone)),
+                Some(Err(error)) => return Err(self.call_failed(error, call, traits)),
+                None if !timed_out => return Err(AttemptError::last(ExchangeError::ClientGone)),
                 None if call.waits_for() == WaitsFor::Client => {
                     let error = ExchangeError::RequestBody(BodyError::DownstreamTimeout);
-                    return Err(AttemptError::Final(self.timeout(error)));
+                    return Err(AttemptError::last(self.timeout(error)));
                 }
                 None => {
                     call.timed_out();
                     let error = ExchangeError::ResponseTimeout { endpoint: self.endpoint() };
-                    return Err(AttemptError::Final(self.timeout(error)));
+                    return Err(AttemptError::last(self.timeout(error)));
                 }
             }
         }
     }
 
-    /// The exchange, which a hook of the request's body may have: what is left of that is driven on meanwhile.
+    /// Waits for the exchange, which a hook of the request's body may have, and meanwhile sends what is left of that body.
     async fn exchange(&mut self, response: &mut Body) -> Result<Box<Exchange>, ExchangeError> {
         let (slot, deadline) = (self.slot, self.deadline);
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
@@ -358,20 +366,17 @@ impl Forward<'_> {
         .await
     }
 
-    fn call_failed(&self, error: CallError, call: Box<dyn Call>, asked: Asked) -> AttemptError {
+    fn call_failed(&self, error: CallError, call: Box<dyn Call>, traits: Traits) -> AttemptError {
         let endpoint = self.endpoint();
         let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
         match error {
-            CallError::RequestBody(error) => AttemptError::Final(ExchangeError::RequestBody(error)),
-            CallError::Protocol(_) => AttemptError::Final(failed(error.to_string())),
-            CallError::HeadTooLarge => AttemptError::Final(ExchangeError::ResponseHeadTooLarge { endpoint }),
+            CallError::RequestBody(error) => AttemptError::last(ExchangeError::RequestBody(error)),
+            CallError::Protocol(_) => AttemptError::last(failed(error.to_string())),
+            CallError::HeadTooLarge => AttemptError::last(ExchangeError::ResponseHeadTooLarge { endpoint }),
             CallError::NotSent(source) => {
                 let error = ExchangeError::NotSent { endpoint, source };
-                match call.into_unread_body() {
-                    // Another endpoint may take it.
-                    Some(body) => AttemptError::Unsent(error, body),
-                    None => AttemptError::Final(error),
-                }
+                let resend = call.into_unread_body().map_or(Resend::Never, Resend::Unsent);
+                AttemptError { error, resend }
             }
             CallError::Closed { maybe_stale, unprocessed, .. } => {
                 let reason = error.to_string();
@@ -379,12 +384,12 @@ impl Forward<'_> {
                     true => ExchangeError::Unprocessed { endpoint, reason },
                     false => failed(reason),
                 };
-                // RFC 9110, 9.2.2: only what may be sent twice is sent twice, and what was not acted on.
-                let may_repeat = unprocessed || (maybe_stale && asked.idempotent);
-                match call.into_unread_body() {
-                    Some(body) if may_repeat => AttemptError::Again(error, body),
-                    _ => AttemptError::Final(error),
-                }
+                let failure = Failure::of_closed(unprocessed, maybe_stale, traits.idempotent);
+                let resend = match call.into_unread_body() {
+                    Some(body) if failure == Failure::Connection => Resend::Connection(body),
+                    _ => Resend::Never,
+                };
+                AttemptError { error, resend }
             }
         }
     }
@@ -397,7 +402,7 @@ impl Forward<'_> {
         self.trace.endpoint().unwrap_or("?").to_owned()
     }
 
-    /// `error`, unless it was the whole exchange's time that ran out.
+    /// Returns `error`, unless it was the whole exchange's time that ran out.
     fn timeout(&self, error: ExchangeError) -> ExchangeError {
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => ExchangeError::Timeout,

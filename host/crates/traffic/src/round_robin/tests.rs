@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::{PERIOD_MAX, RoundRobin};
+use crate::{Endpoint, EndpointId};
 
 fn turns(weights: &[u32]) -> RoundRobin {
-    RoundRobin::new(weights.iter().copied())
+    RoundRobin::new(weights.iter().map(|weight| (Endpoint::new("a".into()).id(), *weight)))
 }
 
 fn count(turns: &RoundRobin, endpoints: usize, picks: usize, eligible: impl Fn(usize) -> bool) -> Vec<usize> {
@@ -31,7 +32,7 @@ fn common_factors_do_not_make_runs() {
 }
 
 #[test]
-fn nobody_is_chosen_where_nobody_is_eligible() {
+fn no_endpoint_is_chosen_if_none_is_eligible() {
     assert_eq!(turns(&[]).next(|_| true), None);
     assert_eq!(turns(&[3]).next(|_| false), None);
     assert_eq!(turns(&[3, 2]).next(|_| false), None);
@@ -80,7 +81,38 @@ fn many_equal_endpoints_need_no_scaling() {
     assert_eq!(turns.next(|_| true), Some(1));
 }
 
+/// Takes `count` turns among those of `endpoints` that are not `left_out`, and returns the ids.
+fn ids(
+    turns: &RoundRobin,
+    endpoints: &[(EndpointId, u32)],
+    count: usize,
+    left_out: Option<EndpointId>,
+) -> Vec<EndpointId> {
+    let eligible = |at: usize| Some(endpoints[at].0) != left_out;
+    (0..count).map(|_| endpoints[turns.next(eligible).unwrap()].0).collect()
+}
+
 proptest! {
+    #[test]
+    fn another_order_of_the_same_endpoints_changes_no_turn(
+        weights in proptest::collection::vec(1..9_u32, 2..7),
+        rotated in 0..7_usize,
+        taken in 0..40_usize,
+    ) {
+        let endpoints: Vec<_> = weights.iter().map(|weight| (Endpoint::new("a".into()).id(), *weight)).collect();
+        let mut moved = endpoints.clone();
+        moved.rotate_left(rotated % endpoints.len());
+        let left_out = Some(endpoints[0].0);
+        let [old, steady] = [(), ()].map(|()| RoundRobin::new(endpoints.iter().copied()));
+        ids(&old, &endpoints, taken, left_out);
+        ids(&steady, &endpoints, taken, left_out);
+        let new = RoundRobin::new(moved.iter().copied());
+        new.continue_from(&old);
+        for left_out in [None, left_out] {
+            prop_assert_eq!(ids(&new, &moved, 20, left_out), ids(&steady, &endpoints, 20, left_out));
+        }
+    }
+
     #[test]
     fn every_period_gives_everyone_its_weight(weights in proptest::collection::vec(1..60_u32, 1..8)) {
         let turns = turns(&weights);

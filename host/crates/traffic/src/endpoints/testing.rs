@@ -1,0 +1,32 @@
+//! Upstreams for tests.
+
+use portcullis_model::{
+    Balance, Ejection, Endpoint, HostHeader, Origin, Upstream, UpstreamHttp2, UpstreamProtocol,
+    UpstreamTimeouts,
+};
+
+/// Returns the endpoints with these addresses and weights, as a config lists them.
+pub(crate) fn listed(endpoints: &[(&str, u32)]) -> Vec<Endpoint> {
+    let endpoint = |(address, weight): &(&str, u32)| Endpoint { address: (*address).into(), weight: *weight };
+    endpoints.iter().map(endpoint).collect()
+}
+
+/// Returns an upstream with these endpoints.
+pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream {
+    Upstream {
+        name: "u".into(),
+        endpoints: listed(endpoints),
+        balance,
+        protocol: UpstreamProtocol::default(),
+        tls: None,
+        host: HostHeader::default(),
+        hide_server: false,
+        timeouts: UpstreamTimeouts::default(),
+        ejection: Ejection::default(),
+        idle_connections_max: 1,
+        head_bytes_max: 1,
+        replay_bytes_max: 0,
+        http2: UpstreamHttp2::default(),
+        origin: Origin::default(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a request that failed is sent again, and where.
+//!
+//! A request is sent again only if no endpoint can have acted on it, or if it may be acted on twice (RFC 9110, 9.2.2), and
+//! only if all of its body is still at hand. It goes to another endpoint as often as its route allows. Beside that, the
+//! same endpoint is asked again a few times if only a connection or an address was at fault: that is not an attempt that
+//! counts, because connections do close.
+
+use crate::{EndpointId, Tried};
+
+/// How often the same endpoint is asked again before another one is.
+const SAME_ENDPOINT_MAX: u32 = 3;
+
+/// How an endpoint failed a request, as far as it matters for sending it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection failed, but the request may be sent once more: it was not acted on, or may be acted on twice.
+    Connection,
+    /// Nothing of the request was sent.
+    Unsent {
+        /// The endpoint is a name that has another address, which has not failed.
+        other_address: bool,
+    },
+    /// The request may have been acted on, or cannot be sent again.
+    Final,
+}
+
+impl Failure {
+    /// Returns what it means that a connection closed before the head of a response. `unprocessed`: the endpoint said that
+    /// it did not act on the request (RFC 9113, 8.7). `maybe_stale`: the connection had served before and nothing of a
+    /// response had come, so the endpoint may have closed an idle connection.
+    #[must_use]
+    pub fn of_closed(unprocessed: bool, maybe_stale: bool, idempotent: bool) -> Self {
+        if unprocessed || (maybe_stale && idempotent) { Self::Connection } else { Self::Final }
+    }
+}
+
+/// What is done next with a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It is sent to the same endpoint.
+    SameEndpoint,
+    /// It is sent to another endpoint, if one is left.
+    OtherEndpoint,
+    /// It is not sent again.
+    Nothing,
+}
+
+/// The attempts of one request.
+#[derive(Debug)]
+pub struct Retries {
+    attempts: u32,
+    attempts_max: u32,
+    tried: Tried,
+    /// How often the current endpoint may still be asked again.
+    again: u32,
+    new_connection: bool,
+}
+
+impl Retries {
+    /// A request that was not sent yet, and may be tried on `attempts_max` endpoints, at least one.
+    #[must_use]
+    pub fn new(attempts_max: u32) -> Self {
+        Self {
+            attempts: 0,
+            attempts_max: attempts_max.max(1),
+            tried: Tried::new(),
+            again: 0,
+            new_connection: false,
+        }
+    }
+
+    /// Returns whether one more endpoint may be tried.
+    #[must_use]
+    pub fn may_try(&self) -> bool {
+        self.attempts < self.attempts_max
+    }
+
+    /// The request is tried on an endpoint. Returns the number of this attempt, from 1.
+    pub fn begin(&mut self) -> u32 {
+        self.attempts = self.attempts.saturating_add(1);
+        (self.again, self.new_connection) = (SAME_ENDPOINT_MAX, false);
+        self.attempts
+    }
+
+    /// Decides what follows the failure of an attempt on `endpoint`.
+    pub fn after(&mut self, endpoint: EndpointId, failure: Failure) -> Next {
+        match failure {
+            Failure::Final => return Next::Nothing,
+            Failure::Connection if self.again > 0 => self.new_connection = true,
+            Failure::Unsent { other_address: true } if self.again > 0 => {}
+            Failure::Connection | Failure::Unsent { .. } => {
+                self.tried.insert(endpoint);
+                return Next::OtherEndpoint;
+            }
+        }
+        self.again -= 1;
+        Next::SameEndpoint
+    }
+
+    /// Returns whether the request needs a new connection that it does not share: one on which nothing came before it
+    /// cannot fail for what came before.
+    #[must_use]
+    pub fn needs_new_connection(&self) -> bool {
+        self.new_connection
+    }
+
+    /// The endpoints that it was tried on.
+    #[must_use]
+    pub fn tried(&self) -> &Tried {
+        &self.tried
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use portcullis_model::Balance;
+use proptest::prelude::*;
+
+use super::{Failure, Next, Retries, SAME_ENDPOINT_MAX};
+use crate::endpoints::testing::upstream;
+use crate::{Choice, Endpoint, EndpointId, Endpoints};
+
+const NOW: Duration = Duration::from_secs(1000);
+
+fn id() -> EndpointId {
+    Endpoint::new("a".into()).id()
+}
+
+#[test]
+fn what_may_have_been_acted_on_is_never_sent_again() {
+    for (unprocessed, maybe_stale, idempotent, expected) in [
+        (false, false, false, Failure::Final),
+        (false, false, true, Failure::Final),
+        (false, true, false, Failure::Final),
+        (false, true, true, Failure::Connection),
+        (true, false, false, Failure::Connection),
+    ] {
+        let failure = Failure::of_closed(unprocessed, maybe_stale, idempotent);
+        assert_eq!(failure, expected, "{unprocessed} {maybe_stale} {idempotent}");
+    }
+    let mut retries = Retries::new(3);
+    retries.begin();
+    assert_eq!(retries.after(id(), Failure::Final), Next::Nothing);
+}
+
+#[test]
+fn a_connection_that_failed_is_followed_by_a_new_one_to_the_same_endpoint() {
+    let (mut retries, endpoint) = (Retries::new(3), id());
+    assert_eq!(retries.begin(), 1);
+    assert!(!retries.needs_new_connection());
+    for _ in 0..SAME_ENDPOINT_MAX {
+        assert_eq!(retries.after(endpoint, Failure::Connection), Next::SameEndpoint);
+        assert!(retries.needs_new_connection());
+    }
+    assert!(retries.tried().is_empty());
+    assert_eq!(retries.after(endpoint, Failure::Connection), Next::OtherEndpoint);
+    assert!(retries.tried().contains(endpoint));
+    assert_eq!(retries.begin(), 2);
+    assert!(!retries.needs_new_connection(), "the next endpoint's connections have not failed");
+}
+
+#[test]
+fn the_addresses_of_a_name_are_tried_before_another_endpoint() {
+    let (mut retries, endpoint) = (Retries::new(2), id());
+    retries.begin();
+    assert_eq!(retries.after(endpoint, Failure::Unsent { other_address: true }), Next::SameEndpoint);
+    assert!(!retries.needs_new_connection(), "an idle connection to another address will do");
+    assert_eq!(retries.after(endpoint, Failure::Unsent { other_address: false }), Next::OtherEndpoint);
+}
+
+#[test]
+fn there_is_always_one_attempt_and_never_more_than_allowed() {
+    for attempts_max in [0, 1, 4] {
+        let mut retries = Retries::new(attempts_max);
+        let mut attempts = 0;
+        while retries.may_try() {
+            attempts = retries.begin();
+            retries.after(id(), Failure::Unsent { other_address: false });
+        }
+        assert_eq!(attempts, attempts_max.max(1));
+    }
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    prop_oneof![
+        4 => Just(Failure::Connection),
+        4 => any::<bool>().prop_map(|other_address| Failure::Unsent { other_address }),
+        1 => Just(Failure::Final),
+    ]
+}
+
+proptest! {
+    /// A request against an upstream that always fails, as the proxy sends it.
+    #[test]
+    fn an_outage_costs_a_bounded_number_of_sends(
+        attempts_max in 0..6_u32,
+        endpoints in 1..6_usize,
+        failures in proptest::collection::vec(failure(), 64),
+    ) {
+        let names = ["a", "b", "c", "d", "e"];
+        let list: Vec<(&str, u32)> = names.into_iter().take(endpoints).map(|name| (name, 1)).collect();
+        let endpoints = Endpoints::new(&upstream(Balance::RoundRobin, &list));
+        let mut failures = failures.into_iter();
+        let mut retries = Retries::new(attempts_max);
+        let (mut asked, mut sends, mut ended) = (Vec::new(), 0, false);
+        while !ended && retries.may_try() {
+            let Some(pick) = endpoints.pick(&Choice { now: NOW, tried: retries.tried() }) else { break };
+            retries.begin();
+            let id = pick.endpoint().id();
+            prop_assert!(!asked.contains(&id), "an endpoint was tried twice");
+            asked.push(id);
+            loop {
+                sends += 1;
+                let failure = failures.next().unwrap();
+                match retries.after(id, failure) {
+                    Next::SameEndpoint => prop_assert_ne!(failure, Failure::Final),
+                    Next::OtherEndpoint => break,
+                    Next::Nothing => {
+                        prop_assert_eq!(failure, Failure::Final);
+                        ended = true;
+                        break;
+                    }
+                }
+            }
+        }
+        prop_assert!(asked.len() <= attempts_max.max(1) as usize && asked.len() <= list.len());
+        prop_assert!(sends <= asked.len() * (1 + SAME_ENDPOINT_MAX as usize));
+        prop_assert!(ended || asked.len() == list.len().min(attempts_max.max(1) as usize));
+    }
+}
