@@ -1,4 +1,4 @@
-//! Routes with `tls = "required"`: where a client is sent that came without TLS.
+//! Routes with `tls = "required"`: where a client without TLS is redirected.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -10,13 +10,14 @@ use portcullis_net::ListenerState;
 
 use crate::error::ExchangeError;
 
-/// The port that `https` means without saying it.
+/// The default port of `https`.
 const HTTPS: u16 = 443;
 
-/// Why `route` does not serve `request`, if that is because it came without TLS. `port` is the one that serves the route
+/// Returns the error for a `request` without TLS if `route` requires TLS. `port` returns the port that serves the route
 /// with TLS, if it is known.
 ///
-/// The scheme is the client's by the word of a trusted proxy, so a proxy in front that ends TLS is not sent in circles.
+/// The scheme is what the client used, as a trusted proxy reports it, so that a proxy in front that terminates TLS is not
+/// redirected for ever.
 pub(crate) fn refusal(
     route: &Route,
     request: &RequestHead,
@@ -28,7 +29,8 @@ pub(crate) fn refusal(
     Some(ExchangeError::TlsRequired { location: location(request, port().map_or(HTTPS, NonZeroU16::get)) })
 }
 
-/// The URL of the same request over TLS. `None` for what no URL names: a request without a host, `OPTIONS *` and CONNECT.
+/// Returns the URL of the same request over TLS, or `None` if it has no URL: a request without a host, `OPTIONS *` and
+/// CONNECT.
 fn location(request: &RequestHead, port: u16) -> Option<String> {
     let (host, target) = (request.host(), request.target());
     if host.is_empty() || !target.starts_with('/') || request.method == "CONNECT" {
@@ -38,8 +40,8 @@ fn location(request: &RequestHead, port: u16) -> Option<String> {
     Some(format!("https://{host}{port}{target}"))
 }
 
-/// The listener to which clients of `route` are sent: of those with TLS that serve it the one whose public port is 443, or
-/// else the first by name.
+/// Returns the listener to which clients of `route` are redirected: of those with TLS that serve it, the one whose public
+/// port is 443, else the first by name.
 pub(crate) fn listener(
     route: &Route,
     listeners: &BTreeMap<Name, Arc<ListenerState>>,
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_url_names_is_sent_nowhere() {
+    fn a_request_without_a_url_is_not_redirected() {
         check("GET", "", "/x", 443, None);
         check("OPTIONS", "a.test", "*", 443, None);
         check("CONNECT", "a.test:80", "", 443, None);

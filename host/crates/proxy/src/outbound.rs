@@ -1,8 +1,8 @@
 //! Requests that policies send by themselves, over the workers' connections.
 //!
 //! A policy's hook waits on a fiber, in a future that may move between threads; connections belong to a worker's thread.
-//! So a call is handed to a task of the worker it was made on, and what the hook waits for is a message. Calls of
-//! `on-tick`, which has a thread of its own, are spread over the workers.
+//! So a call is given to a task on the worker that made it, and the hook waits for a message. Calls of `on-tick`, which has
+//! a thread of its own, are spread over the workers.
 
 mod tls;
 
@@ -34,12 +34,12 @@ use crate::pool::Pool;
 
 /// Servers whose connections a worker keeps.
 const SERVERS_MAX: usize = 64;
-/// Idle connections that a worker keeps to one server: as many as to an endpoint of an upstream. With fewer, a policy that asks
-/// often would make connections anew all the time.
+/// Idle connections that a worker keeps to one server: as many as to an endpoint of an upstream. With fewer, a policy that
+/// sends requests often would open connections all the time.
 const IDLE_MAX: usize = 64;
 /// How long a connection stays idle.
 const IDLE_FOR: Duration = Duration::from_secs(30);
-/// How often idle connections are looked through.
+/// How often connections that were idle for too long are closed.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -58,24 +58,24 @@ struct Shared {
     calls_max: usize,
 }
 
-/// What a worker is to carry out: has room for every call that may be outstanding.
+/// The queue of a worker. It has room for every call that may be outstanding.
 type Jobs = mpsc::Sender<Job>;
 
-/// A call, and who waits for its answer.
+/// A call, and the sender of its answer.
 #[derive(Debug)]
 struct Job {
     request: OutboundRequest,
-    place: Place,
+    permit: CallPermit,
     answer: oneshot::Sender<Result<OutboundResponse, OutboundError>>,
 }
 
 thread_local! {
-    /// Where calls of this thread go, on a worker.
+    /// The queue of this thread, if it is a worker.
     static HERE: RefCell<Option<(Arc<Shared>, Jobs)>> = const { RefCell::new(None) };
 }
 
 impl OutboundClient {
-    /// One that has no threads yet. At most `calls_max` calls, and at least one, are outstanding at once, over all of them.
+    /// A client without threads. At most `calls_max` calls (at least one) are outstanding at once, over all threads.
     #[must_use]
     pub fn new(calls_max: usize) -> Self {
         Self(Arc::new(Shared {
@@ -87,21 +87,21 @@ impl OutboundClient {
         }))
     }
 
-    /// Whether policies can go on asking those whom the machine's authorities judge, with `system` as those.
+    /// Checks that policies can still reach servers that the machine's authorities judge, if `system` are those from now on.
     ///
     /// # Errors
-    /// Where they do ask, and the machine has no authorities any more.
+    /// If policies have reached such servers, and the machine has no authorities any more.
     pub fn check(&self, system: &SystemRoots) -> Result<(), TlsClientError> {
         if self.0.tls.uses_system() { system.check() } else { Ok(()) }
     }
 
-    /// The machine believes `system` from now on. Gives whether that is something else than before, as far as policies have
-    /// asked anybody.
+    /// Trusts `system` as the machine's authorities from now on. Returns whether that differs from before, if policies have
+    /// sent requests that needed them.
     pub fn trust(&self, system: Arc<SystemRoots>) -> bool {
         self.0.tls.trust(system)
     }
 
-    /// Makes this thread one that carries out calls, for as long as its `LocalSet` runs.
+    /// Makes this thread send requests, for as long as its `LocalSet` runs.
     pub(crate) fn serve(&self, connector: Rc<Connector>) {
         let (sender, jobs) = mpsc::channel(self.0.calls_max);
         HERE.set(Some((self.0.clone(), sender.clone())));
@@ -110,7 +110,7 @@ impl OutboundClient {
         tokio::task::spawn_local(client.run(jobs));
     }
 
-    /// Who takes a call of this thread.
+    /// Returns the queue for a call of this thread.
     fn worker(&self) -> Option<Jobs> {
         let here = HERE.with_borrow(|here| {
             here.as_ref().filter(|(shared, _)| Arc::ptr_eq(shared, &self.0)).map(|(_, sender)| sender.clone())
@@ -132,26 +132,26 @@ impl OutboundClient {
 impl Outbound for OutboundClient {
     fn send(&self, request: OutboundRequest) -> Outgoing {
         let (answer, answered) = oneshot::channel();
-        let sent = Place::take(&self.0).is_some_and(|place| {
-            self.worker().is_some_and(|worker| worker.try_send(Job { request, place, answer }).is_ok())
+        let sent = CallPermit::take(&self.0).is_some_and(|permit| {
+            self.worker().is_some_and(|worker| worker.try_send(Job { request, permit, answer }).is_ok())
         });
         Box::pin(async move {
             if !sent {
                 return Err(OutboundError::Busy);
             }
-            // A worker that ends takes its calls with it.
+            // A worker that ends drops its calls.
             answered.await.unwrap_or(Err(OutboundError::Busy))
         })
     }
 }
 
-/// Which connections may serve a call: those that were made for the same server under the same rules.
+/// The server and the rules that a connection was made for. Calls with the same ones may use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Server {
     address: String,
     tls: bool,
     private: bool,
-    /// The context in which its certificate was judged.
+    /// The TLS context in which its certificate was verified.
     trust: Option<u64>,
 }
 
@@ -182,7 +182,7 @@ impl Client {
         loop {
             tokio::select! {
                 job = jobs.recv() => match job {
-                    Some(job) => self.clone().take_up(job),
+                    Some(job) => self.clone().start_call(job),
                     None => return,
                 },
                 _ = sweep.tick() => self.sweep(),
@@ -190,16 +190,16 @@ impl Client {
         }
     }
 
-    fn take_up(self: Rc<Self>, job: Job) {
-        let Job { request, place, mut answer } = job;
+    fn start_call(self: Rc<Self>, job: Job) {
+        let Job { request, permit, mut answer } = job;
         tokio::task::spawn_local(async move {
             let outcome = tokio::select! {
-                // Given up: what was opened for it is closed.
+                // The caller has gone: what was opened for it is closed.
                 () = answer.closed() => return,
                 outcome = tokio::time::timeout(request.timeout, self.call(&request)) => outcome,
             };
-            // Before whoever waits for the answer asks again.
-            drop(place);
+            // Before the caller can send its next request.
+            drop(permit);
             let _gone = answer.send(outcome.unwrap_or(Err(OutboundError::Timeout))).is_err();
         });
     }
@@ -213,7 +213,7 @@ impl Client {
         if let Some(connection) = server.pool.reuse(peer) {
             let mut call = start(connection, request, &server.pool, true);
             match final_head(&mut call, &mut response).await {
-                // It was closed while it was idle.
+                // The server closed the connection while it was idle.
                 Err(CallError::Closed { maybe_stale: true, .. }) if request.head.is_idempotent() => {}
                 outcome => {
                     outcome.map_err(call_error)?;
@@ -250,7 +250,7 @@ impl Client {
         let addresses = Rc::new(Addresses::of(server.address.as_str().into()));
         let pool = Rc::new(Pool::new(addresses.clone(), IDLE_MAX, IDLE_FOR));
         let connections = Rc::new(Connections { addresses, pool });
-        // Grants name the servers, so there are more only after many reloads; then this one's connections serve once.
+        // Grants name the servers, so there are more only after many reloads; then this one's connections are not kept.
         if servers.len() < SERVERS_MAX {
             servers.insert(server, connections.clone());
         }
@@ -268,11 +268,11 @@ impl Client {
     }
 }
 
-/// A place among the calls; given back when dropped.
+/// Counts a call as outstanding until it is dropped.
 #[derive(Debug)]
-struct Place(Arc<Shared>);
+struct CallPermit(Arc<Shared>);
 
-impl Place {
+impl CallPermit {
     fn take(shared: &Arc<Shared>) -> Option<Self> {
         let taken = shared.calls.fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
             (calls < shared.calls_max).then_some(calls + 1)
@@ -281,7 +281,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
@@ -316,7 +316,7 @@ async fn read(
     }
     let mut whole = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| body.poll_next(cx)).await {
-        // Trailers are nothing that a policy could ask for.
+        // A policy cannot ask for trailers.
         let Frame::Data(piece) = frame.map_err(body_error)? else { continue };
         if whole.len() + piece.len() > bytes_max {
             return Err(OutboundError::TooLarge);

@@ -8,7 +8,7 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0u8) | 1);
 }
 
-/// The next number of a SplitMix64 sequence (Steele, Lea, Flood 2014). Not for secrets.
+/// Returns the next number of a SplitMix64 sequence (Steele, Lea, Flood 2014). Not for secrets.
 pub(crate) fn next() -> u64 {
     STATE.with(|state| {
         let seed = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -19,7 +19,7 @@ pub(crate) fn next() -> u64 {
     })
 }
 
-/// Appends 32 hexadecimal digits that name an exchange (W3C Trace Context, 3.2.2.3).
+/// Appends 32 hexadecimal digits that identify an exchange (W3C Trace Context, 3.2.2.3).
 pub(crate) fn push_trace_id(out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for mut half in [next(), next() | 1] {
@@ -30,11 +30,11 @@ pub(crate) fn push_trace_id(out: &mut String) {
     }
 }
 
-/// A `Sec-WebSocket-Key` (RFC 6455, 4.1): 16 bytes in base64. It proves nothing but that the server reads it.
+/// Returns a `Sec-WebSocket-Key` (RFC 6455, 4.1): 16 bytes in base64. It proves only that the server reads it.
 pub(crate) fn websocket_key() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = (u128::from(next()) << 64) | u128::from(next());
-    // 128 bits are 21 digits of six bits and two bits that a 22nd carries, then padding.
+    // 128 bits are 21 digits of six bits, a 22nd for the last two bits, and padding.
     let digit = |index: u32| {
         let value = if index < 21 { bits >> (122 - 6 * index) } else { bits << 4 };
         char::from(ALPHABET[(value & 63) as usize])

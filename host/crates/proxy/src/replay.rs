@@ -10,19 +10,19 @@ use crate::body::{Body, BodyError, BodySource, Frame};
 /// Pieces under this many bytes are copied: each kept piece holds on to the buffer that it was read into.
 const SMALL_BYTES: usize = 1024;
 
-/// A body whose pieces are kept, up to a bound, after they were given.
+/// A body whose pieces are kept after they were read, up to a bound.
 #[derive(Debug)]
 struct ReplayBody {
     body: Body,
     kept: Vec<Bytes>,
-    /// Small pieces that came behind those that are kept.
+    /// Small pieces that follow those in `kept`, put together.
     small: BytesMut,
     trailers: Option<Box<Fields>>,
-    /// Bytes that may still be kept; `None` if nothing is any more.
+    /// Bytes that may still be kept; `None` if it no longer keeps anything.
     room: Option<usize>,
-    /// The next kept piece to give again.
+    /// The next kept piece to return again.
     at: usize,
-    /// The trailers are to be given again.
+    /// The trailers are to be returned again.
     again: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn keeping(body: Body, bytes_max: usize) -> Body {
 }
 
 impl ReplayBody {
-    /// Keeps at most `bytes_max` bytes of `body`. If it has more it cannot be sent again.
+    /// Keeps at most `bytes_max` bytes of `body`. If it has more, it cannot be sent again.
     fn new(body: Body, bytes_max: usize) -> Self {
         Self {
             body,
@@ -69,7 +69,7 @@ impl ReplayBody {
         self.at = self.kept.len();
     }
 
-    /// Keeps nothing from now on.
+    /// Drops what was kept, and keeps nothing from now on.
     fn stop(&mut self) {
         (self.room, self.trailers, self.again) = (None, None, false);
         (self.kept, self.small, self.at) = (Vec::new(), BytesMut::new(), 0);

@@ -1,4 +1,4 @@
-//! TLS to the servers that policies ask, by the authorities that judge their certificates.
+//! TLS to the servers that policies send requests to: a context for each set of authorities.
 
 #[cfg(test)]
 mod tests;
@@ -10,25 +10,25 @@ use portcullis_model::{Authorities, ContentDigest, Lock, UpstreamProtocol, Upstr
 use portcullis_net::{SystemRoots, TlsClientError, UpstreamTlsContext};
 use portcullis_policy::outbound::OutboundError;
 
-/// Authorities whose contexts are kept, with the sessions that can be resumed. A config names a few; that more come together
-/// over many reloads costs those that were not used for longest.
+/// The most contexts that are kept, with their sessions to resume. A config names a few; if more come together over many
+/// reloads, those that were not used for longest are dropped.
 const KEPT_MAX: usize = 64;
 
 /// A context for each of the authorities that were needed.
 #[derive(Debug, Default)]
-pub(super) struct Contexts(Lock<Kept>);
+pub(super) struct Contexts(Lock<ContextCache>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    /// By the authorities' digest, and none for the system's.
-    contexts: HashMap<Option<ContentDigest>, Entry>,
+struct ContextCache {
+    /// By the authorities' digest; `None` for the system's.
+    contexts: HashMap<Option<ContentDigest>, CachedContext>,
     turn: u64,
-    /// What the machine believes, as of the last load of the configuration.
+    /// The machine's authorities, as of the last load of the configuration.
     system: Arc<SystemRoots>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedContext {
     /// The turn in which it was used last.
     used: u64,
     trusted: Trusted,
@@ -38,12 +38,12 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub(super) struct Trusted {
     pub(super) context: UpstreamTlsContext,
-    /// No two contexts of a process have the same: connections that were made under one are none of another's.
+    /// Unique in the process, so that connections made in one context are not used in another.
     pub(super) id: u64,
 }
 
 impl Contexts {
-    /// TLS by `authorities`, or the system's, which are read when they are first needed.
+    /// Returns TLS by `authorities`, or by the system's, which are read when they are first needed.
     pub(super) async fn get(&self, authorities: Option<&Arc<Authorities>>) -> Result<Trusted, OutboundError> {
         let id = authorities.map(|authorities| authorities.digest);
         let system = {
@@ -54,7 +54,7 @@ impl Contexts {
             kept.system.clone()
         };
         let (authorities, roots) = (authorities.cloned(), system.clone());
-        // The system's are some hundred files on some machines.
+        // The system's authorities are some hundred files on some machines.
         let built = tokio::task::spawn_blocking(move || build(authorities.as_deref(), &roots)).await;
         let built = built.map_err(|error| OutboundError::Connect(error.to_string()))?;
         let context = built.map_err(|error| {
@@ -68,22 +68,23 @@ impl Contexts {
         })?;
         let mut kept = self.lock();
         if id.is_none() && !Arc::ptr_eq(&kept.system, &system) {
-            // Others are believed since, so that this serves whoever asked before that, and nobody else.
+            // The system's authorities have changed meanwhile. This context is right for the calls that began before, and is
+            // not kept for others.
             return Ok(kept.number(context));
         }
         Ok(kept.keep(id, context))
     }
 
-    /// Whether somebody was asked whom the system's authorities have judged.
+    /// Returns whether a request has needed the system's authorities.
     pub(super) fn uses_system(&self) -> bool {
         self.lock().contexts.contains_key(&None)
     }
 
-    /// The machine believes `system` from now on. Gives whether that is something else than before.
+    /// Trusts `system` as the machine's authorities from now on. Returns whether that changes anything.
     pub(super) fn trust(&self, system: Arc<SystemRoots>) -> bool {
         let mut kept = self.lock();
-        // Where it believes nobody any more, a load that would say so was refused before it came to this.
-        let believes = |entry: &Entry| entry.trusted.context.believes(&system).unwrap_or(true);
+        // If the machine has no authorities any more, the load was refused before it came to this.
+        let believes = |entry: &CachedContext| entry.trusted.context.believes(&system).unwrap_or(true);
         let changed = !kept.contexts.get(&None).is_none_or(believes);
         if changed {
             kept.contexts.remove(&None);
@@ -92,12 +93,12 @@ impl Contexts {
         changed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, ContextCache> {
         self.0.lock()
     }
 }
 
-impl Kept {
+impl ContextCache {
     fn find(&mut self, id: Option<ContentDigest>) -> Option<Trusted> {
         self.turn += 1;
         let entry = self.contexts.get_mut(&id)?;
@@ -110,7 +111,7 @@ impl Kept {
         Trusted { context, id: self.turn }
     }
 
-    /// Keeps a context, unless another worker has made the same one meanwhile: then that is given.
+    /// Keeps a context and returns it; if another worker has made the same one meanwhile, returns that.
     fn keep(&mut self, id: Option<ContentDigest>, context: UpstreamTlsContext) -> Trusted {
         if let Some(other) = self.find(id) {
             return other;
@@ -120,7 +121,7 @@ impl Kept {
             self.contexts.retain(|id, _| Some(*id) != oldest);
         }
         let trusted = self.number(context);
-        self.contexts.insert(id, Entry { used: self.turn, trusted: trusted.clone() });
+        self.contexts.insert(id, CachedContext { used: self.turn, trusted: trusted.clone() });
         trusted
     }
 }

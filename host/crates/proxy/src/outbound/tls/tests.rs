@@ -1,7 +1,7 @@
 use portcullis_model::{ContentDigest, UpstreamProtocol, UpstreamTls};
 use portcullis_net::{SystemRoots, UpstreamTlsContext};
 
-use super::{KEPT_MAX, Kept};
+use super::{ContextCache, KEPT_MAX};
 
 #[test]
 fn keeps_a_bounded_number_and_those_that_are_used() {
@@ -9,7 +9,7 @@ fn keeps_a_bounded_number_and_those_that_are_used() {
     let tls = UpstreamTls { server_name: None, ca: None, verify: false };
     let context = UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &SystemRoots::new()).unwrap();
     let id = |at: usize| Some(ContentDigest::new([u8::try_from(at).unwrap(); 32]));
-    let mut kept = Kept::default();
+    let mut kept = ContextCache::default();
     for at in 0..KEPT_MAX {
         kept.keep(id(at), context.clone());
     }
@@ -24,7 +24,7 @@ fn keeps_a_bounded_number_and_those_that_are_used() {
 fn no_two_contexts_have_the_same_number() {
     let tls = UpstreamTls { server_name: None, ca: None, verify: false };
     let context = UpstreamTlsContext::build(&tls, UpstreamProtocol::Http1, &SystemRoots::new()).unwrap();
-    let mut kept = Kept::default();
+    let mut kept = ContextCache::default();
     let first = kept.keep(None, context.clone());
     assert_eq!(kept.find(None).unwrap().id, first.id);
     kept.contexts.clear();
