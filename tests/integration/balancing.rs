@@ -186,6 +186,33 @@ async fn attempts_are_counted_and_bounded() {
 }
 
 #[tokio::test]
+async fn a_retry_budget_bounds_what_is_tried_again() {
+    let (down, _down) = refusing().await;
+    let good = TestUpstream::named("good").await;
+    let gateway = Edge::to_all([down.to_string(), good.address().to_string()])
+        .server("metrics = \"127.0.0.1:0\"")
+        .upstream("ejection = { failures = 0 }\nretry-budget = \"1%\"")
+        .start()
+        .await;
+    let mut client = Http::One.client(&gateway).await;
+    // A request takes one turn and its retry the other, so that each meets the endpoint that refuses first. A hundred
+    // retries at once are always allowed.
+    for _ in 0..100 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    eventually("the budget is used up", async || (client.get("/refused").await.status == 502).then_some(()))
+        .await;
+    let refused = |line: &str| line.contains("\"status\":502");
+    let line = gateway.wait_for_access_line("a record of the refused retry", refused).await;
+    assert!(line.contains("\"attempts\":1"), "{line}");
+    let page = crate::metrics::page(&gateway).await;
+    assert!(page.contains("portcullis_upstream_retries_refused_total{upstream=\"app\"} 1\n"), "{page}");
+    // First attempts are not retries, so the endpoint that answers has its turn.
+    let statuses = [client.get("/").await.status, client.get("/").await.status];
+    assert!(statuses.contains(&200), "{statuses:?}");
+}
+
+#[tokio::test]
 async fn with_every_endpoint_down_clients_are_told_so() {
     let (a, _a) = refusing().await;
     let (b, _b) = refusing().await;

@@ -49,7 +49,7 @@ async fn count_exchanges_connections_and_calls_of_policies() {
 }
 
 /// The text that Prometheus gets.
-async fn page(gateway: &TestGateway) -> String {
+pub(crate) async fn page(gateway: &TestGateway) -> String {
     let log = gateway.log();
     let line = log.iter().find(|line| line.text("event") == Some("metrics")).expect("the log says where");
     let address = line.text("address").unwrap().parse().unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Name, Origin};
+use crate::{Name, Origin, Share};
 
 /// A set of interchangeable servers: `[upstreams.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Upstream {
     pub head_bytes_max: usize,
     /// Bytes of a request's body that are kept so that it can be sent again.
     pub replay_bytes_max: usize,
+    /// The share of its requests that may be tried on a further endpoint; `None` does not bound it.
+    pub retry_budget: Option<Share>,
     /// What connections of HTTP/2 carry.
     pub http2: UpstreamHttp2,
     /// Its place in the config.

@@ -64,6 +64,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         idle_connections_max: 10,
         head_bytes_max: 1000,
         replay_bytes_max: 0,
+        retry_budget: None,
         http2: UpstreamHttp2::default(),
         origin: Origin::default(),
     }

@@ -12,7 +12,7 @@ use portcullis_model::{HostHeader, Lock, Name, Upstream, UpstreamProtocol, Upstr
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints};
+use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, RetryBudget};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -28,6 +28,8 @@ pub(crate) struct SharedUpstream {
     /// Its configuration. The endpoints in it are those that the upstream had at first.
     pub(crate) config: Upstream,
     pub(crate) endpoints: Endpoints,
+    /// Bounds the requests that are tried on a further endpoint.
+    pub(crate) retry_budget: Option<Arc<RetryBudget>>,
     pub(crate) tls: Option<UpstreamTlsContext>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
     all_metrics: Arc<Metrics>,
@@ -50,8 +52,21 @@ impl SharedUpstream {
             None => Endpoints::new(&config),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
+        let retry_budget = config.retry_budget.map(|share| {
+            let kept = previous.and_then(|previous| previous.retry_budget.clone());
+            kept.filter(|kept| kept.share() == share).unwrap_or_else(|| Arc::new(RetryBudget::new(share)))
+        });
         let metrics = all_metrics.upstream(&config.name);
-        let new = Self { config, endpoints, tls, metrics, all_metrics, shown: Lock::default(), origin };
+        let new = Self {
+            config,
+            endpoints,
+            retry_budget,
+            tls,
+            metrics,
+            all_metrics,
+            shown: Lock::default(),
+            origin,
+        };
         new.show_endpoints();
         new
     }

@@ -204,12 +204,17 @@ impl Metrics {
 
     fn render_upstreams(&self, out: &mut Exposition<'_>) {
         type Pick = fn(&UpstreamMetrics) -> &AtomicU64;
-        let families: [(&str, &str, Pick); 4] = [
+        let families: [(&str, &str, Pick); 5] = [
             ("portcullis_upstream_connects_total", "Connections made to endpoints.", |m| &m.connects),
             ("portcullis_upstream_connect_failures_total", "Connections that failed.", |m| {
                 &m.connect_failures
             }),
             ("portcullis_upstream_retries_total", "Requests tried on a further endpoint.", |m| &m.retries),
+            (
+                "portcullis_upstream_retries_refused_total",
+                "Requests not tried on a further endpoint because the retry budget was used up.",
+                |m| &m.retries_refused,
+            ),
             ("portcullis_upstream_ejections_total", "Endpoints left out for a while.", |m| &m.ejections),
         ];
         let upstreams = self.upstreams.all();
@@ -242,6 +247,7 @@ pub struct UpstreamMetrics {
     connects: AtomicU64,
     connect_failures: AtomicU64,
     retries: AtomicU64,
+    retries_refused: AtomicU64,
     ejections: AtomicU64,
 }
 
@@ -254,6 +260,11 @@ impl UpstreamMetrics {
     /// A request was tried on a further endpoint.
     pub fn retry(&self) {
         bump(&self.retries);
+    }
+
+    /// A request was not tried on a further endpoint, because the retry budget was used up.
+    pub fn retry_refused(&self) {
+        bump(&self.retries_refused);
     }
 
     /// An endpoint was left out for a while.

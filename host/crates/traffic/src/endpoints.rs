@@ -115,6 +115,12 @@ impl Endpoints {
         self.0.load_full()
     }
 
+    /// The number of current endpoints.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load().members.len()
+    }
+
     /// Returns whether `set` is the current one.
     #[must_use]
     pub fn is_current(&self, set: &Arc<EndpointSet>) -> bool {

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod budget;
 mod choice;
 mod endpoint;
 mod endpoints;
@@ -19,13 +20,14 @@ mod round_robin;
 mod siphash;
 mod tried;
 
+pub use budget::RetryBudget;
 pub use choice::{Choice, Pick};
 pub use endpoint::{Endpoint, EndpointId, InFlight};
 pub use endpoints::{EndpointSet, Endpoints, Member};
 pub use health::{Health, LeftOut};
 pub use quarantine::{Probe, Quarantine, Standing, Transition};
 pub use rate::{Quota, RateLimiter, Verdict};
-pub use retry::{Failure, Next, Retries};
+pub use retry::{Begin, Failure, Next, Retries};
 pub use tried::Tried;
 
 /// Returns the nanoseconds of a duration. 2^64 of them are 584 years: a longer duration counts as that.

@@ -1,11 +1,13 @@
 //! Whether a request that failed is sent again, and where.
 //!
 //! A request is sent again only if no endpoint can have acted on it, or if it may be acted on twice (RFC 9110, 9.2.2), and
-//! only if all of its body is still at hand. It goes to another endpoint as often as its route allows. Beside that, the
-//! same endpoint is asked again a few times if only a connection or an address was at fault: that is not an attempt that
+//! only if all of its body is still at hand. It goes to another endpoint as often as its route and the upstream's budget
+//! allow. Beside that, the same endpoint is asked again a few times if only a connection or an address was at fault: that is not an attempt that
 //! counts, because connections do close.
 
-use crate::{EndpointId, Tried};
+use std::time::Duration;
+
+use crate::{EndpointId, RetryBudget, Tried};
 
 /// How often the same endpoint is asked again before another one is.
 const SAME_ENDPOINT_MAX: u32 = 3;
@@ -45,6 +47,18 @@ pub enum Next {
     Nothing,
 }
 
+/// Whether one more endpoint may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Begin {
+    /// It may.
+    Allowed,
+    /// No attempt or no endpoint is left.
+    NoneLeft,
+    /// The upstream's retry budget is used up.
+    OverBudget,
+}
+
 /// The attempts of one request.
 #[derive(Debug)]
 pub struct Retries {
@@ -69,16 +83,26 @@ impl Retries {
         }
     }
 
-    /// Returns whether one more endpoint may be tried.
-    #[must_use]
-    pub fn may_try(&self) -> bool {
-        self.attempts < self.attempts_max
+    /// Begins an attempt on one more of `endpoints`, if the upstream has one that was not tried, the route allows so many,
+    /// and the upstream's `budget` has a token for a retry.
+    pub fn begin(&mut self, endpoints: usize, budget: Option<&RetryBudget>, now: Duration) -> Begin {
+        let left = usize::try_from(self.attempts).is_ok_and(|attempts| attempts < endpoints);
+        if !left || self.attempts >= self.attempts_max {
+            return Begin::NoneLeft;
+        }
+        match budget {
+            Some(budget) if self.attempts == 0 => budget.record_request(),
+            Some(budget) if !budget.take(now) => return Begin::OverBudget,
+            Some(_) | None => {}
+        }
+        self.attempts += 1;
+        (self.again, self.new_connection) = (SAME_ENDPOINT_MAX, false);
+        Begin::Allowed
     }
 
-    /// The request is tried on an endpoint. Returns the number of this attempt, from 1.
-    pub fn begin(&mut self) -> u32 {
-        self.attempts = self.attempts.saturating_add(1);
-        (self.again, self.new_connection) = (SAME_ENDPOINT_MAX, false);
+    /// The number of endpoints that it was tried on.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
         self.attempts
     }
 

@@ -81,6 +81,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         idle_connections_max: view.integer("idle-connections").unwrap_or(IDLE_CONNECTIONS),
         head_bytes_max: view.bytes("head").unwrap_or(HEAD_BYTES),
         replay_bytes_max: view.bytes("replay").unwrap_or(REPLAY_BYTES),
+        retry_budget: view.percent("retry-budget"),
         http2: http2(loader, named, view, protocol),
         origin: loader.sources.origin(named.span),
     }

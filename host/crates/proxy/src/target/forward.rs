@@ -10,7 +10,7 @@ use std::time::Duration;
 use portcullis_http::{RequestHead, ResponseHead, Version};
 use portcullis_model::{Route, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
-use portcullis_traffic::{Choice, Failure, Next, Pick, Retries};
+use portcullis_traffic::{Begin, Choice, Failure, Next, Pick, Retries};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
@@ -115,11 +115,20 @@ impl Forward<'_> {
             body = keeping(body, shared.config.replay_bytes_max);
         }
         let (mut retries, mut last) = (Retries::new(self.route.attempts), None);
-        while retries.may_try() {
-            let choice = Choice { now: shared.now(), tried: retries.tried() };
+        loop {
+            let now = shared.now();
+            match retries.begin(shared.endpoints.count(), shared.retry_budget.as_deref(), now) {
+                Begin::Allowed => {}
+                Begin::NoneLeft => break,
+                Begin::OverBudget => {
+                    shared.metrics.retry_refused();
+                    break;
+                }
+            }
+            let choice = Choice { now, tried: retries.tried() };
             let Some(pick) = shared.endpoints.pick(&choice) else { break };
             let endpoint = self.upstream.endpoint(pick.endpoint());
-            self.trace.attempts = retries.begin();
+            self.trace.attempts = retries.attempts();
             self.trace.asked = Some(endpoint.clone());
             if self.trace.attempts > 1 {
                 shared.metrics.retry();

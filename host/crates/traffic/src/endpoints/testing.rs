@@ -26,6 +26,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         idle_connections_max: 1,
         head_bytes_max: 1,
         replay_bytes_max: 0,
+        retry_budget: None,
         http2: UpstreamHttp2::default(),
         origin: Origin::default(),
     }

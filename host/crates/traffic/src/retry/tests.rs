@@ -1,13 +1,18 @@
 use std::time::Duration;
 
-use portcullis_model::Balance;
+use portcullis_model::{Balance, Share};
 use proptest::prelude::*;
 
-use super::{Failure, Next, Retries, SAME_ENDPOINT_MAX};
+use super::{Begin, Failure, Next, Retries, SAME_ENDPOINT_MAX};
 use crate::endpoints::testing::upstream;
-use crate::{Choice, Endpoint, EndpointId, Endpoints};
+use crate::{Choice, Endpoint, EndpointId, Endpoints, RetryBudget};
 
 const NOW: Duration = Duration::from_secs(1000);
+
+/// Begins an attempt without a budget.
+fn begin(retries: &mut Retries) {
+    assert_eq!(retries.begin(usize::MAX, None, NOW), Begin::Allowed);
+}
 
 fn id() -> EndpointId {
     Endpoint::new("a".into()).id()
@@ -26,14 +31,15 @@ fn what_may_have_been_acted_on_is_never_sent_again() {
         assert_eq!(failure, expected, "{unprocessed} {maybe_stale} {idempotent}");
     }
     let mut retries = Retries::new(3);
-    retries.begin();
+    begin(&mut retries);
     assert_eq!(retries.after(id(), Failure::Final), Next::Nothing);
 }
 
 #[test]
 fn a_connection_that_failed_is_followed_by_a_new_one_to_the_same_endpoint() {
     let (mut retries, endpoint) = (Retries::new(3), id());
-    assert_eq!(retries.begin(), 1);
+    begin(&mut retries);
+    assert_eq!(retries.attempts(), 1);
     assert!(!retries.needs_new_connection());
     for _ in 0..SAME_ENDPOINT_MAX {
         assert_eq!(retries.after(endpoint, Failure::Connection), Next::SameEndpoint);
@@ -42,14 +48,15 @@ fn a_connection_that_failed_is_followed_by_a_new_one_to_the_same_endpoint() {
     assert!(retries.tried().is_empty());
     assert_eq!(retries.after(endpoint, Failure::Connection), Next::OtherEndpoint);
     assert!(retries.tried().contains(endpoint));
-    assert_eq!(retries.begin(), 2);
+    begin(&mut retries);
+    assert_eq!(retries.attempts(), 2);
     assert!(!retries.needs_new_connection(), "the next endpoint's connections have not failed");
 }
 
 #[test]
 fn the_addresses_of_a_name_are_tried_before_another_endpoint() {
     let (mut retries, endpoint) = (Retries::new(2), id());
-    retries.begin();
+    begin(&mut retries);
     assert_eq!(retries.after(endpoint, Failure::Unsent { other_address: true }), Next::SameEndpoint);
     assert!(!retries.needs_new_connection(), "an idle connection to another address will do");
     assert_eq!(retries.after(endpoint, Failure::Unsent { other_address: false }), Next::OtherEndpoint);
@@ -59,13 +66,41 @@ fn the_addresses_of_a_name_are_tried_before_another_endpoint() {
 fn there_is_always_one_attempt_and_never_more_than_allowed() {
     for attempts_max in [0, 1, 4] {
         let mut retries = Retries::new(attempts_max);
-        let mut attempts = 0;
-        while retries.may_try() {
-            attempts = retries.begin();
+        while retries.begin(usize::MAX, None, NOW) == Begin::Allowed {
             retries.after(id(), Failure::Unsent { other_address: false });
         }
-        assert_eq!(attempts, attempts_max.max(1));
+        assert_eq!(retries.attempts(), attempts_max.max(1));
     }
+}
+
+#[test]
+fn a_budget_allows_every_first_attempt_and_few_retries() {
+    let budget = RetryBudget::new(Share::of_hundredths(1000));
+    while budget.take(NOW) {}
+    let mut retried = 0;
+    for _ in 0..100 {
+        let mut retries = Retries::new(2);
+        let first = retries.begin(2, Some(&budget), NOW);
+        assert_eq!(first, Begin::Allowed, "a first attempt is not a retry");
+        assert_eq!(retries.after(id(), Failure::Unsent { other_address: false }), Next::OtherEndpoint);
+        match retries.begin(2, Some(&budget), NOW) {
+            Begin::Allowed => retried += 1,
+            next => assert_eq!(next, Begin::OverBudget),
+        }
+    }
+    assert_eq!(retried, 10);
+}
+
+#[test]
+fn a_retry_without_another_endpoint_takes_nothing_from_the_budget() {
+    let budget = RetryBudget::new(Share::ALL);
+    for _ in 0..1000 {
+        let mut retries = Retries::new(3);
+        assert_eq!(retries.begin(1, Some(&budget), NOW), Begin::Allowed);
+        retries.after(id(), Failure::Unsent { other_address: false });
+        assert_eq!(retries.begin(1, Some(&budget), NOW), Begin::NoneLeft);
+    }
+    assert!((0..100).all(|_| budget.take(NOW)));
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -90,9 +125,8 @@ proptest! {
         let mut failures = failures.into_iter();
         let mut retries = Retries::new(attempts_max);
         let (mut asked, mut sends, mut ended) = (Vec::new(), 0, false);
-        while !ended && retries.may_try() {
+        while !ended && retries.begin(endpoints.count(), None, NOW) == Begin::Allowed {
             let Some(pick) = endpoints.pick(&Choice { now: NOW, tried: retries.tried() }) else { break };
-            retries.begin();
             let id = pick.endpoint().id();
             prop_assert!(!asked.contains(&id), "an endpoint was tried twice");
             asked.push(id);

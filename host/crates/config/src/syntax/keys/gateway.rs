@@ -427,6 +427,13 @@ pub(crate) static UPSTREAM: Shape = Shape {
             doc: "How much of a request's body is kept until the endpoint answers, so that a request that it did not take can be sent again.",
         },
         Key {
+            name: "retry-budget",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Absent("none: only `attempts` of each route bounds retries"),
+            example: r#""20%""#,
+            doc: "The share of requests that may be tried on a further endpoint. Ten retries a second, and a hundred at once, are always allowed.",
+        },
+        Key {
             name: "http2",
             kind: Kind::Table(&UPSTREAM_HTTP2),
             presence: Presence::Absent("every default"),
