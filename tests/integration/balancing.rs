@@ -71,6 +71,40 @@ async fn round_robin_is_exact_under_load() {
     assert_eq!((a.requests().len(), b.requests().len()), (300, 100));
 }
 
+#[tokio::test]
+async fn requests_with_the_same_key_go_to_the_same_endpoint() {
+    let upstreams =
+        [TestUpstream::named("a").await, TestUpstream::named("b").await, TestUpstream::named("c").await];
+    let endpoints: Vec<String> = upstreams.iter().map(|upstream| upstream.address().to_string()).collect();
+    let gateway = Edge::to_all(endpoints.clone())
+        .upstream("balance = { hash = { header = \"X-User\" } }")
+        .start()
+        .await;
+    let mut homes = BTreeMap::new();
+    for turn in 0..3 {
+        for user in 0..30 {
+            // Over new connections, which land on any worker.
+            let mut client = if user % 2 == 0 { Http::One } else { Http::Two }.client(&gateway).await;
+            let name = user.to_string();
+            let reply = client.send(Method::GET, "/", &[("x-user", name.as_str())], "").await;
+            let home = homes.entry(user).or_insert_with(|| reply.text());
+            assert_eq!((reply.status, &reply.text()), (200, &*home), "turn {turn} of user {user}");
+        }
+    }
+    let used: std::collections::BTreeSet<&String> = homes.values().collect();
+    assert_eq!(used.len(), 3, "{homes:?}");
+
+    // A reload that removes one moves its users only.
+    let config = std::fs::read_to_string(gateway.dir().join("portcullis.toml")).unwrap();
+    gateway.write_config_and_wait(&config.replace(&format!("\"{}\", ", endpoints[0]), "")).await;
+    for (user, home) in &homes {
+        let name = user.to_string();
+        let mut client = Http::One.client(&gateway).await;
+        let reply = client.send(Method::GET, "/", &[("x-user", name.as_str())], "").await.text();
+        assert!(reply != "a" && (reply == *home || home == "a"), "user {user}: from {home} to {reply}");
+    }
+}
+
 /// Answers with a name; a POST is held until a permit is there.
 async fn holding(name: &'static str, open: &Arc<Semaphore>) -> TestUpstream {
     let open = Arc::clone(open);

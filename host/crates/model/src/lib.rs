@@ -41,8 +41,8 @@ pub use route::{
 };
 pub use secret::Secret;
 pub use upstream::{
-    Balance, Ejection, Endpoint, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
-    UpstreamTls,
+    Balance, Ejection, Endpoint, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
+    UpstreamTimeouts, UpstreamTls,
 };
 
 use std::sync::Arc;

@@ -51,13 +51,26 @@ pub struct Endpoint {
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Balance {
     /// Smooth weighted round-robin, as nginx does it.
     #[default]
     RoundRobin,
     /// The endpoint with the fewest exchanges under way in proportion to its weight.
     LeastRequests,
+    /// The endpoint that a hash of the key belongs to, so that requests with the same key go to the same endpoint.
+    Hash(HashKey),
+}
+
+/// What about a request its endpoint is chosen by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Client,
+    /// The path, without its query.
+    Path,
+    /// The value of this field, in lower case; the client's address if the request does not have it.
+    Field(Name),
 }
 
 /// The protocol that is spoken to an endpoint.

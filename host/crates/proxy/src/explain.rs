@@ -26,7 +26,7 @@ use crate::receive::{Received, Sender, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
-use crate::upstream::{SharedUpstream, host};
+use crate::upstream::{SharedUpstream, balance_key, host};
 
 /// A request that somebody wonders about.
 #[derive(Debug, Clone)]
@@ -426,7 +426,7 @@ impl<'a> Explainer<'a> {
             }
             Plan::Forward => {
                 let chosen = exchange.upstreams.get(exchange.upstream);
-                if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange.request)) {
+                if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange)) {
                     let request = Box::new(exchange.request.clone());
                     return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
                 }
@@ -442,7 +442,8 @@ impl<'a> Explainer<'a> {
         (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
     }
 
-    fn upstream(&self, name: &Name, request: &RequestHead) -> Option<UpstreamView> {
+    fn upstream(&self, name: &Name, exchange: &Exchange) -> Option<UpstreamView> {
+        let request = &exchange.request;
         let shared = self.upstreams.and_then(|upstreams| upstreams.get(name));
         let config = match shared {
             Some(shared) => &shared.config,
@@ -461,7 +462,7 @@ impl<'a> Explainer<'a> {
                         in_flight: endpoint.in_flight(),
                     }),
                 };
-                (set.members().iter().map(view).collect(), set.peek(now))
+                (set.members().iter().map(view).collect(), set.peek(now, balance_key(config, exchange)))
             }
             None => {
                 let view = |endpoint: &Endpoint| EndpointView {

@@ -2,17 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
-use portcullis_model::{HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts};
+use portcullis_model::{
+    Balance, HashKey, HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts,
+};
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, RetryBudget};
+use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, Key, RetryBudget};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -326,6 +328,22 @@ pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, address
         HostHeader::Preserve => &request.authority,
         HostHeader::Endpoint => address,
         HostHeader::Fixed(name) => name,
+    }
+}
+
+/// Returns the key that an endpoint of `upstream` is chosen by.
+pub(crate) fn balance_key(upstream: &Upstream, exchange: &Exchange) -> Key {
+    let client = || match exchange.client.address.to_canonical() {
+        IpAddr::V4(address) => Key::of(&address.octets()),
+        IpAddr::V6(address) => Key::of(&address.octets()),
+    };
+    match &upstream.balance {
+        Balance::RoundRobin | Balance::LeastRequests => Key::default(),
+        Balance::Hash(HashKey::Client) => client(),
+        Balance::Hash(HashKey::Path) => Key::of(exchange.request.path().as_bytes()),
+        Balance::Hash(HashKey::Field(name)) => {
+            exchange.request.fields.get(name.as_bytes()).map_or_else(client, Key::of)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::Balance;
 
-use crate::{Endpoint, EndpointSet, InFlight, Member, Tried};
+use crate::{Endpoint, EndpointSet, InFlight, Member, Tried, rendezvous};
 
 /// How often a choice by count is made again because another worker changed the count in between.
 const CLAIM_ATTEMPTS: u32 = 4;
@@ -17,6 +17,20 @@ pub struct Choice<'a> {
     pub now: Duration,
     /// The endpoints that it was tried on before.
     pub tried: &'a Tried,
+    /// What the endpoint is chosen by if the upstream balances by a hash.
+    pub key: Key,
+}
+
+/// A hash of what about a request its endpoint is chosen by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(rendezvous::hash(bytes))
+    }
 }
 
 /// The endpoint of one attempt.
@@ -60,7 +74,7 @@ impl EndpointSet {
         // A turn that ends in a refused probe means that another worker took it, and the endpoint is not available any
         // more; so there are at most as many of them as endpoints.
         for _ in 0..self.members.len() {
-            match self.choose(available) {
+            match self.choose(choice.key, available) {
                 Some(pick) if pick.endpoint().health().admit(&self.ejection, choice.now) => {
                     return Some(pick);
                 }
@@ -68,14 +82,15 @@ impl EndpointSet {
                 None => break,
             }
         }
-        self.choose(untried)
+        self.choose(choice.key, untried)
     }
 
-    /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request. Takes no turn and no
-    /// probe, and counts no exchange.
+    /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request with this key. Takes no turn
+    /// and no probe, and counts no exchange.
     #[must_use]
-    pub fn peek(&self, now: Duration) -> Option<usize> {
+    pub fn peek(&self, now: Duration, key: Key) -> Option<usize> {
         let peek = |eligible: &dyn Fn(usize) -> bool| match self.balance {
+            Balance::Hash(_) => self.owner(key, eligible),
             Balance::RoundRobin => self.turns.peek(eligible),
             Balance::LeastRequests => {
                 let (least, load) = self.least(eligible)?;
@@ -88,9 +103,13 @@ impl EndpointSet {
         peek(&is_available).or_else(|| peek(&|_| true))
     }
 
-    fn choose(&self, eligible: impl Fn(&Member) -> bool) -> Option<Pick> {
+    fn choose(&self, key: Key, eligible: impl Fn(&Member) -> bool) -> Option<Pick> {
         let eligible = |at: usize| self.members.get(at).is_some_and(&eligible);
         match self.balance {
+            Balance::Hash(_) => {
+                let at = self.owner(key, eligible)?;
+                Some(Pick::new(self.members.get(at)?.endpoint.enter()))
+            }
             Balance::RoundRobin => {
                 let at = self.turns.next(eligible)?;
                 Some(Pick::new(self.members.get(at)?.endpoint.enter()))
@@ -118,6 +137,15 @@ impl EndpointSet {
             last = Some(endpoint);
         }
         last.map(|endpoint| Pick::new(endpoint.enter()))
+    }
+
+    /// Returns the position of the endpoint that the key belongs to, among the eligible ones.
+    fn owner(&self, key: Key, eligible: impl Fn(usize) -> bool) -> Option<usize> {
+        let scores = self.members.iter().enumerate().filter(|(at, _)| eligible(*at)).map(|(at, member)| {
+            let Member { endpoint, weight } = member;
+            (at, rendezvous::score(endpoint.hash(), key.0, *weight))
+        });
+        scores.max_by(|(_, score), (_, other)| score.total_cmp(other)).map(|(at, _)| at)
     }
 
     fn least(&self, eligible: impl Fn(usize) -> bool) -> Option<(usize, Load)> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use portcullis_model::Name;
 
-use crate::Health;
+use crate::{Health, rendezvous};
 
 /// Identifies an endpoint for as long as the process runs. It is never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,8 @@ impl EndpointId {
 pub struct Endpoint {
     id: EndpointId,
     address: Name,
+    /// A hash of the address.
+    hash: u64,
     in_flight: AtomicU32,
     /// Answers so far; it wraps.
     answers: AtomicU32,
@@ -37,6 +39,7 @@ impl Endpoint {
     pub(crate) fn new(address: Name) -> Self {
         Self {
             id: EndpointId::next(),
+            hash: rendezvous::hash(address.as_bytes()),
             address,
             in_flight: AtomicU32::new(0),
             answers: AtomicU32::new(0),
@@ -72,6 +75,11 @@ impl Endpoint {
     pub fn record_answer(&self) -> bool {
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.health.record_success()
+    }
+
+    /// A hash of its address.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// How often it has answered, over all workers; the number wraps.

@@ -101,12 +101,12 @@ impl Endpoints {
 
     fn build(upstream: &Upstream, old: Option<&EndpointSet>) -> Self {
         let Upstream { endpoints, balance, ejection, .. } = upstream;
-        Self(ArcSwap::from_pointee(EndpointSet::new(endpoints, *balance, ejection.clone(), old)))
+        Self(ArcSwap::from_pointee(EndpointSet::new(endpoints, balance.clone(), ejection.clone(), old)))
     }
 
     /// Replaces the set. Choices that are made from now on are made from `endpoints`.
     pub fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
-        self.0.rcu(|old| EndpointSet::new(endpoints, old.balance, old.ejection.clone(), Some(old)));
+        self.0.rcu(|old| EndpointSet::new(endpoints, old.balance.clone(), old.ejection.clone(), Some(old)));
     }
 
     /// The current set.

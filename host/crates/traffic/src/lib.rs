@@ -15,13 +15,14 @@ mod endpoints;
 mod health;
 mod quarantine;
 mod rate;
+mod rendezvous;
 mod retry;
 mod round_robin;
 mod siphash;
 mod tried;
 
 pub use budget::RetryBudget;
-pub use choice::{Choice, Pick};
+pub use choice::{Choice, Key, Pick};
 pub use endpoint::{Endpoint, EndpointId, InFlight};
 pub use endpoints::{EndpointSet, Endpoints, Member};
 pub use health::{Health, LeftOut};

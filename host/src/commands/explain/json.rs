@@ -1,7 +1,7 @@
 //! An explanation as JSON: what scripts read, what comes over the control socket, and what the text is made of.
 
 use portcullis_http::{RequestHead, ResponseHead};
-use portcullis_model::{Balance, UpstreamProtocol};
+use portcullis_model::{Balance, HashKey, UpstreamProtocol};
 use portcullis_policy::recorder::bytes_to_json;
 use portcullis_proxy::{
     Ending, EndpointHealth, EndpointView, Explanation, RouteVerdict, TriedRoute, UpstreamView,
@@ -110,9 +110,12 @@ fn upstream(view: &UpstreamView) -> Value {
             UpstreamProtocol::Http2 => "http2",
         },
         "tls": config.tls.is_some(),
-        "balance": match config.balance {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastRequests => "least-requests",
+        "balance": match &config.balance {
+            Balance::RoundRobin => "round-robin".to_owned(),
+            Balance::LeastRequests => "least-requests".to_owned(),
+            Balance::Hash(HashKey::Client) => "hash of the client's address".to_owned(),
+            Balance::Hash(HashKey::Path) => "hash of the path".to_owned(),
+            Balance::Hash(HashKey::Field(name)) => format!("hash of `{name}`"),
         },
         "endpoints": endpoints.collect::<Vec<_>>(),
     })

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use portcullis_model::{
-    Balance, Ejection, Endpoint, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
-    UpstreamTls,
+    Balance, Ejection, Endpoint, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
+    UpstreamTimeouts, UpstreamTls,
 };
 
 use crate::certificates::authorities;
@@ -12,11 +12,13 @@ use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
+use crate::sections::field_match::is_token;
 use crate::syntax::authority::{is_authority, port_help};
 use crate::syntax::keys::{ENDPOINT, UPSTREAM};
 use crate::syntax::pattern::host_name_error;
 use crate::syntax::suggest::shown;
 use crate::syntax::tree::Node;
+use crate::syntax::unseen_fields::unseen;
 use crate::syntax::view::{View, text};
 
 /// Idle connections that each worker keeps to each endpoint.
@@ -59,10 +61,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
     Upstream {
         name: named.name.into(),
         endpoints: endpoints(loader, named, view),
-        balance: match view.word("balance") {
-            Some("least-requests") => Balance::LeastRequests,
-            _ => Balance::RoundRobin,
-        },
+        balance: balance(loader, named, view),
         protocol,
         tls: tls(loader, named, view),
         host: host(loader, named, view),
@@ -253,6 +252,34 @@ fn tls(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<Ups
     }
     let ca = ca.and_then(|(path, span)| authorities(loader, path, span));
     Some(UpstreamTls { server_name, ca, verify })
+}
+
+fn balance(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Balance {
+    match view.word("balance") {
+        Some("least-requests") => return Balance::LeastRequests,
+        Some(_) => return Balance::RoundRobin,
+        None => {}
+    }
+    let table = view.view("balance");
+    match table.word("hash") {
+        Some("client") => return Balance::Hash(HashKey::Client),
+        Some(_) => return Balance::Hash(HashKey::Path),
+        None => {}
+    }
+    let Some((typed, span)) = table.view("hash").text("header") else { return Balance::default() };
+    let name = typed.to_ascii_lowercase();
+    let invalid = match is_token(&name) {
+        false => Some(("not the name of a header", "write a name such as \"x-user\"".to_owned())),
+        true => unseen(&name, loader.has_trusted_proxies),
+    };
+    match invalid {
+        None => Balance::Hash(HashKey::Field(name.into())),
+        Some((label, help)) => {
+            let message = format!("`balance` of upstream `{}` is not valid", named.name);
+            loader.report(Report::new(span, message, label).help(help));
+            Balance::default()
+        }
+    }
 }
 
 fn host(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> HostHeader {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_model::{
-    Balance, Gateway, HostHeader, HostPattern, LogTarget, PluginSource, TlsVersion, UpstreamProtocol,
+    Balance, Gateway, HashKey, HostHeader, HostPattern, LogTarget, PluginSource, Share, TlsVersion,
+    UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -54,6 +55,12 @@ fn an_upstream_arrives_as_it_was_typed() {
         upstream.endpoints.iter().map(|endpoint| (&*endpoint.address, endpoint.weight)).collect();
     assert_eq!(endpoints, [("10.0.0.1:80", 1), ("app.internal:8080", 3), ("[2001:db8::7]:80", 1)]);
     assert_eq!(upstream.balance, Balance::LeastRequests);
+    assert_eq!(upstream.retry_budget, Some(Share::of_hundredths(1250)));
+    let hashed = gateway.upstreams.iter().filter_map(|upstream| match &upstream.balance {
+        Balance::Hash(key) => Some(key.clone()),
+        _ => None,
+    });
+    assert_eq!(hashed.collect::<Vec<_>>(), [HashKey::Path, HashKey::Field("x-user".into())]);
     assert_eq!(upstream.protocol, UpstreamProtocol::Http2);
     assert_eq!(upstream.host, HostHeader::Fixed("app.internal:8443".into()));
     assert_eq!(

@@ -23,7 +23,7 @@ use crate::replay::keeping;
 use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::trace::Trace;
-use crate::upstream::{Acquired, LocalUpstream};
+use crate::upstream::{Acquired, LocalUpstream, balance_key};
 
 /// What forwarding needs besides the exchange.
 pub(crate) struct Forward<'a> {
@@ -101,6 +101,7 @@ impl Forward<'_> {
         let exchange = permitted.into_inner();
         let traits = Traits::of(&exchange.request);
         let upgrades = exchange.request.upgrade.is_some();
+        let key = balance_key(&self.upstream.shared.config, &exchange);
         self.slot.put(exchange);
         self.peek(&mut body).await?;
         if upgrades {
@@ -125,7 +126,7 @@ impl Forward<'_> {
                     break;
                 }
             }
-            let choice = Choice { now, tried: retries.tried() };
+            let choice = Choice { now, tried: retries.tried(), key };
             let Some(pick) = shared.endpoints.pick(&choice) else { break };
             let endpoint = self.upstream.endpoint(pick.endpoint());
             self.trace.attempts = retries.attempts();

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Balance, Ejection};
+use portcullis_model::{Balance, Ejection, HashKey};
 use proptest::prelude::*;
 
-use super::{Choice, Pick};
+use super::{Choice, Key, Pick};
 use crate::endpoints::testing::upstream;
 use crate::{Endpoint, Endpoints, Tried};
 
@@ -18,7 +18,7 @@ fn state(balance: Balance, weights: &[u32]) -> Endpoints {
 }
 
 fn pick(state: &Endpoints, now: Duration) -> Pick {
-    state.pick(&Choice { now, tried: &Tried::new() }).unwrap()
+    state.pick(&Choice { now, tried: &Tried::new(), key: Key::default() }).unwrap()
 }
 
 /// The endpoint at a position.
@@ -62,7 +62,7 @@ fn a_retry_goes_to_another_endpoint_until_all_were_tried() {
         let state = state(balance, &[1, 5, 1]);
         let mut tried = Tried::new();
         let mut seen = Vec::new();
-        while let Some(pick) = state.pick(&Choice { now: START, tried: &tried }) {
+        while let Some(pick) = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }) {
             tried.insert(pick.endpoint().id());
             seen.push(position(&state, &pick));
         }
@@ -88,10 +88,10 @@ fn a_retry_prefers_a_healthy_endpoint_and_takes_an_ejected_one_last() {
     fail(&state, 1, START);
     let mut tried = Tried::new();
     tried.insert(endpoint(&state, 0).id());
-    let first = state.pick(&Choice { now: START, tried: &tried }).unwrap();
+    let first = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }).unwrap();
     assert_eq!(position(&state, &first), 2);
     tried.insert(first.endpoint().id());
-    let second = state.pick(&Choice { now: START, tried: &tried }).unwrap();
+    let second = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }).unwrap();
     assert_eq!(position(&state, &second), 1);
 }
 
@@ -147,11 +147,11 @@ proptest! {
 #[test]
 fn a_peek_names_the_next_endpoint_and_takes_no_turn() {
     for balance in [Balance::RoundRobin, Balance::LeastRequests] {
-        let state = state(balance, &[3, 1, 2]);
+        let state = state(balance.clone(), &[3, 1, 2]);
         let mut held = Vec::new();
         for turn in 0..20 {
-            let seen = state.current().peek(START);
-            assert_eq!(seen, state.current().peek(START), "{balance:?}: a second peek");
+            let seen = state.current().peek(START, Key::default());
+            assert_eq!(seen, state.current().peek(START, Key::default()), "{balance:?}: a second peek");
             let picked = pick(&state, START);
             assert_eq!(seen, Some(position(&state, &picked)), "{balance:?}: turn {turn}");
             if turn % 3 == 0 {
@@ -167,16 +167,16 @@ fn a_peek_passes_over_what_is_left_out_and_takes_no_probe() {
     let set = state.current();
     assert!(fail(&state, 0, START));
     for _ in 0..4 {
-        assert_eq!(set.peek(START), Some(1));
+        assert_eq!(set.peek(START, Key::default()), Some(1));
         assert_eq!(position(&state, &pick(&state, START)), 1);
     }
     let later = START + 60 * SECOND;
-    while set.peek(later) != Some(0) {
+    while set.peek(later, Key::default()) != Some(0) {
         drop(pick(&state, later));
     }
     assert!(endpoint(&state, 0).health().is_available(later), "the probe was taken");
     assert!(fail(&state, 1, later));
-    assert!(set.peek(START).is_some(), "if all are left out, one is tried");
+    assert!(set.peek(START, Key::default()).is_some(), "if all are left out, one is tried");
 }
 
 #[test]
@@ -187,4 +187,49 @@ fn an_endpoint_is_known_to_have_answered_others() {
     quick.endpoint().record_answer();
     assert!(slow.has_answered_others());
     assert!(!pick(&state, START).has_answered_others(), "it counts from when it was chosen");
+}
+
+/// The position that a key goes to.
+fn hashed(state: &Endpoints, key: u32, tried: &Tried, now: Duration) -> usize {
+    let key = Key::of(&key.to_be_bytes());
+    assert_eq!(state.current().peek(now, key).is_some(), !state.current().members().is_empty());
+    position(state, &state.pick(&Choice { now, tried, key }).unwrap())
+}
+
+#[test]
+fn a_key_stays_at_its_endpoint_whatever_happens_to_the_others() {
+    let state = state(Balance::Hash(HashKey::Client), &[1, 1, 2]);
+    let homes: Vec<usize> = (0..300).map(|key| hashed(&state, key, &Tried::new(), START)).collect();
+    for at in 0..3 {
+        assert!(homes.iter().filter(|home| **home == at).count() > 30, "{homes:?}");
+    }
+    assert!(fail(&state, 1, START));
+    for (key, home) in (0..300).zip(&homes) {
+        let now = hashed(&state, key, &Tried::new(), START);
+        assert!(now != 1 && (now == *home || *home == 1), "{key}: from {home} to {now}");
+    }
+    endpoint(&state, 1).record_answer();
+    let again: Vec<usize> = (0..300).map(|key| hashed(&state, key, &Tried::new(), START)).collect();
+    assert_eq!(again, homes, "when it is back, so are its keys");
+}
+
+#[test]
+fn a_retry_of_a_key_goes_to_the_same_second_endpoint() {
+    let state = state(Balance::Hash(HashKey::Path), &[1, 1, 1]);
+    for key in 0..50 {
+        let mut tried = Tried::new();
+        tried.insert(endpoint(&state, hashed(&state, key, &tried, START)).id());
+        let second = hashed(&state, key, &tried, START);
+        assert_eq!(hashed(&state, key, &tried, START), second);
+        assert!(!tried.contains(endpoint(&state, second).id()));
+    }
+}
+
+#[test]
+fn a_peek_names_the_endpoint_of_the_key() {
+    let state = state(Balance::Hash(HashKey::Client), &[1, 3, 1]);
+    for key in 0..50_u32 {
+        let seen = state.current().peek(START, Key::of(&key.to_be_bytes()));
+        assert_eq!(seen, Some(hashed(&state, key, &Tried::new(), START)));
+    }
 }

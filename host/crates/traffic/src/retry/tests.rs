@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Begin, Failure, Next, Retries, SAME_ENDPOINT_MAX};
 use crate::endpoints::testing::upstream;
-use crate::{Choice, Endpoint, EndpointId, Endpoints, RetryBudget};
+use crate::{Choice, Endpoint, EndpointId, Endpoints, Key, RetryBudget};
 
 const NOW: Duration = Duration::from_secs(1000);
 
@@ -126,7 +126,8 @@ proptest! {
         let mut retries = Retries::new(attempts_max);
         let (mut asked, mut sends, mut ended) = (Vec::new(), 0, false);
         while !ended && retries.begin(endpoints.count(), None, NOW) == Begin::Allowed {
-            let Some(pick) = endpoints.pick(&Choice { now: NOW, tried: retries.tried() }) else { break };
+            let choice = Choice { now: NOW, tried: retries.tried(), key: Key::default() };
+            let Some(pick) = endpoints.pick(&choice) else { break };
             let id = pick.endpoint().id();
             prop_assert!(!asked.contains(&id), "an endpoint was tried twice");
             asked.push(id);

@@ -358,10 +358,10 @@ pub(crate) static UPSTREAM: Shape = Shape {
         },
         Key {
             name: "balance",
-            kind: Kind::Choice(&["round-robin", "least-requests"]),
+            kind: Kind::Either(&[Kind::Choice(&["round-robin", "least-requests"]), Kind::Table(&BALANCE)]),
             presence: Presence::Default(r#""round-robin""#),
             example: r#""least-requests""#,
-            doc: "In turn by weight, or the one with the fewest exchanges under way in proportion to its weight.",
+            doc: "How an endpoint is chosen: in turn by weight, the one with the fewest exchanges under way in proportion to its weight, or by a hash.",
         },
         Key {
             name: "protocol",
@@ -441,6 +441,28 @@ pub(crate) static UPSTREAM: Shape = Shape {
             doc: "What a connection of HTTP/2 carries.",
         },
     ],
+};
+
+pub(crate) static BALANCE: Shape = Shape {
+    noun: "`balance`",
+    keys: &[Key {
+        name: "hash",
+        kind: Kind::Either(&[Kind::Choice(&["client", "path"]), Kind::Table(&HASH)]),
+        presence: Presence::Required,
+        example: r#"{ header = "x-user" }"#,
+        doc: "Requests with the same client address, path or header go to the same endpoint, while it is there and works.",
+    }],
+};
+
+pub(crate) static HASH: Shape = Shape {
+    noun: "`hash`",
+    keys: &[Key {
+        name: "header",
+        kind: Kind::Text("the name of a header"),
+        presence: Presence::Required,
+        example: r#""x-user""#,
+        doc: "The header that decides, as the policies leave it. A request without it goes by its client's address.",
+    }],
 };
 
 pub(crate) static UPSTREAM_HTTP2: Shape = Shape {
