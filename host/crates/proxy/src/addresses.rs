@@ -45,8 +45,8 @@ impl Addresses {
         }
     }
 
-    /// Connects with `connector`: first to `first`, if it is one of the endpoint's addresses, and only to addresses that
-    /// `may` allows. Returns the address as well if the endpoint is a name.
+    /// Connects with `connector`: first to `first`, if it is one of the endpoint's addresses, and only to addresses
+    /// that `may` allows. Returns the address as well if the endpoint is a name.
     pub(crate) async fn connect(
         &self,
         connector: &Connector,
@@ -69,8 +69,8 @@ impl Addresses {
         Ok((stream, self.is_name.then_some(peer)))
     }
 
-    /// Takes over the addresses that the name has now and has it looked up again, if the endpoint is a name and was used
-    /// lately.
+    /// Takes over the addresses that the name has now and has it looked up again, if the endpoint is a name and was
+    /// used lately.
     pub(crate) fn follow(&self, connector: &Connector) {
         if self.is_name
             && self.was_used_lately()

@@ -98,8 +98,8 @@ impl H2Pool {
         opening.changed.notify_waiters();
     }
 
-    /// Closes connections that were idle for too long (while descriptors are short, all that are idle), and opens no more
-    /// streams on those to addresses that the endpoint's name does not have any more.
+    /// Closes connections that were idle for too long (while descriptors are short, all that are idle), and opens
+    /// no more streams on those to addresses that the endpoint's name does not have any more.
     pub(crate) fn sweep(&self) {
         let short = descriptors_are_short();
         let mut idle = 0;

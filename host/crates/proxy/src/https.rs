@@ -16,8 +16,8 @@ const HTTPS: u16 = 443;
 /// Returns the error for a `request` without TLS if `route` requires TLS. `port` returns the port that serves the route
 /// with TLS, if it is known.
 ///
-/// The scheme is what the client used, as a trusted proxy reports it, so that a proxy in front that terminates TLS is not
-/// redirected for ever.
+/// The scheme is what the client used, as a trusted proxy reports it, so that a proxy in front that terminates TLS
+/// is not redirected for ever.
 pub(crate) fn refusal(
     route: &Route,
     request: &RequestHead,
@@ -40,8 +40,8 @@ fn location(request: &RequestHead, port: u16) -> Option<String> {
     Some(format!("https://{host}{port}{target}"))
 }
 
-/// Returns the listener to which clients of `route` are redirected: of those with TLS that serve it, the one whose public
-/// port is 443, else the first by name.
+/// Returns the listener to which clients of `route` are redirected: of those with TLS that serve it, the one whose
+/// public port is 443, else the first by name.
 pub(crate) fn listener(
     route: &Route,
     listeners: &BTreeMap<Name, Arc<ListenerState>>,

@@ -1,8 +1,8 @@
 //! Requests that policies send by themselves, over the workers' connections.
 //!
-//! A policy's hook waits on a fiber, in a future that may move between threads; connections belong to a worker's thread.
-//! So a call is given to a task on the worker that made it, and the hook waits for a message. Calls of `on-tick`, which has
-//! a thread of its own, are spread over the workers.
+//! A policy's hook waits on a fiber, in a future that may move between threads; connections belong to a worker's
+//! thread. So a call is given to a task on the worker that made it, and the hook waits for a message. Calls of
+//! `on-tick`, which has a thread of its own, are spread over the workers.
 
 mod tls;
 
@@ -34,8 +34,8 @@ use crate::pool::Pool;
 
 /// Servers whose connections a worker keeps.
 const SERVERS_MAX: usize = 64;
-/// Idle connections that a worker keeps to one server: as many as to an endpoint of an upstream. With fewer, a policy that
-/// sends requests often would open connections all the time.
+/// Idle connections that a worker keeps to one server: as many as to an endpoint of an upstream. With fewer, a
+/// policy that sends requests often would open connections all the time.
 const IDLE_MAX: usize = 64;
 /// How long a connection stays idle.
 const IDLE_FOR: Duration = Duration::from_secs(30);
@@ -87,7 +87,8 @@ impl OutboundClient {
         }))
     }
 
-    /// Checks that policies can still reach servers that the machine's authorities judge, if `system` are those from now on.
+    /// Checks that policies can still reach servers that the machine's authorities judge, if `system` are those
+    /// from now on.
     ///
     /// # Errors
     /// If policies have reached such servers, and the machine has no authorities any more.
@@ -95,8 +96,8 @@ impl OutboundClient {
         if self.0.tls.uses_system() { system.check() } else { Ok(()) }
     }
 
-    /// Trusts `system` as the machine's authorities from now on. Returns whether that differs from before, if policies have
-    /// sent requests that needed them.
+    /// Trusts `system` as the machine's authorities from now on. Returns whether that differs from before, if
+    /// policies have sent requests that needed them.
     pub fn trust(&self, system: Arc<SystemRoots>) -> bool {
         self.0.tls.trust(system)
     }

@@ -101,7 +101,8 @@ impl<C: Reusable> Pool<C> {
             .retain(|idle| !short && idle.is_fresh() && self.addresses.includes(idle.connection.peer()));
     }
 
-    /// Closes what is idle, and keeps nothing from now on. Exchanges of an older generation may hold the pool for hours.
+    /// Closes what is idle, and keeps nothing from now on. Exchanges of an older generation may hold the pool for
+    /// hours.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();

@@ -73,8 +73,9 @@ impl SharedUpstream {
         new
     }
 
-    /// Replaces the endpoints. Exchanges that choose one from now on choose among these; those that are under way finish
-    /// at the endpoints that they have. An endpoint whose address stays keeps its counts, its health and its connections.
+    /// Replaces the endpoints. Exchanges that choose one from now on choose among these; those that are under way
+    /// finish at the endpoints that they have. An endpoint whose address stays keeps its counts, its health and its
+    /// connections.
     pub(crate) fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
         self.endpoints.replace(endpoints);
         self.show_endpoints();
@@ -244,9 +245,9 @@ impl LocalUpstream {
         }
     }
 
-    /// Connects to the endpoint, preferably at `peer`: with a new connection, or with one of HTTP/2 that is being opened
-    /// for other exchanges as well, unless it has to be `alone`. Dropping the future gives it up; a connection of HTTP/2
-    /// is then there for others.
+    /// Connects to the endpoint, preferably at `peer`: with a new connection, or with one of HTTP/2 that is being
+    /// opened for other exchanges as well, unless it has to be `alone`. Dropping the future gives it up; a
+    /// connection of HTTP/2 is then there for others.
     pub(crate) async fn connect(
         &self,
         endpoint: &Rc<LocalEndpoint>,
@@ -362,8 +363,8 @@ impl Connecting {
         Ok(h1::ClientConnection::new(stream, self.upstream.config.head_bytes_max, peer))
     }
 
-    /// Opens an HTTP/2 connection: for the exchange that needs it, and for others once the endpoint's settings say how many
-    /// streams it may have.
+    /// Opens an HTTP/2 connection: for the exchange that needs it, and for others once the endpoint's settings say
+    /// how many streams it may have.
     async fn h2(self, opening: Rc<Opening>) {
         let connected = self.handshake(opening.peer()).await;
         self.upstream.metrics.connect(connected.is_ok());

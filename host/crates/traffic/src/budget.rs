@@ -1,8 +1,8 @@
 //! A budget for retries, so that an upstream in trouble is not sent several times what clients ask for.
 //!
-//! It is a bucket of tokens. Each request adds a share of a token, time adds [`RESERVE`] tokens a second, and each retry
-//! takes a whole one. It holds at most [`TOKENS_MAX`]. So in any stretch of time there are at most `TOKENS_MAX` retries,
-//! `RESERVE` more for each second, and the share of the requests in it.
+//! It is a bucket of tokens. Each request adds a share of a token, time adds [`RESERVE`] tokens a second, and each
+//! retry takes a whole one. It holds at most [`TOKENS_MAX`]. So in any stretch of time there are at most
+//! `TOKENS_MAX` retries, `RESERVE` more for each second, and the share of the requests in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

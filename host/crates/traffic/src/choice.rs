@@ -64,9 +64,9 @@ impl Pick {
 impl EndpointSet {
     /// Chooses an endpoint that was not tried: a healthy one, or one to which a probe is due.
     ///
-    /// If all that are left are ejected, they are chosen from as if they were healthy: refusing the request would be a
-    /// certain failure, and an upstream that comes back whole is noticed by its first request. Returns `None` if all were
-    /// tried.
+    /// If all that are left are ejected, they are chosen from as if they were healthy: refusing the request would
+    /// be a certain failure, and an upstream that comes back whole is noticed by its first request. Returns `None`
+    /// if all were tried.
     pub fn pick(&self, choice: &Choice<'_>) -> Option<Pick> {
         let untried = |member: &Member| !choice.tried.contains(member.endpoint.id());
         let available =
@@ -85,8 +85,8 @@ impl EndpointSet {
         self.choose(choice.key, untried)
     }
 
-    /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request with this key. Takes no turn
-    /// and no probe, and counts no exchange.
+    /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request with this key. Takes
+    /// no turn and no probe, and counts no exchange.
     #[must_use]
     pub fn peek(&self, now: Duration, key: Key) -> Option<usize> {
         let peek = |eligible: &dyn Fn(usize) -> bool| match self.balance {
@@ -118,9 +118,9 @@ impl EndpointSet {
         }
     }
 
-    /// Chooses the endpoint with the fewest exchanges in proportion to its weight; of several such, the one whose turn it
-    /// is. The count is raised only if it is still what the choice was made by, so that two workers never see the same
-    /// gap.
+    /// Chooses the endpoint with the fewest exchanges in proportion to its weight; of several such, the one whose
+    /// turn it is. The count is raised only if it is still what the choice was made by, so that two workers never
+    /// see the same gap.
     fn choose_least(&self, eligible: impl Fn(usize) -> bool) -> Option<Pick> {
         let mut last = None;
         for _ in 0..CLAIM_ATTEMPTS {

@@ -1,7 +1,8 @@
 //! The endpoints of an upstream: an immutable set, and the place where the current one is published.
 //!
-//! A set is replaced as a whole. Endpoints whose address is in the old set and in the new one are the same endpoints, with
-//! their id, counts and health; one that is not in the new set takes no more exchanges, and ends with those that it has.
+//! A set is replaced as a whole. Endpoints whose address is in the old set and in the new one are the same
+//! endpoints, with their id, counts and health; one that is not in the new set takes no more exchanges, and ends
+//! with those that it has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -92,8 +93,8 @@ impl Endpoints {
         Self::build(upstream, None)
     }
 
-    /// The endpoints of `upstream` after a reload. Those that `old` has now keep their counts and their health, whatever
-    /// else of the upstream has changed, and turns continue.
+    /// The endpoints of `upstream` after a reload. Those that `old` has now keep their counts and their health,
+    /// whatever else of the upstream has changed, and turns continue.
     #[must_use]
     pub fn rebuild(old: &Self, upstream: &Upstream) -> Self {
         Self::build(upstream, Some(&old.current()))

@@ -1,9 +1,9 @@
 //! Whether an endpoint works, judged by the exchanges that it has.
 //!
-//! An endpoint that fails [`Ejection::failures`] times in a row is left out for [`Ejection::duration`]. After that, one
-//! exchange at a time is sent to it as a probe: an answer lets the endpoint back in, a failure leaves it out for another
-//! duration. A probe that ends without either (the client went away) blocks nothing: the next one may go after another
-//! duration.
+//! An endpoint that fails [`Ejection::failures`] times in a row is left out for [`Ejection::duration`]. After that,
+//! one exchange at a time is sent to it as a probe: an answer lets the endpoint back in, a failure leaves it out
+//! for another duration. A probe that ends without either (the client went away) blocks nothing: the next one may
+//! go after another duration.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub struct Health {
     failures: AtomicU32,
     /// Why it was left out, and since when. It stays as it was when the endpoint is let back in.
     left_out: Lock<LeftOut>,
-    /// 0 while the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. The exchange that takes
-    /// the probe moves it on by a duration, so that no other exchange takes it too.
+    /// 0 while the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. The exchange that
+    /// takes the probe moves it on by a duration, so that no other exchange takes it too.
     probe_at: AtomicU64,
 }
 
@@ -39,8 +39,8 @@ impl Health {
         self.is_ejected().then(left_out)
     }
 
-    /// Records the reason of a failure of an endpoint that is left out, since `now` if it is `new`. Returns how long it has
-    /// been left out if it is time to log that again.
+    /// Records the reason of a failure of an endpoint that is left out, since `now` if it is `new`. Returns how
+    /// long it has been left out if it is time to log that again.
     pub fn record_reason(&self, reason: &str, new: bool, now: Duration) -> Option<Duration> {
         let mut left_out = self.left_out.lock();
         if new {
@@ -82,8 +82,8 @@ impl Health {
         self.probe_at.load(Ordering::Relaxed) != 0 && self.probe_at.swap(0, Ordering::Relaxed) != 0
     }
 
-    /// Returns whether the caller may send there: always if the endpoint is healthy, otherwise only if a probe is due and
-    /// no other caller has taken it.
+    /// Returns whether the caller may send there: always if the endpoint is healthy, otherwise only if a probe is
+    /// due and no other caller has taken it.
     pub(crate) fn admit(&self, ejection: &Ejection, now: Duration) -> bool {
         let probe_at = self.probe_at.load(Ordering::Relaxed);
         if probe_at == 0 {

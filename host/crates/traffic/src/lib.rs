@@ -1,10 +1,10 @@
-//! Traffic rules: which endpoint takes a request, which endpoint is left out, when a request is sent again, and how many
-//! requests a client may make.
+//! Traffic rules: which endpoint takes a request, which endpoint is left out, when a request is sent again, and how
+//! many requests a client may make.
 //!
-//! Nothing here does I/O, waits or reads a clock. Time is a [`Duration`](std::time::Duration) since an origin that the
-//! caller chooses once for the life of the process (a monotonic clock), so that states outlive reloads. Everything that
-//! workers share is exact across them: counts are atomics, a rate-limit bucket is changed under the lock of its set, and
-//! no function holds a lock while it calls anything that could wait.
+//! Nothing here does I/O, waits or reads a clock. Time is a [`Duration`](std::time::Duration) since an origin that
+//! the caller chooses once for the life of the process (a monotonic clock), so that states outlive reloads.
+//! Everything that workers share is exact across them: counts are atomics, a rate-limit bucket is changed under the
+//! lock of its set, and no function holds a lock while it calls anything that could wait.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -1,18 +1,19 @@
 //! Whether a policy that keeps failing is still called: quarantine with probes.
 //!
-//! A single fault changes nothing. A quarantine begins when a hook fails for all clients. That is judged over all calls of
-//! the last [`QuarantineRule::window`] and over the clients that made them, because a client that knows a request which
-//! makes a policy fail must not be able to turn the policy off for others. In the window there must be
+//! A single fault changes nothing. A quarantine begins when a hook fails for all clients. That is judged over all
+//! calls of the last [`QuarantineRule::window`] and over the clients that made them, because a client that knows a
+//! request which makes a policy fail must not be able to turn the policy off for others. In the window there must
+//! be
 //!
 //! - at least [`QuarantineRule::faults`] faults, the first of them a second ago or more, and
-//! - either no call that succeeded, or faults of at least so many clients, and no more calls that succeeded than clients whose
-//!   calls failed. However often the calls of a client fail, it is one client.
+//! - either no call that succeeded, or faults of at least so many clients, and no more calls that succeeded than
+//!   clients whose calls failed. However often the calls of a client fail, it is one client.
 //!
-//! After a back-off, one call at a time is let through as a probe. One that succeeds ends the quarantine; one that fails
-//! doubles the back-off. A probe that ends without either (the client went away) blocks nothing: the next one may go after
-//! another back-off. A client without a failed call need not wait for the back-off: its call is a probe at once. A number
-//! of these are let through until the next regular probe. So a client that brought a quarantine about cannot keep others
-//! out, and if all calls fail, each client fails once.
+//! After a back-off, one call at a time is let through as a probe. One that succeeds ends the quarantine; one that
+//! fails doubles the back-off. A probe that ends without either (the client went away) blocks nothing: the next one
+//! may go after another back-off. A client without a failed call need not wait for the back-off: its call is a
+//! probe at once. A number of these are let through until the next regular probe. So a client that brought a
+//! quarantine about cannot keep others out, and if all calls fail, each client fails once.
 
 mod evidence;
 
@@ -30,8 +31,8 @@ use crate::nanos;
 #[derive(Debug)]
 pub struct Quarantine {
     rule: QuarantineRule,
-    /// 0 while the policy is called as usual; otherwise the nanosecond from which a probe may be let through. The call that
-    /// takes the probe moves it on by a back-off, so that no other call takes it too.
+    /// 0 while the policy is called as usual; otherwise the nanosecond from which a probe may be let through. The
+    /// call that takes the probe moves it on by a back-off, so that no other call takes it too.
     probe_at: AtomicU64,
     state: Lock<State>,
 }
@@ -119,8 +120,8 @@ impl Quarantine {
         self.probe_at.load(Ordering::Relaxed) != 0
     }
 
-    /// Returns the probe if the caller is let through although it lasts: the first caller after the back-off, or before that
-    /// a client whose calls have not failed.
+    /// Returns the probe if the caller is let through although it lasts: the first caller after the back-off, or
+    /// before that a client whose calls have not failed.
     pub fn probe(&self, client: IpAddr, now: Duration) -> Option<Probe> {
         if self.probe_at.load(Ordering::Relaxed) == 0 {
             return None;
@@ -145,8 +146,8 @@ impl Quarantine {
         Some(Probe { client, regular: None })
     }
 
-    /// Records that a call of `client` failed that was not a probe. `succeeded` is the number of calls of that hook that have
-    /// succeeded so far.
+    /// Records that a call of `client` failed that was not a probe. `succeeded` is the number of calls of that hook
+    /// that have succeeded so far.
     pub fn fault(&self, hook: usize, client: IpAddr, succeeded: u64, now: Duration) -> Option<Transition> {
         let mut state = self.lock();
         if state.begun.is_some() {
@@ -178,8 +179,8 @@ impl Quarantine {
             self.probe_at.store(0, Ordering::Relaxed);
             return Some(Transition::Ended { lasted: now.saturating_sub(begun) });
         }
-        // A probe that took so long that another was let through is out of date, and one that did not wait for the back-off
-        // must not make others wait longer.
+        // A probe that took so long that another was let through is out of date, and one that did not wait for the
+        // back-off must not make others wait longer.
         if probe.regular != Some(state.probes) {
             return None;
         }

@@ -1,18 +1,19 @@
 //! Rate limits by the generic cell rate algorithm (ITU-T I.371), in a table of fixed size.
 //!
-//! A bucket is one moment: its theoretical arrival time (TAT), at which it will be full again. A request of cost 1 moves
-//! the TAT on by the emission interval `per / requests`, and is allowed while the TAT stays within `burst + 1` intervals of
-//! now. That is exact (no window edges at which twice the rate passes) and needs no background work.
+//! A bucket is one moment: its theoretical arrival time (TAT), at which it will be full again. A request of cost 1
+//! moves the TAT on by the emission interval `per / requests`, and is allowed while the TAT stays within `burst +
+//! 1` intervals of now. That is exact (no window edges at which twice the rate passes) and needs no background
+//! work.
 //!
 //! The table is set-associative: a key's hash names a set of [`WAYS`] slots, and only that set is locked, for some
 //! 20 ns. An atomic per bucket would not do, because a look-up that misses must choose and overwrite a slot while no
 //! other thread uses it. A check takes 60 to 75 ns, and 115 ns if two threads do nothing but check the same key (five
 //! million checks each, release build).
 //!
-//! **Under a flood of distinct keys** a set runs full. Then the bucket that will be full soonest is evicted: one that is
-//! full already loses nothing, and of the others the one that was used least in proportion to its quota loses least. So a
-//! flood of keys that are used once each evicts its own buckets before any that is near its limit. The hash is keyed with
-//! a secret seed, so clients cannot find keys that meet in one set.
+//! **Under a flood of distinct keys** a set runs full. Then the bucket that will be full soonest is evicted: one
+//! that is full already loses nothing, and of the others the one that was used least in proportion to its quota
+//! loses least. So a flood of keys that are used once each evicts its own buckets before any that is near its
+//! limit. The hash is keyed with a secret seed, so clients cannot find keys that meet in one set.
 
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub struct Verdict {
     pub allowed: bool,
     /// The number of further requests of cost 1 that would be allowed now.
     pub remaining: u32,
-    /// The time until the next request of this cost (of cost 1 if it was 0) will be allowed; zero if it would be now. A cost
-    /// over `burst + 1` is never allowed, nor is any by a quota that allows none: [`Duration::MAX`].
+    /// The time until the next request of this cost (of cost 1 if it was 0) will be allowed; zero if it would be
+    /// now. A cost over `burst + 1` is never allowed, nor is any by a quota that allows none: [`Duration::MAX`].
     pub retry_after: Duration,
     /// The time until the bucket will be full again, if nothing more is taken.
     pub reset_after: Duration,
@@ -100,8 +101,9 @@ struct Slot {
 }
 
 impl RateLimiter {
-    /// A table for `buckets_max` buckets (rounded up to a multiple of 10; 1 to 16,777,216). It takes 26 bytes for each at
-    /// once, and never more. `seed` should be random and secret: a client that knows it can find keys that meet in one set.
+    /// A table for `buckets_max` buckets (rounded up to a multiple of 10; 1 to 16,777,216). It takes 26 bytes for
+    /// each at once, and never more. `seed` should be random and secret: a client that knows it can find keys that
+    /// meet in one set.
     #[must_use]
     pub fn new(buckets_max: usize, seed: [u64; 2]) -> Self {
         Self { table: Arc::new(Table::new(sets_for(buckets_max))), before: None, seed }
@@ -113,10 +115,10 @@ impl RateLimiter {
         sets_for(buckets_max) == self.table.sets.len()
     }
 
-    /// Returns a table of another size that replaces this one. Buckets move to it with the first check that needs one of
-    /// their set, and the others by [`move_buckets`](Self::move_buckets). No check is lost or counted twice, whichever of
-    /// the two tables it was made on: a set is moved as a whole under its lock, and a check that finds it moved follows it.
-    /// If they do not all fit, those that will be full soonest are dropped.
+    /// Returns a table of another size that replaces this one. Buckets move to it with the first check that needs
+    /// one of their set, and the others by [`move_buckets`](Self::move_buckets). No check is lost or counted twice,
+    /// whichever of the two tables it was made on: a set is moved as a whole under its lock, and a check that finds
+    /// it moved follows it. If they do not all fit, those that will be full soonest are dropped.
     #[must_use]
     pub fn resized(&self, buckets_max: usize) -> Self {
         // Only one table is ever moved out of.
@@ -126,8 +128,9 @@ impl RateLimiter {
         Self { table, before: Some(self.table.clone()), seed: self.seed }
     }
 
-    /// Moves the buckets that are still in the table that this one replaces, while `go_on` returns true. Returns whether all
-    /// have moved. Other threads may check meanwhile. Not for a worker's thread: a large table takes a second.
+    /// Moves the buckets that are still in the table that this one replaces, while `go_on` returns true. Returns
+    /// whether all have moved. Other threads may check meanwhile. Not for a worker's thread: a large table takes a
+    /// second.
     pub fn move_buckets(&self, go_on: impl Fn() -> bool) -> bool {
         let Some(before) = &self.before else { return true };
         before.sets.iter().all(|set| {
@@ -158,9 +161,10 @@ impl RateLimiter {
     /// Takes `cost` from the bucket of `key`, or nothing if that would break `quota`. `now` is the time since a fixed
     /// origin. A cost of 0 takes nothing, is always allowed, and returns the state of the bucket.
     ///
-    /// Exact with any number of threads: each check happens wholly before or wholly after each other one of its key. The
-    /// same key may have another quota later (after a reload): what was taken stays taken, up to the new quota's burst. If
-    /// two threads check with times in the wrong order, the later time counts for what was taken before.
+    /// Exact with any number of threads: each check happens wholly before or wholly after each other one of its
+    /// key. The same key may have another quota later (after a reload): what was taken stays taken, up to the new
+    /// quota's burst. If two threads check with times in the wrong order, the later time counts for what was taken
+    /// before.
     pub fn check(&self, key: &[u8], quota: Quota, cost: u32, now: Duration) -> Verdict {
         let Some(rule) = Rule::new(quota) else { return Verdict::never(cost == 0) };
         let now = units(now);
@@ -244,8 +248,8 @@ impl Set {
 }
 
 impl Slots {
-    /// Moves its buckets to `table`, once. The set stays locked meanwhile. A thread locks a set only while it holds none of
-    /// the same table or of a later one, so that no two threads wait for each other.
+    /// Moves its buckets to `table`, once. The set stays locked meanwhile. A thread locks a set only while it holds
+    /// none of the same table or of a later one, so that no two threads wait for each other.
     fn move_to(&mut self, table: &Table) {
         if std::mem::replace(&mut self.moved, true) {
             return;

@@ -1,14 +1,15 @@
 //! Weighted rendezvous hashing: which endpoint a key belongs to, without a table.
 //!
-//! Each endpoint gets a score for the key, and the highest wins (Thaler and Ravishankar 1998; weights by the method of
-//! logarithms). Endpoints get keys in proportion to their weights. If one is removed or left out, only its keys move, and
-//! they spread over all others; if one is added, it takes keys from all others and no key moves between those. The score
-//! depends on the address and the key alone, so that all workers, and all gateways with the same config, agree.
+//! Each endpoint gets a score for the key, and the highest wins (Thaler and Ravishankar 1998; weights by the method
+//! of logarithms). Endpoints get keys in proportion to their weights. If one is removed or left out, only its keys
+//! move, and they spread over all others; if one is added, it takes keys from all others and no key moves between
+//! those. The score depends on the address and the key alone, so that all workers, and all gateways with the same
+//! config, agree.
 
 use crate::siphash;
 
-/// Returns the hash of a key, or of an endpoint's address. It is not secret: a client that may choose its key may choose
-/// its endpoint.
+/// Returns the hash of a key, or of an endpoint's address. It is not secret: a client that may choose its key may
+/// choose its endpoint.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let [hash, _] = siphash::hash128([0, 0], bytes);
     hash

@@ -1,9 +1,9 @@
 //! Whether a request that failed is sent again, and where.
 //!
-//! A request is sent again only if no endpoint can have acted on it, or if it may be acted on twice (RFC 9110, 9.2.2), and
-//! only if all of its body is still at hand. It goes to another endpoint as often as its route and the upstream's budget
-//! allow. Beside that, the same endpoint is asked again a few times if only a connection or an address was at fault: that is not an attempt that
-//! counts, because connections do close.
+//! A request is sent again only if no endpoint can have acted on it, or if it may be acted on twice (RFC 9110,
+//! 9.2.2), and only if all of its body is still at hand. It goes to another endpoint as often as its route and the
+//! upstream's budget allow. Beside that, the same endpoint is asked again a few times if only a connection or an
+//! address was at fault: that is not an attempt that counts, because connections do close.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns what it means that a connection closed before the head of a response. `unprocessed`: the endpoint said that
-    /// it did not act on the request (RFC 9113, 8.7). `maybe_stale`: the connection had served before and nothing of a
-    /// response had come, so the endpoint may have closed an idle connection.
+    /// Returns what it means that a connection closed before the head of a response. `unprocessed`: the endpoint
+    /// said that it did not act on the request (RFC 9113, 8.7). `maybe_stale`: the connection had served before and
+    /// nothing of a response had come, so the endpoint may have closed an idle connection.
     #[must_use]
     pub fn of_closed(unprocessed: bool, maybe_stale: bool, idempotent: bool) -> Self {
         if unprocessed || (maybe_stale && idempotent) { Self::Connection } else { Self::Final }
@@ -83,8 +83,8 @@ impl Retries {
         }
     }
 
-    /// Begins an attempt on one more of `endpoints`, if the upstream has one that was not tried, the route allows so many,
-    /// and the upstream's `budget` has a token for a retry.
+    /// Begins an attempt on one more of `endpoints`, if the upstream has one that was not tried, the route allows
+    /// so many, and the upstream's `budget` has a token for a retry.
     pub fn begin(&mut self, endpoints: usize, budget: Option<&RetryBudget>, now: Duration) -> Begin {
         let left = usize::try_from(self.attempts).is_ok_and(|attempts| attempts < endpoints);
         if !left || self.attempts >= self.attempts_max {

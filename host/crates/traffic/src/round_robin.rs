@@ -1,13 +1,15 @@
 //! Smooth weighted round-robin, as nginx does it, without a lock on the usual way.
 //!
-//! In every turn, nginx's algorithm adds its weight to each endpoint's credit, chooses the endpoint with the most credit,
-//! and subtracts the total of the weights from that endpoint's credit. Weights 5, 1, 1 result in `a a b a c a a`: no run is
-//! longer than it must be. The order repeats after as many turns as the weights add up to, so it is computed once. All
-//! workers then take turns from one atomic cursor, and over each whole period every endpoint gets exactly its weight.
+//! In every turn, nginx's algorithm adds its weight to each endpoint's credit, chooses the endpoint with the most
+//! credit, and subtracts the total of the weights from that endpoint's credit. Weights 5, 1, 1 result in `a a b a c
+//! a a`: no run is longer than it must be. The order repeats after as many turns as the weights add up to, so it is
+//! computed once. All workers then take turns from one atomic cursor, and over each whole period every endpoint
+//! gets exactly its weight.
 //!
-//! A turn that falls on an endpoint that may not be chosen goes to another one by the same algorithm, run over those that
-//! may be: each of them gets its weight's share of those turns as well. (Taking the next one in order instead would give
-//! all of them to one neighbour.) Only these turns take a lock, for as long as it takes to look at each endpoint.
+//! A turn that falls on an endpoint that may not be chosen goes to another one by the same algorithm, run over
+//! those that may be: each of them gets its weight's share of those turns as well. (Taking the next one in order
+//! instead would give all of them to one neighbour.) Only these turns take a lock, for as long as it takes to look
+//! at each endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,10 +41,10 @@ pub(crate) struct RoundRobin {
 impl RoundRobin {
     /// Computes the order of the turns. A weight of 0 counts as 1.
     ///
-    /// The period is the sum of the weights divided by their common divisor. If it would be over 65,536 turns, or take
-    /// long to compute (over 2^25 divided by the number of endpoints), the weights are scaled down to fit and rounded,
-    /// each to at least 1: shares are then off by less than one turn in a period. If all weights are equal, the period is
-    /// the number of endpoints, however many there are.
+    /// The period is the sum of the weights divided by their common divisor. If it would be over 65,536 turns, or
+    /// take long to compute (over 2^25 divided by the number of endpoints), the weights are scaled down to fit and
+    /// rounded, each to at least 1: shares are then off by less than one turn in a period. If all weights are
+    /// equal, the period is the number of endpoints, however many there are.
     pub(crate) fn new(endpoints: impl Iterator<Item = (EndpointId, u32)>) -> Self {
         let mut endpoints: Vec<(EndpointId, u32, usize)> =
             endpoints.enumerate().map(|(at, (id, weight))| (id, weight.max(1), at)).collect();
@@ -58,8 +60,8 @@ impl RoundRobin {
         }
     }
 
-    /// Continues where `old` is, so that a replaced set does not begin its order anew. If the endpoints and their weights
-    /// are the same, every turn is what it would have been.
+    /// Continues where `old` is, so that a replaced set does not begin its order anew. If the endpoints and their
+    /// weights are the same, every turn is what it would have been.
     pub(crate) fn continue_from(&self, old: &Self) {
         self.cursor.store(old.cursor.load(Ordering::Relaxed), Ordering::Relaxed);
         if self.ids == old.ids && self.weights == old.weights {

@@ -1,8 +1,8 @@
 //! SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012; the 128-bit variant of their reference code).
 //!
-//! The standard library's keyed hasher is deprecated and returns 64 bits, too few to identify a bucket: with a million live
-//! buckets, two clients would share one with a chance of 3 in 100 million, and a client that can test keys offline could
-//! cause it. With a keyed hash of 128 bits, a shared bucket is as unlikely as a guessed key.
+//! The standard library's keyed hasher is deprecated and returns 64 bits, too few to identify a bucket: with a
+//! million live buckets, two clients would share one with a chance of 3 in 100 million, and a client that can test
+//! keys offline could cause it. With a keyed hash of 128 bits, a shared bucket is as unlikely as a guessed key.
 
 /// Returns the hash of `bytes` under `key`, as its two words.
 pub(crate) fn hash128(key: [u64; 2], bytes: &[u8]) -> [u64; 2] {

@@ -10,8 +10,8 @@ use portcullis_model::{Authorities, ContentDigest, Lock, UpstreamProtocol, Upstr
 use portcullis_net::{SystemRoots, TlsClientError, UpstreamTlsContext};
 use portcullis_policy::outbound::OutboundError;
 
-/// The most contexts that are kept, with their sessions to resume. A config names a few; if more come together over many
-/// reloads, those that were not used for longest are dropped.
+/// The most contexts that are kept, with their sessions to resume. A config names a few; if more come together over
+/// many reloads, those that were not used for longest are dropped.
 const KEPT_MAX: usize = 64;
 
 /// A context for each of the authorities that were needed.
@@ -68,8 +68,8 @@ impl Contexts {
         })?;
         let mut kept = self.lock();
         if id.is_none() && !Arc::ptr_eq(&kept.system, &system) {
-            // The system's authorities have changed meanwhile. This context is right for the calls that began before, and is
-            // not kept for others.
+            // The system's authorities have changed meanwhile. This context is right for the calls that began
+            // before, and is not kept for others.
             return Ok(kept.number(context));
         }
         Ok(kept.keep(id, context))

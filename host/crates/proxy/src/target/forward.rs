@@ -1,5 +1,5 @@
-//! Sends a permitted request to an endpoint: chooses one, connects or reuses a connection, and tries another endpoint if
-//! the request may be sent again. The rules for that are those of [`Retries`].
+//! Sends a permitted request to an endpoint: chooses one, connects or reuses a connection, and tries another
+//! endpoint if the request may be sent again. The rules for that are those of [`Retries`].
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -105,8 +105,8 @@ impl Forward<'_> {
         self.slot.put(exchange);
         self.peek(&mut body).await?;
         if upgrades {
-            // The hooks have seen that there is no body, and could refuse. What one would put in its place would be read
-            // as the tunnel's first bytes.
+            // The hooks have seen that there is no body, and could refuse. What one would put in its place would be
+            // read as the tunnel's first bytes.
             body = Body::Empty;
         }
 
@@ -186,7 +186,8 @@ impl Forward<'_> {
         }
     }
 
-    /// Passes over the address that failed for a while, if the endpoint is a name that has others. Returns whether it has.
+    /// Passes over the address that failed for a while, if the endpoint is a name that has others. Returns whether
+    /// it has.
     fn mark_address_failed(&self, endpoint: &LocalEndpoint, error: &ExchangeError) -> bool {
         let peer = match error {
             ExchangeError::Unreachable { source, .. } => source.peer(),
@@ -248,8 +249,8 @@ impl Forward<'_> {
         self.drive(call, head, traits).await
     }
 
-    /// Returns a connection to the endpoint. An `upload` is a request with a body; `alone` asks for a new connection that
-    /// is not shared.
+    /// Returns a connection to the endpoint. An `upload` is a request with a body; `alone` asks for a new
+    /// connection that is not shared.
     async fn acquire(
         &mut self,
         endpoint: &Rc<LocalEndpoint>,
@@ -360,7 +361,8 @@ impl Forward<'_> {
         }
     }
 
-    /// Waits for the exchange, which a hook of the request's body may have, and meanwhile sends what is left of that body.
+    /// Waits for the exchange, which a hook of the request's body may have, and meanwhile sends what is left of
+    /// that body.
     async fn exchange(&mut self, response: &mut Body) -> Result<Box<Exchange>, ExchangeError> {
         let (slot, deadline) = (self.slot, self.deadline);
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);

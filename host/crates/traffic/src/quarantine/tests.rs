@@ -325,9 +325,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens: it does not begin while more calls of a window succeed than clients fail, nor for one client while
-    /// any does; while it lasts, of each client calls get through one in a back-off at most; it ends with a success and
-    /// nothing else.
+    /// Whatever happens: it does not begin while more calls of a window succeed than clients fail, nor for one
+    /// client while any does; while it lasts, of each client calls get through one in a back-off at most; it ends
+    /// with a success and nothing else.
     #[test]
     fn keeps_to_its_rule(steps in prop::collection::vec(step(), 0..300)) {
         let (mut policy, rule) = (Policy::new(rule()), rule());
