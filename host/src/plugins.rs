@@ -8,6 +8,7 @@ use portcullis_config::{Components, ImageRequest, Images, Keys, PluginInfo, Plug
 use portcullis_model::{
     ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey,
 };
+use portcullis_policy::HookKind;
 use portcullis_registry::{Environment, Image, Memory, Registries, SignerError, Store, Unverified};
 
 use crate::refusal::Refusal;
@@ -46,7 +47,7 @@ impl Components for Catalog {
             config_schema,
             imports: info.imports,
             has_lifecycle: info.has_lifecycle,
-            has_tick: info.hooks.tick,
+            has_tick: info.hooks.has(HookKind::Tick),
             chooses_upstream: info.chooses_upstream,
             attributes,
         })

@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use portcullis_model::Name;
-use portcullis_policy::recorder::{Effects, HookRecord, Recorder, call_noted, mark};
-use portcullis_policy::{Attributes, Exchange, Hook, Phase, Policy};
+use portcullis_policy::recorder::{Effects, HookRecord, Recorder, mark};
+use portcullis_policy::{Attributes, Exchange, Hook, HookKind, Policy, call_recorded};
 use serde_json::{Value, json};
 
 use self::compare::{Verdict, compare};
@@ -110,8 +110,8 @@ async fn replay(record: &Value, policies: &Policies, scrubber: &Scrubber) -> any
         let broken = || format!("hook {} of the record is not as it was written", at + 1);
         let hook = hook(recorded).with_context(broken)?;
         let (policy, position) = policies.of(recorded).with_context(broken)?;
-        exchange.phase = phase(&hook);
-        if exchange.phase >= Phase::ResponseHead
+        exchange.phase = hook.kind();
+        if exchange.phase >= HookKind::ResponseHead
             && exchange.response.status == 0
             && let Some(response) = &response
         {
@@ -158,7 +158,7 @@ async fn run_hook(
     recorder.answer_by(calls);
     exchange.recorder = Some(Box::new(recorder));
     // A fault is noted, and judged like any other decision.
-    let (back, _noted) = call_noted(&**policy, hook, std::mem::take(exchange)).await;
+    let (back, _noted) = call_recorded(&**policy, hook, std::mem::take(exchange)).await;
     *exchange = back;
     let recorder = exchange.recorder.take().context("the notes are gone")?;
     recorder.into_hooks().pop().context("it was too large to be noted")
@@ -196,16 +196,6 @@ fn hook(recorded: &Value) -> Option<Hook> {
         "on-completed" => Hook::Completed(read::outcome_from_json(recorded.get("input")?)?),
         _ => return None,
     })
-}
-
-fn phase(hook: &Hook) -> Phase {
-    match hook {
-        Hook::RequestHead => Phase::RequestHead,
-        Hook::RequestBody { .. } => Phase::RequestBody,
-        Hook::ResponseHead => Phase::ResponseHead,
-        Hook::ResponseBody { .. } => Phase::ResponseBody,
-        Hook::Completed(_) => Phase::Completed,
-    }
 }
 
 /// What a hook can change, as it was.

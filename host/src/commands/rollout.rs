@@ -1,4 +1,4 @@
-//! Rollouts as the binary puts them together: what the policy crate needs of the process, and what is said of them.
+//! Rollouts as the binary puts them together: what the rollout crate needs of the process, and what is said of them.
 
 pub(crate) mod command;
 mod fingerprint;
@@ -9,7 +9,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use portcullis_model::{Candidate, FieldMatch, Lock, PolicyConfig, Selection};
-use portcullis_policy::{Environment, PolicyFactory, Rollout, RolloutFactory, RolloutReport, VersionLabel};
+use portcullis_policy::PolicyFactory;
+use portcullis_rollout::{Environment, Rollout, RolloutFactory, RolloutReport, VersionLabel};
 
 /// The rollouts of the generation that runs, for whoever reads metrics.
 #[derive(Debug, Default)]

@@ -12,8 +12,9 @@ use portcullis_admin::check_socket_folder;
 use portcullis_config::{Diagnostics, Loaded, LoadedComponents, MainFile};
 use portcullis_model::{Control, Gateway, Isolation, Name, PolicyConfig, Secret, Version};
 use portcullis_net::SystemRoots;
-use portcullis_policy::{PolicyFactory, Rollout};
+use portcullis_policy::PolicyFactory;
 use portcullis_proxy::Snapshot;
+use portcullis_rollout::Rollout;
 use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox};
 use portcullis_telemetry::AccessLog;
 

@@ -12,7 +12,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use portcullis_admin::WebServer;
 use portcullis_model::Version;
-use portcullis_policy::{RolloutReport, VersionReport};
+use portcullis_rollout::{RolloutReport, VersionReport};
 use portcullis_sandbox::{GuestMetric, GuestValue, SandboxReport, UnderWay};
 use portcullis_telemetry::{AccessLog, Exposition, MetricKind, lost_log_lines};
 

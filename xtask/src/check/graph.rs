@@ -21,6 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
     ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
     (
+        "portcullis-rollout",
+        &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
+    ),
+    (
         "portcullis-sandbox",
         &[
             "portcullis-policy",

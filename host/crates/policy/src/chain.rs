@@ -1,7 +1,6 @@
 //! Runs the policies of a route: requests in the order of `use`, responses in reverse.
 
 mod body;
-pub(crate) mod hold;
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -12,26 +11,21 @@ use portcullis_model::{FailureMode, Name};
 
 pub use body::{BodyOutcome, HeldBody};
 
+use crate::decision::{BodyDecision, Decision, Fault, FaultKind, Reply};
+use crate::exchange::{Exchange, PolicySlot};
 use crate::fault_log::FaultLog;
-use crate::recorder::call_noted;
-use crate::{
-    BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Outcome, Phase, Policy,
-    PolicySlot, Reply, Watch,
-};
+use crate::hook::{BodySide, Hook, HookKind, Hooks, Outcome};
+use crate::policy::{Called, Policy, Watch};
+use crate::recorded_call::call_recorded;
 
 /// The policies of one route on one worker.
 pub struct PolicyChain {
     links: Vec<Rc<Link>>,
-    // The policies that have each hook, themselves and not their positions: a hook that is due cannot be missing. If no
-    // policy has a hook, it costs one look at an empty list.
-    request_head: Vec<Rc<Link>>,
-    request_body: Vec<Rc<Link>>,
-    response_head: Vec<Rc<Link>>,
-    response_body: Vec<Rc<Link>>,
-    completed: Vec<Rc<Link>>,
-    // The policies that are only shown a body. They alone do not make it a body that passes through policies.
-    request_body_watched: Vec<Rc<Link>>,
-    response_body_watched: Vec<Rc<Link>>,
+    /// The policies of each hook in the order in which they are called, themselves and not their positions: a hook that is
+    /// due cannot be missing. A hook that no policy has costs one look at an empty list.
+    by_hook: [Vec<Rc<Link>>; HookKind::COUNT],
+    /// The policies that are only shown a body, by its hook. They alone do not make it a body that passes through policies.
+    watching: [Vec<Rc<Link>>; HookKind::COUNT],
     /// Bytes that they may hold back of one body, all together.
     hold_bytes_max: usize,
 }
@@ -67,21 +61,12 @@ pub struct Replied {
     pub reply: Reply,
     /// Position of the policy that answered. The response hooks of those before it run; its own do not.
     pub at: usize,
-    /// Why, where it was a fault.
+    /// Why, if it was a fault.
     pub fault: Option<Fault>,
 }
 
-/// The two bodies of an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodySide {
-    /// From the client.
-    Request,
-    /// To the client.
-    Response,
-}
-
 impl<T> Permitted<T> {
-    /// What was permitted.
+    /// Returns what was permitted.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -108,133 +93,115 @@ impl std::fmt::Debug for PolicyChain {
 }
 
 impl PolicyChain {
-    /// A chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
+    /// Returns a chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
     #[must_use]
     pub fn new(policies: Vec<Rc<dyn Policy>>, hold_bytes_max: usize) -> Self {
         let links = policies.into_iter().enumerate();
         let links = links.map(|(at, policy)| Rc::new(Link { at, policy, fault_log: FaultLog::default() }));
         let links: Vec<Rc<Link>> = links.collect();
-        let having = |has: fn(Hooks) -> bool| -> Vec<Rc<Link>> {
-            links.iter().filter(|link| has(link.policy.factory().hooks())).cloned().collect()
-        };
-        let watching = |has: fn(Hooks) -> bool| -> Vec<Rc<Link>> {
-            links.iter().filter(|link| has(link.policy.factory().watches())).cloned().collect()
-        };
-        let reversed = |mut links: Vec<Rc<Link>>| {
-            links.reverse();
+        // Responses pass through the policies in reverse.
+        let ordered = |kind: HookKind, mut links: Vec<Rc<Link>>| {
+            if matches!(kind, HookKind::ResponseHead | HookKind::ResponseBody) {
+                links.reverse();
+            }
             links
+        };
+        let having = |kind: HookKind, hooks: fn(&Link) -> Hooks| -> Vec<Rc<Link>> {
+            links.iter().filter(|link| hooks(link).has(kind)).cloned().collect()
         };
         // If a body passes through policies anyway, a policy that is only shown it stands among them, and sees what those
         // before it have made of it.
-        let with_watching = |deciding: Vec<Rc<Link>>, watching: &[Rc<Link>]| {
-            let watching = if deciding.is_empty() { &[] } else { watching };
-            let mut links = [&deciding, watching].concat();
-            links.sort_unstable_by_key(|link| link.at);
-            links
-        };
-        let request_body_watched = watching(|hooks| hooks.request_body);
-        let response_body_watched = watching(|hooks| hooks.response_body);
-        Self {
-            request_head: having(|hooks| hooks.request_head),
-            request_body: with_watching(having(|hooks| hooks.request_body), &request_body_watched),
-            response_head: reversed(having(|hooks| hooks.response_head)),
-            response_body: reversed(with_watching(
-                having(|hooks| hooks.response_body),
-                &response_body_watched,
-            )),
-            completed: having(|hooks| hooks.completed),
-            request_body_watched,
-            response_body_watched: reversed(response_body_watched),
-            hold_bytes_max,
-            links,
-        }
+        let by_hook = HookKind::ALL.map(|kind| {
+            let mut called = having(kind, Link::hooks);
+            if !called.is_empty() {
+                called.extend(having(kind, Link::watches));
+                called.sort_unstable_by_key(|link| link.at);
+            }
+            ordered(kind, called)
+        });
+        let watching = HookKind::ALL.map(|kind| ordered(kind, having(kind, Link::watches)));
+        Self { by_hook, watching, hold_bytes_max, links }
     }
 
-    /// How many policies there are; as a position, the one behind the last.
+    /// Returns how many policies there are; as a position, the one behind the last.
     #[must_use]
     pub fn len(&self) -> usize {
         self.links.len()
     }
 
-    /// Their names, in order.
+    /// Returns their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         self.links.iter().map(|link| link.name())
     }
 
-    /// Whether there is no policy.
+    /// Returns whether there is no policy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 
-    /// The name of the policy at a position.
+    /// Returns the name of the policy at a position.
     #[must_use]
     pub fn name(&self, at: usize) -> Option<&Name> {
         self.links.get(at).map(|link| link.name())
     }
 
-    /// Whether a policy wants to see the response's head.
+    /// Returns whether a policy has a hook of the response's head.
     #[must_use]
     pub fn has_response_head_hook(&self) -> bool {
-        !self.response_head.is_empty()
+        !self.having(HookKind::ResponseHead).is_empty()
     }
 
-    /// Whether a policy wants to see that body.
+    /// Returns whether a policy decides about that body.
     #[must_use]
     pub fn has_body_hook(&self, side: BodySide) -> bool {
-        !self.body_links(side).is_empty()
+        !self.having(side.kind()).is_empty()
     }
 
-    /// Whether a policy wants to hear of the end.
+    /// Returns whether a policy learns how the exchange ended.
     #[must_use]
     pub fn has_completed_hook(&self) -> bool {
-        !self.completed.is_empty()
+        !self.having(HookKind::Completed).is_empty()
     }
 
-    fn body_links(&self, side: BodySide) -> &[Rc<Link>] {
-        match side {
-            BodySide::Request => &self.request_body,
-            BodySide::Response => &self.response_body,
-        }
+    /// Returns the policies that are called for a hook, in the order of their calls.
+    fn having(&self, kind: HookKind) -> &[Rc<Link>] {
+        &self.by_hook[kind as usize]
     }
 
-    /// Whether somebody wants to be shown that body, whoever decides about it.
+    /// Returns whether a policy is shown that body without deciding about it.
     #[must_use]
     pub fn has_body_watch(&self, side: BodySide) -> bool {
         !self.watching_links(side).is_empty()
     }
 
     fn watching_links(&self, side: BodySide) -> &[Rc<Link>] {
-        match side {
-            BodySide::Request => &self.request_body_watched,
-            BodySide::Response => &self.response_body_watched,
-        }
+        &self.watching[side.kind() as usize]
     }
 
-    /// Those who are to be shown a body that is about to begin and that passes through no policy. `until` is as for
+    /// Returns what is to be shown a body that is about to begin and that passes through no policy. `until` is as for
     /// [`Self::response_head`].
     pub fn watch_body(&self, side: BodySide, exchange: &mut Exchange, until: usize) -> Vec<Box<dyn Watch>> {
         let watching = self.watching_links(side).iter().filter(|link| link.at < until);
         let watches = watching.filter_map(|link| {
             exchange.policy_at = link.at;
-            link.policy.watch(side, exchange)
+            link.policy.as_watcher()?.watch(side, exchange)
         });
         watches.collect()
     }
 
     /// Runs the request-head hooks. Dropping the future drops the exchange.
     pub async fn request_head(&self, mut exchange: Box<Exchange>) -> HeadOutcome {
-        exchange.phase = Phase::RequestHead;
+        exchange.phase = HookKind::RequestHead;
         if exchange.policies.len() < self.links.len() {
             exchange.policies.resize_with(self.links.len(), PolicySlot::default);
         }
-        for link in &self.request_head {
+        for link in self.having(HookKind::RequestHead) {
             let at = link.at;
             let (back, result) = link.call(Hook::RequestHead, exchange).await;
             exchange = back;
             match link.settle(&mut exchange, result) {
-                Settled::Next => {}
-                Settled::Body(_) => {}
+                Settled::Next | Settled::Body(_) => {}
                 Settled::Reply(reply) => {
                     return HeadOutcome::Replied(Replied { exchange, reply, at, fault: None });
                 }
@@ -244,24 +211,24 @@ impl PolicyChain {
                 }
             }
         }
-        exchange.phase = Phase::RequestBody;
+        exchange.phase = HookKind::RequestBody;
         HeadOutcome::Permitted(Permitted(exchange))
     }
 
     /// Runs the response-head hooks of the policies before position `until`, the last first. A reply takes the
-    /// response's place, and the policies before the one that made it see that. Gives back the exchange and, where a
-    /// policy replied or failed closed, the body that takes the place of the upstream's and the fault.
+    /// response's place, and the policies before the one that made it see that. Returns the exchange and, if a policy
+    /// replied or failed closed, the body that takes the place of the upstream's and the fault.
     pub async fn response_head(
         &self,
         mut exchange: Box<Exchange>,
         until: usize,
     ) -> (Box<Exchange>, Option<Bytes>, Option<Fault>) {
-        exchange.phase = Phase::ResponseHead;
+        exchange.phase = HookKind::ResponseHead;
         if let Some(recorder) = &mut exchange.recorder {
             recorder.note_response(&exchange.response);
         }
         let (mut body, mut denied) = (None, None);
-        for link in self.response_head.iter().filter(|link| link.at < until) {
+        for link in self.having(HookKind::ResponseHead).iter().filter(|link| link.at < until) {
             let (back, result) = link.call(Hook::ResponseHead, exchange).await;
             exchange = back;
             let reply = match link.settle(&mut exchange, result) {
@@ -277,14 +244,14 @@ impl PolicyChain {
             exchange.response.fields = reply.fields;
             body = Some(reply.body);
         }
-        exchange.phase = Phase::ResponseBody;
+        exchange.phase = HookKind::ResponseBody;
         (exchange, body, denied)
     }
 
-    /// Tells the policies how the exchange ended.
+    /// Runs the hooks that learn how the exchange ended.
     pub async fn completed(&self, mut exchange: Box<Exchange>, outcome: &Outcome) -> Box<Exchange> {
-        exchange.phase = Phase::Completed;
-        for link in &self.completed {
+        exchange.phase = HookKind::Completed;
+        for link in self.having(HookKind::Completed) {
             let (back, result) = link.call(Hook::Completed(outcome.clone()), exchange).await;
             exchange = back;
             link.settle(&mut exchange, result);
@@ -294,6 +261,14 @@ impl PolicyChain {
 }
 
 impl Link {
+    fn hooks(&self) -> Hooks {
+        self.policy.factory().hooks()
+    }
+
+    fn watches(&self) -> Hooks {
+        self.policy.as_watcher().map_or(Hooks::NONE, |watcher| watcher.watches())
+    }
+
     fn name(&self) -> &Name {
         self.policy.factory().name()
     }
@@ -306,7 +281,7 @@ impl Link {
         exchange.policy_at = self.at;
         if exchange.recorder.is_some() {
             // Boxed, so that this rare way does not make the future of the usual one larger.
-            return Box::pin(call_noted(&*self.policy, hook, exchange)).await;
+            return Box::pin(call_recorded(&*self.policy, hook, exchange)).await;
         }
         match self.policy.call(hook, exchange) {
             Called::Ready(exchange, result) => (exchange, result),
@@ -340,7 +315,7 @@ impl Link {
             return;
         }
         let Some(untold) = self.fault_log.admit(Instant::now()) else { return };
-        let message = match self.policy.factory().may_tell(fault.message.len()) {
+        let message = match self.policy.factory().may_log(fault.message.len()) {
             true => fault.message.as_str(),
             false => "(why is left out: its faults have said more than its `log-bytes` of this second)",
         };
@@ -363,15 +338,6 @@ enum Settled {
     Body(BodyDecision),
     Reply(Reply),
     Denied(Fault),
-}
-
-impl BodySide {
-    pub(crate) fn hook(self, chunk: Bytes, last: bool) -> Hook {
-        match self {
-            Self::Request => Hook::RequestBody { chunk, last },
-            Self::Response => Hook::ResponseBody { chunk, last },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::{Name, PolicyCost};
 
-use crate::gone::ClientGone;
+use crate::client_gone::ClientGone;
+use crate::hook::HookKind;
 use crate::recorder::Recorder;
-use crate::rollout::Chosen;
 
 /// One request and its response, as data. It is moved into a policy's instance for the length of a hook and back
 /// again, so that no hook needs a lock or a copy.
@@ -17,10 +17,10 @@ use crate::rollout::Chosen;
 pub struct Exchange {
     /// The request, normalised. Policies may edit it until it is forwarded.
     pub request: RequestHead,
-    /// The response; meaningful from [`Phase::ResponseHead`] on.
+    /// The response; meaningful from [`HookKind::ResponseHead`] on.
     pub response: ResponseHead,
-    /// How far the exchange is.
-    pub phase: Phase,
+    /// How far the exchange is: the hooks that run now. After a head hook comes the phase of its body.
+    pub phase: HookKind,
     /// Who sent the request.
     pub client: ClientInfo,
     /// The route that was matched.
@@ -31,7 +31,7 @@ pub struct Exchange {
     pub upstream: usize,
     /// 32 hexadecimal digits: the trace id of a valid `traceparent`, else made by the gateway.
     pub trace_id: String,
-    /// What policies told each other.
+    /// What policies have set for each other.
     pub attributes: Attributes,
     /// What each policy keeps between its hooks; by position in the chain.
     pub policies: Vec<PolicySlot>,
@@ -39,39 +39,24 @@ pub struct Exchange {
     pub policy_at: usize,
     /// Whether the client has gone away, for hooks that wait.
     pub gone: ClientGone,
-    /// Notes, where somebody asked about this exchange.
+    /// Notes, if an explanation, a recording or a replay asked for them.
     pub recorder: Option<Box<Recorder>>,
 }
 
-/// What one policy of the chain keeps in an exchange, from one of its hooks to the next.
+/// What one policy of the chain keeps in an exchange from one of its hooks to the next.
 #[derive(Default)]
 pub struct PolicySlot {
     /// Bytes that the policy keeps for itself.
     pub state: Vec<u8>,
-    /// The instance that serves this exchange alone, where the policy is isolated by exchange. Only whoever runs the
-    /// policy knows what it is.
+    /// The instance that serves this exchange alone, if the policy is isolated by exchange. Only the crate that runs the
+    /// policy knows its type.
     pub instance: Option<Box<dyn Any + Send>>,
-    /// The version that this exchange takes, where the policy has two.
-    pub(crate) rollout: Option<Box<Chosen>>,
-    /// What the policy has cost so far: its calls by whoever makes them, on whichever thread, its faults by the chain. The
-    /// one account of it: explanations, records and rollouts read it here.
+    /// What a policy that chooses between others keeps, such as the version that this exchange takes. Only the crate of
+    /// that policy knows its type.
+    pub choice: Option<Box<dyn Any + Send>>,
+    /// What the policy has cost so far. The code that makes a call adds its cost, on whichever thread, and the chain adds
+    /// faults. Explanations, records and rollouts all read this account.
     pub cost: PolicyCost,
-}
-
-/// How far an exchange is. Later is greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Phase {
-    /// The request's head may be edited.
-    #[default]
-    RequestHead,
-    /// The request's head is on its way to the upstream.
-    RequestBody,
-    /// The response's head may be edited.
-    ResponseHead,
-    /// The response's head is on its way to the client.
-    ResponseBody,
-    /// All is over.
-    Completed,
 }
 
 /// Who sent a request.
@@ -105,13 +90,14 @@ impl Attributes {
     /// Names and values together, in bytes; more is refused. Enough for a few claims of a token.
     pub const BYTES_MAX: usize = 16 * 1024;
 
-    /// The value of `name`.
+    /// Returns the value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets `name`; `false` where the attributes of this exchange would exceed [`Self::BYTES_MAX`].
+    /// Sets `name`. Returns `false` and changes nothing if the attributes of this exchange would exceed
+    /// [`Self::BYTES_MAX`].
     #[must_use]
     pub fn set(&mut self, name: &str, value: &str) -> bool {
         let old = self.entries.iter_mut().find(|(key, _)| key == name);
@@ -128,12 +114,12 @@ impl Attributes {
         true
     }
 
-    /// All, in the order in which they were first set.
+    /// Returns all, in the order in which they were first set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
@@ -152,7 +138,7 @@ impl Default for Exchange {
         Self {
             request: RequestHead::default(),
             response: ResponseHead::default(),
-            phase: Phase::default(),
+            phase: HookKind::default(),
             client: ClientInfo::default(),
             route: Name::from(""),
             upstreams: Arc::from([]),
@@ -168,14 +154,13 @@ impl Default for Exchange {
 }
 
 impl Exchange {
-    /// Whether what happens in it may change anything beyond it: nothing may where somebody only wonders what would
-    /// become of it.
+    /// Returns whether it may change anything beyond itself. An exchange that only serves an explanation may not.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         self.recorder.as_ref().is_none_or(|recorder| recorder.has_effects())
     }
 
-    /// The place of the policy whose hook is running. Made where the chain has not made it.
+    /// Returns the slot of the policy whose hook is running, and makes it if the chain has not.
     pub fn slot(&mut self) -> &mut PolicySlot {
         if self.policies.len() <= self.policy_at {
             self.policies.resize_with(self.policy_at + 1, PolicySlot::default);
@@ -183,11 +168,11 @@ impl Exchange {
         &mut self.policies[self.policy_at]
     }
 
-    /// Makes it ready for the next request and keeps its buffers.
+    /// Prepares it for the next request and keeps its buffers.
     pub fn clear(&mut self) {
         self.request.clear();
         self.response.clear();
-        self.phase = Phase::default();
+        self.phase = HookKind::default();
         self.client.tls_server_name = None;
         self.client.certificate = None;
         self.upstream = 0;
@@ -196,7 +181,7 @@ impl Exchange {
         for slot in &mut self.policies {
             slot.state.clear();
             slot.instance = None;
-            slot.rollout = None;
+            slot.choice = None;
             slot.cost = PolicyCost::default();
         }
         self.policy_at = 0;

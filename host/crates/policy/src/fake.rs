@@ -1,6 +1,5 @@
-//! Policies that are plain functions, for the tests of this crate.
+//! Policies that are plain functions, for tests of this crate and of crates that build on it.
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,27 +9,31 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_model::{FailureMode, Name};
 
-use crate::{Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Policy, PolicyFactory, Reply};
+use crate::decision::{Decision, Fault, FaultKind, Reply};
+use crate::exchange::Exchange;
+use crate::hook::{Hook, Hooks};
+use crate::policy::{Called, Policy, PolicyFactory};
 
 /// What a fake does in a hook.
-pub(crate) type Deed = Arc<dyn Fn(&Hook, &mut Exchange) -> Result<Decision, FaultKind> + Send + Sync>;
+pub type Deed = Arc<dyn Fn(&Hook, &mut Exchange) -> Result<Decision, FaultKind> + Send + Sync>;
 
 /// A policy that does `deed` in each hook that it has.
-pub(crate) struct Fake {
-    pub(crate) name: Name,
-    pub(crate) hooks: Hooks,
-    pub(crate) failure_mode: FailureMode,
-    pub(crate) body_bytes_max: usize,
+pub struct Fake {
+    pub name: Name,
+    pub hooks: Hooks,
+    pub failure_mode: FailureMode,
+    pub body_bytes_max: usize,
     /// Whether it returns each hook only when asked for a second time, as one on a fiber does.
-    pub(crate) waits: bool,
-    pub(crate) deed: Deed,
+    pub waits: bool,
+    pub deed: Deed,
     /// How many workers have it.
-    pub(crate) alive: Arc<AtomicUsize>,
-    pub(crate) refused_requests: Option<Arc<AtomicU64>>,
+    pub alive: Arc<AtomicUsize>,
+    /// What counts the requests of its own that it was refused.
+    pub refused_requests: Option<Arc<AtomicU64>>,
 }
 
 impl Fake {
-    pub(crate) fn doing(
+    pub fn doing(
         name: &str,
         hooks: Hooks,
         deed: impl Fn(&Hook, &mut Exchange) -> Result<Decision, FaultKind> + Send + Sync + 'static,
@@ -48,15 +51,15 @@ impl Fake {
     }
 
     /// Returns each hook only when it was asked for a second time.
-    pub(crate) fn waiting(self) -> Self {
+    pub fn waiting(self) -> Self {
         Self { waits: true, ..self }
     }
 
-    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks, ..self }
     }
 
-    pub(crate) fn into_policy(self) -> Rc<dyn Policy> {
+    pub fn into_policy(self) -> Rc<dyn Policy> {
         Arc::new(self).worker()
     }
 }
@@ -83,12 +86,16 @@ impl PolicyFactory for Fake {
         Rc::new(OnWorker { factory: self.clone(), fake: self })
     }
 
+    fn detached(self: Arc<Self>) -> Rc<dyn Policy> {
+        self.worker()
+    }
+
     fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
         self.refused_requests.clone()
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
+    fn may_log(&self, _bytes: usize) -> bool {
+        true
     }
 }
 
@@ -115,7 +122,7 @@ impl Policy for OnWorker {
     }
 
     fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {
-        assert!(self.fake.hooks.has(&hook), "{} is not one of its hooks", hook.name());
+        assert!(self.fake.hooks.has(hook.kind()), "{} is not one of its hooks", hook.name());
         let (deed, policy) = (self.fake.deed.clone(), self.fake.name.clone());
         let act = move |exchange: &mut Exchange| {
             deed(&hook, exchange).map_err(|kind| Fault {
@@ -142,12 +149,12 @@ impl Policy for OnWorker {
     }
 }
 
-pub(crate) fn reply(status: u16) -> Decision {
+pub fn reply(status: u16) -> Decision {
     Decision::Reply(Reply { status, ..Reply::default() })
 }
 
 /// Nothing here waits for anything but its turn.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..10_000 {

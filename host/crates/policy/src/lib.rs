@@ -1,29 +1,30 @@
 //! The policy chain: what a policy sees of an exchange, what it decides, and the proof that a request was let through.
 //!
-//! The chain runs anything that implements [`Policy`]; that a policy is a sandboxed component is known to the
-//! `sandbox` crate alone.
+//! The chain runs anything that implements [`Policy`]: a sandboxed component (the `sandbox` crate), or several versions of
+//! one (the `rollout` crate). Nothing here knows either.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod chain;
+mod changes;
+mod client_gone;
+mod decision;
 mod exchange;
-#[cfg(test)]
-mod fake;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 mod fault_log;
-mod gone;
+mod holding;
+mod hook;
 pub mod outbound;
 mod policy;
+mod recorded_call;
 pub mod recorder;
-mod rollout;
 
-pub use chain::{BodyOutcome, BodySide, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
-pub use exchange::{Attributes, ClientInfo, Exchange, Phase, PolicySlot};
-pub use gone::ClientGone;
-pub use policy::{
-    BodyDecision, Called, Decision, Fault, FaultKind, Hook, Hooks, Outcome, Policy, PolicyFactory, Reply,
-    Returned, Watch, carry_over,
-};
-pub use rollout::{
-    Act, ActError, Difference, Ending, Environment, Rollout, RolloutFactory, RolloutReport, Sample, Spawn,
-    Standing, VersionLabel, VersionReport,
-};
+pub use chain::{BodyOutcome, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
+pub use client_gone::ClientGone;
+pub use decision::{BodyDecision, Decision, Fault, FaultKind, Reply};
+pub use exchange::{Attributes, ClientInfo, Exchange, PolicySlot};
+pub use holding::Holding;
+pub use hook::{BodySide, Hook, HookKind, Hooks, Outcome};
+pub use policy::{Called, Policy, PolicyFactory, Returned, Watch, Watcher, carry_over, find_version};
+pub use recorded_call::call_recorded;

@@ -27,7 +27,8 @@ pub use credential::{
 };
 pub use edit::{Edit, Message};
 
-use crate::{BodyDecision, Called, Decision, Exchange, Fault, FaultKind, Hook, Outcome, Policy, Returned};
+use crate::decision::{BodyDecision, Decision, Fault, FaultKind};
+use crate::hook::{Hook, Outcome};
 
 /// Bytes of notes that a recorder keeps unless told otherwise: some thousand calls.
 const BYTES_MAX: usize = 4 << 20;
@@ -59,7 +60,7 @@ pub struct Recorder {
     script: Option<VecDeque<HostCall>>,
     /// The response as the first policy that saw it met it.
     response: Option<ResponseHead>,
-    /// The version of each policy that ran, by position.
+    /// The version of each policy that has several, by position.
     versions: Vec<(usize, Version)>,
     bytes_left: usize,
     /// What found no place.
@@ -315,15 +316,19 @@ impl Recorder {
         }
     }
 
-    /// The version that the policy at a position has in this exchange; `first` where this is its first hook.
-    fn version(&mut self, at: usize, first: Version) -> Version {
-        match self.versions.iter().find(|(of, _)| *of == at) {
-            Some((_, version)) => *version,
-            None => {
-                self.versions.push((at, first));
-                first
-            }
-        }
+    /// Notes the version of the policy at a position that this exchange takes.
+    pub fn note_version(&mut self, at: usize, version: Version) {
+        self.versions.push((at, version));
+    }
+
+    /// Returns the version of the policy at a position that this exchange takes.
+    pub(crate) fn version(&self, at: usize) -> Version {
+        self.versions.iter().find(|(of, _)| *of == at).map(|(_, version)| *version).unwrap_or_default()
+    }
+
+    /// Returns what the hook that has just run has left in the recorder, and forgets it.
+    pub(crate) fn take_hook(&mut self) -> (Vec<HostCall>, Vec<String>, Option<Quarantined>) {
+        (std::mem::take(&mut self.calls), std::mem::take(&mut self.reads), self.quarantine.take())
     }
 
     fn take_room(&mut self, bytes: usize) -> bool {
@@ -339,7 +344,7 @@ impl Recorder {
         }
     }
 
-    fn note_hook(&mut self, record: HookRecord) {
+    pub(crate) fn note_hook(&mut self, record: HookRecord) {
         let body = |bytes: &Bytes| bytes.len();
         let input = match &record.input {
             Input::Piece { chunk, .. } => body(chunk),
@@ -368,44 +373,8 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-/// Runs a hook of an exchange that has a recorder, and notes it there.
-///
-/// # Panics
-/// Never: an exchange without a recorder is only not noted.
-pub async fn call_noted(policy: &dyn Policy, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let (name, input, at) = (hook.name(), Input::of(&hook), exchange.policy_at);
-    let first = policy.factory().version_for(&exchange);
-    let version = exchange.recorder.as_mut().map(|recorder| recorder.version(at, first)).unwrap_or_default();
-    let before = edit::Before::of(&exchange);
-    let cpu_before = exchange.slot().cost.cpu;
-    let (mut exchange, result) = match policy.call(hook, exchange) {
-        Called::Ready(exchange, result) => (exchange, result),
-        Called::Waiting(future) => future.await,
-    };
-    let cpu = exchange.slot().cost.cpu.saturating_sub(cpu_before);
-    let edits = before.edits(&exchange);
-    let factory = policy.factory();
-    if let Some(recorder) = &mut exchange.recorder {
-        let record = HookRecord {
-            policy: factory.name().clone(),
-            version,
-            at,
-            hook: name.to_owned(),
-            input,
-            decided: Decided::of(&result, factory.failure_mode()),
-            edits,
-            calls: std::mem::take(&mut recorder.calls),
-            cpu,
-            removed_reads: std::mem::take(&mut recorder.reads),
-            quarantine: recorder.quarantine.take(),
-        };
-        recorder.note_hook(record);
-    }
-    (exchange, result)
-}
-
 impl Input {
-    fn of(hook: &Hook) -> Self {
+    pub(crate) fn of(hook: &Hook) -> Self {
         match hook {
             Hook::RequestHead | Hook::ResponseHead => Self::None,
             Hook::RequestBody { chunk, last } | Hook::ResponseBody { chunk, last } => {
@@ -417,7 +386,7 @@ impl Input {
 }
 
 impl Decided {
-    fn of(result: &Result<Decision, Fault>, mode: FailureMode) -> Self {
+    pub(crate) fn of(result: &Result<Decision, Fault>, mode: FailureMode) -> Self {
         match result {
             Ok(Decision::Next) => Self::Next,
             Ok(Decision::Reply(reply)) => {

@@ -276,7 +276,7 @@ impl<'a> Explainer<'a> {
         let runs = exchange.recorder.is_some();
         let chain = match if runs { self.policies(at, route) } else { Ok(Vec::new()) } {
             Ok(factories) => {
-                let policies = factories.into_iter().map(|factory| factory.apart()).collect();
+                let policies = factories.into_iter().map(|factory| factory.detached()).collect();
                 PolicyChain::new(policies, route.hold_bytes_max)
             }
             Err(missing) => {

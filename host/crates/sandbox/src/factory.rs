@@ -1,6 +1,5 @@
 //! Makes configured policies, and what workers need of one.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use portcullis_model::{Capability, FailureMode, Isolation, Lock, Name, PolicyConfig, Secret, Version};
-use portcullis_policy::{Hooks, Policy, PolicyFactory};
+use portcullis_policy::{HookKind, Hooks, Policy, PolicyFactory};
 use portcullis_services::clock;
 use portcullis_services::cpu_time::thread_cpu_time;
 use portcullis_services::crypto::{Keys, LeftOutKeys};
@@ -161,7 +160,7 @@ impl Factory {
         let live: Arc<dyn Live> = self.context.clone();
         self.context.policy.shared.goes_live(Arc::downgrade(&live), self.context.policy.version);
         self.context.quarantine.goes_live(&self.context.policy.shared, self.context.policy.version);
-        if self.context.component.info.hooks.tick {
+        if self.context.component.info.hooks.has(HookKind::Tick) {
             match TickThread::start(&self.context, self.tick) {
                 Ok(thread) => *self.ticking.lock() = Some(thread),
                 Err(error) => {
@@ -205,21 +204,17 @@ impl PolicyFactory for Factory {
         Rc::new(Worker::new(self, context, spare))
     }
 
-    fn apart(self: Arc<Self>) -> Rc<dyn Policy> {
+    fn detached(self: Arc<Self>) -> Rc<dyn Policy> {
         let context = self.context.clone();
         Rc::new(Worker::new(self, context, None))
     }
 
-    fn may_tell(&self, bytes: usize) -> bool {
+    fn may_log(&self, bytes: usize) -> bool {
         self.context.fault_window.admit(clock::monotonic().as_secs(), bytes).is_some()
     }
 
     fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
         (self.context.policy.version == Version::Shadow).then(|| self.context.policy.refused_requests.clone())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

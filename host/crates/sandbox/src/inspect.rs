@@ -5,7 +5,7 @@ mod tests;
 
 use portcullis_model::Capability;
 use portcullis_model::text::one_line;
-use portcullis_policy::Hooks;
+use portcullis_policy::{HookKind, Hooks};
 use serde_json::Value;
 use wasmparser::{ComponentType, Encoding, InstanceTypeDeclaration, Parser, Payload};
 
@@ -133,20 +133,14 @@ impl ComponentInfo {
     /// Whether the export is a hook. Others (`_initialize`, `cabi_…`, `wasi:cli/run`) are nobody's business here.
     fn read_export(&mut self, name: &str) -> Result<bool, InspectError> {
         let Some(interface) = contract_interface(name)? else { return Ok(false) };
-        let hooks = &mut self.hooks;
-        match interface {
-            "lifecycle" => {
-                self.has_lifecycle = true;
-                return Ok(false);
-            }
-            "request-head" => hooks.request_head = true,
-            "request-body" => hooks.request_body = true,
-            "response-head" => hooks.response_head = true,
-            "response-body" => hooks.response_body = true,
-            "completed" => hooks.completed = true,
-            "tick" => hooks.tick = true,
-            _ => return Ok(false),
+        if interface == "lifecycle" {
+            self.has_lifecycle = true;
+            return Ok(false);
         }
+        let Some(kind) = HookKind::ALL.into_iter().find(|kind| kind.interface() == interface) else {
+            return Ok(false);
+        };
+        self.hooks = self.hooks.with(kind);
         Ok(true)
     }
 }

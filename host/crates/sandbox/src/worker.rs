@@ -15,7 +15,7 @@ use std::time::Duration;
 use portcullis_model::Isolation;
 use portcullis_policy::recorder::Quarantined;
 use portcullis_policy::{
-    Called, Decision, Exchange, Fault, FaultKind, Hook, Hooks, Policy, PolicyFactory, Returned,
+    Called, Decision, Exchange, Fault, FaultKind, Hook, HookKind, Hooks, Policy, PolicyFactory, Returned,
 };
 use portcullis_traffic::{Probe, Standing};
 use tokio::sync::Semaphore;
@@ -225,24 +225,17 @@ struct LaterHooks {
 
 impl LaterHooks {
     fn after(hook: &Hook, hooks: Hooks) -> Self {
-        let at_end = hooks.completed;
-        let response = hooks.response_head || hooks.response_body || at_end;
-        // The request's body may still be on its way while the response goes out.
-        let (next, replied) = match hook {
-            Hook::RequestHead => (hooks.request_body || response, at_end),
-            Hook::RequestBody { last, .. } => (!last || response, at_end),
-            Hook::ResponseHead => {
-                let next = hooks.request_body || hooks.response_body || at_end;
-                (next, next)
-            }
-            Hook::ResponseBody { last, .. } => {
-                (!last || hooks.request_body || at_end, hooks.request_body || at_end)
-            }
-            Hook::Completed(_) => (false, false),
+        let following = hook.following().and(hooks);
+        let passed_over = match hook.kind() {
+            HookKind::RequestHead | HookKind::RequestBody => Hooks::of(&HookKind::ALL).except(AT_END),
+            HookKind::ResponseBody => Hooks::of(&[HookKind::ResponseBody]),
+            HookKind::ResponseHead | HookKind::Completed | HookKind::Tick => Hooks::NONE,
         };
-        Self { next, replied }
+        Self { next: !following.is_empty(), replied: !following.except(passed_over).is_empty() }
     }
 }
+
+const AT_END: Hooks = Hooks::of(&[HookKind::Completed]);
 
 /// A call that was let through, until it is settled.
 struct Entry {
@@ -279,10 +272,7 @@ impl Pool {
         if counts {
             self.calls.add(stage);
         }
-        let last = match hook {
-            Hook::RequestBody { last, .. } | Hook::ResponseBody { last, .. } => Some(*last),
-            _ => None,
-        };
+        let last = hook.piece().map(|(_, _, last)| last);
         Ok(Entry { stage, probe, last, counts, cpu: exchange.slot().cost.cpu })
     }
 

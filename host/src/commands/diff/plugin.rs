@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use portcullis_model::{Capability, ContentDigest, OciReference};
-use portcullis_policy::Hooks;
+use portcullis_policy::{HookKind, Hooks};
 use portcullis_registry::Image;
 use portcullis_sandbox::ComponentInfo;
 use serde_json::{Value, json};
@@ -208,18 +208,7 @@ impl PluginDiff {
 
 /// The WIT names of the hooks, in the order of an exchange.
 pub(crate) fn hooks(hooks: Hooks) -> Vec<&'static str> {
-    let Hooks { request_head, request_body, response_head, response_body, completed, tick } = hooks;
-    [
-        (request_head, "on-request-head"),
-        (request_body, "on-request-body"),
-        (response_head, "on-response-head"),
-        (response_body, "on-response-body"),
-        (completed, "on-completed"),
-        (tick, "on-tick"),
-    ]
-    .into_iter()
-    .filter_map(|(has, name)| has.then_some(name))
-    .collect()
+    hooks.iter().map(HookKind::name).collect()
 }
 
 fn names(capabilities: &[Capability]) -> Vec<&'static str> {

@@ -102,7 +102,7 @@ impl Policies {
         let ready = composed.gateway.policies.iter().filter_map(|policy| {
             let digest = recorded.iter().filter(ran).find(|recorded| recorded["name"] == *policy.name)?;
             let ready = Ready {
-                policy: factories.get(&policy.name)?.clone().apart(),
+                policy: factories.get(&policy.name)?.clone().detached(),
                 plugin: policy.plugin.to_string(),
                 same_plugin: digest["digest"] == format!("sha256:{}", hex(&policy.digest)),
                 missing: missing.remove(&policy.name).unwrap_or_default(),

@@ -10,7 +10,7 @@ use portcullis_admin::{
 };
 use portcullis_config::RolloutEdit;
 use portcullis_model::Version;
-use portcullis_policy::{Act, ActError, RolloutReport, VersionReport};
+use portcullis_rollout::{Act, ActError, RolloutReport, VersionReport};
 
 use super::exchanges;
 use super::fingerprint::fingerprint;

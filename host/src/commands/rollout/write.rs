@@ -17,6 +17,7 @@ use portcullis_config::{
 use portcullis_model::{
     AbortRules, Canary, Candidate, Capability, Gateway, PolicyConfig, ResourceLimits, Selection, Version,
 };
+use portcullis_policy::HookKind;
 use portcullis_sandbox::inspect;
 
 use super::fingerprint::fingerprint;
@@ -138,7 +139,7 @@ impl Useless {
         Ok(Self {
             grants: version.grants.useless(&info.imports),
             http_calls: !info.imports.contains(&Capability::HttpClient),
-            tick: !info.hooks.tick,
+            tick: !info.hooks.has(HookKind::Tick),
         })
     }
 

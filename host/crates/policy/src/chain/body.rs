@@ -2,9 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::hold::Holding;
-use super::{BodySide, Link, PolicyChain, Settled};
-use crate::{BodyDecision, Called, Decision, Exchange, Fault, Reply};
+use super::{Link, PolicyChain, Settled};
+use crate::decision::{BodyDecision, Decision, Fault, Reply};
+use crate::exchange::Exchange;
+use crate::holding::Holding;
+use crate::hook::BodySide;
+use crate::policy::Called;
 
 /// What the chain made of a piece of a body.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ impl PolicyChain {
         until: usize,
     ) -> (Box<Exchange>, BodyOutcome) {
         let hurried = std::mem::take(&mut held.hurried);
-        for link in self.body_links(side).iter().filter(|link| link.at < until) {
+        for link in self.having(side.kind()).iter().filter(|link| link.at < until) {
             let hurried = hurried && held.of(link.at).has_fresh();
             if piece.is_empty() && !last && !hurried {
                 continue;

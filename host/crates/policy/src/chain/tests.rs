@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use portcullis_model::FailureMode;
 
-use super::{BodyOutcome, BodySide, HeadOutcome, HeldBody, PolicyChain, Replied};
+use super::{BodyOutcome, HeadOutcome, HeldBody, PolicyChain, Replied};
 use crate::fake::{Fake, block_on, reply};
-use crate::{BodyDecision, Decision, Exchange, FaultKind, Hook, Hooks, Outcome, Phase};
+use crate::{BodyDecision, BodySide, Decision, Exchange, FaultKind, Hook, HookKind, Hooks, Outcome};
 
 /// What all fakes of a test were asked, in order: `name.hook`, with the piece for a body.
 #[derive(Clone, Default)]
@@ -18,14 +18,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 type Step = Box<dyn FnOnce(&mut Exchange) -> Result<Decision, FaultKind> + Send>;
 
-const ALL: Hooks = Hooks {
-    request_head: true,
-    request_body: true,
-    response_head: true,
-    response_body: true,
-    completed: true,
-    tick: false,
-};
+const ALL: Hooks = Hooks::of(&HookKind::ALL);
 
 impl Log {
     fn borrow(&self) -> MutexGuard<'_, Vec<String>> {
@@ -59,11 +52,11 @@ impl Fake {
         let steps = Mutex::new(VecDeque::from(steps));
         let fake = Self::doing(name, hooks, move |hook, exchange| {
             let (piece, phase) = match hook {
-                Hook::RequestHead => (String::new(), Phase::RequestHead),
-                Hook::RequestBody { chunk, last } => (piece(chunk, *last), Phase::RequestBody),
-                Hook::ResponseHead => (String::new(), Phase::ResponseHead),
-                Hook::ResponseBody { chunk, last } => (piece(chunk, *last), Phase::ResponseBody),
-                Hook::Completed(_) => (String::new(), Phase::Completed),
+                Hook::RequestHead => (String::new(), HookKind::RequestHead),
+                Hook::RequestBody { chunk, last } => (piece(chunk, *last), HookKind::RequestBody),
+                Hook::ResponseHead => (String::new(), HookKind::ResponseHead),
+                Hook::ResponseBody { chunk, last } => (piece(chunk, *last), HookKind::ResponseBody),
+                Hook::Completed(_) => (String::new(), HookKind::Completed),
             };
             asked.borrow().push(format!("{of}.{}{piece}", hook.name()));
             assert_eq!(exchange.phase, phase, "{}", hook.name());

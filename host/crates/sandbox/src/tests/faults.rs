@@ -298,6 +298,6 @@ fn what_is_told_of_faults_has_a_bound_of_bytes() {
 
     // All workers together have the bytes of a second; another second may begin meanwhile.
     let factory = factory(MISBEHAVE, &config("telling much", "{}")).unwrap();
-    let told = (0..1000).filter(|_| factory.may_tell(4096)).count() * 4096;
+    let told = (0..1000).filter(|_| factory.may_log(4096)).count() * 4096;
     assert!((65_536..=2 * 65_536).contains(&told), "{told}");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_model::{Capability, Isolation};
+use portcullis_policy::HookKind;
 use portcullis_test_guests::{CAPABILITIES, HOOK_COST, PLAIN, TICKER, UNKNOWN_IMPORT, WRONG_VERSION};
 
 use super::{config, factory};
@@ -12,14 +13,18 @@ use crate::{InspectError, Sandbox, SandboxError, SandboxOptions, inspect};
 #[test]
 pub(super) fn inspects_a_component() {
     let info = inspect(PLAIN).unwrap();
-    assert!(info.hooks.request_head && !info.hooks.response_head && !info.has_lifecycle);
+    assert!(
+        info.hooks.has(HookKind::RequestHead)
+            && !info.hooks.has(HookKind::ResponseHead)
+            && !info.has_lifecycle
+    );
     assert_eq!(info.imports, []);
     let manifest = info.manifest.unwrap();
     assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("plain", "1.2.3"));
     assert_eq!(manifest.config_schema.unwrap()["type"], "object");
     assert_eq!(inspect(CAPABILITIES).unwrap().imports, Capability::ALL);
     let ticker = inspect(TICKER).unwrap();
-    assert!(ticker.has_lifecycle && ticker.hooks.tick);
+    assert!(ticker.has_lifecycle && ticker.hooks.has(HookKind::Tick));
     assert_eq!((ticker.imports, ticker.manifest), (vec![Capability::Store], None));
 }
 

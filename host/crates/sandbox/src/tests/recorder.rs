@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use portcullis_policy::recorder::{Effects, HookRecord, HostCall, Recorder, call_noted};
-use portcullis_policy::{Exchange, Hook, Policy};
+use portcullis_policy::recorder::{Effects, HookRecord, HostCall, Recorder};
+use portcullis_policy::{Exchange, Hook, Policy, call_recorded};
 use portcullis_test_guests::MISBEHAVE;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn noted(policy: &Rc<dyn Policy>, deeds: &[&str], recorder: Recorder) -> (Vec<St
 
 /// Calls a hook that succeeds, and has it noted. Polls all the time: nothing wakes what is called beside the worker.
 fn call(policy: &Rc<dyn Policy>, exchange: Box<Exchange>) -> Box<Exchange> {
-    let mut call = pin!(call_noted(&**policy, Hook::RequestHead, exchange));
+    let mut call = pin!(call_recorded(&**policy, Hook::RequestHead, exchange));
     let (exchange, result) = loop {
         if let Poll::Ready(returned) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             break returned;

@@ -14,8 +14,8 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn new(chain: &'a PolicyChain, side: BodySide) -> Self {
         let phase = match side {
-            BodySide::Request => Phase::RequestBody,
-            BodySide::Response => Phase::ResponseBody,
+            BodySide::Request => HookKind::RequestBody,
+            BodySide::Response => HookKind::ResponseBody,
         };
         let exchange = Some(Box::new(Exchange { phase, ..Exchange::default() }));
         Self { chain, side, held: HeldBody::default(), exchange, until: chain.len() }

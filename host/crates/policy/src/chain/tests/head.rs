@@ -16,7 +16,7 @@ fn requests_run_in_order_and_responses_in_reverse() {
     let (exchange, body, fault) = block_on(chain.response_head(exchange, chain.len()));
     assert!(body.is_none() && fault.is_none());
     let exchange = block_on(chain.completed(exchange, &Outcome::default()));
-    assert_eq!(exchange.phase, Phase::Completed);
+    assert_eq!(exchange.phase, HookKind::Completed);
     let expected = [
         "a.on-request-head",
         "b.on-request-head",
@@ -34,7 +34,7 @@ fn requests_run_in_order_and_responses_in_reverse() {
 #[test]
 fn only_hooks_that_a_policy_has_are_called() {
     let log = Log::default();
-    let hooks = Hooks { response_head: true, ..Hooks::default() };
+    let hooks = Hooks::of(&[HookKind::ResponseHead]);
     let chain = chain(vec![
         Fake::with("a", &log, hooks, FailureMode::Deny, 100, vec![]),
         Fake::with("b", &log, Hooks::default(), FailureMode::Deny, 100, vec![]),
@@ -52,7 +52,7 @@ fn an_empty_chain_lets_everything_through() {
     let chain = chain(vec![]);
     assert!(chain.is_empty());
     let exchange = permitted(run_request(&chain));
-    assert_eq!(exchange.phase, Phase::RequestBody);
+    assert_eq!(exchange.phase, HookKind::RequestBody);
 }
 
 #[test]

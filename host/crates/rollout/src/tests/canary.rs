@@ -2,9 +2,9 @@
 
 use portcullis_model::{CostRule, FaultRule, FieldMatch};
 
-use super::super::{Act, ActError, Standing};
 use super::*;
-use crate::carry_over;
+use crate::{Act, ActError, Standing};
+use portcullis_policy::carry_over;
 
 /// A canary for those who ask for it.
 fn on_request(abort: Option<AbortRules>) -> Candidate {
@@ -72,11 +72,11 @@ fn an_exchange_that_is_used_again_is_chosen_for_anew() {
 #[test]
 fn a_version_is_not_called_for_hooks_that_only_the_other_has() {
     let only = |hooks: Hooks, name| named(name).with_hooks(hooks);
-    let active = only(Hooks { request_head: true, ..Hooks::default() }, "one");
-    let tried = only(Hooks { response_head: true, request_body: true, ..Hooks::default() }, "two");
+    let active = only(Hooks::of(&[HookKind::RequestHead]), "one");
+    let tried = only(Hooks::of(&[HookKind::ResponseHead, HookKind::RequestBody]), "two");
     let factory = pair(active, tried, &on_request(None));
     let hooks = factory.hooks();
-    assert!(hooks.request_head && hooks.response_head && hooks.request_body && !hooks.completed);
+    assert_eq!(hooks, Hooks::of(&[HookKind::RequestHead, HookKind::ResponseHead, HookKind::RequestBody]));
     let chain = chain(&worker(&factory));
     let (first, _) = drive(&chain, asking("a"));
     assert_eq!(first.attributes.iter().collect::<Vec<_>>(), [("on-response-head", "two")]);
@@ -287,14 +287,14 @@ fn a_promoted_version_is_not_taken_back_by_itself() {
 
 #[test]
 fn how_large_a_body_is_does_not_count_against_the_version_that_holds_it() {
-    use crate::{BodyDecision, BodyOutcome, BodySide, HeldBody};
+    use portcullis_policy::{BodyDecision, BodyOutcome, BodySide, HeldBody};
     let holding = version(|hook, _| {
         Ok(match hook {
             Hook::RequestBody { .. } => Decision::Body(BodyDecision::Hold),
             _ => Decision::Next,
         })
     })
-    .with_hooks(Hooks { request_body: true, ..Hooks::default() });
+    .with_hooks(Hooks::of(&[HookKind::RequestBody]));
     let factory = pair(named("one"), holding, &on_request(Some(rules())));
     let chain = chain(&worker(&factory));
     let HeadOutcome::Permitted(permitted) = block_on(chain.request_head(asking("t"))) else {
@@ -309,13 +309,13 @@ fn how_large_a_body_is_does_not_count_against_the_version_that_holds_it() {
 }
 
 #[test]
-fn a_run_apart_takes_the_same_version_and_counts_for_nothing() {
+fn a_detached_run_takes_the_same_version_and_counts_for_nothing() {
     for (candidate, expected) in [(on_request(None), ["two", "one"]), (shadow(Share::ALL, 3), ["one", "one"])]
     {
         let factory = pair(named("one"), named("two"), &candidate);
-        let chain = chain(&factory.clone().apart());
+        let chain = chain(&factory.clone().detached());
         for (exchange, expected) in [asking("a"), exchange("b")].into_iter().zip(expected) {
-            let version = factory.version_for(&exchange);
+            let version = factory.rollout().version_of(factory.rollout().side_for(&exchange));
             assert_eq!(version == Version::Canary, expected == "two");
             let (exchange, _) = drive(&chain, exchange);
             assert!(exchange.attributes.iter().all(|(_, name)| name == expected));

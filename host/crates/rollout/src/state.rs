@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime};
 use portcullis_http::Fields;
 use portcullis_model::{Candidate, FieldMatch, Lock, Name, Selection, Share, Version};
 
-use super::compare::{Difference, Differences, Sample};
-use super::judge::{Judge, Verdict};
-use super::meter::Spent;
-use crate::{Exchange, FaultKind};
+use portcullis_policy::{Exchange, FaultKind};
+
+use crate::compare::{Difference, Differences, Sample};
+use crate::judge::{Judge, Verdict};
+use crate::meter::Spent;
+use crate::side::Side;
 
 /// A rollout: which version an exchange takes, what became of those that took the candidate, and where that has led.
 pub struct Rollout {
@@ -203,13 +205,6 @@ impl Refused {
     }
 }
 
-/// The two versions of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Active = 0,
-    Candidate = 1,
-}
-
 impl Rollout {
     /// A rollout that begins now. `labels` are of the active version and of the candidate; `keys` are what clients
     /// do not know, the same for all rollouts of a process: so a larger share takes what a smaller one took.
@@ -274,15 +269,15 @@ impl Rollout {
         Standing::ALL.into_iter().find(|known| *known as u8 == standing).unwrap_or(Standing::Aborted)
     }
 
-    /// The version that an exchange would take whose first hook of this policy came now.
-    #[must_use]
-    pub fn version_for(&self, exchange: &Exchange) -> Version {
-        match self.side_for(exchange) {
+    /// Returns the version that answers an exchange that takes `side`. A shadow never does.
+    pub(crate) fn version_of(&self, side: Side) -> Version {
+        match side {
             Side::Candidate if self.candidate != Version::Shadow => self.candidate,
-            _ => Version::Active,
+            Side::Active | Side::Candidate => Version::Active,
         }
     }
 
+    /// Returns the side that an exchange takes whose first hook of this policy comes now.
     pub(crate) fn side_for(&self, exchange: &Exchange) -> Side {
         let taken = match self.standing() {
             Standing::Running => match &self.selection {

@@ -4,10 +4,8 @@
 //! different parts, so each has its own account here, and only what they have passed on in the end can be compared.
 
 use bytes::Bytes;
+use portcullis_policy::{BodyDecision, BodySide, Decision, Fault, Holding};
 use sha2::{Digest as _, Sha256};
-
-use crate::chain::hold::Holding;
-use crate::{BodyDecision, BodySide, Decision, Fault};
 
 /// One body, as far as it has come.
 #[derive(Default)]

@@ -18,21 +18,16 @@ use portcullis_model::{
     ResourceLimits, Selection, Shadow, Share, Version,
 };
 
-use super::{Environment, Rollout, RolloutFactory, VersionLabel};
-use crate::fake::{Fake, block_on, reply};
-use crate::{
-    Decision, Exchange, FaultKind, HeadOutcome, Hook, Hooks, Outcome, Policy, PolicyChain, PolicyFactory,
-    Reply,
+use portcullis_policy::fake::{Fake, block_on, reply};
+use portcullis_policy::{
+    Decision, Exchange, FaultKind, HeadOutcome, Hook, HookKind, Hooks, Outcome, Policy, PolicyChain,
+    PolicyFactory, Reply,
 };
 
-pub(super) const HEADS: Hooks = Hooks {
-    request_head: true,
-    request_body: false,
-    response_head: true,
-    response_body: false,
-    completed: true,
-    tick: false,
-};
+use crate::{Environment, Rollout, RolloutFactory, VersionLabel};
+
+pub(super) const HEADS: Hooks =
+    Hooks::of(&[HookKind::RequestHead, HookKind::ResponseHead, HookKind::Completed]);
 
 thread_local! {
     /// The time that has passed, as the fakes say.

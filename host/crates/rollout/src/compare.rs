@@ -7,9 +7,8 @@ use bytes::Bytes;
 use portcullis_http::Fields;
 use portcullis_model::Name;
 use portcullis_model::text::one_line;
-
-use crate::recorder::is_credential;
-use crate::{Attributes, Decision, Exchange, Fault, FaultKind, Phase, Reply};
+use portcullis_policy::recorder::is_credential;
+use portcullis_policy::{Attributes, Decision, Exchange, Fault, FaultKind, HookKind, Reply};
 
 /// Differences of one hook that are told apart; the rest of a policy that changes everything says nothing new.
 const FOUND_MAX: usize = 16;
@@ -139,7 +138,7 @@ impl Decided {
 
 /// In what the two differ after a hook of `phase`, at most [`FOUND_MAX`].
 pub(crate) fn differences(
-    phase: Phase,
+    phase: HookKind,
     (active, active_exchange): (&Decided, &Exchange),
     (candidate, candidate_exchange): (&Decided, &Exchange),
     keeps_values: bool,
@@ -173,9 +172,9 @@ struct Finder {
 }
 
 impl Finder {
-    fn edits(&mut self, phase: Phase, active: &Exchange, candidate: &Exchange) {
+    fn edits(&mut self, phase: HookKind, active: &Exchange, candidate: &Exchange) {
         match phase {
-            Phase::RequestHead => {
+            HookKind::RequestHead => {
                 let (a, b) = (&active.request, &candidate.request);
                 self.value("method", None, &a.method, &b.method);
                 self.value("authority", None, &a.authority, &b.authority);
@@ -190,12 +189,12 @@ impl Finder {
                 };
                 self.value("upstream", None, &upstream(active), &upstream(candidate));
             }
-            Phase::ResponseHead => {
+            HookKind::ResponseHead => {
                 let (a, b) = (&active.response, &candidate.response);
                 self.value("response-status", None, &a.status.to_string(), &b.status.to_string());
                 self.fields("response-field", &a.fields, &b.fields);
             }
-            Phase::RequestBody | Phase::ResponseBody | Phase::Completed => {}
+            HookKind::RequestBody | HookKind::ResponseBody | HookKind::Completed | HookKind::Tick => {}
         }
     }
 

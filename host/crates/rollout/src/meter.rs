@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Called, Decision, Exchange, Fault};
+use portcullis_policy::{Called, Decision, Exchange, Fault};
 
 /// What one call took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

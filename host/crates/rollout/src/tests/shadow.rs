@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Phase;
 
 /// What a version of the property below does in one hook.
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ fn stepping(steps: Vec<Vec<Step>>, waits: bool) -> Fake {
         };
         for step in &steps[at] {
             let fields = match exchange.phase {
-                Phase::RequestHead => &mut exchange.request.fields,
+                HookKind::RequestHead => &mut exchange.request.fields,
                 _ => &mut exchange.response.fields,
             };
             match step {
@@ -263,7 +262,7 @@ fn samples_are_bounded_in_number_and_in_size() {
     assert_eq!(of, ["7", "8", "9"], "the newest are kept");
     for sample in report.samples {
         assert_eq!(sample.differences.len(), 16);
-        let longest = |difference: &super::super::Difference| {
+        let longest = |difference: &crate::Difference| {
             difference.name.as_ref().map_or(0, String::len).max(difference.candidate.len())
         };
         assert!(sample.differences.iter().all(|difference| longest(difference) <= 130));
@@ -328,7 +327,7 @@ fn it_stops_where_the_two_go_different_ways() {
 
 #[test]
 fn it_sees_hooks_that_the_active_version_has_not() {
-    let bodies = Hooks { request_body: true, response_body: true, ..HEADS };
+    let bodies = HEADS.or(Hooks::BODIES);
     let active = named("one").with_hooks(Hooks::default());
     let factory = pair(active, named("two").with_hooks(bodies), &shadow(Share::ALL, 3));
     assert_eq!(factory.hooks(), HEADS, "no body passes through policies for a shadow's sake");
@@ -370,7 +369,7 @@ fn more_exchanges_than_it_may_be_with_are_left_out_and_counted() {
 
 #[test]
 fn an_exchange_that_it_has_run_its_last_hook_of_keeps_no_place() {
-    let only = Hooks { request_head: true, ..Hooks::default() };
+    let only = Hooks::of(&[HookKind::RequestHead]);
     let factory = pair(named("one"), named("two").with_hooks(only), &shadow(Share::ALL, 3));
     let chain = chain(&factory.clone().worker());
     let mut under_way = Vec::new();
@@ -420,7 +419,7 @@ fn requests_that_it_is_refused_are_counted_over_all_that_count_them() {
 fn an_aborted_shadow_sees_nothing() {
     let factory = pair(named("one"), named("two"), &shadow(Share::ALL, 3));
     let chain = chain(&factory.clone().worker());
-    factory.rollout().act(super::super::Act::Abort, "enough").unwrap();
+    factory.rollout().act(crate::Act::Abort, "enough").unwrap();
     drive(&chain, exchange("t"));
     run_spawned();
     assert_eq!(factory.rollout().report().compared, 0);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::shadow::nothing;
 use super::*;
-use crate::{BodyDecision, BodyOutcome, BodySide, HeldBody};
+use portcullis_policy::{BodyDecision, BodyOutcome, BodySide, HeldBody};
 
 /// Takes an exchange through a chain in which no policy decides about bodies, and shows what it has of both. Gives for each
 /// piece whether there was use in more.
@@ -40,14 +40,14 @@ fn it_is_shown_bodies_for_which_the_active_version_has_no_hook() {
             Hook::RequestBody { .. } => Err(FaultKind::Trap),
             _ => Ok(Decision::Next),
         })
-        .with_hooks(Hooks { request_body: true, response_body: true, ..HEADS })
+        .with_hooks(HEADS.or(Hooks::BODIES))
     };
     let refuses = || {
         version(|hook, _| match hook {
             Hook::RequestBody { last: true, .. } => Ok(reply(422)),
             _ => Ok(Decision::Next),
         })
-        .with_hooks(Hooks { request_body: true, ..HEADS })
+        .with_hooks(HEADS.with(HookKind::RequestBody))
     };
     // With how many hooks of it are compared: three, and a call for each piece.
     for (tried, differences, compared) in [
@@ -61,13 +61,13 @@ fn it_is_shown_bodies_for_which_the_active_version_has_no_hook() {
         let tried = Arc::new(tried);
         let factory = of_pair(Arc::new(nothing()), tried.clone(), &shadow(Share::ALL, 3));
         let chain = chain(&factory.clone().worker());
-        assert_eq!(chain.has_body_watch(BodySide::Response), tried.hooks.response_body);
+        assert_eq!(chain.has_body_watch(BodySide::Response), tried.hooks.has(HookKind::ResponseBody));
         show(&chain, &PIECES);
         let report = factory.rollout().report();
         assert_eq!((&report.differences[..], report.compared), (differences, compared));
         assert_eq!((report.versions[0].faulted, report.left_behind), (0, 0));
         // Aborted, there is nobody to be shown anything.
-        factory.rollout().act(super::super::Act::Abort, "a test").unwrap();
+        factory.rollout().act(crate::Act::Abort, "a test").unwrap();
         assert!(show(&chain, &PIECES).is_empty());
     }
 }
@@ -80,7 +80,7 @@ fn what_is_kept_of_such_a_body_for_a_shadow_is_bounded() {
         (vec![&half[..], &half[..], b""], vec![true, true, false]),
         (vec![&half[..], &half[..], b"x", b"y"], vec![true, true, false, false]),
     ] {
-        let tried = forwarding().with_hooks(Hooks { request_body: true, ..HEADS });
+        let tried = forwarding().with_hooks(HEADS.with(HookKind::RequestBody));
         let tried = Fake { body_bytes_max: 1 << 20, ..tried };
         let factory = pair(nothing(), tried, &shadow(Share::ALL, 3));
         let left_behind = pieces.len() > 3;
@@ -118,7 +118,7 @@ fn at_body(deed: impl Fn(&Bytes, bool) -> BodyDecision + Send + Sync + 'static) 
             _ => Decision::Next,
         })
     })
-    .with_hooks(Hooks { request_body: true, response_body: true, ..HEADS })
+    .with_hooks(HEADS.or(Hooks::BODIES))
 }
 
 fn forwarding() -> Fake {
@@ -237,7 +237,7 @@ fn a_shadow_that_does_not_keep_up_is_left_behind() {
             let active = Fake { body_bytes_max: 1 << 20, ..forwarding() };
             let tried = Fake { body_bytes_max: 1 << 20, ..forwarding() };
             // Nothing before and nothing after the body, so that nothing else waits.
-            let only = Hooks { request_head: true, request_body: true, ..Hooks::default() };
+            let only = Hooks::of(&[HookKind::RequestHead, HookKind::RequestBody]);
             let factory = pair(active.with_hooks(only), tried.with_hooks(only), &shadow(Share::ALL, 3));
             let chain = chain(&factory.clone().worker());
             let pieces = vec![piece; count];

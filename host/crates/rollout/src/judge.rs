@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portcullis_model::{AbortRules, CostRule, Share};
 
-use super::meter::Spent;
-use super::state::Side;
+use crate::meter::Spent;
+use crate::side::Side;
 
 /// A ratio needs something to be a ratio of: so many exchanges of the active version.
 const BASELINE_MIN: u64 = 20;

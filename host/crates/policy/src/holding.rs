@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 /// was shown in all, with what it would be shown now, is at most twice what has come: about when as much again has come. A
 /// policy that holds back little for a short time, such as the begin of a line, is asked as soon as there is more.
 #[derive(Debug, Default)]
-pub(crate) struct Holding {
+pub struct Holding {
     bytes: BytesMut,
     /// How many of them, at the end, the policy has not seen.
     fresh: usize,
@@ -21,18 +21,18 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// How many bytes are held back.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Whether there are some that the policy has not seen.
-    pub(crate) fn has_fresh(&self) -> bool {
+    pub fn has_fresh(&self) -> bool {
         self.fresh > 0
     }
 
     /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which it cannot
     /// if it `must` be now.
-    pub(crate) fn offer(&mut self, part: Bytes, must: bool) -> Option<Bytes> {
+    pub fn offer(&mut self, part: Bytes, must: bool) -> Option<Bytes> {
         self.came += part.len() as u64;
         let whole = (self.bytes.len() + part.len()) as u64;
         if !must && !self.bytes.is_empty() && self.shown + whole > 2 * self.came {
@@ -50,7 +50,7 @@ impl Holding {
     }
 
     /// Keeps what the policy was shown.
-    pub(crate) fn keep(&mut self, chunk: Bytes) {
+    pub fn keep(&mut self, chunk: Bytes) {
         // Somebody else may have a part in it, such as a shadow, and then it is copied.
         self.bytes = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
     }
