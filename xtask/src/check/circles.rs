@@ -21,7 +21,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("portcullis", 5),
     ("portcullis-bench", 2),
     ("portcullis-model", 2),
-    ("portcullis-policy", 14),
     ("portcullis-proxy", 2),
     ("portcullis-registry", 2),
     ("portcullis-sandbox", 42),

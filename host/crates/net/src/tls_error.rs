@@ -111,7 +111,6 @@ fn words(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_model::text::one_line;
     use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
     use super::{describe, words};

@@ -1,4 +1,4 @@
-//! In what two versions of a policy differ, and what is kept of that.
+//! How two versions of a policy differ, and what is kept of that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use portcullis_model::text::one_line;
 use portcullis_policy::recorder::is_credential;
 use portcullis_policy::{Attributes, Decision, Exchange, Fault, FaultKind, HookKind, Reply};
 
-/// Differences of one hook that are told apart; the rest of a policy that changes everything says nothing new.
+/// Differences of one hook that are kept; if a policy changes everything, more of them say nothing new.
 const FOUND_MAX: usize = 16;
 /// Bytes of a name or value that are kept.
 const BYTES_MAX: usize = 120;
@@ -21,7 +21,7 @@ const NOT_KEPT: &str = "(not kept)";
 pub struct Difference {
     /// What sort of thing: `decision`, `request-field` and so on.
     pub kind: &'static str,
-    /// Its name, where there are several of the sort: a field or an attribute.
+    /// Its name, if there are several of the sort: a field or an attribute.
     pub name: Option<String>,
     /// What the active version made of it.
     pub active: String,
@@ -29,8 +29,8 @@ pub struct Difference {
     pub candidate: String,
 }
 
-/// A hook whose outcome differed. The path and the query are not in here, for they may hold anything; the access log has
-/// them, under the trace id.
+/// A hook whose outcome differed. The path and the query are not in here, for they may hold anything; the access log
+/// has them, under the trace id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// When it was seen.
@@ -43,11 +43,11 @@ pub struct Sample {
     pub hook: &'static str,
     /// The request's method.
     pub method: String,
-    /// In what; at least one.
+    /// The differences; at least one.
     pub differences: Vec<Difference>,
 }
 
-/// What was found over all exchanges.
+/// The differences of all exchanges.
 #[derive(Debug)]
 pub(crate) struct Differences {
     compared: u64,
@@ -98,7 +98,7 @@ impl Differences {
     }
 }
 
-/// What a hook came to.
+/// How a hook ended.
 #[derive(Debug)]
 pub(crate) enum Decided {
     Next,
@@ -117,7 +117,7 @@ impl Decided {
         }
     }
 
-    /// Whether an exchange goes the same way after both.
+    /// Returns whether an exchange goes the same way after both.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         matches!(
             (self, other),
@@ -136,7 +136,7 @@ impl Decided {
     }
 }
 
-/// In what the two differ after a hook of `phase`, at most [`FOUND_MAX`].
+/// Returns how the two differ after a hook of `phase`: at most [`FOUND_MAX`] differences.
 pub(crate) fn differences(
     phase: HookKind,
     (active, active_exchange): (&Decided, &Exchange),
@@ -238,7 +238,7 @@ impl Finder {
         }
     }
 
-    /// The value of something that a policy named.
+    /// Returns the value of something that a policy named, as it is kept.
     fn shown(&self, name: &str, value: &str) -> String {
         if !self.keeps_values || is_credential(name) {
             return NOT_KEPT.to_owned();

@@ -112,8 +112,8 @@ async fn call(shadow: &Rc<dyn Policy>, shared: &Arc<Pair>, exchange: Box<Exchang
     }
 }
 
-/// Gives the shadow a piece of a body, as the chain gives one to a policy: behind what it held back, and in parts that are no
-/// larger than it may be given.
+/// Gives the shadow a piece of a body, as the chain gives one to a policy: behind what it held back, and in parts
+/// that are no larger than it may be given.
 async fn pass(
     shadow: &Rc<dyn Policy>,
     shared: &Arc<Pair>,

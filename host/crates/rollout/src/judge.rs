@@ -1,4 +1,4 @@
-//! When a canary is taken back by itself.
+//! Decides when a canary is aborted without an operator.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,12 @@ use portcullis_model::{AbortRules, CostRule, Share};
 use crate::meter::Spent;
 use crate::side::Side;
 
-/// A ratio needs something to be a ratio of: so many exchanges of the active version.
+/// Exchanges of the active version without which a ratio to it says nothing.
 const BASELINE_MIN: u64 = 20;
-/// Below this a canary is cheap, whatever the active version takes: three times one microsecond is no reason for anything.
+/// A canary that costs less than this is cheap, whatever the active version costs: three times one microsecond is no
+/// reason to abort.
 const CPU_FLOOR: Duration = Duration::from_micros(100);
-/// The same for the time that an exchange waits, in which a busy machine has its part.
+/// The same for the time that an exchange waits, to which a busy machine adds.
 const LATENCY_FLOOR: Duration = Duration::from_millis(2);
 
 /// Judges a canary by its last window of exchanges.
@@ -23,7 +24,8 @@ pub(crate) struct Judge {
     windows: [Window; 2],
 }
 
-/// What one version did in the window. Workers add to it at once, so that at its edges an exchange may count here or there.
+/// What one version did in the window. Workers add to it at once, so that at its edges an exchange may count here or
+/// there.
 #[derive(Debug, Default)]
 struct Window {
     exchanges: AtomicU64,
@@ -32,7 +34,7 @@ struct Window {
     latency_ns: AtomicU64,
 }
 
-/// What a canary was found guilty of.
+/// The reason to abort a canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Faults { faulted: u64, exchanges: u64, limit: u64, window: u32 },
@@ -56,7 +58,7 @@ impl Judge {
         Self { rules, windows: Default::default() }
     }
 
-    /// An exchange takes this side. The one behind the last of a window closes it.
+    /// Counts an exchange that takes this side. The one after the last of a window closes the window.
     pub(crate) fn begin(&self, side: Side) -> Option<Verdict> {
         let count = self.window(side).exchanges.fetch_add(1, Ordering::Relaxed) + 1;
         if side == Side::Active || count != u64::from(self.rules.window) + 1 {
@@ -90,14 +92,15 @@ impl Judge {
         verdict
     }
 
-    /// A hook of this side has returned.
+    /// Adds the cost of a hook of this side.
     pub(crate) fn spent(&self, side: Side, spent: Spent) {
         let window = self.window(side);
         window.cpu_ns.fetch_add(spent.cpu_ns, Ordering::Relaxed);
         window.latency_ns.fetch_add(spent.latency_ns, Ordering::Relaxed);
     }
 
-    /// An exchange of this side had its first fault. Judged at once: that a canary fails needs no full window.
+    /// Counts the first fault of an exchange of this side. Faults are judged at once, without waiting for a full
+    /// window.
     pub(crate) fn failed(&self, side: Side) -> Option<Verdict> {
         let window = self.window(side);
         let faulted = window.faulted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -110,7 +113,7 @@ impl Judge {
         })
     }
 
-    /// Begins anew.
+    /// Starts from zero.
     pub(crate) fn forget(&self) {
         self.windows.iter().for_each(|window| window.clear(0));
     }
@@ -128,7 +131,7 @@ impl Window {
         }
     }
 
-    /// What a cost comes to for an exchange, in the mean.
+    /// Returns the mean cost of an exchange.
     fn mean(&self, sum: &AtomicU64, exchanges: u64) -> Duration {
         Duration::from_nanos(sum.load(Ordering::Relaxed).checked_div(exchanges).unwrap_or(0))
     }

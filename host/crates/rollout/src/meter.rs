@@ -1,18 +1,18 @@
-//! What a hook takes of a core and of an exchange's time.
+//! What a hook costs: CPU time, and time of its exchange.
 
 use std::time::Duration;
 
 use portcullis_policy::{Called, Decision, Exchange, Fault};
 
-/// What one call took.
+/// The cost of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Spent {
     pub(crate) cpu_ns: u64,
     pub(crate) latency_ns: u64,
 }
 
-/// Calls a policy with an exchange, and tells `done` what came of it and what it took, at once or when it has ended. CPU time
-/// is what the policy's slot has of it, and `wall` tells the time that passes.
+/// Calls a policy with an exchange, and hands `done` the result and the cost, at once or when the call has ended. The
+/// CPU time comes from the policy's slot, the time that passes from `wall`.
 pub(crate) fn timed(
     wall: fn() -> Duration,
     mut exchange: Box<Exchange>,

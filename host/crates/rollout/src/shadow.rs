@@ -20,9 +20,9 @@ use crate::side::Side;
 use crate::track::{Job, Track};
 use crate::workers::Workers;
 
-/// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an instance
-/// of the shadow, of which the gateway has a bounded number, and copies of the heads for up to three hooks. The active
-/// versions need theirs more, so a shadow that is with so many does not see the exchanges that come then.
+/// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an
+/// instance of the shadow, of which the gateway has a bounded number, and copies of the heads for up to three hooks.
+/// The active versions need theirs more, so a shadow that is with so many does not see the exchanges that come then.
 const TRACKS_MAX: usize = 64;
 
 /// Both versions on one worker.
@@ -175,7 +175,8 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Queues the hook after the active version has run. The shadow runs when this thread is free: the exchange goes on first.
+    /// Queues the hook after the active version has run. The shadow runs when this thread is free: the exchange goes
+    /// on first.
     fn go(self, result: &Result<Decision, Fault>, after: &Exchange) {
         let Self { shadow, shared, track, mut hook, before } = self;
         let mut state = track.lock();

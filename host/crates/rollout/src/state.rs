@@ -16,13 +16,13 @@ use crate::judge::{Judge, Verdict};
 use crate::meter::Spent;
 use crate::side::Side;
 
-/// A rollout: which version an exchange takes, what became of those that took the candidate, and where that has led.
+/// A rollout: which version an exchange takes, what the candidate has done so far, and how the rollout stands.
 pub struct Rollout {
     policy: Name,
     candidate: Version,
     labels: Lock<[VersionLabel; 2]>,
     selection: Selection,
-    /// So that a client, which can choose its trace id, cannot choose its version.
+    /// Clients do not know them, so that one, which can choose its trace id, cannot choose its version.
     keys: RandomState,
     since: SystemTime,
     standing: AtomicU8,
@@ -48,27 +48,27 @@ struct Refused {
 /// What a version is, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionLabel {
-    /// Where its component came from.
+    /// The source of its component.
     pub plugin: String,
     /// SHA-256 of the component in hexadecimal digits.
     pub digest: String,
 }
 
-/// How far a rollout is.
+/// How a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// The candidate gets its part of the exchanges.
     Running,
-    /// It gets none.
+    /// The candidate gets none.
     Aborted,
-    /// It gets all of them.
+    /// The candidate gets all of them.
     Promoted,
 }
 
 impl Standing {
     const ALL: [Self; 3] = [Self::Running, Self::Aborted, Self::Promoted];
 
-    /// The word for it.
+    /// Returns its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,19 +95,19 @@ pub struct Ending {
 pub enum Act {
     /// Every exchange that begins from now on takes the candidate.
     Promote,
-    /// None does.
+    /// No exchange takes the candidate.
     Abort,
-    /// Those do that the configuration says, and what was counted against the candidate is forgotten.
+    /// The exchanges that the configuration says take it, and what was counted against the candidate is forgotten.
     Resume,
 }
 
-/// Why something cannot be done to a rollout.
+/// Why an operator's request cannot be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ActError {
-    /// It stands like this already.
+    /// It already stands so.
     #[error("it is {} already", .0.name())]
     Already(Standing),
-    /// A shadow has kept its state apart, and never answered anybody.
+    /// A shadow has a state of its own, and has never answered a client.
     #[error("a shadow has kept its state apart, and cannot serve as it is")]
     Shadow,
 }
@@ -181,13 +181,13 @@ pub struct VersionReport {
 }
 
 impl VersionReport {
-    /// CPU time for an exchange, in the mean.
+    /// Returns the mean CPU time of an exchange.
     #[must_use]
     pub fn cpu_mean(&self) -> Duration {
         mean(self.cpu, self.exchanges)
     }
 
-    /// Time in it for an exchange, in the mean.
+    /// Returns the mean time that an exchange spent in it.
     #[must_use]
     pub fn latency_mean(&self) -> Duration {
         mean(self.latency, self.exchanges)
@@ -206,8 +206,8 @@ impl Refused {
 }
 
 impl Rollout {
-    /// A rollout that begins now. `labels` are of the active version and of the candidate; `keys` are what clients
-    /// do not know, the same for all rollouts of a process: so a larger share takes what a smaller one took.
+    /// Returns a rollout that begins now. `labels` are of the active version and of the candidate; `keys` are what
+    /// clients do not know, the same for all rollouts of a process: so a larger share takes what a smaller one took.
     #[must_use]
     pub fn new(policy: Name, candidate: &Candidate, labels: [VersionLabel; 2], keys: RandomState) -> Self {
         let (selection, judge, samples) = match candidate {
@@ -232,18 +232,18 @@ impl Rollout {
         }
     }
 
-    /// The policy.
+    /// Returns the policy.
     #[must_use]
     pub fn policy(&self) -> &Name {
         &self.policy
     }
 
-    /// The active version has become another, while all that concerns the candidate is as it was.
+    /// Sets the label of the active version after it has changed, while the candidate has not.
     pub fn relabel(&self, active: VersionLabel) {
         self.labels.lock()[Side::Active as usize] = active;
     }
 
-    /// Where requests are counted that the candidate is refused. It may be another with the same rollout.
+    /// Sets what counts the requests that the candidate is refused. A rollout outlives the counter of one candidate.
     pub(crate) fn count_refused_by(&self, counter: Option<Arc<AtomicU64>>) {
         let mut refused = self.refused.lock();
         let is_same = match (&refused.counter, &counter) {
@@ -256,13 +256,13 @@ impl Rollout {
         }
     }
 
-    /// What its candidate is.
+    /// Returns what its candidate is.
     #[must_use]
     pub fn candidate(&self) -> Version {
         self.candidate
     }
 
-    /// How far it is.
+    /// Returns how it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let standing = self.standing.load(Ordering::Acquire);
@@ -292,20 +292,20 @@ impl Rollout {
         if taken { Side::Candidate } else { Side::Active }
     }
 
-    /// A number below 10,000 that is the same for the same trace id, and another for another policy.
+    /// Returns a number below 10,000 that is the same for the same trace id, and another for another policy.
     fn draw(&self, trace_id: &str) -> u64 {
         self.keys.hash_one((&*self.policy, trace_id)) % u64::from(Share::ALL.hundredths())
     }
 
-    /// An exchange takes this side.
+    /// Counts an exchange that takes this side.
     pub(crate) fn begin(&self, side: Side) {
         self.count(side).exchanges.fetch_add(1, Ordering::Relaxed);
         if let Some(verdict) = self.judge.as_ref().and_then(|judge| judge.begin(side)) {
-            self.condemn(&verdict);
+            self.abort_by(&verdict);
         }
     }
 
-    /// A hook of this side has returned.
+    /// Counts the cost of a hook of this side.
     pub(crate) fn spent(&self, side: Side, spent: Spent) {
         let counts = self.count(side);
         counts.calls.fetch_add(1, Ordering::Relaxed);
@@ -332,7 +332,7 @@ impl Rollout {
         if first_of_exchange {
             counts.faulted.fetch_add(1, Ordering::Relaxed);
             if let Some(verdict) = self.judge.as_ref().and_then(|judge| judge.failed(side)) {
-                self.condemn(&verdict);
+                self.abort_by(&verdict);
             }
         }
         first_of_kind
@@ -346,15 +346,15 @@ impl Rollout {
         self.left_behind.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes the outcome of a comparison; none is the usual one.
+    /// Adds the outcome of a comparison, which is usually empty.
     pub(crate) fn compared(&self, found: Vec<Difference>, sample: impl FnOnce(Vec<Difference>) -> Sample) {
         self.differences.lock().add(found, sample);
     }
 
-    /// Does what an operator asked for.
+    /// Does what an operator asks for.
     ///
     /// # Errors
-    /// Where that makes no sense as the rollout stands; nothing has changed then.
+    /// If it makes no sense as the rollout stands; nothing has changed then.
     pub fn act(&self, act: Act, reason: &str) -> Result<(), ActError> {
         let to = match act {
             Act::Promote if self.candidate == Version::Shadow => return Err(ActError::Shadow),
@@ -378,9 +378,9 @@ impl Rollout {
         Ok(())
     }
 
-    /// Takes the canary back. Of several workers that find it guilty at once, the first does.
+    /// Aborts the canary. If several workers reach a verdict at once, the first one does.
     #[cold]
-    fn condemn(&self, verdict: &Verdict) {
+    fn abort_by(&self, verdict: &Verdict) {
         let mut ending = self.ending.lock();
         // A version that was promoted is the one that serves: it is for a person to say what takes its place.
         if self.standing() != Standing::Running {
@@ -409,7 +409,7 @@ impl Rollout {
         );
     }
 
-    /// A reading of it all.
+    /// Returns a reading of it all.
     #[must_use]
     pub fn report(&self) -> RolloutReport {
         let differences = self.differences.lock();
@@ -465,7 +465,7 @@ impl std::fmt::Debug for Rollout {
     }
 }
 
-/// Whether a request has such a field.
+/// Returns whether a request has such a field.
 fn holds(condition: &FieldMatch, fields: &Fields) -> bool {
     let mut lines = fields.get_all(condition.name.as_bytes());
     match &condition.value {

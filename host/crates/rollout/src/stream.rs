@@ -1,7 +1,8 @@
 //! What two versions make of one body, piece by piece.
 //!
-//! The pieces that a policy is given have what it held back before in front of what is new. The two versions may hold back
-//! different parts, so each has its own account here, and only what they have passed on in the end can be compared.
+//! The pieces that a policy is given have what it held back before in front of what is new. The two versions may hold
+//! back different parts, so each has its own account here, and only what they have passed on in the end can be
+//! compared.
 
 use bytes::Bytes;
 use portcullis_policy::{BodyDecision, BodySide, Decision, Fault, Holding};
@@ -34,17 +35,17 @@ pub(crate) struct Part {
     pub(crate) last: bool,
 }
 
-/// It holds back as much as it may.
+/// The shadow holds back as much as it may.
 #[derive(Debug)]
 pub(crate) struct Full;
 
 impl Stream {
-    /// What is new in a piece that the active version is given.
+    /// Returns what is new in a piece that the active version is given.
     pub(crate) fn new_in(&self, chunk: &Bytes) -> Bytes {
         chunk.slice(self.held.min(chunk.len())..)
     }
 
-    /// The active version has decided about a piece.
+    /// Notes what the active version has decided about a piece.
     pub(crate) fn decided(&mut self, chunk: &Bytes, last: bool, result: &Result<Decision, Fault>) {
         self.held = 0;
         match result {
@@ -56,8 +57,8 @@ impl Stream {
         }
     }
 
-    /// The next part of `piece` for a shadow that may be given so many bytes; `None` if it is shown that later, together with
-    /// more, which is not if it `must` be now.
+    /// Returns the next part of `piece` for a shadow that may be given so many bytes; `None` if the shadow is shown
+    /// it later, together with more. With `must` it is shown now.
     pub(crate) fn part(
         &mut self,
         piece: &mut Bytes,
@@ -75,7 +76,7 @@ impl Stream {
         Ok(chunk.map(|chunk| Part { chunk, last }))
     }
 
-    /// The shadow has decided about a part.
+    /// Notes what the shadow has decided about a part.
     pub(crate) fn shadowed(&mut self, part: &Part, result: &Result<Decision, Fault>) {
         self.ended = part.last;
         match result {
@@ -86,7 +87,7 @@ impl Stream {
         }
     }
 
-    /// What each has passed on, in words, where that is not the same at the end.
+    /// Returns what each has passed on, in words, if it is not the same at the end.
     pub(crate) fn difference(&self) -> Option<(String, String)> {
         if !self.ended || self.active.is_like(&self.shadow) {
             return None;
@@ -108,7 +109,7 @@ impl Passed {
     }
 }
 
-/// The name of a body in which two versions differ.
+/// Returns the name of a difference in this body.
 pub(crate) fn kind(side: BodySide) -> &'static str {
     match side {
         BodySide::Request => "request-body",

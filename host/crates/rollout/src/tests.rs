@@ -30,7 +30,7 @@ pub(super) const HEADS: Hooks =
     Hooks::of(&[HookKind::RequestHead, HookKind::ResponseHead, HookKind::Completed]);
 
 thread_local! {
-    /// The time that has passed, as the fakes say.
+    /// The time that has passed for the fakes.
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static SPAWNED: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(Vec::new()) };
 }
@@ -46,7 +46,7 @@ fn work(exchange: &mut Exchange, time: Duration) {
     NOW.set(NOW.get() + time);
 }
 
-/// Lets what was spawned have its turn.
+/// Runs what was spawned.
 fn run_spawned() {
     loop {
         let futures = SPAWNED.with_borrow_mut(std::mem::take);
@@ -122,7 +122,7 @@ fn exchange(trace_id: &str) -> Box<Exchange> {
     exchange
 }
 
-/// Takes an exchange through the chain; the status of a reply where there was one.
+/// Takes an exchange through the chain. Returns the status of the reply, if a policy replied.
 fn drive(chain: &PolicyChain, exchange: Box<Exchange>) -> (Box<Exchange>, Option<u16>) {
     let (exchange, status) = match block_on(chain.request_head(exchange)) {
         HeadOutcome::Permitted(permitted) => {

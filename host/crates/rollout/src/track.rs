@@ -8,8 +8,8 @@ use portcullis_traffic::Permit;
 use crate::compare::Decided;
 use crate::stream::Stream;
 
-/// Bytes of bodies that wait for a shadow in one exchange. They are not copied, but kept from being freed. No exchange waits
-/// for its shadow; one that does not keep up sees no more of the exchange.
+/// Bytes of bodies that wait for a shadow in one exchange. They are not copied, but kept from being freed. No
+/// exchange waits for its shadow; one that does not keep up sees no more of the exchange.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Hooks that wait for it there, each with copies of the heads.
 const WAITING_MAX: usize = 32;
@@ -24,8 +24,8 @@ pub(crate) struct Track {
     streams: [Stream; 2],
     /// Whether its hooks are being run.
     running: bool,
-    /// Held until the shadow has done with the exchange: it has run its last hook, it has decided otherwise, so that the two
-    /// go different ways from here on, or it has failed.
+    /// Held until the shadow has done with the exchange: it has run its last hook, it has decided otherwise, so that
+    /// the two go different ways from here on, or it has failed.
     permit: Option<Permit>,
     faulted: bool,
 }
@@ -86,8 +86,8 @@ impl Track {
         !std::mem::replace(&mut self.running, true)
     }
 
-    /// Returns the next hook to run and what the shadow has kept for it, or `None` if no hook waits: then they are no longer
-    /// being run.
+    /// Returns the next hook to run and what the shadow has kept for it, or `None` if no hook waits: then they are no
+    /// longer being run.
     pub(crate) fn next(&mut self) -> Option<(Job, PolicySlot)> {
         let Some(job) = self.waiting.pop_front() else {
             self.running = false;

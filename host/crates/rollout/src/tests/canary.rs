@@ -329,7 +329,7 @@ fn a_detached_run_takes_the_same_version_and_counts_for_nothing() {
 
 #[test]
 fn cpu_time_is_what_the_account_of_the_exchange_says_wherever_it_was_used() {
-    // Whoever looked at the clocks of this thread would find nothing.
+    // The clocks of this thread would show nothing.
     let aside = version(|_, exchange| {
         exchange.slot().cost.cpu += Duration::from_micros(500);
         Ok(Decision::Next)

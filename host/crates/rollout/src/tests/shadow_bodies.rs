@@ -8,8 +8,8 @@ use super::shadow::nothing;
 use super::*;
 use portcullis_policy::{BodyDecision, BodyOutcome, BodySide, HeldBody};
 
-/// Takes an exchange through a chain in which no policy decides about bodies, and shows what it has of both. Gives for each
-/// piece whether there was use in more.
+/// Takes an exchange through a chain in which no policy decides about bodies, and shows what it has of both. Gives
+/// for each piece whether there was use in more.
 fn show(chain: &PolicyChain, pieces: &[&[u8]]) -> Vec<bool> {
     let HeadOutcome::Permitted(permitted) = block_on(chain.request_head(exchange("t"))) else {
         panic!("replied")
@@ -66,7 +66,7 @@ fn it_is_shown_bodies_for_which_the_active_version_has_no_hook() {
         let report = factory.rollout().report();
         assert_eq!((&report.differences[..], report.compared), (differences, compared));
         assert_eq!((report.versions[0].faulted, report.left_behind), (0, 0));
-        // Aborted, there is nobody to be shown anything.
+        // An aborted shadow is shown nothing.
         factory.rollout().act(crate::Act::Abort, "a test").unwrap();
         assert!(show(&chain, &PIECES).is_empty());
     }
@@ -231,7 +231,8 @@ fn a_shadow_that_holds_too_much_back_fails_alone() {
 #[test]
 fn a_shadow_that_does_not_keep_up_is_left_behind() {
     let large = "x".repeat(100 << 10);
-    // By the number of pieces, and by their bytes; of either the last that it is given time for, and the first of which not.
+    // By the number of pieces, and by their bytes; of either the last that it is given time for, and the first of
+    // which not.
     for (piece, fits) in [("x", 31), (large.as_str(), 10)] {
         for (count, behind) in [(fits, 0), (fits + 1, 1)] {
             let active = Fake { body_bytes_max: 1 << 20, ..forwarding() };
