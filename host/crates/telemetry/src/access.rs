@@ -10,7 +10,7 @@ use portcullis_model::{AccessLogFormat, LogTarget, PolicyCost};
 
 use crate::order::{Batch, HandedOver, Mark};
 use crate::record::AccessRecord;
-use crate::sink::{Loss, Output, Sink};
+use crate::sink::{LogFile, Loss, Output, Sink};
 use crate::stamp::Stamp;
 
 /// Bytes after which a worker's buffer is handed on: some 150 records, so that a busy worker pays for the queue once in
@@ -64,16 +64,17 @@ impl AccessLog {
             AccessLogFormat::Text => false,
             AccessLogFormat::Json => true,
         };
-        let output = match &config.target {
-            LogTarget::Stdout => Output::Stdout,
+        let output: Box<dyn Output> = match &config.target {
+            LogTarget::Stdout => Box::new(std::io::stdout()),
             LogTarget::File(path) => {
-                Output::file(path).map_err(|source| AccessLogError::File { path: path.clone(), source })?
+                let file = LogFile::open(path);
+                Box::new(file.map_err(|source| AccessLogError::File { path: path.clone(), source })?)
             }
         };
         Self::to(output, json)
     }
 
-    fn to(output: Output, json: bool) -> Result<Self, AccessLogError> {
+    fn to(output: Box<dyn Output>, json: bool) -> Result<Self, AccessLogError> {
         let sink = Sink::start("access-log", output, QUEUE_MAX, tell, Some(&LOST))
             .map_err(AccessLogError::Thread)?;
         Ok(Self(Some(Arc::new(Open { json, sink }))))

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::limit::LineLimit;
-use crate::sink::{Loss, Output, Sink, Tell};
+use crate::sink::{Loss, Sink, Tell};
 use crate::stamp::rfc3339;
 
 /// Lines that wait for the thread. Ordinary operation has a few a minute; a burst of warnings fits, and where the reader
@@ -97,7 +97,8 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
         LogFormat::Text => (tell_text, left_out_text),
         LogFormat::Json => (tell_json, left_out_json),
     };
-    let sink = Sink::start("log", Output::Stderr, QUEUE_MAX, tell, Some(&LOST)).map_err(InitError::Thread)?;
+    let sink = Sink::start("log", Box::new(std::io::stderr()), QUEUE_MAX, tell, Some(&LOST))
+        .map_err(InitError::Thread)?;
     SINK.set(sink).map_err(|_| InitError::Already)?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer();

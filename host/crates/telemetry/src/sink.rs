@@ -22,54 +22,51 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Bytes of ordered lines that are written at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Where lines go.
-#[derive(Debug)]
-pub(crate) enum Output {
-    Stdout,
-    Stderr,
-    File {
-        path: PathBuf,
-        file: File,
-    },
-    /// For tests: whatever takes bytes.
-    #[cfg(test)]
-    Other(Box<dyn OtherOutput>),
-}
-
-#[cfg(test)]
-pub(crate) trait OtherOutput: Write + Send + std::fmt::Debug {}
-
-impl Output {
-    /// A file that is appended to, made if there is none. Others than its owner and group cannot read it: it says who
-    /// asked for what.
-    pub(crate) fn file(path: &Path) -> io::Result<Self> {
-        Ok(Self::File { path: path.to_owned(), file: append(path)? })
-    }
-
-    /// Writes all of `bytes`. Adds what was written to `written`, if it fails too.
-    fn write(&mut self, bytes: &[u8], written: &mut usize) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                write_all(&mut stdout, bytes, written)?;
-                stdout.flush()
-            }
-            Self::Stderr => write_all(&mut io::stderr().lock(), bytes, written),
-            Self::File { file, .. } => write_all(file, bytes, written),
-            #[cfg(test)]
-            Self::Other(other) => write_all(&mut **other, bytes, written),
-        }
-    }
-
+/// Where lines go. The thread that writes has it alone.
+pub(crate) trait Output: Write + Send + std::fmt::Debug {
+    /// Opens it anew under its name, if it has one: the file may have been moved away.
     fn reopen(&mut self) -> io::Result<()> {
-        if let Self::File { path, file } = self {
-            *file = append(path)?;
-        }
         Ok(())
     }
 }
 
-fn write_all(to: &mut (impl Write + ?Sized), bytes: &[u8], written: &mut usize) -> io::Result<()> {
+impl Output for io::Stdout {}
+
+impl Output for io::Stderr {}
+
+/// A file that is appended to.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    /// Opens the file, or makes it if there is none. Only its owner and group can read it: it says who asked for what.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: append(path)? })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for LogFile {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = append(&self.path)?;
+        Ok(())
+    }
+}
+
+/// Writes all of `bytes` and flushes. Adds what was written to `written`, if it fails too.
+fn write_all(to: &mut dyn Output, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         match to.write(rest) {
@@ -82,7 +79,7 @@ fn write_all(to: &mut (impl Write + ?Sized), bytes: &[u8], written: &mut usize) 
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    to.flush()
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -150,7 +147,7 @@ impl Sink {
     /// `total`.
     pub(crate) fn start(
         name: &str,
-        output: Output,
+        output: Box<dyn Output>,
         queue_max: usize,
         tell: Tell,
         total: Option<&'static AtomicU64>,
@@ -216,7 +213,7 @@ impl Sink {
 }
 
 struct Thread {
-    output: Output,
+    output: Box<dyn Output>,
     tell: Tell,
     lost: Arc<Lost>,
     clock: Clock,
@@ -292,13 +289,13 @@ impl Thread {
 
     fn write(&mut self, bytes: &[u8], lines: u64) {
         if self.torn {
-            match self.output.write(b"\n", &mut 0) {
+            match write_all(&mut *self.output, b"\n", &mut 0) {
                 Ok(()) => self.torn = false,
                 Err(error) => return self.failed(error, lines),
             }
         }
         let mut written = 0;
-        match self.output.write(bytes, &mut written) {
+        match write_all(&mut *self.output, bytes, &mut written) {
             Ok(()) if self.failing => {
                 self.failing = false;
                 self.tell(true);
@@ -334,7 +331,7 @@ impl Thread {
         let loss = Loss { lines, error: self.error.take(), recovered };
         if let Some(line) = (self.tell)(loss) {
             // If this fails as well, there is no place left to report it.
-            drop(self.output.write(&line, &mut 0));
+            drop(write_all(&mut *self.output, &line, &mut 0));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Loss, OtherOutput, Output, Sink};
+use super::{Loss, Output, Sink};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -29,7 +29,7 @@ impl Write for Gate {
     }
 }
 
-impl OtherOutput for Gate {}
+impl Output for Gate {}
 
 fn tell(loss: Loss) -> Option<Vec<u8>> {
     Some(
@@ -48,7 +48,7 @@ fn a_reader_that_stands_still_costs_lines_and_never_time() {
     let ((asked, asks), (goes, go)) = (sync_channel(100), sync_channel(100));
     let written = Arc::new(Mutex::new(Vec::new()));
     let gate = Gate { asked, go, written: Arc::clone(&written) };
-    let sink = Sink::start("test", Output::Other(Box::new(gate)), 2, tell, None).unwrap();
+    let sink = Sink::start("test", Box::new(gate), 2, tell, None).unwrap();
     sink.send(b"1\n".to_vec(), 1);
     asks.recv_timeout(LONG).unwrap();
     // The thread writes the first; two wait; there is no room for more.
@@ -68,7 +68,7 @@ fn a_failed_write_is_told_of_and_the_next_one_is_made() {
     let ((asked, _asks), (goes, go)) = (sync_channel(100), sync_channel(100));
     let written = Arc::new(Mutex::new(Vec::new()));
     let gate = Gate { asked, go, written: Arc::clone(&written) };
-    let sink = Sink::start("test", Output::Other(Box::new(gate)), 100, tell, None).unwrap();
+    let sink = Sink::start("test", Box::new(gate), 100, tell, None).unwrap();
     goes.send(Err(io::Error::other("full"))).unwrap();
     for _ in 0..10 {
         goes.send(Ok(())).unwrap();
@@ -103,7 +103,7 @@ impl Write for Disk {
     }
 }
 
-impl OtherOutput for Disk {}
+impl Output for Disk {}
 
 #[test]
 fn a_disk_that_was_full_tears_one_line_and_none_after_it() {
@@ -111,7 +111,7 @@ fn a_disk_that_was_full_tears_one_line_and_none_after_it() {
     let (room, written) = (Arc::new(Mutex::new(7)), Arc::default());
     let disk = Disk { room: Arc::clone(&room), written: Arc::clone(&written) };
     let quiet = |_| None;
-    let sink = Sink::start("test", Output::Other(Box::new(disk)), 100, quiet, Some(&TOTAL)).unwrap();
+    let sink = Sink::start("test", Box::new(disk), 100, quiet, Some(&TOTAL)).unwrap();
     // The first fits, the second is torn, the third is lost.
     sink.send(b"one\ntwo..\n".to_vec(), 2);
     sink.send(b"three\n".to_vec(), 1);
