@@ -1,5 +1,13 @@
 //! A compiled component, linked to the host functions.
 
+pub(crate) mod bindings;
+pub(crate) mod hooks;
+pub(crate) mod image;
+pub(crate) mod inspect;
+pub(crate) mod split;
+pub(crate) mod weigh;
+pub(crate) mod wipe;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +18,10 @@ use wasmtime::Module;
 use wasmtime::component::InstancePre;
 
 use crate::ComponentInfo;
-use crate::hooks::HookIndices;
-use crate::image::{Instrumented, NoImage};
-use crate::state::State;
-use crate::wipe::{WipeIndices, WipeableCode};
+use crate::component::hooks::HookIndices;
+use crate::component::image::{Instrumented, NoImage};
+use crate::component::wipe::{WipeIndices, WipeableCode};
+use crate::instance::state::State;
 
 /// A compiled component. Any number of policies can be made of it.
 pub struct PolicyComponent {

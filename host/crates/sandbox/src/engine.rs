@@ -3,6 +3,9 @@
 //! One compiles components as they were shipped, and takes their code from a cache. The other compiles configured images,
 //! whose memory holds what the operator configured, perhaps secrets: what it keeps is functions alone.
 
+pub(crate) mod functions;
+pub(crate) mod ticker;
+
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +19,7 @@ use wasmtime::{
 };
 
 use crate::SandboxError;
-use crate::functions::Functions;
+use crate::engine::functions::Functions;
 
 /// Stack of a guest. Frames of CPython are deep; of others a tenth of this is plenty.
 const STACK_BYTES: usize = 512 << 10;

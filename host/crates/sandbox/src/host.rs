@@ -1,102 +1,51 @@
-//! The host functions of the exchange at hand, which need no grant: `request`, `response`, `exchange`.
+//! The host functions of the contract: a file for each capability, and those of the exchange at hand, which need no grant.
+//!
+//! A component that imports one without the grant does not load. The functions look again, so that a mistake there would
+//! not be enough.
 
+mod clock;
+mod crypto;
 mod exchange;
+pub(crate) mod head;
+mod http_client;
+mod log;
+mod matchers;
+mod metrics;
+mod random;
+mod rate_limit;
+mod recorded;
 mod request;
 mod response;
+mod secrets;
+mod store;
 
-use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
-use wasmtime::Result;
-use wasmtime::component::{HasSelf, Linker};
+use portcullis_model::Capability;
+use wasmtime::component::Linker;
+use wasmtime::{Result, bail};
 
-use crate::bindings::portcullis::policy;
-use crate::bindings::portcullis::policy::types::{Field, Refused};
-use crate::state::State;
+use crate::instance::state::State;
 
-/// Bytes that a head may have after an edit, as [`Fields::size`] counts them. A head that came in larger may still be
-/// edited, but not grow.
-pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// Defines the functions.
+/// Defines all functions.
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
-    policy::types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    policy::request::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    policy::response::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    policy::exchange::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+    head::link(linker)?;
+    log::link(linker)?;
+    clock::link(linker)?;
+    random::link(linker)?;
+    metrics::link(linker)?;
+    secrets::link(linker)?;
+    rate_limit::link(linker)?;
+    store::link(linker)?;
+    crypto::link(linker)?;
+    matchers::link(linker)?;
+    http_client::link(linker)
 }
 
-impl policy::types::Host for State {}
-
-/// The outcome of an edit: refusing is an answer, not an error.
-type Edit = std::result::Result<(), Refused>;
-
-/// All values of a field as one, see [`Fields::get_joined`].
-fn header(fields: &Fields, name: &str) -> Option<String> {
-    let value = fields.get_joined(name.as_bytes())?.into_owned();
-    // Nearly always UTF-8 already, which then is the string without another copy.
-    Some(
-        String::from_utf8(value)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
-}
-
-fn header_values(fields: &Fields, name: &str) -> Vec<Vec<u8>> {
-    fields.get_all(name.as_bytes()).map(<[u8]>::to_vec).collect()
-}
-
-fn headers(fields: &Fields) -> Vec<Field> {
-    let seen = fields.iter().filter(|(known, _, _)| !is_hop_by_hop(*known));
-    seen.map(|(_, name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect()
-}
-
-/// Replaces all lines of a field by one. `fixed` is what the rest of the head takes.
-fn set_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
-    check_field(name, value)?;
-    let old: usize = fields.get_all(name.as_bytes()).map(|old| line_size(name, old)).sum();
-    check_size(fixed + fields.size(), old, line_size(name, value))?;
-    fields.set(name.as_bytes(), value).map_err(refused)
-}
-
-/// Adds a line.
-fn append_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
-    check_field(name, value)?;
-    check_size(fixed + fields.size(), 0, line_size(name, value))?;
-    fields.append(name.as_bytes(), value).map_err(refused)
-}
-
-/// Removes all lines.
-fn remove_header(fields: &mut Fields, name: &str) -> Edit {
-    check_name(name)?;
-    fields.remove(name.as_bytes());
-    Ok(())
-}
-
-fn check_name(name: &str) -> Edit {
-    // A pseudo-field is no token either; which it is, is not for the guest to care.
-    if is_gateway_owned(name.as_bytes()) {
-        return Err(Refused::Forbidden);
-    }
-    if is_token(name.as_bytes()) { Ok(()) } else { Err(Refused::InvalidName) }
-}
-
-fn check_field(name: &str, value: &[u8]) -> Edit {
-    check_name(name)?;
-    if is_field_value(value) { Ok(()) } else { Err(Refused::InvalidValue) }
-}
-
-/// Whether a head of `size` may lose `old` and gain `new` bytes.
-fn check_size(size: usize, old: usize, new: usize) -> Edit {
-    if new > old && size - old + new > HEAD_BYTES_MAX { Err(Refused::TooLarge) } else { Ok(()) }
-}
-
-/// A line as [`Fields::size`] counts it.
-fn line_size(name: &str, value: &[u8]) -> usize {
-    name.len() + value.len() + 32
-}
-
-fn refused(error: FieldError) -> Refused {
-    match error {
-        FieldError::InvalidName => Refused::InvalidName,
-        FieldError::InvalidValue => Refused::InvalidValue,
-        FieldError::TooLarge => Refused::TooLarge,
+impl State {
+    /// Traps where the capability was not granted.
+    fn require(&self, capability: Capability) -> Result<()> {
+        if self.policy.grants.allows(capability) {
+            return Ok(());
+        }
+        bail!("`{}` was not granted", capability.name())
     }
 }

@@ -7,8 +7,8 @@ use portcullis_model::Name;
 use wasmtime::Result;
 use wasmtime::component::{Component, Linker};
 
-use crate::refusal::InjectedRefusals;
-use crate::state::State;
+use crate::instance::refusal::InjectedRefusals;
+use crate::instance::state::State;
 
 /// Makes calls of the host fail and refuses instances, memory and tables.
 pub(crate) trait Injector: Debug + Send + Sync {

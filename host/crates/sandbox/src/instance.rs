@@ -1,5 +1,15 @@
 //! One instance of a policy: how it is made and how its hooks are called.
 
+pub(crate) mod answer;
+pub(crate) mod budget;
+pub(crate) mod fault;
+pub(crate) mod memory;
+pub(crate) mod output;
+pub(crate) mod refusal;
+pub(crate) mod returns;
+pub(crate) mod stage;
+pub(crate) mod state;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,24 +20,26 @@ use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
-use crate::answer;
-use crate::block_on::{block_on, block_on_with};
-use crate::budget::{Budget, Turns};
+use crate::component::hooks::{
+    BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted,
+};
+use crate::component::image::{self, NoImage};
+use crate::component::wipe::{PageMap, WipeIndices, Wiper};
 use crate::component::{ImageSource, Linked};
-use crate::context::PolicyContext;
-use crate::fault::{Failure, refusal};
-use crate::fiber::{Until, in_turns};
-use crate::hooks::{BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted};
-use crate::image::{self, NoImage};
-use crate::memory::MemoryLimiter;
-use crate::output::Stdio;
-use crate::places::{InstancePlace, NoPlace, SparePlace};
-use crate::policy_services::PolicyServices;
-use crate::returns;
-use crate::shares::{Beyond, Client};
-use crate::stage::Stage;
-use crate::state::State;
-use crate::wipe::{PageMap, WipeIndices, Wiper};
+use crate::instance::answer;
+use crate::instance::budget::{Budget, Turns};
+use crate::instance::fault::{Failure, refusal};
+use crate::instance::memory::MemoryLimiter;
+use crate::instance::output::Stdio;
+use crate::instance::returns;
+use crate::instance::stage::Stage;
+use crate::instance::state::State;
+use crate::policy::context::PolicyContext;
+use crate::policy::places::{InstancePlace, NoPlace, SparePlace};
+use crate::policy::policy_services::PolicyServices;
+use crate::policy::shares::{Beyond, Client};
+use crate::run::block_on::{block_on, block_on_with};
+use crate::run::fiber::{Until, in_turns};
 
 /// After so many calls an instance makes place for a new one, so that a slow leak ends some day.
 const USES_MAX: u32 = 1_000_000;

@@ -9,56 +9,26 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-mod answer;
-mod background;
-mod bindings;
-mod block_on;
-mod budget;
-mod capabilities;
 mod component;
-mod context;
 mod engine;
 mod error;
-mod factory;
-mod fault;
-mod fiber;
-mod functions;
-mod hooks;
 mod host;
-mod image;
 mod inject;
-mod inspect;
 mod instance;
-mod memory;
 mod options;
-mod output;
-mod places;
-mod policy_services;
-mod quarantine;
-mod refusal;
-mod report;
-mod returns;
+mod policy;
+mod run;
 mod runtime;
 mod sandbox;
-mod shared;
-mod shares;
-mod split;
-mod stage;
-mod state;
-mod tick;
-mod ticker;
 mod wasi;
-mod weigh;
-mod wipe;
-mod worker;
 
+pub use component::inspect::{ComponentInfo, Manifest, inspect};
 pub use component::{Compiled, PolicyComponent};
 pub use error::{ConfigureError, InspectError, SandboxError};
-pub use inspect::{ComponentInfo, Manifest, inspect};
 pub use options::{Compiler, SandboxOptions};
+pub use policy::report::{LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
 pub use portcullis_services::metrics::{GuestMetric, GuestValue};
 pub use portcullis_traffic::Standing;
-pub use report::{LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
 pub use sandbox::Sandbox;
 
 #[cfg(test)]

@@ -8,20 +8,21 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Module};
 
+use crate::component::hooks::HookIndices;
+use crate::component::split;
+use crate::component::wipe::{PageMap, WipeIndices};
 use crate::component::{ImageSource, Linked};
 use crate::engine::Engines;
+use crate::engine::ticker::TickerThread;
 use crate::error::SandboxError;
-use crate::hooks::HookIndices;
 use crate::inject::Injector;
-use crate::memory::MemoryTotal;
+use crate::instance::memory::MemoryTotal;
+use crate::instance::state::State;
 use crate::options::{Compiler, SandboxOptions};
-use crate::places::InstanceCount;
-use crate::shared::SharedPolicies;
-use crate::shares::Clients;
-use crate::state::State;
-use crate::ticker::TickerThread;
-use crate::wipe::{PageMap, WipeIndices};
-use crate::{capabilities, host, split, wasi};
+use crate::policy::places::InstanceCount;
+use crate::policy::shared::SharedPolicies;
+use crate::policy::shares::Clients;
+use crate::{host, wasi};
 
 /// Modules of one component that are kept: it has one or two, which are always the same.
 const CODE_MODULES_MAX: usize = 16;
@@ -164,6 +165,5 @@ impl Runtime {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     host::link(&mut linker)?;
-    capabilities::link(&mut linker)?;
     Ok(linker)
 }

@@ -11,12 +11,12 @@ use wasmtime::Cache;
 use wasmtime::component::Component;
 
 use crate::component::ImageSource;
-use crate::factory::Factory;
+use crate::component::{image, weigh};
 use crate::inject::Injector;
+use crate::policy::factory::Factory;
 use crate::runtime::Runtime;
 use crate::{
-    Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxOptions, SandboxReport, image, inspect,
-    weigh,
+    Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxOptions, SandboxReport, inspect,
 };
 
 /// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again, with

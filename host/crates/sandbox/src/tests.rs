@@ -35,9 +35,10 @@ use portcullis_model::{
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
-use crate::block_on::block_on;
 use crate::component::ImageSource;
-use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions, image};
+use crate::component::image;
+use crate::run::block_on::block_on;
+use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 
 portcullis_test_guests::every_guest! {
     all_hooks => calls::calls_every_hook_in_order,

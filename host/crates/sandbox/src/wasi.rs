@@ -12,8 +12,8 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance};
 use wasmtime::{Result, bail};
 
-use crate::fault::readable;
-use crate::state::State;
+use crate::instance::fault::readable;
+use crate::instance::state::State;
 
 /// Defines every function of WASI that `component` imports, under the version that it names.
 pub(crate) fn link(linker: &mut Linker<State>, component: &Component) -> Result<()> {

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use wasmtime::Result;
 
-use super::Edit;
-use crate::bindings::portcullis::policy::exchange::Host;
-use crate::bindings::portcullis::policy::types::{IpAddress, Refused};
-use crate::state::State;
+use super::head::Edit;
+use crate::component::bindings::portcullis::policy::exchange::Host;
+use crate::component::bindings::portcullis::policy::types::{IpAddress, Refused};
+use crate::instance::state::State;
 
 /// What a policy may keep in an exchange.
 const STATE_BYTES_MAX: usize = 64 << 10;

@@ -3,14 +3,14 @@
 use portcullis_http::{RequestHead, Version, is_token, set_request_target, validate_authority};
 use wasmtime::Result;
 
-use super::{
+use super::head::{
     Edit, HEAD_BYTES_MAX, append_header, check_size, header, header_values, headers, remove_header,
     set_header,
 };
-use crate::bindings::portcullis::policy::request::Host;
-use crate::bindings::portcullis::policy::types::{Field, Refused};
-use crate::stage::Stage;
-use crate::state::State;
+use crate::component::bindings::portcullis::policy::request::Host;
+use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use crate::instance::stage::Stage;
+use crate::instance::state::State;
 
 /// The longest method that a policy may set: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;

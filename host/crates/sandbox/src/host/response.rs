@@ -3,11 +3,11 @@
 use portcullis_http::ResponseHead;
 use wasmtime::Result;
 
-use super::{Edit, append_header, header, header_values, headers, remove_header, set_header};
-use crate::bindings::portcullis::policy::response::Host;
-use crate::bindings::portcullis::policy::types::{Field, Refused};
-use crate::stage::Stage;
-use crate::state::State;
+use super::head::{Edit, append_header, header, header_values, headers, remove_header, set_header};
+use crate::component::bindings::portcullis::policy::response::Host;
+use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use crate::instance::stage::Stage;
+use crate::instance::state::State;
 
 impl State {
     /// The response; `None` in the hooks of the request. What runs decides, and not how far the exchange is: a response

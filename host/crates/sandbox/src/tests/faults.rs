@@ -9,7 +9,7 @@ use portcullis_policy::{BodyDecision, Decision, FaultKind, HeadOutcome, Hook, Ou
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 
 use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run, run_in_time};
-use crate::fault::Failure;
+use crate::instance::fault::Failure;
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 pub(super) const HOOKS: [&str; 5] =

@@ -25,8 +25,8 @@ use super::calls::until;
 use super::faults::hook;
 use super::{config, exchange, on_fibers, run_in_time};
 use crate::inject::Injector;
-use crate::refusal::{InjectedRefusals, Refusal};
-use crate::state::State;
+use crate::instance::refusal::{InjectedRefusals, Refusal};
+use crate::instance::state::State;
 use crate::{ConfigureError, PolicyComponent, PolicyReport, Sandbox, SandboxOptions};
 
 type Which = Box<dyn Fn(&str) -> bool>;

@@ -3,8 +3,8 @@
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut, bail, ensure};
 
-use crate::output::Output;
-use crate::state::State;
+use crate::instance::output::Output;
+use crate::instance::state::State;
 use portcullis_services::{clock, random};
 
 /// What a handle stands for is in its number alone.

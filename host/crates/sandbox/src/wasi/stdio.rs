@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use wasmtime::Result;
 
-use crate::bindings::portcullis::policy::log::Level;
-use crate::output::Output;
-use crate::state::State;
+use crate::component::bindings::portcullis::policy::log::Level;
+use crate::instance::output::Output;
+use crate::instance::state::State;
 
 impl State {
     /// Takes what a guest wrote and logs the lines that are whole. Looks at the time after each: there may be as many as bytes.

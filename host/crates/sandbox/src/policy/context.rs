@@ -1,0 +1,67 @@
+//! A configured version of a policy: what its instances are made of, and what is counted of it.
+
+use std::sync::{Arc, OnceLock};
+
+use portcullis_model::{Capability, Isolation};
+use portcullis_services::log_window::LogWindow;
+
+use crate::PolicyComponent;
+use crate::component::Linked;
+use crate::policy::places::{CallCount, InstanceCount};
+use crate::policy::policy_services::PolicyServices;
+use crate::policy::quarantine::PolicyQuarantine;
+use crate::policy::report::{Standings, UnderWay};
+use crate::policy::shared::Live;
+use crate::runtime::Runtime;
+
+/// A configured version of a policy.
+pub(crate) struct PolicyContext {
+    /// What its instances may use.
+    pub(crate) policy: Arc<PolicyServices>,
+    pub(crate) component: Arc<PolicyComponent>,
+    pub(crate) config_json: String,
+    pub(crate) isolation: Isolation,
+    /// What instances start from, if each exchange has its own and the component can have an image.
+    pub(crate) image: OnceLock<Linked>,
+    pub(crate) quarantine: PolicyQuarantine,
+    /// Its own instances that are alive.
+    pub(crate) instances: Arc<InstanceCount>,
+    /// Its hook calls that are under way and wait or may run long.
+    pub(crate) hook_calls: Arc<CallCount>,
+    /// What is logged of its faults has the bytes of its log once more.
+    pub(crate) fault_window: LogWindow,
+    pub(crate) sandbox: Arc<Runtime>,
+}
+
+impl PolicyContext {
+    /// Returns what instances start from. `None` if they are made of the component and configured.
+    pub(crate) fn image(&self) -> Option<&Linked> {
+        self.image.get()
+    }
+
+    /// Returns what the instances that serve exchanges are made of.
+    pub(crate) fn linked(&self) -> &Linked {
+        self.image().unwrap_or(&self.component.linked)
+    }
+}
+
+impl Live for PolicyContext {
+    fn instances(&self) -> u32 {
+        self.instances.alive()
+    }
+
+    fn standings(&self) -> Standings {
+        self.quarantine.standings()
+    }
+
+    fn under_way(&self) -> UnderWay {
+        let asks = self.component.info.imports.contains(&Capability::HttpClient);
+        UnderWay {
+            version: self.policy.version,
+            hook_calls: self.hook_calls.under_way(),
+            hook_calls_max: self.hook_calls.max(),
+            http_calls: asks.then(|| self.policy.http_calls.under_way()),
+            http_calls_max: self.policy.http_calls.max(),
+        }
+    }
+}
