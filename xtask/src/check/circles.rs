@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("portcullis-model", 2),
     ("portcullis-proxy", 2),
     ("portcullis-registry", 2),
-    ("portcullis-sandbox", 42),
+    ("portcullis-sandbox", 3),
     ("portcullis-sdk", 2),
     ("portcullis-wasm-build", 2),
     ("xtask", 2),

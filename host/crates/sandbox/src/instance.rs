@@ -26,12 +26,10 @@ use crate::component::hooks::{
 use crate::component::image::{self, NoImage};
 use crate::component::wipe::{PageMap, WipeIndices, Wiper};
 use crate::component::{ImageSource, Linked};
-use crate::instance::answer;
 use crate::instance::budget::{Budget, Turns};
 use crate::instance::fault::{Failure, refusal};
 use crate::instance::memory::MemoryLimiter;
 use crate::instance::output::Stdio;
-use crate::instance::returns;
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 use crate::policy::context::PolicyContext;

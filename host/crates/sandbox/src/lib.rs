@@ -4,8 +4,9 @@
 //! policies, which the `policy` crate's chain runs by their trait. What a guest does is bounded in time, memory and
 //! what it may ask of the gateway; whatever it returns is treated as what a client sends.
 //!
-//! The way of a call: `worker.rs` takes an instance from its pool or makes one from a configured image (`image.rs`,
-//! `split.rs`), `instance.rs` calls the hook in it with the exchange moved into the store, `answer.rs` checks what came back, and `fault.rs` says what went wrong where something did.
+//! The way of a call: `run/worker.rs` takes an instance from its pool or makes one from a configured image
+//! (`component/image.rs`, `component/split.rs`), `instance.rs` calls the hook in it with the exchange moved into the store,
+//! `instance/answer.rs` checks what came back, and `instance/fault.rs` says what went wrong if something did.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
