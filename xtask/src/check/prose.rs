@@ -47,7 +47,6 @@ const WHERE: &[(&str, usize)] = &[
     ("portcullis-sdk-macros", 26),
     ("portcullis-telemetry", 66),
     ("portcullis-test-guests-source", 21),
-    ("portcullis-traffic", 84),
     ("tests", 56),
     ("wit", 92),
 ];
@@ -67,7 +66,6 @@ const NOBODY: &[(&str, usize)] = &[
     ("portcullis-sandbox", 22),
     ("portcullis-sdk", 9),
     ("portcullis-telemetry", 5),
-    ("portcullis-traffic", 33),
     ("tests", 26),
     ("wit", 12),
 ];
@@ -94,7 +92,6 @@ const LONG_LINES: &[(&str, usize)] = &[
     ("portcullis-sdk-macros", 5),
     ("portcullis-telemetry", 23),
     ("portcullis-test-guests-source", 4),
-    ("portcullis-traffic", 29),
     ("tests", 34),
     ("wit", 46),
 ];

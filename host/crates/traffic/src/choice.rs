@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::Balance;
 
-use crate::{Endpoint, EndpointSet, InFlight, Member, Tried, rendezvous};
+use crate::{Endpoint, EndpointSet, Endpoints, InFlight, Member, Tried, rendezvous};
 
 /// How often a choice by count is made again because another worker changed the count in between.
 const CLAIM_ATTEMPTS: u32 = 4;
@@ -58,6 +58,13 @@ impl Pick {
     #[must_use]
     pub fn endpoint(&self) -> &std::sync::Arc<Endpoint> {
         self.in_flight.endpoint()
+    }
+}
+
+impl Endpoints {
+    /// Chooses an endpoint of the current set, as [`EndpointSet::pick`] does.
+    pub fn pick(&self, choice: &Choice<'_>) -> Option<Pick> {
+        self.load().pick(choice)
     }
 }
 

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use portcullis_model::{Balance, Ejection, Name, Upstream};
 
 use crate::round_robin::RoundRobin;
-use crate::{Choice, Endpoint, EndpointId, Pick};
+use crate::{Endpoint, EndpointId};
 
 /// An endpoint of a set.
 #[derive(Debug, Clone)]
@@ -119,18 +119,18 @@ impl Endpoints {
     /// The number of current endpoints.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load().members.len()
+        self.load().members.len()
     }
 
     /// Returns whether `set` is the current one.
     #[must_use]
     pub fn is_current(&self, set: &Arc<EndpointSet>) -> bool {
-        Arc::ptr_eq(&self.0.load(), set)
+        Arc::ptr_eq(&self.load(), set)
     }
 
-    /// Chooses an endpoint of the current set, as [`EndpointSet::pick`] does.
-    pub fn pick(&self, choice: &Choice<'_>) -> Option<Pick> {
-        self.0.load().pick(choice)
+    /// Returns the current set for a moment, without counting a reference.
+    pub(crate) fn load(&self) -> Guard<Arc<EndpointSet>> {
+        self.0.load()
     }
 }
 

@@ -46,7 +46,7 @@ impl ClientConnection {
         request: &RequestHead,
         host: &str,
         body: Body,
-        pool: Option<Rc<Pool<ClientConnection>>>,
+        pool: Option<Rc<Pool<Self>>>,
         reused: bool,
     ) -> ClientCall {
         let framing = match body.length() {

@@ -221,7 +221,7 @@ fn a_probe_that_succeeds_ends_it() {
 #[test]
 fn who_brought_it_about_does_not_keep_others_out() {
     let policy = Policy::begun();
-    // Somebody else is let through at once, and it is over.
+    // Another client is let through at once, and it is over.
     assert_eq!(policy.probe(0), None);
     assert_eq!(policy.probed(policy.probe(1), true), Some(Transition::Ended { lasted: Duration::ZERO }));
 
