@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use portcullis_model::{Balance, Ejection, Name, Upstream};
 
 use crate::round_robin::RoundRobin;
-use crate::{Endpoint, EndpointId};
+use crate::{Endpoint, EndpointId, Tried};
 
 /// An endpoint of a set.
 #[derive(Debug, Clone)]
@@ -116,10 +116,10 @@ impl Endpoints {
         self.0.load_full()
     }
 
-    /// The number of current endpoints.
+    /// Returns whether there is a current endpoint that is not in `tried`.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.load().members.len()
+    pub fn has_untried(&self, tried: &Tried) -> bool {
+        self.load().members.iter().any(|member| !tried.contains(member.endpoint.id()))
     }
 
     /// Returns whether `set` is the current one.

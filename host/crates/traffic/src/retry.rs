@@ -83,10 +83,9 @@ impl Retries {
         }
     }
 
-    /// Begins an attempt on one more of `endpoints`, if the upstream has one that was not tried, the route allows
-    /// so many, and the upstream's `budget` has a token for a retry.
-    pub fn begin(&mut self, endpoints: usize, budget: Option<&RetryBudget>, now: Duration) -> Begin {
-        let left = usize::try_from(self.attempts).is_ok_and(|attempts| attempts < endpoints);
+    /// Begins an attempt on one more endpoint, if one is `left` that was not tried, the route allows so many, and the
+    /// upstream's `budget` has a token for a retry.
+    pub fn begin(&mut self, left: bool, budget: Option<&RetryBudget>, now: Duration) -> Begin {
         if !left || self.attempts >= self.attempts_max {
             return Begin::NoneLeft;
         }

@@ -118,7 +118,8 @@ impl Forward<'_> {
         let (mut retries, mut last) = (Retries::new(self.route.attempts), None);
         loop {
             let now = shared.now();
-            match retries.begin(shared.endpoints.count(), shared.retry_budget.as_deref(), now) {
+            let left = shared.endpoints.has_untried(retries.tried());
+            match retries.begin(left, shared.retry_budget.as_deref(), now) {
                 Begin::Allowed => {}
                 Begin::NoneLeft => break,
                 Begin::OverBudget => {

@@ -4,14 +4,14 @@ use portcullis_model::{Balance, Share};
 use proptest::prelude::*;
 
 use super::{Begin, Failure, Next, Retries, SAME_ENDPOINT_MAX};
-use crate::endpoints::testing::upstream;
+use crate::endpoints::testing::{listed, upstream};
 use crate::{Choice, Endpoint, EndpointId, Endpoints, Key, RetryBudget};
 
 const NOW: Duration = Duration::from_secs(1000);
 
 /// Begins an attempt without a budget.
 fn begin(retries: &mut Retries) {
-    assert_eq!(retries.begin(usize::MAX, None, NOW), Begin::Allowed);
+    assert_eq!(retries.begin(true, None, NOW), Begin::Allowed);
 }
 
 fn id() -> EndpointId {
@@ -66,7 +66,7 @@ fn the_addresses_of_a_name_are_tried_before_another_endpoint() {
 fn there_is_always_one_attempt_and_never_more_than_allowed() {
     for attempts_max in [0, 1, 4] {
         let mut retries = Retries::new(attempts_max);
-        while retries.begin(usize::MAX, None, NOW) == Begin::Allowed {
+        while retries.begin(true, None, NOW) == Begin::Allowed {
             retries.after(id(), Failure::Unsent { other_address: false });
         }
         assert_eq!(retries.attempts(), attempts_max.max(1));
@@ -80,10 +80,10 @@ fn a_budget_allows_every_first_attempt_and_few_retries() {
     let mut retried = 0;
     for _ in 0..100 {
         let mut retries = Retries::new(2);
-        let first = retries.begin(2, Some(&budget), NOW);
+        let first = retries.begin(true, Some(&budget), NOW);
         assert_eq!(first, Begin::Allowed, "a first attempt is not a retry");
         assert_eq!(retries.after(id(), Failure::Unsent { other_address: false }), Next::OtherEndpoint);
-        match retries.begin(2, Some(&budget), NOW) {
+        match retries.begin(true, Some(&budget), NOW) {
             Begin::Allowed => retried += 1,
             next => assert_eq!(next, Begin::OverBudget),
         }
@@ -96,11 +96,24 @@ fn a_retry_without_another_endpoint_takes_nothing_from_the_budget() {
     let budget = RetryBudget::new(Share::ALL);
     for _ in 0..1000 {
         let mut retries = Retries::new(3);
-        assert_eq!(retries.begin(1, Some(&budget), NOW), Begin::Allowed);
+        assert_eq!(retries.begin(true, Some(&budget), NOW), Begin::Allowed);
         retries.after(id(), Failure::Unsent { other_address: false });
-        assert_eq!(retries.begin(1, Some(&budget), NOW), Begin::NoneLeft);
+        assert_eq!(retries.begin(false, Some(&budget), NOW), Begin::NoneLeft);
     }
     assert!((0..100).all(|_| budget.take(NOW)));
+}
+
+#[test]
+fn an_endpoint_that_replaces_a_failed_one_meanwhile_is_tried() {
+    let endpoints = Endpoints::new(&upstream(Balance::RoundRobin, &[("a", 1)]));
+    let mut retries = Retries::new(3);
+    begin(&mut retries);
+    let failed = endpoints.current().members()[0].endpoint.id();
+    retries.after(failed, Failure::Unsent { other_address: false });
+    assert!(!endpoints.has_untried(retries.tried()));
+    endpoints.replace(&listed(&[("b", 1)]));
+    assert!(endpoints.has_untried(retries.tried()));
+    begin(&mut retries);
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -125,7 +138,9 @@ proptest! {
         let mut failures = failures.into_iter();
         let mut retries = Retries::new(attempts_max);
         let (mut asked, mut sends, mut ended) = (Vec::new(), 0, false);
-        while !ended && retries.begin(endpoints.count(), None, NOW) == Begin::Allowed {
+        while !ended
+            && retries.begin(endpoints.has_untried(retries.tried()), None, NOW) == Begin::Allowed
+        {
             let choice = Choice { now: NOW, tried: retries.tried(), key: Key::default() };
             let Some(pick) = endpoints.pick(&choice) else { break };
             let id = pick.endpoint().id();
