@@ -124,7 +124,7 @@ fn api_key() -> Value {
         "properties": {
             "attribute": { "type": "string", "default": "api-key.name", "x-portcullis-value": "sets-attribute" },
             "header": { "type": "string", "minLength": 1, "x-portcullis-value": "request-field", "description": "Field that carries the key." },
-            "query": { "type": "string" },
+            "query": { "type": "string", "default": "key", "pattern": "^[a-z]+$", "description": "Where else the key may be." },
             "keys": {
                 "type": "array",
                 "minItems": 1,

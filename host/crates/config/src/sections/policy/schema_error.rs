@@ -279,7 +279,10 @@ fn label(kind: &ValidationErrorKind, node: Option<&Node>, rule: Option<&Json>) -
 /// What to say of text that does not match `pattern`. Its regular expression is for programs, so it is shown only if
 /// the schema says nothing for people.
 fn pattern_words(pattern: &str, rule: Option<&Json>) -> String {
-    let example = rule.and_then(|rule| rule.get("examples")?.as_array()?.iter().find_map(Json::as_str));
+    let example = rule.and_then(|rule| {
+        let examples = rule.get("examples").and_then(Json::as_array).into_iter().flatten();
+        examples.chain(rule.get("default")).find_map(Json::as_str)
+    });
     match (example, rule.and_then(describe)) {
         (Some(example), _) => format!("expected text such as {:?}", shown(example)),
         (None, Some(_)) => "it does not have the form that is needed here".to_owned(),
