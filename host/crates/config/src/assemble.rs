@@ -10,7 +10,7 @@ use crate::files::include::Document;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::{PluginSources, pins};
-use crate::references::{Named, Section, Used, is_wrong, report_unused};
+use crate::references::{Nameable, Named, Section, Used, is_wrong, report_unused};
 use crate::sections::route::{self, Names};
 use crate::sections::{
     covered_hosts, listener, listening, policy, registry, secret, server, signer, upstream,
@@ -59,26 +59,36 @@ pub(crate) fn server_and_policies(
         uncertain: section.is_empty() && broken.contains(key),
         ..Used::default()
     };
-    let (mut secrets_used, mut signers_used) = (used_by(policies, "policies"), used_by(policies, "policies"));
+    let mut names = Nameable {
+        secrets,
+        secrets_used: used_by(policies, "policies"),
+        signers,
+        signers_used: used_by(policies, "policies"),
+    };
     let view = single_server(loader, documents);
     let server = server::server(loader, view);
     loader.has_trusted_proxies =
         !server.trusted_proxies.is_empty() || view.key_span("trusted-proxies").is_some();
     let values = secret::secrets(loader, secrets);
-    signers_used.uncertain |= is_wrong(view, "plugins-signed-by");
+    names.signers_used.uncertain |= is_wrong(view, "plugins-signed-by");
     let default_signers = view.texts("plugins-signed-by");
     loader.plugin_sources = PluginSources {
-        registries: registry::registries(loader, registries, secrets, &values, &mut secrets_used),
+        registries: registry::registries(loader, registries, secrets, &values, &mut names.secrets_used),
         signers: signer::signers(loader, signers),
-        signed_by: signer::named_signers(loader, signers, &default_signers, "`server`", &mut signers_used),
+        signed_by: signer::named_signers(
+            loader,
+            signers,
+            &default_signers,
+            "`server`",
+            &mut names.signers_used,
+        ),
         cache_dir: server.cache_dir.clone(),
         store_max: server.plugin_store_max,
     };
-    let policy_list =
-        policy::policies(loader, policies, (secrets, &mut secrets_used), (signers, &mut signers_used));
-    report_unused(loader, "secret", secrets, &secrets_used);
-    report_unused(loader, "signer", signers, &signers_used);
-    if !secrets_used.uncertain {
+    let policy_list = policy::policies(loader, policies, &mut names);
+    report_unused(loader, "secret", secrets, &names.secrets_used);
+    report_unused(loader, "signer", signers, &names.signers_used);
+    if !names.secrets_used.uncertain {
         registry::report_unused_registries(loader, registries);
     }
     if !loader.pins.is_empty() {

@@ -29,6 +29,14 @@ pub(crate) struct Used<'a> {
     pub(crate) uncertain: bool,
 }
 
+/// The secrets and signers that policies may name, and those that they did name.
+pub(crate) struct Nameable<'s, 'a> {
+    pub(crate) secrets: &'s Section<'a>,
+    pub(crate) secrets_used: Used<'a>,
+    pub(crate) signers: &'s Section<'a>,
+    pub(crate) signers_used: Used<'a>,
+}
+
 /// Whether a key has a value of the wrong type, which was reported.
 pub(crate) fn is_wrong(view: View<'_>, key: &str) -> bool {
     view.key_span(key).is_some() && view.node(key).is_none()

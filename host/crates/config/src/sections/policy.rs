@@ -20,27 +20,26 @@ use self::candidate::{Inherited, TriedVersion, candidate};
 use crate::diagnostic::Report;
 use crate::loader::Loader;
 use crate::plugins::PluginInfo;
-use crate::references::{Named, Section, Used, is_wrong};
+use crate::references::{Nameable, Named, Section, is_wrong};
 use crate::syntax::keys::POLICY;
 use crate::syntax::view::View;
 
 /// How often `on-tick` is called by default.
 pub const TICK: Duration = Duration::from_secs(10);
 
-/// Makes the policies. Names of secrets that they are granted go into `used`, those of signers into `signers_used`.
+/// Makes the policies. What they name is added to the used ones of `names`.
 pub(crate) fn policies<'a>(
     loader: &mut Loader<'_>,
     section: &Section<'a>,
-    (secrets, used): (&Section<'a>, &mut Used<'a>),
-    (signers, signers_used): (&Section<'a>, &mut Used<'a>),
+    names: &mut Nameable<'_, 'a>,
 ) -> Vec<PolicyConfig> {
     let mut policies = Vec::new();
     for named in section.values().filter(|named| named.table.is_some()) {
         let view = View::new(named.table, &POLICY, named.span);
-        let signed_by = plugin::signed_by(loader, named, view, signers, signers_used);
+        let signed_by = plugin::signed_by(loader, named, view, names);
         let plugin = view.text("plugin").and_then(|plugin| plugin::find(loader, named, plugin, &signed_by));
-        let grants = grants::grants(loader, named, view.view("grants"), secrets, used);
-        used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
+        let grants = grants::grants(loader, named, view.view("grants"), names);
+        names.secrets_used.uncertain |= is_wrong(view, "grants") || is_wrong(view.view("grants"), "secrets");
         let info = plugin.as_ref().and_then(|plugin| plugin.info.as_ref());
         if let (Some(info), Some(plugin)) = (info, &plugin) {
             grants::check_missing(loader, named, view, plugin.span, info, &grants);
@@ -71,7 +70,7 @@ pub(crate) fn policies<'a>(
             config_is_sound: loader.reports.len() == count,
             signed_by: &signed_by.names,
         };
-        let tried = candidate(loader, named, view, &inherited, (secrets, used), (signers, signers_used));
+        let tried = candidate(loader, named, view, &inherited, names);
         match (tried.as_ref().map(|tried| tried.traits.clone()), loader.traits.get_mut(named.name)) {
             (Some(Some(theirs)), Some(traits)) => traits.join(theirs),
             // A version that cannot be used may do anything.

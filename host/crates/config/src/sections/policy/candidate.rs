@@ -13,7 +13,7 @@ use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::traits::Traits;
-use crate::references::{Named, Section, Used, is_wrong};
+use crate::references::{Nameable, Named, is_wrong};
 use crate::sections::field_match::fields;
 use crate::syntax::check::meant_key;
 use crate::syntax::keys::CANARY;
@@ -74,10 +74,9 @@ pub(super) fn candidate<'a>(
     named: &Named<'_>,
     view: View<'a>,
     inherited: &Inherited<'_>,
-    (secrets, used): (&Section<'a>, &mut Used<'a>),
-    (signers, signers_used): (&Section<'a>, &mut Used<'a>),
+    names: &mut Nameable<'_, 'a>,
 ) -> Option<TriedVersion> {
-    used.uncertain |= is_wrong(view, "canary") || is_wrong(view, "shadow");
+    names.secrets_used.uncertain |= is_wrong(view, "canary") || is_wrong(view, "shadow");
     let (canary, shadow) = (view.view("canary"), view.view("shadow"));
     if canary.is_there() && shadow.is_there() {
         let message = format!("policy `{}` has a canary and a shadow", named.name);
@@ -97,12 +96,12 @@ pub(super) fn candidate<'a>(
     // What is missing has to be added to the version, so it is reported there.
     let here = Named { span: tried.span, ..*named };
     let signed_by = match tried.key_span("signed-by") {
-        Some(_) => signed_by(loader, &here, tried, signers, signers_used),
+        Some(_) => signed_by(loader, &here, tried, names),
         // The policy's own `signed-by` was reported with the policy.
         None => SignedBy { names: inherited.signed_by.to_vec(), own: None },
     };
     let found = tried.text("plugin").and_then(|plugin| find(loader, &here, plugin, &signed_by));
-    let grants = grants_of(loader, &here, tried, version, found.as_ref(), inherited, secrets, used);
+    let grants = grants_of(loader, &here, tried, version, found.as_ref(), inherited, names);
     let config_json = config_of(loader, named, &here, view, tried, found.as_ref(), inherited);
     let candidate = |version: PolicyConfig, loader: &mut Loader<'_>| match version.version {
         Version::Shadow => Some(Candidate::Shadow(Shadow {
@@ -152,7 +151,6 @@ pub(super) fn candidate<'a>(
 }
 
 /// The version's own grants, or else the policy's.
-#[expect(clippy::too_many_arguments, reason = "each of them is a different part of what was typed")]
 fn grants_of<'a>(
     loader: &mut Loader<'_>,
     here: &Named<'_>,
@@ -160,13 +158,13 @@ fn grants_of<'a>(
     version: Version,
     found: Option<&Plugin>,
     inherited: &Inherited<'_>,
-    secrets: &Section<'a>,
-    used: &mut Used<'a>,
+    names: &mut Nameable<'_, 'a>,
 ) -> Grants {
     let info = found.and_then(|found| Some((found.info.as_ref()?, found.span)));
     if tried.key_span("grants").is_some() {
-        let own = grants(loader, here, tried.view("grants"), secrets, used);
-        used.uncertain |= is_wrong(tried, "grants") || is_wrong(tried.view("grants"), "secrets");
+        let own = grants(loader, here, tried.view("grants"), names);
+        names.secrets_used.uncertain |=
+            is_wrong(tried, "grants") || is_wrong(tried.view("grants"), "secrets");
         if let Some((info, span)) = info {
             check_missing(loader, here, tried, span, info, &own);
             check_unused(loader, here, tried, info, &own);

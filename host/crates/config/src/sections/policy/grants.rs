@@ -7,7 +7,7 @@ use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::PluginInfo;
-use crate::references::{Named, Section, Used, is_wrong, unknown};
+use crate::references::{Nameable, Named, is_wrong, unknown};
 use crate::syntax::suggest::shown;
 use crate::syntax::view::View;
 
@@ -15,9 +15,9 @@ pub(super) fn grants<'a>(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'a>,
-    secrets: &Section<'a>,
-    used: &mut Used<'a>,
+    names: &mut Nameable<'_, 'a>,
 ) -> Grants {
+    let (secrets, used) = (names.secrets, &mut names.secrets_used);
     let (rate, store) = (view.view("rate-limit"), view.view("store"));
     let quota = RateQuota::default();
     let room = StoreGrant::default();

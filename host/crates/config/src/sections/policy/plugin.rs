@@ -13,7 +13,7 @@ use crate::plugins::lock::FILE_NAME;
 use crate::plugins::pins;
 use crate::plugins::pins::Pin;
 use crate::plugins::{COMPONENTS_BYTES_MAX, ImageRequest, PluginInfo, Problem, WantedPlugin};
-use crate::references::{Named, Section, Used, is_wrong};
+use crate::references::{Nameable, Named, is_wrong};
 use crate::sections::signer::named_signers;
 use crate::syntax::reference::{self, SCHEME};
 use crate::syntax::suggest::{did_you_mean, list, shown};
@@ -47,15 +47,14 @@ pub(super) fn signed_by<'a>(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'a>,
-    signers: &Section<'a>,
-    used: &mut Used<'a>,
+    known: &mut Nameable<'_, 'a>,
 ) -> SignedBy {
-    used.uncertain |= is_wrong(view, "signed-by");
+    known.signers_used.uncertain |= is_wrong(view, "signed-by");
     let own = view.key_span("signed-by");
     let names = match own {
         Some(_) => {
             let by = format!("policy `{}`", named.name);
-            named_signers(loader, signers, &view.texts("signed-by"), &by, used)
+            named_signers(loader, known.signers, &view.texts("signed-by"), &by, &mut known.signers_used)
         }
         None => loader.plugin_sources.signed_by.clone(),
     };
