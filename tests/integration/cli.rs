@@ -195,7 +195,7 @@ async fn routes_are_shown_in_match_order_with_their_origin() {
                 "LISTENERS",
                 "TLS",
                 "POLICIES",
-                "UPSTREAM",
+                "ACTION",
                 "ORIGIN",
             ],
             vec![
@@ -225,7 +225,7 @@ async fn routes_are_shown_as_json() {
         routes[0],
         serde_json::json!({
             "name": "api", "hosts": ["api.test"], "path": "/v1/*", "methods": ["POST"], "headers": { "x-beta": "yes" },
-            "listeners": [], "tls": "any", "policies": ["stamp"], "upstreams": ["app"], "file": "portcullis.toml", "line": 19,
+            "listeners": [], "tls": "any", "policies": ["stamp"], "action": "forward", "upstreams": ["app"], "file": "portcullis.toml", "line": 19,
         })
     );
 }

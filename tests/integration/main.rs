@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access_log;
+mod actions;
+mod agreement;
 mod balancing;
 mod bodies;
 mod cli;

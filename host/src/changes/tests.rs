@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use portcullis_model::{
-    FailureMode, Gateway, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, ResourceLimits, Route,
-    RouteMatch, Secret, Version,
+    Action, FailureMode, Forward, Gateway, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig,
+    ResourceLimits, Route, RouteMatch, Secret, Version,
 };
 
 use super::Changes;
@@ -30,11 +30,14 @@ fn route(name: &str) -> Route {
         name: Name::from(name),
         matches: RouteMatch::default(),
         policies: Vec::new(),
-        upstreams: vec![Name::from("app")],
+        action: Action::Forward(Forward {
+            upstreams: vec![Name::from("app")],
+            attempts: 1,
+            filters: Vec::new(),
+        }),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,
-        attempts: 1,
         path_rules: portcullis_model::PathRules::default(),
         listeners: Vec::new(),
         tls_required: false,

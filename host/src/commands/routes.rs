@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::process::ExitCode;
 
-use portcullis_model::{HostPattern, Route, RouteMatch};
+use portcullis_model::{Action, HostPattern, Route, RouteMatch};
 use serde_json::json;
 
 use crate::cli::RoutesArguments;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
         return print(&format!("{:#}\n", serde_json::Value::from(list)));
     }
     let header =
-        ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "LISTENERS", "TLS", "POLICIES", "UPSTREAM", "ORIGIN"];
+        ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "LISTENERS", "TLS", "POLICIES", "ACTION", "ORIGIN"];
     print(&table(header, rows(&gateway.routes)))
 }
 
@@ -39,7 +39,12 @@ fn as_json(route: &Route) -> serde_json::Value {
         "listeners": route.listeners.iter().map(|name| &**name).collect::<Vec<_>>(),
         "tls": if route.tls_required { "required" } else { "any" },
         "policies": route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "upstreams": route.upstreams.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "action": match route.action {
+            Action::Forward(_) => "forward",
+            Action::Redirect(_) => "redirect",
+            Action::Respond(_) => "respond",
+        },
+        "upstreams": route.upstreams().iter().map(|name| &**name).collect::<Vec<_>>(),
         "file": &*route.origin.file,
         "line": route.origin.line,
     })
@@ -74,7 +79,7 @@ fn row(route: &Route, host: &HostPattern) -> [String; 10] {
         or(route.listeners.join(","), "*"),
         if route.tls_required { "required" } else { "*" }.to_owned(),
         or(route.policies.join(" > "), "-"),
-        route.upstreams.join(","),
+        route.action.summary(),
         format!("{}:{}", route.origin.file, route.origin.line),
     ]
 }

@@ -8,6 +8,7 @@ pub(crate) mod pattern;
 pub(crate) mod reference;
 pub(crate) mod shape;
 pub(crate) mod suggest;
+pub(crate) mod template;
 pub(crate) mod tree;
 pub(crate) mod units;
 pub(crate) mod unseen_fields;

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod action;
 mod cost;
 mod gateway;
 mod http_grant;
@@ -21,6 +22,7 @@ mod secret;
 pub mod text;
 mod upstream;
 
+pub use action::{Action, Forward, Redirect, RequestFilter, Respond, Template, TemplatePart};
 pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, Gateway, HalfClosed, Listener, LogTarget, Server,

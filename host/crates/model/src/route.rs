@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use crate::{Name, Origin};
+use crate::{Action, Name, Origin};
 
 /// `[routes.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,16 +15,14 @@ pub struct Route {
     pub matches: RouteMatch,
     /// Names of its policies, in the order in which they see the request.
     pub policies: Vec<Name>,
-    /// Names of the upstreams it may use; the first unless a policy chooses another. Never empty.
-    pub upstreams: Vec<Name>,
+    /// What it does with a request that its policies have permitted.
+    pub action: Action,
     /// From the request's head to the response's last byte; `None` is unbounded, so that streams and tunnels live.
     pub timeout: Option<Duration>,
     /// Bytes of a request body; `None` is unbounded. A larger one is answered 413.
     pub body_bytes_max: Option<u64>,
     /// Bytes that the policies of this route may hold back of one body.
     pub hold_bytes_max: usize,
-    /// Endpoints that are tried when nothing of the request was sent, the first included.
-    pub attempts: u32,
     /// The listeners that it is served on, in name order; empty is all. On another listener it does not exist.
     pub listeners: Vec<Name>,
     /// Whether a request over plain HTTP is answered with a redirect to HTTPS instead of being served.
@@ -222,6 +220,12 @@ impl PathPattern {
 }
 
 impl Route {
+    /// Returns the upstreams that it may use; none if it does not forward.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Name] {
+        self.action.upstreams()
+    }
+
     /// Whether it is served on a listener.
     #[must_use]
     pub fn is_on(&self, listener: &str) -> bool {

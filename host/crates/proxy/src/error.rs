@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use portcullis_http::PathError;
 use portcullis_net::ConnectError;
 use portcullis_policy::{BodySide, Fault};
 pub(crate) use portcullis_telemetry::FaultSide;
@@ -44,6 +45,17 @@ pub(crate) enum ExchangeError {
     /// CONNECT is for forward proxies.
     #[error("CONNECT is not served by a reverse proxy")]
     Connect,
+    /// The route is a redirect, and no place can be named for this request.
+    #[error(
+        "no redirect can be made of the request: it lacks a host or path, or the path would name another server"
+    )]
+    NoLocation,
+    /// The path that the route makes of the request's cannot be forwarded.
+    #[error("the rewritten path cannot be forwarded: {0}")]
+    Rewritten(PathError),
+    /// The answer that the route has is more than a head can hold.
+    #[error("the fields of the route's answer are too large")]
+    ResponseTooLarge,
     /// Every endpoint that could be tried failed.
     #[error("no endpoint of upstream `{upstream}` could be reached: {source}")]
     Unreachable {
@@ -235,10 +247,13 @@ impl Failure for ExchangeError {
             | Self::Circle
             | Self::Trace
             | Self::Connect
+            | Self::NoLocation
+            | Self::Rewritten(_)
             | Self::NotSent { source: NotSent::HeadTooLarge { .. } | NotSent::Malformed(_), .. }
             | Self::ClientGone => FaultSide::Client,
             // Without a socket or a port of our own, the endpoint was not reached at all.
             Self::Unreachable { source, .. } if !source.is_endpoint_fault() => FaultSide::Gateway,
+            Self::ResponseTooLarge => FaultSide::Gateway,
             Self::Unreachable { .. }
             | Self::NoEndpoint { .. }
             | Self::NotSent { source: NotSent::ExtendedConnect, .. }
@@ -301,6 +316,9 @@ impl ExchangeError {
             Self::RequestBody(BodyError::Unheld { side: BodySide::Response, .. }) => {
                 (502, "the upstream's response is too large for a policy")
             }
+            Self::NoLocation => (400, "no redirect can be made of this request"),
+            Self::Rewritten(_) => (400, "invalid path"),
+            Self::ResponseTooLarge => (500, "the answer is too large"),
             Self::Circle => (508, "the request goes in a circle"),
             Self::Trace => (405, "TRACE is not allowed"),
             Self::Connect => (501, "CONNECT is not supported"),

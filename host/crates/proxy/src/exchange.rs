@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use portcullis_http::ResponseHead;
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
@@ -25,9 +26,9 @@ use crate::plan::{self, Plan};
 use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
-use crate::target::forward::Forward;
+use crate::target::{self, forward::Forward, rewrite::rewrite};
 use crate::timer::Timer;
-use crate::trace::Trace;
+use crate::trace::{RawRequest, Trace};
 use crate::tunnel_end::TunnelEnd;
 use crate::watched::watched;
 use crate::worker::Worker;
@@ -113,22 +114,37 @@ impl Drive<'_> {
                 return self.reply(replied.exchange, matched, replied.at, replied.reply).await;
             }
         };
-        match plan::act(&config, &permitted.request, received) {
+        let deadline = config.timeout.map(|timeout| self.trace.started + timeout);
+        let action = match plan::act(&config, &permitted.request, received) {
             Plan::Refuse(error) => {
                 let exchange = permitted.into_inner();
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }
-            Plan::LastRecipient => {
-                let mut exchange = permitted.into_inner();
-                let body = respond::last_recipient(&exchange.request, &mut exchange.response);
-                return self.respond(exchange, matched, chain.len(), own(body), Pace::default()).await;
+            Plan::Answer(answer) => {
+                let pace = Pace { deadline, upstream_idle: None };
+                return match target::answer(answer, &config, permitted) {
+                    (exchange, Ok(body)) => {
+                        let response = configured(&exchange.response, body);
+                        self.respond(exchange, matched, chain.len(), response, pace).await
+                    }
+                    (exchange, Err(error)) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
+                };
             }
-            Plan::Forward => {}
-        }
+            Plan::Forward(action) => action,
+        };
         let Some(upstream) = route.upstreams.get(permitted.upstream).cloned() else {
             let error = ExchangeError::NoEndpoint { upstream: String::new() };
             return self.refuse(permitted.into_inner(), Some(matched), chain.len(), &error).await;
         };
+        if !action.filters.is_empty() {
+            // The record shows what the client asked for.
+            let request = &mut permitted.request;
+            self.trace.raw = Some(RawRequest::new(&request.method, request.path().as_bytes()));
+            if let Err(error) = rewrite(&action.filters, &config.matches.path, request) {
+                let exchange = permitted.into_inner();
+                return self.refuse(exchange, Some(matched), chain.len(), &error).await;
+            }
+        }
         // For a body hook that waits: it is told when the client goes away.
         let mut gone = None;
         if chain.has_body_hook(BodySide::Request) {
@@ -140,11 +156,10 @@ impl Drive<'_> {
             body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
 
-        let deadline = config.timeout.map(|timeout| self.trace.started + timeout);
         self.trace.forwarded = Some(Instant::now());
         let forward = Forward {
             upstream: &upstream,
-            route: &config,
+            attempts: action.attempts,
             slot: self.slot,
             downstream: &mut *self.downstream,
             timer: &mut *self.timer,
@@ -344,6 +359,12 @@ impl Drive<'_> {
         self.slot.put(exchange);
         (Body::Full(bytes), matches!(failed, ExchangeError::ClientGone))
     }
+}
+
+/// A response that the configuration describes. If its status allows a body, the answer to HEAD says how long it would be.
+fn configured(head: &ResponseHead, body: bytes::Bytes) -> CallResponse {
+    let declared = (!head.is_bodyless(false)).then_some(body.len() as u64);
+    CallResponse { body: Body::Full(body), tunnel: None, declared }
 }
 
 /// A response of the gateway's own making.

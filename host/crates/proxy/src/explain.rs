@@ -21,11 +21,12 @@ use portcullis_traffic::Member;
 
 use crate::error::ExchangeError;
 use crate::https;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Answer, Plan};
 use crate::receive::{Received, Sender, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
+use crate::target::{self, rewrite::rewrite};
 use crate::upstream::{SharedUpstream, balance_key, host};
 
 /// A request that somebody wonders about.
@@ -117,6 +118,13 @@ pub enum Ending {
         /// The fault, where it failed closed.
         fault: Option<String>,
         /// The answer, as the policies before it leave it.
+        response: (ResponseHead, Bytes),
+    },
+    /// The route itself answers, or the gateway as the last that the request is meant for.
+    Answered {
+        /// By what.
+        by: &'static str,
+        /// The answer, as the policies leave it.
         response: (ResponseHead, Bytes),
     },
     /// It goes to an upstream.
@@ -263,7 +271,7 @@ impl<'a> Explainer<'a> {
             }
         };
         exchange.route = route.name.clone();
-        exchange.upstreams = route.upstreams.clone().into();
+        exchange.upstreams = route.upstreams().into();
         let https_port = || self.https_port(route);
         if let Err(error) = plan::admit(route, &exchange.request, received.body_length, https_port) {
             let body = respond::refusal(&mut exchange.response, &error);
@@ -402,7 +410,7 @@ impl<'a> Explainer<'a> {
         received: Received,
     ) -> (Box<Exchange>, Ending) {
         let permitted = match chain.request_head(exchange).await {
-            HeadOutcome::Permitted(permitted) => permitted.into_inner(),
+            HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
                 let mut exchange = replied.exchange;
                 let body = respond::reply(&mut exchange.response, replied.reply);
@@ -412,25 +420,42 @@ impl<'a> Explainer<'a> {
                 return (exchange, Ending::Replied { policy, fault, response });
             }
         };
-        let mut exchange = permitted;
-        let error = match plan::act(route, &exchange.request, received) {
-            Plan::Refuse(error) => error,
-            Plan::LastRecipient => {
-                let body = respond::last_recipient(&exchange.request, &mut exchange.response);
-                let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
-                let reason = "`Max-Forwards` is used up, so that the gateway itself answers".to_owned();
-                return (
-                    exchange,
-                    Ending::Refused { status: response.0.status, reason, response: Some(response) },
-                );
+        let mut exchange;
+        let error = match plan::act(route, &permitted.request, received) {
+            Plan::Refuse(error) => {
+                exchange = permitted.into_inner();
+                error
             }
-            Plan::Forward => {
-                let chosen = exchange.upstreams.get(exchange.upstream);
-                if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange)) {
-                    let request = Box::new(exchange.request.clone());
-                    return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
+            Plan::Answer(own) => {
+                let by = match own {
+                    Answer::LastRecipient => "`Max-Forwards`, which is used up",
+                    Answer::Redirect(_) => "the route's `redirect`",
+                    Answer::Respond(_) => "the route's `respond`",
+                };
+                match target::answer(own, route, permitted) {
+                    (exchange, Ok(body)) => {
+                        let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
+                        return (exchange, Ending::Answered { by, response });
+                    }
+                    (refused, Err(error)) => {
+                        exchange = refused;
+                        error
+                    }
                 }
-                ExchangeError::NoEndpoint { upstream: String::new() }
+            }
+            Plan::Forward(action) => {
+                exchange = permitted.into_inner();
+                match rewrite(&action.filters, &route.matches.path, &mut exchange.request) {
+                    Err(error) => error,
+                    Ok(()) => {
+                        let chosen = exchange.upstreams.get(exchange.upstream);
+                        if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange)) {
+                            let request = Box::new(exchange.request.clone());
+                            return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
+                        }
+                        ExchangeError::NoEndpoint { upstream: String::new() }
+                    }
+                }
             }
         };
         let status = error.response().0;

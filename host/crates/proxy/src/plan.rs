@@ -7,7 +7,7 @@
 use std::num::NonZeroU16;
 
 use portcullis_http::RequestHead;
-use portcullis_model::Route;
+use portcullis_model::{Action, Forward, Redirect, Respond, Route};
 
 use crate::error::ExchangeError;
 use crate::https;
@@ -17,13 +17,24 @@ use crate::table::RouteTable;
 
 /// What happens to a request that the policies of its route have permitted.
 #[derive(Debug)]
-pub(crate) enum Plan {
+pub(crate) enum Plan<'r> {
     /// The gateway refuses it.
     Refuse(ExchangeError),
-    /// The gateway is the last that it is meant for, and answers it.
-    LastRecipient,
+    /// The gateway answers it.
+    Answer(Answer<'r>),
     /// It goes to an upstream of its route.
-    Forward,
+    Forward(&'r Forward),
+}
+
+/// How the gateway answers a request itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer<'r> {
+    /// As the last that the request is meant for: `Max-Forwards` is used up.
+    LastRecipient,
+    /// By sending the client elsewhere.
+    Redirect(&'r Redirect),
+    /// With what the configuration says.
+    Respond(&'r Respond),
 }
 
 /// Returns the index of the route that takes `request`, and gives the path the form that this route asks for.
@@ -63,7 +74,7 @@ pub(crate) fn admit(
 }
 
 /// Returns what happens to a request that the policies of `route` have permitted, as they have left it.
-pub(crate) fn act(route: &Route, request: &RequestHead, received: Received) -> Plan {
+pub(crate) fn act<'r>(route: &'r Route, request: &RequestHead, received: Received) -> Plan<'r> {
     if request.method == "CONNECT" && request.upgrade.is_none() {
         return Plan::Refuse(ExchangeError::Connect);
     }
@@ -71,7 +82,11 @@ pub(crate) fn act(route: &Route, request: &RequestHead, received: Received) -> P
         return Plan::Refuse(ExchangeError::Trace);
     }
     if received.ends_here {
-        return Plan::LastRecipient;
+        return Plan::Answer(Answer::LastRecipient);
     }
-    Plan::Forward
+    match &route.action {
+        Action::Forward(forward) => Plan::Forward(forward),
+        Action::Redirect(redirect) => Plan::Answer(Answer::Redirect(redirect)),
+        Action::Respond(respond) => Plan::Answer(Answer::Respond(respond)),
+    }
 }

@@ -96,7 +96,7 @@ impl SharedRoute {
                 }
             }
         }
-        for upstream in &config.upstreams {
+        for upstream in config.upstreams() {
             match upstreams.get(upstream) {
                 Some(shared) => resolved.upstreams.push(shared.clone()),
                 None => {

@@ -69,6 +69,9 @@ fn ending(ending: &Ending) -> Value {
         Ending::Replied { policy, fault, response: answer } => json!({
             "kind": "replied", "policy": &**policy, "status": answer.0.status, "fault": fault, "response": response(answer),
         }),
+        Ending::Answered { by, response: answer } => json!({
+            "kind": "answered", "by": by, "status": answer.0.status, "response": response(answer),
+        }),
         Ending::Forwarded { request, upstream: to } => {
             json!({ "kind": "forwarded", "request": request_to_json(request), "upstream": upstream(to) })
         }

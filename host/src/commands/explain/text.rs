@@ -170,6 +170,10 @@ impl Text {
                 }
                 self.response(&ending["response"]);
             }
+            Some("answered") => {
+                line!(self, "\nanswered by {}", string(&ending["by"]));
+                self.response(&ending["response"]);
+            }
             _ => {
                 line!(self, "\nrefused: the client gets {}: {}", ending["status"], string(&ending["reason"]));
                 if !ending["response"].is_null() {

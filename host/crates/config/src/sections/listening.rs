@@ -68,7 +68,7 @@ fn check_loop(loader: &mut Loader<'_>, gateway: &Gateway, upstream: &Upstream, s
     if upstream.host != HostHeader::Preserve {
         return;
     }
-    let uses = |route: &&Route| route.upstreams.contains(&upstream.name);
+    let uses = |route: &&Route| route.upstreams().contains(&upstream.name);
     for endpoint in &upstream.endpoints {
         let Some(address) = local(&endpoint.address) else { continue };
         let own = |listener: &&Listener| {

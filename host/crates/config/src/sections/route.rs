@@ -1,12 +1,13 @@
 //! `[routes.NAME]`.
 
+mod action;
 pub(crate) mod effect;
 mod order;
 
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream};
+use portcullis_model::{Forward, HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream};
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
@@ -15,7 +16,6 @@ use crate::references::{Named, Section, Used, is_wrong, unknown};
 use crate::sections::field_match::{fields, is_token};
 use crate::syntax::keys::ROUTE;
 use crate::syntax::pattern;
-use crate::syntax::suggest::list;
 use crate::syntax::view::View;
 
 /// Endpoints that are tried by default.
@@ -79,18 +79,9 @@ fn route<'a>(
     let policies = references(loader, view.texts("use"), reference("policy"), names.policies, used);
     let used = &mut names.upstreams_used;
     let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
-    if let Some(span) = view.missing("to") {
-        let message = format!("route `{}` has no `to`", named.name);
-        let known: Vec<&str> = names.upstreams.keys().copied().collect();
-        let help = match known.as_slice() {
-            [] => "add to = \"NAME\", where [upstreams.NAME] names the servers".to_owned(),
-            [only] => format!("add to = \"{only}\""),
-            many => format!("add to = \"NAME\" with one of the upstreams {}", list(many)),
-        };
-        loader.report(Report::new(span, message, "it is needed here").help(help));
-    }
     names.policies_used.uncertain |= is_wrong(view, "use");
-    names.upstreams_used.uncertain |= view.node("to").is_none();
+    let acts_alone = view.key_span("redirect").or(view.key_span("respond")).is_some();
+    names.upstreams_used.uncertain |= is_wrong(view, "to") || (view.node("to").is_none() && !acts_alone);
     let used = &mut names.listeners_used;
     let mut listeners =
         references(loader, view.texts("listeners"), reference("listener"), names.listeners, used);
@@ -103,15 +94,17 @@ fn route<'a>(
         .map(|upstream| upstream.endpoints.len());
     let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
     let limits = view.view("limits");
+    let attempts = view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints);
+    let forward = Forward { upstreams: to, attempts, filters: Vec::new() };
+    let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
     let route = Route {
         name: named.name.into(),
         matches,
         policies,
-        upstreams: to,
+        action,
         timeout: view.duration("timeout"),
         body_bytes_max: limits.size("body"),
         hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),
-        attempts: view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints),
         listeners,
         tls_required: view.word("tls") == Some("required"),
         path_rules,

@@ -55,24 +55,16 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     let route = std::ptr::eq(shape, &ROUTE) || shape.noun == "`match`";
     let upstream = std::ptr::eq(shape, &UPSTREAM) || std::ptr::eq(shape, &ENDPOINT);
     let listener = std::ptr::eq(shape, &LISTENER);
-    if route
-        && is(&[
-            "redirect",
-            "return",
-            "respond",
-            "static",
-            "root",
-            "rewrite",
-            "strip-prefix",
-            "prefix-rewrite",
-            "error-page",
-            "basic-auth",
-            "gzip",
-            "compress",
-            "cache",
-            "cors",
-        ])
-    {
+    if route && is(&["redirect", "respond", "rewrite"]) {
+        return Some("write it in the route, beside `match`");
+    }
+    if route && is(&["return", "direct-response", "redir"]) {
+        return Some("write respond = { status = 404, body = \"...\" }, or redirect = { to = \"...\" }");
+    }
+    if route && is(&["strip-prefix", "replace-prefix", "prefix-rewrite", "uri"]) {
+        return Some("write rewrite = { path = \"/v2{rest}\" }: `{rest}` is what `/*` of `match.path` took");
+    }
+    if route && is(&["static", "root", "error-page", "basic-auth", "gzip", "compress", "cache", "cors"]) {
         return Some("no key does this; a policy can: docs/writing-a-policy.md shows how to write one");
     }
     if route && is(&["listener"]) {

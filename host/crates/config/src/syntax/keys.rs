@@ -40,7 +40,7 @@ pub(crate) static ROOT: Shape = Shape {
         Key {
             name: "upstreams",
             kind: Kind::Named(&UPSTREAM),
-            presence: Presence::Absent("an error: a route needs one"),
+            presence: Presence::Absent("no upstreams: no route forwards"),
             example: r#"{ api = { endpoints = ["10.0.0.11:8080"] } }"#,
             doc: "Sets of interchangeable servers behind the gateway.",
         },

@@ -268,7 +268,7 @@ fn check_encoding(segment: &str, rules: PathRules) -> Result<(), PatternError> {
 }
 
 /// The path that the gateway's normaliser would make of these segments.
-fn normal_form(segments: &[&str]) -> String {
+pub(crate) fn normal_form(segments: &[&str]) -> String {
     let last = segments.len().saturating_sub(1);
     let mut out: Vec<String> = Vec::new();
     for (at, segment) in segments.iter().enumerate() {

@@ -136,14 +136,29 @@ fn base(path: &str) -> &'static str {
             "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nhttp = [\"https://a.test\"]\nrate-limit = {}\nstore = {}\n"
         }
         "routes.all" => "to = \"app\"\nuse = [\"p\", \"q\"]\n",
+        "routes.all.rewrite" => "path = \"{path}\"\n",
+        // Without policies `limits.hold` says nothing.
+        "routes.moved" | "routes.fixed" => "use = [\"p\"]\n",
+        "routes.moved.match" => "path = \"/moved\"\n",
+        "routes.moved.redirect" => "to = \"/new\"\n",
+        "routes.fixed.match" => "path = \"/fixed\"\n",
         "secrets.s" => "file = \"../files/token\"\n",
         _ => "",
     }
 }
 
-/// A policy tries one version at a time, so that each of the two tables stands in a policy of its own.
+/// A policy tries one version at a time and a route does one thing, so that each of these tables stands in a policy or a route
+/// of its own.
 fn is_left_out(path: &str) -> bool {
     matches!(path, "policies.p.shadow" | "policies.q.canary")
+        || matches!(path, "routes.all.redirect" | "routes.all.respond")
+        || matches!(path, "routes.moved.rewrite" | "routes.moved.respond")
+        || matches!(path, "routes.fixed.rewrite" | "routes.fixed.redirect")
+}
+
+/// Whether a key of a table says nothing there.
+fn is_without_effect(path: &str, key: &str) -> bool {
+    matches!((path, key), ("routes.moved" | "routes.fixed", "attempts"))
 }
 
 /// A table with its base, and with every default spelled out if wanted.
@@ -169,7 +184,9 @@ fn write(path: &str, shape: &'static Shape, spelled_out: bool, out: &mut String)
                     inner.push((path, shape));
                 }
             }
-            (None, Presence::Default(text)) if spelled_out && !has(key.name) => {
+            (None, Presence::Default(text))
+                if spelled_out && !has(key.name) && !is_without_effect(path, key.name) =>
+            {
                 out.push_str(&format!("{} = {text}\n", key.name));
             }
             _ => {}
@@ -193,6 +210,8 @@ fn with_defaults(spelled_out: bool) -> Gateway {
         ("policies", "p"),
         ("policies", "q"),
         ("routes", "all"),
+        ("routes", "moved"),
+        ("routes", "fixed"),
         ("secrets", "s"),
     ];
     for (section, name) in sections {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_model::{
-    Balance, Gateway, HashKey, HostHeader, HostPattern, LogTarget, PluginSource, Share, TlsVersion,
+    Action, Balance, Gateway, HashKey, HostHeader, HostPattern, LogTarget, PluginSource, Share, TlsVersion,
     UpstreamProtocol,
 };
 
@@ -90,7 +90,8 @@ fn policies_get_their_files_and_secrets() {
         ["keys", "keys-from-file", "limit"]
     );
     // The upstream has one endpoint, so that there is nothing to try twice.
-    assert_eq!((route.attempts, route.body_bytes_max, route.hold_bytes_max), (1, Some(10 << 20), 64 << 10));
+    let Action::Forward(forward) = &route.action else { panic!("{:?}", route.action) };
+    assert_eq!((forward.attempts, route.body_bytes_max, route.hold_bytes_max), (1, Some(10 << 20), 64 << 10));
 
     let gateway = right("grants-and-secrets.toml");
     let secret = |name: &str| gateway.secrets.get(name).unwrap().expose().to_vec();

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Gateway, Name, PathRules, Route, RouteMatch};
+use portcullis_model::{Action, Forward, Gateway, Name, PathRules, Route, RouteMatch};
 use portcullis_policy::recorder::{Effects, Recorder};
 
 use super::{Ending, Explainer, Question};
@@ -12,11 +12,14 @@ async fn a_policy_that_is_missing_denies() {
         name: Name::from("api"),
         matches: RouteMatch::default(),
         policies: vec![Name::from("keys")],
-        upstreams: vec![Name::from("u")],
+        action: Action::Forward(Forward {
+            upstreams: vec![Name::from("u")],
+            attempts: 1,
+            filters: Vec::new(),
+        }),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,
-        attempts: 1,
         listeners: Vec::new(),
         tls_required: false,
         path_rules: PathRules::default(),

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_model::{Gateway, Name, PathRules, Route, RouteMatch};
+use portcullis_model::{Action, Forward, Gateway, Name, PathRules, Route, RouteMatch};
 use portcullis_net::SystemRoots;
 use portcullis_telemetry::{AccessLog, Metrics};
 
@@ -13,11 +13,14 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
         name: Name::from("api"),
         matches: RouteMatch::default(),
         policies: vec![Name::from("keys"), Name::from("limit")],
-        upstreams: vec![Name::from("one"), Name::from("two")],
+        action: Action::Forward(Forward {
+            upstreams: vec![Name::from("one"), Name::from("two")],
+            attempts: 1,
+            filters: Vec::new(),
+        }),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,
-        attempts: 1,
         listeners: Vec::new(),
         tls_required: false,
         path_rules: PathRules::default(),

@@ -1,5 +1,5 @@
 use super::*;
-use portcullis_model::{HostPattern, Name, Origin, PathRules};
+use portcullis_model::{Action, Forward, HostPattern, Name, Origin, PathRules};
 use proptest::prelude::*;
 
 fn pattern(text: &str) -> PathPattern {
@@ -28,11 +28,14 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
             fields: Vec::new(),
         },
         policies: Vec::new(),
-        upstreams: vec![Name::from("u")],
+        action: Action::Forward(Forward {
+            upstreams: vec![Name::from("u")],
+            attempts: 1,
+            filters: Vec::new(),
+        }),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,
-        attempts: 1,
         listeners: Vec::new(),
         tls_required: false,
         path_rules: PathRules::default(),

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead, Version};
-use portcullis_model::{Route, UpstreamProtocol, UpstreamTimeouts};
+use portcullis_model::{UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::{Begin, Choice, Failure, Next, Pick, Retries};
 use tokio::time::Instant;
@@ -28,7 +28,8 @@ use crate::upstream::{Acquired, LocalUpstream, balance_key};
 /// What forwarding needs besides the exchange.
 pub(crate) struct Forward<'a> {
     pub(crate) upstream: &'a Rc<LocalUpstream>,
-    pub(crate) route: &'a Route,
+    /// Endpoints that are tried, the first included.
+    pub(crate) attempts: u32,
     pub(crate) slot: &'a Rc<Slot>,
     pub(crate) downstream: &'a mut dyn Downstream,
     pub(crate) timer: &'a mut Timer,
@@ -115,7 +116,7 @@ impl Forward<'_> {
         if traits.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
             body = keeping(body, shared.config.replay_bytes_max);
         }
-        let (mut retries, mut last) = (Retries::new(self.route.attempts), None);
+        let (mut retries, mut last) = (Retries::new(self.attempts), None);
         loop {
             let now = shared.now();
             let left = shared.endpoints.has_untried(retries.tried());

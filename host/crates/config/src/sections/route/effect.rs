@@ -135,13 +135,13 @@ fn check_choice(loader: &mut Loader<'_>, view: View<'_>, route: &Route) {
     };
     // A reference that was wrong was reported, and could be the one that chooses.
     let all_known = view.texts("use").len() == route.policies.len();
-    let Some(first) = route.upstreams.first() else { return };
+    let Some(first) = route.upstreams().first() else { return };
     if !all_known || route.policies.iter().any(chooses) {
         return;
     }
     let others = view.texts("to").into_iter().filter(|(name, _)| *name != &**first);
     let others: Vec<_> =
-        others.filter(|(name, _)| route.upstreams.iter().any(|other| **other == **name)).collect();
+        others.filter(|(name, _)| route.upstreams().iter().any(|other| **other == **name)).collect();
     for (name, span) in others {
         let message = format!("route `{}` never uses the upstream `{name}`", route.name);
         let label = format!("only a policy can choose another one than `{first}`, and no policy here does");

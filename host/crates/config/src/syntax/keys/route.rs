@@ -26,9 +26,31 @@ pub(crate) static ROUTE: Shape = Shape {
                 Kind::Text("the name of an upstream"),
                 Kind::List(&Kind::Text("the name of an upstream")),
             ]),
-            presence: Presence::Required,
+            presence: Presence::Absent("the route has `redirect` or `respond`"),
             example: r#""api""#,
-            doc: "The upstream. Of a list, the first, unless a policy chooses another one of it.",
+            doc: "The upstream that requests are forwarded to. Of a list, the first, unless a policy chooses another one of \
+                  it. Each route has exactly one of `to`, `redirect` and `respond`.",
+        },
+        Key {
+            name: "rewrite",
+            kind: Kind::Table(&REWRITE),
+            presence: Presence::Absent("the path is forwarded as it was matched"),
+            example: r#"{ path = "/v2{rest}" }"#,
+            doc: "With `to`: what is changed in a request, after the policies and before it is sent.",
+        },
+        Key {
+            name: "redirect",
+            kind: Kind::Table(&REDIRECT),
+            presence: Presence::Absent("the route has `to` or `respond`"),
+            example: r#"{ to = "https://www.example.com{path}{query}", status = 308 }"#,
+            doc: "Sends the client elsewhere instead of forwarding.",
+        },
+        Key {
+            name: "respond",
+            kind: Kind::Table(&RESPOND),
+            presence: Presence::Absent("the route has `to` or `redirect`"),
+            example: r#"{ status = 404, body = "nothing here" }"#,
+            doc: "Answers every request alike instead of forwarding.",
         },
         Key {
             name: "listeners",
@@ -65,7 +87,7 @@ pub(crate) static ROUTE: Shape = Shape {
             kind: Kind::Integer { min: 1, max: 100 },
             presence: Presence::Default("3"),
             example: "1",
-            doc: "Endpoints that are tried while nothing of the request was sent, the first included. Never more than \
+            doc: "With `to`: endpoints that are tried while nothing of the request was sent, the first included. Never more than \
                   the upstream has.",
         },
         Key {
@@ -117,6 +139,67 @@ pub(crate) static MATCH: Shape = Shape {
             presence: Presence::Absent("any fields"),
             example: r#"{ x-beta = true, x-tenant = "a" }"#,
             doc: "Fields that the request must have: with this value, or with any (`true`).",
+        },
+    ],
+};
+
+pub(crate) static REWRITE: Shape = Shape {
+    noun: "`rewrite`",
+    keys: &[Key {
+        name: "path",
+        kind: Kind::Text("a path"),
+        presence: Presence::Required,
+        example: r#""/v2{rest}""#,
+        doc: "The path that the upstream is asked for; the query stays. `{rest}` is what `/*` of `match.path` took, `{path}` \
+              the whole path, and `{name}` the segment of the parameter of that name in `match.path`.",
+    }],
+};
+
+pub(crate) static REDIRECT: Shape = Shape {
+    noun: "`redirect`",
+    keys: &[
+        Key {
+            name: "to",
+            kind: Kind::Text("a URL"),
+            presence: Presence::Required,
+            example: r#""https://{host}{path}{query}""#,
+            doc: "Where to: a URL, or a path on the same host. `{scheme}`, `{host}`, `{path}` and `{query}` (with its `?`) are \
+                  those of the request, `{rest}` is what `/*` of `match.path` took, and `{name}` the segment of its parameter \
+                  of that name.",
+        },
+        Key {
+            name: "status",
+            kind: Kind::Integer { min: 301, max: 308 },
+            presence: Presence::Default("307"),
+            example: "308",
+            doc: "301, 302, 303, 307 or 308. 307 (temporary) and 308 (permanent) keep the method and the body.",
+        },
+    ],
+};
+
+pub(crate) static RESPOND: Shape = Shape {
+    noun: "`respond`",
+    keys: &[
+        Key {
+            name: "status",
+            kind: Kind::Integer { min: 200, max: 599 },
+            presence: Presence::Default("200"),
+            example: "404",
+            doc: "The status.",
+        },
+        Key {
+            name: "body",
+            kind: Kind::Text("the text of a body"),
+            presence: Presence::Absent("an empty body"),
+            example: r#""nothing here""#,
+            doc: "The body. A response to HEAD has its length alone.",
+        },
+        Key {
+            name: "headers",
+            kind: Kind::Fields(&Kind::Text("a value")),
+            presence: Presence::Absent("`content-type: text/plain; charset=utf-8` if there is a body"),
+            example: r#"{ content-type = "text/html" }"#,
+            doc: "The fields of the answer.",
         },
     ],
 };

@@ -1,0 +1,188 @@
+//! Templates: text in which `{name}` stands for a part of the request.
+
+use portcullis_model::{PathPattern, PathSegment, Template, TemplatePart};
+
+use super::pattern::normal_form;
+use super::suggest::{did_you_mean, list};
+
+/// What is wrong with a template: the label and the help.
+pub(crate) type TemplateError = (String, String);
+
+/// Reads a template for a URL. `pattern` is the path of the route, whose parameters are variables as well.
+pub(crate) fn template(text: &str, pattern: &PathPattern) -> Result<Template, TemplateError> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        let (before, behind) = rest.split_at(open);
+        push_literal(&mut parts, before)?;
+        let Some((name, after)) = behind.get(1..).and_then(|behind| behind.split_once('}')) else {
+            return Err(("a `{` without its `}`".into(), "write it as in \"{path}\"".into()));
+        };
+        let part = variable(name, pattern)?;
+        if matches!(part, TemplatePart::Path | TemplatePart::Rest) && before.ends_with('/') {
+            let label = format!("two slashes before what `{{{name}}}` stands for");
+            return Err((label, format!("leave the slash before `{{{name}}}` out: it begins with one")));
+        }
+        parts.push(part);
+        rest = after;
+    }
+    push_literal(&mut parts, rest)?;
+    Ok(Template(parts))
+}
+
+fn push_literal(parts: &mut Vec<TemplatePart>, text: &str) -> Result<(), TemplateError> {
+    if let Some(name) = text.split('$').nth(1) {
+        let word: String =
+            name.chars().take_while(|letter| letter.is_ascii_alphabetic() || *letter == '_').collect();
+        let help = match &*word {
+            "host" | "http_host" | "server_name" => "write {host}",
+            "request_uri" => "write {path}{query}",
+            "uri" => "write {path}",
+            "scheme" => "write {scheme}",
+            "args" | "query_string" | "is_args" => "write {query}, which has the `?` in it",
+            _ => "the variables stand in braces, as in \"{host}\"; write `%24` for the character itself",
+        };
+        return Err(("`$` begins no variable".into(), help.into()));
+    }
+    let possible = |letter: char| letter.is_ascii_graphic() && !"\"<>\\^`|}".contains(letter);
+    if let Some(wrong) = text.chars().find(|letter| !possible(*letter)) {
+        let label = format!("no URL can hold {wrong:?}");
+        return Err((label, "write it percent-encoded, as in \"%20\" for a space".into()));
+    }
+    if !text.is_empty() {
+        parts.push(TemplatePart::Literal(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateError> {
+    let parameter = |(at, segment): (usize, &PathSegment)| match segment {
+        PathSegment::Parameter(known) if known == name => {
+            Some(TemplatePart::Segment { name: name.to_owned(), at })
+        }
+        _ => None,
+    };
+    // The parameters of the route come first: their names are the operator's.
+    if let Some(part) = pattern.segments.iter().enumerate().find_map(parameter) {
+        return Ok(part);
+    }
+    Ok(match name {
+        "scheme" => TemplatePart::Scheme,
+        "host" => TemplatePart::Host,
+        "path" => TemplatePart::Path,
+        "query" => TemplatePart::Query,
+        "rest" if pattern.rest => TemplatePart::Rest,
+        "rest" => {
+            let help = format!("`{{rest}}` is what `/*` takes, and the route's path is {pattern}");
+            return Err(("the route's path leaves no rest".into(), help));
+        }
+        _ => {
+            let mut known = vec!["scheme", "host", "path", "query"];
+            known.extend(pattern.rest.then_some("rest"));
+            known.extend(pattern.segments.iter().filter_map(|segment| match segment {
+                PathSegment::Parameter(name) => Some(name.as_str()),
+                PathSegment::Literal(_) => None,
+            }));
+            let help = match did_you_mean(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean {{{meant}}}?"),
+                None => format!("the variables are {}", list(&known)),
+            };
+            return Err((format!("no variable is called `{}`", super::suggest::shown(name)), help));
+        }
+    })
+}
+
+/// Checks that `to` names where a client is sent: a URL, or a path on the same host. The part that names the server may
+/// hold `{host}`, which is valid by itself, and nothing else that a client has a say in.
+pub(crate) fn check_location(to: &Template) -> Result<(), TemplateError> {
+    let error = |label: &str, help: &str| Err((label.to_owned(), help.to_owned()));
+    let url = "write a URL as in \"https://{host}{path}{query}\", or a path as in \"/new{query}\"";
+    let (first, mut behind) = match to.0.split_first() {
+        Some((TemplatePart::Path, _)) => return Ok(()),
+        Some((TemplatePart::Literal(text), _)) if text.starts_with("//") => {
+            return error("it begins with two slashes", "write \"https:\" before them, or leave one out");
+        }
+        Some((TemplatePart::Literal(text), _)) if text.starts_with('/') => return Ok(()),
+        Some((TemplatePart::Scheme, behind)) => match behind.split_first() {
+            Some((TemplatePart::Literal(text), behind)) => (text.strip_prefix("://"), behind),
+            _ => (None, behind),
+        },
+        Some((TemplatePart::Literal(text), behind)) => {
+            (text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")), behind)
+        }
+        _ => (None, &[][..]),
+    };
+    let Some(first) = first else { return error("this is neither a URL nor a path", url) };
+    let mut server = String::new();
+    let mut literal = Some(first);
+    loop {
+        if let Some(text) = literal {
+            let end = text.find(['/', '?', '#']);
+            server.push_str(text.get(..end.unwrap_or(text.len())).unwrap_or_default());
+            if end.is_some() {
+                break;
+            }
+        }
+        let Some((part, rest)) = behind.split_first() else { break };
+        behind = rest;
+        literal = match part {
+            TemplatePart::Literal(text) => Some(text),
+            TemplatePart::Host => {
+                server.push('h');
+                None
+            }
+            TemplatePart::Path | TemplatePart::Rest | TemplatePart::Query => break,
+            TemplatePart::Scheme | TemplatePart::Segment { .. } => {
+                let label = "a variable in the name of the server";
+                return error(
+                    label,
+                    "only `{host}` can stand there: else a client chose where others are sent",
+                );
+            }
+        };
+    }
+    let possible = |letter: char| letter.is_ascii_alphanumeric() || "-._:[]".contains(letter);
+    match server.chars().find(|letter| !possible(*letter)) {
+        Some(wrong) => Err((format!("no server's name holds {wrong:?}"), url.to_owned())),
+        None if server.is_empty() || server.starts_with(':') => error("the server is missing", url),
+        None => Ok(()),
+    }
+}
+
+/// Checks that `path` is a path in normal form, whatever its variables stand for.
+pub(crate) fn check_path(path: &Template) -> Result<(), TemplateError> {
+    let error = |label: &str, help: &str| Err((label.to_owned(), help.to_owned()));
+    match path.0.first() {
+        Some(TemplatePart::Path | TemplatePart::Rest) => {}
+        Some(TemplatePart::Literal(text)) if text.starts_with('/') => {}
+        _ => return error("a path begins with `/`", "write it as in \"/v2{rest}\""),
+    }
+    let mut example = String::new();
+    for part in &path.0 {
+        match part {
+            TemplatePart::Literal(text) if text.contains(['?', '#']) => {
+                return error("only the path is rewritten", "leave the query out: it stays as it is");
+            }
+            TemplatePart::Literal(text) => example.push_str(text),
+            TemplatePart::Path | TemplatePart::Rest => example.push_str("/x"),
+            TemplatePart::Segment { .. } => example.push('x'),
+            TemplatePart::Scheme | TemplatePart::Host | TemplatePart::Query => {
+                return error(
+                    "this variable is no part of the path",
+                    "a path can hold {path}, {rest} and the parameters of the route's path; the query stays as it is",
+                );
+            }
+        }
+    }
+    let segments: Vec<&str> = example.split('/').skip(1).collect();
+    if normal_form(&segments) == example {
+        return Ok(());
+    }
+    error(
+        "not in normal form",
+        "leave out dot segments, empty segments and percent-encoding that is not needed",
+    )
+}
+
+#[cfg(test)]
+mod tests;

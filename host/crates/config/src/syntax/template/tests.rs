@@ -1,0 +1,86 @@
+use portcullis_model::{PathPattern, PathSegment};
+
+use super::{check_location, check_path, template};
+
+/// The path of the route is `/t/{id}/*`.
+fn check(text: &str) -> Result<String, String> {
+    let pattern = PathPattern {
+        segments: vec![PathSegment::Literal("t".to_owned()), PathSegment::Parameter("id".to_owned())],
+        rest: true,
+    };
+    let parsed = template(text, &pattern).and_then(|parsed| check_location(&parsed).map(|()| parsed));
+    parsed.map(|parsed| parsed.to_string()).map_err(|(label, _)| label)
+}
+
+#[test]
+fn urls_and_paths_are_read_as_they_are_written() {
+    for text in [
+        "https://{host}{path}{query}",
+        "http://www.{host}:8443/x",
+        "{scheme}://{host}{rest}",
+        "https://a.test",
+        "https://[::1]:80/{id}#top",
+        "https://a.test?from={id}",
+        "/",
+        "/new/{id}{rest}{query}",
+        "{path}/",
+    ] {
+        assert_eq!(check(text).as_deref(), Ok(text), "{text}");
+    }
+}
+
+#[test]
+fn only_the_operator_names_the_server() {
+    for text in [
+        "//evil.test",
+        "https://{id}.test/",
+        "https://a.test{id}",
+        "https://{scheme}/",
+        "https:///x",
+        "https://a.test/{path}",
+        "/{rest}",
+        "https://:80/",
+        "https://",
+        "https://user@a.test/",
+        "{scheme}{host}",
+        "{rest}",
+        "{query}",
+        "javascript:alert(1)",
+        "a.test/x",
+    ] {
+        assert!(check(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_rewritten_path_is_a_path_in_normal_form() {
+    let pattern = PathPattern { segments: vec![PathSegment::Parameter("id".to_owned())], rest: true };
+    let is_path = |text: &str| template(text, &pattern).and_then(|parsed| check_path(&parsed)).is_ok();
+    for text in ["/", "/v2{rest}", "{rest}", "/a{path}", "{path}", "/{id}/x", "/a%20b/"] {
+        assert!(is_path(text), "{text}");
+    }
+    for text in [
+        "v2{rest}",
+        "{id}",
+        "/a?b",
+        "/a#b",
+        "/{host}",
+        "/x{query}",
+        "/../x",
+        "/a//b",
+        "/./{id}",
+        "/%41",
+        "/a%2fb",
+    ] {
+        assert!(!is_path(text), "{text}");
+    }
+}
+
+#[test]
+fn what_no_url_can_hold_is_refused() {
+    for text in
+        ["/a b", "/a\r\nx: y", "/ä", "/{", "/}", "/{}", "/{nothing}", "/$host", "/a\\b", "/\"", "/\u{7f}"]
+    {
+        assert!(check(text).is_err(), "{text}");
+    }
+}

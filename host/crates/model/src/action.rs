@@ -1,0 +1,127 @@
+//! What a route does with a request that its policies have permitted.
+
+use std::sync::Arc;
+
+use crate::{Name, PathPattern};
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// It forwards the request to an upstream: `to`.
+    Forward(Forward),
+    /// It sends the client elsewhere: `redirect`.
+    Redirect(Redirect),
+    /// It answers: `respond`.
+    Respond(Respond),
+}
+
+/// Forwards to one of several upstreams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Names of the upstreams it may use; the first unless a policy chooses another. Never empty.
+    pub upstreams: Vec<Name>,
+    /// Endpoints that are tried when nothing of the request was sent, the first included.
+    pub attempts: u32,
+    /// What is changed in a request, in this order, before it is sent: `rewrite`.
+    pub filters: Vec<RequestFilter>,
+}
+
+/// A change of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestFilter {
+    /// This path takes the place of the one that was matched. The query stays.
+    Path(Template),
+}
+
+/// Sends the client elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Where to: a URL, or a path on the same host. The part of it that names the server has no other variable than the
+    /// host, which is valid by itself.
+    pub to: Template,
+}
+
+/// Answers every request alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// Fields, names in lower case.
+    pub fields: Vec<(String, String)>,
+    /// The body. Empty if the status allows none.
+    pub body: Arc<[u8]>,
+}
+
+/// Text with variables.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Template(pub Vec<TemplatePart>);
+
+/// A part of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// This text.
+    Literal(String),
+    /// `{scheme}`: `http` or `https`.
+    Scheme,
+    /// `{host}`: the host of the request, without its port.
+    Host,
+    /// `{path}`: the whole path.
+    Path,
+    /// `{rest}`: what `/*` of the route's path took, with the slash before it; may be empty.
+    Rest,
+    /// `{query}`: the query with its `?`; empty if there is none.
+    Query,
+    /// `{name}`: the segment that the parameter of this name in the route's path took.
+    Segment {
+        /// The name.
+        name: String,
+        /// Its place among the segments.
+        at: usize,
+    },
+}
+
+impl Action {
+    /// Returns the upstreams that it may use; none if it does not forward.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Name] {
+        match self {
+            Self::Forward(forward) => &forward.upstreams,
+            Self::Redirect(_) | Self::Respond(_) => &[],
+        }
+    }
+
+    /// Returns what a list of routes shows of it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Forward(forward) => forward.upstreams.join(","),
+            Self::Redirect(redirect) => format!("{} {}", redirect.status, redirect.to),
+            Self::Respond(respond) => format!("respond {}", respond.status),
+        }
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            TemplatePart::Literal(text) => f.write_str(text),
+            TemplatePart::Scheme => f.write_str("{scheme}"),
+            TemplatePart::Host => f.write_str("{host}"),
+            TemplatePart::Path => f.write_str("{path}"),
+            TemplatePart::Rest => f.write_str("{rest}"),
+            TemplatePart::Query => f.write_str("{query}"),
+            TemplatePart::Segment { name, .. } => write!(f, "{{{name}}}"),
+        })
+    }
+}
+
+impl PathPattern {
+    /// Returns what the pattern's `/*` takes of `path`, which matches the pattern: nothing, or a slash and what follows.
+    #[must_use]
+    pub fn rest_of<'p>(&self, path: &'p str) -> &'p str {
+        let slash = path.match_indices('/').nth(self.segments.len());
+        slash.and_then(|(at, _)| path.get(at..)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,42 @@
+//! Sends the client elsewhere.
+
+use bytes::Bytes;
+use portcullis_http::{RequestHead, ResponseHead, reason_phrase};
+use portcullis_model::{PathPattern, Redirect};
+
+use super::template::fill;
+use crate::error::ExchangeError;
+
+/// Makes `head` the redirect of `request`, whose route has the path `pattern`, and returns its body.
+///
+/// # Errors
+/// If no place can be named for this request.
+pub(super) fn redirect(
+    redirect: &Redirect,
+    pattern: &PathPattern,
+    request: &RequestHead,
+    head: &mut ResponseHead,
+) -> Result<Bytes, ExchangeError> {
+    let location = location(redirect, pattern, request).ok_or(ExchangeError::NoLocation)?;
+    head.clear();
+    head.status = redirect.status;
+    let text = format!("{} {}\n{location}\n", redirect.status, reason_phrase(redirect.status));
+    for (name, value) in [("location", location.as_str()), ("content-type", "text/plain; charset=utf-8")] {
+        head.fields.set(name.as_bytes(), value.as_bytes()).map_err(|_| ExchangeError::NoLocation)?;
+    }
+    Ok(Bytes::from(text))
+}
+
+/// Returns the value of `Location`. A path that starts with two slashes, or with a slash and a backslash, would name
+/// another server, so there is none for it.
+fn location(redirect: &Redirect, pattern: &PathPattern, request: &RequestHead) -> Option<String> {
+    let location = fill(&redirect.to, pattern, request)?;
+    let mut letters = location.chars();
+    match (letters.next(), letters.next()) {
+        (Some('/'), Some('/' | '\\')) => None,
+        _ => Some(location),
+    }
+}
+
+#[cfg(test)]
+mod tests;

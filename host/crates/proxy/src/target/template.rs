@@ -1,0 +1,40 @@
+//! Fills in the templates of a route from a request.
+
+use portcullis_http::RequestHead;
+use portcullis_model::{PathPattern, Template, TemplatePart};
+
+/// Returns `template` with the variables that `request` gives them, or `None` if one of them has no value: a request
+/// without a host or without a path, or one whose path a policy has changed so that `pattern` does not take it any more.
+///
+/// Of the host and the path nothing is encoded, since they are in a form that any part of a URL can hold. Of the query,
+/// which stays as the client wrote it, the characters are that RFC 3986 does not allow in one.
+pub(super) fn fill(template: &Template, pattern: &PathPattern, request: &RequestHead) -> Option<String> {
+    let path = request.path();
+    let mut out = String::new();
+    for part in &template.0 {
+        match part {
+            TemplatePart::Literal(text) => out.push_str(text),
+            TemplatePart::Scheme => out.push_str(request.scheme.as_str()),
+            TemplatePart::Host if request.host().is_empty() => return None,
+            TemplatePart::Host => out.push_str(request.host()),
+            TemplatePart::Path if !path.starts_with('/') => return None,
+            TemplatePart::Path => out.push_str(path),
+            TemplatePart::Rest | TemplatePart::Segment { .. } if !pattern.matches(path) => return None,
+            TemplatePart::Rest => out.push_str(pattern.rest_of(path)),
+            TemplatePart::Segment { at, .. } => out.push_str(path.split('/').nth(at + 1)?),
+            TemplatePart::Query => {
+                let Some(query) = request.query() else { continue };
+                out.push('?');
+                for letter in query.chars() {
+                    match letter {
+                        '\\' | '^' | '`' | '{' | '|' | '}' => {
+                            out.push_str(&format!("%{:02X}", u32::from(letter)));
+                        }
+                        _ => out.push(letter),
+                    }
+                }
+            }
+        }
+    }
+    Some(out)
+}
