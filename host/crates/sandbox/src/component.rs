@@ -26,7 +26,7 @@ use crate::instance::state::State;
 /// A compiled component. Any number of policies can be made of it.
 pub struct PolicyComponent {
     pub(crate) info: ComponentInfo,
-    /// What `configure` is called in, and hooks too where instances are shared.
+    /// What `configure` is called in, and hooks too if instances are shared.
     pub(crate) linked: Linked,
     /// What a configured image is made of; why there can be none.
     pub(crate) image: Result<ImageSource, NoImage>,
@@ -36,7 +36,7 @@ pub struct PolicyComponent {
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
     pub(crate) indices: HookIndices,
-    /// How its instances are wiped, where they are.
+    /// How its instances are wiped, if they are.
     pub(crate) wipe: Option<WipeIndices>,
 }
 

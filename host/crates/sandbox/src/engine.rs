@@ -1,7 +1,7 @@
 //! The two wasmtime engines: their settings, their pools and what each keeps on disk.
 //!
-//! One compiles components as they were shipped, and takes their code from a cache. The other compiles configured images,
-//! whose memory holds what the operator configured, perhaps secrets: what it keeps is functions alone.
+//! One compiles components as they were shipped, and takes their code from a cache. The other compiles configured
+//! images, whose memory holds what the operator configured, perhaps secrets: what it keeps is functions alone.
 
 pub(crate) mod functions;
 pub(crate) mod ticker;
@@ -27,16 +27,17 @@ const STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = STACK_BYTES + (512 << 10);
 /// Fibers at once, over all policies and workers: each takes two of the mappings of which a process may have 65,530.
 const FIBERS_MAX: u32 = 1000;
-/// Tables of an instance stay resident up to this size when its slot is given back. Its memory does not: most instances are
-/// wiped instead (`wipe.rs`), and which of its pages to zero wasmtime asks the kernel in a way (`PAGEMAP_SCAN`, for pages
-/// that are present) that misses those in the swap space, which the slot's next instance would find as they were.
+/// Tables of an instance stay resident up to this size when its slot is given back. Its memory does not: most instances
+/// are wiped instead (`wipe.rs`), and which of its pages to zero wasmtime asks the kernel in a way (`PAGEMAP_SCAN`, for
+/// pages that are present) that misses those in the swap space, which the slot's next instance would find as they were.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
-/// Instances that were wiped and wait for an exchange have places of their own, a fourth of those in use and at most so many.
+/// Instances that were wiped and wait for an exchange have places of their own, a fourth of those in use and at most so
+/// many.
 const SPARES_SHARE: u32 = 4;
 const SPARES_MAX: u32 = 1000;
 
-/// Memory up to this size is mapped from an image, whatever is in it; larger memories only where they are dense.
+/// Memory up to this size is mapped from an image, whatever is in it; larger memories only if they are dense.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a component may consist of. A Rust policy has three core instances, one memory and two tables.
@@ -51,7 +52,7 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 64 << 10;
 enum Allocation {
     /// From a pool of slots of 4 GiB of address space each, so that guests need no bounds checks.
     WidePool,
-    /// From a pool of slots of 256 MiB, where address space is limited (`ulimit -v`, a 39-bit kernel).
+    /// From a pool of slots of 256 MiB, if address space is limited (`ulimit -v`, a 39-bit kernel).
     NarrowPool,
     /// From the system when an instance is made, which takes longer.
     OnDemand,
@@ -72,11 +73,12 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// Engines that keep code in `cache_dir`, where there is one.
+    /// Returns engines that keep code in `cache_dir`, if there is one.
     pub(crate) fn new(instances_max: u32, cache_dir: Option<&Path>) -> Result<Self, SandboxError> {
         let (mut cache, mut functions) = (None, None);
         if let Some(dir) = cache_dir {
-            // A folder for each in there: the cache removes what it does not know, and plugins out of registries lie beside.
+            // A folder for each in there: the cache removes what it does not know, and plugins out of registries lie
+            // beside.
             private_dir(dir)?;
             cache = Some(open_cache(&dir.join("compiled"))?);
             functions = Some(private_dir(&dir.join("functions"))?);
@@ -171,7 +173,7 @@ fn config(allocation: Allocation, instances_max: u32) -> Config {
     config
 }
 
-/// Opens the folder, which only its owner may write: whoever can put a file there can run code as the gateway.
+/// Opens the folder, which only its owner may write: a file that is put there can run code as the gateway.
 fn open_cache(dir: &Path) -> Result<Cache, SandboxError> {
     let mut config = CacheConfig::new();
     config.with_directory(private_dir(dir)?);
@@ -179,7 +181,7 @@ fn open_cache(dir: &Path) -> Result<Cache, SandboxError> {
         .map_err(|error| SandboxError::CacheDir { path: dir.to_path_buf(), reason: format!("{error:#}") })
 }
 
-/// The folder, made where it does not exist.
+/// Returns the folder, which is made if it does not exist.
 fn private_dir(dir: &Path) -> Result<PathBuf, SandboxError> {
     let fail = |reason: String| SandboxError::CacheDir { path: dir.to_path_buf(), reason };
     make_private(dir).map_err(|error| fail(error.to_string()))?;

@@ -116,7 +116,7 @@ pub enum ConfigureError {
         policy: Name,
         /// What sort of failure it was.
         kind: portcullis_policy::FaultKind,
-        /// The reason, with the Wasm backtrace where there is one.
+        /// The reason, with the Wasm backtrace if there is one.
         message: String,
     },
 }

@@ -1,7 +1,8 @@
-//! The host functions of the contract: a file for each capability, and those of the exchange at hand, which need no grant.
+//! The host functions of the contract: a file for each capability, and those of the exchange at hand, which need no
+//! grant.
 //!
-//! A component that imports one without the grant does not load. The functions look again, so that a mistake there would
-//! not be enough.
+//! A component that imports one without the grant does not load. The functions look again, so that a mistake there
+//! would not be enough.
 
 mod clock;
 mod crypto;
@@ -41,7 +42,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 impl State {
-    /// Traps where the capability was not granted.
+    /// Traps if the capability was not granted.
     fn require(&self, capability: Capability) -> Result<()> {
         if self.policy.grants.allows(capability) {
             return Ok(());

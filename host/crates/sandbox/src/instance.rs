@@ -39,11 +39,11 @@ use crate::policy::shares::{Beyond, Client};
 use crate::run::block_on::{block_on, block_on_with};
 use crate::run::fiber::{Until, in_turns};
 
-/// After so many calls an instance makes place for a new one, so that a slow leak ends some day.
+/// An instance is replaced after so many calls, so that a slow leak ends some day.
 const USES_MAX: u32 = 1_000_000;
 /// Beside a body, a guest hands over at most this much at once: attributes, a head, a value for the store.
 const HANDED_OVER_BYTES_MAX: usize = 2 << 20;
-/// So many milliseconds are never.
+/// A deadline in ticks that never comes.
 const NO_TICKS: u64 = 1 << 40;
 /// Handles that a guest may hold. Only WASI's streams and the like are handles at all.
 const HANDLES_MAX: usize = 1000;
@@ -179,7 +179,7 @@ impl Instance {
         }))
     }
 
-    /// Makes it what it was when it started from its image, and a spare, where that can be: see `wipe.rs`.
+    /// Makes it what it was when it started from its image, and a spare, if that is possible: see `wipe.rs`.
     pub(crate) fn wiped(mut self) -> Option<Self> {
         let inner = &mut *self.0;
         let context = inner.context.clone();
@@ -238,8 +238,8 @@ impl Instance {
         store.set_hostcall_fuel(usize::MAX);
         store.set_epoch_deadline(1);
         image::snapshot(&source.component, store, *instance).map_err(|reason| {
-            // That there is no memory now says nothing of the component, which would be without an image for as long as its
-            // configuration runs.
+            // That there is no memory now says nothing of the component, which would be without an image for as long as
+            // its configuration runs.
             match store.data().memory.has_refused() {
                 true => ImageError::Failed(Failure::of(&wasmtime::Error::msg(reason), store)),
                 false => ImageError::Impossible(reason),
@@ -448,9 +448,10 @@ impl State {
 }
 
 impl Inner {
-    /// Puts everything back that the guest could change. Whether it is: not where that would take long.
+    /// Restores everything that the guest could change. Returns `false` if restoring would take too long; the caller
+    /// then drops the instance.
     fn wipe(&mut self, pages: &PageMap, indices: &WipeIndices) -> WasmResult<bool> {
-        // What runs now is not the guest's, has no loops, and answers to nobody.
+        // What runs now is not the guest's, has no loops, and has no deadline.
         self.store.set_epoch_deadline(NO_TICKS);
         let state = self.store.data_mut();
         state.budget.suspend();
@@ -470,7 +471,7 @@ impl Inner {
     }
 }
 
-/// Finds each hook of an instance where it is needed.
+/// Finds each hook of an instance when it is needed.
 macro_rules! find_hooks {
     ($($hook:ident: $Type:ty),* $(,)?) => {
         impl Inner {

@@ -7,10 +7,11 @@ use portcullis_model::Isolation;
 
 use crate::error::SandboxError;
 
-/// Compiles components whose code may take long or much memory, before the sandbox does: what it leaves in the cache, the sandbox
-/// takes from there, and what it refuses is not compiled at all.
+/// Compiles components whose code may take long or much memory, before the sandbox does: what it leaves in the cache,
+/// the sandbox takes from there, and what it refuses is not compiled at all.
 pub trait Compiler: std::fmt::Debug + Send + Sync {
-    /// Compiles a component as [`Sandbox::rehearse`](crate::Sandbox::rehearse) does, within limits. Waits until it is done.
+    /// Compiles a component as [`Sandbox::rehearse`](crate::Sandbox::rehearse) does, within limits. Waits until it is
+    /// done.
     ///
     /// # Errors
     /// When it cannot be compiled, or not within the limits.
@@ -20,8 +21,8 @@ pub trait Compiler: std::fmt::Debug + Send + Sync {
 /// How to make a [`Sandbox`](crate::Sandbox).
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
-    /// Where compiled code is kept from one start to the next; made with mode 0700 where it does not exist. `None` keeps
-    /// nothing. Whoever can write there can run code as the gateway, so a folder that others can write is refused.
+    /// The folder for compiled code, from one start to the next. It is made with mode 0700 if it does not exist. `None`
+    /// keeps nothing. What is written there runs as the gateway, so a folder that others can write is refused.
     pub cache_dir: Option<PathBuf>,
     /// Instances that may be alive at once, over all policies and workers. More are refused as
     /// [`Exhausted`](portcullis_policy::FaultKind::Exhausted).

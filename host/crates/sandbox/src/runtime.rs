@@ -33,7 +33,7 @@ pub(crate) struct Runtime {
     /// For either engine.
     pub(crate) plain: Linker<State>,
     images: Linker<State>,
-    /// One compilation at a time: each uses all cores, and only so do the cache's counters tell whose hit it was.
+    /// One compilation at a time: each uses all cores, and only then do the cache's counters show whose hit it was.
     pub(crate) compiling: Lock<()>,
     /// Compiles what may take long, one at a time.
     pub(crate) compiler: Option<Lock<Arc<dyn Compiler>>>,
@@ -41,7 +41,7 @@ pub(crate) struct Runtime {
     split_from: usize,
     pub(crate) ticker: TickerThread,
     pub(crate) instances: Arc<InstanceCount>,
-    /// Whose exchanges they are for, where it counts.
+    /// The clients whose exchanges they are for, once clients are counted.
     pub(crate) clients: Arc<Clients>,
     /// Of instances that were wiped and wait for an exchange.
     pub(crate) spares: Arc<InstanceCount>,
@@ -108,8 +108,8 @@ impl Runtime {
         })
     }
 
-    /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have as
-    /// well. What it holds is never written anywhere: see `functions.rs`.
+    /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have
+    /// as well. What it holds is never written anywhere: see `functions.rs`.
     pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
         let _compiling = self.compiling.lock();
         if self.pages.is_none() {

@@ -19,8 +19,9 @@ use crate::{
     Compiled, ConfigureError, PolicyComponent, SandboxError, SandboxOptions, SandboxReport, inspect,
 };
 
-/// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again, with
-/// what is known of its functions, takes some tens of milliseconds; and each exchange's instance is a little dearer for it.
+/// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again,
+/// with what is known of its functions, takes some tens of milliseconds; and each exchange's instance is a little
+/// dearer for it.
 const SPLIT_FROM: usize = 1 << 20;
 
 /// Compiles components and makes policies of them. Cheap to clone; all clones are one.
@@ -45,7 +46,7 @@ impl Sandbox {
         Runtime::new(options, split_from, injector).map(|runtime| Self(Arc::new(runtime)))
     }
 
-    /// Lets policies that are granted it send requests by `outbound`; without, they are told that it is busy. The first
+    /// Lets policies that are granted it send requests by `outbound`; without it they get the error `busy`. The first
     /// one that is given stays.
     pub fn send_by(&self, outbound: Arc<dyn Outbound>) {
         self.0.outbound.get_or_init(|| outbound);
@@ -80,8 +81,8 @@ impl Sandbox {
         Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
     }
 
-    /// Compiles a component, and all of its images that is the same for every configuration: when it is compiled for a policy
-    /// afterwards, by a sandbox with the same cache, that takes what is kept from there. No code of it runs.
+    /// Compiles a component, and all of its images that is the same for every configuration: when it is compiled for a
+    /// policy afterwards, by a sandbox with the same cache, that takes what is kept from there. No code of it runs.
     ///
     /// # Errors
     /// When the component cannot be compiled.
@@ -102,8 +103,8 @@ impl Sandbox {
         self.0.engines.cache.as_ref().map_or(0, Cache::cache_hits)
     }
 
-    /// Makes a policy: checks that all that the component imports is granted, makes an instance, and calls `configure` in
-    /// it within `config.limits.configure_deadline`. Not for a worker's thread.
+    /// Makes a policy: checks that all that the component imports is granted, makes an instance, and calls `configure`
+    /// in it within `config.limits.configure_deadline`. Not for a worker's thread.
     ///
     /// Rate-limit buckets, store and metrics belong to the policy's name: a policy that is configured while another of
     /// the same name is alive goes on with them.

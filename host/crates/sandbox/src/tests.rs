@@ -159,8 +159,8 @@ fn run(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> (Box<Exchang
     }
 }
 
-/// Runs a hook that is not about time, again where it met its deadline: on a busy machine the first touch of some memory alone
-/// can take as long.
+/// Runs a hook that is not about time, again where it met its deadline: on a busy machine the first touch of some
+/// memory alone can take as long.
 fn run_in_time(
     policy: &dyn Policy,
     hook: impl Fn() -> Hook,

@@ -1,9 +1,9 @@
 //! A virtual WASI 0.2 for language runtimes: no files, no environment, no arguments, no sockets, no HTTP.
 //!
-//! What a runtime needs to start and to fail is answered: empty lists, closed input, output that goes to the log, random
-//! numbers, and clocks that move in steps of a millisecond (so that they are no fine timer for a policy without the grant
-//! `clock`). Every other function of WASI exists and traps with its name. There is no table of resources and no state
-//! but two line buffers, so an instance costs nothing for having it.
+//! What a runtime needs to start and to fail is answered: empty lists, closed input, output that goes to the log,
+//! random numbers, and clocks that move in steps of a millisecond (so that they are no fine timer for a policy without
+//! the grant `clock`). Every other function of WASI exists and traps with its name. There is no table of resources and
+//! no state but two line buffers, so an instance costs nothing for having it.
 
 mod functions;
 mod stdio;

@@ -15,8 +15,8 @@ pub struct OutOfTime {
     pub limit: Duration,
 }
 
-/// Checks the time of the call that is running. Work that may take long calls it between two of its steps, and ends with
-/// the error that it returns.
+/// Checks the time of the call that is running. Work that may take long calls it between two of its steps, and ends
+/// with the error that it returns.
 pub type CheckTime<'a> = &'a mut dyn FnMut() -> Result<(), OutOfTime>;
 
 /// Returns the CPU time of this thread at `now`, which has only just been. Never too little, and too much by

@@ -150,8 +150,8 @@ pub fn hmac(
     if let Err(error) = check_size(secret).and_then(|()| check_size(message)) {
         return Ok(Err(error));
     }
-    // RFC 2104, 2: of a secret that is longer than a block of the hash its digest counts. Made here, where it is no call
-    // that nobody can stop.
+    // RFC 2104, 2: a secret that is longer than a block of the hash is replaced by its digest. The digest is made here,
+    // so that its time is checked.
     let algorithm = key::digest_algorithm(hash);
     let short;
     let secret = if secret.len() > algorithm.block_len() {

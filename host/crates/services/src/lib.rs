@@ -2,8 +2,8 @@
 //! patterns and networks, metrics, the limits of a log. No engine is known here. The sandbox has one thin file for each
 //! capability, which checks the grant and converts between the contract's types and these.
 //!
-//! Everything here is shared by the workers of a policy, and whatever can take long takes a [`CheckTime`], so that a call
-//! ends at its deadline.
+//! Everything here is shared by the workers of a policy, and whatever can take long takes a [`CheckTime`], so that a
+//! call ends at its deadline.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

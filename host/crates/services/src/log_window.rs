@@ -34,8 +34,8 @@ impl LogWindow {
         }
     }
 
-    /// Returns how many lines were dropped since the last one, if a line of so many bytes may be written in this second; else
-    /// counts it as dropped and returns `None`.
+    /// Returns how many lines were dropped since the last one, if a line of so many bytes may be written in this
+    /// second; else counts it as dropped and returns `None`.
     pub fn admit(&self, second: u64, bytes: usize) -> Option<u64> {
         let second = second + 1;
         if self.full.load(Ordering::Relaxed) == second {

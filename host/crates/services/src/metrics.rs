@@ -16,8 +16,8 @@ const SERIES_MAX: usize = 256;
 const LABELS_MAX: usize = 16;
 /// Bytes of a name or of a label's value; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 200;
-/// Bytes of names and labels of all series of a policy, as often as they stand on the page: once for a counter or gauge, and for
-/// each bucket of a histogram.
+/// Bytes of names and labels of all series of a policy, as often as they stand on the page: once for a counter or
+/// gauge, and for each bucket of a histogram.
 const TEXT_BYTES_ALL_MAX: usize = 4 << 20;
 /// Buckets of a histogram; the upper bound of bucket `n` is 2^(n - 31), so they reach from half a thousand-millionth to
 /// four thousand million, and the last has no bound.
@@ -107,8 +107,9 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// The number of that metric, which is made where there is none. 0 where there are too many or their names are too long
-    /// together, and where the name is empty or already that of another sort of metric, which no exporter could show.
+    /// Returns the number of that metric, which is made if there is none. Returns 0 if there are too many or their
+    /// names are too long together, and if the name is empty or that of another sort of metric, which no exporter could
+    /// show.
     #[must_use]
     pub fn number(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
         if name.is_empty() || labels.len() > LABELS_MAX {
@@ -137,7 +138,7 @@ impl Registry {
         number
     }
 
-    /// The number of that metric where it is there already, else 0.
+    /// Returns the number of that metric, or 0 if it was not made.
     #[must_use]
     pub fn known(&self, sort: Sort, name: &str, labels: &[(String, String)]) -> u32 {
         if labels.len() > LABELS_MAX {
@@ -295,8 +296,8 @@ fn clean_name(name: &str) -> String {
     clean
 }
 
-/// The same for the name of a label: one that Prometheus or the gateway has a use for (`le`, `policy`, those that begin with
-/// two underscores) gets one underscore in front, so that it is shown and its series stay apart.
+/// The same for the name of a label: one that Prometheus or the gateway has a use for (`le`, `policy`, those that begin
+/// with two underscores) gets one underscore in front, so that it is shown and its series stay apart.
 fn clean_label(name: &str) -> String {
     let clean = clean_name(name);
     match clean.as_str() {

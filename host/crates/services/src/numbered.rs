@@ -48,8 +48,8 @@ impl<T> Numbered<T> {
         self.items.load().get(at).cloned()
     }
 
-    /// The number of that content; `make` makes the thing where it has none yet, and says how many bytes it takes. `None`
-    /// where there is no room for it.
+    /// Returns the number of that content. If it has none yet, `make` makes the thing and says how many bytes it takes.
+    /// Returns `None` if there is no room for it.
     pub(crate) fn number<E>(
         &self,
         content: Content,

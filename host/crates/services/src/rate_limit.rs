@@ -32,8 +32,8 @@ impl Buckets {
         }
     }
 
-    /// Makes the table as large as the grant says. One of that size stays as it is; another is replaced by a thread of its
-    /// own, because to move millions of buckets takes a second and this is called by a worker.
+    /// Makes the table as large as the grant says. One of that size stays as it is; another is replaced by a thread of
+    /// its own, because to move millions of buckets takes a second and this is called by a worker.
     pub fn adjust(&self, quota: RateQuota) {
         self.0.wanted.store(quota.buckets_max, Ordering::Release);
         self.provide(quota);
@@ -89,7 +89,8 @@ impl Buckets {
         Some(self.0.table.load().as_ref()?.check(bucket.as_bytes(), quota, cost, now))
     }
 
-    /// Returns what [`Buckets::check`] would, for an exchange that has taken `taken` so far, and takes nothing but in `taken`.
+    /// Returns what [`Buckets::check`] would, for an exchange that has taken `taken` so far, and takes nothing but in
+    /// `taken`.
     #[must_use]
     pub fn peek(
         &self,
@@ -114,7 +115,7 @@ impl Buckets {
 pub struct Taken(Vec<(String, u32)>);
 
 impl Taken {
-    /// Buckets that are told apart. A policy that asks for more of them in one exchange sees the later ones untouched.
+    /// Buckets that are counted. A policy that asks for more of them in one exchange sees the later ones untouched.
     const BUCKETS_MAX: usize = 100;
 
     fn of(&self, bucket: &str) -> u32 {

@@ -19,8 +19,8 @@ const KEY_BYTES_MAX: usize = 1 << 10;
 const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Between two looks for entries whose time is over.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
-/// Entries that one call looks at, about a millisecond's worth, and the pause before the next one looks at more. A store of
-/// the default size is looked through at once.
+/// Entries that one call looks at, about a millisecond's worth, and the pause before the next one looks at more. A
+/// store of the default size is looked through at once.
 const SWEEP_ENTRIES: usize = 10_000;
 const SWEEP_PART_PAUSE: Duration = Duration::from_millis(10);
 
@@ -221,8 +221,9 @@ impl Store {
         }
     }
 
-    /// Removes entries whose time is over, and says whether there were any. Not more often than every [`SWEEP_PAUSE`], and of
-    /// a large store a part each time: a policy that writes to a full store must not keep the worker busy looking through it.
+    /// Removes entries whose time is over, and returns whether there were any. Not more often than every
+    /// [`SWEEP_PAUSE`], and of a large store a part each time: a policy that writes to a full store must not keep the
+    /// worker busy looking through it.
     fn remove_over(&self, now: Duration) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let due = self.sweep_due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| {
@@ -285,7 +286,8 @@ fn reserve(sum: &AtomicUsize, more: usize, max: &AtomicUsize) -> Result<(), Erro
     added.map(drop).map_err(|_| Error::Quota)
 }
 
-/// A store that an exchange without effects reads and writes in place of the policy's: entries are copied as it touches them.
+/// A store that an exchange without effects reads and writes in place of the policy's: entries are copied as it touches
+/// them.
 pub struct ScratchStore {
     store: Store,
     touched: HashSet<Box<str>>,

@@ -64,7 +64,8 @@ pub(crate) type CompletedHook = TypedFunc<(WitOutcome,), ()>;
 /// What `on-tick` takes and returns.
 pub(crate) type TickHook = TypedFunc<(), ()>;
 
-/// The hooks of an instance, as far as they were looked up: most instances serve one exchange and are asked for one or two.
+/// The hooks of an instance, as far as they were looked up: most instances serve one exchange and are asked for one or
+/// two.
 #[derive(Default)]
 pub(crate) struct HookFuncs {
     pub(crate) request_head: Option<HeadHook>,

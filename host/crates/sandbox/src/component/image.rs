@@ -1,8 +1,8 @@
 //! Configured images: a component whose memory is as `configure` left it.
 //!
 //! A component is instrumented so that its memories and globals can be read, `configure` runs once in an instance of
-//! that, and what is then in memory becomes the initial memory of a new component (Wizer's method). An instance of it is
-//! configured the moment it is made, and shares all pages that it does not write with every other one.
+//! that, and what is then in memory becomes the initial memory of a new component (Wizer's method). An instance of it
+//! is configured the moment it is made, and shares all pages that it does not write with every other one.
 //!
 //! Not every component can have an image. What cannot be told from its memory stops it: tables that the code changes,
 //! modules inside nested components, handles that are held when `configure` returns. Such a policy is isolated all the
@@ -29,8 +29,8 @@ mod instrumented {
     use wasmtime_wizer::ComponentContext;
 
     self_cell::self_cell!(
-        /// A component that images can be made of, and what Wizer knows of it. To find that out is to read all of its code,
-        /// which takes a third of a second for a JavaScript engine; so it is kept.
+        /// A component that images can be made of, and what Wizer knows of it. To find that out is to read all of its
+        /// code, which takes a third of a second for a JavaScript engine; so it is kept.
         pub(crate) struct Instrumented {
             owner: Vec<u8>,
             #[covariant]
@@ -55,8 +55,8 @@ pub(crate) fn instrument(component: &[u8]) -> std::result::Result<(Instrumented,
     })
 }
 
-/// The image of a component: of what is in the memory of `instance`, which is one of its instrumented form. The instance is
-/// good for nothing afterwards: reading it grew its memory.
+/// The image of a component: of what is in the memory of `instance`, which is one of its instrumented form. The
+/// instance is good for nothing afterwards: reading it grew its memory.
 ///
 /// # Errors
 /// What is in it that an image cannot hold.
@@ -91,8 +91,8 @@ pub(crate) fn blank(component: &Instrumented) -> std::result::Result<Vec<u8>, No
     guarded(|| at_once(Wizer::new().snapshot_component(component.borrow_dependent(), &mut blank)))
 }
 
-/// Bytes of the memory that a component's code starts with, up to what is worth making: how large it is has a part in what is
-/// compiled.
+/// Bytes of the memory that a component's code starts with, up to what is worth making: how large it is has a part in
+/// what is compiled.
 fn memory_bytes(component: &[u8]) -> std::result::Result<usize, wasmparser::BinaryReaderError> {
     const BYTES_MAX: u64 = 64 << 20;
     let mut bytes = 0;
@@ -106,7 +106,8 @@ fn memory_bytes(component: &[u8]) -> std::result::Result<usize, wasmparser::Bina
     Ok(usize::try_from(bytes.min(BYTES_MAX)).unwrap_or_default())
 }
 
-/// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the same.
+/// The method's implementation takes some of what it does not know for impossible. A plugin may contain it all the
+/// same.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, NoImage> {
     match catch_unwind(AssertUnwindSafe(work)) {
         // A backtrace has names that the plugin chose, of any length.

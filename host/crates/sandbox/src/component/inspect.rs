@@ -145,8 +145,8 @@ impl ComponentInfo {
     }
 }
 
-/// Whether an instance of this type has the function that chooses an upstream. Tools leave out of an import what a component
-/// does not use.
+/// Whether an instance of this type has the function that chooses an upstream. Tools leave out of an import what a
+/// component does not use.
 fn has_set_upstream(kind: &ComponentType<'_>) -> bool {
     let ComponentType::Instance(declarations) = kind else { return false };
     declarations.iter().any(|declaration| {

@@ -1,10 +1,11 @@
-//! Compiled functions, kept one by one: an image of a new configuration differs from the last in its memory alone, so its
-//! functions need not be compiled again. (Nineteen in twenty are not: what Cranelift hashes is not quite the same each time.)
+//! Compiled functions, kept one by one: an image of a new configuration differs from the last in its memory alone, so
+//! its functions need not be compiled again. (Nineteen in twenty are not: what Cranelift hashes is not quite the same
+//! each time.)
 //!
-//! What is kept is machine code and nothing of a component's memory: what `configure` was given (keys, secrets) is never in
-//! it, which is why an image is compiled through this and not through the cache of whole components. The files lie beside
-//! that cache, in the folder that only the gateway's user may write, and carry a digest, so that a damaged one is compiled
-//! anew and not run.
+//! What is kept is machine code and nothing of a component's memory: what `configure` was given (keys, secrets) is
+//! never in it, which is why an image is compiled through this and not through the cache of whole components. The files
+//! lie beside that cache, in the folder that only the gateway's user may write, and carry a digest, so that a damaged
+//! one is compiled anew and not run.
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +25,12 @@ use wasmtime::CacheStore;
 
 /// Bytes of the functions of one component: CPython's are some 60 MB.
 const PACK_BYTES_MAX: usize = 256 << 20;
-/// Bytes of the functions of all components, where there is no folder for them.
+/// Bytes of the functions of all components, if there is no folder for them.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Files that are kept; the one that was longest not used makes place.
 const FILES_MAX: usize = 64;
-/// First of all in a file. Another layout, or another way of making functions, has another number: those of 1 could have values
-/// of configured globals in them.
+/// First of all in a file. Another layout, or another way of making functions, has another number: those of 1 could
+/// have values of configured globals in them.
 const MAGIC: &[u8] = b"portcullis functions 2\n";
 const DIGEST_BYTES: usize = 32;
 
@@ -37,7 +38,7 @@ const DIGEST_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Functions {
     dir: Option<PathBuf>,
-    /// What is kept where there is no folder.
+    /// What is kept if there is no folder.
     memory: Lock<HashMap<[u8; 32], Pack>>,
     current: RwLock<Pack>,
 }
@@ -52,8 +53,8 @@ struct Pack {
 }
 
 impl Functions {
-    /// Keeps them in `dir`, which exists and is private. Without one it keeps some in memory. What another version of the gateway
-    /// has left there is removed.
+    /// Keeps them in `dir`, which exists and is private. Without one it keeps some in memory. What another version of
+    /// the gateway has left there is removed.
     pub(crate) fn new(dir: Option<PathBuf>) -> Arc<Self> {
         if let Some(dir) = &dir
             && let Err(error) = remove_others(dir)
@@ -63,8 +64,8 @@ impl Functions {
         Arc::new(Self { dir, memory: Lock::default(), current: RwLock::default() })
     }
 
-    /// Runs `compile` with what is known of the component with that digest, and keeps what came to it. One at a time: the
-    /// caller sees to it.
+    /// Runs `compile` with what is known of the component with that digest, and keeps what came to it. One at a time:
+    /// the caller sees to it.
     pub(crate) fn with<T>(&self, component: &[u8; 32], compile: impl FnOnce() -> T) -> T {
         let path = self.dir.as_ref().map(|dir| dir.join(hex(component)));
         let known = match &path {
@@ -134,7 +135,7 @@ impl Pack {
         true
     }
 
-    /// What a file holds. `None` where there is none, or where it is not as it was written.
+    /// Returns what a file holds, or `None` if there is none or it is not as it was written.
     fn load(path: &Path) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let Some(pack) = Self::parse(&bytes) else {

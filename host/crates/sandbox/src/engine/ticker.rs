@@ -98,7 +98,7 @@ impl TickerThread {
         });
         let shared = ticker.clone();
         let thread = thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
-            // First of all, so that whoever finds the thread asleep finds it here too.
+            // First of all, so that a caller that finds the thread asleep finds its handle here too.
             shared.thread.get_or_init(thread::current);
             shared.run(&engines);
         })?;

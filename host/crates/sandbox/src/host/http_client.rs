@@ -24,11 +24,11 @@ use crate::host::head::HEAD_BYTES_MAX;
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
-/// Where a policy names no time.
+/// If a policy names no time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// No call takes longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
-/// A policy has at least that long to answer when it has waited as long as it may, where its `wall` is not short.
+/// A policy has at least that long to answer when it has waited as long as it may, unless its `wall` is short.
 const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// The longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;
@@ -108,8 +108,8 @@ fn error(error: OutboundError) -> Error {
     }
 }
 
-/// What is left of `wall` after `passed`, less what a policy needs to do something about an answer that did not come: a tenth
-/// of the whole, a second at most.
+/// What is left of `wall` after `passed`, less what a policy needs to do something about an answer that did not come: a
+/// tenth of the whole, a second at most.
 fn left_to_wait(wall: Duration, passed: Duration) -> Duration {
     wall.saturating_sub(passed).saturating_sub((wall / 10).min(MARGIN_MAX))
 }
@@ -144,7 +144,7 @@ impl State {
             return Err(Error::Timeout);
         }
         let mut answer = outbound.send(request);
-        // At the end nobody waits for an answer: what is asked then is not asked for the client.
+        // `on-completed` comes after the client has its response, so its requests do not end with the client.
         let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Completed);
         let gone = attended.map(|exchange| exchange.gone.clone());
         poll_fn(|cx| {
@@ -192,7 +192,7 @@ fn describe(request: &Outbound) -> Value {
 }
 
 /// Credentials leave a mark, in what is asked and in what is answered: what a policy sends to a server may be made of a
-/// secret, and then nobody else could tell.
+/// secret, which only the policy knows.
 fn fields_to_json(fields: &[Field]) -> Value {
     let value = |field: &Field| match is_credential(&field.name) {
         true => json!(mark(&field.name.to_ascii_lowercase())),

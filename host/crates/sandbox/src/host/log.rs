@@ -60,8 +60,8 @@ impl State {
         Ok(())
     }
 
-    /// Writes one line, if the policy may still write one in this second. An exchange that shall have no effects has it in
-    /// its notes alone.
+    /// Writes one line, if the policy may still write one in this second. An exchange that shall have no effects has it
+    /// in its notes alone.
     pub(crate) fn write_log(&self, level: Level, message: &str, fields: &str) {
         if !self.has_effects() {
             return;
@@ -71,7 +71,7 @@ impl State {
         let bytes = message.len() + fields.len();
         let Some(dropped) = self.policy.log_window.admit(clock::monotonic().as_secs(), bytes) else { return };
         let policy = &*self.policy.name;
-        // Said where it is another one than everybody expects.
+        // Only if it is not the active one, which is what a reader expects.
         let version = (self.policy.version != Version::Active).then(|| self.policy.version.name());
         if dropped > 0 {
             tracing::warn!(

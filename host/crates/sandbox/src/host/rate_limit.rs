@@ -82,7 +82,7 @@ impl Answer for rate_limit::Verdict {
     }
 }
 
-/// Rounded up: whoever waits as long as told must not come too early.
+/// Rounded up: a client that waits for as long as it was told must not come too early.
 fn millis_up(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,7 @@
-//! Host calls of an exchange that has a recorder: noted there, answered from a record in a replay, and without effect in
-//! an explanation.
+//! Host calls of an exchange that has a recorder: noted there, answered from a record in a replay, and without effect
+//! in an explanation.
 //!
-//! A host function that goes through [`State::recorded`] pays one look at a null pointer where nobody has asked.
+//! A host function that goes through [`State::recorded`] costs one check of a null pointer if there is no recorder.
 
 use portcullis_policy::recorder::{Recorder, bytes_from_json, bytes_to_json};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::instance::state::State;
 /// What a host function gives back, as a record has it.
 pub(crate) trait Answer: Sized {
     fn to_json(&self) -> Value;
-    /// `None` where a record has something else, as one that was edited may.
+    /// Returns `None` if a record has something else, as one that was edited may.
     fn from_json(value: &Value) -> Option<Self>;
 }
 
@@ -27,8 +27,8 @@ impl State {
         self.exchange.as_deref().is_none_or(portcullis_policy::Exchange::has_effects)
     }
 
-    /// Carries out a host call. `function` is `interface.function`, and `describe` names the arguments; both are for the
-    /// recorder, where the exchange has one.
+    /// Carries out a host call. `function` is `interface.function`, and `describe` names the arguments; both are for
+    /// the recorder, if the exchange has one.
     #[inline]
     pub(crate) fn recorded<A, T: Answer>(
         &mut self,
@@ -44,8 +44,8 @@ impl State {
         self.record_slowly(function, described, |state| call(state, arguments))
     }
 
-    /// The same for a call that depends on nothing but its arguments and what the policy made when it was configured: it
-    /// is noted, and carried out in a replay as well, for another version may have made something else.
+    /// The same for a call that depends on nothing but its arguments and what the policy made when it was configured:
+    /// it is noted, and carried out in a replay as well, for another version may have made something else.
     #[inline]
     pub(crate) fn observed<A, T>(
         &mut self,
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Tells a replay that the hook reads something: what a record does not have any more cannot be judged by. Nothing,
-    /// and one look, where the exchange has no recorder.
+    /// and costs one check, if the exchange has no recorder.
     #[inline]
     pub(crate) fn note_read(&mut self, what: &str, name: &str) {
         if let Some(recorder) = self.recorder() {
@@ -186,7 +186,7 @@ impl Answer for Vec<u8> {
 
 impl<T: Answer> Answer for Option<T> {
     fn to_json(&self) -> Value {
-        // Wrapped, so that a record tells nothing from something that is written as null.
+        // Wrapped, so that a record distinguishes nothing from a value that is written as null.
         self.as_ref().map_or(Value::Null, |some| json!([some.to_json()]))
     }
 

@@ -20,7 +20,7 @@ impl State {
         Ok(&self.exchange()?.request)
     }
 
-    /// The request, where it may be edited.
+    /// Returns the request, if it may be edited.
     fn editable_request(&mut self) -> Result<std::result::Result<&mut RequestHead, Refused>> {
         let stage = self.stage;
         let request = &mut self.exchange()?.request;

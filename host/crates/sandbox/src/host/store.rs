@@ -30,8 +30,8 @@ impl From<store_service::Error> for Error {
 }
 
 impl State {
-    /// Does something to `key` in the store; where the exchange shall have no effects, to a copy of it that lives as long
-    /// as the exchange.
+    /// Does something to `key` in the store, or in a copy that lives as long as the exchange if that must have no
+    /// effects.
     fn with_store<T>(
         &mut self,
         key: &str,

@@ -1,23 +1,23 @@
 //! The CPU time of a hook call: what it may use, and what it has used.
 //!
-//! Deadlines are of CPU time, so that a machine under load, which takes a worker off its core for a while, does not turn
-//! good policies into faults. To read the clock of a thread is a system call that would cost as much as a short hook. So
-//! it is read once a tick (1 ms), at the first of two places that a call comes to: the guest's own checks of the epoch, at
-//! function entries and loops, and each way back from a host function or another helper of the engine. Between two of these
-//! places there is only straight code of the guest or one host function, and both are bounded.
+//! Deadlines are of CPU time, so that a machine under load, which takes a worker off its core for a while, does not
+//! turn good policies into faults. To read the clock of a thread is a system call that would cost as much as a short
+//! hook. So it is read once a tick (1 ms), at the first of two places that a call comes to: the guest's own checks of
+//! the epoch, at function entries and loops, and each way back from a host function or another helper of the engine.
+//! Between two of these places there is only straight code of the guest or one host function, and both are bounded.
 //!
-//! What was used before the first tick counts as well. A thread keeps a moment at which it has read both clocks, and takes
-//! it anew where that is more than a tenth of a millisecond ago; from it follows what the thread's clock was when the call
-//! began. Where the thread was off its core in between, the call gets that time as a present: a call is never charged for
-//! what it did not use.
+//! What was used before the first tick counts as well. A thread keeps a moment at which it has read both clocks, and
+//! takes it anew where that is more than a tenth of a millisecond ago; from it follows what the thread's clock was when
+//! the call began. Where the thread was off its core in between, the call gets that time as a present: a call is never
+//! charged for what it did not use.
 //!
 //! A call that ends within a tick never reads the thread's clock. It has used the time that passed, which is as good.
 //!
 //! On a virtual machine the clock of a thread runs on while the hypervisor gives the core to someone else, because the
-//! kernel learns of that late or not at all: with eight threads on two virtual cores, a thread that did nothing but read
-//! its clock was charged 35 ms between two readings. So the longest stretch between two looks counts for the cost of a
-//! call, but not against its deadline. A hook that needs microseconds survives being stopped for any time, once. A hook
-//! that runs on is looked at once a tick, so that it ends one tick later than it otherwise would.
+//! kernel learns of that late or not at all: with eight threads on two virtual cores, a thread that did nothing but
+//! read its clock was charged 35 ms between two readings. So the longest stretch between two looks counts for the cost
+//! of a call, but not against its deadline. A hook that needs microseconds survives being stopped for any time, once. A
+//! hook that runs on is looked at once a tick, so that it ends one tick later than it otherwise would.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,8 @@ use crate::engine::ticker::{TICK, Ticker};
 
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
-/// A call took longer than it may, waiting and the turns of others included.
+
+/// A call took longer than its limit of elapsed time, waiting and the turns of others included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it took longer than the {limit:?} that a call of it may")]
 pub(crate) struct TooSlow {
@@ -66,7 +67,7 @@ pub(crate) struct Budget {
     ticker: Arc<Ticker>,
 }
 
-/// The turns of a fiber: shared with whoever polls it.
+/// The turns of a fiber: shared with what polls it.
 #[derive(Debug, Clone)]
 pub(crate) struct Turns(Arc<Shared>);
 
@@ -120,8 +121,8 @@ impl Turns {
         self.0.ticker.touch();
     }
 
-    /// The fiber stops, `ran` after it went on. Says whether it stopped by itself, to wait or because it is done, rather
-    /// than at a tick.
+    /// The fiber stops, `ran` after it went on. Returns whether it stopped by itself, to wait or because it is done,
+    /// rather than at a tick.
     pub(crate) fn pause(&self, ran: Duration) -> bool {
         let counted_to = self.0.counted_to.swap(0, Ordering::Relaxed);
         if self.0.met.load(Ordering::Relaxed) {
@@ -182,7 +183,7 @@ impl Budget {
         self.ticker.touch();
     }
 
-    /// From now on what runs in the store is not the guest's, and answers to nobody.
+    /// From now on what runs in the store is not the guest's, and has no deadline.
     pub(crate) fn suspend(&mut self) {
         self.limit = Duration::MAX;
         self.yields = false;
@@ -193,7 +194,7 @@ impl Budget {
         self.begun
     }
 
-    /// Shared with whoever polls a fiber of this store, once its call has begun.
+    /// Returns the turns, for what polls a fiber of this store once its call has begun.
     pub(crate) fn turns(&mut self) -> Turns {
         self.turns.get_or_insert_with(|| Turns::new(self.ticker.clone())).clone()
     }
@@ -203,7 +204,8 @@ impl Budget {
         Ok(if self.is_due()? { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
     }
 
-    /// Looks at the time, and says whether the turn of a fiber is over. Called on each way back from the host to guest code.
+    /// Looks at the time, and says whether the turn of a fiber is over. Called on each way back from the host to guest
+    /// code.
     ///
     /// # Errors
     /// [`OutOfTime`], which ends the call.
@@ -216,8 +218,9 @@ impl Budget {
         Ok(is_due)
     }
 
-    /// Looks at the time if a tick has passed since that was done, or since the turn began. In the usual case it reads one
-    /// number, which changes once a millisecond. Host functions that may take long call it between two of their steps.
+    /// Looks at the time if a tick has passed since that was done, or since the turn began. In the usual case it reads
+    /// one number, which changes once a millisecond. Host functions that may take long call it between two of their
+    /// steps.
     ///
     /// # Errors
     /// [`OutOfTime`], which ends the call.

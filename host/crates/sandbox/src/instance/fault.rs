@@ -148,9 +148,9 @@ fn append_backtrace(message: &mut String, trace: &WasmBacktrace) {
     }
 }
 
-/// The name of a function as its author knows it. It is whatever a plugin says, so that what is made of it is bounded before
-/// it is made: a mangled name of C++ can stand for a text of any length, and the crate that knows them makes all of it.
-/// Those stay as they are.
+/// The name of a function as its author knows it. It is whatever a plugin says, so that what is made of it is bounded
+/// before it is made: a mangled name of C++ can stand for a text of any length, and the crate that knows them makes all
+/// of it. Those stay as they are.
 pub(crate) fn readable(name: &str) -> String {
     let mut short = Short(String::new());
     let written = match rustc_demangle::try_demangle(cut(name, MANGLED_BYTES_MAX)) {

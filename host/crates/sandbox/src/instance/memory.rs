@@ -67,8 +67,8 @@ impl MemoryLimiter {
         self.bytes_max = usize::MAX;
     }
 
-    /// The instance will have a second memory that keeps what is in its own at first. It is never written, so that it is
-    /// the image's own, and takes nothing.
+    /// The instance will have a second memory that keeps what is in its own at first. It is never written, so that it
+    /// is the image's own, and takes nothing.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.kept = Some(bytes);
     }
@@ -170,8 +170,8 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
-/// Whether it says that the operating system gave no memory, for an instance, its stack or what it has grown by. That is not
-/// the policy's doing.
+/// Whether it says that the operating system gave no memory, for an instance, its stack or what it has grown by. That
+/// is not the policy's doing.
 pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     #[cfg(unix)]
     if error.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM) {

@@ -1,9 +1,9 @@
 //! Looks at the time on each way back from the host to guest code.
 //!
-//! Guest code looks at the epoch where it enters a function and where it loops. A component need not do either: it can call
-//! one host function after the other in straight code, each of which takes its time. So the time is looked at here too,
-//! after whatever the engine calls of ours or of its own for a guest: host functions with the lifting of what they are
-//! given, the release of handles, growth of memory, conversion of strings between components.
+//! Guest code looks at the epoch where it enters a function and where it loops. A component need not do either: it can
+//! call one host function after the other in straight code, each of which takes its time. So the time is looked at here
+//! too, after whatever the engine calls of ours or of its own for a guest: host functions with the lifting of what they
+//! are given, the release of handles, growth of memory, conversion of strings between components.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,8 +25,8 @@ pub(crate) fn on_thread(mut store: StoreContextMut<'_, State>, event: CallHook) 
 pub(crate) struct OnFiber;
 
 impl CallHookHandler<State> for OnFiber {
-    /// As `async_trait` has it, written out: a future without a size takes no memory from the heap, and all are such but one
-    /// in each tick.
+    /// As `async_trait` has it, written out: a future without a size takes no memory from the heap, and all are such
+    /// but one in each tick.
     fn handle_call_event<'this, 'store, 'event>(
         &'this self,
         mut store: StoreContextMut<'store, State>,

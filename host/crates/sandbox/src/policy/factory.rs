@@ -29,11 +29,11 @@ use crate::runtime::Runtime;
 use crate::{ConfigureError, PolicyComponent};
 
 /// A hook that may run longer than this runs on a fiber, so that it does not keep the worker's other exchanges waiting.
-/// A fiber costs about as much again as the call itself, which a short hook need not pay. A shadow always runs on one: no
-/// exchange gets anything for the time that it would wait.
+/// A fiber costs about as much again as the call itself, which a short hook need not pay. A shadow always runs on one:
+/// no exchange gets anything for the time that it would wait.
 const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
 
-/// Where an instance takes longer than this to make, as those of JavaScript and Python do, one is made for each core while
+/// If an instance takes longer than this to make, as those of JavaScript and Python do, one is made for each core while
 /// the policy is configured: the workers would stop to make them one by one as it goes live.
 const SPARE_AFTER: Duration = Duration::from_millis(5);
 
@@ -42,7 +42,7 @@ pub(crate) struct Factory {
     context: Arc<PolicyContext>,
     failure_mode: FailureMode,
     tick: Duration,
-    /// The instance that `configure` was first called in, for the first worker; more where they are slow to make.
+    /// The instance that `configure` was first called in, for the first worker; more if they are slow to make.
     spares: Lock<Vec<Instance>>,
     /// Runs once, when the policy goes live: its first worker is made.
     live: Once,
@@ -152,8 +152,8 @@ impl Factory {
 
     /// The policy goes live: only now do its limits replace those of its forerunner, whose config may yet have stayed.
     fn go_live(&self) {
-        // What a canary shares with the active version is as large as that one was granted, and what is told of the policy
-        // is of the active one.
+        // What a canary shares with the active version is as large as that one was granted, and reports about the
+        // policy are about the active one.
         if self.context.policy.version != Version::Canary {
             self.context.policy.shared.adjust(&self.context.policy.grants);
         }
@@ -171,8 +171,8 @@ impl Factory {
     }
 }
 
-/// The name that buckets, store and metrics belong to. A canary has those of its policy, for a client must meet one limit
-/// and not two; a shadow has its own, for it must have no effect. No policy can be called so.
+/// The name that buckets, store and metrics belong to. A canary has those of its policy, for a client must meet one
+/// limit and not two; a shadow has its own, for it must have no effect. No policy can be called so.
 fn state_name(config: &PolicyConfig) -> Name {
     match config.version {
         Version::Active | Version::Canary => config.name.clone(),

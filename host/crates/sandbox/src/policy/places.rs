@@ -91,7 +91,7 @@ impl InstanceCount {
         Self { alive: AtomicU32::new(0), max }
     }
 
-    /// Counts one more, where there may be one.
+    /// Counts one more, if there may be one.
     fn enter(&self) -> bool {
         let entered = self.alive.fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
             (alive < self.max).then_some(alive + 1)
@@ -128,7 +128,7 @@ impl CallCount {
         Self { under_way: AtomicU32::new(0), max }
     }
 
-    /// A place for one more, where there may be one.
+    /// Returns a place for one more, if there may be one.
     pub(crate) fn place(self: &Arc<Self>) -> Option<CallPlace> {
         let entered = self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, |under_way| {
             (under_way < self.max).then_some(under_way + 1)

@@ -22,8 +22,8 @@ pub(crate) struct PolicyServices {
     /// The secrets that were granted, and no others.
     pub(crate) secrets: BTreeMap<Name, Secret>,
     pub(crate) limits: ResourceLimits,
-    /// Whether hooks run on fibers, because one of its imports waits or they may take long. Then nothing of it runs but on a
-    /// fiber.
+    /// Whether hooks run on fibers, because one of its imports waits or they may take long. Then nothing of it runs but
+    /// on a fiber.
     pub(crate) yields: bool,
     /// Made by its instances, mostly while they were configured, and valid in all of them.
     pub(crate) keys: Keys,

@@ -1,4 +1,4 @@
-//! Whether a policy that keeps failing is still called, and what is told of that.
+//! Whether a policy that keeps failing is still called, and what is logged about it.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::policy::shared::PolicyShared;
 
 /// The quarantine of one configured policy, over all workers. Ends with it: a changed policy starts clean.
 ///
-/// The hooks that decide about an exchange are in it together, and `on-completed` with them and by itself: nobody shall be
-/// turned away because a policy cannot write down what is over.
+/// The hooks that decide about an exchange are in it together, and `on-completed` with them and by itself: no exchange
+/// is refused because a policy cannot record what is over.
 ///
-/// A policy whose faults let exchanges pass (`on-error = "allow"`) is always asked to decide: were it not, whoever makes it fail
-/// would pass unseen what it refuses.
+/// A policy whose faults let exchanges pass (`on-error = "allow"`) is always asked to decide: otherwise a client
+/// that makes it fail would get past what it refuses.
 #[derive(Debug)]
 pub(crate) struct PolicyQuarantine {
     deciding: Option<Quarantine>,
@@ -115,8 +115,8 @@ impl PolicyQuarantine {
         Standings { deciding: standing(&self.deciding), completed: standing(&self.completed) }
     }
 
-    /// What a hook is in, and its number there. `configure` and `on-tick` are in none: one happens before, and the other
-    /// beside all exchanges.
+    /// What a hook is in, and its number there. `configure` and `on-tick` are in none: one happens before, and the
+    /// other beside all exchanges.
     fn of(&self, stage: Stage) -> Option<(&Quarantine, usize)> {
         let hook = match stage {
             Stage::Configure | Stage::Tick => return None,

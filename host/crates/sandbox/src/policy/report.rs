@@ -1,4 +1,4 @@
-//! What the policies have counted, for whoever exports metrics.
+//! What the policies have counted, for the exporter of metrics.
 
 use std::time::{Duration, SystemTime};
 
@@ -39,9 +39,9 @@ pub struct PolicyReport {
     pub cpu: Duration,
     /// The most linear memory that one of its instances had after a call.
     pub memory_bytes_max: u64,
-    /// How it stands with its quarantine.
+    /// The state of its quarantine.
     pub quarantine: Standings,
-    /// What is under way, by version: the policy's own and, where one is tried, that of its canary.
+    /// What is under way, by version: the policy's own and, if one is tried, that of its canary.
     pub under_way: Vec<UnderWay>,
     /// How many times a quarantine has begun, a probe failed, and a quarantine ended.
     pub transitions: [(&'static str, u64); 3],
@@ -54,17 +54,17 @@ pub struct PolicyReport {
 pub struct UnderWay {
     /// Which of the policy's versions.
     pub version: Version,
-    /// Hook calls that wait or may run long; those that are over before anything else happens are none.
+    /// Hook calls that wait or may run long. Calls that end at once are not counted.
     pub hook_calls: u32,
     /// `limits.hook-calls`.
     pub hook_calls_max: u32,
-    /// Requests of its own that are outstanding; `None` where it makes none.
+    /// Requests of its own that are outstanding; `None` if it makes none.
     pub http_calls: Option<u32>,
     /// `limits.http-calls`.
     pub http_calls_max: u32,
 }
 
-/// How it stands with a policy's quarantine; `None` where it is called as usual.
+/// The state of a policy's quarantine; `None` if it is called as usual.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standings {
     /// Of the hooks that decide about an exchange.

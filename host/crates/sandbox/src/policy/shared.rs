@@ -156,7 +156,7 @@ impl Sums {
 }
 
 impl SharedPolicies {
-    /// What belongs to the name; made where no policy of that name is alive.
+    /// Returns what belongs to the name. It is made if no policy of that name is alive.
     pub(crate) fn get(&self, name: &Name) -> Arc<PolicyShared> {
         let mut policies = self.lock();
         policies.retain(|_, shared| shared.strong_count() > 0);
@@ -195,7 +195,7 @@ impl PolicyShared {
         &self.name
     }
 
-    /// Gives the policy what its grants say it may have, where it has nothing yet.
+    /// Gives the policy what its grants say it may have, if it has nothing yet.
     pub(crate) fn provide(&self, grants: &Grants) {
         if let Some(quota) = grants.rate_limit {
             self.buckets.provide(quota);

@@ -1,9 +1,10 @@
 //! How what is scarce is shared out: instances among policies, and those of one policy among clients.
 //!
 //! An exchange keeps an instance for as long as hooks of it may come, and how long that is may be a client's or an
-//! upstream's to say. So a policy without a limit of its own gets no more than are free: one that takes all it can get has half
-//! of them, two have a third each, and there is always something left for the others. From an eighth on, the same holds for
-//! the clients of a policy: one that opens exchanges and lets them rest gets no more than are left to the policy.
+//! upstream's to say. So a policy without a limit of its own gets no more than are free: one that takes all it can get
+//! has half of them, two have a third each, and there is always something left for the others. From an eighth on, the
+//! same holds for the clients of a policy: one that opens exchanges and lets them rest gets no more than are left to
+//! the policy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use std::sync::{Arc, MutexGuard};
 
 use portcullis_model::Lock;
 
-/// One of so many: below that part of what there is nobody counts whose they are, nor below so many.
+/// Instances are not counted by client below this part of what there is, nor below so many.
 const UNCOUNTED_PART: u32 = 8;
 const UNCOUNTED_MIN: u32 = 8;
 
@@ -28,7 +29,7 @@ impl Client {
     }
 }
 
-/// What clients have where it counts. There are no more of them than instances.
+/// What clients have, once they are counted. There are no more of them than instances.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Lock<HashMap<Client, u32>>);
 
@@ -80,7 +81,7 @@ pub(crate) enum Beyond {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Holding {
     pub(crate) has: u32,
-    /// What it may have, where it has a limit of its own.
+    /// What it may have, if it has a limit of its own.
     pub(crate) limit: Option<u32>,
     pub(crate) free: u32,
     /// What there is, free or not.
@@ -88,7 +89,7 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// Asks for one more, for that client. Gives its place where clients are counted.
+    /// Asks for one more, for that client. Returns its place if clients are counted.
     pub(crate) fn one_more(
         self,
         clients: &Arc<Clients>,

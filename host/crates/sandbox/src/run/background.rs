@@ -1,12 +1,13 @@
 //! A thread beside a worker, for the hooks of one policy that was seen to run long.
 //!
-//! A hook that runs for milliseconds keeps the worker's other exchanges waiting. On a fiber it would let them go on once in a
-//! millisecond, and each of them would meet that millisecond at every step of its way. On a thread of the lowest
-//! priority it takes what the worker leaves, and when there is something to do the operating system has the worker do
-//! it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for crossing over.
+//! A hook that runs for milliseconds keeps the worker's other exchanges waiting. On a fiber it would let them go on
+//! once in a millisecond, and each of them would meet that millisecond at every step of its way. On a thread of the
+//! lowest priority it takes what the worker leaves, and when there is something to do the operating system has the
+//! worker do it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for
+//! crossing over.
 //!
-//! Hooks that cannot wait are called here one after the other. Those that may are on fibers here as well, so that one that
-//! waits holds up none of the others.
+//! Hooks that cannot wait are called here one after the other. Those that may are on fibers here as well, so that one
+//! that waits holds up none of the others.
 
 use std::io;
 use std::thread;
@@ -45,11 +46,11 @@ impl Background {
         Ok(Self { jobs })
     }
 
-    /// Calls the hook there. Dropping the receiver drops the exchange: a call that has not begun is not made, and one that
-    /// waits is given up.
+    /// Calls the hook there. Dropping the receiver drops the exchange: a call that has not begun is not made, and one
+    /// that waits is given up.
     ///
     /// # Errors
-    /// What was to be called, where as many as may are waiting already.
+    /// Returns the exchange if as many calls as may are waiting already.
     pub(crate) fn call(
         &self,
         instance: Instance,
@@ -85,7 +86,7 @@ impl Job {
     fn call(self) {
         let Self { mut instance, hook, exchange, done } = self;
         let (exchange, result) = instance.call(hook, exchange);
-        // Nobody waits for it where the exchange has ended meanwhile.
+        // If the exchange has ended meanwhile, its receiver is gone.
         drop(done.send((instance, exchange, result)));
     }
 

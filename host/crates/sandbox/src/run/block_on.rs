@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not wait
-/// for anybody: `configure` does not.
+/// Runs a future on this thread, which sleeps while it waits. Not for a worker's thread, unless what it runs does not
+/// wait for anybody: `configure` does not.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     block_on_with(future, thread::park)
 }
 
-/// The same, where `park` may come back before the future asks for it.
+/// The same with another `park`, which may come back before the future asks for it.
 pub(crate) fn block_on_with<F: Future>(future: F, park: impl Fn()) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

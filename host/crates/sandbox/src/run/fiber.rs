@@ -26,8 +26,8 @@ impl Until {
     }
 }
 
-/// Runs a fiber turn by turn, and tells the budget of each, so that only the guest's own time counts. Gives up when its
-/// time is over, whatever it is doing then.
+/// Runs a fiber turn by turn, and counts each in its budget, so that only the guest's own time counts. Gives up when
+/// its time is over, whatever it is doing then.
 pub(crate) async fn in_turns<T>(
     turns: &Turns,
     until: Until,
@@ -46,7 +46,8 @@ pub(crate) async fn in_turns<T>(
         let by_itself = turns.pause(now.elapsed());
         if polled.is_pending() && by_itself {
             // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. On the
-            // thread of `on-tick` there is nobody to ring one: that comes back by itself when the time is over.
+            // thread of `on-tick` there is no runtime to ring one: that thread comes back by itself when the time is
+            // over.
             if alarm.is_none() && tokio::runtime::Handle::try_current().is_ok() {
                 alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
             }

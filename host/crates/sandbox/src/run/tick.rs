@@ -48,7 +48,7 @@ fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
     context.policy.shared.remove_worker(&calls);
 }
 
-/// Calls `on-tick`, and gives the instance back where it can be used again.
+/// Calls `on-tick`, and returns the instance if it can be used again.
 fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>) -> Option<Instance> {
     let made = match instance {
         Some(instance) => Ok(instance),

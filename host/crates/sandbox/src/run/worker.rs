@@ -1,10 +1,10 @@
 //! A policy on one worker.
 //!
-//! With `isolation = "worker"` it has a pool of instances that are taken for one hook and given back right after; what the
-//! policy wants to keep from one hook of an exchange to the next is in the exchange, so that any instance can serve any
-//! hook. With `isolation = "exchange"` an instance starts from the configured image at an exchange's first hook, rests in
-//! the exchange between its hooks, and is wiped after the last one that the component has: the next exchange then starts
-//! with it where a new one would be the same and dearer, see `wipe.rs`.
+//! With `isolation = "worker"` it has a pool of instances that are taken for one hook and given back right after; what
+//! the policy wants to keep from one hook of an exchange to the next is in the exchange, so that any instance can serve
+//! any hook. With `isolation = "exchange"` an instance starts from the configured image at an exchange's first hook,
+//! rests in the exchange between its hooks, and is wiped after the last one that the component has: the next exchange
+//! then starts with it, because a new one would be the same and cost more: see `wipe.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -126,7 +126,7 @@ struct Placement {
     stack: Stack,
 }
 
-/// Where the instance for a call comes from.
+/// The place that the instance for a call comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// From the pool, and back there after the call.
@@ -163,9 +163,9 @@ impl Placement {
 /// Calls a hook that waits: for an instance, for its turn on the thread beside the worker, or because it is on a fiber.
 async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let stage = Stage::of(&hook);
-    // Making an instance runs `configure`, which may take seconds: on a fiber, the worker's other exchanges go on meanwhile.
-    // For a pool that ran empty one at a time, so that they get every second turn even if each call of this policy ends in a
-    // fault. All other calls have a bound together.
+    // Making an instance runs `configure`, which may take seconds: on a fiber, the worker's other exchanges go on
+    // meanwhile. For a pool that ran empty one at a time, so that they get every second turn even if each call of this
+    // policy ends in a fault. All other calls have a bound together.
     let (_place, _turn) = if placement.is_immediate() && placement.instance == Source::Pool {
         (None, Some(pool.making.acquire().await))
     } else {
@@ -244,7 +244,7 @@ struct Entry {
     probe: Option<Probe>,
     /// Of a body hook: whether it is given the last piece.
     last: Option<bool>,
-    /// Whether what becomes of it counts: not where an exchange shall change nothing.
+    /// Whether its outcome counts. It does not if the exchange must change nothing.
     counts: bool,
     /// What the policy had cost the exchange before.
     cpu: Duration,
@@ -367,7 +367,7 @@ impl Pool {
         (exchange, result)
     }
 
-    /// An instance that was wiped, where instances are.
+    /// Returns an instance that was wiped, if instances of this policy are.
     fn spare(&self) -> Option<Instance> {
         self.context.image()?;
         self.take_idle()
@@ -381,7 +381,8 @@ impl Pool {
         taken
     }
 
-    /// Drops half of those that nobody has needed since the last time, after a peak. One stays where making one may take long.
+    /// Drops half of those that were not used since the last sweep, after a peak. One stays if making one may take
+    /// long.
     fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.len() - self.rested.get().min(idle.len()).div_ceil(2);
@@ -437,8 +438,8 @@ impl Pool {
         made.inspect(|instance| Self::made(exchange, instance)).map_err(MakeError::into_failure)
     }
 
-    /// Keeps the instance for the call that comes next, if there is one that it is good for. After a fault it is dropped: its
-    /// memory may be in any state.
+    /// Keeps the instance for the call that comes next, if there is one that it is good for. After a fault it is
+    /// dropped: its memory may be in any state.
     fn put_back(
         &self,
         source: Source,
@@ -491,7 +492,7 @@ impl Pool {
     }
 }
 
-/// Whose share an instance for the exchange is of. Of nobody's where somebody only looks.
+/// Returns the client whose share an instance for the exchange counts against; `None` for one without effects.
 fn client_of(exchange: &Exchange) -> Option<Client> {
     exchange.has_effects().then(|| Client::of(exchange.client.address))
 }

@@ -54,8 +54,8 @@ impl Wake for Woken {
     }
 }
 
-/// Gives a call up at its first wait, another one at its second, and so on until one ends before; how many waits that one
-/// had.
+/// Gives a call up at its first wait, another one at its second, and so on until one ends before; how many waits that
+/// one had.
 fn give_up_at_each_wait(begin: impl Fn() -> Call, mut after: impl FnMut()) -> u32 {
     for times in 1..MANY {
         let mut call = begin();
@@ -97,8 +97,8 @@ fn places(policy: &dyn Policy, deed: &str) -> usize {
     panic!("there is no end of places");
 }
 
-/// Waits until a call that was given up has left nothing, and checks that the next one is made. On the worker's thread there
-/// is nothing to wait for; the thread beside it is through with what was given up a little later.
+/// Waits until a call that was given up has left nothing, and checks that the next one is made. On the worker's thread
+/// there is nothing to wait for; the thread beside it is through with what was given up a little later.
 fn check_rest(alone: &Alone, policy: &dyn Policy, name: &str, at_rest: (u32, u64)) {
     until(|| {
         let (exchange, result) = call(policy, name, asking("nothing"));

@@ -175,7 +175,8 @@ fn each_instance() {
             while alone.alive().0 > 1 {
                 drop(factory.clone().worker());
             }
-            // A worker without one makes it for the first exchange that comes; that one meets it where it is refused again.
+            // A worker without one makes it for the first exchange that comes; that one meets it where it is refused
+            // again.
             plan.refuse_instances();
             let second = factory.worker();
             assert_eq!(plan.refuse_nothing(), config.isolation == Isolation::Worker);

@@ -1,5 +1,5 @@
-//! Every call of the contract, in every hook: it gives values, and where the host fails it that is a fault of the policy
-//! and nothing more.
+//! Every call of the contract, in every hook: it gives values, and where the host fails it that is a fault of the
+//! policy and nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -350,9 +350,9 @@ fn so_is_a_call_of_wasi() {
 #[test]
 fn nothing_is_asked_from_inside_of_a_call() {
     both(|| {
-        // What the host gives is put into the guest's memory by the guest's own allocator, and what it took is freed by it
-        // as well. Meanwhile it may not call out (the Component Model's canonical ABI), so that no host function ever runs
-        // inside another one.
+        // What the host gives is put into the guest's memory by the guest's own allocator, and what it took is freed by
+        // it as well. Meanwhile it may not call out (the Component Model's canonical ABI), so that no host function
+        // ever runs inside another one.
         let json = r#"{"request-head":"asked","request-body":"asked","response-head":"asked","response-body":"asked"}"#;
         let plain = config("asking from inside", json);
         for config in [on_fibers(plain.clone()), plain] {

@@ -110,8 +110,8 @@ pub(crate) struct Plan {
     as_total: AtomicBool,
 }
 
-/// Counts how many times something was wanted, and refuses it from one of them on: a guest that is refused memory once may
-/// well try again.
+/// Counts how many times something was wanted, and refuses it from one of them on: a guest that is refused memory once
+/// may well try again.
 #[derive(Debug, Default)]
 struct Gate {
     wanted: AtomicU32,
@@ -190,8 +190,8 @@ impl InjectedRefusals for Plan {
     }
 }
 
-/// A guest that makes every call, in each way in which its hooks can run: on the worker's thread, on fibers, and on fibers
-/// because it imports the one call that waits. It ticks once an hour.
+/// A guest that makes every call, in each way in which its hooks can run: on the worker's thread, on fibers, and on
+/// fibers because it imports the one call that waits. It ticks once an hour.
 pub(super) fn modes(name: &str, json: &str) -> [(&'static [u8], PolicyConfig); 3] {
     let config = |mode: &str| {
         let config = config(&format!("{name} {mode} {:?}", super::ISOLATION.get()), json);
@@ -263,7 +263,8 @@ impl Drop for Answer {
     }
 }
 
-/// A sandbox that no other test uses meanwhile, so that what is alive in it can be counted. At the test's end nothing is.
+/// A sandbox that no other test uses meanwhile, so that what is alive in it can be counted. At the test's end nothing
+/// is.
 pub(super) struct Alone {
     sandbox: Sandbox,
     compiled: MutexGuard<'static, Compiled>,

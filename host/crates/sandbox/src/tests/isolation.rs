@@ -209,8 +209,8 @@ fn files_without(dir: &Path, secrets: &[&[u8]]) -> usize {
     files
 }
 
-/// A policy that keeps the text of its configuration, byte for byte, in globals of all types, in memory in a row, and spread
-/// over pages.
+/// A policy that keeps the text of its configuration, byte for byte, in globals of all types, in memory in a row, and
+/// spread over pages.
 fn keeper() -> Vec<u8> {
     // The text begins with a quotation mark.
     let text = r#"(component

@@ -179,8 +179,8 @@ fn tells_costs() {
             let took = portcullis_services::cpu_time::thread_cpu_time() - before;
             let second = exchange.slot().cost;
             assert_eq!(second.calls, 2);
-            // All of it was the guest's work, but for a tick whose begin is known by another clock. Where the thread that
-            // ticks gets no core for some milliseconds, it is told too little.
+            // All of it was the guest's work, but for a tick whose begin is known by another clock. Where the thread
+            // that ticks gets no core for some milliseconds, it is told too little.
             let told = second.cpu - first.cpu;
             if told > took / 2 && told < took + Duration::from_millis(2) {
                 let report = report(&super::SANDBOX, &name);

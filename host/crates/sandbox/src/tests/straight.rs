@@ -1,5 +1,5 @@
-//! Host functions called one after the other in straight code, in which the engine never looks at the epoch: the deadline
-//! holds all the same, for every function of the contract, wherever a policy runs.
+//! Host functions called one after the other in straight code, in which the engine never looks at the epoch: the
+//! deadline holds all the same, for every function of the contract, wherever a policy runs.
 
 mod guest;
 

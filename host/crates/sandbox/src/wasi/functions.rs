@@ -61,7 +61,8 @@ pub(super) fn resource(instance: &mut LinkerInstance<'_, State>, name: &str) -> 
     })
 }
 
-/// A handle of the guest's own. Counted, because an image of its memory would have the handle's number and not the handle.
+/// A handle of the guest's own. Counted, because an image of its memory would have the handle's number and not the
+/// handle.
 fn handle<T: 'static>(mut context: Context<'_>, number: u32) -> Resource<T> {
     let state = context.data_mut();
     state.wasi_handles += 1;

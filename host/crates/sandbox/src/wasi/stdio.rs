@@ -8,7 +8,8 @@ use crate::instance::output::Output;
 use crate::instance::state::State;
 
 impl State {
-    /// Takes what a guest wrote and logs the lines that are whole. Looks at the time after each: there may be as many as bytes.
+    /// Takes what a guest wrote and logs the lines that are whole. Looks at the time after each: there may be as many
+    /// as bytes.
     pub(crate) fn print(&mut self, output: Output, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             self.budget.check()?;

@@ -77,9 +77,9 @@ pub(super) fn read(jwk: &str, wanted: Option<Algorithm>) -> Result<Key, KeyError
 /// A key of a set, or why it cannot be used.
 pub(super) type ReadKey = Result<Key, LeftOut>;
 
-/// Reads the keys of a set that can be used here. RFC 7517, 5: what is not understood is ignored. So is what is malformed, for
-/// a set may hold keys for others, and one bad key must not take the good ones with it. Looks at the time after each, of
-/// which a set may have thousands.
+/// Reads the keys of a set that can be used here. RFC 7517, 5: what is not understood is ignored. So is what is
+/// malformed, for a set may hold keys for others, and one bad key must not take the good ones with it. Looks at the
+/// time after each, of which a set may have thousands.
 pub(super) fn read_set(
     jwks: &str,
     wanted: Option<Algorithm>,
@@ -104,7 +104,7 @@ pub(super) fn read_set(
     Ok(Ok(keys))
 }
 
-/// What a key of a set is told from others by.
+/// Returns the digest by which a key of a set is known.
 fn digest(jwk: &str) -> Content {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, jwk.as_bytes());
     digest.as_ref().try_into().unwrap_or_default()

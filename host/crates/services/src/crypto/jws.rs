@@ -61,7 +61,8 @@ pub(super) fn parse(token: &str) -> Result<Token<'_>, JwsError> {
 }
 
 impl Token<'_> {
-    /// Looks for the key that signed it. What the header says only leaves keys out: each key checks by its own algorithm.
+    /// Looks for the key that signed it. What the header says only leaves keys out: each key checks by its own
+    /// algorithm.
     pub(super) fn verify(self, keys: impl Iterator<Item = (u32, Arc<Key>)>) -> Result<(u32, Self), JwsError> {
         let Header { alg, kid, .. } = &self.parameters;
         let fits = |key: &Key| {

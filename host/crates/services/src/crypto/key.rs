@@ -61,7 +61,8 @@ impl Key {
             let message = format!("an RSA key has 2048 to 8192 bits here, not {bits}");
             return Err(if bits < 2048 { KeyError::Weak(message) } else { KeyError::Unsupported(message) });
         }
-        // FIPS 186-5, 5.4: odd, and above 2^16. Its upper bound there would make checking slow; nobody uses it.
+        // FIPS 186-5, 5.4: odd, and above 2^16. Its upper bound there would make checking slow, and no key in use is
+        // near it.
         let odd = e.last().is_some_and(|byte| byte & 1 == 1);
         if !odd || !matches!(e, [first, _, _] | [first, _, _, _] if *first > 0) {
             return Err(KeyError::Weak(

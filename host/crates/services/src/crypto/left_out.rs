@@ -1,4 +1,5 @@
-//! The keys of key sets that a policy could not use, for the log: a token that nothing verifies is hard to explain without them.
+//! The keys of key sets that a policy could not use, for the log: a token that nothing verifies is hard to explain
+//! without them.
 
 use portcullis_model::Lock;
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ pub struct LeftOut {
 pub struct LeftOutKeys(Lock<BTreeMap<Content, Option<LeftOut>>>);
 
 impl LeftOutKeys {
-    /// Notes what a call made of a key. A policy may read a set twice, for keys of different algorithms, so a key counts as left
-    /// out only if no call could use it.
+    /// Notes what a call made of a key. A policy may read a set twice, for keys of different algorithms, so a key
+    /// counts as left out only if no call could use it.
     pub(super) fn note(&self, key: Content, left_out: Option<&LeftOut>) {
         let mut noted = self.0.lock();
         match left_out {

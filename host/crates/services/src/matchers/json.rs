@@ -1,5 +1,5 @@
-//! Reads values of a JSON document by pointers (RFC 6901), in one pass that builds nothing of what is not asked for: each
-//! byte is looked at once, however many pointers there are and however they contain each other.
+//! Reads values of a JSON document by pointers (RFC 6901), in one pass that builds nothing of what is not asked for:
+//! each byte is looked at once, however many pointers there are and however they contain each other.
 
 mod error;
 mod scanner;

@@ -1,7 +1,7 @@
 //! Sets of networks, looked up by binary search.
 //!
-//! Networks contain each other or have nothing in common. So all addresses fall into ranges, each of which belongs to the
-//! smallest network that has it, and a look-up finds the range.
+//! Networks contain each other or have nothing in common. So all addresses fall into ranges, each of which belongs to
+//! the smallest network that has it, and a look-up finds the range.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub(super) struct Networks {
     v6: Ranges<u128>,
 }
 
-/// Where ranges begin, in order, and whose they are.
+/// The first addresses of ranges, in order, and the network of each.
 #[derive(Debug)]
 struct Ranges<A> {
     begins: Vec<A>,

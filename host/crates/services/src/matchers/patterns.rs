@@ -1,8 +1,9 @@
 //! Sets of patterns, matched by a lazy automaton.
 //!
-//! Text comes from clients, so matching must not take long whatever it is. An automaton takes one step for each byte, but
-//! makes its states as it meets them, and each costs as much as the patterns are large; and where many patterns match at
-//! one place, each of them is looked at. So the time is looked at where states were made, and where much was looked at. The crate `regex` could not be stopped there, and falls back to a slower way instead.
+//! Text comes from clients, so matching must not take long whatever it is. An automaton takes one step for each byte,
+//! but makes its states as it meets them, and each costs as much as the patterns are large; and if many patterns match
+//! at one place, each of them is looked at. So the time is checked after states were made and after many patterns were
+//! looked at. The crate `regex` cannot be stopped there, and falls back to a slower way instead.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,10 @@ const COMPILED_BYTES_MAX: usize = 1 << 20;
 const STATES_BYTES_MAX: usize = 2 << 20;
 /// CPU time of one call.
 const TIME_MAX: Duration = Duration::from_millis(5);
-/// Bytes between two looks at whether states were made; fewer where to make one takes long.
+/// Bytes between two looks at whether states were made; fewer if making one takes long.
 const STEPS: usize = 16;
-/// What to make a state costs grows with the states of all patterns as they were compiled. Those of one look together cost as
-/// much as this many.
+/// What to make a state costs grows with the states of all patterns as they were compiled. Those of one look together
+/// cost as much as this many.
 const STATES_BETWEEN_LOOKS: usize = 16 << 10;
 /// Patterns of a set: what each takes beside its text is bounded by this.
 const PATTERNS_MAX: usize = 64 << 10;

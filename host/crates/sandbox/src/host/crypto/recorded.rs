@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::component::bindings::portcullis::policy::crypto::{Error, Hash, JwsError, Verified};
 use crate::host::recorded::Answer;
 
-/// What stands in the place of an authentication code. With it, whoever has the record could pass for who has the secret.
+/// What a record shows in place of an authentication code. With the code, a reader of the record could pass for the
+/// owner of the secret.
 const CODE_MARK: &str = "[removed:crypto]";
 
 /// An authentication code, or why there is none.

@@ -85,7 +85,8 @@ fn a_call_that_runs_on_is_ended_by_what_it_uses_beside_its_longest_stretch() {
     // Read before `finish`, which counts what comes after the last look.
     let (used, longest) = (budget.used, budget.longest);
     assert!(used - longest >= 20 * MS, "{used:?} {longest:?}");
-    // The look before the last one found less than the limit, and between the two there was at most the longest stretch.
+    // The look before the last one found less than the limit, and between the two there was at most the longest
+    // stretch.
     assert!(used < 20 * MS + 2 * longest, "{used:?} {longest:?}");
 }
 

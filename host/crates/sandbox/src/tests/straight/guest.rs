@@ -1,9 +1,9 @@
-//! A component that calls one host function after the other, without a loop and without a function of its own in between:
-//! guest code in which the engine never looks at the epoch.
+//! A component that calls one host function after the other, without a loop and without a function of its own in
+//! between: guest code in which the engine never looks at the epoch.
 //!
-//! It is one of the guests of the tests with another core module in place of its own, so that it imports and exports what
-//! that one does, with the same types. What a function is called with follows from its type: texts and lists of bytes are
-//! large, so that a call takes its time, and everything else is the first of its kind.
+//! It is one of the guests of the tests with another core module in place of its own, so that it imports and exports
+//! what that one does, with the same types. What a function is called with follows from its type: texts and lists of
+//! bytes are large, so that a call takes its time, and everything else is the first of its kind.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 const LARGE: i32 = 1_000_000;
 /// Calls one after the other of a function with such an argument, which together take tens of ticks and more.
 const LARGE_CALLS: usize = 2000;
-/// Calls of any other, of which each takes 100 ns and more: together several ticks, because the longest stretch between two
-/// looks is left out.
+/// Calls of any other, of which each takes 100 ns and more: together several ticks, because the longest stretch between
+/// two looks is left out.
 const SMALL_CALLS: usize = if cfg!(debug_assertions) { 15_000 } else { 60_000 };
 
 /// Where the guest has its memory: what it knows, what functions return, and what the host hands over. Below there is
@@ -72,8 +72,8 @@ impl Straight {
     }
 }
 
-/// The types of all functions that a component imports, by interface and name. Versions are left out: a core module may name
-/// an older one of WASI.
+/// The types of all functions that a component imports, by interface and name. Versions are left out: a core module may
+/// name an older one of WASI.
 fn types(component: &Component) -> BTreeMap<(String, String), ComponentFunc> {
     let engine = component.engine();
     let mut types = BTreeMap::new();

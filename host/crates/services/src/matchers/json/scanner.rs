@@ -1,4 +1,4 @@
-//! Goes through a JSON document (RFC 8259) once, strictly, and keeps where the wanted values are.
+//! Goes through a JSON document (RFC 8259) once, strictly, and remembers the places of the wanted values.
 
 use std::borrow::Cow;
 

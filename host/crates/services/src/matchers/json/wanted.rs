@@ -7,7 +7,7 @@ pub(super) struct Wanted {
     pub(super) here: Vec<usize>,
     /// By name, in order.
     pub(super) members: Vec<(String, Self)>,
-    /// The same ones by number, where the name is one: number and place in `members`, in order.
+    /// Those whose name is a number: the number and the place in `members`, in order.
     pub(super) items: Vec<(usize, usize)>,
 }
 
@@ -27,8 +27,8 @@ impl Wanted {
         self.members[at].1.add(rest, place);
     }
 
-    /// Finds the steps that are numbers of items. RFC 6901, 4: without leading zeros. `-` is the item behind the last, which
-    /// there never is.
+    /// Finds the steps that are numbers of items. RFC 6901, 4: without leading zeros. `-` is the item behind the last,
+    /// which there never is.
     pub(super) fn number_items(&mut self) {
         let number = |name: &str| name.parse::<usize>().ok().filter(|number| number.to_string() == name);
         let steps = self.members.iter().enumerate();
