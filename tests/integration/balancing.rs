@@ -13,7 +13,7 @@ use crate::edge::{Edge, Http};
 use crate::harness::{Answer, Pieces, RawUpstream, TestGateway, TestUpstream, eventually, portcullis_in};
 use crate::setup::record;
 
-/// An address where nobody listens. The socket keeps the port from others, and refuses.
+/// Returns an address without a listener. The socket keeps the port from others, and refuses.
 async fn refusing() -> (SocketAddr, tokio::net::TcpSocket) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();

@@ -145,7 +145,7 @@ async fn a_request_that_is_refused_on_its_way_is_cut_off_for_the_upstream() {
             sender.send(data("first")).await.unwrap();
             assert_eq!(within("the first piece", heard.recv()).await, Some(Ok("first".into())));
             sender.send(data("second")).await.unwrap();
-            // Never a proper end of what nobody may take for whole.
+            // Never a proper end of a message that must not be taken for complete.
             assert_eq!(within("the end", heard.recv()).await, Some(Err(())));
             heard
         });

@@ -292,7 +292,7 @@ async fn a_busy_port_is_named() {
 async fn a_second_gateway_on_a_busy_port_tells_of_the_port_alone() {
     let upstream = TestUpstream::named("app").await;
     let gateway = TestGateway::start(&simple(&upstream)).await;
-    // The first one holds the control socket of this config, and goes on where the port cannot be had.
+    // The first one holds the control socket of this config, and goes on if the port is not available.
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
     let config = simple(&upstream).replace("127.0.0.1:0", &address);

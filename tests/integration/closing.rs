@@ -1,5 +1,5 @@
-//! How connections of HTTP/1 clients end: an answer that was sent arrives, one that was cut off does not look whole, and
-//! nothing that was meant for something else is read as a request.
+//! How connections of HTTP/1 clients end: an answer that was sent arrives, one that was cut off does not look whole,
+//! and nothing that was meant for something else is read as a request.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,8 @@ use crate::faults::resident_kib;
 use crate::harness::{TestClient, TestGateway, TestUpstream, portcullis_in};
 use crate::setup::config;
 
-/// A policy that ticks, and has a function of so many branches over 200 values that all stay alive, among so many locals.
+/// A policy that ticks, and has a function of so many branches over 200 values that all stay alive, among so many
+/// locals.
 fn bomb(branches: usize, locals: usize) -> Vec<u8> {
     const VALUES: usize = 200;
     let mut body = String::new();

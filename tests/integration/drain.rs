@@ -245,7 +245,8 @@ async fn clients_that_sleep_do_not_hold_it_up() {
     // The deadline is so late that the test would end before it.
     let mut gateway = Edge::to(upstream.address()).server("drain-timeout = \"10m\"").start().await;
     let address = gateway.address("web");
-    // One of HTTP/2 that has had an answer, and reads nothing any more; one with a preface alone, and one with a part of it.
+    // One of HTTP/2 that has had an answer, and reads nothing any more; one with a preface alone, and one with a part
+    // of it.
     let mut asleep = H2Frames::connect(address).await;
     let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
     asleep.send(&H2Frame::headers(1, &fields)).await;

@@ -474,7 +474,7 @@ async fn live_it_tells_the_health_of_endpoints_and_which_is_next() {
     };
     assert!(next(&before).is_some());
     assert_eq!(endpoints().await, before, "a look takes no turn");
-    // The second endpoint is a port where nobody listens.
+    // The second endpoint is a port without a listener.
     let mut client = TestClient::h1(gateway.address("web")).await;
     eventually("the dead endpoint was met", async || {
         client.try_send(hyper::Method::POST, "/v1/a", &[("x-beta", "yes")], "").await.unwrap();

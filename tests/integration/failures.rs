@@ -105,8 +105,8 @@ async fn a_client_that_goes_away_ends_the_upstreams_work() {
         for path in ["/no-head", "/endless"] {
             let handler = |request: hyper::Request<hyper::body::Incoming>| async move {
                 let (head, body) = request.into_parts();
-                // Over HTTP/2 the end of an empty body may come behind its head; then it is chunked here, and hyper does not
-                // see its connection end before somebody has read that.
+                // Over HTTP/2 the end of an empty body may come behind its head; then it is chunked here, and hyper
+                // does not see its connection end before it was read.
                 drop(http_body_util::BodyExt::collect(body).await);
                 if head.uri.path() == "/no-head" {
                     std::future::pending::<()>().await;
@@ -323,7 +323,7 @@ async fn a_pooled_connection_that_the_upstream_closed_is_not_used() {
     let gateway = Edge::to(upstream.address()).start().await;
     let mut client = Http::One.client(&gateway).await;
     for served in 1..=3 {
-        // Even a POST is safe, for the end was seen before anything was sent. Where it was not, GET is retried.
+        // Even a POST is safe, for the end was seen before anything was sent. If it was not, GET is retried.
         assert_eq!(client.get("/").await.text(), "ok");
         assert_eq!(upstream.connections(), served);
     }
@@ -361,8 +361,8 @@ async fn an_http2_upstream_that_shuts_down_loses_no_request() {
     server.abort();
 }
 
-/// An HTTP/2 upstream that answers one request on its first connection; the next one on it is met by GOAWAY and left out,
-/// or by the connection's end.
+/// An HTTP/2 upstream that answers one request on its first connection; the next one on it is met by GOAWAY and left
+/// out, or by the connection's end.
 async fn answering_once(goaway: bool) -> RawUpstream {
     RawUpstream::start(move |connection, number| async move {
         let mut connection = H2Frames::accept(connection).await;

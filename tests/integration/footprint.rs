@@ -1,4 +1,5 @@
-//! Commands that only look leave nothing on disk: they may run as root, and what root made the gateway's user cannot use.
+//! Commands that only look leave nothing on disk: they may run as root, and what root made the gateway's user cannot
+//! use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

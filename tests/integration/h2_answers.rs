@@ -64,8 +64,8 @@ async fn asking(gateway: &TestGateway) -> H2Frames {
     client
 }
 
-/// Of gRPC, a head that ends the stream is a whole answer ("Trailers-Only"). With an empty DATA frame behind it, clients find
-/// no status in it.
+/// Of gRPC, a head that ends the stream is a whole answer ("Trailers-Only"). With an empty DATA frame behind it,
+/// clients find no status in it.
 #[tokio::test]
 async fn a_head_that_ends_the_stream_stays_alone() {
     for (code, what) in [(None, "no reset"), (Some(0), "NO_ERROR"), (Some(8), "CANCEL")] {

@@ -110,7 +110,8 @@ async fn the_housekeeping_of_an_honest_client_ends_nothing() {
     }
 }
 
-/// Opens and resets streams in tens, as `reset` makes them, until the gateway ends the connection or `most` were opened.
+/// Opens and resets streams in tens, as `reset` makes them, until the gateway ends the connection or `most` were
+/// opened.
 async fn reset_streams(gateway: &TestGateway, most: u32, reset: fn(u32) -> Vec<H2Frame>) -> u32 {
     let mut client = H2Frames::connect(gateway.address("web")).await;
     let mut opened = 0;

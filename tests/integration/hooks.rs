@@ -382,7 +382,7 @@ async fn nothing_passes_beside_a_policy_over_h1() {
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", &[403]),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", &[403]),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", &[403]),
-        // Not even the interim response comes: nobody wants the body.
+        // Not even the interim response comes: no reader wants the body.
         ("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", &[403]),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", &[403]),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", &[403]),

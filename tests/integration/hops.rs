@@ -1,5 +1,5 @@
-//! What the gateway does because it is one of several on the way: `Via`, `Max-Forwards`, TRACE, and fields that say who the
-//! client is.
+//! What the gateway does because it is one of several on the way: `Via`, `Max-Forwards`, TRACE, and fields that say who
+//! the client is.
 
 use hyper::Method;
 

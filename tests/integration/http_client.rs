@@ -543,7 +543,7 @@ async fn the_machines_authorities_are_read_again_with_the_config() {
     assert!(attribute(&told, "result").contains("UnknownIssuer"), "{told}");
     assert_eq!((app.requests().len(), server.requests().len()), (3, 3));
 
-    // Where there are none at all, what runs goes on.
+    // If there are none at all, what runs goes on.
     std::fs::write(&roots, "nobody\n").unwrap();
     gateway.signal(Signal::HUP);
     let refused = |line: &LogLine| line.message.contains("no certificate authorities were found");

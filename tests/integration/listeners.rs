@@ -86,7 +86,7 @@ async fn only_what_changed_is_said_to_listen() {
     let two = [("a", "127.0.0.1:0"), ("b", "127.0.0.1:0")];
     let gateway = TestGateway::start(&config(&two, &app)).await;
     assert_eq!(told(&gateway), 2);
-    // A limit of one, and another upstream, are no news of where it listens.
+    // A limit of one, and another upstream, do not change its address.
     let limited = config(&two, &other).replace("[upstreams", "limits = { connections = 5 }\n[upstreams");
     gateway.write_config_and_wait(&limited).await;
     assert_eq!(told(&gateway), 2);

@@ -31,7 +31,7 @@ where
     }
 }
 
-/// Sends a byte now and then for longer than any idle time. False if nobody takes it any more.
+/// Sends a byte now and then for longer than any idle time. Returns `false` if it is no longer read.
 async fn trickle(pieces: &Pieces) -> bool {
     let (begun, mut every) = (Instant::now(), tokio::time::interval(STEP));
     while begun.elapsed() < LONG {

@@ -1,4 +1,5 @@
-//! Bodies in very small pieces, and bodies that are too large to hold: what policies are called for, and who is to blame.
+//! Bodies in very small pieces, and bodies that are too large to hold: what policies are called for, and who is to
+//! blame.
 
 use std::time::Instant;
 
@@ -206,7 +207,8 @@ async fn a_body_that_passes_through_a_policy_leaves_others_their_turn() {
         answered += 1;
     }
     assert_eq!(uploading.await.unwrap(), 200);
-    // Each piece would be a turn of its own. A client on a busy machine is slower than the gateway, and asks less often.
+    // Each piece would be a turn of its own. A client on a busy machine is slower than the gateway, and asks less
+    // often.
     assert!(answered > 10, "{answered} while it was uploaded");
 }
 

@@ -9,7 +9,7 @@ use crate::harness::{Ran, TestClient, TestGateway, TestUpstream, eventually, por
 use crate::rollouts::rollout;
 use crate::setup::{PASSWORD, config, every_grant, policy};
 
-/// Those of version 1, and a canary or shadow of version 2, as somebody typed them.
+/// Those of version 1, and a canary or shadow of version 2, as typed by a user.
 fn typed(tried: &str) -> String {
     format!(
         "# Which version a request saw.\n[policies.version]\nplugin = \"v1.wasm\" # the first\n\n\
@@ -264,7 +264,7 @@ async fn a_config_that_is_a_link_stays_one() {
 #[tokio::test]
 async fn a_version_that_does_not_fit_in_the_place_of_the_policy_is_left_to_people() {
     let upstream = TestUpstream::named("app").await;
-    // The version has no use for what the policy is granted, and nobody else has one for the secret.
+    // The version has no use for what the policy is granted, and no other policy has one for the secret.
     let canary =
         format!("canary = {{ plugin = \"plain.wasm\", share = \"1%\" }}\n{}", every_grant(PASSWORD.0));
     let text = config(upstream.address(), &["capable"], &policy("capable", "capabilities", &canary));

@@ -253,7 +253,7 @@ async fn a_policy_that_was_mended_is_called_at_once() {
         begin(&gateway, &mut client, name).await;
         assert_eq!(ask(&mut client, &format!("/{name}"), "next").await, 500);
     }
-    // A reload that changes one of them leaves the other where it is.
+    // A reload that changes one of them leaves the other unchanged.
     let mended = routes(&upstream, &[("bad", LONG), ("other", LONG)], "asked").replacen(
         "request-head = \"asked\"",
         "request-head = \"next\"",

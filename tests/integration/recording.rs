@@ -140,7 +140,7 @@ async fn a_record_has_what_policies_did_and_no_credential() {
     assert_eq!((&record["response"]["status"], &record["status"]), (&json!(200), &json!(200)));
     assert_eq!(record["policies"][0]["plugin"], "builtin:api-key");
     assert!(record["policies"][0]["digest"].as_str().unwrap().starts_with("sha256:"));
-    // For nobody else to read.
+    // Other users cannot read it.
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
     let line = gateway.wait_for_log("that it was asked", |line| line.message.contains("record")).await;
@@ -386,7 +386,8 @@ async fn one_that_is_interrupted_writes_what_it_has() {
         for _ in 0..2 {
             client.get("/v1/wanted").await;
         }
-        // An exchange is recorded when it has ended, a moment after its answer: the next one on its connection begins then.
+        // An exchange is recorded when it has ended, a moment after its answer: the next one on its connection begins
+        // then.
         client.get("/v1/other").await;
         recording.signal(signal);
         let ran = recording.ended().await;

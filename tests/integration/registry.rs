@@ -277,7 +277,7 @@ async fn images_are_compared_as_files_are() {
     }
     assert!(!folder.exists("portcullis.lock"), "nothing is pinned by looking");
 
-    // What is not what its digest says is not shown, whoever says so.
+    // What is not what its digest says is not shown, even if an index names it.
     registry.push("version", "3", V2, Image::Artifact);
     registry.tamper_with_blobs(V2.len());
     let missing = oci(&registry, "version:4");
@@ -464,7 +464,7 @@ async fn a_new_version_that_asks_for_more_is_called_out() {
     assert!(folder.fails(&["validate"]).await.contains("wants capabilities that were not granted"));
 }
 
-/// The component with a section that nobody reads, to make it larger.
+/// The component with a section that is never read, to make it larger.
 fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
     let mut padded = component.to_vec();
     // A custom section: its id, its size in LEB128, an empty name.

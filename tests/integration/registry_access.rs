@@ -27,14 +27,14 @@ async fn folder(plugin: &str, more: &str) -> Folder {
     Folder::new(&with_plugin(TestUpstream::named("app").await.address(), plugin, "", more))
 }
 
-/// What `plugins lock` prints where it succeeds.
+/// What `plugins lock` prints if it succeeds.
 async fn locks(folder: &Folder, variables: &[(&str, &str)]) -> String {
     let ran = portcullis_with(folder.0.path(), variables, ["plugins", "lock"]).await;
     assert_eq!(ran.code, Some(0), "{variables:?}: {}{}", ran.stdout, ran.stderr);
     ran.stdout
 }
 
-/// What it says where it is refused, with each of `expected` in it and none of the secrets that tests have.
+/// What it says if it is refused, with each of `expected` in it and none of the secrets that tests have.
 async fn refuses(folder: &Folder, variables: &[(&str, &str)], expected: &[&str]) {
     let arguments = ["--log-level", "trace", "plugins", "lock"];
     let ran = portcullis_with(folder.0.path(), variables, arguments).await;
@@ -100,7 +100,7 @@ async fn a_proxy_that_does_not_lead_there_is_named_and_its_password_is_not() {
     let said = [by.as_str(), "it wants to know who asks (407), and no user is named"];
     refuses(folder, &[("HTTPS_PROXY", &address)], &said).await;
     assert!(registry.requests().is_empty());
-    // Nobody listens on port 1 of this machine.
+    // There is no listener on port 1 of this machine.
     refuses(
         folder,
         &[("https_proxy", &proxy_of(([127, 0, 0, 1], 1).into()))],
@@ -139,7 +139,7 @@ async fn a_proxy_passes_on_what_has_no_tls_and_is_not_asked_where_it_should_not_
         "{heads:?}"
     );
 
-    // NO_PROXY goes past it: then nobody knows the name. The other scheme's proxy is not asked either.
+    // NO_PROXY bypasses it: then the name cannot be resolved. The other scheme's proxy is not asked either.
     let asked = proxy.heads().len();
     for variables in [
         [("HTTP_PROXY", proxy_of(proxy.address())), ("NO_PROXY", "registry.test".to_owned())],

@@ -1,4 +1,4 @@
-//! A new generation takes over while traffic flows, and nobody notices.
+//! A new generation takes over while traffic flows, without a failed exchange.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -109,9 +109,8 @@ async fn a_plugin_by_renaming_and_in_place() {
     check("v1").await;
 }
 
-/// A policy that names the generation on both heads.
-/// Of thousands of exchanges none may fail, and on a busy machine a hook can have ten times its CPU time counted: what other
-/// machines take of a core is a part of that.
+/// A policy that names the generation on both heads. Of thousands of exchanges none may fail, and on a busy machine a
+/// hook can have ten times its CPU time counted: what other machines take of a core is a part of that.
 const PATIENT: &str = "limits = { deadline = \"1s\" }\n";
 
 fn generation(number: usize) -> String {
@@ -158,7 +157,8 @@ async fn an_exchange_ends_on_the_generation_that_it_began_on() {
 
 const RELOADS: usize = 50;
 
-/// Clients that ask all the time, each over one connection that it never makes again, and some that always make a new one.
+/// Clients that ask all the time, each over one connection that it never makes again, and some that always make a new
+/// one.
 struct Load {
     stop: Rc<Cell<bool>>,
     asked: Rc<Cell<u64>>,

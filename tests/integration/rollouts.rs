@@ -45,7 +45,7 @@ async fn metrics(gateway: &TestGateway) -> String {
     TestClient::h1(line.text("address").unwrap().parse().unwrap()).await.get("/metrics").await.text()
 }
 
-/// The value of a metric, by its name and labels as they are written; 0 where there is none.
+/// The value of a metric, by its name and labels as they are written; 0 if there is none.
 pub(crate) async fn metric(gateway: &TestGateway, name: &str) -> f64 {
     let text = metrics(gateway).await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -122,7 +122,7 @@ async fn reload_waits_for_nothing_and_says_what_is_wrong() {
     };
     gauge("0").await;
 
-    // Written to where it lies, so that it is settled for long.
+    // Written to in place, so that it is settled for long.
     let write = |text: &str| std::fs::write(gateway.dir().join("portcullis.toml"), text).unwrap();
     write(&config(&one).replace("to = \"app\"", "to = \"ap\"").replace("[routes", "bogus = 1\n[routes"));
     let refused = ran(&gateway, &["reload"]).await;

@@ -29,10 +29,10 @@ pub(crate) fn policy(name: &str, plugin: &str, settings: &str) -> String {
     format!("[policies.{name}]\nplugin = \"{plugin}.wasm\"\n{settings}\n")
 }
 
-/// Settings that grant a policy all there is, as the guest `capabilities` asks for it: with the secret of this name, which
-/// is the content of a file of the same name.
+/// Settings that grant a policy all there is, as the guest `capabilities` asks for it: with the secret of this name,
+/// which is the content of a file of the same name.
 pub(crate) fn every_grant(secret: &str) -> String {
-    // Nobody listens on port 9.
+    // There is no listener on port 9.
     every_grant_and(secret, "{ url = \"http://127.0.0.1:9\", private = true }")
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn record(gateway: &TestGateway, path: &str) -> Value {
     parse(&line)
 }
 
-/// An attribute in a record; empty where it has none of that name.
+/// An attribute in a record; empty if it has none of that name.
 pub(crate) fn attribute<'a>(record: &'a Value, name: &str) -> &'a str {
     record["attributes"][name].as_str().unwrap_or_default()
 }
@@ -67,7 +67,8 @@ pub(crate) fn attribute<'a>(record: &'a Value, name: &str) -> &'a str {
 /// The key that [`shipped`] lets in.
 pub(crate) const KEY: &str = "demo-key-0123456789";
 
-/// Policies that ship, `keys`, `stamp` and `limit`: a key of alice's, header rules, and a rate limit with these settings.
+/// Policies that ship, `keys`, `stamp` and `limit`: a key of alice's, header rules, and a rate limit with these
+/// settings.
 pub(crate) fn shipped(limit: &str) -> String {
     format!(
         r#"

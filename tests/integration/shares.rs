@@ -6,8 +6,8 @@ use tokio::task::JoinSet;
 use crate::harness::{TestClient, TestGateway, TestUpstream};
 use crate::setup::{KEY, config, shipped};
 
-/// A gateway with few instances: `/slow` through header rules to a server that never answers, `/quick` through the same to
-/// one that does, and `/other` through another policy.
+/// A gateway with few instances: `/slow` through header rules to a server that never answers, `/quick` through the same
+/// to one that does, and `/other` through another policy.
 async fn start(good: &TestUpstream, silent: &TestUpstream) -> TestGateway {
     let routes = format!(
         "[upstreams.silent]\nendpoints = [\"{}\"]\n\

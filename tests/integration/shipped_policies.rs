@@ -58,7 +58,7 @@ async fn api_key_takes_a_query_parameter_and_a_file() {
         for path in ["/a", "/a?key=wrong", "/a?key=a%20b%26c&key=a%20b%26c", "/a?kEY=a%20b%26c"] {
             assert_eq!(client.get(path).await.status, 401, "{path}");
         }
-        // The default field is not looked at where only the parameter is configured.
+        // The default field is not looked at if only the parameter is configured.
         assert_eq!(client.get_with("/a", &[("x-api-key", "a b&c")]).await.status, 401);
         assert_eq!(client.get("/a?x=1&key=a%20b%26c&y=%20").await.status, 200);
         let received = upstream.last_request();
@@ -218,7 +218,7 @@ async fn ip_filter_judges_the_client_and_not_the_proxy_before_it() {
     }
     assert_eq!(upstream.requests().len(), 4);
 
-    // Without a trusted proxy nobody can say who he is.
+    // Without a trusted proxy no client can choose its address.
     let gateway = TestGateway::builder()
         .file("deny.txt", "")
         .start(&config(upstream.address(), &["filter"], policies))

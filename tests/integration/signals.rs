@@ -122,7 +122,7 @@ async fn a_drain_gives_up_every_address_at_its_begin() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.read_until(b"begin ").await;
     gateway.signal(Signal::TERM);
-    // Without SO_REUSEPORT, so that it finds out whether somebody listens there.
+    // Without SO_REUSEPORT, so that it fails if there is a listener.
     for address in [metrics, gateway.address("web").to_string()] {
         eventually("the address is free", async || TcpListener::bind(&address).await.ok()).await;
     }

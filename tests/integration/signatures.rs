@@ -1,4 +1,4 @@
-//! Plugins that somebody has to have signed: images with cosign, files with cosign and minisign.
+//! Plugins that must be signed: images with cosign, files with cosign and minisign.
 
 use crate::harness::{Image, Key, TestGateway, TestRegistry, TestUpstream, tool};
 use crate::registry::{Folder, V1, V2, oci, registry_table, version, with_plugin};

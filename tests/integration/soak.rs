@@ -1,5 +1,5 @@
-//! Policies that fail in every way, on every request, and a reload each second: routes that have nothing to do with them
-//! notice nothing, and memory stays where it was.
+//! Policies that fail in every way, on every request, and a reload each second: routes that have nothing to do with
+//! them notice nothing, and memory stays at its level.
 //!
 //! How long is `PORTCULLIS_SOAK_SECONDS`; bench/README.md has the figures of a longer one.
 

@@ -20,7 +20,7 @@ pub(crate) async fn json(gateway: &TestGateway) -> Value {
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
-/// Where the gateway says that its control socket is.
+/// Returns the path of the control socket, from the gateway's log.
 fn socket(gateway: &TestGateway) -> PathBuf {
     let log = gateway.log();
     let line = log.iter().find(|line| line.text("event") == Some("control")).expect("it says where it is");
@@ -140,7 +140,7 @@ async fn a_named_socket_is_there_or_the_gateway_is_not() {
     }
     assert_eq!(json(&gateway).await["generation"], 1);
 
-    // Where others could put one in its place it is not made.
+    // If others could replace it, it is not made.
     let shared = gateway.dir().join("shared");
     std::fs::create_dir(&shared).unwrap();
     std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();

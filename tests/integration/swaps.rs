@@ -21,8 +21,8 @@ const V2: &[u8] = portcullis_test_guests::VERSION_2;
 
 /// As many as take some seconds: an image of a configured instance is made for each of the second.
 const SWAPS: [(&str, usize); 2] = [("worker", 120), ("exchange", 40)];
-/// What the process may have grown by from the middle to the end: a version that stays behind is 64 KiB at the very least,
-/// and the allocator's own ups and downs are some MiB.
+/// What the process may have grown by from the middle to the end: a version that stays behind is 64 KiB at the very
+/// least, and the allocator's own ups and downs are some MiB.
 const GROWTH_KIB_MAX: u64 = 16 << 10;
 
 /// Clients that ask all the time, each over one connection that it never makes again.
@@ -127,8 +127,8 @@ async fn swap_over_and_over(isolation: &str, swaps: usize) {
         // An even number of them: each round begins with version 1.
         let (plugin, version) = if swap % 2 == 0 { (V2, "v2") } else { (V1, "v1") };
         gateway.write("version.wasm", plugin);
-        // Without waiting until the file is quiet, as saving it does. The generation that is heard of may be one that was
-        // on its way when the file was written.
+        // Without waiting until the file is quiet, as saving it does. The generation that is heard of may be one that
+        // was on its way when the file was written.
         gateway.reload().await;
         eventually("the other version answers", async || {
             let reply = watcher.send(Method::POST, "/", &[], "body").await;
@@ -138,7 +138,8 @@ async fn swap_over_and_over(isolation: &str, swaps: usize) {
         if swap % 20 == 19
             && let Some((sender, task)) = long.take()
         {
-            // Two workers of the version that runs, two of the one that the long exchange keeps, and what is just going.
+            // Two workers of the version that runs, two of the one that the long exchange keeps, and what is just
+            // going.
             alive_max = alive_max.max(metric(&gateway, "portcullis_policy_instances").await);
             drop(sender);
             let (head, body, _client) = task.await.unwrap();

@@ -440,7 +440,8 @@ async fn tunnels_take_room_on_an_http2_connection() {
     let gateway = Edge::to(address).upstream("protocol = \"h2\"").start().await;
     let (mut client, response, mut send) = extended(&gateway).await;
     let mut body = within("a response", response).await.unwrap().into_body();
-    // A further request must not wait for the end of the tunnel, which may be weeks away: it goes over another connection.
+    // A further request must not wait for the end of the tunnel, which may be weeks away: it goes over another
+    // connection.
     for _ in 0..2 {
         let (other, _) = client.send.send_request(H2Client::get("/plain"), true).unwrap();
         assert_eq!(within("another stream", other).await.unwrap().headers()["x-protocol"], "none");

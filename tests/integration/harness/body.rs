@@ -28,7 +28,7 @@ impl Pieces {
         (Self(sender), PieceBody(receiver))
     }
 
-    /// Sends bytes; false where nobody reads any more.
+    /// Sends bytes; returns `false` if it is no longer read.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> bool {
         within("a piece is taken", self.0.send(Frame::data(bytes.into()))).await.is_ok()
     }
@@ -43,7 +43,7 @@ impl Pieces {
         within("trailers are taken", self.0.send(Frame::trailers(trailers))).await.unwrap();
     }
 
-    /// Waits until nobody reads any more.
+    /// Waits until it is no longer read.
     pub async fn abandoned(&self) {
         within("the body is given up", self.0.closed()).await;
     }

@@ -62,7 +62,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The lines of a field, joined; empty where there is none.
+    /// The lines of a field, joined; empty if there is none.
     pub fn header(&self, name: &str) -> String {
         joined(&self.headers, name)
     }
@@ -133,7 +133,7 @@ impl TestClient {
         }
     }
 
-    /// As [`Self::send`], where the connection may fail.
+    /// As [`Self::send`], if the connection may fail.
     pub async fn try_send(
         &mut self,
         method: Method,

@@ -169,7 +169,7 @@ impl H2Frames {
         Some(H2Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
-    /// The first frame that is wanted; `None` where the connection ends before.
+    /// The first frame that is wanted; `None` if the connection ends before.
     pub async fn find(&mut self, wanted: impl Fn(&H2Frame) -> bool) -> Option<H2Frame> {
         loop {
             let frame = self.next().await?;

@@ -26,12 +26,12 @@
 //!
 //! - [`TestGateway`] writes a config (and other files, see [`TestGateway::builder`]) into a folder of its own, runs
 //!   `portcullis run`, and waits until it is ready. Listeners take port 0; [`TestGateway::address`] gives the actual
-//!   one. `write_config_and_wait`, `write_config_and_expect_refusal`, `reload` (SIGHUP) and `terminate` (SIGTERM) each wait
-//!   for their effect. Its log is JSON lines ([`LogLine`]); the access log is its standard output. When a test fails,
-//!   both are printed.
-//! - [`TestUpstream`] answers by a closure and records what it was sent: `h1`, `h2` (prior knowledge), `h1_tls`, `h2_tls`,
-//!   and `streaming_h1`/`streaming_h2` for a handler that sees the body as it comes. [`RawUpstream`] hands each connection
-//!   to a script, for answers that no library would give.
+//!   one. `write_config_and_wait`, `write_config_and_expect_refusal`, `reload` (SIGHUP) and `terminate` (SIGTERM) each
+//!   wait for their effect. Its log is JSON lines ([`LogLine`]); the access log is its standard output. When a test
+//!   fails, both are printed.
+//! - [`TestUpstream`] answers by a closure and records what it was sent: `h1`, `h2` (prior knowledge), `h1_tls`,
+//!   `h2_tls`, and `streaming_h1`/`streaming_h2` for a handler that sees the body as it comes. [`RawUpstream`] hands
+//!   each connection to a script, for answers that no library would give.
 //! - [`TestClient`] speaks HTTP/1.1 or HTTP/2 through hyper, with or without TLS; [`RawClient`] writes bytes and reads
 //!   what comes; [`curl`] runs the real one; [`tool`] finds such a program, or installs it.
 //! - [`H2Client`] opens streams of HTTP/2 one by one, and [`H2Frames`] writes frames.
@@ -79,8 +79,8 @@ pub use self::{
 
 use std::time::Duration;
 
-/// Every wait ends here. Far longer than anything takes, so that no test fails because the machine is slow: what runs at
-/// the lowest priority may get a hundredth of a core for a while if other programs keep all cores busy.
+/// Every wait ends here. Far longer than anything takes, so that no test fails because the machine is slow: what runs
+/// at the lowest priority may get a hundredth of a core for a while if other programs keep all cores busy.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Waits for `future`, which `what` describes, until [`DEADLINE`].

@@ -95,12 +95,12 @@ impl Output {
         lines.stderr.iter().skip(from).filter_map(|line| LogLine::parse(line)).collect()
     }
 
-    /// Where the log ends now, to wait for what comes after.
+    /// Returns the present end of the log, to wait for what comes after.
     pub(super) fn mark(&self) -> usize {
         self.lines.lock().unwrap().stderr.len()
     }
 
-    /// Waits until `probe` finds something. `None` where the process has ended without.
+    /// Waits until `probe` finds something. `None` if the process has ended without.
     pub(super) async fn wait<T>(&self, what: &str, mut probe: impl FnMut(&Self) -> Option<T>) -> Option<T> {
         let mut changed = self.changed.subscribe();
         within(what, async {

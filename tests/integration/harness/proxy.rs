@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A proxy on a free loopback port that leads every name to one server. Dropping it closes the port and all connections.
+/// A proxy on a free loopback port that leads every name to one server. Dropping it closes the port and all
+/// connections.
 #[derive(Debug)]
 pub struct TestProxy {
     address: SocketAddr,
@@ -16,7 +17,7 @@ pub struct TestProxy {
 }
 
 impl TestProxy {
-    /// Leads to `to`. Where `wanted` is not empty, `Proxy-Authorization` must say it.
+    /// Leads to `to`. If `wanted` is not empty, `Proxy-Authorization` must say it.
     pub async fn start(to: SocketAddr, wanted: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -31,7 +32,7 @@ impl TestProxy {
         Self { address, heads, task }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -30,7 +30,7 @@ pub struct RawReply {
 }
 
 impl RawReply {
-    /// The lines of a field, joined; empty where there is none.
+    /// The lines of a field, joined; empty if there is none.
     pub fn header(&self, name: &str) -> String {
         field(&self.head, name)
     }
@@ -71,7 +71,7 @@ impl RawClient {
         within("bytes are written", self.stream.write_all(bytes.as_ref())).await
     }
 
-    /// Writes all of it, however long the other side takes. False where it takes nothing any more.
+    /// Writes all of it, however long the other side takes. False if it takes nothing any more.
     pub async fn send_for_long(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
@@ -117,7 +117,7 @@ impl RawClient {
         self.buffer.drain(..count).collect()
     }
 
-    /// Exactly `count` bytes; `None` where the connection ends before.
+    /// Exactly `count` bytes; `None` if the connection ends before.
     pub async fn try_read_exact(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if self.fill().await == 0 {
@@ -153,7 +153,7 @@ impl RawClient {
         self.buffer.is_empty() && tokio::time::timeout(time, self.fill()).await.is_err()
     }
 
-    /// How much was read; 0 at the end, and where the connection broke.
+    /// How much was read; 0 at the end, and if the connection broke.
     async fn fill(&mut self) -> usize {
         within("bytes are read", self.stream.read_buf(&mut self.buffer)).await.unwrap_or(0)
     }
@@ -163,13 +163,13 @@ impl RawClient {
         text(&self.read_until(b"\r\n\r\n").await).trim_end_matches("\r\n").to_owned()
     }
 
-    /// As [`Self::read_head`]; `None` where the connection ends before.
+    /// As [`Self::read_head`]; `None` if the connection ends before.
     pub async fn try_read_head(&mut self) -> Option<String> {
         let head = self.try_read_until(b"\r\n\r\n").await?;
         Some(text(&head).trim_end_matches("\r\n").to_owned())
     }
 
-    /// A request with its body; `None` where the connection ends before.
+    /// A request with its body; `None` if the connection ends before.
     pub async fn read_request(&mut self) -> Option<(String, Vec<u8>)> {
         let head = self.try_read_until(b"\r\n\r\n").await?;
         let head = text(&head).trim_end_matches("\r\n").to_owned();
@@ -197,7 +197,7 @@ impl RawClient {
         RawReply { status: status(&head), head, body: Vec::new() }
     }
 
-    /// By the framing of `head`; where it says nothing, `without` bytes, or all until the end.
+    /// By the framing of `head`; if it says nothing, `without` bytes, or all until the end.
     async fn read_body(&mut self, head: &str, without: Option<usize>) -> Vec<u8> {
         if field(head, "transfer-encoding").to_ascii_lowercase().contains("chunked") {
             return self.read_chunks().await;
@@ -294,7 +294,7 @@ impl RawUpstream {
         .await
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

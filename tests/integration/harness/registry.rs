@@ -31,7 +31,7 @@ struct State {
     content: BTreeMap<String, (&'static str, Vec<u8>)>,
     /// User and password that are asked for.
     credentials: Option<(String, String)>,
-    /// Where blobs are, if not here.
+    /// The registry of the blobs, if it is another one.
     blobs_at: Option<String>,
     scheme: &'static str,
 }
@@ -72,7 +72,7 @@ impl TestRegistry {
         Self { server, state }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -164,8 +164,8 @@ impl TestRegistry {
         self.manifest(repository, &[&format!("{}.sig", digest.replace(':', "-"))], MANIFEST, &manifest);
     }
 
-    /// Signs a manifest in cosign's second form, found by the list of referrers that the registry has, or by that under a
-    /// tag where it has none.
+    /// Signs a manifest in cosign's second form, found by the list of referrers that the registry has, or by that under
+    /// a tag if it has none.
     pub fn sign_with_bundle(&self, repository: &str, digest: &str, key: &Key, has_referrers: bool) {
         let kind = "application/vnd.in-toto+json";
         let statement = json!({

@@ -1,10 +1,10 @@
-//! Programs that tests call, beside the gateway: installed where they are missing and that is possible.
+//! Programs that tests call, beside the gateway: installed if they are missing and that is possible.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// The path of a program. Where it is missing it is installed from Debian's `package`, if this is a Debian and we may;
+/// The path of a program. If it is missing it is installed from Debian's `package`, if this is a Debian and we may;
 /// else the test fails and says what to install.
 pub fn tool(name: &str, package: &str) -> PathBuf {
     // Tests run in parallel, and a package is to be installed once.

@@ -54,7 +54,7 @@ impl Received {
         self.uri.path()
     }
 
-    /// The lines of a field, joined; empty where there is none.
+    /// The lines of a field, joined; empty if there is none.
     pub fn header(&self, name: &str) -> String {
         joined(&self.headers, name)
     }
@@ -220,7 +220,7 @@ impl TestUpstream {
         Self { address, recorded, task }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
