@@ -1,15 +1,16 @@
 //! Carries out the commands: each has its file or folder here.
 
+mod ask;
 mod demo;
 mod diff;
-pub(crate) mod explain;
+mod explain;
 mod plugins;
-pub(crate) mod record;
+mod record;
 mod reload;
 mod replay;
-pub(crate) mod rollout;
+mod rollout;
 mod routes;
-pub(crate) mod status;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -64,7 +65,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
             plugins::execute(&arguments.command)
         }
-        Command::Rollout { command } => rollout::command::run(&command),
+        Command::Rollout { command } => rollout::run(&command),
         Command::Demo(arguments) => {
             start_log(&cli.log)?;
             demo::run(&arguments)

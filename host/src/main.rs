@@ -2,16 +2,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-mod changes;
 mod cli;
 mod commands;
 mod output;
 mod plugins;
 mod refusal;
 mod run;
-mod shown;
 mod table;
-mod trace;
+mod words;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! What the commands print, and how they report that they failed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use portcullis_model::text::escape_json;
 use serde_json::json;
 
 use crate::cli::LogFormat;
 use crate::refusal::{Refusal, said};
-use crate::shown::printable;
 
 /// Tells why a command failed, on standard error: in the form of its log.
 pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
@@ -59,5 +60,25 @@ pub(crate) struct Usage;
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("wrong usage")
+    }
+}
+
+/// Returns what is printed, with nothing in it that steers a terminal: such characters are written as `\uHHHH`, which in JSON
+/// means the same. Line ends and tabs stay: text from elsewhere is escaped before it is put into a line.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    escape_json(text, &['\n', '\t'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn what_is_printed_keeps_its_lines_and_no_more() {
+        assert_eq!(printable("a\n\tb ü"), "a\n\tb ü");
+        assert_eq!(
+            printable("\u{1b}]0;owned\u{7}\u{9b}2J\r\u{202e}"),
+            "\\u001b]0;owned\\u0007\\u009b2J\\u000d\\u202e"
+        );
     }
 }

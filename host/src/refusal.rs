@@ -8,7 +8,7 @@ use portcullis_config::{Diagnostics, MainFile, Mistake};
 use portcullis_model::Origin;
 
 use crate::plugins::Catalog;
-use crate::shown::counted;
+use crate::words::counted;
 
 /// All that is wrong with one candidate.
 #[derive(Debug)]

@@ -13,11 +13,15 @@ pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod open_files;
 pub(crate) mod process;
+pub(crate) mod recording;
 pub(crate) mod reloads;
 pub(crate) mod report;
+pub(crate) mod rollout;
+pub(crate) mod rollouts;
 pub(crate) mod runtime;
 pub(crate) mod signals;
 pub(crate) mod stamp;
+pub(crate) mod status;
 pub(crate) mod watch;
 
 use std::path::Path;

@@ -1,9 +1,5 @@
 //! `portcullis diff`: what a new version of a plugin, or of a config, adds, drops and asks for.
 
-mod config;
-mod plugin;
-mod schema;
-
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,15 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use portcullis_config::Loaded;
-use portcullis_model::Name;
+use portcullis_inspect::{ConfigDiff, PluginDiff, PluginFacts};
+use portcullis_model::text::escape as shown;
+use portcullis_model::{Name, PolicyConfig};
 
-use self::config::ConfigDiff;
-use self::plugin::{PluginDiff, PluginFacts};
 use crate::cli::DiffArguments;
 use crate::output::print;
-use crate::plugins;
+use crate::plugins::{self, Catalog};
+use crate::refusal::Refusal;
 use crate::run::compose::Composed;
-use crate::shown::shown;
 
 /// The exit code for what differs, as diff(1) has it.
 const DIFFERS: u8 = 1;
@@ -46,7 +42,8 @@ pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
             (diff.is_same(), diff.to_json(), diff.text(""))
         }
         (Side::Config(old), Side::Config(new)) => {
-            let diff = ConfigDiff::between(&old, &new)?;
+            let diff = ConfigDiff::between((&old.gateway, facts(&old)), (&new.gateway, facts(&new)))
+                .map_err(|(name, error)| error.context(format!("policy `{name}` cannot be compared")))?;
             (diff.is_same(), diff.to_json(), diff.text())
         }
         _ => bail!(
@@ -64,8 +61,8 @@ pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Where `old` is wrong.
 pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<String>> {
-    let old = config::load(old)
-        .with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;
+    let old =
+        load(old).with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;
     let mut infos = BTreeMap::new();
     for policy in &old.gateway.policies {
         let component = old.components.get(&policy.digest);
@@ -79,13 +76,17 @@ impl Side {
     /// `config` says how registries are asked.
     fn read(typed: &str, config: Option<PathBuf>) -> anyhow::Result<Self> {
         if let Some(name) = typed.strip_prefix("builtin:") {
-            return Ok(Self::Plugin(Box::new(plugin::builtin(name)?)));
+            return Ok(Self::Plugin(Box::new(builtin(name)?)));
         }
         if typed.contains("://") {
             let reference = portcullis_config::parse_reference(typed)
                 .map_err(|reason| anyhow::anyhow!("{} is no image: {reason}", shown(typed)))?;
             let image = plugins::fetch_unverified(&reference, config.as_deref())?;
-            return Ok(Self::Plugin(Box::new(plugin::image(&reference, &image)?)));
+            return Ok(Self::Plugin(Box::new(PluginFacts::of_image(
+                &reference,
+                image.manifest,
+                &image.component,
+            )?)));
         }
         let path = Path::new(typed);
         let mut bytes = Vec::new();
@@ -98,8 +99,33 @@ impl Side {
         }
         // Text has no zero byte in front, and a component starts with one.
         if bytes.first() == Some(&0) {
-            return Ok(Self::Plugin(Box::new(plugin::file(path, &bytes)?)));
+            return Ok(Self::Plugin(Box::new(PluginFacts::of(path.display().to_string(), &bytes)?)));
         }
-        Ok(Self::Config(Box::new(config::load(path)?)))
+        Ok(Self::Config(Box::new(load(path)?)))
     }
+}
+
+/// Reads a config, with all that it names.
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    Ok(portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?)
+}
+
+/// Returns a function that returns the facts of the plugin of a policy in a config.
+fn facts(loaded: &Loaded) -> impl Fn(&PolicyConfig) -> anyhow::Result<PluginFacts> {
+    |policy| {
+        let bytes = loaded.components.get(&policy.digest).context("its component was not read")?;
+        Ok(PluginFacts::of(policy.plugin.to_string(), bytes)?)
+    }
+}
+
+/// Returns the facts of the plugin that ships as `name`.
+fn builtin(name: &str) -> anyhow::Result<PluginFacts> {
+    let Some(bytes) = portcullis_plugins::builtin(name) else {
+        bail!(
+            "there is no builtin plugin `{}`\n  = help: the builtin plugins are {}",
+            shown(name),
+            portcullis_plugins::NAMES.join(", ")
+        );
+    };
+    Ok(PluginFacts::of(format!("builtin:{name}"), bytes)?)
 }

@@ -15,8 +15,8 @@ use crate::cli::{ConfigArgument, ListArguments, LockArguments, PluginsCommand};
 use crate::output::print;
 use crate::plugins::{Catalog, disagreement, registries, signed_name};
 use crate::refusal::{Refusal, RefusedPart};
-use crate::shown::counted;
 use crate::table::table;
+use crate::words::counted;
 
 /// Carries out what was asked.
 ///

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use portcullis_admin::{ReloadAnswer, ReloadRequest};
 
 use crate::cli::{REFUSED, ReloadArguments};
+use crate::commands::ask::ask;
 use crate::output::{print, tell};
-use crate::run::control;
 
 /// Asks, waits and prints.
 ///
 /// # Errors
 /// If no gateway answers.
 pub(crate) fn run(arguments: &ReloadArguments) -> anyhow::Result<ExitCode> {
-    let answer = control::ask(&arguments.gateway, &ReloadRequest {})?;
+    let answer = ask(&arguments.gateway, &ReloadRequest {})?;
     if arguments.json {
         print(&format!("{:#}\n", serde_json::to_value(&answer)?))?;
     } else {

@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use self::compare::{Verdict, compare};
 use self::policies::Policies;
 use crate::cli::{REFUSED, ReplayArguments};
-use crate::commands::record::{VERSION, VERSION_MEMBER};
 use crate::output::{Usage, print};
 use crate::run::runtime::block_on;
-use crate::shown::shown;
-use crate::trace::{Scrubber, hook_to_json, read};
+use portcullis_inspect::trace::{Scrubber, hook_to_json, read};
+use portcullis_inspect::{VERSION, VERSION_MEMBER};
+use portcullis_model::text::escape as shown;
 
 /// The exit code for what cannot be replayed at all, as that of `diff`.
 pub(crate) const TROUBLE: u8 = 2;

@@ -1,185 +1,29 @@
-//! `portcullis status`: put together by the gateway that runs, and shown by the command line.
+//! `portcullis status`: what the running gateway returns, as tables.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
-    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus,
-    UnroutedStatus, UpstreamStatus,
+    EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status,
+    StatusRequest,
 };
-use portcullis_sandbox::{LastFault, PolicyReport, Standing, UnderWay};
 
 use crate::cli::StatusArguments;
-use crate::output;
-use crate::run::compose::LoadedPolicy;
-use crate::run::control;
-use crate::run::gateway::Running;
-use crate::shown::counted;
+use crate::commands::ask::ask;
+use crate::output::print;
 use crate::table::table;
-
-/// How the running gateway is; `config` is what it was started with.
-pub(crate) fn of(running: &Running, config: String) -> Status {
-    let (uptime, generation_age) = running.ages();
-    let sandbox = running.process().sandbox.metrics();
-    let reports: BTreeMap<&str, &PolicyReport> =
-        sandbox.policies.iter().map(|report| (&*report.policy, report)).collect();
-    let composed = running.composed();
-    let policies = composed.policies.values().map(|policy| {
-        let report = reports.get(&*policy.config().name).copied();
-        policy_status(policy, report)
-    });
-    Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        config,
-        generation: running.generation(),
-        uptime_s: uptime.as_secs(),
-        generation_age_s: generation_age.as_secs(),
-        refused: running.refused().map(|refused| RefusedStatus {
-            errors: refused.errors,
-            first: refused.first.clone(),
-            age_s: refused.since.elapsed().as_secs(),
-        }),
-        workers: running.process().workers,
-        instances: InstanceStatus { alive: sandbox.instances, max: sandbox.instances_max },
-        memory: MemoryStatus { bytes: sandbox.memory_bytes, bytes_max: sandbox.memory_bytes_max },
-        listeners: listeners(running),
-        routes: routes(running),
-        unrouted: unrouted(running),
-        policies: policies.collect(),
-        upstreams: upstreams(running),
-    }
-}
-
-fn listeners(running: &Running) -> Vec<ListenerStatus> {
-    let listening = running.listening().into_iter().map(|listener| ListenerStatus {
-        name: listener.name.to_string(),
-        address: listener.address.to_string(),
-        tls: listener.tls,
-        connections: listener.connections,
-    });
-    listening.collect()
-}
-
-fn routes(running: &Running) -> Vec<RouteStatus> {
-    let exchanges = running.process().metrics.exchanges();
-    let routes = running.composed().gateway.routes.iter().map(|route| {
-        let classes = exchanges.get(&route.name).map(Vec::as_slice).unwrap_or_default();
-        RouteStatus {
-            name: route.name.to_string(),
-            policies: route.policies.iter().map(ToString::to_string).collect(),
-            hosts: route.matches.hosts().iter().map(ToString::to_string).collect(),
-            listeners: route.listeners.iter().map(ToString::to_string).collect(),
-            tls_required: route.tls_required,
-            requests: classes.iter().map(|(_, count)| count).sum(),
-            by_status: by_status(classes),
-        }
-    });
-    routes.collect()
-}
-
-fn unrouted(running: &Running) -> UnroutedStatus {
-    let classes = running.process().metrics.unrouted_exchanges();
-    UnroutedStatus { requests: classes.iter().map(|(_, count)| count).sum(), by_status: by_status(&classes) }
-}
-
-fn by_status(classes: &[(&'static str, u64)]) -> BTreeMap<String, u64> {
-    classes.iter().map(|(class, count)| ((*class).to_owned(), *count)).collect()
-}
-
-fn policy_status(policy: &LoadedPolicy, report: Option<&PolicyReport>) -> PolicyStatus {
-    let manifest = policy.manifest();
-    let config = policy.config();
-    let mut status = PolicyStatus {
-        name: config.name.to_string(),
-        plugin: config.plugin.to_string(),
-        component: manifest.map(|manifest| manifest.name.clone()),
-        version: manifest.map(|manifest| manifest.version.clone()),
-        isolation: config.isolation.name().to_owned(),
-        ..PolicyStatus::default()
-    };
-    if let Some(report) = report {
-        let calls = report.calls.iter().map(|(hook, count)| HookCount {
-            hook: (*hook).to_owned(),
-            kind: None,
-            count: *count,
-        });
-        status.calls = calls.collect();
-        let faults = report.faults.iter().map(|(hook, kind, count)| HookCount {
-            hook: (*hook).to_owned(),
-            kind: Some(kind.to_string()),
-            count: *count,
-        });
-        status.faults = faults.collect();
-        status.instances = report.instances;
-        status.cpu_s = report.cpu.as_secs_f64();
-        status.memory_bytes_max = report.memory_bytes_max;
-        status.under_way = report.under_way.iter().map(under_way_status).collect();
-        status.last_fault = report.last_fault.as_ref().map(fault_status);
-        status.quarantine = report.quarantine.deciding.map(quarantine_status);
-        status.quarantine_completed = report.quarantine.completed.map(quarantine_status);
-    }
-    status
-}
-
-fn under_way_status(calls: &UnderWay) -> UnderWayStatus {
-    let UnderWay { version, hook_calls, hook_calls_max, http_calls, http_calls_max } = *calls;
-    UnderWayStatus {
-        version: version.name().to_owned(),
-        hook_calls,
-        hook_calls_max,
-        http_calls,
-        http_calls_max,
-    }
-}
-
-fn fault_status(fault: &LastFault) -> FaultStatus {
-    FaultStatus {
-        hook: fault.hook.to_owned(),
-        kind: fault.kind.to_string(),
-        message: fault.message.clone(),
-        at: portcullis_telemetry::rfc3339(fault.at),
-        // A clock that was set back makes it new.
-        age_s: fault.at.elapsed().unwrap_or_default().as_secs(),
-    }
-}
-
-fn quarantine_status(standing: Standing) -> QuarantineStatus {
-    QuarantineStatus {
-        lasted_s: standing.lasted.as_secs_f64(),
-        next_probe_s: standing.probe_in.as_secs_f64(),
-    }
-}
-
-fn upstreams(running: &Running) -> Vec<UpstreamStatus> {
-    let snapshot = running.snapshot();
-    let upstreams = snapshot.upstreams().map(|(config, endpoints, now)| {
-        let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
-            address: member.endpoint.address().to_string(),
-            weight: member.weight,
-            healthy: !member.endpoint.health().is_ejected(),
-            in_flight: member.endpoint.in_flight(),
-            left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {
-                lasted_s: now.saturating_sub(left_out.since).as_secs(),
-                reason: left_out.reason,
-            }),
-        });
-        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect() }
-    });
-    upstreams.collect()
-}
+use crate::words::{age, counted};
 
 /// Asks the gateway that runs, and prints what it says.
 ///
 /// # Errors
 /// Where none answers.
 pub(crate) fn show(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
-    let status = control::ask(&arguments.gateway, &StatusRequest {})?;
+    let status = ask(&arguments.gateway, &StatusRequest {})?;
     if arguments.json {
-        return output::print(&format!("{:#}\n", serde_json::to_value(&status)?));
+        return print(&format!("{:#}\n", serde_json::to_value(&status)?));
     }
-    output::print(&text(&status))
+    print(&text(&status))
 }
 
 /// The status as people read it.
@@ -374,17 +218,6 @@ fn size(bytes: u64) -> String {
 
 fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
-}
-
-/// A time as people say it, in its two largest units.
-pub(crate) fn age(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{minutes} min {} s", seconds % 60),
-        3600..86_400 => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::diff;
 use crate::cli::ValidateArguments;
 use crate::output::print;
 use crate::run::{compose, report};
-use crate::shown::counted;
+use crate::words::counted;
 
 /// Builds what the gateway would run, and prints how much it is.
 ///

@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use crate::cli::CompileArguments;
 use crate::output::print;
 use crate::plugins::PLUGIN_BYTES_MAX;
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// What the process says when it is done, so that nothing else passes for it.
 const DONE: &str = "compiled\n";

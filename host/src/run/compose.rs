@@ -19,13 +19,12 @@ use portcullis_sandbox::{ComponentInfo, Manifest, PolicyComponent, Sandbox};
 use portcullis_telemetry::AccessLog;
 
 use self::parts::chain_of;
-use crate::changes;
-use crate::commands::rollout;
 use crate::plugins::Catalog;
 use crate::refusal::{Refusal, RefusedPart};
 use crate::run::compiler::LongCompileNotice;
 use crate::run::footprint;
 use crate::run::process::{Process, ProcessError};
+use crate::run::rollout;
 use crate::run::stamp;
 
 /// A configuration with its policies ready to run.
@@ -248,10 +247,9 @@ impl Composed {
                 old.versions().any(|old| Arc::ptr_eq(&old.component, &version.component))
             };
             let info = old.active.component.info();
-            policy
-                .versions()
-                .filter(move |version| !known(version))
-                .flat_map(move |version| changes::newly_imported(name, info, version.component.info()))
+            policy.versions().filter(move |version| !known(version)).flat_map(move |version| {
+                portcullis_inspect::newly_imported(name, info, version.component.info())
+            })
         })
         .collect()
     }
@@ -267,7 +265,7 @@ impl Composed {
         let both = self.policies.iter().filter_map(|(name, policy)| Some((name, old(name)?, policy)));
         both.flat_map(|(name, old, policy)| {
             let versions: Vec<_> = policy.versions().map(|version| version.component.info()).collect();
-            versions.into_iter().flat_map(move |new| changes::newly_imported(name, &old, new))
+            versions.into_iter().flat_map(move |new| portcullis_inspect::newly_imported(name, &old, new))
         })
         .collect()
     }

@@ -5,23 +5,22 @@
 //! [`Control::with_running`], where nothing else happens meanwhile; what takes long takes out of it what it needs
 //! (snapshots and factories are shared) and goes on by itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, AskError, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
-    ReloadAnswer, ReloadRequest, Request, Requests, RolloutActRequest, RolloutsRequest, Status,
-    StatusRequest, Surroundings,
+    Answers, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
+    ReloadAnswer, ReloadRequest, Requests, RolloutActRequest, RolloutsRequest, Status, StatusRequest,
+    Surroundings,
 };
+use portcullis_inspect::explain_live;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::cli::GatewayArgument;
-use crate::commands::{explain, record, status};
-use crate::output::tell;
-use crate::plugins::Catalog;
 use crate::refusal::Refusal;
 use crate::run::gateway::Running;
 use crate::run::reloads::Asker;
+use crate::run::runtime::block_on;
+use crate::run::{recording, status};
 
 /// Jobs that wait for the loop. Each connection of the socket has at most one.
 const JOBS_MAX: usize = 16;
@@ -38,7 +37,7 @@ pub(crate) struct Control {
     /// The turn to run policies on a blocking thread, of which there are few.
     explaining: Arc<Semaphore>,
     /// Recordings that can be ended early.
-    ends: record::Ends,
+    ends: recording::Ends,
 }
 
 /// Returns what answers requests about the gateway of the config at `config`, the jobs that it sends to its loop, and who
@@ -47,7 +46,7 @@ pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>, mpsc::Rec
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let (reloads, asked) = mpsc::channel(JOBS_MAX);
     let (config, explaining) = (config.into(), Arc::new(Semaphore::new(1)));
-    (Control { config, jobs, reloads, explaining, ends: record::Ends::default() }, received, asked)
+    (Control { config, jobs, reloads, explaining, ends: recording::Ends::default() }, received, asked)
 }
 
 /// All that can be asked.
@@ -104,12 +103,14 @@ impl Answers<ExplainRequest> for Control {
         let turn = self.explaining.clone().acquire_owned().await.map_err(|_| ending())?;
         let snapshot = self.with_running(|running| running.snapshot()).await?;
         let explained = tokio::task::spawn_blocking(move || {
-            let explained = explain::live(&snapshot, request);
+            let explained = block_on(explain_live(&snapshot, request));
             // It goes on where whoever asked has gone; the next one waits for it all the same.
             drop(turn);
             explained
         });
-        explained.await.map_err(|_| ending())?.map_err(|error| Refused::new(format!("{error:#}")))
+        let explained = explained.await.map_err(|_| ending())?;
+        let explained = explained.map_err(|error| Refused::new(format!("{error:#}")))?;
+        explained.map_err(|error| Refused::new(error.to_string()))
     }
 }
 
@@ -117,10 +118,10 @@ impl Answers<RecordRequest> for Control {
     async fn answer(&self, request: RecordRequest) -> Result<RecordAnswer, Refused> {
         let (recordings, snapshot) =
             self.with_running(|running| (running.recordings(), running.snapshot())).await?;
-        let (asking, time) = record::begin(&recordings, &snapshot, &request)?;
+        let (asking, time) = recording::begin(&recordings, &snapshot, &request)?;
         drop(snapshot);
         let end = self.ends.of(&request.id);
-        Ok(record::collect(asking, time, &request, &end).await)
+        Ok(recording::collect(asking, time, &request, &end).await)
     }
 }
 
@@ -189,40 +190,4 @@ pub(crate) async fn open(
     };
     tracing::info!(event = "control", path = %opened.path().display(), "control socket at {}", opened.path().display());
     Ok(Opened::Socket { _open: opened })
-}
-
-/// Asks the gateway that `gateway` names.
-///
-/// # Errors
-/// Where none runs there, and where it refuses; with what to do about it.
-pub(crate) fn ask<R: Request>(gateway: &GatewayArgument, request: &R) -> anyhow::Result<R::Answer> {
-    let places = match &gateway.socket {
-        Some(path) => vec![path.clone()],
-        None => places(&gateway.config.find()?)?,
-    };
-    let of_another = |path: &Path, user: u32| {
-        tell(&format!("note: the gateway of user {user} is asked, at {}\n", path.display()));
-    };
-    portcullis_admin::ask_known(&places, request, of_another).map_err(|error| match error {
-        AskError::NotRunning { .. } => anyhow::anyhow!(
-            "{error}\n  = help: start it with `portcullis run`, or name its config with `-c FILE`, as it was named then; a \
-             gateway that puts its socket elsewhere, and one of another user, is found with `--socket PATH`, by the path \
-             in its log"
-        ),
-        error => error.into(),
-    })
-}
-
-fn places(config: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let usual = Surroundings::current().places(config);
-    Ok(match portcullis_config::control(config, &Catalog) {
-        portcullis_model::Control::Off => anyhow::bail!(
-            "the gateway of {} cannot be asked: the file says `server.control = false`\n  \
-             = help: set it to true, or to a path, and start the gateway again",
-            config.display()
-        ),
-        portcullis_model::Control::Default => usual,
-        // The file may have been changed since the gateway started.
-        portcullis_model::Control::At(path) => std::iter::once(path).chain(usual).collect(),
-    })
 }

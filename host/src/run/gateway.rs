@@ -11,11 +11,11 @@ use portcullis_admin::WebServer;
 use portcullis_proxy::{DrainReport, Listening, Recordings, Snapshot, Workers};
 use portcullis_telemetry::AccessLog;
 
-use crate::changes::Changes;
 use crate::refusal::Refusal;
 use crate::run::compose::{Candidate, Composed, Previous};
 use crate::run::process::Process;
 use crate::run::{metrics, open_files, report};
+use portcullis_inspect::Changes;
 
 /// How long the last records may take to be written at the end.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);

@@ -9,10 +9,10 @@ use portcullis_proxy::OutboundClient;
 use portcullis_sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::Metrics;
 
-use crate::commands::rollout::Rollouts;
 use crate::run::cache_dir::default_cache_dir;
 use crate::run::compiler::ChildCompiler;
 use crate::run::footprint;
+use crate::run::rollout::Rollouts;
 
 /// What lives as long as the process, made by its first generation.
 #[derive(Debug, Clone)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use portcullis_model::PolicyConfig;
 use portcullis_proxy::{Listening, Snapshot};
 
-use crate::changes::Changes;
-use crate::commands::rollout;
 use crate::refusal::Refusal;
 use crate::run::compose::{CompiledPlugin, Composed};
+use crate::run::rollout;
+use portcullis_inspect::Changes;
 
 /// After the start.
 pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usize) {

@@ -48,6 +48,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("portcullis-admin", &[]),
+    (
+        "portcullis-inspect",
+        &[
+            "portcullis-admin",
+            "portcullis-http",
+            "portcullis-model",
+            "portcullis-policy",
+            "portcullis-proxy",
+            "portcullis-sandbox",
+            "portcullis-telemetry",
+        ],
+    ),
     ("portcullis-plugins", &[]),
     ("portcullis-sdk", &["portcullis-sdk-macros"]),
     ("portcullis-sdk-macros", &[]),

@@ -4,14 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::bail;
+use portcullis_inspect::HEAD_BYTES_MAX;
 use portcullis_model::Name;
 use portcullis_proxy::Question;
 
 use crate::cli::ExplainArguments;
-use crate::shown::shown;
-
-/// Bytes of a head that is looked at. A listener takes less unless it was told otherwise.
-pub(crate) const HEAD_BYTES_MAX: usize = 1 << 20;
+use portcullis_model::text::escape as shown;
 
 /// The request that the command line describes.
 ///

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use portcullis_policy::FaultKind;
 use serde_json::Value;
 
-use crate::commands::status;
-use crate::shown::{cut, shown};
+use crate::words::age;
+use portcullis_inspect::abridged;
+use portcullis_model::text::escape as shown;
 
 /// Characters of a value that are shown; all of it is in the JSON.
 const VALUE_CHARS_MAX: usize = 200;
@@ -224,7 +225,7 @@ impl Text {
             line!(self, "");
         }
         for one in lines.iter().take(BODY_LINES_MAX) {
-            line!(self, "  {}", shown(&cut(one, VALUE_CHARS_MAX)));
+            line!(self, "  {}", shown(&abridged(one, VALUE_CHARS_MAX)));
         }
         if lines.len() > BODY_LINES_MAX {
             line!(self, "  … ({} bytes in all)", response["body-bytes"]);
@@ -243,7 +244,7 @@ fn passed_over(hook: &Value) -> String {
                 "waiting" => format!("next probe in {} s", seconds("next-probe-s").ceil()),
                 _ => "the next request is let through as a probe".to_owned(),
             };
-            format!(" for {}, {probe}", status::age(seconds("lasted-s") as u64))
+            format!(" for {}, {probe}", age(seconds("lasted-s") as u64))
         }
     };
     format!("passed over: in quarantine{times} (on-error = \"{mode}\")")
@@ -298,17 +299,17 @@ pub(crate) fn arguments(arguments: &Value) -> String {
 
 /// A value, abridged.
 pub(crate) fn value(value: &Value) -> String {
-    shown(&cut(&value.to_string(), VALUE_CHARS_MAX)).into_owned()
+    shown(&abridged(&value.to_string(), VALUE_CHARS_MAX)).into_owned()
 }
 
 fn string(value: &Value) -> String {
-    shown(&cut(value.as_str().unwrap_or_default(), VALUE_CHARS_MAX * 10)).into_owned()
+    shown(&abridged(value.as_str().unwrap_or_default(), VALUE_CHARS_MAX * 10)).into_owned()
 }
 
 /// A field's value: as it is where it is text.
 fn bytes(value: &Value) -> String {
     match value.as_str() {
-        Some(text) => shown(&cut(text, VALUE_CHARS_MAX)).into_owned(),
+        Some(text) => shown(&abridged(text, VALUE_CHARS_MAX)).into_owned(),
         None => self::value(value),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::list;
 use crate::commands::explain::{arguments, edited, value};
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// What is to be said of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]

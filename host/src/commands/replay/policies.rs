@@ -22,8 +22,8 @@ use crate::cli::ReplayArguments;
 use crate::plugins::{Catalog, PLUGIN_BYTES_MAX};
 use crate::refusal::Refusal;
 use crate::run::compose;
-use crate::shown::shown;
-use crate::trace::{Scrubber, secret_mark};
+use portcullis_inspect::trace::{Scrubber, secret_mark};
+use portcullis_model::text::escape as shown;
 
 /// The policies whose hooks a record has.
 pub(super) struct Policies {

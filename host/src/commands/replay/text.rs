@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::list;
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// The whole of it.
 pub(super) fn replay(json: &Value) -> String {

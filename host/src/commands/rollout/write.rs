@@ -20,9 +20,9 @@ use portcullis_model::{
 use portcullis_policy::HookKind;
 use portcullis_sandbox::inspect;
 
-use super::fingerprint::fingerprint;
-use crate::changes::Changes;
 use crate::plugins::Catalog;
+use crate::run::rollout::fingerprint;
+use portcullis_inspect::Changes;
 
 /// An edited config file that lies ready beside the one whose place it shall take. Dropping it removes it.
 #[derive(Debug)]

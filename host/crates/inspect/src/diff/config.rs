@@ -1,23 +1,18 @@
-//! Two configs beside each other: what a reload from one to the other would change, and of each policy what its new plugin
-//! newly wants.
+//! The difference between two configurations: what a reload from one to the other would change, and for each policy what its
+//! new plugin newly needs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::Context;
-use portcullis_config::{Loaded, LoadedComponents};
-use portcullis_model::{Capability, Name, PolicyConfig};
+use portcullis_model::{Capability, Gateway, Name, PolicyConfig};
 use serde_json::{Value, json};
 
 use super::plugin::{PluginDiff, PluginFacts};
 use crate::changes::Changes;
-use crate::plugins::Catalog;
-use crate::refusal::Refusal;
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// What differs between two configs.
 #[derive(Debug)]
-pub(crate) struct ConfigDiff {
+pub struct ConfigDiff {
     changes: Changes,
     /// The policies of both that differ.
     policies: BTreeMap<Name, PolicyDiff>,
@@ -34,36 +29,37 @@ struct PolicyDiff {
     limits: bool,
 }
 
-/// Reads a config, with all that it names.
-///
-/// # Errors
-/// All that is wrong with it.
-pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
-    Ok(portcullis_config::load(path, &Catalog).map_err(Refusal::Config)?)
-}
-
 impl ConfigDiff {
+    /// Compares two configurations, each with a function that returns what the plugin of a policy is like.
+    ///
     /// # Errors
-    /// If a plugin cannot be looked into.
-    pub(crate) fn between(old: &Loaded, new: &Loaded) -> anyhow::Result<Self> {
+    /// The name of the first policy for which such a function failed, with its error.
+    pub fn between<E>(
+        (old, old_facts): (&Gateway, impl Fn(&PolicyConfig) -> Result<PluginFacts, E>),
+        (new, new_facts): (&Gateway, impl Fn(&PolicyConfig) -> Result<PluginFacts, E>),
+    ) -> Result<Self, (Name, E)> {
         let mut policies = BTreeMap::new();
-        for after in &new.gateway.policies {
-            let before = old.gateway.policies.iter().find(|policy| policy.name == after.name);
-            let Some(before) = before else { continue };
-            let diff = PolicyDiff::between((before, &old.components), (after, &new.components))
-                .with_context(|| format!("policy `{}` cannot be compared", after.name))?;
+        for after in &new.policies {
+            let Some(before) = old.policies.iter().find(|policy| policy.name == after.name) else { continue };
+            let failed = |error| (Name::clone(&after.name), error);
+            let plugins = (old_facts(before).map_err(failed)?, new_facts(after).map_err(failed)?);
+            let diff = PolicyDiff::between((before, plugins.0), (after, plugins.1));
             if !diff.is_same() {
                 policies.insert(Name::clone(&after.name), diff);
             }
         }
-        Ok(Self { changes: Changes::between(&old.gateway, &new.gateway), policies })
+        Ok(Self { changes: Changes::between(old, new), policies })
     }
 
-    pub(crate) fn is_same(&self) -> bool {
+    /// Returns whether a reload from one to the other would change nothing.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
         self.changes.is_empty() && self.policies.is_empty()
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// Returns it as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let policies: serde_json::Map<String, Value> = self
             .policies
             .iter()
@@ -85,7 +81,9 @@ impl ConfigDiff {
         })
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// Returns it as people read it.
+    #[must_use]
+    pub fn text(&self) -> String {
         if self.is_same() {
             return "the two configs are the same\n".to_owned();
         }
@@ -112,28 +110,24 @@ impl ConfigDiff {
 
 impl PolicyDiff {
     fn between(
-        (old, old_components): (&PolicyConfig, &LoadedComponents),
-        (new, new_components): (&PolicyConfig, &LoadedComponents),
-    ) -> anyhow::Result<Self> {
-        let facts = |policy: &PolicyConfig, components: &LoadedComponents| -> anyhow::Result<PluginFacts> {
-            let bytes = components.get(&policy.digest).context("its component was not read")?;
-            PluginFacts::of(policy.plugin.to_string(), bytes)
-        };
+        (old, old_plugin): (&PolicyConfig, PluginFacts),
+        (new, new_plugin): (&PolicyConfig, PluginFacts),
+    ) -> Self {
         let granted = |policy: &PolicyConfig, other: &PolicyConfig| -> Vec<&'static str> {
             let only = |capability: &Capability| {
                 policy.grants.allows(*capability) && !other.grants.allows(*capability)
             };
             Capability::ALL.into_iter().filter(only).map(Capability::name).collect()
         };
-        Ok(Self {
-            plugin: PluginDiff::between(facts(old, old_components)?, facts(new, new_components)?),
+        Self {
+            plugin: PluginDiff::between(old_plugin, new_plugin),
             granted: granted(new, old),
             taken: granted(old, new),
             settings: old.config_json != new.config_json,
             limits: (old.limits, old.on_error, old.tick, old.isolation)
                 != (new.limits, new.on_error, new.tick, new.isolation)
                 || (granted(new, old).is_empty() && granted(old, new).is_empty() && old.grants != new.grants),
-        })
+        }
     }
 
     fn is_same(&self) -> bool {

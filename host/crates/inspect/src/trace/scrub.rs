@@ -24,7 +24,7 @@ const ROUNDS_MAX: usize = 4;
 
 /// Secrets, and what is written in their place.
 #[derive(Clone, Default)]
-pub(crate) struct Scrubber {
+pub struct Scrubber {
     /// Longer ones first, so that none is replaced in part.
     needles: Vec<Needle>,
 }
@@ -40,7 +40,7 @@ struct Needle {
 
 impl Scrubber {
     /// For the secrets that a config names.
-    pub(crate) fn of_secrets<'a>(secrets: impl IntoIterator<Item = (&'a Name, &'a Secret)>) -> Self {
+    pub fn of_secrets<'a>(secrets: impl IntoIterator<Item = (&'a Name, &'a Secret)>) -> Self {
         let mut scrubber = Self::default();
         for (name, secret) in secrets {
             scrubber.add(secret.expose(), &secret_mark(name));
@@ -49,14 +49,14 @@ impl Scrubber {
     }
 
     /// Takes `secret` out wherever it stands, and writes `mark` instead.
-    pub(crate) fn add(&mut self, secret: &[u8], mark: &str) {
+    pub fn add(&mut self, secret: &[u8], mark: &str) {
         self.push(secret, mark, false);
         self.sort();
     }
 
     /// Takes the value of a removed field or parameter out, and the parts that a policy may take it apart to: the words of a
     /// cookie or of a credential, the parts of a token, what percent signs stand for, user and password.
-    pub(crate) fn add_field(&mut self, value: &[u8], mark: &str) {
+    pub fn add_field(&mut self, value: &[u8], mark: &str) {
         const PART_BYTES_MIN: usize = 8;
         let mut values = vec![value.to_vec()];
         if let Ok(text) = std::str::from_utf8(value) {
@@ -94,7 +94,7 @@ impl Scrubber {
     }
 
     /// Takes them out of every text in `value`, the names of members too.
-    pub(crate) fn scrub(&self, value: &mut Value) {
+    pub fn scrub(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
                 if let Some(clean) = self.scrubbed(text) {
@@ -113,7 +113,7 @@ impl Scrubber {
     }
 
     /// `text` without them; `None` where there was none in it.
-    pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
+    pub fn scrubbed(&self, text: &str) -> Option<String> {
         if self.needles.is_empty() || text.is_empty() {
             return None;
         }
@@ -233,7 +233,7 @@ impl std::fmt::Debug for Scrubber {
 }
 
 /// What stands in the place of a named secret.
-pub(crate) fn secret_mark(name: &str) -> String {
+pub fn secret_mark(name: &str) -> String {
     format!("[secret:{name}]")
 }
 

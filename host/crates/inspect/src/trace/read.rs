@@ -9,7 +9,7 @@ use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::Value;
 
 /// How an exchange ended, as `hook_to_json` writes it into the input of `on-completed`.
-pub(crate) fn outcome_from_json(value: &Value) -> Option<Outcome> {
+pub fn outcome_from_json(value: &Value) -> Option<Outcome> {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     Some(Outcome {
         status: value.get("status")?.as_u64()?.try_into().ok()?,
@@ -22,12 +22,12 @@ pub(crate) fn outcome_from_json(value: &Value) -> Option<Outcome> {
 }
 
 /// A piece of a body, as `hook_to_json` writes it into the input of a body hook.
-pub(crate) fn piece_from_json(value: &Value) -> Option<(Bytes, bool)> {
+pub fn piece_from_json(value: &Value) -> Option<(Bytes, bool)> {
     Some((bytes_from_json(value.get("chunk")?)?.into(), value.get("last")?.as_bool()?))
 }
 
 /// An edit that `hook_to_json` has written.
-pub(crate) fn edit_from_json(value: &Value) -> Option<Edit> {
+pub fn edit_from_json(value: &Value) -> Option<Edit> {
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
     let field = |message| {
         let lines =
@@ -48,7 +48,7 @@ pub(crate) fn edit_from_json(value: &Value) -> Option<Edit> {
 }
 
 /// A call that `hook_to_json` has written.
-pub(crate) fn call_from_json(value: &Value) -> Option<HostCall> {
+pub fn call_from_json(value: &Value) -> Option<HostCall> {
     Some(HostCall {
         function: value.get("function")?.as_str()?.to_owned(),
         arguments: value.get("arguments")?.clone(),
@@ -67,7 +67,7 @@ fn fields_from_json(value: &Value) -> Option<Fields> {
 }
 
 /// A head that `request_to_json` has written; `None` where it is none that the gateway would have passed on.
-pub(crate) fn request_from_json(value: &Value) -> Option<RequestHead> {
+pub fn request_from_json(value: &Value) -> Option<RequestHead> {
     let text = |name: &str| value.get(name)?.as_str();
     let mut request = RequestHead::default();
     request.method.push_str(text("method").filter(|method| portcullis_http::is_token(method.as_bytes()))?);
@@ -91,7 +91,7 @@ pub(crate) fn request_from_json(value: &Value) -> Option<RequestHead> {
 }
 
 /// A head that `response_to_json` has written.
-pub(crate) fn response_from_json(value: &Value) -> Option<ResponseHead> {
+pub fn response_from_json(value: &Value) -> Option<ResponseHead> {
     Some(ResponseHead {
         status: value.get("status")?.as_u64()?.try_into().ok()?,
         fields: fields_from_json(value.get("fields")?)?,
@@ -100,7 +100,7 @@ pub(crate) fn response_from_json(value: &Value) -> Option<ResponseHead> {
 }
 
 /// Who `client_to_json` says.
-pub(crate) fn client_from_json(value: &Value) -> Option<ClientInfo> {
+pub fn client_from_json(value: &Value) -> Option<ClientInfo> {
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
     Some(ClientInfo {
         address: address("address")?,

@@ -12,7 +12,7 @@ use portcullis_model::{
 use sha2::{Digest as _, Sha256};
 
 /// Returns the fingerprint of `policy`: the same for two that differ only in their place, or in the folder of the plugin.
-pub(super) fn fingerprint(policy: &PolicyConfig) -> String {
+pub(crate) fn fingerprint(policy: &PolicyConfig) -> String {
     let mut fields = Fields::default();
     fields.version(policy);
     if let Some(candidate) = policy.candidate.as_deref() {

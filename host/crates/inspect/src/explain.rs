@@ -1,20 +1,111 @@
-//! An explanation as JSON: what scripts read, what comes over the control socket, and what the text is made of.
+//! What would become of a request, and why, as JSON: scripts read it, the control socket returns it, and the text of the
+//! command line is made of it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portcullis_admin::ExplainRequest;
 use portcullis_http::{RequestHead, ResponseHead};
-use portcullis_model::{Balance, HashKey, UpstreamProtocol};
-use portcullis_policy::recorder::bytes_to_json;
+use portcullis_model::text::escape;
+use portcullis_model::{Balance, Gateway, HashKey, Name, UpstreamProtocol};
+use portcullis_policy::PolicyFactory;
+use portcullis_policy::recorder::{Effects, Recorder, bytes_to_json};
 use portcullis_proxy::{
-    Ending, EndpointHealth, EndpointView, Explanation, RouteVerdict, TriedRoute, UpstreamView,
+    Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, Snapshot,
+    TriedRoute, UpstreamView,
 };
 use serde_json::{Value, json};
 
-use crate::trace::{client_to_json, fields_to_json, hook_to_json, request_to_json};
+use crate::trace::{Scrubber, client_to_json, fields_to_json, hook_to_json, request_to_json};
 
 /// Bytes of a body that are shown.
 const BODY_BYTES_MAX: usize = 16 << 10;
 
-/// `mode` is how it was found out: `routes`, `sandbox` or `live`.
-pub(crate) fn explanation(explanation: &Explanation, mode: &str) -> Value {
+/// Bytes of a request head that are accepted. A listener takes less unless it is configured otherwise.
+pub const HEAD_BYTES_MAX: usize = 1 << 20;
+
+/// Why a question cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// The head is longer than [`HEAD_BYTES_MAX`].
+    #[error("`head` has {0} bytes, which is more than any listener takes")]
+    Head(usize),
+    /// No listener has the name.
+    #[error("there is no listener `{}`\n  = help: the listeners are {listeners}", escape(name))]
+    Listener {
+        /// The name that was asked for.
+        name: Name,
+        /// The names that there are.
+        listeners: String,
+    },
+}
+
+/// Explains a request by the running generation: its policies see their stores, quotas and metrics as they are and cannot
+/// change them, in separate instances; its endpoints are shown with their health. The future is busy as long as the policies
+/// run; dropping it ends them.
+///
+/// # Errors
+/// If the question cannot be answered.
+pub async fn explain_live(snapshot: &Snapshot, request: ExplainRequest) -> Result<Value, QuestionError> {
+    let ExplainRequest { head, tls, server_name, peer, listener } = request;
+    if head.len() > HEAD_BYTES_MAX {
+        return Err(QuestionError::Head(head.len()));
+    }
+    let question = Question {
+        head: head.into_bytes(),
+        tls,
+        server_name: server_name.map(|name| Arc::from(name.to_ascii_lowercase())),
+        peer,
+        listener: listener.map(Name::from),
+    };
+    let gateway = snapshot.gateway();
+    check_listener(gateway, &question)?;
+    let explanation = Explainer::live(snapshot).explain(&question, Some(recorder())).await;
+    let mut json = explanation_to_json(&explanation, "live");
+    json["generation"] = snapshot.generation().into();
+    Ok(without_secrets(json, gateway))
+}
+
+/// Explains a request by a configuration, without a running gateway. With `policies`, they run in a sandbox of their own;
+/// without, only the routes are explained.
+pub async fn explain_offline(
+    gateway: &Gateway,
+    policies: Option<&HashMap<Name, Arc<dyn PolicyFactory>>>,
+    question: &Question,
+) -> Value {
+    let none = HashMap::new();
+    let explainer = Explainer::offline(gateway, policies.unwrap_or(&none));
+    let explanation = explainer.explain(question, policies.map(|_| recorder())).await;
+    let mode = if policies.is_some() { "sandbox" } else { "routes" };
+    without_secrets(explanation_to_json(&explanation, mode), gateway)
+}
+
+/// Checks that the listener of a question exists.
+///
+/// # Errors
+/// With the names of the listeners, if it does not.
+pub fn check_listener(gateway: &Gateway, question: &Question) -> Result<(), QuestionError> {
+    let Some(name) = &question.listener else { return Ok(()) };
+    if gateway.listeners.iter().any(|listener| listener.name == *name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = gateway.listeners.iter().map(|listener| &*listener.name).collect();
+    Err(QuestionError::Listener { name: Name::clone(name), listeners: names.join(", ") })
+}
+
+/// Returns a recorder that lets no host call have an effect.
+fn recorder() -> Recorder {
+    Recorder::new(Effects::None)
+}
+
+/// Takes the secrets of the configuration out: a policy may have put one into a field or into an argument.
+fn without_secrets(mut json: Value, gateway: &Gateway) -> Value {
+    Scrubber::of_secrets(&gateway.secrets).scrub(&mut json);
+    json
+}
+
+/// Returns an explanation as JSON. `mode` says what it is based on: `routes`, `sandbox` or `live`.
+fn explanation_to_json(explanation: &Explanation, mode: &str) -> Value {
     let route = explanation.routes.iter().find(|tried| tried.verdict == RouteVerdict::Wins);
     json!({
         "mode": mode,

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::shown::{cut, shown};
+use portcullis_model::text::escape as shown;
+
+use crate::abridged;
 
 /// Tables in tables; a schema that refers to itself ends here too.
 const DEPTH_MAX: usize = 32;
@@ -343,7 +345,7 @@ fn is_file(schema: &Map<String, Value>) -> bool {
 }
 
 fn value(value: &Value) -> String {
-    cut(&value.to_string(), VALUE_CHARS_MAX).into_owned()
+    abridged(&value.to_string(), VALUE_CHARS_MAX).into_owned()
 }
 
 #[cfg(test)]

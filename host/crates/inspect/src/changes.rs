@@ -6,20 +6,20 @@ use std::fmt;
 use portcullis_model::{Candidate, Capability, Gateway, Listener, Name, PolicyConfig, Route, Upstream};
 use portcullis_sandbox::ComponentInfo;
 
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// What differs, and how; empty if nothing does.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub struct Changes {
     /// What takes effect at once, one sentence each.
-    pub(crate) live: Vec<String>,
+    pub live: Vec<String>,
     /// What takes effect at the next start only, one sentence each.
-    pub(crate) restart: Vec<String>,
+    pub restart: Vec<String>,
 }
 
 impl Changes {
     /// What leads from `old` to `new`. Only that something moved within its file is no change.
-    pub(crate) fn between(old: &Gateway, new: &Gateway) -> Self {
+    pub fn between(old: &Gateway, new: &Gateway) -> Self {
         let mut changes = Self::default();
         changes.live.extend(compare("listener", &old.listeners, &new.listeners, changed));
         changes.live.extend(compare("upstream", &old.upstreams, &new.upstreams, changed));
@@ -38,7 +38,7 @@ impl Changes {
     }
 
     /// Whether nothing differs.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.restart.is_empty()
     }
 
@@ -83,7 +83,7 @@ impl Changes {
 
 /// What the plugin of policy `policy` imports and the one before it did not, a sentence for each capability. That it runs
 /// says that each was granted: a component that imports what was not granted does not load.
-pub(crate) fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentInfo) -> Vec<String> {
+pub fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentInfo) -> Vec<String> {
     let plugin = match &new.manifest {
         Some(manifest) => shown(&format!("{} {}", manifest.name, manifest.version)).into_owned(),
         None => "its plugin".to_owned(),

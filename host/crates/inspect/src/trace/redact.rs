@@ -31,7 +31,7 @@ const ARGUMENT_BYTES_MIN: usize = 8;
 
 /// Takes out of `record` what it must not have, and lists what that was as its member `removed`. `scrubber` has the
 /// secrets of the config; fields and parameters named by `keep` stay.
-pub(crate) fn redact(record: &mut Value, scrubber: Scrubber, keep: &[String]) {
+pub fn redact(record: &mut Value, scrubber: Scrubber, keep: &[String]) {
     let mut redaction = Redaction {
         scrubber,
         keep,

@@ -1,47 +1,79 @@
-//! Two plugins beside each other.
+//! The difference between two plugins.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use anyhow::{Context, bail};
 use portcullis_model::{Capability, ContentDigest, OciReference};
 use portcullis_policy::{HookKind, Hooks};
-use portcullis_registry::Image;
-use portcullis_sandbox::ComponentInfo;
+use portcullis_sandbox::{ComponentInfo, InspectError};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::schema::{self, SettingChange};
-use crate::shown::shown;
+use portcullis_model::text::escape as shown;
 
 /// What is compared of a plugin.
 #[derive(Debug, Clone)]
-pub(crate) struct PluginFacts {
-    /// Where it came from.
+pub struct PluginFacts {
+    /// The place that it came from.
     source: String,
-    /// Where that is a registry: the manifest of the image.
+    /// The manifest of the image, if it came from a registry.
     manifest: Option<ContentDigest>,
     digest: [u8; 32],
     bytes: usize,
     info: ComponentInfo,
 }
 
+/// Bytes that are not a plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name} is no plugin")]
+pub struct NotAPlugin {
+    source_name: String,
+    #[source]
+    error: InspectError,
+}
+
 /// What differs between two plugins.
 #[derive(Debug)]
-pub(crate) struct PluginDiff {
+pub struct PluginDiff {
     old: PluginFacts,
     new: PluginFacts,
     settings: Vec<SettingChange>,
 }
 
 impl PluginFacts {
-    /// Of the component `bytes`, which came from `source`.
+    /// Returns the facts of the component `bytes`, which came from `source`.
     ///
     /// # Errors
-    /// Where the bytes are no plugin.
-    pub(crate) fn of(source: String, bytes: &[u8]) -> anyhow::Result<Self> {
-        let info = portcullis_sandbox::inspect(bytes).with_context(|| format!("{source} is no plugin"))?;
+    /// If the bytes are not a plugin.
+    pub fn of(source: String, bytes: &[u8]) -> Result<Self, NotAPlugin> {
+        let info = match portcullis_sandbox::inspect(bytes) {
+            Ok(info) => info,
+            Err(error) => return Err(NotAPlugin { source_name: source, error }),
+        };
         Ok(Self { source, manifest: None, digest: Sha256::digest(bytes).into(), bytes: bytes.len(), info })
+    }
+
+    /// Returns the facts of the component of an image in a registry. If the reference is a tag, the source also names the
+    /// manifest, because the tag may be moved to another one.
+    ///
+    /// # Errors
+    /// If the bytes are not a plugin.
+    pub fn of_image(
+        reference: &OciReference,
+        manifest: ContentDigest,
+        component: &[u8],
+    ) -> Result<Self, NotAPlugin> {
+        let source = match reference.digest {
+            Some(_) => reference.to_string(),
+            None => format!("{reference}@{manifest}"),
+        };
+        Ok(Self { manifest: Some(manifest), ..Self::of(source, component)? })
+    }
+
+    /// Returns what its imports and exports say.
+    #[must_use]
+    pub fn info(&self) -> &ComponentInfo {
+        &self.info
     }
 
     fn name(&self) -> &str {
@@ -71,55 +103,23 @@ impl PluginFacts {
     }
 }
 
-/// The component that ships as `name`.
-///
-/// # Errors
-/// Where there is none, with those that there are.
-pub(crate) fn builtin(name: &str) -> anyhow::Result<PluginFacts> {
-    let Some(bytes) = portcullis_plugins::builtin(name) else {
-        bail!(
-            "there is no builtin plugin `{}`\n  = help: the builtin plugins are {}",
-            shown(name),
-            portcullis_plugins::NAMES.join(", ")
-        );
-    };
-    PluginFacts::of(format!("builtin:{name}"), bytes)
-}
-
-/// The component in the file at `path`.
-///
-/// # Errors
-/// Where it is none.
-pub(crate) fn file(path: &Path, bytes: &[u8]) -> anyhow::Result<PluginFacts> {
-    PluginFacts::of(path.display().to_string(), bytes)
-}
-
-/// The component in an image.
-///
-/// # Errors
-/// Where it is none.
-pub(crate) fn image(reference: &OciReference, image: &Image) -> anyhow::Result<PluginFacts> {
-    // What a tag stood for is told too: it may stand for another in a moment.
-    let source = match reference.digest {
-        Some(_) => reference.to_string(),
-        None => format!("{reference}@{}", image.manifest),
-    };
-    Ok(PluginFacts { manifest: Some(image.manifest), ..PluginFacts::of(source, &image.component)? })
-}
-
 impl PluginDiff {
-    pub(crate) fn between(old: PluginFacts, new: PluginFacts) -> Self {
+    /// Compares two plugins.
+    #[must_use]
+    pub fn between(old: PluginFacts, new: PluginFacts) -> Self {
         let settings = schema::changes(old.schema(), new.schema());
         Self { old, new, settings }
     }
 
-    /// Whether the two are byte for byte the same.
-    pub(crate) fn is_same(&self) -> bool {
+    /// Returns whether the two are byte for byte the same.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
         self.old.digest == self.new.digest
     }
 
-    /// What the new one imports and the old one did not.
-    pub(crate) fn added(&self) -> Vec<Capability> {
+    /// Returns what the new one imports and the old one did not.
+    #[must_use]
+    pub fn added(&self) -> Vec<Capability> {
         without(&self.new.info.imports, &self.old.info.imports)
     }
 
@@ -127,7 +127,9 @@ impl PluginDiff {
         without(&self.old.info.imports, &self.new.info.imports)
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// Returns it as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let (before, after) = (hooks(self.old.info.hooks), hooks(self.new.info.hooks));
         json!({
             "same": self.is_same(),
@@ -141,8 +143,9 @@ impl PluginDiff {
         })
     }
 
-    /// Lines that begin with `indent`. What is the same is left out.
-    pub(crate) fn text(&self, indent: &str) -> String {
+    /// Returns it as people read it, each line with `indent` before it. What is the same is left out.
+    #[must_use]
+    pub fn text(&self, indent: &str) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: std::fmt::Arguments<'_>| {
             // Nothing else than a string, which takes what fits into memory.
@@ -207,7 +210,7 @@ impl PluginDiff {
 }
 
 /// The WIT names of the hooks, in the order of an exchange.
-pub(crate) fn hooks(hooks: Hooks) -> Vec<&'static str> {
+fn hooks(hooks: Hooks) -> Vec<&'static str> {
     hooks.iter().map(HookKind::name).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What a recorder has noted, as JSON: the same for an explanation, for a record and for its replay.
 
-pub(crate) mod read;
+pub mod read;
 mod redact;
 mod scrub;
 
@@ -14,11 +14,11 @@ use portcullis_policy::recorder::{
 use portcullis_policy::{ClientInfo, Outcome};
 use serde_json::{Value, json};
 
-pub(crate) use redact::redact;
-pub(crate) use scrub::{Scrubber, secret_mark};
+pub use self::redact::redact;
+pub use self::scrub::{Scrubber, secret_mark};
 
 /// A hook that ran.
-pub(crate) fn hook_to_json(record: &HookRecord) -> Value {
+pub fn hook_to_json(record: &HookRecord) -> Value {
     let mut hook = json!({
         "policy": &*record.policy,
         "version": record.version.name(),
@@ -107,13 +107,13 @@ fn call_to_json(call: &HostCall) -> Value {
 }
 
 /// The fields of a head, in order.
-pub(crate) fn fields_to_json(fields: &Fields) -> Value {
+pub fn fields_to_json(fields: &Fields) -> Value {
     let field = |(_, name, value): (_, &str, &[u8])| json!({ "name": name, "value": bytes_to_json(value) });
     fields.iter().map(field).collect()
 }
 
 /// The head of a request.
-pub(crate) fn request_to_json(request: &RequestHead) -> Value {
+pub fn request_to_json(request: &RequestHead) -> Value {
     json!({
         "method": request.method,
         "scheme": request.scheme.as_str(),
@@ -125,12 +125,12 @@ pub(crate) fn request_to_json(request: &RequestHead) -> Value {
 }
 
 /// The head of a response.
-pub(crate) fn response_to_json(response: &ResponseHead) -> Value {
+pub fn response_to_json(response: &ResponseHead) -> Value {
     json!({ "status": response.status, "fields": fields_to_json(&response.fields) })
 }
 
 /// Who sent a request.
-pub(crate) fn client_to_json(client: &ClientInfo) -> Value {
+pub fn client_to_json(client: &ClientInfo) -> Value {
     json!({
         "address": client.address.to_string(),
         "peer": client.peer.to_string(),
