@@ -103,10 +103,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What the process that compiles a plugin is told.
+/// The arguments of the process that compiles a plugin.
 #[derive(Debug, Args)]
 pub(crate) struct CompileArguments {
-    /// Where compiled code is kept
+    /// Folder for compiled code
     #[arg(long)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// The isolation of the policy
@@ -203,7 +203,7 @@ Examples:
   portcullis routes --json | jq -r '.[] | select(.policies == []) | .name'")]
     Routes(RoutesArguments),
 
-    /// Tell how a running gateway is: its policies and their faults, routes, endpoints
+    /// Show the state of a running gateway: its policies and their faults, routes, endpoints
     #[command(after_help = "\
 Asks the gateway that was started with the same config file, over its control
 socket (`server.control`): as the user that it runs as, or as root. The file
@@ -478,7 +478,7 @@ pub(crate) struct RoutesArguments {
 pub(crate) struct GatewayArgument {
     #[command(flatten)]
     pub(crate) config: ConfigArgument,
-    /// Its control socket [default: where the config puts it]
+    /// Its control socket [default: as the config says]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 }
@@ -499,10 +499,10 @@ pub(crate) struct DemoArguments {
     /// The folder for the config, the certificate and the plugin
     #[arg(long, value_name = "DIR", default_value = "portcullis-demo")]
     pub(crate) dir: PathBuf,
-    /// Where to listen without TLS [default: what the config in the folder says, else 127.0.0.1:8080]
+    /// Address to listen on without TLS [default: what the config in the folder says, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
-    /// Where to listen with TLS [default: what the config in the folder says, else 127.0.0.1:8443]
+    /// Address to listen on with TLS [default: what the config in the folder says, else 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR")]
     pub(crate) https: Option<SocketAddr>,
     /// Write all files anew, even a config that was edited
@@ -511,9 +511,9 @@ pub(crate) struct DemoArguments {
 }
 
 impl DemoArguments {
-    /// Where the demo listens without TLS unless told otherwise.
+    /// The default address of the demo without TLS.
     pub(crate) const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-    /// Where the demo listens with TLS unless told otherwise.
+    /// The default address of the demo with TLS.
     pub(crate) const HTTPS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 }
 

@@ -14,8 +14,8 @@ mod words;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The system's allocator keeps what the compiler of each generation leaves between longer-lived things: memory would climb
-/// with every reload.
+/// The system's allocator keeps what the compiler of each generation leaves between longer-lived things: memory would
+/// climb with every reload.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::cli::LogFormat;
 use crate::refusal::{Refusal, said};
 
-/// Tells why a command failed, on standard error: in the form of its log.
+/// Reports why a command failed, on standard error, in the format of the log.
 pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
     // A refusal brings its own marks, one for each mistake.
     let text = match error.downcast_ref::<Refusal>() {
@@ -32,17 +32,18 @@ pub(crate) fn complain(error: &anyhow::Error, format: LogFormat) {
     tell(&text);
 }
 
-/// Writes `text` to standard error, without what would steer a terminal: a plugin, a registry or a peer may have written parts of
-/// it.
+/// Writes `text` to standard error, without what would steer a terminal: a plugin, a registry or a peer may have
+/// written parts of it.
 pub(crate) fn tell(text: &str) {
-    // Where it is closed there is nobody to tell.
+    // If it is closed, there is no reader.
     drop(io::stderr().write_all(printable(text).as_bytes()));
 }
 
-/// Writes `text` to standard output, without what would steer a terminal. That the reader has gone, as in `portcullis schema | head`, is no failure.
+/// Writes `text` to standard output, without what would steer a terminal. That the reader has gone, as in
+/// `portcullis schema | head`, is no failure.
 ///
 /// # Errors
-/// Where it cannot be written for another reason.
+/// If it cannot be written for another reason.
 pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
@@ -63,8 +64,8 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Returns what is printed, with nothing in it that steers a terminal: such characters are written as `\uHHHH`, which in JSON
-/// means the same. Line ends and tabs stay: text from elsewhere is escaped before it is put into a line.
+/// Returns what is printed, with nothing in it that steers a terminal: such characters are written as `\uHHHH`, which
+/// in JSON means the same. Line ends and tabs stay: text from elsewhere is escaped before it is put into a line.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escape_json(text, &['\n', '\t'])
 }

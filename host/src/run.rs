@@ -1,7 +1,7 @@
 //! `portcullis run`: starts the gateway, reloads it when files change or it is asked to, and drains it at the end.
 //!
-//! All of this happens on the control runtime, a single thread. Loading and compiling happen on its blocking threads, one
-//! load at a time, so that neither a signal nor traffic ever waits for a compiler.
+//! All of this happens on the control runtime, a single thread. Loading and compiling happen on its blocking threads,
+//! one load at a time, so that neither a signal nor traffic ever waits for a compiler.
 
 pub(crate) mod cache_dir;
 pub(crate) mod compiler;
@@ -38,15 +38,15 @@ use self::signals::{Signals, Stop, Told};
 use self::watch::Watch;
 use crate::cli::REFUSED;
 
-/// The same signal again within this time is a repeat of the first one and no second thought: who signals a whole process
-/// group (`timeout`, `tini -g`, a wrapper that hands on what it gets as well) reaches the gateway twice.
+/// The same signal again within this time is a repeat of the first one and no second thought: who signals a whole
+/// process group (`timeout`, `tini -g`, a wrapper that hands on what it gets as well) reaches the gateway twice.
 const REPEAT: Duration = Duration::from_secs(1);
 
-/// Runs the gateway of the config at `path` until it is told to stop. `ready` is called once, when it accepts
+/// Runs the gateway of the config at `path` until a signal stops it. `ready` is called once, when it accepts
 /// connections.
 ///
 /// # Errors
-/// Where it cannot start.
+/// If it cannot start.
 pub(crate) fn run(path: &Path, ready: impl FnOnce(&Running)) -> anyhow::Result<ExitCode> {
     let runtime = runtime::control_runtime()?;
     let code = runtime.block_on(supervise(path, ready));
@@ -55,8 +55,8 @@ pub(crate) fn run(path: &Path, ready: impl FnOnce(&Running)) -> anyhow::Result<E
     code
 }
 
-/// The life of the gateway, from the first load to the end of the drain. Dropping it leaves the workers running until the
-/// process ends.
+/// The life of the gateway, from the first load to the end of the drain. Dropping it leaves the workers running until
+/// the process ends.
 pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     open_files::raise();
@@ -84,7 +84,7 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
         }
     };
     let (control, mut jobs, mut asked) = control::channel(path);
-    // Before anything listens: a gateway that cannot be asked as it was told to must not begin to serve.
+    // Before anything listens: a gateway without the control socket that its config names must not begin to serve.
     let socket = control::open(path, &candidate.composed.gateway.server.control, control).await?;
     let mut running = Running::start(candidate).await?;
     socket.tell();

@@ -431,7 +431,7 @@ async fn one_whose_asker_has_gone_ends_in_the_gateway() {
         drop(gone);
     }
     let told = gateway
-        .wait_for_log("an end that nobody hears of", |line| line.message.contains("asked for it is gone"))
+        .wait_for_log("an end without a client", |line| line.message.contains("asked for it is gone"))
         .await;
     assert_eq!((told.text("state"), told.number("count")), (Some("ended"), Some(0)));
     eventually("all of them end", async || (recordings(&gateway, "ended") == 8).then_some(())).await;

@@ -53,7 +53,7 @@ Examples:
 pub(crate) struct LockArguments {
     #[command(flatten)]
     pub(crate) config: ConfigArgument,
-    /// Pin anew what the tags of these policies or references stand for now; all of them where none is named
+    /// Pin the current images of the tags of these policies or references [default: all of them]
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(crate) update: Option<Vec<String>>,
     /// Remove the pins that this config does not name

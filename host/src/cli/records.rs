@@ -19,7 +19,7 @@ pub(crate) struct RecordArguments {
     /// Only those with this method
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// Only those with this path, or with one that begins with it where it ends in `*`
+    /// Only those with this path, or with one that begins with it if it ends in `*`
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
     /// Only those with this field (and value), once for each
@@ -37,7 +37,7 @@ pub(crate) struct RecordArguments {
     /// How much is kept of each, in KiB, up to 16 MiB over all of them
     #[arg(long = "kib", value_name = "KIB", default_value_t = 160)]
     pub(crate) bytes: usize,
-    /// The folder for the files, made where there is none
+    /// The folder for the files, created if it is missing
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
     /// Keep a field although its name says that it is secret, once for each
@@ -74,7 +74,7 @@ pub(crate) struct DiffArguments {
     /// What it is compared with, of the same kind
     #[arg(value_name = "NEW")]
     pub(crate) new: String,
-    /// Of images: the config that says how their registries are asked [default: ./portcullis.toml, where there is one]
+    /// Of images: the config that says how their registries are asked [default: ./portcullis.toml, if it exists]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print a JSON object instead of text

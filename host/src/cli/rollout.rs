@@ -8,7 +8,7 @@ use super::GatewayArgument;
 /// What to do with versions that are tried.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum RolloutCommand {
-    /// Tell how versions that are tried do, beside the active ones
+    /// Show the versions on trial beside the active ones
     #[command(after_help = "\
 Exchanges, faults, replies and times count since the rollout began; CPU and
 latency are means for an exchange. A fault is an exchange in which the version
@@ -102,7 +102,7 @@ pub(crate) struct RolloutActArguments {
     pub(crate) policy: String,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgument,
-    /// Why, for the log and for whoever asks for the status
+    /// The reason, for the log and the status
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::plugins::Catalog;
 /// Asks the gateway that `gateway` names.
 ///
 /// # Errors
-/// Where none runs there, and where it refuses; with what to do about it.
+/// If no gateway runs there, or if it refuses, with advice.
 pub(crate) fn ask<R: Request>(gateway: &GatewayArgument, request: &R) -> anyhow::Result<R::Answer> {
     let places = match &gateway.socket {
         Some(path) => vec![path.clone()],

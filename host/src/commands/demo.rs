@@ -15,10 +15,10 @@ use crate::refusal::Refusal;
 use crate::run;
 use crate::run::runtime;
 
-/// Runs the demo until it is told to stop.
+/// Runs the demo until a signal stops it.
 ///
 /// # Errors
-/// Where its files cannot be written or the gateway cannot start.
+/// If its files cannot be written or the gateway cannot start.
 pub(crate) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let runtime = runtime::control_runtime()?;
     let code = runtime.block_on(demo(arguments));
@@ -31,7 +31,7 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let two = upstream::start("two").await.context("the second upstream server cannot start")?;
     let files = files::prepare(arguments, [one.address(), two.address()])?;
     let show = |running: &crate::run::gateway::Running| {
-        // Where standard output is closed nobody reads it; the gateway runs all the same.
+        // If standard output is closed, the gateway runs all the same.
         if let Err(error) = output::print(&screen::text(&files, &running.listening())) {
             tracing::warn!("{error:#}");
         }
@@ -45,7 +45,7 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
             ))?;
             Ok(code)
         }
-        // Nobody but the user can have made it wrong.
+        // Only an edit of the user can have made it wrong.
         Err(error) if error.is::<Refusal>() => Err(error.context(format!(
             "{} is as you edited it; `portcullis demo --reset` writes it anew",
             files.config.display()

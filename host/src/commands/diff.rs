@@ -21,7 +21,7 @@ use crate::run::compose::Composed;
 const DIFFERS: u8 = 1;
 /// The exit code for what cannot be compared, as diff(1) has it.
 pub(crate) const TROUBLE: u8 = 2;
-/// A larger plugin is none; nor is a config.
+/// A larger file is neither a plugin nor a config.
 const BYTES_MAX: u64 = crate::plugins::PLUGIN_BYTES_MAX;
 
 /// One side of a comparison.
@@ -33,7 +33,7 @@ enum Side {
 /// Compares, prints, and says by the exit code whether there is a difference.
 ///
 /// # Errors
-/// Where the two cannot be compared.
+/// If the two cannot be compared.
 pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
     let read = |typed: &str| Side::read(typed, arguments.config());
     let (same, json, text) = match (read(&arguments.old)?, read(&arguments.new)?) {
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
 /// What the plugins of `new` import that those of the config at `old` did not, a sentence each.
 ///
 /// # Errors
-/// Where `old` is wrong.
+/// If `old` is wrong.
 pub(crate) fn newly_imported(old: &Path, new: &Composed) -> anyhow::Result<Vec<String>> {
     let old =
         load(old).with_context(|| format!("`--against {}` is no config to compare with", old.display()))?;

@@ -24,7 +24,7 @@ use crate::run::runtime::block_on;
 /// Explains, and prints.
 ///
 /// # Errors
-/// Where the config is wrong, or the command line describes no request.
+/// If the config is wrong, or the command line describes no request.
 pub(crate) fn run(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
     let question = question::question(arguments).map_err(|error| error.context(Usage))?;
     let json = match arguments.live {

@@ -37,7 +37,7 @@ fn plan(config: &ConfigArgument) -> anyhow::Result<Plan> {
 /// What was found of a wanted plugin.
 struct Found {
     image: Image,
-    /// Who has signed it, where that was asked for.
+    /// The signer, if a signature was required.
     signer: Option<Name>,
 }
 
@@ -176,7 +176,7 @@ fn refuse(wanted: &WantedPlugin, reason: &str, help: &str) -> Box<RefusedPart> {
     })
 }
 
-/// A line about what becomes of a pin; none where it stays.
+/// Returns a line about the change of a pin, or `None` if it stays.
 fn change(before: Option<&LockedPlugin>, after: &LockedPlugin, signer: Option<&str>) -> Option<String> {
     let by = signer.map_or_else(String::new, |name| format!(", signed by `{name}`"));
     let LockedPlugin { reference, manifest, format, size, .. } = after;
@@ -190,7 +190,8 @@ fn change(before: Option<&LockedPlugin>, after: &LockedPlugin, signer: Option<&s
     }
 }
 
-/// What the new version of a plugin asks for that the one before did not: what it was not granted will keep it from loading.
+/// What the new version of a plugin asks for that the one before did not: what it was not granted will keep it from
+/// loading.
 fn newly_imported(registries: &Registries, before: &LockedPlugin, after: &Image) -> Option<String> {
     // Only if it is still there: nothing is fetched to be compared with.
     let is_there = before.manifest != after.manifest && registries.store().has(before.layer);
@@ -205,7 +206,7 @@ fn newly_imported(registries: &Registries, before: &LockedPlugin, after: &Image)
     (!added.is_empty()).then(|| format!("    ! newly imports {}\n", added.join(", ")))
 }
 
-/// Writes the lock file beside itself and moves it in place. An empty one is not made where there was none.
+/// Writes the lock file beside itself and moves it in place. An empty one is not created if there was none.
 fn write_if_changed(path: &Path, text: &str, is_empty: bool) -> std::io::Result<bool> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_empty => return Ok(false),

@@ -1,7 +1,7 @@
 //! `portcullis record`: exchanges of clients become files, each with all that its policies were given and did.
 //!
-//! The gateway records the exchanges and removes their secrets, on the control runtime (`run/recording.rs`); the command line
-//! writes the files, as the user who runs it.
+//! The gateway records the exchanges and removes their secrets, on the control runtime (`run/recording.rs`); the
+//! command line writes the files, as the user who runs it.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -23,13 +23,13 @@ use crate::run::runtime;
 use crate::run::signals::Signals;
 use crate::words::counted;
 
-/// Files of the same name that are told apart.
+/// Files of the same name that get different numbers.
 const NAMESAKES_MAX: usize = 1000;
 
 /// Asks for a recording and writes the files.
 ///
 /// # Errors
-/// Where no gateway answers or it refuses, and where a file cannot be written.
+/// If no gateway answers, if it refuses, or if a file cannot be written.
 pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     let request = request(arguments).map_err(|error| error.context(Usage))?;
     // Before anything is asked for: what was recorded could not be asked for again.
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
         );
     }
     if interrupted {
-        // Whoever ended it knows that it is not all.
+        // The user who interrupted it knows that it is not complete.
         tell(&format!("interrupted: {count} of {} recorded\n", counted(wanted as u64, "exchange")));
         return Ok(ExitCode::SUCCESS);
     }
@@ -62,7 +62,8 @@ pub(crate) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     Ok(if records.len() < request.count { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// Asks for the recording and waits. Where somebody interrupts it, it ends with what there is by then, and that is said.
+/// Asks for the recording and waits. If it is interrupted, it ends with the exchanges recorded so far; the `bool` says
+/// so.
 fn wait_for(gateway: &GatewayArgument, request: &RecordRequest) -> anyhow::Result<(RecordAnswer, bool)> {
     let runtime = runtime::control_runtime()?;
     let asked = runtime.block_on(async {
@@ -124,13 +125,13 @@ fn id() -> String {
     format!("{}-{}", std::process::id(), now.as_nanos())
 }
 
-/// Makes the folder for nobody else, where there is none.
+/// Creates the folder, if it is missing, without rights for others.
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.with_context(|| format!("the folder {} cannot be made", folder.display()))
 }
 
-/// Writes a record, for nobody else to read, under a name that was free.
+/// Writes a record under a free name, without rights for others.
 fn write(folder: &Path, record: &Value) -> anyhow::Result<PathBuf> {
     // From the gateway; but a name of a file is made of nothing else than digits.
     let id: String =

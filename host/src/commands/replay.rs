@@ -1,7 +1,7 @@
 //! `portcullis replay`: runs the hooks of a record again, with host calls answered from it, and says what is other.
 //!
-//! Each hook is given what it was given then: the exchange as the record has it at that point, whatever the hooks before
-//! it have now done. So one that differs is told of once, and those behind it are still judged by themselves.
+//! Each hook is given what it was given then: the exchange as the record has it at that point, whatever the hooks
+//! before it have now done. So a hook that differs is reported once, and later hooks are still judged by themselves.
 
 mod compare;
 mod policies;
@@ -35,7 +35,7 @@ const FILE_BYTES_MAX: u64 = 128 << 20;
 /// Replays, prints, and says by the exit code whether a hook did something else.
 ///
 /// # Errors
-/// Where the record cannot be replayed.
+/// If the record cannot be replayed.
 pub(crate) fn run(arguments: &ReplayArguments) -> anyhow::Result<ExitCode> {
     let mut record = open(&arguments.record)?;
     let mut scrubber = Scrubber::default();
@@ -74,7 +74,8 @@ fn open(path: &Path) -> anyhow::Result<Value> {
     }
 }
 
-/// Puts values that the operator still has into their places. What is noted then has the mark again, as the record does.
+/// Puts values that the operator still has into their places. What is noted then has the mark again, as the record
+/// does.
 fn give_back(record: &mut Value, headers: &[String], scrubber: &mut Scrubber) -> anyhow::Result<()> {
     for typed in headers {
         let Some((name, value)) = typed.split_once(':') else {

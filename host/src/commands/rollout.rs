@@ -25,7 +25,7 @@ use crate::words::{age, counted};
 /// Carries out the command.
 ///
 /// # Errors
-/// Where no gateway answers, and where it refuses.
+/// If no gateway answers, or if it refuses.
 pub(crate) fn run(command: &RolloutCommand) -> anyhow::Result<ExitCode> {
     match command {
         RolloutCommand::Status(arguments) => show(arguments),

@@ -17,7 +17,7 @@ use crate::words::{age, counted};
 /// Asks the gateway that runs, and prints what it says.
 ///
 /// # Errors
-/// Where none answers.
+/// If none answers.
 pub(crate) fn show(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let status = ask(&arguments.gateway, &StatusRequest {})?;
     if arguments.json {

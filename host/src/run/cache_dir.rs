@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The user's cache folder, by the XDG base directory specification. `CACHE_DIRECTORY` is what systemd gives a unit with
-/// `CacheDirectory=`. Without any, nothing is kept and plugins are compiled at each start.
+/// The user's cache folder, by the XDG base directory specification. `CACHE_DIRECTORY` is what systemd gives a unit
+/// with `CacheDirectory=`. Without any, nothing is kept and plugins are compiled at each start.
 pub(crate) fn default_cache_dir() -> Option<PathBuf> {
     let folder =
         |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,9 +1,9 @@
-//! The control socket from the gateway's side: who answers its requests, and where it is.
+//! The control socket from the gateway's side: what answers its requests, and its path.
 //!
-//! To let the command line ask something more: a [`Request`] in the `admin` crate, an `Answers` of it here (or beside what
-//! it is about), and a line in [`requests`]. The answer is put together on the loop that owns the running gateway, by
-//! [`Control::with_running`], where nothing else happens meanwhile; what takes long takes out of it what it needs
-//! (snapshots and factories are shared) and goes on by itself.
+//! To let the command line ask something more: a [`Request`] in the `admin` crate, an `Answers` of it here (or beside
+//! what it is about), and a line in [`requests`]. The answer is put together on the loop that owns the running gateway,
+//! by [`Control::with_running`], while nothing else happens; what takes long takes out of it what it needs (snapshots
+//! and factories are shared) and goes on by itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ pub(crate) struct Control {
     ends: recording::Ends,
 }
 
-/// Returns what answers requests about the gateway of the config at `config`, the jobs that it sends to its loop, and who
-/// asks that loop for a reload.
+/// Returns what answers requests about the gateway of the config at `config`, the jobs that it sends to its loop, and
+/// who asks that loop for a reload.
 pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>, mpsc::Receiver<Asker>) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let (reloads, asked) = mpsc::channel(JOBS_MAX);
@@ -65,14 +65,14 @@ impl Control {
     /// Does something with the running gateway, between two turns of its loop: it must not wait.
     ///
     /// # Errors
-    /// Where the gateway is about to end.
+    /// If the gateway is about to end.
     pub(crate) async fn with_running<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Running) -> T + Send + 'static,
     ) -> Result<T, Refused> {
         let (send, receive) = oneshot::channel();
         let job: Job = Box::new(move |running| {
-            // Whoever asked may have gone.
+            // The client may be gone.
             let _unheard = send.send(job(running)).is_err();
         });
         let ending = || Refused::new("the gateway is about to end, and answers nothing more");
@@ -104,7 +104,7 @@ impl Answers<ExplainRequest> for Control {
         let snapshot = self.with_running(|running| running.snapshot()).await?;
         let explained = tokio::task::spawn_blocking(move || {
             let explained = block_on(explain_live(&snapshot, request));
-            // It goes on where whoever asked has gone; the next one waits for it all the same.
+            // It continues even if the client is gone; the next one waits for it.
             drop(turn);
             explained
         });
@@ -139,15 +139,15 @@ impl Answers<RecordEndRequest> for Control {
 pub(crate) enum Opened {
     /// It is open, for as long as this is kept.
     Socket { _open: ControlSocket },
-    /// Nobody wants one.
+    /// It is turned off.
     Off,
-    /// Nobody named a place and none is to be had, for this reason: the gateway runs without.
+    /// No path was configured and no folder can hold it, for this reason: the gateway runs without a socket.
     Without(String),
 }
 
 impl Opened {
-    /// Says so, once the gateway serves. One that cannot start has its own reason to tell, which this often comes of: another
-    /// gateway with the same config has the ports as well.
+    /// Logs it, once the gateway serves. If the gateway cannot start, it reports that instead, often with the same
+    /// cause: another gateway with the same config has the ports as well.
     pub(crate) fn tell(&self) {
         if let Self::Without(reason) = self {
             tracing::warn!(
@@ -158,10 +158,10 @@ impl Opened {
     }
 }
 
-/// Opens the socket where `setting` wants it.
+/// Opens the socket as `setting` says.
 ///
 /// # Errors
-/// Where the place that was named cannot be had.
+/// If a socket cannot be opened at the configured path.
 pub(crate) async fn open(
     config: &Path,
     setting: &portcullis_model::Control,

@@ -1,9 +1,9 @@
 //! What a command leaves on disk. One that only looks (`validate`, `routes`, `explain`, `replay`, `diff`, `schema`,
 //! `plugins list`) leaves nothing: it may run as root, and what root made could not be used by the gateway's own user.
 //!
-//! What it would have to make it does without: plugins are compiled into memory, and images of registries are kept there.
-//! What is this user's own and there already, a cache of compiled plugins or a store of images, is used as the gateway uses
-//! it.
+//! What it would have to make it does without: plugins are compiled into memory, and images of registries are kept
+//! there. What is this user's own and there already, a cache of compiled plugins or a store of images, is used as the
+//! gateway uses it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -87,8 +87,8 @@ pub(crate) fn is_own(folder: &Path) -> bool {
     metadata.is_ok_and(|meta| meta.is_dir() && meta.uid() == user && meta.mode() & 0o022 == 0)
 }
 
-/// The folder for what is kept if it is this user's own, and has been used before: then nothing is made in it but what a
-/// compiler adds to its cache. Compiled code is run, so nobody else's is believed.
+/// The folder for what is kept if it is this user's own, and has been used before: then nothing is made in it but what
+/// a compiler adds to its cache. Compiled code is executed, so code of other users is not used.
 pub(crate) fn own_cache(dir: Option<PathBuf>) -> Option<PathBuf> {
     dir.filter(|dir| {
         [dir.clone(), dir.join("compiled"), dir.join("functions")].iter().all(|path| is_own(path))

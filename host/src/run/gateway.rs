@@ -31,7 +31,7 @@ pub(crate) struct Running {
     started: Instant,
     /// When the generation began to run.
     generation_since: Instant,
-    /// Where the metrics are read, until the drain.
+    /// The server for metrics, until the drain.
     metrics: Option<WebServer>,
     /// Why what is on disk does not run, if it does not.
     refused: Option<Refused>,
@@ -61,7 +61,7 @@ impl Running {
     /// Starts the workers with their first generation. Dropping the future starts nothing.
     ///
     /// # Errors
-    /// Where an address cannot be listened on or a thread cannot be started; then nothing runs.
+    /// If an address cannot be listened on or a thread cannot be started; then nothing runs.
     pub(crate) async fn start(candidate: Candidate) -> anyhow::Result<Self> {
         let Candidate { composed, snapshot, process, access_log, roots } = candidate;
         process.outbound.trust(roots);
@@ -122,7 +122,7 @@ impl Running {
         self.workers.snapshot()
     }
 
-    /// Where exchanges can be asked for to be recorded.
+    /// Returns the handle by which recordings are started.
     pub(crate) fn recordings(&self) -> Recordings {
         self.workers.recordings()
     }
@@ -158,12 +158,12 @@ impl Running {
         self.composed.gateway.server.settle
     }
 
-    /// Where it listens.
+    /// Returns its listeners.
     pub(crate) fn listening(&self) -> Vec<Listening> {
         self.workers.listening()
     }
 
-    /// Where its exchanges are recorded.
+    /// Returns the access log.
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
     }
@@ -184,7 +184,7 @@ impl Running {
         files.into_iter()
     }
 
-    /// How long exchanges may go on when the gateway is told to stop.
+    /// Returns how long exchanges may continue in a drain.
     pub(crate) fn drain_timeout(&self) -> Duration {
         self.composed.gateway.server.drain_timeout
     }
@@ -193,7 +193,7 @@ impl Running {
     /// next generation nevertheless.
     ///
     /// # Errors
-    /// Where a new listener's address cannot be had; then the generation before it goes on.
+    /// If a new listener's address is not available; then the earlier generation continues.
     pub(crate) fn apply(
         &mut self,
         candidate: Candidate,
@@ -244,8 +244,8 @@ impl Running {
     }
 
     /// Stops accepting, gives up the address of the metrics (a successor may want it), lets exchanges end for up to
-    /// `patience`, ends the workers and writes what they recorded. Dropping the future leaves the rest to the end of the
-    /// process.
+    /// `patience`, ends the workers and writes what they recorded. Dropping the future leaves the rest to the end of
+    /// the process.
     pub(crate) async fn drain(self, patience: Duration) -> DrainReport {
         if let Some(metrics) = self.metrics {
             metrics.stop().await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use portcullis_telemetry::AccessLog;
 
-/// How often, and after which pause, a log that cannot keep up is asked again: its queue empties within that time or never.
+/// How often, and after which pause, a log that cannot keep up is asked again: its queue empties within that time or
+/// never.
 const ATTEMPTS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -21,7 +21,7 @@ use crate::run::process::Process;
 /// Answers `GET /metrics` on `address` for as long as the server is kept.
 ///
 /// # Errors
-/// Where the address cannot be listened on.
+/// If the address cannot be listened on.
 pub(crate) async fn serve(address: SocketAddr, process: Process) -> anyhow::Result<WebServer> {
     let answer = move |request: &Request<Incoming>| answer(request, &process);
     let server = WebServer::start(address, answer).await;
@@ -303,13 +303,14 @@ fn kind_of(value: &GuestValue) -> &'static str {
     }
 }
 
-/// The names of all families and series that policies have on the page. Two policies, or one, may use a name for different
-/// things, or a name that another metric's series have, which the format cannot say twice.
+/// The names of all families and series that policies have on the page. Two policies, or one, may use a name for
+/// different things, or a name that another metric's series have, which the format cannot say twice.
 #[derive(Default)]
 struct Names(HashSet<String>);
 
 impl Names {
-    /// The name of a family: `wanted`; if something has that name, with its kind at the end; if that is taken too, with a number.
+    /// The name of a family: `wanted`; if something has that name, with its kind at the end; if that is taken too, with
+    /// a number.
     fn take(&mut self, wanted: &str, kind: &str) -> String {
         let numbered = (2_u32..).map(|number| format!("{wanted}_{kind}_{number}"));
         let mut names = [wanted.to_owned(), format!("{wanted}_{kind}")].into_iter().chain(numbered);
@@ -324,8 +325,8 @@ impl Names {
         free.unwrap_or_default()
     }
 
-    /// What a family's samples are called, and what readers make of it: some call a counter's samples by its name and `_total`,
-    /// with which it may end already.
+    /// What a family's samples are called, and what readers make of it: some call a counter's samples by its name and
+    /// `_total`, with which it may end already.
     fn series(name: &str, kind: &str) -> Vec<String> {
         let suffixes: &[&str] = match kind {
             "counter" => &["", "_total"],
@@ -358,7 +359,7 @@ fn sample(out: &mut Exposition<'_>, name: &str, mut labels: Vec<(&str, &str)>, v
     }
 }
 
-/// A number as the format writes it, which has its own words for what is none.
+/// Returns a number in the format's notation, which has its own words for infinity and NaN.
 fn number(value: f64) -> String {
     match value {
         value if value.is_nan() => "NaN".to_owned(),

@@ -32,8 +32,8 @@ pub(crate) fn share() -> DescriptorShares {
     shares
 }
 
-/// Says so if `listeners` may have more connections than `shares` are for: as a warning if they would not fit even without
-/// their upstreams.
+/// Says so if `listeners` may have more connections than `shares` are for: as a warning if they would not fit even
+/// without their upstreams.
 pub(crate) fn warn(shares: DescriptorShares, listeners: &[Listener]) {
     let wanted: u64 = listeners.iter().map(|listener| u64::from(listener.limits.connections)).sum();
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -17,7 +17,7 @@ use crate::words::counted;
 /// Begins what was asked for. Gives the recording, and when it ends.
 ///
 /// # Errors
-/// Where it is out of bounds, or names a route that does not run.
+/// If it is out of bounds, or names a route that is not running.
 pub(crate) fn begin(
     recordings: &Recordings,
     snapshot: &Snapshot,
@@ -63,7 +63,7 @@ pub(crate) fn begin(
     Ok((asking, Duration::from_secs(request.seconds)))
 }
 
-/// Waits for the exchanges, up to `time` or until it is told to end. Dropping the future ends the recording.
+/// Waits for the exchanges, up to `time` or until `end` is notified. Dropping the future ends the recording.
 pub(crate) async fn collect(
     asking: Asking,
     time: Duration,
@@ -92,12 +92,12 @@ pub(crate) async fn collect(
     RecordAnswer { records: std::mem::take(&mut collected.records) }
 }
 
-/// What a recording has so far. The log is told how it ends, also where whoever asked has gone.
+/// The records so far. Its end is logged, even if the client is gone.
 struct Collected<'a> {
     route: &'a str,
     asking: Option<Asking>,
     records: Vec<Value>,
-    /// Whether somebody is there to be answered.
+    /// Whether the client is still connected.
     heard: bool,
 }
 
@@ -138,7 +138,8 @@ pub(crate) struct End {
 }
 
 impl Ends {
-    /// A recording of that name. There are no more of them than there are recordings, of which there is a bounded number.
+    /// A recording of that name. There are no more of them than there are recordings, of which there is a bounded
+    /// number.
     pub(crate) fn of(&self, id: &str) -> End {
         let end = End { ends: self.clone(), id: id.to_owned(), told: Arc::default() };
         if !id.is_empty() {

@@ -12,11 +12,11 @@ use crate::run::compose::{self, Candidate, Previous};
 use crate::run::gateway::{Applied, Running};
 use crate::run::watch::Watch;
 
-/// A refusal that says the same as the one before it, this soon after it, is no news: a file that changed while it was read
-/// is read again.
+/// A refusal that says the same as the one before it, this soon after it, is no news: a file that changed while it was
+/// read is read again.
 const SAME_WITHIN: Duration = Duration::from_secs(1);
 
-/// Why to load again. The greater one counts where both happen.
+/// The reason for a load. The greater one counts if both happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trigger {
     /// A file is another than before.
@@ -65,7 +65,7 @@ impl Reloads {
         self.due = self.due.max(Some(trigger));
     }
 
-    /// The same, and tells `asker` what became of it.
+    /// The same, and sends the outcome to `asker`.
     pub(crate) fn ask_and_tell(&mut self, asker: Asker) {
         self.ask(Trigger::Asked);
         self.askers.push(asker);
@@ -91,7 +91,7 @@ impl Reloads {
         }
     }
 
-    /// Puts what was loaded into effect, or refuses it, and tells who asked.
+    /// Puts what was loaded into effect, or refuses it, and sends the outcome to the clients that asked.
     pub(crate) fn finish(&mut self, outcome: Loaded, running: &mut Running) {
         let Some(UnderWay { trigger, askers, since, read_at, .. }) = self.under_way.take() else { return };
         let applied = flatten(outcome).and_then(|candidate| {
@@ -129,12 +129,12 @@ impl Reloads {
         answer.generation = running.generation();
         answer.took_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         for asker in askers {
-            // Whoever asked may have gone.
+            // The client may be gone.
             let _unheard = asker.send(answer.clone()).is_err();
         }
     }
 
-    /// Watches the files of what runs and `more`, or none if nobody wants them watched.
+    /// Watches the files of the running generation and `more`, or none if watching is off.
     fn watch_for(&self, running: &Running, more: &[PathBuf], read_at: SystemTime) {
         let wanted = running.is_watching();
         let files = running.files().chain(more.iter().cloned()).filter(|_| wanted);

@@ -32,7 +32,7 @@ pub(crate) fn started(composed: &Composed, listening: &[Listening], workers: usi
     );
 }
 
-/// Where the metrics are read.
+/// Logs the address of the metrics.
 pub(crate) fn serves_metrics(address: SocketAddr) {
     tracing::info!(event = "metrics", %address, "metrics at http://{address}/metrics");
 }
@@ -45,7 +45,7 @@ pub(crate) fn trust_changed() {
     );
 }
 
-/// After a successful reload; `imports` is what plugins newly import, and the pair where it listened and listens now.
+/// Logs a successful reload; `imports` is what plugins newly import, and the pair has the old and the new listeners.
 pub(crate) fn reloaded(
     before: u64,
     generation: u64,
@@ -72,8 +72,8 @@ pub(crate) fn reloaded(
     );
 }
 
-/// What plugins import that their forerunners did not, a sentence each: an operator who granted it for another reason, or
-/// long ago, should hear that it is used from now on.
+/// What plugins import that their forerunners did not, a sentence each: an operator who granted it for another reason,
+/// or long ago, should hear that it is used from now on.
 pub(crate) fn newly_imported(sentences: &[String]) {
     for sentence in sentences {
         tracing::warn!(event = "newly-imported", "{sentence}");

@@ -12,7 +12,7 @@ use portcullis_model::{Candidate, FieldMatch, Lock, PolicyConfig, Selection};
 use portcullis_policy::PolicyFactory;
 use portcullis_rollout::{Environment, Rollout, RolloutFactory, RolloutReport, VersionLabel};
 
-/// The rollouts of the generation that runs, for whoever reads metrics.
+/// The rollouts of the running generation, for the metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts(Lock<Vec<Arc<Rollout>>>);
 
@@ -29,7 +29,7 @@ impl Rollouts {
     }
 }
 
-/// What versions are measured with and where shadows run: the worker that runs the exchange.
+/// The clock for versions and the executor of shadows: the worker that runs the exchange.
 const ENVIRONMENT: Environment = Environment {
     wall: || {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -38,7 +38,8 @@ const ENVIRONMENT: Environment = Environment {
     spawn: |future| drop(tokio::task::spawn_local(future)),
 };
 
-/// One for all rollouts of the process, so that an exchange that a small share takes is one that a larger share takes too.
+/// One for all rollouts of the process, so that an exchange that a small share takes is one that a larger share takes
+/// too.
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A rollout that begins now.

@@ -63,8 +63,8 @@ impl Signals {
         })
     }
 
-    /// Returns what the next one asks for. SIGUSR2, with which nginx changes its binary, asks for nothing here: it is logged.
-    /// Dropping the future loses none.
+    /// Returns what the next one asks for. SIGUSR2, with which nginx changes its binary, asks for nothing here: it is
+    /// logged. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> Told {
         loop {
             return tokio::select! {

@@ -12,8 +12,8 @@ pub(crate) const CLOCK_STEP: Duration = Duration::from_millis(20);
 /// How often files that change while they are read are read again.
 const READS_MAX: u32 = 10;
 
-/// What of a file's metadata changes with it. The time of its last change (`ctime`) is the kernel's own: tools that keep the
-/// time and size of what they copy do not keep this one.
+/// What of a file's metadata changes with it. The time of its last change (`ctime`) is the kernel's own: tools that
+/// keep the time and size of what they copy do not keep this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     file: (u64, u64),
@@ -68,8 +68,8 @@ impl fmt::Display for Restless {
 
 impl std::error::Error for Restless {}
 
-/// Runs `read`, whose result names the files that were read, until none of them changed meanwhile: so that no result is made
-/// of an old part and a new part. It blocks.
+/// Runs `read`, whose result names the files that were read, until none of them changed meanwhile: so that no result is
+/// made of an old part and a new part. It blocks.
 ///
 /// # Errors
 /// If they change each time; with the files.

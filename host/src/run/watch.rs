@@ -1,11 +1,11 @@
 //! Notices that one of the files a configuration was made of has changed, and waits until the change is whole.
 //!
 //! The folders are watched, not the files: editors and deployment tools replace files by renaming, and Kubernetes swaps
-//! the `..data` link beside them, and either would leave a watch on a file that nobody sees any more. Where the kernel
-//! tells nothing (network file systems, a renamed folder) a slow poll of the files' metadata does.
+//! the `..data` link beside them, and either would leave a watch on a file that is no longer at its path. If the kernel
+//! does not notify (network file systems, a renamed folder), a slow poll of the files' metadata notices changes.
 //!
 //! A file that is copied, or is one of several that are, is half there for a while. Three things show that it is whole:
-//! whoever wrote it has closed it, nothing has changed for the settle time, or it was renamed into place.
+//! its writer has closed it, nothing has changed for the settle time, or it was renamed into place.
 
 mod events;
 
@@ -26,22 +26,22 @@ use sha2::{Digest, Sha256};
 use self::events::{Scope, Seen};
 use crate::run::stamp::{CLOCK_STEP, Stamp};
 
-/// The least that is waited after a change, if the settle time is not shorter: a deployment renames and changes modes at
-/// once.
+/// The least that is waited after a change, if the settle time is not shorter: a deployment renames and changes modes
+/// at once.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A file that somebody has written to and not closed is waited for. One that was then left alone for so long is taken as
+/// The wait for a file that was written to and is not closed yet. One that was then left alone for so long is taken as
 /// it is: its writer may keep it open for ever.
 const UNCLOSED_MAX: Duration = Duration::from_secs(30);
 
 /// If changes go on for longer than this, the log says so once: until they end, nothing is loaded.
 const RESTLESS_AFTER: Duration = Duration::from_secs(30);
 
-/// How often metadata is compared, for changes that the kernel does not tell of.
+/// The interval at which metadata is compared, for changes that the kernel does not report.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The content of a file whose last change was this long ago when it was read is that of its stamp. A younger one is read
-/// again: two changes may bear one time.
+/// The content of a file whose last change was this long ago when it was read is that of its stamp. A younger one is
+/// read again: two changes may bear one time.
 const STAMP_HOLDS_AFTER: Duration = Duration::from_secs(2);
 
 /// As Linux has it (path_resolution(7)).
@@ -54,7 +54,7 @@ pub(crate) struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread is told.
+/// A message to the thread.
 #[derive(Debug)]
 enum Message {
     /// Something happened to a path that counts.
@@ -149,7 +149,7 @@ impl Drop for Watch {
     }
 }
 
-/// The kernel's notifications, or `None` where it has none to give, which the poll makes up for.
+/// The kernel's notifications, or `None` if there are none; then only the poll notices changes.
 fn notifier(sender: mpsc::SyncSender<Message>, seen: Arc<Lock<Seen>>) -> Option<notify::RecommendedWatcher> {
     let handler = move |event: notify::Result<notify::Event>| {
         if seen.lock().take(event) {
@@ -182,7 +182,7 @@ struct Pending {
     last: Instant,
     /// Whether it is known that a content is another than the one that was loaded.
     certain: bool,
-    /// For a change that the kernel did not tell of: the stamps at the last look.
+    /// The stamps at the last poll, for changes that the kernel did not report.
     look: Option<Vec<Option<Stamp>>>,
     polled: bool,
     /// Whether the log says that it does not end.
@@ -220,7 +220,8 @@ impl State {
         if seen.is_being_written() {
             return UNCLOSED_MAX.max(self.settle);
         }
-        // What is one file, and nothing else, has no parts that could come later. So has a folder that is swapped whole.
+        // What is one file, and nothing else, has no parts that could come later. So has a folder that is swapped
+        // whole.
         let sole = match self.files.iter().next() {
             Some((path, known)) if self.files.len() == 1 => Some((path, known)),
             _ => None,
@@ -232,7 +233,7 @@ impl State {
             let bytes = |stamp: Option<Stamp>| stamp.map_or(0, |stamp| stamp.bytes());
             bytes(Stamp::of(path)) < bytes(known.stamp) / 10 * 9
         };
-        // Written in one go, by somebody who has closed it. The first part of what is written in parts is shorter than
+        // Written in one go and closed. The first part of what is written in parts is shorter than
         // what was there before.
         if seen.is_rewritten() && sole.is_some_and(|sole| !shrank(sole)) {
             return (self.settle / 4).max(quick);
@@ -263,7 +264,7 @@ impl State {
         }
     }
 
-    /// Looks for what the kernel did not tell of.
+    /// Looks for changes that the kernel did not report.
     fn poll(&mut self) {
         if self.files.iter().any(|(path, known)| known.stamp != Stamp::of(path)) {
             self.touch();
@@ -325,7 +326,7 @@ impl State {
         if self.files.is_empty() {
             self.pending = None;
         }
-        // Nobody need be waiting.
+        // The receiver may be gone.
         watched.try_send(()).unwrap_or_default();
         if changed {
             self.touch();
@@ -438,7 +439,8 @@ fn content_of(path: &Path) -> Content {
     if !metadata.is_file() {
         return Err(io::ErrorKind::Unsupported);
     }
-    // A config names no file that is larger and can be used. One that is grows on without a reading of all of it each time.
+    // A config names no file that is larger and can be used. One that is grows on without a reading of all of it each
+    // time.
     if metadata.len() > CONTENT_BYTES_MAX {
         digest.update(format!("{:?}", Stamp::of(path)));
         return Ok(digest.finalize().into());

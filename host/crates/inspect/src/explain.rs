@@ -1,5 +1,5 @@
-//! What would become of a request, and why, as JSON: scripts read it, the control socket returns it, and the text of the
-//! command line is made of it.
+//! What would become of a request, and why, as JSON: scripts read it, the control socket returns it, and the text of
+//! the command line is made of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,9 +40,9 @@ pub enum QuestionError {
     },
 }
 
-/// Explains a request by the running generation: its policies see their stores, quotas and metrics as they are and cannot
-/// change them, in separate instances; its endpoints are shown with their health. The future is busy as long as the policies
-/// run; dropping it ends them.
+/// Explains a request by the running generation: its policies see their stores, quotas and metrics as they are and
+/// cannot change them, in separate instances; its endpoints are shown with their health. The future is busy as long as
+/// the policies run; dropping it ends them.
 ///
 /// # Errors
 /// If the question cannot be answered.
@@ -66,8 +66,8 @@ pub async fn explain_live(snapshot: &Snapshot, request: ExplainRequest) -> Resul
     Ok(without_secrets(json, gateway))
 }
 
-/// Explains a request by a configuration, without a running gateway. With `policies`, they run in a sandbox of their own;
-/// without, only the routes are explained.
+/// Explains a request by a configuration, without a running gateway. With `policies`, they run in a sandbox of their
+/// own; without, only the routes are explained.
 pub async fn explain_offline(
     gateway: &Gateway,
     policies: Option<&HashMap<Name, Arc<dyn PolicyFactory>>>,

@@ -1,5 +1,5 @@
-//! What can be known of a gateway, its requests and its plugins, as values that an API can return: explanations, status,
-//! recordings, and the differences between two configurations or two plugins. The commands only print them.
+//! What can be known of a gateway, its requests and its plugins, as values that an API can return: explanations,
+//! status, recordings, and the differences between two configurations or two plugins. The commands only print them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -46,12 +46,12 @@ pub fn hook_to_json(record: &HookRecord) -> Value {
 fn quarantine_to_json(Quarantined { lasted, probe_in }: Quarantined) -> Value {
     let state = if probe_in.is_zero() { "probe-due" } else { "waiting" };
     let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
-    // A clock that was set back cannot tell.
+    // Unknown if the clock was set back.
     let since = SystemTime::now().checked_sub(lasted).map(portcullis_telemetry::rfc3339);
     json!({ "state": state, "since": since, "lasted-s": seconds(lasted), "next-probe-s": seconds(probe_in) })
 }
 
-/// Tenths of a microsecond are as much as a clock of CPU time tells.
+/// Returns microseconds with one decimal; clocks of CPU time are not more precise.
 fn micros(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e7).round() / 10.0
 }

@@ -25,11 +25,11 @@ pub(crate) struct Made {
     pub(crate) key: String,
 }
 
-/// A certificate for localhost and the loopback addresses. The authority's key is forgotten at once, so that nobody can
-/// ever sign anything else with what the user may have told a browser to believe.
+/// Returns a certificate for localhost and the loopback addresses. The authority's key is dropped at once, so that
+/// nothing else can be signed with an authority that the user may have added to a browser.
 ///
 /// # Errors
-/// Where the system gives no random numbers.
+/// If the system gives no random numbers.
 pub(crate) fn make() -> anyhow::Result<Made> {
     let make = || -> Result<Made, rcgen::Error> {
         let authority_key = KeyPair::generate()?;

@@ -1,4 +1,4 @@
-//! The files of the demo. What the user has edited is kept; what nobody touched is written anew.
+//! The files of the demo. Files that the user has edited are kept; the others are written again.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,10 +16,10 @@ use crate::cli::DemoArguments;
 /// The config; the addresses are filled in.
 const CONFIG: &str = include_str!("portcullis.toml");
 
-/// What the demo wrote the last time, to tell edits apart.
+/// What the demo wrote the last time, to recognise edits.
 const STATE: &str = ".demo-state.json";
 
-/// Where things are.
+/// The paths of the files.
 #[derive(Debug)]
 pub(crate) struct Files {
     /// The folder.
@@ -37,7 +37,7 @@ pub(crate) struct Files {
 /// Writes the files for a demo whose upstream servers listen on `upstreams`.
 ///
 /// # Errors
-/// Where a file cannot be written, and where an address was asked for that an edited config would not heed.
+/// If a file cannot be written, or if an address was named that an edited config would ignore.
 pub(crate) fn prepare(arguments: &DemoArguments, upstreams: [SocketAddr; 2]) -> anyhow::Result<Files> {
     fs::create_dir_all(&arguments.dir).with_context(|| {
         format!("the folder {} cannot be made (`--dir` names another)", arguments.dir.display())

@@ -6,7 +6,7 @@ use portcullis_proxy::Listening;
 
 use super::files::Files;
 
-/// Where the source of the live policy stands in the repository.
+/// The path of the live policy's source in the repository.
 const SOURCE: &str = "examples/live-policy/src/lib.rs";
 
 /// The text for a gateway that listens on `listening`.

@@ -1,4 +1,4 @@
-//! A small web server that tells who it is and what it was sent, to stand behind the gateway.
+//! A small web server behind the gateway that answers with its name and the request that it got.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use portcullis_admin::WebServer;
 /// Starts one on a free port of the loopback address.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is none.
 pub(crate) async fn start(name: &'static str) -> io::Result<WebServer> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     WebServer::start(address, move |request: &Request<Incoming>| answer(name, request)).await

@@ -16,7 +16,7 @@ use portcullis_model::text::escape as shown;
 /// Only what could not be sent as one head is an error here; whether a gateway takes it is for its parser to say.
 ///
 /// # Errors
-/// Where it describes no request.
+/// If it describes no request.
 pub(crate) fn question(arguments: &ExplainArguments) -> anyhow::Result<Question> {
     let url = Url::read(&arguments.url)?;
     one_line("METHOD", &arguments.method)?;

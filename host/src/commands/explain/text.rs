@@ -306,7 +306,7 @@ fn string(value: &Value) -> String {
     shown(&abridged(value.as_str().unwrap_or_default(), VALUE_CHARS_MAX * 10)).into_owned()
 }
 
-/// A field's value: as it is where it is text.
+/// Returns a field's value: unchanged if it is text.
 fn bytes(value: &Value) -> String {
     match value.as_str() {
         Some(text) => shown(&abridged(text, VALUE_CHARS_MAX)).into_owned(),

@@ -48,8 +48,8 @@ impl Verdict {
     }
 }
 
-/// Compares decision, edits and host calls. `doubts` are reasons why a difference may mean nothing; `whole` says that the
-/// record has all notes.
+/// Compares decision, edits and host calls. `doubts` are reasons why a difference may mean nothing; `whole` says that
+/// the record has all notes.
 pub(super) fn compare(recorded: &Value, replayed: &Value, mut doubts: Vec<String>, whole: bool) -> Verdict {
     let mut differences = Vec::new();
     let (then, now) = (decision(&recorded["decision"]), decision(&replayed["decision"]));

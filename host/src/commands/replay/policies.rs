@@ -42,11 +42,11 @@ struct Ready {
 }
 
 impl Policies {
-    /// Readies them: with the plugins and settings of the record, or of the config that was named, but for plugins that were
-    /// named one by one.
+    /// Readies them: with the plugins and settings of the record, or of the config that was named, but for plugins that
+    /// were named one by one.
     ///
     /// # Errors
-    /// Where one of them cannot run.
+    /// If one of them cannot run.
     pub(super) fn ready(
         record: &Value,
         arguments: &ReplayArguments,
@@ -271,8 +271,8 @@ fn nobody() -> HttpGrant {
     }
 }
 
-/// All that the component imports. That is no more than it could do here: its calls are answered from the record, and the
-/// others find empty stores and full quotas.
+/// All that the component imports. That is no more than it could do here: its calls are answered from the record, and
+/// the others find empty stores and full quotas.
 fn grants(component: &[u8], secrets: Vec<Name>) -> anyhow::Result<Grants> {
     let info = portcullis_sandbox::inspect(component)?;
     let has = |capability: Capability| info.imports.contains(&capability);
@@ -285,7 +285,7 @@ fn grants(component: &[u8], secrets: Vec<Name>) -> anyhow::Result<Grants> {
         store: has(Capability::Store).then(StoreGrant::default),
         crypto: has(Capability::Crypto),
         matchers: has(Capability::Matchers),
-        // What it asked is answered from the record; what it asks besides, nobody answers (RFC 6761, 6.4).
+        // Requests in the record are answered from it; others go to a name that never resolves (RFC 6761, 6.4).
         http: has(Capability::HttpClient).then(nobody).into_iter().collect(),
         secrets,
     })

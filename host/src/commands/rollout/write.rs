@@ -1,8 +1,8 @@
 //! `--write`: what an operator has decided about a rollout, written into the config, so that it outlives the process.
 //!
-//! The file is only touched where it is certain what comes of it: the policy must stand there as the gateway runs it, the
-//! edited config must load, and it must differ from the one before in what was decided and in nothing else. Then the new
-//! text, complete and on the disk, takes the file's place in one step.
+//! The file is changed only if the result is certain: the policy must stand there as the gateway runs it, the edited
+//! config must load, and it must differ from the one before in what was decided and in nothing else. Then the new text,
+//! complete and on the disk, takes the file's place in one step.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Write as _;
@@ -33,7 +33,7 @@ pub(super) struct Prepared {
     name: String,
     /// What it was made of.
     before: String,
-    /// Where it lies; `None` once it is in place.
+    /// Its path; `None` once it is in place.
     beside: Option<PathBuf>,
     /// Keys of the policy that are gone because the version has no use for them.
     removed: Vec<String>,
@@ -48,10 +48,10 @@ pub(super) struct Written {
     pub(super) removed: Vec<String>,
 }
 
-/// Makes the edited config of the rollout that the gateway has told of. Nothing has changed when it returns.
+/// Returns the edited config for a rollout that the gateway has reported. Nothing has changed yet.
 ///
 /// # Errors
-/// Where the file is not what the gateway runs, cannot be written, or would not be right with the edit.
+/// If the file is not what the gateway runs, cannot be written, or would not be right with the edit.
 pub(super) fn prepare(config: &Path, told: &RolloutStatus, edit: RolloutEdit) -> anyhow::Result<Prepared> {
     let Loaded { gateway, components } = load(config, &Catalog).map_err(|error| {
         anyhow!("{} cannot be edited while it is wrong: {error}\n  = help: mend it first", config.display())
@@ -94,7 +94,7 @@ impl Prepared {
     /// Puts it in place.
     ///
     /// # Errors
-    /// Where the file has become another since it was read, and where it cannot be replaced; it is as it was then.
+    /// If the file has changed since it was read, or cannot be replaced; it stays as it is.
     pub(super) fn put_in_place(mut self) -> anyhow::Result<Written> {
         let now = read(&self.file).with_context(|| format!("{} cannot be read", self.name))?;
         if now != self.before {
@@ -122,8 +122,8 @@ impl Drop for Prepared {
     }
 }
 
-/// What a version had of its policy while it was tried, and has no use for as the policy itself: a config that grants or
-/// bounds what a plugin never does is refused.
+/// What a version had of its policy while it was tried, and has no use for as the policy itself: a config that grants
+/// or bounds what a plugin never does is refused.
 #[derive(Debug, Default)]
 struct Useless {
     grants: Vec<Capability>,
@@ -215,7 +215,7 @@ fn check(
     )
 }
 
-/// The file as it is, where it may be written.
+/// Returns the current file, if it may be written.
 fn writable(file: &Path, name: &str) -> anyhow::Result<Metadata> {
     let metadata = std::fs::metadata(file).with_context(|| format!("{name} cannot be read"))?;
     // Another file takes its place, which its mode alone would not hinder.

@@ -1,5 +1,5 @@
-//! A digest of everything that is written of a policy. The command that edits a config compares the policy on disk with the
-//! one that the gateway runs by it, and the two may be different versions of the binary.
+//! A digest of everything that is written of a policy. The command that edits a config compares the policy on disk with
+//! the one that the gateway runs by it, and the two may be different versions of the binary.
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use portcullis_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Returns the fingerprint of `policy`: the same for two that differ only in their place, or in the folder of the plugin.
+/// Returns the fingerprint of `policy`: the same for two that differ only in their place, or in the folder of the
+/// plugin.
 pub(crate) fn fingerprint(policy: &PolicyConfig) -> String {
     let mut fields = Fields::default();
     fields.version(policy);
@@ -21,8 +22,8 @@ pub(crate) fn fingerprint(policy: &PolicyConfig) -> String {
     hex(&Sha256::digest(fields.0))
 }
 
-/// Names and values, one a line. The names and their order must stay as they are; a value that is added later is left out
-/// if it is the default, so that the fingerprints of policies that do not use it stay the same.
+/// Names and values, one a line. The names and their order must stay as they are; a value that is added later is left
+/// out if it is the default, so that the fingerprints of policies that do not use it stay the same.
 #[derive(Default)]
 struct Fields(String);
 

@@ -34,8 +34,8 @@ impl Scope {
         path.parent().is_some_and(|folder| self.listed.contains(folder))
     }
 
-    /// Whether writing to the file counts: in a folder that is listed, only for what an include may read there. A log file
-    /// beside would keep the configuration from ever coming to rest.
+    /// Whether writing to the file counts: in a folder that is listed, only for what an include may read there. A log
+    /// file beside would keep the configuration from ever coming to rest.
     fn counts(&self, path: &Path) -> bool {
         let may_be_read = || path.extension().is_some_and(|ending| self.endings.contains(ending));
         self.is_way(path) || (self.is_listed(path) && may_be_read())
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     unclosed: BTreeSet<PathBuf>,
     /// What was renamed into place.
     renamed: BTreeSet<PathBuf>,
-    /// A file was written to where it lies.
+    /// A file was written to in place.
     written: bool,
     /// Anything else: files came or went, or it is unknown what happened.
     other: bool,
@@ -70,19 +70,19 @@ impl Seen {
         (self.written, self.other) = (false, false);
     }
 
-    /// Whether somebody has written to a file and not closed it.
+    /// Whether a file was written to and is not closed.
     pub(super) fn is_being_written(&self) -> bool {
         !self.unclosed.is_empty()
     }
 
-    /// Whether all that happened was renaming, and nothing more can belong to it: what was renamed leads to a folder, so that
-    /// all in it was swapped at once, or is the `sole` file that there is.
+    /// Whether all that happened was renaming, and nothing more can belong to it: what was renamed leads to a folder,
+    /// so that all in it was swapped at once, or is the `sole` file that there is.
     pub(super) fn is_renamed(&self, sole: Option<&Path>) -> bool {
         let whole = |path: &PathBuf| path.is_dir() || sole.is_some_and(|sole| !sole.is_dir());
         !self.written && !self.other && !self.renamed.is_empty() && self.renamed.iter().all(whole)
     }
 
-    /// Whether all that happened was writing to files where they lie.
+    /// Whether the only events were writes to files in place.
     pub(super) fn is_rewritten(&self) -> bool {
         self.written && !self.other && self.renamed.is_empty()
     }

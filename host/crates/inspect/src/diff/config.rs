@@ -1,5 +1,5 @@
-//! The difference between two configurations: what a reload from one to the other would change, and for each policy what its
-//! new plugin newly needs.
+//! The difference between two configurations: what a reload from one to the other would change, and for each policy
+//! what its new plugin newly needs.
 
 use std::collections::BTreeMap;
 

@@ -53,8 +53,8 @@ impl PluginFacts {
         Ok(Self { source, manifest: None, digest: Sha256::digest(bytes).into(), bytes: bytes.len(), info })
     }
 
-    /// Returns the facts of the component of an image in a registry. If the reference is a tag, the source also names the
-    /// manifest, because the tag may be moved to another one.
+    /// Returns the facts of the component of an image in a registry. If the reference is a tag, the source also names
+    /// the manifest, because the tag may be moved to another one.
     ///
     /// # Errors
     /// If the bytes are not a plugin.

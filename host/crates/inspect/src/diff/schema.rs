@@ -1,8 +1,9 @@
-//! What the settings of a new version of a plugin ask that those of the old one did not: a comparison of two JSON schemas.
+//! What the settings of a new version of a plugin ask that those of the old one did not: a comparison of two JSON
+//! schemas.
 //!
 //! The question is whether a config that the old version took is taken by the new one. What the SDK writes is compared
-//! exactly; of a schema that uses more of JSON Schema than that, a keyword that differs and is not known here is told as
-//! one that may refuse what was taken.
+//! exactly; of a schema that uses more of JSON Schema than that, a keyword that differs and is not known here is told
+//! as one that may refuse what was taken.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use crate::abridged;
 
 /// Tables in tables; a schema that refers to itself ends here too.
 const DEPTH_MAX: usize = 32;
-/// Differences that are told of one schema.
+/// Differences that are listed for one schema.
 const CHANGES_MAX: usize = 200;
 /// Characters of a value that are shown.
 const VALUE_CHARS_MAX: usize = 60;
@@ -170,7 +171,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The forms that `anyOf` or `oneOf` lists, told apart by what the SDK tells variants apart by.
+    /// Returns the forms that `anyOf` or `oneOf` lists, named as the SDK names variants.
     fn alternatives(
         &mut self,
         old: &'a Map<String, Value>,

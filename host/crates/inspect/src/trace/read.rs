@@ -1,5 +1,5 @@
-//! Reads again what [`trace`](super) has written. A record is a file, and a file may have been edited: what is not as it
-//! was written is `None`.
+//! Reads again what [`trace`](super) has written. A record is a file, and a file may have been edited: what is not as
+//! it was written is `None`.
 
 use bytes::Bytes;
 use portcullis_http::{Fields, RequestHead, ResponseHead, Scheme};
@@ -66,7 +66,7 @@ fn fields_from_json(value: &Value) -> Option<Fields> {
     Some(fields)
 }
 
-/// A head that `request_to_json` has written; `None` where it is none that the gateway would have passed on.
+/// Returns a head that `request_to_json` has written, or `None` if the gateway would not have forwarded such a head.
 pub fn request_from_json(value: &Value) -> Option<RequestHead> {
     let text = |name: &str| value.get(name)?.as_str();
     let mut request = RequestHead::default();

@@ -1,7 +1,8 @@
-//! What a record must not have: credentials in fields, in queries, in attributes and settings, and the bytes of secrets.
+//! What a record must not have: credentials in fields, in queries, in attributes and settings, and the bytes of
+//! secrets.
 //!
-//! What is removed leaves a mark in its place, `[removed:x-api-key]`, that is a value like another: a replay runs with it,
-//! and what a policy makes of it (a name of a bucket, say) is the same in the record and in its replay.
+//! What is removed leaves a mark in its place, `[removed:x-api-key]`, that is a value like another: a replay runs with
+//! it, and what a policy makes of it (a name of a bucket, say) is the same in the record and in its replay.
 
 mod query;
 
@@ -301,8 +302,8 @@ impl Redaction<'_> {
         }
     }
 
-    /// What is verified is a credential; what was computed of one says what it was to who can guess; and what is asked of other
-    /// servers may have one in its address or form.
+    /// What is verified is a credential; what was computed of one says what it was to who can guess; and what is asked
+    /// of other servers may have one in its address or form.
     fn calls(&mut self, hook: &mut Value) {
         for call in array(hook.get_mut("calls")) {
             let function = call["function"].as_str().unwrap_or_default().to_owned();
@@ -356,7 +357,8 @@ impl Redaction<'_> {
     }
 }
 
-/// Tells of the parts of JSON Web Keys that are not public: those of symmetric keys (RFC 7518, 6.4) and of private ones (6.2.2, 6.3.2).
+/// Returns whether a member is a part of a JSON Web Key that is not public: those of symmetric keys (RFC 7518, 6.4) and
+/// of private ones (6.2.2, 6.3.2).
 fn private_keys(value: &Value, tell: &mut impl FnMut(&str)) {
     const PRIVATE: [&str; 7] = ["k", "d", "p", "q", "dp", "dq", "qi"];
     match value {

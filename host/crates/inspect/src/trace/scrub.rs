@@ -9,11 +9,11 @@ use portcullis_model::{Name, Secret};
 use portcullis_policy::recorder::is_mark;
 use serde_json::Value;
 
-/// Shorter ones are only replaced where they are all of a text: `a` within other words says nothing.
+/// Shorter secrets are only replaced if they are a whole text: `a` within other words is no secret.
 const WITHIN_BYTES_MIN: usize = 4;
 
-/// A piece of a removed field that is shorter than this may be an ordinary word: it is replaced between other characters
-/// than letters and digits only.
+/// A piece of a removed field that is shorter than this may be an ordinary word: it is replaced between other
+/// characters than letters and digits only.
 const WORD_BYTES_MAX: usize = 12;
 
 /// In bytes that are no text a short one may stand by chance.
@@ -54,8 +54,8 @@ impl Scrubber {
         self.sort();
     }
 
-    /// Takes the value of a removed field or parameter out, and the parts that a policy may take it apart to: the words of a
-    /// cookie or of a credential, the parts of a token, what percent signs stand for, user and password.
+    /// Takes the value of a removed field or parameter out, and the parts that a policy may take it apart to: the words
+    /// of a cookie or of a credential, the parts of a token, what percent signs stand for, user and password.
     pub fn add_field(&mut self, value: &[u8], mark: &str) {
         const PART_BYTES_MIN: usize = 8;
         let mut values = vec![value.to_vec()];
@@ -112,7 +112,7 @@ impl Scrubber {
         }
     }
 
-    /// `text` without them; `None` where there was none in it.
+    /// Returns `text` without them, or `None` if it has none.
     pub fn scrubbed(&self, text: &str) -> Option<String> {
         if self.needles.is_empty() || text.is_empty() {
             return None;
@@ -169,7 +169,7 @@ impl Scrubber {
     }
 }
 
-/// Where a needle stands in a text.
+/// The place of a needle in a text.
 struct Found<'a> {
     range: Range<usize>,
     needle: &'a Needle,
@@ -211,7 +211,7 @@ fn written(text: &str, mut found: Vec<Found<'_>>) -> Option<String> {
 }
 
 impl Needle {
-    /// Adds where it stands in a view, as ranges of the text.
+    /// Adds its places in a view, as ranges of the text.
     fn find<'a>(&'a self, view: &views::View, found: &mut Vec<Found<'a>>) {
         let is_word =
             |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);

@@ -94,7 +94,7 @@ fn a_file_of_another_user_stays_that_users_or_is_left_alone() {
     let file = folder.path().join("edge.toml");
     std::fs::write(&file, "old").unwrap();
     if rustix::process::geteuid().is_root() {
-        // Whoever may give files away does: it is the other user's as before, with its mode.
+        // A user who may change owners does so: the file belongs to the other user as before, with its mode.
         std::os::unix::fs::chown(&file, Some(65_534), Some(65_534)).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         let beside = write_beside(&file, "new", &writable(&file, "edge.toml").unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! A reader of the text format (version 0.0.4) that takes nothing that any of the usual readers refuses: neither a name that
-//! is none, nor a family, a label or a series twice, nor a sample outside its family.
+//! A reader of the text format (version 0.0.4) that takes nothing that any of the usual readers refuses: neither a name
+//! that is none, nor a family, a label or a series twice, nor a sample outside its family.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -9,9 +9,9 @@ pub(super) fn parameters(text: &str) -> impl Iterator<Item = (String, String)> {
     pairs.map(|(name, value)| (meant(name), meant(value)))
 }
 
-/// The text with what `hide` says in the place of values: of each parameter in a query (or in all of the text, if that is a form)
-/// it is asked with the name as it is meant and the value as it is written; of user and password without a name. `None` if all
-/// stays.
+/// The text with what `hide` says in the place of values: of each parameter in a query (or in all of the text, if that
+/// is a form) it is asked with the name as it is meant and the value as it is written; of user and password without a
+/// name. `None` if all stays.
 pub(super) fn hidden(
     text: &str,
     is_form: bool,
@@ -56,7 +56,7 @@ pub(super) fn hidden(
     Some(clean)
 }
 
-/// Where an address ends within other text. A fragment may have parameters of its own, as answers of OAuth do.
+/// Returns the end of an address within other text. A fragment may have its own parameters, as responses of OAuth have.
 fn is_end(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, '"' | '\'' | '<' | '>' | '`')
 }

@@ -178,7 +178,7 @@ fn what_was_verified_is_gone_wherever_it_came_from() {
     for part in token.split('.').chain(body_token.split('.')).chain(["what a webhook signs"]) {
         assert!(!text.contains(part), "{part} in {text}");
     }
-    // Where the request has it, the mark is that of the field: with it a replay asks the same.
+    // If the request has it, the mark is that of the field: a replay with it makes the same calls.
     assert_eq!(record["request"]["fields"][0]["value"], "[removed:x-odd]");
     assert_eq!(record["hooks"][0]["calls"][0]["arguments"]["token"], "[removed:x-odd]");
     assert_eq!(record["hooks"][0]["calls"][1]["arguments"]["token"], "[removed:crypto]");
@@ -291,7 +291,7 @@ proptest! {
         let field = |name: &str, value: &str| json!([{ "name": name, "value": value }]);
         let (mut target, mut fields, mut config, mut edits) = ("/a?b=c".to_owned(), json!([]), json!({}), json!([]));
         match place {
-            // Taken away by a policy, named by its settings, or of a name that tells.
+            // Taken away by a policy, named by its settings, or recognisable by its name.
             0 => (target, edits) = (in_query, json!([{ "edit": "target", "value": "/a?b=c" }])),
             1 => (target, config) = (in_query, json!({ "query": name })),
             2 => {

@@ -7,10 +7,10 @@ const DEPTH_MAX: usize = 2;
 /// Characters of Base64 that may be a credential.
 const BASE64_CHARS_MIN: usize = 6;
 
-/// What a text says if it is read in one of the ways, and where in the text each byte of that stands.
+/// A text decoded in one of the ways, and the place in the text of each decoded byte.
 pub(super) struct View {
     pub(super) bytes: Vec<u8>,
-    /// Where each byte begins, and at last the text's end.
+    /// The place at which each byte begins, and at last the end of the text.
     at: Vec<usize>,
 }
 
@@ -20,14 +20,14 @@ impl View {
         Self { bytes: text.as_bytes().to_vec(), at: (0..=text.len()).collect() }
     }
 
-    /// Where in the text these bytes stand.
+    /// Returns the place of these bytes in the text.
     pub(super) fn range(&self, bytes: Range<usize>) -> Range<usize> {
         let at = |byte: usize| self.at.get(byte).copied().unwrap_or_default();
         at(bytes.start)..at(bytes.end)
     }
 
-    /// Reads it anew: `step` appends what the next bytes stand for and returns how many those are, or 0 if they stand for
-    /// themselves. `None` if all do.
+    /// Reads it anew: `step` appends what the next bytes stand for and returns how many those are, or 0 if they stand
+    /// for themselves. `None` if all do.
     fn read(&self, step: impl Fn(&[u8], &mut Vec<u8>) -> usize) -> Option<Self> {
         let mut read =
             Self { bytes: Vec::with_capacity(self.bytes.len()), at: Vec::with_capacity(self.at.len()) };
@@ -46,8 +46,8 @@ impl View {
     }
 }
 
-/// What `text` says with percent signs read (RFC 3986, 2.1), in the way of forms too (`+` is a space), and with the escapes of
-/// JSON and of many languages (RFC 8259, 7); each after each other one, too.
+/// What `text` says with percent signs read (RFC 3986, 2.1), in the way of forms too (`+` is a space), and with the
+/// escapes of JSON and of many languages (RFC 8259, 7); each after each other one, too.
 pub(super) fn decoded(text: &str) -> Vec<View> {
     let mut views: Vec<View> = Vec::new();
     let mut last = vec![View::plain(text)];
@@ -125,8 +125,8 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// What runs of Base64 in a view stand for (RFC 4648, both alphabets), with the range of the text that each has. What comes
-/// before a run may look like a part of it, so that each is read from each of its first four characters.
+/// What runs of Base64 in a view stand for (RFC 4648, both alphabets), with the range of the text that each has. What
+/// comes before a run may look like a part of it, so that each is read from each of its first four characters.
 pub(super) fn base64(view: &View) -> Vec<(Range<usize>, Vec<u8>)> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -172,13 +172,13 @@ fn from_base64(letters: &[u8]) -> Vec<u8> {
         let sextets = four.iter().map(|letter| u32::from(sextet(*letter).unwrap_or_default()));
         let bits = sextets.fold(0, |bits, sextet| bits << 6 | sextet) << (6 * (4 - four.len()));
         let [_, three @ ..] = bits.to_be_bytes();
-        // Two letters are one byte and three are two; one is none.
+        // Two letters are one byte, three are two, and a single one is invalid.
         bytes.extend_from_slice(&three[..four.len() - 1]);
     }
     bytes
 }
 
-/// Where `needle` stands in `bytes`, without overlaps.
+/// Returns the places of `needle` in `bytes`, without overlaps.
 pub(super) fn find<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {
