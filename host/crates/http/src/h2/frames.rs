@@ -387,7 +387,8 @@ impl Scanner {
             }
         }
         let whole = if frames == 1 { fragment } else { &block[..] };
-        if depends_on_itself(first, &input[HEAD_BYTES..]) {
+        // Of the first frame alone: what follows it may be another frame, or not there yet.
+        if depends_on_itself(first, &input[HEAD_BYTES..HEAD_BYTES + first.length]) {
             return Err(Violation::Dependency);
         }
         // Frames of a block that would have fitted in one do no work.

@@ -271,6 +271,16 @@ fn a_block_has_an_end() {
 }
 
 #[test]
+fn a_priority_is_read_within_its_frame_only() {
+    let mut client = Scanner::new(Peer::Client, 1000);
+    client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
+    // The head of the frame behind it begins with the bytes 0, 0, 0, 3.
+    let mut input = frame(1, 0x25, 3, &[]);
+    input.extend(frame(3, 0, 3, &[]));
+    assert!(client.scan(&input, ZERO).is_ok());
+}
+
+#[test]
 fn an_allowance_is_filled_by_time_up_to_its_most() {
     let mut allowance = Allowance::new(10, 5);
     assert!(allowance.spend(10, ZERO) && !allowance.spend(1, ZERO));
