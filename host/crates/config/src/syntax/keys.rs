@@ -4,13 +4,15 @@ mod gateway;
 mod plugins;
 mod policy;
 mod route;
+mod upstream;
 
 use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
-pub(crate) use gateway::{CERTIFICATE, ENDPOINT, LISTENER, SECRET, SERVER, UPSTREAM};
+pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, HTTP_GRANT, POLICY};
 pub(crate) use route::ROUTE;
+pub(crate) use upstream::{ENDPOINT, UPSTREAM};
 
 /// `include` and the sections.
 pub(crate) static ROOT: Shape = Shape {

@@ -1,0 +1,263 @@
+//! Keys of `[upstreams.NAME]`.
+
+use std::time::Duration;
+
+use crate::syntax::shape::{KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
+
+pub(crate) static UPSTREAM: Shape = Shape {
+    noun: "upstream",
+    keys: &[
+        Key {
+            name: "endpoints",
+            kind: Kind::List(&Kind::Either(&[Kind::Text("`host:port`"), Kind::Table(&ENDPOINT)])),
+            presence: Presence::Required,
+            example: r#"["10.0.0.11:8080", { address = "10.0.0.12:8080", weight = 2 }]"#,
+            doc: "The servers: `host:port` each, the host an IP address or a name that is looked up when a connection is made.",
+        },
+        Key {
+            name: "balance",
+            kind: Kind::Either(&[Kind::Choice(&["round-robin", "least-requests"]), Kind::Table(&BALANCE)]),
+            presence: Presence::Default(r#""round-robin""#),
+            example: r#""least-requests""#,
+            doc: "How an endpoint is chosen: in turn by weight, the one with the fewest exchanges under way in proportion to its weight, or by a hash.",
+        },
+        Key {
+            name: "protocol",
+            kind: Kind::Choice(&["h1", "h2"]),
+            presence: Presence::Default(r#""h1""#),
+            example: r#""h2""#,
+            doc: "What is spoken to the endpoints. gRPC needs `h2`.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&UPSTREAM_TLS)]),
+            presence: Presence::Default("false"),
+            example: r#"{ ca = "certs/internal-ca.pem" }"#,
+            doc: "Whether TLS is spoken to the endpoints; a table says how. Their certificates are verified.",
+        },
+        Key {
+            name: "host",
+            kind: Kind::Either(&[Kind::Choice(&["preserve", "endpoint"]), Kind::Table(&FIXED_HOST)]),
+            presence: Presence::Default(r#""preserve""#),
+            example: r#"{ value = "internal.example.com" }"#,
+            doc: "What `Host` says: what the client sent, the endpoint's address, or a fixed value.",
+        },
+        Key {
+            name: "hide-server",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Keeps the upstream's `Server` field from clients.",
+        },
+        Key {
+            name: "timeouts",
+            kind: Kind::Table(&UPSTREAM_TIMEOUTS),
+            presence: Presence::Absent("every default"),
+            example: r#"{ response-head = "10s" }"#,
+            doc: "How long an endpoint may take.",
+        },
+        Key {
+            name: "ejection",
+            kind: Kind::Table(&EJECTION),
+            presence: Presence::Absent("every default"),
+            example: r#"{ failures = 3, duration = "30s" }"#,
+            doc: "When an endpoint that fails is left out, and for how long.",
+        },
+        Key {
+            name: "idle-connections",
+            kind: Kind::Integer { min: 0, max: 100_000 },
+            presence: Presence::Default("64"),
+            example: "128",
+            doc: "Idle connections that each worker keeps to each endpoint; 0 keeps none.",
+        },
+        Key {
+            name: "head",
+            kind: Kind::Size { min: KIB, max: 16 * MIB },
+            presence: Presence::Default(r#""64KiB""#),
+            example: r#""128KiB""#,
+            doc: "Status line and fields of a response. A larger head is answered 502.",
+        },
+        Key {
+            name: "replay",
+            kind: Kind::Size { min: 0, max: 16 * MIB },
+            presence: Presence::Default(r#""64KiB""#),
+            example: r#""1MiB""#,
+            doc: "How much of a request's body is kept until the endpoint answers, so that a request that it did not take can be sent again.",
+        },
+        Key {
+            name: "retry-budget",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Absent("none: only `attempts` of each route bounds retries"),
+            example: r#""20%""#,
+            doc: "The share of requests that may be tried on a further endpoint. Ten retries a second, and a hundred at once, are always allowed.",
+        },
+        Key {
+            name: "http2",
+            kind: Kind::Table(&UPSTREAM_HTTP2),
+            presence: Presence::Absent("every default"),
+            example: r#"{ window = "1MiB" }"#,
+            doc: "What a connection of HTTP/2 carries.",
+        },
+    ],
+};
+
+pub(crate) static BALANCE: Shape = Shape {
+    noun: "`balance`",
+    keys: &[Key {
+        name: "hash",
+        kind: Kind::Either(&[Kind::Choice(&["client", "path"]), Kind::Table(&HASH)]),
+        presence: Presence::Required,
+        example: r#"{ header = "x-user" }"#,
+        doc: "Requests with the same client address, path or header go to the same endpoint, while it is there and works.",
+    }],
+};
+
+pub(crate) static HASH: Shape = Shape {
+    noun: "`hash`",
+    keys: &[Key {
+        name: "header",
+        kind: Kind::Text("the name of a header"),
+        presence: Presence::Required,
+        example: r#""x-user""#,
+        doc: "The header that decides, as the policies leave it. A request without it goes by its client's address.",
+    }],
+};
+
+pub(crate) static UPSTREAM_HTTP2: Shape = Shape {
+    noun: "`http2`",
+    keys: &[
+        Key {
+            name: "streams",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("100"),
+            example: "50",
+            doc: "Exchanges on one connection at once, if the endpoint allows so many.",
+        },
+        Key {
+            name: "window",
+            kind: Kind::Size { min: 16 * KIB, max: 2 * MIB },
+            presence: Presence::Default(r#""128KiB""#),
+            example: r#""1MiB""#,
+            doc: "How much of one response may be on its way before the client takes it; a client that reads nothing makes the gateway hold so much.",
+        },
+    ],
+};
+
+pub(crate) static ENDPOINT: Shape = Shape {
+    noun: "endpoint",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text("`host:port`"),
+            presence: Presence::Required,
+            example: r#""10.0.0.12:8080""#,
+            doc: "Host and port; an IPv6 address stands in brackets.",
+        },
+        Key {
+            name: "weight",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("1"),
+            example: "2",
+            doc: "Its share beside the other endpoints.",
+        },
+    ],
+};
+
+pub(crate) static UPSTREAM_TLS: Shape = Shape {
+    noun: "`tls`",
+    keys: &[
+        Key {
+            name: "server-name",
+            kind: Kind::Text("a host name"),
+            presence: Presence::Absent("the endpoint's host"),
+            example: r#""internal.example.com""#,
+            doc: "The name that is asked for (SNI) and that the certificate must carry.",
+        },
+        Key {
+            name: "ca",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the system's authorities"),
+            example: r#""certs/internal-ca.pem""#,
+            doc: "PEM file with the authorities that are trusted instead of the system's. A server that has one of these certificates itself is trusted too, within its names and dates.",
+        },
+        Key {
+            name: "insecure-skip-verify",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Accepts any certificate. An attacker between the gateway and the endpoint can then read and change everything.",
+        },
+    ],
+};
+
+pub(crate) static FIXED_HOST: Shape = Shape {
+    noun: "`host`",
+    keys: &[Key {
+        name: "value",
+        kind: Kind::Text("a host"),
+        presence: Presence::Required,
+        example: r#""internal.example.com""#,
+        doc: "What `Host` always says.",
+    }],
+};
+
+pub(crate) static UPSTREAM_TIMEOUTS: Shape = Shape {
+    noun: "`timeouts`",
+    keys: &[
+        Key {
+            name: "connect",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""5s""#),
+            example: r#""1s""#,
+            doc: "To connect, TLS included.",
+        },
+        Key {
+            name: "response-head",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""10s""#,
+            doc: "From the end of the request to the end of the response's head.",
+        },
+        Key {
+            name: "idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""60s""#),
+            example: r#""5m""#,
+            doc: "How long no byte of a body may move in either direction, and how long the endpoint may take nothing of what is ready for it.",
+        },
+        Key {
+            name: "pool-idle",
+            kind: up_to_a_day(1),
+            presence: Presence::Absent(r#"`"4s"` over HTTP/1, `"60s"` over HTTP/2"#),
+            example: r#""30s""#,
+            doc: "A pooled connection that was not used for this long is closed, or sooner if the endpoint says so (`Keep-Alive: timeout=`).",
+        },
+        Key {
+            name: "keepalive",
+            kind: Kind::Duration { min: Duration::from_secs(2), max: Duration::from_secs(3600) },
+            presence: Presence::Default(r#""30s""#),
+            example: r#""10s""#,
+            doc: "How long an endpoint's machine may give no sign of life, though it is asked for one, before its connection is given up.",
+        },
+    ],
+};
+
+pub(crate) static EJECTION: Shape = Shape {
+    noun: "`ejection`",
+    keys: &[
+        Key {
+            name: "failures",
+            kind: Kind::Integer { min: 0, max: 1000 },
+            presence: Presence::Default("1"),
+            example: "3",
+            doc: "Failures in a row (refused, reset, timed out) after which an endpoint is left out; 0 never does.",
+        },
+        Key {
+            name: "duration",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
+            presence: Presence::Default(r#""10s""#),
+            example: r#""30s""#,
+            doc: "For how long it is left out.",
+        },
+    ],
+};
