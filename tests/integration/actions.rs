@@ -63,7 +63,8 @@ async fn a_redirect_names_the_new_place_of_each_request() {
 #[tokio::test]
 async fn a_redirect_to_a_path_never_names_another_server() {
     let gateway = TestGateway::start(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[routes.all]\nmerge-slashes = false\nredirect = { to = \"{path}\" }\n",
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [routes.all]\nmerge-slashes = false\nredirect = { to = \"{path}\" }\n",
     )
     .await;
     let mut client = RawClient::connect(gateway.address("web")).await;
@@ -106,7 +107,8 @@ async fn a_rewritten_path_is_what_the_upstream_sees_and_the_log_has_the_clients(
     let upstream = TestUpstream::h1(|request| Answer::text(request.uri.to_string())).await;
     let gateway = Edge::to(upstream.address())
         .more(
-            "[routes.api]\nmatch = { path = \"/api/{version}/*\" }\nto = \"app\"\nrewrite = { path = \"/{version}/inner{rest}\" }\n\
+            "[routes.api]\nmatch = { path = \"/api/{version}/*\" }\nto = \"app\"\n\
+             rewrite = { path = \"/{version}/inner{rest}\" }\n\
              [routes.strip]\nmatch = { path = \"/strip/*\" }\nto = \"app\"\nrewrite = { path = \"{rest}\" }\n",
         )
         .start()

@@ -156,7 +156,8 @@ async fn explained(socket: &PathBuf, listener: &str, head: &str) -> Value {
     let question = json!({ "head": head, "listener": listener }).to_string();
     let mut stream = UnixStream::connect(socket).await.unwrap();
     let request = format!(
-        "POST /v1/explain HTTP/1.1\r\nHost: portcullis\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{question}",
+        "POST /v1/explain HTTP/1.1\r\nHost: portcullis\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{question}",
         question.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -236,7 +237,8 @@ async fn explain_says_what_the_gateway_does() {
         let reply = sent(&gateway, listener, &head, body).await;
         if let Some(difference) = difference(&explained, &reply, head.starts_with("HEAD ")) {
             panic!(
-                "{SEED_VARIABLE}={seed}, request {at} to {listener}:\n{head}{body}\nexplain says {difference}\n{:#}\nand the gateway sends\n{}\n\n{}",
+                "{SEED_VARIABLE}={seed}, request {at} to {listener}:\n{head}{body}\nexplain says {difference}\n{:#}\n\
+                 and the gateway sends\n{}\n\n{}",
                 explained["ending"],
                 reply.head,
                 reply.text()

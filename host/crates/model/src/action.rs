@@ -118,7 +118,8 @@ impl std::fmt::Display for Template {
 }
 
 impl PathPattern {
-    /// Returns what the pattern's `/*` takes of `path`, which matches the pattern: nothing, or a slash and what follows.
+    /// Returns what the pattern's `/*` takes of `path`, which matches the pattern: nothing, or a slash and what
+    /// follows.
     #[must_use]
     pub fn rest_of<'p>(&self, path: &'p str) -> &'p str {
         let slash = path.match_indices('/').nth(self.segments.len());

@@ -21,10 +21,11 @@ use crate::recorded_call::call_recorded;
 /// The policies of one route on one worker.
 pub struct PolicyChain {
     links: Vec<Rc<Link>>,
-    /// The policies of each hook in the order in which they are called, themselves and not their positions: a hook that is
-    /// due cannot be missing. A hook that no policy has costs one look at an empty list.
+    /// The policies of each hook in the order in which they are called, themselves and not their positions: a hook
+    /// that is due cannot be missing. A hook that no policy has costs one look at an empty list.
     by_hook: [Vec<Rc<Link>>; HookKind::COUNT],
-    /// The policies that are only shown a body, by its hook. They alone do not make it a body that passes through policies.
+    /// The policies that are only shown a body, by its hook. They alone do not make it a body that passes through
+    /// policies.
     watching: [Vec<Rc<Link>>; HookKind::COUNT],
     /// Bytes that they may hold back of one body, all together.
     hold_bytes_max: usize,
@@ -93,7 +94,8 @@ impl std::fmt::Debug for PolicyChain {
 }
 
 impl PolicyChain {
-    /// Returns a chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes of one body.
+    /// Returns a chain of `policies` in the order of `use`, which all together may hold back `hold_bytes_max` bytes
+    /// of one body.
     #[must_use]
     pub fn new(policies: Vec<Rc<dyn Policy>>, hold_bytes_max: usize) -> Self {
         let links = policies.into_iter().enumerate();
@@ -109,8 +111,8 @@ impl PolicyChain {
         let having = |kind: HookKind, hooks: fn(&Link) -> Hooks| -> Vec<Rc<Link>> {
             links.iter().filter(|link| hooks(link).has(kind)).cloned().collect()
         };
-        // If a body passes through policies anyway, a policy that is only shown it stands among them, and sees what those
-        // before it have made of it.
+        // If a body passes through policies anyway, a policy that is only shown it stands among them, and sees what
+        // those before it have made of it.
         let by_hook = HookKind::ALL.map(|kind| {
             let mut called = having(kind, Link::hooks);
             if !called.is_empty() {
@@ -308,8 +310,8 @@ impl Link {
         }
     }
 
-    /// Logs a fault, except that a policy is in quarantine, which was logged when that began, and the faults of an exchange
-    /// without effects, which are in its notes.
+    /// Logs a fault, except that a policy is in quarantine, which was logged when that began, and the faults of an
+    /// exchange without effects, which are in its notes.
     fn log_fault(&self, exchange: &Exchange, fault: &Fault, mode: FailureMode) {
         if fault.kind == FaultKind::Quarantined || !exchange.has_effects() {
             return;

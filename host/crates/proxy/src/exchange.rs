@@ -1,8 +1,8 @@
 //! The life of an exchange, from a parsed head to an answer. `docs/request-life.md` is this file in prose.
 //!
 //! Every request takes this way: HTTP/1 and HTTP/2, HEAD, upgrades and CONNECT, whatever a retry or a failure does to
-//! it. What happens to it is decided in [`plan`]. There is no other call of [`Forward::run`], and it takes a [`Permitted`](portcullis_policy::Permitted) exchange,
-//! which only the policy chain makes.
+//! it. What happens to it is decided in [`plan`]. There is no other call of [`Forward::run`], and it takes a
+//! [`Permitted`](portcullis_policy::Permitted) exchange, which only the policy chain makes.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -33,7 +33,7 @@ use crate::tunnel_end::TunnelEnd;
 use crate::watched::watched;
 use crate::worker::Worker;
 
-/// One exchange and what drives it.
+/// One exchange and what it runs on.
 pub(crate) struct Drive<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) connection: &'a Connection,
@@ -43,7 +43,7 @@ pub(crate) struct Drive<'a> {
     pub(crate) trace: &'a mut Trace,
 }
 
-/// The answer. Its head is in the exchange, which is in the slot.
+/// The answer to a request. Its head is in the exchange, which is in the slot.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The body, through the policies.
@@ -68,7 +68,7 @@ pub(crate) struct Matched {
 }
 
 impl Drive<'_> {
-    /// Takes a request to its answer. Never fails: what goes wrong becomes an answer.
+    /// Runs the exchange and returns its answer. It never fails: an error becomes an answer.
     pub(crate) async fn run(mut self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
         let local = self.worker.current();
         let received = receive(
@@ -145,7 +145,7 @@ impl Drive<'_> {
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }
         }
-        // For a body hook that waits: it is told when the client goes away.
+        // Notifies a body hook that waits when the client goes away.
         let mut gone = None;
         if chain.has_body_hook(BodySide::Request) {
             gone = Some(permitted.gone.clone());
@@ -181,7 +181,7 @@ impl Drive<'_> {
                 if let Some(name) = &matched.local.snapshot.gateway.server.via {
                     let head = &mut exchange.response;
                     let scratch = &mut self.worker.scratch.borrow_mut();
-                    // A full section goes without: RFC 9110, 7.6.3 leaves it to a gateway whether a response has it.
+                    // If the section is full, `Via` is left out: RFC 9110, 7.6.3 does not require it of responses.
                     let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
                 }
                 self.respond(exchange, matched, chain.len(), response, pace).await
@@ -209,7 +209,7 @@ impl Drive<'_> {
         self.attend(gone, chain.request_head(exchange)).await
     }
 
-    /// Runs hooks. Where one waits for something, it is told when the client goes away.
+    /// Runs hooks. A hook that waits is notified when the client goes away.
     async fn attend<T>(&mut self, gone: ClientGone, hooks: impl Future<Output = T>) -> T {
         let mut hooks = pin!(hooks);
         poll_fn(|cx| {
@@ -222,7 +222,7 @@ impl Drive<'_> {
         .await
     }
 
-    /// Answers with an error of the gateway's own.
+    /// Answers with an error of the gateway itself.
     async fn refuse(
         self,
         mut exchange: Box<Exchange>,
@@ -305,8 +305,8 @@ impl Drive<'_> {
         Answer { body, tunnel, route: Some(matched), declared, pace, unread }
     }
 
-    /// Puts the body through the policies, and waits until they let the first piece go. Gives what is to be sent, and whether
-    /// nobody is left to read it.
+    /// Passes the body through the policies, and waits until they let the first piece go. Returns the body to send, and
+    /// whether the client has gone.
     async fn filter_response(
         &mut self,
         chain: &Rc<PolicyChain>,
@@ -361,7 +361,8 @@ impl Drive<'_> {
     }
 }
 
-/// A response that the configuration describes. If its status allows a body, the answer to HEAD says how long it would be.
+/// A response that the configuration describes. If its status allows a body, the answer to HEAD says how long it
+/// would be.
 fn configured(head: &ResponseHead, body: bytes::Bytes) -> CallResponse {
     let declared = (!head.is_bodyless(false)).then_some(body.len() as u64);
     CallResponse { body: Body::Full(body), tunnel: None, declared }

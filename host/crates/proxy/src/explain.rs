@@ -1,8 +1,8 @@
-//! What would become of a request, without an upstream being asked: for whoever wonders why a route or a policy does what
-//! it does.
+//! What would happen to a request, without asking an upstream: for an operator who wants to know why a route or a
+//! policy does what it does.
 //!
-//! It takes the steps of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, run the policies, and
-//! between them [`plan`](crate::plan), which decides. Nothing here decides anything on its own.
+//! It takes the steps of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, run the policies,
+//! and between them [`plan`](crate::plan), which decides. Nothing here decides anything on its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +29,7 @@ use crate::table::{Mismatch, RouteTable, host_of};
 use crate::target::{self, rewrite::rewrite};
 use crate::upstream::{SharedUpstream, balance_key, host};
 
-/// A request that somebody wonders about.
+/// A request to explain.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// Its head, as a client would send it over HTTP/1.1.
@@ -44,12 +44,12 @@ pub struct Question {
     pub listener: Option<Name>,
 }
 
-/// What would become of it.
+/// What would happen to it.
 #[derive(Debug)]
 pub struct Explanation {
     /// The listener that it came to.
     pub listener: Option<Name>,
-    /// The request as it was parsed; `None` where it was refused.
+    /// The request as it was parsed; `None` if it was refused.
     pub parsed: Option<RequestHead>,
     /// The request as policies meet it: the hop-by-hop fields are gone, the forwarding fields are written.
     pub received: Option<RequestHead>,
@@ -74,11 +74,11 @@ pub struct TriedRoute {
     pub route: Name,
     /// Where it is written.
     pub origin: Origin,
-    /// What became of it.
+    /// Whether it takes the request.
     pub verdict: RouteVerdict,
 }
 
-/// What became of a route.
+/// Whether a route takes the request, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteVerdict {
     /// It does not take the request.
@@ -108,14 +108,14 @@ pub enum Ending {
         status: u16,
         /// Why, as the log has it.
         reason: String,
-        /// The answer, where a route was found and its policies could see it.
+        /// The answer, if a route was found and its policies could see it.
         response: Option<(ResponseHead, Bytes)>,
     },
     /// A policy answers.
     Replied {
         /// Which.
         policy: Name,
-        /// The fault, where it failed closed.
+        /// The fault, if it failed closed.
         fault: Option<String>,
         /// The answer, as the policies before it leave it.
         response: (ResponseHead, Bytes),
@@ -143,7 +143,7 @@ pub struct UpstreamView {
     pub config: Upstream,
     /// Its endpoints.
     pub endpoints: Vec<EndpointView>,
-    /// The endpoint that would be chosen now, where that is known: by a running gateway, or because there is one.
+    /// The endpoint that would be chosen now, if that is known: from a running gateway, or because there is only one.
     pub next: Option<usize>,
 }
 
@@ -156,11 +156,11 @@ pub struct EndpointView {
     pub weight: u32,
     /// What Host would say.
     pub host: String,
-    /// How it does; `None` where no gateway runs.
+    /// Its health; `None` if no gateway runs.
     pub health: Option<EndpointHealth>,
 }
 
-/// How an endpoint does.
+/// The health of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointHealth {
     /// It failed, and no answer has come from it since.
@@ -205,7 +205,7 @@ enum Table<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// By a configuration that nobody runs. A route with a policy that is not among `policies` denies, if its
+    /// Explains by a configuration that does not run. A route with a policy that is not among `policies` denies, if its
     /// policies are to run.
     #[must_use]
     pub fn offline(gateway: &'a Gateway, policies: &'a HashMap<Name, Arc<dyn PolicyFactory>>) -> Self {
@@ -213,7 +213,7 @@ impl<'a> Explainer<'a> {
         Self { gateway, table, policies: Policies::Named(policies), upstreams: None, listeners: None }
     }
 
-    /// By a generation that runs: its policies with what they share, its endpoints and their health.
+    /// Explains by a generation that runs: its policies with what they share, its endpoints and their health.
     #[must_use]
     pub fn live(snapshot: &'a Snapshot) -> Self {
         Self {
@@ -225,7 +225,7 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// The route that takes the request; `None` where none does or it is refused before.
+    /// Returns the route that takes the request, or `None` if there is none or the request is refused before.
     #[must_use]
     pub fn route(&self, question: &Question) -> Option<&'a Route> {
         let mut exchange = Box::<Exchange>::default();
@@ -234,8 +234,8 @@ impl<'a> Explainer<'a> {
         self.gateway.routes.get(chosen.ok()?)
     }
 
-    /// Takes the request as far as to its upstream. The policies run with `recorder`, in instances of their own; without
-    /// one they do not run. Dropping the future gives it up.
+    /// Follows the request as far as its upstream. The policies run with `recorder`, in instances of their own;
+    /// without one they do not run. Dropping the future ends this.
     pub async fn explain(&self, question: &Question, recorder: Option<Recorder>) -> Explanation {
         let mut exchange = Box::<Exchange>::default();
         let mut parsed = None;

@@ -26,13 +26,14 @@ pub(crate) struct Local {
 #[derive(Debug)]
 pub(crate) struct LocalRoute {
     pub(crate) config: Rc<Route>,
-    /// A copy of this worker's own, so that counting references to it stays on its core. So are the upstreams' below.
+    /// A copy of this worker's own, so that counting references to it stays on its core. The same holds for the names
+    /// of the upstreams below.
     pub(crate) name: Name,
     pub(crate) chain: Rc<PolicyChain>,
     /// In the order of the route's `to`.
     pub(crate) upstreams: Vec<Rc<LocalUpstream>>,
     pub(crate) upstream_names: Arc<[Name]>,
-    /// Where clients are sent that come without TLS, if the route asks for it.
+    /// The listener to which clients without TLS are sent, if the route requires TLS.
     pub(crate) https: Option<Arc<ListenerState>>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// By position in the chain.
@@ -40,7 +41,7 @@ pub(crate) struct LocalRoute {
 }
 
 impl Local {
-    /// This worker's view of `snapshot`.
+    /// Returns this worker's view of `snapshot`.
     pub(crate) fn new(snapshot: Arc<Snapshot>, connector: &Rc<Connector>, previous: Option<&Self>) -> Self {
         let mut policies: HashMap<Name, Rc<dyn Policy>> = HashMap::new();
         let mut upstreams: HashMap<Name, Rc<LocalUpstream>> = HashMap::new();
@@ -77,14 +78,15 @@ impl Local {
         Self { snapshot, routes, upstreams, policies }
     }
 
-    /// Keeps nothing that only this generation uses and `current` does not: exchanges may hold this one for hours.
+    /// Releases what only this generation uses and `current` does not: exchanges may hold this generation for hours.
     pub(crate) fn retire(&self, current: &Self) {
         for (name, upstream) in &self.upstreams {
             upstream.retire(current.upstreams.get(name).map(Rc::as_ref));
         }
     }
 
-    /// Closes connections that were idle for too long, and lets versions of policies go that nothing takes any more.
+    /// Closes connections that were idle for too long, and releases versions of policies that no exchange takes any
+    /// more.
     pub(crate) fn sweep(&self) {
         for policy in self.policies.values() {
             policy.sweep();

@@ -54,8 +54,8 @@ pub(crate) fn route(
 /// `https_port` is the port that serves the route with TLS.
 ///
 /// # Errors
-/// If the route is served over TLS only and this is not, as keys and cookies that came in the clear are not worth a look;
-/// or if the body is larger than the route takes.
+/// If the route is served over TLS only and this is not, as keys and cookies that came in the clear are not worth a
+/// look; or if the body is larger than the route takes.
 pub(crate) fn admit(
     route: &Route,
     request: &RequestHead,

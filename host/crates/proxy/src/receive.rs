@@ -1,4 +1,4 @@
-//! The first step of an exchange: who sent the request, and what the gateway says of it to those behind.
+//! The first step of an exchange: determines who sent the request, and writes that into the fields for upstreams.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,36 +11,36 @@ use crate::error::ExchangeError;
 use crate::passed::{add_via, count_forward, goes_in_a_circle};
 use crate::random;
 
-/// What a connection says about who sent a request.
+/// What a connection says about the sender of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) peer: IpAddr,
-    /// The name that was asked for in TLS.
+    /// The name that the client asked for in TLS.
     pub(crate) server_name: Option<&'a Arc<str>>,
-    /// DER of the verified client certificate.
+    /// The verified client certificate, in DER.
     pub(crate) certificate: Option<&'a Arc<[u8]>>,
 }
 
 impl Sender<'_> {
-    /// Takes the peer for the client, until more is known.
+    /// Records the peer as the client, until more is known.
     pub(crate) fn name(&self, exchange: &mut Exchange) {
         exchange.client.peer = self.peer.to_canonical();
         exchange.client.address = exchange.client.peer;
     }
 }
 
-/// What was learnt of a request.
+/// What is known of a request once it was received.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Received {
-    /// It is meant for nobody behind the gateway (RFC 9110, 7.6.2).
+    /// The gateway is its last recipient: `Max-Forwards` is used up (RFC 9110, 7.6.2).
     pub(crate) ends_here: bool,
 }
 
-/// Strips what concerns one hop, works out the client and writes the forwarding fields. Done before routing, so that
+/// Removes the hop-by-hop fields, determines the client and writes the forwarding fields. Done before routing, so that
 /// policies see the request as it will be forwarded.
 ///
 /// # Errors
-/// When the fields grow beyond what a section may hold, and when the request goes in a circle.
+/// If the fields grow beyond what a section may hold, or the request goes in a circle.
 pub(crate) fn receive(
     server: &Server,
     exchange: &mut Exchange,
@@ -83,7 +83,8 @@ fn prepare(
     Ok(Received { ends_here })
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context, 3.2): 32 lower-case hexadecimal digits that are not all zero.
+/// Returns the trace id of a `traceparent` (W3C Trace Context, 3.2): 32 lower-case hexadecimal digits that are not
+/// all zero.
 fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let (version, rest) = text.split_once('-')?;

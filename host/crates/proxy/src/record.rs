@@ -1,4 +1,4 @@
-//! The record that each exchange ends with.
+//! Writes the record of each exchange.
 
 use std::time::SystemTime;
 

@@ -28,7 +28,7 @@ pub struct Snapshot {
     trust_changed: bool,
 }
 
-/// A route with everything that it names, so that whoever runs it looks nothing up by name.
+/// A route with everything that it names, so that nothing is looked up by name when it runs.
 #[derive(Debug)]
 pub(crate) struct SharedRoute {
     pub(crate) config: Route,
@@ -114,8 +114,8 @@ impl SharedRoute {
 }
 
 impl Snapshot {
-    /// Makes `gateway` ready, with `roots` as what the machine believes now. What `previous` has and `gateway` does not change is taken over: TLS sessions, the counts and
-    /// the health of endpoints, connections.
+    /// Makes `gateway` ready, with `roots` as what the machine believes now. What `previous` has and `gateway` does
+    /// not change is taken over: TLS sessions, the counts and the health of endpoints, connections.
     ///
     /// # Errors
     /// All of them, not only the first; nothing has changed then.
@@ -224,8 +224,8 @@ impl Snapshot {
             .map(|upstream| (&upstream.config, upstream.endpoints.current(), upstream.now()))
     }
 
-    /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no upstream
-    /// of that name. A later generation in which the upstream is the same keeps them.
+    /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no
+    /// upstream of that name. A later generation in which the upstream is the same keeps them.
     pub fn replace_endpoints(&self, upstream: &str, endpoints: &[Endpoint]) -> bool {
         let found = self.upstreams.get(upstream);
         found.inspect(|upstream| upstream.replace(endpoints)).is_some()

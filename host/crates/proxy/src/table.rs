@@ -20,7 +20,7 @@ pub(crate) struct RouteTable {
     routes: Vec<Rule>,
     /// What is served on a listener that no route names.
     everywhere: HostIndex,
-    /// What is served on the listeners that routes name: these routes, and those that name none.
+    /// What is served on the listeners that routes name: these routes, and the routes that name no listener.
     listeners: HashMap<Name, HostIndex>,
 }
 
@@ -85,7 +85,7 @@ impl RouteTable {
         Self { routes: routes.collect(), everywhere, listeners }
     }
 
-    /// The first route, in match order, that takes `request` on `listener`.
+    /// Returns the first route, in match order, that takes `request` on `listener`.
     pub(crate) fn find(&self, listener: &str, request: &RequestHead) -> Option<usize> {
         let index = match self.listeners.is_empty() {
             true => &self.everywhere,
@@ -94,8 +94,8 @@ impl RouteTable {
         index.find(&self.routes, request)
     }
 
-    /// All routes in the order in which they are tried for `request`, each with why it does not take it; `None` if it
-    /// would. The first of those is what [`Self::find`] finds.
+    /// Returns all routes in the order in which they are tried for `request`, each with why it does not take it, or
+    /// `None` if it would. The first of those with `None` is what [`Self::find`] returns.
     pub(crate) fn reasons(
         &self,
         listener: &str,
@@ -163,12 +163,13 @@ impl HostIndex {
     }
 }
 
-/// The host as it is compared.
+/// Returns the host as it is compared.
 pub(crate) fn host_of(request: &RequestHead) -> Cow<'_, str> {
     canonical_host(request.host())
 }
 
-/// The path as it is compared: CONNECT has none and `OPTIONS *` names the server; both belong to whoever takes `/`.
+/// Returns the path as it is compared. CONNECT has no path and `OPTIONS *` means the server; both belong to the route
+/// that takes `/`.
 pub(crate) fn path_of(request: &RequestHead) -> &str {
     match request.path() {
         "" | "*" => "/",
@@ -176,12 +177,12 @@ pub(crate) fn path_of(request: &RequestHead) -> &str {
     }
 }
 
-/// The first condition but the host's that does not hold.
+/// Returns the first condition, apart from the host, that does not hold.
 fn mismatch<'a>(rule: &'a RouteMatch, path: &str, request: &RequestHead) -> Option<Mismatch<'a>> {
     if rule.path.matches(path) { other_mismatch(rule, request) } else { Some(Mismatch::Path(&rule.path)) }
 }
 
-/// The first condition but those on host and path that does not hold.
+/// Returns the first condition, apart from host and path, that does not hold.
 fn other_mismatch<'a>(rule: &'a RouteMatch, request: &RequestHead) -> Option<Mismatch<'a>> {
     let takes = |method: &String| *method == request.method || (method == "GET" && request.method == "HEAD");
     if !rule.methods.is_empty() && !rule.methods.iter().any(takes) {
@@ -218,7 +219,7 @@ impl PathIndex {
         {
             return Some(*at);
         }
-        // The narrowest path's routes have other conditions that fail: try every route in order.
+        // The routes with the narrowest path have other conditions that fail: try every route in order.
         let whole = |at: &&usize| {
             routes.get(**at).is_some_and(|rule| mismatch(&rule.matches, path, request).is_none())
         };
@@ -234,8 +235,8 @@ fn field_holds(condition: &FieldMatch, fields: &Fields) -> bool {
     }
 }
 
-/// A pattern in matchit's notation. Parameters get the name of their place, for matchit refuses two patterns that differ
-/// in a name only.
+/// Returns a pattern in matchit's notation. Parameters are named by their position, because matchit refuses two
+/// patterns that differ in a name only.
 fn router_patterns(pattern: &PathPattern) -> Vec<String> {
     let mut text = String::new();
     for (at, segment) in pattern.segments.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is noted of an exchange on its way, for its record, its policies and its metrics.
+//! What is recorded of an exchange while it runs, for its record, its policies and its metrics.
 
 use std::rc::Rc;
 
@@ -9,20 +9,21 @@ use crate::endpoint::LocalEndpoint;
 use crate::error::{Failure, FaultSide};
 use crate::recording::Recording;
 
-/// Bytes of a method or a target that are looked at for a record, which keeps fewer.
+/// Bytes of a target that are kept for a record, which shows fewer.
 const RAW_BYTES_MAX: usize = 4096;
 
-/// Method and path of a request as they came, for the record of one that was refused. Neither is checked in any way.
+/// Method and path of a request as the client sent them, for the record of a request that was refused or rewritten.
+/// Neither is checked if it was refused.
 #[derive(Debug, Default)]
 pub(crate) struct RawRequest {
-    /// Empty if what came has no place for one.
+    /// Empty if there was no method in what the client sent.
     pub(crate) method: String,
     /// Without its query, which may hold secrets.
     pub(crate) path: Vec<u8>,
 }
 
 impl RawRequest {
-    /// Reads what should be the head of an HTTP/1 request. `None` if nothing of it has come.
+    /// Reads what should be the head of an HTTP/1 request. Returns `None` if the client has sent nothing of it.
     pub(crate) fn h1(head: &[u8]) -> Option<Self> {
         let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
         let line = head[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -54,8 +55,8 @@ pub(crate) struct Trace {
     pub(crate) answered: Option<Instant>,
     /// Endpoints that were tried.
     pub(crate) attempts: u32,
-    /// The last endpoint that was tried. It is this worker's own: counting references to what all workers share would have
-    /// them fight for one cache line.
+    /// The last endpoint that was tried. It is this worker's own: counting references to what all workers share would
+    /// have them fight for one cache line.
     pub(crate) asked: Option<Rc<LocalEndpoint>>,
     /// Counts as under way at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
@@ -63,14 +64,14 @@ pub(crate) struct Trace {
     pub(crate) error: Option<String>,
     /// The side at fault, if something went wrong.
     side: Option<FaultSide>,
-    /// What a request that was refused before it was understood began with.
+    /// The request as the client sent it, if it was refused before it was parsed, or rewritten.
     pub(crate) raw: Option<RawRequest>,
-    /// Where somebody asked for it to be recorded.
+    /// The recording of the exchange, if an operator has asked for one.
     pub(crate) recording: Option<Box<Recording>>,
 }
 
 impl Trace {
-    /// Notes of an exchange that starts now.
+    /// Returns the notes of an exchange that starts now.
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
@@ -86,20 +87,20 @@ impl Trace {
         }
     }
 
-    /// The address of the last endpoint that was tried.
+    /// Returns the address of the last endpoint that was tried.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         self.asked.as_ref().map(|endpoint| &**endpoint.address())
     }
 
-    /// Keeps the first thing that went wrong: what follows is mostly its consequence.
+    /// Keeps the first error: those that follow are mostly its consequences.
     pub(crate) fn fail(&mut self, error: &dyn Failure) {
         if self.error.is_none() {
             (self.error, self.side) = (Some(error.to_string()), Some(error.side()));
         }
     }
 
-    /// Replaces what went wrong, if anything did, by the reason behind it: the end of a drain looks to one side as if the
-    /// other had gone away.
+    /// Replaces what went wrong, if anything did, by the reason behind it: the end of a drain looks to one side as if
+    /// the other had gone away.
     pub(crate) fn cut_off(&mut self) {
         if self.error.is_some() {
             self.error = Some("cut off at the end of the drain".to_owned());

@@ -80,9 +80,9 @@ impl HeldBody {
 
 impl PolicyChain {
     /// Passes a piece of a body through the policies that want it. `held` belongs to this body of this exchange.
-    /// `until` is as for [`Self::response_head`]. Nothing is passed on before a policy has let it go, so the caller can
-    /// keep the head back until the first piece comes through. A policy that holds back is not asked again for each piece
-    /// ([`Holding`]); who waits for more pieces in vain lets it be asked with [`HeldBody::hurry`].
+    /// `until` is as for [`Self::response_head`]. Nothing is passed on before a policy has let it go, so the caller
+    /// can keep the head back until the first piece comes through. A policy that holds back is not asked again for
+    /// each piece ([`Holding`]); who waits for more pieces in vain lets it be asked with [`HeldBody::hurry`].
     pub async fn body(
         &self,
         side: BodySide,
@@ -169,8 +169,8 @@ impl PolicyChain {
 }
 
 impl Link {
-    /// Shows a piece to a policy that does not decide about it. The outcome of the call is ignored, and nothing waits for
-    /// another side in it.
+    /// Shows a piece to a policy that does not decide about it. The outcome of the call is ignored, and nothing waits
+    /// for another side in it.
     async fn show(
         &self,
         side: BodySide,

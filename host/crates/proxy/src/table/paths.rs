@@ -1,22 +1,23 @@
 //! Chooses the route of a request whose path can be read in several ways.
 //!
 //! Nearly every path has one form, and the table finds its route. Three kinds do not: with a percent-encoded slash (a
-//! character or a slash?), with empty segments (merged or not?) and with parameters (`/admin;x` is `/admin` to servlet
-//! containers). Which reading is right depends on the upstream, so the route says it: `encoded-slash` and `merge-slashes`.
+//! character or a slash?), with empty segments (merged or not?) and with parameters (`/admin;x` is `/admin` to
+//! servlet containers). Which reading is right depends on the upstream, so the route says it: `encoded-slash` and
+//! `merge-slashes`.
 //!
-//! Each route is asked for the form that it would forward: with `keep` the encoded slash is a character of its segment,
-//! without it is taken for the slash that the upstream might see (and the request is refused if such a route wins). The
-//! first in match order that takes its form wins. Then the path is read in the other ways, too: if one of these readings
-//! belongs to a route with a policy that the winner does not have, the request is refused. So if an upstream reads paths
-//! differently than its route says, a client gains nothing by it but paths that are guarded no better than those that it
-//! may ask for anyway.
+//! Each route is asked for the form that it would forward: with `keep` the encoded slash is a character of its
+//! segment, without it is taken for the slash that the upstream might see (and the request is refused if such a route
+//! wins). The first in match order that takes its form wins. Then the path is read in the other ways, too: if one of
+//! these readings belongs to a route with a policy that the winner does not have, the request is refused. So if an
+//! upstream reads paths differently than its route says, a client gains nothing by it but paths that are guarded no
+//! better than those that it may ask for anyway.
 
 use portcullis_http::{EncodedSlash, PathError, PathReading, RequestHead, has_encoded_slash, read_path};
 use portcullis_model::{Name, PathRules, Route};
 
 use super::{Mismatch, RouteTable, path_of};
 
-/// How a route takes paths, and who guards it.
+/// How a route takes paths, and what guards it.
 #[derive(Debug)]
 pub(super) struct Guard {
     rules: PathRules,
@@ -29,7 +30,7 @@ impl Guard {
         Self { rules: route.path_rules, policies: route.policies.clone(), tls_required: route.tls_required }
     }
 
-    /// Whether it lets nothing through that `other` would not.
+    /// Returns whether it lets nothing through that `other` would not.
     fn is_as_strict_as(&self, other: &Self) -> bool {
         let same = |policy: &Name| self.policies.contains(policy);
         other.policies.iter().all(same) && (self.tls_required || !other.tls_required)
@@ -95,7 +96,7 @@ impl Readings {
         })
     }
 
-    /// The form that a route with these rules would take.
+    /// Returns the form that a route with these rules would take.
     fn form(&self, rules: PathRules, encoded: bool) -> &str {
         match (&self.unmerged, rules.keeps_empty_segments) {
             _ if encoded && !rules.keeps_encoded_slash => &self.decoded,
@@ -112,7 +113,7 @@ impl Readings {
 }
 
 impl RouteTable {
-    /// As [`Self::find`], and gives the path the form that the route takes.
+    /// Does what [`Self::find`] does, and gives the path the form that the route takes.
     ///
     /// # Errors
     /// When the route does not take the path in that form, or the path could be read as one that is guarded better.
@@ -161,8 +162,8 @@ impl RouteTable {
         Ok(winner)
     }
 
-    /// As [`Self::reasons`], of a request whose route is not chosen yet: each route with the form of the path that it is
-    /// asked for.
+    /// As [`Self::reasons`], of a request whose route is not chosen yet: each route with the form of the path that it
+    /// is asked for.
     pub(crate) fn tried(
         &self,
         listener: &str,

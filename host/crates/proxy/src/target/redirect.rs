@@ -27,8 +27,8 @@ pub(super) fn redirect(
     Ok(Bytes::from(text))
 }
 
-/// Returns the value of `Location`. A path that starts with two slashes, or with a slash and a backslash, would name
-/// another server, so there is none for it.
+/// Returns the value of `Location`, or `None` if it would start with two slashes, or a slash and a backslash:
+/// browsers take that for the name of another server.
 fn location(redirect: &Redirect, pattern: &PathPattern, request: &RequestHead) -> Option<String> {
     let location = fill(&redirect.to, pattern, request)?;
     let mut letters = location.chars();

@@ -4,7 +4,8 @@ use portcullis_http::RequestHead;
 use portcullis_model::{PathPattern, Template, TemplatePart};
 
 /// Returns `template` with the variables that `request` gives them, or `None` if one of them has no value: a request
-/// without a host or without a path, or one whose path a policy has changed so that `pattern` does not take it any more.
+/// without a host or without a path, or one whose path a policy has changed so that `pattern` does not take it any
+/// more.
 ///
 /// Of the host and the path nothing is encoded, since they are in a form that any part of a URL can hold. Of the query,
 /// which stays as the client wrote it, the characters are that RFC 3986 does not allow in one.
