@@ -114,6 +114,10 @@ impl BodySource for ReplayBody {
         self.body.length().map(|left| left + again as u64)
     }
 
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.body.poll_first(cx)
+    }
+
     fn stop_keeping(&mut self) {
         self.stop();
     }

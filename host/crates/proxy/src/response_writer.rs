@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use portcullis_policy::Exchange;
+
 use crate::body::{Body, Frame};
 use crate::downstream::{Content, ResponseSink};
 use crate::error::StreamError;
@@ -67,11 +69,11 @@ impl ResponseWriter<'_> {
 
     async fn response(
         &mut self,
-        body: Body,
+        mut body: Body,
         declared: Option<u64>,
         sent: &mut Sent,
     ) -> Result<(), StreamError> {
-        let exchange = self.slot.taken().await;
+        let exchange = self.exchange(&mut body).await?;
         let head = &exchange.response;
         let (mut body, declared) = respond::content(head, body, declared);
         let bodyless = head.is_bodyless(self.sink.wants_head());
@@ -100,6 +102,12 @@ impl ResponseWriter<'_> {
             return self.flush().await;
         }
         self.stream(body, &mut sent.bytes).await
+    }
+
+    /// Takes the exchange, which a hook of the request's body may have: what is left of that goes on beneath `body`.
+    async fn exchange(&self, body: &mut Body) -> Result<Box<Exchange>, StreamError> {
+        let taken = poll_fn(|cx| self.slot.poll_take_driving(cx, |cx| body.poll_drive(cx)));
+        taken.await.map_err(StreamError::Body)
     }
 
     /// Writes a body that is not here yet.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_policy::{Exchange, Fault, Reply};
 
-use crate::body::BodyError;
+use crate::body::{Body, BodyError};
 
 /// The place of one exchange.
 #[derive(Debug, Default)]
@@ -60,6 +60,19 @@ impl Slot {
     /// have to be driven on.
     pub(crate) async fn taken(self: &Rc<Self>) -> Box<Exchange> {
         std::future::poll_fn(|cx| self.poll_take_first(cx)).await
+    }
+
+    /// The same, if a hook of `request`, the request's body, may have it: after an attempt that failed half-way nothing else
+    /// drives that hook on. What it lets go, or why it fails, is given when the body is read.
+    pub(crate) async fn taken_beside(&self, request: &mut Body) -> Box<Exchange> {
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(exchange) = self.poll_take_first(cx) {
+                return Poll::Ready(exchange);
+            }
+            let _let_go = request.poll_first(cx).is_ready();
+            self.poll_take_first(cx)
+        })
+        .await
     }
 
     /// Takes the exchange for a hook of the request's body.

@@ -229,7 +229,7 @@ impl Forward<'_> {
     async fn attempt(
         &mut self,
         endpoint: &Rc<LocalEndpoint>,
-        body: Body,
+        mut body: Body,
         traits: Traits,
         alone: bool,
     ) -> Result<CallResponse, AttemptError> {
@@ -242,8 +242,7 @@ impl Forward<'_> {
             Err(error) => return Err(AttemptError { error, resend: Resend::Unsent(body) }),
         };
         self.peer = acquired.peer();
-        // The exchange is in its slot: only a body hook takes it away, and the first one has returned.
-        let mut exchange = self.slot.taken().await;
+        let mut exchange = self.slot.taken_beside(&mut body).await;
         let call = acquired.start(&exchange, &self.upstream.shared, endpoint, body);
         // Its buffers are reused; nothing looks at it before a response has come.
         let head = std::mem::take(&mut exchange.response);
