@@ -125,6 +125,8 @@ impl ConnectError {
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
     resolver: Resolver,
+    #[cfg(feature = "memory")]
+    dial: Option<crate::memory::Dial>,
 }
 
 /// A new connection to an endpoint.
@@ -148,7 +150,17 @@ impl Connector {
     /// One that asks `look_up` for the addresses of `host:port` instead of the system. It is called on threads that may
     /// block.
     pub fn looking_up(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Self { resolver: Resolver::asking(look_up) }
+        Self {
+            resolver: Resolver::asking(look_up),
+            #[cfg(feature = "memory")]
+            dial: None,
+        }
+    }
+
+    /// One that connects in memory, through `dial`.
+    #[cfg(feature = "memory")]
+    pub fn in_memory(dial: impl Fn(SocketAddr) -> crate::Dialled + Send + Sync + 'static) -> Self {
+        Self { resolver: Resolver::default(), dial: Some(crate::memory::Dial(Arc::new(dial))) }
     }
 
     /// Connects to `address` (`host:port`, IPv6 in brackets) with TCP_NODELAY, and TLS where `tls` is given, all within
@@ -202,6 +214,11 @@ impl Connector {
     ) -> Result<Connected, ConnectError> {
         let peer = OnceLock::new();
         let result = tokio::time::timeout(timeout, async {
+            #[cfg(feature = "memory")]
+            if let (Some(dial), Ok(address)) = (&self.dial, address.parse()) {
+                let stream = Stream::Memory((dial.0)(address).await.map_err(io_failure)?);
+                return Ok(Connected { stream, peer: address, failed: Vec::new() });
+            }
             let (tcp, to, failed) = self.connect_tcp(address, Instant::now() + timeout, choose).await?;
             peer.get_or_init(|| to);
             let stream = match tls {

@@ -67,6 +67,13 @@ impl ConnectionCount {
         Some(ConnectionPermit { count: Arc::clone(self), _place: place })
     }
 
+    /// Returns a permit for a connection in memory, which no listener accepts.
+    #[cfg(feature = "memory")]
+    pub fn admit(self: &Arc<Self>) -> ConnectionPermit {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        ConnectionPermit { count: Arc::clone(self), _place: ClientPlace::beyond() }
+    }
+
     pub(crate) fn handshake_failed(&self) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
     }

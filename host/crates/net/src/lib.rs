@@ -13,6 +13,8 @@ mod descriptors;
 mod drain;
 mod listen;
 mod log_limit;
+#[cfg(feature = "memory")]
+mod memory;
 mod pinned;
 mod resolve;
 mod state;
@@ -33,6 +35,8 @@ pub use count::{ConnectionCount, ConnectionPermit};
 pub use descriptors::{DescriptorShares, descriptors_are_short, streams_max};
 pub use drain::{Drain, DrainSignal};
 pub use listen::{BACKLOG, BindError, bind, bind_beside, overlap};
+#[cfg(feature = "memory")]
+pub use memory::{Dialled, MemoryStream};
 pub use state::ListenerState;
 pub use stream::Stream;
 pub use tasks::Tasks;

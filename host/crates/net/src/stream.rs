@@ -26,16 +26,20 @@ pub enum Stream {
     TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS that we speak to an endpoint.
     TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// A connection in memory, which has no socket: what is set on that has no effect.
+    #[cfg(feature = "memory")]
+    Memory(crate::MemoryStream),
 }
 
 impl Stream {
-    /// The socket under it.
-    #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    /// Returns the socket under it. A connection in memory has none.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(tcp) => tcp,
-            Self::TlsServer(tls) => tls.get_ref().0,
-            Self::TlsClient(tls) => tls.get_ref().0,
+            Self::Tcp(tcp) => Some(tcp),
+            Self::TlsServer(tls) => Some(tls.get_ref().0),
+            Self::TlsClient(tls) => Some(tls.get_ref().0),
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => None,
         }
     }
 
@@ -44,7 +48,7 @@ impl Stream {
     /// # Errors
     /// Where the peer has already reset the connection.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.tcp().peer_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.peer_addr()
     }
 
     /// Our side's address.
@@ -52,7 +56,7 @@ impl Stream {
     /// # Errors
     /// Where the operating system cannot say.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.tcp().local_addr()
+        self.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
 
     /// Sends small writes at once. Connections from this crate have it set.
@@ -60,7 +64,7 @@ impl Stream {
     /// # Errors
     /// Where the operating system refuses.
     pub fn set_nodelay(&self) -> io::Result<()> {
-        self.tcp().set_nodelay(true)
+        self.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
     }
 
     /// Has the operating system watch the other side, so that a machine that is gone is noticed: after half of `keepalive`
@@ -71,7 +75,8 @@ impl Stream {
     /// # Errors
     /// Where the operating system refuses.
     pub fn watch_peer(&self, keepalive: Duration, unacknowledged: Option<Duration>) -> io::Result<()> {
-        let socket = SockRef::from(self.tcp());
+        let Some(tcp) = self.tcp() else { return Ok(()) };
+        let socket = SockRef::from(tcp);
         socket.set_tcp_keepalive(&self::keepalive(keepalive))?;
         socket.set_tcp_user_timeout(unacknowledged)
     }
@@ -81,7 +86,7 @@ impl Stream {
     /// # Errors
     /// Where the operating system refuses.
     pub fn allow_standstill(&self) -> io::Result<()> {
-        SockRef::from(self.tcp()).set_tcp_user_timeout(None)
+        self.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).set_tcp_user_timeout(None))
     }
 
     /// Makes the end of the connection a reset, or again an orderly one: whatever ends it, also if that is the end of
@@ -90,13 +95,18 @@ impl Stream {
     /// # Errors
     /// Where the operating system refuses.
     pub fn set_reset_at_end(&self, reset: bool) -> io::Result<()> {
-        SockRef::from(self.tcp()).set_linger(reset.then_some(Duration::ZERO))
+        #[cfg(feature = "memory")]
+        if let Self::Memory(memory) = self {
+            memory.set_reset_at_end(reset);
+        }
+        let linger = reset.then_some(Duration::ZERO);
+        self.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).set_linger(linger))
     }
 
     /// Whether there is TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
-        !matches!(self, Self::Tcp(_))
+        matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
     }
 
     /// The protocol that ALPN chose (RFC 7301). None without TLS, or where the peer has no ALPN.
@@ -106,6 +116,8 @@ impl Stream {
             Self::Tcp(_) => None,
             Self::TlsServer(tls) => tls.get_ref().1.alpn_protocol(),
             Self::TlsClient(tls) => tls.get_ref().1.alpn_protocol(),
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => None,
         }
     }
 
@@ -122,7 +134,7 @@ impl Stream {
                 matches!(tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             // Reads session tickets and key updates on the way, which are no answer to anything.
-            Self::TlsServer(_) | Self::TlsClient(_) => {
+            _ => {
                 let mut cx = Context::from_waker(Waker::noop());
                 Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
             }
@@ -151,6 +163,8 @@ impl AsyncRead for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Self::TlsServer(tls) => Pin::new(tls).poll_read(cx, buffer),
             Self::TlsClient(tls) => Pin::new(tls).poll_read(cx, buffer),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => Pin::new(memory).poll_read(cx, buffer),
         }
     }
 }
@@ -162,6 +176,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::TlsServer(tls) => Pin::new(tls).poll_write(cx, bytes),
             Self::TlsClient(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => Pin::new(memory).poll_write(cx, bytes),
         }
     }
 
@@ -175,6 +191,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Self::TlsServer(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
             Self::TlsClient(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => Pin::new(memory).poll_write_vectored(cx, slices),
         }
     }
 
@@ -183,6 +201,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
             Self::TlsServer(tls) => tls.is_write_vectored(),
             Self::TlsClient(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => memory.is_write_vectored(),
         }
     }
 
@@ -193,6 +213,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::TlsServer(tls) => Pin::new(tls).poll_flush(cx),
             Self::TlsClient(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => Pin::new(memory).poll_flush(cx),
         }
     }
 
@@ -202,6 +224,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::TlsServer(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::TlsClient(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(feature = "memory")]
+            Self::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
         }
     }
 }

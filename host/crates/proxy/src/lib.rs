@@ -53,6 +53,9 @@ mod worker;
 mod worker_loop;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 pub use explain::{
     Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
     UpstreamView,

@@ -52,8 +52,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, published: Arc<Published>) -> Self {
-        let connector = Rc::new(Connector::new());
+    /// Worker number `index`, which connects to endpoints with `connector`.
+    pub(crate) fn new(index: usize, published: Arc<Published>, connector: Rc<Connector>) -> Self {
         let snapshot = published.snapshot.load_full();
         let access_log = RefCell::new(snapshot.access_log.worker());
         let unrouted = snapshot.metrics.unrouted();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_model::Name;
-use portcullis_net::{AcceptSettings, ConnectionCount, Drain, ListenerState, Tasks, accept_loop};
+use portcullis_net::{AcceptSettings, ConnectionCount, Connector, Drain, ListenerState, Tasks, accept_loop};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     outbound: OutboundClient,
     mut commands: mpsc::Receiver<Command>,
 ) -> usize {
-    let worker = Rc::new(Worker::new(index, published));
+    let worker = Rc::new(Worker::new(index, published, Rc::new(Connector::new())));
     outbound.serve(worker.connector.clone());
     let tasks = Tasks::new();
     let mut listeners: HashMap<u64, Drain> = HashMap::new();

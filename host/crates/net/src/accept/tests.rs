@@ -109,7 +109,7 @@ fn a_drain_serves_what_waits_in_the_queue_and_then_refuses() {
         let count = Rc::clone(&served);
         let running = run(listener(None), move |accepted| {
             count.set(count.get() + 1);
-            assert!(accepted.stream.tcp().nodelay().unwrap());
+            assert!(accepted.stream.tcp().unwrap().nodelay().unwrap());
             hold(accepted)
         });
         // The loop has not run since: all of these wait in the kernel's queue.

@@ -68,7 +68,7 @@ fn connects_by_address_and_by_name() {
         let running = run(listener(None), echo);
         for address in [running.address.to_string(), format!("localhost:{}", running.address.port())] {
             let mut stream = Connector::new().connect(&address, None, LONG).await.unwrap();
-            assert!(stream.tcp().nodelay().unwrap());
+            assert!(stream.tcp().unwrap().nodelay().unwrap());
             echoes(&mut stream).await;
         }
     });
@@ -113,7 +113,7 @@ fn a_peer_is_watched_by_the_operating_system() {
         let running = run(listener(None), echo);
         let stream = Connector::new().connect(&running.address.to_string(), None, LONG).await.unwrap();
         stream.watch_peer(Duration::from_secs(30), Some(Duration::from_secs(60))).unwrap();
-        let socket = socket2::SockRef::from(stream.tcp());
+        let socket = socket2::SockRef::from(stream.tcp().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(5));
@@ -208,7 +208,7 @@ async fn idle(running: &Running, tls: Option<&UpstreamTlsContext>) {
     // An answer that nobody asked for.
     stream.write_all(b"unasked").await.unwrap();
     stream.flush().await.unwrap();
-    stream.tcp().readable().await.unwrap();
+    stream.tcp().unwrap().readable().await.unwrap();
     assert!(!stream.is_idle_alive());
 
     let mut stream = connector.connect(&address, tls, LONG).await.unwrap();
@@ -217,7 +217,7 @@ async fn idle(running: &Running, tls: Option<&UpstreamTlsContext>) {
     running.tasks.abort_all();
     running.tasks.wait_idle().await;
     until(|| running.connections.open() == 0).await;
-    stream.tcp().readable().await.unwrap();
+    stream.tcp().unwrap().readable().await.unwrap();
     assert!(!stream.is_idle_alive());
 }
 
