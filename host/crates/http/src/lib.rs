@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod authority;
+mod condition;
 mod date;
 mod fields;
 mod forwarded;

@@ -39,7 +39,7 @@ pub use policy::{
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::{
     FieldMatch, HostPattern, HostSpecificity, PathPattern, PathRules, PathSegment, PathSpecificity, Route,
-    RouteMatch, SegmentSpecificity, Specificity, canonical_host,
+    RouteMatch, SegmentSpecificity, Specificity, canonical_host, takes_method,
 };
 pub use secret::Secret;
 pub use upstream::{

@@ -297,3 +297,21 @@ impl std::fmt::Display for PathPattern {
         }
     }
 }
+
+/// Returns whether a condition that names the method `named` takes a request of `method`. GET takes HEAD too (RFC 9110,
+/// 9.3.2: HEAD is GET without the content).
+#[must_use]
+pub fn takes_method(named: &str, method: &str) -> bool {
+    named == method || (named == "GET" && method == "HEAD")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes_method;
+
+    #[test]
+    fn get_takes_head_and_nothing_else_takes_another() {
+        assert!(takes_method("GET", "GET") && takes_method("GET", "HEAD"));
+        assert!(!takes_method("HEAD", "GET") && !takes_method("POST", "HEAD") && !takes_method("get", "GET"));
+    }
+}

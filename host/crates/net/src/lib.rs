@@ -15,15 +15,14 @@ mod listen;
 mod log_limit;
 #[cfg(feature = "memory")]
 mod memory;
-mod pinned;
 mod resolve;
+mod server_verifier;
 mod state;
 mod stream;
 mod tasks;
 mod tls_client;
 mod tls_error;
 mod tls_server;
-mod unverified;
 
 #[cfg(test)]
 mod testing;

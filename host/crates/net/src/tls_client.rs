@@ -9,9 +9,8 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::certificate;
-use crate::pinned::NamedCertificates;
+use crate::server_verifier::{Rule, ServerVerifier};
 use crate::tls_server::Alpn;
-use crate::unverified::BelievesEveryCertificate;
 
 /// Endpoints whose sessions are kept for resumption, for each upstream.
 const SESSIONS_MAX: usize = 256;
@@ -120,6 +119,7 @@ impl UpstreamTlsContext {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
         let system = if tls.verify && tls.ca.is_none() { Some(system.get()?) } else { None };
+        let algorithms = provider.signature_verification_algorithms;
         let builder = if tls.verify {
             let (roots, named) = match (&tls.ca, &system) {
                 (Some((file, pem)), _) => own_roots(file, pem)?,
@@ -131,12 +131,13 @@ impl UpstreamTlsContext {
                 .map_err(|error| TlsClientError::Library(rustls::Error::General(error.to_string())))?;
             match named.is_empty() {
                 true => builder.with_webpki_verifier(chains),
-                false => builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(NamedCertificates { named, chains })),
+                false => builder.dangerous().with_custom_certificate_verifier(Arc::new(ServerVerifier {
+                    rule: Rule::Named { named, chains },
+                    algorithms,
+                })),
             }
         } else {
-            let verifier = BelievesEveryCertificate::new(provider.signature_verification_algorithms);
+            let verifier = ServerVerifier { rule: Rule::Every, algorithms };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
         let mut config = builder.with_no_client_auth();

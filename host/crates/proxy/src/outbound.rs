@@ -23,6 +23,7 @@ use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
 use portcullis_model::{HttpGrant, Lock};
 use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, TlsClientError};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
+use portcullis_traffic::{Permit, Permits};
 use tokio::sync::{mpsc, oneshot};
 
 use self::tls::{Contexts, Trusted};
@@ -54,8 +55,7 @@ struct Shared {
     turn: AtomicUsize,
     tls: Contexts,
     /// Calls that are outstanding.
-    calls: AtomicUsize,
-    calls_max: usize,
+    calls: Permits,
 }
 
 /// The queue of a worker. It has room for every call that may be outstanding.
@@ -65,7 +65,7 @@ type Jobs = mpsc::Sender<Job>;
 #[derive(Debug)]
 struct Job {
     request: OutboundRequest,
-    permit: CallPermit,
+    permit: Permit,
     answer: oneshot::Sender<Result<OutboundResponse, OutboundError>>,
 }
 
@@ -82,8 +82,7 @@ impl OutboundClient {
             workers: Lock::default(),
             turn: AtomicUsize::new(0),
             tls: Contexts::default(),
-            calls: AtomicUsize::new(0),
-            calls_max: calls_max.max(1),
+            calls: Permits::new(calls_max.max(1)),
         }))
     }
 
@@ -104,7 +103,7 @@ impl OutboundClient {
 
     /// Makes this thread send requests, for as long as its `LocalSet` runs.
     pub(crate) fn serve(&self, connector: Rc<Connector>) {
-        let (sender, jobs) = mpsc::channel(self.0.calls_max);
+        let (sender, jobs) = mpsc::channel(self.0.calls.max());
         HERE.set(Some((self.0.clone(), sender.clone())));
         self.workers().push(sender);
         let client = Rc::new(Client { shared: self.0.clone(), connector, servers: RefCell::default() });
@@ -133,7 +132,7 @@ impl OutboundClient {
 impl Outbound for OutboundClient {
     fn send(&self, request: OutboundRequest) -> Outgoing {
         let (answer, answered) = oneshot::channel();
-        let sent = CallPermit::take(&self.0).is_some_and(|permit| {
+        let sent = self.0.calls.acquire().is_some_and(|permit| {
             self.worker().is_some_and(|worker| worker.try_send(Job { request, permit, answer }).is_ok())
         });
         Box::pin(async move {
@@ -266,25 +265,6 @@ impl Client {
             // Calls that are under way hold the pool, for their connection to come back to.
             !server.pool.is_empty() || Rc::strong_count(server) > 1 || Rc::strong_count(&server.pool) > 1
         });
-    }
-}
-
-/// Counts a call as outstanding until it is dropped.
-#[derive(Debug)]
-struct CallPermit(Arc<Shared>);
-
-impl CallPermit {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let taken = shared.calls.fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
-            (calls < shared.calls_max).then_some(calls + 1)
-        });
-        taken.is_ok().then(|| Self(shared.clone()))
-    }
-}
-
-impl Drop for CallPermit {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

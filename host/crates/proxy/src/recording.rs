@@ -144,13 +144,7 @@ impl Wanted {
             Some(start) => request.path().starts_with(start),
             None => request.path() == path,
         });
-        let field = |(name, value): &(String, Option<String>)| {
-            let mut lines = request.fields.get_all(name.as_bytes());
-            match value {
-                Some(value) => lines.any(|line| line == value.as_bytes()),
-                None => lines.next().is_some(),
-            }
-        };
+        let field = |(name, value): &(String, Option<String>)| request.fields.holds(name, value.as_deref());
         self.route == exchange.route
             && self.method.as_ref().is_none_or(|method| *method == request.method)
             && path

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use portcullis_http::{Fields, RequestHead};
+use portcullis_http::RequestHead;
 use portcullis_model::{
-    FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch, canonical_host,
+    FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch, canonical_host, takes_method,
 };
 
 use self::paths::Guard;
@@ -184,11 +184,14 @@ fn mismatch<'a>(rule: &'a RouteMatch, path: &str, request: &RequestHead) -> Opti
 
 /// Returns the first condition, apart from host and path, that does not hold.
 fn other_mismatch<'a>(rule: &'a RouteMatch, request: &RequestHead) -> Option<Mismatch<'a>> {
-    let takes = |method: &String| *method == request.method || (method == "GET" && request.method == "HEAD");
+    let takes = |method: &String| takes_method(method, &request.method);
     if !rule.methods.is_empty() && !rule.methods.iter().any(takes) {
         return Some(Mismatch::Method(&rule.methods));
     }
-    rule.fields.iter().find(|condition| !field_holds(condition, &request.fields)).map(Mismatch::Field)
+    rule.fields
+        .iter()
+        .find(|condition| !request.fields.holds(&condition.name, condition.value.as_deref()))
+        .map(Mismatch::Field)
 }
 
 impl PathIndex {
@@ -224,14 +227,6 @@ impl PathIndex {
             routes.get(**at).is_some_and(|rule| mismatch(&rule.matches, path, request).is_none())
         };
         self.ordered.iter().find(whole).copied()
-    }
-}
-
-fn field_holds(condition: &FieldMatch, fields: &Fields) -> bool {
-    let mut lines = fields.get_all(condition.name.as_bytes());
-    match &condition.value {
-        None => lines.next().is_some(),
-        Some(value) => lines.any(|line| line == value.as_bytes()),
     }
 }
 

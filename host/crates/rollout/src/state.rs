@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use portcullis_http::Fields;
-use portcullis_model::{Candidate, FieldMatch, Lock, Name, Selection, Share, Version};
+use portcullis_model::{Candidate, Lock, Name, Selection, Share, Version};
 
 use portcullis_policy::{Exchange, FaultKind};
 
@@ -283,7 +282,10 @@ impl Rollout {
             Standing::Running => match &self.selection {
                 Selection::Share(share) => self.draw(&exchange.trace_id) < u64::from(share.hundredths()),
                 Selection::Match(conditions) => {
-                    conditions.iter().all(|condition| holds(condition, &exchange.request.fields))
+                    let fields = &exchange.request.fields;
+                    conditions
+                        .iter()
+                        .all(|condition| fields.holds(&condition.name, condition.value.as_deref()))
                 }
             },
             Standing::Aborted => false,
@@ -462,14 +464,5 @@ impl std::fmt::Debug for Rollout {
             .field("candidate", &self.candidate)
             .field("standing", &self.standing())
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns whether a request has such a field.
-fn holds(condition: &FieldMatch, fields: &Fields) -> bool {
-    let mut lines = fields.get_all(condition.name.as_bytes());
-    match &condition.value {
-        None => lines.next().is_some(),
-        Some(value) => lines.any(|line| line == value.as_bytes()),
     }
 }

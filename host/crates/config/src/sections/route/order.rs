@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use portcullis_model::{FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch};
+use portcullis_model::{
+    FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch, takes_method,
+};
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
@@ -100,9 +102,7 @@ pub(crate) fn tied(a: &RouteMatch, b: &RouteMatch) -> bool {
 
 /// Whether `a` matches everything that `b`, which is tied with it, matches.
 pub(crate) fn covers(a: &RouteMatch, b: &RouteMatch) -> bool {
-    let takes = |method: &String| {
-        a.methods.contains(method) || (method == "HEAD" && a.methods.contains(&"GET".into()))
-    };
+    let takes = |method: &String| a.methods.iter().any(|named| takes_method(named, method));
     let methods = a.methods.is_empty() || (!b.methods.is_empty() && b.methods.iter().all(takes));
     let holds = |condition: &FieldMatch| {
         let same = |other: &FieldMatch| {
@@ -123,9 +123,7 @@ fn paths_overlap(a: &PathPattern, b: &PathPattern) -> bool {
 }
 
 fn methods_overlap(a: &[String], b: &[String]) -> bool {
-    let takes = |list: &[String], method: &str| {
-        list.iter().any(|other| other == method || (method == "HEAD" && other == "GET"))
-    };
+    let takes = |list: &[String], method: &str| list.iter().any(|named| takes_method(named, method));
     a.is_empty()
         || b.is_empty()
         || a.iter().any(|method| takes(b, method))
