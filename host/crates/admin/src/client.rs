@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// Nobody listens at any of the places.
+    /// No gateway listens at any of the places.
     #[error("no gateway answers; its control socket was looked for at {}", list(places))]
     NotRunning {
-        /// Where it was looked for.
+        /// The places that were tried.
         places: Vec<PathBuf>,
     },
     /// There is a socket, and it cannot be used.
@@ -52,11 +52,11 @@ fn list(places: &[PathBuf]) -> String {
     places.join(", ")
 }
 
-/// Asks the gateway whose socket is at the first of `places` where one listens, and waits for the answer. It blocks the
-/// thread, and is not for one that has a runtime.
+/// Asks the gateway whose socket is at the first of `places` at which one listens, and waits for the answer. It
+/// blocks the thread, and is not for one that has a runtime.
 ///
 /// # Errors
-/// Where no gateway listens, where it is another user's, and where it refuses.
+/// If no gateway listens, if it is another user's, and if it refuses.
 pub fn ask<R: Request>(places: &[PathBuf], request: &R) -> Result<R::Answer, AskError> {
     ask_known(places, request, |_, _| ())
 }
@@ -84,7 +84,7 @@ pub fn ask_known<R: Request>(
     })
 }
 
-/// A connection to the gateway at `path` and the user that it runs as, or `None` where none listens there.
+/// Returns a connection to the gateway at `path` and the user that it runs as, or `None` if none listens there.
 async fn connect(path: &Path) -> Result<Option<(UnixStream, u32)>, AskError> {
     let unusable = |reason: String| AskError::Unusable { path: path.to_path_buf(), reason };
     let stream = match within(PATIENCE, UnixStream::connect(path)).await.map_err(unusable)? {
@@ -100,7 +100,7 @@ async fn connect(path: &Path) -> Result<Option<(UnixStream, u32)>, AskError> {
     };
     let peer = stream.peer_cred().map_err(|error| unusable(error.to_string()))?.uid();
     let user = folder::user();
-    // Root may ask everybody; nobody else believes a stranger's answers.
+    // Root may ask every gateway; any other user believes only a gateway of its own or of root.
     if peer != user && peer != 0 && user != 0 {
         return Err(unusable(format!("user {peer} answers there, and this is user {user}")));
     }

@@ -1,4 +1,5 @@
-//! Folders that only their owner can write to: whoever can write to the folder of a socket can put another in its place.
+//! Folders that only their owner can write to: a user who can write to the folder of a socket can put another in its
+//! place.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -21,7 +22,7 @@ pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Makes the folder with mode 0700 where there is none.
+/// Makes the folder with mode 0700 if there is none.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
@@ -42,8 +43,8 @@ pub(crate) fn check_private(folder: &Path) -> Result<(), String> {
     check_mode(&meta)
 }
 
-/// The same, for a process that need not be of the user who will use the folder: who owns it does not matter, nor that it
-/// is not there.
+/// The same, for a process that need not be of the user who will use the folder: who owns it does not matter, nor
+/// that it is not there.
 pub(crate) fn check_mode_of(folder: &Path) -> Result<(), String> {
     match std::fs::metadata(folder) {
         Ok(meta) if !meta.is_dir() => Err("it is no folder".to_owned()),
@@ -83,8 +84,8 @@ impl Turn {
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "another process has it locked")))
     }
 
-    /// Takes the turn if nobody has it. What is locked is a file that only the user can open: the folder itself could be
-    /// locked by everybody who can read it, and nobody would have a turn again.
+    /// Takes the turn if it is free. What is locked is a file that only the user can open: any user who can read the
+    /// folder could lock the folder itself, and the turn would never be free again.
     pub(crate) fn try_take(folder: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .write(true)

@@ -1,4 +1,4 @@
-//! Where the control socket of a config is, so that the command line finds it without being told.
+//! Where the control socket of a config is, so that the command line finds it without an option.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ const RUNTIME_DIRS: &str = "/run/user";
 /// Other users whose folders are looked into.
 const OTHERS_MAX: usize = 256;
 
-/// What of the process's surroundings decides where sockets are.
+/// The parts of the process's environment that decide where sockets are.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// `RUNTIME_DIRECTORY`: what systemd gives a unit with `RuntimeDirectory=`; of several the first.
@@ -48,8 +48,8 @@ impl Surroundings {
         }
     }
 
-    /// Where the socket of the config at `config` may be, the likeliest first. Root, who may ask every gateway, also finds
-    /// those of other users.
+    /// Where the socket of the config at `config` may be, the likeliest first. Root, who may ask every gateway, also
+    /// finds those of other users.
     #[must_use]
     pub fn places(&self, config: &Path) -> Vec<PathBuf> {
         let names: Vec<String> = identities(config).iter().map(|path| name(path)).collect();
@@ -91,8 +91,8 @@ impl Surroundings {
     }
 }
 
-/// The folders of other users in which their gateways put sockets. One that does not belong to the user that its name says,
-/// or that others can write to, is somebody's trap.
+/// The folders of other users in which their gateways put sockets. One that does not belong to the user that its name
+/// says, or that others can write to, may be a trap.
 fn folders_of_others(temp_dir: &Path, runtime_dirs: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let user_of = |name: &OsStr, prefix: &str| name.to_str()?.strip_prefix(prefix)?.parse::<u32>().ok();
@@ -111,8 +111,8 @@ fn folders_of_others(temp_dir: &Path, runtime_dirs: &Path) -> Vec<PathBuf> {
 }
 
 /// The paths by which a config is known: first the one in its folder, with links followed as far as that folder. A
-/// deployment that swaps what the file's own name links to (as Kubernetes does with a ConfigMap) leaves it as it is. Then
-/// what the file's name links to.
+/// deployment that swaps what the file's own name links to (as Kubernetes does with a ConfigMap) leaves it as it is.
+/// Then what the file's name links to.
 fn identities(config: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
     let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, the time is over, or a
-/// [`RecordEndRequest`] ends it; whoever goes away before ends the recording without an answer.
+/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, the time is
+/// over, or a [`RecordEndRequest`] ends it; a client that goes away before ends the recording without an answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordRequest {
@@ -16,7 +16,7 @@ pub struct RecordRequest {
     pub route: String,
     /// With this method.
     pub method: Option<String>,
-    /// With this path, or with one that begins with it where it ends in `*`.
+    /// With this path, or with one that begins with it if it ends in `*`.
     pub path: Option<String>,
     /// With a line of this field that has this value; without a value it must only be there.
     pub fields: Vec<(String, Option<String>)>,
@@ -68,7 +68,7 @@ impl RecordRequest {
 impl Request for RecordRequest {
     type Answer = RecordAnswer;
     const NAME: &'static str = "record";
-    /// It changes nothing, but whoever reads the log should know that traffic was looked at, and by whom.
+    /// It changes nothing, but the log should show that traffic was recorded, and by which user.
     const CHANGES: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(Self::SECONDS_MAX + 10);
 }

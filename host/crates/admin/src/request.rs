@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// One thing that can be asked of a running gateway. The fields of the type are its parameters; both sides of the socket
-/// have the type, so that a request that one of them writes is one that the other reads.
+/// One thing that can be asked of a running gateway. The fields of the type are its parameters; both sides of the
+/// socket have the type, so that a request that one of them writes is one that the other reads.
 ///
 /// What a later version adds to a request or an answer must have a default (`#[serde(default)]`): the command line and
 /// the gateway that runs may be of different versions for a while.
@@ -18,11 +18,11 @@ pub trait Request: Serialize + DeserializeOwned + Send + 'static {
     /// What the gateway answers.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
-    /// What it is called: `/v1/NAME` is where it is asked.
+    /// Its name: its path is `/v1/NAME`.
     const NAME: &'static str;
 
-    /// Whether it changes what runs. One that does is told in the log, with who asked; one that does not can be asked by
-    /// GET as well.
+    /// Whether it changes what runs. One that does is told in the log, with who asked; one that does not can be asked
+    /// by GET as well.
     const CHANGES: bool;
 
     /// How long the answer may take.
@@ -31,7 +31,7 @@ pub trait Request: Serialize + DeserializeOwned + Send + 'static {
 
 /// Who answers requests of one kind: what the gateway gives the socket implements this for each.
 pub trait Answers<R: Request>: Send + Sync + 'static {
-    /// The answer. The future is dropped when whoever asked goes away or [`Request::TIMEOUT`] is over.
+    /// Returns the answer. The future is dropped when the client goes away or [`Request::TIMEOUT`] is over.
     fn answer(&self, request: R) -> impl Future<Output = Result<R::Answer, Refused>> + Send;
 }
 

@@ -27,10 +27,10 @@ pub struct RolloutActRequest {
     pub policy: String,
     /// What.
     pub act: RolloutAct,
-    /// Why, for the log and for whoever asks later.
+    /// The reason, for the log and for later requests.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Whether whoever asks writes it into the config as well.
+    /// Whether the command that asks also writes it into the config.
     #[serde(default)]
     pub written: bool,
 }
@@ -69,7 +69,7 @@ pub struct RolloutStatus {
     pub age_s: u64,
     /// Why it is not running.
     pub ended: Option<RolloutEnd>,
-    /// Where the policy is written: a file and a line.
+    /// The place of the policy in the config: a file and a line.
     pub origin: String,
     /// Keys of the candidate's table that say something else than the policy's: what has to be moved to make it the
     /// policy's.
@@ -100,7 +100,7 @@ pub struct RolloutEnd {
 pub struct RolloutVersion {
     /// `active`, `canary` or `shadow`.
     pub version: String,
-    /// Where its component came from.
+    /// The source of its component.
     pub plugin: String,
     /// SHA-256 of the component.
     pub digest: String,
@@ -164,7 +164,7 @@ pub struct RolloutSample {
 pub struct RolloutDifference {
     /// What sort of thing.
     pub kind: String,
-    /// Which of them, where there are several.
+    /// Which of them, if there are several.
     pub name: Option<String>,
     /// What the active version made of it.
     pub active: String,

@@ -18,7 +18,7 @@ use crate::{Refused, folder, web};
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// For a request to come, and for an answer to be taken.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(10);
-/// Where requests are asked; a change that old command lines cannot read would have another.
+/// The path of requests; a change that old command lines cannot read would have another.
 pub(crate) const PREFIX: &str = "/v1/";
 
 /// Serves one connection: one request of a user who may ask.
@@ -28,7 +28,7 @@ pub(crate) async fn serve<H: Send + Sync + 'static>(stream: UnixStream, requests
         Err(error) => return tracing::warn!("the control socket cannot tell who asks: {error}"),
     };
     let uid = peer.uid();
-    // The socket's mode has kept others away already; this holds where somebody opened it up.
+    // The socket's mode has kept others away already; this holds if an operator has opened it up.
     if !may_ask(uid, folder::user()) {
         return tracing::warn!(uid, "the control socket was asked by another user, who gets no answer");
     }
@@ -42,7 +42,7 @@ pub(crate) async fn serve<H: Send + Sync + 'static>(stream: UnixStream, requests
     }
 }
 
-/// Whether a peer is one whom a gateway of `user` answers.
+/// Returns whether a gateway of `user` answers a peer.
 pub(crate) fn may_ask(peer: u32, user: u32) -> bool {
     peer == user || peer == 0
 }

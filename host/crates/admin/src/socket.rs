@@ -62,11 +62,11 @@ pub enum SocketError {
 }
 
 impl ControlSocket {
-    /// Opens the socket at `path` and answers what `requests` has. A socket that a gateway left behind when it was killed
-    /// is replaced.
+    /// Opens the socket at `path` and answers what `requests` has. A socket that a gateway left behind when it was
+    /// killed is replaced.
     ///
     /// # Errors
-    /// Where the folder cannot be made or others can write to it, and where a gateway that runs holds the socket.
+    /// If the folder cannot be made or others can write to it, or if a gateway that runs holds the socket.
     pub async fn open<H: Send + Sync + 'static>(
         path: &Path,
         requests: Requests<H>,
@@ -95,14 +95,15 @@ impl ControlSocket {
         Ok(Self { path: path.to_path_buf(), file, task })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Checks that the folder of a socket at `path` is fit for it, as far as that shows without making it, and whoever asks.
+/// Checks that the folder of a socket at `path` is fit for it, as far as that shows without making it, whichever user
+/// asks.
 ///
 /// # Errors
 /// If others can write to it.
@@ -112,7 +113,7 @@ pub fn check_socket_folder(path: &Path) -> Result<(), SocketError> {
     folder::check_mode_of(folder).map_err(|reason| SocketError::Folder { path: folder.to_path_buf(), reason })
 }
 
-/// Whether what is at `path` is a socket that nobody listens on.
+/// Returns whether `path` is a socket on which no process listens.
 async fn check_stale(path: &Path) -> Result<(), SocketError> {
     let io = |source| SocketError::Io { path: path.to_path_buf(), source };
     let meta = std::fs::symlink_metadata(path).map_err(io)?;
@@ -122,7 +123,7 @@ async fn check_stale(path: &Path) -> Result<(), SocketError> {
     let held = || SocketError::Held { path: path.to_path_buf() };
     match tokio::time::timeout(CONNECT_PATIENCE, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // A full queue is somebody's as well.
+        // A full queue belongs to a listener as well.
         Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(io(error)),
         _ => Err(held()),
     }
@@ -136,7 +137,7 @@ impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        // Whoever has the turn right now finds our socket with nobody behind it, and replaces it.
+        // A process that has the turn right now finds our socket without a listener, and replaces it.
         let Ok(_turn) = Turn::try_take(folder) else { return };
         if identity(&self.path).is_ok_and(|file| file == self.file)
             && let Err(error) = std::fs::remove_file(&self.path)

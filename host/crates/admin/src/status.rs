@@ -42,7 +42,7 @@ pub struct Status {
     pub instances: InstanceStatus,
     /// Their linear memory.
     pub memory: MemoryStatus,
-    /// Where it listens, by name.
+    /// Its addresses, by name.
     pub listeners: Vec<ListenerStatus>,
     /// Its routes, in the order in which they are tried.
     pub routes: Vec<RouteStatus>,
@@ -93,7 +93,7 @@ pub struct MemoryStatus {
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
-    /// Where it listens, with the port that port 0 became.
+    /// The address on which it listens, with the port that port 0 became.
     pub address: String,
     /// Whether it speaks TLS.
     pub tls: bool,
@@ -117,7 +117,7 @@ pub struct RouteStatus {
     pub tls_required: bool,
     /// Exchanges that have ended.
     pub requests: u64,
-    /// The same by status class: `2xx`, and `none` where the client got nothing.
+    /// The same by status class: `2xx`, and `none` if the client received nothing.
     pub by_status: BTreeMap<String, u64>,
 }
 
@@ -137,9 +137,9 @@ pub struct UnroutedStatus {
 pub struct PolicyStatus {
     /// Its name.
     pub name: String,
-    /// Where its component came from.
+    /// The source of its component.
     pub plugin: String,
-    /// The name in the component's manifest; absent where it has none.
+    /// The name in the component's manifest; absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// The version there.
@@ -162,7 +162,7 @@ pub struct PolicyStatus {
     /// The newest of the faults, but for calls that a quarantine refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<FaultStatus>,
-    /// Its quarantine; absent where it is called as usual.
+    /// Its quarantine; absent if it is called as usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<QuarantineStatus>,
     /// That of its `on-completed`, which refuses no exchange.
@@ -180,7 +180,7 @@ pub struct UnderWayStatus {
     pub hook_calls: u32,
     /// That there may be.
     pub hook_calls_max: u32,
-    /// Requests of its own that are outstanding; absent where its plugin makes none.
+    /// Requests of its own that are outstanding; absent if its plugin makes none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_calls: Option<u32>,
     /// That there may be.
@@ -209,7 +209,7 @@ pub struct FaultStatus {
 pub struct QuarantineStatus {
     /// Seconds for which it has lasted.
     pub lasted_s: f64,
-    /// Seconds to the next probe; 0 where the next call is one.
+    /// Seconds to the next probe; 0 if the next call is one.
     pub next_probe_s: f64,
 }
 

@@ -366,7 +366,7 @@ fn root_finds_gateways_of_other_users_and_no_traps() {
     }
     // Others can write to it, or it belongs to another user than its name says.
     assert!(!found(0, open) && !found(0, trap));
-    // Nobody else looks there.
+    // No other process looks there.
     assert!(!found(1, theirs));
 }
 

@@ -35,7 +35,7 @@ impl WebServer {
     /// Listens on `address` and answers each request by `answer`, which must not block.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
+    /// If the address cannot be listened on.
     pub async fn start<A>(address: SocketAddr, answer: A) -> io::Result<Self>
     where
         A: Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static,
@@ -54,14 +54,14 @@ impl WebServer {
         Ok(Self { address, task: tokio::spawn(accept(listener, CONNECTIONS_MAX, serve)) })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it. When this returns, its address is free and its connections are closed. Dropping the future ends it as well,
-    /// a moment later.
+    /// Ends it. When this returns, its address is free and its connections are closed. Dropping the future ends it as
+    /// well, a moment later.
     pub async fn stop(mut self) {
         self.task.abort();
         // It was aborted, which is what the error says.

@@ -118,8 +118,8 @@ where
     }
 }
 
-/// Waits for a place, because each client needs a descriptor for its upstream as well. Asks clients of the whole process that
-/// have nothing under way to go meanwhile, and logs it. Dropping the future gives up the turn.
+/// Waits for a place, because each client needs a descriptor for its upstream as well. Asks clients of the whole
+/// process that have nothing under way to go meanwhile, and logs it. Dropping the future gives up the turn.
 async fn wait_for_place(settings: &AcceptSettings) -> ClientPlace {
     let mut place = std::pin::pin!(ClientPlace::wait());
     loop {
@@ -138,7 +138,7 @@ async fn wait_for_place(settings: &AcceptSettings) -> ClientPlace {
     }
 }
 
-/// Logs an error of `accept` and says how long to rest. None where only the one connection was bad.
+/// Logs an error of `accept`. Returns how long to wait before the next one, or `None` if only this connection was bad.
 fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
     // accept(2): these are errors of the new connection and not of the socket.
     let of_connection = matches!(

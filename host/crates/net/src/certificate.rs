@@ -157,8 +157,8 @@ pub(crate) fn load(
     Ok(Loaded { key: Arc::new(key), names, warnings })
 }
 
-/// Returns the DNS names that the first certificate of a PEM file carries, in lower case. `None` if it cannot be read, which
-/// [`load`] says better.
+/// Returns the DNS names that the first certificate of a PEM file carries, in lower case. `None` if it cannot be
+/// read, which [`load`] says better.
 #[must_use]
 pub fn certificate_names(pem: &[u8]) -> Option<Vec<String>> {
     let chain = certificates(pem).ok()?;

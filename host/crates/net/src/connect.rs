@@ -19,8 +19,8 @@ use crate::tls_error;
 /// When the next address of a name is tried beside one that does not answer (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// How long a connection that cannot be had for want of file descriptors is not tried again. Workers close idle connections
-/// meanwhile.
+/// How long a connection that cannot be had for want of file descriptors is not tried again. Workers close idle
+/// connections meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Addresses of one name that are tried.
@@ -40,7 +40,7 @@ pub struct ConnectError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// Nobody listens there, or a firewall says so.
+    /// Nothing listens there, or a firewall answers so.
     Refused,
     /// It took too long: name, connection and TLS together.
     Timeout,
@@ -57,7 +57,8 @@ pub enum ConnectErrorKind {
 }
 
 impl ConnectError {
-    /// The error for `address` (`host:port`) that was not connected within `after`, for callers with a timer of their own.
+    /// The error for `address` (`host:port`) that was not connected within `after`, for callers with a timer of their
+    /// own.
     pub fn timed_out(address: impl Into<Arc<str>>, after: Duration) -> Self {
         Self::new(address.into(), ConnectErrorKind::Timeout, format!("not connected within {after:?}"))
     }
@@ -163,7 +164,7 @@ impl Connector {
         Self { resolver: Resolver::default(), dial: Some(crate::memory::Dial(Arc::new(dial))) }
     }
 
-    /// Connects to `address` (`host:port`, IPv6 in brackets) with TCP_NODELAY, and TLS where `tls` is given, all within
+    /// Connects to `address` (`host:port`, IPv6 in brackets) with TCP_NODELAY, and TLS if `tls` is given, all within
     /// `timeout`. A name's addresses are tried in turn, the next beside one that is slow. Needs a tokio runtime.
     ///
     /// Over TLS to an upstream of HTTP/2 the endpoint must have agreed on `h2`.
@@ -182,8 +183,8 @@ impl Connector {
         connected.map(|connected| connected.stream)
     }
 
-    /// The same, to those addresses alone that `may` allows. It is asked of the very address that is connected to, after
-    /// the name was looked up, so that a name cannot lead elsewhere in between.
+    /// The same, to those addresses alone that `may` allows. It is asked of the very address that is connected to,
+    /// after the name was looked up, so that a name cannot lead elsewhere in between.
     ///
     /// # Errors
     /// As [`ConnectErrorKind`] has them.
@@ -199,9 +200,9 @@ impl Connector {
         connected.map(|connected| connected.stream)
     }
 
-    /// The same, to the addresses alone that `choose` returns, in that order. It is given those that a look-up returned,
-    /// after the look-up, so that a name cannot lead elsewhere in between. `host:port` with an address as its host is not
-    /// looked up.
+    /// The same, to the addresses alone that `choose` returns, in that order. It is given those that a look-up
+    /// returned, after the look-up, so that a name cannot lead elsewhere in between. `host:port` with an address as
+    /// its host is not looked up.
     ///
     /// # Errors
     /// As [`ConnectErrorKind`] has them; `Forbidden` if `choose` returns none.
@@ -243,13 +244,13 @@ impl Connector {
         self.resolver.refresh(address)
     }
 
-    /// TLS over a connection that already leads to `address` (`host:port`), such as one through a proxy. Its peer stays what
-    /// the connection itself leads to.
+    /// TLS over a connection that already leads to `address` (`host:port`), such as one through a proxy. Its peer
+    /// stays what the connection itself leads to.
     ///
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// Where TLS fails, takes longer than `timeout`, or is there already.
+    /// If TLS fails, takes longer than `timeout`, or is there already.
     pub async fn secure(
         stream: Stream,
         address: &str,
@@ -312,8 +313,8 @@ fn io_failure(error: io::Error) -> Failure {
     (kind, reason)
 }
 
-/// Connects. Without a file descriptor it tries again until shortly before `deadline`: connections that are idle are about to
-/// be closed, and a client that was accepted can wait for that.
+/// Connects. Without a file descriptor it tries again until shortly before `deadline`: connections that are idle are
+/// about to be closed, and a client that was accepted can wait for that.
 async fn open(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     loop {
         match TcpStream::connect(address).await {

@@ -79,8 +79,8 @@ impl ConnectionCount {
     }
 }
 
-/// A connection's place in the count of its listener, and among the clients of the process. Dropping it gives both back, so
-/// it lives as long as the connection, tunnels included.
+/// A connection's place in the count of its listener, and among the clients of the process. Dropping it gives both
+/// back, so it lives as long as the connection, tunnels included.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     count: Arc<ConnectionCount>,

@@ -6,7 +6,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 
-/// `notBefore` and `notAfter` of a certificate, in seconds since 1970. None where the DER is malformed.
+/// Returns `notBefore` and `notAfter` of a certificate, in seconds since 1970, or `None` if the DER is malformed.
 pub(crate) fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut tbs, _) = expect(certificate, SEQUENCE)?;

@@ -1,7 +1,8 @@
 //! How the process's file descriptors are shared: a client that is accepted shall find one left for its upstream.
 //!
-//! Each client takes a descriptor, and each exchange one more for its endpoint. Without a bound clients take all of them, and
-//! none of those that were accepted can be served. They are the process's, so what is known of them is so as well.
+//! Each client takes a descriptor, and each exchange one more for its endpoint. Without a bound clients take all of
+//! them, and none of those that were accepted can be served. They are the process's, so what is known of them is so
+//! as well.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,7 +32,8 @@ pub struct DescriptorShares {
 }
 
 impl DescriptorShares {
-    /// Shares `files` descriptors of which the process itself needs `own`: half of the rest for clients, half for upstreams.
+    /// Shares `files` descriptors of which the process itself needs `own`: half of the rest for clients, half for
+    /// upstreams.
     #[must_use]
     pub fn of(files: u64, own: u64) -> Self {
         let half = files.saturating_sub(own) / 2;
@@ -52,8 +54,8 @@ pub fn streams_max() -> u32 {
     STREAMS_MAX.load(Ordering::Relaxed)
 }
 
-/// Whether a connection could not be had a moment ago for want of descriptors, so that an idle one is better closed than
-/// kept. One atomic read unless it is so.
+/// Whether a connection could not be had a moment ago for want of descriptors, so that an idle one is better closed
+/// than kept. One atomic read unless it is so.
 #[must_use]
 pub fn descriptors_are_short() -> bool {
     match EXHAUSTED_AT.load(Ordering::Relaxed) {
@@ -73,8 +75,8 @@ fn now() -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// The places of clients. Accept loops get them in the order in which they began to wait: a worker whose own clients come and
-/// go would otherwise take every place before another one looks again.
+/// The places of clients. Accept loops get them in the order in which they began to wait: a worker whose own clients
+/// come and go would otherwise take every place before another one looks again.
 #[derive(Debug)]
 struct Places {
     free: Semaphore,

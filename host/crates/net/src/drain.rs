@@ -17,8 +17,8 @@ struct Shared {
 
 /// Starts the end: of a listener that a reload removed, or of all when the process stops.
 ///
-/// Make one for each worker and listener, so that the connections that wait for it contend with no other worker's. It may
-/// be started from any thread. Dropping it starts nothing: signals that are left then never fire.
+/// Make one for each worker and listener, so that the connections that wait for it contend with no other worker's. It
+/// may be started from any thread. Dropping it starts nothing: signals that are left then never fire.
 #[derive(Debug)]
 pub struct Drain(Arc<Shared>);
 
@@ -58,7 +58,7 @@ impl DrainSignal {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// Waits for the start; ready at once where it has. Dropping the future forgets the wait.
+    /// Waits for the start, and is ready at once if it has happened. Dropping the future ends the wait.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let signal = self.clone();
         async move {

@@ -72,11 +72,11 @@ impl BindError {
 /// An IPv6 address takes IPv6 clients only, as in nginx, whatever the machine's `bindv6only` says: so `0.0.0.0:80` and
 /// `[::]:80` stand beside each other, and no client has two kinds of address.
 ///
-/// A socket that is closed takes the connections with it that wait in its queue. A listener that a reload does not change
-/// therefore keeps its sockets, and the number of sockets does not change while the process lives.
+/// A socket that is closed takes the connections with it that wait in its queue. A listener that a reload does not
+/// change therefore keeps its sockets, and the number of sockets does not change while the process lives.
 ///
 /// # Errors
-/// Where one of the sockets cannot be had; then none is open.
+/// If one of the sockets cannot be opened; then none is open.
 pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, BindError> {
     if address.port() != 0 {
         // SO_REUSEPORT lets any process of the same user join the group, so a second gateway started by mistake would
@@ -86,11 +86,12 @@ pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, Bin
     bind_beside(address, sockets)
 }
 
-/// The same, if sockets of this process are bound to a part of `address` already, or to an address that it is a part of,
-/// such as 127.0.0.1:80 and 0.0.0.0:80: for a listener that takes the place of another one, whose sockets close afterwards.
+/// The same, if sockets of this process are bound to a part of `address` already, or to an address that it is a part
+/// of, such as 127.0.0.1:80 and 0.0.0.0:80: for a listener that takes the place of another one, whose sockets close
+/// afterwards.
 ///
 /// # Errors
-/// If one of the sockets cannot be had; then none is open.
+/// If one of the sockets cannot be opened; then none is open.
 pub fn bind_beside(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::new(address, source);
     let first = open(address, true).map_err(failed)?;

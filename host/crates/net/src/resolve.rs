@@ -115,8 +115,8 @@ impl Resolver {
         Instant::now() + Duration::from_millis(self.passed.load(std::sync::atomic::Ordering::SeqCst))
     }
 
-    /// The addresses of `host:port`, at least one, the preferred first. While a look-up fails or is slow, these are what
-    /// the last one gave. Dropping the future does not end the look-up, whose answer serves the next who asks.
+    /// The addresses of `host:port`, at least one, the preferred first. While a look-up fails or is slow, these are
+    /// what the last one gave. Dropping the future does not end the look-up, whose answer serves the next who asks.
     pub(crate) async fn resolve(&self, address: &str) -> io::Result<Arc<[SocketAddr]>> {
         let (asked, good) = {
             let now = self.now();

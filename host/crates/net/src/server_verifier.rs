@@ -2,13 +2,14 @@
 //!
 //! # DANGER: one rule verifies nothing
 //!
-//! [`Rule::Every`] is used if, and only if, the operator wrote `insecure-skip-verify = true` for an upstream. An attacker who
-//! can answer in the place of that upstream's endpoints (by ARP, DNS, a route, a stolen address) then reads and changes all
-//! traffic to it, and no log will show it. The rule exists because an upstream with a self-signed certificate is still
-//! better off with TLS than without; `ca = "…"` with that very certificate is as easy to write and is safe.
+//! [`Rule::Every`] is used if, and only if, the operator wrote `insecure-skip-verify = true` for an upstream. An
+//! attacker who can answer in the place of that upstream's endpoints (by ARP, DNS, a route, a stolen address) then
+//! reads and changes all traffic to it, and no log will show it. The rule exists because an upstream with a
+//! self-signed certificate is still better off with TLS than without; `ca = "…"` with that very certificate is as
+//! easy to write and is safe.
 //!
-//! Signatures of the handshake are checked under every rule, so that a broken peer is found and not taken for a working one.
-//! Under [`Rule::Every`] that proves only that it holds the key of the certificate that it presents.
+//! Signatures of the handshake are checked under every rule, so that a broken peer is found and not taken for a
+//! working one. Under [`Rule::Every`] that proves only that it holds the key of the certificate that it presents.
 
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ pub(crate) enum Rule {
     /// Those that are byte for byte one of `named`, for their names and their time, and those whose chain leads to an
     /// authority.
     ///
-    /// `openssl req -x509` and many devices make certificates that are their own authority and a server's at once. By RFC
-    /// 5280 the first may not be the second, so they pass no check of a chain, although there is none to check.
+    /// `openssl req -x509` and many devices make certificates that are their own authority and a server's at once. By
+    /// RFC 5280 the first may not be the second, so they pass no check of a chain, although there is none to check.
     Named { named: Vec<CertificateDer<'static>>, chains: Arc<WebPkiServerVerifier> },
     /// Every certificate. See the module's documentation before touching it.
     Every,

@@ -8,8 +8,8 @@ use portcullis_model::Listener;
 use crate::certificate::CertificateWarning;
 use crate::tls_server::{ServerTls, TlsServerError};
 
-/// What a listener's accept loops go by. They read it anew for each connection from an `ArcSwap`, and a connection keeps
-/// the one it was accepted with.
+/// What a listener's accept loops go by. They read it anew for each connection from an `ArcSwap`, and a connection
+/// keeps the one it was accepted with.
 #[derive(Debug)]
 pub struct ListenerState {
     listener: Listener,
@@ -23,7 +23,7 @@ impl ListenerState {
     /// it the tickets and sessions that clients hold.
     ///
     /// # Errors
-    /// Where a certificate cannot be used. `previous` is then as it was.
+    /// If a certificate cannot be used. `previous` is then as it was.
     pub fn build(listener: Listener, previous: Option<&Self>) -> Result<Self, TlsServerError> {
         let (http1, http2) = (listener.http1, listener.http2);
         let tls = match (&listener.tls, previous) {
@@ -66,7 +66,7 @@ impl ListenerState {
         &self.listener
     }
 
-    /// TLS, where the listener has it.
+    /// TLS, if the listener has it.
     #[must_use]
     pub fn tls(&self) -> Option<&ServerTls> {
         self.tls.as_ref()

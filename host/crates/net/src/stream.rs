@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 /// A connection to a client or an endpoint.
 ///
-/// Over TLS a peer that closes without `close_notify` makes a read fail with [`io::ErrorKind::UnexpectedEof`]: what came
-/// before may have been cut short by an attacker (RFC 8446, 6.1), so it is never taken for an ordinary end.
+/// Over TLS a peer that closes without `close_notify` makes a read fail with [`io::ErrorKind::UnexpectedEof`]: what
+/// came before may have been cut short by an attacker (RFC 8446, 6.1), so it is never taken for an ordinary end.
 ///
 /// Dropping it closes the socket at once; `shutdown` before that sends what is left and says goodbye properly.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Stream {
     /// The other side's address.
     ///
     /// # Errors
-    /// Where the peer has already reset the connection.
+    /// If the peer has already reset the connection.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         self.tcp().ok_or(io::ErrorKind::Unsupported)?.peer_addr()
     }
@@ -54,7 +54,7 @@ impl Stream {
     /// Our side's address.
     ///
     /// # Errors
-    /// Where the operating system cannot say.
+    /// If the operating system cannot say.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
@@ -62,18 +62,19 @@ impl Stream {
     /// Sends small writes at once. Connections from this crate have it set.
     ///
     /// # Errors
-    /// Where the operating system refuses.
+    /// If the operating system refuses.
     pub fn set_nodelay(&self) -> io::Result<()> {
         self.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
     }
 
-    /// Has the operating system watch the other side, so that a machine that is gone is noticed: after half of `keepalive`
-    /// without a byte it is asked for a sign of life, and after all of it the connection fails. `unacknowledged` is how long
-    /// bytes may be under way without being acknowledged, or the other side may take none; `None` leaves that to the
-    /// operating system, which gives up after some 15 minutes, and waits for ever for one that takes none.
+    /// Has the operating system watch the other side, so that a machine that is gone is noticed: after half of
+    /// `keepalive` without a byte it is asked for a sign of life, and after all of it the connection fails.
+    /// `unacknowledged` is how long bytes may be under way without being acknowledged, or the other side may take
+    /// none; `None` leaves that to the operating system, which gives up after some 15 minutes, and waits for ever for
+    /// one that takes none.
     ///
     /// # Errors
-    /// Where the operating system refuses.
+    /// If the operating system refuses.
     pub fn watch_peer(&self, keepalive: Duration, unacknowledged: Option<Duration>) -> io::Result<()> {
         let Some(tcp) = self.tcp() else { return Ok(()) };
         let socket = SockRef::from(tcp);
@@ -84,7 +85,7 @@ impl Stream {
     /// Lets the other side take nothing for as long as it likes, as a tunnel may. Its machine is still watched.
     ///
     /// # Errors
-    /// Where the operating system refuses.
+    /// If the operating system refuses.
     pub fn allow_standstill(&self) -> io::Result<()> {
         self.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).set_tcp_user_timeout(None))
     }
@@ -93,7 +94,7 @@ impl Stream {
     /// the process. For what must not look whole to the peer unless it is.
     ///
     /// # Errors
-    /// Where the operating system refuses.
+    /// If the operating system refuses.
     pub fn set_reset_at_end(&self, reset: bool) -> io::Result<()> {
         #[cfg(feature = "memory")]
         if let Self::Memory(memory) = self {
@@ -109,7 +110,7 @@ impl Stream {
         matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
     }
 
-    /// The protocol that ALPN chose (RFC 7301). None without TLS, or where the peer has no ALPN.
+    /// Returns the protocol that ALPN chose (RFC 7301), or `None` without TLS or if the peer has no ALPN.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
@@ -121,11 +122,11 @@ impl Stream {
         }
     }
 
-    /// Whether an idle pooled connection can be used again: it is open and nothing has come that nobody asked for.
+    /// Returns whether an idle pooled connection can be used again: it is open and has received nothing unasked.
     ///
-    /// Does not wait. What the runtime has not yet been told by the kernel is not seen, so a connection that is closed in
-    /// this very moment still passes; who reuses one must be ready to find it stale. Where it says no the connection is
-    /// to be dropped: bytes may have been consumed.
+    /// Does not wait. What the runtime has not yet been told by the kernel is not seen, so a connection that is
+    /// closed in this very moment still passes; the caller must be ready to find it stale. If it returns `false`, the
+    /// connection is to be dropped: bytes may have been consumed.
     pub fn is_idle_alive(&mut self) -> bool {
         let mut byte = [0; 1];
         match self {
@@ -218,7 +219,7 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// Ends our direction: `close_notify` where there is TLS, then FIN.
+    /// Ends our direction: `close_notify` if there is TLS, then FIN.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),

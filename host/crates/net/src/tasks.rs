@@ -1,5 +1,5 @@
-//! The connection tasks of one worker, so that a drain can wait for all of them, wake them to look at the time, and end those
-//! that stay too long.
+//! The connection tasks of one worker, so that a drain can wait for all of them, wake them to look at the time, and
+//! end those that stay too long.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

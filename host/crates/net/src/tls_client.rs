@@ -48,9 +48,9 @@ pub enum TlsClientError {
 
 /// The authorities that the machine believes, read when an upstream first needs them.
 ///
-/// They are the machine's (`rustls-native-certs`) and not a list compiled in (`webpki-roots`): operators add and distrust
-/// authorities there, curl and their other programs go by it, and it is updated without a new gateway. `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` name another place. Make one for each load of the configuration.
+/// They are the machine's (`rustls-native-certs`) and not a list compiled in (`webpki-roots`): operators add and
+/// distrust authorities there, curl and their other programs go by it, and it is updated without a new gateway.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name another place. Make one for each load of the configuration.
 #[derive(Debug, Default)]
 pub struct SystemRoots(OnceLock<Result<Arc<RootCertStore>, TlsClientError>>);
 
@@ -61,10 +61,10 @@ impl SystemRoots {
         Self::default()
     }
 
-    /// Reads them, where that has not happened.
+    /// Reads them, if that has not happened.
     ///
     /// # Errors
-    /// Where the machine has none.
+    /// If the machine has none.
     pub fn check(&self) -> Result<(), TlsClientError> {
         self.get().map(drop)
     }
@@ -90,7 +90,7 @@ impl SystemRoots {
 #[derive(Clone)]
 pub struct UpstreamTlsContext {
     pub(crate) config: Arc<ClientConfig>,
-    /// The machine's authorities, where it is they who judge certificates.
+    /// The machine's authorities, if they judge certificates.
     system: Option<Arc<RootCertStore>>,
     server_name: Option<ServerName<'static>>,
     pub(crate) protocol: Alpn,
@@ -109,7 +109,7 @@ impl UpstreamTlsContext {
     /// Makes ready what `tls` describes, for an upstream that speaks `protocol`.
     ///
     /// # Errors
-    /// Where the authorities cannot be had, or the server name is none.
+    /// If the authorities cannot be read, or the server name is not valid.
     pub fn build(
         tls: &UpstreamTls,
         protocol: UpstreamProtocol,
@@ -153,10 +153,11 @@ impl UpstreamTlsContext {
         Ok(Self { config: Arc::new(config), system, server_name, protocol })
     }
 
-    /// Whether certificates are judged by what the machine believes now, as `system` has it, or by nothing of the machine's.
+    /// Whether certificates are judged by what the machine believes now, as `system` has it, or by nothing of the
+    /// machine's.
     ///
     /// # Errors
-    /// Where the machine has no authorities any more.
+    /// If the machine has no authorities any more.
     pub fn believes(&self, system: &SystemRoots) -> Result<bool, TlsClientError> {
         match &self.system {
             Some(roots) => Ok(roots.roots == system.get()?.roots),
@@ -164,7 +165,7 @@ impl UpstreamTlsContext {
         }
     }
 
-    /// Whether the machine's authorities, where they judge, are the same for both.
+    /// Returns whether the machine's authorities, if they judge, are the same for both.
     #[must_use]
     pub fn judges_like(&self, other: &Self) -> bool {
         match (&self.system, &other.system) {

@@ -22,7 +22,7 @@ pub enum TlsServerError {
     /// One of the certificates cannot be used.
     #[error("{source}")]
     Certificate {
-        /// Where it was configured.
+        /// The place in the config.
         origin: Origin,
         /// What is wrong with it.
         source: CertificateError,
@@ -51,13 +51,13 @@ impl std::fmt::Debug for ServerTls {
 impl ServerTls {
     /// Makes ready what `tls` describes. `http1` and `http2` say what ALPN offers; HTTP/2 is preferred.
     ///
-    /// Certificates are chosen by SNI: an exact name, then a wildcard for its first label, then the first certificate.
-    /// Where several have the same name (one ECDSA, one RSA), the first that the client can verify is taken. Sessions are
-    /// resumed with tickets, whose keys change every six hours, or from a bounded cache. There is no 0-RTT: its requests
-    /// can be replayed (RFC 8446, 8).
+    /// Certificates are chosen by SNI: an exact name, then a wildcard for its first label, then the first
+    /// certificate. If several have the same name (one ECDSA, one RSA), the first that the client can verify is
+    /// taken. Sessions are resumed with tickets, whose keys change every six hours, or from a bounded cache. There is
+    /// no 0-RTT: its requests can be replayed (RFC 8446, 8).
     ///
     /// # Errors
-    /// Where a certificate or its key cannot be used.
+    /// If a certificate or its key cannot be used.
     pub fn build(tls: &TlsServer, http1: bool, http2: bool) -> Result<Self, TlsServerError> {
         Self::build_at(tls, http1, http2, SystemTime::now())
     }
@@ -179,7 +179,7 @@ impl ResolvesServerCert for CertificateTable {
         };
         let schemes = hello.signature_schemes();
         let usable = candidates.iter().find(|key| key.key.choose_scheme(schemes).is_some());
-        // Where none fits, rustls says so in the right alert.
+        // If none fits, rustls answers with the right alert.
         usable.or_else(|| candidates.first()).cloned()
     }
 }
@@ -203,7 +203,7 @@ impl Alpn {
         }
     }
 
-    /// The protocol of that name, where it is one of ours.
+    /// Returns the protocol of that name, if it is one of ours.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         [Self::Http1, Self::Http2].into_iter().find(|protocol| protocol.name() == name)
@@ -216,13 +216,13 @@ impl Alpn {
 pub struct TlsInfo {
     /// The host that the client asked for (SNI), lower case.
     pub server_name: Option<Arc<str>>,
-    /// The protocol, where the client has ALPN.
+    /// The protocol, if the client has ALPN.
     pub alpn: Option<Alpn>,
     /// The version of TLS.
     pub version: TlsVersion,
     /// The cipher suite, by its IANA name.
     pub cipher: &'static str,
-    /// DER of the client's certificate, where it showed one that was verified.
+    /// DER of the client's certificate, if it presented one that was verified.
     pub client_certificate: Option<Arc<[u8]>>,
 }
 

@@ -55,8 +55,8 @@ impl Before {
 }
 
 impl Edit {
-    /// Makes the change in `exchange`. Returns `false` if it does not fit: a field for which there is no room, an upstream
-    /// that the route does not list.
+    /// Makes the change in `exchange`. Returns `false` if it does not fit: a field for which there is no room, an
+    /// upstream that the route does not list.
     #[must_use]
     pub fn apply(&self, exchange: &mut Exchange) -> bool {
         match self {

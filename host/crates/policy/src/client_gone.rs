@@ -1,4 +1,4 @@
-//! That the client of an exchange has gone away, told to whoever waits in one of its hooks.
+//! Notifies a hook that waits of its client having gone away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_model::Lock;
 
-/// Whether the client has gone away. A hook that runs is not stopped by that, because the exchange is inside it; what it
-/// waits for ends. Clones are of the same client.
+/// Whether the client has gone away. A hook that runs is not stopped by that, because the exchange is inside it; what
+/// it waits for ends. Clones are of the same client.
 #[derive(Debug, Clone, Default)]
 pub struct ClientGone(Arc<Inner>);
 
@@ -19,7 +19,7 @@ struct Inner {
 }
 
 impl ClientGone {
-    /// The client has gone away.
+    /// Notifies the hook that waits that the client has gone away.
     pub fn tell(&self) {
         self.0.told.store(true, Ordering::Release);
         if let Some(waker) = self.waiter().take() {
@@ -27,16 +27,16 @@ impl ClientGone {
         }
     }
 
-    /// Whether it was told.
+    /// Returns whether the client has gone away.
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.0.told.load(Ordering::Acquire)
     }
 
-    /// Is ready once it is told. The last one who asked is woken.
+    /// Is ready once the client has gone away. The last task that polled is woken.
     pub fn poll_told(&self, cx: &mut Context<'_>) -> Poll<()> {
         *self.waiter() = Some(cx.waker().clone());
-        // Looked at after the waker is in its place, so that none who tells meanwhile is missed.
+        // Read after the waker was stored, so that a notification in between is not missed.
         if self.is_told() { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -52,8 +52,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Returns what the client receives if the policy fails closed: 500, or 503 if nothing has failed and there was only no
-    /// place for the policy. The code that sends it adds a body.
+    /// Returns what the client receives if the policy fails closed: 500, or 503 if nothing has failed and there was
+    /// only no place for the policy. The code that sends it adds a body.
     #[must_use]
     pub fn reply(&self) -> Reply {
         let mut reply = Reply { status: 500, ..Reply::default() };

@@ -48,14 +48,14 @@ pub struct Exchange {
 pub struct PolicySlot {
     /// Bytes that the policy keeps for itself.
     pub state: Vec<u8>,
-    /// The instance that serves this exchange alone, if the policy is isolated by exchange. Only the crate that runs the
-    /// policy knows its type.
+    /// The instance that serves this exchange alone, if the policy is isolated by exchange. Only the crate that runs
+    /// the policy knows its type.
     pub instance: Option<Box<dyn Any + Send>>,
     /// What a policy that chooses between others keeps, such as the version that this exchange takes. Only the crate of
     /// that policy knows its type.
     pub choice: Option<Box<dyn Any + Send>>,
-    /// What the policy has cost so far. The code that makes a call adds its cost, on whichever thread, and the chain adds
-    /// faults. Explanations, records and rollouts all read this account.
+    /// What the policy has cost so far. The code that makes a call adds its cost, on whichever thread, and the chain
+    /// adds faults. Explanations, records and rollouts all read this account.
     pub cost: PolicyCost,
 }
 

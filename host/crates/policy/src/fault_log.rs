@@ -1,4 +1,4 @@
-//! How many faults of a policy are told: a flood of faults must not be a flood of lines.
+//! Limits how many faults of a policy are logged: a flood of faults must not be a flood of lines.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -7,28 +7,29 @@ use std::time::{Duration, Instant};
 const LINES_MAX: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The faults of one policy of a chain that were told lately.
+/// The faults of one policy of a chain that were logged lately.
 #[derive(Debug, Default)]
 pub(crate) struct FaultLog {
     since: Cell<Option<Instant>>,
-    told: Cell<u32>,
-    untold: Cell<u64>,
+    logged: Cell<u32>,
+    skipped: Cell<u64>,
 }
 
 impl FaultLog {
-    /// Whether a fault at `now` is told: then how many were not since the last one that was.
+    /// Decides whether a fault at `now` is logged. Returns how many were not since the last one that was, or `None`
+    /// if it is not logged.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let over = self.since.get().is_none_or(|since| now.saturating_duration_since(since) >= SECOND);
         if over {
             self.since.set(Some(now));
-            self.told.set(0);
+            self.logged.set(0);
         }
-        if self.told.get() >= LINES_MAX {
-            self.untold.set(self.untold.get() + 1);
+        if self.logged.get() >= LINES_MAX {
+            self.skipped.set(self.skipped.get() + 1);
             return None;
         }
-        self.told.set(self.told.get() + 1);
-        Some(self.untold.take())
+        self.logged.set(self.logged.get() + 1);
+        Some(self.skipped.take())
     }
 }
 
@@ -38,7 +39,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn tells_so_many_a_second_and_counts_the_rest() {
+    fn logs_so_many_a_second_and_counts_the_rest() {
         let (log, start) = (FaultLog::default(), Instant::now());
         for _ in 0..LINES_MAX {
             assert_eq!(log.admit(start), Some(0));

@@ -4,10 +4,11 @@ use bytes::{Bytes, BytesMut};
 
 /// What one policy holds back of one body, with what came behind it since.
 ///
-/// A policy that holds back is given all of it again together with what is new. Were it asked for every piece, the cost
-/// would grow with the square of the pieces, which a peer makes as small as it likes. So it is asked again only when what it
-/// was shown in all, with what it would be shown now, is at most twice what has come: about when as much again has come. A
-/// policy that holds back little for a short time, such as the begin of a line, is asked as soon as there is more.
+/// A policy that holds back is given all of it again together with what is new. Were it asked for every piece, the
+/// cost would grow with the square of the pieces, which a peer makes as small as it likes. So it is asked again only
+/// when what it was shown in all, with what it would be shown now, is at most twice what has come: about when as much
+/// again has come. A policy that holds back little for a short time, such as the begin of a line, is asked as soon as
+/// there is more.
 #[derive(Debug, Default)]
 pub struct Holding {
     bytes: BytesMut,
@@ -20,18 +21,18 @@ pub struct Holding {
 }
 
 impl Holding {
-    /// How many bytes are held back.
-    pub fn len(&self) -> usize {
+    /// Returns how many bytes are held back.
+    pub fn held(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether there are some that the policy has not seen.
+    /// Returns whether there are some that the policy has not seen.
     pub fn has_fresh(&self) -> bool {
         self.fresh > 0
     }
 
-    /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which it cannot
-    /// if it `must` be now.
+    /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which
+    /// it cannot if it `must` be now.
     pub fn offer(&mut self, part: Bytes, must: bool) -> Option<Bytes> {
         self.came += part.len() as u64;
         let whole = (self.bytes.len() + part.len()) as u64;
@@ -51,7 +52,7 @@ impl Holding {
 
     /// Keeps what the policy was shown.
     pub fn keep(&mut self, chunk: Bytes) {
-        // Somebody else may have a part in it, such as a shadow, and then it is copied.
+        // If it is shared, as with a shadow, it is copied.
         self.bytes = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
     }
 }
@@ -70,7 +71,7 @@ mod tests {
                 holding.keep(chunk);
             }
         }
-        assert_eq!((holding.len(), holding.has_fresh()), (pieces * piece.len(), false));
+        assert_eq!((holding.held(), holding.has_fresh()), (pieces * piece.len(), false));
         (calls, bytes)
     }
 

@@ -198,8 +198,8 @@ impl Hook {
         self.kind().name()
     }
 
-    /// Returns the body of which it is given a piece, the piece, and whether it is the last; `None` if it is no hook of a
-    /// body.
+    /// Returns the body of which it is given a piece, the piece, and whether it is the last; `None` if it is no hook
+    /// of a body.
     #[must_use]
     pub const fn piece(&self) -> Option<(BodySide, &Bytes, bool)> {
         match self {
@@ -209,8 +209,8 @@ impl Hook {
         }
     }
 
-    /// Returns the hooks of an exchange that may be called after this one. The body of the request may still be on its way
-    /// while the response goes out.
+    /// Returns the hooks of an exchange that may be called after this one. The body of the request may still be on
+    /// its way while the response goes out.
     #[must_use]
     pub const fn following(&self) -> Hooks {
         use HookKind::{Completed, RequestBody, ResponseBody, ResponseHead};

@@ -1,7 +1,7 @@
 //! The policy chain: what a policy sees of an exchange, what it decides, and the proof that a request was let through.
 //!
-//! The chain runs anything that implements [`Policy`]: a sandboxed component (the `sandbox` crate), or several versions of
-//! one (the `rollout` crate). Nothing here knows either.
+//! The chain runs anything that implements [`Policy`]: a sandboxed component (the `sandbox` crate), or several
+//! versions of one (the `rollout` crate). Nothing here knows either.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -1,4 +1,4 @@
-//! Requests that policies send by themselves: what whoever runs policies needs of whoever has connections.
+//! Requests that policies send: what the crate that runs policies needs of the one that has connections.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use bytes::Bytes;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::HttpGrant;
 
-/// A request of a policy's own. Whoever makes it has compared it with the grant.
+/// A request of a policy's own. The code that makes it has checked it against the grant.
 #[derive(Debug, Clone)]
 pub struct OutboundRequest {
-    /// The grant that covers it: where it goes, and which addresses that may have.
+    /// The grant that covers it: its server, and which addresses that server may have.
     pub grant: HttpGrant,
     /// Method, authority, target and fields, valid and without framing.
     pub head: RequestHead,
     /// The body.
     pub body: Bytes,
-    /// For all of it.
+    /// The limit of time for all of it.
     pub timeout: Duration,
     /// Bytes that the response's body may have.
     pub response_bytes_max: usize,
@@ -39,10 +39,10 @@ pub enum OutboundError {
     /// Its address may not be connected to.
     #[error("not allowed: {0}")]
     NotAllowed(String),
-    /// More calls are under way than there may be, or nobody carries them out.
+    /// As many calls are under way as there may be, or no worker sends them.
     #[error("too many calls are under way")]
     Busy,
-    /// The time is over.
+    /// The timeout has passed.
     #[error("the time is over")]
     Timeout,
     /// There is no connection.
@@ -56,7 +56,7 @@ pub enum OutboundError {
     TooLarge,
 }
 
-/// An answer that is on its way. Dropping it gives the call up.
+/// An answer that is on its way. Dropping it cancels the call.
 pub type Outgoing = Pin<Box<dyn Future<Output = Result<OutboundResponse, OutboundError>> + Send>>;
 
 /// Sends requests of policies.
@@ -66,7 +66,7 @@ pub trait Outbound: Send + Sync + std::fmt::Debug {
 }
 
 impl OutboundRequest {
-    /// Host and port to connect to; an IPv6 address in brackets.
+    /// Returns host and port to connect to; an IPv6 address in brackets.
     #[must_use]
     pub fn address(&self) -> String {
         let HttpGrant { host, port, .. } = &self.grant;

@@ -30,24 +30,24 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
     /// Returns the policy as one worker runs it, with instances of its own.
     fn worker(self: Arc<Self>) -> Rc<dyn Policy>;
 
-    /// Returns the same on a worker on which `before` ran under this name. A policy of several versions takes over those
-    /// that are unchanged.
+    /// Returns the same on a worker on which `before` ran under this name. A policy of several versions takes over
+    /// those that are unchanged.
     fn worker_after(self: Arc<Self>, _before: &Rc<dyn Policy>) -> Rc<dyn Policy> {
         self.worker()
     }
 
-    /// Returns the policy for runs detached from traffic, such as an explanation: with instances of its own, and without
-    /// the policy going live.
+    /// Returns the policy for runs detached from traffic, such as an explanation: with instances of its own, and
+    /// without the policy going live.
     fn detached(self: Arc<Self>) -> Rc<dyn Policy>;
 
-    /// Returns what counts the requests of its own that it was refused because it must have no effect; `None` if it may have
-    /// effects.
+    /// Returns what counts the requests of its own that it was refused because it must have no effect; `None` if it
+    /// may have effects.
     fn refused_requests(&self) -> Option<Arc<AtomicU64>> {
         None
     }
 
-    /// Returns whether a message of so many bytes about a fault may be logged now. It is asked once for each line, and allows
-    /// few bytes in a second, whatever the plugin's faults say and on however many workers they happen.
+    /// Returns whether a message of so many bytes about a fault may be logged now. It is asked once for each line,
+    /// and allows few bytes in a second, whatever the plugin's faults say and on however many workers they happen.
     fn may_log(&self, bytes: usize) -> bool;
 }
 
@@ -79,8 +79,8 @@ pub trait Policy {
     fn sweep(&self) {}
 }
 
-/// A policy that is shown bodies about which it does not decide. Being shown a body does not make it one that passes through
-/// policies, which would change how it is framed and when it is sent.
+/// A policy that is shown bodies about which it does not decide. Being shown a body does not make it one that passes
+/// through policies, which would change how it is framed and when it is sent.
 pub trait Watcher {
     /// Returns the body hooks that it does not have, but whose pieces it is shown.
     fn watches(&self) -> Hooks;

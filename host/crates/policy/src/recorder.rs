@@ -1,10 +1,10 @@
-//! What is noted of one exchange that somebody asked about: each hook's decision, its edits, and what it asked of the
+//! The notes about one exchange that an operator asked about: each hook's decision, its edits, and its calls of the
 //! host.
 //!
-//! The recorder travels in the exchange, so whoever has the exchange can note in it: the chain notes hooks, the sandbox
-//! host calls. It serves three: an explanation, whose calls change nothing ([`Effects::None`]), a recording of a client's
-//! exchange, and a replay, whose calls are answered from a record. An exchange that has none pays one look at a null
-//! pointer for each hook and each host call.
+//! The recorder travels in the exchange, so that all code that has the exchange can note in it: the chain notes
+//! hooks, the sandbox host calls. It serves three: an explanation, whose calls change nothing ([`Effects::None`]), a
+//! recording of a client's exchange, and a replay, whose calls are answered from a record. An exchange that has none
+//! pays one look at a null pointer for each hook and each host call.
 
 mod credential;
 mod edit;
@@ -30,7 +30,7 @@ pub use edit::{Edit, Message};
 use crate::decision::{BodyDecision, Decision, Fault, FaultKind};
 use crate::hook::{Hook, Outcome};
 
-/// Bytes of notes that a recorder keeps unless told otherwise: some thousand calls.
+/// Bytes of notes that a recorder keeps by default: some thousand calls.
 const BYTES_MAX: usize = 4 << 20;
 /// What the mark of an argument is called that is a credential and nothing else in the record.
 pub const REMOVED_ARGUMENT: &str = "crypto";
@@ -54,7 +54,7 @@ pub struct Recorder {
     calls: Vec<HostCall>,
     /// Fields and the like that the hook that runs has read and that are not what they were: see [`Self::removed`].
     reads: Vec<String>,
-    /// Of the hook that runs, where it is passed over.
+    /// The quarantine for which the hook that runs is not called.
     quarantine: Option<Quarantined>,
     removed: Vec<String>,
     script: Option<VecDeque<HostCall>>,
@@ -63,7 +63,7 @@ pub struct Recorder {
     /// The version of each policy that has several, by position.
     versions: Vec<(usize, Version)>,
     bytes_left: usize,
-    /// What found no place.
+    /// Notes that were left out because there was no room.
     left_out: usize,
     /// What host functions keep for the exchange, by policy.
     scratch: Vec<(usize, Box<dyn Any + Send>)>,
@@ -88,7 +88,7 @@ pub struct HookRecord {
     pub edits: Vec<Edit>,
     /// What it asked of the host, in order.
     pub calls: Vec<HostCall>,
-    /// The CPU time that it took, the making of an instance included where none was at hand.
+    /// The CPU time that it took, with the making of an instance if none was idle.
     pub cpu: Duration,
     /// What it read that a record does not have any more.
     pub removed_reads: Vec<String>,
@@ -101,7 +101,7 @@ pub struct HookRecord {
 pub struct Quarantined {
     /// How long it had lasted.
     pub lasted: Duration,
-    /// The time to the next probe; zero where the next call that counts is one.
+    /// The time to the next probe; zero if the next call that counts is one.
     pub probe_in: Duration,
 }
 
@@ -159,23 +159,23 @@ pub struct HostCall {
     pub function: String,
     /// Its arguments, by name.
     pub arguments: Value,
-    /// What the guest was told.
+    /// What the guest received.
     pub result: Value,
-    /// Of a replay: whether the record answered. Where it has no such call, the host did.
+    /// Of a replay: whether the record answered. If it has no such call, the host did.
     pub from_record: bool,
 }
 
 impl HostCall {
-    /// Returns whether it is a call of `function` with `arguments`. An argument of the record that was removed is whatever it
-    /// is now.
+    /// Returns whether it is a call of `function` with `arguments`. An argument of the record that was removed is
+    /// whatever it is now.
     #[must_use]
     pub fn asks_the_same(&self, function: &str, arguments: &Value) -> bool {
         self.function == function && same_arguments(&self.arguments, arguments)
     }
 }
 
-/// Returns whether the arguments of a call in a record are those that another call has. One that was removed from the record
-/// is whatever it is now.
+/// Returns whether the arguments of a call in a record are those that another call has. One that was removed from the
+/// record is whatever it is now.
 #[must_use]
 pub fn same_arguments(recorded: &Value, now: &Value) -> bool {
     match (recorded, now) {
@@ -215,7 +215,7 @@ impl Recorder {
         Self { bytes_left: bytes_max, ..self }
     }
 
-    /// Of a replay: these are not what they were when the record was made. A hook that reads one of them is told of.
+    /// Of a replay: these are not what they were when the record was made. The notes name hooks that read one of them.
     #[must_use]
     pub fn with_removed(self, removed: Vec<String>) -> Self {
         Self { removed, ..self }
@@ -226,46 +226,47 @@ impl Recorder {
         self.script = Some(calls.into());
     }
 
-    /// Whether this is a replay, in a process of its own.
+    /// Returns whether this is a replay, in a process of its own.
     #[must_use]
     pub fn is_replay(&self) -> bool {
         self.script.is_some()
     }
 
-    /// Whether host calls may change anything beyond the exchange.
+    /// Returns whether host calls may change anything beyond the exchange.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         self.effects == Effects::All
     }
 
-    /// The hooks that ran so far, in order.
+    /// Returns the hooks that ran so far, in order.
     #[must_use]
     pub fn hooks(&self) -> &[HookRecord] {
         &self.hooks
     }
 
-    /// The response as the first policy met it.
+    /// Returns the response as it was before the first policy saw it.
     #[must_use]
     pub fn response(&self) -> Option<&ResponseHead> {
         self.response.as_ref()
     }
 
-    /// Notes that found no place.
+    /// Returns how many notes were left out because there was no room.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// The end of the notes: the hooks that ran.
+    /// Returns the hooks that ran, and ends the notes.
     #[must_use]
     pub fn into_hooks(self) -> Vec<HookRecord> {
         self.hooks
     }
 
-    /// What the record answers to a call of the hook that runs; `None` where it does not, and outside of a replay.
+    /// Returns what the record answers to a call of the hook that runs; `None` if it has no such call, and outside of a
+    /// replay.
     ///
-    /// The calls are gone through in order; one that comes out of order is answered as well, by the first such call that
-    /// has not been answered yet.
+    /// The calls are gone through in order; one that comes out of order is answered as well, by the first such call
+    /// that has not been answered yet.
     pub fn answer(&mut self, function: &str, arguments: &Value) -> Option<Value> {
         let script = self.script.as_mut()?;
         let at = script.iter().position(|call| call.asks_the_same(function, arguments))?;
@@ -299,7 +300,7 @@ impl Recorder {
         self.quarantine = Some(quarantine);
     }
 
-    /// What a host function keeps for the exchange and the policy at that position; made by `make` at first.
+    /// Returns what a host function keeps for the exchange and the policy at that position; `make` makes it at first.
     pub fn scratch<T: Any + Send>(&mut self, at: usize, make: impl FnOnce() -> T) -> Option<&mut T> {
         let found = self.scratch.iter().position(|(of, kept)| *of == at && kept.is::<T>());
         let found = found.unwrap_or_else(|| {
@@ -400,7 +401,7 @@ impl Decided {
     }
 }
 
-/// Bytes that a value takes, about.
+/// Returns about how many bytes a value takes.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
@@ -412,7 +413,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// Bytes as text where they are text, else as `{ "hex": "…" }`.
+/// Returns bytes as text if they are text, else as `{ "hex": "…" }`.
 #[must_use]
 pub fn bytes_to_json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
@@ -421,7 +422,7 @@ pub fn bytes_to_json(bytes: &[u8]) -> Value {
     }
 }
 
-/// The bytes that [`bytes_to_json`] has written; `None` of anything else.
+/// Returns the bytes that [`bytes_to_json`] has written, or `None` of any other value.
 #[must_use]
 pub fn bytes_from_json(value: &Value) -> Option<Vec<u8>> {
     if let Some(text) = value.as_str() {

@@ -9,14 +9,14 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
     Reach::of(address) != Reach::Public
 }
 
-/// Returns whether the registry that the configuration calls `host` may be at `address`. The services that a cloud has for
-/// its machines are reached only by who wrote their very address, so that no name server leads there.
+/// Returns whether the registry that the configuration calls `host` may be at `address`. The services that a cloud
+/// has for its machines are reached only by who wrote their very address, so that no name server leads there.
 pub(crate) fn may_be_at(host: &str, address: IpAddr) -> bool {
     Reach::of(address) <= Reach::Private || host.parse() == Ok(address)
 }
 
-/// Returns whether a registry may lead on to `address`: to every public one, and into private networks if it is in one itself
-/// (`registry_is_near`). It never leads to the link or to the services of a cloud.
+/// Returns whether a registry may lead on to `address`: to every public one, and into private networks if it is in
+/// one itself (`registry_is_near`). It never leads to the link or to the services of a cloud.
 pub(crate) fn may_lead_to(address: IpAddr, registry_is_near: bool) -> bool {
     match Reach::of(address) {
         Reach::Public => true,

@@ -1,8 +1,9 @@
 //! A client for registries (OCI distribution specification 1.1): manifests, blobs, referrers, and who may read them.
 //!
-//! A small one of our own. Libraries for this bring an HTTP client with a TLS set-up and a way of following redirects of
-//! their own; here TLS and the authorities are those of the `net` crate, and what a registry refers to is followed as warily
-//! as it deserves. It is cold code that runs while a configuration is loaded, so each request has a connection to itself.
+//! A small one of our own. Libraries for this bring an HTTP client with a TLS set-up and a way of following redirects
+//! of their own; here TLS and the authorities are those of the `net` crate, and what a registry refers to is followed
+//! as warily as it deserves. It is cold code that runs while a configuration is loaded, so each request has a
+//! connection to itself.
 
 mod transport;
 
@@ -52,9 +53,10 @@ pub(crate) struct Client<'a> {
     connector: Connector,
     roots: SystemRoots,
     patience: Patience,
-    /// What `Authorization` says, once it was asked for. Told to the registry's own address and to nobody else.
+    /// The value of `Authorization`, once the registry has asked for it. It is sent to the registry's own address
+    /// alone.
     authorization: Option<String>,
-    /// Who we are, once somebody wanted to know.
+    /// The credentials, once the registry has asked for them.
     identity: Option<Identity>,
     /// Whether the registry itself is at an address that is not public; `None` before the first connection.
     is_near: Option<bool>,
@@ -66,7 +68,7 @@ struct Identity {
     credentials: Option<Credentials>,
     /// As messages call them.
     who: String,
-    /// Why nobody better asks.
+    /// Why there are no better credentials.
     hint: Option<String>,
 }
 

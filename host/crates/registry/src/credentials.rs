@@ -1,8 +1,8 @@
 //! Credentials that other programs keep: `docker login` in `config.json`, `podman login` in `auth.json`.
 //!
 //! Read when a registry asks who we are and the configuration does not say. Programs that such a file names
-//! (`credHelpers`, `credsStore`) are not run: a file in a home folder shall not decide what runs as the gateway's user, and
-//! what they give can be had from a secret's file, which is read again when it changes.
+//! (`credHelpers`, `credsStore`) are not run: a file in a home folder shall not decide what runs as the gateway's
+//! user, and what they give can be had from a secret's file, which is read again when it changes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ const LETTERS_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialFile {
     pub(crate) path: PathBuf,
-    /// Whether somebody has named it, so that it is an error where it is not there.
+    /// Whether it was named explicitly, so that it is an error if it does not exist.
     pub(crate) must_exist: bool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Credentials {
 pub(crate) struct Found {
     /// The credentials, and the file that they are in.
     pub(crate) credentials: Option<(Credentials, PathBuf)>,
-    /// Why there are none, or others than somebody expects.
+    /// Why there are none, or not those that an operator may expect.
     pub(crate) hint: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl CredentialFiles {
     /// The credentials for a repository of `host`.
     ///
     /// # Errors
-    /// Where a file is there and cannot be read.
+    /// If a file is there and cannot be read.
     pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Found, Error> {
         let mut found = Found::default();
         for file in &self.0 {
@@ -141,8 +141,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Content {
-    /// The credentials in `auths`: for the repository, for what stands before each of its slashes, for the host; then for the
-    /// host as an address, as docker writes it.
+    /// The credentials in `auths`: for the repository, for what stands before each of its slashes, for the host; then
+    /// for the host as an address, as docker writes it.
     fn find(&self, host: &str, repository: &str) -> Result<Option<Credentials>, String> {
         let Some(auths) = &self.auths else { return Ok(None) };
         let exact = keys(host, repository).into_iter().filter_map(|key| auths.get_key_value(&key));

@@ -1,8 +1,8 @@
-//! What the process's environment says about registries: by way of which proxies they are asked, and in which files other
-//! programs keep the credentials for them.
+//! What the process's environment says about registries: by way of which proxies they are asked, and in which files
+//! other programs keep the credentials for them.
 //!
-//! Both are of the machine and not of a configuration, which may run on many: so they are read where curl, podman and docker
-//! read them, and have no keys of their own.
+//! Both are of the machine and not of a configuration, which may run on many: so they are read from where curl,
+//! podman and docker read them, and have no keys of their own.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,13 +25,14 @@ impl Environment {
     }
 
     pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        // A variable that is empty is one that somebody has switched off.
+        // An empty variable counts as not set.
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         Self { proxies: Proxies::read(&set), files: files(set) }
     }
 }
 
-/// Where podman, skopeo, buildah and docker keep credentials, in the order in which the first of them look there.
+/// Returns the files in which podman, skopeo, buildah and docker keep credentials, in the order in which podman reads
+/// them.
 fn files(set: impl Fn(&str) -> Option<OsString>) -> CredentialFiles {
     let folder = |name: &str| set(name).map(PathBuf::from);
     if let Some(path) = folder("REGISTRY_AUTH_FILE") {

@@ -10,10 +10,10 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody answers there, or TLS fails.
+    /// Nothing answers there, or TLS fails.
     #[error("registry {host} cannot be reached: {reason}")]
     Unreachable {
-        /// Whom we wanted.
+        /// The host that was asked.
         host: String,
         /// What happened.
         reason: String,
@@ -45,13 +45,13 @@ pub enum Error {
         who: String,
         /// What was asked for.
         what: String,
-        /// Why nobody better asked.
+        /// Why there were no better credentials.
         hint: Option<String>,
     },
     /// The proxy does not lead there.
     #[error("registry {host} cannot be reached by way of {proxy}, the proxy of {variable}: {reason}")]
     Proxy {
-        /// Whom we wanted.
+        /// The host that was asked.
         host: String,
         /// The proxy's host and port.
         proxy: String,
@@ -65,7 +65,7 @@ pub enum Error {
     ProxySetting {
         /// The variable.
         variable: &'static str,
-        /// Whom we wanted.
+        /// The host that was asked.
         host: String,
         /// What is wrong with it, without its value.
         reason: String,
@@ -104,12 +104,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The registry sends us where we do not go.
+    /// The registry refers to an address that the gateway does not follow.
     #[error("registry {host} refers to {to}, {why}")]
     Referred {
         /// Who answered.
         host: String,
-        /// Where it sends us.
+        /// The address to which it refers.
         to: String,
         /// Why we do not go there.
         why: &'static str,

@@ -15,8 +15,9 @@ use crate::COMPONENT_BYTES_MAX;
 const UNPACKED_BYTES_MAX: u64 = COMPONENT_BYTES_MAX + (64 << 20);
 /// Files in an archive.
 const FILES_MAX: usize = 4096;
-/// The window that a zstd frame may ask for, as a power of two: 128 MiB, which is what `zstd -d` takes without being told
-/// otherwise and more than any program that makes images uses. The window is memory that a frame of a few bytes can ask for.
+/// The window that a zstd frame may ask for, as a power of two: 128 MiB, which is what `zstd -d` takes without being
+/// told otherwise and more than any program that makes images uses. The window is memory that a frame of a few bytes
+/// can ask for.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Letters of what a library says about a broken layer, which may repeat what stands in it.
 const REASON_LETTERS_MAX: usize = 200;
@@ -134,7 +135,7 @@ fn search(archive: impl Read) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A reader that fails where there is more than it may be, so that an archive cannot grow for ever.
+/// A reader that fails after a number of bytes, so that an archive cannot grow without end.
 struct Limited<R> {
     inner: R,
     left: u64,

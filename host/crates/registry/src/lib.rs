@@ -3,9 +3,9 @@
 //! Nothing that a registry, a store or a signature file says is believed before it was checked: content by the digest
 //! that it was asked for by, the digest by the configuration or its lock file, and signatures by a key that the
 //! configuration names. An image is checked from its pinned manifest down to the component's bytes each time that it is
-//! read, so a store that somebody wrote into is no worse than an empty one.
+//! read, so a store that was tampered with is no worse than an empty one.
 //!
-//! Calls may block: on the disk, and on a registry where the store lacks something.
+//! Calls may block: on the disk, and on a registry if the store lacks something.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -15,8 +15,8 @@ const REASON_LETTERS_MAX: usize = 200;
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Layers that are a component as it is: of the CNCF's artifact, of wasm-to-oci, of the `oci` variant of Envoy's filters, and
-/// of the registry that came before.
+/// Layers that are a component as it is: of the CNCF's artifact, of wasm-to-oci, of the `oci` variant of Envoy's
+/// filters, and of the registry that came before.
 const WASM_LAYERS: [&str; 4] = [
     "application/wasm",
     "application/vnd.wasm.content.layer.v1+wasm",
@@ -115,8 +115,8 @@ impl Descriptor {
     }
 }
 
-/// The image of an index that holds the plugin. A component runs everywhere, so the choice must not depend on this machine:
-/// the lock file is for all of them.
+/// The image of an index that holds the plugin. A component runs everywhere, so the choice must not depend on this
+/// machine: the lock file is for all of them.
 pub(crate) fn choose_image(images: &[Descriptor]) -> Result<&Descriptor, String> {
     // Provenance and other attestations, which `docker build` puts beside.
     let images: Vec<&Descriptor> = images.iter().filter(|image| !image.is("unknown")).collect();

@@ -1,5 +1,5 @@
-//! By way of which proxy a registry is asked: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, read as Go's programs read them,
-//! because those are what pulls images on the same machine (`golang.org/x/net/http/httpproxy`).
+//! By way of which proxy a registry is asked: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, read as Go's programs read
+//! them, because those are what pulls images on the same machine (`golang.org/x/net/http/httpproxy`).
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ pub(crate) struct Proxies {
     direct: Vec<Exemption>,
 }
 
-/// Whom no proxy is asked for.
+/// Servers that are requested without a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Exemption {
     Everybody,

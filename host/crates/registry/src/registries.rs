@@ -34,7 +34,7 @@ pub struct Registries {
     environment: Environment,
     /// What one piece may take.
     total: Duration,
-    /// Whether nobody is asked, because nobody answered before.
+    /// Whether no registry is asked, because none answered before.
     offline: bool,
     /// Made when a registry is first asked.
     runtime: OnceLock<Result<Runtime, String>>,
@@ -82,7 +82,7 @@ impl Registries {
     /// What the tag of `reference` stands for now. Always asks the registry.
     ///
     /// # Errors
-    /// Where the registry cannot say.
+    /// If the registry cannot say.
     pub fn resolve(&self, reference: &OciReference) -> Result<ContentDigest, Error> {
         let registry = self.registry(reference);
         let tag = reference.tag.as_deref().unwrap_or("latest");
@@ -95,7 +95,7 @@ impl Registries {
     /// The image of that manifest: from the store, and from the registry what is not there.
     ///
     /// # Errors
-    /// Where it cannot be had, is not what it is pinned to, or holds no plugin.
+    /// If it cannot be had, is not what it is pinned to, or holds no plugin.
     pub fn image(&self, reference: &OciReference, manifest: ContentDigest) -> Result<Image, Error> {
         let registry = self.registry(reference);
         // One conversation, so that it has to say but once who asks.
@@ -118,11 +118,11 @@ impl Registries {
         Ok(Image { manifest, layer, format, component })
     }
 
-    /// Who of `signers` has signed the image of that manifest: by the signatures in the store, and by those in the registry
-    /// where none of these count.
+    /// Who of `signers` has signed the image of that manifest: by the signatures in the store, and by those in the
+    /// registry if none of these count.
     ///
     /// # Errors
-    /// Where nobody has.
+    /// If none has.
     pub fn verify(
         &self,
         reference: &OciReference,
@@ -147,7 +147,7 @@ impl Registries {
         let found =
             self.ask(&registry, async { signatures(&mut self.client(&registry, reference), manifest).await });
         let (found, asked) = match found {
-            // What is there says more than that nobody answers.
+            // The signatures in the store say more than that the registry does not answer.
             Err(error) if error.is_unreachable() && !statements.is_empty() => (Vec::new(), false),
             outcome => (outcome?, true),
         };
@@ -211,7 +211,7 @@ impl Registries {
 
 impl Drop for Registries {
     fn drop(&mut self) {
-        // A look-up of a name that nobody answers would hold it up.
+        // A look-up of a name that is never answered would hold it up.
         if let Some(Ok(runtime)) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -342,7 +342,8 @@ async fn bundles(client: &mut Client<'_>, manifest: ContentDigest) -> Result<Vec
     Ok(statements)
 }
 
-/// What is not there, or is not what it should be, is no failure of the look for signatures: it only vouches for nothing.
+/// What is not there, or is not what it should be, is no failure of the look for signatures: it only vouches for
+/// nothing.
 fn absent(outcome: Result<Vec<u8>, Error>) -> Result<Option<Vec<u8>>, Error> {
     match outcome {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,7 +1,7 @@
 //! Signatures of files and images, checked against keys that the configuration names.
 //!
-//! Keys only: certificates of short life (Fulcio) and logs of signatures (Rekor) are not looked at. What that would add, who
-//! signed and when, is for services that the gateway would have to ask at each start.
+//! Keys only: certificates of short life (Fulcio) and logs of signatures (Rekor) are not looked at. What that would
+//! add, who signed and when, is for services that the gateway would have to ask at each start.
 
 mod image;
 mod key;
@@ -32,7 +32,7 @@ fn error(reason: impl Into<String>, help: impl Into<String>) -> SignerError {
 /// Whether `key` is one that signatures can be checked with.
 ///
 /// # Errors
-/// Where it is another thing, such as a private key.
+/// If it is another thing, such as a private key.
 pub fn check_key(key: &SignerKey) -> Result<(), SignerError> {
     match key {
         SignerKey::Cosign(pem) => CosignKey::parse(pem).map(drop),
@@ -43,7 +43,7 @@ pub fn check_key(key: &SignerKey) -> Result<(), SignerError> {
 /// Whether `signer` has signed exactly the bytes `content`; `signature` is what lies beside it.
 ///
 /// # Errors
-/// Where it has not, or the signature is none.
+/// If it has not, or the signature is not one.
 pub fn verify_file(signer: &Signer, content: &[u8], signature: &[u8]) -> Result<(), SignerError> {
     let text = str::from_utf8(signature)
         .map_err(|_| error("the signature is no text", "copy the signature's file again"))?;

@@ -1,6 +1,6 @@
 //! The folder of content from registries, each piece under its digest.
 //!
-//! What is read is checked against its name, so nobody has to believe the folder; a piece that is damaged is dropped and
+//! What is read is checked against its name, so the folder need not be trusted; a piece that is damaged is dropped and
 //! counts as missing. Pieces are written beside and moved in place, so that a crash leaves none that is half there and
 //! several gateways may share a folder.
 
@@ -38,7 +38,7 @@ pub struct StoreError {
 pub struct Store {
     content: PathBuf,
     signatures: PathBuf,
-    /// Where what would be written is kept instead, if the folder is to be left as it is.
+    /// Keeps what would be written, if the folder is to be left unchanged.
     memory: Option<Arc<Memory>>,
 }
 
@@ -87,7 +87,7 @@ impl Store {
         Ok(())
     }
 
-    /// The content of that digest, of at most `bytes_max` bytes; `None` where it is not there or damaged.
+    /// The content of that digest, of at most `bytes_max` bytes; `None` if it is missing or damaged.
     pub(crate) fn read(&self, digest: ContentDigest, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.content.join(digest.hex());
         let Some(bytes) = self.read_piece(&path, bytes_max)? else { return Ok(None) };
@@ -128,11 +128,11 @@ impl Store {
         self.write_piece(&self.signatures, &manifest.hex(), bytes)
     }
 
-    /// Removes what was not used for longest until at most `bytes_max` bytes are left. What the manifests in `keep` name is
-    /// never removed, so that more may be left. Gives the bytes that were removed.
+    /// Removes what was not used for longest until at most `bytes_max` bytes are left. What the manifests in `keep`
+    /// name is never removed, so that more may be left. Gives the bytes that were removed.
     ///
     /// # Errors
-    /// Where the folder cannot be read. A file that cannot be removed stays.
+    /// If the folder cannot be read. A file that cannot be removed stays.
     pub fn prune(&self, bytes_max: u64, keep: &BTreeSet<ContentDigest>) -> Result<u64, StoreError> {
         if self.memory.is_some() {
             return Ok(0);
@@ -187,7 +187,7 @@ fn fail(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |reason| StoreError { path: path.to_path_buf(), action, reason }
 }
 
-/// The bytes of a file and, with `mark`, a mark that it was used; `None` where there is none, or a larger one.
+/// The bytes of a file and, with `mark`, a mark that it was used; `None` if there is none, or a larger one.
 fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>, StoreError> {
     // Before it is opened: opening a pipe would wait for its writer.
     let metadata = match fs::metadata(path) {
@@ -207,7 +207,7 @@ fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>,
     let now = SystemTime::now();
     let marked =
         !mark || metadata.modified().is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age < MARK_EVERY));
-    // A folder that may only be read, such as one in an image, is pruned by nobody.
+    // A folder that may only be read, such as one in an image, is not pruned.
     if !marked && let Err(error) = file.set_modified(now) {
         tracing::debug!(path = %path.display(), "a plugin cannot be marked as used: {error}");
     }
@@ -218,8 +218,8 @@ fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>,
 fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     make_private(folder).map_err(fail(folder, "made"))?;
-    // Gateways in containers that share a folder may all be process 1, and one that crashed half-way has left such a name
-    // behind: chance tells them apart.
+    // Gateways in containers that share a folder may all be process 1, and one that crashed half-way has left such a
+    // name behind: chance tells them apart.
     let chance = RandomState::new().hash_one((std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let beside = folder.join(format!(".{name}.{chance:016x}"));
     let written = File::create_new(&beside).and_then(|mut file| {
@@ -235,7 +235,7 @@ fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError>
     })
 }
 
-/// For its owner alone: which plugins a gateway runs is nobody else's business.
+/// For its owner alone: which plugins a gateway runs is not for other users to see.
 fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

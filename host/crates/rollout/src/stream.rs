@@ -66,12 +66,12 @@ impl Stream {
         must: bool,
         bytes_max: usize,
     ) -> Result<Option<Part>, Full> {
-        let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(self.kept.len())));
+        let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(self.kept.held())));
         if part.is_empty() && !piece.is_empty() {
             return Err(Full);
         }
         let last = last && piece.is_empty();
-        let full = self.kept.len() + part.len() >= bytes_max;
+        let full = self.kept.held() + part.len() >= bytes_max;
         let chunk = self.kept.offer(part, last || must || full);
         Ok(chunk.map(|chunk| Part { chunk, last }))
     }

@@ -205,7 +205,7 @@ async fn idle(running: &Running, tls: Option<&UpstreamTlsContext>) {
     echoes(&mut stream).await;
     assert!(stream.is_idle_alive());
     assert!(stream.is_idle_alive());
-    // An answer that nobody asked for.
+    // An answer without a question.
     stream.write_all(b"unasked").await.unwrap();
     stream.flush().await.unwrap();
     stream.tcp().unwrap().readable().await.unwrap();

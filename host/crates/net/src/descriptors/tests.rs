@@ -12,7 +12,7 @@ fn half_of_what_is_left_is_for_upstreams() {
     check(64, 34, 15, 1);
     check(1_048_576, 64, 524_256, 65_532);
     check(u64::MAX, 64, u32::MAX, u32::MAX / 8);
-    // There has to be one, or nobody would ever be accepted.
+    // There has to be one, or no connection would ever be accepted.
     check(10, 64, 1, 1);
 }
 

@@ -74,7 +74,7 @@ async fn resolve(resolver: &Resolver) -> io::Result<Vec<SocketAddr>> {
     resolver.resolve("app.test:80").await.map(|addresses| addresses.to_vec())
 }
 
-/// Lets a look-up that nobody waits for end.
+/// Lets a look-up end after its waiter has gone.
 async fn looked_up(server: &Server, times: usize) {
     while server.asked() < times {
         tokio::task::yield_now().await;

@@ -81,7 +81,7 @@ fn of_two_key_types_the_client_gets_one_that_it_can_verify() {
     });
 }
 
-/// What the server learns of a client with these versions and protocols; the client's error where there is no handshake.
+/// What the server learns of a client with these versions and protocols; the client's error if the handshake fails.
 async fn agreed(
     min_version: TlsVersion,
     (http1, http2): (bool, bool),

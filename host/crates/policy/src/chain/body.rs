@@ -12,7 +12,7 @@ use crate::policy::Called;
 /// What the chain made of a piece of a body.
 #[derive(Debug)]
 pub enum BodyOutcome {
-    /// This goes on; empty where all of it was held back.
+    /// This goes on; empty if all of it was held back.
     Pass(Bytes),
     /// A policy wants this answered in place of the message.
     Reply {
@@ -49,7 +49,7 @@ impl HeldBody {
     /// Bytes held back, over all policies.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.held.iter().map(Holding::len).sum()
+        self.held.iter().map(Holding::held).sum()
     }
 
     /// Whether nothing is held back.
@@ -131,14 +131,14 @@ impl PolicyChain {
         loop {
             let others = held.len();
             let own = held.of(at);
-            let part = piece.split_to(piece.len().min(bound.saturating_sub(own.len())));
+            let part = piece.split_to(piece.len().min(bound.saturating_sub(own.held())));
             if part.is_empty() && !piece.is_empty() {
                 let reason = link.too_large(side, "`limits.body`", bound);
                 return (exchange, BodyOutcome::TooLarge { reason });
             }
             let last = last && piece.is_empty();
             // At a bound it has to decide: no more can be put behind.
-            let full = own.len() + part.len() >= bound || others + part.len() > self.hold_bytes_max;
+            let full = own.held() + part.len() >= bound || others + part.len() > self.hold_bytes_max;
             let Some(chunk) = own.offer(part, last || hurried || full) else {
                 return (exchange, BodyOutcome::Pass(passed.into_bytes()));
             };

@@ -30,7 +30,7 @@ impl Log {
     }
 }
 
-/// Policies that do what they were told, step by step, and then only let through.
+/// Policies that take the given steps one after the other, and then let everything through.
 impl Fake {
     fn new(name: &str, log: &Log, steps: Vec<(&'static str, Step)>) -> Self {
         Self::with(name, log, ALL, FailureMode::Deny, 100, steps)

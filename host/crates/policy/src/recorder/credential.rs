@@ -28,8 +28,8 @@ const WORD_ENDS: [&str; 18] = [
 /// Names of parameters that say so as a whole: what OAuth and OpenID Connect carry in queries.
 const PARAMETERS: [&str; 3] = ["code", "state", "nonce"];
 
-/// How the names of settings end that have a credential for their value. A setting that ends with `key` has mostly the name of
-/// something.
+/// How the names of settings end that have a credential for their value. A setting that ends with `key` has mostly
+/// the name of something.
 const SETTING_ENDS: [&str; 8] =
     ["secret", "password", "passphrase", "token", "private-key", "api-key", "credential", "authorization"];
 
@@ -62,8 +62,8 @@ pub fn is_credential_setting(name: &str) -> bool {
     SETTING_ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// Returns whether the setting of a policy that has this name says where a request carries a credential, as `header` and `query`
-/// of `api-key` do: what it names is a credential, whatever it is called.
+/// Returns whether the setting of a policy that has this name names the part of a request that carries a credential,
+/// as `header` and `query` of `api-key` do: what it names is a credential, whatever it is called.
 #[must_use]
 pub fn names_credentials(setting: &str) -> bool {
     let name = normal(setting);

@@ -207,7 +207,7 @@ fn a_proxy_is_not_waited_for_for_ever_either() {
     });
 }
 
-/// A manifest has a bound of its own, also where nobody says beforehand how long it is.
+/// A manifest has a limit of its own, also if its length is not known beforehand.
 #[test]
 fn takes_no_manifest_that_is_larger_than_any() {
     run(async {
@@ -232,8 +232,8 @@ fn takes_no_manifest_that_is_larger_than_any() {
     });
 }
 
-/// A name that meant a public address and now means this machine is not followed there: what holds for a redirect holds for
-/// the registry's own name server.
+/// A name that meant a public address and now means this machine is not followed there: what holds for a redirect
+/// holds for the registry's own name server.
 #[test]
 fn a_registry_stays_where_it_was() {
     run(async {

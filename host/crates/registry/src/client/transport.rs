@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
     pub(super) accept: &'a str,
     /// What `Authorization` says.
     pub(super) authorization: Option<&'a str>,
-    /// Posted, where there is one; else the address is got.
+    /// The form to post; without one the request is a GET.
     pub(super) form: Option<String>,
 }
 
@@ -83,8 +83,8 @@ impl Client<'_> {
         if !url.https && !may_be_plain {
             return Err(referred(first, &url.to_string(), "which has no TLS"));
         }
-        // The registry itself is where the operator says, and stays there: another answer of its name server later leads
-        // nowhere that a redirect would not.
+        // The registry itself is at the address that the operator names, and stays there: another answer of its name
+        // server later leads nowhere that a redirect would not.
         let is_named = url.same_server(first) && self.is_near.is_none();
         let private = || referred(first, &url.to_string(), "which is at a private address");
         let may = {
@@ -108,9 +108,9 @@ impl Client<'_> {
                 "a registry is asked by way of a proxy"
             );
         }
-        // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets. The
-        // addresses of a name are judged before one of them is connected to: how long that took, or how it failed, would
-        // tell a registry which ports are open near us.
+        // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets.
+        // The addresses of a name are judged before one of them is connected to: how long that took, or how it
+        // failed, would tell a registry which ports are open near us.
         let stream = self.connect(url, first, proxy, &may).await?.ok_or_else(private)?;
         if is_named {
             self.is_near = Some(match proxy {
@@ -118,7 +118,7 @@ impl Client<'_> {
                     let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
                     is_near(peer.ip())
                 }
-                // Where a name leads is for the proxy to know, and to allow.
+                // The proxy resolves names, and decides which it allows.
                 Some(_) => literal.is_some_and(is_near),
             });
         }
@@ -142,8 +142,9 @@ impl Client<'_> {
         }
     }
 
-    /// A connection to an address that `may` allows; `None` if the name has no such. The registry's own authorities are asked
-    /// first, the system's where they vouch for nobody there: what an internal registry refers to may be internal or not.
+    /// A connection to an address that `may` allows; `None` if the name has no such. The registry's own authorities
+    /// are asked first, then the system's if they do not vouch for the server: what an internal registry refers to
+    /// may be internal or not.
     async fn connect(
         &self,
         url: &Url,
@@ -175,8 +176,8 @@ impl Client<'_> {
         }
     }
 
-    /// A connection to the server of `url`, over TLS where `tls` is given. One without, by way of a proxy, leads to the
-    /// proxy, which is told whom it is for with each request.
+    /// A connection to the server of `url`, over TLS if `tls` is given. One without, by way of a proxy, leads to the
+    /// proxy, to which each request names its server.
     async fn open(
         &self,
         url: &Url,
@@ -243,7 +244,8 @@ impl Client<'_> {
     }
 }
 
-/// The request. A proxy that passes it on is told whom it is for (RFC 9112, 3.2.2), and who we are.
+/// Returns the request. For a proxy that passes it on, it names the server (RFC 9112, 3.2.2) and has the proxy's
+/// credentials.
 fn request(url: &Url, asked: Asked<'_>, proxy: Option<&Proxy>) -> Result<Request<Full<Bytes>>, Error> {
     let target = match proxy {
         Some(_) => format!("http://{}{}", url.host_field(), url.target),
@@ -277,7 +279,7 @@ fn astray(proxy: &Proxy, url: &Url, reason: String) -> Error {
     Error::Proxy { host: url.host_field(), proxy: address.clone(), variable, reason }
 }
 
-/// What the proxy's status means, where it is not what leads on.
+/// Returns what the proxy's status means, if it refuses.
 fn refused(proxy: &Proxy, url: &Url, status: StatusCode) -> Error {
     let reason = match (status, &proxy.credentials) {
         (StatusCode::PROXY_AUTHENTICATION_REQUIRED, None) => {

@@ -53,7 +53,7 @@ fn the_entry_that_says_most_of_a_repository_counts() {
         ("d.test", "a", Some("address")),
         ("docker.io", "library/a", Some("docker")),
         ("p.test", "team/a", Some("part")),
-        // What is for a part is for nobody else.
+        // Credentials for a part are used for no other part.
         ("p.test", "other", None),
         ("test", "a", None),
     ] {

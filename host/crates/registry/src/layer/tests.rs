@@ -97,8 +97,8 @@ fn unpacks_up_to_the_bound_and_no_byte_more() {
     }
 }
 
-/// The two ways to ask for memory that is not there: a few bytes that become a gigabyte, and a frame that says how far it
-/// will look back.
+/// The two ways to ask for memory that is not there: a few bytes that become a gigabyte, and a frame that says how
+/// far it will look back.
 #[test]
 fn a_bomb_is_met_by_its_bound() {
     let zeros = vec![0; 1 << 20];

@@ -10,7 +10,7 @@ fn proxies(variables: &[(&str, &str)]) -> Proxies {
     })
 }
 
-/// By way of whom `url` is asked for.
+/// The proxy by way of which `url` is requested.
 fn way(proxies: &Proxies, url: &str) -> Result<Option<String>, Error> {
     let url = Url::parse(url, None).unwrap();
     Ok(proxies.of(&url)?.map(|proxy| format!("{} of {}", proxy.address, proxy.variable)))

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{Error, LayerFormat, Registries, Store, Unverified};
 
-/// Nobody listens on port 1 of this machine.
+/// Nothing listens on port 1 of this machine.
 fn reference() -> OciReference {
     OciReference {
         registry: "127.0.0.1:1".into(),
@@ -44,7 +44,7 @@ fn an_image_that_is_stored_needs_no_registry() {
     assert_eq!((image.format, &*image.component), (LayerFormat::Wasm, &b"\0asm1234"[..]));
     let locked = image.lock(&reference());
     assert_eq!((locked.manifest, locked.size, &*locked.format), (manifest, 8, "wasm"));
-    // No runtime was made, so nobody can have been asked.
+    // No runtime was made, so no request can have been sent.
     assert!(registries.runtime.get().is_none());
 }
 

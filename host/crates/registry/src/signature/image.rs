@@ -1,7 +1,7 @@
 //! Signatures of images, in both forms that cosign makes.
 //!
-//! Both sign a small text that names the image's manifest by its digest, so what counts is the key, the text's kind and the
-//! digest. Texts of other kinds by the same key, such as that an image was scanned, do not vouch for it.
+//! Both sign a small text that names the image's manifest by its digest, so what counts is the key, the text's kind
+//! and the digest. Texts of other kinds by the same key, such as that an image was scanned, do not vouch for it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -136,7 +136,7 @@ struct EnvelopeSignature {
     sig: String,
 }
 
-/// The statements in a bundle. None where it holds something else.
+/// Returns the statements in a bundle; it is empty if the bundle holds something else.
 pub(crate) fn of_bundle(bytes: &[u8]) -> Vec<Statement> {
     let Ok(Bundle { dsse_envelope }) = serde_json::from_slice(bytes) else { return Vec::new() };
     if dsse_envelope.payload_type != IN_TOTO {

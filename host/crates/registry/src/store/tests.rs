@@ -53,7 +53,7 @@ fn drops_what_is_damaged() {
     assert_eq!(store.read(digest, 100).unwrap().unwrap(), b"content");
 }
 
-/// A gateway that crashed in the midst of a write leaves a file of another name, which is in nobody's way.
+/// A gateway that crashed in the midst of a write leaves a file of another name, which is in no one's way.
 #[test]
 fn a_write_that_a_crash_cut_off_is_neither_read_nor_in_the_way() {
     let (_dir, store) = store();
@@ -69,8 +69,8 @@ fn a_write_that_a_crash_cut_off_is_neither_read_nor_in_the_way() {
     assert_eq!(store.read(digest, 100).unwrap().unwrap(), b"content");
 }
 
-/// Gateways that share a folder write, damage, drop and remove the same pieces: each reads what it asked for or nothing,
-/// and none is told of an error.
+/// Gateways that share a folder write, damage, drop and remove the same pieces: each reads what it asked for or
+/// nothing, and none is told of an error.
 #[test]
 fn gateways_that_share_a_folder_do_not_disturb_one_another() {
     let (_dir, store) = store();

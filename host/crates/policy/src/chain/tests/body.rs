@@ -73,7 +73,7 @@ fn what_a_policy_puts_in_place_is_what_the_next_one_sees() {
     ]);
     let mut stream = Stream::new(&chain, BodySide::Request);
     assert_eq!(stream.pass("old", false), "new");
-    // Nothing is left of it, so nobody else is asked.
+    // Nothing is left of it, so no other policy is called.
     assert_eq!(stream.pass("gone", false), "");
     assert_eq!(stream.pass("", true), "end");
     let b: Vec<String> = log.borrow().iter().filter(|line| line.starts_with('b')).cloned().collect();
@@ -205,7 +205,7 @@ fn what_waits_for_more_is_shown_when_it_is_hurried() {
     stream.held.hurry();
     assert_eq!(stream.pass("", false), "abcde");
     assert_eq!(log.take(), ["a.on-request-body \"abcde\"", "b.on-request-body \"abcde\""]);
-    // Hurry for nothing asks nobody.
+    // Without held bytes, hurrying calls no policy.
     stream.held.hurry();
     assert_eq!(stream.pass("", false), "");
     assert_eq!(log.take(), [""; 0]);
