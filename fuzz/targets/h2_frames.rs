@@ -9,7 +9,7 @@ use portcullis_http::h2::{Peer, Scanner};
 
 /// Reads `input` in pieces of `size` bytes. Returns how much passed and was replaced before it ended.
 fn read(peer: Peer, input: &[u8], size: usize) -> (usize, usize, bool) {
-    let mut scanner = Scanner::new(peer, 4096);
+    let mut scanner = Scanner::new(peer, 4096, 1000);
     scanner.expect(1);
     let (mut held, mut passed, mut replaced) = (Vec::new(), 0, 0);
     for piece in input.chunks(size) {

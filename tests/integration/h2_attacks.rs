@@ -95,6 +95,21 @@ async fn a_flood_is_told_to_calm_down() {
 }
 
 #[tokio::test]
+async fn a_listener_may_allow_more_or_fewer_frames_that_do_no_work() {
+    let upstream = TestUpstream::named("app").await;
+    for (most, lives) in [(100, false), (100_000, true)] {
+        let limits = format!("limits = {{ idle-frames = {most} }}");
+        let gateway = Edge::to(upstream.address()).listener(&limits).start().await;
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        let mut batches = 0;
+        while batches < 50 && sent(&mut client, &vec![H2Frame::new(6, 0, 0, [0; 8]); 100]).await {
+            batches += 1;
+        }
+        assert_eq!(batches == 50, lives, "{batches} batches of 100 of at most {most}");
+    }
+}
+
+#[tokio::test]
 async fn the_housekeeping_of_an_honest_client_ends_nothing() {
     let upstream = TestUpstream::named("app").await;
     let gateway = Edge::to(upstream.address()).start().await;

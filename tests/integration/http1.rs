@@ -316,3 +316,52 @@ async fn idle_upstream_connections_are_shared_by_clients() {
     }
     assert!(upstream.connections() <= 2, "one for each worker, not {}", upstream.connections());
 }
+
+/// Old devices and servers compare names as text.
+#[tokio::test]
+async fn names_of_fields_are_spelled_as_a_peer_needs_them() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\netag: \"a-b\"\r\nx-one-two: three-four\r\n\r\nok";
+    let upstream = RawUpstream::start(move |mut connection, _| async move {
+        while let Some((head, _)) = connection.read_request().await {
+            let names: Vec<&str> = head.lines().skip(1).filter_map(|line| line.split(':').next()).collect();
+            let shown = format!("x-names: {}\r\n\r\n", names.join(" "));
+            if connection.try_send(answer.replacen("\r\n\r\n", &format!("\r\n{shown}"), 1)).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let request =
+        "POST /x:y HTTP/1.1\r\nHOST: a\r\nsoapaction: b-c\r\nx-thing: d-e\r\ncontent-length: 1\r\n\r\nz";
+    let title = "field-case = \"title\"";
+    for (listener, endpoint) in [("", ""), (title, ""), ("", title)] {
+        let gateway = Edge::to(upstream.address()).listener(listener).upstream(endpoint).start().await;
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        // The second request goes over a connection that is reused.
+        for _ in 0..2 {
+            client.send(request).await;
+            let reply = client.read_response().await;
+            assert_eq!((reply.status, reply.text().as_str()), (200, "ok"));
+            let sent = reply.header("x-names");
+            let has = |name: &str| sent.split(' ').any(|sent| sent == name);
+            if endpoint == title {
+                assert!(
+                    has("Host") && has("SOAPAction") && has("X-Thing") && has("Content-Length"),
+                    "{sent}"
+                );
+            } else {
+                assert!(
+                    has("host") && has("soapaction") && has("x-thing") && has("content-length"),
+                    "{sent}"
+                );
+            }
+            let lines: Vec<&str> = reply.head.lines().collect();
+            let expected = if listener == title {
+                ["Content-Length: 2", "ETag: \"a-b\"", "X-One-Two: three-four"]
+            } else {
+                ["content-length: 2", "etag: \"a-b\"", "x-one-two: three-four"]
+            };
+            assert!(expected.iter().all(|line| lines.contains(line)), "{}", reply.head);
+        }
+    }
+}

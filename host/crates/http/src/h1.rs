@@ -3,6 +3,7 @@
 //! It is strict: what can be understood in two ways is refused, because the next server might understand it in the other.
 //! Nothing is forwarded as it came; heads and framing are always written anew.
 
+mod case;
 mod chunked;
 mod framing;
 mod request;
@@ -12,6 +13,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use case::capitalize_names;
 pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedError, Decoded, write_chunk_header, write_last_chunk};
 pub use framing::{BodyFraming, FramingError, LENGTH_MAX};
 pub use request::{ParsedRequest, RequestError, is_upgrade_protocol, parse_request};

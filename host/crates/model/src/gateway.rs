@@ -154,6 +154,8 @@ pub struct Listener {
     pub limits: ConnectionLimits,
     /// What becomes of an HTTP/1 client that closes its sending half behind a request.
     pub half_closed: HalfClosed,
+    /// How names of fields are written to HTTP/1 clients.
+    pub field_case: FieldCase,
     /// Its place in the config.
     pub origin: Origin,
 }
@@ -170,6 +172,16 @@ pub enum HalfClosed {
     Answer,
     /// It has gone: its exchange is given up.
     Cancel,
+}
+
+/// How the names of fields in a head of HTTP/1 are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldCase {
+    /// In lower case, as HTTP/2 has them.
+    #[default]
+    Lower,
+    /// As most documents spell them: `Content-Length`, `ETag`.
+    Title,
 }
 
 /// TLS towards clients.

@@ -25,8 +25,8 @@ mod upstream;
 pub use action::{Action, Forward, Redirect, RequestFilter, Respond, Template, TemplatePart};
 pub use cost::PolicyCost;
 pub use gateway::{
-    AccessLog, AccessLogFormat, Certificate, Control, Gateway, HalfClosed, Listener, LogTarget, Server,
-    TlsServer, TlsVersion,
+    AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,
+    Server, TlsServer, TlsVersion,
 };
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};

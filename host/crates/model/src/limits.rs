@@ -45,6 +45,10 @@ pub struct ConnectionLimits {
     pub streams: u32,
     /// Bytes that are read and dropped behind an answer after which the connection closes: 256 MiB.
     pub linger_bytes: u64,
+    /// Bytes that were handed to one HTTP/2 connection and wait to be written: 256 KiB.
+    pub send_buffer_bytes: usize,
+    /// HTTP/2 frames that do no work which a client may send at once: 1,000; a fiftieth of that comes back in a second.
+    pub idle_frames: u32,
 }
 
 impl Default for ConnectionLimits {
@@ -55,6 +59,8 @@ impl Default for ConnectionLimits {
             head_fields: 100,
             streams: 128,
             linger_bytes: 256 << 20,
+            send_buffer_bytes: 256 << 10,
+            idle_frames: 1000,
         }
     }
 }

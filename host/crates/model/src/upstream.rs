@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Name, Origin, Share};
+use crate::{FieldCase, Name, Origin, Share};
 
 /// A set of interchangeable servers: `[upstreams.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Upstream {
     pub host: HostHeader,
     /// Whether the upstream's `Server` field is kept from clients.
     pub hide_server: bool,
+    /// How names of fields are written to it over HTTP/1.
+    pub field_case: FieldCase,
     /// How long an endpoint may take.
     pub timeouts: UpstreamTimeouts,
     /// When a failing endpoint is left out, and for how long.
@@ -91,11 +93,15 @@ pub struct UpstreamHttp2 {
     /// Bytes of one response that may be on their way before the client takes them: 128 KiB. The connection has room
     /// for that many of each of its exchanges, so that a client that reads nothing stops no other.
     pub window: u32,
+    /// Bytes that were handed to one connection and wait to be written: 256 KiB.
+    pub send_buffer_bytes: usize,
+    /// Frames that do no work which the endpoint may send at once: 1,000; a fiftieth of that comes back in a second.
+    pub idle_frames: u32,
 }
 
 impl Default for UpstreamHttp2 {
     fn default() -> Self {
-        Self { streams_max: 100, window: 128 << 10 }
+        Self { streams_max: 100, window: 128 << 10, send_buffer_bytes: 256 << 10, idle_frames: 1000 }
     }
 }
 

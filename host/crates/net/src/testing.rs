@@ -101,6 +101,7 @@ pub(crate) fn listener(tls: Option<TlsServer>) -> Listener {
         limits: portcullis_model::ConnectionLimits::default(),
         public_port: None,
         half_closed: portcullis_model::HalfClosed::default(),
+        field_case: portcullis_model::FieldCase::default(),
         origin: Origin::default(),
     }
 }

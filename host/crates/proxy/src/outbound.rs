@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use portcullis_http::{ResponseHead, strip_response_hop_by_hop};
-use portcullis_model::{HttpGrant, Lock};
+use portcullis_model::{FieldCase, HttpGrant, Lock};
 use portcullis_net::{ConnectError, ConnectErrorKind, Connector, SystemRoots, TlsClientError};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_traffic::{Permit, Permits};
@@ -239,7 +239,7 @@ impl Client {
         let may = |address| request.grant.may_reach(address);
         let connected = addresses.connect(&self.connector, tls, request.timeout, peer, may).await;
         let (stream, peer) = connected.map_err(connect_error)?;
-        Ok(ClientConnection::new(stream, HEAD_BYTES_MAX, peer))
+        Ok(ClientConnection::new(stream, HEAD_BYTES_MAX, FieldCase::Lower, peer))
     }
 
     fn server(&self, server: Server) -> Rc<Connections> {

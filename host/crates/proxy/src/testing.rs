@@ -59,6 +59,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         tls: None,
         host: HostHeader::default(),
         hide_server: false,
+        field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts { pool_idle: LONG, ..UpstreamTimeouts::default() },
         ejection: Ejection::default(),
         idle_connections_max: 10,

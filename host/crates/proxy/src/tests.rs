@@ -219,6 +219,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         timeouts: portcullis_model::DownstreamTimeouts::default(),
         limits: portcullis_model::ConnectionLimits::default(),
         half_closed: HalfClosed::default(),
+        field_case: portcullis_model::FieldCase::Lower,
         public_port: None,
         origin: Origin::default(),
     };
@@ -231,6 +232,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         tls: None,
         host: HostHeader::Preserve,
         hide_server: false,
+        field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
         idle_connections_max: 8,

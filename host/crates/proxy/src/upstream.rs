@@ -172,6 +172,7 @@ impl SharedUpstream {
             && ours.protocol == theirs.protocol
             && ours.tls == theirs.tls
             && ours.head_bytes_max == theirs.head_bytes_max
+            && ours.field_case == theirs.field_case
             && ours.http2 == theirs.http2
             && ours.timeouts.keepalive == theirs.timeouts.keepalive
     }
@@ -360,7 +361,8 @@ impl Connecting {
         let connected = self.connect(peer).await;
         self.upstream.metrics.connect(connected.is_ok());
         let (stream, peer) = connected?;
-        Ok(h1::ClientConnection::new(stream, self.upstream.config.head_bytes_max, peer))
+        let Upstream { head_bytes_max, field_case, .. } = self.upstream.config;
+        Ok(h1::ClientConnection::new(stream, head_bytes_max, field_case, peer))
     }
 
     /// Opens an HTTP/2 connection: for the exchange that needs it, and for others once the endpoint's settings say

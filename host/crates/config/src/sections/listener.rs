@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use portcullis_model::{
-    Certificate, ConnectionLimits, DownstreamTimeouts, HalfClosed, Listener, TlsServer, TlsVersion,
+    Certificate, ConnectionLimits, DownstreamTimeouts, FieldCase, HalfClosed, Listener, TlsServer, TlsVersion,
 };
 
 use crate::certificates::pem::Expected;
@@ -84,10 +84,25 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
             "remove it, or write it for the listener with `tls`: redirects to https name that one's port";
         loader.report(Report::new(span, message, "without effect").help(help));
     }
-    if let (false, Some(span)) = (speaks("h2"), limits.key_span("streams")) {
-        let message = format!("listener `{}` limits HTTP/2 streams, but does not speak HTTP/2", named.name);
+    for (key, what) in [
+        ("streams", "limits HTTP/2 streams"),
+        ("send-buffer", "limits what waits on connections of HTTP/2"),
+        ("idle-frames", "limits HTTP/2 frames"),
+    ] {
+        if let (false, Some(span)) = (speaks("h2"), limits.key_span(key)) {
+            let message = format!("listener `{}` {what}, but does not speak HTTP/2", named.name);
+            loader.report(
+                Report::new(span, message, "without effect").help("remove it, or add \"h2\" to `protocols`"),
+            );
+        }
+    }
+    if let (false, FieldCase::Title, Some(span)) =
+        (speaks("h1"), field_case(view), view.key_span("field-case"))
+    {
+        let message =
+            format!("listener `{}` writes names of fields for HTTP/1, but does not speak HTTP/1", named.name);
         loader.report(
-            Report::new(span, message, "without effect").help("remove it, or add \"h2\" to `protocols`"),
+            Report::new(span, message, "without effect").help("remove it, or add \"h1\" to `protocols`"),
         );
     }
     let times = DownstreamTimeouts::default();
@@ -112,13 +127,24 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
             head_fields: limits.integer("fields").unwrap_or(sizes.head_fields),
             streams: limits.integer("streams").unwrap_or(sizes.streams),
             linger_bytes: limits.size("linger").unwrap_or(sizes.linger_bytes),
+            send_buffer_bytes: limits.bytes("send-buffer").unwrap_or(sizes.send_buffer_bytes),
+            idle_frames: limits.integer("idle-frames").unwrap_or(sizes.idle_frames),
         },
         half_closed: match view.word("half-closed") {
             Some("answer") => HalfClosed::Answer,
             Some("cancel") => HalfClosed::Cancel,
             _ => HalfClosed::AnswerLast,
         },
+        field_case: field_case(view),
         origin: loader.sources.origin(named.span),
+    }
+}
+
+/// The spelling that the key `field-case` asks for.
+pub(super) fn field_case(view: View<'_>) -> FieldCase {
+    match view.word("field-case") {
+        Some("title") => FieldCase::Title,
+        _ => FieldCase::Lower,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use portcullis_model::{
-    Balance, Ejection, Endpoint, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
+    Balance, Ejection, Endpoint, FieldCase, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
     UpstreamTimeouts, UpstreamTls,
 };
 
@@ -13,6 +13,7 @@ use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
 use crate::sections::field_match::is_token;
+use crate::sections::listener::field_case;
 use crate::syntax::authority::{is_authority, port_help};
 use crate::syntax::keys::{ENDPOINT, UPSTREAM};
 use crate::syntax::pattern::host_name_error;
@@ -66,6 +67,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         tls: tls(loader, named, view),
         host: host(loader, named, view),
         hide_server: view.bool("hide-server").unwrap_or(false),
+        field_case: field_case(view),
         timeouts: UpstreamTimeouts {
             connect: timeouts.duration("connect").unwrap_or(times.connect),
             response_head: timeouts.duration("response-head").unwrap_or(times.response_head),
@@ -99,9 +101,20 @@ fn http2(
             Report::new(span, message, "without effect").help("remove it, or write protocol = \"h2\""),
         );
     }
+    if let (UpstreamProtocol::Http2, FieldCase::Title, Some(span)) =
+        (protocol, field_case(view), view.key_span("field-case"))
+    {
+        let message =
+            format!("upstream `{}` is spoken to over HTTP/2, whose names are in lower case", named.name);
+        loader.report(
+            Report::new(span, message, "without effect").help("remove it, or write protocol = \"h1\""),
+        );
+    }
     UpstreamHttp2 {
         streams_max: http2.integer("streams").unwrap_or(default.streams_max),
         window: http2.bytes("window").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default.window),
+        send_buffer_bytes: http2.bytes("send-buffer").unwrap_or(default.send_buffer_bytes),
+        idle_frames: http2.integer("idle-frames").unwrap_or(default.idle_frames),
     }
 }
 

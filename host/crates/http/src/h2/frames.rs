@@ -31,10 +31,10 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Frames that do no work which a peer may send at once, and a second: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, RST_STREAM,
-/// empty DATA and types that nobody knows. Clients send a handful at the start, then some for each stream and for each
+/// The part of the frames that do no work which comes back in a second. They are SETTINGS, PING, PRIORITY, WINDOW_UPDATE,
+/// RST_STREAM, empty DATA and unknown types. Clients send a handful at the start, then some for each stream and for each
 /// piece of a response; see [`Scanner::earn`].
-const IDLE_FRAMES: (u32, u32) = (1000, 20);
+const IDLE_FRAMES_PART: u32 = 50;
 /// Such frames that a new stream earns.
 const EARNED_BY_STREAM: u32 = 10;
 /// What a client's answer to PING counts: the gateway asks once at most, and the crate logs each that it did not ask for.
@@ -169,15 +169,16 @@ impl Head {
 
 impl Scanner {
     /// Reads what `peer` sends from the first byte. A section of `section_bytes_max` is what the `h2` crate was told to take.
+    /// Of frames that do no work, `idle_frames` may come at once.
     #[must_use]
-    pub fn new(peer: Peer, section_bytes_max: usize) -> Self {
+    pub fn new(peer: Peer, section_bytes_max: usize, idle_frames: u32) -> Self {
         Self {
             peer,
             section_bytes_max,
             preface_left: if peer == Peer::Client { PREFACE_BYTES } else { 0 },
             payload_left: 0,
             decoder: Decoder::new(),
-            allowance: Allowance::new(IDLE_FRAMES.0, IDLE_FRAMES.1),
+            allowance: Allowance::new(idle_frames, (idle_frames / IDLE_FRAMES_PART).max(1)),
             last_stream: 0,
             opened: 0,
             marks: Vec::new(),

@@ -115,7 +115,7 @@ fn refuses_what_is_malformed() {
 
 #[test]
 fn a_path_that_the_crate_would_change_is_kept_and_replaced() {
-    let mut scanner = Scanner::new(Peer::Client, 1 << 15);
+    let mut scanner = Scanner::new(Peer::Client, 1 << 15, 1000);
     let mut input = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     input.extend(frame(4, 0, 0, &[]));
     input.extend(frame(1, 5, 1, &request(b"/plain?a=b")));
@@ -170,7 +170,7 @@ fn trailers_are_judged() {
         (literal(0, "x-a", &[b'm'; 1000 - 36]), None),
         (literal(0, "x-a", &[b'm'; 1000 - 35]), Some(Trailers::TooLarge)),
     ] {
-        let mut client = Scanner::new(Peer::Client, 1000);
+        let mut client = Scanner::new(Peer::Client, 1000, 1000);
         let mut input = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         input.extend(frame(1, 4, 1, &head));
         input.extend(frame(0, 0, 1, b"body"));
@@ -178,7 +178,7 @@ fn trailers_are_judged() {
         assert_eq!(client.scan(&input, ZERO).unwrap().pass, input.len());
         assert_eq!(client.trailers(1), fault);
 
-        let mut upstream = Scanner::new(Peer::Upstream, 1000);
+        let mut upstream = Scanner::new(Peer::Upstream, 1000, 1000);
         upstream.expect(1);
         let mut input = frame(1, 4, 1, &literal(0, ":status", b"103"));
         input.extend(frame(1, 4, 1, &[0x88]));
@@ -198,7 +198,7 @@ fn trailers_are_judged() {
 
 #[test]
 fn a_response_that_ends_with_its_head_is_known_by_that() {
-    let mut upstream = Scanner::new(Peer::Upstream, 1000);
+    let mut upstream = Scanner::new(Peer::Upstream, 1000, 1000);
     upstream.expect(1);
     upstream.expect(3);
     // Another stream that no one waits for any more leaves nothing behind.
@@ -225,7 +225,7 @@ fn frames_that_do_no_work_end_the_connection() {
         ("empty DATA", 0, 0, 1, &[]),
         ("an unknown type", 0xee, 0, 0, &[0; 10]),
     ] {
-        let mut client = Scanner::new(Peer::Client, 1000);
+        let mut client = Scanner::new(Peer::Client, 1000, 1000);
         client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
         let one = frame(kind, flags, stream, payload);
         let taken = (0..5000).take_while(|_| client.scan(&one, ZERO).is_ok()).count();
@@ -241,7 +241,7 @@ fn frames_that_do_no_work_end_the_connection() {
         assert!(client.scan(&one, later).is_err(), "single bytes earn none");
     }
     // Large ones count for more.
-    let mut client = Scanner::new(Peer::Client, 1000);
+    let mut client = Scanner::new(Peer::Client, 1000, 1000);
     client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
     let large = frame(0xee, 0, 0, &[0; 16_384]);
     assert_eq!((0..5000).take_while(|_| client.scan(&large, ZERO).is_ok()).count(), 1000 / 65);
@@ -249,7 +249,7 @@ fn frames_that_do_no_work_end_the_connection() {
 
 #[test]
 fn a_block_has_an_end() {
-    let mut client = Scanner::new(Peer::Client, 1000);
+    let mut client = Scanner::new(Peer::Client, 1000, 1000);
     client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
     let mut input = frame(1, 1, 1, &[0x82]);
     for _ in 0..200 {
@@ -260,7 +260,7 @@ fn a_block_has_an_end() {
     for _ in 0..4 {
         input.extend(frame(9, 0, 1, &[0x82; 10_000]));
     }
-    let mut client = Scanner::new(Peer::Client, 1000);
+    let mut client = Scanner::new(Peer::Client, 1000, 1000);
     client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
     assert_eq!(client.scan(&input, ZERO), Err(Violation::Block), "more than any limit");
     assert_eq!(
@@ -272,7 +272,7 @@ fn a_block_has_an_end() {
 
 #[test]
 fn a_priority_is_read_within_its_frame_only() {
-    let mut client = Scanner::new(Peer::Client, 1000);
+    let mut client = Scanner::new(Peer::Client, 1000, 1000);
     client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
     // The head of the frame behind it begins with the bytes 0, 0, 0, 3.
     let mut input = frame(1, 0x25, 3, &[]);
@@ -309,9 +309,9 @@ proptest! {
         input.extend(frame(9, 4, 1, tail));
         input.extend(frame(0, 0, 1, b"body"));
 
-        let mut whole = Scanner::new(Peer::Client, 1 << 15);
+        let mut whole = Scanner::new(Peer::Client, 1 << 15, 1000);
         let scan = whole.scan(&input, ZERO).unwrap();
-        let mut pieces = Scanner::new(Peer::Client, 1 << 15);
+        let mut pieces = Scanner::new(Peer::Client, 1 << 15, 1000);
         let (mut held, mut passed, mut replaced) = (Vec::new(), 0, 0);
         for piece in input.chunks(cut) {
             held.extend(piece);
@@ -344,13 +344,13 @@ proptest! {
     #[test]
     fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..400), upstream in any::<bool>()) {
         let peer = if upstream { Peer::Upstream } else { Peer::Client };
-        let mut scanner = Scanner::new(peer, 1000);
+        let mut scanner = Scanner::new(peer, 1000, 1000);
         let _ignored = scanner.scan(&input, ZERO).is_ok();
         let _ignored = Decoder::new().read(&input).is_ok();
         let mut out = Vec::new();
         let _ignored = huffman::decode(&input, &mut out).is_ok();
         let mut framed = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         framed.extend(frame(1, 5, 1, &input));
-        let _ignored = Scanner::new(Peer::Client, 1000).scan(&framed, ZERO).is_ok();
+        let _ignored = Scanner::new(Peer::Client, 1000, 1000).scan(&framed, ZERO).is_ok();
     }
 }

@@ -32,7 +32,7 @@ async fn exchange(endpoint: &LocalEndpoint, connector: &Connector) -> SocketAddr
         None => {
             let connected = endpoint.addresses.connect(connector, None, LONG, first, |_| true).await;
             let (stream, peer) = connected.unwrap();
-            Box::new(ClientConnection::new(stream, 1000, peer))
+            Box::new(ClientConnection::new(stream, 1000, portcullis_model::FieldCase::Lower, peer))
         }
     };
     let peer = connection.peer().unwrap();

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use portcullis_http::h1::{
-    BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, ResponseError, parse_response, write_chunk_header,
-    write_last_chunk, write_request_head,
+    BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, ResponseError, capitalize_names, parse_response,
+    write_chunk_header, write_last_chunk, write_request_head,
 };
 use portcullis_http::{Fields, Known, RequestHead, ResponseHead, Version};
+use portcullis_model::FieldCase;
 use portcullis_net::Stream;
 
 use super::body::{Decoder, Piece};
@@ -28,6 +29,7 @@ const FIELDS_MAX: usize = 256;
 pub(crate) struct ClientConnection {
     io: Io,
     limits: HeadLimits,
+    case: FieldCase,
     /// The address that it leads to, if the endpoint is a name.
     peer: Option<SocketAddr>,
     /// How long the endpoint keeps it open, if it said so.
@@ -35,9 +37,14 @@ pub(crate) struct ClientConnection {
 }
 
 impl ClientConnection {
-    pub(crate) fn new(stream: Stream, head_bytes_max: usize, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        head_bytes_max: usize,
+        case: FieldCase,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         let limits = HeadLimits { head_bytes: head_bytes_max, fields: FIELDS_MAX };
-        Self { io: Io::new(stream), limits, peer, keep_for: None }
+        Self { io: Io::new(stream), limits, case, peer, keep_for: None }
     }
 
     /// Sends a request. `pool` gets the connection back when it can be used again.
@@ -62,6 +69,10 @@ impl ClientConnection {
                 write_request_head(&mut self.io.out.bytes, &handshake, host, framing, upgrade);
             }
             _ => write_request_head(&mut self.io.out.bytes, request, host, framing, upgrade),
+        }
+        if self.case == FieldCase::Title {
+            // Nothing else is in the buffer of an idle connection.
+            capitalize_names(&mut self.io.out.bytes);
         }
         ClientCall {
             connection: self,

@@ -5,10 +5,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use portcullis_http::h1::{
-    BodyFraming, CHUNK_END, ResponseOptions, write_chunk_header, write_last_chunk, write_response_head,
+    BodyFraming, CHUNK_END, ResponseOptions, capitalize_names, write_chunk_header, write_last_chunk,
+    write_response_head,
 };
 use portcullis_http::{Fields, ResponseHead, Version};
-use portcullis_model::HalfClosed;
+use portcullis_model::{FieldCase, HalfClosed};
 use portcullis_policy::Exchange;
 
 use super::body::Downlink;
@@ -117,7 +118,17 @@ impl<'a> H1Downstream<'a> {
             keep_alive: true,
             upgrade: exchange.request.upgrade.as_deref(),
         };
-        write_response_head(&mut self.link.io.borrow_mut().out.bytes, &exchange.response, options);
+        self.write_head(&exchange.response, options);
+    }
+
+    /// Writes a head behind what waits to be written.
+    fn write_head(&self, head: &ResponseHead, options: ResponseOptions<'_>) {
+        let out = &mut self.link.io.borrow_mut().out.bytes;
+        let start = out.len();
+        write_response_head(out, head, options);
+        if self.connection.listener().field_case == FieldCase::Title {
+            capitalize_names(&mut out[start..]);
+        }
     }
 
     /// Returns whether the connection can take another request behind this one.
@@ -174,14 +185,13 @@ impl Downstream for H1Downstream<'_> {
     fn send_informational(&mut self, head: &ResponseHead) {
         // HTTP/1.0 has none (RFC 9110, 15.2), and 100 is sent when the body is read.
         if self.client.version == Version::Http11 && head.status != 100 {
-            let out = &mut self.link.io.borrow_mut().out.bytes;
             let options = ResponseOptions {
                 version: self.client.version,
                 framing: BodyFraming::None,
                 keep_alive: true,
                 upgrade: None,
             };
-            write_response_head(out, head, options);
+            self.write_head(head, options);
         }
     }
 }
@@ -207,7 +217,7 @@ impl ResponseSink for H1Downstream<'_> {
         self.cut_is_reset = framing == BodyFraming::UntilClose;
         self.keep_alive = self.can_go_on(cx) && !self.cut_is_reset;
         let options = ResponseOptions { version, framing, keep_alive: self.keep_alive, upgrade: None };
-        write_response_head(&mut self.link.io.borrow_mut().out.bytes, head, options);
+        self.write_head(head, options);
         if self.cut_is_reset {
             self.reset_at_end(true);
         }

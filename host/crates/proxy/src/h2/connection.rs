@@ -211,7 +211,7 @@ impl Lease {
 
 /// Opens an HTTP/2 connection on `stream`. A local task drives it until it closes or every handle and stream is gone.
 pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<ClientHandle, h2::Error> {
-    let UpstreamHttp2 { streams_max, window } = rules.http2;
+    let UpstreamHttp2 { streams_max, window, send_buffer_bytes, idle_frames } = rules.http2;
     let mut builder = h2::client::Builder::new();
     builder
         .enable_push(false)
@@ -224,7 +224,7 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
         .max_send_buffer_size(SEND_BUFFER);
     let shared = Rc::new(Shared::new(&rules));
     let heard = Heard { stream, shared: shared.clone(), first: FirstSettings::default() };
-    let (wire, watch) = Wire::new(heard, Peer::Upstream, rules.head_bytes_max);
+    let (wire, watch) = Wire::new(heard, Peer::Upstream, rules.head_bytes_max, idle_frames);
     let (send, mut connection) = builder.handshake::<_, Piece>(wire).await?;
     let driver = shared.clone();
     let ping = connection.ping_pong();
@@ -242,7 +242,7 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
         driver.closed.set(true);
         driver.settle();
     });
-    let outbox = Outbox::new(watch.clone());
+    let outbox = Outbox::new(watch.clone(), send_buffer_bytes);
     Ok(ClientHandle { send, shared, watch, outbox })
 }
 

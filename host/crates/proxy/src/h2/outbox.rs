@@ -11,10 +11,6 @@ use bytes::{Buf, Bytes};
 
 use super::wire::Watch;
 
-/// What one connection may have handed over and not written. Beside it there is what the kernel keeps for the socket, so
-/// that a quick reader is not held up.
-pub(crate) const OUTBOX_BYTES: usize = 256 * 1024;
-
 /// The account of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(Rc<Account>);
@@ -22,18 +18,21 @@ pub(crate) struct Outbox(Rc<Account>);
 #[derive(Debug)]
 struct Account {
     bytes: Cell<usize>,
+    /// What may be handed over and not written. Beside it there is what the kernel keeps for the socket, so that a quick
+    /// reader is not held up.
+    bytes_max: usize,
     waiting: RefCell<Vec<Waker>>,
     watch: Watch,
 }
 
 impl Outbox {
-    pub(crate) fn new(watch: Watch) -> Self {
-        Self(Rc::new(Account { bytes: Cell::new(0), waiting: RefCell::default(), watch }))
+    pub(crate) fn new(watch: Watch, bytes_max: usize) -> Self {
+        Self(Rc::new(Account { bytes: Cell::new(0), bytes_max, waiting: RefCell::default(), watch }))
     }
 
     /// Ready when a stream may hand over a piece; else wakes `cx` when there is room again.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.bytes.get() < OUTBOX_BYTES {
+        if self.0.bytes.get() < self.0.bytes_max {
             return Poll::Ready(());
         }
         let mut waiting = self.0.waiting.borrow_mut();
@@ -61,7 +60,8 @@ impl Account {
         let after = before.saturating_sub(bytes);
         self.bytes.set(after);
         // Not at each byte, for all who wait are woken.
-        if before > OUTBOX_BYTES / 2 && after <= OUTBOX_BYTES / 2 {
+        let half = self.bytes_max / 2;
+        if before > half && after <= half {
             for waker in self.waiting.take() {
                 waker.wake();
             }
@@ -104,21 +104,21 @@ mod tests {
     use bytes::{Buf, Bytes};
     use portcullis_http::h2::Peer;
 
-    use super::{OUTBOX_BYTES, Outbox};
+    use super::Outbox;
     use crate::h2::wire::Wire;
 
     #[test]
     fn pieces_count_until_they_are_written_or_dropped() {
-        let (_wire, watch) = Wire::new(tokio::io::empty(), Peer::Client, 1000);
-        let outbox = Outbox::new(watch);
+        let (_wire, watch) = Wire::new(tokio::io::empty(), Peer::Client, 1000, 1000);
+        let outbox = Outbox::new(watch, 1000);
         let mut cx = Context::from_waker(Waker::noop());
-        let half = Bytes::from(vec![0; OUTBOX_BYTES / 2]);
+        let half = Bytes::from(vec![0; 500]);
         let mut first = outbox.piece(half.clone(), false);
         assert_eq!(outbox.poll_room(&mut cx), Poll::Ready(()), "half full");
         let second = outbox.piece(half, false);
         assert_eq!(outbox.poll_room(&mut cx), Poll::Pending, "full");
         first.advance(1);
-        assert_eq!(outbox.0.bytes.get(), OUTBOX_BYTES - 1);
+        assert_eq!(outbox.0.bytes.get(), 999);
         assert_eq!(outbox.0.waiting.borrow().len(), 1, "still waits");
         drop(second);
         assert_eq!(outbox.0.waiting.borrow().len(), 0, "was woken");

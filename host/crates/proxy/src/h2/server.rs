@@ -50,7 +50,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         .enable_connect_protocol();
     let stuck = stream.stuck();
     let stream = Socket::new(stream);
-    let (wire, watch) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes);
+    let (wire, watch) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes, limits.idle_frames);
     let mut timer = Timer::default();
     let deadline = Instant::now() + timeouts.request_head;
     let handshake = timer.run(deadline, builder.handshake::<_, Piece>(wire));
@@ -67,7 +67,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         Err(_) => return,
     };
 
-    let streams = Rc::new(Streams::new(watch, limits.streams));
+    let streams = Rc::new(Streams::new(watch, limits.streams, limits.send_buffer_bytes));
     // Closed here, not after what the last streams do.
     match accept(&worker, &connection, &streams, &timeouts, (h2, stuck), &mut timer).await {
         true => drop(stream),

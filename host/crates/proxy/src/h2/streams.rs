@@ -47,13 +47,13 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Those of a connection that may have `limit` open at once.
-    pub(super) fn new(watch: Watch, limit: u32) -> Self {
+    pub(super) fn new(watch: Watch, limit: u32, send_buffer_bytes: usize) -> Self {
         Self {
             open: Cell::new(0),
             met: Cell::new(0),
             last_end: Cell::new(Instant::now()),
             ended: Notify::new(),
-            outbox: Outbox::new(watch.clone()),
+            outbox: Outbox::new(watch.clone(), send_buffer_bytes),
             watch,
             resets: RefCell::new(Allowance::new(limit.saturating_mul(2), limit)),
             answered: Cell::new(0),

@@ -34,9 +34,9 @@ struct Watched {
 }
 
 impl Watch {
-    fn new(peer: Peer, section_bytes_max: usize) -> Self {
+    fn new(peer: Peer, section_bytes_max: usize, idle_frames: u32) -> Self {
         Self(Rc::new(RefCell::new(Watched {
-            scanner: Scanner::new(peer, section_bytes_max),
+            scanner: Scanner::new(peer, section_bytes_max, idle_frames),
             started: Instant::now(),
             partial_since: None,
             violation: None,
@@ -132,8 +132,9 @@ pub(crate) struct Wire<S> {
 
 impl<S> Wire<S> {
     /// Reads along what `peer` sends on `stream`. A section of `section_bytes_max` is what the `h2` crate is told to take.
-    pub(crate) fn new(stream: S, peer: Peer, section_bytes_max: usize) -> (Self, Watch) {
-        let watch = Watch::new(peer, section_bytes_max);
+    /// Of frames that do no work, `idle_frames` may come at once.
+    pub(crate) fn new(stream: S, peer: Peer, section_bytes_max: usize, idle_frames: u32) -> (Self, Watch) {
+        let watch = Watch::new(peer, section_bytes_max, idle_frames);
         let wire = Self { stream, watch: watch.clone(), peer, held: BytesMut::new(), ready: BytesMut::new() };
         (wire, watch)
     }

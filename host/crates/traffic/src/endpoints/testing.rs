@@ -21,6 +21,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         tls: None,
         host: HostHeader::default(),
         hide_server: false,
+        field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
         idle_connections_max: 1,

@@ -218,6 +218,14 @@ pub(crate) static LISTENER: Shape = Shape {
                   `Connection: close` or was HTTP/1.0. One that is answered and has really gone is noticed only when \
                   something is written to it.",
         },
+        Key {
+            name: "field-case",
+            kind: Kind::Choice(&["lower", "title"]),
+            presence: Presence::Default(r#""lower""#),
+            example: r#""title""#,
+            doc: "How names of fields are written over HTTP/1, in heads: `content-length`, or `Content-Length` and \
+                  `ETag` for clients that compare them with case.",
+        },
     ],
 };
 
@@ -342,6 +350,22 @@ pub(crate) static LISTENER_LIMITS: Shape = Shape {
             example: r#""10MiB""#,
             doc: "What is read and dropped behind an HTTP/1 answer after which the connection closes. A client that writes all \
                   of a larger body before it reads does not get an early answer to it, such as 413.",
+        },
+        Key {
+            name: "send-buffer",
+            kind: Kind::Size { min: 16 * KIB, max: 64 * MIB },
+            presence: Presence::Default(r#""256KiB""#),
+            example: r#""1MiB""#,
+            doc: "What may wait to be written on one connection of HTTP/2, over all its streams. Beyond that nothing more \
+                  is read for it.",
+        },
+        Key {
+            name: "idle-frames",
+            kind: Kind::Integer { min: 100, max: 1_000_000 },
+            presence: Presence::Default("1000"),
+            example: "5000",
+            doc: "HTTP/2 frames that do no work, such as SETTINGS, PING and RST_STREAM, which a client may send at once; a \
+                  fiftieth of that comes back in a second, and streams and data earn some. More end the connection.",
         },
     ],
 };

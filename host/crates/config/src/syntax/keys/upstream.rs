@@ -50,6 +50,14 @@ pub(crate) static UPSTREAM: Shape = Shape {
             doc: "Keeps the upstream's `Server` field from clients.",
         },
         Key {
+            name: "field-case",
+            kind: Kind::Choice(&["lower", "title"]),
+            presence: Presence::Default(r#""lower""#),
+            example: r#""title""#,
+            doc: "How names of fields are written over HTTP/1, in heads: `content-length`, or `Content-Length` and \
+                  `ETag` for servers that compare them with case.",
+        },
+        Key {
             name: "timeouts",
             kind: Kind::Table(&UPSTREAM_TIMEOUTS),
             presence: Presence::Absent("every default"),
@@ -139,6 +147,22 @@ pub(crate) static UPSTREAM_HTTP2: Shape = Shape {
             presence: Presence::Default(r#""128KiB""#),
             example: r#""1MiB""#,
             doc: "How much of one response may be on its way before the client takes it; a client that reads nothing makes the gateway hold so much.",
+        },
+        Key {
+            name: "send-buffer",
+            kind: Kind::Size { min: 16 * KIB, max: 64 * MIB },
+            presence: Presence::Default(r#""256KiB""#),
+            example: r#""1MiB""#,
+            doc: "What may wait to be written on one connection of HTTP/2, over all its streams. Beyond that nothing more \
+                  is read for it.",
+        },
+        Key {
+            name: "idle-frames",
+            kind: Kind::Integer { min: 100, max: 1_000_000 },
+            presence: Presence::Default("1000"),
+            example: "5000",
+            doc: "HTTP/2 frames that do no work, such as SETTINGS, PING and RST_STREAM, which an endpoint may send at once; a \
+                  fiftieth of that comes back in a second, and streams and data earn some. More end the connection.",
         },
     ],
 };
