@@ -61,7 +61,11 @@ impl ResponseWriter<'_> {
                 }
                 // The connection of HTTP/2 writes what it can first: a reset throws away what is not written.
                 tokio::task::yield_now().await;
-                poll_fn(|cx| Poll::Ready(self.sink.cut(cx))).await;
+                poll_fn(|cx| {
+                    self.sink.cut(cx);
+                    Poll::Ready(())
+                })
+                .await;
             }
         }
         (sent, result)
@@ -89,7 +93,11 @@ impl ResponseWriter<'_> {
         }
         if content.ends {
             // The response is whole. Its source is asked for the end for the sake of its connection, which it then releases.
-            poll_fn(|cx| Poll::Ready(drop(body.poll_next(cx)))).await;
+            poll_fn(|cx| {
+                drop(body.poll_next(cx));
+                Poll::Ready(())
+            })
+            .await;
             return self.flush().await;
         }
         if let Some(length) = length

@@ -41,7 +41,7 @@ pub(super) struct Network;
 impl Network {
     /// Returns a connector whose attempts meet what `reach` says.
     pub(super) fn start(reach: impl Fn(SocketAddr) -> Reach + 'static) -> Rc<Connector> {
-        let (attempts, mut attempted) = mpsc::unbounded_channel::<Attempt>();
+        let (attempts, mut attempted) = mpsc::channel::<Attempt>(1024);
         tokio::task::spawn_local(async move {
             let mut silent = Vec::new();
             while let Some((address, answer)) = attempted.recv().await {
@@ -66,7 +66,7 @@ impl Network {
             Box::pin(async move {
                 let (answer, answered) = oneshot::channel();
                 let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-                attempts.send((address, answer)).map_err(|_| refused())?;
+                attempts.try_send((address, answer)).map_err(|_| refused())?;
                 answered.await.unwrap_or_else(|_| Err(refused()))
             })
         }))

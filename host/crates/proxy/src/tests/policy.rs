@@ -22,7 +22,7 @@ pub(super) struct Scripted {
 
 impl Scripted {
     /// A policy with these hooks.
-    pub(super) fn new(
+    pub(super) fn factory(
         name: &str,
         hooks: Hooks,
         act: impl Fn(&Hook, &mut Exchange) -> Deed + Send + Sync + 'static,

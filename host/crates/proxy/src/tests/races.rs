@@ -87,7 +87,7 @@ fn a_refused_request_goes_whole_to_the_next_endpoint() {
 fn a_hook_that_is_under_way_when_a_connection_turns_out_stale_is_finished() {
     simulate(async {
         let hooks = Hooks::of(&[HookKind::RequestBody]);
-        let slow = Scripted::new("slow", hooks, |hook, _| match hook {
+        let slow = Scripted::factory("slow", hooks, |hook, _| match hook {
             Hook::RequestBody { .. } => (Duration::from_secs(1), next().1),
             _ => next(),
         });
@@ -161,7 +161,7 @@ fn a_client_that_goes_away_ends_its_exchange_at_once() {
         let (ended, noted) = (Rc::new(Cell::new(None)), Arc::new(AtomicU32::new(0)));
         let (ending, noting) = (ended.clone(), noted.clone());
         let hooks = Hooks::of(&[HookKind::Completed]);
-        let log = Scripted::new("log", hooks, move |hook, _| {
+        let log = Scripted::factory("log", hooks, move |hook, _| {
             if let Hook::Completed(outcome) = hook {
                 noting.store(outcome.status.into(), Ordering::Relaxed);
             }
@@ -230,7 +230,7 @@ fn what_was_cut_is_never_taken_for_whole() {
 fn a_policy_that_fails_in_a_body_cuts_it_off_and_is_at_fault() {
     simulate(async {
         let hooks = Hooks::of(&[HookKind::ResponseBody]);
-        let failing = Scripted::new("failing", hooks, |hook, _| match hook {
+        let failing = Scripted::factory("failing", hooks, |hook, _| match hook {
             Hook::ResponseBody { chunk, .. } if chunk.starts_with(b"second") => {
                 (Duration::ZERO, Err(FaultKind::Trap))
             }

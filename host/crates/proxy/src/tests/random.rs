@@ -168,7 +168,7 @@ fn guard(random: &mut Random, notes: Notes) -> Arc<dyn PolicyFactory> {
         }
     }
     let calls = std::sync::atomic::AtomicU64::new(0);
-    Scripted::new("guard", hooks, move |hook, exchange| -> Deed {
+    Scripted::factory("guard", hooks, move |hook, exchange| -> Deed {
         let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut random = Random::new(seed ^ call);
         let after = if random.one_in(3) { Duration::from_millis(random.below(3000)) } else { Duration::ZERO };
