@@ -147,8 +147,8 @@ fn base(path: &str) -> &'static str {
     }
 }
 
-/// A policy tries one version at a time and a route does one thing, so that each of these tables stands in a policy or a route
-/// of its own.
+/// A policy tries one version at a time and a route does one thing, so that each of these tables stands in a policy or
+/// a route of its own.
 fn is_left_out(path: &str) -> bool {
     matches!(path, "policies.p.shadow" | "policies.q.canary")
         || matches!(path, "routes.all.redirect" | "routes.all.respond")
