@@ -91,7 +91,9 @@ async fn a_policy_that_keeps_failing_denies_without_being_called() {
     let of = |fault: &&Value| fault["kind"] == "quarantined" && fault["hook"] == "on-request-head";
     assert!(faults.iter().find(of).unwrap()["count"].as_u64().unwrap() >= 20, "{told}");
     // The log is written behind a queue.
-    gateway.wait_for_log("that it began", |line| line.message.starts_with("the policy is in quarantine")).await;
+    gateway
+        .wait_for_log("that it began", |line| line.message.starts_with("the policy is in quarantine"))
+        .await;
     let log = gateway.log();
     assert!(lines(&log, "closed", "policy fault").len() as u64 <= failed, "none for what was refused");
     assert_eq!(lines(&log, "closed", "the policy is in quarantine").len(), 1);

@@ -12,11 +12,10 @@ const LINES_MAX: usize = 100;
 
 /// Functions that may have more, with their files, and why.
 const LONG: &[(&str, &str, &str)] = &[
-    ("host/crates/proxy/src/exchange.rs", "run", "the life of an exchange, being taken apart"),
     (
-        "host/crates/proxy/src/h2/server.rs",
-        "serve_stream",
-        "a twin of the one for HTTP/1, being merged with it",
+        "host/crates/proxy/src/exchange.rs",
+        "run",
+        "the life of an exchange, read from top to bottom in one place",
     ),
     ("host/crates/sandbox/src/tests/straight/guest.rs", "straight", "a test: a component as text"),
     (
