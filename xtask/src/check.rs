@@ -82,8 +82,8 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "links",
-        proves: "every link between the documents leads somewhere",
-        help: "correct the path or the heading",
+        proves: "every link between the documents leads somewhere, and every test that a promise names is there",
+        help: "correct the path, the heading or the name of the test",
         run: || docs::links().map(Outcome::from),
     },
     Check {

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Folders that hold what is made, not what is written.
-const SKIPPED: [&str; 6] = ["target", ".git", "portcullis-demo", "results", "node_modules", "venv"];
+/// Folders that hold what is made, not what is written, wherever they are.
+const SKIPPED: [&str; 5] = [".git", "portcullis-demo", "results", "node_modules", "venv"];
+
+/// Folders of the same kind at their places: a folder of sources may be called `target` too.
+const SKIPPED_PATHS: [&str; 2] = ["target", "fuzz/target"];
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -37,7 +40,10 @@ fn collect(folder: &Path, prefix: &str, endings: &[&str], found: &mut Vec<Source
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() {
+            if SKIPPED.contains(&name.as_str()) || SKIPPED_PATHS.contains(&path.as_str()) {
+                continue;
+            }
             collect(&entry.path(), &format!("{path}/"), endings, found)?;
         } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
             let text =

@@ -16,11 +16,38 @@ use anyhow::{Context, Result};
 use super::outcome::Findings;
 use crate::tools::{cargo, passes, target};
 use crate::tree::{Source, root, sources};
-use markdown::{Block, anchors, blocks, links as links_of};
+use markdown::{Block, anchors, blocks, links as links_of, tests as tests_of};
+
+/// The page whose tables name the tests that show each promise.
+const PROMISES: &str = "docs/security-model.md";
 
 pub(super) fn links() -> Result<Findings> {
     let documents = sources(&[".md"])?;
-    Ok(documents.iter().flat_map(|document| broken_links(document, &documents)).collect())
+    let mut findings: Findings =
+        documents.iter().flat_map(|document| broken_links(document, &documents)).collect();
+    let promises = documents.iter().find(|document| document.path == PROMISES);
+    let promises = promises.with_context(|| format!("there is no {PROMISES}"))?;
+    findings.extend(missing_tests(promises, &sources(&[".rs"])?));
+    Ok(findings)
+}
+
+/// Reports names of tests in the tables of `document`, as `module::test` or `plugin: test`, that no file of `code`
+/// defines below a folder or file of the module's name.
+fn missing_tests(document: &Source, code: &[Source]) -> Findings {
+    let mut findings = Vec::new();
+    for (line, name) in tests_of(&document.text) {
+        let (modules, test) = name.rsplit_once([':', ' ']).unwrap_or(("", name));
+        let module = modules.split([':', ' ']).rfind(|module| !matches!(*module, "" | "tests"));
+        let has_test = |source: &&Source| source.text.contains(&format!("fn {test}("));
+        let is_in_module = |source: &Source| {
+            let mut parts = source.path.split('/');
+            module.is_none_or(|module| parts.any(|part| part.strip_suffix(".rs").unwrap_or(part) == module))
+        };
+        if !code.iter().filter(has_test).any(is_in_module) {
+            findings.push(format!("{}:{line}: there is no test `{name}`", document.path));
+        }
+    }
+    findings
 }
 
 fn broken_links(document: &Source, documents: &[Source]) -> Findings {

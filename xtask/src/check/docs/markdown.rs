@@ -48,6 +48,17 @@ fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// The names of tests in the last column of tables, with their lines: code that has `::`, or a colon and a space.
+pub(super) fn tests(document: &str) -> Vec<(usize, &str)> {
+    let mut tests = Vec::new();
+    for (line, text) in prose(document).filter(|(_, text)| text.starts_with('|')) {
+        let column = text.trim_end_matches('|').rsplit(" | ").next().unwrap_or("");
+        let code = column.split('`').skip(1).step_by(2);
+        tests.extend(code.filter(|code| code.contains("::") || code.contains(": ")).map(|code| (line, code)));
+    }
+    tests
+}
+
 /// The targets of inline links, with their lines.
 pub(super) fn links(document: &str) -> Vec<(usize, &str)> {
     let mut links = Vec::new();

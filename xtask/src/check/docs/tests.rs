@@ -1,5 +1,5 @@
 use super::markdown::{anchors, blocks, links};
-use super::{arguments, broken_links};
+use super::{arguments, broken_links, missing_tests};
 use crate::tree::Source;
 
 const DOCUMENT: &str = "\
@@ -46,6 +46,29 @@ fn a_link_to_nowhere_is_found() {
     assert_eq!(broken("[a](../Cargo.toml) [b](https://example.com/x)"), 0);
     assert_eq!(broken("[a](../Cargo.tomb)"), 1);
     assert_eq!(broken("[a](#nowhere)"), 1);
+}
+
+#[test]
+fn a_promise_whose_test_is_gone_is_found() {
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let code = [
+        source("tests/integration/drain.rs", "fn ends() {}"),
+        source("host/crates/http/src/path/tests.rs", "fn is_idempotent() {}"),
+        source("plugins/jwt/src/tests.rs", "fn refuses() {}"),
+    ];
+    let missing = |names: &str| {
+        let page = format!("| promise | `a::mechanism` | {names} |\n");
+        missing_tests(&source("docs/security-model.md", &page), &code)
+    };
+    assert_eq!(
+        missing("`drain::ends`, `path::tests::is_idempotent`, `jwt: refuses` (the case `other`)"),
+        [""; 0]
+    );
+    assert_eq!(
+        missing("`drain::ends`, `drain::begins`"),
+        ["docs/security-model.md:1: there is no test `drain::begins`"]
+    );
+    assert_eq!(missing("`path::tests::ends`").len(), 1, "it is in another module");
 }
 
 #[test]
