@@ -318,8 +318,7 @@ impl State {
             let known = know(&path, before);
             changed |= match before {
                 Some(before) => before.content != known.content,
-                // Nothing is known of it but its time stamp.
-                None => known.stamp.is_some_and(|stamp| stamp.changed_at() + CLOCK_STEP > read_at),
+                None => has_changed_since(read_at, &known, Stamp::of(&path)),
             };
             self.files.insert(path, known);
         }
@@ -383,6 +382,13 @@ fn know(path: &Path, before: Option<Known>) -> Known {
             now.duration_since(stamp.changed_at()).is_ok_and(|age| age > STAMP_HOLDS_AFTER)
         });
     Known { content, stamp, holds }
+}
+
+/// Returns whether a file that was read from `read_at` on, and of which no content was known until now, is another one
+/// since. `after` is its stamp once its content was read: a file that came, or was replaced, after `known.stamp` was taken
+/// has its new content in `known`, and no later comparison would find a difference.
+fn has_changed_since(read_at: SystemTime, known: &Known, after: Option<Stamp>) -> bool {
+    known.stamp != after || after.is_some_and(|stamp| stamp.changed_at() + CLOCK_STEP > read_at)
 }
 
 /// `path` and every symbolic link that is followed on the way to the file, each as a path whose folder is a real one.

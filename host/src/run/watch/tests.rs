@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, SystemTime};
 
-use super::{Watch, way_to};
+use super::{Known, Stamp, Watch, content_of, has_changed_since, way_to};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -272,4 +272,26 @@ fn the_way_to_a_file_names_each_link() {
     std::os::unix::fs::symlink("real", root.join("link")).unwrap();
     let way: Vec<_> = way_to(&root.join("link/file")).into_iter().collect();
     assert_eq!(way, [root.join("link"), root.join("link/file"), root.join("real/file")]);
+}
+
+#[test]
+fn a_file_that_comes_while_it_is_looked_at_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let mut known = Known { content: content_of(&path), stamp: Stamp::of(&path), holds: false };
+    assert!(!has_changed_since(later, &known, Stamp::of(&path)), "it is missing as it was");
+    // Between the look at its stamp and the reading of its content.
+    std::fs::write(&path, "new").unwrap();
+    known.content = content_of(&path);
+    assert!(has_changed_since(later, &known, Stamp::of(&path)), "it came");
+    known.stamp = Stamp::of(&path);
+    assert!(!has_changed_since(later, &known, Stamp::of(&path)), "it is as it was read");
+    assert!(
+        has_changed_since(SystemTime::UNIX_EPOCH, &known, Stamp::of(&path)),
+        "it is younger than the reading"
+    );
+    std::fs::write(dir.path().join("b"), "newer").unwrap();
+    std::fs::rename(dir.path().join("b"), &path).unwrap();
+    assert!(has_changed_since(later, &known, Stamp::of(&path)), "it was replaced");
 }
