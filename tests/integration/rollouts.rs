@@ -324,7 +324,7 @@ async fn a_shadow_that_fails_or_loops_over_a_body_keeps_nobody_waiting() {
         for (deed, kind) in [("panic", "trap"), ("memory", "memory"), ("loop", "deadline")] {
             let shadow = format!(
                 "shadow = {{ plugin = \"misbehave.wasm\", config = {{ {hook} = \"{deed}\" }}, \
-                 limits = {{ memory = \"4MiB\", deadline = \"1s\" }} }}"
+                 limits = {{ memory = \"4MiB\", deadline = \"1s\", wall = \"5m\" }} }}"
             );
             let gateway =
                 start(&config(upstream.address(), &["bodies"], &policy("bodies", "plain", &shadow))).await;
