@@ -1,6 +1,6 @@
 //! The control socket from the gateway's side: what answers its requests, and its path.
 //!
-//! To let the command line ask something more: a [`Request`] in the `admin` crate, an `Answers` of it here (or beside
+//! To let the command line ask something more: a `Request` in the `admin` crate, an `Answers` of it here (or beside
 //! what it is about), and a line in [`requests`]. The answer is put together on the loop that owns the running gateway,
 //! by [`Control::with_running`], while nothing else happens; what takes long takes out of it what it needs (snapshots
 //! and factories are shared) and goes on by itself.

@@ -37,7 +37,7 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// A policy failed. The exchange goes on as its [`FailureMode`] says.
+/// A policy failed. The exchange goes on as its `FailureMode` says.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("policy `{policy}` failed in {hook}: {kind}: {message}")]
 pub struct Fault {

@@ -21,7 +21,7 @@ pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 /// The same for a whole connection, so that one stalled stream does not stop the others.
 pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// What the crate may hold of one stream for sending. What it may hold of a connection is bounded by its [`Outbox`].
+/// What the crate may hold of one stream for sending. What it may hold of a connection is bounded by its `Outbox`.
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 
 /// Turns an error of the `h2` crate into words.
