@@ -8,7 +8,8 @@ use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
 /// The JSON schema (2020-12) of a config file, with the configuration of every builtin plugin.
 ///
-/// It knows the form of each value; what has to fit together over several places is for [`load`](crate::load()) to check.
+/// It knows the form of each value; what has to fit together over several places is for [`load`](crate::load()) to
+/// check.
 pub fn schema(plugins: &dyn Plugins) -> Json {
     let mut root = table(&ROOT);
     root.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
