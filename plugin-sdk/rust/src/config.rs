@@ -85,16 +85,16 @@ pub struct Property {
     pub schema: &'static Schema,
     /// Whether it must be there.
     pub required: bool,
-    /// What it is where it is left out, as JSON.
+    /// What it is if it is left out, as JSON.
     pub default: Option<&'static str>,
-    /// The smallest number, where it is narrower than the type's.
+    /// The smallest number, if it is narrower than the type's.
     pub minimum: Option<i128>,
-    /// The greatest number, where it is narrower than the type's.
+    /// The greatest number, if it is narrower than the type's.
     pub maximum: Option<i128>,
     /// A regular expression that the text must match.
     pub pattern: Option<&'static str>,
-    /// What its text, or each text in it, means to the gateway: `sets-attribute`, `reads-attribute`, `request-field`, `url` or
-    /// `template`. The gateway then refuses settings that could have no effect.
+    /// What its text, or each text in it, means to the gateway: `sets-attribute`, `reads-attribute`, `request-field`,
+    /// `url` or `template`. The gateway then refuses settings that could have no effect.
     pub means: Option<&'static str>,
     /// What the names in a map mean.
     pub keys_mean: Option<&'static str>,

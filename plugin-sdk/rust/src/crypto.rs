@@ -45,8 +45,8 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! The mock computes digests and authentication codes as the gateway does. It knows no RSA and no curves: what stands in
-//! for their signatures is made by [`MockGateway::sign_jws`](crate::testing::MockGateway::sign_jws) and
+//! The mock computes digests and authentication codes as the gateway does. It knows no RSA and no curves: what stands
+//! in for their signatures is made by [`MockGateway::sign_jws`](crate::testing::MockGateway::sign_jws) and
 //! [`MockGateway::sign`](crate::testing::MockGateway::sign).
 
 use std::fmt;
@@ -213,7 +213,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a token is not to be believed.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwsError {
     /// It is not a JWS in compact serialization, and why.
@@ -253,8 +253,8 @@ pub struct Verified {
     pub payload: Vec<u8>,
 }
 
-/// Imports one JSON Web Key: a public key, or a secret (`kty` is `oct`). Its algorithm is its `alg` or the given one; where
-/// there are both they must be the same, and where there is neither, the key's curve must say it.
+/// Imports one JSON Web Key: a public key, or a secret (`kty` is `oct`). Its algorithm is its `alg` or the given one;
+/// if there are both they must be the same, and if there is neither, the key's curve must determine it.
 ///
 /// # Errors
 /// Any but [`KeyError::NoSecret`].
@@ -337,7 +337,7 @@ pub fn verify(key: Key, message: impl AsRef<[u8]>, signature: impl AsRef<[u8]>) 
     host::crypto_verify(key.0, message.as_ref(), signature.as_ref())
 }
 
-/// Checks a token in compact serialization by those of the keys, at most eight, that are for its `alg` and, where both
+/// Checks a token in compact serialization by those of the keys, at most eight, that are for its `alg` and, if both
 /// have one, its `kid`.
 ///
 /// # Errors

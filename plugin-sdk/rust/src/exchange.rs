@@ -38,7 +38,7 @@ impl Exchange {
         host::exchange_client_address()
     }
 
-    /// DER of the client certificate that TLS verified. `None` where the client showed none.
+    /// DER of the client certificate that TLS verified. `None` if the client showed none.
     #[must_use]
     pub fn client_certificate(&self) -> Option<Vec<u8>> {
         host::exchange_client_certificate()
@@ -62,7 +62,7 @@ impl Exchange {
         host::exchange_trace_id()
     }
 
-    /// What a policy of this exchange has set under that name. `None` where none has.
+    /// What a policy of this exchange has set under that name. `None` if none has.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
         host::exchange_attribute(name)
@@ -76,8 +76,8 @@ impl Exchange {
         host::exchange_set_attribute(name, value)
     }
 
-    /// The bytes that this policy last kept with [`Exchange::set_state`] in this exchange; empty at first. No other policy
-    /// sees them.
+    /// The bytes that this policy last kept with [`Exchange::set_state`] in this exchange; empty at first. No other
+    /// policy sees them.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
         host::exchange_state()

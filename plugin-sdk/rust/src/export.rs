@@ -98,8 +98,8 @@ fn body_decision(decision: BodyDecision) -> wit::BodyDecision {
     }
 }
 
-/// Exports the hooks of a policy from the component, and puts its manifest into it. `#[policy]` writes the call. The text
-/// with `unsafe` stands here, so that policies can forbid unsafe code.
+/// Exports the hooks of a policy from the component, and puts its manifest into it. `#[policy]` writes the call. The
+/// text with `unsafe` stands here, so that policies can forbid unsafe code.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {

@@ -1,6 +1,6 @@
 //! Requests of the policy's own to HTTP servers. Grant: `http = ["https://auth.internal/check"]`.
 //!
-//! A call waits for its answer and holds up nobody: other exchanges go on. It may be made in the hooks of an exchange and in
+//! A call waits for its response without delaying other exchanges. It may be made in the hooks of an exchange and in
 //! `on_tick`, not in `configure`.
 //!
 //! ```
@@ -78,17 +78,17 @@ pub enum Error {
     InvalidRequest(String),
     /// It may not be asked, and why: not granted, a private address that was not granted, or not in this hook.
     NotAllowed(String),
-    /// More calls are under way than there may be.
+    /// The limit of concurrent calls is reached.
     Busy,
-    /// The time is over.
+    /// The timeout has passed.
     Timeout,
-    /// There is no connection to the server, and why.
+    /// The connection failed, and why.
     Connect(String),
     /// The server broke the protocol or closed the connection before the end, and how.
     Protocol(String),
     /// The answer is larger than the policy's body limit, or its head than 64 KiB.
     TooLarge,
-    /// The client of the exchange has gone away, so that nobody waits for the answer.
+    /// The client of the exchange has gone away, so the response is not needed.
     ClientGone,
 }
 
@@ -170,7 +170,7 @@ impl Outbound {
         self
     }
 
-    /// The first value of a field, where it is text. For tests, which look at what was sent.
+    /// The first value of a field, if it is text. For tests, which look at what was sent.
     #[must_use]
     pub fn header_value(&self, name: &str) -> Option<&str> {
         let field = self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;

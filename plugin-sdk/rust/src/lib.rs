@@ -61,8 +61,9 @@
 //!
 //! # Capabilities
 //!
-//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`], [`matchers`]
-//! and [`http_client`] are modules of functions. The component imports those that it calls and no others, and each must be granted in the gateway's config.
+//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`], [`matchers`] and
+//! [`http_client`] are modules of functions. The component imports those that it calls and no others, and each must be
+//! granted in the gateway's config.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

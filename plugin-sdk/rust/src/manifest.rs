@@ -21,11 +21,12 @@ pub struct Manifest<'a> {
     pub version: &'a str,
     /// One sentence for people.
     pub description: &'a str,
-    /// The schema of its configuration; `None` where it takes none.
+    /// The schema of its configuration; `None` if it takes none.
     pub config_schema: Option<&'a Schema>,
-    /// The capabilities that it wants, by name, where it says so.
+    /// The capabilities that it wants, by name, if it says so.
     pub capabilities: &'a [&'a str],
-    /// The attributes that it sets whatever its settings are, if it says so; those that a setting names are told by the schema.
+    /// The attributes that it sets whatever its settings are, if it says so; those that a setting names are told by the
+    /// schema.
     pub attributes: Option<&'a [&'a str]>,
 }
 
@@ -41,7 +42,7 @@ impl Manifest<'_> {
     /// The JSON text. `N` is [`Manifest::json_len`].
     ///
     /// # Panics
-    /// Where `N` is something else.
+    /// If `N` is something else.
     #[must_use]
     pub const fn json<const N: usize>(&self) -> [u8; N] {
         let mut text = [0; N];
@@ -171,7 +172,8 @@ impl Writer<'_> {
         self.raw("}");
     }
 
-    /// The members of a schema, without the braces around them: `means` is what its texts mean, `keys` what its names do.
+    /// The members of a schema, without the braces around them: `means` is what its texts mean, `keys` what its names
+    /// do.
     const fn schema(&mut self, schema: &Schema, means: Option<&str>, keys: Option<&str>) {
         match schema {
             Schema::String => {

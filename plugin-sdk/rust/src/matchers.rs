@@ -107,8 +107,8 @@ impl std::error::Error for Error {}
 pub struct RegexSet(u32);
 
 impl RegexSet {
-    /// Compiles patterns in the syntax of the crate `regex`. They match bytes: `.` is one byte, and `\w`, `\b` and `(?i)`
-    /// know ASCII. A pattern matches anywhere unless it is anchored.
+    /// Compiles patterns in the syntax of the crate `regex`. They match bytes: `.` is one byte, and `\w`, `\b` and
+    /// `(?i)` know ASCII. A pattern matches anywhere unless it is anchored.
     ///
     /// # Errors
     /// Any [`MakeError`].
@@ -149,8 +149,8 @@ impl RegexSet {
 pub struct NetworkSet(u32);
 
 impl NetworkSet {
-    /// Makes a set of networks: one on each line, such as `10.0.0.0/8` or `2001:db8::1`. Blank lines, and what follows a
-    /// `#`, do not count.
+    /// Makes a set of networks: one on each line, such as `10.0.0.0/8` or `2001:db8::1`. Blank lines, and what follows
+    /// a `#`, do not count.
     ///
     /// # Errors
     /// Any [`MakeError`].
@@ -185,7 +185,7 @@ pub enum JsonValue {
 }
 
 impl JsonValue {
-    /// The string, where it is one.
+    /// The string, if it is one.
     ///
     /// ```
     /// # use portcullis_sdk::matchers::JsonValue;
@@ -221,7 +221,7 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// Reads values of a JSON document by JSON pointers (RFC 6901), in their order. `None` where there is no such value.
+/// Reads values of a JSON document by JSON pointers (RFC 6901), in their order. `None` if there is no such value.
 ///
 /// # Errors
 /// Any [`JsonError`].

@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms that the gateway exports under the policy's name. Grant: `metrics = true`.
 //!
-//! A metric is a plain number, valid in every instance of the policy: making one with the same name and labels gives the
-//! same one. Make them in `configure` and keep them. Names and labels beyond the policy's limit (256 series) give one
-//! that counts nothing.
+//! A metric is a plain number, valid in every instance of the policy: making one with the same name and labels gives
+//! the same one. Make them in `configure` and keep them. Names and labels beyond the policy's limit (256 series) give
+//! one that counts nothing.
 //!
 //! ```
 //! use portcullis_sdk::{metrics, testing::MockGateway};

@@ -5,7 +5,8 @@ use std::fmt::{self, Display, Write as _};
 /// Mistakes that are kept: with more, the settings are probably meant for another policy.
 const KEPT_MAX: usize = 100;
 
-/// Mistakes in a policy's settings, for `configure` to return. The gateway shows each of them at its line of the operator's file.
+/// Mistakes in a policy's settings, for `configure` to return. The gateway shows each of them at its line of the
+/// operator's file.
 ///
 /// ```
 /// use portcullis_sdk::{Mistakes, prelude::*, testing::MockGateway};
@@ -46,8 +47,8 @@ impl Mistakes {
         Self::default()
     }
 
-    /// Adds one. `pointer` is the JSON pointer (RFC 6901) of the value in the settings, such as `/keys/0/name`, or empty for
-    /// the settings as a whole. What stands behind the first `; ` of `text` is shown as help.
+    /// Adds one. `pointer` is the JSON pointer (RFC 6901) of the value in the settings, such as `/keys/0/name`, or
+    /// empty for the settings as a whole. The text after the first `; ` is shown as help.
     ///
     /// ```
     /// let mut mistakes = portcullis_sdk::Mistakes::new();

@@ -3,8 +3,9 @@
 use crate::manifest::Manifest;
 use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
 
-/// A policy, as the gateway and the tests run it. [`#[policy]`](macro@crate::policy) implements it: each hook that the `impl`
-/// block has, with the arguments that it wants; the others do nothing here and are not exported from the component.
+/// A policy, as the gateway and the tests run it. [`#[policy]`](macro@crate::policy) implements it: each hook that the
+/// `impl` block has, with the arguments that it wants; the others do nothing here and are not exported from the
+/// component.
 ///
 /// ```
 /// use portcullis_sdk::{Policy, prelude::*};

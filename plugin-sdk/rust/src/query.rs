@@ -8,7 +8,7 @@ pub(crate) fn values(query: &str, name: &str) -> Vec<String> {
     pairs.filter(|(key, _)| decode(key) == name).map(|(_, value)| decode(value).into_owned()).collect()
 }
 
-/// The query without `name`; `None` where it has none of it.
+/// The query without `name`; `None` if it has none of it.
 pub(crate) fn without(query: &str, name: &str) -> Option<String> {
     let is_other = |pair: &&str| decode(pair.split_once('=').map_or(*pair, |(key, _)| key)) != name;
     if query.split('&').all(|pair| is_other(&pair)) {

@@ -51,14 +51,15 @@ pub struct Verdict {
     pub allowed: bool,
     /// How many more would be allowed now.
     pub remaining: u32,
-    /// When the next one will be allowed; zero where it is now.
+    /// When the next one will be allowed; zero if it is now.
     pub retry_after: Duration,
-    /// When the bucket will be as new.
+    /// When the bucket will be full again.
     pub reset_after: Duration,
 }
 
-/// Takes `cost` from a named bucket by the generic cell rate algorithm (ITU-T I.371). The policy's buckets are its own,
-/// survive reloads, and are bounded in number: past that the bucket that is nearest to being as new makes place.
+/// Takes `cost` from a named bucket by the generic cell rate algorithm (ITU-T I.371). The policy's buckets are its own
+/// and survive reloads. Their number is bounded: beyond it a new bucket takes the place of the one that is closest to
+/// full.
 ///
 /// ```
 /// # use portcullis_sdk::{rate_limit::{check, Quota}, testing::MockGateway};

@@ -2,8 +2,8 @@
 
 use crate::{Field, Refused, host, query};
 
-/// The request. Every hook of an exchange can be given it; `on_request_head` alone as `&mut`, and with that the right to
-/// edit it.
+/// The request. Every hook of an exchange can be given it; `on_request_head` alone as `&mut`, and with that the right
+/// to edit it.
 ///
 /// What is read here is what was matched and what will be forwarded: the path is normalised once, before routing. Each
 /// function is a call to the gateway and costs a copy of what it returns, so nothing is paid for that is not asked for.
@@ -54,14 +54,14 @@ impl Request {
         host::request_scheme()
     }
 
-    /// Host and port as the client wrote them; the port is absent where the client left it out. Empty only for an
-    /// HTTP/1.0 request without `Host`.
+    /// Host and port as the client wrote them; the port is absent if the client left it out. Empty only for an HTTP/1.0
+    /// request without `Host`.
     #[must_use]
     pub fn authority(&self) -> String {
         host::request_authority()
     }
 
-    /// Sets the authority that is forwarded where the upstream's `host` setting is `preserve`. It does not change the
+    /// Sets the authority that is forwarded if the upstream's `host` setting is `preserve`. It does not change the
     /// route.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Request {
         host::request_path()
     }
 
-    /// The query without its `?`, as the client wrote it. `None` where there is no `?`; empty for a bare one.
+    /// The query without its `?`, as the client wrote it. `None` if there is no `?`; empty if nothing follows it.
     #[must_use]
     pub fn query(&self) -> Option<String> {
         host::request_query()
@@ -106,8 +106,8 @@ impl Request {
         query::values(&self.query().unwrap_or_default(), name)
     }
 
-    /// Removes all of a query parameter, and leaves the rest of the query as the client wrote it. Removing one that is not
-    /// there is no error.
+    /// Removes all of a query parameter, and leaves the rest of the query as the client wrote it. Removing one that is
+    /// not there is no error.
     ///
     /// # Errors
     /// As [`Request::set_path_and_query`].
@@ -136,22 +136,22 @@ impl Request {
         host::request_set_upstream(name)
     }
 
-    /// All values of a field joined by `", "` (RFC 9110, 5.3), those of `Cookie` by `"; "`. The name is compared without
-    /// case. `None` where there is no such field. Bytes that are not UTF-8 become U+FFFD; [`Request::header_values`] gives
-    /// them as they are. What admits or refuses by the value of one line looks at those: a client may send several, and of
-    /// the joined text each is only a part.
+    /// All values of a field joined by `", "` (RFC 9110, 5.3), those of `Cookie` by `"; "`. The name is compared
+    /// without case. `None` if there is no such field. Bytes that are not UTF-8 become U+FFFD;
+    /// [`Request::header_values`] gives them as they are. A policy that admits or refuses by the value of one line must
+    /// use those: a client may send several lines, and each is only a part of the joined text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         host::request_header(name)
     }
 
-    /// The value of each line of a field, in order. Empty where there is no such field.
+    /// The value of each line of a field, in order. Empty if there is no such field.
     #[must_use]
     pub fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
         host::request_header_values(name)
     }
 
-    /// All fields in order, but `Host` and the hop-by-hop fields. Costs a copy of the whole head: prefer
+    /// All fields in order, except `Host` and the hop-by-hop fields. Costs a copy of the whole head: prefer
     /// [`Request::header`].
     #[must_use]
     pub fn headers(&self) -> Vec<Field> {

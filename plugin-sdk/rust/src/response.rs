@@ -44,7 +44,7 @@ impl Response {
         host::response_set_status(status)
     }
 
-    /// All values of a field joined by `", "`; `None` where there is no such field. See
+    /// All values of a field joined by `", "`; `None` if there is no such field. See
     /// [`Request::header`](crate::Request::header).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {

@@ -49,7 +49,7 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The value of a key. `None` where there is none or its time is over.
+/// The value of a key. `None` if the key is absent or has expired.
 ///
 /// # Errors
 /// [`Error::Unavailable`] and [`Error::TooLarge`].
@@ -79,7 +79,7 @@ pub fn set(key: &str, value: impl AsRef<[u8]>, ttl: Option<Duration>) -> Result<
     host::store_set(key, value.as_ref(), ttl)
 }
 
-/// Sets a key only if its value is the expected one (`None`: only if it is absent). `false` where it was not.
+/// Sets a key only if its value is the expected one (`None`: only if it is absent). Returns `false` if it was not.
 ///
 /// # Errors
 /// Any but [`Error::NotANumber`].
@@ -100,8 +100,8 @@ pub fn compare_and_set(
     host::store_compare_and_set(key, expected, value.as_ref(), ttl)
 }
 
-/// Adds to a number, from 0 where the key is absent, and gives the sum, which stops at the limits of `i64`. `ttl` counts
-/// from the key's first increment. [`get`] gives the number in decimal digits.
+/// Adds to a number, from 0 if the key is absent, and returns the sum, which stops at the limits of `i64`. `ttl` counts
+/// from the key's first increment. [`get`] returns the number in decimal digits.
 ///
 /// # Errors
 /// Any.
@@ -117,7 +117,7 @@ pub fn increment(key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, Error
     host::store_increment(key, by, ttl)
 }
 
-/// Removes a key. No error where there is none.
+/// Removes a key. An absent key is no error.
 ///
 /// # Errors
 /// [`Error::Unavailable`] and [`Error::TooLarge`].

@@ -44,7 +44,7 @@ struct Everything {
     maybe: Option<Vec<u64>>,
     #[config(default)]
     table: BTreeMap<String, Inner>,
-    /// Where it is.
+    /// Its path.
     inner: Inner,
     #[config(default = Choice::ClientAddress)]
     choice: Choice,

@@ -13,8 +13,8 @@
 pub enum Decision {
     /// Go on with the next policy of the chain.
     Next,
-    /// Stop here and answer the client. In `on_request_head` the upstream is not asked; in `on_response_head` this takes
-    /// the place of its answer.
+    /// Stop here and answer the client. In `on_request_head` the upstream is not asked; in `on_response_head` this
+    /// takes the place of its answer.
     Reply(Reply),
 }
 
@@ -36,13 +36,13 @@ pub enum BodyDecision {
     Forward,
     /// These bytes go on in its place; an empty list drops the piece.
     Replace(Vec<u8>),
-    /// The gateway keeps the piece, and calls again with it and what came since together: when about as much again has come,
-    /// when nothing came for a moment, or at the end. A body of which more would have to be held than the policy's body limit
-    /// is answered 413, or 502 if it is the response's; that is no fault of the policy. With `last` set there is nothing to
-    /// wait for and it means `Forward`.
+    /// The gateway keeps the piece, and calls again with it and what came since together: when about as much again has
+    /// come, when nothing came for a moment, or at the end. A body of which more would have to be held than the
+    /// policy's body limit is answered 413, or 502 if it is the response's; this does not count as a fault of the
+    /// policy. With `last` set there is nothing to wait for and it means `Forward`.
     Hold,
     /// Answer the client with this. Possible until the response has begun; later it is a fault, and the message is cut
-    /// off so that nobody takes it for whole.
+    /// off so that it cannot be taken for complete.
     Reply(Reply),
 }
 
@@ -73,7 +73,7 @@ pub struct Chunk {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// In lower case where it comes from the gateway; any case is taken.
+    /// In lower case if it comes from the gateway; any case is taken.
     pub name: String,
     /// Any bytes that RFC 9110, 5.5 allows; mostly ASCII.
     pub value: Vec<u8>,
@@ -94,11 +94,12 @@ const OF_THE_GATEWAY: [&str; 10] = [
 ];
 
 impl Field {
-    /// Checks a field name that an operator wrote, so that `configure` can refuse what would be refused in each exchange.
+    /// Checks a field name that an operator wrote, so that `configure` can refuse what would be refused in each
+    /// exchange.
     ///
     /// # Errors
-    /// [`Refused::InvalidName`] for what is no token (RFC 9110, 5.6.2), [`Refused::Forbidden`] for what the gateway alone
-    /// writes.
+    /// [`Refused::InvalidName`] for what is no token (RFC 9110, 5.6.2), [`Refused::Forbidden`] for what the gateway
+    /// alone writes.
     ///
     /// ```
     /// use portcullis_sdk::{Field, Refused};
@@ -138,8 +139,8 @@ impl Field {
 
 /// The answer that a policy gives in place of the upstream's.
 ///
-/// The gateway frames it: `Content-Length`, `Transfer-Encoding`, `Connection` and the like must not be among its fields.
-/// A status outside 200 to 599, an invalid field or a body over the policy's limit is a fault of the policy.
+/// The gateway frames it: `Content-Length`, `Transfer-Encoding`, `Connection` and the like must not be among its
+/// fields. A status outside 200 to 599, an invalid field or a body over the policy's limit is a fault of the policy.
 ///
 /// ```
 /// use portcullis_sdk::Reply;
@@ -203,7 +204,7 @@ impl Reply {
         self.header("content-type", media_type)
     }
 
-    /// The value of the first field of that name, where it is text. For tests.
+    /// The value of the first field of that name, if it is text. For tests.
     ///
     /// ```
     /// assert_eq!(portcullis_sdk::Reply::new(200).header_value("x-a"), None);
@@ -268,7 +269,7 @@ impl From<Refused> for Reply {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// The status that the client got; 0 where it got none.
+    /// The status that the client got; 0 if it got none.
     pub status: u16,
     /// Bytes of the request's body that were received.
     pub request_bytes: u64,
@@ -276,9 +277,9 @@ pub struct Outcome {
     pub response_bytes: u64,
     /// From the request's head to the response's last byte.
     pub duration: std::time::Duration,
-    /// The endpoint that answered, as `host:port`. `None` where none was asked.
+    /// The endpoint that answered, as `host:port`. `None` if there was none.
     pub upstream: Option<String>,
-    /// What went wrong, in words. `None` where nothing did.
+    /// What went wrong, in words. `None` if nothing went wrong.
     pub error: Option<String>,
 }
 

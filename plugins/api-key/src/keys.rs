@@ -71,9 +71,10 @@ impl Keys {
 
     /// Whose key this is.
     ///
-    /// Every digest is compared in full, whatever the others gave, so that the time says nothing of how near a guess came
-    /// or where in the list a key stands. A hash table over digests would be as good against guesses, who cannot choose a
-    /// digest's bits, but its safety would rest on that argument; a thousand keys cost some three microseconds this way.
+    /// Every digest is compared in full, whatever the others gave, so that the time says nothing of how near a guess
+    /// came or where in the list a key stands. A hash table over digests would be as good against guesses, who cannot
+    /// choose a digest's bits, but its safety would rest on that argument; a thousand keys cost some three microseconds
+    /// this way.
     pub(crate) fn name_of(&self, key: &[u8]) -> Option<&str> {
         let wanted = words(Sha256::digest(key).into());
         let mut found = 0;
@@ -82,7 +83,7 @@ impl Keys {
             for (mine, theirs) in digest.iter().zip(wanted) {
                 difference |= mine ^ theirs;
             }
-            // All ones where nothing differs, else zero. The compiler must not see that it could stop here.
+            // All ones if nothing differs, else zero. The compiler must not see that it could stop here.
             let same = ((black_box(difference) | difference.wrapping_neg()) >> 63).wrapping_sub(1);
             found |= same & (at as u64 + 1);
         }

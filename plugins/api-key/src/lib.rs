@@ -13,10 +13,10 @@ use portcullis_sdk::{Field, Mistakes};
 /// Settings of `builtin:api-key`.
 #[derive(Debug, Config)]
 pub struct Settings {
-    /// The request field that carries the key; `x-api-key` where neither this nor `query` is set.
+    /// The request field that carries the key; `x-api-key` if neither this nor `query` is set.
     #[config(means = "request-field")]
     header: Option<String>,
-    /// The query parameter that carries the key, where the field is absent.
+    /// The query parameter that carries the key, if the field is absent.
     query: Option<String>,
     /// The keys.
     #[config(default)]
@@ -104,8 +104,8 @@ impl ApiKey {
         Ok(())
     }
 
-    /// The one key that the request carries. Several are none: which of them counts would be a guess that an upstream or a
-    /// log may make differently.
+    /// The one key that the request carries. Several are none: which of them counts would be a guess that an upstream
+    /// or a log may make differently.
     fn presented(&self, request: &Request) -> Option<Vec<u8>> {
         let of_header = self.header.as_ref().map(|name| request.header_values(name)).unwrap_or_default();
         let values = match &self.query {
@@ -118,8 +118,8 @@ impl ApiKey {
     }
 }
 
-/// The same for a missing and for a wrong key: it tells nothing to who tries keys. RFC 9110, 15.5.2 asks for a challenge;
-/// no scheme is registered for API keys, so it names what is wanted.
+/// The same for a missing and for a wrong key: it tells nothing to who tries keys. RFC 9110, 15.5.2 asks for a
+/// challenge; no scheme is registered for API keys, so it names what is wanted.
 fn unauthorized() -> Reply {
     Reply::new(401).header("www-authenticate", "ApiKey").text("a valid API key is needed\n")
 }

@@ -17,7 +17,7 @@ const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_p
 /// The policy that the demo runs behind `/live/*`: `examples/live-policy` as it was when the gateway was built.
 pub const LIVE_DEMO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis_example_live.wasm"));
 
-/// The component of a shipped policy. `None` where there is none of that name.
+/// The component of a shipped policy. `None` if there is none of that name.
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static [u8]> {
     match name {

@@ -16,8 +16,8 @@ const SET_COOKIE: &str = "set-cookie";
 /// Settings of `builtin:external-auth`.
 #[derive(Debug, Config)]
 pub struct Settings {
-    /// The service, which `grants.http` must name as well. It is asked with the original request in `X-Forwarded-Method`,
-    /// `-Proto`, `-Host`, `-Uri` and `-For`, and lets it through by any status from 200 to 299.
+    /// The service, which `grants.http` must name as well. It is asked with the original request in
+    /// `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`, and lets it through by any status from 200 to 299.
     #[config(means = "url")]
     url: String,
     /// The method it is asked by.
@@ -26,19 +26,20 @@ pub struct Settings {
     /// How long it may take, in milliseconds.
     #[config(default = 1000, minimum = 1, maximum = 30_000)]
     timeout_ms: u32,
-    /// Fields of the request that it is shown: `authorization` and `cookie` where nothing is said.
+    /// Fields of the request that it is shown: `authorization` and `cookie` if nothing is said.
     #[config(means = "request-field")]
     request_fields: Option<Vec<String>>,
-    /// Fields of its answer that the upstream gets with a request that it lets through. What the client sent under these
-    /// names is dropped.
+    /// Fields of its answer that the upstream gets with a request that it lets through. What the client sent under
+    /// these names is dropped.
     #[config(default)]
     upstream_fields: Vec<String>,
-    /// Fields of its answer that the client gets with the response to a request that it lets through, such as `set-cookie`
-    /// of a session that it renews. They take the place of the upstream's, except for `set-cookie`, which is added.
+    /// Fields of its answer that the client gets with the response to a request that it lets through, such as
+    /// `set-cookie` of a session that it renews. They take the place of the upstream's, except for `set-cookie`, which
+    /// is added.
     #[config(default)]
     client_fields: Vec<String>,
     /// Fields of its answer that the client gets with a refusal: `content-type`, `location`, `set-cookie` and
-    /// `www-authenticate` where nothing is said.
+    /// `www-authenticate` if nothing is said.
     reply_fields: Option<Vec<String>>,
 }
 
@@ -111,7 +112,7 @@ impl ExternalAuth {
     }
 
     fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
-        // Nobody but the service says these, whatever it answers.
+        // Only the service sets these, whatever it answers.
         for name in &self.upstream_fields {
             request.remove_header(name)?;
         }
@@ -172,7 +173,7 @@ impl ExternalAuth {
         question
     }
 
-    /// The service's own answer, where it is one that a client can do something with.
+    /// The service's own answer, if it is one that a client can do something with.
     fn refusal(&self, answer: &Inbound) -> Reply {
         if !matches!(answer.status, 300..=303 | 307..=499) {
             log::warn(format!("the service answered {}", answer.status));

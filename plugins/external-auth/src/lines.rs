@@ -1,5 +1,5 @@
-//! Lines of a head as bytes, to be kept from one hook to another: each is its name, a zero, its value and a zero. Neither a
-//! name nor a value has a zero in it (RFC 9110, 5.5).
+//! Lines of a head as bytes, to be kept from one hook to another: each is its name, a zero, its value and a zero.
+//! Neither a name nor a value has a zero in it (RFC 9110, 5.5).
 
 /// The bytes of lines.
 pub(crate) fn write<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {

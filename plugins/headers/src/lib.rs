@@ -28,10 +28,10 @@ struct Edits {
     /// Fields that are removed.
     #[config(default)]
     remove: Vec<String>,
-    /// Fields that get this value and no other. Where a variable in it has no value, the field is removed.
+    /// Fields that get this value and no other. If a variable in it has no value, the field is removed.
     #[config(default, means = "template")]
     set: BTreeMap<String, String>,
-    /// Fields that get a further line. Where a variable in it has no value, no line is added.
+    /// Fields that get a further line. If a variable in it has no value, no line is added.
     #[config(default, means = "template")]
     append: BTreeMap<String, String>,
 }

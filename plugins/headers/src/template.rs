@@ -45,8 +45,8 @@ const KNOWN: &str = "request.method, request.scheme, request.authority, request.
      tls-server-name, route, trace-id, attribute.NAME";
 
 impl Template {
-    /// Reads text with `${variable}` in it. `$$` is a `$`. One before anything else is an error: with `$remote_addr` the
-    /// upstream would be told these very characters.
+    /// Reads text with `${variable}` in it. `$$` is a `$`. One before anything else is an error: with `$remote_addr`
+    /// the upstream would be told these very characters.
     pub(crate) fn parse(text: &str, side: Side) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -79,8 +79,8 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The value. `None` where a variable has none, and where what was put in makes it unfit for a field: an attribute
-    /// can hold line breaks, which would begin a field of their own.
+    /// The value. `None` if a variable has none, and if what was put in makes it unfit for a field: an attribute can
+    /// hold line breaks, which would begin a field of their own.
     pub(crate) fn render(
         &self,
         request: &Request,

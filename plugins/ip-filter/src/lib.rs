@@ -11,11 +11,11 @@ use portcullis_sdk::prelude::*;
 /// Settings of `builtin:ip-filter`. A network is `192.0.2.0/24`, `2001:db8::/32`, or a single address.
 #[derive(Debug, Config)]
 pub struct Settings {
-    /// The networks that are let through. Where this or `allow-file` is set, all others are refused.
+    /// The networks that are let through. If this or `allow-file` is set, all others are refused.
     allow: Option<Vec<String>>,
     /// A file of further networks that are let through, one on each line; what follows a `#` is skipped.
     allow_file: Option<FileText>,
-    /// The networks that are refused, also where they lie within an allowed one.
+    /// The networks that are refused, also if they lie within an allowed one.
     #[config(default)]
     deny: Vec<String>,
     /// A file of further networks that are refused.

@@ -12,8 +12,8 @@ pub(crate) struct Claims(Map<String, Value>);
 /// The words of the error for a name that is there twice.
 const TWICE: &str = "a name is there twice";
 
-/// A JSON object in which no name is there twice. RFC 7519, 4 leaves it to the reader to refuse such a token or to take the
-/// last claim: an upstream that takes the first one would see another token than this policy.
+/// A JSON object in which no name is there twice. RFC 7519, 4 leaves it to the reader to refuse such a token or to take
+/// the last claim: an upstream that takes the first one would see another token than this policy.
 struct Once(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Once {
@@ -62,8 +62,9 @@ impl Claims {
         }
     }
 
-    /// A claim as one line of text: a string, number or boolean as it is, a list of strings with commas. `None` if it is
-    /// absent or of another kind. A list is refused if the reader could take it for another one: `["a,b"]` for `["a", "b"]`.
+    /// A claim as one line of text: a string, number or boolean as it is, a list of strings with commas. `None` if it
+    /// is absent or of another kind. A list is refused if the reader could take it for another one: `["a,b"]` for
+    /// `["a", "b"]`.
     pub(crate) fn text(&self, claim: &str) -> Result<Option<String>, String> {
         Ok(match self.0.get(claim) {
             Some(Value::String(text)) => Some(text.clone()),
@@ -86,7 +87,7 @@ impl Claims {
         })
     }
 
-    /// A time in seconds since 1970. An error where it is there and is no number.
+    /// A time in seconds since 1970. An error if it is there and is no number.
     fn time(&self, claim: &str) -> Result<Option<f64>, &'static str> {
         match self.0.get(claim) {
             None => Ok(None),

@@ -20,7 +20,7 @@ pub struct Settings {
     keys_file: Option<FileText>,
     /// The name of a secret, granted by `secrets`, for tokens by HMAC. The policy itself never sees it.
     secret: Option<String>,
-    /// The algorithm of `secret` (`HS256` where nothing is said) and of keys that do not say theirs, such as `RS256`.
+    /// The algorithm of `secret` (`HS256` if nothing is said) and of keys that do not say theirs, such as `RS256`.
     algorithm: Option<String>,
     /// What `iss` must be.
     issuer: Option<String>,
@@ -38,10 +38,11 @@ pub struct Settings {
     /// Whether the upstream does not get the token.
     #[config(default)]
     remove: bool,
-    /// Attributes to set, and the claim that each is set to. `jwt.sub` is always there where the token has `sub`.
+    /// Attributes to set, and the claim that each is set to. `jwt.sub` is always there if the token has `sub`.
     #[config(default, keys_mean = "sets-attribute")]
     attributes: BTreeMap<String, String>,
-    /// Fields that the upstream gets, and the claim that each is set to. What the client sent under these names is dropped.
+    /// Fields that the upstream gets, and the claim that each is set to. What the client sent under these names is
+    /// dropped.
     #[config(default)]
     upstream_fields: BTreeMap<String, String>,
 }
@@ -112,7 +113,7 @@ impl Jwt {
     }
 
     fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
-        // Nobody but a token says these.
+        // Only a token sets these.
         for name in self.upstream_fields.keys() {
             request.remove_header(name)?;
         }
@@ -165,8 +166,8 @@ impl Jwt {
     }
 }
 
-/// Reads a key set. Keys that do not say their algorithm take `algorithm`; those that do say it keep their own. The gateway
-/// logs the keys that cannot be used at all.
+/// Reads a key set. Keys that do not say their algorithm take `algorithm`; those that do say it keep their own. The
+/// gateway logs the keys that cannot be used at all.
 fn read_set(set: &str, algorithm: Option<Algorithm>) -> Result<Vec<Key>, String> {
     if set.trim_start().starts_with("-----BEGIN") {
         let text = "this is PEM; a JSON Web Key Set (JSON with `keys`) is wanted, as the token's issuer publishes it";

@@ -15,12 +15,12 @@ pub struct Settings {
     /// How many requests in which time: a number, `/`, and `s`, `m` or `h`, such as `100/s` or `5/m`.
     #[config(pattern = "^[1-9][0-9]*/[smh]$")]
     rate: String,
-    /// How many may come at once beyond the one that is due. Unless set, one less than the number of `rate`, so that all
-    /// of it may come at once.
+    /// How many may come at once beyond the one that is due. Unless set, one less than the number of `rate`, so that
+    /// all of it may come at once.
     burst: Option<u32>,
     /// What is counted apart: each client address (IPv6: each /64), the whole route, each value of a request field, or
-    /// each value of an attribute that an earlier policy set. A request without that field or attribute is counted under
-    /// its client's address.
+    /// each value of an attribute that an earlier policy set. A request without that field or attribute is counted
+    /// under its client's address.
     #[config(default = Key::ClientAddress)]
     key: Key,
     /// What the limit is called in the `RateLimit` fields.

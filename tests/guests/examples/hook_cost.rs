@@ -1,4 +1,5 @@
-//! A hook with four host calls, as an API-key policy makes them, for measuring. `"keys":"a,b"` says which keys it knows.
+//! A hook with four host calls, as an API-key policy makes them, for measuring. `"keys":"a,b"` says which keys it
+//! knows.
 
 wit_bindgen::generate!({
     inline: "package test:guest; world cost {

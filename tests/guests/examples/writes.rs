@@ -1,5 +1,5 @@
-//! Says what all of its memory holds, as a number, where there is `x-look`, and then writes to it where `x-write` tells it to.
-//! Whoever runs it finds by the number whether anything is left of what it wrote.
+//! Says what all of its memory holds, as a number, if there is `x-look`, and then writes to it if `x-write` tells it
+//! to. The number shows a test whether anything is left of what it wrote.
 
 wit_bindgen::generate!({
     inline: "package test:guest; world writes {

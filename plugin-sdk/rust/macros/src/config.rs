@@ -44,8 +44,8 @@ pub(crate) fn expand(item: &DeriveInput) -> Result<TokenStream> {
     }
 }
 
-/// The implementations. Serde derives the reading on a mirror of the type: one derive cannot add another to its item, and
-/// this way neither the policy's package needs serde nor its author the attributes.
+/// The implementations. Serde derives the reading on a mirror of the type: one derive cannot add another to its item,
+/// and this way neither the policy's package needs serde nor its author the attributes.
 fn implement(
     item: &DeriveInput,
     keyword: &TokenStream,
@@ -223,7 +223,7 @@ fn means_of(attributes: &[Attribute]) -> Result<Option<LitStr>> {
     Ok(means)
 }
 
-/// What a field is where it is left out.
+/// What a field is if it is left out.
 enum Fallback {
     /// What `Default` gives.
     OfType,

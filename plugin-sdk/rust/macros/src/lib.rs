@@ -8,8 +8,8 @@ use syn::parse_macro_input;
 
 /// Makes a component of an `impl` block: its functions that are called after hooks become the component's exports.
 ///
-/// Arguments, all optional: `name` and `description` (those of the package unless set), and `capabilities = ["…"]`, which
-/// tells in the manifest what the operator will have to grant. The version is that of the package.
+/// Arguments, all optional: `name` and `description` (those of the package unless set), and `capabilities = ["…"]`,
+/// which tells in the manifest what the operator will have to grant. The version is that of the package.
 ///
 /// A package holds one policy.
 ///
@@ -73,13 +73,13 @@ pub fn policy(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// checks it, at the operator's line, before the policy sees it.
 ///
 /// Names are in kebab-case, unknown ones are refused, and doc comments become descriptions. Fields may be `String`,
-/// `bool`, integers, `f64`, `Option`, `Vec`, `BTreeMap<String, T>`, [`FileText`](../portcullis_sdk/struct.FileText.html),
-/// and other types that derive this. A variant without content is read from its name; one with content from a table with
-/// its name as the only key.
+/// `bool`, integers, `f64`, `Option`, `Vec`, `BTreeMap<String, T>`,
+/// [`FileText`](../portcullis_sdk/struct.FileText.html), and other types that derive this. A variant without content is
+/// read from its name; one with content from a table with its name as the only key.
 ///
 /// Attributes of a field, in `#[config(…)]`:
 ///
-/// - `default`: what `Default` gives, where it is left out; `default = …`: a literal or a variant.
+/// - `default`: what `Default` gives, if it is left out; `default = …`: a literal or a variant.
 /// - `rename = "…"`: another name.
 /// - `minimum = …`, `maximum = …`: bounds of a whole number.
 /// - `pattern = "…"`: a regular expression (ECMA 262) that a text must match.

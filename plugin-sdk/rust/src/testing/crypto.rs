@@ -1,5 +1,5 @@
-//! Keys and signatures of the mock. Digests and authentication codes are real; a signature by a public key is stood in for
-//! by an authentication code whose secret is what the key says.
+//! Keys and signatures of the mock. Digests and authentication codes are real; a signature by a public key is stood in
+//! for by an authentication code whose secret is what the key says.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;

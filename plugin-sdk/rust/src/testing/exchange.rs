@@ -41,7 +41,7 @@ impl MockExchange {
     /// `upstream`, without fields.
     ///
     /// # Panics
-    /// Where the path does not begin with `/`.
+    /// If the path does not begin with `/`.
     #[must_use]
     pub fn new(method: &str, path_and_query: &str) -> Self {
         Self::on(&MockGateway::new(), method, path_and_query)
@@ -50,7 +50,7 @@ impl MockExchange {
     /// The same on a gateway that other exchanges share.
     ///
     /// # Panics
-    /// Where the path does not begin with `/`.
+    /// If the path does not begin with `/`.
     #[must_use]
     pub fn on(gateway: &MockGateway, method: &str, path_and_query: &str) -> Self {
         let mut state = ExchangeState { method: method.to_owned(), ..ExchangeState::default() };
@@ -61,7 +61,7 @@ impl MockExchange {
     /// Adds a field to the request.
     ///
     /// # Panics
-    /// Where a gateway would not let the field through.
+    /// If a gateway would not let the field through.
     #[must_use]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let added = self.state.borrow_mut().request_fields.append(name, value.as_ref());
@@ -86,7 +86,7 @@ impl MockExchange {
     /// Sets the address of the client.
     ///
     /// # Panics
-    /// Where it is no IP address.
+    /// If it is not an IP address.
     #[must_use]
     pub fn client_address(self, address: &str) -> Self {
         let address: IpAddr = address.parse().expect("the address of a test's client is an IP address");
@@ -125,7 +125,7 @@ impl MockExchange {
     /// Sets an attribute, as a policy earlier in the chain would.
     ///
     /// # Panics
-    /// Where the attributes exceed 16 KiB.
+    /// If the attributes exceed 16 KiB.
     #[must_use]
     pub fn attribute(self, name: &str, value: &str) -> Self {
         self.state.borrow_mut().set_attribute(name, value).expect("a test's attributes fit into 16 KiB");
@@ -142,7 +142,7 @@ impl MockExchange {
     /// Adds a field to the upstream's answer.
     ///
     /// # Panics
-    /// Where a gateway would not let the field through.
+    /// If a gateway would not let the field through.
     #[must_use]
     pub fn with_response_header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let added = self.state.borrow_mut().response_fields.append(name, value.as_ref());

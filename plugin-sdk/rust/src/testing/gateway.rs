@@ -38,11 +38,11 @@ impl MockGateway {
         self
     }
 
-    /// A token that this gateway takes for one that the key of that JSON Web Key signed: see [`crate::crypto`]. Its header
-    /// says the algorithm.
+    /// A token that this gateway takes for one that the key of that JSON Web Key signed: see [`crate::crypto`]. Its
+    /// header says the algorithm.
     ///
     /// # Panics
-    /// Where the key or the header is not one.
+    /// If the key or the header is not one.
     #[must_use]
     pub fn sign_jws(&self, jwk: &str, header: &str, payload: impl AsRef<[u8]>) -> String {
         match crypto::sign_jws(jwk, header, payload.as_ref()) {
@@ -54,7 +54,7 @@ impl MockGateway {
     /// A signature of `message` that this gateway takes for one by the key of that JSON Web Key: see [`crate::crypto`].
     ///
     /// # Panics
-    /// Where the key is not one for that algorithm.
+    /// If the key is not one for that algorithm.
     #[must_use]
     pub fn sign(&self, jwk: &str, algorithm: Algorithm, message: impl AsRef<[u8]>) -> Vec<u8> {
         match crypto::sign(jwk, algorithm, message.as_ref()) {
@@ -63,8 +63,8 @@ impl MockGateway {
         }
     }
 
-    /// Answers requests by that method to that URL, which is compared as it is written, each time. One that nobody answers is
-    /// not allowed.
+    /// Answers requests by that method to that URL, which is compared as it is written, each time. One without an
+    /// answer is not allowed.
     #[must_use]
     pub fn http(self, method: &str, url: &str, answer: Result<Inbound, http_client::Error>) -> Self {
         let answers = |state: &mut GatewayState| {
@@ -120,7 +120,7 @@ impl MockGateway {
         self.state.borrow().log.clone()
     }
 
-    /// The value of a counter or gauge, or the sum of a histogram's samples. `None` where no policy made it.
+    /// The value of a counter or gauge, or the sum of a histogram's samples. `None` if no policy made it.
     #[must_use]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.state.borrow().metric(name, labels)

@@ -15,7 +15,7 @@ pub(crate) struct Matchers {
     networks: Vec<Vec<IpNet>>,
 }
 
-/// The place of what is like `new`, which is put behind the others where there is none, plus one.
+/// Returns the number of the item that equals `new`, after appending it if there is none, counted from one.
 fn number<T>(list: &mut Vec<T>, new: T, same: impl Fn(&T, &T) -> bool) -> Result<u32, MakeError> {
     let at = list.iter().position(|old| same(old, &new));
     if at.is_none() && list.len() >= 64 {

@@ -24,9 +24,9 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! The mock keeps the contract's rules where a policy can run into them: which fields are forbidden, what is read-only in
-//! which hook, how large attributes and state may be. It has no grants: a component that is not granted a capability that
-//! it imports does not load.
+//! The mock keeps the contract's rules if a policy can run into them: which fields are forbidden, what is read-only in
+//! which hook, how large attributes and state may be. It has no grants: a component that is not granted a capability
+//! that it imports does not load.
 
 pub(crate) mod crypto;
 mod exchange;

@@ -17,7 +17,7 @@ use crate::{Field, Refused};
 
 type Shared<T> = Rc<RefCell<T>>;
 
-/// A gateway, and an exchange where one is at hand.
+/// A gateway, and an exchange if one is at hand.
 type Current = Option<(Shared<GatewayState>, Option<Shared<ExchangeState>>)>;
 
 thread_local! {
@@ -308,7 +308,7 @@ pub(crate) struct GatewayState {
     pub(crate) configuring: bool,
     pub(crate) matchers: Matchers,
     metrics: Vec<Metric>,
-    // For each bucket, when it will be as new.
+    // For each bucket, when it will be full again.
     buckets: HashMap<String, Duration>,
     store: HashMap<String, Entry>,
     random: u64,

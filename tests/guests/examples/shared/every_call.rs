@@ -1,7 +1,7 @@
 // What `every_call.rs` and `every_call_waits.rs` are made of: they differ in the world that they import.
 //
-// Each hook makes the call that its configuration names, such as `{"tick":"store.get"}`, else the one that the request's
-// field `x-do` does. `configure` and `on-tick` have no request to look at.
+// Each hook makes the call that its configuration names, such as `{"tick":"store.get"}`, else the one that the
+// request's field `x-do` does. `configure` and `on-tick` have no request to look at.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
