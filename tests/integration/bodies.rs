@@ -342,7 +342,7 @@ async fn an_old_client_gets_a_held_body_with_its_length() {
 async fn a_client_that_goes_away_while_a_hook_works() {
     let upstream = TestUpstream::h1(|_| Answer::text("answer")).await;
     for hook in ["request-body", "response-body"] {
-        // It works on a thread of the lowest priority, which gets little of a busy machine.
+        // It works on a thread of a low priority, which gets little of a busy machine.
         let limits = "limits = { deadline = \"10s\", wall = \"5m\" }";
         let work = misbehave("bodies", hook, "work 100000000", limits);
         let text = config(upstream.address(), &["bodies"], &work).replace("workers = 2", "workers = 1");

@@ -80,7 +80,7 @@ pub use self::{
 use std::time::Duration;
 
 /// Every wait ends here. Far longer than anything takes, so that no test fails because the machine is slow: what runs
-/// at the lowest priority may get a hundredth of a core for a while if other programs keep all cores busy.
+/// at a low priority may get a hundredth of a core for a while if other programs keep all cores busy.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Waits for `future`, which `what` describes, until [`DEADLINE`].

@@ -1,10 +1,10 @@
 //! A thread beside a worker, for the hooks of one policy that was seen to run long.
 //!
 //! A hook that runs for milliseconds keeps the worker's other exchanges waiting. On a fiber it would let them go on
-//! once in a millisecond, and each of them would meet that millisecond at every step of its way. On a thread of the
-//! lowest priority it takes what the worker leaves, and when there is something to do the operating system has the
-//! worker do it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for
-//! crossing over.
+//! once in a millisecond, and each of them would meet that millisecond at every step of its way. On a thread of a low
+//! priority it takes what the worker leaves, and when there is something to do the operating system has the worker do
+//! it. A policy is sent here by what it did, so that one that is quick, as nearly all are, never pays for crossing
+//! over.
 //!
 //! Hooks that cannot wait are called here one after the other. Those that may are on fibers here as well, so that one
 //! that waits holds up none of the others.
@@ -20,6 +20,15 @@ use tokio::task::LocalSet;
 
 use crate::instance::Instance;
 use crate::instance::fault::Failure;
+
+/// The thread's nice value, the one that the process which compiles plugins has too. A worker has 0, so it preempts
+/// this thread as soon as it has something to do.
+///
+/// Not 19, the lowest priority: if other programs keep a core busy, Linux gives such a thread one or two hundredths
+/// of it, and a hook that needs half a second of CPU time meets `limits.wall` (30 s) before `limits.deadline`. With 10 it
+/// gets about a tenth beside one busy thread.
+#[cfg(unix)]
+const NICE: i32 = 10;
 
 /// What comes back of a call.
 pub(crate) type Done = (Instance, Box<Exchange>, Result<Decision, Failure>);
@@ -105,7 +114,7 @@ impl Job {
 #[cfg(unix)]
 fn lower_priority() {
     // On Linux "this process" means this thread here.
-    let _refused = rustix::process::setpriority_process(None, 19).is_err();
+    let _refused = rustix::process::setpriority_process(None, NICE).is_err();
 }
 
 #[cfg(not(unix))]
