@@ -13,15 +13,15 @@ pub struct ClientGone(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    told: AtomicBool,
+    notified: AtomicBool,
     /// Of the one call that may wait.
     waiter: Lock<Option<Waker>>,
 }
 
 impl ClientGone {
     /// Notifies the hook that waits that the client has gone away.
-    pub fn tell(&self) {
-        self.0.told.store(true, Ordering::Release);
+    pub fn notify(&self) {
+        self.0.notified.store(true, Ordering::Release);
         if let Some(waker) = self.waiter().take() {
             waker.wake();
         }
@@ -29,15 +29,15 @@ impl ClientGone {
 
     /// Returns whether the client has gone away.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Acquire)
+    pub fn is_notified(&self) -> bool {
+        self.0.notified.load(Ordering::Acquire)
     }
 
     /// Is ready once the client has gone away. The last task that polled is woken.
-    pub fn poll_told(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_notified(&self, cx: &mut Context<'_>) -> Poll<()> {
         *self.waiter() = Some(cx.waker().clone());
         // Read after the waker was stored, so that a notification in between is not missed.
-        if self.is_told() { Poll::Ready(()) } else { Poll::Pending }
+        if self.is_notified() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn waiter(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {

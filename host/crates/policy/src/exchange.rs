@@ -186,7 +186,7 @@ impl Exchange {
         }
         self.policy_at = 0;
         self.recorder = None;
-        if self.gone.is_told() {
+        if self.gone.is_notified() {
             self.gone = ClientGone::default();
         }
     }

@@ -13,7 +13,7 @@ use portcullis_net::{ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
 use portcullis_policy::Exchange;
 use tokio::time::Instant;
 
-use crate::receive::Sender;
+use crate::receive::PeerInfo;
 
 /// A client that has sent nothing for this long may be closed in favour of others that wait.
 const IDLE_ENOUGH: Duration = Duration::from_secs(1);
@@ -57,18 +57,18 @@ impl Connection {
     }
 
     /// Who sent what comes on it.
-    pub(crate) fn sender(&self) -> Sender<'_> {
+    pub(crate) fn peer_info(&self) -> PeerInfo<'_> {
         let tls = self.tls.as_ref();
-        Sender {
-            peer: self.peer.ip(),
+        PeerInfo {
+            address: self.peer.ip(),
             server_name: tls.and_then(|tls| tls.server_name.as_ref()),
             certificate: tls.and_then(|tls| tls.client_certificate.as_ref()),
         }
     }
 
     /// Says who sent what is no request, for its record: the exchange may have served another client before.
-    pub(crate) fn name_client(&self, exchange: &mut Exchange) {
-        self.sender().name(exchange);
+    pub(crate) fn set_client(&self, exchange: &mut Exchange) {
+        self.peer_info().set_client(exchange);
     }
 
     /// How long a tunnel may be silent.

@@ -37,8 +37,8 @@ pub(crate) enum ExchangeError {
         limit: u64,
     },
     /// The request has passed gateways of this name too often.
-    #[error("the request goes in a circle, by what `Via` says")]
-    Circle,
+    #[error("the request is in a loop, according to `Via`")]
+    Loop,
     /// TRACE, on a route that does not name it: the answer would show what policies and proxies have added.
     #[error("TRACE is not among the methods that the route names")]
     Trace,
@@ -244,7 +244,7 @@ impl Failure for ExchangeError {
             | Self::Path(_)
             | Self::HeadTooLarge
             | Self::BodyTooLarge { .. }
-            | Self::Circle
+            | Self::Loop
             | Self::Trace
             | Self::Connect
             | Self::NoLocation
@@ -269,7 +269,7 @@ impl Failure for ExchangeError {
 
 /// Whether an error speaks against the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blame {
+pub(crate) enum EndpointFault {
     /// It does: no client can bring it about.
     Always,
     /// It does if the endpoint answered no other exchange meanwhile. Otherwise it works, and the fault is in what was asked
@@ -281,11 +281,11 @@ pub(crate) enum Blame {
 
 impl ExchangeError {
     /// Whether it speaks against the endpoint, so that it may be left out for a while.
-    pub(crate) fn blame(&self) -> Blame {
+    pub(crate) fn endpoint_fault(&self) -> EndpointFault {
         match self {
-            Self::Unreachable { source, .. } if source.is_endpoint_fault() => Blame::Always,
-            Self::ResponseTimeout { .. } | Self::Upstream { .. } => Blame::IfSilent,
-            _ => Blame::Never,
+            Self::Unreachable { source, .. } if source.is_endpoint_fault() => EndpointFault::Always,
+            Self::ResponseTimeout { .. } | Self::Upstream { .. } => EndpointFault::IfSilent,
+            _ => EndpointFault::Never,
         }
     }
 
@@ -319,7 +319,7 @@ impl ExchangeError {
             Self::NoLocation => (400, "no redirect can be made of this request"),
             Self::Rewritten(_) => (400, "invalid path"),
             Self::ResponseTooLarge => (500, "the answer is too large"),
-            Self::Circle => (508, "the request goes in a circle"),
+            Self::Loop => (508, "the request is in a loop"),
             Self::Trace => (405, "TRACE is not allowed"),
             Self::Connect => (501, "CONNECT is not supported"),
             Self::Unreachable { source, .. } if source.is_timeout() => {

@@ -18,29 +18,29 @@ use crate::call::CallResponse;
 use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
+use crate::exchange_info::{ExchangeInfo, RawRequest};
 use crate::filter::FilteredBody;
 use crate::local::{Local, LocalRoute};
-use crate::pace::{Pace, Quiet};
-use crate::passed::add_via;
 use crate::plan::{self, Plan};
 use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
 use crate::target::{self, forward::Forward, rewrite::rewrite};
+use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
-use crate::trace::{RawRequest, Trace};
 use crate::tunnel_end::TunnelEnd;
+use crate::via::add_via;
 use crate::watched::watched;
 use crate::worker::Worker;
 
 /// One exchange and what it runs on.
-pub(crate) struct Drive<'a> {
+pub(crate) struct ExchangeDriver<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) connection: &'a Connection,
     pub(crate) slot: &'a Rc<Slot>,
     pub(crate) downstream: &'a mut dyn Downstream,
     pub(crate) timer: &'a mut Timer,
-    pub(crate) trace: &'a mut Trace,
+    pub(crate) info: &'a mut ExchangeInfo,
 }
 
 /// The answer to a request. Its head is in the exchange, which is in the slot.
@@ -55,9 +55,9 @@ pub(crate) struct Answer {
     /// The length that an upstream's head declares, for responses without a body.
     pub(crate) declared: Option<u64>,
     /// How long it may take.
-    pub(crate) pace: Pace,
+    pub(crate) timeouts: Timeouts,
     /// The client has gone: the answer is for the record alone.
-    pub(crate) unread: bool,
+    pub(crate) client_gone: bool,
 }
 
 /// The generation and the route of an exchange: both stay the same from its start to its end.
@@ -67,14 +67,14 @@ pub(crate) struct Matched {
     pub(crate) route: Rc<LocalRoute>,
 }
 
-impl Drive<'_> {
+impl ExchangeDriver<'_> {
     /// Runs the exchange and returns its answer. It never fails: an error becomes an answer.
     pub(crate) async fn run(mut self, mut exchange: Box<Exchange>, mut body: Body) -> Answer {
         let local = self.worker.current();
         let received = receive(
             &local.snapshot.gateway.server,
             &mut exchange,
-            self.connection.sender(),
+            self.connection.peer_info(),
             &mut self.worker.scratch.borrow_mut(),
         );
         let received = match received {
@@ -94,7 +94,7 @@ impl Drive<'_> {
         exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);
         if self.worker.recordings().is_active() {
-            self.trace.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
+            self.info.recording = self.worker.recordings().begin(&mut exchange, &matched.local.snapshot);
         }
 
         let https_port = || route.https.as_ref()?.public_port();
@@ -109,23 +109,23 @@ impl Drive<'_> {
             HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
                 if let Some(fault) = &replied.fault {
-                    self.trace.fail(fault);
+                    self.info.fail(fault);
                 }
                 return self.reply(replied.exchange, matched, replied.at, replied.reply).await;
             }
         };
-        let deadline = config.timeout.map(|timeout| self.trace.started + timeout);
+        let deadline = config.timeout.map(|timeout| self.info.started + timeout);
         let action = match plan::act(&config, &permitted.request, received) {
             Plan::Refuse(error) => {
                 let exchange = permitted.into_inner();
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }
             Plan::Answer(answer) => {
-                let pace = Pace { deadline, upstream_idle: None };
+                let timeouts = Timeouts { deadline, upstream_idle: None };
                 return match target::answer(answer, &config, permitted) {
                     (exchange, Ok(body)) => {
                         let response = configured(&exchange.response, body);
-                        self.respond(exchange, matched, chain.len(), response, pace).await
+                        self.respond(exchange, matched, chain.len(), response, timeouts).await
                     }
                     (exchange, Err(error)) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
                 };
@@ -139,7 +139,7 @@ impl Drive<'_> {
         if !action.filters.is_empty() {
             // The record shows what the client asked for.
             let request = &mut permitted.request;
-            self.trace.raw = Some(RawRequest::new(&request.method, request.path().as_bytes()));
+            self.info.raw = Some(RawRequest::new(&request.method, request.path().as_bytes()));
             if let Err(error) = rewrite(&action.filters, &config.matches.path, request) {
                 let exchange = permitted.into_inner();
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
@@ -156,25 +156,25 @@ impl Drive<'_> {
             body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
 
-        self.trace.forwarded = Some(Instant::now());
+        self.info.forwarded = Some(Instant::now());
         let forward = Forward {
             upstream: &upstream,
             attempts: action.attempts,
             slot: self.slot,
             downstream: &mut *self.downstream,
             timer: &mut *self.timer,
-            trace: &mut *self.trace,
+            info: &mut *self.info,
             client_idle: self.connection.timeouts().idle,
             deadline,
             peer: None,
         };
         let outcome = forward.run(permitted, body).await;
-        self.trace.answered = Some(Instant::now());
+        self.info.answered = Some(Instant::now());
         if let (Err(ExchangeError::ClientGone), Some(gone)) = (&outcome, gone) {
-            gone.tell();
+            gone.notify();
         }
         let mut exchange = self.slot.taken().await;
-        let pace = Pace { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
+        let timeouts = Timeouts { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
         match outcome {
             Ok(response) => {
                 upstream.shared.clean_response(&mut exchange.response);
@@ -184,14 +184,14 @@ impl Drive<'_> {
                     // If the section is full, `Via` is left out: RFC 9110, 7.6.3 does not require it of responses.
                     let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
                 }
-                self.respond(exchange, matched, chain.len(), response, pace).await
+                self.respond(exchange, matched, chain.len(), response, timeouts).await
             }
             Err(error) => match self.slot.take_stop() {
                 // A body hook answered, or failed closed, before an upstream did.
                 Some(stop) => {
                     match &stop.fault {
-                        Some(fault) => self.trace.fail(fault),
-                        None => self.trace.error = None,
+                        Some(fault) => self.info.fail(fault),
+                        None => self.info.error = None,
                     }
                     self.reply(exchange, matched, stop.at, stop.reply).await
                 }
@@ -206,16 +206,16 @@ impl Drive<'_> {
             return chain.request_head(exchange).await;
         }
         let gone = exchange.gone.clone();
-        self.attend(gone, chain.request_head(exchange)).await
+        self.run_hooks(gone, chain.request_head(exchange)).await
     }
 
     /// Runs hooks. A hook that waits is notified when the client goes away.
-    async fn attend<T>(&mut self, gone: ClientGone, hooks: impl Future<Output = T>) -> T {
+    async fn run_hooks<T>(&mut self, gone: ClientGone, hooks: impl Future<Output = T>) -> T {
         let mut hooks = pin!(hooks);
         poll_fn(|cx| {
             let outcome = hooks.as_mut().poll(cx);
-            if outcome.is_pending() && !gone.is_told() && self.downstream.poll_gone(cx).is_ready() {
-                gone.tell();
+            if outcome.is_pending() && !gone.is_notified() && self.downstream.poll_gone(cx).is_ready() {
+                gone.notify();
             }
             outcome
         })
@@ -230,13 +230,15 @@ impl Drive<'_> {
         until: usize,
         error: &ExchangeError,
     ) -> Answer {
-        self.trace.fail(error);
+        self.info.fail(error);
         let body = respond::refusal(&mut exchange.response, error);
         if let (ExchangeError::Trace, Some(matched)) = (error, &matched) {
             respond::allow(&mut exchange.response, &matched.route.config);
         }
         let mut answer = match matched {
-            Some(matched) => self.respond(exchange, matched, until, own(body), Pace::default()).await,
+            Some(matched) => {
+                self.respond(exchange, matched, until, gateway_response(body), Timeouts::default()).await
+            }
             None => {
                 self.worker.add_date(&mut exchange.response.fields);
                 self.slot.put(exchange);
@@ -245,19 +247,19 @@ impl Drive<'_> {
                     tunnel: None,
                     route: None,
                     declared: None,
-                    pace: Pace::default(),
-                    unread: false,
+                    timeouts: Timeouts::default(),
+                    client_gone: false,
                 }
             }
         };
-        answer.unread |= matches!(error, ExchangeError::ClientGone);
+        answer.client_gone |= matches!(error, ExchangeError::ClientGone);
         answer
     }
 
     /// Answers with a policy's reply.
     async fn reply(self, mut exchange: Box<Exchange>, matched: Matched, at: usize, reply: Reply) -> Answer {
         let body = respond::reply(&mut exchange.response, reply);
-        self.respond(exchange, matched, at, own(body), Pace::default()).await
+        self.respond(exchange, matched, at, gateway_response(body), Timeouts::default()).await
     }
 
     /// Takes the answer in `exchange.response` back through the policies before `until`.
@@ -267,19 +269,19 @@ impl Drive<'_> {
         matched: Matched,
         until: usize,
         response: CallResponse,
-        pace: Pace,
+        timeouts: Timeouts,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
         self.worker.add_date(&mut exchange.response.fields);
         let chain = matched.route.chain.clone();
         let (mut exchange, replaced, fault) = if chain.has_response_head_hook() {
             let gone = exchange.gone.clone();
-            self.attend(gone, chain.response_head(exchange, until)).await
+            self.run_hooks(gone, chain.response_head(exchange, until)).await
         } else {
             chain.response_head(exchange, until).await
         };
         if let Some(fault) = &fault {
-            self.trace.fail(fault);
+            self.info.fail(fault);
         }
         if let Some(bytes) = replaced {
             let status = exchange.response.status;
@@ -296,13 +298,13 @@ impl Drive<'_> {
         }
         let gone = filtered.then(|| exchange.gone.clone());
         self.slot.put(exchange);
-        let mut unread = false;
+        let mut client_gone = false;
         if let Some(gone) = gone {
             // What GET would have got is not known: a policy may make it longer or shorter.
             declared = None;
-            (body, unread) = self.filter_response(&chain, body, until, pace, gone).await;
+            (body, client_gone) = self.filter_response(&chain, body, until, timeouts, gone).await;
         }
-        Answer { body, tunnel, route: Some(matched), declared, pace, unread }
+        Answer { body, tunnel, route: Some(matched), declared, timeouts, client_gone }
     }
 
     /// Passes the body through the policies, and waits until they let the first piece go. Returns the body to send, and
@@ -312,24 +314,24 @@ impl Drive<'_> {
         chain: &Rc<PolicyChain>,
         body: Body,
         until: usize,
-        pace: Pace,
+        timeouts: Timeouts,
         gone: ClientGone,
     ) -> (Body, bool) {
-        let filtered =
-            FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until).tells(gone);
+        let filtered = FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until)
+            .notifying(gone);
         let mut filtered = Box::new(filtered);
-        let idle = pace.upstream_idle.unwrap_or(self.connection.timeouts().idle);
+        let idle = timeouts.upstream_idle.unwrap_or(self.connection.timeouts().idle);
         let (downstream, timer, slot) = (&mut *self.downstream, &mut *self.timer, self.slot);
-        let mut quiet = Quiet::default();
+        let mut idle_timer = IdleTimer::default();
         let peeked = poll_fn(|cx| {
             if let Poll::Ready(peeked) = filtered.poll_first(cx) {
                 return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
             }
             // The policies may hold back all of it, and what is left of the request may still be under way.
             let moved = filtered.moved().wrapping_add(slot.request_bytes());
-            let until = pace.bounded(quiet.until(moved, slot.is_away(), idle));
+            let until = timeouts.bounded(idle_timer.deadline(moved, slot.is_away(), idle));
             if timer.poll(cx, until).is_ready() {
-                return Poll::Ready(Err(match pace.is_over() {
+                return Poll::Ready(Err(match timeouts.is_over() {
                     true => ExchangeError::Timeout,
                     false => {
                         let reason = "it sent nothing for too long".to_owned();
@@ -345,12 +347,12 @@ impl Drive<'_> {
         let bytes = match self.slot.take_stop() {
             Some(stop) => {
                 if let Some(fault) = &stop.fault {
-                    self.trace.fail(fault);
+                    self.info.fail(fault);
                 }
                 respond::reply(&mut exchange.response, stop.reply)
             }
             None => {
-                self.trace.fail(&failed);
+                self.info.fail(&failed);
                 let (status, reason) = failed.response();
                 respond::error(&mut exchange.response, status, reason)
             }
@@ -369,6 +371,6 @@ fn configured(head: &ResponseHead, body: bytes::Bytes) -> CallResponse {
 }
 
 /// A response of the gateway's own making.
-fn own(body: bytes::Bytes) -> CallResponse {
+fn gateway_response(body: bytes::Bytes) -> CallResponse {
     CallResponse { body: Body::Full(body), tunnel: None, declared: None }
 }

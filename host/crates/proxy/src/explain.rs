@@ -22,7 +22,7 @@ use portcullis_traffic::Member;
 use crate::error::ExchangeError;
 use crate::https;
 use crate::plan::{self, Answer, Plan};
-use crate::receive::{Received, Sender, receive};
+use crate::receive::{PeerInfo, Received, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
@@ -363,9 +363,12 @@ impl<'a> Explainer<'a> {
             Err(error) => return Err((error.status(), error.to_string())),
         };
         parsed(&exchange.request);
-        let sender =
-            Sender { peer: question.peer, server_name: question.server_name.as_ref(), certificate: None };
-        let received = receive(&self.gateway.server, exchange, sender, &mut Vec::new())
+        let peer = PeerInfo {
+            address: question.peer,
+            server_name: question.server_name.as_ref(),
+            certificate: None,
+        };
+        let received = receive(&self.gateway.server, exchange, peer, &mut Vec::new())
             .map_err(|error| (error.response().0, error.to_string()))?;
         Ok(Arrived { received, body_length })
     }

@@ -13,7 +13,7 @@ use portcullis_policy::{BodyOutcome, BodySide, ClientGone, Exchange, HeldBody, P
 use tokio::time::{Instant, Sleep};
 
 use crate::body::{Body, BodyError, BodySource, Frame};
-use crate::gather::Gathered;
+use crate::coalesce::Coalesced;
 use crate::slot::{PolicyStop, Slot};
 
 /// So many hooks run one after the other until others have their turn. A peer that sends fast could otherwise keep the
@@ -22,12 +22,12 @@ const TURN_HOOKS: u32 = 8;
 
 /// A policy that holds back is asked again once as much again has come, and at the latest so long after something new has
 /// come: a stream of messages may pause in the midst of one, or behind it.
-const ASKED_AGAIN: Duration = Duration::from_millis(250);
+const RECHECK_AFTER: Duration = Duration::from_millis(250);
 
 /// A body whose pieces pass through policies. What is at hand of it is put together, so that many small pieces cost about
 /// what their bytes cost.
 pub(crate) struct FilteredBody {
-    inner: Gathered,
+    inner: Coalesced,
     chain: Rc<PolicyChain>,
     slot: Rc<Slot>,
     side: BodySide,
@@ -35,9 +35,9 @@ pub(crate) struct FilteredBody {
     /// Away while a hook runs.
     held: HeldBody,
     /// When a policy that holds back is asked again whatever has come; made when first needed.
-    hurry: Option<Pin<Box<Sleep>>>,
+    recheck: Option<Pin<Box<Sleep>>>,
     /// Whether that is set.
-    hurries: bool,
+    recheck_armed: bool,
     /// Hooks since others had their turn.
     in_turn: u32,
     running: Option<Running>,
@@ -71,14 +71,14 @@ impl FilteredBody {
         until: usize,
     ) -> Self {
         Self {
-            inner: Gathered::new(inner),
+            inner: Coalesced::new(inner),
             chain,
             slot,
             side,
             until,
             held: HeldBody::default(),
-            hurry: None,
-            hurries: false,
+            recheck: None,
+            recheck_armed: false,
             in_turn: 0,
             running: None,
             waiting: None,
@@ -91,7 +91,7 @@ impl FilteredBody {
 
     /// The same, whose client is gone where it is dropped half-way: a hook that waits is told then. So it is with a response;
     /// a request's body is also dropped when the upstream does not want it.
-    pub(crate) fn tells(mut self, gone: ClientGone) -> Self {
+    pub(crate) fn notifying(mut self, gone: ClientGone) -> Self {
         self.gone = Some(gone);
         self
     }
@@ -150,7 +150,7 @@ impl FilteredBody {
                     }
                     Poll::Ready(None) => self.filter(Bytes::new(), true),
                     Poll::Pending => {
-                        ready!(self.poll_hurry(cx));
+                        ready!(self.poll_recheck(cx));
                         self.held.hurry();
                         self.filter(Bytes::new(), false);
                     }
@@ -160,17 +160,17 @@ impl FilteredBody {
     }
 
     /// Ready when a policy that holds back has to be asked again, though not enough has come.
-    fn poll_hurry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_recheck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.held.has_fresh() {
-            self.hurries = false;
+            self.recheck_armed = false;
             return Poll::Pending;
         }
-        let hurry = self.hurry.get_or_insert_with(|| Box::pin(tokio::time::sleep(ASKED_AGAIN)));
-        if !std::mem::replace(&mut self.hurries, true) {
-            hurry.as_mut().reset(Instant::now() + ASKED_AGAIN);
+        let recheck = self.recheck.get_or_insert_with(|| Box::pin(tokio::time::sleep(RECHECK_AFTER)));
+        if !std::mem::replace(&mut self.recheck_armed, true) {
+            recheck.as_mut().reset(Instant::now() + RECHECK_AFTER);
         }
-        ready!(hurry.as_mut().poll(cx));
-        self.hurries = false;
+        ready!(recheck.as_mut().poll(cx));
+        self.recheck_armed = false;
         Poll::Ready(())
     }
 
@@ -270,7 +270,7 @@ impl Drop for FilteredBody {
     fn drop(&mut self) {
         // Where hooks wait for the exchange, another one is under way.
         if let Some(gone) = self.gone.as_ref().filter(|_| self.running.is_some() || self.waiting.is_some()) {
-            gone.tell();
+            gone.notify();
         }
         if let Some(running) = self.running.take() {
             tokio::task::spawn_local(running);

@@ -16,21 +16,21 @@ pub(crate) struct Prefixed {
     unread: BytesMut,
     stream: Stream,
     /// Whether the last attempt to write had to wait for the peer.
-    stuck: Rc<Cell<bool>>,
+    write_blocked: Rc<Cell<bool>>,
 }
 
 impl Prefixed {
     pub(crate) fn new(unread: BytesMut, stream: Stream) -> Self {
-        Self { unread, stream, stuck: Rc::default() }
+        Self { unread, stream, write_blocked: Rc::default() }
     }
 
     /// Whether what was written last waits for the peer to read, for as long as this connection lives.
-    pub(crate) fn stuck(&self) -> Rc<Cell<bool>> {
-        self.stuck.clone()
+    pub(crate) fn write_blocked(&self) -> Rc<Cell<bool>> {
+        self.write_blocked.clone()
     }
 
-    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.stuck.set(written.is_pending());
+    fn note_blocked<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.write_blocked.set(written.is_pending());
         written
     }
 }
@@ -57,7 +57,7 @@ impl AsyncRead for Prefixed {
 impl AsyncWrite for Prefixed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.noted(written)
+        self.note_blocked(written)
     }
 
     fn poll_write_vectored(
@@ -66,7 +66,7 @@ impl AsyncWrite for Prefixed {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.noted(written)
+        self.note_blocked(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -75,7 +75,7 @@ impl AsyncWrite for Prefixed {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.noted(flushed)
+        self.note_blocked(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,23 +8,23 @@ use portcullis_model::Server;
 use portcullis_policy::Exchange;
 
 use crate::error::ExchangeError;
-use crate::passed::{add_via, count_forward, goes_in_a_circle};
 use crate::random;
+use crate::via::{add_via, count_forward, is_loop};
 
 /// What a connection says about the sender of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sender<'a> {
-    pub(crate) peer: IpAddr,
+pub(crate) struct PeerInfo<'a> {
+    pub(crate) address: IpAddr,
     /// The name that the client asked for in TLS.
     pub(crate) server_name: Option<&'a Arc<str>>,
     /// The verified client certificate, in DER.
     pub(crate) certificate: Option<&'a Arc<[u8]>>,
 }
 
-impl Sender<'_> {
+impl PeerInfo<'_> {
     /// Records the peer as the client, until more is known.
-    pub(crate) fn name(&self, exchange: &mut Exchange) {
-        exchange.client.peer = self.peer.to_canonical();
+    pub(crate) fn set_client(&self, exchange: &mut Exchange) {
+        exchange.client.peer = self.address.to_canonical();
         exchange.client.address = exchange.client.peer;
     }
 }
@@ -40,16 +40,16 @@ pub(crate) struct Received {
 /// policies see the request as it will be forwarded.
 ///
 /// # Errors
-/// If the fields grow beyond what a section may hold, or the request goes in a circle.
+/// If the fields grow beyond what a section may hold, or the request is in a loop.
 pub(crate) fn receive(
     server: &Server,
     exchange: &mut Exchange,
-    sender: Sender<'_>,
+    peer: PeerInfo<'_>,
     scratch: &mut Vec<u8>,
 ) -> Result<Received, ExchangeError> {
-    let received = prepare(server, exchange, sender, scratch).map_err(|_| ExchangeError::HeadTooLarge)?;
+    let received = prepare(server, exchange, peer, scratch).map_err(|_| ExchangeError::HeadTooLarge)?;
     match &server.via {
-        Some(name) if goes_in_a_circle(&exchange.request.fields, name) => Err(ExchangeError::Circle),
+        Some(name) if is_loop(&exchange.request.fields, name) => Err(ExchangeError::Loop),
         Some(name) => {
             let version = exchange.request.version;
             let added = add_via(&mut exchange.request.fields, version, name, scratch);
@@ -62,7 +62,7 @@ pub(crate) fn receive(
 fn prepare(
     server: &Server,
     exchange: &mut Exchange,
-    sender: Sender<'_>,
+    peer: PeerInfo<'_>,
     scratch: &mut Vec<u8>,
 ) -> Result<Received, FieldError> {
     let request = &mut exchange.request;
@@ -70,11 +70,11 @@ fn prepare(
     let ends_here = count_forward(request)?;
     // The gateway has answered it, or will (RFC 9110, 10.1.1).
     request.fields.remove_known(Known::Expect);
-    sender.name(exchange);
+    peer.set_client(exchange);
     exchange.client.address =
-        rewrite_forwarding_fields(&mut exchange.request, sender.peer, &server.trusted_proxies, scratch)?;
-    exchange.client.tls_server_name = sender.server_name.cloned();
-    exchange.client.certificate = sender.certificate.cloned();
+        rewrite_forwarding_fields(&mut exchange.request, peer.address, &server.trusted_proxies, scratch)?;
+    exchange.client.tls_server_name = peer.server_name.cloned();
+    exchange.client.certificate = peer.certificate.cloned();
     exchange.trace_id.clear();
     match exchange.request.fields.get(b"traceparent").and_then(trace_id) {
         Some(id) => exchange.trace_id.push_str(id),

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::exchange::Matched;
+use crate::exchange_info::ExchangeInfo;
 use crate::response_writer::Sent;
 use crate::slot::Slot;
-use crate::trace::Trace;
 use crate::worker::Worker;
 
 /// Counts an exchange that is over, and writes its record.
@@ -21,14 +21,14 @@ pub(crate) fn record(
     connection: &Connection,
     exchange: &Exchange,
     slot: &Slot,
-    trace: &Trace,
+    info: &ExchangeInfo,
     matched: Option<&Matched>,
     sent: &Sent,
 ) {
     let ended = Instant::now();
-    let duration = ended.duration_since(trace.started);
+    let duration = ended.duration_since(info.started);
     let route = matched.map(|matched| &matched.route);
-    let side = trace.fault_side();
+    let side = info.fault_side();
     let (request_bytes, response_bytes) = (slot.request_bytes(), sent.bytes);
     let metrics = route.map_or(&worker.unrouted, |route| &route.metrics);
     metrics.exchange(worker.index, sent.status, duration, request_bytes, response_bytes, side);
@@ -49,27 +49,27 @@ pub(crate) fn record(
         names.zip(&exchange.policies).map(|(name, policy)| (&**name, &policy.cost))
     };
     let policy_cpu = costs().any(|(_, cost)| cost.calls > 0).then(|| costs().map(|(_, cost)| cost.cpu).sum());
-    let asked = trace.asked.is_some();
+    let asked = info.endpoint.is_some();
     let record = AccessRecord {
         ended: ended.into_std(),
         time: SystemTime::now(),
         client: exchange.client.address,
         peer: connection.peer.ip().to_canonical(),
         listener: &connection.listener().name,
-        method: trace.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
+        method: info.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
         scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },
         authority: &request.authority,
-        path: trace.raw.as_ref().map_or(request.path().as_bytes(), |raw| &raw.path),
+        path: info.raw.as_ref().map_or(request.path().as_bytes(), |raw| &raw.path),
         version: request.version.as_str(),
         status: sent.status,
         route: route.map(|route| &*route.config.name),
         upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
-        endpoint: trace.endpoint(),
-        attempts: trace.attempts,
+        endpoint: info.endpoint_address(),
+        attempts: info.attempts,
         request_bytes,
         response_bytes,
         duration,
-        upstream_duration: match (trace.forwarded, trace.answered) {
+        upstream_duration: match (info.forwarded, info.answered) {
             (Some(forwarded), Some(answered)) if asked => Some(answered.duration_since(forwarded)),
             _ => None,
         },
@@ -80,7 +80,7 @@ pub(crate) fn record(
         }),
         trace_id: &exchange.trace_id,
         user_agent: request.fields.get(b"user-agent"),
-        error: trace.error.as_deref(),
+        error: info.error.as_deref(),
         error_side: side,
     };
     log.record(&record, exchange.attributes.iter(), costs());

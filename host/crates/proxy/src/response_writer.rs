@@ -9,12 +9,12 @@ use std::time::Duration;
 use portcullis_policy::Exchange;
 
 use crate::body::{Body, Frame};
+use crate::coalesce::Coalesced;
 use crate::downstream::{Content, ResponseSink};
 use crate::error::StreamError;
-use crate::gather::Gathered;
-use crate::pace::{Pace, Quiet};
 use crate::respond;
 use crate::slot::Slot;
+use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -35,7 +35,7 @@ pub(crate) struct ResponseWriter<'a> {
     pub(crate) sink: &'a mut dyn ResponseSink,
     /// How long the client may take nothing of what is ready for it.
     pub(crate) client_idle: Duration,
-    pub(crate) pace: Pace,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// What is waited for while a piece or the rest of a response is written.
@@ -104,7 +104,7 @@ impl ResponseWriter<'_> {
             && self.sink.start_buffered(&mut body)
         {
             sent.bytes = length;
-            let mut rest = Gathered::new(body);
+            let mut rest = Coalesced::new(body);
             self.written(&mut rest, |sink, cx| sink.poll_piece(cx)).await?;
             self.sink.end(None)?;
             return self.flush().await;
@@ -120,7 +120,8 @@ impl ResponseWriter<'_> {
 
     /// Writes a body that is not here yet.
     async fn stream(&mut self, body: Body, bytes: &mut u64) -> Result<(), StreamError> {
-        let mut body = if self.sink.coalesces() { Gathered::new(body) } else { Gathered::passing(body) };
+        let mut body =
+            if self.sink.coalesces() { Coalesced::new(body) } else { Coalesced::passthrough(body) };
         loop {
             match self.next(&mut body).await? {
                 Some(Frame::Data(piece)) => {
@@ -146,11 +147,11 @@ impl ResponseWriter<'_> {
     }
 
     /// Waits for the next piece of `body`, while what is buffered goes out.
-    async fn next(&mut self, body: &mut Gathered) -> Result<Option<Frame>, StreamError> {
-        let (sink, slot, timer, pace) = (&mut *self.sink, self.slot, &mut *self.timer, self.pace);
+    async fn next(&mut self, body: &mut Coalesced) -> Result<Option<Frame>, StreamError> {
+        let (sink, slot, timer, timeouts) = (&mut *self.sink, self.slot, &mut *self.timer, self.timeouts);
         let client_idle = self.client_idle;
-        let upstream_idle = pace.upstream_idle.unwrap_or(client_idle);
-        let (mut quiet, mut untaken) = (Quiet::default(), Quiet::default());
+        let upstream_idle = timeouts.upstream_idle.unwrap_or(client_idle);
+        let (mut idle_timer, mut write_timer) = (IdleTimer::default(), IdleTimer::default());
         poll_fn(|cx| {
             // A piece that is read while there is no room for it would be one for each stream of a client that stalls.
             let room = sink.poll_room(cx).is_ready();
@@ -165,21 +166,21 @@ impl ResponseWriter<'_> {
                 return Poll::Ready(Err(sink.gone()));
             }
             if !room {
-                quiet = Quiet::default();
-                let until = pace.bounded(untaken.until_taken(0, client_idle));
-                return timer.poll(cx, until).map(|()| Err(pace.overdue(StreamError::ClientStalled)));
+                idle_timer = IdleTimer::default();
+                let until = timeouts.bounded(write_timer.write_deadline(0, client_idle));
+                return timer.poll(cx, until).map(|()| Err(timeouts.overdue(StreamError::ClientStalled)));
             }
             // The request may still be under way, and policies may hold back what comes.
             let moved = body.moved().wrapping_add(slot.request_bytes());
-            let until = pace.bounded(quiet.until(moved, slot.is_away(), upstream_idle));
+            let until = timeouts.bounded(idle_timer.deadline(moved, slot.is_away(), upstream_idle));
             if timer.poll(cx, until).is_ready() {
-                return Poll::Ready(Err(pace.overdue(StreamError::UpstreamSilent)));
+                return Poll::Ready(Err(timeouts.overdue(StreamError::UpstreamSilent)));
             }
             // What the client sends does not excuse that it takes nothing.
             if sink.buffered() == 0 {
-                untaken = Quiet::default();
-            } else if timer.poll(cx, untaken.until_taken(0, client_idle)).is_ready() {
-                return Poll::Ready(Err(pace.overdue(StreamError::ClientStalled)));
+                write_timer = IdleTimer::default();
+            } else if timer.poll(cx, write_timer.write_deadline(0, client_idle)).is_ready() {
+                return Poll::Ready(Err(timeouts.overdue(StreamError::ClientStalled)));
             }
             Poll::Pending
         })
@@ -188,30 +189,30 @@ impl ResponseWriter<'_> {
 
     /// Writes all that is buffered.
     pub(crate) async fn flush(&mut self) -> Result<(), StreamError> {
-        self.written(&mut Gathered::default(), |sink, cx| sink.poll_flush(cx)).await
+        self.written(&mut Coalesced::default(), |sink, cx| sink.poll_flush(cx)).await
     }
 
     /// Waits for `poll`. The other side of `body` goes on meanwhile: the client may still be sending its request, and may not
     /// read before it has sent it.
-    async fn written(&mut self, body: &mut Gathered, poll: PollSink) -> Result<(), StreamError> {
+    async fn written(&mut self, body: &mut Coalesced, poll: PollSink) -> Result<(), StreamError> {
         let (sink, timer, worker) = (&mut *self.sink, &mut *self.timer, self.worker);
-        let (pace, client_idle) = (self.pace, self.client_idle);
+        let (timeouts, client_idle) = (self.timeouts, self.client_idle);
         let whole = sink.buffered() + sink.piece_left();
-        let mut quiet = Quiet::default();
+        let mut idle_timer = IdleTimer::default();
         poll_fn(|cx| {
             // Nearly always the client's side takes it at once, without a look at the clock.
             if let Poll::Ready(written) = poll(sink, cx) {
                 return Poll::Ready(written);
             }
-            if worker.is_cutting_off() {
+            if worker.is_drain_over() {
                 return Poll::Ready(Err(StreamError::DrainOver));
             }
             if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
                 return Poll::Ready(Err(StreamError::Body(error)));
             }
             let taken = whole.saturating_sub(sink.buffered() + sink.piece_left());
-            let until = pace.bounded(quiet.until_taken(taken as u64, client_idle));
-            timer.poll(cx, until).map(|()| Err(pace.overdue(StreamError::ClientStalled)))
+            let until = timeouts.bounded(idle_timer.write_deadline(taken as u64, client_idle));
+            timer.poll(cx, until).map(|()| Err(timeouts.overdue(StreamError::ClientStalled)))
         })
         .await
     }

@@ -9,15 +9,15 @@ use crate::body::Body;
 use crate::connection::Connection;
 use crate::downstream::ResponseSink;
 use crate::error::{Malformed, StreamError};
-use crate::exchange::{Answer, Drive, Matched};
-use crate::pace::Pace;
+use crate::exchange::{Answer, ExchangeDriver, Matched};
+use crate::exchange_info::{ExchangeInfo, RawRequest};
 use crate::record::record;
 use crate::respond;
 use crate::response_writer::{ResponseWriter, Sent};
 use crate::slot::Slot;
+use crate::timeouts::Timeouts;
 use crate::timer::Timer;
-use crate::trace::{RawRequest, Trace};
-use crate::tunnel::{self, Life};
+use crate::tunnel::{self, TunnelLimits};
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
@@ -33,7 +33,7 @@ pub(crate) struct Serving<'a> {
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     upstream: Box<dyn TunnelEnd>,
-    trace: Trace,
+    info: ExchangeInfo,
     route: Option<Matched>,
     /// When the route's time is over.
     deadline: Option<Instant>,
@@ -44,35 +44,36 @@ impl Serving<'_> {
     /// response that the client can tell from a whole one, and no record.
     pub(crate) async fn run(
         &mut self,
-        mut trace: Trace,
+        mut info: ExchangeInfo,
         exchange: Box<Exchange>,
         body: Body,
         client: &mut dyn ResponseSink,
     ) -> Option<Box<Upgraded>> {
-        let drive = Drive {
+        let driver = ExchangeDriver {
             worker: self.worker,
             connection: self.connection,
             slot: self.slot,
             downstream: &mut *client,
             timer: self.timer,
-            trace: &mut trace,
+            info: &mut info,
         };
-        let Answer { body, tunnel, route, declared, pace, unread } = drive.run(exchange, body).await;
+        let Answer { body, tunnel, route, declared, timeouts, client_gone } =
+            driver.run(exchange, body).await;
         if let Some(upstream) = tunnel {
-            return Some(Box::new(Upgraded { upstream, trace, route, deadline: pace.deadline }));
+            return Some(Box::new(Upgraded { upstream, info, route, deadline: timeouts.deadline }));
         }
-        let sent = if unread {
+        let sent = if client_gone {
             client.skip();
             // The status is for the record.
             Sent { status: self.status().await, bytes: 0 }
         } else {
-            let (sent, result) = self.writer(client, pace).write(body, declared).await;
+            let (sent, result) = self.writer(client, timeouts).write(body, declared).await;
             if let Err(error) = result {
-                trace.fail(&error);
+                info.fail(&error);
             }
             sent
         };
-        self.finish(&mut trace, route.as_ref(), sent).await;
+        self.finish(&mut info, route.as_ref(), sent).await;
         None
     }
 
@@ -85,20 +86,20 @@ impl Serving<'_> {
         reason: &str,
         client: &mut dyn ResponseSink,
     ) {
-        let mut trace = Trace::start();
+        let mut info = ExchangeInfo::start();
         // If nothing has come that could be shown, no method or path of an earlier request is either.
-        trace.raw = Some(raw.unwrap_or_default());
-        trace.fail(&Malformed(reason));
-        self.connection.name_client(&mut exchange);
+        info.raw = Some(raw.unwrap_or_default());
+        info.fail(&Malformed(reason));
+        self.connection.set_client(&mut exchange);
         self.slot.clear();
         let body = respond::error(&mut exchange.response, status, reason);
         self.worker.add_date(&mut exchange.response.fields);
         self.slot.put(exchange);
-        let (sent, result) = self.writer(client, Pace::default()).write(Body::Full(body), None).await;
+        let (sent, result) = self.writer(client, Timeouts::default()).write(Body::Full(body), None).await;
         if let Err(error) = result {
             tracing::debug!(peer = %self.connection.peer, "a refusal was not read: {error}");
         }
-        self.finish(&mut trace, None, sent).await;
+        self.finish(&mut info, None, sent).await;
     }
 
     /// Copies both ways between the upstream and `client`, which got `status`; or ends the exchange if the client could not be
@@ -109,32 +110,33 @@ impl Serving<'_> {
         client: Result<Box<dyn TunnelEnd>, StreamError>,
         status: u16,
     ) {
-        let Upgraded { upstream, mut trace, route, deadline } = upgraded;
+        let Upgraded { upstream, mut info, route, deadline } = upgraded;
         let sent = match client {
             Ok(client) => {
-                let life = Life { idle: self.connection.tunnel_idle(), deadline, worker: self.worker };
-                let report = tunnel::run(client, upstream, life, self.timer).await;
+                let limits =
+                    TunnelLimits { idle: self.connection.tunnel_idle(), deadline, worker: self.worker };
+                let report = tunnel::run(client, upstream, limits, self.timer).await;
                 let received = usize::try_from(report.from_client).unwrap_or(usize::MAX);
                 self.slot.count_request_bytes(received);
                 if let Some(error) = &report.error {
-                    trace.fail(error);
+                    info.fail(error);
                 }
                 Sent { status, bytes: report.to_client }
             }
             Err(error) => {
                 drop(upstream);
-                trace.fail(&error);
+                info.fail(&error);
                 Sent::default()
             }
         };
-        self.finish(&mut trace, route.as_ref(), sent).await;
+        self.finish(&mut info, route.as_ref(), sent).await;
     }
 
     /// Returns what writes a response to `client`.
     pub(crate) fn writer<'a>(
         &'a mut self,
         client: &'a mut dyn ResponseSink,
-        pace: Pace,
+        timeouts: Timeouts,
     ) -> ResponseWriter<'a> {
         ResponseWriter {
             worker: self.worker,
@@ -142,7 +144,7 @@ impl Serving<'_> {
             timer: self.timer,
             sink: client,
             client_idle: self.connection.timeouts().idle,
-            pace,
+            timeouts,
         }
     }
 
@@ -154,11 +156,11 @@ impl Serving<'_> {
     }
 
     /// Ends an exchange: its completed hooks, its record, its metrics. Releases the exchange for reuse.
-    pub(crate) async fn finish(&mut self, trace: &mut Trace, matched: Option<&Matched>, sent: Sent) {
+    pub(crate) async fn finish(&mut self, info: &mut ExchangeInfo, matched: Option<&Matched>, sent: Sent) {
         let (worker, slot) = (self.worker, self.slot);
-        trace.in_flight = None;
-        if worker.is_cutting_off() {
-            trace.cut_off();
+        info.in_flight = None;
+        if worker.is_drain_over() {
+            info.attribute_to_drain();
         }
         let mut exchange = slot.taken().await;
         if let Some(Matched { route, .. }) = matched
@@ -168,16 +170,16 @@ impl Serving<'_> {
                 status: sent.status,
                 request_bytes: slot.request_bytes(),
                 response_bytes: sent.bytes,
-                duration_us: u64::try_from(trace.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                upstream: trace.endpoint().map(str::to_owned),
-                error: trace.error.clone(),
+                duration_us: u64::try_from(info.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                upstream: info.endpoint_address().map(str::to_owned),
+                error: info.error.clone(),
             };
             exchange = route.chain.completed(exchange, &outcome).await;
         }
-        if let Some(recording) = trace.recording.take() {
+        if let Some(recording) = info.recording.take() {
             recording.end(&mut exchange, sent.status);
         }
-        record(worker, self.connection, &exchange, slot, trace, matched, &sent);
-        worker.give_back_exchange(Some(exchange));
+        record(worker, self.connection, &exchange, slot, info, matched, &sent);
+        worker.release_exchange(Some(exchange));
     }
 }

@@ -130,7 +130,7 @@ impl World {
     /// Ends what is under way at once, as at the end of a drain.
     fn cut_off(&self) {
         self.drain.start();
-        self.worker.cut_off();
+        self.worker.end_drain();
         self.tasks.wake_all();
     }
 

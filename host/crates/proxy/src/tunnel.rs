@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::error::{FaultSide, StreamError};
-use crate::pace::Quiet;
+use crate::timeouts::IdleTimer;
 use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
@@ -30,7 +30,7 @@ pub(crate) struct TunnelReport {
 }
 
 /// How long a tunnel may live.
-pub(crate) struct Life<'a> {
+pub(crate) struct TunnelLimits<'a> {
     /// How long neither side may send anything.
     pub(crate) idle: Duration,
     /// When it ends whatever happens: the time that the route allows the exchange.
@@ -44,27 +44,27 @@ pub(crate) struct Life<'a> {
 pub(crate) async fn run(
     mut client: Box<dyn TunnelEnd>,
     mut upstream: Box<dyn TunnelEnd>,
-    life: Life<'_>,
+    limits: TunnelLimits<'_>,
     timer: &mut Timer,
 ) -> TunnelReport {
-    let Life { idle, deadline, worker } = life;
+    let TunnelLimits { idle, deadline, worker } = limits;
     let (from_client, to_client, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
-    let (client_room, upstream_room) = (Room::default(), Room::default());
+    let (client_writes, upstream_writes) = (WriteProgress::default(), WriteProgress::default());
     let failed = Cell::new(FaultSide::Upstream);
-    let mut client = Watched {
+    let mut client = TrackedEnd {
         end: &mut *client,
         side: FaultSide::Client,
         read: &from_client,
         last: &last,
-        room: &client_room,
+        writes: &client_writes,
         failed: &failed,
     };
-    let mut upstream = Watched {
+    let mut upstream = TrackedEnd {
         end: &mut *upstream,
         side: FaultSide::Upstream,
         read: &to_client,
         last: &last,
-        room: &upstream_room,
+        writes: &upstream_writes,
         failed: &failed,
     };
     let copying =
@@ -76,7 +76,7 @@ pub(crate) async fn run(
                 result.err().map(|source| StreamError::TunnelBroke { side: failed.get(), source }),
             );
         }
-        if worker.is_cutting_off() {
+        if worker.is_drain_over() {
             return Poll::Ready(Some(StreamError::DrainOver));
         }
         let until = last.get() + idle;
@@ -86,8 +86,8 @@ pub(crate) async fn run(
                 _ => StreamError::TunnelIdle(idle),
             }));
         }
-        for (side, room) in [(FaultSide::Client, &client_room), (FaultSide::Upstream, &upstream_room)] {
-            if room.until(idle).is_some_and(|until| timer.poll(cx, until).is_ready()) {
+        for (side, writes) in [(FaultSide::Client, &client_writes), (FaultSide::Upstream, &upstream_writes)] {
+            if writes.deadline(idle).is_some_and(|until| timer.poll(cx, until).is_ready()) {
                 return Poll::Ready(Some(StreamError::TunnelStalled { side, idle }));
             }
         }
@@ -98,18 +98,18 @@ pub(crate) async fn run(
 }
 
 /// An end that notes when and how much was read from it, and whether it has room.
-struct Watched<'a> {
+struct TrackedEnd<'a> {
     end: &'a mut dyn TunnelEnd,
     side: FaultSide,
     read: &'a Cell<u64>,
     last: &'a Cell<Instant>,
-    room: &'a Room,
+    writes: &'a WriteProgress,
     /// The side that failed last.
     failed: &'a Cell<FaultSide>,
 }
 
-impl Watched<'_> {
-    fn noted<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+impl TrackedEnd<'_> {
+    fn note_failure<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(_)) = &result {
             self.failed.set(self.side);
         }
@@ -119,22 +119,22 @@ impl Watched<'_> {
 
 /// How an end takes what is written to it.
 #[derive(Debug, Default)]
-struct Room {
+struct WriteProgress {
     taken: Cell<u64>,
     /// It did not take all of the last write.
     lacking: Cell<bool>,
-    quiet: RefCell<Quiet>,
+    idle_timer: RefCell<IdleTimer>,
 }
 
-impl Room {
+impl WriteProgress {
     /// When it has lacked room for too long; `None` while it has room.
-    fn until(&self, idle: Duration) -> Option<Instant> {
-        let mut quiet = self.quiet.borrow_mut();
+    fn deadline(&self, idle: Duration) -> Option<Instant> {
+        let mut idle_timer = self.idle_timer.borrow_mut();
         if !self.lacking.get() {
-            *quiet = Quiet::default();
+            *idle_timer = IdleTimer::default();
             return None;
         }
-        Some(quiet.until_taken(self.taken.get(), idle))
+        Some(idle_timer.write_deadline(self.taken.get(), idle))
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -145,7 +145,7 @@ impl Room {
     }
 }
 
-impl AsyncRead for Watched<'_> {
+impl AsyncRead for TrackedEnd<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -153,27 +153,27 @@ impl AsyncRead for Watched<'_> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut *self.end).poll_read(cx, buf);
-        ready!(self.noted(read))?;
+        ready!(self.note_failure(read))?;
         self.read.set(self.read.get() + (buf.filled().len() - before) as u64);
         self.last.set(Instant::now());
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Watched<'_> {
+impl AsyncWrite for TrackedEnd<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.end).poll_write(cx, bytes);
-        self.room.note(&written);
-        self.noted(written)
+        self.writes.note(&written);
+        self.note_failure(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut *self.end).poll_flush(cx);
-        self.noted(flushed)
+        self.note_failure(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended = Pin::new(&mut *self.end).poll_shutdown(cx);
-        self.noted(ended)
+        self.note_failure(ended)
     }
 }

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use portcullis_policy::{BodySide, Exchange, PolicyChain, Watch};
 
 use crate::body::{Body, BodyError, BodySource, Frame};
-use crate::gather::Gathered;
+use crate::coalesce::Coalesced;
 
 /// A body and who sees it.
 struct WatchedBody {
-    inner: Gathered,
+    inner: Coalesced,
     /// Empty once nobody looks any more, or the last piece was shown.
     watching: Vec<Box<dyn Watch>>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn watched(
         }
         return body;
     }
-    Body::stream(WatchedBody { inner: Gathered::new(body), watching })
+    Body::stream(WatchedBody { inner: Coalesced::new(body), watching })
 }
 
 impl BodySource for WatchedBody {

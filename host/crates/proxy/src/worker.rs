@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     /// A drain has lasted as long as it may: exchanges and tunnels end now. Looked at by whoever waits in a connection's
     /// task, all of which are woken when it turns true.
-    cutting_off: Cell<bool>,
+    drain_over: Cell<bool>,
     /// The second, and how Date says it.
     date: Cell<(u64, [u8; 29])>,
     pub(crate) access_log: RefCell<AccessLogWriter>,
@@ -64,7 +64,7 @@ impl Worker {
             local,
             connector,
             exchanges: RefCell::default(),
-            cutting_off: Cell::new(false),
+            drain_over: Cell::new(false),
             date: Cell::new((0, http_date(0))),
             access_log,
             unrouted,
@@ -82,13 +82,13 @@ impl Worker {
     }
 
     /// Whether a drain has lasted as long as it may, so that what is under way ends now.
-    pub(crate) fn is_cutting_off(&self) -> bool {
-        self.cutting_off.get()
+    pub(crate) fn is_drain_over(&self) -> bool {
+        self.drain_over.get()
     }
 
     /// Ends what is under way, once the tasks of the connections are woken.
-    pub(crate) fn cut_off(&self) {
-        self.cutting_off.set(true);
+    pub(crate) fn end_drain(&self) {
+        self.drain_over.set(true);
     }
 
     /// Closes what was idle for too long and hands on log lines.
@@ -121,7 +121,7 @@ impl Worker {
     }
 
     /// Takes an exchange back for reuse.
-    pub(crate) fn give_back_exchange(&self, exchange: Option<Box<Exchange>>) {
+    pub(crate) fn release_exchange(&self, exchange: Option<Box<Exchange>>) {
         let mut kept = self.exchanges.borrow_mut();
         if let Some(mut exchange) = exchange
             && kept.len() < KEEP_MAX

@@ -113,7 +113,7 @@ async fn drain(worker: &Worker, tasks: &Tasks, patience: Duration) -> usize {
         return 0;
     }
     let cut_off = tasks.len();
-    worker.cut_off();
+    worker.end_drain();
     tasks.wake_all();
     if tokio::time::timeout(FAREWELL, tasks.wait_idle()).await.is_err() {
         tasks.abort_all();

@@ -120,7 +120,7 @@ impl Decoder {
 
 /// A client's connection, shared by the task that serves it and the body of the request at hand.
 #[derive(Debug)]
-pub(super) struct Downlink {
+pub(super) struct SharedConnection {
     pub(super) io: RefCell<Io>,
     /// Of the request at hand.
     pub(super) decoder: RefCell<Decoder>,
@@ -134,7 +134,7 @@ pub(super) struct Downlink {
     pub(super) half_closed: Cell<bool>,
 }
 
-impl Downlink {
+impl SharedConnection {
     pub(super) fn new(io: Io) -> Self {
         Self {
             io: RefCell::new(io),
@@ -171,16 +171,16 @@ impl Downlink {
 
 /// The body of a request.
 pub(super) struct RequestBody {
-    link: Rc<Downlink>,
+    shared: Rc<SharedConnection>,
     slot: Rc<Slot>,
     limit: u64,
     over: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(link: Rc<Downlink>, slot: Rc<Slot>) -> Self {
-        link.wanted.set(true);
-        Self { link, slot, limit: u64::MAX, over: false }
+    pub(super) fn new(shared: Rc<SharedConnection>, slot: Rc<Slot>) -> Self {
+        shared.wanted.set(true);
+        Self { shared, slot, limit: u64::MAX, over: false }
     }
 }
 
@@ -190,16 +190,16 @@ impl BodySource for RequestBody {
     }
 
     fn length(&self) -> Option<u64> {
-        if self.over { Some(0) } else { self.link.decoder.borrow().length() }
+        if self.over { Some(0) } else { self.shared.decoder.borrow().length() }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.over {
             return Poll::Ready(None);
         }
-        let (mut io, mut decoder) = (self.link.io.borrow_mut(), self.link.decoder.borrow_mut());
-        self.link.reading.set(false);
-        if self.link.expects_continue.replace(false) {
+        let (mut io, mut decoder) = (self.shared.io.borrow_mut(), self.shared.decoder.borrow_mut());
+        self.shared.reading.set(false);
+        if self.shared.expects_continue.replace(false) {
             // RFC 9110, 10.1.1: asked for only now that someone wants the body, so that a policy can refuse the request
             // before the client has sent it.
             io.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -209,7 +209,7 @@ impl BodySource for RequestBody {
             return Poll::Ready(Some(Err(BodyError::Downstream(error.to_string()))));
         }
         let polled = decoder.poll_piece(&mut io, cx);
-        self.link.reading.set(polled.is_pending());
+        self.shared.reading.set(polled.is_pending());
         let frame = match ready!(polled) {
             Ok(Piece::Data(data)) => {
                 if self.slot.count_request_bytes(data.len()) > self.limit {
@@ -237,7 +237,7 @@ impl BodySource for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.link.wanted.set(false);
-        self.link.reading.set(false);
+        self.shared.wanted.set(false);
+        self.shared.reading.set(false);
     }
 }

@@ -16,10 +16,10 @@ use portcullis_net::Stream;
 
 use super::body::{Decoder, Piece};
 use super::io::{COPY_BYTES_MAX, Io};
-use super::tunnel_end::H1TunnelEnd;
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, WaitsFor};
 use crate::pool::{Pool, Reusable};
+use crate::prefixed::Prefixed;
 
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;
@@ -211,7 +211,7 @@ impl Call for ClientCall {
             if let Err(error) = stream.allow_standstill() {
                 tracing::debug!(%error, "the socket of a tunnel cannot be set up");
             }
-            let tunnel = Box::new(H1TunnelEnd { stream, unread });
+            let tunnel = Box::new(Prefixed::new(unread, stream));
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
         // There is a final head, or this would not have been called.
@@ -440,7 +440,7 @@ impl BodySource for ResponseBody {
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         // The client takes nothing at the moment, and may do so for long.
-        connection.io.rest_unread();
+        connection.io.release_read_buffer();
         let driven = ready!(self.pump.poll(cx, &mut connection.io));
         if driven.is_err() {
             self.abandon();
@@ -473,7 +473,7 @@ impl ResponseBody {
             && self.pump.state == PumpState::Done
             && connection.io.unread.is_empty()
         {
-            connection.io.rest();
+            connection.io.release_buffers();
             pool.keep(connection);
         }
         self.pump.give_up();

@@ -27,7 +27,7 @@ pub(super) async fn close(
 ) {
     let (timeouts, limits) = (connection.timeouts(), connection.limits());
     io.unread.clear();
-    io.rest();
+    io.release_buffers();
     let whole = Instant::now() + timeouts.idle.max(timeouts.linger);
     // What cannot be said any more need not be: the connection closes either way.
     let goodbye = timer.run(Instant::now() + timeouts.linger, io.stream.shutdown()).await;
@@ -37,7 +37,7 @@ pub(super) async fn close(
     let mut left = limits.linger_bytes;
     while left > 0 {
         let until = (Instant::now() + timeouts.linger).min(whole);
-        let discarded = std::future::poll_fn(|cx| match worker.is_cutting_off() {
+        let discarded = std::future::poll_fn(|cx| match worker.is_drain_over() {
             true => Poll::Ready(Ok(0)),
             false => io.poll_discard(cx),
         });

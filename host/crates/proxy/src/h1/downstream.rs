@@ -12,7 +12,7 @@ use portcullis_http::{Fields, ResponseHead, Version};
 use portcullis_model::{FieldCase, HalfClosed};
 use portcullis_policy::Exchange;
 
-use super::body::Downlink;
+use super::body::SharedConnection;
 use super::io::{COPY_BYTES_MAX, READ_BYTES};
 use crate::body::Body;
 use crate::connection::Connection;
@@ -60,20 +60,20 @@ impl Client {
 
 /// What becomes of the connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum AfterResponse {
     /// It takes another request.
     KeepAlive,
     /// It closes, once the client has read its response: it may still be sending.
     Close,
     /// It closes at once: a response was cut off, and nothing may be sent behind it.
-    Cut,
+    Abort,
 }
 
 /// The client's side of an exchange.
 pub(super) struct H1Downstream<'a> {
     worker: &'a Worker,
     connection: &'a Connection,
-    link: &'a Rc<Downlink>,
+    shared: &'a Rc<SharedConnection>,
     client: Client,
     keep_alive: bool,
     chunked: bool,
@@ -82,31 +82,31 @@ pub(super) struct H1Downstream<'a> {
     cut_is_reset: bool,
     /// The rest of the piece that is being written, if one is.
     piece: Option<Bytes>,
-    after: After,
+    after: AfterResponse,
 }
 
 impl<'a> H1Downstream<'a> {
     pub(super) const fn new(
         worker: &'a Worker,
         connection: &'a Connection,
-        link: &'a Rc<Downlink>,
+        shared: &'a Rc<SharedConnection>,
         client: Client,
     ) -> Self {
         Self {
             worker,
             connection,
-            link,
+            shared,
             client,
             keep_alive: false,
             chunked: false,
             cut_is_reset: false,
             piece: None,
-            after: After::Cut,
+            after: AfterResponse::Abort,
         }
     }
 
     /// Returns what becomes of the connection.
-    pub(super) const fn after(&self) -> After {
+    pub(super) const fn after(&self) -> AfterResponse {
         self.after
     }
 
@@ -123,7 +123,7 @@ impl<'a> H1Downstream<'a> {
 
     /// Writes a head behind what waits to be written.
     fn write_head(&self, head: &ResponseHead, options: ResponseOptions<'_>) {
-        let out = &mut self.link.io.borrow_mut().out.bytes;
+        let out = &mut self.shared.io.borrow_mut().out.bytes;
         let start = out.len();
         write_response_head(out, head, options);
         if self.connection.listener().field_case == FieldCase::Title {
@@ -134,17 +134,17 @@ impl<'a> H1Downstream<'a> {
     /// Returns whether the connection can take another request behind this one.
     fn can_go_on(&self, cx: &mut Context<'_>) -> bool {
         let Client { keep_alive, wants_tunnel, offers_upgrade, .. } = self.client;
-        self.link.body_is_over()
+        self.shared.body_is_over()
             && keep_alive
             && !wants_tunnel
-            && !self.link.half_closed.get()
+            && !self.shared.half_closed.get()
             && !self.connection.is_draining()
             // What came behind an offer that was not accepted may be the other protocol, and is not a request.
-            && (!offers_upgrade || self.link.nothing_came(cx))
+            && (!offers_upgrade || self.shared.nothing_came(cx))
     }
 
     fn reset_at_end(&self, reset: bool) {
-        if let Err(error) = self.link.io.borrow().stream.set_reset_at_end(reset) {
+        if let Err(error) = self.shared.io.borrow().stream.set_reset_at_end(reset) {
             tracing::debug!(peer = %self.connection.peer, %error, "the end of a connection cannot be set");
         }
     }
@@ -152,8 +152,8 @@ impl<'a> H1Downstream<'a> {
 
 impl Downstream for H1Downstream<'_> {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let io = &mut *self.link.io.borrow_mut();
-        if self.worker.is_cutting_off() {
+        let io = &mut *self.shared.io.borrow_mut();
+        if self.worker.is_drain_over() {
             return Poll::Ready(());
         }
         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
@@ -161,17 +161,17 @@ impl Downstream for H1Downstream<'_> {
         }
         // A reader that waits for more of the body sees the end. Once the end of what the client sends was seen, only a
         // response that it does not take shows that it has gone.
-        if self.link.reading.get() || self.link.half_closed.get() {
+        if self.shared.reading.get() || self.shared.half_closed.get() {
             return Poll::Pending;
         }
         // Otherwise some of what the client sends has to be read to find the end behind it: of a body this much is read
         // ahead, and a request that came ahead of its turn hides the end.
-        let decoder = self.link.decoder.borrow();
+        let decoder = self.shared.decoder.borrow();
         let ahead = if decoder.is_done() { 1 } else { READ_BYTES };
         while io.unread.len() < ahead {
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(0)) if self.client.half_close && decoder.may_be_whole(&io.unread) => {
-                    self.link.half_closed.set(true);
+                    self.shared.half_closed.set(true);
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
@@ -225,11 +225,11 @@ impl ResponseSink for H1Downstream<'_> {
     }
 
     fn start_buffered(&mut self, body: &mut Body) -> bool {
-        body.take_buffered(&mut self.link.io.borrow_mut().out.bytes, COPY_BYTES_MAX)
+        body.take_buffered(&mut self.shared.io.borrow_mut().out.bytes, COPY_BYTES_MAX)
     }
 
     fn start_piece(&mut self, piece: Bytes, _last: bool) {
-        let out = &mut self.link.io.borrow_mut().out;
+        let out = &mut self.shared.io.borrow_mut().out;
         if self.chunked {
             write_chunk_header(&mut out.bytes, piece.len());
         }
@@ -246,7 +246,7 @@ impl ResponseSink for H1Downstream<'_> {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         let Some(piece) = &mut self.piece else { return Poll::Ready(Ok(())) };
-        let io = &mut *self.link.io.borrow_mut();
+        let io = &mut *self.shared.io.borrow_mut();
         ready!(io.poll_write_with(cx, piece)).map_err(StreamError::ClientLost)?;
         self.piece = None;
         if self.chunked {
@@ -260,34 +260,34 @@ impl ResponseSink for H1Downstream<'_> {
     }
 
     fn buffered(&self) -> usize {
-        self.link.io.borrow().out.pending().len()
+        self.shared.io.borrow().out.pending().len()
     }
 
     fn end(&mut self, trailers: Option<&Fields>) -> Result<(), StreamError> {
         if self.chunked {
-            write_last_chunk(&mut self.link.io.borrow_mut().out.bytes, trailers);
+            write_last_chunk(&mut self.shared.io.borrow_mut().out.bytes, trailers);
         }
         Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.link.io.borrow_mut().poll_write(cx).map_err(StreamError::ClientLost)
+        self.shared.io.borrow_mut().poll_write(cx).map_err(StreamError::ClientLost)
     }
 
     fn complete(&mut self) {
         if self.cut_is_reset {
             self.reset_at_end(false);
         }
-        self.after = if self.keep_alive { After::KeepAlive } else { After::Close };
+        self.after = if self.keep_alive { AfterResponse::KeepAlive } else { AfterResponse::Close };
     }
 
     /// The connection closes before the length or the last chunk.
     fn cut(&mut self, _: &mut Context<'_>) {
-        self.after = After::Cut;
+        self.after = AfterResponse::Abort;
     }
 
     fn skip(&mut self) {
-        self.after = After::Close;
+        self.after = AfterResponse::Close;
     }
 
     /// Small pieces are copied behind each other into the buffer that is written.

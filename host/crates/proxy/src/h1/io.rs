@@ -9,7 +9,7 @@ use portcullis_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::spare;
+use super::buffers;
 
 /// How much is read at once. A whole head with fat cookies, and large enough that a long body costs one system call for
 /// each 32 KiB.
@@ -38,17 +38,17 @@ impl Io {
     }
 
     /// Gives the buffers back that nothing is in. They are taken anew when they are needed.
-    pub(crate) fn rest(&mut self) {
-        self.rest_unread();
+    pub(crate) fn release_buffers(&mut self) {
+        self.release_read_buffer();
         if self.out.is_empty() {
-            self.out.rest();
+            self.out.release();
         }
     }
 
     /// Gives the read buffer back if nothing is in it.
-    pub(crate) fn rest_unread(&mut self) {
+    pub(crate) fn release_read_buffer(&mut self) {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
-            spare::give_back_read(std::mem::take(&mut self.unread));
+            buffers::release_read(std::mem::take(&mut self.unread));
         }
     }
 
@@ -63,7 +63,7 @@ impl Io {
     /// Reads more behind `unread`; 0 is the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.unread.capacity() == 0 {
-            self.unread = spare::take_read();
+            self.unread = buffers::take_read();
         }
         if self.unread.capacity() - self.unread.len() < READ_BYTES / 4 {
             self.unread.reserve(READ_BYTES);
@@ -129,15 +129,15 @@ impl OutBuffer {
     /// Takes a buffer for what is about to be written.
     pub(crate) fn prepare(&mut self) {
         if self.bytes.capacity() == 0 {
-            self.bytes = spare::take_write();
+            self.bytes = buffers::take_write();
         }
     }
 
     /// Gives the buffer back, which is empty.
-    fn rest(&mut self) {
+    fn release(&mut self) {
         self.clear();
         if self.bytes.capacity() > 0 {
-            spare::give_back_write(std::mem::take(&mut self.bytes));
+            buffers::release_write(std::mem::take(&mut self.bytes));
         }
     }
 

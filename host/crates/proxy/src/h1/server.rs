@@ -7,21 +7,20 @@ use portcullis_http::h1::{HeadLimits, ParsedRequest};
 use portcullis_net::Stream;
 use portcullis_policy::Exchange;
 
-use super::arrive::{Arrived, arrive};
-use super::body::{Decoder, Downlink, RequestBody};
+use super::body::{Decoder, RequestBody, SharedConnection};
 use super::close;
-use super::downstream::{After, Client, H1Downstream};
+use super::downstream::{AfterResponse, Client, H1Downstream};
 use super::io::Io;
-use super::tunnel_end::H1TunnelEnd;
+use super::read_head::{ReadOutcome, read_head};
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::error::StreamError;
-use crate::pace::Pace;
+use crate::exchange_info::{ExchangeInfo, RawRequest};
 use crate::prefixed::Prefixed;
 use crate::serve::{Serving, Upgraded};
 use crate::slot::Slot;
+use crate::timeouts::Timeouts;
 use crate::timer::Timer;
-use crate::trace::{RawRequest, Trace};
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
@@ -34,7 +33,7 @@ const TUNNEL_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Server<'a> {
     worker: &'a Rc<Worker>,
     connection: &'a Rc<Connection>,
-    link: Rc<Downlink>,
+    shared: Rc<SharedConnection>,
     slot: Rc<Slot>,
     timer: Timer,
     limits: HeadLimits,
@@ -44,24 +43,24 @@ struct Server<'a> {
 
 /// What becomes of the connection.
 #[derive(Debug)]
-enum Next {
+enum NextStep {
     KeepAlive,
     /// Close, and let the client read its response first: it may still be sending.
     Close,
     /// Close at once: what was answered before has had its time to arrive.
-    End,
+    CloseNow,
     /// A response was cut off: nothing is to be sent any more.
-    Cut,
+    Abort,
     /// The upstream has accepted an upgrade.
     Tunnel(Box<Upgraded>),
 }
 
-impl From<After> for Next {
-    fn from(after: After) -> Self {
+impl From<AfterResponse> for NextStep {
+    fn from(after: AfterResponse) -> Self {
         match after {
-            After::KeepAlive => Self::KeepAlive,
-            After::Close => Self::Close,
-            After::Cut => Self::Cut,
+            AfterResponse::KeepAlive => Self::KeepAlive,
+            AfterResponse::Close => Self::Close,
+            AfterResponse::Abort => Self::Abort,
         }
     }
 }
@@ -77,7 +76,7 @@ pub(crate) async fn serve(
     let mut server = Server {
         worker,
         connection,
-        link: Rc::new(Downlink::new(Io::new(stream))),
+        shared: Rc::new(SharedConnection::new(Io::new(stream))),
         slot: Rc::new(Slot::default()),
         timer: Timer::default(),
         limits: HeadLimits::from(connection.limits()),
@@ -86,35 +85,35 @@ pub(crate) async fn serve(
     // A fresh connection has as long for its first head as for any, not as long as an idle one.
     let mut timeout = connection.timeouts().request_head;
     loop {
-        let next = match server.arrive(timeout).await {
-            Arrived::Request(parsed, exchange) => server.exchange(parsed, exchange).await,
-            Arrived::Refused(error, exchange) => {
+        let next = match server.read_head(timeout).await {
+            ReadOutcome::Request(parsed, exchange) => server.exchange(parsed, exchange).await,
+            ReadOutcome::Invalid(error, exchange) => {
                 server.refuse(exchange, error.status(), &error.to_string()).await
             }
-            Arrived::Late => {
+            ReadOutcome::TimedOut => {
                 let exchange = server.worker.take_exchange();
                 server.refuse(exchange, 408, "the request head took too long").await
             }
-            Arrived::Preface => {
-                let io = Rc::into_inner(server.link)?.io.into_inner();
+            ReadOutcome::Preface => {
+                let io = Rc::into_inner(server.shared)?.io.into_inner();
                 return Some(Prefixed::new(io.unread, io.stream));
             }
-            Arrived::Gone | Arrived::Idle => Next::End,
-            Arrived::Draining => Next::Close,
+            ReadOutcome::Closed | ReadOutcome::Idle => NextStep::CloseNow,
+            ReadOutcome::Draining => NextStep::Close,
         };
         server.sniff = false;
         timeout = connection.timeouts().idle;
         match next {
-            Next::KeepAlive => {}
-            Next::Cut => return None,
-            Next::Tunnel(upgraded) => {
+            NextStep::KeepAlive => {}
+            NextStep::Abort => return None,
+            NextStep::Tunnel(upgraded) => {
                 server.tunnel(*upgraded).await;
                 return None;
             }
-            Next::Close | Next::End => {
+            NextStep::Close | NextStep::CloseNow => {
                 // A client that sends nothing more cannot cause a reset.
-                let at_once = matches!(next, Next::End) || server.link.half_closed.get();
-                let io = Rc::into_inner(server.link)?.io.into_inner();
+                let at_once = matches!(next, NextStep::CloseNow) || server.shared.half_closed.get();
+                let io = Rc::into_inner(server.shared)?.io.into_inner();
                 close::close(io, worker, connection, &mut server.timer, at_once).await;
                 return None;
             }
@@ -124,9 +123,9 @@ pub(crate) async fn serve(
 
 impl Server<'_> {
     /// Waits for the next request's head.
-    async fn arrive(&mut self, timeout: Duration) -> Arrived {
-        let Self { worker, connection, link, timer, limits, sniff, .. } = self;
-        arrive(worker, connection, link, timer, limits, *sniff, timeout).await
+    async fn read_head(&mut self, timeout: Duration) -> ReadOutcome {
+        let Self { worker, connection, shared, timer, limits, sniff, .. } = self;
+        read_head(worker, connection, shared, timer, limits, *sniff, timeout).await
     }
 
     fn serving(&mut self) -> Serving<'_> {
@@ -134,45 +133,45 @@ impl Server<'_> {
     }
 
     /// Takes a request to its end.
-    async fn exchange(&mut self, parsed: ParsedRequest, exchange: Box<Exchange>) -> Next {
-        let trace = Trace::start();
+    async fn exchange(&mut self, parsed: ParsedRequest, exchange: Box<Exchange>) -> NextStep {
+        let info = ExchangeInfo::start();
         self.slot.clear();
         let decoder = Decoder::new(parsed.framing, self.limits);
         let body = if decoder.is_done() {
             Body::Empty
         } else {
-            Body::stream(RequestBody::new(self.link.clone(), self.slot.clone()))
+            Body::stream(RequestBody::new(self.shared.clone(), self.slot.clone()))
         };
-        *self.link.decoder.borrow_mut() = decoder;
-        self.link.expects_continue.set(parsed.expect_continue);
+        *self.shared.decoder.borrow_mut() = decoder;
+        self.shared.expects_continue.set(parsed.expect_continue);
         let client = Client::of(&exchange, self.connection.listener().half_closed, parsed.keep_alive);
-        let link = self.link.clone();
-        let mut downstream = H1Downstream::new(self.worker, self.connection, &link, client);
-        match self.serving().run(trace, exchange, body, &mut downstream).await {
-            Some(upgraded) => Next::Tunnel(upgraded),
+        let shared = self.shared.clone();
+        let mut downstream = H1Downstream::new(self.worker, self.connection, &shared, client);
+        match self.serving().run(info, exchange, body, &mut downstream).await {
+            Some(upgraded) => NextStep::Tunnel(upgraded),
             None => downstream.after().into(),
         }
     }
 
     /// Refuses what is not a valid request, of which as much is read as came.
-    async fn refuse(&mut self, exchange: Box<Exchange>, status: u16, reason: &str) -> Next {
-        let raw = RawRequest::h1(&self.link.io.borrow().unread);
-        let link = self.link.clone();
-        let mut downstream = H1Downstream::new(self.worker, self.connection, &link, Client::default());
+    async fn refuse(&mut self, exchange: Box<Exchange>, status: u16, reason: &str) -> NextStep {
+        let raw = RawRequest::h1(&self.shared.io.borrow().unread);
+        let shared = self.shared.clone();
+        let mut downstream = H1Downstream::new(self.worker, self.connection, &shared, Client::default());
         self.serving().refuse(exchange, raw, status, reason, &mut downstream).await;
-        Next::Close
+        NextStep::Close
     }
 
     /// Accepts an upgrade, and copies both ways.
     async fn tunnel(mut self, upgraded: Upgraded) {
         let accepted = self.accept_upgrade().await;
-        let Self { worker, connection, link, slot, mut timer, .. } = self;
+        let Self { worker, connection, shared, slot, mut timer, .. } = self;
         let client = accepted.and_then(|()| {
-            let io = Rc::into_inner(link).ok_or(StreamError::InUse)?.io.into_inner();
+            let io = Rc::into_inner(shared).ok_or(StreamError::InUse)?.io.into_inner();
             if let Err(error) = io.stream.watch_peer(TUNNEL_KEEPALIVE, None) {
                 tracing::debug!(peer = %connection.peer, %error, "a tunnel's client cannot be watched");
             }
-            let end = H1TunnelEnd { stream: io.stream, unread: io.unread };
+            let end = Prefixed::new(io.unread, io.stream);
             Ok(Box::new(end) as Box<dyn TunnelEnd>)
         });
         let mut serving = Serving { worker, connection, slot: &slot, timer: &mut timer };
@@ -180,11 +179,11 @@ impl Server<'_> {
     }
 
     async fn accept_upgrade(&mut self) -> Result<(), StreamError> {
-        let link = self.link.clone();
-        let mut downstream = H1Downstream::new(self.worker, self.connection, &link, Client::default());
+        let shared = self.shared.clone();
+        let mut downstream = H1Downstream::new(self.worker, self.connection, &shared, Client::default());
         let exchange = self.slot.taken().await;
         downstream.send_upgrade(&exchange);
         self.slot.put(exchange);
-        self.serving().writer(&mut downstream, Pace::default()).flush().await
+        self.serving().writer(&mut downstream, Timeouts::default()).flush().await
     }
 }

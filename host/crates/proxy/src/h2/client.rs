@@ -11,7 +11,7 @@ use portcullis_http::{RequestHead, ResponseHead, Scheme, Version, strip_response
 
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::{Call, CallError, CallEvent, CallResponse, INFORMATIONAL_MAX, NotSent, WaitsFor};
-use crate::gather::Gathered;
+use crate::coalesce::Coalesced;
 use crate::h2::connection::{ClientHandle, Lease, OpenStream};
 use crate::h2::outbox::{Outbox, Piece};
 use crate::h2::tunnel_end::H2TunnelEnd;
@@ -49,7 +49,7 @@ impl Lease {
             },
         };
         let pump = Pump {
-            body: Gathered::new(body),
+            body: Coalesced::new(body),
             pending: Bytes::new(),
             state: if ends { PumpState::Done } else { PumpState::Reading },
             progress: 0,
@@ -248,7 +248,7 @@ fn closed(error: &h2::Error, maybe_stale: bool, open: &OpenStream) -> CallError 
 
 /// Sends the request's body.
 struct Pump {
-    body: Gathered,
+    body: Coalesced,
     pending: Bytes,
     state: PumpState,
     progress: u64,
@@ -349,7 +349,7 @@ impl Pump {
 
     /// Sends no more. A hook of the body that is under way goes on by itself.
     fn give_up(&mut self) {
-        self.body = Gathered::default();
+        self.body = Coalesced::default();
         self.state = PumpState::Done;
     }
 

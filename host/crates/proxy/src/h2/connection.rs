@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::h2::first_settings::FirstSettings;
 use crate::h2::outbox::{Outbox, Piece};
-use crate::h2::wire::{Watch, Wire};
+use crate::h2::wire::{Wire, WireMonitor};
 use crate::h2::{SEND_BUFFER, describe};
 
 /// What a connection to an endpoint is opened with.
@@ -40,7 +40,7 @@ pub(crate) struct ConnectionRules {
 pub(crate) struct ClientHandle {
     pub(super) send: SendRequest<Piece>,
     pub(super) shared: Rc<Shared>,
-    watch: Watch,
+    monitor: WireMonitor,
     outbox: Outbox,
 }
 
@@ -127,7 +127,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     pub(super) shared: Rc<Shared>,
-    watch: Watch,
+    monitor: WireMonitor,
     outbox: Outbox,
     waits: bool,
     /// Its number; 0 if it could not be opened.
@@ -136,9 +136,15 @@ pub(crate) struct OpenStream {
 
 impl OpenStream {
     fn new(handle: &ClientHandle) -> Self {
-        let ClientHandle { shared, watch, outbox, .. } = handle;
+        let ClientHandle { shared, monitor, outbox, .. } = handle;
         shared.open.set(shared.open.get() + 1);
-        Self { shared: shared.clone(), watch: watch.clone(), outbox: outbox.clone(), waits: false, number: 0 }
+        Self {
+            shared: shared.clone(),
+            monitor: monitor.clone(),
+            outbox: outbox.clone(),
+            waits: false,
+            number: 0,
+        }
     }
 
     /// What waits to be written on the connection.
@@ -149,21 +155,21 @@ impl OpenStream {
     /// The request was sent on stream `number`.
     pub(super) fn opened(&mut self, number: u32) {
         self.number = number;
-        self.watch.expect(number);
+        self.monitor.expect(number);
     }
 
     /// Whether the response has ended with its head. The crate does not know it any more if a reset came with it.
     pub(super) fn is_head_alone(&self) -> bool {
-        self.watch.is_head_alone(self.number)
+        self.monitor.is_head_alone(self.number)
     }
 
     /// Whether the endpoint has sent END_STREAM.
     pub(super) fn has_ended(&self) -> bool {
-        self.watch.has_ended(self.number)
+        self.monitor.has_ended(self.number)
     }
 
     pub(super) fn trailers(&self) -> Option<Trailers> {
-        self.watch.trailers(self.number)
+        self.monitor.trailers(self.number)
     }
 
     /// Notes whether what is sent on it waits for the endpoint's window.
@@ -179,7 +185,7 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.set_waits(false);
-        self.watch.forget(self.number);
+        self.monitor.forget(self.number);
         self.shared.open.set(self.shared.open.get().saturating_sub(1));
     }
 }
@@ -224,7 +230,7 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
         .max_send_buffer_size(SEND_BUFFER);
     let shared = Rc::new(Shared::new(&rules));
     let heard = Heard { stream, shared: shared.clone(), first: FirstSettings::default() };
-    let (wire, watch) = Wire::new(heard, Peer::Upstream, rules.head_bytes_max, idle_frames);
+    let (wire, monitor) = Wire::new(heard, Peer::Upstream, rules.head_bytes_max, idle_frames);
     let (send, mut connection) = builder.handshake::<_, Piece>(wire).await?;
     let driver = shared.clone();
     let ping = connection.ping_pong();
@@ -242,8 +248,8 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
         driver.closed.set(true);
         driver.settle();
     });
-    let outbox = Outbox::new(watch.clone(), send_buffer_bytes);
-    Ok(ClientHandle { send, shared, watch, outbox })
+    let outbox = Outbox::new(monitor.clone(), send_buffer_bytes);
+    Ok(ClientHandle { send, shared, monitor, outbox })
 }
 
 /// The largest window (RFC 9113, 6.9.1).

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 
-use super::wire::Watch;
+use super::wire::WireMonitor;
 
 /// The account of one connection.
 #[derive(Debug, Clone)]
@@ -22,12 +22,12 @@ struct Account {
     /// reader is not held up.
     bytes_max: usize,
     waiting: RefCell<Vec<Waker>>,
-    watch: Watch,
+    monitor: WireMonitor,
 }
 
 impl Outbox {
-    pub(crate) fn new(watch: Watch, bytes_max: usize) -> Self {
-        Self(Rc::new(Account { bytes: Cell::new(0), bytes_max, waiting: RefCell::default(), watch }))
+    pub(crate) fn new(monitor: WireMonitor, bytes_max: usize) -> Self {
+        Self(Rc::new(Account { bytes: Cell::new(0), bytes_max, waiting: RefCell::default(), monitor }))
     }
 
     /// Ready when a stream may hand over a piece; else wakes `cx` when there is room again.
@@ -46,7 +46,7 @@ impl Outbox {
     /// which to acknowledge it.
     pub(crate) fn piece(&self, bytes: Bytes, cut: bool) -> Piece {
         if !bytes.is_empty() {
-            self.0.watch.earn(bytes.len(), cut);
+            self.0.monitor.earn(bytes.len(), cut);
             self.0.bytes.set(self.0.bytes.get() + bytes.len());
         }
         Piece { bytes, account: self.0.clone() }
@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn pieces_count_until_they_are_written_or_dropped() {
-        let (_wire, watch) = Wire::new(tokio::io::empty(), Peer::Client, 1000, 1000);
-        let outbox = Outbox::new(watch, 1000);
+        let (_wire, monitor) = Wire::new(tokio::io::empty(), Peer::Client, 1000, 1000);
+        let outbox = Outbox::new(monitor, 1000);
         let mut cx = Context::from_waker(Waker::noop());
         let half = Bytes::from(vec![0; 500]);
         let mut first = outbox.piece(half.clone(), false);

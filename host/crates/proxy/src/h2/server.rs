@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::error::{ExchangeError, Malformed, StreamError};
+use crate::exchange_info::{ExchangeInfo, RawRequest};
 use crate::h2::downstream::H2Downstream;
 use crate::h2::outbox::Piece;
 use crate::h2::request_body::H2RequestBody;
@@ -28,7 +29,6 @@ use crate::response_writer::Sent;
 use crate::serve::Serving;
 use crate::slot::Slot;
 use crate::timer::Timer;
-use crate::trace::{RawRequest, Trace};
 use crate::worker::Worker;
 
 /// How long a connection that is over waits for its client: to read why, or to answer that it opens no more streams.
@@ -48,9 +48,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
-    let stuck = stream.stuck();
+    let write_blocked = stream.write_blocked();
     let stream = Socket::new(stream);
-    let (wire, watch) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes, limits.idle_frames);
+    let (wire, monitor) = Wire::new(stream.clone(), Peer::Client, limits.head_bytes, limits.idle_frames);
     let mut timer = Timer::default();
     let deadline = Instant::now() + timeouts.request_head;
     let handshake = timer.run(deadline, builder.handshake::<_, Piece>(wire));
@@ -67,9 +67,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
         Err(_) => return,
     };
 
-    let streams = Rc::new(Streams::new(watch, limits.streams, limits.send_buffer_bytes));
+    let streams = Rc::new(Streams::new(monitor, limits.streams, limits.send_buffer_bytes));
     // Closed here, not after what the last streams do.
-    match accept(&worker, &connection, &streams, &timeouts, (h2, stuck), &mut timer).await {
+    match accept(&worker, &connection, &streams, &timeouts, (h2, write_blocked), &mut timer).await {
         true => drop(stream),
         false => linger(stream, &mut timer).await,
     }
@@ -84,14 +84,14 @@ async fn accept(
     connection: &Rc<Connection>,
     streams: &Rc<Streams>,
     timeouts: &DownstreamTimeouts,
-    (mut h2, stuck): (h2::server::Connection<Wire<Socket>, Piece>, Rc<Cell<bool>>),
+    (mut h2, write_blocked): (h2::server::Connection<Wire<Socket>, Piece>, Rc<Cell<bool>>),
     timer: &mut Timer,
 ) -> bool {
     // Since when it is closing, and whether it was ended for what the client did.
     let (mut closing, mut ended) = (None, false);
     loop {
         let event = std::future::poll_fn(|cx| {
-            if worker.is_cutting_off() {
+            if worker.is_drain_over() {
                 return Poll::Ready(Event::Abort);
             }
             let idle_since = if streams.open.get() > 0 { Instant::now() } else { streams.last_end.get() };
@@ -102,11 +102,11 @@ async fn accept(
                 return Poll::Ready(Event::Accepted(accepted));
             }
             streams.count_refused();
-            if !ended && let Poll::Ready(violation) = streams.watch.poll_violation(cx) {
+            if !ended && let Poll::Ready(violation) = streams.monitor.poll_violation(cx) {
                 return Poll::Ready(Event::Violation(violation));
             }
             // What was begun has to become whole as soon as any head, whatever other streams do.
-            if let Some(since) = streams.watch.owes_since().filter(|_| !ended)
+            if let Some(since) = streams.monitor.incomplete_since().filter(|_| !ended)
                 && timer.poll(cx, since + timeouts.request_head).is_ready()
             {
                 return Poll::Ready(Event::Late);
@@ -116,7 +116,7 @@ async fn accept(
                 (Some(since), _) if ended => since + GOODBYE,
                 (_, 1..) => now + timeouts.idle,
                 // What was sent last still waits for the client to read it.
-                (Some(_), 0) if stuck.get() => streams.last_end.get() + timeouts.idle,
+                (Some(_), 0) if write_blocked.get() => streams.last_end.get() + timeouts.idle,
                 (Some(since), 0) => streams.last_end.get().max(since) + GOODBYE.min(timeouts.idle),
                 (None, 0) => streams.last_end.get() + timeouts.idle,
             };
@@ -202,7 +202,7 @@ async fn serve_stream(
     respond: SendResponse<Piece>,
     guard: &StreamGuard,
 ) {
-    let (slot, mut timer, mut trace) = (Rc::new(Slot::default()), Timer::default(), Trace::start());
+    let (slot, mut timer, mut info) = (Rc::new(Slot::default()), Timer::default(), ExchangeInfo::start());
     let mut exchange = worker.take_exchange();
     let (parts, receive) = request.into_parts();
     let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
@@ -225,20 +225,20 @@ async fn serve_stream(
             let status = match early {
                 Err((malformed, raw)) => {
                     tracing::debug!(peer = %connection.peer, "malformed HTTP/2 request: {}", malformed.0);
-                    trace.fail(&Malformed(malformed.0));
-                    trace.raw = Some(raw);
+                    info.fail(&Malformed(malformed.0));
+                    info.raw = Some(raw);
                     let status = malformed.status();
                     downstream.refuse_malformed(status);
                     status.as_u16()
                 }
                 Ok(_) => {
-                    trace.fail(&ExchangeError::ClientGone);
+                    info.fail(&ExchangeError::ClientGone);
                     ExchangeError::ClientGone.response().0
                 }
             };
-            connection.name_client(&mut exchange);
+            connection.set_client(&mut exchange);
             slot.put(exchange);
-            serving.finish(&mut trace, None, Sent { status, bytes: 0 }).await;
+            serving.finish(&mut info, None, Sent { status, bytes: 0 }).await;
             return;
         }
     };
@@ -261,7 +261,7 @@ async fn serve_stream(
         }
     };
     downstream.waits_for(exchange.request.method == "HEAD", expects);
-    if let Some(upgraded) = serving.run(trace, exchange, body, &mut downstream).await {
+    if let Some(upgraded) = serving.run(info, exchange, body, &mut downstream).await {
         let exchange = slot.taken().await;
         let client = match tunnel {
             Some(receive) => downstream.accept_tunnel(&exchange.response, receive),

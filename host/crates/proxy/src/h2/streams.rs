@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::outbox::{Outbox, Piece};
-use super::wire::Watch;
+use super::wire::WireMonitor;
 use crate::downstream::Downstream;
 use crate::timer::Timer;
 
@@ -36,7 +36,7 @@ pub(super) struct Streams {
     met: Cell<u64>,
     pub(super) last_end: Cell<Instant>,
     pub(super) ended: Notify,
-    pub(super) watch: Watch,
+    pub(super) monitor: WireMonitor,
     outbox: Outbox,
     /// Young streams that may be reset: as many at once as two sets of them, and one set a second.
     resets: RefCell<Allowance>,
@@ -47,14 +47,14 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Those of a connection that may have `limit` open at once.
-    pub(super) fn new(watch: Watch, limit: u32, send_buffer_bytes: usize) -> Self {
+    pub(super) fn new(monitor: WireMonitor, limit: u32, send_buffer_bytes: usize) -> Self {
         Self {
             open: Cell::new(0),
             met: Cell::new(0),
             last_end: Cell::new(Instant::now()),
             ended: Notify::new(),
-            outbox: Outbox::new(watch.clone(), send_buffer_bytes),
-            watch,
+            outbox: Outbox::new(monitor.clone(), send_buffer_bytes),
+            monitor,
             resets: RefCell::new(Allowance::new(limit.saturating_mul(2), limit)),
             answered: Cell::new(0),
             is_closing: Cell::new(false),
@@ -71,12 +71,12 @@ impl Streams {
     /// Counts streams that the crate has refused by itself, for being too many or malformed: all that were opened and not
     /// handed over, once it has nothing to hand over. They count as reset.
     pub(super) fn count_refused(&self) {
-        let refused = self.watch.opened().saturating_sub(self.met.get());
+        let refused = self.monitor.opened().saturating_sub(self.met.get());
         if refused > 0 && !self.is_closing.get() {
             self.met.set(self.met.get() + refused);
             let refused = u32::try_from(refused).unwrap_or(u32::MAX);
-            if !self.resets.borrow_mut().spend(refused, || self.watch.elapsed()) {
-                self.watch.violate(Violation::Resets);
+            if !self.resets.borrow_mut().spend(refused, || self.monitor.elapsed()) {
+                self.monitor.violate(Violation::Resets);
             }
         }
     }
@@ -88,8 +88,8 @@ impl Streams {
             if answered == ANSWERED_FOR_ONE {
                 self.resets.borrow_mut().earn(1);
             }
-        } else if opened.elapsed() < YOUNG && !self.resets.borrow_mut().spend(1, || self.watch.elapsed()) {
-            self.watch.violate(Violation::Resets);
+        } else if opened.elapsed() < YOUNG && !self.resets.borrow_mut().spend(1, || self.monitor.elapsed()) {
+            self.monitor.violate(Violation::Resets);
         }
     }
 }
@@ -118,12 +118,12 @@ impl StreamGuard {
 
     /// The request's `:path` as the client wrote it, if the crate was not given that.
     pub(super) fn take_target(&self) -> Option<Box<[u8]>> {
-        self.streams.watch.take_target(self.number)
+        self.streams.monitor.take_target(self.number)
     }
 
     /// What is known of the request's body.
     pub(super) fn incoming(&self) -> Incoming {
-        Incoming { watch: self.streams.watch.clone(), number: self.number }
+        Incoming { monitor: self.streams.monitor.clone(), number: self.number }
     }
 
     pub(super) fn outbox(&self) -> &Outbox {
@@ -136,7 +136,7 @@ impl StreamGuard {
 
     /// Whether the stream was reset before anything was done for it.
     pub(super) async fn wait_for_reset(&self, downstream: &mut dyn Downstream, timer: &mut Timer) -> bool {
-        let hasty = self.streams.resets.borrow_mut().is_low(|| self.streams.watch.elapsed());
+        let hasty = self.streams.resets.borrow_mut().is_low(|| self.streams.monitor.elapsed());
         let mut gone = std::pin::pin!(std::future::poll_fn(|cx| downstream.poll_gone(cx)));
         if hasty {
             return timer.run(Instant::now() + HASTE_DELAY, gone).await.is_ok();
@@ -170,7 +170,7 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         let streams = &self.streams;
         streams.has_ended(self.opened, self.was_reset.get());
-        streams.watch.forget(self.number);
+        streams.monitor.forget(self.number);
         streams.open.set(streams.open.get().saturating_sub(1));
         streams.last_end.set(Instant::now());
         streams.ended.notify_one();
@@ -180,13 +180,13 @@ impl Drop for StreamGuard {
 /// What is known of what comes on a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    watch: Watch,
+    monitor: WireMonitor,
     number: u32,
 }
 
 impl Incoming {
     /// What is wrong with the trailers that have come.
     pub(super) fn trailers(&self) -> Option<Trailers> {
-        self.watch.trailers(self.number)
+        self.monitor.trailers(self.number)
     }
 }

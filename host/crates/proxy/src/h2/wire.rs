@@ -20,10 +20,10 @@ const READ_BYTES: usize = 4096;
 
 /// What is known of a connection from its bytes, for whoever serves it and its streams.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch(Rc<RefCell<Watched>>);
+pub(crate) struct WireMonitor(Rc<RefCell<MonitorState>>);
 
 #[derive(Debug)]
-struct Watched {
+struct MonitorState {
     scanner: Scanner,
     started: Instant,
     /// Since when a part of a frame has been here whose rest has not come: a frame's head, or a header block.
@@ -33,9 +33,9 @@ struct Watched {
     serving: Option<Waker>,
 }
 
-impl Watch {
+impl WireMonitor {
     fn new(peer: Peer, section_bytes_max: usize, idle_frames: u32) -> Self {
-        Self(Rc::new(RefCell::new(Watched {
+        Self(Rc::new(RefCell::new(MonitorState {
             scanner: Scanner::new(peer, section_bytes_max, idle_frames),
             started: Instant::now(),
             partial_since: None,
@@ -46,27 +46,27 @@ impl Watch {
 
     /// Ready when the connection has to end, with the reason.
     pub(crate) fn poll_violation(&self, cx: &mut Context<'_>) -> Poll<Violation> {
-        let mut watched = self.0.borrow_mut();
-        if let Some(violation) = watched.violation {
+        let mut state = self.0.borrow_mut();
+        if let Some(violation) = state.violation {
             return Poll::Ready(violation);
         }
-        if watched.serving.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            watched.serving = Some(cx.waker().clone());
+        if state.serving.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            state.serving = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
     /// Since when the peer owes the rest of what it has begun: its first SETTINGS, a frame's head, a header block.
-    pub(crate) fn owes_since(&self) -> Option<Instant> {
-        let watched = self.0.borrow();
-        if watched.scanner.is_settled() { watched.partial_since } else { Some(watched.started) }
+    pub(crate) fn incomplete_since(&self) -> Option<Instant> {
+        let state = self.0.borrow();
+        if state.scanner.is_settled() { state.partial_since } else { Some(state.started) }
     }
 
     /// Ends the connection for something that its bytes do not show.
     pub(crate) fn violate(&self, violation: Violation) {
-        let mut watched = self.0.borrow_mut();
-        watched.violation.get_or_insert(violation);
-        if let Some(waker) = watched.serving.take() {
+        let mut state = self.0.borrow_mut();
+        state.violation.get_or_insert(violation);
+        if let Some(waker) = state.serving.take() {
             waker.wake();
         }
     }
@@ -122,7 +122,7 @@ impl Watch {
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
-    watch: Watch,
+    monitor: WireMonitor,
     peer: Peer,
     /// Read, and to be scanned again together with what comes.
     held: BytesMut,
@@ -133,24 +133,30 @@ pub(crate) struct Wire<S> {
 impl<S> Wire<S> {
     /// Reads along what `peer` sends on `stream`. A section of `section_bytes_max` is what the `h2` crate is told to take.
     /// Of frames that do no work, `idle_frames` may come at once.
-    pub(crate) fn new(stream: S, peer: Peer, section_bytes_max: usize, idle_frames: u32) -> (Self, Watch) {
-        let watch = Watch::new(peer, section_bytes_max, idle_frames);
-        let wire = Self { stream, watch: watch.clone(), peer, held: BytesMut::new(), ready: BytesMut::new() };
-        (wire, watch)
+    pub(crate) fn new(
+        stream: S,
+        peer: Peer,
+        section_bytes_max: usize,
+        idle_frames: u32,
+    ) -> (Self, WireMonitor) {
+        let monitor = WireMonitor::new(peer, section_bytes_max, idle_frames);
+        let wire =
+            Self { stream, monitor: monitor.clone(), peer, held: BytesMut::new(), ready: BytesMut::new() };
+        (wire, monitor)
     }
 
     /// Scans `input`, whose start may have been scanned and held before.
     fn scan(&self, input: &[u8]) -> Result<Scan, Violation> {
-        let watched = &mut *self.watch.0.borrow_mut();
-        let started = watched.started;
-        let scan = watched.scanner.scan(input, || started.elapsed());
+        let state = &mut *self.monitor.0.borrow_mut();
+        let started = state.started;
+        let scan = state.scanner.scan(input, || started.elapsed());
         match scan {
             Ok(scan) if scan.hold && self.peer == Peer::Client => {
-                if watched.partial_since.is_none() || scan.pass + scan.replaced > 0 {
-                    watched.partial_since = Some(Instant::now());
+                if state.partial_since.is_none() || scan.pass + scan.replaced > 0 {
+                    state.partial_since = Some(Instant::now());
                 }
             }
-            Ok(_) => watched.partial_since = None,
+            Ok(_) => state.partial_since = None,
             Err(_) => {}
         }
         scan
@@ -161,7 +167,7 @@ impl<S> Wire<S> {
         tracing::debug!("HTTP/2 connection: {violation}");
         match self.peer {
             Peer::Client => {
-                self.watch.violate(violation);
+                self.monitor.violate(violation);
                 Poll::Pending
             }
             Peer::Upstream => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, violation))),
@@ -179,7 +185,7 @@ impl<S> Wire<S> {
                 self.ready.extend_from_slice(&passing);
             }
             if scan.replaced > 0 {
-                self.ready.extend_from_slice(self.watch.0.borrow().scanner.replacement());
+                self.ready.extend_from_slice(self.monitor.0.borrow().scanner.replacement());
                 self.held.advance(scan.replaced);
             }
             if scan.hold {
@@ -197,7 +203,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.watch.0.borrow().violation.is_some() {
+        if this.monitor.0.borrow().violation.is_some() {
             return Poll::Pending;
         }
         loop {
@@ -230,7 +236,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 this.held.extend_from_slice(&buf.filled()[start + scan.pass..]);
                 buf.set_filled(start + scan.pass);
                 if scan.replaced > 0 {
-                    this.ready.extend_from_slice(this.watch.0.borrow().scanner.replacement());
+                    this.ready.extend_from_slice(this.monitor.0.borrow().scanner.replacement());
                     this.held.advance(scan.replaced);
                     if let Err(violation) = this.release() {
                         return this.end(violation);

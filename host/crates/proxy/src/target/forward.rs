@@ -17,12 +17,12 @@ use crate::body::{Body, BodyError};
 use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
 use crate::downstream::Downstream;
 use crate::endpoint::LocalEndpoint;
-use crate::error::{Blame, ExchangeError};
-use crate::pace::{Pace, Quiet};
+use crate::error::{EndpointFault, ExchangeError};
+use crate::exchange_info::ExchangeInfo;
 use crate::replay::keeping;
 use crate::slot::Slot;
+use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
-use crate::trace::Trace;
 use crate::upstream::{Acquired, LocalUpstream, balance_key};
 
 /// What forwarding needs besides the exchange.
@@ -33,7 +33,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) slot: &'a Rc<Slot>,
     pub(crate) downstream: &'a mut dyn Downstream,
     pub(crate) timer: &'a mut Timer,
-    pub(crate) trace: &'a mut Trace,
+    pub(crate) info: &'a mut ExchangeInfo,
     /// How long the client may send nothing of its body.
     pub(crate) client_idle: Duration,
     /// When the whole exchange must be over.
@@ -62,10 +62,10 @@ impl Traits {
 
 /// Returns whether an error speaks against the endpoint that was chosen.
 fn is_endpoint_fault(error: &ExchangeError, pick: &Pick) -> bool {
-    match error.blame() {
-        Blame::Never => false,
-        Blame::IfSilent => !pick.has_answered_others(),
-        Blame::Always => true,
+    match error.endpoint_fault() {
+        EndpointFault::Never => false,
+        EndpointFault::IfSilent => !pick.has_answered_others(),
+        EndpointFault::Always => true,
     }
 }
 
@@ -131,9 +131,9 @@ impl Forward<'_> {
             let choice = Choice { now, tried: retries.tried(), key };
             let Some(pick) = shared.endpoints.pick(&choice) else { break };
             let endpoint = self.upstream.endpoint(pick.endpoint());
-            self.trace.attempts = retries.attempts();
-            self.trace.asked = Some(endpoint.clone());
-            if self.trace.attempts > 1 {
+            self.info.attempts = retries.attempts();
+            self.info.endpoint = Some(endpoint.clone());
+            if self.info.attempts > 1 {
                 shared.metrics.retry();
             }
             (body, last) = loop {
@@ -141,7 +141,7 @@ impl Forward<'_> {
                 let AttemptError { error, resend } = match attempt.await {
                     Ok(response) => {
                         self.record_answer(&endpoint);
-                        self.trace.in_flight = Some(pick.in_flight);
+                        self.info.in_flight = Some(pick.in_flight);
                         return Ok(response);
                     }
                     Err(failed) => failed,
@@ -205,17 +205,17 @@ impl Forward<'_> {
 
     /// Lets the body hooks decide about the first piece before the request is sent to an upstream.
     async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
-        let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
+        let (slot, client_idle, timeouts) = (self.slot, self.client_idle, self.timeouts());
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
-        let mut quiet = Quiet::default();
+        let mut idle_timer = IdleTimer::default();
         std::future::poll_fn(|cx| {
             if let Poll::Ready(result) = body.poll_first(cx) {
                 return Poll::Ready(result.map_err(ExchangeError::RequestBody));
             }
             // The policies may hold back all of it, so what counts is what the client has sent.
-            let until = quiet.until(slot.request_bytes(), slot.is_away(), client_idle);
-            if timer.poll(cx, pace.bounded(until)).is_ready() {
-                return Poll::Ready(Err(match pace.is_over() {
+            let until = idle_timer.deadline(slot.request_bytes(), slot.is_away(), client_idle);
+            if timer.poll(cx, timeouts.bounded(until)).is_ready() {
+                return Poll::Ready(Err(match timeouts.is_over() {
                     true => ExchangeError::Timeout,
                     false => ExchangeError::RequestBody(BodyError::DownstreamTimeout),
                 }));
@@ -308,9 +308,9 @@ impl Forward<'_> {
         traits: Traits,
     ) -> Result<CallResponse, AttemptError> {
         let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
-        let (slot, client_idle, pace) = (self.slot, self.client_idle, self.pace());
+        let (slot, client_idle, timeouts) = (self.slot, self.client_idle, self.timeouts());
         loop {
-            let (mut quiet, mut waited_for) = (Quiet::default(), None);
+            let (mut idle_timer, mut waited_for) = (IdleTimer::default(), None);
             let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
             let mut timed_out = false;
             let event = std::future::poll_fn(|cx| {
@@ -319,16 +319,16 @@ impl Forward<'_> {
                 }
                 let waits_for = call.waits_for();
                 if waited_for.replace(waits_for) != Some(waits_for) {
-                    quiet = Quiet::default();
+                    idle_timer = IdleTimer::default();
                 }
                 // Policies may hold back what the client sends, and then the call sees nothing of it.
                 let moved = call.progress().wrapping_add(slot.request_bytes());
                 let until = match waits_for {
-                    WaitsFor::Client => quiet.until(moved, slot.is_away(), client_idle),
-                    WaitsFor::Room => quiet.until_taken(call.progress(), idle),
-                    WaitsFor::Head => quiet.until(call.progress(), false, response_head),
+                    WaitsFor::Client => idle_timer.deadline(moved, slot.is_away(), client_idle),
+                    WaitsFor::Room => idle_timer.write_deadline(call.progress(), idle),
+                    WaitsFor::Head => idle_timer.deadline(call.progress(), false, response_head),
                 };
-                if timer.poll(cx, pace.bounded(until)).is_ready() {
+                if timer.poll(cx, timeouts.bounded(until)).is_ready() {
                     timed_out = true;
                     return Poll::Ready(None);
                 }
@@ -407,12 +407,12 @@ impl Forward<'_> {
         }
     }
 
-    fn pace(&self) -> Pace {
-        Pace { deadline: self.deadline, upstream_idle: None }
+    fn timeouts(&self) -> Timeouts {
+        Timeouts { deadline: self.deadline, upstream_idle: None }
     }
 
     fn endpoint(&self) -> String {
-        self.trace.endpoint().unwrap_or("?").to_owned()
+        self.info.endpoint_address().unwrap_or("?").to_owned()
     }
 
     /// Returns `error`, unless it was the whole exchange's time that ran out.

@@ -152,7 +152,7 @@ impl State {
                 return Poll::Ready(answer.map(inbound).map_err(error));
             }
             match &gone {
-                Some(gone) => gone.poll_told(cx).map(|()| Err(Error::ClientGone)),
+                Some(gone) => gone.poll_notified(cx).map(|()| Err(Error::ClientGone)),
                 None => Poll::Pending,
             }
         })

@@ -194,7 +194,7 @@ fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_bac
     };
     let mut context = Context::from_waker(Waker::noop());
     assert!(waiting.as_mut().poll(&mut context).is_pending());
-    gone.tell();
+    gone.notify();
     // A tick that meets the guest on its way out has it yield once more, and no more than that.
     let begun = std::time::Instant::now();
     let (exchange, result) = loop {
@@ -231,7 +231,7 @@ pub(super) fn other_hooks_wait_as_well() {
             while servers.asked.load(Ordering::SeqCst) == 0 {
                 assert!(waiting.as_mut().poll(&mut context).is_pending());
             }
-            gone.tell();
+            gone.notify();
             let (exchange, result) = super::block_on(waiting);
             assert!(result.is_ok());
             assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"), "{name}");
@@ -246,7 +246,7 @@ fn what_is_asked_at_the_end_is_not_asked_for_the_client() {
         let config = config("reporting", r#"{"hook":"completed","url":"http://a.test/here"}"#);
         let policy = configured(&sandbox, ASKS, &config).unwrap().worker();
         let exchange = exchange();
-        exchange.gone.tell();
+        exchange.gone.notify();
         let (exchange, result) = run(&*policy, Hook::Completed(Outcome::default()), exchange);
         assert!(result.is_ok());
         assert_eq!(exchange.attributes.get("result"), Some("201"));
@@ -352,7 +352,7 @@ fn one_that_runs_long_waits_beside_the_worker_and_holds_up_none_of_its_own() {
             assert!(told.starts_with("201 ") && told != here(), "on a thread of its own: {told}");
         }
         // It hears of its client there,
-        gone.tell();
+        gone.notify();
         let (exchange, result) = super::block_on(waiting);
         assert!(result.is_ok());
         assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"));

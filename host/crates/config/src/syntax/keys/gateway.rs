@@ -35,8 +35,8 @@ pub(crate) static SERVER: Shape = Shape {
             presence: Presence::Default(r#""portcullis""#),
             example: r#""edge""#,
             doc: "What the gateway calls itself in `Via`, which it adds to every request and response that it passes on. A \
-                  request that has passed eight gateways of that name already goes in a circle and is answered 508. `false` \
-                  adds nothing and looks for no circle.",
+                  request that has passed eight gateways of that name is in a loop and is answered 508. `false` \
+                  adds nothing and detects no loop.",
         },
         Key {
             name: "metrics",

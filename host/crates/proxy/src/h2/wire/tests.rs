@@ -45,7 +45,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 /// Reads all that passes, `room` bytes at a time. The second is how it ended.
 fn read(input: &[u8], piece: usize, room: usize) -> (Vec<u8>, Option<Violation>, [Option<Vec<u8>>; 2]) {
     let pieces = input.chunks(piece).flat_map(|piece| [None, Some(piece.to_vec())]).collect();
-    let (mut wire, watch) = Wire::new(Pieces(pieces), Peer::Client, 1000, 1000);
+    let (mut wire, monitor) = Wire::new(Pieces(pieces), Peer::Client, 1000, 1000);
     let (mut out, mut waits) = (Vec::new(), 0);
     let mut cx = Context::from_waker(Waker::noop());
     let mut buffer = vec![0; room];
@@ -61,7 +61,7 @@ fn read(input: &[u8], piece: usize, room: usize) -> (Vec<u8>, Option<Violation>,
                 waits = 0;
             }
             Poll::Pending => {
-                if let Poll::Ready(violation) = watch.poll_violation(&mut cx) {
+                if let Poll::Ready(violation) = monitor.poll_violation(&mut cx) {
                     break Some(violation);
                 }
                 waits += 1;
@@ -69,7 +69,7 @@ fn read(input: &[u8], piece: usize, room: usize) -> (Vec<u8>, Option<Violation>,
             }
         }
     };
-    (out, violation, [1, 3].map(|stream| watch.take_target(stream).map(Vec::from)))
+    (out, violation, [1, 3].map(|stream| monitor.take_target(stream).map(Vec::from)))
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl RawRequest {
 
 /// Notes of one exchange.
 #[derive(Debug)]
-pub(crate) struct Trace {
+pub(crate) struct ExchangeInfo {
     /// When its head was complete.
     pub(crate) started: Instant,
     /// When its upstream was asked.
@@ -57,7 +57,7 @@ pub(crate) struct Trace {
     pub(crate) attempts: u32,
     /// The last endpoint that was tried. It is this worker's own: counting references to what all workers share would
     /// have them fight for one cache line.
-    pub(crate) asked: Option<Rc<LocalEndpoint>>,
+    pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
     /// Counts as under way at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
@@ -70,7 +70,7 @@ pub(crate) struct Trace {
     pub(crate) recording: Option<Box<Recording>>,
 }
 
-impl Trace {
+impl ExchangeInfo {
     /// Returns the notes of an exchange that starts now.
     pub(crate) fn start() -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Trace {
             forwarded: None,
             answered: None,
             attempts: 0,
-            asked: None,
+            endpoint: None,
             in_flight: None,
             error: None,
             side: None,
@@ -88,8 +88,8 @@ impl Trace {
     }
 
     /// Returns the address of the last endpoint that was tried.
-    pub(crate) fn endpoint(&self) -> Option<&str> {
-        self.asked.as_ref().map(|endpoint| &**endpoint.address())
+    pub(crate) fn endpoint_address(&self) -> Option<&str> {
+        self.endpoint.as_ref().map(|endpoint| &**endpoint.address())
     }
 
     /// Keeps the first error: those that follow are mostly its consequences.
@@ -101,7 +101,7 @@ impl Trace {
 
     /// Replaces what went wrong, if anything did, by the reason behind it: the end of a drain looks to one side as if
     /// the other had gone away.
-    pub(crate) fn cut_off(&mut self) {
+    pub(crate) fn attribute_to_drain(&mut self) {
         if self.error.is_some() {
             self.error = Some("cut off at the end of the drain".to_owned());
             self.side = Some(FaultSide::Gateway);

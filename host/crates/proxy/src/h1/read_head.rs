@@ -9,7 +9,7 @@ use portcullis_http::h1::{HeadLimits, ParsedRequest, RequestError, parse_request
 use portcullis_policy::Exchange;
 use tokio::time::Instant;
 
-use super::body::Downlink;
+use super::body::SharedConnection;
 use super::io::Io;
 use crate::connection::Connection;
 use crate::timer::Timer;
@@ -25,15 +25,15 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(500);
 
 /// What came first.
-pub(super) enum Arrived {
+pub(super) enum ReadOutcome {
     Request(ParsedRequest, Box<Exchange>),
-    Refused(RequestError, Box<Exchange>),
+    Invalid(RequestError, Box<Exchange>),
     /// The client speaks HTTP/2.
     Preface,
     /// The head did not come in time.
-    Late,
+    TimedOut,
     /// The client has closed its sending half, and so has nothing to be answered.
-    Gone,
+    Closed,
     /// The client stayed silent.
     Idle,
     /// It is time to end.
@@ -67,25 +67,25 @@ impl EmptyLine {
 
 /// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
 /// With `sniff` the client may turn out to speak HTTP/2.
-pub(super) async fn arrive(
+pub(super) async fn read_head(
     worker: &Worker,
     connection: &Connection,
-    link: &Downlink,
+    shared: &SharedConnection,
     timer: &mut Timer,
     limits: &HeadLimits,
     sniff: bool,
-    patience: Duration,
-) -> Arrived {
+    timeout: Duration,
+) -> ReadOutcome {
     let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let since = Instant::now();
-    let mut deadline = since + patience;
+    let mut deadline = since + timeout;
     let mut empty_line = EmptyLine::Nothing;
     let (mut looked_at, mut drained) = (0, None);
     std::future::poll_fn(move |cx| {
-        let io = &mut *link.io.borrow_mut();
+        let io = &mut *shared.io.borrow_mut();
         loop {
             if looked_at == 0 && !empty_line.take(io) {
-                return Poll::Ready(Arrived::Refused(RequestError::Malformed, worker.take_exchange()));
+                return Poll::Ready(ReadOutcome::Invalid(RequestError::Malformed, worker.take_exchange()));
             }
             if io.unread.len() > looked_at {
                 if looked_at == 0 {
@@ -93,7 +93,7 @@ pub(super) async fn arrive(
                 }
                 looked_at = io.unread.len();
                 if sniff && io.unread.starts_with(PREFACE) {
-                    return Poll::Ready(Arrived::Preface);
+                    return Poll::Ready(ReadOutcome::Preface);
                 }
                 if !(sniff && PREFACE.starts_with(&io.unread)) {
                     let mut exchange = worker.take_exchange();
@@ -101,22 +101,22 @@ pub(super) async fn arrive(
                         Ok(Some(parsed)) => {
                             io.unread.advance(parsed.head_len);
                             io.out.prepare();
-                            return Poll::Ready(Arrived::Request(parsed, exchange));
+                            return Poll::Ready(ReadOutcome::Request(parsed, exchange));
                         }
-                        Ok(None) => worker.give_back_exchange(Some(exchange)),
-                        Err(error) => return Poll::Ready(Arrived::Refused(error, exchange)),
+                        Ok(None) => worker.release_exchange(Some(exchange)),
+                        Err(error) => return Poll::Ready(ReadOutcome::Invalid(error, exchange)),
                     }
                 }
             }
             match io.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Gone),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(ReadOutcome::Closed),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
             }
         }
         let idle = io.unread.is_empty();
         if idle {
-            io.rest();
+            io.release_buffers();
         }
         if connection.poll_draining(cx, since).is_ready() {
             // The first request of a client that was accepted a moment ago may be on its way, such as one that connected to
@@ -127,7 +127,7 @@ pub(super) async fn arrive(
             } else if idle {
                 // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
                 let long_ago = since.elapsed() >= connection.timeouts().linger;
-                return Poll::Ready(if long_ago { Arrived::Idle } else { Arrived::Draining });
+                return Poll::Ready(if long_ago { ReadOutcome::Idle } else { ReadOutcome::Draining });
             } else {
                 // A head that has begun may be on its way, or be all that a client will ever send.
                 let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
@@ -135,8 +135,8 @@ pub(super) async fn arrive(
             }
         }
         match timer.poll(cx, deadline) {
-            Poll::Ready(()) if idle => Poll::Ready(Arrived::Idle),
-            Poll::Ready(()) => Poll::Ready(Arrived::Late),
+            Poll::Ready(()) if idle => Poll::Ready(ReadOutcome::Idle),
+            Poll::Ready(()) => Poll::Ready(ReadOutcome::TimedOut),
             Poll::Pending => Poll::Pending,
         }
     })

@@ -14,14 +14,14 @@ const TAKEN_PER_SECOND: u128 = 64;
 
 /// How long an answer may take. The default is that of the gateway's own answers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
+pub(crate) struct Timeouts {
     /// When the whole exchange must be over.
     pub(crate) deadline: Option<Instant>,
     /// How long nothing may move while the upstream's body is waited for.
     pub(crate) upstream_idle: Option<Duration>,
 }
 
-impl Pace {
+impl Timeouts {
     /// The earlier one of `until` and the end of the whole exchange.
     pub(crate) fn bounded(self, until: Instant) -> Instant {
         self.deadline.map_or(until, |whole| whole.min(until))
@@ -40,21 +40,21 @@ impl Pace {
 
 /// A wait that is given up once too little has moved for an idle time. It begins when it first has to be bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet {
+pub(crate) struct IdleTimer {
     /// What had moved when the idle time last began, and when that was.
     since: Option<(u64, Instant)>,
 }
 
-impl Quiet {
+impl IdleTimer {
     /// When the wait for bytes ends if none moves until then. `moved` grows with every byte that moves, whichever way. While
     /// a hook is `at_work` the time is not the peer's.
-    pub(crate) fn until(&mut self, moved: u64, at_work: bool, idle: Duration) -> Instant {
+    pub(crate) fn deadline(&mut self, moved: u64, at_work: bool, idle: Duration) -> Instant {
         self.renewed(moved, if at_work { 0 } else { 1 }, idle, Instant::now())
     }
 
     /// When the wait for room ends if the peer takes too little until then of what is ready for it. `taken` grows with
     /// every byte that it takes. What it sends meanwhile does not count.
-    pub(crate) fn until_taken(&mut self, taken: u64, idle: Duration) -> Instant {
+    pub(crate) fn write_deadline(&mut self, taken: u64, idle: Duration) -> Instant {
         self.renewed(taken, least_taken(idle), idle, Instant::now())
     }
 
@@ -84,16 +84,16 @@ mod tests {
         let begun = Instant::now();
         let half = begun + IDLE / 2;
         for enough in [1, 1000] {
-            let mut quiet = Quiet::default();
-            assert_eq!(quiet.renewed(7, enough, IDLE, begun), begun + IDLE);
-            assert_eq!(quiet.renewed(7 + enough - 1, enough, IDLE, half), begun + IDLE, "too little");
-            assert_eq!(quiet.renewed(7 + enough, enough, IDLE, half), half + IDLE);
-            assert_eq!(quiet.renewed(7 + 2 * enough - 1, enough, IDLE, half + IDLE / 2), half + IDLE);
+            let mut idle_timer = IdleTimer::default();
+            assert_eq!(idle_timer.renewed(7, enough, IDLE, begun), begun + IDLE);
+            assert_eq!(idle_timer.renewed(7 + enough - 1, enough, IDLE, half), begun + IDLE, "too little");
+            assert_eq!(idle_timer.renewed(7 + enough, enough, IDLE, half), half + IDLE);
+            assert_eq!(idle_timer.renewed(7 + 2 * enough - 1, enough, IDLE, half + IDLE / 2), half + IDLE);
         }
         // While a hook is at work nothing has to move.
-        let mut quiet = Quiet::default();
-        assert_eq!(quiet.renewed(7, 0, IDLE, begun), begun + IDLE);
-        assert_eq!(quiet.renewed(7, 0, IDLE, half), half + IDLE);
+        let mut idle_timer = IdleTimer::default();
+        assert_eq!(idle_timer.renewed(7, 0, IDLE, begun), begun + IDLE);
+        assert_eq!(idle_timer.renewed(7, 0, IDLE, half), half + IDLE);
     }
 
     #[test]

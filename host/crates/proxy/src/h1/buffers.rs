@@ -14,46 +14,46 @@ const KEEP_MAX: usize = 256;
 const KEEP_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
-    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { read: Vec::new(), write: Vec::new() }) };
+    static POOL: RefCell<Buffers> = const { RefCell::new(Buffers { read: Vec::new(), write: Vec::new() }) };
 }
 
-struct Spare {
+struct Buffers {
     read: Vec<BytesMut>,
     write: Vec<Vec<u8>>,
 }
 
 /// A buffer to read into.
 pub(super) fn take_read() -> BytesMut {
-    SPARE.with_borrow_mut(|spare| spare.read.pop()).unwrap_or_default()
+    POOL.with_borrow_mut(|pool| pool.read.pop()).unwrap_or_default()
 }
 
 /// Takes one back.
-pub(super) fn give_back_read(mut buffer: BytesMut) {
+pub(super) fn release_read(mut buffer: BytesMut) {
     if !(1..=KEEP_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
     buffer.clear();
-    SPARE.with_borrow_mut(|spare| {
-        if spare.read.len() < KEEP_MAX {
-            spare.read.push(buffer);
+    POOL.with_borrow_mut(|pool| {
+        if pool.read.len() < KEEP_MAX {
+            pool.read.push(buffer);
         }
     });
 }
 
 /// A buffer to write from.
 pub(super) fn take_write() -> Vec<u8> {
-    SPARE.with_borrow_mut(|spare| spare.write.pop()).unwrap_or_default()
+    POOL.with_borrow_mut(|pool| pool.write.pop()).unwrap_or_default()
 }
 
 /// Takes one back.
-pub(super) fn give_back_write(mut buffer: Vec<u8>) {
+pub(super) fn release_write(mut buffer: Vec<u8>) {
     if !(1..=KEEP_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
     buffer.clear();
-    SPARE.with_borrow_mut(|spare| {
-        if spare.write.len() < KEEP_MAX {
-            spare.write.push(buffer);
+    POOL.with_borrow_mut(|pool| {
+        if pool.write.len() < KEEP_MAX {
+            pool.write.push(buffer);
         }
     });
 }

@@ -4,8 +4,8 @@
 use portcullis_http::{FieldError, Fields, Known, RequestHead, Version};
 
 /// So often may a request have passed gateways of one name. Several in a row may have the same name, and an application may
-/// well ask its own gateway again; a circle reaches any number, and each round of it costs all gateways on it an exchange.
-const PASSES_MAX: usize = 8;
+/// well ask its own gateway again; a loop reaches any number, and each round costs every gateway in it an exchange.
+const LOOPS_MAX: usize = 8;
 
 /// Adds a line to Via: the version in which the message was received, and the gateway's name.
 pub(crate) fn add_via(
@@ -22,14 +22,14 @@ pub(crate) fn add_via(
     fields.append_known(Known::Via, scratch)
 }
 
-/// Whether Via shows that the request goes in a circle.
-pub(crate) fn goes_in_a_circle(fields: &Fields, name: &str) -> bool {
+/// Returns whether Via shows that the request is in a loop.
+pub(crate) fn is_loop(fields: &Fields, name: &str) -> bool {
     let elements = fields.all_known(Known::Via).flat_map(|line| line.split(|byte| *byte == b','));
     let names = elements.filter_map(|element| {
         let mut words = element.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
         words.nth(1)
     });
-    names.filter(|received_by| received_by.eq_ignore_ascii_case(name.as_bytes())).count() >= PASSES_MAX
+    names.filter(|received_by| received_by.eq_ignore_ascii_case(name.as_bytes())).count() >= LOOPS_MAX
 }
 
 /// Counts Max-Forwards of TRACE and OPTIONS down. Returns whether the gateway is the last that the request is meant for.
@@ -108,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_one_name_again_and_again() {
+    fn a_loop_is_one_name_again_and_again() {
         let via = |line: &str| {
             let mut fields = Fields::new();
             fields.append(b"via", line.as_bytes()).unwrap();
-            goes_in_a_circle(&fields, "edge")
+            is_loop(&fields, "edge")
         };
         assert!(via(&["1.1 edge"; 8].join(", ")));
         assert!(via(&["HTTP/1.1  Edge (a comment)"; 8].join(",")));

@@ -6,41 +6,41 @@ use bytes::{Bytes, BytesMut};
 
 use crate::body::{Body, BodyError, Frame};
 
-/// Pieces of at least this many bytes go out as they are, and more than this is not gathered: a DATA frame of the usual
+/// Pieces of at least this many bytes go out as they are, and more than this is not joined: a DATA frame of the usual
 /// size.
-const GATHER_BYTES: usize = 16 * 1024;
+const COALESCE_BYTES: usize = 16 * 1024;
 
 /// A body whose small pieces are put together while more of it is at hand. A body of tiny chunks would otherwise become
 /// as many DATA frames, which receivers take for an attack, or as many calls of policies. What is at hand never waits for
 /// what is not.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub(crate) struct Coalesced {
     body: Body,
     /// The first piece: nothing is copied as long as it is the only one.
     first: Bytes,
     /// The first piece and what was put behind it.
-    gathered: BytesMut,
-    /// What came behind what was gathered.
+    joined: BytesMut,
+    /// What came behind what was joined.
     next: Option<Result<Frame, BodyError>>,
-    /// The body has ended behind what was gathered.
+    /// The body has ended behind what was joined.
     ended: bool,
     /// Pieces pass as they are.
-    passes: bool,
+    passthrough: bool,
 }
 
-impl Gathered {
+impl Coalesced {
     pub(crate) fn new(body: Body) -> Self {
         Self { body, ..Self::default() }
     }
 
     /// Returns `body` without putting its pieces together, for a writer that does that itself.
-    pub(crate) fn passing(body: Body) -> Self {
-        Self { body, passes: true, ..Self::default() }
+    pub(crate) fn passthrough(body: Body) -> Self {
+        Self { body, passthrough: true, ..Self::default() }
     }
 
-    /// The body from its beginning: if nothing of it was given or gathered, or all of that was kept.
+    /// The body from its beginning: if nothing of it was given or joined, or all of that was kept.
     pub(crate) fn into_unread(self, untouched: bool) -> Option<Body> {
-        let untouched = untouched && self.gathered() == 0 && self.next.is_none();
+        let untouched = untouched && self.joined() == 0 && self.next.is_none();
         self.body.into_whole(untouched)
     }
 
@@ -51,7 +51,7 @@ impl Gathered {
 
     /// Whether it is certain that nothing comes.
     pub(crate) fn is_empty(&self) -> bool {
-        self.gathered() == 0 && self.next.is_none() && (self.ended || self.body.is_empty())
+        self.joined() == 0 && self.next.is_none() && (self.ended || self.body.is_empty())
     }
 
     /// Whether the last piece is known to be the last. If the end came by itself, which had to be asked for, it is not: the end
@@ -68,12 +68,12 @@ impl Gathered {
             Some(_) => return None,
         };
         let left = if self.ended { Some(0) } else { self.body.length() };
-        left.map(|left| left + next + self.gathered() as u64)
+        left.map(|left| left + next + self.joined() as u64)
     }
 
     /// See [`Body::take_buffered`].
     pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
-        self.gathered() == 0 && self.next.is_none() && self.body.take_buffered(out, max)
+        self.joined() == 0 && self.next.is_none() && self.body.take_buffered(out, max)
     }
 
     /// See [`Body::poll_drive`].
@@ -94,17 +94,17 @@ impl Gathered {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.passes {
+        if self.passthrough {
             return self.body.poll_next(cx);
         }
         loop {
             match self.body.poll_next(cx) {
                 Poll::Ready(Some(Ok(Frame::Data(piece)))) => {
-                    let gathered = self.gathered();
-                    if gathered == 0 && (piece.len() >= GATHER_BYTES || self.body.is_empty()) {
+                    let joined = self.joined();
+                    if joined == 0 && (piece.len() >= COALESCE_BYTES || self.body.is_empty()) {
                         return Poll::Ready(Some(Ok(Frame::Data(piece))));
                     }
-                    if gathered + piece.len() > GATHER_BYTES {
+                    if joined + piece.len() > COALESCE_BYTES {
                         self.next = Some(Ok(Frame::Data(piece)));
                         return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
                     }
@@ -114,9 +114,9 @@ impl Gathered {
                         return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
                     }
                 }
-                Poll::Pending if self.gathered() == 0 => return Poll::Pending,
+                Poll::Pending if self.joined() == 0 => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Some(Ok(Frame::Data(self.take())))),
-                Poll::Ready(next) if self.gathered() == 0 => return Poll::Ready(next),
+                Poll::Ready(next) if self.joined() == 0 => return Poll::Ready(next),
                 Poll::Ready(next) => {
                     self.ended = next.is_none();
                     self.next = next;
@@ -126,23 +126,23 @@ impl Gathered {
         }
     }
 
-    fn gathered(&self) -> usize {
-        self.first.len() + self.gathered.len()
+    fn joined(&self) -> usize {
+        self.first.len() + self.joined.len()
     }
 
     fn push(&mut self, piece: Bytes) {
-        if self.gathered() == 0 {
+        if self.joined() == 0 {
             self.first = piece;
             return;
         }
         let first = std::mem::take(&mut self.first);
-        self.gathered.extend_from_slice(&first);
-        self.gathered.extend_from_slice(&piece);
+        self.joined.extend_from_slice(&first);
+        self.joined.extend_from_slice(&piece);
     }
 
     fn take(&mut self) -> Bytes {
         if self.first.is_empty() {
-            return self.gathered.split().freeze();
+            return self.joined.split().freeze();
         }
         std::mem::take(&mut self.first)
     }
@@ -152,18 +152,18 @@ impl Gathered {
 mod tests {
     use super::*;
 
-    fn gathered(pieces: &[&'static str]) -> (usize, Bytes) {
-        let mut gathered = Gathered::default();
-        pieces.iter().for_each(|piece| gathered.push(Bytes::from_static(piece.as_bytes())));
-        (gathered.gathered(), gathered.take())
+    fn joined(pieces: &[&'static str]) -> (usize, Bytes) {
+        let mut joined = Coalesced::default();
+        pieces.iter().for_each(|piece| joined.push(Bytes::from_static(piece.as_bytes())));
+        (joined.joined(), joined.take())
     }
 
     #[test]
     fn one_piece_is_not_copied_and_several_are_put_together() {
         let one = Bytes::from(vec![7; 100]);
-        let mut alone = Gathered::default();
+        let mut alone = Coalesced::default();
         alone.push(one.clone());
         assert_eq!(alone.take().as_ptr(), one.as_ptr());
-        assert_eq!(gathered(&["a", "bc", "d"]), (4, Bytes::from_static(b"abcd")));
+        assert_eq!(joined(&["a", "bc", "d"]), (4, Bytes::from_static(b"abcd")));
     }
 }
