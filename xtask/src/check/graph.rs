@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-model", &[]),
     ("portcullis-http", &["portcullis-model"]),
     ("portcullis-traffic", &["portcullis-model"]),
+    ("portcullis-cache", &["portcullis-http"]),
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
@@ -88,6 +89,7 @@ const PURE: &[&str] = &[
     "portcullis-model",
     "portcullis-http",
     "portcullis-traffic",
+    "portcullis-cache",
     "portcullis-config",
     "portcullis-services",
 ];
