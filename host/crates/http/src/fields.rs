@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use crate::known::Known;
 
 /// Headers or trailers, in order of arrival.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -151,6 +151,19 @@ impl Fields {
         Ok(known)
     }
 
+    /// Drops what is not used of the buffers, for a section that is kept.
+    pub fn shrink(&mut self) {
+        self.compact();
+        self.bytes.shrink_to_fit();
+        self.entries.shrink_to_fit();
+    }
+
+    /// Returns how many bytes the buffers take.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// Drops the bytes that no line uses any more.
     fn compact(&mut self) {
         let mut packed = Vec::with_capacity(self.bytes.len());
@@ -285,11 +298,23 @@ impl Fields {
         })
     }
 
-    /// As [`Fields::iter`], with the names as bytes, see [`Fields::retain_bytes`].
-    pub(crate) fn iter_bytes(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+    /// As [`Fields::iter`], with the names as bytes: showing that they are UTF-8 costs as much as all the rest.
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
         self.entries
             .iter()
             .map(|entry| (entry.known, &self.bytes[entry.name.range()], &self.bytes[entry.value.range()]))
+    }
+}
+
+impl Clone for Fields {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), entries: self.entries.clone() }
+    }
+
+    /// Copies two buffers into those that are there, so that a response that was kept costs no allocation.
+    fn clone_from(&mut self, source: &Self) {
+        self.bytes.clone_from(&source.bytes);
+        self.entries.clone_from(&source.entries);
     }
 }
 

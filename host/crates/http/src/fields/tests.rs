@@ -89,3 +89,18 @@ fn is_bounded() {
         (2, Some(&value[..]), Some(&b"1"[..]))
     );
 }
+
+#[test]
+fn copies_into_the_buffers_that_are_there() {
+    let mut source = Fields::new();
+    source.append(b"x-a", b"1").unwrap();
+    source.set(b"x-a", b"2").unwrap();
+    let mut copy = Fields::new();
+    copy.append(b"x-b", &[b'b'; 100]).unwrap();
+    let capacity = copy.capacity();
+    copy.clone_from(&source);
+    assert_eq!((lines(&copy), copy.capacity()), (vec![("x-a", "2")], capacity));
+    copy.shrink();
+    assert_eq!(lines(&copy), [("x-a", "2")]);
+    assert!(copy.capacity() < capacity);
+}
