@@ -16,10 +16,12 @@ mod hop;
 mod identity;
 mod known;
 mod path;
+mod range;
+mod selection;
 mod status;
 
 pub use authority::validate_authority;
-pub use date::http_date;
+pub use date::{http_date, parse_http_date};
 pub use fields::{FieldError, Fields, is_field_value, is_token};
 pub use forwarded::rewrite_forwarding_fields;
 pub use head::{RequestHead, ResponseHead, Scheme, Version};
@@ -32,5 +34,9 @@ pub use known::Known;
 pub use path::{
     EncodedSlash, PathError, PathReading, has_encoded_slash, normalize_path, read_path, set_client_target,
     set_request_target,
+};
+pub use range::{Requested, byte_range};
+pub use selection::{
+    Selection, Validators, is_strong_match, is_weak_match, list_elements, select_representation,
 };
 pub use status::reason_phrase;
