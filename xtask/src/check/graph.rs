@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-model", &[]),
     ("portcullis-http", &["portcullis-model"]),
     ("portcullis-traffic", &["portcullis-model"]),
-    ("portcullis-cache", &["portcullis-http"]),
+    ("portcullis-cache", &["portcullis-http", "portcullis-model"]),
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),

@@ -4,4 +4,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod memory;
 pub mod rules;
+pub mod store;

@@ -1,0 +1,249 @@
+//! The store in memory: one for the process, shared by its workers.
+//!
+//! A hit takes no lock: it loads two atomic pointers (`memory/table.rs`) and counts a use in the entry. Fills, purges
+//! and evictions take the lock of one of the shards for some hundred nanoseconds.
+
+pub(crate) mod shard;
+pub(crate) mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use shard::Shard;
+pub use table::Variants;
+
+use crate::store::budget::{Budget, Reservation};
+use crate::store::entry::Entry;
+use crate::store::head::Head;
+use crate::store::purges::{Hashes, Mode, Purge, Purges, Ticket};
+use crate::store::refused::Refused;
+
+/// What the store may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBounds {
+    /// Heads, keys, bodies and what it takes to find them, also of responses that are being stored or still read.
+    pub bytes_max: u64,
+    /// How many entries.
+    pub entries_max: usize,
+    /// The body of an entry.
+    pub object_bytes_max: u64,
+    /// How many variants of a key. The oldest goes.
+    pub variants_max: usize,
+}
+
+/// What an entry costs beside its own head, key and body: the entry, its place in the table and in the queues, the
+/// names it is purged by, and what is remembered of it after its eviction. Measured with 100,000 small entries
+/// (`examples/store.rs`) and rounded up.
+const ENTRY_COST: usize = 640;
+/// How many parts the store has at most. Fills of different parts do not wait for each other.
+const SHARDS_MAX: usize = 32;
+/// What a tag costs.
+const TAG_COST: usize = 40;
+
+/// Counts of a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// How many entries there are.
+    pub entries: usize,
+    /// How many bytes are used, as they are bounded.
+    pub bytes: u64,
+    /// How many entries made room for others.
+    pub evictions: u64,
+    /// How many responses were not stored because no room could be made.
+    pub refused: u64,
+}
+
+/// What a purge removed or marked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many entries.
+    pub entries: usize,
+}
+
+/// The store.
+#[derive(Debug)]
+pub(crate) struct Memory<H> {
+    shards: Box<[Shard<H>]>,
+    budget: Arc<Budget>,
+    /// Those of the table.
+    _reserved: Option<Reservation>,
+    bounds: MemoryBounds,
+    entries: AtomicUsize,
+    evictions: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl<H: Head> Memory<H> {
+    /// Returns an empty store.
+    pub(crate) fn new(bounds: MemoryBounds) -> Self {
+        // Each part evicts for itself, and chooses well only among many.
+        let enough = bounds.bytes_max / bounds.object_bytes_max.saturating_mul(32).max(1);
+        let shards = usize::try_from(enough).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
+        let buckets = bounds.entries_max.div_ceil(shards).max(1).next_power_of_two();
+        let budget = Budget::new(bounds.bytes_max);
+        let table = (shards * buckets * size_of::<usize>()) as u64;
+        Self {
+            shards: (0..shards).map(|_| Shard::new(buckets)).collect(),
+            // A table that is larger than all bytes leaves room for nothing.
+            _reserved: budget.reserve(table.min(bounds.bytes_max)),
+            budget,
+            bounds,
+            entries: AtomicUsize::new(0),
+            evictions: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the variants of a key. Takes no lock.
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Arc<Variants<H>>> {
+        self.shard(hash).find(hash, key)
+    }
+
+    /// Reserves bytes, and evicts entries until they fit. `None` if no room can be made.
+    pub(crate) fn reserve(&self, near: u64, bytes: u64) -> Option<Reservation> {
+        loop {
+            if let Some(reserved) = self.budget.reserve(bytes) {
+                return Some(reserved);
+            }
+            if bytes > self.budget.max() || !self.evict(near) {
+                self.refused.fetch_add(1, Relaxed);
+                return None;
+            }
+        }
+    }
+
+    /// Reserves what an entry costs beside its body.
+    pub(crate) fn reserve_entry(
+        &self,
+        near: u64,
+        head: &H,
+        beside: usize,
+        tags: usize,
+    ) -> Option<Reservation> {
+        self.reserve(near, (ENTRY_COST + head.cost() + beside + tags * TAG_COST) as u64)
+    }
+
+    /// Adds an entry whose body grows and whose bytes are reserved, unless it was purged since `ticket`.
+    pub(crate) fn begin(
+        &self,
+        entry: &Arc<Entry<H>>,
+        ticket: Ticket,
+        purges: &Purges,
+    ) -> Result<(), Refused> {
+        if self.entries.fetch_add(1, Relaxed) >= self.bounds.entries_max && !self.evict(entry.names.key) {
+            self.entries.fetch_sub(1, Relaxed);
+            self.refused.fetch_add(1, Relaxed);
+            return Err(Refused::NoRoom);
+        }
+        let allowed = || !purges.since(ticket, &entry.names, entry.key.url());
+        let Some(replaced) = self.shard(entry.names.key).begin(entry, allowed) else {
+            self.entries.fetch_sub(1, Relaxed);
+            return Err(Refused::Purged);
+        };
+        self.entries.fetch_sub(replaced.len(), Relaxed);
+        Ok(())
+    }
+
+    /// Notes that the body of an entry is complete. Returns whether the entry is still there, and stays.
+    pub(crate) fn complete(&self, entry: &Arc<Entry<H>>) -> bool {
+        let replaced = self.shard(entry.names.key).complete(entry, self.bounds.variants_max);
+        self.entries.fetch_sub(replaced.as_ref().map_or(0, Vec::len), Relaxed);
+        replaced.is_some()
+    }
+
+    /// Puts an entry in the place of another, unless that is gone or was purged since `ticket`.
+    pub(crate) fn replace(
+        &self,
+        old: &Arc<Entry<H>>,
+        new: &Arc<Entry<H>>,
+        ticket: Ticket,
+        purges: &Purges,
+    ) -> bool {
+        let allowed = || !purges.since(ticket, &new.names, new.key.url());
+        self.shard(old.names.key).replace(old, new, new.bytes(), allowed)
+    }
+
+    /// Removes an entry. Returns whether it was there.
+    pub(crate) fn remove(&self, entry: &Arc<Entry<H>>) -> bool {
+        let removed = self.shard(entry.names.key).remove(entry);
+        if removed {
+            self.entries.fetch_sub(1, Relaxed);
+        }
+        removed
+    }
+
+    /// Removes or marks what is purged. The purge was noted before.
+    pub(crate) fn purge(&self, hashes: &Hashes, what: &Purge<'_>, mode: Mode, now: u64) -> Removed {
+        let mut found = Vec::new();
+        match what {
+            Purge::Key(key) => {
+                let hash = hashes.key(key);
+                self.shard(hash).settle();
+                found.extend(self.find(hash, key).iter().flat_map(|variants| variants.entries()).cloned());
+            }
+            Purge::Url(url) => found = self.named(hashes.url(url)),
+            Purge::Tag(tag) => found = self.named(hashes.tag(tag)),
+            Purge::Prefix(prefix) => {
+                for shard in &self.shards {
+                    shard.settle();
+                    shard.each(|variants| {
+                        if variants.key.url().starts_with(prefix) {
+                            found.extend(variants.entries().iter().cloned());
+                        }
+                    });
+                }
+            }
+        }
+        let purged = found.iter().filter(|entry| match mode {
+            Mode::Hard => self.remove(entry),
+            Mode::Soft => {
+                entry.mark_stale(now);
+                true
+            }
+        });
+        Removed { entries: purged.count() }
+    }
+
+    /// Returns the entries with a name: a URL or a tag.
+    pub(crate) fn named(&self, name: u64) -> Vec<Arc<Entry<H>>> {
+        self.shards.iter().flat_map(|shard| shard.named(name)).collect()
+    }
+
+    /// Returns what the store has and did.
+    pub(crate) fn stats(&self) -> MemoryStats {
+        MemoryStats {
+            entries: self.entries.load(Relaxed),
+            bytes: self.budget.used(),
+            evictions: self.evictions.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+        }
+    }
+
+    /// Evicts an entry, first from the shard near which room is needed. Keys are spread evenly, so that each makes as
+    /// much room as it takes. Returns whether there was one.
+    fn evict(&self, near: u64) -> bool {
+        let first = self.shard_index(near);
+        let mut shards = self.shards[first..].iter().chain(&self.shards[..first]);
+        let evicted = shards.find_map(Shard::evict).is_some();
+        if evicted {
+            self.entries.fetch_sub(1, Relaxed);
+            self.evictions.fetch_add(1, Relaxed);
+        }
+        evicted
+    }
+
+    /// Sets how many bytes the store may have, and evicts what is too much. What is still read stays counted until then.
+    pub(crate) fn resize(&self, bytes_max: u64) {
+        self.budget.set_max(bytes_max);
+        while self.budget.used() > bytes_max && self.evict(0) {}
+    }
+
+    fn shard(&self, hash: u64) -> &Shard<H> {
+        &self.shards[self.shard_index(hash)]
+    }
+
+    /// The upper half chooses the shard, the lower one the bucket in it.
+    const fn shard_index(&self, hash: u64) -> usize {
+        (hash >> 32) as usize % self.shards.len()
+    }
+}

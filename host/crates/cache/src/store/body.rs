@@ -1,0 +1,107 @@
+//! Bodies of stored responses, wherever they are.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::growing::{MemoryBody, MemoryReader, ReadError};
+use super::tier::Tier;
+
+/// The body of a stored response, or of one that is being stored. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Body(pub(crate) Place);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Memory(Arc<MemoryBody>),
+}
+
+impl Body {
+    /// Returns its length, if that is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        match &self.0 {
+            Place::Memory(body) => body.len(),
+        }
+    }
+
+    /// Whether it is known to be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Returns all of it, if it is complete, in memory and in one piece, as small bodies are.
+    #[must_use]
+    pub fn in_one_piece(&self) -> Option<Bytes> {
+        match &self.0 {
+            Place::Memory(body) => match body.whole()? {
+                [] => Some(Bytes::new()),
+                [piece] => Some(piece.bytes.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns a reader from the start, or `None` if the start is gone: writing it has failed, or it is not stored and
+    /// only passed on.
+    #[must_use]
+    pub fn read(&self) -> Option<Reader> {
+        match &self.0 {
+            Place::Memory(body) => body.read().map(From::Memory).map(Reader),
+        }
+    }
+
+    /// Returns a reader of a part of a stored body. `None` if it is not complete yet, or shorter.
+    #[must_use]
+    pub fn read_range(&self, range: Range<u64>) -> Option<Reader> {
+        match &self.0 {
+            Place::Memory(body) => body.read_range(range.start, range.end).map(From::Memory).map(Reader),
+        }
+    }
+
+    /// Whether all of it has been written.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match &self.0 {
+            Place::Memory(body) => body.whole().is_some(),
+        }
+    }
+
+    pub(crate) const fn tier(&self) -> Tier {
+        match &self.0 {
+            Place::Memory(_) => Tier::Memory,
+        }
+    }
+}
+
+/// Reads a body at its own pace. It may be dropped at any time.
+#[derive(Debug)]
+pub struct Reader(From);
+
+#[derive(Debug)]
+enum From {
+    Memory(MemoryReader),
+}
+
+impl Reader {
+    /// Returns the next piece, which is not empty, or `None` at the end. After an error it fails again.
+    ///
+    /// # Errors
+    /// If the body ends too early.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
+        match &mut self.0 {
+            From::Memory(reader) => reader.poll_next(cx),
+        }
+    }
+
+    /// Returns how many bytes are still to come, if that is known.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        match &self.0 {
+            From::Memory(reader) => reader.remaining(),
+        }
+    }
+}

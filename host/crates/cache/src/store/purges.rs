@@ -1,0 +1,217 @@
+//! What was purged while fills were under way.
+//!
+//! A response that an upstream was asked for before a purge may be what the purge was meant to remove. So each fill
+//! takes a [`Ticket`] before its request is sent, and is refused at the end if anything that it would be removed by was
+//! purged since. Nothing is kept for each fill and for each purge, so that neither can grow: purges are numbered, and a
+//! table of fixed size has the newest number for each class of names. Two names of one class refuse a fill in vain now
+//! and then, never let one pass.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use portcullis_model::Lock;
+
+use super::key::Key;
+
+/// What to purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge<'a> {
+    /// The entries of one primary key.
+    Key(&'a [u8]),
+    /// The entries of all keys with this URL.
+    Url(&'a [u8]),
+    /// The entries of all keys whose URL begins so: all entries if it is empty.
+    Prefix(&'a [u8]),
+    /// The entries that have this tag.
+    Tag(&'a [u8]),
+}
+
+/// How to purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Remove the entries.
+    Hard,
+    /// Keep them, but for validation and for the rules of stale responses.
+    Soft,
+}
+
+/// The moment before a request was sent to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub(crate) u64);
+
+/// How many classes of names there are.
+const CLASSES: usize = 4_096;
+
+/// So many prefixes are remembered. Fills that began before an older one are refused.
+const PREFIXES_MAX: usize = 64;
+
+/// The names by which an entry can be purged, hashed with the process's own random keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) key: u64,
+    pub(crate) url: u64,
+    pub(crate) tags: Box<[u64]>,
+}
+
+/// The hash functions of names.
+#[derive(Debug, Default)]
+pub(crate) struct Hashes(RandomState);
+
+impl Hashes {
+    pub(crate) fn key(&self, bytes: &[u8]) -> u64 {
+        self.0.hash_one(bytes)
+    }
+
+    pub(crate) fn url(&self, bytes: &[u8]) -> u64 {
+        self.0.hash_one(("url", bytes))
+    }
+
+    pub(crate) fn tag(&self, bytes: &[u8]) -> u64 {
+        self.0.hash_one(("tag", bytes))
+    }
+
+    /// Returns the names of an entry.
+    pub(crate) fn names(&self, key: &Key, tags: &[&[u8]]) -> Names {
+        let mut tags: Vec<u64> = tags.iter().map(|tag| self.tag(tag)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Names { key: self.key(key.bytes()), url: self.url(key.url()), tags: tags.into() }
+    }
+}
+
+/// The numbers of the newest purges.
+#[derive(Debug)]
+pub(crate) struct Purges {
+    newest: AtomicU64,
+    classes: Box<[AtomicU64]>,
+    /// The number of the newest purge of a prefix, so that most fills need no lock.
+    newest_prefix: AtomicU64,
+    prefixes: Lock<Prefixes>,
+}
+
+#[derive(Debug, Default)]
+struct Prefixes {
+    /// The oldest first.
+    recent: VecDeque<(u64, Box<[u8]>)>,
+    /// The newest that is not among them any more.
+    forgotten: u64,
+}
+
+impl Default for Purges {
+    fn default() -> Self {
+        Self::after(0)
+    }
+}
+
+impl Purges {
+    /// Returns numbers that go on after `newest`.
+    pub(crate) fn after(newest: u64) -> Self {
+        Self {
+            newest: AtomicU64::new(newest),
+            classes: (0..CLASSES).map(|_| AtomicU64::new(0)).collect(),
+            newest_prefix: AtomicU64::new(0),
+            prefixes: Lock::default(),
+        }
+    }
+
+    /// Returns the present moment.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.newest.load(SeqCst))
+    }
+
+    /// Notes a purge, before anything is removed. Returns its number.
+    pub(crate) fn note(&self, hashes: &Hashes, what: &Purge<'_>) -> u64 {
+        let number = self.newest.fetch_add(1, SeqCst) + 1;
+        match what {
+            Purge::Key(key) => self.class(hashes.key(key)).fetch_max(number, SeqCst),
+            Purge::Url(url) => self.class(hashes.url(url)).fetch_max(number, SeqCst),
+            Purge::Tag(tag) => self.class(hashes.tag(tag)).fetch_max(number, SeqCst),
+            Purge::Prefix(prefix) => {
+                self.prefixes.lock().add(number, prefix);
+                self.newest_prefix.fetch_max(number, SeqCst)
+            }
+        };
+        number
+    }
+
+    /// Returns whether an entry with these names was purged since `ticket`, or may have been.
+    pub(crate) fn since(&self, ticket: Ticket, names: &Names, url: &[u8]) -> bool {
+        if self.newest.load(SeqCst) <= ticket.0 {
+            return false;
+        }
+        let mut classes = [names.key, names.url].into_iter().chain(names.tags.iter().copied());
+        classes.any(|name| self.class(name).load(SeqCst) > ticket.0)
+            || (self.newest_prefix.load(SeqCst) > ticket.0 && self.prefixes.lock().since(ticket, url))
+    }
+
+    fn class(&self, name: u64) -> &AtomicU64 {
+        // The remainder is always within the table.
+        &self.classes[(name % CLASSES as u64) as usize]
+    }
+}
+
+impl Prefixes {
+    fn add(&mut self, number: u64, prefix: &[u8]) {
+        // Numbers may come out of order by a little, which costs a refusal at most.
+        self.recent.push_back((number, prefix.into()));
+        while self.recent.len() > PREFIXES_MAX {
+            if let Some((number, _)) = self.recent.pop_front() {
+                self.forgotten = self.forgotten.max(number);
+            }
+        }
+    }
+
+    fn since(&self, ticket: Ticket, url: &[u8]) -> bool {
+        self.forgotten > ticket.0
+            || self.recent.iter().any(|(number, prefix)| *number > ticket.0 && url.starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hashes, Key, PREFIXES_MAX, Purge, Purges};
+
+    fn purged(what: &Purge<'_>) -> bool {
+        let (hashes, purges) = (Hashes::default(), Purges::default());
+        let key = Key::new(b"r https://a/b/c", 2..15);
+        let names = hashes.names(&key, &[b"red", b"blue"]);
+        let before = purges.ticket();
+        purges.note(&hashes, what);
+        assert!(!purges.since(purges.ticket(), &names, key.url()));
+        purges.since(before, &names, key.url())
+    }
+
+    #[test]
+    fn refuses_what_a_purge_would_have_removed() {
+        assert!(purged(&Purge::Key(b"r https://a/b/c")));
+        assert!(purged(&Purge::Url(b"https://a/b/c")));
+        assert!(purged(&Purge::Prefix(b"https://a/b")));
+        assert!(purged(&Purge::Prefix(b"")));
+        assert!(purged(&Purge::Tag(b"blue")));
+        assert!(!purged(&Purge::Prefix(b"https://a/c")));
+        assert!(!purged(&Purge::Prefix(b"https://a/b/c/d")));
+    }
+
+    #[test]
+    fn other_names_mostly_do_not_matter() {
+        let refused = (0..100).filter(|_| purged(&Purge::Tag(b"green"))).count();
+        // Each has a chance of four in 4096.
+        assert!(refused < 20, "{refused}");
+    }
+
+    #[test]
+    fn a_fill_older_than_the_remembered_prefixes_is_refused() {
+        let (hashes, purges) = (Hashes::default(), Purges::default());
+        let key = Key::new(b"https://a/", 0..10);
+        let names = hashes.names(&key, &[]);
+        let before = purges.ticket();
+        for _ in 0..PREFIXES_MAX {
+            purges.note(&hashes, &Purge::Prefix(b"https://b/"));
+        }
+        assert!(!purges.since(before, &names, key.url()));
+        purges.note(&hashes, &Purge::Prefix(b"https://b/"));
+        assert!(purges.since(before, &names, key.url()));
+        assert!(!purges.since(purges.ticket(), &names, key.url()));
+    }
+}
