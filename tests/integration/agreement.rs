@@ -40,6 +40,9 @@ match = {{ host = "a.test", path = "/v1/*" }}
 use = ["stamp", "keys"]
 to = "one"
 limits = {{ body = "10B" }}
+rewrite = {{ host = "endpoint" }}
+request-headers = {{ set = {{ x-matched = "{{scheme}} {{rest}}{{query}}" }}, remove = ["x-beta"] }}
+response-headers = {{ always = true, set = {{ x-edge = "always" }}, remove = ["x-inner"] }}
 
 [routes.beta]
 match = {{ path = "/v1/*", method = "POST", headers = {{ x-beta = "yes" }} }}
@@ -50,6 +53,7 @@ match = {{ path = "/v1/secure" }}
 use = ["stamp"]
 tls = "required"
 to = "one"
+response-headers = {{ always = true, set = {{ x-edge = "secure" }} }}
 
 [routes.packages]
 match = {{ host = "*.wild.test", path = "/{{name}}/blobs" }}
@@ -65,11 +69,13 @@ redirect = {{ to = "{{path}}{{query}}" }}
 match = {{ host = ["a.test", "*.wild.test"], path = "/old/{{id}}/*" }}
 use = ["keys"]
 redirect = {{ to = "{{scheme}}://new.test/{{id}}{{rest}}{{query}}", status = 301 }}
+response-headers = {{ set = {{ x-edge = "moved" }}, remove = ["content-type"] }}
 
 [routes.health]
 match = {{ path = "/healthz", method = ["GET", "TRACE"] }}
 use = ["stamp"]
 respond = {{ body = "ok\n", headers = {{ x-from = "config" }} }}
+response-headers = {{ set = {{ x-from = "route" }} }}
 
 [routes.inside]
 match = {{ path = "/inside/*" }}
@@ -80,7 +86,9 @@ respond = {{ status = 204 }}
 [routes.rest]
 match = {{ host = "a.test", path = "/{{first}}/*" }}
 use = ["stamp"]
-rewrite = {{ path = "/from/{{first}}{{rest}}" }}
+rewrite = {{ path = "/from/{{first}}{{rest}}", host = {{ value = "route.test" }} }}
+request-headers = {{ add = {{ x-matched = ["{{path}}", "{{first}}"] }} }}
+response-headers = {{ add = {{ x-edge = ["a", "b"] }} }}
 to = "one"
 
 [routes.root]
@@ -192,10 +200,23 @@ fn difference(explained: &Value, reply: &RawReply, to_head: bool) -> Option<Stri
             text(&request["target"]),
             text(host)
         );
-        let stamp = request["fields"].as_array()?.iter().any(|field| field["name"] == "x-stamp");
-        let found = (reply.header("x-seen"), reply.header("x-stamped") == "true");
-        return (found != (expected.clone(), stamp))
-            .then(|| format!("forwarded as {expected:?} {stamp}: {found:?}"));
+        let values = |name: &str| -> String {
+            let fields = request["fields"].as_array().into_iter().flatten();
+            let values = fields.filter(|field| field["name"] == name).map(|field| text(&field["value"]));
+            values.collect::<Vec<_>>().join(", ")
+        };
+        let (stamp, matched) = (!values("x-stamp").is_empty(), values("x-matched"));
+        let found = (reply.header("x-seen"), reply.header("x-stamped") == "true", reply.header("x-matched"));
+        let wanted = (expected, stamp, matched);
+        if found != wanted {
+            return Some(format!("forwarded as {wanted:?}: {found:?}"));
+        }
+        let edits = ending["response-edits"].as_array()?;
+        let held = |edit: &&Value| match (edit["edit"].as_str(), reply.header(&text(&edit["name"]))) {
+            (Some("remove"), found) => found.is_empty(),
+            (_, found) => found.split(", ").any(|line| edit["value"] == line),
+        };
+        return edits.iter().find(|edit| !held(edit)).map(|edit| format!("{edit}"));
     }
     if ending["status"] != reply.status {
         return Some(format!("status {}", ending["status"]));
@@ -219,7 +240,9 @@ async fn explain_says_what_the_gateway_does() {
             let host = request.headers.get("host").map_or("", |host| host.to_str().unwrap());
             let seen = format!("{name} {} {} {host}", request.method, request.uri);
             let stamped = request.headers.contains_key("x-stamp").to_string();
-            Answer::text("hello").header("x-seen", &seen).header("x-stamped", &stamped)
+            let matched = request.header("x-matched");
+            let answer = Answer::text("hello").header("x-seen", &seen).header("x-stamped", &stamped);
+            answer.header("x-matched", &matched).header("x-inner", "1")
         })
     };
     let (one, two) = (upstream("one").await, upstream("two").await);

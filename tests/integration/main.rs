@@ -46,6 +46,7 @@ mod registry;
 mod registry_access;
 mod reload;
 mod rollouts;
+mod route_headers;
 mod routes;
 mod settling;
 mod setup;

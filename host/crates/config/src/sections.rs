@@ -2,6 +2,7 @@
 
 pub(crate) mod covered_hosts;
 pub(crate) mod field_match;
+pub(crate) mod host_header;
 pub(crate) mod listener;
 pub(crate) mod listening;
 pub(crate) mod policy;

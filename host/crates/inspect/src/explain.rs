@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_admin::ExplainRequest;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::text::escape;
-use portcullis_model::{Balance, Gateway, HashKey, Name, UpstreamProtocol};
+use portcullis_model::{Balance, FieldChange, FieldEdit, Gateway, HashKey, Name, UpstreamProtocol};
 use portcullis_policy::PolicyFactory;
 use portcullis_policy::recorder::{Effects, Recorder, bytes_to_json};
 use portcullis_proxy::{
@@ -163,9 +163,20 @@ fn ending(ending: &Ending) -> Value {
         Ending::Answered { by, response: answer } => json!({
             "kind": "answered", "by": by, "status": answer.0.status, "response": response(answer),
         }),
-        Ending::Forwarded { request, upstream: to } => {
-            json!({ "kind": "forwarded", "request": request_to_json(request), "upstream": upstream(to) })
-        }
+        Ending::Forwarded { request, upstream: to, response_edits } => json!({
+            "kind": "forwarded",
+            "request": request_to_json(request),
+            "upstream": upstream(to),
+            "response-edits": response_edits.fields.iter().map(field_edit).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+fn field_edit(edit: &FieldEdit<String>) -> Value {
+    match &edit.change {
+        FieldChange::Remove => json!({ "edit": "remove", "name": edit.name }),
+        FieldChange::Set(value) => json!({ "edit": "set", "name": edit.name, "value": value }),
+        FieldChange::Add(value) => json!({ "edit": "add", "name": edit.name, "value": value }),
     }
 }
 

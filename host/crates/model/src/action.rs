@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Name, PathPattern};
+use crate::{HostHeader, Name, PathPattern};
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,15 +22,48 @@ pub struct Forward {
     pub upstreams: Vec<Name>,
     /// Endpoints that are tried when nothing of the request was sent, the first included.
     pub attempts: u32,
-    /// What is changed in a request, in this order, before it is sent: `rewrite`.
+    /// What `Host` says to the endpoint: `rewrite.host`. `None` leaves it to the upstream.
+    pub host: Option<HostHeader>,
+    /// What is changed in a request, in this order, before it is sent: `request-headers`, then `rewrite.path`.
     pub filters: Vec<RequestFilter>,
 }
 
 /// A change of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestFilter {
+    /// A field is changed.
+    Field(FieldEdit<Template>),
     /// This path takes the place of the one that was matched. The query stays.
     Path(Template),
+}
+
+/// A change of the fields of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldEdit<V> {
+    /// The field, in lower case. The gateway does not write it itself.
+    pub name: String,
+    /// What happens to it.
+    pub change: FieldChange<V>,
+}
+
+/// What happens to a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldChange<V> {
+    /// All its lines are removed.
+    Remove,
+    /// One line with this value takes the place of all its lines.
+    Set(V),
+    /// A line with this value is added.
+    Add(V),
+}
+
+/// What a route changes in the fields of a response, after the policies: `response-headers`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResponseEdits {
+    /// The changes, in order.
+    pub fields: Vec<FieldEdit<String>>,
+    /// Whether they also apply to what the gateway or a policy answers in place of the upstream or the action.
+    pub always: bool,
 }
 
 /// Sends the client elsewhere.

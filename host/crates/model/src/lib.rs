@@ -22,7 +22,10 @@ mod secret;
 pub mod text;
 mod upstream;
 
-pub use action::{Action, Forward, Redirect, RequestFilter, Respond, Template, TemplatePart};
+pub use action::{
+    Action, FieldChange, FieldEdit, Forward, Redirect, RequestFilter, Respond, ResponseEdits, Template,
+    TemplatePart,
+};
 pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,

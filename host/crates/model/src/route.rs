@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use crate::{Action, Name, Origin};
+use crate::{Action, Name, Origin, ResponseEdits};
 
 /// `[routes.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Route {
     pub policies: Vec<Name>,
     /// What it does with a request that its policies have permitted.
     pub action: Action,
+    /// What is changed in the fields of its responses.
+    pub response_edits: ResponseEdits,
     /// From the request's head to the response's last byte; `None` is unbounded, so that streams and tunnels live.
     pub timeout: Option<Duration>,
     /// Bytes of a request body; `None` is unbounded. A larger one is answered 413.

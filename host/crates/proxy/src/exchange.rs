@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use portcullis_http::ResponseHead;
+use portcullis_model::ResponseEdits;
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, PolicyChain, Reply};
 use tokio::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::plan::{self, Plan};
 use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
+use crate::target::edit_response::{MadeBy, edit_response};
 use crate::target::{self, forward::Forward, rewrite::rewrite};
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
@@ -122,10 +124,11 @@ impl ExchangeDriver<'_> {
             }
             Plan::Answer(answer) => {
                 let timeouts = Timeouts { deadline, upstream_idle: None };
+                let made_by = answer.made_by();
                 return match target::answer(answer, &config, permitted) {
                     (exchange, Ok(body)) => {
                         let response = configured(&exchange.response, body);
-                        self.respond(exchange, matched, chain.len(), response, timeouts).await
+                        self.respond(exchange, matched, chain.len(), response, timeouts, made_by).await
                     }
                     (exchange, Err(error)) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
                 };
@@ -159,6 +162,7 @@ impl ExchangeDriver<'_> {
         self.info.forwarded = Some(Instant::now());
         let forward = Forward {
             upstream: &upstream,
+            host: action.host.as_ref(),
             attempts: action.attempts,
             slot: self.slot,
             downstream: &mut *self.downstream,
@@ -184,7 +188,7 @@ impl ExchangeDriver<'_> {
                     // If the section is full, `Via` is left out: RFC 9110, 7.6.3 does not require it of responses.
                     let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
                 }
-                self.respond(exchange, matched, chain.len(), response, timeouts).await
+                self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await
             }
             Err(error) => match self.slot.take_stop() {
                 // A body hook answered, or failed closed, before an upstream did.
@@ -237,7 +241,8 @@ impl ExchangeDriver<'_> {
         }
         let mut answer = match matched {
             Some(matched) => {
-                self.respond(exchange, matched, until, gateway_response(body), Timeouts::default()).await
+                let response = gateway_response(body);
+                self.respond(exchange, matched, until, response, Timeouts::default(), MadeBy::Others).await
             }
             None => {
                 self.worker.add_date(&mut exchange.response.fields);
@@ -259,10 +264,12 @@ impl ExchangeDriver<'_> {
     /// Answers with a policy's reply.
     async fn reply(self, mut exchange: Box<Exchange>, matched: Matched, at: usize, reply: Reply) -> Answer {
         let body = respond::reply(&mut exchange.response, reply);
-        self.respond(exchange, matched, at, gateway_response(body), Timeouts::default()).await
+        let response = gateway_response(body);
+        self.respond(exchange, matched, at, response, Timeouts::default(), MadeBy::Others).await
     }
 
-    /// Takes the answer in `exchange.response` back through the policies before `until`.
+    /// Takes the answer in `exchange.response` back through the policies before `until`, and then changes it as the route
+    /// says.
     async fn respond(
         mut self,
         mut exchange: Box<Exchange>,
@@ -270,6 +277,7 @@ impl ExchangeDriver<'_> {
         until: usize,
         response: CallResponse,
         timeouts: Timeouts,
+        mut made_by: MadeBy,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
         self.worker.add_date(&mut exchange.response.fields);
@@ -291,6 +299,14 @@ impl ExchangeDriver<'_> {
             };
             (body, tunnel, declared) = (Body::Full(bytes), None, None);
             self.worker.add_date(&mut exchange.response.fields);
+            made_by = MadeBy::Others;
+        }
+        let edits = &matched.route.config.response_edits;
+        if let Err(error) = edit_response(edits, made_by, &mut exchange.response) {
+            self.info.fail(&error);
+            let bytes = respond::refusal(&mut exchange.response, &error);
+            (body, tunnel, declared) = (Body::Full(bytes), None, None);
+            self.worker.add_date(&mut exchange.response.fields);
         }
         let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
         if tunnel.is_none() && !filtered {
@@ -302,7 +318,7 @@ impl ExchangeDriver<'_> {
         if let Some(gone) = gone {
             // What GET would have got is not known: a policy may make it longer or shorter.
             declared = None;
-            (body, client_gone) = self.filter_response(&chain, body, until, timeouts, gone).await;
+            (body, client_gone) = self.filter_response(&chain, body, until, timeouts, gone, edits).await;
         }
         Answer { body, tunnel, route: Some(matched), declared, timeouts, client_gone }
     }
@@ -316,6 +332,7 @@ impl ExchangeDriver<'_> {
         until: usize,
         timeouts: Timeouts,
         gone: ClientGone,
+        edits: &ResponseEdits,
     ) -> (Body, bool) {
         let filtered = FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until)
             .notifying(gone);
@@ -358,6 +375,8 @@ impl ExchangeDriver<'_> {
             }
         };
         self.worker.add_date(&mut exchange.response.fields);
+        // An error or a reply has room for all that a route can add.
+        let _full = edit_response(edits, MadeBy::Others, &mut exchange.response).is_err();
         self.slot.put(exchange);
         (Body::Full(bytes), matches!(failed, ExchangeError::ClientGone))
     }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_http::h1::{BodyFraming, HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
-use portcullis_model::{ConnectionLimits, Endpoint, Gateway, Listener, Name, Origin, Route, Upstream};
+use portcullis_model::{
+    ConnectionLimits, Endpoint, Gateway, HostHeader, Listener, Name, Origin, ResponseEdits, Route, Upstream,
+};
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
@@ -26,8 +28,9 @@ use crate::receive::{PeerInfo, Received, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
+use crate::target::edit_response::{MadeBy, edit_response};
 use crate::target::{self, rewrite::rewrite};
-use crate::upstream::{SharedUpstream, balance_key, host};
+use crate::upstream::{self, SharedUpstream, balance_key};
 
 /// A request to explain.
 #[derive(Debug, Clone)]
@@ -133,6 +136,8 @@ pub enum Ending {
         request: Box<RequestHead>,
         /// Where.
         upstream: Box<UpstreamView>,
+        /// What is changed in the fields of the response, after the policies.
+        response_edits: ResponseEdits,
     },
 }
 
@@ -275,6 +280,7 @@ impl<'a> Explainer<'a> {
         let https_port = || self.https_port(route);
         if let Err(error) = plan::admit(route, &exchange.request, received.body_length, https_port) {
             let body = respond::refusal(&mut exchange.response, &error);
+            let body = edited(route, MadeBy::Others, &mut exchange.response, body);
             let response = Some((exchange.response, body));
             let (status, reason) = (error.response().0, error.to_string());
             explanation.ending = Ending::Refused { status, reason, response };
@@ -417,7 +423,8 @@ impl<'a> Explainer<'a> {
             HeadOutcome::Replied(replied) => {
                 let mut exchange = replied.exchange;
                 let body = respond::reply(&mut exchange.response, replied.reply);
-                let (exchange, response) = answer(chain, exchange, replied.at, body).await;
+                let (exchange, response) =
+                    answer(chain, exchange, replied.at, body, (route, MadeBy::Others)).await;
                 let policy = chain.name(replied.at).cloned().unwrap_or_else(|| "".into());
                 let fault = replied.fault.map(|fault| fault.to_string());
                 return (exchange, Ending::Replied { policy, fault, response });
@@ -435,9 +442,10 @@ impl<'a> Explainer<'a> {
                     Answer::Redirect(_) => "the route's `redirect`",
                     Answer::Respond(_) => "the route's `respond`",
                 };
+                let by_whom = (route, own.made_by());
                 match target::answer(own, route, permitted) {
                     (exchange, Ok(body)) => {
-                        let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
+                        let (exchange, response) = answer(chain, exchange, chain.len(), body, by_whom).await;
                         return (exchange, Ending::Answered { by, response });
                     }
                     (refused, Err(error)) => {
@@ -452,9 +460,12 @@ impl<'a> Explainer<'a> {
                     Err(error) => error,
                     Ok(()) => {
                         let chosen = exchange.upstreams.get(exchange.upstream);
-                        if let Some(upstream) = chosen.and_then(|name| self.upstream(name, &exchange)) {
-                            let request = Box::new(exchange.request.clone());
-                            return (exchange, Ending::Forwarded { request, upstream: Box::new(upstream) });
+                        let host = action.host.as_ref();
+                        if let Some(upstream) = chosen.and_then(|name| self.upstream(name, host, &exchange)) {
+                            let (request, upstream) =
+                                (Box::new(exchange.request.clone()), Box::new(upstream));
+                            let response_edits = route.response_edits.clone();
+                            return (exchange, Ending::Forwarded { request, upstream, response_edits });
                         }
                         ExchangeError::NoEndpoint { upstream: String::new() }
                     }
@@ -466,24 +477,27 @@ impl<'a> Explainer<'a> {
         if matches!(error, ExchangeError::Trace) {
             respond::allow(&mut exchange.response, route);
         }
-        let (exchange, response) = answer(chain, exchange, chain.len(), body).await;
+        let by_gateway = (route, MadeBy::Others);
+        let (exchange, response) = answer(chain, exchange, chain.len(), body, by_gateway).await;
         (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
     }
 
-    fn upstream(&self, name: &Name, exchange: &Exchange) -> Option<UpstreamView> {
+    /// The upstream `name`; `host` is what the route says of `Host`.
+    fn upstream(&self, name: &Name, host: Option<&HostHeader>, exchange: &Exchange) -> Option<UpstreamView> {
         let request = &exchange.request;
         let shared = self.upstreams.and_then(|upstreams| upstreams.get(name));
         let config = match shared {
             Some(shared) => &shared.config,
             None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
         };
+        let host = |address: &str| upstream::host(host.unwrap_or(&config.host), request, address).to_owned();
         let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
             Some(shared) => {
                 let (set, now) = (shared.endpoints.current(), shared.now());
                 let view = |Member { endpoint, weight }: &Member| EndpointView {
                     address: endpoint.address().clone(),
                     weight: *weight,
-                    host: host(config, request, endpoint.address()).to_owned(),
+                    host: host(endpoint.address()),
                     health: Some(EndpointHealth {
                         ejected: endpoint.health().is_ejected(),
                         available: endpoint.health().is_available(now),
@@ -496,7 +510,7 @@ impl<'a> Explainer<'a> {
                 let view = |endpoint: &Endpoint| EndpointView {
                     address: endpoint.address.clone(),
                     weight: endpoint.weight,
-                    host: host(config, request, &endpoint.address).to_owned(),
+                    host: host(&endpoint.address),
                     health: None,
                 };
                 let endpoints = &config.endpoints;
@@ -507,17 +521,20 @@ impl<'a> Explainer<'a> {
     }
 }
 
-/// Takes the answer in the exchange back through the policies before `until`, as every answer goes.
+/// Takes the answer in the exchange, which `made_by` made, back through the policies before `until` and the changes of
+/// its route, as every answer goes.
 async fn answer(
     chain: &PolicyChain,
     exchange: Box<Exchange>,
     until: usize,
     body: Bytes,
+    (route, mut made_by): (&Route, MadeBy),
 ) -> (Box<Exchange>, (ResponseHead, Bytes)) {
     let (mut exchange, replaced, fault) = chain.response_head(exchange, until).await;
     let body = match replaced {
         None => body,
         Some(bytes) => {
+            made_by = MadeBy::Others;
             let status = exchange.response.status;
             match fault {
                 Some(_) => respond::failed(&mut exchange.response, status, bytes),
@@ -525,8 +542,17 @@ async fn answer(
             }
         }
     };
+    let body = edited(route, made_by, &mut exchange.response, body);
     let head = exchange.response.clone();
     (exchange, (head, body))
+}
+
+/// Changes a response as its route says, and returns its body.
+fn edited(route: &Route, made_by: MadeBy, head: &mut ResponseHead, body: Bytes) -> Bytes {
+    match edit_response(&route.response_edits, made_by, head) {
+        Ok(()) => body,
+        Err(error) => respond::refusal(head, &error),
+    }
 }
 
 fn refused(error: &ExchangeError) -> Ending {

@@ -14,6 +14,7 @@ use crate::https;
 use crate::receive::Received;
 use crate::respond;
 use crate::table::RouteTable;
+use crate::target::edit_response::MadeBy;
 
 /// What happens to a request that the policies of its route have permitted.
 #[derive(Debug)]
@@ -35,6 +36,16 @@ pub(crate) enum Answer<'r> {
     Redirect(&'r Redirect),
     /// With what the configuration says.
     Respond(&'r Respond),
+}
+
+impl Answer<'_> {
+    /// Returns whom the answer is of.
+    pub(crate) fn made_by(self) -> MadeBy {
+        match self {
+            Self::LastRecipient => MadeBy::Others,
+            Self::Redirect(_) | Self::Respond(_) => MadeBy::Route,
+        }
+    }
 }
 
 /// Returns the index of the route that takes `request`, and gives the path the form that this route asks for.

@@ -1,5 +1,7 @@
-//! What routes do with a request that their policies have permitted: a file for each action.
+//! What routes do with a request that their policies have permitted: a file for each action, and one for each way to
+//! change a message.
 
+pub(crate) mod edit_response;
 pub(crate) mod forward;
 mod redirect;
 mod respond;

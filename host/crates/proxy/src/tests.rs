@@ -205,7 +205,7 @@ fn answering(answer: impl Fn(&Message) -> Vec<u8> + 'static) -> Reach {
 
 /// Forwarding to the upstream `up`, with so many attempts.
 fn forward(attempts: u32) -> Action {
-    Action::Forward(Forward { upstreams: vec!["up".into()], attempts, filters: Vec::new() })
+    Action::Forward(Forward { upstreams: vec!["up".into()], attempts, host: None, filters: Vec::new() })
 }
 
 /// A gateway with a listener and one route, `all`, to the upstream `up` with `endpoints`; `change` says what is special.
@@ -247,6 +247,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         matches: RouteMatch::default(),
         policies: policies.iter().map(|name| Name::from(*name)).collect(),
         action: forward(2),
+        response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 64 * 1024,

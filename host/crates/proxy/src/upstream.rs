@@ -323,9 +323,9 @@ impl LocalUpstream {
     }
 }
 
-/// Returns what Host says in `request` to the endpoint at `address` of `upstream`.
-pub(crate) fn host<'a>(upstream: &'a Upstream, request: &'a RequestHead, address: &'a str) -> &'a str {
-    match &upstream.host {
+/// Returns what Host says in `request` to the endpoint at `address`, by the `setting` of its route or upstream.
+pub(crate) fn host<'a>(setting: &'a HostHeader, request: &'a RequestHead, address: &'a str) -> &'a str {
+    match setting {
         HostHeader::Preserve if request.authority.is_empty() => address,
         HostHeader::Preserve => &request.authority,
         HostHeader::Endpoint => address,
@@ -439,15 +439,15 @@ impl Acquired {
         }
     }
 
-    /// Sends the request of `exchange` with `body` to the endpoint.
+    /// Sends the request of `exchange` with `body` to the endpoint, which is called `host`.
     pub(crate) fn start(
         self,
         exchange: &Exchange,
         upstream: &SharedUpstream,
         endpoint: &LocalEndpoint,
+        host: &str,
         body: Body,
     ) -> Box<dyn Call> {
-        let host = host(&upstream.config, &exchange.request, endpoint.address());
         match self {
             Self::H1(connection, reused) => {
                 let pool = Some(endpoint.h1.clone());

@@ -154,7 +154,10 @@ impl Text {
     fn ending(&mut self, json: &Value) {
         let ending = &json["ending"];
         match ending["kind"].as_str() {
-            Some("forwarded") => self.forwarded(&ending["request"], &ending["upstream"]),
+            Some("forwarded") => {
+                self.forwarded(&ending["request"], &ending["upstream"]);
+                self.response_edits(list(&ending["response-edits"]));
+            }
             Some("replied") => {
                 match ending["fault"].as_str() {
                     Some(_) if is_quarantined(json) => line!(
@@ -211,6 +214,20 @@ impl Text {
                 endpoint["weight"],
                 string(&endpoint["host"])
             );
+        }
+    }
+
+    fn response_edits(&mut self, edits: &[Value]) {
+        if !edits.is_empty() {
+            line!(self, "what the route changes in the response, after the policies");
+        }
+        for edit in edits {
+            let name = string(&edit["name"]);
+            match edit["edit"].as_str() {
+                Some("remove") => line!(self, "  - {name}"),
+                Some("add") => line!(self, "  + {name}: {}", bytes(&edit["value"])),
+                _ => line!(self, "  {name}: {}", bytes(&edit["value"])),
+            }
         }
     }
 

@@ -92,3 +92,19 @@ fn the_config_and_the_gateway_drop_the_same_fields() {
         assert_eq!(!is_seen, unseen, "{name} {trusted}");
     }
 }
+
+/// A route changes no field that the gateway keeps to itself.
+#[test]
+fn a_route_writes_none_of_the_fields_that_the_gateway_owns() {
+    let names =
+        ["connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection", "te"];
+    let others = ["proxy-authenticate", "proxy-authorization", "transfer-encoding", "upgrade"];
+    for name in names.into_iter().chain(others) {
+        assert!(portcullis_http::is_gateway_owned(name.as_bytes()), "{name}");
+        assert!(portcullis_config::is_written_by_gateway(name), "{name}");
+    }
+    for name in ["cookie", "x-forwarded-for", "server", "location"] {
+        assert!(!portcullis_http::is_gateway_owned(name.as_bytes()), "{name}");
+        assert!(!portcullis_config::is_written_by_gateway(name), "{name}");
+    }
+}

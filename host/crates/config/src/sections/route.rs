@@ -2,6 +2,7 @@
 
 mod action;
 pub(crate) mod effect;
+pub(crate) mod fields;
 mod order;
 
 #[cfg(test)]
@@ -95,13 +96,15 @@ fn route<'a>(
     let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
     let limits = view.view("limits");
     let attempts = view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints);
-    let forward = Forward { upstreams: to, attempts, filters: Vec::new() };
+    let forward = Forward { upstreams: to, attempts, host: None, filters: Vec::new() };
     let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
+    let response_edits = fields::response_edits(loader, named, view, &matches.path);
     let route = Route {
         name: named.name.into(),
         matches,
         policies,
         action,
+        response_edits,
         timeout: view.duration("timeout"),
         body_bytes_max: limits.size("body"),
         hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),

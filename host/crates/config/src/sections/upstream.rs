@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use portcullis_model::{
-    Balance, Ejection, Endpoint, FieldCase, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
+    Balance, Ejection, Endpoint, FieldCase, HashKey, Upstream, UpstreamHttp2, UpstreamProtocol,
     UpstreamTimeouts, UpstreamTls,
 };
 
@@ -13,8 +13,9 @@ use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
 use crate::sections::field_match::is_token;
+use crate::sections::host_header::host_header;
 use crate::sections::listener::field_case;
-use crate::syntax::authority::{is_authority, port_help};
+use crate::syntax::authority::port_help;
 use crate::syntax::keys::{ENDPOINT, UPSTREAM};
 use crate::syntax::pattern::host_name_error;
 use crate::syntax::suggest::shown;
@@ -65,7 +66,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         balance: balance(loader, named, view),
         protocol,
         tls: tls(loader, named, view),
-        host: host(loader, named, view),
+        host: host_header(loader, &format!("upstream `{}`", named.name), view).unwrap_or_default(),
         hide_server: view.bool("hide-server").unwrap_or(false),
         field_case: field_case(view),
         timeouts: UpstreamTimeouts {
@@ -293,20 +294,4 @@ fn balance(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Balanc
             Balance::default()
         }
     }
-}
-
-fn host(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> HostHeader {
-    match view.word("host") {
-        Some("endpoint") => return HostHeader::Endpoint,
-        Some(_) => return HostHeader::Preserve,
-        None => {}
-    }
-    let Some((value, span)) = view.view("host").text("value") else { return HostHeader::Preserve };
-    if is_authority(value) {
-        return HostHeader::Fixed(value.into());
-    }
-    let message = format!("`host` of upstream `{}` is not valid", named.name);
-    let help = "write a host name, with a port if it needs one, as in \"internal.example.com\"";
-    loader.report(Report::new(span, message, "not a host").help(help));
-    HostHeader::Preserve
 }

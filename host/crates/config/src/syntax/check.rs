@@ -64,6 +64,12 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     if route && is(&["strip-prefix", "replace-prefix", "prefix-rewrite", "uri"]) {
         return Some("write rewrite = { path = \"/v2{rest}\" }: `{rest}` is what `/*` of `match.path` took");
     }
+    if route && is(&["proxy-set-header", "set-header", "set-headers", "request-header", "headers-up"]) {
+        return Some("write request-headers = { set = { ... }, add = { ... }, remove = [...] }");
+    }
+    if route && is(&["add-header", "add-headers", "more-set-headers", "response-header", "headers-down"]) {
+        return Some("write response-headers = { set = { ... }, add = { ... }, remove = [...] }");
+    }
     if route && is(&["static", "root", "error-page", "basic-auth", "gzip", "compress", "cache", "cors"]) {
         return Some("no key does this; a policy can: docs/writing-a-policy.md shows how to write one");
     }

@@ -30,18 +30,61 @@ pub(crate) fn template(text: &str, pattern: &PathPattern) -> Result<Template, Te
     Ok(Template(parts))
 }
 
+/// Reads a template for the value of a field. A brace that does not enclose a name stands for itself, as in JSON.
+pub(crate) fn value_template(text: &str, pattern: &PathPattern) -> Result<Template, TemplateError> {
+    let meant = text.split('$').skip(1).map(word_of).find(|word| !word.is_empty());
+    if let Some(word) = meant {
+        let help = replacement_of(&word).unwrap_or("the variables stand in braces, as in \"{host}\"");
+        return Err((format!("`${word}` is not a variable"), help.into()));
+    }
+    let mut parts = Vec::new();
+    let (mut literal, mut rest) = (String::new(), text);
+    while let Some((before, name, after)) = next_name(rest) {
+        literal.push_str(before);
+        if !literal.is_empty() {
+            parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
+        }
+        parts.push(variable(name, pattern)?);
+        rest = after;
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(TemplatePart::Literal(literal));
+    }
+    Ok(Template(parts))
+}
+
+/// Returns the first name in braces, with what is before and behind it.
+pub(crate) fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    text.match_indices('{').find_map(|(open, _)| {
+        let (name, after) = text.get(open + 1..)?.split_once('}')?;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        (!name.is_empty() && name.bytes().all(fits)).then_some((text.get(..open)?, name, after))
+    })
+}
+
+/// Returns the name at the beginning of what follows a `$`.
+fn word_of(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_ascii_alphabetic() || *letter == '_').collect()
+}
+
+/// Returns what to write in place of a variable of nginx.
+fn replacement_of(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "host" | "http_host" | "server_name" => "write {host}",
+        "request_uri" => "write {path}{query}",
+        "uri" => "write {path}",
+        "scheme" => "write {scheme}",
+        "args" | "query_string" | "is_args" => "write {query}, which has the `?` in it",
+        _ => return None,
+    })
+}
+
 fn push_literal(parts: &mut Vec<TemplatePart>, text: &str) -> Result<(), TemplateError> {
     if let Some(name) = text.split('$').nth(1) {
-        let word: String =
-            name.chars().take_while(|letter| letter.is_ascii_alphabetic() || *letter == '_').collect();
-        let help = match &*word {
-            "host" | "http_host" | "server_name" => "write {host}",
-            "request_uri" => "write {path}{query}",
-            "uri" => "write {path}",
-            "scheme" => "write {scheme}",
-            "args" | "query_string" | "is_args" => "write {query}, which has the `?` in it",
-            _ => "the variables stand in braces, as in \"{host}\"; write `%24` for the character itself",
-        };
+        let help = replacement_of(&word_of(name)).unwrap_or(
+            "the variables stand in braces, as in \"{host}\"; write `%24` for the character itself",
+        );
         return Err(("`$` begins no variable".into(), help.into()));
     }
     let possible = |letter: char| letter.is_ascii_graphic() && !"\"<>\\^`|}".contains(letter);
@@ -77,12 +120,7 @@ fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateE
             return Err(("the route's path leaves no rest".into(), help));
         }
         _ => {
-            let mut known = vec!["scheme", "host", "path", "query"];
-            known.extend(pattern.rest.then_some("rest"));
-            known.extend(pattern.segments.iter().filter_map(|segment| match segment {
-                PathSegment::Parameter(name) => Some(name.as_str()),
-                PathSegment::Literal(_) => None,
-            }));
+            let known = variable_names(pattern);
             let help = match did_you_mean(name, known.iter().copied()) {
                 Some(meant) => format!("did you mean {{{meant}}}?"),
                 None => format!("the variables are {}", list(&known)),
@@ -90,6 +128,17 @@ fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateE
             return Err((format!("no variable is called `{}`", super::suggest::shown(name)), help));
         }
     })
+}
+
+/// Returns the names of all variables of a route with the path `pattern`.
+pub(crate) fn variable_names(pattern: &PathPattern) -> Vec<&str> {
+    let mut names = vec!["scheme", "host", "path", "query"];
+    names.extend(pattern.rest.then_some("rest"));
+    names.extend(pattern.segments.iter().filter_map(|segment| match segment {
+        PathSegment::Parameter(name) => Some(name.as_str()),
+        PathSegment::Literal(_) => None,
+    }));
+    names
 }
 
 /// Checks that `to` names where a client is sent: a URL, or a path on the same host. The part that names the server may

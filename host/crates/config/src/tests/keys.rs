@@ -137,6 +137,7 @@ fn base(path: &str) -> &'static str {
         }
         "routes.all" => "to = \"app\"\nuse = [\"p\", \"q\"]\n",
         "routes.all.rewrite" => "path = \"{path}\"\n",
+        path if path.ends_with("-headers") => "remove = [\"x-a\"]\n",
         // Without policies `limits.hold` says nothing.
         "routes.moved" | "routes.fixed" => "use = [\"p\"]\n",
         "routes.moved.match" => "path = \"/moved\"\n",
@@ -152,8 +153,8 @@ fn base(path: &str) -> &'static str {
 fn is_left_out(path: &str) -> bool {
     matches!(path, "policies.p.shadow" | "policies.q.canary")
         || matches!(path, "routes.all.redirect" | "routes.all.respond")
-        || matches!(path, "routes.moved.rewrite" | "routes.moved.respond")
-        || matches!(path, "routes.fixed.rewrite" | "routes.fixed.redirect")
+        || matches!(path, "routes.moved.rewrite" | "routes.moved.request-headers" | "routes.moved.respond")
+        || matches!(path, "routes.fixed.rewrite" | "routes.fixed.request-headers" | "routes.fixed.redirect")
 }
 
 /// Whether a key of a table says nothing there.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_model::{
-    Action, Balance, Gateway, HashKey, HostHeader, HostPattern, LogTarget, PluginSource, Share, TlsVersion,
-    UpstreamProtocol,
+    Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HostHeader, HostPattern, LogTarget,
+    PluginSource, RequestFilter, Share, TlsVersion, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -255,4 +255,58 @@ fn the_bytes_that_were_inspected_are_handed_on() {
         let component = loaded.components.get(&digest).unwrap();
         assert_eq!(<[u8; 32]>::from(Sha256::digest(component)), digest);
     }
+}
+
+#[test]
+fn what_a_route_changes_arrives_in_order() {
+    let gateway = right("route-headers.toml");
+    let route = gateway.routes.iter().find(|route| &*route.name == "api").unwrap();
+    let Action::Forward(forward) = &route.action else { panic!("{route:?}") };
+    assert_eq!(forward.host, Some(HostHeader::Fixed("inner.example.com:8080".into())));
+    fn shown<V: ToString>(edit: &FieldEdit<V>) -> String {
+        match &edit.change {
+            FieldChange::Remove => format!("- {}", edit.name),
+            FieldChange::Set(value) => format!("{} = {}", edit.name, value.to_string()),
+            FieldChange::Add(value) => format!("{} + {}", edit.name, value.to_string()),
+        }
+    }
+    let filters: Vec<String> = forward
+        .filters
+        .iter()
+        .map(|filter| match filter {
+            RequestFilter::Field(edit) => shown(edit),
+            RequestFilter::Path(path) => format!("path {path}"),
+        })
+        .collect();
+    assert_eq!(
+        filters,
+        [
+            "- cookie",
+            "- authorization",
+            "x-original-path = {path}{query}",
+            "x-version = v{version}",
+            "x-json = {\"a\":{}}",
+            "x-passed + edge",
+            "x-passed + {scheme}://{host}",
+            "path /{version}{rest}",
+        ]
+    );
+    let edits: Vec<String> = route.response_edits.fields.iter().map(shown).collect();
+    let expected = [
+        "- x-powered-by",
+        "- server",
+        "strict-transport-security = max-age=31536000",
+        "nel = {\"report_to\":\"x\"}",
+        "vary + accept",
+    ];
+    assert_eq!(
+        (edits.as_slice(), route.response_edits.always),
+        (expected.map(String::from).as_slice(), true)
+    );
+    let host = |name: &str| {
+        let route = gateway.routes.iter().find(|route| &*route.name == name).unwrap();
+        let Action::Forward(forward) = &route.action else { panic!("{route:?}") };
+        forward.host.clone()
+    };
+    assert_eq!((host("keep"), host("name")), (Some(HostHeader::Preserve), Some(HostHeader::Endpoint)));
 }

@@ -33,8 +33,10 @@ fn route(name: &str) -> Route {
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("app")],
             attempts: 1,
+            host: None,
             filters: Vec::new(),
         }),
+        response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

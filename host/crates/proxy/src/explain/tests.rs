@@ -15,8 +15,10 @@ async fn a_policy_that_is_missing_denies() {
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("u")],
             attempts: 1,
+            host: None,
             filters: Vec::new(),
         }),
+        response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -16,8 +16,10 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("one"), Name::from("two")],
             attempts: 1,
+            host: None,
             filters: Vec::new(),
         }),
+        response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -31,8 +31,10 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("u")],
             attempts: 1,
+            host: None,
             filters: Vec::new(),
         }),
+        response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

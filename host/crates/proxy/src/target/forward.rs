@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead, Version};
-use portcullis_model::{UpstreamProtocol, UpstreamTimeouts};
+use portcullis_model::{HostHeader, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::{Begin, Choice, Failure, Next, Pick, Retries};
 use tokio::time::Instant;
@@ -23,11 +23,13 @@ use crate::replay::keeping;
 use crate::slot::Slot;
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
-use crate::upstream::{Acquired, LocalUpstream, balance_key};
+use crate::upstream::{Acquired, LocalUpstream, balance_key, host};
 
 /// What forwarding needs besides the exchange.
 pub(crate) struct Forward<'a> {
     pub(crate) upstream: &'a Rc<LocalUpstream>,
+    /// What `Host` says, if the route says it instead of the upstream.
+    pub(crate) host: Option<&'a HostHeader>,
     /// Endpoints that are tried, the first included.
     pub(crate) attempts: u32,
     pub(crate) slot: &'a Rc<Slot>,
@@ -243,7 +245,10 @@ impl Forward<'_> {
         };
         self.peer = acquired.peer();
         let mut exchange = self.slot.taken_beside(&mut body).await;
-        let call = acquired.start(&exchange, &self.upstream.shared, endpoint, body);
+        let shared = &self.upstream.shared;
+        let setting = self.host.unwrap_or(&shared.config.host);
+        let host = host(setting, &exchange.request, endpoint.address());
+        let call = acquired.start(&exchange, shared, endpoint, host, body);
         // Its buffers are reused; nothing looks at it before a response has come.
         let head = std::mem::take(&mut exchange.response);
         self.slot.put(exchange);

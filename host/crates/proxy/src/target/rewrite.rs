@@ -1,34 +1,69 @@
 //! Changes a request before it is sent to an upstream.
 
 use portcullis_http::{RequestHead, set_request_target};
-use portcullis_model::{PathPattern, RequestFilter};
+use portcullis_model::{FieldChange, FieldEdit, PathPattern, RequestFilter, Template};
 
 use super::template::fill;
 use crate::error::ExchangeError;
 
-/// Applies `filters` in order to a request that the policies have permitted, on a route with the path `pattern`. A path
-/// that a policy has changed so that `pattern` does not take it any more stays as the policy wrote it.
+/// Applies `filters` in order to a request that the policies have permitted, on a route with the path `pattern`.
 ///
 /// # Errors
-/// If the new path is not one that a client could ask for.
+/// If the new path is not one that a client could ask for, or the fields find no room.
 pub(crate) fn rewrite(
     filters: &[RequestFilter],
     pattern: &PathPattern,
     request: &mut RequestHead,
 ) -> Result<(), ExchangeError> {
-    for RequestFilter::Path(template) in filters {
-        let Some(mut target) = fill(template, pattern, request) else { continue };
-        if target.is_empty() {
-            target.push('/');
-        }
-        if let Some(query) = request.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        // It is read as a client's is, so that what is forwarded is in normal form whatever the template made of it.
-        set_request_target(request, &target).map_err(ExchangeError::Rewritten)?;
+    filters.iter().try_for_each(|filter| match filter {
+        RequestFilter::Field(edit) => edit_field(edit, pattern, request),
+        RequestFilter::Path(path) => rewrite_path(path, pattern, request),
+    })
+}
+
+/// Replaces the path. One that a policy has changed so that `pattern` does not take it any more stays as the policy
+/// wrote it.
+fn rewrite_path(
+    path: &Template,
+    pattern: &PathPattern,
+    request: &mut RequestHead,
+) -> Result<(), ExchangeError> {
+    let Some(mut target) = fill(path, pattern, request) else { return Ok(()) };
+    if target.is_empty() {
+        target.push('/');
     }
-    Ok(())
+    if let Some(query) = request.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    // It is read as a client's is, so that what is forwarded is in normal form whatever the template made of it.
+    set_request_target(request, &target).map_err(ExchangeError::Rewritten)
+}
+
+/// Changes a field. A value of which a variable has none is left out; then a client's own line does not stand in for it
+/// either.
+fn edit_field(
+    edit: &FieldEdit<Template>,
+    pattern: &PathPattern,
+    request: &mut RequestHead,
+) -> Result<(), ExchangeError> {
+    let name = edit.name.as_bytes();
+    let (value, replaces) = match &edit.change {
+        FieldChange::Remove => (None, true),
+        FieldChange::Set(value) => (fill(value, pattern, request), true),
+        FieldChange::Add(value) => (fill(value, pattern, request), false),
+    };
+    let Some(value) = value else {
+        if replaces {
+            request.fields.remove(name);
+        }
+        return Ok(());
+    };
+    // An empty variable may have left a blank at an end.
+    let value = value.trim_matches([' ', '\t']).as_bytes();
+    let fields = &mut request.fields;
+    let done = if replaces { fields.set(name, value) } else { fields.append(name, value) };
+    done.map_err(|_| ExchangeError::HeadTooLarge)
 }
 
 #[cfg(test)]
@@ -70,6 +105,33 @@ mod tests {
     fn a_path_that_is_not_the_routes_any_more_stays() {
         check(&[Part::Rest], "/elsewhere?q", Some("/elsewhere?q"));
         check(&[literal("/x"), Part::Path], "*", Some("*"));
+    }
+
+    #[test]
+    fn fields_are_set_added_and_removed_in_order() {
+        let pattern = PathPattern { segments: vec![PathSegment::Literal("api".to_owned())], rest: true };
+        let edit = |name: &str, change| RequestFilter::Field(FieldEdit { name: name.to_owned(), change });
+        let filters = [
+            edit("x-gone", FieldChange::Remove),
+            edit("x-path", FieldChange::Set(Template(vec![Part::Path]))),
+            edit("x-rest", FieldChange::Set(Template(vec![Part::Rest]))),
+            edit("x-host", FieldChange::Set(Template(vec![Part::Host]))),
+            edit("x-list", FieldChange::Add(Template(vec![literal("of "), Part::Query]))),
+            edit("x-list", FieldChange::Add(Template(vec![Part::Host]))),
+            RequestFilter::Path(Template(vec![literal("/new")])),
+        ];
+        let mut request = RequestHead::default();
+        request.set_target("/api/a", None);
+        for name in ["x-gone", "x-path", "x-path", "x-host", "x-list", "x-gone"] {
+            request.fields.append(name.as_bytes(), b"client").unwrap();
+        }
+        rewrite(&filters, &pattern, &mut request).unwrap();
+        let fields: Vec<(&str, &[u8])> =
+            request.fields.iter().map(|(_, name, value)| (name, value)).collect();
+        // There is no host, so that the fields with one are left out.
+        let expected: [(&str, &[u8]); 4] =
+            [("x-path", b"/api/a"), ("x-list", b"client"), ("x-rest", b"/a"), ("x-list", b"of")];
+        assert_eq!((fields.as_slice(), request.target()), (expected.as_slice(), "/new"));
     }
 
     #[test]

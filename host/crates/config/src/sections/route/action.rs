@@ -2,13 +2,16 @@
 
 use portcullis_model::{Action, Forward, PathPattern, Redirect, RequestFilter, Respond};
 
+use super::fields::{request_edits, sent_fields};
+
 use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
-use crate::sections::field_match::is_token;
+use crate::sections::host_header::host_header;
 use crate::syntax::suggest::list;
 use crate::syntax::template::{check_location, check_path, template};
+use crate::syntax::tree::Node;
 use crate::syntax::view::View;
 
 /// Redirects are temporary unless the operator says otherwise: browsers keep a permanent one for good.
@@ -44,15 +47,18 @@ pub(super) fn action(
         }
     }
     if !written.iter().any(|(key, _)| *key == "to") {
-        for (key, what) in
-            [("attempts", "says how often to ask one"), ("rewrite", "says which path to ask one for")]
-        {
+        for (key, what) in [
+            ("attempts", "says how often to ask one"),
+            ("rewrite", "says what to ask one for"),
+            ("request-headers", "changes the fields that one would get"),
+        ] {
             let Some(span) = view.key_span(key) else { continue };
             let message = format!("route `{}` asks no upstream, and {what}", named.name);
             loader.report(Report::new(span, message, "without effect").help("remove it"));
         }
     }
-    forward.filters.extend(rewrite(loader, named, view.view("rewrite"), pattern));
+    forward.filters.extend(request_edits(loader, named, view, pattern));
+    rewrite(loader, named, view, pattern, &mut forward);
     if view.key_span("redirect").is_some() {
         return redirect(loader, named, view.view("redirect"), pattern)
             .map_or(Action::Forward(forward), Action::Redirect);
@@ -81,14 +87,22 @@ fn rewrite(
     named: &Named<'_>,
     view: View<'_>,
     pattern: &PathPattern,
-) -> Option<RequestFilter> {
+    forward: &mut Forward,
+) {
     let place = format!("`rewrite` of route `{}`", named.name);
-    let (text, span) = view.text("path")?;
+    let (key, node) = (view.key_span("rewrite"), view.node("rewrite"));
+    let view = view.view("rewrite");
+    forward.host = host_header(loader, &place, view);
+    let is_empty = node.and_then(Node::as_table).is_some_and(|table| table.entries.is_empty());
+    if let Some(span) = key.filter(|_| is_empty) {
+        let report = Report::new(span, format!("{place} changes nothing"), "without effect");
+        loader.report(report.help("add path = \"/v2{rest}\" or host = \"endpoint\", or remove it"));
+    }
+    let Some((text, span)) = view.text("path") else { return };
     match template(text, pattern).and_then(|path| check_path(&path).map(|()| path)) {
-        Ok(path) => Some(RequestFilter::Path(path)),
+        Ok(path) => forward.filters.push(RequestFilter::Path(path)),
         Err((label, help)) => {
             loader.report(Report::new(span, format!("`path` of {place} is not valid"), label).help(help));
-            None
         }
     }
 }
@@ -124,56 +138,10 @@ fn respond(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Respon
         let label = format!("a response with status {status} has none");
         loader.report(Report::new(span, message, label).help("remove it, or write another status"));
     }
-    let mut fields = fields(loader, named, view);
+    let mut fields = sent_fields(loader, named, view);
     let typed = fields.iter().any(|(name, _)| name == "content-type");
     if body.is_some() && !typed {
         fields.push(("content-type".to_owned(), "text/plain; charset=utf-8".to_owned()));
     }
     Respond { status, fields, body: body.map_or("", |(text, _)| text).as_bytes().into() }
-}
-
-/// Reads fields that the gateway is to send, names in lower case.
-fn fields(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> = Vec::new();
-    let table = view.node("headers").and_then(|node| node.as_table());
-    for entry in table.map_or(&[][..], |table| &table.entries) {
-        let name = entry.key.to_ascii_lowercase();
-        let message = format!("`headers` in `respond` of route `{}` is not valid", named.name);
-        let wrong = |span, label: &str, help: &str| Report::new(span, message.clone(), label).help(help);
-        let Some(value) = entry.value.as_str() else { continue };
-        let report = if !is_token(&name) {
-            let help = "a field's name is of letters, digits and !#$%&'*+-.^_`|~";
-            wrong(entry.key_span, "not the name of a field", help)
-        } else if is_written_by_gateway(&name) {
-            wrong(entry.key_span, "the gateway writes this field itself", "remove it")
-        } else if fields.iter().any(|(other, _)| *other == name) {
-            let help = "names of fields are compared without case; remove one of the two";
-            wrong(entry.key_span, "listed before", help)
-        } else if value.trim() != value || value.chars().any(|letter| letter != '\t' && letter.is_control()) {
-            let help = "a field's value has no control characters, and no blanks at its ends";
-            wrong(entry.value.span, "not the value of a field", help)
-        } else {
-            fields.push((name, value.to_owned()));
-            continue;
-        };
-        loader.report(report);
-    }
-    fields
-}
-
-/// Whether a field (lower case) is about one connection or about framing.
-fn is_written_by_gateway(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "content-length"
-            | "date"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
 }

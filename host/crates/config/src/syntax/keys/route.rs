@@ -1,5 +1,6 @@
 //! Keys of `[routes.NAME]`.
 
+use super::upstream::FIXED_HOST;
 use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static ROUTE: Shape = Shape {
@@ -34,9 +35,23 @@ pub(crate) static ROUTE: Shape = Shape {
         Key {
             name: "rewrite",
             kind: Kind::Table(&REWRITE),
-            presence: Presence::Absent("the path is forwarded as it was matched"),
+            presence: Presence::Absent("the request is forwarded as it was matched"),
             example: r#"{ path = "/v2{rest}" }"#,
             doc: "With `to`: what is changed in a request, after the policies and before it is sent.",
+        },
+        Key {
+            name: "request-headers",
+            kind: Kind::Table(&REQUEST_HEADERS),
+            presence: Presence::Absent("fields are forwarded as the policies leave them"),
+            example: r#"{ set = { x-original-path = "{path}" }, remove = ["cookie"] }"#,
+            doc: "With `to`: fields that are changed in a request, after the policies and before it is sent.",
+        },
+        Key {
+            name: "response-headers",
+            kind: Kind::Table(&RESPONSE_HEADERS),
+            presence: Presence::Absent("fields are sent as the policies leave them"),
+            example: r#"{ set = { cache-control = "no-cache" }, remove = ["x-powered-by"] }"#,
+            doc: "Fields that are changed in a response, after the policies and before it is sent.",
         },
         Key {
             name: "redirect",
@@ -145,14 +160,86 @@ pub(crate) static MATCH: Shape = Shape {
 
 pub(crate) static REWRITE: Shape = Shape {
     noun: "`rewrite`",
-    keys: &[Key {
-        name: "path",
-        kind: Kind::Text("a path"),
-        presence: Presence::Required,
-        example: r#""/v2{rest}""#,
-        doc: "The path that the upstream is asked for; the query stays. `{rest}` is what `/*` of `match.path` took, `{path}` \
-              the whole path, and `{name}` the segment of the parameter of that name in `match.path`.",
-    }],
+    keys: &[
+        Key {
+            name: "path",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the path that was matched"),
+            example: r#""/v2{rest}""#,
+            doc: "The path that the upstream is asked for; the query stays. `{rest}` is what `/*` of `match.path` took, \
+                  `{path}` the whole path, and `{name}` the segment of the parameter of that name in `match.path`.",
+        },
+        Key {
+            name: "host",
+            kind: Kind::Either(&[Kind::Choice(&["preserve", "endpoint"]), Kind::Table(&FIXED_HOST)]),
+            presence: Presence::Absent("what `host` of the upstream says"),
+            example: r#"{ value = "internal.example.com" }"#,
+            doc: "What `Host` says to the upstream: what the client sent, the endpoint's address, or a fixed value.",
+        },
+    ],
+};
+
+pub(crate) static REQUEST_HEADERS: Shape = Shape {
+    noun: "`request-headers`",
+    keys: &[
+        Key {
+            name: "set",
+            kind: Kind::Fields(&Kind::Text("a value")),
+            presence: Presence::Absent("none"),
+            example: r#"{ x-original-path = "{path}" }"#,
+            doc: "Fields that get this value in place of what they have. `{scheme}`, `{host}`, `{path}`, `{query}`, `{rest}` and \
+                  the parameters of `match.path` are variables, as in `redirect.to`.",
+        },
+        Key {
+            name: "add",
+            kind: Kind::Fields(&Kind::Either(&[Kind::Text("a value"), Kind::List(&Kind::Text("a value"))])),
+            presence: Presence::Absent("none"),
+            example: r#"{ x-passed = ["edge", "inner"] }"#,
+            doc: "Fields that get a line with this value, or several, beside those that they have. With the same variables.",
+        },
+        Key {
+            name: "remove",
+            kind: Kind::List(&Kind::Text("the name of a field")),
+            presence: Presence::Absent("none"),
+            example: r#"["cookie"]"#,
+            doc: "Fields that are removed.",
+        },
+    ],
+};
+
+pub(crate) static RESPONSE_HEADERS: Shape = Shape {
+    noun: "`response-headers`",
+    keys: &[
+        Key {
+            name: "set",
+            kind: Kind::Fields(&Kind::Text("a value")),
+            presence: Presence::Absent("none"),
+            example: r#"{ strict-transport-security = "max-age=31536000" }"#,
+            doc: "Fields that get this value in place of what they have.",
+        },
+        Key {
+            name: "add",
+            kind: Kind::Fields(&Kind::Either(&[Kind::Text("a value"), Kind::List(&Kind::Text("a value"))])),
+            presence: Presence::Absent("none"),
+            example: r#"{ vary = "accept" }"#,
+            doc: "Fields that get a line with this value, or several, beside those that they have.",
+        },
+        Key {
+            name: "remove",
+            kind: Kind::List(&Kind::Text("the name of a field")),
+            presence: Presence::Absent("none"),
+            example: r#"["x-powered-by"]"#,
+            doc: "Fields that are removed.",
+        },
+        Key {
+            name: "always",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Whether the changes also apply if the gateway or a policy answers in place of the upstream or the action: to \
+                  errors, refusals and replies.",
+        },
+    ],
 };
 
 pub(crate) static REDIRECT: Shape = Shape {

@@ -1,6 +1,6 @@
 use portcullis_model::{PathPattern, PathSegment};
 
-use super::{check_location, check_path, template};
+use super::{check_location, check_path, template, value_template};
 
 /// The path of the route is `/t/{id}/*`.
 fn check(text: &str) -> Result<String, String> {
@@ -82,5 +82,26 @@ fn what_no_url_can_hold_is_refused() {
         ["/a b", "/a\r\nx: y", "/ä", "/{", "/}", "/{}", "/{nothing}", "/$host", "/a\\b", "/\"", "/\u{7f}"]
     {
         assert!(check(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_value_of_a_field_may_hold_braces_that_enclose_no_name() {
+    let pattern = PathPattern { segments: vec![PathSegment::Parameter("id".to_owned())], rest: false };
+    let read = |text: &str| value_template(text, &pattern).map(|read| (read.to_string(), read.0.len()));
+    for (text, parts) in [
+        ("plain", 1),
+        ("{id}", 1),
+        ("a {id} b{path}", 4),
+        ("{\"a\":{\"b\":[{}]}}", 1),
+        ("{{id}}", 3),
+        ("{ id }", 1),
+        ("costs 5$, and 3 $", 1),
+        ("{", 1),
+    ] {
+        assert_eq!(read(text), Ok((text.to_owned(), parts)), "{text}");
+    }
+    for text in ["{rest}", "{unknown}", "$remote_addr", "x $host"] {
+        assert!(read(text).is_err(), "{text}");
     }
 }
