@@ -8,7 +8,7 @@ use portcullis_admin::{RecordAnswer, RecordRequest, Refused};
 use portcullis_inspect::recording_to_json;
 use portcullis_model::text::escape as shown;
 use portcullis_model::{Lock, Name};
-use portcullis_proxy::{Asking, Recordings, Snapshot, Wanted};
+use portcullis_proxy::{RecordingRequest, RecordingStream, Recordings, Snapshot};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -22,7 +22,7 @@ pub(crate) fn begin(
     recordings: &Recordings,
     snapshot: &Snapshot,
     request: &RecordRequest,
-) -> Result<(Asking, Duration), Refused> {
+) -> Result<(RecordingStream, Duration), Refused> {
     let routes = &snapshot.gateway().routes;
     let Some(route) = routes.iter().find(|route| *route.name == *request.route) else {
         let names: Vec<&str> = routes.iter().map(|route| &*route.name).collect();
@@ -42,7 +42,7 @@ pub(crate) fn begin(
             return Err(Refused::new(format!("a recording of {value} {what} is out of bounds: 1 to {max}")));
         }
     }
-    let wanted = Wanted {
+    let filter = RecordingRequest {
         route: Name::clone(&route.name),
         method: request.method.clone(),
         path: request.path.clone(),
@@ -51,7 +51,7 @@ pub(crate) fn begin(
         count: request.count,
         bytes_max: request.bytes,
     };
-    let asking = recordings.ask(wanted).map_err(|error| Refused::new(error.to_string()))?;
+    let stream = recordings.start(filter).map_err(|error| Refused::new(error.to_string()))?;
     let (route, count, seconds) = (&*route.name, request.count, request.seconds);
     tracing::info!(
         event = "recording",
@@ -60,22 +60,22 @@ pub(crate) fn begin(
         "recording up to {} of route `{route}`, for up to {seconds} s",
         counted(count as u64, "exchange")
     );
-    Ok((asking, Duration::from_secs(request.seconds)))
+    Ok((stream, Duration::from_secs(request.seconds)))
 }
 
 /// Waits for the exchanges, up to `time` or until `end` is notified. Dropping the future ends the recording.
 pub(crate) async fn collect(
-    asking: Asking,
+    stream: RecordingStream,
     time: Duration,
     request: &RecordRequest,
     end: &End,
 ) -> RecordAnswer {
     let mut collected =
-        Collected { route: &request.route, asking: Some(asking), records: Vec::new(), heard: false };
+        Collected { route: &request.route, stream: Some(stream), records: Vec::new(), heard: false };
     let all = async {
         while collected.records.len() < request.count {
-            let Some(asking) = &mut collected.asking else { break };
-            let Some(recorded) = asking.next().await else { break };
+            let Some(stream) = &mut collected.stream else { break };
+            let Some(recorded) = stream.next().await else { break };
             collected.records.push(recording_to_json(&recorded, &request.keep_fields));
         }
     };
@@ -84,7 +84,7 @@ pub(crate) async fn collect(
         () = end.told.notified() => {}
     }
     // Exchanges that have ended by then are in the answer, also if they were not taken from the channel yet.
-    while let Some(recorded) = collected.asking.as_mut().and_then(Asking::next_ended) {
+    while let Some(recorded) = collected.stream.as_mut().and_then(RecordingStream::next_ended) {
         collected.records.push(recording_to_json(&recorded, &request.keep_fields));
     }
     collected.heard = true;
@@ -95,7 +95,7 @@ pub(crate) async fn collect(
 /// The records so far. Its end is logged, even if the client is gone.
 struct Collected<'a> {
     route: &'a str,
-    asking: Option<Asking>,
+    stream: Option<RecordingStream>,
     records: Vec<Value>,
     /// Whether the client is still connected.
     heard: bool,
@@ -103,7 +103,7 @@ struct Collected<'a> {
 
 impl Collected<'_> {
     fn end(&mut self) {
-        if self.asking.take().is_none() {
+        if self.stream.take().is_none() {
             return;
         }
         let (route, count) = (self.route, self.records.len());

@@ -31,7 +31,7 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses of `endpoint`, which is `host:port`.
+    /// Returns the addresses of `endpoint`, which is `host:port`.
     pub(crate) fn of(endpoint: Name) -> Self {
         Self {
             is_name: endpoint.parse::<SocketAddr>().is_err(),
@@ -126,7 +126,7 @@ impl Addresses {
         let able = known.iter().filter(|address| !has_failed(address)).count();
         match able {
             0 => known.get(turn % known.len()).copied(),
-            // The turn counts among the able ones, so that the neighbour of a failed one does not get two shares.
+            // The turn counts among the usable ones, so that the one after a failed address does not get two shares.
             _ => known.iter().filter(|address| !has_failed(address)).nth(turn % able).copied(),
         }
     }

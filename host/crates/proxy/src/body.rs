@@ -1,5 +1,5 @@
 //! A message body as a stream of pieces, whatever protocol it comes from. Bodies are pulled: nothing is read before the
-//! writer has room for it, which is all the backpressure there is.
+//! writer has room for it. There is no other backpressure.
 
 use std::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use portcullis_policy::BodySide;
 pub(crate) enum Frame {
     /// Bytes; not empty.
     Data(Bytes),
-    /// The trailer section, after which nothing comes.
+    /// The trailer section, which ends the body.
     Trailers(Box<Fields>),
 }
 
@@ -34,12 +34,12 @@ pub(crate) enum BodyError {
     /// The upstream went away or broke the protocol.
     #[error("the upstream's response body ended early: {0}")]
     Upstream(String),
-    /// A policy holds it back, and it is larger than may be held back.
+    /// A policy holds it back, and it is larger than the limit for that.
     #[error("{reason}")]
     Unheld {
         /// Which of the two bodies it is.
         side: BodySide,
-        /// Which policy, and how much it may be.
+        /// Which policy, and its limit.
         reason: String,
     },
     /// A policy stopped it.
@@ -50,27 +50,28 @@ pub(crate) enum BodyError {
     },
 }
 
-/// Where the pieces of a body come from.
+/// A source of the pieces of a body.
 pub(crate) trait BodySource {
     /// Returns the next piece, or `None` at the end. After the end or an error it stays at the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>>;
 
-    /// Returns how many bytes are still to come, if that is known.
+    /// Returns how many bytes follow, if that is known.
     fn length(&self) -> Option<u64>;
 
-    /// Waits until the first piece, or the end, is there to be given, if the source decides about it before it gives it.
+    /// Waits until the source can return the first piece or the end, if it decides about the piece before it returns
+    /// it.
     fn poll_first(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Drives on what goes on beneath the body: for an upstream's response, the sending of what is left of the request's
-    /// body. Ready if there is nothing left to do. The error is the request body's.
+    /// Continues the work beneath the body: for an upstream's response, sending the rest of the request's body. Ready
+    /// if nothing is left to do. The error is that of the request's body.
     fn poll_drive(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns how many bytes have moved beneath the body so far: for an upstream's response those that came, and those of
-    /// the request that were sent meanwhile. What a client sends of its request is counted by the slot.
+    /// Returns how many bytes have moved beneath the body so far: for an upstream's response those that arrived, and
+    /// those of the request that were sent meanwhile. The slot counts what a client sends of its request.
     fn moved(&self) -> u64 {
         0
     }
@@ -78,17 +79,17 @@ pub(crate) trait BodySource {
     /// Makes a client's body fail once it exceeds `limit` bytes. Other sources have no such limit.
     fn set_limit(&mut self, _limit: u64) {}
 
-    /// Moves the rest of the body to `out` if all of it is here already and has at most `max` bytes. Returns whether it did.
+    /// Moves the rest of the body to `out` if all of it has arrived and is at most `max` bytes. Returns whether it did.
     fn take_buffered(&mut self, _out: &mut Vec<u8>, _max: usize) -> bool {
         false
     }
 
-    /// Returns whether all that the source gave so far is kept.
+    /// Returns whether all that the source returned so far is kept.
     fn is_kept(&self) -> bool {
         false
     }
 
-    /// Begins again with the first piece, if all that the source gave so far is kept. Returns whether it did.
+    /// Starts again with the first piece, if all that the source returned so far is kept. Returns whether it did.
     fn rewind(&mut self) -> bool {
         false
     }
@@ -97,13 +98,13 @@ pub(crate) trait BodySource {
     fn stop_keeping(&mut self) {}
 }
 
-/// A body. Only one that is not here yet is allocated.
+/// A body. Only one that has not arrived yet is allocated.
 #[derive(Default)]
 pub(crate) enum Body {
     /// No byte and no trailers.
     #[default]
     Empty,
-    /// All of it at once.
+    /// All of it, in memory.
     Full(Bytes),
     /// In pieces.
     Stream(Box<dyn BodySource>),
@@ -159,7 +160,7 @@ impl Body {
         }
     }
 
-    /// Returns how many bytes it will give, if that is known.
+    /// Returns how many bytes follow, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
@@ -175,23 +176,23 @@ impl Body {
         }
     }
 
-    /// Returns the body from its beginning, if it is `untouched` or all that it gave is kept.
+    /// Returns the body from its beginning, if it is `untouched` or all that it returned is kept.
     pub(crate) fn into_whole(mut self, untouched: bool) -> Option<Self> {
         let rewound = if let Self::Stream(source) = &mut self { source.rewind() } else { false };
         (rewound || untouched).then_some(self)
     }
 
-    /// Returns whether it could be sent from its beginning again though something of it was given.
+    /// Returns whether it can be sent from its beginning again although something of it was read.
     pub(crate) fn is_kept(&self) -> bool {
         matches!(self, Self::Stream(source) if source.is_kept())
     }
 
-    /// Returns whether it is certain that nothing comes.
+    /// Returns whether it is certain that nothing follows.
     pub(crate) fn is_empty(&self) -> bool {
         self.length() == Some(0)
     }
 
-    /// See [`BodySource::take_buffered`]. This is how a small response goes out in the same write as its head.
+    /// See [`BodySource::take_buffered`]. This is how a small response is sent in the same write as its head.
     pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         match self {
             Self::Empty => true,

@@ -1,4 +1,4 @@
-//! A request under way at an endpoint, whatever protocol the endpoint speaks.
+//! A request to an endpoint, whatever protocol the endpoint speaks.
 
 use std::task::{Context, Poll};
 
@@ -7,7 +7,8 @@ use portcullis_http::ResponseHead;
 use crate::body::{Body, BodyError};
 use crate::tunnel_end::TunnelEnd;
 
-/// 1xx heads that an endpoint may send before its final one. Each is passed on without waiting for the client to take it.
+/// 1xx heads that an endpoint may send before its final one. Each is passed on without waiting for the client to take
+/// it.
 pub(crate) const INFORMATIONAL_MAX: u32 = 16;
 
 /// A head has arrived.
@@ -19,27 +20,27 @@ pub(crate) enum CallEvent {
     Final,
 }
 
-/// What a request under way waits for; each has its own timeout.
+/// What a request waits for. Each has its own timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitsFor {
     /// More of the client's body.
     Client,
-    /// That the endpoint takes more of the body.
+    /// The endpoint to take more of the body.
     Room,
-    /// The response's head: all of the request is sent.
+    /// The response's head, after all of the request was sent.
     Head,
 }
 
 /// Why no head arrived.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The connection ended. Where it was a reused one and no byte of a response had come, the endpoint may just have
-    /// closed an idle connection.
+    /// The connection ended. If it was reused and no byte of a response had arrived, the endpoint may just have closed
+    /// an idle connection.
     #[error("it closed the connection before it answered: {reason}")]
     Closed {
-        /// What was seen.
+        /// How it ended.
         reason: String,
-        /// Whether the connection had served a request before and nothing of a response had come.
+        /// Whether the connection had served a request before and nothing of a response had arrived.
         maybe_stale: bool,
         /// Whether the endpoint is certain not to have acted on the request (RFC 9113, 8.7).
         unprocessed: bool,
@@ -58,10 +59,10 @@ pub(crate) enum CallError {
     RequestBody(BodyError),
 }
 
-/// Why an endpoint was sent nothing of a request. It does not speak against the endpoint.
+/// Why nothing of a request was sent to an endpoint. The endpoint is not at fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotSent {
-    /// It is an extended CONNECT (RFC 8441), which an endpoint has to have offered.
+    /// It is an extended CONNECT (RFC 8441), which the endpoint does not offer.
     #[error("the endpoint does not take extended CONNECT")]
     ExtendedConnect,
     /// The endpoint takes no head of this size.
@@ -75,7 +76,7 @@ pub(crate) enum NotSent {
     Malformed(String),
 }
 
-/// What a final head brings with it.
+/// What follows a final head.
 pub(crate) struct CallResponse {
     /// The body.
     pub(crate) body: Body,
@@ -85,9 +86,9 @@ pub(crate) struct CallResponse {
     pub(crate) declared: Option<u64>,
 }
 
-/// A request that was handed to an endpoint. Dropping it gives the request up.
+/// A request that was handed to an endpoint. Dropping it cancels the request.
 pub(crate) trait Call {
-    /// Drives the request on and reads the next head into `head`.
+    /// Continues to send the request, and reads the next head into `head`.
     fn poll_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,11 +101,11 @@ pub(crate) trait Call {
     /// Returns what the request waits for while its event is not ready.
     fn waits_for(&self) -> WaitsFor;
 
-    /// Returns the response, after [`CallEvent::Final`]. What is left of the request's body is sent while the response is
+    /// Returns the response, after [`CallEvent::Final`]. The rest of the request's body is sent while the response is
     /// read.
     fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse;
 
-    /// Notes that the endpoint did not answer in time. A connection that others use is then asked for a sign of life.
+    /// Records that the endpoint did not answer in time. A connection that others share is then checked with a ping.
     fn timed_out(&self) {}
 
     /// Returns the request's body from its beginning, if nothing of it was read or all that was read is kept.

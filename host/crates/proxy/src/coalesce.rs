@@ -1,4 +1,4 @@
-//! Small pieces of a body put together, for HTTP/2 and for policies.
+//! Joins small pieces of a body, for HTTP/2 and for policies.
 
 use std::task::{Context, Poll};
 
@@ -6,25 +6,25 @@ use bytes::{Bytes, BytesMut};
 
 use crate::body::{Body, BodyError, Frame};
 
-/// Pieces of at least this many bytes go out as they are, and more than this is not joined: a DATA frame of the usual
-/// size.
+/// Pieces of at least this many bytes are passed on unchanged, and smaller ones are joined up to this size, which is
+/// that of a usual DATA frame.
 const COALESCE_BYTES: usize = 16 * 1024;
 
-/// A body whose small pieces are put together while more of it is at hand. A body of tiny chunks would otherwise become
-/// as many DATA frames, which receivers take for an attack, or as many calls of policies. What is at hand never waits for
-/// what is not.
+/// A body whose small pieces are joined while more data is available. A body of tiny chunks would otherwise become as
+/// many DATA frames, which receivers treat as an attack, or as many calls of policies. Data that has arrived never
+/// waits for data that has not.
 #[derive(Debug, Default)]
 pub(crate) struct Coalesced {
     body: Body,
-    /// The first piece: nothing is copied as long as it is the only one.
+    /// The first piece. Nothing is copied as long as it is the only one.
     first: Bytes,
-    /// The first piece and what was put behind it.
+    /// The first piece and those that were appended to it.
     joined: BytesMut,
-    /// What came behind what was joined.
+    /// The frame or error that follows the joined data.
     next: Option<Result<Frame, BodyError>>,
-    /// The body has ended behind what was joined.
+    /// The body has ended after the joined data.
     ended: bool,
-    /// Pieces pass as they are.
+    /// Pieces are passed on unchanged.
     passthrough: bool,
 }
 
@@ -33,29 +33,29 @@ impl Coalesced {
         Self { body, ..Self::default() }
     }
 
-    /// Returns `body` without putting its pieces together, for a writer that does that itself.
+    /// Returns `body` without joining its pieces, for a writer that does that itself.
     pub(crate) fn passthrough(body: Body) -> Self {
         Self { body, passthrough: true, ..Self::default() }
     }
 
-    /// The body from its beginning: if nothing of it was given or joined, or all of that was kept.
+    /// Returns the body from its beginning, if nothing of it was read or all that was read is kept.
     pub(crate) fn into_unread(self, untouched: bool) -> Option<Body> {
         let untouched = untouched && self.joined() == 0 && self.next.is_none();
         self.body.into_whole(untouched)
     }
 
-    /// The body needs not be sent again.
+    /// Drops what is kept: the body will not be sent again.
     pub(crate) fn stop_keeping(&mut self) {
         self.body.stop_keeping();
     }
 
-    /// Whether it is certain that nothing comes.
+    /// Returns whether it is certain that nothing follows.
     pub(crate) fn is_empty(&self) -> bool {
         self.joined() == 0 && self.next.is_none() && (self.ended || self.body.is_empty())
     }
 
-    /// Whether the last piece is known to be the last. If the end came by itself, which had to be asked for, it is not: the end
-    /// comes behind it.
+    /// Returns whether the piece returned last is known to be the end. If the end had to be asked for, it is not known:
+    /// the end is then returned separately.
     pub(crate) fn ends_with_last(&self) -> bool {
         !self.ended && self.is_empty()
     }
@@ -86,7 +86,7 @@ impl Coalesced {
         self.body.moved()
     }
 
-    /// The next piece; none at the end.
+    /// Returns the next piece, or `None` at the end.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(Some(next));
@@ -109,7 +109,7 @@ impl Coalesced {
                         return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
                     }
                     self.push(piece);
-                    // Not asked for the end, which it is known to be at.
+                    // The end is known, so it need not be asked for.
                     if self.body.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::Data(self.take()))));
                     }

@@ -1,4 +1,4 @@
-//! A client's connection, whatever is spoken on it.
+//! A client's connection, in whatever protocol.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::receive::PeerInfo;
 
-/// A client that has sent nothing for this long may be closed in favour of others that wait.
+/// A connection that has been idle for this long may be closed if others wait for its place.
 const IDLE_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What all exchanges of a connection share.
 pub(crate) struct Connection {
-    /// The listener as it was configured when the connection was accepted: its limits hold to the connection's end.
+    /// The listener as it was configured when the connection was accepted. Its limits hold for the whole connection.
     pub(crate) state: Arc<ListenerState>,
     pub(crate) peer: SocketAddr,
     pub(crate) tls: Option<TlsInfo>,
@@ -32,7 +32,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that was accepted now.
+    /// Returns a connection that was accepted now.
     pub(crate) fn new(
         peer: SocketAddr,
         tls: Option<TlsInfo>,
@@ -56,7 +56,7 @@ impl Connection {
         &self.listener().limits
     }
 
-    /// Who sent what comes on it.
+    /// Returns what is known of the client's end.
     pub(crate) fn peer_info(&self) -> PeerInfo<'_> {
         let tls = self.tls.as_ref();
         PeerInfo {
@@ -66,29 +66,29 @@ impl Connection {
         }
     }
 
-    /// Says who sent what is no request, for its record: the exchange may have served another client before.
+    /// Records the client of a request that could not be read: the exchange may have served another client before.
     pub(crate) fn set_client(&self, exchange: &mut Exchange) {
         self.peer_info().set_client(exchange);
     }
 
-    /// How long a tunnel may be silent.
+    /// Returns how long a tunnel may be idle.
     pub(crate) fn tunnel_idle(&self) -> Duration {
         self.timeouts().tunnel_idle
     }
 
-    /// Whether the connection should end with the exchange at hand.
+    /// Returns whether the connection should end with the current exchange.
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_draining()
     }
 
-    /// Waits until the connection has been told to end for that long.
+    /// Waits until a drain has lasted for `grace`.
     pub(crate) async fn drained_for(&self, grace: Duration) {
         self.drain.wait().await;
         tokio::time::sleep(grace).await;
     }
 
-    /// Ready when the connection should end: at a drain, and if it has been idle since `idle_since` for a while and others wait
-    /// for its place. For the one task that owns it.
+    /// Ready when the connection should end: at a drain, or if it has been idle since `idle_since` for a while and
+    /// others wait for its place. Only one task may call this, the one that owns the connection.
     pub(crate) fn poll_draining(&self, cx: &mut Context<'_>, idle_since: Instant) -> Poll<()> {
         let mut waiting = self.waiting.borrow_mut();
         loop {

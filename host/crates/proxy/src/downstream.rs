@@ -1,7 +1,7 @@
 //! The client's side of an exchange, in whatever protocol the client speaks.
 //!
-//! A protocol implements [`ResponseSink`]: how its bytes look and when it has room for more. What is the same for all of
-//! them (timeouts, the order of things, what a failure leads to) is in `response_writer.rs`.
+//! A protocol implements [`ResponseSink`]: how its bytes look and when it has room for more. The rest is the same for
+//! all of them (timeouts, the order of steps, what a failure leads to) and is in `response_writer.rs`.
 
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use portcullis_http::{Fields, ResponseHead};
 use crate::body::Body;
 use crate::error::StreamError;
 
-/// What an exchange asks of its client before there is a response.
+/// What an exchange needs of its client before there is a response.
 pub(crate) trait Downstream {
     /// Ready when the client has gone, so that a response would not be read. Also sends what is buffered.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -31,11 +31,12 @@ pub(crate) struct Content {
     pub(crate) ends: bool,
 }
 
-/// A response on its way to a client: first its head, then pieces, each of which is written before the next is started, and
-/// then its end. Dropping it before [`complete`](Self::complete) leaves a response that the client can tell from a whole
-/// one.
+/// Writes a response to a client: first its head, then pieces, each of which is written before the next is started, and
+/// then its end. If it is dropped before [`complete`](Self::complete), the client can tell that the response is
+/// incomplete.
 pub(crate) trait ResponseSink: Downstream {
-    /// Returns whether the client waits for a head alone. Policies may change the method that is forwarded, but not that.
+    /// Returns whether the client waits for a head alone. Policies may change the method that is forwarded, but not
+    /// that.
     fn wants_head(&self) -> bool;
 
     /// Writes the head, or buffers it.
@@ -46,19 +47,19 @@ pub(crate) trait ResponseSink: Downstream {
         content: Content,
     ) -> Result<(), StreamError>;
 
-    /// Ready if the connection has room for a further piece; else wakes `cx` when it has.
+    /// Ready if the connection has room for another piece; otherwise wakes `cx` when it has.
     fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
-    /// Starts all of `body` as the last piece, if all of it is here and small enough to go out in one write with the head.
-    /// Returns whether it did.
+    /// Starts all of `body` as the last piece, if all of it has arrived and is small enough to be sent in one write
+    /// with the head. Returns whether it did.
     fn start_buffered(&mut self, body: &mut Body) -> bool;
 
-    /// Starts a piece. `last` says that the body ends behind it.
+    /// Starts a piece. `last` says that it ends the body.
     fn start_piece(&mut self, piece: Bytes, last: bool);
 
-    /// Writes on at the piece that was started. Ready once the sink takes the next one.
+    /// Continues to write the piece that was started. Ready once the sink takes the next one.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
 
     /// Returns how many bytes of the piece that was started are still to be written.
@@ -67,22 +68,22 @@ pub(crate) trait ResponseSink: Downstream {
     /// Returns how many further bytes are buffered, which the client has not taken.
     fn buffered(&self) -> usize;
 
-    /// Ends the body, with `trailers` if it has some and the client's protocol takes them here.
+    /// Ends the body, with `trailers` if it has some and the client's protocol allows them here.
     fn end(&mut self, trailers: Option<&Fields>) -> Result<(), StreamError>;
 
     /// Writes all that is buffered.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
 
-    /// Notes that all of the response is written.
+    /// Records that all of the response was written.
     fn complete(&mut self);
 
-    /// Cuts the response off, so that the client cannot take it for a whole one.
+    /// Cuts the response off, so that the client can tell that it is incomplete.
     fn cut(&mut self, cx: &mut Context<'_>);
 
     /// Sends nothing, since the client has gone.
     fn skip(&mut self);
 
-    /// Whether pieces are better put together before they are started, because each costs the client a frame.
+    /// Returns whether pieces should be joined before they are started, because each of them becomes a frame.
     fn coalesces(&self) -> bool;
 
     /// Returns the error for a client that [`poll_gone`](Downstream::poll_gone) reports as gone.

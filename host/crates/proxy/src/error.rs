@@ -138,16 +138,16 @@ pub(crate) enum StreamError {
     /// The client took too little for its idle timeout.
     #[error("the client took nothing of the response body for too long")]
     ClientStalled,
-    /// Nothing came for the upstream's idle timeout.
+    /// Nothing arrived for the upstream's idle timeout.
     #[error("the upstream sent nothing of its response body for too long")]
     UpstreamSilent,
     /// The whole exchange took longer than the route allows.
     #[error("{}", ExchangeError::Timeout)]
     Timeout {
-        /// The side that was waited for when the time was over.
+        /// The side that was waited for when the time had passed.
         waited_for: FaultSide,
     },
-    /// A drain has lasted as long as it may.
+    /// The drain's timeout has passed.
     #[error("the drain is over")]
     DrainOver,
     /// The head cannot be written in the client's protocol, or the client did not take it.
@@ -267,20 +267,20 @@ impl Failure for ExchangeError {
     }
 }
 
-/// Whether an error speaks against the endpoint.
+/// Whether an error counts as a failure of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndpointFault {
-    /// It does: no client can bring it about.
+    /// It does, because no client can cause it.
     Always,
-    /// It does if the endpoint answered no other exchange meanwhile. Otherwise it works, and the fault is in what was asked
-    /// of it.
+    /// It does if the endpoint answered no other exchange meanwhile. Otherwise the endpoint works, and this request is
+    /// at fault.
     IfSilent,
-    /// It does not: nothing was asked of the endpoint, or the client or the gateway is at fault.
+    /// It does not: nothing was sent to the endpoint, or the client or the gateway is at fault.
     Never,
 }
 
 impl ExchangeError {
-    /// Whether it speaks against the endpoint, so that it may be left out for a while.
+    /// Returns whether it counts as a failure of the endpoint, which may then be ejected for a while.
     pub(crate) fn endpoint_fault(&self) -> EndpointFault {
         match self {
             Self::Unreachable { source, .. } if source.is_endpoint_fault() => EndpointFault::Always,
@@ -289,7 +289,7 @@ impl ExchangeError {
         }
     }
 
-    /// What the endpoint did, for a line that names it.
+    /// Returns what the endpoint did, for a log line that names it.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Unreachable { source, .. } => source.reason().to_owned(),
@@ -299,7 +299,7 @@ impl ExchangeError {
         }
     }
 
-    /// The status and the short reason that the client gets. The log gets the whole error.
+    /// Returns the status and the short reason that the client gets. The log gets the whole error.
     pub(crate) fn response(&self) -> (u16, &'static str) {
         match self {
             Self::NoRoute => (404, "no route takes this request"),
@@ -341,7 +341,7 @@ impl ExchangeError {
             Self::RequestBody(BodyError::DownstreamTimeout) => (408, "the request body took too long"),
             Self::RequestBody(BodyError::Downstream(_)) => (400, "the request body is malformed"),
             Self::RequestBody(BodyError::Policy { .. }) => (500, "a policy failed"),
-            // Nobody is there to read it; it is what the record shows, as with nginx.
+            // Not sent, but shown in the record, as nginx does.
             Self::ClientGone => (499, "the client closed the request"),
         }
     }

@@ -1,7 +1,7 @@
 //! The life of an exchange, from a parsed head to an answer. `docs/request-life.md` is this file in prose.
 //!
 //! Every request takes this way: HTTP/1 and HTTP/2, HEAD, upgrades and CONNECT, whatever a retry or a failure does to
-//! it. What happens to it is decided in [`plan`]. There is no other call of [`Forward::run`], and it takes a
+//! it. [`plan`] decides what happens to it. There is no other call of [`Forward::run`], and it takes a
 //! [`Permitted`](portcullis_policy::Permitted) exchange, which only the policy chain makes.
 
 use std::future::{Future, poll_fn};
@@ -316,15 +316,15 @@ impl ExchangeDriver<'_> {
         self.slot.put(exchange);
         let mut client_gone = false;
         if let Some(gone) = gone {
-            // What GET would have got is not known: a policy may make it longer or shorter.
+            // The length that GET would have is not known: a policy may make it longer or shorter.
             declared = None;
             (body, client_gone) = self.filter_response(&chain, body, until, timeouts, gone, edits).await;
         }
         Answer { body, tunnel, route: Some(matched), declared, timeouts, client_gone }
     }
 
-    /// Passes the body through the policies, and waits until they let the first piece go. Returns the body to send, and
-    /// whether the client has gone.
+    /// Passes the body through the policies, and waits until they release the first piece. Returns the body to send,
+    /// and whether the client has gone.
     async fn filter_response(
         &mut self,
         chain: &Rc<PolicyChain>,
@@ -344,7 +344,7 @@ impl ExchangeDriver<'_> {
             if let Poll::Ready(peeked) = filtered.poll_first(cx) {
                 return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
             }
-            // The policies may hold back all of it, and what is left of the request may still be under way.
+            // The policies may hold back all of it, and the rest of the request may still be sent.
             let moved = filtered.moved().wrapping_add(slot.request_bytes());
             let until = timeouts.bounded(idle_timer.deadline(moved, slot.is_away(), idle));
             if timer.poll(cx, until).is_ready() {

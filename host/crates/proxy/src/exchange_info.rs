@@ -23,7 +23,7 @@ pub(crate) struct RawRequest {
 }
 
 impl RawRequest {
-    /// Reads what should be the head of an HTTP/1 request. Returns `None` if the client has sent nothing of it.
+    /// Reads the start of an invalid HTTP/1 head. Returns `None` if the client has sent none.
     pub(crate) fn h1(head: &[u8]) -> Option<Self> {
         let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
         let line = head[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -36,7 +36,7 @@ impl RawRequest {
         }
     }
 
-    /// A method and a target.
+    /// Returns the record of a method and a target.
     pub(crate) fn new(method: &str, target: &[u8]) -> Self {
         let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
         let path = path[..path.len().min(RAW_BYTES_MAX)].to_vec();
@@ -44,21 +44,21 @@ impl RawRequest {
     }
 }
 
-/// Notes of one exchange.
+/// What is known of one exchange while it runs.
 #[derive(Debug)]
 pub(crate) struct ExchangeInfo {
     /// When its head was complete.
     pub(crate) started: Instant,
-    /// When its upstream was asked.
+    /// When it was forwarded.
     pub(crate) forwarded: Option<Instant>,
-    /// When the upstream's head was there.
+    /// When the upstream's final head had arrived, or forwarding failed.
     pub(crate) answered: Option<Instant>,
     /// Endpoints that were tried.
     pub(crate) attempts: u32,
-    /// The last endpoint that was tried. It is this worker's own: counting references to what all workers share would
-    /// have them fight for one cache line.
+    /// The last endpoint that was tried. It belongs to this worker: counting references to what all workers share would
+    /// make them contend for one cache line.
     pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
-    /// Counts as under way at the endpoint for as long as this is kept.
+    /// Counts the exchange at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
     /// What went wrong.
     pub(crate) error: Option<String>,
@@ -71,7 +71,7 @@ pub(crate) struct ExchangeInfo {
 }
 
 impl ExchangeInfo {
-    /// Returns the notes of an exchange that starts now.
+    /// Returns the information on an exchange that starts now.
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
@@ -92,15 +92,14 @@ impl ExchangeInfo {
         self.endpoint.as_ref().map(|endpoint| &**endpoint.address())
     }
 
-    /// Keeps the first error: those that follow are mostly its consequences.
+    /// Keeps the first error. Later ones are mostly its consequences.
     pub(crate) fn fail(&mut self, error: &dyn Failure) {
         if self.error.is_none() {
             (self.error, self.side) = (Some(error.to_string()), Some(error.side()));
         }
     }
 
-    /// Replaces what went wrong, if anything did, by the reason behind it: the end of a drain looks to one side as if
-    /// the other had gone away.
+    /// Replaces the error, if there is one, by its cause: at the end of a drain, one side sees the other as gone.
     pub(crate) fn attribute_to_drain(&mut self) {
         if self.error.is_some() {
             self.error = Some("cut off at the end of the drain".to_owned());

@@ -64,7 +64,7 @@ pub struct Explanation {
     pub routes: Vec<TriedRoute>,
     /// The hooks that ran, in order.
     pub hooks: Vec<HookRecord>,
-    /// Notes about them that found no place.
+    /// Notes about them that were dropped at the limit.
     pub left_out: usize,
     /// How it ends.
     pub ending: Ending,
@@ -364,7 +364,7 @@ impl<'a> Explainer<'a> {
                 BodyFraming::Length(length) => Some(length),
                 BodyFraming::Chunked | BodyFraming::UntilClose => None,
             },
-            // Whoever made the head has ended it with its only empty line.
+            // The head must end with its only empty line.
             Ok(_) => return Err((400, "malformed request head".to_owned())),
             Err(error) => return Err((error.status(), error.to_string())),
         };

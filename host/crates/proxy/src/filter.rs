@@ -1,4 +1,4 @@
-//! A body on its way through the body hooks of a chain.
+//! Passes a body through the body hooks of a chain.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,38 +16,38 @@ use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::coalesce::Coalesced;
 use crate::slot::{PolicyStop, Slot};
 
-/// So many hooks run one after the other until others have their turn. A peer that sends fast could otherwise keep the
-/// worker, whose sockets have always more.
+/// Hooks that run in a row before other tasks get a turn. A peer that sends fast could otherwise occupy the worker,
+/// because its socket always has more data.
 const TURN_HOOKS: u32 = 8;
 
-/// A policy that holds back is asked again once as much again has come, and at the latest so long after something new has
-/// come: a stream of messages may pause in the midst of one, or behind it.
+/// A policy that holds data back is called again once the data has doubled, and at the latest this long after new data
+/// arrived: a stream of messages may pause after one, or in the middle of one.
 const RECHECK_AFTER: Duration = Duration::from_millis(250);
 
-/// A body whose pieces pass through policies. What is at hand of it is put together, so that many small pieces cost about
-/// what their bytes cost.
+/// A body whose pieces pass through policies. Data that has arrived is joined, so that many small pieces cost about as
+/// much as their bytes.
 pub(crate) struct FilteredBody {
     inner: Coalesced,
     chain: Rc<PolicyChain>,
     slot: Rc<Slot>,
     side: BodySide,
     until: usize,
-    /// Away while a hook runs.
+    /// Moved into the hook while it runs.
     held: HeldBody,
-    /// When a policy that holds back is asked again whatever has come; made when first needed.
+    /// Fires when a policy that holds data back has to be called again, however little arrived. Made when first needed.
     recheck: Option<Pin<Box<Sleep>>>,
-    /// Whether that is set.
+    /// Whether `recheck` is set.
     recheck_armed: bool,
-    /// Hooks since others had their turn.
+    /// Hooks since other tasks had their turn.
     in_turn: u32,
     running: Option<Running>,
     /// A piece whose hooks wait for the exchange, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
-    /// The first piece, once it was let go and nobody has taken it.
+    /// The first piece, between its release and the first read.
     peeked: Option<Result<Frame, BodyError>>,
     trailers: Option<Box<Fields>>,
     state: State,
-    /// Told when this is dropped while a hook is under way.
+    /// Notified if this is dropped while a hook is running.
     gone: Option<ClientGone>,
 }
 
@@ -56,13 +56,13 @@ type Running = Pin<Box<dyn Future<Output = (HeldBody, BodyOutcome)>>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Streaming,
-    /// The policies have seen the last piece; trailers may be left.
+    /// The policies have seen the last piece. Trailers may still follow.
     Seen,
     Done,
 }
 
 impl FilteredBody {
-    /// Passes `inner` through those policies of `chain` that stand before `until`.
+    /// Passes `inner` through the policies of `chain` before position `until`.
     pub(crate) fn new(
         inner: Body,
         chain: Rc<PolicyChain>,
@@ -89,8 +89,8 @@ impl FilteredBody {
         }
     }
 
-    /// The same, whose client is gone where it is dropped half-way: a hook that waits is told then. So it is with a response;
-    /// a request's body is also dropped when the upstream does not want it.
+    /// Notifies a hook that waits, if the body is dropped before its end, that the client has gone. This holds for
+    /// responses only: a request's body is also dropped if the upstream does not want it.
     pub(crate) fn notifying(mut self, gone: ClientGone) -> Self {
         self.gone = Some(gone);
         self
@@ -110,7 +110,7 @@ impl FilteredBody {
             }
             if self.waiting.is_some() && self.in_turn >= TURN_HOOKS {
                 self.in_turn = 0;
-                // Woken once the runtime has looked at its sockets: it does not while a task wakes itself again and again.
+                // Yields to the runtime, which looks at its sockets only if no task wakes itself again and again.
                 if std::pin::pin!(tokio::task::yield_now()).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -159,7 +159,7 @@ impl FilteredBody {
         }
     }
 
-    /// Ready when a policy that holds back has to be asked again, though not enough has come.
+    /// Ready when a policy that holds data back has to be called again, although little has arrived.
     fn poll_recheck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.held.has_fresh() {
             self.recheck_armed = false;
@@ -181,7 +181,7 @@ impl FilteredBody {
         self.waiting = Some((piece, last));
     }
 
-    /// The exchange. Of a response, a hook of the request's body may have it, which nobody else drives on.
+    /// Takes the exchange. If this is a response, a hook of the request's body may have it, which only this task polls.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Exchange>, BodyError>> {
         if self.side == BodySide::Request {
             return self.slot.poll_take(cx).map(Ok);
@@ -222,7 +222,7 @@ impl FilteredBody {
 }
 
 impl BodySource for FilteredBody {
-    /// Waits until the first piece is let go, or the end. After that [`Self::length`] may be known.
+    /// Waits until the first piece is released, or the end. After that [`Self::length`] may be known.
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         if self.peeked.is_none() {
             self.peeked = ready!(self.poll_frame(cx));
@@ -252,7 +252,7 @@ impl BodySource for FilteredBody {
         self.inner.moved()
     }
 
-    /// Bytes to come: known once all of it has passed.
+    /// Returns how many bytes follow. Known once all of the body has passed.
     fn length(&self) -> Option<u64> {
         let at_work = self.running.is_some() || self.waiting.is_some();
         let over = !at_work && self.trailers.is_none() && self.state != State::Streaming;
@@ -265,10 +265,10 @@ impl BodySource for FilteredBody {
 }
 
 impl Drop for FilteredBody {
-    /// A hook that is under way has the exchange: it is finished (its deadline bounds it) so that the exchange comes back
-    /// for the hooks and the record at its end.
+    /// A hook that is running has the exchange. It is finished in a task of its own, which its deadline bounds, so that
+    /// the exchange comes back for the completed hooks and the record.
     fn drop(&mut self) {
-        // Where hooks wait for the exchange, another one is under way.
+        // If a piece waits for the exchange, another hook is running.
         if let Some(gone) = self.gone.as_ref().filter(|_| self.running.is_some() || self.waiting.is_some()) {
             gone.notify();
         }

@@ -28,7 +28,7 @@ pub(crate) struct H2Pool {
 }
 
 impl H2Pool {
-    /// An empty pool that keeps idle connections for at most `idle_for`.
+    /// Returns an empty pool that keeps idle connections for at most `idle_for`.
     pub(crate) fn new(addresses: Rc<Addresses>, idle_for: Duration) -> Self {
         Self {
             addresses,
@@ -44,7 +44,7 @@ impl H2Pool {
     pub(crate) fn lease(&self, peer: Option<SocketAddr>, upload: bool) -> Option<Lease> {
         let mut connections = self.connections.borrow_mut();
         let mut found = None;
-        // A connection that opens no more streams lives on for those that it has.
+        // A connection that opens no more streams lives on for those that are open.
         connections.retain_mut(|(handle, used)| {
             if found.is_none() && (peer.is_none() || handle.peer() == peer) {
                 found = handle.lease(upload);
@@ -98,8 +98,8 @@ impl H2Pool {
         opening.changed.notify_waiters();
     }
 
-    /// Closes connections that were idle for too long (while descriptors are short, all that are idle), and opens
-    /// no more streams on those to addresses that the endpoint's name does not have any more.
+    /// Closes connections that were idle for too long (while descriptors are short, all that are idle), and opens no
+    /// more streams on those to addresses that the endpoint's name no longer has.
     pub(crate) fn sweep(&self) {
         let short = descriptors_are_short();
         let mut idle = 0;
@@ -118,7 +118,7 @@ impl H2Pool {
         });
     }
 
-    /// Keeps no connection from now on. Streams that are open go on.
+    /// Keeps no connection from now on. Open streams continue.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.connections.borrow_mut().clear();

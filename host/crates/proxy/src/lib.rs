@@ -1,7 +1,7 @@
 //! The life of an exchange: accept, match, policies, forward, respond, record.
 //!
-//! [`Workers`] are the threads that serve traffic; a [`Snapshot`] is one generation of the configuration that they serve
-//! it by. Everything else is inside: the way of a request is `connection` → `h1::server` or `h2::server` → `exchange`, which
+//! [`Workers`] are the threads that serve traffic; a [`Snapshot`] is one generation of the configuration that they use.
+//! Everything else is private. A request goes through `connection` → `h1::server` or `h2::server` → `exchange`, which
 //! carries out what `plan` decides, → `target` → `h1::client` or `h2::client`, and back.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -61,6 +61,6 @@ pub use explain::{
     UpstreamView,
 };
 pub use outbound::OutboundClient;
-pub use recording::{Asking, Recorded, Recordings, TooManyRecordings, Wanted};
+pub use recording::{Recorded, RecordingRequest, RecordingStream, Recordings, TooManyRecordings};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -12,13 +12,13 @@ use crate::addresses::Addresses;
 
 /// A connection that can be used again.
 pub(crate) trait Reusable {
-    /// The address that it leads to, if the endpoint is a name.
+    /// Returns its address, if the endpoint is a name.
     fn peer(&self) -> Option<SocketAddr>;
 
-    /// How long it may stay idle, if the endpoint said so.
+    /// Returns how long it may stay idle, if the endpoint said so.
     fn keep_for(&self) -> Option<Duration>;
 
-    /// Whether it can be used again now.
+    /// Returns whether it can be used again now.
     fn is_alive(&mut self) -> bool;
 }
 
@@ -47,7 +47,7 @@ impl<C> Idle<C> {
 }
 
 impl<C: Reusable> Pool<C> {
-    /// An empty pool that keeps at most `idle_max` connections for at most `idle_for`.
+    /// Returns an empty pool that keeps at most `idle_max` connections for at most `idle_for`.
     pub(crate) fn new(addresses: Rc<Addresses>, idle_max: usize, idle_for: Duration) -> Self {
         Self { addresses, idle_max, idle_for, idle: RefCell::default(), retired: Cell::new(false) }
     }
@@ -70,7 +70,7 @@ impl<C: Reusable> Pool<C> {
             && !keep_for.is_zero()
             && !self.retired.get()
             && self.addresses.includes(connection.peer())
-            // While descriptors are short, another connection needs this one.
+            // While descriptors are short, another connection needs this one's.
             && !descriptors_are_short()
         {
             idle.push(Idle { connection, since: Instant::now(), keep_for });
@@ -93,7 +93,7 @@ impl<C: Reusable> Pool<C> {
     }
 
     /// Closes connections that were idle for too long (while descriptors are short, all of them) and those to addresses
-    /// that the endpoint's name does not have any more.
+    /// that the endpoint's name no longer has.
     pub(crate) fn sweep(&self) {
         let short = descriptors_are_short();
         self.idle
@@ -101,7 +101,7 @@ impl<C: Reusable> Pool<C> {
             .retain(|idle| !short && idle.is_fresh() && self.addresses.includes(idle.connection.peer()));
     }
 
-    /// Closes what is idle, and keeps nothing from now on. Exchanges of an older generation may hold the pool for
+    /// Closes idle connections, and keeps none from now on. Exchanges of an older generation may hold the pool for
     /// hours.
     pub(crate) fn retire(&self) {
         self.retired.set(true);

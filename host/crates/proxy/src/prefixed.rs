@@ -1,4 +1,4 @@
-//! A connection of which the first bytes were read to find out what is spoken on it.
+//! A connection whose first bytes were read already: to find its protocol, or behind the head that made it a tunnel.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use portcullis_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that gives `unread` first.
+/// A stream that returns `unread` first.
 #[derive(Debug)]
 pub(crate) struct Prefixed {
     unread: BytesMut,
@@ -24,7 +24,8 @@ impl Prefixed {
         Self { unread, stream, write_blocked: Rc::default() }
     }
 
-    /// Whether what was written last waits for the peer to read, for as long as this connection lives.
+    /// Returns a flag that says whether the last write still waits for the peer to read, for as long as the connection
+    /// lives.
     pub(crate) fn write_blocked(&self) -> Rc<Cell<bool>> {
         self.write_blocked.clone()
     }

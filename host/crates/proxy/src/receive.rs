@@ -11,7 +11,7 @@ use crate::error::ExchangeError;
 use crate::random;
 use crate::via::{add_via, count_forward, is_loop};
 
-/// What a connection says about the sender of a request.
+/// What is known of a connection's peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerInfo<'a> {
     pub(crate) address: IpAddr,
@@ -29,7 +29,7 @@ impl PeerInfo<'_> {
     }
 }
 
-/// What is known of a request once it was received.
+/// What is known of a request after this step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Received {
     /// The gateway is its last recipient: `Max-Forwards` is used up (RFC 9110, 7.6.2).

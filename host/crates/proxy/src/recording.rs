@@ -1,7 +1,7 @@
-//! Exchanges that somebody asked to be recorded.
+//! Records exchanges that an operator has asked for.
 //!
-//! A worker looks at one flag for each exchange; only while somebody asks, and only for exchanges that fit, is more done
-//! than that. What was recorded goes through a bounded channel to whoever asked.
+//! A worker reads one flag for each exchange. It does more only while a recording runs, and only for exchanges that
+//! match. Recorded exchanges go through a bounded channel to the command that asked for them.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,23 +15,23 @@ use tokio::sync::mpsc;
 
 use crate::snapshot::Snapshot;
 
-/// Who may ask at the same time.
-const ASKED_MAX: usize = 8;
+/// Recordings that may run at the same time.
+const RECORDINGS_MAX: usize = 8;
 
-/// Which exchanges are wanted: all conditions hold.
+/// Which exchanges to record (those that meet all conditions), and how many.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct RecordingRequest {
     /// Of this route.
     pub route: Name,
     /// With this method.
     pub method: Option<String>,
-    /// With this path, or with one that begins with it where it ends in `*`.
+    /// With this path, or with one that begins with it if it ends in `*`.
     pub path: Option<String>,
     /// With a line of this field that has this value; `None` asks only that it is there.
     pub fields: Vec<(String, Option<String>)>,
     /// Of this client.
     pub client: Option<IpAddr>,
-    /// So many of them.
+    /// How many of them.
     pub count: usize,
     /// Bytes of notes that are kept of each.
     pub bytes_max: usize,
@@ -50,94 +50,94 @@ pub struct Recorded {
     pub trace_id: String,
     /// Who sent the request.
     pub client: ClientInfo,
-    /// The request as its first policy met it.
+    /// The request as its first policy saw it.
     pub request: RequestHead,
-    /// The response as its first policy met it; `None` where none did.
+    /// The response as its first policy saw it; `None` if none did.
     pub response: Option<ResponseHead>,
     /// The hooks that ran, in order.
     pub hooks: Vec<HookRecord>,
-    /// Notes that found no place.
+    /// Notes that were dropped at the limit.
     pub left_out: usize,
-    /// The status that the client got; 0 where it got none.
+    /// The status that the client got; 0 if it got none.
     pub status: u16,
 }
 
-/// All who ask. Cheap to clone; all clones are one.
+/// The recordings that run. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Recordings(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Whether anybody asks.
+    /// Whether a recording runs.
     active: AtomicBool,
-    asked: Lock<Vec<Arc<Asked>>>,
+    running: Lock<Vec<Arc<ActiveRecording>>>,
 }
 
 #[derive(Debug)]
-struct Asked {
-    wanted: Wanted,
-    /// Exchanges that may still be begun.
+struct ActiveRecording {
+    request: RecordingRequest,
+    /// Exchanges that may still be recorded.
     left: AtomicUsize,
     send: mpsc::Sender<Box<Recorded>>,
 }
 
-/// Recorded exchanges as they come. Dropping it ends the recording.
+/// Recorded exchanges, in the order in which they end. Dropping it ends the recording.
 #[derive(Debug)]
-pub struct Asking {
+pub struct RecordingStream {
     recordings: Recordings,
-    asked: Arc<Asked>,
+    active: Arc<ActiveRecording>,
     receive: mpsc::Receiver<Box<Recorded>>,
 }
 
-/// Too many ask already.
+/// Too many recordings run already.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("{ASKED_MAX} recordings are under way already")]
+#[error("{RECORDINGS_MAX} recordings are under way already")]
 pub struct TooManyRecordings;
 
 impl Recordings {
     /// Records exchanges that begin from now on.
     ///
     /// # Errors
-    /// Where too many ask already.
-    pub fn ask(&self, wanted: Wanted) -> Result<Asking, TooManyRecordings> {
+    /// If too many recordings run already.
+    pub fn start(&self, request: RecordingRequest) -> Result<RecordingStream, TooManyRecordings> {
         let mut list = self.lock();
-        if list.len() >= ASKED_MAX {
+        if list.len() >= RECORDINGS_MAX {
             return Err(TooManyRecordings);
         }
-        let (send, receive) = mpsc::channel(wanted.count.max(1));
-        let asked = Arc::new(Asked { left: AtomicUsize::new(wanted.count), wanted, send });
-        list.push(asked.clone());
+        let (send, receive) = mpsc::channel(request.count.max(1));
+        let active = Arc::new(ActiveRecording { left: AtomicUsize::new(request.count), request, send });
+        list.push(active.clone());
         self.0.active.store(true, Ordering::Relaxed);
-        Ok(Asking { recordings: self.clone(), asked, receive })
+        Ok(RecordingStream { recordings: self.clone(), active, receive })
     }
 
-    /// Whether anybody asks.
+    /// Returns whether a recording runs.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.0.active.load(Ordering::Relaxed)
     }
 
-    /// Begins to record `exchange`, whose route was found and whose policies have not run, if somebody wants it.
+    /// Starts to record `exchange`, whose route was found and whose policies have not run, if a recording wants it.
     #[cold]
     pub(crate) fn begin(&self, exchange: &mut Exchange, snapshot: &Arc<Snapshot>) -> Option<Box<Recording>> {
-        let fits = |asked: &&Arc<Asked>| asked.wanted.fits(exchange) && asked.take();
-        let asked = self.lock().iter().find(fits)?.clone();
+        let fits = |active: &&Arc<ActiveRecording>| active.request.fits(exchange) && active.take();
+        let active = self.lock().iter().find(fits)?.clone();
         let recorder = Recorder::new(Effects::All);
-        exchange.recorder = Some(Box::new(recorder.with_bytes_max(asked.wanted.bytes_max)));
+        exchange.recorder = Some(Box::new(recorder.with_bytes_max(active.request.bytes_max)));
         Some(Box::new(Recording {
             snapshot: snapshot.clone(),
             request: exchange.request.clone(),
             client: exchange.client.clone(),
-            asked: Some(asked),
+            active: Some(active),
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Asked>>> {
-        self.0.asked.lock()
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<ActiveRecording>>> {
+        self.0.running.lock()
     }
 }
 
-impl Wanted {
+impl RecordingRequest {
     fn fits(&self, exchange: &Exchange) -> bool {
         let request = &exchange.request;
         let path = self.path.as_deref().is_none_or(|path| match path.strip_suffix('*') {
@@ -153,46 +153,46 @@ impl Wanted {
     }
 }
 
-impl Asked {
-    /// Takes one of those that may be begun.
+impl ActiveRecording {
+    /// Counts one exchange. Returns `false` if there were enough.
     fn take(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 }
 
-impl Asking {
-    /// The next one, as soon as its exchange has ended. Dropping the future loses none.
+impl RecordingStream {
+    /// Returns the next exchange as soon as it has ended. Dropping the future loses none.
     pub async fn next(&mut self) -> Option<Box<Recorded>> {
         self.receive.recv().await
     }
 
-    /// Returns the next one whose exchange has ended already.
+    /// Returns the next exchange that has ended already.
     pub fn next_ended(&mut self) -> Option<Box<Recorded>> {
         self.receive.try_recv().ok()
     }
 }
 
-impl Drop for Asking {
+impl Drop for RecordingStream {
     fn drop(&mut self) {
         let mut list = self.recordings.lock();
-        list.retain(|asked| !Arc::ptr_eq(asked, &self.asked));
+        list.retain(|active| !Arc::ptr_eq(active, &self.active));
         self.recordings.0.active.store(!list.is_empty(), Ordering::Relaxed);
     }
 }
 
-/// An exchange that is being recorded. Where it is dropped before its end, another one may take its place.
+/// An exchange that is being recorded. If it is dropped before its end, another one may be recorded instead.
 #[derive(Debug)]
 pub(crate) struct Recording {
     snapshot: Arc<Snapshot>,
     request: RequestHead,
     client: ClientInfo,
-    asked: Option<Arc<Asked>>,
+    active: Option<Arc<ActiveRecording>>,
 }
 
 impl Recording {
-    /// The exchange has ended, its last hook included.
+    /// Hands the exchange over, after its last hook.
     pub(crate) fn end(mut self: Box<Self>, exchange: &mut Exchange, status: u16) {
-        let (Some(asked), Some(recorder)) = (self.asked.take(), exchange.recorder.take()) else { return };
+        let (Some(active), Some(recorder)) = (self.active.take(), exchange.recorder.take()) else { return };
         let response = recorder.response().cloned();
         let left_out = recorder.left_out();
         let recorded = Recorded {
@@ -207,15 +207,15 @@ impl Recording {
             left_out,
             status,
         };
-        // There is room for as many as were begun; whoever asked may have gone.
-        let _unheard = asked.send.try_send(Box::new(recorded)).is_err();
+        // There is room for all that were started. The receiver may be gone.
+        let _unheard = active.send.try_send(Box::new(recorded)).is_err();
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        if let Some(asked) = self.asked.take() {
-            asked.left.fetch_add(1, Ordering::Relaxed);
+        if let Some(active) = self.active.take() {
+            active.left.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

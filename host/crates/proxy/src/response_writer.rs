@@ -1,5 +1,5 @@
-//! Writes responses, whatever protocol the client speaks: in which order, how long each side may take, and what a failure
-//! leads to. The protocol itself is behind [`ResponseSink`].
+//! Writes responses, whatever protocol the client speaks: the order of steps, how long each side may take, and what a
+//! failure leads to. The protocol itself is behind [`ResponseSink`].
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
 use crate::worker::Worker;
 
-/// How a response went out.
+/// What was sent of a response.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     /// The status that was written; 0 if none was.
@@ -33,17 +33,17 @@ pub(crate) struct ResponseWriter<'a> {
     pub(crate) slot: &'a Rc<Slot>,
     pub(crate) timer: &'a mut Timer,
     pub(crate) sink: &'a mut dyn ResponseSink,
-    /// How long the client may take nothing of what is ready for it.
+    /// How long the client may take nothing of the data that is ready for it.
     pub(crate) client_idle: Duration,
     pub(crate) timeouts: Timeouts,
 }
 
-/// What is waited for while a piece or the rest of a response is written.
+/// The sink's function that is polled while a piece or the rest of a response is written.
 type PollSink = fn(&mut dyn ResponseSink, &mut Context<'_>) -> Poll<Result<(), StreamError>>;
 
 impl ResponseWriter<'_> {
-    /// Writes the response with `body`. `declared` is the length that an upstream declared for a body that it did not send.
-    /// Dropping the future leaves a response that the client can tell from a whole one.
+    /// Writes the response with `body`. `declared` is the length that an upstream declared for a body that it did not
+    /// send. If the future is dropped, the client can tell that the response is incomplete.
     pub(crate) async fn write(
         mut self,
         body: Body,
@@ -55,11 +55,11 @@ impl ResponseWriter<'_> {
             Ok(()) => self.sink.complete(),
             Err(error) => {
                 sent.bytes = sent.bytes.saturating_sub(self.sink.piece_left() as u64);
-                // What came before the failure goes out, as far as the client takes it.
+                // Data that arrived before the failure is sent, as far as the client takes it.
                 if matches!(error, StreamError::Body(_)) && self.sink.piece_left() == 0 {
                     drop(self.flush().await);
                 }
-                // The connection of HTTP/2 writes what it can first: a reset throws away what is not written.
+                // Lets an HTTP/2 connection write what it can first: a reset discards what is not written.
                 tokio::task::yield_now().await;
                 poll_fn(|cx| {
                     self.sink.cut(cx);
@@ -92,7 +92,7 @@ impl ResponseWriter<'_> {
             return self.flush().await;
         }
         if content.ends {
-            // The response is whole. Its source is asked for the end for the sake of its connection, which it then releases.
+            // The response is complete. The source is polled for the end so that it releases its connection.
             poll_fn(|cx| {
                 drop(body.poll_next(cx));
                 Poll::Ready(())
@@ -112,13 +112,13 @@ impl ResponseWriter<'_> {
         self.stream(body, &mut sent.bytes).await
     }
 
-    /// Takes the exchange, which a hook of the request's body may have: what is left of that goes on beneath `body`.
+    /// Takes the exchange, which a hook of the request's body may have: the rest of the request is sent beneath `body`.
     async fn exchange(&self, body: &mut Body) -> Result<Box<Exchange>, StreamError> {
         let taken = poll_fn(|cx| self.slot.poll_take_driving(cx, |cx| body.poll_drive(cx)));
         taken.await.map_err(StreamError::Body)
     }
 
-    /// Writes a body that is not here yet.
+    /// Writes a body that has not arrived yet.
     async fn stream(&mut self, body: Body, bytes: &mut u64) -> Result<(), StreamError> {
         let mut body =
             if self.sink.coalesces() { Coalesced::new(body) } else { Coalesced::passthrough(body) };
@@ -146,14 +146,15 @@ impl ResponseWriter<'_> {
         }
     }
 
-    /// Waits for the next piece of `body`, while what is buffered goes out.
+    /// Waits for the next piece of `body`, and sends what is buffered meanwhile.
     async fn next(&mut self, body: &mut Coalesced) -> Result<Option<Frame>, StreamError> {
         let (sink, slot, timer, timeouts) = (&mut *self.sink, self.slot, &mut *self.timer, self.timeouts);
         let client_idle = self.client_idle;
         let upstream_idle = timeouts.upstream_idle.unwrap_or(client_idle);
         let (mut idle_timer, mut write_timer) = (IdleTimer::default(), IdleTimer::default());
         poll_fn(|cx| {
-            // A piece that is read while there is no room for it would be one for each stream of a client that stalls.
+            // Reads no piece without room for it: otherwise a client that stalls would hold one for each of its
+            // streams.
             let room = sink.poll_room(cx).is_ready();
             if !room {
                 if let Poll::Ready(Err(error)) = body.poll_drive(cx) {
@@ -170,13 +171,13 @@ impl ResponseWriter<'_> {
                 let until = timeouts.bounded(write_timer.write_deadline(0, client_idle));
                 return timer.poll(cx, until).map(|()| Err(timeouts.overdue(StreamError::ClientStalled)));
             }
-            // The request may still be under way, and policies may hold back what comes.
+            // The request may still be sent, and policies may hold back what arrives.
             let moved = body.moved().wrapping_add(slot.request_bytes());
             let until = timeouts.bounded(idle_timer.deadline(moved, slot.is_away(), upstream_idle));
             if timer.poll(cx, until).is_ready() {
                 return Poll::Ready(Err(timeouts.overdue(StreamError::UpstreamSilent)));
             }
-            // What the client sends does not excuse that it takes nothing.
+            // A client that sends data but takes none still times out.
             if sink.buffered() == 0 {
                 write_timer = IdleTimer::default();
             } else if timer.poll(cx, write_timer.write_deadline(0, client_idle)).is_ready() {
@@ -192,15 +193,15 @@ impl ResponseWriter<'_> {
         self.written(&mut Coalesced::default(), |sink, cx| sink.poll_flush(cx)).await
     }
 
-    /// Waits for `poll`. The other side of `body` goes on meanwhile: the client may still be sending its request, and may not
-    /// read before it has sent it.
+    /// Waits for `poll`, and polls the other side of `body` meanwhile: the client may still be sending its request, and
+    /// may not read before it has sent all of it.
     async fn written(&mut self, body: &mut Coalesced, poll: PollSink) -> Result<(), StreamError> {
         let (sink, timer, worker) = (&mut *self.sink, &mut *self.timer, self.worker);
         let (timeouts, client_idle) = (self.timeouts, self.client_idle);
         let whole = sink.buffered() + sink.piece_left();
         let mut idle_timer = IdleTimer::default();
         poll_fn(|cx| {
-            // Nearly always the client's side takes it at once, without a look at the clock.
+            // Nearly always the client's side takes it at once; the clock is then not read.
             if let Poll::Ready(written) = poll(sink, cx) {
                 return Poll::Ready(written);
             }

@@ -21,7 +21,7 @@ use crate::tunnel::{self, TunnelLimits};
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
-/// What an exchange is served with.
+/// The things that serving an exchange needs.
 pub(crate) struct Serving<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) connection: &'a Connection,
@@ -29,19 +29,19 @@ pub(crate) struct Serving<'a> {
     pub(crate) timer: &'a mut Timer,
 }
 
-/// An exchange that becomes a tunnel. The client does not know it yet.
+/// An exchange that becomes a tunnel. The client has not been answered yet.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     upstream: Box<dyn TunnelEnd>,
     info: ExchangeInfo,
     route: Option<Matched>,
-    /// When the route's time is over.
+    /// When the time that the route allows has passed.
     deadline: Option<Instant>,
 }
 
 impl Serving<'_> {
-    /// Serves a request to its record, or to the upgrade that its upstream has accepted. Dropping the future leaves a
-    /// response that the client can tell from a whole one, and no record.
+    /// Serves a request and writes its record, or returns the upgrade that its upstream has accepted. If the future is
+    /// dropped, the client can tell that the response is incomplete, and there is no record.
     pub(crate) async fn run(
         &mut self,
         mut info: ExchangeInfo,
@@ -77,7 +77,7 @@ impl Serving<'_> {
         None
     }
 
-    /// Refuses what is not a valid request. There is no route, and so no policy, that it could belong to.
+    /// Refuses an invalid request. It has no route, and so no policies.
     pub(crate) async fn refuse(
         &mut self,
         mut exchange: Box<Exchange>,
@@ -87,7 +87,7 @@ impl Serving<'_> {
         client: &mut dyn ResponseSink,
     ) {
         let mut info = ExchangeInfo::start();
-        // If nothing has come that could be shown, no method or path of an earlier request is either.
+        // If nothing arrived, the record must not show the method or path of an earlier request.
         info.raw = Some(raw.unwrap_or_default());
         info.fail(&Malformed(reason));
         self.connection.set_client(&mut exchange);
@@ -102,8 +102,7 @@ impl Serving<'_> {
         self.finish(&mut info, None, sent).await;
     }
 
-    /// Copies both ways between the upstream and `client`, which got `status`; or ends the exchange if the client could not be
-    /// told.
+    /// Copies both ways between the upstream and `client`, which was sent `status`; ends the exchange if that failed.
     pub(crate) async fn tunnel(
         &mut self,
         upgraded: Upgraded,
@@ -132,7 +131,7 @@ impl Serving<'_> {
         self.finish(&mut info, route.as_ref(), sent).await;
     }
 
-    /// Returns what writes a response to `client`.
+    /// Returns a writer of responses to `client`.
     pub(crate) fn writer<'a>(
         &'a mut self,
         client: &'a mut dyn ResponseSink,

@@ -1,4 +1,4 @@
-//! Serves a client's connection in the protocol that is spoken on it.
+//! Serves a client's connection in the protocol that the client speaks.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
     let connection = Rc::new(Connection::new(peer, tls, state, drain, permit));
     let (http1, http2) = (connection.listener().http1, connection.listener().http2);
-    // With TLS the client and we agreed by ALPN; a client without ALPN speaks HTTP/1.
+    // With TLS the protocol was agreed by ALPN; a client without ALPN speaks HTTP/1.
     let agreed = match stream.alpn() {
         Some(protocol) => Some(protocol == b"h2"),
         None if connection.tls.is_some() => Some(!http1),
@@ -23,7 +23,7 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
     };
     match agreed {
         Some(true) => h2::serve(worker, connection, Prefixed::new(BytesMut::new(), stream)).await,
-        // Without TLS, HTTP/2 is known by its preface (RFC 9113, 3.3), which no HTTP/1 request looks like.
+        // Without TLS, HTTP/2 is recognized by its preface (RFC 9113, 3.3), which no HTTP/1 request looks like.
         sniff => {
             let sniff = sniff.is_none();
             if let Some(preface) = h1::serve(&worker, &connection, stream, sniff).await {

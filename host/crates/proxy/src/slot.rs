@@ -1,9 +1,10 @@
-//! Where an exchange rests between the steps that need it.
+//! Holds an exchange between the steps that need it.
 //!
-//! Request and response stream at the same time, and a policy's hook takes the exchange away for as long as it runs. On
-//! one thread that is no lock, only a place that may be empty for a while. Whoever waits for it must drive on what has it: a
-//! hook of the request's body is driven by whoever reads the response ([`Body::poll_drive`](crate::body::Body::poll_drive)),
-//! unless nobody does any more, when it goes on by itself.
+//! Request and response stream at the same time, and a policy's hook takes the exchange away for as long as it runs.
+//! All of it runs on one thread, so this is not a lock but a place that may be empty for a while. A task that waits for
+//! the exchange must also poll whatever holds it. The reader of the response polls the hooks of the request's body
+//! ([`Body::poll_drive`](crate::body::Body::poll_drive)). If there is no such reader any more, the hook runs to its end
+//! in a task of its own.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,7 +19,8 @@ use crate::body::{Body, BodyError};
 pub(crate) struct Slot {
     exchange: RefCell<Option<Box<Exchange>>>,
     waiter: RefCell<Option<Waker>>,
-    /// Somebody waits before whom hooks of the request's body step back: they could otherwise take it again and again.
+    /// Another step waits. Hooks of the request's body let it go first, because they could otherwise take the exchange
+    /// again and again.
     reserved: Cell<bool>,
     /// Set by a body hook that replied or failed closed.
     stop: RefCell<Option<PolicyStop>>,
@@ -33,12 +35,12 @@ pub(crate) struct PolicyStop {
     pub(crate) reply: Reply,
     /// Position of the policy in the chain.
     pub(crate) at: usize,
-    /// Why, where it was a fault.
+    /// The fault, if it was one.
     pub(crate) fault: Option<Fault>,
 }
 
 impl Slot {
-    /// Puts the exchange in its place and wakes who waits for it.
+    /// Puts the exchange back and wakes the task that waits for it.
     pub(crate) fn put(&self, exchange: Box<Exchange>) {
         *self.exchange.borrow_mut() = Some(exchange);
         if let Some(waker) = self.waiter.borrow_mut().take() {
@@ -51,19 +53,20 @@ impl Slot {
         self.exchange.borrow_mut().take()
     }
 
-    /// Whether a hook has the exchange, or another step of it.
+    /// Returns whether the exchange is taken, by a hook or another step.
     pub(crate) fn is_away(&self) -> bool {
         self.exchange.borrow().is_none()
     }
 
-    /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. Not for where that hook would
-    /// have to be driven on.
+    /// Takes the exchange as soon as the hook that has it returns, which its deadline bounds. Only for callers that do
+    /// not have to poll that hook themselves.
     pub(crate) async fn taken(self: &Rc<Self>) -> Box<Exchange> {
         std::future::poll_fn(|cx| self.poll_take_first(cx)).await
     }
 
-    /// The same, if a hook of `request`, the request's body, may have it: after an attempt that failed half-way nothing else
-    /// drives that hook on. What it lets go, or why it fails, is given when the body is read.
+    /// As [`taken`](Self::taken), but polls `request`, the request's body, one of whose hooks may have the exchange:
+    /// after an attempt that failed half-way nothing else polls that hook. A piece that the hook releases, or its
+    /// error, is returned when the body is read.
     pub(crate) async fn taken_beside(&self, request: &mut Body) -> Box<Exchange> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(exchange) = self.poll_take_first(cx) {
@@ -84,7 +87,7 @@ impl Slot {
         }
     }
 
-    /// Takes it for anything else.
+    /// Takes the exchange for anything else.
     pub(crate) fn poll_take_first(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
         let taken = self.take();
         self.reserved.set(taken.is_none());
@@ -94,8 +97,8 @@ impl Slot {
         }
     }
 
-    /// The same, while `drive` drives on what is left of the request's body, which goes on beneath the body of the response:
-    /// one of its hooks may have the exchange. The error is the request body's.
+    /// As [`poll_take_first`](Self::poll_take_first), and polls `drive`, which sends the rest of the request's body
+    /// while the response is written: one of its hooks may have the exchange. The error is that of the request's body.
     pub(crate) fn poll_take_driving(
         &self,
         cx: &mut Context<'_>,
@@ -110,23 +113,23 @@ impl Slot {
         self.poll_take_first(cx).map(Ok)
     }
 
-    /// All who wait are of one task, so that waking the last of them is to wake all.
+    /// Waits. All that wait are parts of one task, so it is enough to wake the last one.
     fn wait(&self, cx: &mut Context<'_>) -> Poll<Box<Exchange>> {
         *self.waiter.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Notes that a body hook ended the message.
+    /// Records that a body hook ended the message.
     pub(crate) fn stop(&self, stop: PolicyStop) {
         *self.stop.borrow_mut() = Some(stop);
     }
 
-    /// What a body hook noted.
+    /// Takes what a body hook recorded.
     pub(crate) fn take_stop(&self) -> Option<PolicyStop> {
         self.stop.borrow_mut().take()
     }
 
-    /// Counts bytes of the request's body and gives the sum.
+    /// Counts bytes of the request's body and returns the sum.
     pub(crate) fn count_request_bytes(&self, bytes: usize) -> u64 {
         let sum = self.request_bytes.get().saturating_add(bytes as u64);
         self.request_bytes.set(sum);
@@ -138,7 +141,7 @@ impl Slot {
         self.request_bytes.get()
     }
 
-    /// Makes it ready for the next exchange.
+    /// Empties the slot for the next exchange.
     pub(crate) fn clear(&self) {
         self.exchange.borrow_mut().take();
         self.waiter.borrow_mut().take();

@@ -1,9 +1,9 @@
-//! Whole exchanges in simulated time: the real worker, codecs, pools and policy chains, between clients and endpoints that
-//! are tasks of the test and connections that are memory.
+//! Whole exchanges in simulated time: the real worker, codecs, pools and policy chains, between clients and endpoints
+//! that are tasks of the test and connections that are memory.
 //!
-//! Whenever nothing can go on, the clock jumps to the next timer, so a timeout of a minute costs nothing, and what happens
-//! does not depend on the machine. `tests/timeouts.rs` and `races.rs` have single exchanges; `random.rs`
-//! has many at once, from a seed.
+//! Whenever nothing can go on, the clock jumps to the next timer, so a timeout of a minute costs nothing, and what
+//! happens does not depend on the machine. `tests/timeouts.rs` and `races.rs` have single exchanges; `random.rs` has
+//! many at once, from a seed.
 
 mod message;
 mod network;
@@ -39,8 +39,8 @@ use crate::serve_connection::serve_connection;
 use crate::snapshot::Snapshot;
 use crate::worker::{Published, Worker};
 
-/// What each direction of a connection holds that was not read: less than a large body, so that a side that does not read
-/// stops the other.
+/// What each direction of a connection holds that was not read: less than a large body, so that a side that does not
+/// read stops the other.
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Runs `test` in simulated time.
@@ -106,7 +106,7 @@ impl World {
         self.connector()()
     }
 
-    /// What opens clients' connections.
+    /// Returns a function that opens clients' connections.
     fn connector(&self) -> Rc<dyn Fn() -> MemoryStream> {
         let (worker, listener, connections) =
             (self.worker.clone(), self.listener.clone(), self.connections.clone());
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// Ends what is under way at once, as at the end of a drain.
-    fn cut_off(&self) {
+    fn end_drain(&self) {
         self.drain.start();
         self.worker.end_drain();
         self.tasks.wake_all();
@@ -161,7 +161,7 @@ impl World {
 struct Counted(String);
 
 impl Counted {
-    /// Asserts that so many exchanges went wrong, all by the fault of `side`.
+    /// Asserts that this many exchanges failed, all by the fault of `side`.
     #[track_caller]
     fn has_errors(&self, side: &str, count: u32) {
         let found: Vec<&str> =
@@ -187,7 +187,7 @@ fn assert_passed(begun: Instant, expected: Duration) {
     );
 }
 
-/// An endpoint that reads whole requests and sends what `answer` says to each, until its peer closes.
+/// Returns an endpoint that reads whole requests and sends what `answer` returns for each, until its peer closes.
 fn answering(answer: impl Fn(&Message) -> Vec<u8> + 'static) -> Reach {
     let answer = Rc::new(answer);
     Reach::accepts(move |stream| {
@@ -203,12 +203,13 @@ fn answering(answer: impl Fn(&Message) -> Vec<u8> + 'static) -> Reach {
     })
 }
 
-/// Forwarding to the upstream `up`, with so many attempts.
+/// Forwards to the upstream `up`, with this many attempts.
 fn forward(attempts: u32) -> Action {
     Action::Forward(Forward { upstreams: vec!["up".into()], attempts, host: None, filters: Vec::new() })
 }
 
-/// A gateway with a listener and one route, `all`, to the upstream `up` with `endpoints`; `change` says what is special.
+/// A gateway with a listener and one route, `all`, to the upstream `up` with `endpoints`; `change` says what is
+/// special.
 fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gateway)) -> Gateway {
     let listener = Listener {
         name: "web".into(),

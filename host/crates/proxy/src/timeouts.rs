@@ -1,4 +1,4 @@
-//! How long an exchange may take as a whole, and how long it may stand still meanwhile.
+//! How long an exchange may take as a whole, and how long it may be idle.
 
 use std::time::Duration;
 
@@ -6,54 +6,54 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, StreamError};
 
-/// What a peer has to take of what is ready for it in an idle time, if it does not take all of it: so much, and of a long
-/// idle time so much a second. The slowest modem is faster. A peer could else keep what is buffered for it, and all that it
-/// costs on the other side, by taking a byte now and then.
+/// What a peer that does not take all of the data that is ready for it must take in one idle timeout: this many bytes,
+/// and for a long timeout this many a second. The slowest modem is faster. Otherwise a peer could take one byte now and
+/// then, and keep its buffers, and all that they hold up on the other side, for hours.
 const TAKEN: u64 = 4096;
 const TAKEN_PER_SECOND: u128 = 64;
 
-/// How long an answer may take. The default is that of the gateway's own answers.
+/// How long a response may take. The default is that of the gateway's own responses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Timeouts {
     /// When the whole exchange must be over.
     pub(crate) deadline: Option<Instant>,
-    /// How long nothing may move while the upstream's body is waited for.
+    /// How long the upstream may send nothing of its response's body.
     pub(crate) upstream_idle: Option<Duration>,
 }
 
 impl Timeouts {
-    /// The earlier one of `until` and the end of the whole exchange.
+    /// Returns `until`, or the end of the whole exchange if that is earlier.
     pub(crate) fn bounded(self, until: Instant) -> Instant {
         self.deadline.map_or(until, |whole| whole.min(until))
     }
 
-    /// Whether the whole exchange has taken too long.
+    /// Returns whether the whole exchange has taken too long.
     pub(crate) fn is_over(self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Returns why a wait was given up: `idle`, unless it was the whole exchange's time that ran out.
+    /// Returns why a wait timed out: `idle`, unless the time of the whole exchange has passed.
     pub(crate) fn overdue(self, idle: StreamError) -> StreamError {
         if self.is_over() { StreamError::Timeout { waited_for: idle.side() } } else { idle }
     }
 }
 
-/// A wait that is given up once too little has moved for an idle time. It begins when it first has to be bounded.
+/// Measures how long too little has moved. The time starts with the first call.
 #[derive(Debug, Default)]
 pub(crate) struct IdleTimer {
-    /// What had moved when the idle time last began, and when that was.
+    /// What had moved when the idle time last started, and when that was.
     since: Option<(u64, Instant)>,
 }
 
 impl IdleTimer {
-    /// When the wait for bytes ends if none moves until then. `moved` grows with every byte that moves, whichever way. While
-    /// a hook is `at_work` the time is not the peer's.
+    /// Returns when a wait for bytes times out if none moves until then. `moved` grows with every byte in either
+    /// direction. The time in which a hook is `at_work` does not count, because it is not the peer's.
     pub(crate) fn deadline(&mut self, moved: u64, at_work: bool, idle: Duration) -> Instant {
         self.renewed(moved, if at_work { 0 } else { 1 }, idle, Instant::now())
     }
 
-    /// When the wait for room ends if the peer takes too little until then of what is ready for it. `taken` grows with
-    /// every byte that it takes. What it sends meanwhile does not count.
+    /// Returns when a write times out if the peer takes too little until then. `taken` grows with every byte that it
+    /// takes. What it sends meanwhile does not count.
     pub(crate) fn write_deadline(&mut self, taken: u64, idle: Duration) -> Instant {
         self.renewed(taken, least_taken(idle), idle, Instant::now())
     }
@@ -67,7 +67,7 @@ impl IdleTimer {
     }
 }
 
-/// Bytes that a peer has to take within an idle time.
+/// Returns how many bytes a peer must take in one idle timeout.
 fn least_taken(idle: Duration) -> u64 {
     let bytes = idle.as_millis().saturating_mul(TAKEN_PER_SECOND) / 1000;
     u64::try_from(bytes).unwrap_or(u64::MAX).max(TAKEN)

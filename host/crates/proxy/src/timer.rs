@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// How far ahead a fresh deadline is armed. A deadline that is moved before that costs one comparison; a connection that
-/// stays quiet for longer is woken once and then armed for its real deadline.
+/// How far ahead a new deadline is armed at most. Moving a deadline before that costs one comparison. A connection that
+/// is idle for longer is woken once, and then armed for its real deadline.
 const STEP: Duration = Duration::from_secs(5);
 
 /// One timer for one task.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
-    // Made when something first waits, so that an exchange that never waits long costs nothing.
+    // Made at the first wait, so that an exchange that never waits pays nothing.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Timer {
 pub(crate) struct Elapsed;
 
 impl Timer {
-    /// Ready once `deadline` has passed; else the task is woken when it does.
+    /// Ready once `deadline` has passed; otherwise wakes the task then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = match &mut self.sleep {
             Some(sleep) => sleep,
@@ -43,8 +43,8 @@ impl Timer {
             if now >= deadline {
                 return Poll::Ready(());
             }
-            // It was armed for an earlier deadline, or a step ahead. What has lain still for a step may do so until
-            // its end; what was armed long ago is armed a step ahead again.
+            // It was armed for an earlier deadline, or one step ahead. A task that was idle for a whole step is now
+            // armed for its deadline; one that was armed long ago is armed one step ahead again.
             let quiet = now.duration_since(sleep.deadline()) < Duration::from_millis(50);
             sleep.as_mut().reset(if quiet { deadline } else { deadline.min(now + STEP) });
         }

@@ -1,4 +1,4 @@
-//! What was a request and is now a pipe: WebSocket and every other upgrade that both sides agreed on.
+//! Copies both ways after an upgrade that both sides agreed on, such as WebSocket.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,7 +15,7 @@ use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
-/// How much of each direction is in the gateway at once.
+/// Bytes of each direction that the gateway holds at once.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How a tunnel went.
@@ -29,18 +29,18 @@ pub(crate) struct TunnelReport {
     pub(crate) error: Option<StreamError>,
 }
 
-/// How long a tunnel may live.
+/// When a tunnel ends, if neither side closes it.
 pub(crate) struct TunnelLimits<'a> {
-    /// How long neither side may send anything.
+    /// Ends it if neither side sends anything for this long.
     pub(crate) idle: Duration,
-    /// When it ends whatever happens: the time that the route allows the exchange.
+    /// When it ends in any case: the time that the route allows the exchange.
     pub(crate) deadline: Option<Instant>,
     /// Ends it when a drain has lasted as long as it may.
     pub(crate) worker: &'a Worker,
 }
 
-/// Copies both ways until both sides have closed, one fails, or its life is over; also if one has taken nothing for as long as
-/// the tunnel may be idle of what the other has sent: it cannot make up for that by sending.
+/// Copies both ways until both sides have closed, one fails, or a limit is reached. The tunnel also ends if one side
+/// takes nothing of what the other has sent for the idle timeout, even if it sends data itself.
 pub(crate) async fn run(
     mut client: Box<dyn TunnelEnd>,
     mut upstream: Box<dyn TunnelEnd>,
@@ -97,7 +97,7 @@ pub(crate) async fn run(
     TunnelReport { from_client: from_client.get(), to_client: to_client.get(), error }
 }
 
-/// An end that notes when and how much was read from it, and whether it has room.
+/// One end of a tunnel, which records what was read from it, when, and whether it takes what is written.
 struct TrackedEnd<'a> {
     end: &'a mut dyn TunnelEnd,
     side: FaultSide,
@@ -117,7 +117,7 @@ impl TrackedEnd<'_> {
     }
 }
 
-/// How an end takes what is written to it.
+/// What an end takes of what is written to it.
 #[derive(Debug, Default)]
 struct WriteProgress {
     taken: Cell<u64>,
@@ -127,7 +127,7 @@ struct WriteProgress {
 }
 
 impl WriteProgress {
-    /// When it has lacked room for too long; `None` while it has room.
+    /// Returns when the end will have taken too little for too long, or `None` if it took all of the last write.
     fn deadline(&self, idle: Duration) -> Option<Instant> {
         let mut idle_timer = self.idle_timer.borrow_mut();
         if !self.lacking.get() {

@@ -1,10 +1,10 @@
-//! What a gateway says and counts because it is one of several on the way: `Via` and `Max-Forwards` (RFC 9110, 7.6.2 and
+//! What a gateway adds and counts because it is one of several proxies: `Via` and `Max-Forwards` (RFC 9110, 7.6.2 and
 //! 7.6.3).
 
 use portcullis_http::{FieldError, Fields, Known, RequestHead, Version};
 
-/// So often may a request have passed gateways of one name. Several in a row may have the same name, and an application may
-/// well ask its own gateway again; a loop reaches any number, and each round costs every gateway in it an exchange.
+/// How many gateways of one name a request may pass. Several in a row may have the same name, and an application may
+/// call its own gateway; a loop reaches any number, and each round costs every gateway in it an exchange.
 const LOOPS_MAX: usize = 8;
 
 /// Adds a line to Via: the version in which the message was received, and the gateway's name.
@@ -15,7 +15,7 @@ pub(crate) fn add_via(
     scratch: &mut Vec<u8>,
 ) -> Result<(), FieldError> {
     scratch.clear();
-    // RFC 9110, 7.6.3: of HTTP the protocol's name is left out.
+    // RFC 9110, 7.6.3: the protocol's name is left out if it is HTTP.
     scratch.extend_from_slice(version.as_str().trim_start_matches("HTTP/").as_bytes());
     scratch.push(b' ');
     scratch.extend_from_slice(name.as_bytes());
@@ -32,12 +32,12 @@ pub(crate) fn is_loop(fields: &Fields, name: &str) -> bool {
     names.filter(|received_by| received_by.eq_ignore_ascii_case(name.as_bytes())).count() >= LOOPS_MAX
 }
 
-/// Counts Max-Forwards of TRACE and OPTIONS down. Returns whether the gateway is the last that the request is meant for.
+/// Decrements Max-Forwards of TRACE and OPTIONS. Returns whether the gateway is the last recipient.
 pub(crate) fn count_forward(request: &mut RequestHead) -> Result<bool, FieldError> {
     if request.method != "TRACE" && request.method != "OPTIONS" {
         return Ok(false);
     }
-    // Of several lines the smallest counts. What is no number means nothing.
+    // The smallest of several lines counts. A value that is not a number is ignored.
     let left = request.fields.all_known(Known::MaxForwards).filter_map(number).min();
     match left {
         None => Ok(false),
@@ -49,7 +49,7 @@ pub(crate) fn count_forward(request: &mut RequestHead) -> Result<bool, FieldErro
     }
 }
 
-/// A number of digits alone; one that is too large for us is the largest that we have.
+/// Reads a number that consists of digits. One that is too large becomes the largest `u32`.
 fn number(value: &[u8]) -> Option<u32> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).ok().filter(|_| digits)?;

@@ -1,7 +1,8 @@
-//! A body that passes by those who are only shown it: a version of a policy that is tried beside the active one.
+//! Shows a body to observers that do not decide about it: a version of a policy that is tried beside the active one.
 //!
-//! It goes on as it comes, with the framing that it has and whether or not somebody looks; only small pieces that are at hand
-//! are put together, so that looking costs about what the bytes cost. [`FilteredBody`] is for those who decide about it.
+//! The body is passed on unchanged, with its framing, whether or not it is observed. Only small pieces that have
+//! arrived are joined, so that observing costs about as much as the bytes. [`FilteredBody`] is for policies that
+//! decide.
 //!
 //! [`FilteredBody`]: crate::filter::FilteredBody
 
@@ -13,14 +14,15 @@ use portcullis_policy::{BodySide, Exchange, PolicyChain, Watch};
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::coalesce::Coalesced;
 
-/// A body and who sees it.
+/// A body and its observers.
 struct WatchedBody {
     inner: Coalesced,
-    /// Empty once nobody looks any more, or the last piece was shown.
+    /// Empty once no observer wants more, or the last piece was shown.
     watching: Vec<Box<dyn Watch>>,
 }
 
-/// `body`, shown to those in `chain` before `until` who want to see it. Costs one look where nobody in the chain ever does.
+/// Returns `body`, shown to the observers that `chain` has before position `until`. Costs one check if the chain has
+/// none.
 pub(crate) fn watched(
     body: Body,
     chain: &PolicyChain,
@@ -36,7 +38,7 @@ pub(crate) fn watched(
         return body;
     }
     if body.is_empty() {
-        // Nobody asks for the end of what is empty.
+        // The end of an empty body is not polled, so it is shown here.
         for mut watch in watching {
             watch.show(&Bytes::new(), true);
         }
@@ -54,7 +56,7 @@ impl BodySource for WatchedBody {
                 self.show(piece, last);
             }
             Some(Ok(Frame::Trailers(_))) | None => self.show(&Bytes::new(), true),
-            // It has no end, as for policies that decide.
+            // A body that fails has no end, as for policies that decide.
             Some(Err(_)) => self.watching.clear(),
         }
         Poll::Ready(next)
@@ -72,7 +74,7 @@ impl BodySource for WatchedBody {
         self.inner.length()
     }
 
-    /// What is taken so is small, and copied for those that look.
+    /// Copies the bytes for the observers. They are few.
     fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         let before = out.len();
         let taken = self.inner.take_buffered(out, max);

@@ -1,5 +1,5 @@
-//! What one worker has for itself: its view of the snapshot, its buffers, its access log. Nothing of it is shared with other
-//! threads. The loop that serves connections with it is `worker_loop.rs`.
+//! The state of one worker: its view of the snapshot, its buffers, its access log. None of it is shared with other
+//! threads. The loop that serves connections with it is in `worker_loop.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,20 +17,20 @@ use crate::local::Local;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
 
-/// Exchanges that a worker keeps for reuse. A few hundred are as many as are ever in use at the same moment between two
-/// waits; more would only hold memory.
+/// Exchanges that a worker keeps for reuse. No more than a few hundred are ever in use between two waits; a larger
+/// number would only hold memory.
 const KEEP_MAX: usize = 256;
 
-/// What all workers look at.
+/// What all workers read.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) snapshot: ArcSwap<Snapshot>,
-    /// The snapshot's number, for a look that costs no reference count.
+    /// The snapshot's number, which can be compared without counting a reference.
     pub(crate) generation: AtomicU64,
     pub(crate) recordings: Recordings,
 }
 
-/// One worker's own things.
+/// The state of one worker.
 pub(crate) struct Worker {
     /// Its number, from 0.
     pub(crate) index: usize,
@@ -39,20 +39,20 @@ pub(crate) struct Worker {
     pub(crate) connector: Rc<Connector>,
     #[expect(clippy::vec_box, reason = "the boxes are what is reused")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
-    /// A drain has lasted as long as it may: exchanges and tunnels end now. Looked at by whoever waits in a connection's
-    /// task, all of which are woken when it turns true.
+    /// The drain's timeout has passed: exchanges and tunnels end now. Every task of a connection checks it, and all of
+    /// them are woken when it turns true.
     drain_over: Cell<bool>,
-    /// The second, and how Date says it.
+    /// The current second, and its text in Date.
     date: Cell<(u64, [u8; 29])>,
     pub(crate) access_log: RefCell<AccessLogWriter>,
-    /// Counts exchanges that no route took.
+    /// Counts exchanges without a route.
     pub(crate) unrouted: Arc<RouteMetrics>,
-    /// Reused by whatever needs bytes for a moment.
+    /// A buffer for short use.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
 
 impl Worker {
-    /// Worker number `index`, which connects to endpoints with `connector`.
+    /// Returns worker number `index`, which connects to endpoints with `connector`.
     pub(crate) fn new(index: usize, published: Arc<Published>, connector: Rc<Connector>) -> Self {
         let snapshot = published.snapshot.load_full();
         let access_log = RefCell::new(snapshot.access_log.worker());
@@ -72,7 +72,8 @@ impl Worker {
         }
     }
 
-    /// The current generation as this worker has it. An exchange asks once and keeps the answer to its end.
+    /// Returns the current generation as this worker has it. An exchange calls this once and keeps the result to its
+    /// end.
     pub(crate) fn current(&self) -> Rc<Local> {
         let newest = self.published.generation.load(Ordering::Acquire);
         if self.local.borrow().snapshot.generation < newest {
@@ -81,24 +82,24 @@ impl Worker {
         self.local.borrow().clone()
     }
 
-    /// Whether a drain has lasted as long as it may, so that what is under way ends now.
+    /// Returns whether the drain's timeout has passed, so that open exchanges end now.
     pub(crate) fn is_drain_over(&self) -> bool {
         self.drain_over.get()
     }
 
-    /// Ends what is under way, once the tasks of the connections are woken.
+    /// Ends open exchanges and tunnels, once the tasks of the connections are woken.
     pub(crate) fn end_drain(&self) {
         self.drain_over.set(true);
     }
 
-    /// Closes what was idle for too long and hands on log lines.
+    /// Closes connections that were idle for too long and hands over log lines.
     pub(crate) fn housekeeping(&self) {
-        // Also when no exchange asks: what an old generation holds is let go soon after a reload.
+        // Also without any exchange, what an old generation holds is released soon after a reload.
         self.current().sweep();
         self.access_log.borrow_mut().tick();
     }
 
-    /// Who asked for exchanges to be recorded.
+    /// Returns the recordings that operators have started.
     pub(crate) fn recordings(&self) -> &Recordings {
         &self.published.recordings
     }
@@ -115,7 +116,7 @@ impl Worker {
         *self.local.borrow_mut() = new;
     }
 
-    /// A cleared exchange.
+    /// Returns a cleared exchange.
     pub(crate) fn take_exchange(&self) -> Box<Exchange> {
         self.exchanges.borrow_mut().pop().unwrap_or_default()
     }
@@ -131,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// Adds Date where it is missing: a recipient with a clock must (RFC 9110, 6.6.1), and the gateway's own responses
+    /// Adds Date if it is missing: a recipient with a clock must (RFC 9110, 6.6.1), and the gateway's own responses
     /// need one as well.
     pub(crate) fn add_date(&self, fields: &mut Fields) {
         if fields.get_known(Known::Date).is_some() {
@@ -143,7 +144,7 @@ impl Worker {
             text = http_date(now);
             self.date.set((now, text));
         }
-        // A full section goes without: its sender's fault, and no harm.
+        // A full section goes without Date, which harms only its sender.
         let _full = fields.append_checked(Known::Date.name(), &text).is_err();
     }
 }

@@ -1,4 +1,4 @@
-//! A worker's loop: one thread that serves connections from accept to close, with nothing shared that has a lock.
+//! A worker's loop: one thread that serves connections from accept to close, and shares nothing that has a lock.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,20 +15,20 @@ use crate::outbound::OutboundClient;
 use crate::serve_connection::serve_connection;
 use crate::worker::{Published, Worker};
 
-/// How often a worker closes what was idle for too long and hands on its log lines.
+/// How often a worker closes connections that were idle for too long and hands over its log lines.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
-/// How long what is cut off at the end of a drain has for its completed hooks and its record.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long exchanges that a drain cuts off have for their completed hooks and their records.
+const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
 
 /// What the control side asks of a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Serve a listener.
     Listen(Box<Listen>),
-    /// Stop serving the one of this id; its connections end with their exchanges.
+    /// Stop serving the listener with this id. Its connections end with their exchanges.
     Close(u64),
-    /// Stop serving all, wait for the connections to end, and end those that are left after that time.
+    /// Stop serving all, wait for the connections to end, and end those that are left after this time.
     Drain(Duration),
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct Listen {
     pub(crate) connections: Arc<ConnectionCount>,
 }
 
-/// Runs a worker until it has drained, or until `commands` has no sender. Gives how many connections were cut off. Must
-/// run in a `LocalSet`.
+/// Runs a worker until it has drained, or until all senders of `commands` are dropped. Returns how many connections
+/// were cut off. Must run in a `LocalSet`.
 pub(crate) async fn run(
     index: usize,
     published: Arc<Published>,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     let mut loops: Vec<JoinHandle<()>> = Vec::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let patience = loop {
+    let timeout = loop {
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Listen(listen)) => {
@@ -77,7 +77,7 @@ pub(crate) async fn run(
                         drain.start();
                     }
                 }
-                Some(Command::Drain(patience)) => break patience,
+                Some(Command::Drain(timeout)) => break timeout,
                 None => break Duration::ZERO,
             },
             _ = housekeeping.tick() => worker.housekeeping(),
@@ -87,19 +87,20 @@ pub(crate) async fn run(
         drain.start();
     }
     let ended = async {
-        // They end by themselves, once they have taken what already waits in their sockets' queues.
+        // They end by themselves, once they have accepted what waits in their sockets' queues.
         for accepting in loops {
             if accepting.await.is_err() {
                 tracing::error!("an accept loop had panicked");
             }
         }
-        drain(&worker, &tasks, patience).await
+        drain(&worker, &tasks, timeout).await
     };
     let mut ended = std::pin::pin!(ended);
     let cut_off = loop {
         tokio::select! {
             cut_off = &mut ended => break cut_off,
-            // Records of a long drain are written as exchanges end: the process may be killed before the drain's end.
+            // Records of a long drain are written as exchanges end, because the process may be killed before the
+            // drain's end.
             _ = housekeeping.tick() => worker.housekeeping(),
         }
     };
@@ -107,15 +108,15 @@ pub(crate) async fn run(
     cut_off
 }
 
-/// Waits for the connections to end, ends those that are left after `patience`, and returns how many they were.
-async fn drain(worker: &Worker, tasks: &Tasks, patience: Duration) -> usize {
-    if tokio::time::timeout(patience, tasks.wait_idle()).await.is_ok() {
+/// Waits for the connections to end, ends those that are left after `timeout`, and returns how many they were.
+async fn drain(worker: &Worker, tasks: &Tasks, timeout: Duration) -> usize {
+    if tokio::time::timeout(timeout, tasks.wait_idle()).await.is_ok() {
         return 0;
     }
     let cut_off = tasks.len();
     worker.end_drain();
     tasks.wake_all();
-    if tokio::time::timeout(FAREWELL, tasks.wait_idle()).await.is_err() {
+    if tokio::time::timeout(CUT_OFF_GRACE, tasks.wait_idle()).await.is_err() {
         tasks.abort_all();
         tasks.wait_idle().await;
     }
@@ -136,7 +137,7 @@ fn serve(
         tasks: tasks.clone(),
     };
     let worker = worker.clone();
-    // Not among the tasks, which are the connections.
+    // Not one of `tasks`, which are the connections.
     Ok(tokio::task::spawn_local(accept_loop(socket, settings, move |accepted| {
         serve_connection(worker.clone(), accepted)
     })))

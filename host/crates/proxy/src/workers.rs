@@ -40,11 +40,11 @@ struct Thread {
 /// A listener whose sockets are open.
 #[derive(Debug)]
 struct Bound {
-    /// What workers know it by: its name may change.
+    /// The id that workers know it by, because its name may change.
     id: u64,
     /// As configured.
     wanted: SocketAddr,
-    /// With the port that port 0 became.
+    /// With the real port in place of port 0.
     actual: SocketAddr,
     state: Arc<ArcSwap<ListenerState>>,
     connections: Arc<ConnectionCount>,
@@ -53,7 +53,7 @@ struct Bound {
 /// Why workers could not start, or could not take a generation.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A thread could not be had.
+    /// A thread could not be started.
     #[error("cannot start a worker thread: {0}")]
     Thread(std::io::Error),
     /// An address could not be listened on.
@@ -64,7 +64,7 @@ pub enum StartError {
         /// Why.
         reason: BindError,
     },
-    /// A worker does not take commands any more.
+    /// A worker takes no more commands.
     #[error("a worker has stopped")]
     Stopped,
 }
@@ -74,7 +74,7 @@ pub enum StartError {
 pub struct Listening {
     /// Its name.
     pub name: Name,
-    /// Where it listens, with the port that port 0 became.
+    /// Its address, with the real port in place of port 0.
     pub address: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
@@ -93,7 +93,7 @@ impl Workers {
     /// Starts `count` workers on `snapshot`, with its listeners open. They carry out what `outbound` is asked to send.
     ///
     /// # Errors
-    /// When a thread cannot be had or an address cannot be listened on; nothing runs then.
+    /// If a thread cannot be started or an address cannot be listened on. Nothing runs then.
     pub fn start(count: usize, snapshot: Snapshot, outbound: &OutboundClient) -> Result<Self, StartError> {
         let published = Arc::new(Published {
             generation: AtomicU64::new(snapshot.generation),
@@ -109,26 +109,27 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Where exchanges can be asked for to be recorded.
+    /// Returns the recordings, which can be started there.
     #[must_use]
     pub fn recordings(&self) -> Recordings {
         self.published.recordings.clone()
     }
 
-    /// Makes `snapshot` the current generation. New listeners are opened first, so that a failure leaves everything as it
-    /// was; exchanges that are under way end on the generation they began on; listeners that are gone stop accepting, and
-    /// their connections end with their exchanges.
+    /// Makes `snapshot` the current generation. New listeners are opened first, so that a failure leaves everything as
+    /// it was. Running exchanges end on the generation on which they began. Removed listeners stop accepting, and their
+    /// connections end with their exchanges.
     ///
-    /// Sockets go by their address: a listener that has another name than before, or two that swap their addresses, keep
-    /// them with what waits in their queues.
+    /// Sockets are matched by address: a listener with a new name, or two that swap their addresses, keep their sockets
+    /// with the connections that wait in their queues.
     ///
     /// # Errors
-    /// When an address cannot be listened on, or a worker takes no commands; the old generation goes on then.
+    /// If an address cannot be listened on, or a worker takes no commands. The old generation then continues.
     pub fn apply(&self, snapshot: Snapshot) -> Result<(), StartError> {
         self.put_into_effect(Some(snapshot))
     }
 
-    /// Carries out what `snapshot` says of listeners, and publishes it; without one it is the first, which is published.
+    /// Opens and closes the listeners as `snapshot` says, and publishes it. `None` stands for the first snapshot, which
+    /// is published already.
     fn put_into_effect(&self, snapshot: Option<Snapshot>) -> Result<(), StartError> {
         let wanted: Vec<(Name, Arc<ListenerState>)> = {
             let current = self.snapshot();
@@ -139,7 +140,7 @@ impl Workers {
         let plan = plan(&wanted, &bound, self.threads.len())?;
         let opened = plan.iter().filter(|planned| matches!(planned.sockets, Sockets::Opened(_))).count();
         let closed = bound.len() - (plan.len() - opened);
-        // All that can fail comes before anything is in effect.
+        // Everything that can fail is done before anything takes effect.
         let places: Result<Vec<_>, _> =
             self.threads.iter().map(|thread| thread.commands.try_reserve_many(opened + closed)).collect();
         let mut places = places.map_err(|_| StartError::Stopped)?;
@@ -187,14 +188,14 @@ impl Workers {
             });
             bound.insert(name, Bound { id, wanted, actual, state, connections });
         }
-        // Last, so that one that takes the place of another is there before the other is gone.
+        // Last, so that a listener that replaces another is open before the other closes.
         for gone in before.values() {
             send(&mut || Some(Command::Close(gone.id)));
         }
         Ok(())
     }
 
-    /// Where the gateway listens, by name.
+    /// Returns the open listeners.
     #[must_use]
     pub fn listening(&self) -> Vec<Listening> {
         let listeners = self.lock();
@@ -207,19 +208,19 @@ impl Workers {
         listening.collect()
     }
 
-    /// The current generation.
+    /// Returns the current generation.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.snapshot.load_full()
     }
 
-    /// Stops accepting, lets exchanges and tunnels end, and cuts off what is left after `patience`. Dropping the future
-    /// leaves the workers to end by themselves.
-    pub async fn drain(self, patience: Duration) -> DrainReport {
+    /// Stops accepting, lets exchanges and tunnels end, and cuts off those that are left after `timeout`. If the future
+    /// is dropped, the workers end by themselves.
+    pub async fn drain(self, timeout: Duration) -> DrainReport {
         let mut report = DrainReport::default();
         for thread in &self.threads {
-            // One that has stopped has nothing left to drain.
-            let _stopped = thread.commands.try_send(Command::Drain(patience)).is_err();
+            // A worker that has stopped has nothing left to drain.
+            let _stopped = thread.commands.try_send(Command::Drain(timeout)).is_err();
         }
         for thread in self.threads {
             report.cut_off += thread.ended.await.unwrap_or(0);
@@ -230,39 +231,39 @@ impl Workers {
         report
     }
 
-    // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
+    // Its content is valid at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Bound>> {
         self.listeners.lock()
     }
 }
 
-/// What becomes of a listener.
+/// What happens to a listener.
 struct Planned {
     name: Name,
     state: Arc<ListenerState>,
     sockets: Sockets,
 }
 
-/// Where its sockets come from.
+/// The source of its sockets.
 enum Sockets {
-    /// They are those of the listener that had this name.
+    /// Those of the listener that had this name.
     Kept(Name),
-    /// They are new, one for each worker.
+    /// New ones, one for each worker.
     Opened(Vec<std::net::TcpListener>),
 }
 
-/// Finds the sockets of each listener in `wanted`, and opens those that are not there: `count` of each.
+/// Finds the sockets of each listener in `wanted`, and opens the missing ones: `count` for each.
 fn plan(
     wanted: &[(Name, Arc<ListenerState>)],
     bound: &BTreeMap<Name, Bound>,
     count: usize,
 ) -> Result<Vec<Planned>, StartError> {
-    // One that took a free port may be named by that port later.
+    // A listener that took a free port may later be configured with that port.
     let is_at = |bound: &Bound, address| bound.wanted == address || bound.actual == address;
     let fits = |name: &Name, state: &ListenerState| {
         bound.get(name).is_some_and(|bound| is_at(bound, state.listener().address))
     };
-    // By name first: of two that want any free port, each keeps its own.
+    // By name first: if two want any free port, each keeps its own.
     let mut free: BTreeMap<&Name, &Bound> = bound.iter().collect();
     free.retain(|name, _| !wanted.iter().any(|(wanted, state)| wanted == *name && fits(name, state)));
     let mut moved: Vec<(&Name, &Arc<ListenerState>)> = Vec::new();
@@ -286,7 +287,7 @@ fn plan(
     }
     for (name, state) in moved {
         let address = state.listener().address;
-        // What is in the way goes when this one is there.
+        // A listener that is in the way closes once this one is open.
         let takes_over = free.values().any(|bound| overlap(bound.actual, address));
         let sockets = if takes_over { bind_beside(address, count) } else { bind(address, count) };
         let sockets = sockets.map_err(|reason| StartError::Bind { listener: name.clone(), reason })?;
@@ -306,7 +307,7 @@ impl Thread {
         let handle = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
             let cut_off = local.block_on(&runtime, worker_loop::run(at, published, outbound, received));
-            // Nobody may be waiting for the count.
+            // The receiver may be gone.
             let _unheard = ending.send(cut_off).is_err();
         })?;
         Ok(Self { commands, ended, handle })

@@ -1,4 +1,4 @@
-//! Bodies of HTTP/1 messages as they come from a socket.
+//! Reads bodies of HTTP/1 messages from a socket.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,11 +17,11 @@ use crate::slot::Slot;
 pub(super) enum Decoder {
     /// The end was reached.
     Done,
-    /// So many bytes are to come; at least one.
+    /// This many bytes follow; at least one.
     Length(u64),
-    /// Chunks. Boxed, for most messages have none.
+    /// Chunks. Boxed, because most messages have none.
     Chunked(Box<ChunkedDecoder>),
-    /// The end of the stream is the end.
+    /// The body ends with the stream.
     UntilClose,
 }
 
@@ -46,7 +46,7 @@ impl Decoder {
         matches!(self, Self::Done)
     }
 
-    /// Bytes to come, where that is known.
+    /// Returns how many bytes follow, if that is known.
     pub(super) const fn length(&self) -> Option<u64> {
         match self {
             Self::Done => Some(0),
@@ -55,8 +55,8 @@ impl Decoder {
         }
     }
 
-    /// Whether what was read may be all that is to come: certain for a length, likely for chunks, whose end is looked at
-    /// when they are read.
+    /// Returns whether what was read may be the whole rest of the body. This is certain for a length and likely for
+    /// chunks, whose end is checked when they are read.
     pub(super) fn may_be_whole(&self, unread: &[u8]) -> bool {
         match self {
             Self::Done => true,
@@ -66,7 +66,8 @@ impl Decoder {
         }
     }
 
-    /// The next piece of what was read already; none where more has to be read. The error says what the peer did wrong.
+    /// Returns the next piece of what was read already, or `None` if more has to be read. The error says what the peer
+    /// did wrong.
     pub(super) fn take(&mut self, io: &mut Io) -> Result<Option<Piece>, String> {
         match self {
             Self::Done => Ok(Some(Piece::End(None))),
@@ -99,7 +100,7 @@ impl Decoder {
         }
     }
 
-    /// The next piece, reading as needed.
+    /// Returns the next piece, reading as needed.
     pub(super) fn poll_piece(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<Piece, String>> {
         loop {
             if let Some(piece) = self.take(io)? {
@@ -118,19 +119,19 @@ impl Decoder {
     }
 }
 
-/// A client's connection, shared by the task that serves it and the body of the request at hand.
+/// A client's connection, shared by the task that serves it and the body of the current request.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     pub(super) io: RefCell<Io>,
-    /// Of the request at hand.
+    /// Reads the body of the current request.
     pub(super) decoder: RefCell<Decoder>,
     /// The client waits for 100 (Continue).
     pub(super) expects_continue: Cell<bool>,
-    /// Whether someone still wants the body.
+    /// Whether the body may still be read.
     pub(super) wanted: Cell<bool>,
-    /// Whether whoever wants it waits for the socket, and so will see the end.
+    /// Whether a reader of the body waits for the socket, and so will see its end.
     pub(super) reading: Cell<bool>,
-    /// The client has closed its sending half, and gets its answer all the same.
+    /// The client has closed its sending half, and still gets its response.
     pub(super) half_closed: Cell<bool>,
 }
 
@@ -146,7 +147,7 @@ impl SharedConnection {
         }
     }
 
-    /// Returns whether the request's body was read to its end, or what is left of it was here and could be dropped.
+    /// Returns whether the request's body was read to its end, or the rest of it had arrived and was dropped.
     pub(super) fn body_is_over(&self) -> bool {
         let mut decoder = self.decoder.borrow_mut();
         if decoder.is_done() || self.wanted.get() || self.expects_continue.get() {
@@ -162,7 +163,7 @@ impl SharedConnection {
         }
     }
 
-    /// Returns whether nothing has come behind the request. Looks once, and does not wait.
+    /// Returns whether nothing has arrived after the request. Checks once and does not wait.
     pub(super) fn nothing_came(&self, cx: &mut Context<'_>) -> bool {
         let io = &mut *self.io.borrow_mut();
         io.unread.is_empty() && io.poll_fill(cx).is_pending()
@@ -200,8 +201,8 @@ impl BodySource for RequestBody {
         let (mut io, mut decoder) = (self.shared.io.borrow_mut(), self.shared.decoder.borrow_mut());
         self.shared.reading.set(false);
         if self.shared.expects_continue.replace(false) {
-            // RFC 9110, 10.1.1: asked for only now that someone wants the body, so that a policy can refuse the request
-            // before the client has sent it.
+            // RFC 9110, 10.1.1: sent only when the body is read, so that a policy can refuse the request before the
+            // client sends the body.
             io.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         if let Poll::Ready(Err(error)) = io.poll_write(cx) {

@@ -1,13 +1,13 @@
-//! Buffers for reuse. A connection has buffers only while bytes are in them: of ten thousand idle ones each would otherwise
-//! keep what its largest message needed. They belong to the thread, which is a worker, so that the connections to endpoints
-//! share them with those of clients.
+//! Buffers for reuse. A connection has buffers only while they hold bytes: otherwise each of ten thousand idle ones
+//! would keep the size of its largest message. They belong to the thread, which is a worker, so connections to
+//! endpoints and those of clients share them.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Buffers of each kind that are kept. A few hundred are as many as are ever in use at the same moment between two waits;
-/// more would only hold memory.
+/// Buffers of each kind that are kept. No more than a few hundred are ever in use between two waits; a larger number
+/// would only hold memory.
 const KEEP_MAX: usize = 256;
 
 /// A buffer that has grown beyond this is not kept.
@@ -22,7 +22,7 @@ struct Buffers {
     write: Vec<Vec<u8>>,
 }
 
-/// A buffer to read into.
+/// Returns a buffer to read into.
 pub(super) fn take_read() -> BytesMut {
     POOL.with_borrow_mut(|pool| pool.read.pop()).unwrap_or_default()
 }
@@ -40,7 +40,7 @@ pub(super) fn release_read(mut buffer: BytesMut) {
     });
 }
 
-/// A buffer to write from.
+/// Returns a buffer to write from.
 pub(super) fn take_write() -> Vec<u8> {
     POOL.with_borrow_mut(|pool| pool.write.pop()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Asks the endpoints that speak HTTP/1.
+//! Sends requests to endpoints over HTTP/1.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use crate::prefixed::Prefixed;
 /// Fields of a response's head.
 const FIELDS_MAX: usize = 256;
 
-/// A connection to an endpoint on which nothing is under way.
+/// An idle connection to an endpoint.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     io: Io,
@@ -47,7 +47,7 @@ impl ClientConnection {
         Self { io: Io::new(stream), limits, case, peer, keep_for: None }
     }
 
-    /// Sends a request. `pool` gets the connection back when it can be used again.
+    /// Sends a request. The connection returns to `pool` when it can be used again.
     pub(crate) fn start(
         mut self: Box<Self>,
         request: &RequestHead,
@@ -113,7 +113,7 @@ fn with_key(request: &RequestHead) -> RequestHead {
     handshake
 }
 
-/// What of the request decides how its response is read.
+/// The part of the request that decides how its response is read.
 #[derive(Debug, Clone, Copy)]
 struct Method(&'static str);
 
@@ -126,7 +126,7 @@ impl Method {
     }
 }
 
-/// A request under way.
+/// A request that was sent, or is being sent.
 pub(crate) struct ClientCall {
     connection: Box<ClientConnection>,
     pump: Pump,
@@ -214,7 +214,7 @@ impl Call for ClientCall {
             let tunnel = Box::new(Prefixed::new(unread, stream));
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
-        // There is a final head, or this would not have been called.
+        // There is a final head, because this is called only after one.
         let (framing, keep_alive, declared) = parsed.map_or((BodyFraming::None, false, None), |parsed| {
             (parsed.framing, parsed.keep_alive, parsed.content_length)
         });
@@ -225,7 +225,7 @@ impl Call for ClientCall {
             decoder,
             pump: this.pump,
             received: 0,
-            // A connection whose request was cut off cannot be used again.
+            // The connection returns to the pool only if the endpoint keeps it open.
             pool: this.pool.filter(|_| keep_alive),
         };
         if body.decoder.is_done() && body.pump.state == PumpState::Done {
@@ -240,8 +240,8 @@ impl Call for ClientCall {
     }
 }
 
-/// How long a connection may stay idle by the `Keep-Alive` field of its last response: a second less than the endpoint
-/// keeps it, so that no request is sent into its closing. Nothing if it takes no more requests.
+/// Returns how long a connection may stay idle according to the `Keep-Alive` field of its last response: a second less
+/// than the endpoint keeps it, so that no request meets its closing. Zero if it takes no more requests.
 fn keep_alive_time(fields: &Fields) -> Option<Duration> {
     let mut time = None;
     let lines = fields.iter().filter(|(known, ..)| *known == Known::KeepAlive);
@@ -279,7 +279,7 @@ enum PumpState {
     Reading,
     /// Waits for the endpoint's socket.
     Writing,
-    /// The body is over; its last bytes are being written.
+    /// The body has ended. Its last bytes are being written.
     Ending,
     Done,
     /// The endpoint takes no more. Its response may still say why.
@@ -293,14 +293,14 @@ impl Pump {
         Self { body, chunked, piece: Bytes::new(), state, progress: 0, touched: false }
     }
 
-    /// Sends on, as far as it goes. The head stands in `io.out` at first.
+    /// Continues sending as far as possible. At first the head is in `io.out`.
     fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<Result<(), BodyError>> {
         loop {
             match self.state {
                 PumpState::Done | PumpState::Refused => return Poll::Ready(Ok(())),
                 PumpState::Reading => match self.body.poll_next(cx) {
                     Poll::Pending => {
-                        // The head, and what was taken so far, go out while the client makes up its mind.
+                        // The head, and what was read of the body, are sent while the client sends nothing.
                         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
                             self.refuse();
                         }
@@ -343,7 +343,7 @@ impl Pump {
         }
     }
 
-    /// Writes what is under way. Parts of it count as they are taken.
+    /// Writes what is pending. Each part counts as progress as soon as it is written.
     fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<std::io::Result<()>> {
         let before = self.piece.len() + io.out.pending().len();
         let written = io.poll_write_with(cx, &mut self.piece);
@@ -372,7 +372,7 @@ impl Pump {
         self.body.into_whole(!self.touched)
     }
 
-    /// The endpoint takes no more. What was not touched, or is kept, may be sent again.
+    /// Records that the endpoint takes no more. A body that was not read, or is kept, may be sent again.
     fn refuse(&mut self) {
         match self.touched && !self.body.is_kept() {
             true => self.give_up(),
@@ -380,7 +380,7 @@ impl Pump {
         }
     }
 
-    /// Sends no more. A hook of the body that is under way goes on by itself.
+    /// Stops sending. A hook of the body that is running continues by itself.
     fn give_up(&mut self) {
         if self.state != PumpState::Done {
             self.body = Body::Empty;
@@ -389,13 +389,13 @@ impl Pump {
     }
 }
 
-/// The body of a response. Gives the connection back when it is over.
+/// The body of a response. Releases the connection at its end.
 struct ResponseBody {
-    /// Gone once it was given back.
+    /// `None` once it was released.
     connection: Option<Box<ClientConnection>>,
     decoder: Decoder,
     pump: Pump,
-    /// Bytes so far.
+    /// Bytes received so far.
     received: u64,
     pool: Option<Rc<Pool<ClientConnection>>>,
 }
@@ -439,7 +439,7 @@ impl BodySource for ResponseBody {
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
-        // The client takes nothing at the moment, and may do so for long.
+        // The client takes nothing at the moment, perhaps for long.
         connection.io.release_read_buffer();
         let driven = ready!(self.pump.poll(cx, &mut connection.io));
         if driven.is_err() {
@@ -466,7 +466,8 @@ impl BodySource for ResponseBody {
 }
 
 impl ResponseBody {
-    /// Gives the connection back, unless its request was not sent to the end or it holds bytes that nobody asked for.
+    /// Returns the connection to the pool, unless its request was not sent completely or bytes arrived that belong to
+    /// no response.
     fn release(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if let Some(pool) = self.pool.take()

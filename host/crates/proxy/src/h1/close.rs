@@ -1,4 +1,4 @@
-//! Ends a client's connection so that the answer which was sent on it arrives.
+//! Closes a client's connection so that the response that was sent on it arrives.
 
 use std::task::Poll;
 
@@ -10,14 +10,14 @@ use crate::connection::Connection;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
-/// Closes the sending half, then reads and drops what still comes, until the client has closed its half as well.
+/// Closes the sending half, then reads and drops what still arrives, until the client has closed its half as well.
 ///
-/// If bytes came for a socket that is closed, or lay in it unread, the kernel would reset the connection, and a reset
-/// throws away what of the answer was not read yet (RFC 9112, 9.6). A client sends on after an answer that came before its
-/// request was whole, as those do that write a whole body before they read, and behind `Connection: close` if it had sent
-/// further requests already.
+/// If bytes arrive at a closed socket, or are in it unread, the kernel resets the connection, and a reset discards what
+/// the client has not read of the response (RFC 9112, 9.6). Clients do send after a response: those that write a whole
+/// body before they read, and those that had already sent further requests when they got `Connection: close`.
 ///
-/// With `at_once` there is no such danger. Otherwise it ends when nothing has come for `timeouts.linger`, after `timeouts.idle` in any case, and after `limits.linger` bytes.
+/// With `at_once` there is no such danger, and the connection closes. Otherwise it closes if nothing arrives for
+/// `timeouts.linger`, after `timeouts.idle` in any case, and after `limits.linger` bytes.
 pub(super) async fn close(
     mut io: Io,
     worker: &Worker,
@@ -29,7 +29,7 @@ pub(super) async fn close(
     io.unread.clear();
     io.release_buffers();
     let whole = Instant::now() + timeouts.idle.max(timeouts.linger);
-    // What cannot be said any more need not be: the connection closes either way.
+    // A failure to shut down changes nothing: the connection closes either way.
     let goodbye = timer.run(Instant::now() + timeouts.linger, io.stream.shutdown()).await;
     if at_once || !matches!(goodbye, Ok(Ok(()))) {
         return;

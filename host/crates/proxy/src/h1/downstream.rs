@@ -20,31 +20,32 @@ use crate::downstream::{Content, Downstream, ResponseSink};
 use crate::error::StreamError;
 use crate::worker::Worker;
 
-/// What of a request decides how its response is written. Kept from before the policies, which may change the method
-/// that is forwarded but not what the client waits for. The default is that of a request that could not be read.
+/// The parts of a request that decide how its response is written. Read before the policies run, because they may
+/// change the method that is forwarded, but not what the client waits for. The default is for a request that could not
+/// be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Client {
     version: Version,
     /// The method is HEAD.
     wants_head: bool,
-    /// The method is CONNECT: what follows it is meant for a tunnel, whatever the response is.
+    /// The method is CONNECT: data after it is meant for a tunnel, whatever the response is.
     wants_tunnel: bool,
-    /// It has offered another protocol, and may speak that before it knows whether it was accepted.
+    /// It has offered another protocol, and may use it before it knows whether the offer was accepted.
     offers_upgrade: bool,
-    /// It gets its response although it has closed its sending half behind the request.
+    /// It gets its response even if it has closed its sending half after the request.
     half_close: bool,
     /// It may send another request.
     keep_alive: bool,
 }
 
 impl Client {
-    /// Returns what the request in `exchange` says, as it came.
+    /// Reads the request in `exchange` before it is changed.
     pub(super) fn of(exchange: &Exchange, half_closed: HalfClosed, keep_alive: bool) -> Self {
         let request = &exchange.request;
         let half_close = match half_closed {
             HalfClosed::Answer => true,
             HalfClosed::Cancel => false,
-            // It has said before that it would send nothing more.
+            // It has announced that it sends no further request.
             HalfClosed::AnswerLast => !keep_alive,
         };
         Self {
@@ -58,14 +59,14 @@ impl Client {
     }
 }
 
-/// What becomes of the connection after an exchange.
+/// What happens to the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterResponse {
     /// It takes another request.
     KeepAlive,
-    /// It closes, once the client has read its response: it may still be sending.
+    /// It closes once the client has read its response. The client may still be sending.
     Close,
-    /// It closes at once: a response was cut off, and nothing may be sent behind it.
+    /// It closes at once: a response was cut off, and nothing may follow it.
     Abort,
 }
 
@@ -77,8 +78,8 @@ pub(super) struct H1Downstream<'a> {
     client: Client,
     keep_alive: bool,
     chunked: bool,
-    /// The end of the connection is the end of the body: until that is reached, whatever ends the connection has to look
-    /// otherwise.
+    /// The body ends with the connection. Until the body is complete, the connection must end with a reset, so that the
+    /// client sees the difference.
     cut_is_reset: bool,
     /// The rest of the piece that is being written, if one is.
     piece: Option<Bytes>,
@@ -105,7 +106,7 @@ impl<'a> H1Downstream<'a> {
         }
     }
 
-    /// Returns what becomes of the connection.
+    /// Returns what happens to the connection.
     pub(super) const fn after(&self) -> AfterResponse {
         self.after
     }
@@ -121,7 +122,7 @@ impl<'a> H1Downstream<'a> {
         self.write_head(&exchange.response, options);
     }
 
-    /// Writes a head behind what waits to be written.
+    /// Appends a head to the bytes that wait to be written.
     fn write_head(&self, head: &ResponseHead, options: ResponseOptions<'_>) {
         let out = &mut self.shared.io.borrow_mut().out.bytes;
         let start = out.len();
@@ -131,7 +132,7 @@ impl<'a> H1Downstream<'a> {
         }
     }
 
-    /// Returns whether the connection can take another request behind this one.
+    /// Returns whether the connection can take another request after this one.
     fn can_go_on(&self, cx: &mut Context<'_>) -> bool {
         let Client { keep_alive, wants_tunnel, offers_upgrade, .. } = self.client;
         self.shared.body_is_over()
@@ -139,7 +140,7 @@ impl<'a> H1Downstream<'a> {
             && !wants_tunnel
             && !self.shared.half_closed.get()
             && !self.connection.is_draining()
-            // What came behind an offer that was not accepted may be the other protocol, and is not a request.
+            // Data after an offer that was not accepted may belong to the other protocol, and is not a request.
             && (!offers_upgrade || self.shared.nothing_came(cx))
     }
 
@@ -159,13 +160,13 @@ impl Downstream for H1Downstream<'_> {
         if let Poll::Ready(Err(_)) = io.poll_write(cx) {
             return Poll::Ready(());
         }
-        // A reader that waits for more of the body sees the end. Once the end of what the client sends was seen, only a
-        // response that it does not take shows that it has gone.
+        // A reader that waits for more of the body sees the end of the connection. After the client has closed its
+        // sending half, only a failed write shows that it has gone.
         if self.shared.reading.get() || self.shared.half_closed.get() {
             return Poll::Pending;
         }
-        // Otherwise some of what the client sends has to be read to find the end behind it: of a body this much is read
-        // ahead, and a request that came ahead of its turn hides the end.
+        // Otherwise the gateway has to read ahead to find the end: this much of a body, or one byte of the next
+        // request, behind which the end cannot be seen.
         let decoder = self.shared.decoder.borrow();
         let ahead = if decoder.is_done() { 1 } else { READ_BYTES };
         while io.unread.len() < ahead {
@@ -233,7 +234,7 @@ impl ResponseSink for H1Downstream<'_> {
         if self.chunked {
             write_chunk_header(&mut out.bytes, piece.len());
         }
-        // Small pieces gather, and go out when there is nothing more at hand.
+        // Small pieces are collected, and sent when no more data is available.
         if out.pending().len() + piece.len() > COPY_BYTES_MAX {
             self.piece = Some(piece);
             return;
@@ -281,7 +282,7 @@ impl ResponseSink for H1Downstream<'_> {
         self.after = if self.keep_alive { AfterResponse::KeepAlive } else { AfterResponse::Close };
     }
 
-    /// The connection closes before the length or the last chunk.
+    /// The connection closes before the declared length or the last chunk.
     fn cut(&mut self, _: &mut Context<'_>) {
         self.after = AfterResponse::Abort;
     }
@@ -290,7 +291,7 @@ impl ResponseSink for H1Downstream<'_> {
         self.after = AfterResponse::Close;
     }
 
-    /// Small pieces are copied behind each other into the buffer that is written.
+    /// Small pieces are collected in the write buffer anyway.
     fn coalesces(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! A socket with what was read from it and not yet used.
+//! A socket, what was read from it and not used yet, and what is to be written.
 
 use std::io;
 use std::pin::Pin;
@@ -11,17 +11,17 @@ use tokio_util::io::poll_read_buf;
 
 use super::buffers;
 
-/// How much is read at once. A whole head with fat cookies, and large enough that a long body costs one system call for
-/// each 32 KiB.
+/// Bytes that are read at once. Enough for a whole head with large cookies, and for a long body to cost only one system
+/// call for each 32 KiB.
 pub(crate) const READ_BYTES: usize = 32 * 1024;
 
-/// How much of what is only dropped is read at once.
+/// Bytes that are read at once if they are only dropped.
 const DISCARD_BYTES: usize = 16 * 1024;
 
-/// A body that is at most this long is copied behind its head so that both go out in one write.
+/// A body of at most this size is copied behind its head, so that one write sends both.
 pub(crate) const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// One HTTP/1 connection's socket and read buffer.
+/// One HTTP/1 connection's socket and buffers.
 #[derive(Debug)]
 pub(crate) struct Io {
     pub(crate) stream: Stream,
@@ -32,12 +32,12 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    /// A connection without buffers.
+    /// Returns a connection without buffers.
     pub(crate) fn new(stream: Stream) -> Self {
         Self { stream, unread: BytesMut::new(), out: OutBuffer::default() }
     }
 
-    /// Gives the buffers back that nothing is in. They are taken anew when they are needed.
+    /// Releases empty buffers. New ones are taken when they are needed.
     pub(crate) fn release_buffers(&mut self) {
         self.release_read_buffer();
         if self.out.is_empty() {
@@ -45,14 +45,14 @@ impl Io {
         }
     }
 
-    /// Gives the read buffer back if nothing is in it.
+    /// Releases the read buffer if it is empty.
     pub(crate) fn release_read_buffer(&mut self) {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
             buffers::release_read(std::mem::take(&mut self.unread));
         }
     }
 
-    /// Reads and drops what comes; gives how much it was, 0 at the end. Holds no buffer while it waits.
+    /// Reads and drops data. Returns the number of bytes, 0 at the end. Holds no buffer while it waits.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [std::mem::MaybeUninit::uninit(); DISCARD_BYTES];
         let mut buffer = ReadBuf::uninit(&mut bytes);
@@ -60,7 +60,7 @@ impl Io {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Reads more behind `unread`; 0 is the end of the stream.
+    /// Reads and appends to `unread`. Returns the number of bytes, 0 at the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.unread.capacity() == 0 {
             self.unread = buffers::take_read();
@@ -80,7 +80,7 @@ impl Io {
             }
             self.out.advance(written);
         }
-        // TCP keeps nothing back, and TLS what does not fit the socket, which its next read or write sends on.
+        // TCP buffers nothing here. TLS buffers what does not fit into the socket; a flush sends it.
         match &self.stream {
             Stream::Tcp(_) => Poll::Ready(Ok(())),
             _ => Pin::new(&mut self.stream).poll_flush(cx),
@@ -107,7 +107,7 @@ impl Io {
     }
 }
 
-/// Bytes on their way out. The buffer is reused.
+/// Bytes to be written. The buffer is reused.
 #[derive(Debug, Default)]
 pub(crate) struct OutBuffer {
     /// Append here.
@@ -116,24 +116,24 @@ pub(crate) struct OutBuffer {
 }
 
 impl OutBuffer {
-    /// What has not been written.
+    /// Returns what was not written yet.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 
-    /// Whether all has been written.
+    /// Returns whether all has been written.
     pub(crate) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
-    /// Takes a buffer for what is about to be written.
+    /// Takes a buffer before something is written to it.
     pub(crate) fn prepare(&mut self) {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers::take_write();
         }
     }
 
-    /// Gives the buffer back, which is empty.
+    /// Releases the buffer, which is empty.
     fn release(&mut self) {
         self.clear();
         if self.bytes.capacity() > 0 {
@@ -141,7 +141,7 @@ impl OutBuffer {
         }
     }
 
-    /// Forgets all.
+    /// Drops all bytes.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.at = 0;

@@ -1,4 +1,4 @@
-//! Waits for what a client says next.
+//! Waits for the next request's head on a client's connection.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -15,33 +15,33 @@ use crate::connection::Connection;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
+/// The first bytes of an HTTP/2 client (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long the rest of a head may take once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-/// For how long after it was accepted a client that has sent nothing is waited for at a drain.
+/// How long after its acceptance a drain still waits for the first byte of a connection.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// What came first.
+/// What happened first.
 pub(super) enum ReadOutcome {
     Request(ParsedRequest, Box<Exchange>),
     Invalid(RequestError, Box<Exchange>),
     /// The client speaks HTTP/2.
     Preface,
-    /// The head did not come in time.
+    /// The head was not complete in time.
     TimedOut,
-    /// The client has closed its sending half, and so has nothing to be answered.
+    /// The client has closed its sending half, so there is nothing to answer.
     Closed,
-    /// The client stayed silent.
+    /// The client sent nothing until the timeout.
     Idle,
-    /// It is time to end.
+    /// The gateway drains.
     Draining,
 }
 
-/// The empty line that may stand before a request (RFC 9112, 2.2). It is not the start of a head: old clients send it behind
-/// a body, and then stay idle.
+/// The empty line that may precede a request (RFC 9112, 2.2). It does not start a head: old clients send it after a
+/// body, and then stay idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EmptyLine {
     Nothing,
@@ -50,7 +50,7 @@ enum EmptyLine {
 }
 
 impl EmptyLine {
-    /// Takes off `io` what belongs to the line; false if it is none or a second one.
+    /// Removes the bytes of the line from `io`. Returns `false` if they are not such a line, or a second one follows.
     fn take(&mut self, io: &mut Io) -> bool {
         while let (Some(byte), true) = (io.unread.first(), *self != Self::Whole) {
             match (&self, byte) {
@@ -65,8 +65,8 @@ impl EmptyLine {
     }
 }
 
-/// Waits for the next request's head. While there is nothing of it, the connection holds no buffer.
-/// With `sniff` the client may turn out to speak HTTP/2.
+/// Waits for the next request's head. The connection holds no buffer until its first byte arrives. With `sniff` the
+/// client may turn out to speak HTTP/2.
 pub(super) async fn read_head(
     worker: &Worker,
     connection: &Connection,
@@ -119,17 +119,18 @@ pub(super) async fn read_head(
             io.release_buffers();
         }
         if connection.poll_draining(cx, since).is_ready() {
-            // The first request of a client that was accepted a moment ago may be on its way, such as one that connected to
-            // a listener whose place another one takes.
+            // The first request of a client that connected a moment ago may still arrive, for example if it connected
+            // to a listener that another one replaces.
             let soon = connection.accepted + FRESH;
             if idle && connection.is_draining() && Instant::now() < soon {
                 deadline = deadline.min(soon);
             } else if idle {
-                // What was answered long ago has arrived, or never will: a client that sleeps holds nothing up.
+                // A response that was sent long ago has arrived, or never will, so an idle client does not delay the
+                // drain.
                 let long_ago = since.elapsed() >= connection.timeouts().linger;
                 return Poll::Ready(if long_ago { ReadOutcome::Idle } else { ReadOutcome::Draining });
             } else {
-                // A head that has begun may be on its way, or be all that a client will ever send.
+                // The rest of a head may still arrive, or the client may never send it.
                 let end = *drained.get_or_insert_with(|| Instant::now() + DRAIN_GRACE);
                 deadline = deadline.min(end);
             }

@@ -1,4 +1,4 @@
-//! Serves the clients that speak HTTP/1.
+//! Serves clients over HTTP/1.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
 use crate::worker::Worker;
 
-/// The client of a tunnel that is silent for half of this is asked by the kernel whether it is still there, and the tunnel
-/// ends after all of it without an answer. It may be silent for an hour by default, and a client that has vanished would hold
-/// two connections for as long.
+/// After half of this time without data the kernel probes the client of a tunnel, and after all of it without an answer
+/// the tunnel ends. A tunnel may be idle for an hour by default, and a client that has vanished would hold two
+/// connections for as long.
 const TUNNEL_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// One client's connection.
@@ -41,15 +41,15 @@ struct Server<'a> {
     sniff: bool,
 }
 
-/// What becomes of the connection.
+/// What happens to the connection next.
 #[derive(Debug)]
 enum NextStep {
     KeepAlive,
-    /// Close, and let the client read its response first: it may still be sending.
+    /// Close once the client has read its response. It may still be sending.
     Close,
-    /// Close at once: what was answered before has had its time to arrive.
+    /// Close at once: earlier responses have had time to arrive.
     CloseNow,
-    /// A response was cut off: nothing is to be sent any more.
+    /// A response was cut off, and nothing may follow it.
     Abort,
     /// The upstream has accepted an upgrade.
     Tunnel(Box<Upgraded>),
@@ -65,8 +65,8 @@ impl From<AfterResponse> for NextStep {
     }
 }
 
-/// Serves a connection to its end. With `sniff` the client may turn out to speak HTTP/2; the connection is then returned.
-/// Dropping the future closes the connection.
+/// Serves a connection to its end. With `sniff` the client may turn out to speak HTTP/2; the connection is then
+/// returned. Dropping the future closes the connection.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
@@ -82,7 +82,7 @@ pub(crate) async fn serve(
         limits: HeadLimits::from(connection.limits()),
         sniff,
     };
-    // A fresh connection has as long for its first head as for any, not as long as an idle one.
+    // A new connection has as long for its first head as for any other head, not as long as it may be idle.
     let mut timeout = connection.timeouts().request_head;
     loop {
         let next = match server.read_head(timeout).await {
@@ -111,7 +111,7 @@ pub(crate) async fn serve(
                 return None;
             }
             NextStep::Close | NextStep::CloseNow => {
-                // A client that sends nothing more cannot cause a reset.
+                // A client that sends no more data cannot cause a reset.
                 let at_once = matches!(next, NextStep::CloseNow) || server.shared.half_closed.get();
                 let io = Rc::into_inner(server.shared)?.io.into_inner();
                 close::close(io, worker, connection, &mut server.timer, at_once).await;
@@ -132,7 +132,7 @@ impl Server<'_> {
         Serving { worker: self.worker, connection: self.connection, slot: &self.slot, timer: &mut self.timer }
     }
 
-    /// Takes a request to its end.
+    /// Serves one request.
     async fn exchange(&mut self, parsed: ParsedRequest, exchange: Box<Exchange>) -> NextStep {
         let info = ExchangeInfo::start();
         self.slot.clear();
@@ -153,7 +153,7 @@ impl Server<'_> {
         }
     }
 
-    /// Refuses what is not a valid request, of which as much is read as came.
+    /// Refuses an invalid request. The record gets what was read of it.
     async fn refuse(&mut self, exchange: Box<Exchange>, status: u16, reason: &str) -> NextStep {
         let raw = RawRequest::h1(&self.shared.io.borrow().unread);
         let shared = self.shared.clone();

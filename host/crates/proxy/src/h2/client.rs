@@ -1,4 +1,4 @@
-//! Asks the endpoints that speak HTTP/2.
+//! Sends requests to endpoints over HTTP/2.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::h2::{convert, describe};
 const FIELDS_MAX: usize = 256;
 
 impl Lease {
-    /// Sends a request. What goes wrong is told by the call's first event.
+    /// Sends a request. The call's first event returns what goes wrong.
     pub(crate) fn start(self, request: &RequestHead, host: &str, scheme: Scheme, body: Body) -> ClientCall {
         let Self { mut handle, mut open, reused } = self;
         let request = handle.write(request, host, scheme, body.length());
@@ -37,7 +37,7 @@ impl Lease {
                     open.opened(response.stream_id().as_u32());
                     State::Waiting(response, send)
                 }
-                // The request is one that the crate does not send.
+                // The `h2` crate does not send this request.
                 Err(error) if error.get_io().is_none() && !error.is_go_away() && !error.is_reset() => {
                     State::Failed(CallError::NotSent(NotSent::Malformed(describe(&error))))
                 }
@@ -69,8 +69,8 @@ impl Lease {
 }
 
 impl ClientHandle {
-    /// An upgrade is an extended CONNECT where the endpoint takes it; else it is left out, as RFC 9110, 7.8 lets a
-    /// server ignore it.
+    /// Makes an upgrade an extended CONNECT if the endpoint accepts that. Otherwise the upgrade is left out, which
+    /// RFC 9110, 7.8 allows a server.
     fn write(
         &self,
         request: &RequestHead,
@@ -94,7 +94,7 @@ impl ClientHandle {
     }
 }
 
-/// The size of a head as RFC 9113, 6.5.2 counts it: 32 bytes are added for each field.
+/// Returns the size of a head as RFC 9113, 6.5.2 counts it, with 32 bytes added for each field.
 fn list_bytes(request: &http::Request<()>) -> u64 {
     let field = |name: &str, value: usize| name.len() as u64 + value as u64 + 32;
     let uri = request.uri();
@@ -109,7 +109,7 @@ fn list_bytes(request: &http::Request<()>) -> u64 {
         + request.headers().iter().map(|(name, value)| field(name.as_str(), value.len())).sum::<u64>()
 }
 
-/// A request under way on a stream.
+/// A request that was sent, or is being sent, on a stream.
 pub(crate) struct ClientCall {
     state: State,
     pump: Pump,
@@ -148,7 +148,7 @@ impl Call for ClientCall {
         }
         let maybe_stale = self.reused && self.informational == 0;
         if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
-            // What ends the stream before any head is told here.
+            // A stream that ends before any head fails here.
             let informational = informational.map_err(|error| closed(&error, maybe_stale, &self.open))?;
             self.informational += 1;
             if self.informational > INFORMATIONAL_MAX {
@@ -157,7 +157,8 @@ impl Call for ClientCall {
                 ))));
             }
             let (status, headers) = (informational.status(), informational.headers());
-            // HTTP/2 has none (RFC 9113, 8.6), and a client of HTTP/1 would take what follows for another protocol.
+            // HTTP/2 has no 101 (RFC 9113, 8.6), and an HTTP/1 client would take the data that follows for another
+            // protocol.
             if status == http::StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Err(CallError::Protocol("it switched protocols".to_owned())));
             }
@@ -203,9 +204,9 @@ impl Call for ClientCall {
             let tunnel = Box::new(H2TunnelEnd::new(receive, send, outbox, Some(this.open)));
             return CallResponse { body: Body::Empty, tunnel: Some(tunnel), declared: None };
         }
-        // What ended with its head goes on as that, also while the request is open: of gRPC, a head that ends the stream is
-        // an answer, and one behind which an empty body ends is none. What is left of the request is given up, as at the end
-        // of any response.
+        // A response that ended with its head is passed on as such, even while the request is being sent: in gRPC a
+        // head that ends the stream is a response, and a head followed by an empty body is not. The rest of the request
+        // is dropped, as at the end of any response.
         let ended = receive.is_end_stream() || this.open.is_head_alone();
         if ended || head.is_bodyless(this.head_request) {
             return CallResponse { body: Body::Empty, tunnel: None, declared: length };
@@ -232,10 +233,9 @@ impl Call for ClientCall {
     }
 }
 
-/// RFC 9113, 8.7: what was refused, or lies behind the last stream of a GOAWAY, was not acted on.
+/// RFC 9113, 8.7: a request was not acted on if its stream was refused, or is after the last stream of a GOAWAY.
 fn closed(error: &h2::Error, maybe_stale: bool, open: &OpenStream) -> CallError {
-    // A GOAWAY is the error of those streams alone that lie behind the last one; the others go on, or end with the
-    // connection.
+    // A GOAWAY is an error only for the streams after the last one. The others continue, or end with the connection.
     let left_out = error.is_go_away() && error.is_remote();
     let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     if refused && error.is_remote() {
@@ -347,7 +347,7 @@ impl Pump {
         Ok(())
     }
 
-    /// Sends no more. A hook of the body that is under way goes on by itself.
+    /// Stops sending. A hook of the body that is running continues by itself.
     fn give_up(&mut self) {
         self.body = Coalesced::default();
         self.state = PumpState::Done;
@@ -366,7 +366,7 @@ struct H2ResponseBody {
     pump: Pump,
     left: Option<u64>,
     unreleased: usize,
-    /// Bytes so far.
+    /// Bytes received so far.
     received: u64,
     done: bool,
     open: OpenStream,
@@ -419,8 +419,8 @@ impl BodySource for H2ResponseBody {
                 }
                 Some(Err(error)) => {
                     self.end();
-                    // RFC 9113, 8.1: a reset behind a whole response only says that the rest of the request is not wanted.
-                    // Without END_STREAM the response was cut, whatever the code of the reset.
+                    // RFC 9113, 8.1: a reset after a whole response only says that the rest of the request is not
+                    // needed. Without END_STREAM the response was cut off, whatever the code of the reset.
                     if error.is_reset() && self.open.has_ended() && self.left.is_none_or(|left| left == 0) {
                         return Poll::Ready(None);
                     }
@@ -431,7 +431,7 @@ impl BodySource for H2ResponseBody {
         }
         let trailers = ready!(self.receive.poll_trailers(cx));
         self.end();
-        // The crate has dropped what was too much of them, or did not belong there.
+        // The crate has dropped trailers that exceeded its limit or are not allowed there.
         if let Some(fault) = self.open.trailers() {
             return Poll::Ready(Some(Err(BodyError::Upstream(fault.to_string()))));
         }

@@ -1,4 +1,4 @@
-//! A connection to an endpoint that speaks HTTP/2: what is known of it, and the task that drives and watches it.
+//! A connection to an endpoint over HTTP/2: its state, and the task that drives and monitors it.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -20,16 +20,16 @@ use crate::h2::outbox::{Outbox, Piece};
 use crate::h2::wire::{Wire, WireMonitor};
 use crate::h2::{SEND_BUFFER, describe};
 
-/// What a connection to an endpoint is opened with.
+/// The settings of a connection to an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionRules {
-    /// Bytes of a response's head.
+    /// The largest head of a response, in bytes.
     pub(crate) head_bytes_max: usize,
     /// Streams and windows.
     pub(crate) http2: UpstreamHttp2,
     /// How long the endpoint may take to send its settings.
     pub(crate) settle: Duration,
-    /// How long it may be silent while something is under way.
+    /// How long it may be silent while a stream is open.
     pub(crate) keepalive: Duration,
     /// The address that was connected to, if the endpoint's name has several.
     pub(crate) peer: Option<SocketAddr>,
@@ -44,26 +44,26 @@ pub(crate) struct ClientHandle {
     outbox: Outbox,
 }
 
-/// What the exchanges on a connection, the pool and the driver know of it.
+/// The state that the exchanges on a connection, the pool and the driver share.
 #[derive(Debug)]
 pub(super) struct Shared {
     open: Cell<u32>,
     /// Streams whose request waits for the endpoint's window.
     waiting: Cell<u32>,
-    /// It refused a stream when it had so many: it gets no more until it has fewer.
+    /// The endpoint refused a stream when this many were open. It gets no new one until there are fewer.
     refuses_from: Cell<u32>,
     streams_max: u32,
     closed: Cell<bool>,
-    /// It takes no new streams: the endpoint said so, or its address is not one of its name any more.
+    /// It takes no new streams, because the endpoint said so or its name no longer has this address.
     draining: Cell<bool>,
     /// It has served an exchange.
     served: Cell<bool>,
-    /// The endpoint's settings are here, or never will be.
+    /// The endpoint's settings have arrived, or never will.
     settled: Cell<bool>,
     settling: Notify,
-    /// Bytes that were read, as a sign of life.
+    /// Bytes that were read, which show that the endpoint is alive.
     heard: Cell<u64>,
-    /// It was suspected to be dead when so much had been read. What comes after proves that it lives.
+    /// The value of `heard` when the connection was suspected to be dead. A later byte proves that it is alive.
     suspected: Cell<Option<u64>>,
     check: Notify,
     /// SETTINGS_MAX_HEADER_LIST_SIZE of the endpoint.
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     async fn settled(&self) {
-        // On one thread nothing comes between the look and the wait.
+        // All of this runs on one thread, so nothing happens between the check and the wait.
         while !self.settled.get() {
             self.settling.notified().await;
         }
@@ -107,13 +107,13 @@ impl Shared {
         self.suspected.get() == Some(self.heard.get())
     }
 
-    /// It gets no new streams until something is heard of it, and is asked for that.
+    /// Opens no new streams until a byte arrives, and sends a ping to get one.
     pub(super) fn suspect(&self) {
         self.suspected.set(Some(self.heard.get()));
         self.check.notify_one();
     }
 
-    /// A stream was refused. The connection has room again once it has fewer streams than now.
+    /// Records that a stream was refused. The connection takes new streams once it has fewer than now.
     pub(super) fn refused(&self) {
         self.refuses_from.set(self.open.get().saturating_sub(1));
     }
@@ -123,7 +123,7 @@ impl Shared {
     }
 }
 
-/// Counts a stream as open for as long as it lives, and knows what its bytes say.
+/// Counts a stream as open for as long as it lives, and knows what the monitor found in its bytes.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     pub(super) shared: Rc<Shared>,
@@ -147,23 +147,24 @@ impl OpenStream {
         }
     }
 
-    /// What waits to be written on the connection.
+    /// Returns what waits to be written on the connection.
     pub(super) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// The request was sent on stream `number`.
+    /// Records that the request was sent on stream `number`.
     pub(super) fn opened(&mut self, number: u32) {
         self.number = number;
         self.monitor.expect(number);
     }
 
-    /// Whether the response has ended with its head. The crate does not know it any more if a reset came with it.
+    /// Returns whether the response has ended with its head. The crate no longer knows this if a reset arrived with the
+    /// head.
     pub(super) fn is_head_alone(&self) -> bool {
         self.monitor.is_head_alone(self.number)
     }
 
-    /// Whether the endpoint has sent END_STREAM.
+    /// Returns whether the endpoint has sent END_STREAM.
     pub(super) fn has_ended(&self) -> bool {
         self.monitor.has_ended(self.number)
     }
@@ -172,7 +173,7 @@ impl OpenStream {
         self.monitor.trailers(self.number)
     }
 
-    /// Notes whether what is sent on it waits for the endpoint's window.
+    /// Records whether its data waits for the endpoint's window.
     pub(crate) fn set_waits(&mut self, waits: bool) {
         if self.waits != waits {
             self.waits = waits;
@@ -194,12 +195,12 @@ impl Drop for OpenStream {
 pub(crate) struct Lease {
     pub(super) handle: ClientHandle,
     pub(super) open: OpenStream,
-    /// Whether the connection has served before.
+    /// Whether the connection has served an exchange before.
     pub(super) reused: bool,
 }
 
 impl Lease {
-    /// The address that the connection leads to, if the endpoint is a name.
+    /// Returns the address of the connection, if the endpoint is a name.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.handle.peer()
     }
@@ -215,7 +216,8 @@ impl Lease {
     }
 }
 
-/// Opens an HTTP/2 connection on `stream`. A local task drives it until it closes or every handle and stream is gone.
+/// Opens an HTTP/2 connection on `stream`. A local task drives it until it closes or every handle and stream is
+/// dropped.
 pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<ClientHandle, h2::Error> {
     let UpstreamHttp2 { streams_max, window, send_buffer_bytes, idle_frames } = rules.http2;
     let mut builder = h2::client::Builder::new();
@@ -223,9 +225,10 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
         .enable_push(false)
         .max_header_list_size(u32::try_from(rules.head_bytes_max).unwrap_or(u32::MAX))
         .initial_window_size(window)
-        // Room for every stream to stand still with its window full, so that no reader can stop the others.
+        // Room for every stream to stall with a full window, so that no slow reader stops the others.
         .initial_connection_window_size(window.saturating_mul(streams_max).min(WINDOW_MAX))
-        // One stream may go ahead of the endpoint's settings (RFC 9113, 3.4); others wait for what they grant.
+        // One stream may be opened before the endpoint's settings arrive (RFC 9113, 3.4). Others wait for the limit in
+        // them.
         .initial_max_send_streams(1)
         .max_send_buffer_size(SEND_BUFFER);
     let shared = Rc::new(Shared::new(&rules));
@@ -255,24 +258,24 @@ pub(crate) async fn handshake(stream: Stream, rules: ConnectionRules) -> Result<
 /// The largest window (RFC 9113, 6.9.1).
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 
-/// Asks the endpoint for signs of life. Returns when the connection can be dropped: it seems dead and carries nothing.
+/// Pings the endpoint. Returns when the connection can be dropped: it seems dead and has no streams.
 async fn look_after(shared: &Shared, ping: Option<PingPong>, rules: ConnectionRules) {
     let Some(mut ping) = ping else { return std::future::pending().await };
-    // An endpoint's settings are the first that it sends (RFC 9113, 3.4).
+    // An endpoint sends its settings first (RFC 9113, 3.4).
     if tokio::time::timeout(rules.settle, shared.settled()).await.is_err() {
         shared.suspect();
         shared.settle();
     }
     let half = rules.keepalive / 2;
-    // What had been heard when the endpoint was asked last. It is asked once for each silence: some servers close
-    // connections that are asked often while they have nothing to say.
+    // The value of `heard` at the last ping. There is one ping for each silence: some servers close connections that
+    // send many pings without data.
     let (mut before, mut asked) = (shared.heard.get(), false);
     loop {
         let checked = tokio::select! {
             () = shared.check.notified() => true,
             () = tokio::time::sleep(half) => false,
         };
-        // Takes the answer to an earlier ping, so that the next may be sent.
+        // Takes the answer to an earlier ping, so that the next one can be sent.
         let mut cx = Context::from_waker(Waker::noop());
         let _answered = ping.poll_pong(&mut cx).is_ready();
         if shared.heard.get() != before {
@@ -283,7 +286,7 @@ async fn look_after(shared: &Shared, ping: Option<PingPong>, rules: ConnectionRu
         }
         let idle = shared.open.get() == 0;
         if checked || (!idle && !asked) {
-            // Refused if one is under way, whose answer will do.
+            // Refused if a ping is not answered yet. Its answer serves as well.
             let _sent = ping.send_ping(h2::Ping::opaque()).is_ok();
             asked = true;
         } else if shared.is_suspect() && idle {
@@ -295,7 +298,7 @@ async fn look_after(shared: &Shared, ping: Option<PingPong>, rules: ConnectionRu
 }
 
 impl ClientHandle {
-    /// Takes a place for a stream, if one may be opened at once. `upload` says that a body is to be sent.
+    /// Takes a place for a stream, if one may be opened now. `upload` says that a body will be sent.
     pub(crate) fn lease(&mut self, upload: bool) -> Option<Lease> {
         if !self.is_usable() {
             return None;
@@ -303,7 +306,7 @@ impl ClientHandle {
         let shared = &self.shared;
         let open = shared.open.get();
         if shared.settled.get() {
-            // An upload that waits for the endpoint's window may have used up that of the whole connection.
+            // An upload that waits for the endpoint's window may have used up the window of the whole connection.
             if upload && shared.waiting.get() > 0 {
                 return None;
             }
@@ -322,7 +325,7 @@ impl ClientHandle {
         Some(Lease { handle: self.clone(), open: OpenStream::new(self), reused })
     }
 
-    /// Whether it takes new streams, now or when others have ended.
+    /// Returns whether it takes new streams, now or when others have ended.
     fn is_usable(&mut self) -> bool {
         let shared = &self.shared;
         if shared.closed.get() || shared.draining.get() || shared.is_suspect() {
@@ -337,17 +340,17 @@ impl ClientHandle {
         !refuses
     }
 
-    /// Whether the connection is of no more use.
+    /// Returns whether the connection is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.closed.get()
     }
 
-    /// Opens no more streams on it; those that are open go on.
+    /// Opens no more streams on it. Those that are open continue.
     pub(crate) fn drain(&self) {
         self.shared.draining.set(true);
     }
 
-    /// Whether it opens no more streams.
+    /// Returns whether it opens no more streams.
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.draining.get()
     }
@@ -357,7 +360,7 @@ impl ClientHandle {
         self.shared.settled.get()
     }
 
-    /// How many streams it may have at once.
+    /// Returns how many streams it may have at once.
     pub(crate) fn streams_max(&self) -> u32 {
         let granted = u32::try_from(self.send.current_max_send_streams()).unwrap_or(u32::MAX);
         granted.min(self.shared.streams_max)
@@ -368,12 +371,12 @@ impl ClientHandle {
         self.shared.settled().await;
     }
 
-    /// Whether nothing is under way on it.
+    /// Returns whether it has no open streams.
     pub(crate) fn is_idle(&self) -> bool {
         self.shared.open.get() == 0
     }
 
-    /// The address that it leads to, if the endpoint's name has several.
+    /// Returns its address, if the endpoint's name has several.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.shared.peer
     }
@@ -385,7 +388,7 @@ impl std::fmt::Debug for ClientHandle {
     }
 }
 
-/// A stream that counts what is read from it.
+/// A stream that counts the bytes that are read from it.
 struct Heard {
     stream: Stream,
     shared: Rc<Shared>,
@@ -407,7 +410,7 @@ impl AsyncRead for Heard {
             if let Some(bytes) = this.first.read(read) {
                 this.shared.head_list_max.set(Some(bytes));
             }
-            // The crate takes the frame over before another task runs.
+            // The crate reads the frame before another task runs.
             if this.first.is_done() {
                 this.shared.settle();
             }

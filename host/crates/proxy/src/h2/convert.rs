@@ -1,4 +1,4 @@
-//! Heads between HTTP/2 and the gateway's own form.
+//! Converts heads between HTTP/2 and the gateway's own form.
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -38,8 +38,9 @@ impl From<FieldError> for Malformed {
     }
 }
 
-/// Reads a request's head, normalising as for HTTP/1. An extended CONNECT is read as the GET with an upgrade that it stands
-/// for. `target` is its `:path` as the client wrote it, if `parts` has another one. Gives the declared length of its body.
+/// Reads a request's head, normalising as for HTTP/1. An extended CONNECT is read as the GET with an upgrade that it
+/// stands for. `target` is its `:path` as the client wrote it, if `parts` has another one. Returns the declared length
+/// of its body.
 pub(super) fn read_request(
     parts: &http::request::Parts,
     target: Option<&[u8]>,
@@ -53,7 +54,7 @@ pub(super) fn read_request(
     head.method.push_str(parts.method.as_str());
     let length = read_fields(&parts.headers, fields_max, &mut head.fields)?;
 
-    // RFC 9113, 8.3.1: Host must not say anything else than :authority.
+    // RFC 9113, 8.3.1: Host must not differ from :authority.
     let mut hosts = parts.headers.get_all(http::header::HOST).iter();
     let (host, more) = (hosts.next(), hosts.next().is_some());
     let host = host.map(|host| host.to_str().map_err(|_| Malformed("invalid Host"))).transpose()?;
@@ -72,14 +73,14 @@ pub(super) fn read_request(
     head.authority.push_str(authority);
 
     let extended = parts.extensions.get::<h2::ext::Protocol>();
-    // Of this pseudo-field alone the crate checks nothing but that it is text.
+    // This is the only pseudo-field of which the crate checks only that it is text.
     if extended.is_some_and(|protocol| !is_upgrade_protocol(protocol.as_str())) {
         return Err(Malformed("invalid :protocol"));
     }
     head.upgrade = extended.map(|protocol| protocol.as_str().to_owned());
     if extended.is_some() {
-        // RFC 8441, 5: the stream stands for the GET of an HTTP/1 handshake, and an upstream of HTTP/1 gets that. So it is
-        // matched, shown to policies and recorded as what it does; CONNECT is how HTTP/2 frames it.
+        // RFC 8441, 5: the stream stands for the GET of an HTTP/1 handshake, and an HTTP/1 upstream gets that GET. So
+        // it is matched, shown to policies and recorded as a GET; CONNECT is only how HTTP/2 frames it.
         "GET".clone_into(&mut head.method);
     }
     let target = match target {
@@ -98,7 +99,7 @@ pub(super) fn read_request(
     Ok(length)
 }
 
-/// Reads a response's head. Gives the declared length of its body.
+/// Reads a response's head. Returns the declared length of its body.
 pub(super) fn read_response(
     status: StatusCode,
     headers: &HeaderMap,
@@ -108,14 +109,14 @@ pub(super) fn read_response(
     head.clear();
     head.version = Version::Http2;
     head.status = status.as_u16();
-    // RFC 9110, 15: there are five classes, and a client would have to guess what another one means.
+    // RFC 9110, 15: there are five classes, and a client would have to guess the meaning of another one.
     if !(100..600).contains(&head.status) {
         return Err(Malformed("invalid status"));
     }
     read_fields(headers, fields_max, &mut head.fields)
 }
 
-/// Reads a trailer section as it came; the caller strips what must not stand in one.
+/// Reads a trailer section unchanged. The caller strips what is not allowed in one.
 pub(super) fn read_trailers(headers: &HeaderMap, fields_max: usize) -> Result<Fields, Malformed> {
     let mut fields = Fields::new();
     read_fields(headers, fields_max, &mut fields)?;
@@ -127,8 +128,8 @@ fn read_fields(
     fields_max: usize,
     fields: &mut Fields,
 ) -> Result<Option<u64>, Malformed> {
-    // RFC 9113, 8.2.3: crumbs are one field that was cut for the sake of compression, and browsers cut each cookie. What
-    // they may be in all, with 32 octets for each, SETTINGS_MAX_HEADER_LIST_SIZE bounds.
+    // RFC 9113, 8.2.3: crumbs are one field that was split for better compression, and browsers split every cookie.
+    // SETTINGS_MAX_HEADER_LIST_SIZE limits all of them together, with 32 octets added for each.
     let crumbs = headers.get_all(http::header::COOKIE).iter().count();
     if headers.len() - crumbs.saturating_sub(1) > fields_max {
         return Err(Malformed(TOO_MANY_FIELDS));
@@ -137,7 +138,7 @@ fn read_fields(
     for (name, value) in headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
         match Known::of(name) {
-            // Read where the target is.
+            // Read together with the target.
             Known::Host => {}
             Known::ContentLength => {
                 let digits = std::str::from_utf8(value).unwrap_or_default();
@@ -149,7 +150,7 @@ fn read_fields(
                 }
                 fields.append(name, value)?;
             }
-            // RFC 9113, 8.2.2: these belong to a connection, and HTTP/2 has no place for them.
+            // RFC 9113, 8.2.2: these belong to a connection and are not allowed in HTTP/2.
             Known::Connection
             | Known::KeepAlive
             | Known::ProxyConnection
@@ -158,7 +159,7 @@ fn read_fields(
                 return Err(Malformed("connection-specific field"));
             }
             Known::Te if value != b"trailers" => return Err(Malformed("invalid TE")),
-            // RFC 9113, 8.2.3: a cookie may come in crumbs, which HTTP/1 does not know.
+            // RFC 9113, 8.2.3: a cookie may be split into crumbs, which HTTP/1 does not know.
             _ if name == b"cookie" => match &mut cookie {
                 None => cookie = Some(value.to_vec()),
                 Some(crumbs) => {
@@ -175,7 +176,7 @@ fn read_fields(
     Ok(length)
 }
 
-/// Writes a request's head for an upstream that is called `host` over `scheme`; as an extended CONNECT if it is `extended`.
+/// Writes a request's head for an upstream whose authority is `host`, as an extended CONNECT if `extended` is set.
 pub(super) fn write_request(
     head: &RequestHead,
     host: &str,

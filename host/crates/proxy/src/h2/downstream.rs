@@ -25,9 +25,9 @@ pub(super) struct H2Downstream<'a> {
     guard: &'a StreamGuard,
     /// The method is HEAD.
     wants_head: bool,
-    /// The client waits for 100 (Continue), which it gets when this turns true.
+    /// The client waits for 100 (Continue), which is sent when this turns true.
     expects: Option<Rc<Cell<bool>>>,
-    /// Set once the head was sent and something follows it.
+    /// Set once the head was sent, if a body follows it.
     send: Option<SendStream<Piece>>,
     /// The rest of the piece that is being sent, if one is, and whether the body ends behind it.
     piece: Option<(Bytes, bool)>,
@@ -38,13 +38,13 @@ impl<'a> H2Downstream<'a> {
         Self { respond, guard, wants_head: false, expects: None, send: None, piece: None }
     }
 
-    /// Notes what the client waits for, before the policies, which may change the method that is forwarded: the head alone,
-    /// and 100 (Continue) once `expects` turns true.
+    /// Records what the client waits for, before the policies run, because they may change the method that is
+    /// forwarded: the head alone, and 100 (Continue) once `expects` turns true.
     pub(super) fn waits_for(&mut self, head_alone: bool, expects: Option<Rc<Cell<bool>>>) {
         (self.wants_head, self.expects) = (head_alone, expects);
     }
 
-    /// Returns whether the client was never asked for the body that it announced, so that none comes.
+    /// Returns whether the client was never asked for the body that it announced, so that it does not send one.
     pub(super) const fn has_not_asked(&self) -> bool {
         self.expects.is_some()
     }
@@ -65,7 +65,7 @@ impl<'a> H2Downstream<'a> {
         receive: RecvStream,
     ) -> Result<Box<dyn TunnelEnd>, StreamError> {
         let mut head = head.clone();
-        // RFC 8441, 5: for the 101 of HTTP/1, HTTP/2 has 200, and the handshake's own fields have no meaning.
+        // RFC 8441, 5: HTTP/2 has 200 for the 101 of HTTP/1, and the handshake's own fields have no meaning.
         head.status = 200;
         head.fields.remove(b"sec-websocket-accept");
         let response =
@@ -76,8 +76,8 @@ impl<'a> H2Downstream<'a> {
         Ok(Box::new(H2TunnelEnd::new(receive, send, outbox, None)))
     }
 
-    /// RFC 9110, 10.1.1: the body is asked for only when it is wanted, so that a policy can refuse the request before the
-    /// client has sent it.
+    /// Sends 100 (Continue) only when the body is read (RFC 9110, 10.1.1), so that a policy can refuse the request
+    /// before the client sends the body.
     fn ask_for_body(&mut self) {
         if self.expects.take_if(|wanted| wanted.get()).is_some() {
             self.send_informational(&ResponseHead { status: 100, ..ResponseHead::default() });
@@ -105,7 +105,7 @@ impl Downstream for H2Downstream<'_> {
     }
 
     fn send_informational(&mut self, head: &ResponseHead) {
-        // One that cannot be sent is one that the client does not get: it can do without.
+        // The client does not need informational responses, so a failure is only logged.
         let sent =
             convert::write_response(head, None).map(|response| self.respond.send_informational(response));
         if !matches!(sent, Ok(Ok(()))) {
@@ -160,7 +160,7 @@ impl ResponseSink for H2Downstream<'_> {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         while let (Some((piece, last)), Some(send)) = (&mut self.piece, &mut self.send) {
-            // Room first: what the connection's window gives a stream, others do not get.
+            // Checks the outbox first: window that a stream has reserved is not available to others.
             let capacity = match self.guard.outbox().poll_room(cx) {
                 Poll::Ready(()) => {
                     send.reserve_capacity(piece.len());
@@ -191,7 +191,7 @@ impl ResponseSink for H2Downstream<'_> {
         self.piece.as_ref().map_or(0, |(piece, _)| piece.len())
     }
 
-    /// What the client's window has room for counts as taken.
+    /// Data that fits the client's window counts as taken.
     fn buffered(&self) -> usize {
         0
     }
@@ -229,7 +229,7 @@ impl ResponseSink for H2Downstream<'_> {
         self.respond.send_reset(Reason::CANCEL);
     }
 
-    /// A body of tiny pieces would become as many DATA frames, which receivers take for an attack.
+    /// A body of tiny pieces would become as many DATA frames, which receivers treat as an attack.
     fn coalesces(&self) -> bool {
         true
     }

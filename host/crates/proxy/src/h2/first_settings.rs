@@ -1,14 +1,14 @@
-//! Reads from a server's first SETTINGS what the `h2` crate does not tell: how large a head it takes.
+//! Reads from a server's first SETTINGS how large a head it accepts, which the `h2` crate does not report.
 
 /// The type of a SETTINGS frame (RFC 9113, 6.5).
 const SETTINGS: u8 = 4;
 /// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, 6.5.2).
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 const FRAME_HEAD: usize = 9;
-/// Bytes of the first frame that are looked at. Servers have some ten settings of six bytes.
+/// Bytes of the first frame that are read. Servers send some ten settings of six bytes.
 const PAYLOAD_MAX: usize = 1024;
 
-/// The first frame of a server, as far as it is here.
+/// The first frame of a server, as far as it has arrived.
 #[derive(Debug, Default)]
 pub(super) struct FirstSettings {
     bytes: Vec<u8>,
@@ -16,7 +16,7 @@ pub(super) struct FirstSettings {
 }
 
 impl FirstSettings {
-    /// Whether the frame is here, or is another one.
+    /// Returns whether the frame has arrived, or is not a SETTINGS frame.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
@@ -32,7 +32,7 @@ impl FirstSettings {
         let payload = match payload.get(..length.min(PAYLOAD_MAX)) {
             Some(payload) if kind == SETTINGS => payload,
             None if kind == SETTINGS => return None,
-            // The crate ends the connection.
+            // Not a SETTINGS frame: the crate ends the connection.
             _ => &[],
         };
         let mut sizes = payload.chunks_exact(6).filter_map(|setting| {
@@ -40,7 +40,7 @@ impl FirstSettings {
             let value = u32::from_be_bytes(value.try_into().ok()?);
             (u16::from_be_bytes(*id) == MAX_HEADER_LIST_SIZE).then_some(value)
         });
-        // Of several the last one holds.
+        // The last of several is valid.
         let size = sizes.next_back();
         (self.done, self.bytes) = (true, Vec::new());
         size

@@ -1,4 +1,4 @@
-//! HTTP/2 on both sides, through the `h2` crate, which does frames, flow control and HPACK; this does messages.
+//! HTTP/2 on both sides. The `h2` crate does frames, flow control and HPACK; this module does messages.
 
 mod client;
 mod connection;
@@ -15,13 +15,13 @@ mod wire;
 pub(crate) use connection::{ClientHandle, ConnectionRules, Lease, handshake};
 pub(crate) use server::serve;
 
-/// What one stream may have on its way before the reader takes it: enough for 1 Gbit/s at 8 ms.
+/// Bytes that may arrive on one stream before they are read: enough for 1 Gbit/s at 8 ms.
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 
 /// The same for a whole connection, so that one stalled stream does not stop the others.
 pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// What the crate may hold of one stream for sending. What it may hold of a connection is bounded by its `Outbox`.
+/// Bytes that the crate may buffer for one stream. Its `Outbox` limits them for a whole connection.
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 
 /// Turns an error of the `h2` crate into words.

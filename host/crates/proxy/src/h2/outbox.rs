@@ -1,6 +1,6 @@
-//! What waits to be written on an HTTP/2 connection, over all its streams.
+//! Limits what waits to be written on an HTTP/2 connection, over all its streams.
 //!
-//! The `h2` crate bounds that for each stream alone. So what it is given counts here for as long as it has it, and a stream
+//! The `h2` crate has a limit for each stream only. So data counts here for as long as the crate has it, and a stream
 //! waits before it hands over more than the connection may have.
 
 use std::cell::{Cell, RefCell};
@@ -11,15 +11,15 @@ use bytes::{Buf, Bytes};
 
 use super::wire::WireMonitor;
 
-/// The account of one connection.
+/// The count of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(Rc<Account>);
 
 #[derive(Debug)]
 struct Account {
     bytes: Cell<usize>,
-    /// What may be handed over and not written. Beside it there is what the kernel keeps for the socket, so that a quick
-    /// reader is not held up.
+    /// The limit of bytes that were handed over and not written. The kernel's socket buffer comes on top, so a fast
+    /// reader is not slowed down.
     bytes_max: usize,
     waiting: RefCell<Vec<Waker>>,
     monitor: WireMonitor,
@@ -30,7 +30,7 @@ impl Outbox {
         Self(Rc::new(Account { bytes: Cell::new(0), bytes_max, waiting: RefCell::default(), monitor }))
     }
 
-    /// Ready when a stream may hand over a piece; else wakes `cx` when there is room again.
+    /// Ready when a stream may hand over a piece; otherwise wakes `cx` when there is room again.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.0.bytes.get() < self.0.bytes_max {
             return Poll::Ready(());
@@ -42,8 +42,8 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// A piece to hand over. `cut` says that the peer's window took no more of it. What a peer is sent earns it frames with
-    /// which to acknowledge it.
+    /// Returns a piece to hand over. `cut` says that the peer's window had no room for the rest. Data that is sent
+    /// earns the peer frames with which to acknowledge it.
     pub(crate) fn piece(&self, bytes: Bytes, cut: bool) -> Piece {
         if !bytes.is_empty() {
             self.0.monitor.earn(bytes.len(), cut);
@@ -54,12 +54,12 @@ impl Outbox {
 }
 
 impl Account {
-    /// Takes back what was written or thrown away.
+    /// Subtracts what was written or dropped.
     fn release(&self, bytes: usize) {
         let before = self.bytes.get();
         let after = before.saturating_sub(bytes);
         self.bytes.set(after);
-        // Not at each byte, for all who wait are woken.
+        // All that wait are woken at once, so this happens at half the limit and not for each byte.
         let half = self.bytes_max / 2;
         if before > half && after <= half {
             for waker in self.waiting.take() {

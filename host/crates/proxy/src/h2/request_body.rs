@@ -1,4 +1,4 @@
-//! The body of a request that came over HTTP/2.
+//! The body of a request over HTTP/2.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,19 +12,20 @@ use crate::h2::streams::{Incoming, StreamGuard};
 use crate::h2::{convert, describe};
 use crate::slot::Slot;
 
-/// What a client sends on its stream.
+/// The data that a client sends on its stream.
 pub(super) struct H2RequestBody {
-    /// Shared with who reads what is left of it behind the answer.
+    /// Shared with the code that drains the rest of it after the response.
     receive: Rc<RefCell<RecvStream>>,
     incoming: Incoming,
     slot: Rc<Slot>,
     left: Option<u64>,
     limit: u64,
     fields_max: usize,
-    /// Bytes handed out and not yet given back to flow control: the client may send more when they were used.
+    /// Bytes that were returned but not yet released to flow control. They are released when the next piece is read, so
+    /// the client can send more only then.
     unreleased: usize,
     done: bool,
-    /// Set as soon as somebody wants the body.
+    /// Set as soon as the body is read.
     wanted: Rc<Cell<bool>>,
 }
 
@@ -49,12 +50,12 @@ impl H2RequestBody {
         }
     }
 
-    /// Turns true as soon as somebody wants the body.
+    /// Returns a flag that turns true as soon as the body is read.
     pub(super) fn wanted(&self) -> Rc<Cell<bool>> {
         self.wanted.clone()
     }
 
-    /// Gives back to flow control what was used.
+    /// Releases to flow control what was used.
     fn release(&mut self) -> Result<(), h2::Error> {
         match std::mem::take(&mut self.unreleased) {
             0 => Ok(()),
@@ -107,7 +108,7 @@ impl BodySource for H2RequestBody {
         }
         let trailers = ready!(self.receive.borrow_mut().poll_trailers(cx));
         self.done = true;
-        // The crate has dropped what was too much of them, or did not belong there.
+        // The crate has dropped trailers that exceeded its limit or are not allowed there.
         if let Some(fault) = self.incoming.trailers() {
             return Poll::Ready(Some(Err(BodyError::Downstream(fault.to_string()))));
         }
@@ -129,7 +130,7 @@ impl BodySource for H2RequestBody {
 
 impl Drop for H2RequestBody {
     fn drop(&mut self) {
-        // Who reads on has the rest. On a stream that has ended there is nothing to give back.
+        // The rest is drained elsewhere. A stream that has ended has nothing to release.
         let _ended = self.release().is_err();
     }
 }

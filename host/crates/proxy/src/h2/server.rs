@@ -1,4 +1,4 @@
-//! Serves the clients that speak HTTP/2.
+//! Serves clients over HTTP/2.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -31,13 +31,14 @@ use crate::slot::Slot;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
-/// How long a connection that is over waits for its client: to read why, or to answer that it opens no more streams.
+/// How long a closing connection waits for its client: to read the reason, or to acknowledge that it opens no more
+/// streams.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// What is read meanwhile of what such a client still sends.
+/// Bytes that are read from such a client meanwhile.
 const GOODBYE_BYTES_MAX: usize = 1 << 20;
 
-/// Serves one connection to its end, and waits for what its last streams do after that, such as hooks that hear of the end:
-/// until then it counts as a connection, and a drain waits for it. Dropping the future closes it at once.
+/// Serves one connection to its end, and waits for work of its last streams after that, such as completed hooks: until
+/// then it counts as a connection, and a drain waits for it. Dropping the future closes it at once.
 pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream: Prefixed) {
     let (limits, timeouts) = (connection.limits().clone(), connection.timeouts().clone());
     let mut builder = h2::server::Builder::new();
@@ -68,7 +69,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     };
 
     let streams = Rc::new(Streams::new(monitor, limits.streams, limits.send_buffer_bytes));
-    // Closed here, not after what the last streams do.
+    // Closes the socket before it waits for the last streams.
     match accept(&worker, &connection, &streams, &timeouts, (h2, write_blocked), &mut timer).await {
         true => drop(stream),
         false => linger(stream, &mut timer).await,
@@ -78,7 +79,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, stream
     }
 }
 
-/// Accepts streams to the connection's end. Returns whether that was an orderly one.
+/// Accepts streams to the connection's end. Returns whether it ended in an orderly way.
 async fn accept(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
@@ -87,7 +88,7 @@ async fn accept(
     (mut h2, write_blocked): (h2::server::Connection<Wire<Socket>, Piece>, Rc<Cell<bool>>),
     timer: &mut Timer,
 ) -> bool {
-    // Since when it is closing, and whether it was ended for what the client did.
+    // Since when it is closing, and whether that is because of what the client did.
     let (mut closing, mut ended) = (None, false);
     loop {
         let event = std::future::poll_fn(|cx| {
@@ -105,7 +106,7 @@ async fn accept(
             if !ended && let Poll::Ready(violation) = streams.monitor.poll_violation(cx) {
                 return Poll::Ready(Event::Violation(violation));
             }
-            // What was begun has to become whole as soon as any head, whatever other streams do.
+            // A frame or header block must be complete as soon as any head, whatever other streams do.
             if let Some(since) = streams.monitor.incomplete_since().filter(|_| !ended)
                 && timer.poll(cx, since + timeouts.request_head).is_ready()
             {
@@ -115,7 +116,7 @@ async fn accept(
             let deadline = match (closing, streams.open.get()) {
                 (Some(since), _) if ended => since + GOODBYE,
                 (_, 1..) => now + timeouts.idle,
-                // What was sent last still waits for the client to read it.
+                // The last data that was written still waits for the client to read it.
                 (Some(_), 0) if write_blocked.get() => streams.last_end.get() + timeouts.idle,
                 (Some(since), 0) => streams.last_end.get().max(since) + GOODBYE.min(timeouts.idle),
                 (None, 0) => streams.last_end.get() + timeouts.idle,
@@ -153,7 +154,7 @@ async fn accept(
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             }
             Event::Close => {
-                // GOAWAY: streams that are open go on, new ones are refused.
+                // GOAWAY: open streams continue, new ones are refused.
                 closing = Some(Instant::now());
                 streams.close();
                 h2.graceful_shutdown();
@@ -162,8 +163,8 @@ async fn accept(
     }
 }
 
-/// Reads what the client still sends and throws it away: a socket that is closed with bytes in it is reset, and then the
-/// client does not read why.
+/// Reads and drops what the client still sends: the kernel resets a socket that is closed with bytes in it, and the
+/// client then does not read the reason.
 async fn linger(mut stream: Socket, timer: &mut Timer) {
     let (mut read, mut buffer) = (0, [0; 4096]);
     let reading = async {
@@ -174,7 +175,7 @@ async fn linger(mut stream: Socket, timer: &mut Timer) {
             }
         }
     };
-    // The time is all that is wanted of it.
+    // A timeout is the normal end of this.
     let _late = timer.run(Instant::now() + GOODBYE, reading).await.is_err();
 }
 
@@ -189,9 +190,9 @@ enum Event {
     Accepted(Option<Result<Opened, h2::Error>>),
     Close,
     Abort,
-    /// The client did what ends a connection.
+    /// The client broke a rule for which its connection ends.
     Violation(Violation),
-    /// The rest of a frame or a header block did not come.
+    /// The rest of a frame or a header block did not arrive in time.
     Late,
 }
 
@@ -215,8 +216,8 @@ async fn serve_stream(
         (malformed, RawRequest::new(parts.method.as_str(), path))
     });
     drop(parts);
-    // A stream that is reset at once costs no hook and no connection to an upstream. Of a client that resets many, the next
-    // ones wait a moment for that.
+    // A stream that is reset at once costs no hook and no connection to an upstream. If a client resets many, its next
+    // streams wait a moment for that.
     let gone = guard.wait_for_reset(&mut downstream, &mut timer).await;
     let mut serving = Serving { worker: &worker, connection: &connection, slot: &slot, timer: &mut timer };
     let length = match read {
@@ -242,7 +243,7 @@ async fn serve_stream(
             return;
         }
     };
-    // The stream of an extended CONNECT is not a body but the tunnel to be.
+    // The stream of an extended CONNECT is not a body: it may become the tunnel.
     let (mut tunnel, mut inlet, mut expects) = (None, None, None);
     let body = match (&exchange.request.upgrade, receive.is_end_stream()) {
         (Some(_), _) => {
@@ -271,7 +272,7 @@ async fn serve_stream(
         serving.tunnel(*upgraded, client, 200).await;
         return;
     }
-    // A body that the client was not asked for does not come.
+    // A client that was not asked for its body does not send it.
     if let Some(inlet) = inlet.filter(|_| !downstream.has_not_asked()) {
         guard.read_on(&inlet, &mut timer).await;
     }

@@ -1,4 +1,5 @@
-//! What the streams of one client's connection share: what is written on it, what its bytes say, and what may be reset.
+//! The state that the streams of one client's connection share: the outbox, the monitor of its bytes, and how many
+//! streams may be reset.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,29 +17,30 @@ use super::wire::WireMonitor;
 use crate::downstream::Downstream;
 use crate::timer::Timer;
 
-/// A stream that is reset within this time, and before its answer was whole, was opened for little but that: it may have
-/// cost a hook and a connection to an upstream.
+/// A stream that is reset within this time, before its response was complete, counts as opened only to be reset: it may
+/// have cost a hook and a connection to an upstream.
 const YOUNG: Duration = Duration::from_secs(1);
-/// Streams with a whole answer that allow for one more that is reset.
+/// Streams with a complete response that allow for one more reset.
 const ANSWERED_FOR_ONE: u32 = 8;
-/// How long a stream waits for its reset on a connection that has used up half of what it may reset.
+/// How long a stream waits for its reset on a connection that has used up half of its allowance of resets.
 const HASTE_DELAY: Duration = Duration::from_millis(20);
 
-/// What is left of a request's body behind an answer is read for so long, and for so long without a piece of it.
+/// The rest of a request's body after the response is read for at most this long, and as long as the gap between two
+/// pieces is shorter than the second value.
 const READ_ON: Duration = Duration::from_secs(30);
 const READ_ON_IDLE: Duration = Duration::from_secs(2);
 
-/// What the streams of one connection share.
+/// The state that the streams of one connection share.
 #[derive(Debug)]
 pub(super) struct Streams {
     pub(super) open: Cell<u32>,
-    /// Streams that the crate has handed over, and those that it has refused so far as they were counted.
+    /// Streams that the crate has handed over, and the refused ones that were counted so far.
     met: Cell<u64>,
     pub(super) last_end: Cell<Instant>,
     pub(super) ended: Notify,
     pub(super) monitor: WireMonitor,
     outbox: Outbox,
-    /// Young streams that may be reset: as many at once as two sets of them, and one set a second.
+    /// Young streams that may be reset: twice the limit of streams at once, and the limit again each second.
     resets: RefCell<Allowance>,
     answered: Cell<u32>,
     is_closing: Cell<bool>,
@@ -46,7 +48,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Those of a connection that may have `limit` open at once.
+    /// Returns the state of a connection that may have `limit` streams open at once.
     pub(super) fn new(monitor: WireMonitor, limit: u32, send_buffer_bytes: usize) -> Self {
         Self {
             open: Cell::new(0),
@@ -62,14 +64,14 @@ impl Streams {
         }
     }
 
-    /// The connection closes: nothing is read for the client's sake any more.
+    /// Marks the connection as closing: the rest of requests is no longer read.
     pub(super) fn close(&self) {
         self.is_closing.set(true);
         self.closing.notify_waiters();
     }
 
-    /// Counts streams that the crate has refused by itself, for being too many or malformed: all that were opened and not
-    /// handed over, once it has nothing to hand over. They count as reset.
+    /// Counts streams that the crate has refused by itself, because they were too many or malformed: all that were
+    /// opened and not handed over, once the crate has nothing more to hand over. They count as reset.
     pub(super) fn count_refused(&self) {
         let refused = self.monitor.opened().saturating_sub(self.met.get());
         if refused > 0 && !self.is_closing.get() {
@@ -111,17 +113,17 @@ impl StreamGuard {
         Self { streams, number, opened: Instant::now(), was_reset: Cell::new(false) }
     }
 
-    /// The stream was reset, by the client or for what it did, before its answer was whole.
+    /// Records that the stream was reset, by the client or because of what it did, before its response was complete.
     pub(super) fn reset(&self) {
         self.was_reset.set(true);
     }
 
-    /// The request's `:path` as the client wrote it, if the crate was not given that.
+    /// Returns the request's `:path` as the client wrote it, if the crate got another one.
     pub(super) fn take_target(&self) -> Option<Box<[u8]>> {
         self.streams.monitor.take_target(self.number)
     }
 
-    /// What is known of the request's body.
+    /// Returns what the monitor knows of the request's body.
     pub(super) fn incoming(&self) -> Incoming {
         Incoming { monitor: self.streams.monitor.clone(), number: self.number }
     }
@@ -134,7 +136,7 @@ impl StreamGuard {
         self.streams.outbox.piece(bytes, cut)
     }
 
-    /// Whether the stream was reset before anything was done for it.
+    /// Returns whether the stream was reset before anything was done for it.
     pub(super) async fn wait_for_reset(&self, downstream: &mut dyn Downstream, timer: &mut Timer) -> bool {
         let hasty = self.streams.resets.borrow_mut().is_low(|| self.streams.monitor.elapsed());
         let mut gone = std::pin::pin!(std::future::poll_fn(|cx| downstream.poll_gone(cx)));
@@ -144,8 +146,8 @@ impl StreamGuard {
         std::future::poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_ready())).await
     }
 
-    /// Reads what is left of the body of a request that was answered, for a while, and throws it away. Else the stream would be
-    /// reset behind its answer, and some clients take that for a failure if they are still sending.
+    /// Reads and drops the rest of the body of a request that was answered, for a while. Otherwise the stream would be
+    /// reset after its response, and some clients that are still sending treat that as a failure.
     pub(super) async fn read_on(&self, inlet: &RefCell<RecvStream>, timer: &mut Timer) {
         let end = Instant::now() + READ_ON;
         loop {
@@ -177,7 +179,7 @@ impl Drop for StreamGuard {
     }
 }
 
-/// What is known of what comes on a stream.
+/// What the monitor knows of the data of a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
     monitor: WireMonitor,
@@ -185,7 +187,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// What is wrong with the trailers that have come.
+    /// Returns what is wrong with the trailers that arrived.
     pub(super) fn trailers(&self) -> Option<Trailers> {
         self.monitor.trailers(self.number)
     }

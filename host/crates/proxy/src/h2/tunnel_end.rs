@@ -18,9 +18,9 @@ pub(super) struct H2TunnelEnd {
     send: SendStream<Piece>,
     /// Received and not yet read.
     unread: Bytes,
-    /// What waits to be written on its connection.
+    /// Limits what waits to be written on its connection.
     outbox: Outbox,
-    /// Set for an upstream's stream, which takes room on its connection and keeps that from being idle.
+    /// Set for an upstream's stream, which counts as open on its connection.
     open: Option<OpenStream>,
 }
 
@@ -48,7 +48,7 @@ impl AsyncRead for H2TunnelEnd {
         let taken = unread.len().min(buf.remaining());
         buf.put_slice(&unread[..taken]);
         unread.advance(taken);
-        // Only what was taken makes room for more: that is the backpressure.
+        // Only bytes that were taken make room for more, which is the backpressure.
         let released = receive.flow_control().release_capacity(taken);
         Poll::Ready(released.map_err(io::Error::other))
     }

@@ -1,4 +1,4 @@
-//! The bytes of an HTTP/2 connection on their way to the `h2` crate, read along.
+//! Scans the bytes of an HTTP/2 connection on their way to the `h2` crate.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,10 +15,10 @@ use tokio_util::io::poll_read_buf;
 
 use crate::prefixed::Prefixed;
 
-/// What is read at once when the `h2` crate has no room for what is held back.
+/// Bytes that are read at once if the `h2` crate's buffer has no room for the held bytes.
 const READ_BYTES: usize = 4096;
 
-/// What is known of a connection from its bytes, for whoever serves it and its streams.
+/// What the scan found in a connection's bytes, for the code that serves the connection and its streams.
 #[derive(Debug, Clone)]
 pub(crate) struct WireMonitor(Rc<RefCell<MonitorState>>);
 
@@ -26,10 +26,10 @@ pub(crate) struct WireMonitor(Rc<RefCell<MonitorState>>);
 struct MonitorState {
     scanner: Scanner,
     started: Instant,
-    /// Since when a part of a frame has been here whose rest has not come: a frame's head, or a header block.
+    /// Since when a part of a frame has waited for its rest: a frame's head, or a header block.
     partial_since: Option<Instant>,
     violation: Option<Violation>,
-    /// Who ends the connection when there is a violation.
+    /// The task that ends the connection at a violation.
     serving: Option<Waker>,
 }
 
@@ -44,7 +44,7 @@ impl WireMonitor {
         })))
     }
 
-    /// Ready when the connection has to end, with the reason.
+    /// Ready when the connection must end, with the reason.
     pub(crate) fn poll_violation(&self, cx: &mut Context<'_>) -> Poll<Violation> {
         let mut state = self.0.borrow_mut();
         if let Some(violation) = state.violation {
@@ -56,13 +56,14 @@ impl WireMonitor {
         Poll::Pending
     }
 
-    /// Since when the peer owes the rest of what it has begun: its first SETTINGS, a frame's head, a header block.
+    /// Returns since when something that the peer began is incomplete: its first SETTINGS, a frame's head, a header
+    /// block.
     pub(crate) fn incomplete_since(&self) -> Option<Instant> {
         let state = self.0.borrow();
         if state.scanner.is_settled() { state.partial_since } else { Some(state.started) }
     }
 
-    /// Ends the connection for something that its bytes do not show.
+    /// Ends the connection for a violation that its bytes do not show.
     pub(crate) fn violate(&self, violation: Violation) {
         let mut state = self.0.borrow_mut();
         state.violation.get_or_insert(violation);
@@ -111,28 +112,28 @@ impl WireMonitor {
         self.0.borrow_mut().scanner.forget(stream);
     }
 
-    /// Time since the connection was taken over.
+    /// Returns the time since the start of the connection.
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.borrow().started.elapsed()
     }
 }
 
-/// A stream whose bytes are read along. What passes as it is goes from the socket into the crate's buffer; what is held
-/// back or replaced, which is little and rare, is copied.
+/// A stream whose bytes are scanned. Bytes that pass unchanged go from the socket into the crate's buffer; bytes that
+/// are held or replaced, which are few and rare, are copied.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
     monitor: WireMonitor,
     peer: Peer,
-    /// Read, and to be scanned again together with what comes.
+    /// Read, and to be scanned again together with what follows.
     held: BytesMut,
     /// Scanned, and to be passed on.
     ready: BytesMut,
 }
 
 impl<S> Wire<S> {
-    /// Reads along what `peer` sends on `stream`. A section of `section_bytes_max` is what the `h2` crate is told to take.
-    /// Of frames that do no work, `idle_frames` may come at once.
+    /// Scans what `peer` sends on `stream`. `section_bytes_max` is the limit that the `h2` crate has for a section, and
+    /// `idle_frames` how many frames that do no work may arrive at once.
     pub(crate) fn new(
         stream: S,
         peer: Peer,
@@ -162,7 +163,7 @@ impl<S> Wire<S> {
         scan
     }
 
-    /// Ends the connection: the one who serves it says goodbye; an upstream's ends at once.
+    /// Ends the connection: a client's in an orderly way by the task that serves it, an upstream's at once.
     fn end(&self, violation: Violation) -> Poll<io::Result<()>> {
         tracing::debug!("HTTP/2 connection: {violation}");
         match self.peer {
@@ -174,7 +175,7 @@ impl<S> Wire<S> {
         }
     }
 
-    /// Scans what is held, and moves what may pass to `ready`.
+    /// Scans the held bytes, and moves those that may pass to `ready`.
     fn release(&mut self) -> Result<(), Violation> {
         while !self.held.is_empty() {
             let scan = self.scan(&self.held)?;
@@ -221,7 +222,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 let before = buf.filled().len();
                 let read = Pin::new(&mut this.stream).poll_read(cx, buf);
                 if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().len() == before {
-                    // What is held at the end of the stream is no whole frame, and no one misses it.
+                    // Held bytes at the end of the stream are an incomplete frame, which the crate does not need.
                     buf.set_filled(start);
                     return read;
                 }
@@ -287,7 +288,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
-/// A client's connection that can be read on when the `h2` crate has let go of it.
+/// A client's connection that can still be read after the `h2` crate has dropped it.
 #[derive(Debug, Clone)]
 pub(crate) struct Socket(Rc<RefCell<Prefixed>>);
 

@@ -140,7 +140,7 @@ fn no_private_address_is_connected_to_without_leave() {
             let refused = client.send(inside).await;
             assert!(matches!(refused, Err(OutboundError::NotAllowed(_))), "{host}: {refused:?}");
         }
-        // Whoever had connected would stand in the queue.
+        // A client that had connected would be in the queue.
         let first = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
         assert!(first.is_err(), "nobody came");
     });

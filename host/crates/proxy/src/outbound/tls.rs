@@ -34,7 +34,7 @@ struct CachedContext {
     trusted: Trusted,
 }
 
-/// TLS by certain authorities.
+/// TLS that trusts certain authorities.
 #[derive(Debug, Clone)]
 pub(super) struct Trusted {
     pub(super) context: UpstreamTlsContext,
@@ -61,7 +61,7 @@ impl Contexts {
             let reason = error.to_string();
             tracing::error!("policies cannot ask servers over https: {reason}");
             if id.is_none() {
-                // They may be there when the next one asks.
+                // They may be readable at the next call.
                 self.lock().system = Arc::default();
             }
             OutboundError::Connect(reason)

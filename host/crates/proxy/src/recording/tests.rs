@@ -3,10 +3,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use portcullis_model::Name;
 use portcullis_policy::Exchange;
 
-use super::{ASKED_MAX, Recordings, Wanted};
+use super::{RECORDINGS_MAX, RecordingRequest, Recordings};
 
-fn wanted() -> Wanted {
-    Wanted {
+fn request() -> RecordingRequest {
+    RecordingRequest {
         route: Name::from("api"),
         method: None,
         path: None,
@@ -31,17 +31,17 @@ fn only_what_was_asked_for_fits() {
     let text = |text: &str| Some(text.to_owned());
     let field = |value: Option<&str>| vec![("x-a".to_owned(), value.map(str::to_owned))];
     for (fits, wanted) in [
-        (true, wanted()),
-        (false, Wanted { route: Name::from("other"), ..wanted() }),
-        (true, Wanted { method: text("GET"), path: text("/v1/a"), ..wanted() }),
-        (false, Wanted { method: text("POST"), ..wanted() }),
-        (false, Wanted { path: text("/v1"), ..wanted() }),
-        (true, Wanted { path: text("/v1/*"), ..wanted() }),
-        (true, Wanted { fields: field(None), ..wanted() }),
-        (true, Wanted { fields: field(Some("1")), ..wanted() }),
-        (false, Wanted { fields: field(Some("2")), ..wanted() }),
-        (true, Wanted { client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..wanted() }),
-        (false, Wanted { client: Some(IpAddr::V4(Ipv4Addr::BROADCAST)), ..wanted() }),
+        (true, request()),
+        (false, RecordingRequest { route: Name::from("other"), ..request() }),
+        (true, RecordingRequest { method: text("GET"), path: text("/v1/a"), ..request() }),
+        (false, RecordingRequest { method: text("POST"), ..request() }),
+        (false, RecordingRequest { path: text("/v1"), ..request() }),
+        (true, RecordingRequest { path: text("/v1/*"), ..request() }),
+        (true, RecordingRequest { fields: field(None), ..request() }),
+        (true, RecordingRequest { fields: field(Some("1")), ..request() }),
+        (false, RecordingRequest { fields: field(Some("2")), ..request() }),
+        (true, RecordingRequest { client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..request() }),
+        (false, RecordingRequest { client: Some(IpAddr::V4(Ipv4Addr::BROADCAST)), ..request() }),
     ] {
         assert_eq!(wanted.fits(&exchange()), fits, "{wanted:?}");
     }
@@ -51,7 +51,7 @@ fn only_what_was_asked_for_fits() {
 fn nothing_is_looked_at_while_nobody_asks() {
     let recordings = Recordings::default();
     assert!(!recordings.is_active());
-    let (first, second) = (recordings.ask(wanted()).unwrap(), recordings.ask(wanted()).unwrap());
+    let (first, second) = (recordings.start(request()).unwrap(), recordings.start(request()).unwrap());
     assert!(recordings.is_active());
     drop(first);
     assert!(recordings.is_active());
@@ -62,8 +62,8 @@ fn nothing_is_looked_at_while_nobody_asks() {
 #[test]
 fn not_too_many_may_ask() {
     let recordings = Recordings::default();
-    let asking: Vec<_> = (0..ASKED_MAX).map(|_| recordings.ask(wanted()).unwrap()).collect();
-    assert!(recordings.ask(wanted()).is_err());
-    drop(asking);
-    assert!(recordings.ask(wanted()).is_ok());
+    let streams: Vec<_> = (0..RECORDINGS_MAX).map(|_| recordings.start(request()).unwrap()).collect();
+    assert!(recordings.start(request()).is_err());
+    drop(streams);
+    assert!(recordings.start(request()).is_ok());
 }

@@ -352,8 +352,8 @@ fn a_reading_that_no_other_policy_guards_is_no_reason_to_refuse() {
 }
 
 proptest! {
-    /// If a path is forwarded, then each path that a server could read it as, sent as it stands, meets no policy that the
-    /// forwarded one has not met.
+    /// If a path is forwarded, then each path that a server could read it as, sent as it stands, meets no policy that
+    /// the forwarded one has not met.
     #[test]
     fn readings_meet_no_more_policies(
         path in "(/|%2F|%2f|//|\\.|\\.\\.|a|b|;|;a|%2e){1,10}".prop_map(|path| format!("/{path}")),

@@ -1,6 +1,7 @@
-//! Many exchanges at once, whose clients, endpoints and policy do at random what they should not: go away half-way, fall
-//! silent, cut off, refuse, answer early, fail. Whatever they do, no request reaches an endpoint that its policy did not
-//! permit, nothing that was cut off is taken for whole, no answer reaches another exchange, and nothing is left at the end.
+//! Many exchanges at once, whose clients, endpoints and policy do at random what they should not: go away half-way,
+//! fall silent, cut off, refuse, answer early, fail. Whatever they do, no request reaches an endpoint that its policy
+//! did not permit, nothing that was cut off is taken for whole, no answer reaches another exchange, and nothing is left
+//! at the end.
 //!
 //! Everything follows from the seed, which a failure names; `PORTCULLIS_SIMULATION_SEED` runs that one alone.
 

@@ -263,7 +263,7 @@ fn the_end_of_a_drain_is_the_gateways_doing() {
         let mut client = Peer::new(world.connect());
         client.send(GET).await;
         sleep(seconds(1)).await;
-        world.cut_off();
+        world.end_drain();
         assert!(matches!(client.response("GET").await, Received::Cut(_)));
         drop(client);
         world.end().await.has_errors("gateway", 1);
