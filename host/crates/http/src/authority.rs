@@ -5,12 +5,13 @@ mod tests;
 
 use std::net::Ipv6Addr;
 
-/// No host name is longer (RFC 1035, 2.3.4), and with brackets and port no authority is longer than this.
+/// The longest host name (RFC 1035, 2.3.4), with brackets and port.
 const AUTHORITY_BYTES_MAX: usize = 255 + 6;
 
-/// Whether `authority` is a host and perhaps a port (RFC 3986, 3.2), by the strict subset that this gateway takes: a name
-/// of letters, digits, `-`, `.` and `_` with no empty label but the last, an IPv4 address, or an IPv6 address in
-/// brackets; then perhaps `:` and a port from 0 to 65535. No user info, no percent-encoding, no zone.
+/// Returns whether `authority` is a host with an optional port (RFC 3986, 3.2), in the strict subset that this gateway
+/// accepts: a name of letters, digits, `-`, `.` and `_` with no empty label except the last, an IPv4 address, or an
+/// IPv6 address in brackets; then optionally `:` and a port from 0 to 65535. No user info, no percent-encoding, no
+/// zone.
 #[must_use]
 pub fn validate_authority(authority: &str) -> bool {
     let bytes = authority.as_bytes();
@@ -33,13 +34,13 @@ pub fn validate_authority(authority: &str) -> bool {
     port.is_empty() || port.strip_prefix(':').is_some_and(is_port)
 }
 
-/// Whether the authority names its port, as CONNECT has to (RFC 9110, 9.3.6). It must be valid.
+/// Returns whether the authority has a port, which CONNECT requires (RFC 9110, 9.3.6). It must be valid.
 pub(crate) fn has_port(authority: &str) -> bool {
     authority.rfind(':').is_some_and(|at| !authority[at..].contains(']'))
 }
 
 fn is_name(name: &[u8]) -> bool {
-    // Starts as if behind a dot, so that a first label that is empty is found too.
+    // Starts as if after a dot, so that an empty first label is found too.
     let mut last = b'.';
     let fine = name.iter().all(|&byte| {
         let dots = byte == b'.' && last == b'.';

@@ -3,12 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-/// The last second of the year 9999, behind which the format has no room.
+/// The last second of the year 9999, the last that the format can express.
 const SECONDS_MAX: u64 = 253_402_300_799;
 const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/// `unix_seconds` since 1970-01-01T00:00:00Z as an IMF-fixdate (RFC 9110, 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-/// What lies behind the year 9999 is its last second.
+/// Returns `unix_seconds` since 1970-01-01T00:00:00Z as an IMF-fixdate (RFC 9110, 5.6.7), such as
+/// `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its last second.
 #[must_use]
 pub fn http_date(unix_seconds: u64) -> [u8; 29] {
     const DAYS: &[u8; 21] = b"ThuFriSatSunMonTueWed";
@@ -143,8 +143,8 @@ fn put_two(place: &mut [u8], number: u64) {
     place[1] = b'0' + (number % 10) as u8;
 }
 
-/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, by Hinnant's algorithm: eras of 400 years
-/// that start on 1 March, so that the leap day comes last.
+/// Returns year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, by Hinnant's algorithm: eras of
+/// 400 years that start on 1 March, so that the leap day comes last.
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

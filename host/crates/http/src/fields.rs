@@ -1,7 +1,7 @@
 //! A field section (RFC 9110, 5): the headers or trailers of one message.
 //!
-//! All names and values stand in one buffer that is reused from message to message, so that reading, editing and
-//! writing a head allocates nothing once the buffer has grown to the usual size. Names are kept in lower case.
+//! All names and values are in one buffer that is reused from message to message, so reading, editing and writing a
+//! head allocates nothing once the buffer has grown to the usual size. Names are kept in lower case.
 
 #[cfg(test)]
 mod tests;
@@ -44,12 +44,12 @@ pub enum FieldError {
     TooLarge,
 }
 
-/// No section is larger than this, whatever the limits say: offsets are 32 bits and edits leave gaps.
+/// The largest section, whatever the limits are: offsets are 32 bits and edits leave gaps.
 const BYTES_MAX: usize = 1 << 20;
 const COUNT_MAX: usize = 1024;
 
 impl Fields {
-    /// An empty section; allocates nothing.
+    /// Returns an empty section. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { bytes: Vec::new(), entries: Vec::new() }
@@ -61,28 +61,28 @@ impl Fields {
         self.entries.clear();
     }
 
-    /// How many field lines there are.
+    /// Returns the number of field lines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no lines.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The size as RFC 9113, 6.5.2 counts it: names, values and 32 bytes for each line.
+    /// Returns the size as RFC 9113, 6.5.2 counts it: names, values and 32 bytes for each line.
     #[must_use]
     pub fn size(&self) -> usize {
         self.entries.iter().map(|entry| entry.name.len() + entry.value.len() + 32).sum()
     }
 
-    /// Adds a line at the end. The name is lowered.
+    /// Appends a line. The name is converted to lower case.
     ///
     /// # Errors
-    /// When the name is no token, the value is not a field value, or the section grows too large.
+    /// If the name is not a token, the value is not a field value, or the section grows too large.
     pub fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         if !is_token(name) {
             return Err(FieldError::InvalidName);
@@ -96,7 +96,7 @@ impl Fields {
     /// Adds a line whose name and value a strict parser already checked.
     ///
     /// # Errors
-    /// When the section grows too large.
+    /// If the section grows too large.
     pub fn append_checked(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         self.push(name, value).map(drop)
     }
@@ -104,7 +104,7 @@ impl Fields {
     /// Adds a line of a known name, whose value the caller has made or checked. Cheaper than [`Fields::append`].
     ///
     /// # Errors
-    /// For `Other`, which has no name, and when the section grows too large.
+    /// For `Other`, which has no name, and if the section grows too large.
     pub fn append_known(&mut self, known: Known, value: &[u8]) -> Result<(), FieldError> {
         debug_assert!(is_field_value(value));
         if known == Known::Other {
@@ -113,7 +113,7 @@ impl Fields {
         self.push_line(known.name(), value, |_| known).map(drop)
     }
 
-    /// As [`Fields::append_checked`]; says which name it was.
+    /// As [`Fields::append_checked`]. Returns which name it was.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<Known, FieldError> {
         debug_assert!(is_token(name) && is_field_value(value));
         self.push_line(name, value, |name| {
@@ -122,7 +122,7 @@ impl Fields {
         })
     }
 
-    /// `lower` lowers the name in place and says which it is.
+    /// `lower` converts the name to lower case in place and returns which name it is.
     fn push_line(
         &mut self,
         name: &[u8],
@@ -164,7 +164,7 @@ impl Fields {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// Drops the bytes that no line uses any more.
+    /// Drops the bytes that no line uses.
     fn compact(&mut self) {
         let mut packed = Vec::with_capacity(self.bytes.len());
         for entry in &mut self.entries {
@@ -177,13 +177,13 @@ impl Fields {
         self.bytes = packed;
     }
 
-    /// Replaces all lines of `name` by one, at the place of the first.
+    /// Replaces all lines of `name` by one, in the position of the first.
     ///
     /// # Errors
-    /// As [`Fields::append`]; nothing is changed then.
+    /// As [`Fields::append`]. Nothing is changed then.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         self.append(name, value)?;
-        // The new line stands last; move it to the first one's place and drop the others.
+        // The new line is the last. Move it to the first one's position and drop the others.
         if let Some(new) = self.entries.pop() {
             let mut placed = false;
             let (bytes, known) = (&self.bytes, new.known);
@@ -205,7 +205,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Removes all lines of `name` (any case) and says how many there were.
+    /// Removes all lines of `name` (any case) and returns how many there were.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         let before = self.entries.len();
         let bytes = &self.bytes;
@@ -213,14 +213,14 @@ impl Fields {
         before - self.entries.len()
     }
 
-    /// Removes all lines of a known name and says how many there were.
+    /// Removes all lines of a known name and returns how many there were.
     pub fn remove_known(&mut self, known: Known) -> usize {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.known != known);
         before - self.entries.len()
     }
 
-    /// Keeps the lines for which `keep` says so.
+    /// Keeps the lines for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(Known, &str, &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.entries.retain(|entry| {
@@ -228,20 +228,20 @@ impl Fields {
         });
     }
 
-    /// As [`Fields::retain`], with the name as bytes: showing that they are UTF-8 costs as much as all the rest.
+    /// As [`Fields::retain`], with the name as bytes: checking that they are UTF-8 costs as much as all the rest.
     pub(crate) fn retain_bytes(&mut self, mut keep: impl FnMut(Known, &[u8], &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.entries
             .retain(|entry| keep(entry.known, &bytes[entry.name.range()], &bytes[entry.value.range()]));
     }
 
-    /// The value of the first line of `name` (any case).
+    /// Returns the value of the first line of `name` (any case).
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.get_all(name).next()
     }
 
-    /// The values of all lines of `name` (any case), in order.
+    /// Returns the values of all lines of `name` (any case), in order.
     pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.entries
             .iter()
@@ -251,13 +251,13 @@ impl Fields {
             .map(|entry| &self.bytes[entry.value.range()])
     }
 
-    /// The value of the first line of a known name.
+    /// Returns the value of the first line of a known name.
     #[must_use]
     pub fn get_known(&self, known: Known) -> Option<&[u8]> {
         self.all_known(known).next()
     }
 
-    /// The values of all lines of a known name, in order.
+    /// Returns the values of all lines of a known name, in order.
     pub fn all_known(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.entries
             .iter()
@@ -265,8 +265,8 @@ impl Fields {
             .map(|entry| &self.bytes[entry.value.range()])
     }
 
-    /// All values of `name` joined by `", "` (RFC 9110, 5.3), those of Cookie by `"; "`, which is what stands between two
-    /// cookies (RFC 6265, 4.2.1; RFC 9113, 8.2.3); `None` if there is no line. Allocates only if there are several.
+    /// Returns all values of `name` joined by `", "` (RFC 9110, 5.3), those of Cookie by `"; "`, which separates
+    /// cookies (RFC 6265, 4.2.1; RFC 9113, 8.2.3), or `None` if there is no line. Allocates only if there are several.
     #[must_use]
     pub fn get_joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         let mut values = self.get_all(name);
@@ -281,7 +281,7 @@ impl Fields {
         Some(Cow::Owned(joined))
     }
 
-    /// Whether a list-valued known field has `token` as an element, without case (RFC 9110, 5.6.1).
+    /// Returns whether a list-valued known field has `token` as an element, ignoring case (RFC 9110, 5.6.1).
     #[must_use]
     pub fn has_token(&self, known: Known, token: &str) -> bool {
         self.all_known(known).any(|value| {
@@ -291,7 +291,7 @@ impl Fields {
         })
     }
 
-    /// All lines in order: known name, name in lower case, value.
+    /// Returns all lines in order: known name, name in lower case, value.
     pub fn iter(&self) -> impl Iterator<Item = (Known, &str, &[u8])> {
         self.entries.iter().map(|entry| {
             (entry.known, name_str(&self.bytes[entry.name.range()]), &self.bytes[entry.value.range()])
@@ -345,14 +345,14 @@ fn name_str(name: &[u8]) -> &str {
     std::str::from_utf8(name).unwrap_or_default()
 }
 
-/// Whether `bytes` is a token (RFC 9110, 5.6.2).
+/// Returns whether `bytes` is a token (RFC 9110, 5.6.2).
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[*byte as usize])
 }
 
-/// Whether `bytes` is a field value (RFC 9110, 5.5): visible characters, obs-text, and spaces or tabs that do not
-/// stand at an end.
+/// Returns whether `bytes` is a field value (RFC 9110, 5.5): visible characters, obs-text, and spaces or tabs that are
+/// not at an end.
 #[must_use]
 pub fn is_field_value(bytes: &[u8]) -> bool {
     let trimmed = !matches!(bytes.first(), Some(b' ' | b'\t')) && !matches!(bytes.last(), Some(b' ' | b'\t'));

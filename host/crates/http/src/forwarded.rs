@@ -1,13 +1,13 @@
-//! Who the client is, and the fields that tell the upstream: X-Forwarded-For, -Proto and -Host, X-Real-IP and Forwarded
-//! (RFC 7239).
+//! Determines the client's address, and writes the fields that report it to the upstream: X-Forwarded-For, -Proto and
+//! -Host, X-Real-IP and Forwarded (RFC 7239).
 //!
-//! The gateway writes them all. What a peer has sent counts only where the peer is a trusted proxy, and then only as far
-//! as each hop is trusted in turn: the chain is walked from the right, the first address that is not a trusted proxy is
-//! the client, and whatever stands to the left of it is dropped, so that an upstream that naively reads the first address
-//! reads the right one. What is no address ends the walk; empty elements of a list are no elements.
+//! The gateway writes all of them. The fields of a peer are used only if the peer is a trusted proxy, and then only as
+//! far as each hop is trusted in turn: the chain is read from the right, and the first address that is not a trusted
+//! proxy is the client. Everything to its left is dropped, so that an upstream that naively reads the first address
+//! reads the right one. An item that is not an address ends the chain; empty elements of a list are ignored.
 //!
-//! X-Forwarded-For is believed before Forwarded, which counts only where the other is absent: nearly all proxies write
-//! X-Forwarded-For, and one that knows only that passes its client's Forwarded on unread.
+//! X-Forwarded-For is used before Forwarded, which is used only if the other is absent: nearly all proxies write
+//! X-Forwarded-For, and one that knows only that field passes its client's Forwarded on unread.
 
 #[cfg(test)]
 mod tests;
@@ -20,19 +20,19 @@ use ipnet::IpNet;
 use crate::identity::is_identity;
 use crate::{FieldError, Fields, Known, RequestHead, Scheme, validate_authority};
 
-/// Proxies in a row that are followed. A longer chain is a loop, and ends there.
+/// The longest chain of proxies that is followed. A longer one is a loop, and ends there.
 const HOPS_MAX: usize = 16;
 
-/// Works out the client's address and rewrites the request's forwarding fields.
+/// Determines the client's address and rewrites the request's forwarding fields.
 ///
-/// `peer` is the other end of the connection; `trusted` are the networks of proxies that are believed; `scratch` is a
-/// buffer to reuse, whose content means nothing. `head.scheme` says how the connection came in, and afterwards how the
-/// client did, by the word of a trusted peer. The authority stays what Host says: a trusted peer's X-Forwarded-Host is
-/// passed on but does not route. X-Forwarded-Port is passed on from a trusted peer only and never made up: the port that
-/// the client knows stands in Host.
+/// `peer` is the other end of the connection; `trusted` are the networks of trusted proxies; `scratch` is a buffer to
+/// reuse, whose content is ignored. `head.scheme` is the scheme of the connection, and becomes the scheme that the
+/// client used, as a trusted peer reports it. The authority remains that of Host: a trusted peer's X-Forwarded-Host is
+/// passed on but is not used for routing. X-Forwarded-Port is passed on from a trusted peer only and never invented:
+/// the port that the client used is in Host.
 ///
 /// # Errors
-/// When the fields would grow too large.
+/// If the fields would grow too large.
 pub fn rewrite_forwarding_fields(
     head: &mut RequestHead,
     peer: IpAddr,
@@ -42,7 +42,7 @@ pub fn rewrite_forwarding_fields(
     let mut chain = Chain::new(peer.to_canonical());
     let trusted_peer = is_trusted(trusted, chain.client());
     scratch.clear();
-    // The host that the trusted peer names is kept at the start of the buffer.
+    // The host that the trusted peer names is put at the start of the buffer.
     let mut port = None;
     if trusted_peer {
         let said = if head.fields.get_known(Known::XForwardedFor).is_some() {
@@ -85,7 +85,7 @@ impl Chain {
         self.hops[self.len - 1]
     }
 
-    /// Takes the next hop in; says whether to look at the one before it.
+    /// Adds the next hop. Returns whether to read the one before it.
     fn push(&mut self, hop: Option<IpAddr>, trusted: &[IpNet]) -> bool {
         let (Some(hop), true) = (hop, self.len < HOPS_MAX) else { return false };
         self.hops[self.len] = hop;
@@ -103,12 +103,12 @@ impl Chain {
         }
     }
 
-    /// Follows Forwarded; gives what the last hop that was reached says of host and scheme.
+    /// Follows Forwarded. Returns what the last hop that was reached says of host and scheme.
     fn follow_forwarded<'a>(&mut self, fields: &'a Fields, trusted: &[IpNet]) -> Said<'a> {
         let mut said = Said::default();
         for value in fields.all_known(Known::Forwarded).rev() {
-            // Cutting at every comma is right although a quoted string may hold one: what trusted proxies write holds
-            // none, and behind what does the walk ends.
+            // Splitting at every comma is right although a quoted string may contain one: trusted proxies write none,
+            // and the chain ends after what they wrote.
             for item in items_from_right(value) {
                 let Some(element) = Element::parse(item) else { return said };
                 let before = self.len;
@@ -157,7 +157,7 @@ impl Chain {
             write!(scratch, "{port}").unwrap_or(());
             fields.append_known(Known::XForwardedPort, &scratch[start..])?;
         }
-        // RFC 7239, 4: host and proto stand with the client that they are of.
+        // RFC 7239, 4: host and proto are in the element of the client that they describe.
         let start = scratch.len();
         for (at, hop) in hops().enumerate() {
             scratch.extend_from_slice(if at > 0 { b", for=" } else { b"for=" });
@@ -170,7 +170,7 @@ impl Chain {
             }
             if at == 0 {
                 if host_end > 0 {
-                    // A colon or bracket is no token character.
+                    // A colon or bracket is not a token character.
                     let quote: &[u8] = if scratch[..host_end].contains(&b':') { b"\"" } else { b"" };
                     scratch.extend_from_slice(b";host=");
                     scratch.extend_from_slice(quote);
@@ -185,7 +185,7 @@ impl Chain {
     }
 }
 
-/// What a trusted proxy says of the client's request.
+/// What a trusted proxy reports of the client's request.
 #[derive(Default, Clone, Copy)]
 struct Said<'a> {
     scheme: Option<Scheme>,
@@ -193,7 +193,7 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// Of X-Forwarded-Proto and -Host the last item counts, which the peer itself has written.
+    /// Uses the last item of X-Forwarded-Proto and -Host, which the peer itself has written.
     fn from_x_fields(fields: &'a Fields) -> Self {
         Self {
             scheme: last_item(fields, Known::XForwardedProto).and_then(parse_scheme),
@@ -215,7 +215,7 @@ struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// `None` where it is malformed or has a parameter twice.
+    /// Returns `None` if the element is malformed or has a parameter twice.
     fn parse(element: &'a [u8]) -> Option<Self> {
         let mut parsed = Self::default();
         let mut seen = [false; 3];
@@ -242,7 +242,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// The content of a quoted string without escapes, or the value itself.
+/// Returns the content of a quoted string without escapes, or the value itself.
 fn unquote(value: &[u8]) -> Option<&[u8]> {
     match value {
         [b'"', inner @ .., b'"'] if !inner.iter().any(|byte| matches!(byte, b'"' | b'\\')) => Some(inner),
@@ -251,8 +251,8 @@ fn unquote(value: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether a field of a request is for the gateway to write, and so dropped first. Of an untrusted peer also what other
-/// products take for the client's address or for what the request is meant for.
+/// Returns whether only the gateway may write a field of a request, so that it is removed first. For an untrusted peer
+/// this includes the fields that other products read for the client's address or for the target of the request.
 fn is_forwarding_field(known: Known, name: &[u8], trusted_peer: bool) -> bool {
     match known {
         Known::Forwarded
@@ -270,18 +270,18 @@ fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The items of a list from the last to the first. Empty elements are none (RFC 9110, 5.6.1.2).
+/// Returns the items of a list from the last to the first. Empty elements are skipped (RFC 9110, 5.6.1.2).
 fn items_from_right(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
-/// The last item of a list-valued field.
+/// Returns the last item of a list-valued field.
 fn last_item(fields: &Fields, known: Known) -> Option<&[u8]> {
     fields.all_known(known).rev().find_map(|value| items_from_right(value).next())
 }
 
 fn parse_scheme(value: &[u8]) -> Option<Scheme> {
-    // Some proxies name the scheme of a WebSocket.
+    // Some proxies report the scheme of a WebSocket.
     let is = |schemes: [&[u8]; 2]| schemes.iter().any(|scheme| value.eq_ignore_ascii_case(scheme));
     if is([b"https", b"wss"]) {
         Some(Scheme::Https)
@@ -296,7 +296,7 @@ fn parse_host(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().filter(|host| validate_authority(host))
 }
 
-/// An address as X-Forwarded-For and Forwarded have it: plain, in brackets, or with a port, which is ignored.
+/// Reads an address as in X-Forwarded-For and Forwarded: plain, in brackets, or with a port, which is ignored.
 fn parse_node(node: &[u8]) -> Option<IpAddr> {
     let node = std::str::from_utf8(node).ok()?;
     let address = if let Ok(address) = node.parse::<IpAddr>() {
@@ -309,7 +309,7 @@ fn parse_node(node: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Appends an address. Most are IPv4, for which the formatting machinery costs more than the digits.
+/// Appends an address. Most are IPv4, and the formatting machinery costs more than writing their digits.
 fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {

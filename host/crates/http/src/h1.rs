@@ -1,7 +1,8 @@
-//! The HTTP/1 codec (RFC 9112): heads in, heads out, chunked bodies both ways. The same code reads clients and upstreams.
+//! The HTTP/1 codec (RFC 9112): heads in, heads out, chunked bodies both ways. The same code reads clients and
+//! upstreams.
 //!
-//! It is strict: what can be understood in two ways is refused, because the next server might understand it in the other.
-//! Nothing is forwarded as it came; heads and framing are always written anew.
+//! It is strict: a message that can be understood in two ways is refused, because the next server might understand it
+//! in the other way. Nothing is forwarded unchanged; heads and framing are always written anew.
 
 mod case;
 mod chunked;
@@ -27,12 +28,12 @@ use portcullis_model::ConnectionLimits;
 pub struct HeadLimits {
     /// Bytes from the start line's first to the blank line's last.
     pub head_bytes: usize,
-    /// Field lines; more than [`HeadLimits::FIELDS_MAX`] is taken for that many.
+    /// Field lines. Values above [`HeadLimits::FIELDS_MAX`] count as that many.
     pub fields: usize,
 }
 
 impl HeadLimits {
-    /// No head has more fields, whatever the limit says.
+    /// The most fields of any head, whatever the limit is.
     pub const FIELDS_MAX: usize = 1024;
 }
 
@@ -49,28 +50,28 @@ impl From<&ConnectionLimits> for HeadLimits {
     }
 }
 
-/// Where the head that starts `buf` ends: the length up to and with its blank line, or `None` where that has not arrived.
-/// The first `from` bytes are known to hold no whole blank line, so that a head that comes in many pieces is looked at
-/// once. Tells nothing about whether the head is valid.
+/// Returns the length of the head at the start of `buf`, including its blank line, or `None` if that has not arrived.
+/// The first `from` bytes are known to contain no complete blank line, so that a head that arrives in many pieces is
+/// scanned once. The head may still be invalid.
 #[must_use]
 pub fn find_head_end(buf: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3).min(buf.len());
     memchr::memmem::find(&buf[from..], b"\r\n\r\n").map(|at| from + at + 4)
 }
 
-/// What a look for line ends found.
+/// The line ends that were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lines {
-    /// The head is whole and this long.
+    /// The head is complete and has this length.
     Whole(usize),
     /// The blank line has not arrived.
     Partial,
-    /// A line ends in LF without CR. RFC 9112, 2.2 lets a recipient take that for a line end; where one does and the
-    /// next does not, they see different fields.
+    /// A line ends in LF without CR. RFC 9112, 2.2 allows a recipient to accept that as a line end. If one server does
+    /// and the next does not, they see different fields.
     BareLf,
 }
 
-/// Looks at the line ends of a head.
+/// Checks the line ends of a head.
 fn scan_lines(buf: &[u8]) -> Lines {
     for at in memchr::memchr_iter(b'\n', buf) {
         if at == 0 || buf[at - 1] != b'\r' {

@@ -1,8 +1,9 @@
-//! What is to be known of an HTTP/2 connection beside what the `h2` crate tells: its frames, read along on their way.
+//! What a gateway must know of an HTTP/2 connection and the `h2` crate does not report: its frames are scanned on their
+//! way.
 //!
-//! The crate does frames, flow control and HPACK, and hides what a gateway has to decide about: it cuts a `:path` at `#`,
-//! drops the trailers that are over its limit and the pseudo-header fields among them, says of a stream that was reset
-//! not whether it had ended before, and takes frames that do nothing without an end.
+//! The crate does frames, flow control and HPACK, and hides some things on which a gateway has to decide: it cuts a
+//! `:path` at `#`, drops the trailers that are over its limit and the pseudo-header fields among them, does not say
+//! whether a stream had ended before it was reset, and accepts frames that do nothing without limit.
 
 mod allowance;
 mod frames;

@@ -1,4 +1,4 @@
-//! The heads of requests and responses, as every part of the gateway passes them on.
+//! The heads of requests and responses, in the form that all parts of the gateway use.
 
 use portcullis_model::PathRules;
 
@@ -17,7 +17,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As it stands in logs and in `Via`.
+    /// Returns it as in logs and `Via`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,19 +55,19 @@ impl Scheme {
 pub struct RequestHead {
     /// The version it came in.
     pub version: Version,
-    /// The method, a token; case matters. GET for an extended CONNECT of HTTP/2, which stands for an upgrade.
+    /// The method, a token; case matters. GET for an extended CONNECT of HTTP/2, which represents an upgrade.
     pub method: String,
-    /// Whether it came over TLS.
+    /// Whether it arrived over TLS.
     pub scheme: Scheme,
     /// Host and port as the client wrote them (`Host`, `:authority`), validated; the `Host` field is not in `fields`.
     pub authority: String,
-    /// The path, normalised, then `?` and the query where there is one. `*` for `OPTIONS *`; empty for CONNECT.
+    /// The path, normalised, then `?` and the query if there is one. `*` for `OPTIONS *`; empty for CONNECT.
     target: String,
-    /// Where the `?` stands in `target`.
+    /// The position of the `?` in `target`.
     query_at: Option<usize>,
-    /// The path as the client wrote it, if a route may have a say in its form; else empty.
+    /// The path as the client wrote it, if its form depends on the route; else empty.
     written_path: String,
-    /// What of the spelling of a path stays. Those of the route, once that is found.
+    /// Which spellings of a path are kept: the rules of the route, once that is found.
     pub path_rules: PathRules,
     /// All fields but `Host`.
     pub fields: Fields,
@@ -76,7 +76,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Forgets everything but the buffers.
+    /// Clears everything, but keeps the buffers.
     pub fn clear(&mut self) {
         self.version = Version::default();
         self.method.clear();
@@ -102,8 +102,8 @@ impl RequestHead {
         });
     }
 
-    /// Replaces the target by what `append_path` appends to the buffer, and `query`. On an error all is as before;
-    /// `append_path` has to leave the buffer as it was then.
+    /// Replaces the target by what `append_path` appends to the buffer, and `query`. On an error nothing changes;
+    /// `append_path` must then leave the buffer unchanged.
     pub(crate) fn edit_target<E>(
         &mut self,
         query: Option<&str>,
@@ -121,33 +121,33 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Replaces the path, which the caller has normalised, and leaves the query.
+    /// Replaces the path, which the caller has normalised, and keeps the query.
     pub fn set_path(&mut self, path: &str) {
         let old = self.path().len();
         self.target.replace_range(..old, path);
         self.query_at = self.query_at.map(|_| path.len());
     }
 
-    /// Notes how the client wrote the path.
+    /// Records how the client wrote the path.
     pub(crate) fn set_written_path(&mut self, path: &str) {
         self.written_path.clear();
         self.written_path.push_str(path);
     }
 
-    /// The path as the client wrote it, if it has a percent-encoded slash or an empty segment, which a route may keep or
-    /// refuse; `None` if its form is the same for every route.
+    /// Returns the path as the client wrote it, if it has a percent-encoded slash or an empty segment, which a route
+    /// may keep or refuse; `None` if its form is the same for every route.
     #[must_use]
     pub fn written_path(&self) -> Option<&str> {
         (!self.written_path.is_empty()).then_some(&*self.written_path)
     }
 
-    /// Path and query as they are forwarded.
+    /// Returns path and query as they are forwarded.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The path without its query.
+    /// Returns the path without its query.
     #[must_use]
     pub fn path(&self) -> &str {
         match self.query_at {
@@ -156,13 +156,13 @@ impl RequestHead {
         }
     }
 
-    /// The query without its `?`; `None` where there is none, `Some("")` for a bare `?`.
+    /// Returns the query without its `?`: `None` if there is no `?`, `Some("")` if nothing follows it.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query_at.map(|at| &self.target[at + 1..])
     }
 
-    /// The host without its port, as it was written; an IPv6 address keeps its brackets.
+    /// Returns the host without its port, as it was written; an IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         match self.authority.rfind(':') {
@@ -171,7 +171,7 @@ impl RequestHead {
         }
     }
 
-    /// Whether the method promises no side effect and the same outcome when sent twice (RFC 9110, 9.2.2).
+    /// Returns whether the method is idempotent (RFC 9110, 9.2.2).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
@@ -190,7 +190,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Forgets everything but the buffers.
+    /// Clears everything, but keeps the buffers.
     pub fn clear(&mut self) {
         self.version = Version::default();
         self.status = 0;

@@ -6,34 +6,34 @@ mod tests;
 use crate::identity::{is_credential, is_identity};
 use crate::{Fields, Known};
 
-/// Removes from a client's request what must not be forwarded: the hop-by-hop fields and what Connection nominates,
-/// Content-Length and Host (both are written anew), the credentials for a proxy, and fields with an underscore in their
-/// name ([`has_underscore`]). Of TE only `trailers` is kept. Trailer and Expect stay.
+/// Removes from a client's request what must not be forwarded: the hop-by-hop fields and those that Connection
+/// nominates, Content-Length and Host (both are written anew), the credentials for a proxy, and fields with an
+/// underscore in their name ([`has_underscore`]). Of TE only `trailers` is kept. Trailer and Expect are kept.
 ///
 /// Call it before policies see the request, and before the gateway adds its own fields.
 pub fn strip_request_hop_by_hop(fields: &mut Fields) {
     let found = strip(fields, true);
     if found.te_trailers {
-        // The one line that was kept may be `trailers` among others.
+        // The one line that was kept may have `trailers` among other elements.
         let te = fields.get_known(Known::Te);
         if te.is_some_and(|te| te != b"trailers") {
             fields.remove_known(Known::Te);
-            // It cannot fail: a section that held a longer line has room for this one.
+            // This cannot fail: a section that held a longer line has room for this one.
             let added = fields.append_checked(b"te", b"trailers");
             debug_assert!(added.is_ok());
         }
     }
 }
 
-/// Removes from an upstream's response what must not be forwarded: the hop-by-hop fields and what Connection nominates,
-/// Content-Length (framing is written anew) and the challenges of a proxy. Trailer stays.
+/// Removes from an upstream's response what must not be forwarded: the hop-by-hop fields and those that Connection
+/// nominates, Content-Length (framing is written anew) and the challenges of a proxy. Trailer is kept.
 pub fn strip_response_hop_by_hop(fields: &mut Fields) {
     strip(fields, false);
 }
 
 /// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`], [`is_identity`] and
-/// [`has_underscore`], and what proves who the client is. Policies see no trailers: a server that adds them to the fields of
-/// the head would take these for what a policy or the gateway has written there.
+/// [`has_underscore`], and credentials. Policies see no trailers, and a server that adds them to the fields of the head
+/// would believe that a policy or the gateway has written them.
 pub fn strip_request_trailers(trailers: &mut Fields) {
     trailers.retain_bytes(|known, name, _| {
         !is_forbidden(known, name) && !is_identity(name) && !is_credential(name) && !has_underscore(name)
@@ -45,7 +45,7 @@ pub fn strip_response_trailers(trailers: &mut Fields) {
     trailers.retain_bytes(|known, name, _| !is_forbidden(known, name));
 }
 
-/// What a pass has found.
+/// What a pass over the fields has found.
 struct Found {
     te_trailers: bool,
 }
@@ -67,13 +67,13 @@ fn strip(fields: &mut Fields, request: bool) -> Found {
     found
 }
 
-/// The fields that Connection nominates. All of them: a limit of their number would be a way to keep a field that has to
-/// go (RFC 9110, 7.6.1), and the limit of the head bounds them. Sorted, so that many options do not cost a comparison with
-/// each field.
+/// The fields that Connection nominates, without a limit of their number: a limit would be a way to keep a field that
+/// must be removed (RFC 9110, 7.6.1), and the limit of the head bounds them. Sorted, so that many options do not cost a
+/// comparison with each field.
 struct Nominated {
-    /// In lower case, one behind the other.
+    /// In lower case, one after the other.
     names: Vec<u8>,
-    /// Where each is in `names`, in the order of the names.
+    /// The range of each in `names`, in the order of the names.
     spans: Vec<(usize, usize)>,
 }
 
@@ -86,8 +86,8 @@ impl Nominated {
     }
 }
 
-/// What Connection nominates; `None` for the options that name no further field, which is nearly always. Empty elements
-/// of the list mean nothing (RFC 9110, 5.6.1.2).
+/// Returns what Connection nominates, or `None` if its options name no further field, which is the usual case. Empty
+/// elements of the list are ignored (RFC 9110, 5.6.1.2).
 fn nominated(fields: &Fields) -> Option<Nominated> {
     const PLAIN: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"];
     let mut found: Option<Nominated> = None;
@@ -107,9 +107,10 @@ fn nominated(fields: &Fields) -> Option<Nominated> {
     found
 }
 
-/// Fields that a nomination does not remove. RFC 9110, 7.6.1 forbids a sender to nominate a field that is for all
-/// recipients; one that does wants a proxy in front of us, which passes Connection on, to lose what it has added: who the
-/// client is, or whether it may come in. Names that the gateway knows are never removed by nomination either.
+/// Returns whether a nomination does not remove the field. RFC 9110, 7.6.1 forbids a sender to nominate a field that is
+/// for all recipients. A sender that does so wants to remove what a proxy in front of the gateway, which passes
+/// Connection on, has added: the client's address, or whether it is authorized. Names that the gateway knows are never
+/// removed by nomination either.
 fn is_end_to_end(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 16] = [
         b"accept",
@@ -161,7 +162,7 @@ fn accepts_trailers(te: &[u8]) -> bool {
     te.split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Whether a known field is for one connection only.
+/// Returns whether a known field is for one connection only.
 #[must_use]
 pub const fn is_hop_by_hop(known: Known) -> bool {
     matches!(
@@ -178,14 +179,14 @@ pub const fn is_hop_by_hop(known: Known) -> bool {
     )
 }
 
-/// Whether only the gateway writes the field of that name (any case): framing, hop-by-hop, Host, and the pseudo-fields
-/// of HTTP/2. A policy that sets one is refused.
+/// Returns whether only the gateway writes the field of that name (any case): framing, hop-by-hop, Host, and the
+/// pseudo-fields of HTTP/2. A policy that sets one is refused.
 #[must_use]
 pub fn is_gateway_owned(name: &[u8]) -> bool {
     if name.first() == Some(&b':') {
         return true;
     }
-    // No owned name is longer; longer ones are not worth lowering.
+    // No owned name is longer, so longer names need not be converted.
     let mut lowered = [0; 24];
     let Some(lowered) = lowered.get_mut(..name.len()) else { return false };
     lowered.copy_from_slice(name);
@@ -194,15 +195,15 @@ pub fn is_gateway_owned(name: &[u8]) -> bool {
     is_hop_by_hop(known) || matches!(known, Known::ContentLength | Known::Host)
 }
 
-/// Whether a field of that name (in lower case) must not stand in a trailer section (RFC 9110, 6.5.1): framing, routing,
-/// request modifiers, authentication, what tells how to read the content, and what the gateway says of the client.
+/// Returns whether a field of that name (in lower case) is not allowed in a trailer section (RFC 9110, 6.5.1): framing,
+/// routing, request modifiers, authentication, how to process the content, and what the gateway reports of the client.
 #[must_use]
 pub fn is_forbidden_trailer(name: &str) -> bool {
     is_forbidden(Known::of(name.as_bytes()), name.as_bytes())
 }
 
 pub(crate) fn is_forbidden(known: Known, name: &[u8]) -> bool {
-    // All that the gateway acts on, and nothing of that makes sense behind the content.
+    // Every field that the gateway acts on: none of them makes sense after the content.
     known != Known::Other
         || name.starts_with(b"if-")
         || name.starts_with(b"x-forwarded-")
@@ -229,9 +230,9 @@ pub(crate) fn is_forbidden(known: Known, name: &[u8]) -> bool {
         )
 }
 
-/// Whether a name has an underscore. Such fields of clients are dropped, as nginx does: CGI, WSGI, PHP and others turn
-/// `-` and `_` into the same, so `X_Forwarded_For` or `x_user` would stand in for the field that the gateway or a policy
-/// has set.
+/// Returns whether a name has an underscore. Such fields of clients are dropped, as nginx does: CGI, WSGI, PHP and
+/// others convert `-` and `_` to the same character, so `X_Forwarded_For` or `x_user` would replace the field that the
+/// gateway or a policy has set.
 #[must_use]
 pub fn has_underscore(name: &[u8]) -> bool {
     memchr::memchr(b'_', name).is_some()

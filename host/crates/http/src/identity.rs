@@ -1,16 +1,16 @@
-//! Fields by which a client could pass for another one, or have its request taken for another one: the one list of names
-//! that other products read for the client's address, its certificate, or the scheme, the host, the path and the method that
-//! a request is really meant for.
+//! Fields with which a client could pretend to be another one, or have its request taken for another one: the one list
+//! of names that other products read for the client's address, its certificate, or the scheme, host, path and method
+//! that a request is meant for.
 //!
-//! The gateway writes what it knows of the client into `X-Forwarded-For` and its kin. What it does not write, a client could
-//! send, and an upstream that believes it believes the client. And a request that was matched by its path and method must not
-//! tell the upstream to act on others. So these are dropped from a client's head, unless the peer is a trusted proxy, and from
-//! a client's trailers whoever the peer is.
+//! The gateway writes what it knows of the client into `X-Forwarded-For` and similar fields. A client could send the
+//! fields that the gateway does not write, and an upstream might believe them. And a request that was matched by its
+//! path and method must not make the upstream act on others. So these fields are dropped from a client's head, unless
+//! the peer is a trusted proxy, and from a client's trailers in any case.
 
 #[cfg(test)]
 mod tests;
 
-/// Names that begin like this are on the list, whatever follows.
+/// Names with these prefixes are on the list.
 const PREFIXES: [&[u8]; 6] = [
     b"ssl-client-",
     b"x-amzn-mtls-",
@@ -87,16 +87,16 @@ const NAMES: [&[u8]; 63] = [
     b"x-vercel-proxied-for",
 ];
 
-/// Whether a client must not send a field of that name (in lower case): see the module.
+/// Returns whether a client must not send a field of that name (in lower case): see the module.
 #[must_use]
 pub fn is_identity(name: &[u8]) -> bool {
-    // No name on the list begins otherwise, and most names of clients do.
+    // All names on the list begin with one of these letters, and most names of clients do not.
     matches!(name.first(), Some(b'c' | b'f' | b'h' | b'r' | b's' | b't' | b'x'))
         && (NAMES.binary_search(&name).is_ok() || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Whether a field of that name (in lower case) usually proves or says who somebody is, so that a policy looks at it in the
-/// head or writes it there.
+/// Returns whether a field of that name (in lower case) usually carries credentials or an identity, so that a policy
+/// reads or writes it in the head.
 pub(crate) fn is_credential(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 17] = [
         b"api-key",

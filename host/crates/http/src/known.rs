@@ -1,4 +1,4 @@
-//! The field names that the gateway itself acts on, so that finding them is comparing a byte.
+//! The field names that the gateway itself acts on, so that finding one is comparing a byte.
 
 macro_rules! known {
     ($($variant:ident = $name:literal,)*) => {
@@ -8,14 +8,14 @@ macro_rules! known {
         pub enum Known { Other, $($variant,)* }
 
         impl Known {
-            /// The known name that `name`, in lower case, is.
+            /// Returns the known name that `name`, in lower case, is.
             #[must_use]
             pub fn of(name: &[u8]) -> Self {
                 // A match on byte strings becomes comparisons of length first.
                 match name { $($name => Self::$variant,)* _ => Self::Other }
             }
 
-            /// The name in lower case; empty for `Other`.
+            /// Returns the name in lower case; empty for `Other`.
             #[must_use]
             pub const fn name(self) -> &'static [u8] {
                 match self { Self::Other => b"", $(Self::$variant => $name,)* }

@@ -1,28 +1,28 @@
-//! The one form of a request target.
+//! The normal form of a request target.
 //!
-//! A path is normalised once, when the request arrives (or when a policy sets it); what comes out is what routes match,
+//! A path is normalised once, when the request arrives (or when a policy sets it). The result is what routes match,
 //! what policies see and what is forwarded. The rule, in this order:
 //!
-//! 1. It starts with `/`. It has no `#`, space, control character, backslash or byte outside ASCII, raw or (but for the
-//!    space and bytes over 0x7f) percent-encoded, and no percent-encoded slash: an upstream may decode these differently
-//!    than we match them. Each `%` starts a valid triplet.
+//! 1. It starts with `/`. It has no `#`, space, control character, backslash or byte outside ASCII, raw or (except the
+//!    space and bytes over 0x7f) percent-encoded, and no percent-encoded slash: an upstream may decode these
+//!    differently than the gateway matches them. Each `%` starts a valid triplet.
 //! 2. Percent-encoded unreserved characters are decoded (RFC 3986, 6.2.2.2), the digits of other triplets become upper
 //!    case (6.2.2.1), and raw characters that RFC 3986 does not allow in a path (`"<>[]^{|}` and the back tick) are
 //!    encoded. Nothing is decoded twice: `%252e` stays.
-//! 3. Empty segments are dropped (`//` is `/`), then dot segments are removed (5.2.4). A path that climbs above the root
-//!    is refused, and so is a dot segment with parameters (`..;x`), which some servers take for a dot segment.
+//! 3. Empty segments are dropped (`//` is `/`), then dot segments are removed (5.2.4). A path that climbs above the
+//!    root is refused, and so is a dot segment with parameters (`..;x`), which some servers read as a dot segment.
 //!
-//! Parameters (`;`) and all else stay as they are. A trailing slash stays. The query stays byte for byte, but for `"`, `<`
-//! and `>`, which are encoded: RFC 3986 does not allow them and HTTP/2 cannot carry them everywhere, though browsers and
-//! scanners send them. It may have no control character, space, `#` or byte outside ASCII.
+//! Parameters (`;`) and everything else are kept, and so is a trailing slash. The query is kept byte for byte, except
+//! `"`, `<` and `>`, which are encoded: RFC 3986 does not allow them and HTTP/2 cannot carry them everywhere, but
+//! browsers and scanners send them. It may have no control character, space, `#` or byte outside ASCII.
 //!
-//! A route may have other [`PathRules`]. Then a percent-encoded slash stays as `%2F`, a character of its segment like any
-//! other, and empty segments stay. Two things are refused under any rules, because a server that decodes or merges slashes
-//! would read another path out of them: a part of a segment between two percent-encoded slashes that is a dot segment
-//! (`a%2F..%2Fb`), and a dot segment that would take back a segment with such a slash, or an empty one.
+//! A route may have other [`PathRules`]. Then a percent-encoded slash remains `%2F`, a character of its segment like
+//! any other, and empty segments are kept. Two things are refused under any rules, because a server that decodes or
+//! merges slashes would read another path: a part of a segment between two percent-encoded slashes that is a dot
+//! segment (`a%2F..%2Fb`), and a dot segment that would remove a segment with such a slash, or an empty one.
 //!
-//! As the route is not known before the path is, [`set_client_target`] leaves the percent-encoded slashes of a client's path
-//! in it and notes how it was written. Once the route is found its form is chosen, by [`read_path`].
+//! The route is not known before the path is, so [`set_client_target`] keeps the percent-encoded slashes of a client's
+//! path and records how it was written. [`read_path`] chooses its form once the route is found.
 
 #[cfg(test)]
 mod tests;
@@ -43,10 +43,11 @@ pub enum PathError {
     /// A slash or backslash as `%2F` or `%5C`.
     #[error("encoded slash or backslash in path")]
     EncodedSeparator,
-    /// A character that may not stand in a path: control, space, backslash, `#`, or outside ASCII.
+    /// A character that is not allowed in a path: control, space, backslash, `#`, or outside ASCII.
     #[error("invalid character in path")]
     Character,
-    /// A dot segment behind an empty one, which it would take back, or another one where slashes are merged first.
+    /// A dot segment after an empty one, which it would remove, or would remove another one if slashes are merged
+    /// first.
     #[error("dot segment behind an empty segment in path")]
     EmptySegment,
     /// More `..` than segments before them.
@@ -55,10 +56,10 @@ pub enum PathError {
     /// A dot segment with parameters, such as `..;a=b`.
     #[error("dot segment with parameters in path")]
     DotParameters,
-    /// A character that may not stand in a query: control, space, `#`, or outside ASCII.
+    /// A character that is not allowed in a query: control, space, `#`, or outside ASCII.
     #[error("invalid character in query")]
     Query,
-    /// A target that is longer than some servers can take, in its normal form.
+    /// A target that is longer than some servers accept, in its normal form.
     #[error("path and query too long")]
     TooLong,
 }
@@ -68,13 +69,13 @@ pub enum PathError {
 pub struct PathReading {
     /// What a percent-encoded slash is.
     pub encoded_slash: EncodedSlash,
-    /// Whether empty segments stay.
+    /// Whether empty segments are kept.
     pub keeps_empty_segments: bool,
-    /// Whether what stands behind a `;` in a segment is no part of it, as servlet containers have it.
+    /// Whether the part of a segment after a `;` is dropped, as servlet containers do.
     pub drops_parameters: bool,
 }
 
-/// What a percent-encoded slash in a path is taken for.
+/// How a percent-encoded slash in a path is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncodedSlash {
     /// It is refused.
@@ -99,10 +100,10 @@ impl From<PathRules> for PathReading {
 const OF_CLIENT: PathReading =
     PathReading { encoded_slash: EncodedSlash::Kept, keeps_empty_segments: false, drops_parameters: false };
 
-/// Normalises `path` (without query) into `out`, which is replaced; on an error it is left as it was.
+/// Normalises `path` (without query) into `out`, which is replaced, or unchanged on an error.
 ///
 /// # Errors
-/// When the path is refused, see the module's rule.
+/// If the path is refused, see the module's rule.
 pub fn normalize_path(path: &str, out: &mut String) -> Result<(), PathError> {
     read_path(path, PathRules::default().into(), out)
 }
@@ -110,7 +111,7 @@ pub fn normalize_path(path: &str, out: &mut String) -> Result<(), PathError> {
 /// As [`normalize_path`], in another reading.
 ///
 /// # Errors
-/// When the path is refused in that reading.
+/// If the path is refused in that reading.
 pub fn read_path(path: &str, reading: PathReading, out: &mut String) -> Result<(), PathError> {
     let old = out.len();
     append_normalized(path, reading, out)?;
@@ -118,8 +119,8 @@ pub fn read_path(path: &str, reading: PathReading, out: &mut String) -> Result<(
     Ok(())
 }
 
-/// Normalises `path_and_query` by the rules of `head` and makes it the target of `head`, which is left as it was on an
-/// error. `*` is not taken here: see [`RequestHead::set_target`].
+/// Normalises `path_and_query` by the rules of `head` and makes it the target of `head`, which is unchanged on an
+/// error. `*` is not accepted here: see [`RequestHead::set_target`].
 ///
 /// # Errors
 /// When the path or the query is refused, see the module's rule.
@@ -127,11 +128,11 @@ pub fn set_request_target(head: &mut RequestHead, path_and_query: &str) -> Resul
     set_target(head, path_and_query, head.path_rules.into())
 }
 
-/// As [`set_request_target`], of a client's request whose route is not known yet: percent-encoded slashes are left in it, and
-/// [`RequestHead::written_path`] has the path as it came if a route may have a say in its form.
+/// As [`set_request_target`], for a client's request whose route is not known yet: percent-encoded slashes are kept,
+/// and [`RequestHead::written_path`] has the raw path if its form depends on the route.
 ///
 /// # Errors
-/// When the path or the query is refused under any rules.
+/// If the path or the query is refused under any rules.
 pub fn set_client_target(head: &mut RequestHead, path_and_query: &str) -> Result<(), PathError> {
     set_target(head, path_and_query, OF_CLIENT)?;
     let (path, _) = split_query(path_and_query);
@@ -141,7 +142,7 @@ pub fn set_client_target(head: &mut RequestHead, path_and_query: &str) -> Result
     Ok(())
 }
 
-/// Whether a path, in normal form, has a percent-encoded slash.
+/// Returns whether a path, in normal form, has a percent-encoded slash.
 #[must_use]
 pub fn has_encoded_slash(path: &str) -> bool {
     memchr::memmem::find(path.as_bytes(), b"%2F").is_some()
@@ -188,25 +189,25 @@ fn split_query(path_and_query: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// What HTTP/2 peers take of a path and query, also encoded.
+/// The longest path and query that HTTP/2 peers accept, after encoding.
 const TARGET_BYTES_MAX: usize = 65_534;
 
 const fn is_encoded_in_query(byte: u8) -> bool {
     matches!(byte, b'"' | b'<' | b'>')
 }
 
-/// Whether `query` (without its `?`) may be forwarded, encoded if need be.
+/// Returns whether `query` (without its `?`) may be forwarded, encoded if need be.
 fn is_query(query: &str) -> bool {
     query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-/// Appends the normal form of `path`; `out` is as before on an error.
+/// Appends the normal form of `path`. `out` is unchanged on an error.
 fn append_normalized(path: &str, reading: PathReading, out: &mut String) -> Result<(), PathError> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         return Err(PathError::NotAbsolute);
     }
-    // Most paths are normal already: then this scan and one copy are all there is.
+    // Most paths are in normal form already: then this scan and one copy are enough.
     let mut after_slash = false;
     let normal = bytes.iter().all(|byte| {
         let class = CLASS[*byte as usize];
@@ -228,7 +229,7 @@ fn append_normalized(path: &str, reading: PathReading, out: &mut String) -> Resu
 
 fn append_slowly(path: &[u8], reading: PathReading, out: &mut String, start: usize) -> Result<(), PathError> {
     out.push('/');
-    // Where the segment under way starts in `out`; a slash stands before it.
+    // The start of the current segment in `out`, after a slash.
     let mut segment = out.len();
     let mut at = 1;
     while let Some(&byte) = path.get(at) {
@@ -270,8 +271,8 @@ fn append_slowly(path: &[u8], reading: PathReading, out: &mut String, start: usi
     Ok(())
 }
 
-/// Ends the segment that starts at `segment`; returns whether it stays and so wants a slash behind it. A segment that goes
-/// leaves the slash before it.
+/// Ends the segment that starts at `segment`. Returns whether it is kept and needs a slash after it. A segment that is
+/// removed leaves the slash before it.
 fn end_segment(
     out: &mut String,
     reading: PathReading,
@@ -293,7 +294,7 @@ fn end_segment(
             Ok(false)
         }
         ".." => {
-            // `out` ends in "/..", and before that slash stands a segment unless the slash is the root's.
+            // `out` ends in "/..", and a segment precedes that slash unless the slash is the root's.
             let slash = segment - 1;
             if slash == start {
                 return Err(PathError::AboveRoot);
@@ -315,7 +316,7 @@ fn end_segment(
     }
 }
 
-/// Whether a segment is a dot segment, perhaps with parameters.
+/// Returns whether a segment is a dot segment, perhaps with parameters.
 fn is_dot_segment(segment: &str) -> bool {
     segment.split(';').next().is_some_and(|name| name == "." || name == "..")
 }
@@ -327,7 +328,7 @@ fn push_triplet(out: &mut String, byte: u8) {
     out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 pub(crate) const fn hex_value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -342,9 +343,9 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Stands for itself wherever it is.
+/// Copied unchanged in any position.
 const PLAIN: u8 = 0;
-/// `/` and `.`, which stand for themselves but behind a slash.
+/// `/` and `.`, which are copied unchanged except after a slash.
 const SEGMENT: u8 = 1;
 /// `%`.
 const PERCENT: u8 = 2;

@@ -1,6 +1,6 @@
-//! Status codes in words.
+//! Reason phrases of status codes.
 
-/// The reason phrase of a status code (the IANA registry); empty for a code without one.
+/// Returns the reason phrase of a status code (the IANA registry), or an empty text for a code without one.
 #[must_use]
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {

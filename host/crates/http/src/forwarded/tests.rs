@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::rewrite_forwarding_fields;
 use crate::{RequestHead, Scheme};
 
-/// A request to http://gw.example with these fields, from a peer that is trusted where it is in 10.0.0.0/8 or fd00::/8.
+/// Checks a request to http://gw.example with these fields. Its peer is trusted if it is in 10.0.0.0/8 or fd00::/8.
 #[track_caller]
 fn rewrite(peer: &str, fields: &[(&str, &str)]) -> (IpAddr, RequestHead) {
     let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
@@ -123,7 +123,7 @@ fn walks_the_chain_over_trusted_hops_only() {
         assert_eq!(chain(input), (client.to_owned(), written.to_owned()), "{input:?}");
     };
     same("192.0.2.7, 10.0.0.3, 10.0.0.2", "192.0.2.7", "192.0.2.7, 10.0.0.3, 10.0.0.2, 10.0.0.1");
-    // What the client has made up stands left of it and goes.
+    // The addresses that the client has invented are to its left and are dropped.
     same("10.0.0.9, 1.1.1.1, 192.0.2.7, 10.0.0.2", "192.0.2.7", "192.0.2.7, 10.0.0.2, 10.0.0.1");
     // All trusted: the one farthest away.
     same("10.0.0.3, 10.0.0.2", "10.0.0.3", "10.0.0.3, 10.0.0.2, 10.0.0.1");
@@ -155,7 +155,7 @@ fn empty_elements_are_no_hops() {
         let (client, _) = rewrite("10.0.0.1", &[("forwarded", list)]);
         assert_eq!(client.to_string(), "1.2.3.4", "{list:?}");
     }
-    // What the last element says counts, not the comma behind it.
+    // The last element counts, not the comma after it.
     let lines =
         [("x-forwarded-proto", "https,"), ("x-forwarded-proto", ","), ("x-forwarded-host", "a.example, ,")];
     let (_, head) = rewrite("10.0.0.1", &lines);

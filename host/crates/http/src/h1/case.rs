@@ -1,5 +1,5 @@
-//! How names of fields are written on the wire. They are compared without regard to case (RFC 9110, 5.1), and this gateway
-//! keeps them in lower case; some old devices and servers know one spelling alone.
+//! The spelling of field names on the wire. They are compared without regard to case (RFC 9110, 5.1), and this gateway
+//! keeps them in lower case, but some old devices and servers accept only one spelling.
 
 /// Names whose usual spelling is not a capital at the start of each word, sorted by their lower-case form.
 const EXCEPTIONS: [&str; 12] = [
@@ -17,8 +17,8 @@ const EXCEPTIONS: [&str; 12] = [
     "WWW-Authenticate",
 ];
 
-/// Writes the names of all fields in `head` as most documents spell them: `Content-Length`, `ETag`. `head` is a whole head
-/// that was written by this crate, from its start line to its empty line.
+/// Writes the names of all fields in `head` as most documents spell them: `Content-Length`, `ETag`. `head` is a whole
+/// head that was written by this crate, from its start line to its empty line.
 pub fn capitalize_names(head: &mut [u8]) {
     let mut lines = head.split_mut(|byte| *byte == b'\n');
     lines.next();

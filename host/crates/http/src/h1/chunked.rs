@@ -5,15 +5,16 @@ use super::{HeadLimits, LENGTH_MAX};
 use crate::Fields;
 use crate::hop::is_forbidden;
 
-/// Bytes of one chunk's extensions, which nobody uses. They are skipped.
+/// Bytes of one chunk's extensions, which are skipped: nothing uses them.
 const EXTENSION_BYTES_MAX: u32 = 256;
-/// Bytes of extensions that a body may have beyond as many as it has of data: a body of tiny chunks must not be mostly
-/// extensions (CVE-2023-39326), while one that is long and has a short extension in each chunk is an honest one.
+/// Bytes of extensions that a body may have beyond the bytes of its data. A body of tiny chunks must not be mostly
+/// extensions (CVE-2023-39326), but a long one with a short extension in each chunk is legitimate.
 const EXTENSION_BYTES_AHEAD_MAX: u64 = 16 * 1024;
-/// Digits of a chunk's size; with more it does not fit, or is padded without need.
+/// Digits of a chunk's size. A longer number does not fit, or has needless zeros.
 const SIZE_DIGITS_MAX: u8 = 16;
 
-/// Finds the data in a chunked body. It copies none: it says where the data is, so that the caller can slice its buffer.
+/// Finds the data in a chunked body. It copies nothing: it returns where the data is, so that the caller can slice its
+/// buffer.
 ///
 /// ```
 /// use portcullis_http::h1::{ChunkedDecoder, Decoded, HeadLimits};
@@ -25,15 +26,15 @@ const SIZE_DIGITS_MAX: u8 = 16;
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Of the chunk's size while it is read, then of its data that is to come.
+    /// The chunk's size so far, then the bytes of its data that follow.
     remaining: u64,
     digits: u8,
-    /// Bytes of the extensions of the chunk at hand.
+    /// Bytes of the extensions of the current chunk.
     extension: u32,
     /// Bytes of extensions beyond those of data, over the body so far.
     ahead: u64,
     limits: HeadLimits,
-    /// The lines of the trailer section as they came. Allocated only where there is one.
+    /// The raw lines of the trailer section. Allocated only if there is one.
     section: Vec<u8>,
     trailers: Fields,
 }
@@ -41,33 +42,33 @@ pub struct ChunkedDecoder {
 /// What a piece of input holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decoded {
-    /// `skip` bytes of framing, then `len` bytes (at least one) of data. All of them count as consumed; call again with
-    /// what follows.
+    /// `skip` bytes of framing, then `len` bytes (at least one) of data. All of them are consumed; call again with what
+    /// follows.
     Data {
         /// Bytes to drop.
         skip: usize,
-        /// Bytes of data behind them.
+        /// Bytes of data after them.
         len: usize,
     },
-    /// The whole input was framing; more is to come.
+    /// The whole input was framing; more follows.
     More,
-    /// The body is over after `consumed` bytes; what follows is the next message.
+    /// The body ends after `consumed` bytes. What follows is the next message.
     End {
         /// Bytes to drop.
         consumed: usize,
     },
 }
 
-/// Why a chunked body was refused. The connection cannot be used any further: a request gets 400, a response is cut off.
+/// Why a chunked body was refused. The connection cannot be used any more: a request gets 400, a response is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkedError {
-    /// The size is no hexadecimal number, has more than 16 digits, or is over [`LENGTH_MAX`].
+    /// The size is not a hexadecimal number, has more than 16 digits, or is over [`LENGTH_MAX`].
     #[error("invalid chunk size")]
     Size,
     /// A control character in an extension, or too many extensions.
     #[error("invalid chunk extension")]
     Extension,
-    /// CR LF is missing where it has to be.
+    /// CR LF is missing.
     #[error("chunk does not end in crlf")]
     LineEnd,
     /// The trailer section is malformed.
@@ -82,15 +83,15 @@ pub enum ChunkedError {
 enum State {
     /// In the size line, before the first CR.
     Size,
-    /// Behind a `;` of the size line.
+    /// After a `;` of the size line.
     Extension,
     /// Before the LF of the size line.
     SizeLf,
     /// In the data.
     Data,
-    /// Before the CR behind the data.
+    /// Before the CR after the data.
     DataCr,
-    /// Before the LF behind the data.
+    /// Before the LF after the data.
     DataLf,
     /// At the start of a line of the trailer section.
     TrailerStart,
@@ -100,12 +101,12 @@ enum State {
     TrailerLf,
     /// Before the LF of the last, empty line.
     EndLf,
-    /// Behind all.
+    /// After the whole body.
     End,
 }
 
 impl ChunkedDecoder {
-    /// A decoder at the start of a body; `limits` are those of the trailer section.
+    /// Returns a decoder at the start of a body. `limits` are those of the trailer section.
     #[must_use]
     pub const fn new(limits: HeadLimits) -> Self {
         Self {
@@ -120,29 +121,29 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Whether the end was reached. A connection that ends earlier has cut the body off.
+    /// Returns whether the end was reached. If the connection ends earlier, the body was cut off.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self.state, State::End)
     }
 
-    /// The trailers, once the end was reached: without those that a trailer section must not hold
+    /// Returns the trailers, once the end was reached, without those that are not allowed in a trailer section
     /// ([`crate::is_forbidden_trailer`]).
     #[must_use]
     pub const fn trailers(&self) -> &Fields {
         &self.trailers
     }
 
-    /// As [`Self::trailers`], and takes them out.
+    /// As [`Self::trailers`], but moves them out.
     #[must_use]
     pub fn take_trailers(&mut self) -> Fields {
         std::mem::take(&mut self.trailers)
     }
 
-    /// Looks at the next bytes of the body. After the end it consumes nothing.
+    /// Reads the next bytes of the body. After the end it consumes nothing.
     ///
     /// # Errors
-    /// When the framing is not exactly that of RFC 9112; the decoder is of no use then.
+    /// If the framing is not exactly that of RFC 9112. The decoder cannot be used any more then.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, ChunkedError> {
         let mut at = 0;
         while at < input.len() {
@@ -165,13 +166,13 @@ impl ChunkedDecoder {
         if self.state == State::End { Ok(Decoded::End { consumed: at }) } else { Ok(Decoded::More) }
     }
 
-    /// Takes one byte of framing in.
+    /// Reads one byte of framing.
     fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
         match self.state {
             State::Size => self.size(byte),
             State::Extension => match byte {
                 b'\r' => Ok(State::SizeLf),
-                // RFC 9112, 7.1.1. A bare LF here is what one server takes for the line's end and the next does not.
+                // RFC 9112, 7.1.1. Some servers accept a bare LF as the line's end here, and others do not.
                 b'\t' | b' '..=b'~' | 0x80.. => {
                     self.extension += 1;
                     self.ahead += 1;
@@ -239,7 +240,7 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Parses the trailer section, which is whole.
+    /// Parses the trailer section, which is complete.
     fn finish_trailers(&mut self) -> Result<(), ChunkedError> {
         if self.section.is_empty() {
             return Ok(());
@@ -258,7 +259,7 @@ impl ChunkedDecoder {
             }
             let line = line.strip_suffix(b"\r\n").ok_or(ChunkedError::Trailers)?;
             let colon = memchr::memchr(b':', line).ok_or(ChunkedError::Trailers)?;
-            // A folded line starts with white space and so has no token for a name.
+            // A folded line starts with white space, so its name is not a token.
             let (name, value) = (&line[..colon], trim_ows(&line[colon + 1..]));
             self.trailers.append(name, value).map_err(|error| match error {
                 crate::FieldError::TooLarge => ChunkedError::TrailersTooLarge,
@@ -275,7 +276,7 @@ fn expect_lf(byte: u8) -> Result<(), ChunkedError> {
     if byte == b'\n' { Ok(()) } else { Err(ChunkedError::LineEnd) }
 }
 
-/// Without optional white space at the ends (RFC 9110, 5.6.3), which is less than what ASCII calls white space.
+/// Removes optional white space at the ends (RFC 9110, 5.6.3), which is less than what ASCII calls white space.
 fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -283,11 +284,11 @@ fn trim_ows(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What stands behind a chunk's data.
+/// The line end after a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Appends the size line of a chunk with `len` bytes of data; the data and [`CHUNK_END`] have to follow. `len` must not
-/// be 0, which would end the body.
+/// Appends the size line of a chunk with `len` bytes of data. The data and [`CHUNK_END`] must follow. `len` must not be
+/// 0, which would end the body.
 pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     debug_assert!(len > 0, "an empty chunk ends the body");
@@ -305,7 +306,7 @@ pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(&line[at..]);
 }
 
-/// Appends the end of a chunked body with its trailers, from which forbidden ones are left out.
+/// Appends the end of a chunked body with its trailers, except forbidden ones.
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     for (known, name, value) in trailers.into_iter().flat_map(Fields::iter_bytes) {

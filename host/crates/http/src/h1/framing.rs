@@ -5,10 +5,10 @@ use crate::{Fields, Known, Version};
 /// How a body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BodyFraming {
-    /// There is none and nothing says so: a request without Content-Length, a response to HEAD, 204, 304, 1xx.
+    /// There is no body, and no field says so: a request without Content-Length, a response to HEAD, 204, 304, 1xx.
     #[default]
     None,
-    /// So many bytes, by Content-Length.
+    /// This many bytes, by Content-Length.
     Length(u64),
     /// The chunked transfer coding.
     Chunked,
@@ -17,15 +17,15 @@ pub enum BodyFraming {
 }
 
 impl BodyFraming {
-    /// Whether no body byte follows.
+    /// Returns whether no byte of a body follows.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
 
-    /// How a response with this framing is delimited for a client of `version`: what has no length is chunked for
-    /// HTTP/1.1, so that the connection lives on and a cut is noticed, and ends with the connection for HTTP/1.0, which
-    /// knows no chunks.
+    /// Returns how a response with this framing is delimited for a client of `version`. Without a length it is chunked
+    /// for HTTP/1.1, so that the connection stays open and a cut is noticed, and ends with the connection for HTTP/1.0,
+    /// which has no chunks.
     #[must_use]
     pub const fn for_client(self, version: Version) -> Self {
         match (self, version) {
@@ -39,11 +39,11 @@ impl BodyFraming {
 /// Why the framing fields of a message were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    /// Content-Length is not one number of digits up to [`LENGTH_MAX`], or stands there more than once. RFC 9112, 6.3
-    /// allows to take several equal ones for one; no client needs it.
+    /// Content-Length is not one number of digits up to [`LENGTH_MAX`], or occurs more than once. RFC 9112, 6.3 allows
+    /// a recipient to accept several equal ones; no client needs that.
     #[error("invalid content-length")]
     ContentLength,
-    /// Transfer-Encoding is malformed, empty, stands there more than once or names chunked twice (RFC 9112, 6.1).
+    /// Transfer-Encoding is malformed, empty, occurs more than once or names chunked twice (RFC 9112, 6.1).
     #[error("invalid transfer-encoding")]
     TransferEncoding,
     /// A transfer coding other than chunked.
@@ -65,7 +65,7 @@ pub(super) struct FramingFields {
 }
 
 impl FramingFields {
-    /// Takes a Content-Length line in.
+    /// Reads a Content-Length line.
     pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
         if self.length.is_some() {
             return Err(FramingError::ContentLength);
@@ -74,14 +74,15 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Takes a Transfer-Encoding line in.
+    /// Reads a Transfer-Encoding line.
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), FramingError> {
         if self.chunked {
             return Err(FramingError::TransferEncoding);
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
             // A list in which each element is a plain token other than chunked, or chunked last, is well-formed but
-            // asks for a coding that we lack. All else is nonsense, and tokens glued to chunked are an attack.
+            // needs a coding that is not implemented. Everything else is malformed, and tokens glued to chunked are an
+            // attack.
             let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).peekable();
             while let Some(coding) = codings.next() {
                 let last = codings.peek().is_none();
@@ -96,7 +97,7 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Checks what can only be known when all lines were seen.
+    /// Checks what can only be known after all lines.
     pub(super) fn check(self, version: Version) -> Result<Self, FramingError> {
         if self.chunked && self.length.is_some() {
             return Err(FramingError::Both);
@@ -108,12 +109,11 @@ impl FramingFields {
     }
 }
 
-/// The longest body, and the longest chunk. More does not fit the signed numbers that most servers count with: there it
-/// is negative or an error, and the two sides see different messages. No body is that long, so waiting for its end
-/// would be waiting for nothing.
+/// The longest body, and the longest chunk. A larger number does not fit the signed numbers that most servers count
+/// with: there it is negative or an error, and the two sides see different messages. No real body is that long.
 pub const LENGTH_MAX: u64 = i64::MAX as u64;
 
-/// The number of a Content-Length: digits only (RFC 9110, 8.6), no sign, no list, and at most [`LENGTH_MAX`].
+/// Reads the number of a Content-Length: digits only (RFC 9110, 8.6), no sign, no list, and at most [`LENGTH_MAX`].
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -125,7 +125,7 @@ fn parse_length(value: &[u8]) -> Option<u64> {
     (length <= LENGTH_MAX).then_some(length)
 }
 
-/// Whether the connection stays open after the message (RFC 9112, 9.3).
+/// Returns whether the connection stays open after the message (RFC 9112, 9.3).
 pub(super) fn keep_alive(version: Version, fields: &Fields) -> bool {
     if fields.has_token(Known::Connection, "close") {
         return false;

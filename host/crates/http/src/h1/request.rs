@@ -7,10 +7,10 @@ use super::{BodyFraming, FramingError, HeadLimits, Lines, scan_lines};
 use crate::authority::has_port;
 use crate::{Known, PathError, RequestHead, Scheme, Version, set_client_target, validate_authority};
 
-/// What was learnt of a request beside its head.
+/// What was read of a request besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParsedRequest {
-    /// Bytes of the buffer that were the head; what follows is body, or the next request.
+    /// Bytes of the buffer that were the head. What follows is the body, or the next request.
     pub head_len: usize,
     /// How its body is delimited.
     pub framing: BodyFraming,
@@ -20,10 +20,10 @@ pub struct ParsedRequest {
     pub expect_continue: bool,
 }
 
-/// Why a request was refused. The connection cannot be used any further.
+/// Why a request was refused. The connection cannot be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No request line and fields: bad characters, white space before a colon, a folded line, a bare CR.
+    /// Not a request line and fields: bad characters, white space before a colon, a folded line, a bare CR.
     #[error("malformed request head")]
     Malformed,
     /// A line ends in LF without CR.
@@ -62,13 +62,13 @@ pub enum RequestError {
     /// The end of the body is not clear.
     #[error("{0}")]
     Framing(#[from] FramingError),
-    /// CONNECT with a body (RFC 9110, 9.3.6: it has none), which would be taken for the start of the tunnel.
+    /// CONNECT with a body (RFC 9110, 9.3.6: it has none), which would be read as the start of the tunnel.
     #[error("connect with a body")]
     ConnectBody,
 }
 
 impl RequestError {
-    /// The status that the client gets.
+    /// Returns the status that the client gets.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -86,15 +86,15 @@ const METHOD_BYTES_MAX: usize = 32;
 
 /// Reads the head of a request from the start of `buf`, which may begin with one empty line (RFC 9112, 2.2).
 ///
-/// `None` says that the head is not whole: call again with more bytes. On success `head` is replaced: the method, the
-/// authority (the target's, else that of Host), the normalised target, and all fields but Host as they came; the caller
-/// strips the hop-by-hop ones. `head.upgrade` is the first protocol that the client offers where Connection lists
-/// `upgrade`, the version is 1.1 and there is no body; `h2c` is passed over. On an error or `None` what `head` holds
-/// means nothing.
+/// Returns `None` if the head is not complete: call again with more bytes. On success `head` is replaced: the method,
+/// the authority (the target's, else that of Host), the normalised target, and all fields except Host unchanged; the
+/// caller strips the hop-by-hop ones. `head.upgrade` is the first protocol that the client offers, if Connection lists
+/// `upgrade`, the version is 1.1 and there is no body; `h2c` is skipped. On an error or `None` the content of `head` is
+/// unspecified.
 ///
 /// # Errors
-/// When the head is refused. It is as soon as `limits.head_bytes` bytes have arrived without being a whole head, so that
-/// a buffer needs no more room than that.
+/// If the head is refused. This happens as soon as `limits.head_bytes` bytes have arrived without a complete head, so a
+/// buffer needs no more room than that.
 pub fn parse_request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -107,7 +107,7 @@ pub fn parse_request(
         _ => 0,
     };
     let message = &buf[skipped..];
-    // Tells TLS and other protocols apart without waiting for a line end that may never come.
+    // Recognizes TLS and other protocols without waiting for a line end that may never arrive.
     match message.first() {
         None => return Ok(None),
         Some(first) if !first.is_ascii_alphanumeric() && !crate::is_token(&[*first]) => {
@@ -129,8 +129,8 @@ pub fn parse_request(
     }
 }
 
-/// Refuses a request line that is whole and of no version that is read here, whatever follows it: a client of HTTP/0.9
-/// sends no more than its line and waits for the answer, and one that speaks HTTP/2 here by mistake waits as well.
+/// Refuses a complete request line of a version that is not read here, whatever follows it: a client of HTTP/0.9 sends
+/// no more than its line and waits for the answer, and one that speaks HTTP/2 here by mistake waits as well.
 fn check_line(message: &[u8]) -> Result<(), RequestError> {
     let Some(end) = memchr::memchr(b'\n', message) else { return Ok(()) };
     match message.get(..end + 1) {
@@ -140,7 +140,7 @@ fn check_line(message: &[u8]) -> Result<(), RequestError> {
     }
 }
 
-/// The usual limits of fields take 4 KiB of stack; only an operator who raises them pays for more.
+/// The usual limits of fields take 4 KiB of stack. Only an operator who raises them pays for more.
 fn parse_whole(
     message: &[u8],
     fields_max: usize,
@@ -163,7 +163,7 @@ fn parse_with<const N: usize>(
     let mut lines = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; N];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(message, &mut lines[..fields_max.min(N)]) {
-        // Anything else would mean that httparse and we see different ends of the head.
+        // Otherwise httparse and this codec would see different ends of the head.
         Ok(httparse::Status::Complete(len)) if len == message.len() => {}
         Ok(_) => return Err(RequestError::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(RequestError::TooManyFields),
@@ -207,7 +207,7 @@ fn parse_with<const N: usize>(
     Ok(ParsedRequest { head_len: message.len(), framing, keep_alive, expect_continue })
 }
 
-/// What was met among the fields.
+/// What was found among the fields.
 #[derive(Default)]
 struct Seen<'a> {
     host: Option<&'a [u8]>,
@@ -217,7 +217,7 @@ struct Seen<'a> {
     expect: bool,
 }
 
-/// Moves the fields to `head`, all but Host.
+/// Moves the fields to `head`, all except Host.
 fn read_fields<'a>(lines: &[httparse::Header<'a>], head: &mut RequestHead) -> Result<Seen<'a>, RequestError> {
     let mut seen = Seen::default();
     for line in lines {
@@ -246,7 +246,7 @@ fn read_fields<'a>(lines: &[httparse::Header<'a>], head: &mut RequestHead) -> Re
 /// Reads the target, in whichever form its method allows, and the authority.
 fn read_target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Result<(), RequestError> {
     let host = match host {
-        // A host that is there has to be right, even where the target overrules it.
+        // A host must be valid even if the target overrules it.
         Some(host) => {
             let host = std::str::from_utf8(host).map_err(|_| RequestError::Host)?;
             if !validate_authority(host) {
@@ -280,8 +280,8 @@ fn read_target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Res
     read_absolute(target, head)
 }
 
-/// Reads an absolute-form target, whose authority wins over Host (RFC 9112, 3.2.2). Its scheme says nothing about how
-/// the client reached us.
+/// Reads an absolute-form target, whose authority overrules Host (RFC 9112, 3.2.2). Its scheme does not show how the
+/// client reached the gateway.
 fn read_absolute(target: &str, head: &mut RequestHead) -> Result<(), RequestError> {
     let (scheme, rest) = target.split_once("://").ok_or(RequestError::TargetForm)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -307,8 +307,8 @@ fn read_absolute(target: &str, head: &mut RequestHead) -> Result<(), RequestErro
     Ok(())
 }
 
-/// The first protocol of Upgrade that may be tunnelled. h2c is not: behind it would run requests that no policy sees
-/// (and RFC 9113, 3.1 has withdrawn it). `None` where the field is malformed.
+/// Returns the first protocol of Upgrade that may be tunnelled, or `None` if the field is malformed. h2c may not: its
+/// requests would bypass the policies (and RFC 9113, 3.1 has withdrawn it).
 fn offered_protocol(fields: &crate::Fields) -> Option<String> {
     let mut offered = None;
     for value in fields.all_known(Known::Upgrade) {
@@ -326,12 +326,12 @@ fn offered_protocol(fields: &crate::Fields) -> Option<String> {
 
 /// A protocol that a connection can become.
 enum Offered<'a> {
-    /// Another version of HTTP: what came behind it would pass beside the policies.
+    /// Another version of HTTP, whose requests would bypass the policies.
     Http,
     Other(&'a str),
 }
 
-/// Reads a protocol (RFC 9110, 7.8): a name, and perhaps a version behind a slash. `None` where it is none.
+/// Reads a protocol (RFC 9110, 7.8): a name, and optionally a version after a slash. Returns `None` if it is not one.
 fn read_protocol(protocol: &[u8]) -> Option<Offered<'_>> {
     let mut parts = protocol.splitn(2, |byte| *byte == b'/');
     let name = parts.next().unwrap_or_default();
@@ -344,14 +344,14 @@ fn read_protocol(protocol: &[u8]) -> Option<Offered<'_>> {
     std::str::from_utf8(protocol).ok().map(Offered::Other)
 }
 
-/// Whether a request may ask for its connection, or its stream, to become that: it is written into the head that an upstream
-/// gets, and must not be HTTP, which would pass beside the policies.
+/// Returns whether a request may ask for its connection, or its stream, to become this protocol. It is written into the
+/// head that an upstream gets, and must not be HTTP, whose requests would bypass the policies.
 #[must_use]
 pub fn is_upgrade_protocol(protocol: &str) -> bool {
     matches!(read_protocol(protocol.as_bytes()), Some(Offered::Other(_)))
 }
 
-/// Whether the request line is well-formed but for naming another version (`HTTP/2.0`).
+/// Returns whether the request line is well-formed except that it names another version (`HTTP/2.0`).
 fn names_other_version(message: &[u8]) -> bool {
     let line = message.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut parts = line.split(|byte| *byte == b' ').skip(2);

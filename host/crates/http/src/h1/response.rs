@@ -6,7 +6,7 @@ use super::framing::{FramingFields, keep_alive};
 use super::{BodyFraming, FramingError, HeadLimits, Lines, scan_lines};
 use crate::{Known, ResponseHead, Version};
 
-/// What was learnt of a response beside its head.
+/// What was read of a response besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParsedResponse {
     /// Bytes of the buffer that were the head.
@@ -14,17 +14,17 @@ pub struct ParsedResponse {
     /// How its body is delimited. `None` also for 101 and for a 2xx to CONNECT, after which all bytes belong to the
     /// tunnel.
     pub framing: BodyFraming,
-    /// What Content-Length says. It can stand in a response that has no body (to HEAD, 304) and is worth passing on:
-    /// write such a head with `BodyFraming::Length`.
+    /// The Content-Length. A response that has no body (to HEAD, 304) can have one, and it should be passed on: write
+    /// such a head with `BodyFraming::Length`.
     pub content_length: Option<u64>,
     /// Whether the connection can be used again once the body has ended. Never for a tunnel.
     pub keep_alive: bool,
 }
 
-/// Why a response was refused. The connection cannot be used any further; the client gets 502.
+/// Why a response was refused. The connection cannot be used any more; the client gets 502.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
-    /// No status line and fields: bad characters, white space before a colon, a folded line, a bare CR.
+    /// Not a status line and fields: bad characters, white space before a colon, a folded line, a bare CR.
     #[error("malformed response head")]
     Malformed,
     /// A line ends in LF without CR.
@@ -45,18 +45,19 @@ pub enum ResponseError {
     /// The end of the body is not clear.
     #[error("{0} in response")]
     Framing(#[from] FramingError),
-    /// A 1xx response with a body (RFC 9112, 6.3, rule 1), which would be taken for the final response.
+    /// A 1xx response with a body (RFC 9112, 6.3, rule 1), which would be read as the final response.
     #[error("informational response with a body")]
     InformationalBody,
 }
 
 /// Reads the head of a response from the start of `buf`. `request_method` is that of the request it answers.
 ///
-/// `None` says that the head is not whole: call again with more bytes. On success `head` is replaced; it holds all
-/// fields as they came, and the caller strips the hop-by-hop ones. On an error or `None` what `head` holds means nothing.
+/// Returns `None` if the head is not complete: call again with more bytes. On success `head` is replaced; it has all
+/// fields unchanged, and the caller strips the hop-by-hop ones. On an error or `None` the content of `head` is
+/// unspecified.
 ///
 /// # Errors
-/// When the head is refused, or `limits.head_bytes` bytes have arrived without being a whole head.
+/// If the head is refused, or `limits.head_bytes` bytes have arrived without a complete head.
 pub fn parse_response(
     buf: &[u8],
     limits: &HeadLimits,
@@ -140,8 +141,8 @@ fn parse_with<const N: usize>(
         }
         304 => BodyFraming::None,
         204 => {
-            // It has no body by definition, but a server that announces one may well send it: those bytes must not
-            // be taken for the next response.
+            // It has no body by definition, but a server that announces one may send it: those bytes must not be read
+            // as the next response.
             keep_alive &= !fields.chunked && fields.length.unwrap_or(0) == 0;
             BodyFraming::None
         }

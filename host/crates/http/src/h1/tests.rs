@@ -1,4 +1,4 @@
-//! Tables of bytes: what is taken, and above all what is refused.
+//! Tables of bytes: what is accepted, and above all what is refused.
 
 mod chunked;
 mod request;

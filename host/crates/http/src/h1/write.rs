@@ -1,15 +1,15 @@
-//! Writes heads. Framing and connection fields are always the gateway's own; the fields of the head are written as they
-//! are and must hold no hop-by-hop field any more (see `hop`).
+//! Writes heads. Framing and connection fields are always the gateway's own; the fields of the head are written
+//! unchanged and must not contain hop-by-hop fields any more (see `hop`).
 
 use portcullis_model::text::push_decimal;
 
 use super::BodyFraming;
 use crate::{Fields, Known, RequestHead, ResponseHead, Version, reason_phrase};
 
-/// Appends the head of a request to `out`. `host` is what Host says, `upgrade` the protocol that is asked for.
+/// Appends the head of a request to `out`. `host` is the value of Host, `upgrade` the protocol that is asked for.
 ///
-/// A request that is not CONNECT has a path as its target; CONNECT names the head's authority. The version is always 1.1
-/// (RFC 9110, 6.2). [`BodyFraming::UntilClose`] does not exist for requests and is written as chunked.
+/// A request that is not CONNECT has a path as its target; CONNECT names the head's authority. The version is always
+/// 1.1 (RFC 9110, 6.2). [`BodyFraming::UntilClose`] does not exist for requests and is written as chunked.
 pub fn write_request_head(
     out: &mut Vec<u8>,
     head: &RequestHead,
@@ -26,7 +26,8 @@ pub fn write_request_head(
     out.extend_from_slice(b"\r\n");
     let te = write_fields(out, &head.fields);
     match framing {
-        // RFC 9110, 8.6: methods that usually have content say that they have none. Some servers answer 411 otherwise.
+        // RFC 9110, 8.6: methods that usually have content declare that they have none. Some servers answer 411
+        // otherwise.
         BodyFraming::None if matches!(head.method.as_str(), "POST" | "PUT" | "PATCH") => write_length(out, 0),
         BodyFraming::None => {}
         BodyFraming::Length(length) => write_length(out, length),
@@ -34,30 +35,29 @@ pub fn write_request_head(
     }
     match upgrade {
         Some(protocol) => write_upgrade(out, protocol),
-        // RFC 9110, 10.1.4: TE goes for one hop and has to be listed.
+        // RFC 9110, 10.1.4: TE is valid for one hop and must be listed.
         None if te => out.extend_from_slice(b"connection: te\r\n"),
         None => {}
     }
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a response head says beside status and fields.
+/// What a response head contains besides status and fields.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseOptions<'a> {
     /// The version of the client's request.
     pub version: Version,
-    /// How the body is delimited, already as [`BodyFraming::for_client`] has it. For a response to HEAD or a 304 that
-    /// knows its length: that length, though no body follows. A response that has an empty body but could have one says
-    /// `Length(0)`.
+    /// How the body is delimited, after [`BodyFraming::for_client`]. A response to HEAD or a 304 that knows its length
+    /// has that length, although no body follows. A response that has an empty body but could have one has `Length(0)`.
     pub framing: BodyFraming,
     /// Whether the connection stays open; without effect for `UntilClose`, which closes it.
     pub keep_alive: bool,
-    /// Of a 101: the protocol that is spoken from now on.
+    /// The protocol after a 101.
     pub upgrade: Option<&'a str>,
 }
 
-/// Appends the head of a response to `out`. The status line says HTTP/1.1 to clients of HTTP/1.0 too (RFC 9110, 6.2).
-/// A 1xx gets no framing and no connection fields but those of an upgrade; a 204 no framing (RFC 9110, 8.6).
+/// Appends the head of a response to `out`. The status line has HTTP/1.1 for clients of HTTP/1.0 too (RFC 9110, 6.2). A
+/// 1xx gets no framing and no connection fields except those of an upgrade; a 204 no framing (RFC 9110, 8.6).
 pub fn write_response_head(out: &mut Vec<u8>, head: &ResponseHead, options: ResponseOptions<'_>) {
     write_status_line(out, head.status);
     write_fields(out, &head.fields);
@@ -85,7 +85,7 @@ pub fn write_response_head(out: &mut Vec<u8>, head: &ResponseHead, options: Resp
 
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 
-/// Appends all fields; says whether TE was among them.
+/// Appends all fields. Returns whether TE was among them.
 pub(super) fn write_fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
     let mut te = false;
     for (known, name, value) in fields.iter_bytes() {

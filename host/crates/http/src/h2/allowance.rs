@@ -1,8 +1,8 @@
-//! How much of something a peer may do: so much at once, so much a second, and what useful work earns it.
+//! Limits how often a peer may do something: a number at once, a number each second, and more that useful work earns.
 
 use std::time::Duration;
 
-/// A bucket that time fills. It reads no clock before it is empty.
+/// A bucket that fills over time. It reads the clock only when it is empty.
 #[derive(Debug, Clone)]
 pub struct Allowance {
     left: u32,
@@ -12,14 +12,14 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// A full one.
+    /// Returns a full bucket.
     #[must_use]
     pub const fn new(most: u32, per_second: u32) -> Self {
         Self { left: most, most, per_second, filled_at: Duration::ZERO }
     }
 
-    /// Takes `cost`. Returns `false` if there is not so much left, also after the time that has passed since it was filled
-    /// the last time. `now` counts from the start of the connection.
+    /// Takes `cost`. Returns `false` if less is left, even after the time since the last fill is counted. `now` counts
+    /// from the start of the connection.
     pub fn spend(&mut self, cost: u32, now: impl FnOnce() -> Duration) -> bool {
         if self.left < cost {
             self.fill(now());
@@ -29,12 +29,12 @@ impl Allowance {
         enough
     }
 
-    /// Gives back what useful work has earned.
+    /// Adds what useful work has earned.
     pub fn earn(&mut self, gain: u32) {
         self.left = self.left.saturating_add(gain).min(self.most);
     }
 
-    /// Whether less than half of it is left, after the time that has passed.
+    /// Returns whether less than half of it is left, after the time that has passed.
     pub fn is_low(&mut self, now: impl FnOnce() -> Duration) -> bool {
         if self.left < self.most / 2 {
             self.fill(now());

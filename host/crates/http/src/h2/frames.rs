@@ -1,4 +1,4 @@
-//! Reads the frames of one direction of a connection (RFC 9113, 4) along: their heads, and the header blocks.
+//! Scans the frames of one direction of a connection (RFC 9113, 4): their heads, and the header blocks.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::hpack::{self, Decoder, Section};
 /// What a client's connection starts with (RFC 9113, 3.4).
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
-/// The largest frame that the gateway takes and makes: the initial SETTINGS_MAX_FRAME_SIZE.
+/// The largest frame that the gateway accepts and sends: the initial SETTINGS_MAX_FRAME_SIZE.
 const FRAME_BYTES_MAX: usize = 16_384;
-/// Frames of one header block. What fits in as many is over any limit of a head.
+/// Frames of one header block. A block of more frames is over any limit of a head.
 const BLOCK_FRAMES_MAX: usize = 128;
 /// Fields of a section that the `h2` crate has room for; it drops further ones.
 const FIELDS_MAX: usize = 24_000;
-/// Streams of which something is remembered that was not asked for yet.
+/// Streams of which something is remembered and was not asked for yet.
 const MARKS_MAX: usize = 2048;
 
 const DATA: u8 = 0;
@@ -31,15 +31,16 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// The part of the frames that do no work which comes back in a second. They are SETTINGS, PING, PRIORITY, WINDOW_UPDATE,
-/// RST_STREAM, empty DATA and unknown types. Clients send a handful at the start, then some for each stream and for each
-/// piece of a response; see [`Scanner::earn`].
+/// One in this many of the allowed frames that do no work is allowed again each second. These are SETTINGS, PING,
+/// PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA and unknown types. Clients send a few at the start, then some for
+/// each stream and for each piece of a response; see [`Scanner::earn`].
 const IDLE_FRAMES_PART: u32 = 50;
 /// Such frames that a new stream earns.
 const EARNED_BY_STREAM: u32 = 10;
-/// What a client's answer to PING counts: the gateway asks once at most, and the crate logs each that it did not ask for.
+/// The cost of a client's answer to PING: the gateway sends one PING at most, and the crate logs each unexpected
+/// answer.
 const UNASKED_ANSWER: usize = 100;
-/// Payload of such a frame that counts as one more.
+/// Payload of such a frame that counts as one more frame.
 const IDLE_FRAME_BYTES: usize = 256;
 
 /// Whose frames are read.
@@ -51,7 +52,7 @@ pub enum Peer {
     Upstream,
 }
 
-/// Why a connection has to end.
+/// Why a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// Too many frames that do no work.
@@ -63,10 +64,11 @@ pub enum Violation {
     /// A header block that cannot be decoded.
     #[error("a header block that cannot be decoded")]
     Compression,
-    /// A head whose stream depends on itself. The crate would leave its block undecoded, and the ones behind it unreadable.
+    /// A head whose stream depends on itself. The crate would not decode its block, and could not decode the ones after
+    /// it.
     #[error("a stream that depends on itself")]
     Dependency,
-    /// Too many streams that are not what they should be.
+    /// Too many malformed streams.
     #[error("too many malformed streams")]
     Streams,
     /// Too many streams that were reset before they were answered.
@@ -75,7 +77,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The error code for GOAWAY (RFC 9113, 7).
+    /// Returns the error code for GOAWAY (RFC 9113, 7).
     #[must_use]
     pub const fn code(self) -> u32 {
         match self {
@@ -100,19 +102,18 @@ pub enum Trailers {
     TooLarge,
 }
 
-/// What becomes of the bytes that were scanned.
+/// What to do with the bytes that were scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
-    /// So many pass as they are.
+    /// This many pass unchanged.
     pub pass: usize,
-    /// So many behind them give way to [`Scanner::replacement`].
+    /// This many after them are replaced by [`Scanner::replacement`].
     pub replaced: usize,
-    /// What is left behind those is the start of a frame that is to be seen whole: it has to be scanned again with what
-    /// comes next.
+    /// The rest is the start of a frame that must be seen whole: scan it again together with what follows.
     pub hold: bool,
 }
 
-/// What is remembered of a stream: of each that is expected, and of each of a client's that is not what it should be.
+/// What is remembered of a stream: of each that is expected, and of each malformed one of a client.
 #[derive(Debug, Clone, Default)]
 struct Mark {
     stream: u32,
@@ -123,11 +124,11 @@ struct Mark {
     ended: bool,
 }
 
-/// Reads along.
+/// Scans one direction of a connection.
 #[derive(Debug)]
 pub struct Scanner {
     peer: Peer,
-    /// What a section may have.
+    /// The limit of a section.
     section_bytes_max: usize,
     preface_left: usize,
     payload_left: usize,
@@ -151,7 +152,7 @@ struct Head {
 }
 
 impl Head {
-    /// The head at the start of `bytes`, if it is whole.
+    /// Returns the head at the start of `bytes`, if it is complete.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes.first_chunk::<HEAD_BYTES>()?;
         Some(Self {
@@ -168,8 +169,8 @@ impl Head {
 }
 
 impl Scanner {
-    /// Reads what `peer` sends from the first byte. A section of `section_bytes_max` is what the `h2` crate was told to take.
-    /// Of frames that do no work, `idle_frames` may come at once.
+    /// Returns a scanner for what `peer` sends from the first byte. `section_bytes_max` is the limit of a section that
+    /// the `h2` crate has, and `idle_frames` how many frames that do no work may arrive at once.
     #[must_use]
     pub fn new(peer: Peer, section_bytes_max: usize, idle_frames: u32) -> Self {
         Self {
@@ -188,55 +189,57 @@ impl Scanner {
         }
     }
 
-    /// Whether the peer's first SETTINGS have come.
+    /// Returns whether the peer's first SETTINGS have arrived.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// How many streams a client has opened, those included that the crate refuses.
+    /// Returns how many streams a client has opened, including those that the crate refuses.
     #[must_use]
     pub const fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// Earns the peer frames that do no work: some for each piece that it was sent, which it may acknowledge. A piece that
-    /// its own window had `cut` earns by its size, for else it could ask for single bytes without an end.
+    /// Allows the peer more frames that do no work: some for each piece that was sent, which it may acknowledge. A
+    /// piece that its own window had `cut` counts by its size, because otherwise it could ask for single bytes without
+    /// end.
     pub fn earn(&mut self, bytes: usize, cut: bool) {
         let gain = if cut { bytes / 64 } else { 4 + bytes / 4096 };
         self.allowance.earn(u32::try_from(gain).unwrap_or(u32::MAX));
     }
 
-    /// What takes the place of the bytes that [`Scan::replaced`] counts.
+    /// Returns the replacement of the bytes that [`Scan::replaced`] counts.
     #[must_use]
     pub fn replacement(&self) -> &[u8] {
         &self.replacement
     }
 
-    /// Remembers from now on what an upstream sends on a stream, until it is forgotten.
+    /// Remembers from now on what an upstream sends on a stream, until [`Self::forget`].
     pub fn expect(&mut self, stream: u32) {
         self.marks.push(Mark { stream, ..Mark::default() });
     }
 
-    /// The `:path` of a request as the client wrote it, if the `h2` crate was given another one in its place. Forgets it.
+    /// Returns the `:path` of a request as the client wrote it, if the `h2` crate got another one in its place, and
+    /// forgets it.
     pub fn take_target(&mut self, stream: u32) -> Option<Box<[u8]>> {
         let mark = self.marks.iter_mut().find(|mark| mark.stream == stream)?;
         mark.target.take()
     }
 
-    /// What is wrong with the trailers of a stream that have come.
+    /// Returns what is wrong with the trailers of a stream that have arrived.
     #[must_use]
     pub fn trailers(&self, stream: u32) -> Option<Trailers> {
         self.mark(stream)?.trailers
     }
 
-    /// Whether an upstream has ended its side of the stream, whatever it sent behind that.
+    /// Returns whether an upstream has ended its side of the stream, whatever it sent after that.
     #[must_use]
     pub fn has_ended(&self, stream: u32) -> bool {
         self.mark(stream).is_some_and(|mark| mark.ended)
     }
 
-    /// Whether a response has ended with its head.
+    /// Returns whether a response has ended with its head.
     #[must_use]
     pub fn is_head_alone(&self, stream: u32) -> bool {
         self.mark(stream).is_some_and(|mark| mark.ended && !mark.data)
@@ -249,10 +252,10 @@ impl Scanner {
         }
     }
 
-    /// Reads along to the first thing that is not to pass as it is. `now` counts from the start of the connection.
+    /// Scans to the first bytes that must not pass unchanged. `now` counts from the start of the connection.
     ///
     /// # Errors
-    /// When the connection has to end.
+    /// If the connection must end.
     pub fn scan(&mut self, input: &[u8], now: impl Fn() -> Duration) -> Result<Scan, Violation> {
         let mut at = self.preface_left.min(input.len());
         self.preface_left -= at;
@@ -267,7 +270,7 @@ impl Scanner {
             let Some(head) = Head::read(rest) else {
                 return Ok(Scan { pass: at, replaced: 0, hold: true });
             };
-            // A frame that is too large, or is out of place, is the crate's to refuse.
+            // The crate refuses a frame that is too large or out of place.
             if !matches!(head.kind, HEADERS | PUSH_PROMISE) || head.length > FRAME_BYTES_MAX {
                 self.frame(head, &now)?;
                 at += HEAD_BYTES;
@@ -294,7 +297,7 @@ impl Scanner {
         self.marks.iter_mut().find(|mark| mark.stream == stream)
     }
 
-    /// The mark of a client's stream that is not what it should be.
+    /// Returns the mark of a malformed stream of a client.
     fn marked(&mut self, stream: u32) -> Result<&mut Mark, Violation> {
         let at = match self.marks.iter().position(|mark| mark.stream == stream) {
             Some(at) => at,
@@ -307,7 +310,7 @@ impl Scanner {
         Ok(&mut self.marks[at])
     }
 
-    /// Counts a frame that is no header block.
+    /// Counts a frame that is not part of a header block.
     fn frame(&mut self, head: Head, now: impl Fn() -> Duration) -> Result<(), Violation> {
         if head.kind == SETTINGS {
             self.settled = true;
@@ -328,7 +331,7 @@ impl Scanner {
                     return Ok(());
                 }
             }
-            // It answers what the gateway has sent, and more of them are an error.
+            // It answers the gateway's own SETTINGS, and further ones are an error.
             SETTINGS if head.has(ACK) => return Ok(()),
             _ => {}
         }
@@ -343,8 +346,8 @@ impl Scanner {
         }
     }
 
-    /// Reads the header block that starts at `input`. Returns how long it is with all its frames, and whether it is to be
-    /// replaced; `None` if it is not whole.
+    /// Reads the header block that starts at `input`. Returns its length with all its frames, and whether it must be
+    /// replaced, or `None` if it is not complete.
     fn section(
         &mut self,
         first: Head,
@@ -352,7 +355,7 @@ impl Scanner {
         block: &mut Vec<u8>,
         now: impl Fn() -> Duration,
     ) -> Result<Option<(usize, bool)>, Violation> {
-        // More than the crate would take, and room for one frame more.
+        // More than the crate would accept, and room for one frame more.
         let bytes_max = self.section_bytes_max.saturating_mul(4).saturating_add(FRAME_BYTES_MAX);
         let (mut at, mut frames, mut head) = (0, 0, first);
         let mut fragment;
@@ -388,7 +391,7 @@ impl Scanner {
             }
         }
         let whole = if frames == 1 { fragment } else { &block[..] };
-        // Of the first frame alone: what follows it may be another frame, or not there yet.
+        // Checks the first frame only: what follows may be another frame, or may not have arrived.
         if depends_on_itself(first, &input[HEAD_BYTES..HEAD_BYTES + first.length]) {
             return Err(Violation::Dependency);
         }
@@ -407,7 +410,7 @@ impl Scanner {
         Ok(Some((at, true)))
     }
 
-    /// Remembers what is to be known of a section.
+    /// Remembers what is needed of a section.
     fn note(&mut self, head: Head, section: Section, now: impl Fn() -> Duration) -> Result<(), Violation> {
         let first = match self.peer {
             Peer::Client => head.stream > self.last_stream,
@@ -426,7 +429,7 @@ impl Scanner {
         } else {
             None
         };
-        // Trailers without an end are for the crate to refuse.
+        // The crate refuses trailers without an end.
         match self.peer {
             Peer::Client if fault.is_some() => self.marked(head.stream)?.trailers = fault,
             Peer::Client => {}
@@ -438,7 +441,7 @@ impl Scanner {
                 }
             }
         }
-        // They earn nothing: a stream that has ended may get them again and again.
+        // They earn nothing, because a stream that has ended may get them again and again.
         if self.allowance.spend(1, now) { Ok(()) } else { Err(Violation::Flood) }
     }
 
@@ -462,8 +465,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Writes a block anew, with a placeholder for each path that was written out in it and that the crate would cut or
-    /// refuse. It has the same length, so that both sides' tables stay alike.
+    /// Writes a block anew, with a placeholder for each path that is a literal in it and that the crate would cut or
+    /// refuse. The placeholder has the same length, so that both sides' tables stay the same.
     fn replace(&mut self, first: Head, block: &[u8], odd: &[(Range<usize>, usize)]) {
         let (mut written, mut copied) = (Vec::with_capacity(block.len() + 8), 0);
         for (literal, length) in odd {
@@ -497,7 +500,7 @@ impl Scanner {
     }
 }
 
-/// Whether the priority in a frame of HEADERS names its own stream.
+/// Returns whether the priority in a HEADERS frame names its own stream.
 fn depends_on_itself(head: Head, payload: &[u8]) -> bool {
     let at = usize::from(head.has(PADDED));
     head.kind == HEADERS
@@ -508,7 +511,8 @@ fn depends_on_itself(head: Head, payload: &[u8]) -> bool {
             .is_some_and(|bytes| u32::from_be_bytes(*bytes) & 0x7fff_ffff == head.stream)
 }
 
-/// The part of a first frame's payload that is header block. Of one whose padding is wrong, all: the crate refuses it.
+/// Returns the part of a first frame's payload that is header block. If its padding is wrong, this is all of it: the
+/// crate refuses it.
 fn unframed(head: Head, payload: &[u8]) -> &[u8] {
     let mut start = 0;
     let mut end = payload.len();

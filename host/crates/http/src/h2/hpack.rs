@@ -1,19 +1,19 @@
 //! Measures header blocks (RFC 7541): how large a section is, whether it has pseudo-header fields, and what its `:path`
-//! says. Names and values of other fields are decoded only to be measured.
+//! is. Names and values of other fields are decoded only to be measured.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::huffman;
 
-/// What an encoder may keep: the initial SETTINGS_HEADER_TABLE_SIZE, which the gateway leaves as it is.
+/// The size of the table: the initial SETTINGS_HEADER_TABLE_SIZE, which the gateway does not change.
 const TABLE_BYTES: usize = 4096;
 
-/// What each entry of the table and each field of a section counts beside its name and value (RFC 7541, 4.1; RFC 9113,
+/// What each entry of the table and each field of a section counts besides its name and value (RFC 7541, 4.1; RFC 9113,
 /// 6.5.2).
 const OVERHEAD: usize = 32;
 
-/// A block that is not well-formed. Its connection cannot go on, for the tables of both sides differ from here on.
+/// A malformed block. Its connection cannot continue, because the tables of both sides differ from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -23,7 +23,7 @@ impl From<huffman::NoCode> for Malformed {
     }
 }
 
-/// What a name is to the gateway.
+/// What a name means to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Path,
@@ -50,7 +50,7 @@ struct Entry {
     name: Name,
     name_bytes: usize,
     value_bytes: usize,
-    /// The value, if it says something to the gateway.
+    /// The value, if the gateway needs it.
     value: Option<Box<[u8]>>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Section {
     pub(super) informational: bool,
     /// The last `:path`, if [`is_plain_path`] does not hold for it.
     pub(super) odd_path: Option<Box<[u8]>>,
-    /// Where the values of such paths stand in the block, if they are written out there, and how long they are.
+    /// The positions of the values of such paths in the block, if they are literals there, and their lengths.
     pub(super) odd_literals: Vec<(Range<usize>, usize)>,
 }
 
@@ -105,7 +105,7 @@ impl Decoder {
                 }
                 0b0100_0000.. => self.literal(block, &mut at, 6, &mut section)?,
                 0b0010_0000.. => {
-                    // Only at the start of a block (RFC 7541, 4.2).
+                    // Allowed only at the start of a block (RFC 7541, 4.2).
                     let size = integer(block, &mut at, 5)?;
                     if section.fields > 0 || size > TABLE_BYTES {
                         return Err(Malformed);
@@ -116,7 +116,7 @@ impl Decoder {
                 _ => self.literal(block, &mut at, 4, &mut section)?,
             }
         }
-        // What one block has grown it to is not kept for all others.
+        // A buffer that one block has enlarged is not kept for all others.
         if self.text.capacity() > TABLE_BYTES {
             self.text = Vec::new();
         }
@@ -136,7 +136,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Reads a field that is written out. With a prefix of six bits it goes to the table.
+    /// Reads a literal field. With a prefix of six bits it is added to the table.
     fn literal(
         &mut self,
         block: &[u8],
@@ -201,7 +201,7 @@ impl Decoder {
     }
 }
 
-/// Adds all of a field to `section` but the length of its value.
+/// Adds a field to `section`, except the length of its value.
 fn count(section: &mut Section, name: Name, name_bytes: usize, value: &[u8]) {
     section.fields += 1;
     section.size += name_bytes + OVERHEAD;
@@ -216,8 +216,9 @@ fn count(section: &mut Section, name: Name, name_bytes: usize, value: &[u8]) {
     }
 }
 
-/// Whether every parser of targets reads `path` alike, byte for byte: it starts with a slash or is `*`, and has none of the
-/// bytes that RFC 3986 does not allow in a path or a query, which some parsers cut off, encode or refuse.
+/// Returns whether every parser of targets reads `path` the same, byte for byte: it starts with a slash or is `*`, and
+/// has none of the bytes that RFC 3986 does not allow in a path or a query, which some parsers cut off, encode or
+/// refuse.
 pub(super) fn is_plain_path(path: &[u8]) -> bool {
     path == b"*"
         || path.first() == Some(&b'/')
@@ -227,7 +228,8 @@ pub(super) fn is_plain_path(path: &[u8]) -> bool {
             })
 }
 
-/// A string of HPACK that decodes to `length` bytes, which is what keeps both sides' tables alike, and is no valid target.
+/// Returns a string of HPACK that decodes to `length` bytes, which keeps both sides' tables the same, and is not a
+/// valid target.
 pub(super) fn placeholder(length: usize, out: &mut Vec<u8>) {
     if length < 2 {
         push_integer(length, 7, 0, out);
@@ -256,7 +258,7 @@ fn integer(block: &[u8], at: &mut usize, prefix: u32) -> Result<usize, Malformed
     if value < usize::from(mask) {
         return Ok(value);
     }
-    // Four bytes more: nothing that is in use is larger.
+    // At most four more bytes: no larger number is in use.
     for shift in [0, 7, 14, 21] {
         let byte = *block.get(*at).ok_or(Malformed)?;
         *at += 1;

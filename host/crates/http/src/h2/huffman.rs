@@ -1,7 +1,7 @@
 //! The Huffman code of HPACK (RFC 7541, Appendix B).
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols. So the lengths are all
-//! that has to be written down.
+//! The code is canonical: codes of one length are consecutive numbers in the order of their symbols. So only the
+//! lengths have to be listed.
 
 /// How many bits the code of each byte has; the last is the end of string.
 const LENGTHS: [u8; 257] = [
@@ -20,15 +20,15 @@ const LENGTHS: [u8; 257] = [
 /// The longest code.
 const BITS_MAX: usize = 30;
 
-/// What a byte that is no code, or a string that does not end in padding, is.
+/// A byte that is not a code, or a string that does not end in padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoCode;
 
 /// The code, arranged for decoding.
 struct Code {
-    /// For each length, the first code of it, in the highest bits of 32.
+    /// For each length, its first code, in the highest bits of 32.
     first: [u32; BITS_MAX + 1],
-    /// For each length, where its symbols stand in `symbols`.
+    /// For each length, the index of its first symbol in `symbols`.
     offset: [u16; BITS_MAX + 1],
     /// All symbols, by length and number.
     symbols: [u16; 257],
@@ -71,7 +71,7 @@ const fn arrange() -> Code {
     code
 }
 
-/// Appends what `coded` stands for to `out`.
+/// Decodes `coded` and appends the result to `out`.
 pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), NoCode> {
     let (mut bits, mut count) = (0_u64, 0_usize);
     let mut rest = coded.iter();
@@ -84,7 +84,7 @@ pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), NoCode> {
         if count == 0 {
             return Ok(());
         }
-        // Padding is the beginning of the end of string, less than a byte of it (RFC 7541, 5.2). No code of seven bits
+        // Padding is the start of the end-of-string code, less than a byte of it (RFC 7541, 5.2). No code of seven bits
         // or fewer is all ones.
         if count < 8 && bits >> (64 - count) == (1 << count) - 1 {
             return Ok(());
@@ -106,7 +106,7 @@ pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), NoCode> {
     }
 }
 
-/// The length and the symbol of the code at the top of `bits`, which has more than eight bits.
+/// Returns the length and the symbol of the code at the top of `bits`, which has more than eight bits.
 fn long(bits: u64) -> Option<(usize, u16)> {
     let top = (bits >> 32) as u32;
     let length = (9..BITS_MAX).find(|length| top < CODE.first[length + 1]).unwrap_or(BITS_MAX);

@@ -160,8 +160,8 @@ fn skips_extensions_within_bounds() {
     refused(&format!("{}{}", extended(256).repeat(64), extended(256)), ChunkedError::Extension);
 }
 
-/// Extensions are counted against the data: what signs each chunk of a long upload is no attack, and data that came long
-/// before buys no room for extensions that come alone.
+/// Extensions are counted against the data: a signature in each chunk of a long upload is no attack, and data that
+/// arrived long before does not pay for extensions that come alone.
 #[test]
 fn counts_extensions_against_the_data() {
     let chunk = |extension: usize, data: usize| {

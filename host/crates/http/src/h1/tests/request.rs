@@ -105,7 +105,7 @@ fn refuses_other_line_ends() {
     refused("GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", RequestError::Malformed, 400);
     refused("GET / HTTP/1.1\rHost: a\r\n\r\n", RequestError::Malformed, 400);
     refused(&with("X: a\r\r\n"), RequestError::Malformed, 400);
-    // Known before the head is whole: waiting would be waiting for the timeout.
+    // Known before the head is complete: waiting would only reach the timeout.
     refused("GET / HTTP/1.1\n", RequestError::BareLf, 400);
 }
 
@@ -218,7 +218,7 @@ fn wants_exactly_one_host() {
         ["", "a b", "user@a", "a/b", "a,b", "a:b", "a:70000", "a:", "[::1", "::1", "a?b", "a#", "\u{e9}"]
     {
         refused(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), RequestError::Host, 400);
-        // Even where the target says who is meant: somebody behind us might look at the field.
+        // Even if the target overrules it: a server behind the gateway might read the field.
         refused(&format!("GET http://b/ HTTP/1.1\r\nHost: {host}\r\n\r\n"), RequestError::Host, 400);
     }
     assert_eq!(taken("GET / HTTP/1.0\r\n\r\n").1.authority, "");
