@@ -1,5 +1,5 @@
-//! The access log: records go into a buffer of their worker, full buffers to a thread that puts the records of all
-//! workers into the order in which their exchanges ended, and writes them.
+//! The access log. Records go into a buffer of their worker, and full buffers to a thread that sorts the records of all
+//! workers by the end of their exchanges and writes them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use portcullis_model::{AccessLogFormat, LogTarget, PolicyCost};
 use crate::order::{Batch, HandedOver, Mark};
 use crate::record::AccessRecord;
 use crate::sink::{LogFile, Loss, Output, Sink};
-use crate::stamp::Stamp;
+use crate::timestamp::Timestamp;
 
-/// Bytes after which a worker's buffer is handed on: some 150 records, so that a busy worker pays for the queue once in
-/// as many exchanges.
+/// Bytes after which a worker hands over its buffer: some 150 records, so that a busy worker pays for the queue once
+/// for that many exchanges.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Buffers that wait for the thread: 256 take 8 MiB, and at 100,000 records a second last for a third of a second.
+/// Buffers that wait for the thread: 256 take 8 MiB, which is a third of a second at 100,000 records a second.
 const QUEUE_MAX: usize = 256;
 
 /// Records of the process that were lost, over all generations of its log.
@@ -42,8 +42,8 @@ pub enum AccessLogError {
 
 /// The access log. Clones are the same log.
 ///
-/// Each one has its own thread, which ends, with all written, when the last clone and writer are dropped; so after a
-/// reload the log of the old generation ends by itself, and one that was rotated away is let go.
+/// Each log has its own thread, which writes everything and ends when the last clone and writer are dropped. So after a
+/// reload the log of the old generation ends by itself, and a file that was rotated away is closed.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog(Option<Arc<Open>>);
 
@@ -54,10 +54,10 @@ struct Open {
 }
 
 impl AccessLog {
-    /// Opens what `config` describes. A file is appended to, and made (readable by owner and group) if there is none.
+    /// Opens the log that `config` describes. A file is appended to, or created (readable by owner and group).
     ///
     /// # Errors
-    /// Where the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(config: &portcullis_model::AccessLog) -> Result<Self, AccessLogError> {
         let json = match config.format {
             AccessLogFormat::Off => return Ok(Self::off()),
@@ -75,24 +75,24 @@ impl AccessLog {
     }
 
     fn to(output: Box<dyn Output>, json: bool) -> Result<Self, AccessLogError> {
-        let sink = Sink::start("access-log", output, QUEUE_MAX, tell, Some(&LOST))
+        let sink = Sink::start("access-log", output, QUEUE_MAX, report, Some(&LOST))
             .map_err(AccessLogError::Thread)?;
         Ok(Self(Some(Arc::new(Open { json, sink }))))
     }
 
-    /// No access log.
+    /// Returns a log that writes nothing.
     #[must_use]
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// Whether records are written at all. Where not, a record need not even be made.
+    /// Returns whether records are written at all. If not, a record need not even be made.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether `other` is the same log, opened once.
+    /// Returns whether `other` is the same log, opened once.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -102,8 +102,8 @@ impl AccessLog {
         }
     }
 
-    /// A writer for one worker, which must call [`AccessLogWriter::tick`] all the time: records of other workers wait
-    /// for it.
+    /// Returns a writer for one worker, which must call [`AccessLogWriter::tick`] regularly: records of other workers
+    /// wait for it.
     #[must_use]
     pub fn worker(&self) -> AccessLogWriter {
         let lines = Vec::with_capacity(if self.is_enabled() { BUFFER_BYTES + 1024 } else { 0 });
@@ -111,30 +111,30 @@ impl AccessLog {
             handed_over: self.0.as_ref().map(|open| open.sink.clock().worker()),
             log: self.clone(),
             batch: Batch { lines, marks: Vec::new() },
-            stamp: Stamp::default(),
+            timestamp: Timestamp::default(),
         }
     }
 
-    /// How many records of this process were lost, because the disk was full or the log was not read.
+    /// Returns how many records of this process were lost, because the disk was full or the log was not read.
     #[must_use]
     pub fn lost() -> u64 {
         LOST.load(Ordering::Relaxed)
     }
 
-    /// Opens a file anew under its name, after logrotate has moved it away. Says `false` where the log cannot keep up,
-    /// so that it has to be asked again; failure to open is logged, and the old file goes on.
+    /// Reopens the file under its name, after logrotate has moved it away. Returns `false` if the log cannot keep up,
+    /// so that the caller must try again. A failure to open is logged, and the old file is used on.
     pub fn reopen(&self) -> bool {
         self.0.as_ref().is_none_or(|open| open.sink.reopen())
     }
 
-    /// Waits until all that writers have flushed is written, at most for `patience`; says whether it is. For the end of
-    /// the process, after the workers; it blocks the thread.
-    pub fn sync(&self, patience: Duration) -> bool {
-        self.0.as_ref().is_none_or(|open| open.sink.sync(patience))
+    /// Waits until everything that writers have flushed is written, at most for `timeout`, and returns whether it is.
+    /// For the end of the process, after the workers; it blocks the thread.
+    pub fn sync(&self, timeout: Duration) -> bool {
+        self.0.as_ref().is_none_or(|open| open.sink.sync(timeout))
     }
 }
 
-fn tell(loss: Loss) -> Option<Vec<u8>> {
+fn report(loss: Loss) -> Option<Vec<u8>> {
     let (lost, error) = (loss.lines, loss.error.map(tracing::field::display));
     if loss.recovered {
         tracing::info!(
@@ -148,23 +148,24 @@ fn tell(loss: Loss) -> Option<Vec<u8>> {
     None
 }
 
-/// One worker's way into the access log. Dropping it flushes.
+/// Writes one worker's records to the access log. Dropping it flushes.
 #[derive(Debug)]
 pub struct AccessLogWriter {
     log: AccessLog,
     handed_over: Option<HandedOver>,
     batch: Batch,
-    stamp: Stamp,
+    timestamp: Timestamp,
 }
 
 impl AccessLogWriter {
-    /// Whether records are written at all.
+    /// Returns whether records are written at all.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.log.is_enabled()
     }
 
-    /// Writes one record, with what policies have set and what each has cost. Never waits; a full buffer goes to the log's thread.
+    /// Writes one record, with the attributes that policies have set and the cost of each. Never waits: a full buffer
+    /// goes to the log's thread.
     pub fn record<'a>(
         &mut self,
         record: &AccessRecord<'_>,
@@ -175,9 +176,9 @@ impl AccessLogWriter {
         let Batch { lines, marks } = &mut self.batch;
         let before = lines.len();
         if open.json {
-            record.push_json(lines, &mut self.stamp, attributes, policies);
+            record.push_json(lines, &mut self.timestamp, attributes, policies);
         } else {
-            record.push_text(lines, &mut self.stamp, attributes);
+            record.push_text(lines, &mut self.timestamp, attributes);
         }
         let ended = open.sink.clock().nanos(record.ended);
         marks.push(Mark { ended, bytes: u32::try_from(lines.len() - before).unwrap_or(u32::MAX) });
@@ -186,7 +187,7 @@ impl AccessLogWriter {
         }
     }
 
-    /// Hands on what is buffered, and says that nothing older comes.
+    /// Hands over what is buffered, and announces that nothing older follows.
     pub fn flush(&mut self) {
         let (Some(open), Some(handed_over)) = (&self.log.0, &self.handed_over) else { return };
         let now = Instant::now();
@@ -200,8 +201,8 @@ impl AccessLogWriter {
         handed_over.until(now);
     }
 
-    /// Hands on what is buffered. For the worker to call ten times a second or so, that those who watch the log see what
-    /// happens.
+    /// Hands over what is buffered. The worker calls it about ten times a second, so that the log shows what happens
+    /// now.
     pub fn tick(&mut self) {
         self.flush();
     }

@@ -1,4 +1,4 @@
-//! What is counted of each endpoint of an upstream.
+//! The metrics of each endpoint of an upstream.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use portcullis_model::{Lock, Name};
 
 use crate::exposition::{Exposition, MetricKind};
 
-/// The numbers of an endpoint. They are shown for as long as something holds them: an endpoint that a reload removed is
-/// neither healthy nor not.
+/// The metrics of an endpoint. They are exported for as long as something holds them: an endpoint that a reload removed
+/// is neither healthy nor unhealthy.
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
     left_out: AtomicBool,
@@ -18,23 +18,23 @@ pub struct EndpointMetrics {
 }
 
 impl EndpointMetrics {
-    /// An exchange failed there, which speaks against it.
+    /// Counts an exchange that failed by the endpoint's fault.
     pub fn failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It is left out for a while.
+    /// Counts an ejection of the endpoint.
     pub fn ejection(&self) {
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether it is left out now.
+    /// Sets whether the endpoint is ejected now.
     pub fn set_left_out(&self, left_out: bool) {
         self.left_out.store(left_out, Ordering::Relaxed);
     }
 }
 
-/// Those of all endpoints, by upstream and address.
+/// The metrics of all endpoints, by upstream and address.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints(Lock<BTreeMap<(Name, Name), Weak<EndpointMetrics>>>);
 

@@ -1,9 +1,9 @@
-//! Bytes that a peer chose, made safe for a line of a log: nothing in them ends a line, a string or a terminal's state.
+//! Makes bytes that a peer chose safe for a log line: they cannot end a line, a string, or a terminal's state.
 
 use portcullis_model::text::{hex_digits, is_harmful, push_decimal, unicode_escape};
 
-/// Appends `bytes` for a quoted string of a text line, as nginx does: what is not printable ASCII, `"` and `\` become
-/// `\xHH`. Past `max` bytes it is cut and marked with three dots.
+/// Appends `bytes` for a quoted string of a text line, as nginx does: bytes that are not printable ASCII, `"` and `\`
+/// become `\xHH`. After `max` bytes it is cut and marked with three dots.
 pub(crate) fn push_text(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
     let (bytes, cut) = cut(bytes, max);
     let mut clean = 0;
@@ -22,8 +22,8 @@ pub(crate) fn push_text(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
     }
 }
 
-/// Appends `bytes` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD; what [`is_harmful`] is
-/// escaped. Past `max` bytes it is cut and marked with three dots.
+/// Appends `bytes` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD, and
+/// characters that are [`is_harmful`] are escaped. After `max` bytes it is cut and marked with three dots.
 pub(crate) fn push_json(out: &mut Vec<u8>, bytes: &[u8], max: usize) {
     out.push(b'"');
     let (bytes, cut) = cut(bytes, max);

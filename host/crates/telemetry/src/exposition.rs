@@ -1,6 +1,6 @@
 //! Metrics in the text format of Prometheus (version 0.0.4).
 
-/// What a number means.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
     /// It only grows.
@@ -16,7 +16,7 @@ pub enum MetricKind {
 pub struct Exposition<'a>(pub &'a mut String);
 
 impl Exposition<'_> {
-    /// Begins a family. `name` and `help` are ours and need no escaping.
+    /// Starts a family. `name` and `help` are the gateway's own and need no escaping.
     pub fn family(&mut self, name: &str, kind: MetricKind, help: &str) {
         let kind = match kind {
             MetricKind::Counter => "counter",

@@ -1,6 +1,6 @@
-//! Who was at fault when an exchange went wrong.
+//! The side at fault when an exchange failed.
 
-/// The side that was at fault for an exchange that went wrong.
+/// The side that was at fault for an exchange that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultSide {
     /// The client: it broke the protocol, went away, was too slow, or asked for what is not served.
@@ -9,7 +9,7 @@ pub enum FaultSide {
     Upstream,
     /// A policy: it failed, or it stopped a body half-way.
     Policy,
-    /// The gateway, or its operator: it was drained, had no socket left, or a limit ended what both sides had kept alive.
+    /// The gateway or its operator: it drained, had no socket left, or reached a limit while both sides were active.
     Gateway,
 }
 

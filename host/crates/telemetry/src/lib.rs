@@ -1,7 +1,7 @@
-//! What the gateway tells: its log, the access log, metrics.
+//! What the gateway reports: its log, the access log, metrics.
 //!
-//! Nothing here waits for a disk or a reader on a worker's thread: lines go through bounded queues to threads that write
-//! them, and what does not fit is dropped and counted, because a gateway that stands still for its log is down.
+//! Nothing here makes a worker's thread wait for a disk or a reader: lines go through bounded queues to threads that
+//! write them, and lines that do not fit are dropped and counted. A gateway that waits for its log would be down.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod access;
@@ -16,7 +16,7 @@ mod order;
 mod policies;
 mod record;
 mod sink;
-mod stamp;
+mod timestamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use endpoints::EndpointMetrics;
@@ -26,4 +26,4 @@ pub use logging::{InitError, LogFormat, check_levels, flush, init, lost_log_line
 pub use metrics::{Metrics, RouteMetrics, UpstreamMetrics};
 pub use policies::RoutePolicyMetrics;
 pub use record::AccessRecord;
-pub use stamp::rfc3339;
+pub use timestamp::rfc3339;

@@ -1,7 +1,8 @@
-//! A bound on how many lines one place in the code may log, because what a peer sends makes many of them.
+//! Limits how many lines one place in the code may log, because data of a peer can cause many of them.
 //!
-//! The gateway's own lines about peers are bounded where they are written. This holds for those that were forgotten, and for
-//! libraries, which log whatever a client makes them: a line for each odd frame is ten times the client's bytes.
+//! The gateway limits its own lines about peers where it writes them. This limit is for places where that was
+//! forgotten, and for libraries, which log whatever a client causes: a line for each odd frame is ten times the
+//! client's bytes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,28 +13,27 @@ use tracing::callsite::Identifier;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// What is counted together.
+/// The time for which lines are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lines of one place in one of the gateway's crates in a window: more than a reload or an outage of a whole upstream
-/// writes.
+/// Lines of one place in the gateway's crates in a window: more than a reload or an outage of a whole upstream writes.
 const LINES_MAX: u32 = 100;
 
 /// The same for a library.
 const LIBRARY_LINES_MAX: u32 = 5;
 
-/// Places that are counted by themselves. There are some hundred in the whole program.
+/// Places that are counted separately. There are some hundred in the whole program.
 const PLACES_MAX: usize = 1000;
 
-/// Lets the first lines of each place in each window pass.
+/// Lets the first lines of each place in each window through.
 #[derive(Debug)]
 pub(crate) struct LineLimit {
     places: Lock<HashMap<Identifier, Place>>,
-    /// Gets the target of a place and how many of its lines were left out.
-    tell: fn(&'static str, u64),
+    /// Gets the target of a place and the number of its lines that were dropped.
+    report: fn(&'static str, u64),
 }
 
-/// What one place has logged.
+/// The lines that one place has logged.
 #[derive(Debug)]
 struct Place {
     target: &'static str,
@@ -43,12 +43,12 @@ struct Place {
 }
 
 impl LineLimit {
-    /// A limit that reports lines that were left out to `tell`, at the latest with the next line of any place.
-    pub(crate) fn new(tell: fn(&'static str, u64)) -> Self {
-        Self { places: Lock::default(), tell }
+    /// Returns a limit that reports dropped lines to `report`, at the latest with the next line of any place.
+    pub(crate) fn new(report: fn(&'static str, u64)) -> Self {
+        Self { places: Lock::default(), report }
     }
 
-    /// Whether a line may be written at `now`.
+    /// Returns whether a line may be written at `now`.
     fn admit(&self, metadata: &Metadata<'static>, now: Instant) -> bool {
         let Some(lines_max) = lines_max(metadata.target()) else { return true };
         let mut places = self.places.lock();
@@ -73,14 +73,14 @@ impl LineLimit {
         };
         drop(places);
         for (target, lines) in left_out {
-            (self.tell)(target, lines);
+            (self.report)(target, lines);
         }
         admitted
     }
 }
 
-/// How many lines a place with this target may log. Lines of policies have a limit that the operator sets, and what the
-/// program itself logs does not depend on peers.
+/// Returns how many lines a place with this target may log. Lines of policies have a limit that the operator sets, and
+/// what the program itself logs does not depend on peers.
 fn lines_max(target: &str) -> Option<u32> {
     match target.strip_prefix("portcullis") {
         Some("") => None,

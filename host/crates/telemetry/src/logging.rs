@@ -14,18 +14,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::limit::LineLimit;
-use crate::sink::{Loss, Sink, Tell};
-use crate::stamp::rfc3339;
+use crate::sink::{Loss, Report, Sink};
+use crate::timestamp::rfc3339;
 
-/// Lines that wait for the thread. Ordinary operation has a few a minute; a burst of warnings fits, and where the reader
-/// of standard error stands still no worker waits for it.
+/// Lines that wait for the thread. Normal operation has a few a minute, so a burst of warnings fits. If standard error
+/// is not read, no worker waits for it.
 const QUEUE_MAX: usize = 4096;
 
 /// Bytes of one line that are written: a backtrace fits.
 const LINE_MAX: usize = 64 * 1024;
-/// Bytes of an event that are looked at. What an event says is cut where it is known; this is for what was forgotten.
+/// Bytes of an event that are processed. The code that logs an event limits its length; this is for places where that
+/// was forgotten.
 const EVENT_MAX: usize = 4 << 20;
-/// Bytes of each string of an event whose line would be longer: the first that does.
+/// Bytes of each string of an event whose line would be too long: the first limit with which it fits.
 const STRINGS_MAX: [usize; 5] = [16 << 10, 4 << 10, 1 << 10, 256, 32];
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -33,7 +34,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 /// Lines of the process that were lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines of this process' log were lost, because standard error was not read.
+/// Returns how many lines of this process' log were lost, because standard error was not read.
 #[must_use]
 pub fn lost_log_lines() -> u64 {
     LOST.load(Ordering::Relaxed)
@@ -59,7 +60,7 @@ pub enum InitError {
          `info,portcullis_proxy=debug` for one part"
     )]
     Levels {
-        /// What was given.
+        /// The levels that were given.
         levels: String,
     },
     /// There is a log already.
@@ -70,7 +71,7 @@ pub enum InitError {
     Thread(io::Error),
 }
 
-/// Whether `levels` can be given to [`init`].
+/// Checks that `levels` are valid for [`init`].
 ///
 /// # Errors
 /// If a word in them is not a level.
@@ -81,23 +82,23 @@ pub fn check_levels(levels: &str) -> Result<(), InitError> {
     }
 }
 
-/// Sets the log of the process up, once. `levels` is a level, or levels by module (`info,portcullis_proxy=debug`); the
-/// environment is not read, that is for the command line to do. A level alone is the gateway's: libraries log errors, but
-/// with `debug` and `trace` whatever is asked for, because they warn about whatever a peer does.
+/// Sets up the log of the process, once. `levels` is a level, or levels by module (`info,portcullis_proxy=debug`). The
+/// environment is not read; the command line does that. A single level is for the gateway: libraries then log errors,
+/// and with `debug` and `trace` everything of that level, because they warn about whatever a peer does.
 ///
-/// Lines go to standard error through a thread, so that who logs never waits; [`flush`] before the process ends.
+/// Lines go to standard error through a thread, so that logging never waits. Call [`flush`] before the process ends.
 ///
 /// # Errors
-/// Where the levels are malformed, or it was called before.
+/// If the levels are malformed, or it was called before.
 pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
     let wrong = || InitError::Levels { levels: levels.to_owned() };
     let known = understood(levels).ok_or_else(wrong)?;
     let filter = EnvFilter::try_new(directives(&known)).map_err(|_| wrong())?;
-    let (tell, left_out): (Tell, fn(&'static str, u64)) = match format {
+    let (report, left_out): (Report, fn(&'static str, u64)) = match format {
         LogFormat::Text => (tell_text, left_out_text),
         LogFormat::Json => (tell_json, left_out_json),
     };
-    let sink = Sink::start("log", Box::new(std::io::stderr()), QUEUE_MAX, tell, Some(&LOST))
+    let sink = Sink::start("log", Box::new(std::io::stderr()), QUEUE_MAX, report, Some(&LOST))
         .map_err(InitError::Thread)?;
     SINK.set(sink).map_err(|_| InitError::Already)?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -117,13 +118,13 @@ pub fn init(format: LogFormat, levels: &str) -> Result<(), InitError> {
     done.map_err(|_| InitError::Already)
 }
 
-/// Returns `levels` in the filter's own words, `info` if there are none, or `None` if one of them is not a level. The filter takes a word that it
-/// does not know for the name of a module, and then logs nothing of any other.
+/// Returns `levels` in the filter's own syntax, `info` if there are none, or `None` if one of them is not a level. The
+/// filter would read an unknown word as the name of a module, and log nothing of any other.
 fn understood(levels: &str) -> Option<String> {
     let mut known = Vec::new();
     let mut of_all = false;
     for directive in levels.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        // A directive by span or field has its level behind the last `=`, or none.
+        // A directive by span or field has its level after the last `=`, or none.
         let (target, word) = match directive.rsplit_once('=') {
             Some((target, word)) if !word.ends_with(']') => (Some(target), word),
             Some(_) => return None,
@@ -147,18 +148,19 @@ fn understood(levels: &str) -> Option<String> {
         });
     }
     if !of_all {
-        // What is said of one part alone is no reason to lose the errors of the others.
+        // A directive for one part must not suppress the errors of the others.
         known.insert(0, if known.is_empty() { "info" } else { "error" }.to_owned());
     }
     Some(known.join(","))
 }
 
-/// Waits until all that was logged is written, at most for `patience`; says whether it is. For the end of the process.
-pub fn flush(patience: Duration) -> bool {
-    SINK.get().is_none_or(|sink| sink.sync(patience))
+/// Waits until everything that was logged is written, at most for `timeout`, and returns whether it is. For the end of
+/// the process.
+pub fn flush(timeout: Duration) -> bool {
+    SINK.get().is_none_or(|sink| sink.sync(timeout))
 }
 
-/// The directives for `levels`.
+/// Returns the directives for `levels`.
 fn directives(levels: &str) -> Cow<'_, str> {
     match levels.parse() {
         Ok(level @ (Level::INFO | Level::WARN)) => Cow::Owned(format!("error,portcullis={level}")),
@@ -237,14 +239,14 @@ impl Drop for Line {
     }
 }
 
-/// Makes what follows the first line of an event look like a part of it. A message may have text of a peer or a guest in
-/// it; none can pass for an event of its own, or overwrite one on a terminal.
+/// Indents the lines of an event after its first. A message may contain text of a peer or a guest, which must not look
+/// like an event of its own, or overwrite one on a terminal.
 fn text(mut line: Vec<u8>) -> Vec<u8> {
     if line.last() == Some(&b'\n') {
         line.pop();
     }
     let is_whole = line.len() < LINE_MAX;
-    // ESC is ours, for colours: the formatter has made those of a message readable.
+    // ESC is the gateway's own, for colours: the formatter has escaped those of a message.
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | 0x1b);
     if is_whole && line.iter().all(is_plain) {
         return ended(line);
@@ -255,8 +257,8 @@ fn text(mut line: Vec<u8>) -> Vec<u8> {
     ended(safe.into_bytes())
 }
 
-/// Makes one line of JSON of an event's: with nothing in it at which readers of lines split, and, if it is too long, with its
-/// strings cut rather than the whole, which would be no JSON any more.
+/// Makes one line of JSON of an event's bytes, without characters at which readers split lines. If it is too long, its
+/// strings are cut rather than the whole, which would not be JSON any more.
 fn json(line: Vec<u8>) -> Vec<u8> {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
     if line.len() <= LINE_MAX && line.iter().all(is_plain) {
@@ -273,15 +275,15 @@ fn json(line: Vec<u8>) -> Vec<u8> {
     ended(cut.unwrap_or_else(lost).into_bytes())
 }
 
-/// A JSON text whose strings have at most `max` bytes as they are written, and three dots behind those that had more. `None` if it
-/// does not end where a JSON text does.
+/// Returns the JSON text with each string cut to `max` bytes as it is written, and three dots after those that were
+/// longer, or `None` if it does not end as a JSON text does.
 fn cut_strings(json: &str, max: usize) -> Option<String> {
     let mut cut = String::with_capacity(LINE_MAX);
     let mut rest = json;
     while let Some(open) = rest.find('"') {
         let (before, string) = rest.split_at(open + 1);
         cut.push_str(before);
-        // The end, and where it is cut: between two characters, each with its escape.
+        // The end of the string, and the position at which it is cut: between two characters, each with its escape.
         let (mut end, mut fits, mut letters) = (None, 0, string.char_indices());
         while let Some((at, letter)) = letters.next() {
             if at <= max {
@@ -313,7 +315,8 @@ fn cut_strings(json: &str, max: usize) -> Option<String> {
     rest.trim_end().ends_with('}').then_some(cut)
 }
 
-/// The bytes of a string without the first half of a pair at its end (RFC 8259, 7), of which the second half was cut off.
+/// Returns the length of a string without the first half of a surrogate pair at its end (RFC 8259, 7), whose second
+/// half was cut off.
 fn whole_pairs(string: &str) -> usize {
     let last = string.len().checked_sub(6).filter(|at| string.is_char_boundary(*at)).map(|at| &string[at..]);
     let is_half = |escape: &str| {

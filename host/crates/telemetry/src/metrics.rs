@@ -1,12 +1,12 @@
-//! What the gateway counts.
+//! The metrics of the gateway.
 //!
-//! Each route's numbers are kept once for each worker, a cache line of their own apart, and added up when somebody asks:
-//! one shared counter that every worker bumps for every request would move its cache line from core to core each time,
-//! which on a large machine costs more than reading the request. What happens rarely (connects, faults, reloads) is one
-//! plain atomic. All are relaxed: a number may be a moment behind another.
+//! Each route's numbers are kept once for each worker, in cache lines of their own, and added up when they are read: a
+//! shared counter that every worker increments for every request would move its cache line from core to core each time,
+//! which on a large machine costs more than reading the request. Rare events (connects, faults, reloads) are counted in
+//! one plain atomic. All are relaxed: a number may be a moment behind another.
 //!
-//! Names come from the configuration alone, never from requests, and their number is bounded, so nobody outside can make
-//! this grow. What a reload removes stays, so that a counter never goes back.
+//! Names come from the configuration only, never from requests, and their number is bounded, so clients cannot make
+//! this grow. Metrics that a reload removes are kept, so that a counter never goes back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
 use crate::policies::{self, RoutePolicyMetrics};
 
-/// Names of each kind. Further ones are counted together as `other`.
+/// Names of each kind. All others are counted together as `other`.
 const NAMES_MAX: usize = 10_000;
 
-/// Upper ends of the histogram's buckets in microseconds, and in seconds as the text has them.
+/// Upper ends of the histogram's buckets, in microseconds, and in seconds as the text has them.
 const BUCKETS: [(u64, &str); 14] = [
     (500, "0.0005"),
     (1_000, "0.001"),
@@ -44,7 +44,7 @@ const BUCKETS: [(u64, &str); 14] = [
 /// Status classes by the status' first digit; 0 is no status at all.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// All metrics of the process. One for its whole life, shared by everybody.
+/// All metrics of the process. There is one, for its whole life, which all parts share.
 #[derive(Debug)]
 pub struct Metrics {
     workers: usize,
@@ -60,7 +60,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics for so many workers.
+    /// Returns metrics for this number of workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let workers = workers.max(1);
@@ -77,64 +77,64 @@ impl Metrics {
         }
     }
 
-    /// The numbers of a route. To be asked for when a snapshot is made and kept: it takes a lock.
+    /// Returns the metrics of a route. Call it when a snapshot is made and keep the result: it takes a lock.
     #[must_use]
     pub fn route(&self, name: &Name) -> Arc<RouteMetrics> {
         self.routes.get(name, || RouteMetrics::new(self.workers))
     }
 
-    /// The numbers of exchanges that no route took: of requests that were refused before one was looked for, and of those
-    /// for which there is none. Their series have an empty `route`.
+    /// Returns the metrics of exchanges without a route: of requests that were refused before the look-up, and of those
+    /// that match none. Their series have an empty `route`.
     #[must_use]
     pub fn unrouted(&self) -> Arc<RouteMetrics> {
         Arc::clone(&self.unrouted)
     }
 
-    /// The exchanges that no route took, as [`Metrics::exchanges`] has those of each route.
+    /// Returns the exchanges without a route, in the form of [`Metrics::exchanges`].
     #[must_use]
     pub fn unrouted_exchanges(&self) -> Vec<(&'static str, u64)> {
         counted(&self.unrouted)
     }
 
-    /// The exchanges of each route that have ended, by status class (`2xx`; `none` where the client got nothing); classes
-    /// that never occurred are left out.
+    /// Returns the exchanges of each route that have ended, by status class (`2xx`; `none` if the client got nothing),
+    /// without classes that never occurred.
     #[must_use]
     pub fn exchanges(&self) -> BTreeMap<Name, Vec<(&'static str, u64)>> {
         self.routes.all().into_iter().map(|(route, metrics)| (route, counted(&metrics))).collect()
     }
 
-    /// The numbers of an upstream. As [`Metrics::route`].
+    /// Returns the metrics of an upstream. As [`Metrics::route`].
     #[must_use]
     pub fn upstream(&self, name: &Name) -> Arc<UpstreamMetrics> {
         self.upstreams.get(name, UpstreamMetrics::default)
     }
 
-    /// The numbers of an endpoint, which are shown for as long as they are kept.
+    /// Returns the metrics of an endpoint, which are exported for as long as they are kept.
     #[must_use]
     pub fn endpoint(&self, upstream: &Name, address: &Name) -> Arc<EndpointMetrics> {
         self.endpoints.get(upstream, address)
     }
 
-    /// The numbers of a policy on a route. As [`Metrics::route`].
+    /// Returns the metrics of a policy on a route. As [`Metrics::route`].
     #[must_use]
     pub fn route_policy(&self, route: &Name, policy: &Name) -> Arc<RoutePolicyMetrics> {
         let names = (Name::clone(route), Name::clone(policy));
         self.route_policies.get(&names, || RoutePolicyMetrics::new(self.workers))
     }
 
-    /// A generation has begun to run; the first is no reload.
+    /// Records that a generation runs. The first is not a reload.
     pub fn generation_started(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) > 0 {
             self.reloads.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A reload was refused, and what was running stays.
+    /// Counts a reload that was refused; the old generation keeps running.
     pub fn reload_refused(&self) {
         self.reloads_refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Appends all in the text format of Prometheus, in the order of their names.
+    /// Appends all metrics in the text format of Prometheus, in the order of their names.
     pub fn render(&self, out: &mut String) {
         let mut out = Exposition(out);
         self.render_routes(&mut out);
@@ -160,7 +160,7 @@ impl Metrics {
         out.family(name, MetricKind::Counter, help);
         for (route, sum) in &routes {
             for (class, count) in CLASSES.iter().zip(sum.classes) {
-                // A class that never occurred would be a series for nothing.
+                // A class that never occurred gets no series.
                 if count > 0 {
                     out.sample(name, &[("route", route), ("status", class)], count);
                 }
@@ -184,7 +184,7 @@ impl Metrics {
                 below += count;
                 out.sample(&format!("{name}_bucket"), &[("route", route), ("le", end)], below);
             }
-            // Not the number of requests, which may have been read a moment earlier: buckets must add up.
+            // Not the number of requests, which may have been read a moment earlier: the buckets must add up.
             let count = below + sum.slower;
             out.sample(&format!("{name}_bucket"), &[("route", route), ("le", "+Inf")], count);
             let seconds = Duration::from_micros(sum.micros).as_secs_f64();
@@ -227,7 +227,7 @@ impl Metrics {
     }
 }
 
-/// The exchanges by status class, without classes that never occurred.
+/// Returns the exchanges by status class, without classes that never occurred.
 fn counted(metrics: &RouteMetrics) -> Vec<(&'static str, u64)> {
     let classes = CLASSES.into_iter().zip(metrics.sum().classes);
     classes.filter(|(_, count)| *count > 0).collect()
@@ -252,22 +252,22 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
-    /// A connection was made, or could not be.
+    /// Counts a connection that was made, or failed.
     pub fn connect(&self, made: bool) {
         bump(if made { &self.connects } else { &self.connect_failures });
     }
 
-    /// A request was tried on a further endpoint.
+    /// Counts a request that was tried on another endpoint.
     pub fn retry(&self) {
         bump(&self.retries);
     }
 
-    /// A request was not tried on a further endpoint, because the retry budget was used up.
+    /// Counts a request that was not tried on another endpoint, because the retry budget was used up.
     pub fn retry_refused(&self) {
         bump(&self.retries_refused);
     }
 
-    /// An endpoint was left out for a while.
+    /// Counts an ejection of an endpoint.
     pub fn ejection(&self) {
         bump(&self.ejections);
     }
@@ -289,7 +289,7 @@ struct Shard {
     slower: AtomicU64,
     micros: AtomicU64,
     bytes: [AtomicU64; 2],
-    /// Exchanges that went wrong, by the side at fault.
+    /// Exchanges that failed, by the side at fault.
     errors: [AtomicU64; FaultSide::ALL.len()],
 }
 
@@ -309,8 +309,8 @@ impl RouteMetrics {
         Self { shards: (0..workers).map(|_| Shard::default()).collect() }
     }
 
-    /// Counts an exchange that has ended. `worker` is the worker's number, `status` what the client got (0 for nothing),
-    /// bytes those of the bodies, and `error_side` the side at fault if it went wrong.
+    /// Counts an exchange that has ended. `worker` is the worker's number, `status` what the client got (0 for
+    /// nothing), the bytes are those of the bodies, and `error_side` is the side at fault if it failed.
     pub fn exchange(
         &self,
         worker: usize,
@@ -356,9 +356,9 @@ impl RouteMetrics {
 #[derive(Debug)]
 struct Names<T, K = Name>(Lock<BTreeMap<K, Arc<T>>>);
 
-/// What names something.
+/// A name, or several.
 trait Key: Ord + Clone {
-    /// Under which everything beyond [`NAMES_MAX`] is counted.
+    /// Returns the name under which everything beyond [`NAMES_MAX`] is counted.
     fn other() -> Self;
 }
 

@@ -1,8 +1,8 @@
-//! Puts the records of several workers into the order in which their exchanges ended.
+//! Sorts the records of several workers by the end of their exchanges.
 //!
-//! Each worker hands over batches, in which the order is right. A record may be written once every worker has said that
-//! it will hand over nothing older: a worker says so with each batch, and every tick while it is idle. A worker that does
-//! not say so, because something keeps its thread busy, is waited for no longer than [`WAIT_MAX`].
+//! Each worker hands over batches, each in the right order. A record may be written once every worker has announced
+//! that it will hand over nothing older: a worker does so with each batch, and at every tick while it is idle. If it
+//! does not, because something keeps its thread busy, the others wait for it no longer than [`WAIT_MAX`].
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::Lock;
 
-/// How long a record waits for a worker that says nothing.
+/// How long a record waits for a worker that announces nothing.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(300);
 
-/// Bytes that may wait for their turn. Beyond that they are written as they are: order is worth less than memory.
+/// Bytes that may wait for their turn. Beyond that they are written out of order: memory matters more than order.
 const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// The end of one record: when its exchange ended, in nanoseconds of the [`Clock`], and its bytes.
@@ -43,25 +43,25 @@ struct Shared {
 }
 
 impl Clock {
-    /// One without workers that starts now.
+    /// Returns a clock without workers that starts now.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Shared { epoch: Instant::now(), workers: Lock::default() }))
     }
 
-    /// `at` as nanoseconds; 0 if it was before the clock's start.
+    /// Returns `at` as nanoseconds; 0 if it was before the clock's start.
     pub(crate) fn nanos(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.0.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A worker's part of it.
+    /// Returns a worker's part of it.
     pub(crate) fn worker(&self) -> HandedOver {
         let until = Arc::new(AtomicU64::new(self.nanos(Instant::now())));
         self.0.workers.lock().push(Arc::clone(&until));
         HandedOver { clock: self.clone(), until }
     }
 
-    /// The time until which all workers have handed over everything. To be asked before what they handed over is taken:
-    /// a worker hands over first, and says so afterwards.
+    /// Returns the time until which all workers have handed over everything. Call it before taking the batches: a
+    /// worker hands over first, and announces it afterwards.
     pub(crate) fn handed_over(&self) -> u64 {
         let floor = self.nanos(Instant::now()).saturating_sub(nanos(WAIT_MAX));
         let mut workers = self.0.workers.lock();
@@ -74,7 +74,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Says until when a worker has handed over everything. Dropping it says: for ever.
+/// Announces until when a worker has handed over everything. Dropping it announces that nothing more follows.
 #[derive(Debug)]
 pub(crate) struct HandedOver {
     pub(crate) clock: Clock,
@@ -82,7 +82,7 @@ pub(crate) struct HandedOver {
 }
 
 impl HandedOver {
-    /// All that ended before `at` is handed over.
+    /// Announces that everything that ended before `at` was handed over.
     pub(crate) fn until(&self, at: Instant) {
         self.until.store(self.clock.nanos(at), Ordering::Release);
     }
@@ -135,12 +135,12 @@ impl PartialEq for Next {
 impl Eq for Next {}
 
 impl Waiting {
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
-    /// Whether so much waits that it must be written whatever its order.
+    /// Returns whether so much waits that it must be written in any order.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes > WAITING_BYTES_MAX
     }
@@ -156,7 +156,7 @@ impl Waiting {
     }
 
     /// Appends the records that ended by `until` to `out`, the oldest first, until it has `bytes_max`. Returns how many
-    /// they are; 0 if there are none left.
+    /// were appended; 0 if none are left.
     pub(crate) fn take(&mut self, until: u64, bytes_max: usize, out: &mut Vec<u8>) -> u64 {
         let mut records = 0;
         while out.len() < bytes_max
@@ -169,7 +169,7 @@ impl Waiting {
             records += 1;
             match batch.marks.get(*record + 1) {
                 Some(next) => {
-                    // A worker's records end in their order; were one not to, it would not hold up the others.
+                    // A worker's records are in order; if one were not, it would not delay the others.
                     *ended = next.ended.max(*ended);
                     (*record, *start) = (*record + 1, end);
                 }

@@ -1,4 +1,4 @@
-//! What policies cost on each route.
+//! The cost of policies on each route.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,14 +7,14 @@ use portcullis_model::{Name, PolicyCost};
 
 use crate::exposition::{Exposition, MetricKind};
 
-/// What a policy costs on a route. Kept once for each worker, as the route's own numbers are.
+/// The cost of a policy on a route. Kept once for each worker, as the route's own numbers are.
 #[derive(Debug)]
 pub struct RoutePolicyMetrics {
     shards: Box<[Shard]>,
 }
 
-/// One worker's part, written by that worker alone. Two cache lines apart from the next, because processors fetch them in
-/// pairs.
+/// One worker's part, written by that worker alone. Two cache lines apart from the next, because processors fetch them
+/// in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -38,14 +38,14 @@ impl RoutePolicyMetrics {
         Self { shards: (0..workers).map(|_| Shard::default()).collect() }
     }
 
-    /// What an exchange has cost. `worker` is the worker's number.
+    /// Adds the cost of an exchange. `worker` is the worker's number.
     pub fn add(&self, worker: usize, cost: &PolicyCost) {
         let shard = &self.shards[worker % self.shards.len()];
         let nanos = u64::try_from(cost.cpu.as_nanos()).unwrap_or(u64::MAX);
         shard.calls.fetch_add(cost.calls.into(), Ordering::Relaxed);
         shard.faults.fetch_add(cost.faults.into(), Ordering::Relaxed);
         shard.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
-        // It seldom grows, and reading is cheaper than writing.
+        // It rarely grows, and reading is cheaper than writing.
         if shard.memory_bytes_max.load(Ordering::Relaxed) < cost.memory_bytes {
             shard.memory_bytes_max.fetch_max(cost.memory_bytes, Ordering::Relaxed);
         }
@@ -63,7 +63,7 @@ impl RoutePolicyMetrics {
     }
 }
 
-/// Appends the families, of the policies on each route by the names of both.
+/// Appends the families, with the policies on each route by the names of both.
 pub(crate) fn render<'a>(
     out: &mut Exposition<'_>,
     policies: impl Iterator<Item = (&'a (Name, Name), &'a RoutePolicyMetrics)>,

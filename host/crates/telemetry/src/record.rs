@@ -1,11 +1,11 @@
 //! The record of one exchange, and its two forms.
 //!
-//! A line of text begins as the combined format does, so that tools that know it read it, and goes on with `key=value`
-//! pairs; JSON is an object. In both what a client or a policy chose is escaped and cut, so that no request can forge a
-//! line or fill the disk.
+//! A line of text begins with the combined format, so that tools that know it can read it, followed by `key=value`
+//! pairs. JSON is an object. In both, values that a client or a policy chose are escaped and cut, so that no request
+//! can forge a line or fill the disk.
 //!
-//! The query is not in it, and neither is the referrer: tokens, keys and names of people stand in queries, and a log
-//! lives longer and is read by more people than the request.
+//! The record has neither the query nor the referrer: queries contain tokens, keys and names of people, and a log is
+//! kept longer and read by more people than the request.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -16,18 +16,18 @@ use portcullis_model::text::push_decimal;
 
 use crate::FaultSide;
 use crate::escape::{push_json, push_seconds, push_text};
-use crate::stamp::Stamp;
+use crate::timestamp::Timestamp;
 
-/// Bytes of a path (or of what stood in its place) that are kept.
+/// Bytes of a path (or of an invalid one) that are kept.
 const PATH_MAX: usize = 2048;
 /// Bytes of any other text that are kept.
 const TEXT_MAX: usize = 512;
-/// Policies whose cost is told one by one; that of all together is told in any case.
+/// Policies whose cost is listed separately. The total is always there.
 const POLICIES_MAX: usize = 32;
 /// Bytes of all attributes together, beyond which further ones are left out.
 const ATTRIBUTES_MAX: usize = 4096;
 
-/// One finished exchange. What is `None` is left out (JSON) or `-` where the combined format has a place for it.
+/// One finished exchange. A value that is `None` is left out (JSON), or `-` if the combined format has a place for it.
 #[derive(Debug, Clone)]
 pub struct AccessRecord<'a> {
     /// When the exchange ended, which orders the records.
@@ -40,17 +40,17 @@ pub struct AccessRecord<'a> {
     pub peer: IpAddr,
     /// The listener's name.
     pub listener: &'a str,
-    /// The method. Empty where the request could not be read.
+    /// The method. Empty if the request could not be read.
     pub method: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
     /// Host and port as the client named them.
     pub authority: &'a str,
-    /// The path, normalised, without its query. Of a request that was refused before it was understood: as it came.
+    /// The path, normalised, without its query. The raw path if the request was refused before it was parsed.
     pub path: &'a [u8],
     /// `HTTP/1.1`, `HTTP/2.0`, …
     pub version: &'a str,
-    /// The status that the client got; 0 where it got none.
+    /// The status that the client got; 0 if it got none.
     pub status: u16,
     /// The route.
     pub route: Option<&'a str>,
@@ -66,19 +66,19 @@ pub struct AccessRecord<'a> {
     pub response_bytes: u64,
     /// From the request's head to the response's last byte.
     pub duration: Duration,
-    /// From asking the endpoint to its response's head.
+    /// From forwarding the request to the endpoint's response head.
     pub upstream_duration: Option<Duration>,
-    /// CPU time of the policies' hooks; `None` where none was called.
+    /// CPU time of the policies' hooks; `None` if none was called.
     pub policy_cpu: Option<Duration>,
     /// The version of TLS that the client speaks: `TLSv1.3`.
     pub tls: Option<&'a str>,
     /// 32 hexadecimal digits.
     pub trace_id: &'a str,
-    /// The User-Agent field, as it came.
+    /// The User-Agent field, unchanged.
     pub user_agent: Option<&'a [u8]>,
     /// What went wrong.
     pub error: Option<&'a str>,
-    /// Who was at fault for that.
+    /// The side at fault.
     pub error_side: Option<FaultSide>,
 }
 
@@ -87,12 +87,12 @@ impl AccessRecord<'_> {
     pub(crate) fn push_text<'b>(
         &self,
         out: &mut Vec<u8>,
-        stamp: &mut Stamp,
+        timestamp: &mut Timestamp,
         attributes: impl Iterator<Item = (&'b str, &'b str)>,
     ) {
         push_address(out, self.client);
         out.extend_from_slice(b" - - [");
-        stamp.push_common(out, self.time);
+        timestamp.push_common(out, self.time);
         out.extend_from_slice(b"] \"");
         push_text(out, self.method.as_bytes(), TEXT_MAX);
         out.push(b' ');
@@ -123,9 +123,9 @@ impl AccessRecord<'_> {
             out.extend_from_slice(b" peer=");
             push_address(out, self.peer);
         }
-        // The combined format has whole seconds alone.
+        // The combined format has only whole seconds.
         out.extend_from_slice(b" ended=");
-        stamp.push_rfc3339(out, self.time);
+        timestamp.push_rfc3339(out, self.time);
         out.extend_from_slice(b" attempts=");
         push_decimal(out, self.attempts.into());
         out.extend_from_slice(b" received=");
@@ -159,12 +159,12 @@ impl AccessRecord<'_> {
     pub(crate) fn push_json<'b>(
         &self,
         out: &mut Vec<u8>,
-        stamp: &mut Stamp,
+        timestamp: &mut Timestamp,
         attributes: impl Iterator<Item = (&'b str, &'b str)>,
         policies: impl Iterator<Item = (&'b str, &'b PolicyCost)>,
     ) {
         out.extend_from_slice(b"{\"time\":\"");
-        stamp.push_rfc3339(out, self.time);
+        timestamp.push_rfc3339(out, self.time);
         out.extend_from_slice(b"\",\"client\":\"");
         push_address(out, self.client);
         out.extend_from_slice(b"\",\"peer\":\"");
@@ -216,7 +216,7 @@ impl AccessRecord<'_> {
     }
 }
 
-/// What each policy has cost that did anything; nothing where none did.
+/// Appends the cost of each policy that did anything; nothing if none did.
 fn push_policies<'a>(out: &mut Vec<u8>, policies: impl Iterator<Item = (&'a str, &'a PolicyCost)>) {
     let mut separator = b",\"policies\":[".as_slice();
     for (name, cost) in policies.filter(|(_, cost)| !cost.is_nothing()).take(POLICIES_MAX) {
@@ -241,7 +241,7 @@ fn push_policies<'a>(out: &mut Vec<u8>, policies: impl Iterator<Item = (&'a str,
     }
 }
 
-/// The attributes that have room.
+/// Returns the attributes that fit.
 fn bounded<'a>(
     attributes: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -290,7 +290,7 @@ fn push_pair(out: &mut Vec<u8>, key: &str, value: &str) {
     push_word(out, b"", value);
 }
 
-/// Appends text as it is where nothing in it could be mistaken, else in quotes and escaped.
+/// Appends text unchanged if nothing in it is ambiguous, otherwise in quotes and escaped.
 fn push_word(out: &mut Vec<u8>, prefix: &[u8], text: &str) {
     let plain = !text.is_empty()
         && text.len() <= TEXT_MAX

@@ -1,7 +1,8 @@
 //! A thread that writes lines, behind a bounded queue.
 //!
-//! Lines are written as they come ([`Sink::send`]) or in the order in which exchanges ended ([`Sink::send_batch`]). A write
-//! that fails half-way, on a disk that is full, leaves a torn line: the next write that works begins a line of its own.
+//! Lines are written in the order of their arrival ([`Sink::send`]) or of the ends of their exchanges
+//! ([`Sink::send_batch`]). A write that fails half-way, on a full disk, leaves a torn line; the next write that works
+//! starts a new line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,15 +17,15 @@ use crate::order::{Batch, Clock, Waiting};
 /// How often losses are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the thread looks whether batches may be written.
+/// How often the thread checks whether batches may be written.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Bytes of ordered lines that are written at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Where lines go. The thread that writes has it alone.
+/// The output of lines. Only the thread that writes uses it.
 pub(crate) trait Output: Write + Send + std::fmt::Debug {
-    /// Opens it anew under its name, if it has one: the file may have been moved away.
+    /// Reopens it under its name, if it has one: the file may have been moved away.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -42,7 +43,7 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file, or makes it if there is none. Only its owner and group can read it: it says who asked for what.
+    /// Opens the file, or creates it. Only its owner and group can read it, because it shows who requested what.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: append(path)? })
     }
@@ -65,7 +66,7 @@ impl Output for LogFile {
     }
 }
 
-/// Writes all of `bytes` and flushes. Adds what was written to `written`, if it fails too.
+/// Writes all of `bytes` and flushes. Adds what was written to `written`, even if it fails.
 fn write_all(to: &mut dyn Output, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -90,8 +91,8 @@ fn append(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Reports lost lines and failures to write. It runs on the writing thread and returns a line to write, if any.
-pub(crate) type Tell = fn(Loss) -> Option<Vec<u8>>;
+/// Reports lost lines and failed writes. It runs on the writing thread and returns a line to write, if any.
+pub(crate) type Report = fn(Loss) -> Option<Vec<u8>>;
 
 /// What could not be written.
 #[derive(Debug)]
@@ -112,11 +113,11 @@ enum Message {
     },
     Batch(Batch),
     Reopen,
-    /// Answered when all before it is written.
+    /// Answered when everything before it is written.
     Sync(SyncSender<()>),
 }
 
-/// The way to the thread. The thread ends, with all written, when this is dropped.
+/// Hands lines to the thread. The thread writes everything and ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Sink {
     queue: SyncSender<Message>,
@@ -129,7 +130,7 @@ pub(crate) struct Sink {
 struct Lost {
     /// Since the last report.
     unreported: AtomicU64,
-    /// Of the whole process; of all sinks that count there.
+    /// Of the whole process: of all sinks that count there.
     total: Option<&'static AtomicU64>,
 }
 
@@ -149,14 +150,14 @@ impl Sink {
         name: &str,
         output: Box<dyn Output>,
         queue_max: usize,
-        tell: Tell,
+        report: Report,
         total: Option<&'static AtomicU64>,
     ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(queue_max);
         let (lost, clock) = (Arc::new(Lost { total, ..Lost::default() }), Clock::new());
         let thread = Thread {
             output,
-            tell,
+            report,
             lost: Arc::clone(&lost),
             clock: clock.clone(),
             waiting: Waiting::default(),
@@ -169,7 +170,7 @@ impl Sink {
         Ok(Self { queue, lost, clock })
     }
 
-    /// The clock by which batches are put in order.
+    /// Returns the clock by which batches are sorted.
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -182,21 +183,22 @@ impl Sink {
         }
     }
 
-    /// Hands over whole lines. They are lost, and counted, where the thread cannot keep up. Never waits.
+    /// Hands over whole lines. They are dropped, and counted, if the thread cannot keep up. Never waits.
     pub(crate) fn send(&self, bytes: Vec<u8>, lines: u64) {
         if self.queue.try_send(Message::Lines { bytes, lines }).is_err() {
             self.lost.add(lines);
         }
     }
 
-    /// Has a file opened anew under its name. Lost like lines when the thread cannot keep up; then `false`.
+    /// Has the file reopened under its name. Returns `false` if the thread cannot keep up, so that the request was
+    /// dropped.
     pub(crate) fn reopen(&self) -> bool {
         self.queue.try_send(Message::Reopen).is_ok()
     }
 
-    /// Waits until all that was handed over is written, at most for `patience`; says whether it is.
-    pub(crate) fn sync(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+    /// Waits until everything that was handed over is written, at most for `timeout`, and returns whether it is.
+    pub(crate) fn sync(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         let (done, answer) = sync_channel(1);
         let mut message = Message::Sync(done);
         loop {
@@ -214,7 +216,7 @@ impl Sink {
 
 struct Thread {
     output: Box<dyn Output>,
-    tell: Tell,
+    report: Report,
     lost: Arc<Lost>,
     clock: Clock,
     waiting: Waiting,
@@ -235,15 +237,15 @@ impl Thread {
             } else {
                 messages.recv_timeout(LOOK_EVERY)
             };
-            // Asked before the queue is emptied: all that ended by then is in it.
+            // Read before the queue is emptied: everything that ended by then is in it.
             let until = self.clock.handed_over();
             let ended = matches!(first, Err(RecvTimeoutError::Disconnected));
             for message in first.into_iter().chain(std::iter::from_fn(|| messages.try_recv().ok())) {
                 self.handle(message, &mut out);
-                self.report();
+                self.report_if_due();
             }
             self.write_waiting(if ended || self.waiting.is_full() { u64::MAX } else { until }, &mut out);
-            self.report();
+            self.report_if_due();
             if ended {
                 return;
             }
@@ -259,7 +261,7 @@ impl Thread {
                     self.write_waiting(u64::MAX, out);
                 }
             }
-            // With the old file still open: lines under a name that is gone are better than none.
+            // If this fails, the old file stays open: lines under a name that is gone are better than none.
             Message::Reopen => {
                 self.write_waiting(u64::MAX, out);
                 match self.output.reopen() {
@@ -269,7 +271,7 @@ impl Thread {
             }
             Message::Sync(done) => {
                 self.write_waiting(u64::MAX, out);
-                // Who asked may have given up waiting.
+                // The caller may have stopped waiting.
                 let _unheard = done.try_send(()).is_err();
             }
         }
@@ -298,7 +300,7 @@ impl Thread {
         match write_all(&mut *self.output, bytes, &mut written) {
             Ok(()) if self.failing => {
                 self.failing = false;
-                self.tell(true);
+                self.report_now(true);
             }
             Ok(()) => {}
             Err(error) => {
@@ -315,22 +317,22 @@ impl Thread {
         self.error = Some(error);
     }
 
-    fn report(&mut self) {
+    fn report_if_due(&mut self) {
         if self.lost.unreported.load(Ordering::Relaxed) == 0 && self.error.is_none() {
             return;
         }
         if self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
             return;
         }
-        self.tell(false);
+        self.report_now(false);
     }
 
-    fn tell(&mut self, recovered: bool) {
+    fn report_now(&mut self, recovered: bool) {
         self.reported = Some(Instant::now());
         let lines = self.lost.unreported.swap(0, Ordering::Relaxed);
         let loss = Loss { lines, error: self.error.take(), recovered };
-        if let Some(line) = (self.tell)(loss) {
-            // If this fails as well, there is no place left to report it.
+        if let Some(line) = (self.report)(loss) {
+            // If this fails as well, there is nowhere left to report it.
             drop(write_all(&mut *self.output, &line, &mut 0));
         }
     }

@@ -9,7 +9,7 @@ use crate::record::tests::record;
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -68,7 +68,7 @@ fn records_of_several_workers_are_in_the_order_in_which_they_ended() {
             std::iter::empty(),
             std::iter::empty(),
         );
-        // Each hands on what it has at moments of its own.
+        // Each hands over at different moments.
         if at % 50 == 49 {
             workers[at / 50 % 3].tick();
         }

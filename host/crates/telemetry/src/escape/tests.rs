@@ -51,7 +51,7 @@ fn seconds_have_six_decimals() {
     }
 }
 
-/// At these the readers of lines of Python and others split, and these turn the direction of text.
+/// Python and others end lines at some of these, and others change the direction of text.
 #[test]
 fn no_reader_of_lines_splits_what_was_escaped() {
     let harmful = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}\u{1b}\u{7f}\u{9b}\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}";
@@ -61,7 +61,7 @@ fn no_reader_of_lines_splits_what_was_escaped() {
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
         assert!(!written.chars().any(is_harmful), "{written:?}");
     }
-    // Of a JSON text, what it means stays.
+    // The meaning of a JSON text is unchanged.
     let value = serde_json::json!({ "k\u{2028}": harmful, "n": [1] });
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&escape_json(&value.to_string(), &[])).unwrap(),

@@ -11,7 +11,7 @@ thread_local! {
     static TOLD: RefCell<Vec<(&'static str, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
-fn tell(target: &'static str, lines: u64) {
+fn report(target: &'static str, lines: u64) {
     TOLD.with_borrow_mut(|told| told.push((target, lines)));
 }
 
@@ -44,7 +44,7 @@ fn admitted(limit: &LineLimit, place: &Metadata<'static>, times: u32, now: Insta
 #[test]
 fn a_place_logs_so_many_lines_in_a_window_and_the_rest_are_counted() {
     let [library, own] = places();
-    let (limit, now) = (LineLimit::new(tell), Instant::now());
+    let (limit, now) = (LineLimit::new(report), Instant::now());
     assert_eq!(admitted(&limit, library, 20_000, now), LIBRARY_LINES_MAX);
     // Other places have a count of their own.
     assert_eq!(admitted(&limit, own, 20_000, now), LINES_MAX);
@@ -79,7 +79,7 @@ fn what_policies_and_the_program_itself_log_is_not_counted() {
 #[test]
 fn it_holds_for_what_is_logged() {
     let kept = Keep::default();
-    let layer = kept.clone().with_filter(LineLimit::new(tell));
+    let layer = kept.clone().with_filter(LineLimit::new(report));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         for _ in 0..1000 {
             tracing::warn!(target: "h2", "received unexpected PING ack");

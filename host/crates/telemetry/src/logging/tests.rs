@@ -27,7 +27,7 @@ fn a_long_line_of_text_is_cut_between_two_characters() {
     assert!(line.len() <= LINE_MAX + 1 && line.ends_with("ü\n"));
 }
 
-/// Reads a line as a shipper of logs does.
+/// Reads a line as a log shipper does.
 fn read(line: &[u8]) -> serde_json::Value {
     let line = std::str::from_utf8(line).expect("a line is UTF-8").strip_suffix('\n').expect("it has an end");
     assert!(line.len() <= LINE_MAX && !line.chars().any(is_harmful), "{} bytes: {line:.200}", line.len());
@@ -66,7 +66,7 @@ proptest! {
         }
         let mut line = event.to_string();
         if ascii {
-            // As formatters write that escape all that is not ASCII.
+            // As written by formatters that escape everything outside ASCII.
             let units = |letter: char| match letter {
                 ' '..='~' => letter.to_string(),
                 _ => letter.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),

@@ -85,7 +85,7 @@ fn an_endpoint_is_shown_for_as_long_as_it_is_there() {
     has(&text, r#"portcullis_upstream_endpoint_healthy{upstream="u",endpoint="b:1"} 1"#);
     has(&text, r#"portcullis_upstream_endpoint_failures_total{upstream="u",endpoint="a:1"} 1"#);
     has(&text, r#"portcullis_upstream_endpoint_ejections_total{upstream="u",endpoint="a:1"} 1"#);
-    // A reload takes over what is there, and what it removes goes.
+    // A reload keeps what is still used, and what it removes goes.
     let again = metrics.endpoint(&"u".into(), &"a:1".into());
     drop((a, b));
     let text = rendered(&metrics);

@@ -53,7 +53,7 @@ fn all_workers_must_have_said_that_nothing_older_comes() {
     assert!(clock.handed_over() < clock.nanos(later), "the other has not said so");
     other.until(later + Duration::from_secs(1));
     assert_eq!(clock.handed_over(), clock.nanos(later));
-    // One that is gone says nothing any more, and none comes from it.
+    // A worker that is gone announces nothing more, and nothing follows from it.
     drop(one);
     assert_eq!(clock.handed_over(), clock.nanos(later + Duration::from_secs(1)));
     drop(other);

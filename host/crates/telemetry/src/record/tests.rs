@@ -4,7 +4,7 @@ use portcullis_model::PolicyCost;
 
 use super::{ATTRIBUTES_MAX, AccessRecord, POLICIES_MAX};
 use crate::FaultSide;
-use crate::stamp::Stamp;
+use crate::timestamp::Timestamp;
 
 pub(crate) fn record() -> AccessRecord<'static> {
     AccessRecord {
@@ -38,14 +38,14 @@ pub(crate) fn record() -> AccessRecord<'static> {
 
 fn text(record: &AccessRecord<'_>, attributes: &[(&str, &str)]) -> String {
     let mut out = Vec::new();
-    record.push_text(&mut out, &mut Stamp::default(), attributes.iter().copied());
+    record.push_text(&mut out, &mut Timestamp::default(), attributes.iter().copied());
     String::from_utf8(out).unwrap()
 }
 
 fn json(record: &AccessRecord<'_>, attributes: &[(&str, &str)]) -> serde_json::Value {
     let mut out = Vec::new();
     let policies: [(&str, &PolicyCost); 0] = [];
-    record.push_json(&mut out, &mut Stamp::default(), attributes.iter().copied(), policies.into_iter());
+    record.push_json(&mut out, &mut Timestamp::default(), attributes.iter().copied(), policies.into_iter());
     assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
     assert_eq!(out.last(), Some(&b'\n'));
     serde_json::from_slice(&out).unwrap()
@@ -153,7 +153,7 @@ fn tells_what_policies_cost() {
     let with = |costs: &[(&str, PolicyCost)]| -> serde_json::Value {
         let mut out = Vec::new();
         let costs = costs.iter().map(|(name, cost)| (*name, cost));
-        record.push_json(&mut out, &mut Stamp::default(), std::iter::empty(), costs);
+        record.push_json(&mut out, &mut Timestamp::default(), std::iter::empty(), costs);
         serde_json::from_slice(&out).unwrap()
     };
     let object = with(&costs);

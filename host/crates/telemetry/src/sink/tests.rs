@@ -8,7 +8,7 @@ use super::{Loss, Output, Sink};
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// Takes a piece only when it is let to, and says when it is asked.
+/// Takes a piece only when the test allows it, and reports each attempt.
 #[derive(Debug)]
 struct Gate {
     asked: SyncSender<()>,
@@ -31,7 +31,7 @@ impl Write for Gate {
 
 impl Output for Gate {}
 
-fn tell(loss: Loss) -> Option<Vec<u8>> {
+fn report(loss: Loss) -> Option<Vec<u8>> {
     Some(
         format!(
             "lost {} {}{}\n",
@@ -48,7 +48,7 @@ fn a_reader_that_stands_still_costs_lines_and_never_time() {
     let ((asked, asks), (goes, go)) = (sync_channel(100), sync_channel(100));
     let written = Arc::new(Mutex::new(Vec::new()));
     let gate = Gate { asked, go, written: Arc::clone(&written) };
-    let sink = Sink::start("test", Box::new(gate), 2, tell, None).unwrap();
+    let sink = Sink::start("test", Box::new(gate), 2, report, None).unwrap();
     sink.send(b"1\n".to_vec(), 1);
     asks.recv_timeout(LONG).unwrap();
     // The thread writes the first; two wait; there is no room for more.
@@ -68,7 +68,7 @@ fn a_failed_write_is_told_of_and_the_next_one_is_made() {
     let ((asked, _asks), (goes, go)) = (sync_channel(100), sync_channel(100));
     let written = Arc::new(Mutex::new(Vec::new()));
     let gate = Gate { asked, go, written: Arc::clone(&written) };
-    let sink = Sink::start("test", Box::new(gate), 100, tell, None).unwrap();
+    let sink = Sink::start("test", Box::new(gate), 100, report, None).unwrap();
     goes.send(Err(io::Error::other("full"))).unwrap();
     for _ in 0..10 {
         goes.send(Ok(())).unwrap();
@@ -79,7 +79,7 @@ fn a_failed_write_is_told_of_and_the_next_one_is_made() {
     assert_eq!(String::from_utf8_lossy(&written.lock().unwrap()), "lost 1 full\n2\nlost 0  recovered\n");
 }
 
-/// A disk with room for so many bytes.
+/// A disk with room for this many bytes.
 #[derive(Debug)]
 struct Disk {
     room: Arc<Mutex<usize>>,

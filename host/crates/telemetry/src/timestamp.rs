@@ -1,27 +1,27 @@
-//! Timestamps for lines, worked out once a second.
+//! Timestamps for lines, formatted once a second.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The last second that four digits of a year can tell: the end of 9999.
+/// The last second that four digits of a year can express: the end of 9999.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
-/// `time` by RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.999Z`.
+/// Returns `time` by RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.999Z`.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
     let mut out = Vec::new();
-    Stamp::default().push_rfc3339(&mut out, time);
+    Timestamp::default().push_rfc3339(&mut out, time);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Remembers the text of the last second.
 #[derive(Debug, Default)]
-pub(crate) struct Stamp {
+pub(crate) struct Timestamp {
     second: Option<u64>,
     rfc3339: [u8; 19],
     common: [u8; 26],
 }
 
-impl Stamp {
+impl Timestamp {
     /// Appends `time` by RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.999Z`.
     pub(crate) fn push_rfc3339(&mut self, out: &mut Vec<u8>, time: SystemTime) {
         let millis = self.at(time);
@@ -31,13 +31,13 @@ impl Stamp {
         out.push(b'Z');
     }
 
-    /// Appends `time` as the common log format has it, in UTC: `31/Jan/2026:23:59:59 +0000`.
+    /// Appends `time` in the common log format, in UTC: `31/Jan/2026:23:59:59 +0000`.
     pub(crate) fn push_common(&mut self, out: &mut Vec<u8>, time: SystemTime) {
         self.at(time);
         out.extend_from_slice(&self.common);
     }
 
-    /// Prepares the texts for `time` and gives its milliseconds.
+    /// Prepares the texts for `time` and returns its milliseconds.
     fn at(&mut self, time: SystemTime) -> u32 {
         // A clock before 1970 is broken; what matters is that the line is written.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -76,8 +76,8 @@ fn put(place: &mut [u8], number: u64) {
     place.copy_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
 }
 
-/// Year, month and day of a day counted from 1970-01-01, by Hinnant's algorithm: years begin in March, so that the leap
-/// day comes last.
+/// Returns year, month and day of a day counted from 1970-01-01, by Hinnant's algorithm: years begin in March, so that
+/// the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

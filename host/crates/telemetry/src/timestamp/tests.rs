@@ -1,15 +1,15 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::Stamp;
+use super::Timestamp;
 
 #[test]
 fn both_forms_agree_with_date() {
-    let mut stamp = Stamp::default();
+    let mut timestamp = Timestamp::default();
     let mut check = |millis: u64, rfc3339: &str, common: &str| {
         let time = UNIX_EPOCH + Duration::from_millis(millis);
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        stamp.push_rfc3339(&mut first, time);
-        stamp.push_common(&mut second, time);
+        timestamp.push_rfc3339(&mut first, time);
+        timestamp.push_common(&mut second, time);
         assert_eq!(String::from_utf8(first).unwrap(), rfc3339);
         assert_eq!(String::from_utf8(second).unwrap(), common);
     };
