@@ -21,7 +21,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("portcullis", 4),
     ("portcullis-bench", 2),
     ("portcullis-model", 2),
-    ("portcullis-proxy", 2),
     ("portcullis-registry", 2),
     ("portcullis-sandbox", 3),
     ("portcullis-sdk", 2),

@@ -1,5 +1,6 @@
 //! Finds the route of a request.
 
+mod guard;
 mod paths;
 
 use std::borrow::Cow;
@@ -11,8 +12,8 @@ use portcullis_model::{
     FieldMatch, HostPattern, Name, PathPattern, PathSegment, Route, RouteMatch, canonical_host, takes_method,
 };
 
-use self::paths::Guard;
-pub(crate) use self::paths::PathRefused;
+use self::guard::Guard;
+pub(crate) use self::guard::PathRefused;
 
 /// The routes of a snapshot, arranged for look-up. Routes are named by their index.
 #[derive(Debug)]
