@@ -1,8 +1,8 @@
 //! What a hook costs: `cargo run --release -p portcullis-sandbox --example hook_cost`.
 //!
-//! `on-request-head` of a policy that does nothing, and of one that looks a key up among 1,000 and makes four host calls
-//! (two reads, an attribute, a removal): in an instance that is used again, on the spot and on a fiber, and in a fresh one
-//! for each exchange, which starts from the configured image and is wiped after the hook.
+//! `on-request-head` of a policy that does nothing, and of one that looks a key up among 1,000 and makes four host
+//! calls (two reads, an attribute, a removal): in an instance that is used again, on the spot and on a fiber, and in a
+//! fresh one for each exchange, which starts from the configured image and is wiped after the hook.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for whoever runs it")]
 

@@ -32,7 +32,7 @@ pub struct PolicyComponent {
     pub(crate) image: Result<ImageSource, NoImage>,
 }
 
-/// Compiled code with its imports filled in, and where its hooks are.
+/// Compiled code with its imports filled in, and the indices of its hooks.
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
     pub(crate) indices: HookIndices,

@@ -399,7 +399,7 @@ impl Instance {
             let budget = &mut inner.store.data_mut().budget;
             let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
             let tick = async { inner.tick()?.call_async(&mut inner.store, ()).await };
-            // Nobody else rings an alarm here.
+            // Nothing else rings an alarm here.
             let left = || thread::park_timeout(until.at.saturating_duration_since(Instant::now()));
             block_on_with(in_turns(&turns, until, tick), left)
         } else {

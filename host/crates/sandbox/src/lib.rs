@@ -1,7 +1,7 @@
 //! Runs policies as WebAssembly components. The only crate that knows wasmtime.
 //!
-//! [`inspect()`] reads what a component is without compiling it. A [`Sandbox`] compiles components, and configures them to
-//! policies, which the `policy` crate's chain runs by their trait. What a guest does is bounded in time, memory and
+//! [`inspect()`] reads what a component is without compiling it. A [`Sandbox`] compiles components, and configures them
+//! to policies, which the `policy` crate's chain runs by their trait. What a guest does is bounded in time, memory and
 //! what it may ask of the gateway; whatever it returns is treated as what a client sends.
 //!
 //! The way of a call: `run/worker.rs` takes an instance from its pool or makes one from a configured image

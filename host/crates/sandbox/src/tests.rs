@@ -159,7 +159,7 @@ fn run(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> (Box<Exchang
     }
 }
 
-/// Runs a hook that is not about time, again where it met its deadline: on a busy machine the first touch of some
+/// Runs a hook that is not about time, and again if it met its deadline: on a busy machine the first touch of some
 /// memory alone can take as long.
 fn run_in_time(
     policy: &dyn Policy,

@@ -42,7 +42,7 @@ impl From<portcullis_policy::Outcome> for WitOutcome {
     }
 }
 
-/// Where a component has its hooks.
+/// The indices of a component's hooks.
 pub(crate) struct HookIndices {
     pub(crate) configure: Option<ComponentExportIndex>,
     pub(crate) request_head: Option<ComponentExportIndex>,

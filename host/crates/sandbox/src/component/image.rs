@@ -151,7 +151,7 @@ impl Reader<'_> {
         let function = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, &function)?;
         let store = &mut *self.store;
         let (value,) = if store.data().policy.yields {
-            // Where hooks run on fibers, nothing runs but on one.
+            // If hooks run on fibers, everything runs on one.
             block_on(function.call_async(store, ()))?
         } else {
             function.call(store, ())?

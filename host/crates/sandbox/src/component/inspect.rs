@@ -130,7 +130,7 @@ impl ComponentInfo {
         Ok(())
     }
 
-    /// Whether the export is a hook. Others (`_initialize`, `cabi_…`, `wasi:cli/run`) are nobody's business here.
+    /// Returns whether the export is a hook. Others (`_initialize`, `cabi_…`, `wasi:cli/run`) are ignored.
     fn read_export(&mut self, name: &str) -> Result<bool, InspectError> {
         let Some(interface) = contract_interface(name)? else { return Ok(false) };
         if interface == "lifecycle" {

@@ -1,16 +1,16 @@
 //! The code of a configured image apart from what `configure` left.
 //!
-//! The images of two configurations differ in their memories and globals alone, but a component is compiled as one: a new
-//! list of keys would send all of a JavaScript engine through the compiler. So a core module with much code becomes two. The
-//! *state* module defines its memories and globals and fills them; the *code* module is what is left, and imports them. It
-//! is the same for every configuration, and the component imports it: it is compiled once, and only what is small is
-//! compiled for each configuration.
+//! The images of two configurations differ in their memories and globals alone, but a component is compiled as one: a
+//! new list of keys would send all of a JavaScript engine through the compiler. So a core module with much code becomes
+//! two. The *state* module defines its memories and globals and fills them; the *code* module is what is left, and
+//! imports them. It is the same for every configuration, and the component imports it: it is compiled once, and only
+//! what is small is compiled for each configuration.
 //!
-//! A module that defines neither is code as it is: so are the libraries of languages that link dynamically, which work on
-//! the memory of another module.
+//! A module that defines neither is code as it is: so are the libraries of languages that link dynamically, which work
+//! on the memory of another module.
 //!
-//! Imports come first in WebAssembly's index spaces and keep their order, so that code which is given all that it defined
-//! as imports is right as it is, byte by byte.
+//! Imports come first in WebAssembly's index spaces and keep their order, so that code which is given all that it
+//! defined as imports is right as it is, byte by byte.
 //!
 //! What cannot be taken apart in this way stays whole, which is slower and no error.
 
@@ -92,7 +92,7 @@ struct Splitter<'a> {
     image: &'a [u8],
     code_bytes_min: usize,
     encoder: Component,
-    /// Where the core modules of the image are now.
+    /// The positions of the image's core modules.
     modules: Vec<ModuleAt>,
     modules_written: u32,
     instances: Instances,
@@ -100,7 +100,7 @@ struct Splitter<'a> {
     whole: Whole,
 }
 
-/// The indices of a core module, and of its state module where it was taken apart.
+/// The indices of a core module, and of its state module if it was split.
 #[derive(Debug, Clone, Copy)]
 struct ModuleAt {
     index: u32,
@@ -180,7 +180,7 @@ impl<'a> Splitter<'a> {
         Ok(())
     }
 
-    /// Writes the state module, where there is one, and the import of the code module; gives the index of the former.
+    /// Writes the state module, if there is one, and the import of the code module. Returns the index of the former.
     fn halves(&mut self, halves: Halves) -> Option<u32> {
         let Halves { state, code, code_type } = halves;
         let state = state.map(|state| {

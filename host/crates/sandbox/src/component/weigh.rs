@@ -1,8 +1,8 @@
 //! Whether the code of a component may take long to compile, or much memory, found out without compiling it.
 //!
-//! What a compiler keeps of a function is, for each of its blocks, the values that live there. A function of a megabyte can
-//! have a hundred thousand blocks and as many values, which takes minutes and gigabytes. Such code is compiled by a process of
-//! its own, with limits: see [`Compiler`](crate::Compiler). Ordinary plugins are far from it.
+//! What a compiler keeps of a function is, for each of its blocks, the values that live there. A function of a megabyte
+//! can have a hundred thousand blocks and as many values, which takes minutes and gigabytes. Such code is compiled by a
+//! process of its own, with limits: see [`Compiler`](crate::Compiler). Ordinary plugins are far from it.
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ const FUNCTION_WEIGHT_MAX: u64 = 1 << 20;
 /// And of all functions.
 const WEIGHT_MAX: u64 = 8 << 20;
 
-/// Returns whether compiling the component may take more than some seconds or some hundred megabytes. A component that is not
-/// valid is not compiled at all.
+/// Returns whether compiling the component may take more than some seconds or some hundred megabytes. A component that
+/// is not valid is not compiled at all.
 pub(crate) fn is_heavy(component: &[u8]) -> bool {
     match weigh(component) {
         Ok(weight) => weight.is_heavy(),
@@ -32,7 +32,8 @@ struct Weight {
     bytes: usize,
     largest: u64,
     all: u64,
-    /// Whether components in it call one another, for which code is made whose size their types tell and not their bytes.
+    /// Whether components in it call one another, for which code is made whose size their types tell and not their
+    /// bytes.
     is_linked: bool,
 }
 
@@ -96,7 +97,7 @@ fn weigh(component: &[u8]) -> wasmparser::Result<Weight> {
     Ok(weight)
 }
 
-/// What one operator costs where so many values live.
+/// Returns the cost of one operator while this many values are live.
 fn weight_of(operator: &Operator<'_>, live: u64) -> u64 {
     match operator {
         Operator::Block { .. }

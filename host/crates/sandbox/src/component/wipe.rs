@@ -1,13 +1,13 @@
 //! Wiping an instance: it becomes again what it was when it started from its image, and serves another exchange.
 //!
-//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to functions,
-//! a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the handles that it has.
-//! So an image has something added (`rewrite.rs`): a second memory, which the guest's code cannot name, with what is in the
-//! first one at the start, and functions that put its pages and the globals back. Which pages were written, the kernel
-//! knows: they are its own copies, no longer those of the image.
+//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to
+//! functions, a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the
+//! handles that it has. So an image has something added (`rewrite.rs`): a second memory, which the guest's code cannot
+//! name, with what is in the first one at the start, and functions that put its pages and the globals back. Which pages
+//! were written, the kernel knows: they are its own copies, no longer those of the image.
 //!
-//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could change
-//! its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
+//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could
+//! change its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
 
 #[cfg(test)]
 mod tests;
@@ -31,10 +31,10 @@ mod rewrite;
 
 /// Regions that are restored by one call: their places and lengths are its parameters, of which there may be 16.
 const REGIONS: usize = 7;
-/// What a wipe may restore. Where more was written, a new instance is no dearer.
+/// Bytes that a wipe may restore. If more were written, a new instance costs no more.
 const RESTORED_BYTES_MAX: usize = 2 << 20;
-/// What is restored once is restored each time from then on, whether it was written again or not. So an instance in which
-/// one exchange wrote this much and far more than those before is dropped.
+/// What is restored once is restored each time from then on, whether it was written again or not. So an instance in
+/// which one exchange wrote this much and far more than those before is dropped.
 const RESTORED_BYTES_MUCH: usize = 256 << 10;
 
 /// Why instances of an image are dropped rather than wiped; for the log.
@@ -61,7 +61,7 @@ impl WipeableCode {
     }
 }
 
-/// Where a component has what wiping takes.
+/// The indices of what wiping needs in a component.
 pub(crate) struct WipeIndices {
     memory: ComponentExportIndex,
     restore: ComponentExportIndex,
@@ -95,7 +95,7 @@ type Reset = TypedFunc<(), ()>;
 
 /// What wipes one instance.
 pub(crate) struct Wiper {
-    /// Where its memory is.
+    /// The address of its memory.
     address: usize,
     bytes: usize,
     restore: Restore,
@@ -128,7 +128,8 @@ impl Wiper {
         })
     }
 
-    /// Puts memory and globals back. Whether they are: not where too much was written.
+    /// Restores memory and globals. Returns `false` if more pages were written than restoring is worth; the caller then
+    /// drops the instance.
     pub(crate) fn wipe(&mut self, store: &mut Store<State>, pages: &PageMap) -> Result<bool> {
         let written = &mut self.written;
         if !pages.written(self.address, self.bytes, RESTORED_BYTES_MAX, written)? {
@@ -168,7 +169,7 @@ where
     R: ComponentNamedList + Lift + 'static,
 {
     if store.data().policy.yields {
-        // Where hooks run on fibers, nothing runs but on one.
+        // If hooks run on fibers, everything runs on one.
         block_on(function.call_async(store, parameters))
     } else {
         function.call(store, parameters)

@@ -6,9 +6,9 @@
 //! the epoch, at function entries and loops, and each way back from a host function or another helper of the engine.
 //! Between two of these places there is only straight code of the guest or one host function, and both are bounded.
 //!
-//! What was used before the first tick counts as well. A thread keeps a moment at which it has read both clocks, and
-//! takes it anew where that is more than a tenth of a millisecond ago; from it follows what the thread's clock was when
-//! the call began. Where the thread was off its core in between, the call gets that time as a present: a call is never
+//! CPU time before the first tick counts as well. A thread remembers a moment at which it has read both clocks, and
+//! reads them again if that is more than a tenth of a millisecond ago; from it follows the thread's clock at the start
+//! of the call. If the thread was off its core in between, that time is not charged to the call: a call is never
 //! charged for what it did not use.
 //!
 //! A call that ends within a tick never reads the thread's clock. It has used the time that passed, which is as good.

@@ -73,7 +73,7 @@ impl MemoryLimiter {
         self.kept = Some(bytes);
     }
 
-    /// Gives its share of what all may have together back for as long as nobody uses the instance.
+    /// Releases its share of the common limit for as long as the instance is not used.
     pub(crate) fn rest(&mut self) {
         self.share.release();
     }
@@ -215,7 +215,7 @@ impl MemoryTotal {
 }
 
 impl MemoryShare {
-    /// Takes so much more, where that much is left.
+    /// Takes this much more, if it is left.
     pub(crate) fn grow(&mut self, by: u64) -> bool {
         let max = self.total.max;
         let grown = self.total.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {

@@ -39,7 +39,7 @@ impl Stdio {
 
     /// Remembers a whole line of stderr.
     pub(crate) fn remember(&mut self, line: &str) {
-        // Rust's hint is for whoever can set variables.
+        // Rust's hint is for people who can set variables.
         if line.trim().is_empty() || line.starts_with("note: run with `RUST_BACKTRACE") {
             return;
         }

@@ -1,9 +1,9 @@
 //! Looks at the time on each way back from the host to guest code.
 //!
-//! Guest code looks at the epoch where it enters a function and where it loops. A component need not do either: it can
-//! call one host function after the other in straight code, each of which takes its time. So the time is looked at here
-//! too, after whatever the engine calls of ours or of its own for a guest: host functions with the lifting of what they
-//! are given, the release of handles, growth of memory, conversion of strings between components.
+//! Guest code checks the epoch at the start of each function and loop. A component need do neither: it can call one
+//! host function after the other in straight code, each of which takes its time. So the time is checked here too, after
+//! whatever the engine calls for a guest, of ours or its own: host functions with the lifting of their arguments, the
+//! release of handles, growth of memory, conversion of strings between components.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -28,7 +28,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The exchange. An error, which traps, where there is none.
+    /// Returns the exchange, or an error, which traps, if there is none.
     pub(crate) fn exchange(&mut self) -> Result<&mut Exchange> {
         match self.exchange.as_deref_mut() {
             Some(exchange) => Ok(exchange),

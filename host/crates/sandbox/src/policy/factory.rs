@@ -150,7 +150,7 @@ impl Factory {
         }))
     }
 
-    /// The policy goes live: only now do its limits replace those of its forerunner, whose config may yet have stayed.
+    /// The policy goes live: only now do its limits replace those of its predecessor, whose config may yet have stayed.
     fn go_live(&self) {
         // What a canary shares with the active version is as large as that one was granted, and reports about the
         // policy are about the active one.

@@ -24,8 +24,8 @@ use crate::instance::fault::Failure;
 /// The thread's nice value, the one that the process which compiles plugins has too. A worker has 0, so it preempts
 /// this thread as soon as it has something to do.
 ///
-/// Not 19, the lowest priority: if other programs keep a core busy, Linux gives such a thread one or two hundredths
-/// of it, and a hook that needs half a second of CPU time meets `limits.wall` (30 s) before `limits.deadline`. With 10 it
+/// Not 19, the lowest priority: if other programs keep a core busy, Linux gives such a thread one or two hundredths of
+/// it, and a hook that needs half a second of CPU time meets `limits.wall` (30 s) before `limits.deadline`. With 10 it
 /// gets about a tenth beside one busy thread.
 #[cfg(unix)]
 const NICE: i32 = 10;

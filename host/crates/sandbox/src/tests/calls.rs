@@ -345,7 +345,7 @@ fn a_policy_that_runs_long_is_called_beside_the_worker() {
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let (mut ended, result) = super::block_on(call);
         assert!(result.is_err());
-        // Whoever measured the worker's thread would find nothing of it.
+        // A measurement of the worker's thread would miss it.
         assert!(ended.slot().cost.cpu > Duration::from_millis(1), "{:?}", ended.slot().cost.cpu);
         // It is trusted again after as many short calls in a row. On a busy machine one of them may be long.
         let is_trusted = || {

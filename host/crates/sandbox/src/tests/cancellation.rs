@@ -30,7 +30,7 @@ fn begin(policy: &dyn Policy, name: &str, exchange: Box<Exchange>) -> Call {
     }
 }
 
-/// Polls a call, each time when it is woken, until it has waited so many times; what it came to, where it ended before.
+/// Polls a call, each time when it is woken, until it has waited this often. Returns its result if it ended before.
 fn wait(call: &mut Call, times: u32) -> Option<Returned> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());

@@ -97,7 +97,7 @@ fn each_growth_in_each_hook() {
                     refused += 1;
                     assert!(refused < MANY);
                 }
-                // At least what the hook takes, and where its instance is new, all that this begins with.
+                // At least what the hook takes, and if its instance is new, all that this starts with.
                 let least = if config.isolation == Isolation::Exchange { 4 } else { 1 };
                 assert!(refused >= least, "{refused} in {name}");
                 // A shared instance is larger now, and makes place for a new one.
@@ -122,7 +122,7 @@ fn check_rest(alone: &Alone, policy: &dyn Policy, mut exchange: Box<Exchange>, a
 #[test]
 fn each_growth_of_an_instance_that_takes_the_place_of_one_that_failed() {
     let mut alone = alone();
-    // Shared instances are made anew; others are as well, where there is no image to start from.
+    // Shared instances are made anew, and so are others if there is no image to start from.
     for isolation in [Isolation::Worker, Isolation::Exchange] {
         super::ISOLATION.set(isolation);
         for (guest, config) in modes("growing anew", r#"{"configure":"leak","print":"yes"}"#) {
@@ -175,8 +175,7 @@ fn each_instance() {
             while alone.alive().0 > 1 {
                 drop(factory.clone().worker());
             }
-            // A worker without one makes it for the first exchange that comes; that one meets it where it is refused
-            // again.
+            // A worker without one makes it for the first exchange, which meets the refusal if it is refused again.
             plan.refuse_instances();
             let second = factory.worker();
             assert_eq!(plan.refuse_nothing(), config.isolation == Isolation::Worker);

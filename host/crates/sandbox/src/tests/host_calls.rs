@@ -1,4 +1,4 @@
-//! Every call of the contract, in every hook: it gives values, and where the host fails it that is a fault of the
+//! Every call of the contract, in every hook: it returns values, and if the host fails it, that is a fault of the
 //! policy and nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};

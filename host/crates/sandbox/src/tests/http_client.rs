@@ -313,7 +313,7 @@ fn one_that_waits_for_too_long_is_given_up_and_others_are_served() {
     });
 }
 
-/// Where it is answered on this thread.
+/// Returns the answer that this thread gives.
 fn here() -> String {
     format!("201 [] {:?}", std::thread::current().id())
 }

@@ -1,7 +1,7 @@
 //! What goes wrong because a test wants it to: calls that the host fails, memory, tables and instances that it refuses.
 //!
-//! The sandbox of these tests has an injector, which no other has. Calls are replaced where a component is
-//! linked, whatever their names, so that a function that comes to the contract is reached like all others.
+//! The sandbox of these tests has an injector, which no other has. Calls are replaced when a component is linked,
+//! whatever their names, so a function that is added to the contract is reached like all others.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -115,7 +115,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 struct Gate {
     wanted: AtomicU32,
-    /// From which time on, where the first is 1; 0 for never.
+    /// From which time on, counted from 1; 0 for never.
     refused: AtomicU32,
 }
 
@@ -211,7 +211,7 @@ pub(super) fn asking(deed: &str) -> Box<Exchange> {
     exchange
 }
 
-/// Calls a hook of that name, again where it met its deadline.
+/// Calls a hook of that name, and again if it met its deadline.
 pub(super) fn call(
     policy: &dyn Policy,
     name: &str,
@@ -302,7 +302,7 @@ impl Alone {
         self.sandbox.configure(component, &config, &secrets)
     }
 
-    /// A worker's policy, and no instances that were made beforehand for others, as they are where that took long.
+    /// Returns a worker's policy, without instances that were made beforehand for others, as happens if that took long.
     pub(super) fn policy(&self, component: &Arc<PolicyComponent>, config: &PolicyConfig) -> Rc<dyn Policy> {
         let factory = self.configure(component, config).unwrap();
         let policy = factory.clone().worker();

@@ -120,7 +120,7 @@ fn gives_up() {
 
 #[test]
 fn an_instance_that_is_configured_for_too_long_is_given_up() {
-    // Only where instances are shared is one configured while others of the worker go on.
+    // An instance is configured while others of the worker go on only if instances are shared.
     let json = r#"{"configure":"work 10000000","request-head":"loop"}"#;
     let mut config = on_fibers(config("slow to make", json));
     config.isolation = portcullis_model::Isolation::Worker;
@@ -179,8 +179,8 @@ fn tells_costs() {
             let took = portcullis_services::cpu_time::thread_cpu_time() - before;
             let second = exchange.slot().cost;
             assert_eq!(second.calls, 2);
-            // All of it was the guest's work, but for a tick whose begin is known by another clock. Where the thread
-            // that ticks gets no core for some milliseconds, it is told too little.
+            // All of it was the guest's work, except a tick whose start is known by another clock. If the ticking
+            // thread gets no core for some milliseconds, too little is reported.
             let told = second.cpu - first.cpu;
             if told > took / 2 && told < took + Duration::from_millis(2) {
                 let report = report(&super::SANDBOX, &name);
@@ -200,7 +200,7 @@ fn lines_and_bytes_of_the_log_are_bounded_over_all_workers() {
 
 fn bounds_lines() {
     let told = |log: &str| log.lines().filter(|line| line.contains("line ")).count();
-    // Where a second ends in between, there are twice as many at most.
+    // If a second ends in between, there are twice as many at most.
     let mut config = config("chatty", r#"{"request-head":"flood 50"}"#);
     config.limits.log_lines = 10;
     let factory = factory(MISBEHAVE, &config).unwrap();

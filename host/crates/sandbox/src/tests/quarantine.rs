@@ -111,7 +111,7 @@ fn begins() {
 }
 
 #[test]
-fn a_forerunner_counts_neither_for_it_nor_against_it() {
+fn a_predecessor_counts_neither_for_it_nor_against_it() {
     let config = with_rule(config("followed", ASKED), FOREVER);
     let before = policy(MISBEHAVE, &config);
     for _ in 0..100 {
@@ -119,7 +119,7 @@ fn a_forerunner_counts_neither_for_it_nor_against_it() {
     }
     let followed = policy(MISBEHAVE, &config);
     begin(|| head(&*followed, "trap"));
-    // One client knows a request that makes it trap, and the forerunner ends meanwhile.
+    // One client knows a request that makes it trap, and the predecessor ends meanwhile.
     let followed = policy(MISBEHAVE, &config);
     let mut before = Some(before);
     for_long(|| {

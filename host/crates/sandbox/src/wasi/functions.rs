@@ -70,7 +70,7 @@ fn handle<T: 'static>(mut context: Context<'_>, number: u32) -> Resource<T> {
     Resource::new_own(number)
 }
 
-/// Defines a function, where it is one that does something.
+/// Defines a function, if it does something.
 pub(super) fn define(
     instance: &mut LinkerInstance<'_, State>,
     interface: &str,
@@ -180,7 +180,7 @@ fn streams(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
     Ok(true)
 }
 
-/// Nothing here is ever waited for: event loops go on where something is ready, and what would sleep traps.
+/// Nothing here ever waits: event loops continue if something is ready, and a call that would sleep traps.
 fn poll(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool> {
     const WAIT: &str =
         "it wants to wait, which a policy cannot: every exchange of the worker would wait with it";

@@ -18,7 +18,7 @@ use super::{STATE, Whole};
 /// A module as two.
 #[derive(Debug)]
 pub(super) struct Halves {
-    /// `None` where the module has no state: it is code as it is.
+    /// `None` if the module has no state: it is only code.
     pub(super) state: Option<Vec<u8>>,
     pub(super) code: Vec<u8>,
     /// What the code module imports and exports.
@@ -47,7 +47,7 @@ struct Parts<'a> {
     code_bytes: usize,
 }
 
-/// Takes `module` apart, where it has enough code.
+/// Splits `module` if it has enough code.
 pub(super) fn split(module: &[u8], code_bytes_min: usize) -> Result<Halves, Whole> {
     let parts = Parts::read(module)?;
     if parts.code_bytes < code_bytes_min {
@@ -147,8 +147,8 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Whether it is the same whatever was configured: what it works on is all another module's. So are the libraries of
-    /// languages that link dynamically; CPython is one, with nearly all code of its component.
+    /// Whether it is the same whatever was configured: what it works on is all another module's. So are the libraries
+    /// of languages that link dynamically; CPython is one, with nearly all code of its component.
     fn is_stateless(&self) -> bool {
         let is_active = |data: &wasmparser::Data<'_>| matches!(data.kind, DataKind::Active { .. });
         self.memories.is_empty()

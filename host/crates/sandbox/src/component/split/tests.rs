@@ -73,7 +73,7 @@ fn linked(library: &Module) -> Vec<u8> {
     component.finish()
 }
 
-/// Much code, a memory that is imported, a global, and data where there is any.
+/// Much code, a memory that is imported, a global, and data if there is any.
 fn library(mutable: bool, data: Option<&DataSection>) -> Module {
     let memory =
         MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };

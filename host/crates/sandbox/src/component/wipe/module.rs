@@ -19,7 +19,7 @@ pub(super) const CORE_RESET: &str = "portcullis:reset";
 /// What a core module is made of, as far as it matters here.
 #[derive(Default)]
 pub(super) struct ModuleParts {
-    /// Where it is in the component.
+    /// Its range in the component.
     pub(super) range: Range<usize>,
     sections: Vec<(u8, Range<usize>)>,
     types: u32,
@@ -111,8 +111,8 @@ impl ModuleParts {
         bytes.ok_or(Odd::Because("its memory is not of 32 bits"))
     }
 
-    /// The module, with a memory that keeps what is in its own at first, with the first values of its globals, and with the
-    /// functions that put them back. All that is new comes last, so that no index changes.
+    /// The module, with a memory that keeps what is in its own at first, with the first values of its globals, and with
+    /// the functions that put them back. All that is new comes last, so that no index changes.
     pub(super) fn rewritten(&self, module: &[u8]) -> Result<Vec<u8>, Odd> {
         let has_memory = !self.memories.is_empty();
         let mut types = Added::default();
@@ -149,8 +149,8 @@ impl ModuleParts {
             let mut section = MemorySection::new();
             section.memory(MemoryType {
                 minimum: pages,
-                // Nothing can grow it; and how large it is differs from configuration to configuration, of which the code
-                // must not know.
+                // Nothing can grow it; and how large it is differs from configuration to configuration, of which the
+                // code must not know.
                 maximum: None,
                 memory64: false,
                 shared: false,
@@ -173,8 +173,8 @@ impl ModuleParts {
                     return Err(Odd::Because("it has globals that refer to something"));
                 }
             });
-            // Changeable, though nothing changes it: what cannot change is written into the code that reads it, and code is kept on
-            // disk. Besides, the code would be another with each configuration.
+            // Changeable, though nothing changes it: what cannot change is written into the code that reads it, and
+            // code is kept on disk. Besides, the code would be another with each configuration.
             globals.bytes.push(1);
             globals.bytes.extend_from_slice(&module[init.clone()]);
             globals.count += 1;
@@ -247,7 +247,8 @@ impl ModuleParts {
     }
 }
 
-/// Tells where the memory is and how large: as a list of its bytes, whose place and length are written to its start.
+/// Returns the address and the length of the memory: as a list of its bytes, whose address and length are written to
+/// its start.
 fn place() -> Function {
     let at = |offset| wasm_encoder::MemArg { offset, align: 2, memory_index: 0 };
     let mut function = Function::new([]);
@@ -266,7 +267,7 @@ fn place() -> Function {
     function
 }
 
-/// Copies the region that two parameters tell from the memory of what was at first.
+/// Copies the region that two parameters describe from the second memory, which has the initial content.
 fn copy(code: &mut InstructionSink<'_>, start: u32) {
     code.local_get(start + 1)
         .if_(wasm_encoder::BlockType::Empty)

@@ -6,9 +6,9 @@ use std::io;
 
 /// The kernel's table of this process's pages, `/proc/self/pagemap`.
 ///
-/// A memory is a private mapping of its image, and of nothing where the image has ended. A page of it that was only read is
-/// the image's own; one that was written is a copy that belongs to the mapping, wherever it is now. (The newer
-/// `PAGEMAP_SCAN` tells the same, takes as long, and needs `unsafe`.) Source: Linux,
+/// A memory is a private mapping of its image, and of nothing after the image's end. A page of it that was only read
+/// belongs to the image; one that was written is a copy that belongs to the mapping, wherever it is now. (The newer
+/// `PAGEMAP_SCAN` reports the same, takes as long, and needs `unsafe`.) Source: Linux,
 /// Documentation/admin-guide/mm/pagemap.rst.
 #[derive(Debug)]
 pub(crate) struct PageMap {
@@ -32,12 +32,12 @@ thread_local! {
 }
 
 impl PageMap {
-    /// Opens it, where there is one that tells what is asked of it.
+    /// Opens it. Returns `None` if the kernel has none that reports what is needed.
     pub(crate) fn open() -> Option<Self> {
         let page_bytes = page_bytes()?;
         let file = File::open("/proc/self/pagemap").ok()?;
         let pages = Self { file, page_bytes };
-        // One written page of our own: where the kernel does not say so, it is not to be relied on.
+        // A written page of our own: if the kernel does not report it, the kernel cannot be relied on.
         let probe = vec![1_u8; 2 * page_bytes];
         let address = probe.as_ptr().addr().next_multiple_of(page_bytes);
         let mut written = Vec::new();
@@ -45,8 +45,8 @@ impl PageMap {
         (seen.ok()? && written.len() == 1 && probe.iter().all(|byte| *byte == 1)).then_some(pages)
     }
 
-    /// Finds the regions of a memory that were written since it was mapped: their places in it and their lengths, in bytes.
-    /// Whether they are all there: not where they have more than `bytes_max`.
+    /// Finds the regions of a memory that were written since it was mapped: their offsets and lengths, in bytes.
+    /// Returns `false` if they have more than `bytes_max`, so that not all of them are listed.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -126,7 +126,8 @@ fn leaves_alone_what_it_could_not_put_back() {
     }
 }
 
-/// What globals are put back to is a part of the instance, and not of the code that puts them back: code is kept on disk.
+/// What globals are put back to is a part of the instance, and not of the code that puts them back: code is kept on
+/// disk.
 #[test]
 fn the_values_of_globals_are_in_no_function_that_is_kept() {
     let dir = tempfile::tempdir().unwrap();

@@ -84,7 +84,7 @@ fn base_36(number: usize) -> String {
     }
 }
 
-/// A type of Rust that is a pair of pairs, each told by where it stood before.
+/// A type of Rust that is a pair of pairs, each named by its earlier position.
 fn rust_doubling(times: usize) -> String {
     let mut name = "_RINvC1a1fTmmE".to_owned();
     let mut last = name.len() - "TmmE".len();

@@ -24,8 +24,8 @@ const LARGE_CALLS: usize = 2000;
 /// two looks is left out.
 const SMALL_CALLS: usize = if cfg!(debug_assertions) { 15_000 } else { 60_000 };
 
-/// Where the guest has its memory: what it knows, what functions return, and what the host hands over. Below there is
-/// nothing but zeros, of which texts and lists are made.
+/// The guest's data in its memory: what it knows, what functions return, and what the host hands over. Below it there
+/// are only zeros, of which texts and lists are made.
 const MEMORY_PAGES: u64 = 100;
 const FIELD_AT: i32 = 5 << 20;
 const CONFIGURED_AT: i32 = FIELD_AT + 64;
@@ -92,7 +92,7 @@ fn interface(import: &str) -> &str {
     import.split_once('@').map_or(import, |(interface, _)| interface)
 }
 
-/// Where the core module is that calls the host.
+/// Returns the range of the core module that calls the host.
 fn main_module(component: &[u8]) -> (usize, usize) {
     for payload in Parser::new(0).parse_all(component) {
         let Payload::ModuleSection { unchecked_range: range, .. } = payload.unwrap() else { continue };
@@ -137,7 +137,8 @@ fn val_types(types: &[wasmparser::ValType]) -> Vec<ValType> {
     types.iter().map(one).collect()
 }
 
-/// What a function takes, flattened (the Component Model's canonical ABI). `None` where it takes handles.
+/// Appends the flattened arguments for a parameter of type `ty` (the Component Model's canonical ABI). Returns `None`
+/// if it has handles.
 fn flatten(ty: &Type, arguments: &mut Vec<Argument>, is_large: &mut bool) -> Option<()> {
     match ty {
         Type::String => {
@@ -367,7 +368,7 @@ fn export_body(name: &str, ty: &FuncType, header: u32, nothing: u32) -> Function
         }
         code.i32_add().i32_add().call_indirect(0, nothing);
     };
-    // Where the configuration's first letter is that one, behind the quote.
+    // Makes the call if the configuration's first letter, after the quote, is this one.
     let if_configured = |code: &mut InstructionSink<'_>, letter: u8| {
         code.i32_const(CONFIGURED_AT);
         load(code, 0);
