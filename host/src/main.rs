@@ -20,14 +20,14 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long the last log lines may take to be written.
-const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = cli::parse();
     let format = cli.log.log_format;
     let outcome = commands::execute(cli);
     // The log is written by a thread of its own, which ends with the process.
-    let _written = portcullis_telemetry::flush(LOG_PATIENCE);
+    let _written = portcullis_telemetry::flush(LOG_TIMEOUT);
     outcome.unwrap_or_else(|error| {
         output::complain(&error, format);
         ExitCode::from(cli::REFUSED)

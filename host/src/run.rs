@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 
 use self::gateway::Running;
 use self::reloads::{Reloads, Trigger};
-use self::signals::{Signals, Stop, Told};
+use self::signals::{SignalAction, Signals, Stop};
 use self::watch::Watch;
 use crate::cli::REFUSED;
 
@@ -73,13 +73,13 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
         tokio::select! {
             loaded = &mut first => break reloads::flatten(loaded)?,
             told = signals.next() => match told {
-                Told::Stop(stop) => {
+                SignalAction::Stop(stop) => {
                     tracing::info!(event = "stopped", "{} while starting: ends, without having served anything", stop.name());
                     return Ok(ExitCode::SUCCESS);
                 }
-                Told::Reload => asked_meanwhile = true,
+                SignalAction::Reload => asked_meanwhile = true,
                 // It is about to be opened.
-                Told::Reopen => {}
+                SignalAction::Reopen => {}
             },
         }
     };
@@ -97,13 +97,13 @@ pub(crate) async fn supervise(path: &Path, ready: impl FnOnce(&Running)) -> anyh
         reloads.begin_if_due(&running);
         tokio::select! {
             told = signals.next() => match told {
-                Told::Stop(stop) => break stop,
-                Told::Reload => {
+                SignalAction::Stop(stop) => break stop,
+                SignalAction::Reload => {
                     // Whatever the load says: the file that is written to may have been moved away.
                     logs::reopen(running.access_log());
                     reloads.ask(Trigger::Asked);
                 }
-                Told::Reopen => logs::reopen(running.access_log()),
+                SignalAction::Reopen => logs::reopen(running.access_log()),
             },
             () = changed.notified() => reloads.ask(Trigger::Changed),
             Some(job) = jobs.recv() => job(&mut running),
@@ -142,14 +142,14 @@ async fn drain(running: Running, signals: &mut Signals, first: Stop) -> ExitCode
                 return ExitCode::SUCCESS;
             }
             told = signals.next() => match told {
-                Told::Stop(stop) if stop == first && since.elapsed() < REPEAT => {
+                SignalAction::Stop(stop) if stop == first && since.elapsed() < REPEAT => {
                     tracing::debug!("{} again: a repeat of the first one", stop.name());
                 }
-                Told::Stop(stop) => {
+                SignalAction::Stop(stop) => {
                     tracing::warn!("{}, a second signal: ending without waiting for what is under way", stop.name());
                     return ExitCode::from(REFUSED);
                 }
-                Told::Reload | Told::Reopen => logs::reopen(&access_log),
+                SignalAction::Reload | SignalAction::Reopen => logs::reopen(&access_log),
             },
         }
     }

@@ -24,7 +24,7 @@ use crate::run::signals::Signals;
 use crate::words::counted;
 
 /// Files of the same name that get different numbers.
-const NAMESAKES_MAX: usize = 1000;
+const SAME_NAME_MAX: usize = 1000;
 
 /// Asks for a recording and writes the files.
 ///
@@ -136,7 +136,7 @@ fn write(folder: &Path, record: &Value) -> anyhow::Result<PathBuf> {
     // From the gateway; but a name of a file is made of nothing else than digits.
     let id: String =
         record["trace-id"].as_str().unwrap_or_default().chars().filter(char::is_ascii_hexdigit).collect();
-    for at in 1..=NAMESAKES_MAX {
+    for at in 1..=SAME_NAME_MAX {
         let name = if at == 1 { format!("record-{id}.json") } else { format!("record-{id}-{at}.json") };
         let path = folder.join(name);
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
@@ -151,5 +151,5 @@ fn write(folder: &Path, record: &Value) -> anyhow::Result<PathBuf> {
             Err(error) => return Err(error).with_context(|| format!("{} cannot be written", path.display())),
         }
     }
-    bail!("there are {NAMESAKES_MAX} records of the trace {id} in {} already", folder.display())
+    bail!("there are {SAME_NAME_MAX} records of the trace {id} in {} already", folder.display())
 }

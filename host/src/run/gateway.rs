@@ -18,7 +18,7 @@ use crate::run::{metrics, open_files, report};
 use portcullis_inspect::Changes;
 
 /// How long the last records may take to be written at the end.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A gateway that accepts connections.
 #[derive(Debug)]
@@ -244,16 +244,16 @@ impl Running {
     }
 
     /// Stops accepting, gives up the address of the metrics (a successor may want it), lets exchanges end for up to
-    /// `patience`, ends the workers and writes what they recorded. Dropping the future leaves the rest to the end of
+    /// `timeout`, ends the workers and writes what they recorded. Dropping the future leaves the rest to the end of
     /// the process.
-    pub(crate) async fn drain(self, patience: Duration) -> DrainReport {
+    pub(crate) async fn drain(self, timeout: Duration) -> DrainReport {
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
         }
-        let report = self.workers.drain(patience).await;
+        let report = self.workers.drain(timeout).await;
         let access_log = self.access_log;
         // It waits for a disk, which must not keep a second signal from being heard.
-        let synced = tokio::task::spawn_blocking(move || access_log.sync(LOG_PATIENCE)).await;
+        let synced = tokio::task::spawn_blocking(move || access_log.sync(LOG_TIMEOUT)).await;
         if !synced.unwrap_or(false) {
             tracing::warn!("not all of the access log could be written");
         }

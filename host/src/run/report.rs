@@ -72,7 +72,7 @@ pub(crate) fn reloaded(
     );
 }
 
-/// What plugins import that their forerunners did not, a sentence each: an operator who granted it for another reason,
+/// What plugins import that their predecessors did not, a sentence each: an operator who granted it for another reason,
 /// or long ago, should hear that it is used from now on.
 pub(crate) fn newly_imported(sentences: &[String]) {
     for sentence in sentences {

@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SignalAction {
     /// To end, once what is under way has ended.
     Stop(Stop),
     /// To load the configuration again, and to open the access log anew.
@@ -65,14 +65,14 @@ impl Signals {
 
     /// Returns what the next one asks for. SIGUSR2, with which nginx changes its binary, asks for nothing here: it is
     /// logged. Dropping the future loses none.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> SignalAction {
         loop {
             return tokio::select! {
-                _ = self.terminate.recv() => Told::Stop(Stop::Terminate),
-                _ = self.interrupt.recv() => Told::Stop(Stop::Interrupt),
-                _ = self.quit.recv() => Told::Stop(Stop::Quit),
-                _ = self.hangup.recv() => Told::Reload,
-                _ = self.user1.recv() => Told::Reopen,
+                _ = self.terminate.recv() => SignalAction::Stop(Stop::Terminate),
+                _ = self.interrupt.recv() => SignalAction::Stop(Stop::Interrupt),
+                _ = self.quit.recv() => SignalAction::Stop(Stop::Quit),
+                _ = self.hangup.recv() => SignalAction::Reload,
+                _ = self.user1.recv() => SignalAction::Reopen,
                 _ = self.user2.recv() => {
                     tracing::warn!(event = "signal", "SIGUSR2 is ignored: it asks for nothing that this gateway does");
                     continue;
@@ -84,7 +84,7 @@ impl Signals {
     /// Returns the next one that asks for the end, and drops the others that come before it.
     pub(crate) async fn stop(&mut self) -> Stop {
         loop {
-            if let Told::Stop(stop) = self.next().await {
+            if let SignalAction::Stop(stop) = self.next().await {
                 return stop;
             }
         }

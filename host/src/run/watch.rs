@@ -192,7 +192,7 @@ struct Pending {
 impl State {
     fn run(mut self) {
         loop {
-            match self.receiver.recv_timeout(self.patience()) {
+            match self.receiver.recv_timeout(self.wait_time()) {
                 Ok(Message::Event) => self.touch(),
                 Ok(Message::Files(files)) => self.set_files(files),
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// How long to wait for the next event before something has to be done.
-    fn patience(&self) -> Duration {
+    fn wait_time(&self) -> Duration {
         match &self.pending {
             Some(pending) => self.wait(pending).saturating_sub(pending.last.elapsed()),
             None => POLL,
@@ -385,8 +385,8 @@ fn know(path: &Path, before: Option<Known>) -> Known {
 }
 
 /// Returns whether a file that was read from `read_at` on, and of which no content was known until now, is another one
-/// since. `after` is its stamp once its content was read: a file that came, or was replaced, after `known.stamp` was taken
-/// has its new content in `known`, and no later comparison would find a difference.
+/// since. `after` is its stamp once its content was read: a file that came, or was replaced, after `known.stamp` was
+/// taken has its new content in `known`, and no later comparison would find a difference.
 fn has_changed_since(read_at: SystemTime, known: &Known, after: Option<Stamp>) -> bool {
     known.stamp != after || after.is_some_and(|stamp| stamp.changed_at() + CLOCK_STEP > read_at)
 }

@@ -16,10 +16,10 @@ use tokio::net::UnixStream;
 use crate::server::PREFIX;
 use crate::{Refused, Request, folder};
 
-/// Bytes of an answer: the status of ten thousand routes is a tenth of that.
+/// The largest answer: the status of ten thousand routes is a tenth of that.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// Beyond what the gateway takes to answer: for connecting and for the answer to come over.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Added to the time that the gateway takes to answer: for connecting, and for the transfer of the answer.
+const EXTRA_TIME: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,8 @@ pub fn ask<R: Request>(places: &[PathBuf], request: &R) -> Result<R::Answer, Ask
     ask_known(places, request, |_, _| ())
 }
 
-/// The same, and tells `of_another` of the socket and its user if the gateway is another user's, which root may ask.
+/// As [`ask`], and calls `of_another` with the socket and its user if the gateway is another user's, which root may
+/// ask.
 ///
 /// # Errors
 /// As [`ask`].
@@ -74,7 +75,7 @@ pub fn ask_known<R: Request>(
     runtime.map_err(AskError::Runtime)?.block_on(async {
         for place in places {
             if let Some((stream, peer)) = connect(place).await? {
-                if peer != folder::user() {
+                if peer != private_folder::user() {
                     of_another(place, peer);
                 }
                 return exchange(place, stream, request).await;
@@ -87,9 +88,9 @@ pub fn ask_known<R: Request>(
 /// Returns a connection to the gateway at `path` and the user that it runs as, or `None` if none listens there.
 async fn connect(path: &Path) -> Result<Option<(UnixStream, u32)>, AskError> {
     let unusable = |reason: String| AskError::Unusable { path: path.to_path_buf(), reason };
-    let stream = match within(PATIENCE, UnixStream::connect(path)).await.map_err(unusable)? {
+    let stream = match within(EXTRA_TIME, UnixStream::connect(path)).await.map_err(unusable)? {
         Ok(stream) => stream,
-        // One that was killed leaves its socket behind.
+        // A gateway that was killed leaves its socket behind.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
@@ -99,15 +100,15 @@ async fn connect(path: &Path) -> Result<Option<(UnixStream, u32)>, AskError> {
         Err(error) => return Err(unusable(error.to_string())),
     };
     let peer = stream.peer_cred().map_err(|error| unusable(error.to_string()))?.uid();
-    let user = folder::user();
-    // Root may ask every gateway; any other user believes only a gateway of its own or of root.
+    let user = private_folder::user();
+    // Root may ask every gateway; any other user trusts only a gateway of its own or of root.
     if peer != user && peer != 0 && user != 0 {
         return Err(unusable(format!("user {peer} answers there, and this is user {user}")));
     }
     Ok(Some((stream, peer)))
 }
 
-/// What a gateway says instead of an answer.
+/// What a gateway returns instead of an answer.
 #[derive(Deserialize)]
 struct Complaint {
     error: Refused,
@@ -116,7 +117,7 @@ struct Complaint {
 async fn exchange<R: Request>(path: &Path, stream: UnixStream, request: &R) -> Result<R::Answer, AskError> {
     let unusable = |reason: String| AskError::Unusable { path: path.to_path_buf(), reason };
     let body = serde_json::to_vec(request).map_err(|error| unusable(error.to_string()))?;
-    let (status, body) = within(R::TIMEOUT + PATIENCE, send(stream, R::NAME, body))
+    let (status, body) = within(R::TIMEOUT + EXTRA_TIME, send(stream, R::NAME, body))
         .await
         .and_then(|answer| answer)
         .map_err(unusable)?;
@@ -150,7 +151,7 @@ async fn send(stream: UnixStream, name: &str, body: Vec<u8>) -> Result<(StatusCo
     let mut asked = std::pin::pin!(asked);
     tokio::select! {
         answer = &mut asked => answer,
-        // What was read before the connection ended is still to be had.
+        // Data that was read before the connection ended can still be used.
         ended = &mut connection => match ended {
             Ok(()) => asked.await,
             Err(error) => Err(text(&error)),
@@ -158,6 +159,6 @@ async fn send(stream: UnixStream, name: &str, body: Vec<u8>) -> Result<(StatusCo
     }
 }
 
-async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Result<T, String> {
-    tokio::time::timeout(patience, future).await.map_err(|_| format!("it gave no answer within {patience:?}"))
+async fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Result<T, String> {
+    tokio::time::timeout(timeout, future).await.map_err(|_| format!("it gave no answer within {timeout:?}"))
 }

@@ -1,4 +1,4 @@
-//! `explain`: what would become of a request, by what runs.
+//! `explain`: what would happen to a request in the running gateway.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks what would become of a request. Nothing does: no upstream is asked, and what policies do has no effects.
+/// Asks what would happen to a request. Nothing does: no upstream is called, and policies have no effects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExplainRequest {
@@ -17,7 +17,7 @@ pub struct ExplainRequest {
     pub tls: bool,
     /// The name that the client asks for in TLS.
     pub server_name: Option<String>,
-    /// Where the client connects from.
+    /// The address of the client.
     pub peer: IpAddr,
     /// The listener that it comes to; without one the first that has, or has not, TLS.
     pub listener: Option<String>,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks for the next exchanges that fit to be recorded. The answer comes when all of them have ended, the time is
-/// over, or a [`RecordEndRequest`] ends it; a client that goes away before ends the recording without an answer.
+/// Asks to record the next exchanges that match. The answer comes when all of them have ended, the time has passed, or
+/// a [`RecordEndRequest`] ends it. A client that disconnects before ends the recording without an answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordRequest {
@@ -22,7 +22,7 @@ pub struct RecordRequest {
     pub fields: Vec<(String, Option<String>)>,
     /// Of this client.
     pub client: Option<IpAddr>,
-    /// So many of them: 1 to [`Self::COUNT_MAX`].
+    /// How many: 1 to [`Self::COUNT_MAX`].
     pub count: usize,
     /// Seconds after which it ends: 1 to [`Self::SECONDS_MAX`].
     pub seconds: u64,
@@ -30,11 +30,11 @@ pub struct RecordRequest {
     pub bytes: usize,
     /// Fields that are kept although their names say that they are secret.
     pub keep_fields: Vec<String>,
-    /// A name by which it can be ended early; an empty one is none.
+    /// A name by which it can be ended early; empty for none.
     pub id: String,
 }
 
-/// Asks that a recording end now, and be answered with what it has.
+/// Asks to end a recording now, which is then answered with what it has.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordEndRequest {

@@ -1,4 +1,4 @@
-//! `reload`: load the configuration again, and say what became of it.
+//! `reload`: load the configuration again, and return the outcome.
 
 use std::time::Duration;
 
@@ -15,20 +15,21 @@ impl Request for ReloadRequest {
     type Answer = ReloadAnswer;
     const NAME: &'static str = "reload";
     const CHANGES: bool = true;
-    /// A plugin that brings a language with it takes a minute to compile, and the load before it may bring one as well.
+    /// A plugin that contains a language runtime takes a minute to compile, and the load before it may have one as
+    /// well.
     const TIMEOUT: Duration = Duration::from_secs(600);
 }
 
-/// What became of a reload.
+/// The outcome of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReloadAnswer {
     /// The generation that runs now: the next one, or the one before if it was refused.
     pub generation: u64,
-    /// What is wrong with the configuration, as `portcullis validate` says it; absent if it runs.
+    /// What is wrong with the configuration, as `portcullis validate` prints it; absent if it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// How many mistakes that tells of.
+    /// The number of mistakes in `refused`.
     pub errors: usize,
     /// What has changed, in a sentence.
     pub changes: String,

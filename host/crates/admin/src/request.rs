@@ -1,4 +1,4 @@
-//! What can be asked of a running gateway: requests as types, and the table that finds who answers one.
+//! Requests to a running gateway as types, and the table of their handlers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,36 +9,36 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// One thing that can be asked of a running gateway. The fields of the type are its parameters; both sides of the
-/// socket have the type, so that a request that one of them writes is one that the other reads.
+/// A request to a running gateway. The fields of the type are its parameters. Both sides of the socket use the type, so
+/// each side can read what the other writes.
 ///
-/// What a later version adds to a request or an answer must have a default (`#[serde(default)]`): the command line and
-/// the gateway that runs may be of different versions for a while.
+/// Fields that a later version adds to a request or an answer must have a default (`#[serde(default)]`): the command
+/// line and the running gateway may be of different versions for a while.
 pub trait Request: Serialize + DeserializeOwned + Send + 'static {
-    /// What the gateway answers.
+    /// The answer.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
     /// Its name: its path is `/v1/NAME`.
     const NAME: &'static str;
 
-    /// Whether it changes what runs. One that does is told in the log, with who asked; one that does not can be asked
-    /// by GET as well.
+    /// Whether it changes what runs. A request that does is logged with its user; one that does not can also be sent by
+    /// GET.
     const CHANGES: bool;
 
     /// How long the answer may take.
     const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// Who answers requests of one kind: what the gateway gives the socket implements this for each.
+/// Answers requests of one kind. The handle that the gateway passes to the socket implements this for each.
 pub trait Answers<R: Request>: Send + Sync + 'static {
-    /// Returns the answer. The future is dropped when the client goes away or [`Request::TIMEOUT`] is over.
+    /// Returns the answer. The future is dropped when the client disconnects or [`Request::TIMEOUT`] has passed.
     fn answer(&self, request: R) -> impl Future<Output = Result<R::Answer, Refused>> + Send;
 }
 
-/// A request was understood and not carried out, or not understood. It reads as an error of the command line.
+/// A request that was refused or not understood. It reads as an error of the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// What was refused and why, lower case without a full stop.
+    /// What was refused and why; lower case, without a full stop.
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A refusal without advice.
+    /// Returns a refusal without advice.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None }
     }
@@ -76,18 +76,18 @@ pub struct Requests<H> {
     kinds: BTreeMap<&'static str, Kind<H>>,
 }
 
-/// One kind of request, its types forgotten.
+/// One kind of request, without its types.
 pub(crate) struct Kind<H> {
     pub(crate) changes: bool,
     pub(crate) timeout: Duration,
     answer: for<'h> fn(&'h H, &[u8]) -> Result<Answering<'h>, serde_json::Error>,
 }
 
-/// The bytes of an answer, to come.
+/// A future of the bytes of an answer.
 pub(crate) type Answering<'h> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Refused>> + Send + 'h>>;
 
 impl<H: Send + Sync + 'static> Requests<H> {
-    /// None yet; `handle` will answer them.
+    /// Returns an empty set, whose requests `handle` will answer.
     pub fn new(handle: H) -> Self {
         Self { handle, kinds: BTreeMap::new() }
     }
@@ -107,17 +107,17 @@ impl<H: Send + Sync + 'static> Requests<H> {
         self.kinds.get(name)
     }
 
-    /// The names of all, for who asked for another.
+    /// Returns all names, for the answer to an unknown request.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         self.kinds.keys().copied().collect()
     }
 
-    /// The longest that any answer may take.
+    /// Returns the longest timeout of all.
     pub(crate) fn timeout_max(&self) -> Duration {
         self.kinds.values().map(|kind| kind.timeout).max().unwrap_or_default()
     }
 
-    /// Begins to answer a request of that kind. The error says that `body` is none.
+    /// Starts to answer a request of that kind. Returns an error if `body` is not such a request.
     pub(crate) fn begin<'h>(
         &'h self,
         kind: &Kind<H>,
@@ -131,7 +131,7 @@ fn answer<'h, H: Answers<R>, R: Request>(
     handle: &'h H,
     body: &[u8],
 ) -> Result<Answering<'h>, serde_json::Error> {
-    // A request without parameters need not be written.
+    // A request without parameters may have an empty body.
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let request: R = serde_json::from_slice(body)?;
     Ok(Box::pin(async move {

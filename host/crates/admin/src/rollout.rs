@@ -1,4 +1,4 @@
-//! `rollout`: how versions that are tried do, and what becomes of them.
+//! `rollout`: the state of versions that are tried, and actions on them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks how the versions that are tried do.
+/// Asks for the state of the versions that are tried.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RolloutsRequest {
@@ -20,7 +20,7 @@ impl Request for RolloutsRequest {
     const CHANGES: bool = false;
 }
 
-/// Asks that something be done to a rollout.
+/// Asks for an action on a rollout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RolloutActRequest {
     /// The policy.
@@ -53,7 +53,7 @@ pub enum RolloutAct {
     Resume,
 }
 
-/// How a version that is tried does.
+/// The state of a version that is tried.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RolloutStatus {

@@ -1,4 +1,4 @@
-//! Answers what is asked over the control socket.
+//! Answers requests on the control socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,40 +14,40 @@ use tokio::net::UnixStream;
 use crate::request::Requests;
 use crate::{Refused, folder, web};
 
-/// Bytes of a request: its parameters, not documents.
+/// The largest request: it has parameters, not documents.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// For a request to come, and for an answer to be taken.
-const TRANSFER_PATIENCE: Duration = Duration::from_secs(10);
-/// The path of requests; a change that old command lines cannot read would have another.
+/// For reading a request, and for writing an answer.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The path of requests. A change that old command lines cannot read would have another.
 pub(crate) const PREFIX: &str = "/v1/";
 
-/// Serves one connection: one request of a user who may ask.
+/// Serves one connection: one request of a permitted user.
 pub(crate) async fn serve<H: Send + Sync + 'static>(stream: UnixStream, requests: Arc<Requests<H>>) {
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => return tracing::warn!("the control socket cannot tell who asks: {error}"),
     };
     let uid = peer.uid();
-    // The socket's mode has kept others away already; this holds if an operator has opened it up.
-    if !may_ask(uid, folder::user()) {
+    // The socket's mode keeps other users away already. This holds even if an operator has changed the mode.
+    if !may_ask(uid, private_folder::user()) {
         return tracing::warn!(uid, "the control socket was asked by another user, who gets no answer");
     }
-    let patience = requests.timeout_max() + 3 * TRANSFER_PATIENCE;
+    let timeout = requests.timeout_max() + 3 * TRANSFER_TIMEOUT;
     let asker = Asker { uid, pid: peer.pid() };
     let spoken = web::speak(stream, false, |request| answer(requests.clone(), asker, request));
-    match tokio::time::timeout(patience, spoken).await {
+    match tokio::time::timeout(timeout, spoken).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a connection to the control socket ended: {error}"),
-        Err(_) => tracing::debug!("a connection to the control socket took longer than {patience:?}"),
+        Err(_) => tracing::debug!("a connection to the control socket took longer than {timeout:?}"),
     }
 }
 
-/// Returns whether a gateway of `user` answers a peer.
+/// Returns whether a gateway of `user` answers this peer.
 pub(crate) fn may_ask(peer: u32, user: u32) -> bool {
     peer == user || peer == 0
 }
 
-/// Who asks, for the log.
+/// The user and process that ask, for the log.
 #[derive(Debug, Clone, Copy)]
 struct Asker {
     uid: u32,
@@ -112,7 +112,7 @@ async fn try_answer<H: Send + Sync + 'static>(
 }
 
 async fn receive(name: &str, body: Incoming) -> Result<Bytes, (StatusCode, Refused)> {
-    let collected = tokio::time::timeout(TRANSFER_PATIENCE, Limited::new(body, REQUEST_BYTES_MAX).collect());
+    let collected = tokio::time::timeout(TRANSFER_TIMEOUT, Limited::new(body, REQUEST_BYTES_MAX).collect());
     match collected.await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -132,7 +132,7 @@ fn unknown(path: &str, names: &[&str]) -> Refused {
     let refused =
         Refused::new(format!("the gateway that runs (portcullis {version}) answers nothing at {path}"));
     match path.strip_prefix(PREFIX) {
-        // A command line of a later version: what it asks is known to it.
+        // The command line is of a later version, which knows the request.
         Some(_) => refused.help(format!(
             "restart the gateway with the version of portcullis that asks; what runs knows {}",
             names.join(", ")

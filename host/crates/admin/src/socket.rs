@@ -9,20 +9,20 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::folder::{self, Turn};
+use crate::private_folder::{self, Turn};
 use crate::request::Requests;
 use crate::{server, web};
 
 /// Connections at once; more wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 16;
-/// For a gateway that holds the socket to take a connection, which the kernel does for it.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// For a gateway that has the socket to accept a connection, which the kernel does for it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A control socket that is open. Dropping it ends its connections and removes the file.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
-    /// Device and number of the file, so that only our own is ever removed.
+    /// Device and inode of the file, so that only our own file is ever removed.
     file: (u64, u64),
     task: JoinHandle<()>,
 }
@@ -31,7 +31,7 @@ pub struct ControlSocket {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The folder is not fit for it.
+    /// The folder is not suitable.
     #[error("the folder {} cannot hold a control socket: {reason}", path.display())]
     Folder {
         /// The folder.
@@ -39,16 +39,16 @@ pub enum SocketError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A gateway that runs has it.
+    /// A running gateway has it.
     #[error("another gateway that runs has the control socket {}", path.display())]
     Held {
         /// The socket.
         path: PathBuf,
     },
-    /// There is something else of that name.
+    /// There is another file of that name.
     #[error("{} is there and no socket", path.display())]
     Occupied {
-        /// What is there.
+        /// The file.
         path: PathBuf,
     },
     /// The system refused.
@@ -62,11 +62,11 @@ pub enum SocketError {
 }
 
 impl ControlSocket {
-    /// Opens the socket at `path` and answers what `requests` has. A socket that a gateway left behind when it was
-    /// killed is replaced.
+    /// Opens the socket at `path` and answers the requests of `requests`. The socket of a gateway that was killed is
+    /// replaced.
     ///
     /// # Errors
-    /// If the folder cannot be made or others can write to it, or if a gateway that runs holds the socket.
+    /// If the folder cannot be created or others can write to it, or if a running gateway has the socket.
     pub async fn open<H: Send + Sync + 'static>(
         path: &Path,
         requests: Requests<H>,
@@ -74,9 +74,9 @@ impl ControlSocket {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let unfit = |reason: String| SocketError::Folder { path: folder.to_path_buf(), reason };
-        folder::make(folder).map_err(|error| unfit(error.to_string()))?;
-        folder::check_private(folder).map_err(unfit)?;
-        // Two gateways that start at once must not each take the other's new socket for one that was left behind.
+        private_folder::make(folder).map_err(|error| unfit(error.to_string()))?;
+        private_folder::check_private(folder).map_err(unfit)?;
+        // Two gateways that start at once must not each replace the other's new socket as a stale one.
         let turn = Turn::take(folder).await.map_err(|error| unfit(error.to_string()))?;
         let io = |source| SocketError::Io { path: path.to_path_buf(), source };
         let listener = match UnixListener::bind(path) {
@@ -95,14 +95,14 @@ impl ControlSocket {
         Ok(Self { path: path.to_path_buf(), file, task })
     }
 
-    /// Its path.
+    /// Returns its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Checks that the folder of a socket at `path` is fit for it, as far as that shows without making it, whichever user
+/// Checks that the folder of a socket at `path` is suitable, as far as that shows without creating it, whichever user
 /// asks.
 ///
 /// # Errors
@@ -110,7 +110,8 @@ impl ControlSocket {
 pub fn check_socket_folder(path: &Path) -> Result<(), SocketError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    folder::check_mode_of(folder).map_err(|reason| SocketError::Folder { path: folder.to_path_buf(), reason })
+    private_folder::check_mode_of(folder)
+        .map_err(|reason| SocketError::Folder { path: folder.to_path_buf(), reason })
 }
 
 /// Returns whether `path` is a socket on which no process listens.
@@ -121,9 +122,9 @@ async fn check_stale(path: &Path) -> Result<(), SocketError> {
         return Err(SocketError::Occupied { path: path.to_path_buf() });
     }
     let held = || SocketError::Held { path: path.to_path_buf() };
-    match tokio::time::timeout(CONNECT_PATIENCE, UnixStream::connect(path)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // A full queue belongs to a listener as well.
+        // A full queue also has a listener.
         Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(io(error)),
         _ => Err(held()),
     }
@@ -137,7 +138,7 @@ impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        // A process that has the turn right now finds our socket without a listener, and replaces it.
+        // Another process that has the turn now finds our socket without a listener, and replaces it.
         let Ok(_turn) = Turn::try_take(folder) else { return };
         if identity(&self.path).is_ok_and(|file| file == self.file)
             && let Err(error) = std::fs::remove_file(&self.path)

@@ -1,4 +1,4 @@
-//! `status`: what runs, and how it is.
+//! `status`: what runs, and its state.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Request;
 
-/// Asks what runs, and how it is.
+/// Asks what runs, and for its state.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusRequest {}
@@ -17,7 +17,7 @@ impl Request for StatusRequest {
     const CHANGES: bool = false;
 }
 
-/// What runs, and how it is.
+/// What runs, and its state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -46,8 +46,7 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Its routes, in the order in which they are tried.
     pub routes: Vec<RouteStatus>,
-    /// Exchanges that no route took: requests that were refused before one was looked for, and those for which there
-    /// is none.
+    /// Exchanges without a route: requests that were refused before the look-up, and those that match none.
     pub unrouted: UnroutedStatus,
     /// Its policies, by name.
     pub policies: Vec<PolicyStatus>,
@@ -71,9 +70,9 @@ pub struct RefusedStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceStatus {
-    /// That are alive.
+    /// The number that are alive.
     pub alive: u32,
-    /// That may be.
+    /// The limit.
     pub max: u32,
 }
 
@@ -81,9 +80,9 @@ pub struct InstanceStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryStatus {
-    /// That they have.
+    /// The bytes in use.
     pub bytes: u64,
-    /// That they may have.
+    /// The limit.
     pub bytes_max: u64,
 }
 
@@ -93,7 +92,7 @@ pub struct MemoryStatus {
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
-    /// The address on which it listens, with the port that port 0 became.
+    /// The address on which it listens, with the real port in place of port 0.
     pub address: String,
     /// Whether it speaks TLS.
     pub tls: bool,
@@ -121,11 +120,11 @@ pub struct RouteStatus {
     pub by_status: BTreeMap<String, u64>,
 }
 
-/// Exchanges that no route took.
+/// Exchanges without a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnroutedStatus {
-    /// That have ended.
+    /// The number that have ended.
     pub requests: u64,
     /// The same by status class.
     pub by_status: BTreeMap<String, u64>,
@@ -149,17 +148,17 @@ pub struct PolicyStatus {
     pub isolation: String,
     /// Its instances that are alive.
     pub instances: u32,
-    /// CPU seconds of its calls, since a policy of that name is there.
+    /// CPU seconds of its calls, since there has been a policy of that name.
     pub cpu_s: f64,
     /// The most linear memory that one of its instances had after a call.
     pub memory_bytes_max: u64,
-    /// What is under way, by version.
+    /// Outstanding calls, by version.
     pub under_way: Vec<UnderWayStatus>,
-    /// Calls by hook, since a policy of that name is there.
+    /// Calls by hook, since there has been a policy of that name.
     pub calls: Vec<HookCount>,
-    /// Faults by hook and kind, since a policy of that name is there.
+    /// Faults by hook and kind, since there has been a policy of that name.
     pub faults: Vec<HookCount>,
-    /// The newest of the faults, but for calls that a quarantine refused.
+    /// The newest fault, except calls that a quarantine refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<FaultStatus>,
     /// Its quarantine; absent if it is called as usual.
@@ -170,11 +169,11 @@ pub struct PolicyStatus {
     pub quarantine_completed: Option<QuarantineStatus>,
 }
 
-/// What a version of a policy has under way over all workers.
+/// The outstanding calls of a version of a policy, over all workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnderWayStatus {
-    /// `active`, or `canary` of the one that is tried.
+    /// `active`, or `canary` for the one that is tried.
     pub version: String,
     /// Hook calls that wait or may run long.
     pub hook_calls: u32,
@@ -197,7 +196,7 @@ pub struct FaultStatus {
     pub kind: String,
     /// Why.
     pub message: String,
-    /// When, as RFC 3339 has it.
+    /// When, in the format of RFC 3339.
     pub at: String,
     /// Seconds since then.
     pub age_s: u64,
@@ -236,7 +235,7 @@ pub struct UpstreamStatus {
     pub endpoints: Vec<EndpointStatus>,
 }
 
-/// Why an endpoint is left out.
+/// Why an endpoint is ejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeftOutStatus {
@@ -254,11 +253,11 @@ pub struct EndpointStatus {
     pub address: String,
     /// Its share.
     pub weight: u32,
-    /// Whether it is not left out for its failures.
+    /// Whether it is not ejected for its failures.
     pub healthy: bool,
-    /// Exchanges under way there.
+    /// Exchanges in flight there.
     pub in_flight: u32,
-    /// Of one that is left out: for how many seconds, and what it did last.
+    /// If it is ejected: for how many seconds, and what it did last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOutStatus>,
 }

@@ -96,7 +96,7 @@ async fn asked<R: Request + Sync>(path: &Path, request: R) -> Result<R::Answer, 
     tokio::task::spawn_blocking(move || ask(&places, &request)).await.unwrap()
 }
 
-/// Writes bytes to the socket and reads all that comes.
+/// Writes bytes to the socket and reads the whole answer.
 async fn raw(path: &Path, bytes: impl Into<Vec<u8>>) -> String {
     let (path, bytes) = (path.to_path_buf(), bytes.into());
     let exchange = move || {

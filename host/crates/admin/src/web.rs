@@ -1,5 +1,5 @@
-//! Accepting connections and speaking HTTP/1 on them, for what is not traffic: the control socket, the metrics, and the
-//! upstreams of the demo.
+//! Accepts connections and speaks HTTP/1 on them, for everything that is not traffic: the control socket, the metrics,
+//! and the upstreams of the demo.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,9 +19,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections of a web server at once; more wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 256;
-/// A head that does not come within this time ends its connection.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// After an accept that failed, such as for too many open files, which an immediate second try would meet as well.
+/// A head that does not arrive within this time ends its connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a failed accept, for example with too many open files, which an immediate second try would meet as
+/// well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A small web server that stops when it is dropped.
@@ -54,7 +55,7 @@ impl WebServer {
         Ok(Self { address, task: tokio::spawn(accept(listener, CONNECTIONS_MAX, serve)) })
     }
 
-    /// The address on which it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -64,7 +65,7 @@ impl WebServer {
     /// well, a moment later.
     pub async fn stop(mut self) {
         self.task.abort();
-        // It was aborted, which is what the error says.
+        // The error only says that it was aborted.
         let _aborted = (&mut self.task).await.is_err();
     }
 }
@@ -75,11 +76,11 @@ impl Drop for WebServer {
     }
 }
 
-/// What connections come from.
+/// A source of connections.
 pub(crate) trait Listen: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// The next connection. Dropping the future loses none.
+    /// Returns the next connection. Dropping the future loses none.
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -138,6 +139,6 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).keep_alive(keep_alive);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(keep_alive);
     http.serve_connection(TokioIo::new(stream), service).await
 }

@@ -24,7 +24,7 @@ use crate::url::{Url, query_value};
 use transport::{Asked, body};
 
 /// How long a registry may take.
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     head: Duration::from_secs(30),
     idle: Duration::from_secs(30),
@@ -36,7 +36,7 @@ const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// How long a registry may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// To connect, TLS included.
     connect: Duration,
     /// From a request to the head of its answer.
@@ -52,7 +52,7 @@ pub(crate) struct Client<'a> {
     environment: &'a Environment,
     connector: Connector,
     roots: SystemRoots,
-    patience: Patience,
+    timeouts: Timeouts,
     /// The value of `Authorization`, once the registry has asked for it. It is sent to the registry's own address
     /// alone.
     authorization: Option<String>,
@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
             environment,
             connector,
             roots,
-            patience: PATIENCE,
+            timeouts: TIMEOUTS,
             authorization: None,
             identity: None,
             is_near: None,
@@ -145,7 +145,7 @@ impl<'a> Client<'a> {
             let status = answer.status();
             let host = || url.host_field();
             match status {
-                StatusCode::OK => return body(answer, bytes_max, self.patience.idle, &url, what).await,
+                StatusCode::OK => return body(answer, bytes_max, self.timeouts.idle, &url, what).await,
                 StatusCode::UNAUTHORIZED if at_home && !introduced => {
                     introduced = true;
                     let headers = answer.headers().clone();
@@ -289,7 +289,7 @@ impl<'a> Client<'a> {
                 return Err(Error::Status { host: url.host_field(), what, status: status.as_u16() });
             }
         }
-        let answer = body(answer, TOKEN_BYTES_MAX, self.patience.idle, &url, "the token").await?;
+        let answer = body(answer, TOKEN_BYTES_MAX, self.timeouts.idle, &url, "the token").await?;
         auth::bearer(&answer).ok_or_else(|| Error::Malformed {
             what: format!("the token of {}", url.host_field()),
             reason: "there is none in the answer".to_owned(),

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::transport::Asked;
-use super::{Client, Patience};
+use super::{Client, Timeouts};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -164,7 +164,7 @@ fn waits_for_nobody_for_ever() {
         ] {
             let silent = registry(falls_silent_after(said).await);
             let mut client = client(&silent);
-            client.patience = Patience { head: some, idle: some, ..client.patience };
+            client.timeouts = Timeouts { head: some, idle: some, ..client.timeouts };
             let error = client.manifest("1").await.unwrap_err();
             assert!(error.is_unreachable() && error.to_string().contains(expected), "{error}");
         }
@@ -191,10 +191,10 @@ fn a_proxy_is_not_waited_for_for_ever_either() {
             let environment = Environment::read(|name| (name == "HTTPS_PROXY").then(|| (&address).into()));
             let registry = registry(([127, 0, 0, 1], 1).into());
             let mut client = Client::new(&registry, "a", &environment);
-            client.patience = Patience { head: Duration::from_millis(100), ..client.patience };
+            client.timeouts = Timeouts { head: Duration::from_millis(100), ..client.timeouts };
             let url = Url::parse("https://registry.test/v2/", None).unwrap();
             let proxy = environment.proxies.of(&url).unwrap().unwrap();
-            let stream = client.connector.connect(&address, None, client.patience.connect).await.unwrap();
+            let stream = client.connector.connect(&address, None, client.timeouts.connect).await.unwrap();
             let error = client.tunnel(stream, &url, proxy).await.unwrap_err();
             // Not asked again in the same load.
             assert!(error.is_unreachable(), "{error}");

@@ -130,9 +130,9 @@ impl Client<'_> {
             drop(connection.await);
         }));
         let request = request(url, asked, proxy.filter(|_| !url.https))?;
-        let response = tokio::time::timeout(self.patience.head, sender.send_request(request))
+        let response = tokio::time::timeout(self.timeouts.head, sender.send_request(request))
             .await
-            .map_err(|_| unreachable(format!("no answer within {:?}", self.patience.head)))?
+            .map_err(|_| unreachable(format!("no answer within {:?}", self.timeouts.head)))?
             .map_err(|error| unreachable(reason(&error)))?;
         match proxy {
             Some(proxy) if !url.https && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -185,13 +185,13 @@ impl Client<'_> {
         proxy: Option<&Proxy>,
         may: &impl Fn(IpAddr) -> bool,
     ) -> Result<Stream, Failed> {
-        let (address, patience) = (url.address(), self.patience.connect);
+        let (address, timeout) = (url.address(), self.timeouts.connect);
         let opened = match (proxy, tls) {
-            (None, tls) => self.connector.connect_where(&address, tls, patience, may).await,
+            (None, tls) => self.connector.connect_where(&address, tls, timeout, may).await,
             (Some(proxy), None) => return Ok(self.reach(url, proxy).await?),
             (Some(proxy), Some(tls)) => {
                 let tunnel = self.tunnel(self.reach(url, proxy).await?, url, proxy).await?;
-                Connector::secure(tunnel, &address, tls, patience).await
+                Connector::secure(tunnel, &address, tls, timeout).await
             }
         };
         opened.map_err(|error| {
@@ -202,16 +202,16 @@ impl Client<'_> {
 
     /// A connection to the proxy.
     async fn reach(&self, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
-        let connected = self.connector.connect(&proxy.address, None, self.patience.connect).await;
-        connected.map_err(|error| astray(proxy, url, error.to_string()))
+        let connected = self.connector.connect(&proxy.address, None, self.timeouts.connect).await;
+        connected.map_err(|error| proxy_error(proxy, url, error.to_string()))
     }
 
     /// Has the proxy lead the connection on to the server of `url` (RFC 9110, 9.3.6).
     pub(super) async fn tunnel(&self, stream: Stream, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
-        let astray = |reason: String| astray(proxy, url, reason);
+        let proxy_error = |reason: String| proxy_error(proxy, url, reason);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| astray(reason(&error)))?;
+            .map_err(|error| proxy_error(reason(&error)))?;
         let _connection = Ended(tokio::spawn(async move {
             // Its end is an error of the request.
             drop(connection.with_upgrades().await);
@@ -225,20 +225,20 @@ impl Client<'_> {
         let request = request
             .body(Full::<Bytes>::default())
             .map_err(|error| Error::Local(format!("{url} cannot be asked for: {error}")))?;
-        let response = tokio::time::timeout(self.patience.head, sender.send_request(request))
+        let response = tokio::time::timeout(self.timeouts.head, sender.send_request(request))
             .await
-            .map_err(|_| astray(format!("no answer within {:?}", self.patience.head)))?
-            .map_err(|error| astray(reason(&error)))?;
+            .map_err(|_| proxy_error(format!("no answer within {:?}", self.timeouts.head)))?
+            .map_err(|error| proxy_error(reason(&error)))?;
         if !response.status().is_success() {
             return Err(refused(proxy, url, response.status()));
         }
-        let upgraded = hyper::upgrade::on(response).await.map_err(|error| astray(reason(&error)))?;
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| proxy_error(reason(&error)))?;
         let parts = upgraded
             .downcast::<TokioIo<Stream>>()
-            .map_err(|_| astray("its answer is no tunnel".to_owned()))?;
+            .map_err(|_| proxy_error("its answer is no tunnel".to_owned()))?;
         // The server says nothing before it was spoken to (RFC 8446, 2).
         if !parts.read_buf.is_empty() {
-            return Err(astray("it sent bytes of its own into the tunnel".to_owned()));
+            return Err(proxy_error("it sent bytes of its own into the tunnel".to_owned()));
         }
         Ok(parts.io.into_inner())
     }
@@ -274,7 +274,7 @@ fn request(url: &Url, asked: Asked<'_>, proxy: Option<&Proxy>) -> Result<Request
     request.body(body).map_err(|error| Error::Local(format!("{url} cannot be asked for: {error}")))
 }
 
-fn astray(proxy: &Proxy, url: &Url, reason: String) -> Error {
+fn proxy_error(proxy: &Proxy, url: &Url, reason: String) -> Error {
     let Proxy { variable, address, .. } = proxy;
     Error::Proxy { host: url.host_field(), proxy: address.clone(), variable, reason }
 }
@@ -290,7 +290,7 @@ fn refused(proxy: &Proxy, url: &Url, status: StatusCode) -> Error {
         }
         (status, _) => format!("it answered {}", status.as_u16()),
     };
-    astray(proxy, url, reason)
+    proxy_error(proxy, url, reason)
 }
 
 /// Reads a body of at most `bytes_max` bytes.

@@ -170,7 +170,7 @@ fn faults_of_different_hooks_are_told_apart() {
 }
 
 #[test]
-fn what_a_forerunner_did_counts_for_nothing() {
+fn what_a_predecessor_did_counts_for_nothing() {
     let mut policy = Policy::new(rule());
     policy.succeeds(1_000_000);
     policy.quarantine.ignore(0, policy.succeeded);

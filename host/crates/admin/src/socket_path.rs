@@ -1,4 +1,4 @@
-//! Where the control socket of a config is, so that the command line finds it without an option.
+//! Finds the control socket of a config, so that the command line needs no option for it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::folder;
+use crate::private_folder;
 
-/// Bytes of a config file's name that are in its socket's: a path of a socket has at most 108 in all.
+/// Bytes of a config file's name that are in its socket's: a socket's path has at most 108 in all.
 const STEM_BYTES_MAX: usize = 24;
 
-/// Where logins have their `XDG_RUNTIME_DIR`.
+/// The parent of the `XDG_RUNTIME_DIR` of logins.
 const RUNTIME_DIRS: &str = "/run/user";
 
-/// Other users whose folders are looked into.
+/// Other users whose folders are searched.
 const OTHERS_MAX: usize = 256;
 
-/// The parts of the process's environment that decide where sockets are.
+/// The parts of the process's environment that determine the paths of sockets.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// `RUNTIME_DIRECTORY`: what systemd gives a unit with `RuntimeDirectory=`; of several the first.
@@ -32,7 +32,7 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// Returns those of this process.
     #[must_use]
     pub fn current() -> Self {
         let folder = |variable: &str| {
@@ -44,12 +44,12 @@ impl Surroundings {
             runtime_directory: folder("RUNTIME_DIRECTORY"),
             xdg_runtime_dir: folder("XDG_RUNTIME_DIR"),
             temp_dir: std::env::temp_dir(),
-            user: folder::user(),
+            user: private_folder::user(),
         }
     }
 
-    /// Where the socket of the config at `config` may be, the likeliest first. Root, who may ask every gateway, also
-    /// finds those of other users.
+    /// Returns the paths at which the socket of the config at `config` may be, the likeliest first. For root, who may
+    /// ask every gateway, they include those of other users.
     #[must_use]
     pub fn places(&self, config: &Path) -> Vec<PathBuf> {
         let names: Vec<String> = identities(config).iter().map(|path| name(path)).collect();
@@ -61,7 +61,8 @@ impl Surroundings {
         folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).collect()
     }
 
-    /// Where a gateway of that config puts its socket: in the first of the folders that it can make its own.
+    /// Returns the path at which a gateway of that config opens its socket: in the first folder that it can make its
+    /// own.
     ///
     /// # Errors
     /// What is wrong with each of them.
@@ -69,8 +70,8 @@ impl Surroundings {
         let name = identities(config).first().map(|path| name(path)).unwrap_or_default();
         let mut wrong = Vec::new();
         for folder in self.folders() {
-            let made = folder::make(&folder).map_err(|error| error.to_string());
-            match made.and_then(|()| folder::check_private(&folder)) {
+            let made = private_folder::make(&folder).map_err(|error| error.to_string());
+            match made.and_then(|()| private_folder::check_private(&folder)) {
                 Ok(()) => return Ok(folder.join(name)),
                 Err(reason) => wrong.push(format!("{}: {reason}", folder.display())),
             }
@@ -85,14 +86,14 @@ impl Surroundings {
         if self.user == 0 {
             folders.push(PathBuf::from("/run/portcullis"));
         }
-        // Others can write beside it and not in it, and cannot take its name away once it is there.
+        // Other users can write beside it, but not in it, and cannot take its name once it exists.
         folders.push(self.temp_dir.join(format!("portcullis-{}", self.user)));
         folders
     }
 }
 
-/// The folders of other users in which their gateways put sockets. One that does not belong to the user that its name
-/// says, or that others can write to, may be a trap.
+/// Returns the folders of other users in which their gateways open sockets. A folder that does not belong to the user
+/// in its name, or that others can write to, may be a trap.
 fn folders_of_others(temp_dir: &Path, runtime_dirs: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let user_of = |name: &OsStr, prefix: &str| name.to_str()?.strip_prefix(prefix)?.parse::<u32>().ok();
@@ -110,9 +111,9 @@ fn folders_of_others(temp_dir: &Path, runtime_dirs: &Path) -> Vec<PathBuf> {
     folders.into_iter().map(|(_, path)| path).collect()
 }
 
-/// The paths by which a config is known: first the one in its folder, with links followed as far as that folder. A
-/// deployment that swaps what the file's own name links to (as Kubernetes does with a ConfigMap) leaves it as it is.
-/// Then what the file's name links to.
+/// Returns the paths that identify a config: first the one in its folder, with links followed as far as that folder. A
+/// deployment that swaps the target of the file's own name (as Kubernetes does with a ConfigMap) does not change this
+/// one. Then the target of the file's name.
 fn identities(config: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
     let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
@@ -124,7 +125,7 @@ fn identities(config: &Path) -> Vec<PathBuf> {
     std::iter::once(named).chain(linked).collect()
 }
 
-/// The file's name, as far as it is plain, and so much of a digest of its path that no two are the same.
+/// Returns the plain characters of the file's name, and enough of a digest of its path to be unique.
 fn name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let plain = |char: char| if char.is_ascii_alphanumeric() || char == '_' { char } else { '-' };

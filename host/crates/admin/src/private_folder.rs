@@ -1,5 +1,5 @@
-//! Folders that only their owner can write to: a user who can write to the folder of a socket can put another in its
-//! place.
+//! Folders to which only their owner can write: a user who can write to the folder of a socket can put another socket
+//! in its place.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -7,17 +7,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long another gateway that starts or ends may keep this one waiting for its turn at the folder.
-const TURN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long another gateway that starts or ends may make this one wait for its turn at the folder.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries.
 const TURN_PAUSE: Duration = Duration::from_millis(5);
 
-/// The file by which gateways take turns. It stays, for one that was removed could be locked by two.
+/// The file by which gateways take turns. It is never removed, because two could lock one that was removed.
 const TURN: &str = ".portcullis-turn";
 
 const A_FOLDER_OF_YOUR_OWN: &str = "a folder of your own, such as /run/portcullis";
 
-/// The effective user of this process.
+/// Returns the effective user of this process.
 pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -43,8 +43,8 @@ pub(crate) fn check_private(folder: &Path) -> Result<(), String> {
     check_mode(&meta)
 }
 
-/// The same, for a process that need not be of the user who will use the folder: who owns it does not matter, nor
-/// that it is not there.
+/// As [`check_private`], for a process that may belong to another user than the one who will use the folder: neither
+/// the owner nor a missing folder is an error.
 pub(crate) fn check_mode_of(folder: &Path) -> Result<(), String> {
     match std::fs::metadata(folder) {
         Ok(meta) if !meta.is_dir() => Err("it is no folder".to_owned()),
@@ -58,7 +58,7 @@ fn check_mode(meta: &Metadata) -> Result<(), String> {
     if mode & 0o022 == 0 {
         return Ok(());
     }
-    // A sticky folder, as /tmp is one, is there for everybody, and has to stay so.
+    // A sticky folder, such as /tmp, is for all users and must stay so.
     let cure = if mode & 0o1000 == 0 { "run `chmod go-w` on it, or " } else { "" };
     Err(format!("others can write to it (mode {mode:o}); {cure}choose {A_FOLDER_OF_YOUR_OWN}"))
 }
@@ -79,12 +79,12 @@ impl Turn {
                 }
             }
         };
-        tokio::time::timeout(TURN_PATIENCE, waiting)
+        tokio::time::timeout(TURN_TIMEOUT, waiting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "another process has it locked")))
     }
 
-    /// Takes the turn if it is free. What is locked is a file that only the user can open: any user who can read the
+    /// Takes the turn if it is free. The lock is on a file that only the user can open: any user who can read the
     /// folder could lock the folder itself, and the turn would never be free again.
     pub(crate) fn try_take(folder: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
