@@ -17,8 +17,8 @@ use crate::setup::misbehave;
 const SECONDS: u64 = 8;
 /// What the process may have grown by, in percent of what it took at first.
 const GROWTH_PERCENT_MAX: u64 = 5;
-/// In a run of some seconds not all of it is settled, the compiler's own memory is a tenth of all, and on a busy machine there are
-/// few values.
+/// In a run of some seconds not all of it is settled, the compiler's own memory is a tenth of all, and on a busy
+/// machine there are few values.
 const GROWTH_PERCENT_MAX_SHORT: u64 = 30;
 
 /// The ways to fail, each with a route of its own.

@@ -72,7 +72,7 @@ const CHECKS: &[Check] = &[
         name: "words",
         proves: "comments and documents are in plain English, as far as the rate of some words shows it",
         help: "write `if` for a condition and keep `where` for places; name who does something",
-        run: prose::rates,
+        run: || prose::rates().map(Outcome::from),
     },
     Check {
         name: "graph",

@@ -16,8 +16,8 @@ use super::{DEADLINE, within};
 /// The file in a gateway's folder that is its `/etc/hosts`, if it has one of its own.
 const HOSTS: &str = "hosts";
 
-/// A running gateway. Dropping it kills the process and removes its folder; in a failing test it prints what the gateway
-/// said.
+/// A running gateway. Dropping it kills the process and removes its folder; in a failing test it prints what the
+/// gateway said.
 #[derive(Debug)]
 pub struct TestGateway {
     dir: TempDir,

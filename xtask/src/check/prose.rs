@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::outcome::{Findings, Outcome};
+use super::outcome::Findings;
 use super::packages::{Package, package_of, packages};
 use crate::tree::{Source, sources};
 use text::{Line, lines, words};
@@ -17,80 +17,17 @@ const COLUMNS_MAX: usize = 120;
 
 /// Words that are counted together, and how many of them 1,000 lines may have.
 const RATES: &[Rate] = &[
-    Rate { name: "where", words: &["where"], per_thousand: 10, higher: WHERE },
-    Rate {
-        name: "nobody",
-        words: &["nobody", "somebody", "whoever", "whom"],
-        per_thousand: 1,
-        higher: NOBODY,
-    },
-];
-
-/// Groups whose rate of `where` may be higher, and how high. A number may only fall.
-const WHERE: &[(&str, usize)] = &[
-    ("documents", 55),
-    ("examples", 46),
-    ("portcullis", 114),
-    ("portcullis-admin", 19),
-    ("portcullis-http", 37),
-    ("portcullis-plugin-api-key", 87),
-    ("portcullis-plugin-external-auth", 73),
-    ("portcullis-plugin-headers", 119),
-    ("portcullis-plugin-ip-filter", 112),
-    ("portcullis-plugin-jwt", 38),
-    ("portcullis-proxy", 42),
-    ("portcullis-sandbox", 97),
-    ("portcullis-sdk", 91),
-    ("portcullis-sdk-macros", 26),
-    ("portcullis-telemetry", 66),
-    ("portcullis-test-guests-source", 21),
-    ("tests", 56),
-    ("wit", 92),
-];
-
-/// The same for `nobody` and its like.
-const NOBODY: &[(&str, usize)] = &[
-    ("documents", 35),
-    ("examples", 32),
-    ("portcullis", 38),
-    ("portcullis-http", 7),
-    ("portcullis-plugin-external-auth", 25),
-    ("portcullis-proxy", 43),
-    ("portcullis-sandbox", 22),
-    ("portcullis-sdk", 9),
-    ("portcullis-telemetry", 5),
-    ("tests", 26),
-    ("wit", 12),
+    Rate { words: &["where"], per_thousand: 10 },
+    Rate { words: &["nobody", "somebody", "whoever", "whom"], per_thousand: 1 },
 ];
 
 /// Groups that may have lines over [`COLUMNS_MAX`], and how many. A number may only fall.
-const LONG_LINES: &[(&str, usize)] = &[
-    ("documents", 362),
-    ("examples", 9),
-    ("portcullis", 84),
-    ("portcullis-http", 58),
-    ("portcullis-plugin-api-key", 10),
-    ("portcullis-plugin-external-auth", 9),
-    ("portcullis-plugin-headers", 3),
-    ("portcullis-plugin-ip-filter", 2),
-    ("portcullis-plugin-jwt", 11),
-    ("portcullis-plugin-rate-limit", 5),
-    ("portcullis-proxy", 128),
-    ("portcullis-sandbox", 163),
-    ("portcullis-sdk", 79),
-    ("portcullis-sdk-macros", 5),
-    ("portcullis-telemetry", 23),
-    ("portcullis-test-guests-source", 4),
-    ("tests", 34),
-    ("wit", 46),
-];
+const LONG_LINES: &[(&str, usize)] = &[("documents", 59)];
 
 /// How often some words may stand in prose.
 struct Rate {
-    name: &'static str,
     words: &'static [&'static str],
     per_thousand: usize,
-    higher: &'static [(&'static str, usize)],
 }
 
 /// What a package, or a group of other files, has of prose.
@@ -105,30 +42,21 @@ struct Prose {
 
 /// Compares the length of lines.
 pub(super) fn columns() -> Result<Findings> {
-    Ok(groups()?
-        .iter()
-        .filter_map(|(name, prose)| too_long(name, prose, allowed(LONG_LINES, name, 0)))
-        .collect())
+    Ok(groups()?.iter().filter_map(|(name, prose)| too_long(name, prose, long_lines_allowed(name))).collect())
 }
 
 /// Compares the rates of words.
-pub(super) fn rates() -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+pub(super) fn rates() -> Result<Findings> {
+    let mut findings = Findings::new();
     for (name, prose) in groups()? {
-        for (rate, count) in RATES.iter().zip(prose.counts) {
-            let allowed = allowed(rate.higher, &name, rate.per_thousand);
-            let per_thousand = count * 1000 / prose.lines.max(1);
-            if per_thousand > rate.per_thousand {
-                outcome.figures.push(format!("{name}: `{}` {per_thousand}, {allowed} allowed", rate.name));
-            }
-            outcome.findings.extend(too_often(&name, rate, count, prose.lines, allowed));
-        }
+        let counted = RATES.iter().zip(prose.counts);
+        findings.extend(counted.filter_map(|(rate, count)| too_often(&name, rate, count, prose.lines)));
     }
-    Ok(outcome)
+    Ok(findings)
 }
 
-fn allowed(table: &[(&str, usize)], name: &str, usual: usize) -> usize {
-    table.iter().find(|(listed, _)| *listed == name).map_or(usual, |(_, number)| *number)
+fn long_lines_allowed(name: &str) -> usize {
+    LONG_LINES.iter().find(|(listed, _)| *listed == name).map_or(0, |(_, number)| *number)
 }
 
 fn too_long(name: &str, prose: &Prose, allowed: usize) -> Option<String> {
@@ -139,7 +67,8 @@ fn too_long(name: &str, prose: &Prose, allowed: usize) -> Option<String> {
 }
 
 /// `count` in `lines` lines. A rate is rounded up to whole words, so that a small crate may have one.
-fn too_often(name: &str, rate: &Rate, count: usize, lines: usize, allowed: usize) -> Option<String> {
+fn too_often(name: &str, rate: &Rate, count: usize, lines: usize) -> Option<String> {
+    let allowed = rate.per_thousand;
     let most = (lines * allowed).div_ceil(1000);
     (count > most).then(|| {
         format!(

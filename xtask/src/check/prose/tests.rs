@@ -46,11 +46,11 @@ fn what_cannot_be_wrapped_may_be_long() {
 #[test]
 fn the_word_after_the_last_allowed_one_is_too_many() {
     let rate = &RATES[0];
-    assert_eq!(too_often("c", rate, 10, 1000, 10), None);
-    assert!(too_often("c", rate, 11, 1000, 10).unwrap().starts_with("c: 11 times `where`"));
+    assert_eq!(too_often("c", rate, 10, 1000), None);
+    assert!(too_often("c", rate, 11, 1000).unwrap().starts_with("c: 11 times `where`"));
     // A small crate may have one.
-    assert_eq!(too_often("c", rate, 1, 5, 10), None);
-    assert!(too_often("c", rate, 2, 5, 10).is_some());
+    assert_eq!(too_often("c", rate, 1, 5), None);
+    assert!(too_often("c", rate, 2, 5).is_some());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Cache directives of requests and responses (RFC 9111, 5.2).
 //!
-//! A directive that is malformed has the most restrictive meaning that its name can have: a response is stale rather than
-//! fresh, and private as a whole rather than in some fields. If a directive with a number occurs more than once, the
-//! first one counts (RFC 9111, 4.2.1).
+//! A directive that is malformed has the most restrictive meaning that its name can have: a response is stale rather
+//! than fresh, and private as a whole rather than in some fields. If a directive with a number occurs more than once,
+//! the first one counts (RFC 9111, 4.2.1).
 
 #[cfg(test)]
 mod tests;
@@ -220,8 +220,8 @@ impl<'a> Elements<'a> {
         taken
     }
 
-    /// Takes a quoted string, whose opening quote comes next, without its quotes and escapes. Returns `None` if it has no
-    /// end.
+    /// Takes a quoted string, whose opening quote comes next, without its quotes and escapes. Returns `None` if it has
+    /// no end.
     fn take_quoted(&mut self) -> Option<Cow<'a, [u8]>> {
         let content = self.rest.get(1..).unwrap_or_default();
         let mut at = 0;
