@@ -81,7 +81,8 @@ pub enum FaultKind {
     TooLarge,
     /// A hook took longer than its timeout, waiting included.
     Timeout,
-    /// There was no instance, or no memory for one: a total of the gateway or of the policy is used up.
+    /// There was no instance, no memory for one, or no core to run it: a total of the gateway or of the policy is used
+    /// up, or the machine is too busy.
     Exhausted,
     /// The policy was not called, because it failed too often lately.
     Quarantined,

@@ -26,7 +26,7 @@ use crate::component::hooks::{
 use crate::component::image::{self, NoImage};
 use crate::component::wipe::{PageMap, WipeIndices, Wiper};
 use crate::component::{ImageSource, Linked};
-use crate::instance::budget::{Budget, Turns};
+use crate::instance::budget::{Budget, Length, Turns};
 use crate::instance::fault::{Failure, refusal};
 use crate::instance::memory::MemoryLimiter;
 use crate::instance::output::Stdio;
@@ -315,9 +315,9 @@ impl Instance {
         self.0.store.data().policy.yields
     }
 
-    /// Whether its last call was one that other exchanges notice.
-    pub(crate) fn ran_long(&self) -> bool {
-        self.0.store.data().budget.ran_long()
+    /// Returns whether its last call was one that other exchanges notice.
+    pub(crate) fn length(&self) -> Length {
+        self.0.store.data().budget.length()
     }
 
     /// Calls a hook on this thread. After a failure the instance is only good for dropping.

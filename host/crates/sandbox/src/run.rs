@@ -4,4 +4,5 @@ pub(crate) mod background;
 pub(crate) mod block_on;
 pub(crate) mod fiber;
 pub(crate) mod tick;
+pub(crate) mod trust;
 pub(crate) mod worker;

@@ -57,11 +57,46 @@ pub fn thread_cpu_time() -> Duration {
     START.elapsed()
 }
 
+/// The CPU time of some work without its longest stretch between two looks at the clock. On a virtual machine, the
+/// clock of a thread runs on while the hypervisor gives the core to someone else: that looks like one long stretch, and
+/// the work is not to blame for it.
+#[derive(Debug)]
+pub(crate) struct Stretches {
+    seen: Duration,
+    used: Duration,
+    longest: Duration,
+}
+
+impl Stretches {
+    /// Begins at that CPU time of the thread.
+    pub(crate) fn begin(cpu: Duration) -> Self {
+        Self { seen: cpu, used: Duration::ZERO, longest: Duration::ZERO }
+    }
+
+    /// Returns how much CPU time the work has used by now, without its longest stretch.
+    pub(crate) fn look(&mut self, cpu: Duration) -> Duration {
+        let stretch = cpu.saturating_sub(self.seen);
+        self.seen = cpu;
+        self.used += stretch;
+        self.longest = self.longest.max(stretch);
+        self.used - self.longest
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
-    use super::{thread_cpu_time, thread_cpu_time_at};
+    use super::{Stretches, thread_cpu_time, thread_cpu_time_at};
+
+    #[test]
+    fn all_stretches_count_but_the_longest() {
+        let ms = Duration::from_millis;
+        let mut time = Stretches::begin(ms(100));
+        for (at, used) in [(101, 0), (102, 1), (140, 2), (143, 5), (183, 43)] {
+            assert_eq!(time.look(ms(at)), ms(used), "at {at}");
+        }
+    }
 
     #[test]
     fn what_a_thread_remembers_of_its_clock_is_never_too_little() {

@@ -35,11 +35,35 @@ use crate::engine::ticker::{TICK, Ticker};
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
 
-/// A call took longer than its limit of elapsed time, waiting and the turns of others included.
+/// A call took longer than its limit of elapsed time, and most of that it ran or waited for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it took longer than the {limit:?} that a call of it may")]
 pub(crate) struct TooSlow {
     pub(crate) limit: Duration,
+}
+
+/// A call took longer than its limit of elapsed time because it did not get a core: others of its thread or of the
+/// machine had it. That is not the call's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it got {used:?} of CPU time and waited for {waited:?} in the {limit:?} that a call of it may take (`limits.wall`): \
+     the machine is too busy"
+)]
+pub(crate) struct Starved {
+    pub(crate) limit: Duration,
+    pub(crate) used: Duration,
+    pub(crate) waited: Duration,
+}
+
+/// How long the call that has ended kept its thread busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Less than a millisecond.
+    Short,
+    /// A millisecond or more, but less without its longest stretch, in which the thread was perhaps not running.
+    Doubtful,
+    /// A millisecond or more, even without its longest stretch.
+    Long,
 }
 
 /// What one call may use and has used.
@@ -81,6 +105,8 @@ struct Shared {
     unmet: AtomicU64,
     /// The longest of these turns, in nanoseconds.
     longest_unmet: AtomicU64,
+    /// CPU time of the other turns, up to the last look, in nanoseconds.
+    looked_at: AtomicU64,
     /// Whether a tick has ended this turn.
     met: AtomicBool,
     ticker: Arc<Ticker>,
@@ -94,6 +120,7 @@ impl Turns {
             tick: zero(),
             unmet: zero(),
             longest_unmet: zero(),
+            looked_at: zero(),
             met: AtomicBool::new(false),
             ticker,
         }))
@@ -103,6 +130,7 @@ impl Turns {
     fn begin(&self, cpu: Duration, tick: u64) {
         self.0.unmet.store(0, Ordering::Relaxed);
         self.0.longest_unmet.store(0, Ordering::Relaxed);
+        self.0.looked_at.store(0, Ordering::Relaxed);
         self.begin_turn(cpu, tick);
     }
 
@@ -135,6 +163,12 @@ impl Turns {
         self.0.unmet.fetch_add(used, Ordering::Relaxed);
         self.0.longest_unmet.fetch_max(used, Ordering::Relaxed);
         true
+    }
+
+    /// Returns the CPU time of the call so far: all of it, unless its last turn ended at a tick, whose end is not
+    /// counted.
+    pub(crate) fn used(&self) -> Duration {
+        self.unmet() + Duration::from_nanos(self.0.looked_at.load(Ordering::Relaxed))
     }
 
     fn unmet(&self) -> Duration {
@@ -248,6 +282,9 @@ impl Budget {
         self.used += stretch;
         self.longest = self.longest.max(stretch);
         self.counted_to = now;
+        if let Some(turns) = self.turns.as_ref().filter(|_| self.yields) {
+            turns.0.looked_at.store(nanos(self.used), Ordering::Relaxed);
+        }
         if self.used + unmet - self.longest.max(longest_unmet) >= self.limit {
             return Err(OutOfTime { limit: self.limit });
         }
@@ -256,15 +293,22 @@ impl Budget {
         Ok(())
     }
 
-    /// Ends a call. Gives the CPU time that it has used.
+    /// Ends a call. Returns the CPU time that it has used.
     pub(crate) fn finish(&mut self) -> Duration {
         self.spent = match &self.turns {
-            Some(turns) if self.yields => self.used + turns.unmet(),
+            Some(turns) if self.yields => {
+                self.longest = self.longest.max(turns.longest_unmet());
+                self.used + turns.unmet()
+            }
             _ => {
                 let passed = self.begun.elapsed();
                 match passed < TICK && !self.looked {
                     true => passed,
-                    false => self.used + thread_cpu_time().saturating_sub(self.counted_to),
+                    false => {
+                        let stretch = thread_cpu_time().saturating_sub(self.counted_to);
+                        self.longest = self.longest.max(stretch);
+                        self.used + stretch
+                    }
                 }
             }
         };
@@ -276,9 +320,13 @@ impl Budget {
         self.spent
     }
 
-    /// Whether the call that has ended has used a millisecond or more.
-    pub(crate) fn ran_long(&self) -> bool {
-        self.spent >= LONG
+    /// Returns how long the call that has ended kept its thread busy.
+    pub(crate) fn length(&self) -> Length {
+        match self.spent {
+            spent if spent < LONG => Length::Short,
+            spent if spent.saturating_sub(self.longest) < LONG => Length::Doubtful,
+            _ => Length::Long,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use portcullis_policy::{Fault, FaultKind};
 use portcullis_services::OutOfTime;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
-use crate::instance::budget::TooSlow;
+use crate::instance::budget::{Starved, TooSlow};
 use crate::instance::memory::is_out_of_memory;
 use crate::instance::refusal::Refusal;
 use crate::instance::stage::Stage;
@@ -45,6 +45,9 @@ impl Failure {
         let (kind, mut message) = match state.memory.take_refused() {
             _ if error.downcast_ref::<TooSlow>().is_some() => {
                 (FaultKind::Timeout, error.root_cause().to_string())
+            }
+            _ if error.downcast_ref::<Starved>().is_some() => {
+                (FaultKind::Exhausted, error.root_cause().to_string())
             }
             _ if error.downcast_ref::<OutOfTime>().is_some() => {
                 (FaultKind::Deadline, error.root_cause().to_string())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Result as WasmResult;
 
-use crate::instance::budget::{TooSlow, Turns};
+use crate::instance::budget::{Starved, TooSlow, Turns};
 
 /// When a call is given up.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +21,15 @@ impl Until {
         Self { at: begun + limit, limit }
     }
 
-    fn too_slow(self) -> wasmtime::Error {
-        TooSlow { limit: self.limit }.into()
+    /// Returns why a call is given up that has used so much CPU time and has waited for so long. Half of the limit is
+    /// enough to call it slow: what is left then was the machine's or that of other calls.
+    fn over(self, used: Duration, waited: Duration) -> wasmtime::Error {
+        let limit = self.limit;
+        if used + waited >= limit / 2 {
+            TooSlow { limit }.into()
+        } else {
+            Starved { limit, used, waited }.into()
+        }
     }
 }
 
@@ -36,15 +43,21 @@ pub(crate) async fn in_turns<T>(
     let mut future = pin!(future);
     let mut begun = false;
     let mut alarm = None;
+    let (mut waits_since, mut waited) = (None, Duration::ZERO);
     poll_fn(|context| {
         let now = Instant::now();
+        if let Some(since) = waits_since.take() {
+            waited += now.saturating_duration_since(since);
+        }
         if std::mem::replace(&mut begun, true) && now >= until.at {
-            return Poll::Ready(Err(until.too_slow()));
+            return Poll::Ready(Err(until.over(turns.used(), waited)));
         }
         turns.resume(now);
         let polled = future.as_mut().poll(context);
-        let by_itself = turns.pause(now.elapsed());
+        let ran = now.elapsed();
+        let by_itself = turns.pause(ran);
         if polled.is_pending() && by_itself {
+            waits_since = Some(now + ran);
             // It waits for something that may never come. After a tick it is woken at once, and needs no alarm. On the
             // thread of `on-tick` there is no runtime to ring one: that thread comes back by itself when the time is
             // over.
@@ -52,10 +65,33 @@ pub(crate) async fn in_turns<T>(
                 alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
             }
             if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(Err(until.too_slow()));
+                return Poll::Ready(Err(until.over(turns.used(), waited)));
             }
         }
         polled
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Until;
+    use crate::instance::budget::{Starved, TooSlow};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_call_is_slow_if_half_of_its_time_was_its_own_and_starved_otherwise() {
+        let until = Until::after(Instant::now(), 100 * MS);
+        for (used, waited) in [(50, 0), (0, 50), (20, 30), (0, 100)] {
+            let error = until.over(used * MS, waited * MS);
+            assert!(error.downcast_ref::<TooSlow>().is_some(), "{used} {waited}: {error}");
+        }
+        for (used, waited) in [(49, 0), (0, 49), (0, 0)] {
+            let error = until.over(used * MS, waited * MS);
+            assert!(error.downcast_ref::<Starved>().is_some(), "{used} {waited}: {error}");
+        }
+    }
 }

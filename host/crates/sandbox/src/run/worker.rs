@@ -28,13 +28,12 @@ use crate::policy::quarantine::{Admitted, refusal};
 use crate::policy::shared::Calls;
 use crate::policy::shares::Client;
 use crate::run::background::Background;
+use crate::run::trust::Trust;
 
 /// Instances kept for later. A policy that never yields needs one; on fibers, as many as exchanges are inside it.
 const IDLE_MAX: usize = 8;
 /// Wiped instances kept for later: as many as exchanges may end at once.
 const SPARES_MAX: usize = 64;
-/// So many calls in a row have to be short until a policy that has run long is called on the worker's thread again.
-const SHORT_CALLS: u32 = 1000;
 
 /// A policy on one worker.
 pub(crate) struct Worker {
@@ -50,8 +49,8 @@ struct Pool {
     rested: Cell<usize>,
     /// The turn to make an instance for a policy that does not yield.
     making: Semaphore,
-    /// Short calls that it still has to make before it is trusted with the worker's thread; 0 unless it ran long.
-    short_calls_due: Cell<u32>,
+    /// Whether it is trusted with the worker's thread.
+    trust: Trust,
     /// Made when it first ran long.
     background: RefCell<Option<Rc<Background>>>,
 }
@@ -79,7 +78,7 @@ impl Worker {
             idle: RefCell::new(idle),
             rested: Cell::new(0),
             making: Semaphore::new(1),
-            short_calls_due: Cell::new(0),
+            trust: Trust::default(),
             background: RefCell::new(None),
         };
         Self { factory, pool: Rc::new(pool) }
@@ -400,7 +399,7 @@ impl Pool {
 
     /// Returns the thread beside the worker for a policy that has to show that it is short again.
     fn background(&self) -> Option<Rc<Background>> {
-        if self.short_calls_due.get() == 0 {
+        if !self.trust.is_lost() {
             return None;
         }
         self.background.borrow().clone()
@@ -408,14 +407,8 @@ impl Pool {
 
     /// Judges a policy by its last call.
     fn judge(&self, instance: &Instance) {
-        let due = self.short_calls_due.get();
-        if instance.ran_long() {
-            self.short_calls_due.set(SHORT_CALLS);
-            if due == 0 {
-                self.start_background();
-            }
-        } else if due > 0 {
-            self.short_calls_due.set(due - 1);
+        if self.trust.judge(instance.length()) {
+            self.start_background();
         }
     }
 

@@ -111,11 +111,35 @@ fn gives_up() {
     let policy = policy(MISBEHAVE, &config);
     let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
     let fault = result.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Timeout);
-    assert!(fault.message.contains("longer than the 30ms"), "{fault}");
+    // On a busy machine it got too little of the time to be at fault.
+    assert!(matches!(fault.kind, FaultKind::Timeout | FaultKind::Exhausted), "{fault}");
+    assert!(fault.message.contains("the 30ms that a call of it may"), "{fault}");
     assert_eq!(exchange.request.target(), "/a/b?q=1", "the exchange came back whole");
     let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
     assert!(result.is_ok(), "in another instance: {result:?}");
+}
+
+#[test]
+fn a_call_that_gets_no_core_is_given_up_without_fault_of_its_own() {
+    both(|| {
+        let mut config = on_fibers(config("starved", r#"{"request-head":"loop"}"#));
+        config.limits.deadline = Duration::from_secs(60);
+        config.limits.wall = Duration::from_secs(1);
+        let policy = policy(MISBEHAVE, &config);
+        let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
+            panic!("not on a fiber")
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        // It runs to its first tick. Then the worker has other things to do.
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        let begun = Instant::now();
+        super::calls::until(|| begun.elapsed() > config.limits.wall);
+        let Poll::Ready((_, result)) = call.as_mut().poll(&mut context) else { panic!("it goes on") };
+        let fault = result.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
+        assert!(!fault.kind.is_its_own(), "which brings no quarantine");
+        assert!(fault.message.contains("waited for 0ns in the 1s that a call of it may take"), "{fault}");
+    });
 }
 
 #[test]
@@ -142,8 +166,9 @@ fn an_instance_that_is_configured_for_too_long_is_given_up() {
     super::calls::until(|| begun.elapsed() > Duration::from_millis(1_100));
     let Poll::Ready((exchange, result)) = making.as_mut().poll(&mut context) else { panic!("it goes on") };
     let fault = result.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Timeout);
-    assert!(fault.message.contains("longer than the 1.1s"), "{fault}");
+    // It had little of that time, so that it is not at fault.
+    assert_eq!(fault.kind, FaultKind::Exhausted);
+    assert!(fault.message.contains("in the 1.1s that a call of it may take"), "{fault}");
     assert_eq!(exchange.request.target(), "/a/b?q=1", "the exchange came back whole");
 }
 

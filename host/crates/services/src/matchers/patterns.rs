@@ -17,13 +17,13 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, MatchKind};
 
 use super::error::{Error, MakeError};
-use crate::cpu_time::{thread_cpu_time, thread_cpu_time_at};
+use crate::cpu_time::{Stretches, thread_cpu_time, thread_cpu_time_at};
 
 /// Bytes of a set that is compiled.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the states that one thread keeps of a set.
 const STATES_BYTES_MAX: usize = 2 << 20;
-/// CPU time of one call.
+/// CPU time of one call, beside the longest stretch between two looks: see [`Stretches`].
 const TIME_MAX: Duration = Duration::from_millis(5);
 /// Bytes between two looks at whether states were made; fewer if making one takes long.
 const STEPS: usize = 16;
@@ -142,7 +142,7 @@ impl Patterns {
     ) -> Result<(), Error> {
         let costly = |_| Error::TooCostly;
         // What the first states cost counts as well.
-        let begun = thread_cpu_time_at(Instant::now());
+        let mut time = Stretches::begin(thread_cpu_time_at(Instant::now()));
         // Nothing stands before the text.
         let from = start::Config::new().anchored(Anchored::No);
         let mut state = self.dfa.start_state(cache, &from).map_err(|_| Error::TooCostly)?;
@@ -165,7 +165,7 @@ impl Patterns {
             let now_made = (cache.clear_count(), cache.memory_usage());
             if now_made != made || looked >= LOOKS {
                 (made, looked) = (now_made, 0);
-                if thread_cpu_time().saturating_sub(begun) > TIME_MAX {
+                if time.look(thread_cpu_time()) > TIME_MAX {
                     return Err(Error::TooCostly);
                 }
             }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_services::cpu_time::thread_cpu_time;
 
-use super::Budget;
+use super::{Budget, Length};
 use crate::engine::ticker::TickerThread;
 
 const MS: Duration = Duration::from_millis(1);
@@ -38,7 +38,8 @@ fn what_was_used_before_the_first_look_counts() {
     burn(21 * MS);
     rest(&ticker, 1);
     assert!(budget.check().is_err());
-    assert!(budget.finish() >= 42 * MS && budget.ran_long());
+    assert!(budget.finish() >= 42 * MS);
+    assert_eq!(budget.length(), Length::Long);
 }
 
 /// What a hypervisor takes of a thread's time looks to the thread as if it had used it.
@@ -54,6 +55,35 @@ fn one_stretch_of_any_length_ends_no_call_and_is_charged() {
             assert!(budget.check().is_ok(), "yields: {yields}");
         }
         assert!(budget.finish() >= 303 * MS);
+    }
+}
+
+#[test]
+fn a_call_of_two_long_stretches_is_long() {
+    for yields in [false, true] {
+        let (ticker, mut budget) = budget();
+        budget.start(Duration::from_secs(60), yields);
+        for _ in 0..2 {
+            burn(2 * MS);
+            rest(&ticker, 1);
+            assert!(budget.check().is_ok());
+        }
+        budget.finish();
+        assert_eq!(budget.length(), Length::Long, "yields: {yields}");
+    }
+}
+
+#[test]
+fn the_length_of_a_call_is_judged_without_its_longest_stretch() {
+    let (_ticker, mut budget) = budget();
+    for (spent, longest, length) in [
+        (Duration::from_micros(999), Duration::ZERO, Length::Short),
+        (MS, Duration::from_micros(1), Length::Doubtful),
+        (35 * MS, 35 * MS, Length::Doubtful),
+        (3 * MS, 2 * MS, Length::Long),
+    ] {
+        (budget.spent, budget.longest) = (spent, longest);
+        assert_eq!(budget.length(), length, "{spent:?} {longest:?}");
     }
 }
 
