@@ -87,7 +87,7 @@ impl Process {
             }
             error => ProcessError::Other(anyhow::Error::from(error).context("the sandbox cannot be set up")),
         })?;
-        let outbound = OutboundClient::new(server.policy_http_calls_max as usize);
+        let outbound = OutboundClient::new(server.policy_http_calls_max);
         sandbox.send_by(Arc::new(outbound.clone()));
         let metrics = Arc::new(Metrics::new(workers));
         Ok(Self {

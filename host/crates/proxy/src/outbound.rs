@@ -77,7 +77,7 @@ thread_local! {
 impl OutboundClient {
     /// A client without threads. At most `calls_max` calls (at least one) are outstanding at once, over all threads.
     #[must_use]
-    pub fn new(calls_max: usize) -> Self {
+    pub fn new(calls_max: u32) -> Self {
         Self(Arc::new(Shared {
             workers: Lock::default(),
             turn: AtomicUsize::new(0),
@@ -103,7 +103,7 @@ impl OutboundClient {
 
     /// Makes this thread send requests, for as long as its `LocalSet` runs.
     pub(crate) fn serve(&self, connector: Rc<Connector>) {
-        let (sender, jobs) = mpsc::channel(self.0.calls.max());
+        let (sender, jobs) = mpsc::channel(self.0.calls.max() as usize);
         HERE.set(Some((self.0.clone(), sender.clone())));
         self.workers().push(sender);
         let client = Rc::new(Client { shared: self.0.clone(), connector, servers: RefCell::default() });

@@ -23,7 +23,7 @@ use crate::workers::Workers;
 /// Exchanges that one shadow may be with on one worker, from the policy's first hook to its last: each may hold an
 /// instance of the shadow, of which the gateway has a bounded number, and copies of the heads for up to three hooks.
 /// The active versions need theirs more, so a shadow that is with so many does not see the exchanges that come then.
-const TRACKS_MAX: usize = 64;
+const TRACKS_MAX: u32 = 64;
 
 /// Both versions on one worker.
 pub(crate) struct ShadowPolicy {

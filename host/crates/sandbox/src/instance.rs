@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
+use portcullis_traffic::Permit;
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
@@ -33,7 +34,7 @@ use crate::instance::output::Stdio;
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 use crate::policy::context::PolicyContext;
-use crate::policy::places::{InstancePlace, NoPlace, SparePlace};
+use crate::policy::places::{InstancePlace, NoPlace};
 use crate::policy::policy_services::PolicyServices;
 use crate::policy::shares::{Beyond, Client};
 use crate::run::block_on::{block_on, block_on_with};
@@ -72,7 +73,7 @@ enum Place {
     },
     /// Wiped, and waiting for an exchange.
     Spare {
-        _place: SparePlace,
+        _place: Permit,
     },
 }
 
@@ -191,7 +192,7 @@ impl Instance {
         if !unchanged || inner.uses >= USES_MAX || indices.failed.load(Ordering::Relaxed) {
             return None;
         }
-        let place = SparePlace::take(&context.sandbox.spares)?;
+        let place = context.sandbox.spares.acquire()?;
         match inner.wipe(pages, indices) {
             Ok(true) => {}
             Ok(false) => return None,
@@ -556,7 +557,7 @@ fn place(context: &Arc<PolicyContext>, client: Option<Client>) -> Result<Instanc
     let (own, all) = (&context.instances, &context.sandbox.instances);
     let client = client.map(|client| (&context.sandbox.clients, client));
     InstancePlace::take(own, all, client).map_err(|none| {
-        let (has, max) = (own.alive(), all.max());
+        let (has, max) = (own.taken(), all.max());
         let message = match none {
             NoPlace::All => {
                 format!("all {max} instances that the gateway may have are in use (`server.policy-instances-max`)")

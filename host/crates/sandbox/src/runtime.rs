@@ -4,6 +4,7 @@ use portcullis_model::Lock;
 use std::sync::{Arc, OnceLock};
 
 use portcullis_policy::outbound::Outbound;
+use portcullis_traffic::Permits;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Module};
@@ -19,7 +20,6 @@ use crate::inject::Injector;
 use crate::instance::memory::MemoryTotal;
 use crate::instance::state::State;
 use crate::options::{Compiler, SandboxOptions};
-use crate::policy::places::InstanceCount;
 use crate::policy::shared::SharedPolicies;
 use crate::policy::shares::Clients;
 use crate::{host, wasi};
@@ -40,11 +40,11 @@ pub(crate) struct Runtime {
     /// Bytes of code from which on a core module is compiled apart.
     split_from: usize,
     pub(crate) ticker: TickerThread,
-    pub(crate) instances: Arc<InstanceCount>,
+    pub(crate) instances: Permits,
     /// The clients whose exchanges they are for, once clients are counted.
     pub(crate) clients: Arc<Clients>,
     /// Of instances that were wiped and wait for an exchange.
-    pub(crate) spares: Arc<InstanceCount>,
+    pub(crate) spares: Permits,
     pub(crate) memory: Arc<MemoryTotal>,
     /// Tells what of an instance has to be wiped.
     pub(crate) pages: Option<PageMap>,
@@ -78,9 +78,9 @@ impl Runtime {
             compiler: options.compiler.map(Lock::new),
             split_from,
             ticker,
-            instances: Arc::new(InstanceCount::new(instances_max)),
+            instances: Permits::new(instances_max),
             clients: Arc::default(),
-            spares: Arc::new(InstanceCount::new(engines.spares_max)),
+            spares: Permits::new(engines.spares_max),
             pages: PageMap::open(),
             memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
             policies: SharedPolicies::default(),

@@ -125,7 +125,7 @@ impl Sandbox {
     #[must_use]
     pub fn metrics(&self) -> SandboxReport {
         SandboxReport {
-            instances: self.0.instances.alive(),
+            instances: self.0.instances.taken(),
             instances_max: self.0.instances.max(),
             memory_bytes: self.0.memory.bytes(),
             memory_bytes_max: self.0.memory.max(),
@@ -136,6 +136,6 @@ impl Sandbox {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sandbox").field("instances", &self.0.instances.alive()).finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("instances", &self.0.instances.taken()).finish_non_exhaustive()
     }
 }

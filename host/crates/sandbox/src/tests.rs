@@ -186,7 +186,7 @@ impl Sandbox {
 
     /// Instances that were wiped and wait for an exchange.
     pub(crate) fn spares(&self) -> u32 {
-        self.0.spares.alive()
+        self.0.spares.taken()
     }
 
     /// The same component, linked once more.

@@ -1,7 +1,7 @@
 //! A bounded number of permits, each of which returns by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A counter of what is under way, with a limit. Clones count together.
 #[derive(Debug, Clone)]
@@ -9,8 +9,8 @@ pub struct Permits(Arc<Counter>);
 
 #[derive(Debug)]
 struct Counter {
-    taken: AtomicUsize,
-    max: usize,
+    taken: AtomicU32,
+    max: u32,
 }
 
 /// Leave to do one thing. Dropping it releases it for others.
@@ -20,27 +20,27 @@ pub struct Permit(Arc<Counter>);
 impl Permits {
     /// Returns a counter of which at most `max` permits are out at once.
     #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self(Arc::new(Counter { taken: AtomicUsize::new(0), max }))
+    pub fn new(max: u32) -> Self {
+        Self(Arc::new(Counter { taken: AtomicU32::new(0), max }))
     }
 
     /// Returns a permit, or `None` if all are out.
     #[must_use]
     pub fn acquire(&self) -> Option<Permit> {
-        let more = |taken: usize| (taken < self.0.max).then_some(taken + 1);
+        let more = |taken: u32| (taken < self.0.max).then_some(taken + 1);
         self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Permit(self.0.clone()))
     }
 
     /// Returns how many permits are out.
     #[must_use]
-    pub fn taken(&self) -> usize {
+    pub fn taken(&self) -> u32 {
         self.0.taken.load(Ordering::Relaxed)
     }
 
     /// Returns how many may be out at once.
     #[must_use]
-    pub fn max(&self) -> usize {
+    pub fn max(&self) -> u32 {
         self.0.max
     }
 }

@@ -138,7 +138,7 @@ impl State {
         }
         let outbound = policy.outbound.get().ok_or(Error::Busy)?;
         // Both are dropped with the fiber, and the call is given up with it.
-        let _place = policy.http_calls.place().ok_or(Error::Busy)?;
+        let _place = policy.http_calls.acquire().ok_or(Error::Busy)?;
         request.timeout = request.timeout.min(self.left_to_wait());
         if request.timeout.is_zero() {
             return Err(Error::Timeout);

@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use portcullis_model::{Capability, Isolation};
 use portcullis_services::log_window::LogWindow;
+use portcullis_traffic::Permits;
 
 use crate::PolicyComponent;
 use crate::component::Linked;
-use crate::policy::places::{CallCount, InstanceCount};
+use crate::policy::places::HookCalls;
 use crate::policy::policy_services::PolicyServices;
 use crate::policy::quarantine::PolicyQuarantine;
 use crate::policy::report::{Standings, UnderWay};
@@ -25,9 +26,9 @@ pub(crate) struct PolicyContext {
     pub(crate) image: OnceLock<Linked>,
     pub(crate) quarantine: PolicyQuarantine,
     /// Its own instances that are alive.
-    pub(crate) instances: Arc<InstanceCount>,
+    pub(crate) instances: Permits,
     /// Its hook calls that are under way and wait or may run long.
-    pub(crate) hook_calls: Arc<CallCount>,
+    pub(crate) hook_calls: HookCalls,
     /// What is logged of its faults has the bytes of its log once more.
     pub(crate) fault_window: LogWindow,
     pub(crate) sandbox: Arc<Runtime>,
@@ -47,7 +48,7 @@ impl PolicyContext {
 
 impl Live for PolicyContext {
     fn instances(&self) -> u32 {
-        self.instances.alive()
+        self.instances.taken()
     }
 
     fn standings(&self) -> Standings {
@@ -60,7 +61,7 @@ impl Live for PolicyContext {
             version: self.policy.version,
             hook_calls: self.hook_calls.under_way(),
             hook_calls_max: self.hook_calls.max(),
-            http_calls: asks.then(|| self.policy.http_calls.under_way()),
+            http_calls: asks.then(|| self.policy.http_calls.taken()),
             http_calls_max: self.policy.http_calls.max(),
         }
     }

@@ -15,11 +15,12 @@ use portcullis_services::cpu_time::thread_cpu_time;
 use portcullis_services::crypto::{Keys, LeftOutKeys};
 use portcullis_services::log_window::LogWindow;
 use portcullis_services::matchers::Matchers;
+use portcullis_traffic::Permits;
 
 use crate::instance::fault::Failure;
 use crate::instance::{ImageError, Instance, MakeError};
 use crate::policy::context::PolicyContext;
-use crate::policy::places::{CallCount, InstanceCount};
+use crate::policy::places::HookCalls;
 use crate::policy::policy_services::PolicyServices;
 use crate::policy::quarantine::PolicyQuarantine;
 use crate::policy::shared::Live;
@@ -84,7 +85,7 @@ impl Factory {
             left_out: LeftOutKeys::default(),
             matchers: Matchers::default(),
             shared,
-            http_calls: Arc::new(CallCount::new(config.limits.http_calls)),
+            http_calls: Permits::new(config.limits.http_calls),
             refused_requests: Arc::default(),
             outbound: sandbox.outbound.clone(),
             log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
@@ -100,8 +101,8 @@ impl Factory {
                 config.quarantine.filter(|_| config.version != Version::Shadow),
                 config.on_error,
             ),
-            instances: Arc::new(InstanceCount::new(config.limits.instances.unwrap_or(u32::MAX))),
-            hook_calls: Arc::new(CallCount::new(config.limits.hook_calls)),
+            instances: Permits::new(config.limits.instances.unwrap_or(u32::MAX)),
+            hook_calls: HookCalls::new(config.limits.hook_calls),
             fault_window: LogWindow::new(u32::MAX, config.limits.log_bytes),
             sandbox: sandbox.clone(),
         });

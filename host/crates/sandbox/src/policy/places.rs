@@ -1,22 +1,16 @@
-//! How many instances, hook calls and requests there may be, and the places that those that are there hold.
+//! The places that instances and hook calls hold among those that there may be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use portcullis_traffic::{Permit, Permits};
 
 use crate::policy::shares::{Beyond, Client, ClientPlace, Clients, Holding};
 
-/// How many instances are alive: of a policy, or over all of them.
-#[derive(Debug)]
-pub(crate) struct InstanceCount {
-    alive: AtomicU32,
-    max: u32,
-}
-
-/// The place of an instance among its policy's and among all; given back when dropped.
+/// The place of an instance among its policy's and among all; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct InstancePlace {
-    policy: Arc<InstanceCount>,
-    all: Arc<InstanceCount>,
+    _policy: Permit,
+    _all: Permit,
     _client: Option<ClientPlace>,
 }
 
@@ -32,17 +26,17 @@ pub(crate) enum NoPlace {
 }
 
 impl InstancePlace {
-    /// A place for an instance; of one that an exchange of a client keeps, within what is shared out.
+    /// Returns a place for an instance; for one that an exchange of a client keeps, within what is shared out.
     pub(crate) fn take(
-        policy: &Arc<InstanceCount>,
-        all: &Arc<InstanceCount>,
+        policy: &Permits,
+        all: &Permits,
         client: Option<(&Arc<Clients>, Client)>,
     ) -> Result<Self, NoPlace> {
         let client = match client {
             Some((clients, client)) => {
-                let free = all.max.saturating_sub(all.alive());
-                let limit = (policy.max < u32::MAX).then_some(policy.max);
-                let holding = Holding { has: policy.alive(), limit, free, all: all.max };
+                let free = all.max().saturating_sub(all.taken());
+                let limit = (policy.max() < u32::MAX).then_some(policy.max());
+                let holding = Holding { has: policy.taken(), limit, free, all: all.max() };
                 match holding.one_more(clients, client) {
                     Ok(place) => place,
                     Err(_) if free == 0 => return Err(NoPlace::All),
@@ -52,101 +46,89 @@ impl InstancePlace {
             }
             None => None,
         };
-        if !policy.enter() {
-            return Err(NoPlace::Policy);
-        }
-        if !all.enter() {
-            policy.leave();
-            return Err(NoPlace::All);
-        }
-        Ok(Self { policy: policy.clone(), all: all.clone(), _client: client })
+        let policy = policy.acquire().ok_or(NoPlace::Policy)?;
+        let all = all.acquire().ok_or(NoPlace::All)?;
+        Ok(Self { _policy: policy, _all: all, _client: client })
     }
 }
 
-/// The place of an instance that was wiped and waits for an exchange; given back when dropped.
+/// The hook calls of a policy that are under way and wait or may run long, over all workers.
 #[derive(Debug)]
-pub(crate) struct SparePlace(Arc<InstanceCount>);
-
-impl SparePlace {
-    pub(crate) fn take(spares: &Arc<InstanceCount>) -> Option<Self> {
-        spares.enter().then(|| Self(spares.clone()))
-    }
+pub(crate) struct HookCalls {
+    permits: Permits,
+    /// The clients whose exchanges they are of, once clients are counted.
+    clients: Arc<Clients>,
 }
 
-impl Drop for SparePlace {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
+/// The place of a hook call; returned when dropped, also with the future that holds it.
+#[derive(Debug)]
+pub(crate) struct HookCallPlace {
+    _permit: Permit,
+    _client: Option<ClientPlace>,
 }
 
-impl Drop for InstancePlace {
-    fn drop(&mut self) {
-        self.policy.leave();
-        self.all.leave();
-    }
-}
-
-impl InstanceCount {
+impl HookCalls {
     pub(crate) fn new(max: u32) -> Self {
-        Self { alive: AtomicU32::new(0), max }
+        Self { permits: Permits::new(max), clients: Arc::default() }
     }
 
-    /// Counts one more, if there may be one.
-    fn enter(&self) -> bool {
-        let entered = self.alive.fetch_update(Ordering::AcqRel, Ordering::Acquire, |alive| {
-            (alive < self.max).then_some(alive + 1)
-        });
-        entered.is_ok()
-    }
-
-    fn leave(&self) {
-        self.alive.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn alive(&self) -> u32 {
-        self.alive.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
-    }
-}
-
-/// How many calls of one kind are under way, over all workers.
-#[derive(Debug)]
-pub(crate) struct CallCount {
-    under_way: AtomicU32,
-    max: u32,
-}
-
-/// The place of a call among its kind; given back when dropped, also with the future that holds it.
-#[derive(Debug)]
-pub(crate) struct CallPlace(Arc<CallCount>);
-
-impl CallCount {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { under_way: AtomicU32::new(0), max }
-    }
-
-    /// Returns a place for one more, if there may be one.
-    pub(crate) fn place(self: &Arc<Self>) -> Option<CallPlace> {
-        let entered = self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, |under_way| {
-            (under_way < self.max).then_some(under_way + 1)
-        });
-        entered.is_ok().then(|| CallPlace(self.clone()))
+    /// Returns a place for a call of an exchange of `client`, within what is shared out; without one, within what
+    /// there is.
+    pub(crate) fn place(&self, client: Option<Client>) -> Result<HookCallPlace, Beyond> {
+        let client = match client {
+            Some(client) => {
+                let (has, max) = (self.under_way(), self.max());
+                let holding = Holding { has, limit: Some(max), free: max.saturating_sub(has), all: max };
+                holding.one_more(&self.clients, client)?
+            }
+            None => None,
+        };
+        let permit = self.permits.acquire().ok_or(Beyond::Policy)?;
+        Ok(HookCallPlace { _permit: permit, _client: client })
     }
 
     pub(crate) fn under_way(&self) -> u32 {
-        self.under_way.load(Ordering::Relaxed)
+        self.permits.taken()
     }
 
     pub(crate) fn max(&self) -> u32 {
-        self.max
+        self.permits.max()
     }
 }
 
-impl Drop for CallPlace {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::HookCalls;
+    use crate::policy::shares::{Beyond, Client};
+
+    fn client(address: &str) -> Option<Client> {
+        Some(Client::of(address.parse::<IpAddr>().unwrap()))
+    }
+
+    #[test]
+    fn one_client_gets_no_more_hook_calls_than_it_leaves_to_others() {
+        let calls = HookCalls::new(250);
+        let takes = |client| {
+            let mut places = Vec::new();
+            loop {
+                match calls.place(client) {
+                    Ok(place) => places.push(place),
+                    Err(beyond) => return (places, beyond),
+                }
+            }
+        };
+        let (first, beyond) = takes(client("192.0.2.1"));
+        assert_eq!((first.len(), beyond), (141, Beyond::Client));
+        let (second, beyond) = takes(client("192.0.2.2"));
+        assert_eq!((second.len(), beyond), (55, Beyond::Client));
+        // What is of no client takes what is left.
+        let (rest, beyond) = takes(None);
+        assert_eq!((rest.len(), beyond), (54, Beyond::Policy));
+        assert_eq!((calls.under_way(), calls.max()), (250, 250));
+        drop((first, second, rest));
+        assert_eq!(calls.under_way(), 0);
+        assert_eq!(takes(client("192.0.2.1")).0.len(), 141, "what was returned is not remembered");
     }
 }

@@ -9,8 +9,8 @@ use portcullis_policy::outbound::Outbound;
 use portcullis_services::crypto::{Keys, LeftOutKeys};
 use portcullis_services::log_window::LogWindow;
 use portcullis_services::matchers::Matchers;
+use portcullis_traffic::Permits;
 
-use crate::policy::places::CallCount;
 use crate::policy::shared::PolicyShared;
 
 /// What the instances of one version of a policy share, and all that a host function needs to know of it.
@@ -33,7 +33,7 @@ pub(crate) struct PolicyServices {
     /// What belongs to the policy's name.
     pub(crate) shared: Arc<PolicyShared>,
     /// Its requests that are outstanding.
-    pub(crate) http_calls: Arc<CallCount>,
+    pub(crate) http_calls: Permits,
     /// Requests of its own that it was refused, because a shadow must have no effect.
     pub(crate) refused_requests: Arc<AtomicU64>,
     /// What sends its requests; empty until the gateway has it.

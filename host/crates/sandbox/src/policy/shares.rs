@@ -1,10 +1,12 @@
-//! How what is scarce is shared out: instances among policies, and those of one policy among clients.
+//! How what is scarce is shared out: instances among policies, and those of one policy and its hook calls among
+//! clients.
 //!
 //! An exchange keeps an instance for as long as hooks of it may come, and how long that is may be a client's or an
 //! upstream's to say. So a policy without a limit of its own gets no more than are free: one that takes all it can get
 //! has half of them, two have a third each, and there is always something left for the others. From an eighth on, the
 //! same holds for the clients of a policy: one that opens exchanges and lets them rest gets no more than are left to
-//! the policy.
+//! the policy. Hook calls that wait or may run long have a limit for each policy, and its clients share them in the
+//! same way.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,11 +14,12 @@ use std::sync::{Arc, MutexGuard};
 
 use portcullis_model::Lock;
 
-/// Instances are not counted by client below this part of what there is, nor below so many.
+/// What clients have is not counted below this part of what there is, nor below so many.
 const UNCOUNTED_PART: u32 = 8;
 const UNCOUNTED_MIN: u32 = 8;
 
-/// Who an instance is for: an address; of IPv6 the network of 64 bits, which is what one subscriber has.
+/// The client that an instance or a hook call is for: an address; of IPv6 the network of 64 bits, which is what one
+/// subscriber has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Client(u128);
 
@@ -29,7 +32,7 @@ impl Client {
     }
 }
 
-/// What clients have, once they are counted. There are no more of them than instances.
+/// What clients have, once they are counted. There are no more of them than instances or hook calls.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Lock<HashMap<Client, u32>>);
 

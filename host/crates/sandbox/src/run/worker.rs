@@ -26,7 +26,7 @@ use crate::instance::{Instance, MakeError};
 use crate::policy::context::PolicyContext;
 use crate::policy::quarantine::{Admitted, refusal};
 use crate::policy::shared::Calls;
-use crate::policy::shares::Client;
+use crate::policy::shares::{Beyond, Client};
 use crate::run::background::Background;
 use crate::run::trust::Trust;
 
@@ -168,11 +168,13 @@ async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box
     let (_place, _turn) = if placement.is_immediate() && placement.instance == Source::Pool {
         (None, Some(pool.making.acquire().await))
     } else {
-        let Some(place) = pool.context.hook_calls.place() else {
-            let fault = pool.at_capacity(&exchange, stage);
-            return (exchange, Err(fault));
-        };
-        (Some(place), None)
+        match pool.context.hook_calls.place(client_of(&exchange)) {
+            Ok(place) => (Some(place), None),
+            Err(beyond) => {
+                let fault = pool.at_capacity(&exchange, stage, beyond);
+                return (exchange, Err(fault));
+            }
+        }
     };
     // While this one waited, others may have given theirs back.
     let instance = match pool.at_hand(&placement, &mut exchange) {
@@ -204,7 +206,7 @@ async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box
                 .await
                 .expect("the thread sends back what it was given, unless our own code panicked there"),
             Err(exchange) => {
-                let fault = pool.at_capacity(&exchange, stage);
+                let fault = pool.at_capacity(&exchange, stage, Beyond::Policy);
                 return (exchange, Err(fault));
             }
         },
@@ -470,9 +472,17 @@ impl Pool {
     }
 
     #[cold]
-    fn at_capacity(&self, exchange: &Exchange, stage: Stage) -> Fault {
+    fn at_capacity(&self, exchange: &Exchange, stage: Stage, beyond: Beyond) -> Fault {
         let max = self.context.hook_calls.max();
-        let message = format!("all {max} calls of it that may be are under way (`limits.hook-calls`)");
+        let message = match beyond {
+            Beyond::Policy => {
+                format!("all {max} calls of it that may be are under way (`limits.hook-calls`)")
+            }
+            Beyond::Client => format!(
+                "exchanges of this client have as many calls of it under way as are left to others of the {max} that may \
+                 be (`limits.hook-calls`)"
+            ),
+        };
         self.fault(exchange, stage, Failure::new(FaultKind::Exhausted, message))
     }
 
@@ -485,7 +495,8 @@ impl Pool {
     }
 }
 
-/// Returns the client whose share an instance for the exchange counts against; `None` for one without effects.
+/// Returns the client whose share an instance or a call for the exchange counts against; `None` for one without
+/// effects.
 fn client_of(exchange: &Exchange) -> Option<Client> {
     exchange.has_effects().then(|| Client::of(exchange.client.address))
 }

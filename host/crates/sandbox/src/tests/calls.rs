@@ -1,6 +1,7 @@
 //! How hooks are called, and what instances share.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -230,6 +231,40 @@ fn bounds_the_calls_of_a_policy_that_are_under_way() {
         assert!(result.is_ok(), "{result:?}");
         pending.clear();
         assert_eq!(told().hook_calls, 0);
+    });
+}
+
+#[test]
+fn a_client_with_many_calls_under_way_leaves_some_to_others() {
+    both(|| {
+        let mut config = on_fibers(config("besieged", r#"{"request-head":"loop","response-head":"next"}"#));
+        config.limits.hook_calls = 40;
+        config.limits.deadline = Duration::from_secs(60);
+        let policy = policy(MISBEHAVE, &config);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut pending = Vec::new();
+        let fault = loop {
+            let Called::Waiting(mut call) = policy.call(Hook::RequestHead, exchange()) else {
+                panic!("not on a fiber")
+            };
+            match call.as_mut().poll(&mut context) {
+                Poll::Pending => pending.push(call),
+                Poll::Ready((_, result)) => break result.unwrap_err(),
+            }
+        };
+        // Eight are not counted by client, and half of the others are left.
+        assert_eq!((pending.len(), fault.kind), (24, portcullis_policy::FaultKind::Exhausted));
+        assert!(
+            fault.message.contains("exchanges of this client") && fault.message.contains("hook-calls"),
+            "{fault}"
+        );
+        let mut others = exchange();
+        others.client.address = IpAddr::from([203, 0, 113, 7]);
+        let (_, result) = run(&*policy, Hook::ResponseHead, others);
+        assert!(result.is_ok(), "{result:?}");
+        pending.pop();
+        let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
+        assert!(result.is_ok(), "{result:?}");
     });
 }
 

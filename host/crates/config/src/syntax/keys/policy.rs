@@ -466,7 +466,8 @@ pub(crate) static POLICY_LIMITS: Shape = Shape {
             presence: Presence::Default("250"),
             example: "500",
             doc: "Calls of its hooks that may be under way at once, over all workers, if they wait for something or \
-                  `deadline` is more than 10 ms. One more is a fault.",
+                  `deadline` is more than 10 ms. From an eighth of them on, one client gets no more than it leaves to others. \
+                  One more is a fault.",
         },
         Key {
             name: "http-calls",
