@@ -22,7 +22,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("portcullis-bench", 2),
     ("portcullis-model", 2),
     ("portcullis-registry", 2),
-    ("portcullis-sandbox", 3),
     ("portcullis-sdk", 2),
     ("portcullis-wasm-build", 2),
     ("xtask", 2),

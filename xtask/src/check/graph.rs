@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-telemetry", &["portcullis-model"]),
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
     ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
+    ("portcullis-rewrite", &[]),
     (
         "portcullis-rollout",
         &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
@@ -29,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "portcullis-sandbox",
         &[
             "portcullis-policy",
+            "portcullis-rewrite",
             "portcullis-services",
             "portcullis-http",
             "portcullis-traffic",
@@ -92,6 +94,7 @@ const PURE: &[&str] = &[
     "portcullis-cache",
     "portcullis-config",
     "portcullis-services",
+    "portcullis-rewrite",
 ];
 const IMPURE: &[&str] = &["tokio", "mio", "hyper", "async-std", "smol"];
 

@@ -4,7 +4,6 @@ pub(crate) mod bindings;
 pub(crate) mod hooks;
 pub(crate) mod image;
 pub(crate) mod inspect;
-pub(crate) mod split;
 pub(crate) mod weigh;
 pub(crate) mod wipe;
 

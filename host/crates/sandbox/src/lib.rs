@@ -5,7 +5,7 @@
 //! what it may ask of the gateway; whatever it returns is treated as what a client sends.
 //!
 //! The way of a call: `run/worker.rs` takes an instance from its pool or makes one from a configured image
-//! (`component/image.rs`, `component/split.rs`), `instance.rs` calls the hook in it with the exchange moved into the
+//! (`component/image.rs`, and the crate `rewrite`), `instance.rs` calls the hook in it with the exchange moved into the
 //! store, `instance/answer.rs` checks what came back, and `instance/fault.rs` says what went wrong if something did.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]

@@ -4,13 +4,13 @@ use portcullis_model::Lock;
 use std::sync::{Arc, OnceLock};
 
 use portcullis_policy::outbound::Outbound;
+use portcullis_rewrite::split::split;
 use portcullis_traffic::Permits;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Module};
 
 use crate::component::hooks::HookIndices;
-use crate::component::split;
 use crate::component::wipe::{PageMap, WipeIndices};
 use crate::component::{ImageSource, Linked};
 use crate::engine::Engines;
@@ -117,8 +117,8 @@ impl Runtime {
         }
         let wipeable = match source.wipeable.prepare(source.component.borrow_owner(), image) {
             Ok(wipeable) => wipeable,
-            Err(odd) => {
-                tracing::debug!("instances of a component are not wiped but dropped: {odd}");
+            Err(reason) => {
+                tracing::debug!("instances of a component are not wiped but dropped: {reason}");
                 return self.compile_parts(source, image);
             }
         };
@@ -129,7 +129,7 @@ impl Runtime {
 
     fn compile_parts(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
         let Engines { images, functions, .. } = &self.engines;
-        let split = match split::split(image, self.split_from) {
+        let split = match split(image, self.split_from) {
             Ok(split) => split,
             Err(whole) => {
                 tracing::debug!("the image of a component is compiled whole: {whole}");

@@ -1,13 +1,13 @@
 //! Wiping an instance: it becomes again what it was when it started from its image, and serves another exchange.
 //!
-//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to
-//! functions, a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the
-//! handles that it has. So an image has something added (`rewrite.rs`): a second memory, which the guest's code cannot
-//! name, with what is in the first one at the start, and functions that put its pages and the globals back. Which pages
-//! were written, the kernel knows: they are its own copies, no longer those of the image.
+//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to functions,
+//! a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the handles that it has.
+//! So an image has something added (the crate `rewrite`): a second memory, which the guest's code cannot name, with what is in the
+//! first one at the start, and functions that put its pages and the globals back. Which pages were written, the kernel
+//! knows: they are its own copies, no longer those of the image.
 //!
-//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could
-//! change its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
+//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could change
+//! its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
 
 #[cfg(test)]
 mod tests;
@@ -15,47 +15,38 @@ mod tests;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+use portcullis_rewrite::wipe::{self as rewrite, NotWipeable, REGIONS, Wipeable};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc, WasmList,
 };
 use wasmtime::{Result, Store, format_err};
 
 pub(crate) use self::pages::PageMap;
-pub(crate) use self::rewrite::Wipeable;
 use crate::instance::state::State;
 use crate::run::block_on::block_on;
 
-mod module;
 mod pages;
-mod rewrite;
 
-/// Regions that are restored by one call: their places and lengths are its parameters, of which there may be 16.
-const REGIONS: usize = 7;
 /// Bytes that a wipe may restore. If more were written, a new instance costs no more.
 const RESTORED_BYTES_MAX: usize = 2 << 20;
 /// What is restored once is restored each time from then on, whether it was written again or not. So an instance in
 /// which one exchange wrote this much and far more than those before is dropped.
 const RESTORED_BYTES_MUCH: usize = 256 << 10;
 
-/// Why instances of an image are dropped rather than wiped; for the log.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum Odd {
-    #[error("it cannot be read: {0}")]
-    Malformed(#[from] wasmparser::BinaryReaderError),
-    #[error("{0}")]
-    Because(&'static str),
-}
-
 /// Whether instances of a component can be wiped; found out once for all its images, which have the same code.
 #[derive(Debug, Default)]
-pub(crate) struct WipeableCode(OnceLock<std::result::Result<(), Odd>>);
+pub(crate) struct WipeableCode(OnceLock<std::result::Result<(), NotWipeable>>);
 
 impl WipeableCode {
     /// Adds to `image`, which is one of `component`, what wiping takes.
     ///
     /// # Errors
     /// What of it wiping would not undo.
-    pub(crate) fn prepare(&self, component: &[u8], image: &[u8]) -> std::result::Result<Wipeable, Odd> {
+    pub(crate) fn prepare(
+        &self,
+        component: &[u8],
+        image: &[u8],
+    ) -> std::result::Result<Wipeable, NotWipeable> {
         self.0.get_or_init(|| rewrite::check_code(component)).clone()?;
         rewrite::rewrite(image)
     }

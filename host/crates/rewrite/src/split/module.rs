@@ -1,4 +1,4 @@
-//! One core module taken apart.
+//! Takes one core module apart.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -13,12 +13,27 @@ use wasmparser::{
     Parser, Payload, TableType, TypeRef, ValType,
 };
 
-use super::{STATE, Whole};
+/// The name by which a code module imports its state.
+pub(super) const STATE: &str = "portcullis:state";
+
+/// Why something stays whole; for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSplit {
+    /// It is no component.
+    #[error("it cannot be read: {0}")]
+    Malformed(#[from] wasmparser::BinaryReaderError),
+    /// It has something in it that cannot be encoded again.
+    #[error("it cannot be written anew: {0}")]
+    Unwritable(#[from] ReencodeError<Infallible>),
+    /// It has something in it that cannot be taken apart.
+    #[error("{0}")]
+    Unsuitable(&'static str),
+}
 
 /// A module as two.
 #[derive(Debug)]
 pub(super) struct Halves {
-    /// `None` if the module has no state: it is only code.
+    /// `None` if the module has no state: it is code as it is.
     pub(super) state: Option<Vec<u8>>,
     pub(super) code: Vec<u8>,
     /// What the code module imports and exports.
@@ -47,11 +62,11 @@ struct Parts<'a> {
     code_bytes: usize,
 }
 
-/// Splits `module` if it has enough code.
-pub(super) fn split(module: &[u8], code_bytes_min: usize) -> Result<Halves, Whole> {
+/// Takes `module` apart, if it has enough code.
+pub(super) fn split(module: &[u8], code_bytes_min: usize) -> Result<Halves, NotSplit> {
     let parts = Parts::read(module)?;
     if parts.code_bytes < code_bytes_min {
-        return Err(Whole::Odd("no core module of it has much code"));
+        return Err(NotSplit::Unsuitable("no core module of it has much code"));
     }
     if parts.is_stateless() {
         return Ok(Halves { state: None, code: module.to_vec(), code_type: parts.code_type(false)? });
@@ -60,7 +75,7 @@ pub(super) fn split(module: &[u8], code_bytes_min: usize) -> Result<Halves, Whol
 }
 
 impl<'a> Parts<'a> {
-    fn read(module: &'a [u8]) -> Result<Self, Whole> {
+    fn read(module: &'a [u8]) -> Result<Self, NotSplit> {
         let mut parts = Self::default();
         for payload in Parser::new(0).parse_all(module) {
             let payload = payload?;
@@ -72,7 +87,9 @@ impl<'a> Parts<'a> {
                     for group in section {
                         for ty in group?.into_types() {
                             let CompositeInnerType::Func(function) = ty.composite_type.inner else {
-                                return Err(Whole::Odd("a module of it has types that are no functions'"));
+                                return Err(NotSplit::Unsuitable(
+                                    "a module of it has types that are no functions'",
+                                ));
                             };
                             parts.types.push(function);
                         }
@@ -129,9 +146,9 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
-    fn import(&mut self, import: wasmparser::Import<'a>) -> Result<(), Whole> {
+    fn import(&mut self, import: wasmparser::Import<'a>) -> Result<(), NotSplit> {
         if import.module == STATE {
-            return Err(Whole::Odd("a module of it imports what is not for it to import"));
+            return Err(NotSplit::Unsuitable("a module of it imports what is not for it to import"));
         }
         match import.ty {
             TypeRef::Func(ty) | TypeRef::FuncExact(ty) => self.functions.push(ty),
@@ -157,7 +174,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The module that defines memories and globals, and fills them.
-    fn state(&self) -> Result<Vec<u8>, Whole> {
+    fn state(&self) -> Result<Vec<u8>, NotSplit> {
         let mut reencoder = RoundtripReencoder;
         let (mut memories, mut globals) = (MemorySection::new(), GlobalSection::new());
         let mut exports = ExportSection::new();
@@ -174,7 +191,7 @@ impl<'a> Parts<'a> {
             if let DataKind::Active { memory_index, offset_expr } = &segment.kind {
                 let memory = memory_index
                     .checked_sub(self.memories_imported)
-                    .ok_or(Whole::Odd("a module of it fills a memory of another"))?;
+                    .ok_or(NotSplit::Unsuitable("a module of it fills a memory of another"))?;
                 data.active(memory, &constant(offset_expr)?, segment.data.iter().copied());
             }
         }
@@ -184,7 +201,7 @@ impl<'a> Parts<'a> {
     }
 
     /// All the rest, with what the state module has as imports.
-    fn code(&self, module: &[u8]) -> Result<Vec<u8>, Whole> {
+    fn code(&self, module: &[u8]) -> Result<Vec<u8>, NotSplit> {
         let mut imports = ImportSection::new();
         self.each_import(true, |module, name, ty| {
             imports.import(module, name, ty);
@@ -228,7 +245,7 @@ impl<'a> Parts<'a> {
         self.data.iter().rposition(passive).map_or(0, |last| last + 1)
     }
 
-    fn code_type(&self, imports_state: bool) -> Result<ModuleType, Whole> {
+    fn code_type(&self, imports_state: bool) -> Result<ModuleType, NotSplit> {
         let mut reencoder = RoundtripReencoder;
         let mut written = ModuleType::new();
         for ty in &self.types {
@@ -249,7 +266,7 @@ impl<'a> Parts<'a> {
                 ExternalKind::Global => self.global_types.get(at).map(|ty| TypeRef::Global(*ty)),
                 ExternalKind::Tag => self.tags.get(at).map(|ty| TypeRef::Tag(*ty)),
             };
-            let ty = ty.ok_or(Whole::Odd("a module of it exports what it does not have"))?;
+            let ty = ty.ok_or(NotSplit::Unsuitable("a module of it exports what it does not have"))?;
             written.export(export.name, reencoder.entity_type(ty)?);
         }
         Ok(written)
@@ -260,7 +277,7 @@ impl<'a> Parts<'a> {
         &self,
         imports_state: bool,
         mut write: impl FnMut(&str, &str, EntityType),
-    ) -> Result<(), Whole> {
+    ) -> Result<(), NotSplit> {
         let mut reencoder = RoundtripReencoder;
         for import in &self.imports {
             write(import.module, import.name, reencoder.entity_type(import.ty)?);
@@ -292,17 +309,17 @@ fn any_size(memory: MemoryType) -> MemoryType {
 }
 
 /// The state module has no types that a global could be of.
-fn checked(ty: GlobalType) -> Result<GlobalType, Whole> {
+fn checked(ty: GlobalType) -> Result<GlobalType, NotSplit> {
     match ty.content_type {
         ValType::Ref(reference) if !matches!(reference.heap_type(), HeapType::Abstract { .. }) => {
-            Err(Whole::Odd("a global of it is of a type of its own"))
+            Err(NotSplit::Unsuitable("a global of it is of a type of its own"))
         }
         _ => Ok(ty),
     }
 }
 
 /// An initial value that depends on nothing else.
-fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Whole> {
+fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, NotSplit> {
     let mut operators = expression.get_operators_reader();
     while !operators.eof() {
         match operators.read()? {
@@ -313,7 +330,7 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Whole> 
             | Operator::V128Const { .. }
             | Operator::RefNull { hty: HeapType::Abstract { .. } }
             | Operator::End => {}
-            _ => return Err(Whole::Odd("a global or a place of data of it depends on others")),
+            _ => return Err(NotSplit::Unsuitable("a global or a place of data of it depends on others")),
         }
     }
     let written: Result<_, ReencodeError<Infallible>> = RoundtripReencoder.const_expr(expression.clone());

@@ -1,4 +1,4 @@
-//! What is added to a core module.
+//! Adds to a core module what wiping takes.
 
 use std::ops::Range;
 
@@ -8,7 +8,20 @@ use wasm_encoder::{
 };
 use wasmparser::{BinaryReader, DataKind, Parser, Payload, TypeRef};
 
-use super::{Odd, REGIONS};
+/// Regions that one call of [`RESTORE`](super::RESTORE) restores: their places and lengths are its parameters, of which
+/// there may be 16.
+pub const REGIONS: usize = 7;
+
+/// Why instances of an image are dropped rather than wiped; for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotWipeable {
+    /// It is no component.
+    #[error("it cannot be read: {0}")]
+    Malformed(#[from] wasmparser::BinaryReaderError),
+    /// It has something in it that wiping would not undo.
+    #[error("{0}")]
+    Unsuitable(&'static str),
+}
 
 /// The core modules' exports that are added.
 pub(super) const CORE_MEMORY: &str = "portcullis:memory";
@@ -19,7 +32,7 @@ pub(super) const CORE_RESET: &str = "portcullis:reset";
 /// What a core module is made of, as far as it matters here.
 #[derive(Default)]
 pub(super) struct ModuleParts {
-    /// Its range in the component.
+    /// Its place in the component.
     pub(super) range: Range<usize>,
     sections: Vec<(u8, Range<usize>)>,
     types: u32,
@@ -33,7 +46,7 @@ pub(super) struct ModuleParts {
 }
 
 impl ModuleParts {
-    pub(super) fn read(module: &[u8]) -> Result<Self, Odd> {
+    pub(super) fn read(module: &[u8]) -> Result<Self, NotWipeable> {
         let mut parts = Self::default();
         let mut memories_imported = 0;
         for payload in Parser::new(0).parse_all(module) {
@@ -69,7 +82,9 @@ impl ModuleParts {
                         let global = global?;
                         if global.ty.mutable {
                             if matches!(global.ty.content_type, wasmparser::ValType::Ref(_)) {
-                                return Err(Odd::Because("it has globals that refer to something"));
+                                return Err(NotWipeable::Unsuitable(
+                                    "it has globals that refer to something",
+                                ));
                             }
                             let range = global.init_expr.get_binary_reader().range();
                             parts.mutable.push((parts.globals, global.ty.content_type, range));
@@ -77,13 +92,17 @@ impl ModuleParts {
                         parts.globals += 1;
                     }
                 }
-                Payload::StartSection { .. } => return Err(Odd::Because("it has a start function")),
+                Payload::StartSection { .. } => {
+                    return Err(NotWipeable::Unsuitable("it has a start function"));
+                }
                 Payload::DataSection(section) => {
                     for data in section {
                         let data = data?;
                         if let DataKind::Active { offset_expr, .. } = data.kind {
                             if memories_imported > 0 {
-                                return Err(Odd::Because("a module of it fills a memory of another"));
+                                return Err(NotWipeable::Unsuitable(
+                                    "a module of it fills a memory of another",
+                                ));
                             }
                             let bytes = data.range.end - data.data.len()..data.range.end;
                             parts.data.push((offset_expr.get_binary_reader().range(), bytes));
@@ -94,7 +113,7 @@ impl ModuleParts {
             }
         }
         if !parts.memories.is_empty() && memories_imported > 0 || parts.memories.len() > 1 {
-            return Err(Odd::Because("it has more than one memory"));
+            return Err(NotWipeable::Unsuitable("it has more than one memory"));
         }
         Ok(parts)
     }
@@ -103,17 +122,17 @@ impl ModuleParts {
         !(self.memories.is_empty() && self.mutable.is_empty())
     }
 
-    pub(super) fn memory_bytes(&self) -> Result<usize, Odd> {
+    pub(super) fn memory_bytes(&self) -> Result<usize, NotWipeable> {
         let bytes = self.memories.first().and_then(|memory| {
             let odd = memory.memory64 || memory.shared || memory.page_size_log2.is_some();
             usize::try_from(memory.initial).ok().filter(|_| !odd)?.checked_mul(64 << 10)
         });
-        bytes.ok_or(Odd::Because("its memory is not of 32 bits"))
+        bytes.ok_or(NotWipeable::Unsuitable("its memory is not of 32 bits"))
     }
 
-    /// The module, with a memory that keeps what is in its own at first, with the first values of its globals, and with
-    /// the functions that put them back. All that is new comes last, so that no index changes.
-    pub(super) fn rewritten(&self, module: &[u8]) -> Result<Vec<u8>, Odd> {
+    /// Returns the module with a memory that keeps what is in its own at first, with the first values of its globals,
+    /// and with the functions that restore both. All that is new comes last, so that no index changes.
+    pub(super) fn rewritten(&self, module: &[u8]) -> Result<Vec<u8>, NotWipeable> {
         let has_memory = !self.memories.is_empty();
         let mut types = Added::default();
         let mut functions = Added::default();
@@ -149,8 +168,7 @@ impl ModuleParts {
             let mut section = MemorySection::new();
             section.memory(MemoryType {
                 minimum: pages,
-                // Nothing can grow it; and how large it is differs from configuration to configuration, of which the
-                // code must not know.
+                // Nothing can grow it. How large it is differs between configurations, so the code must not know it.
                 maximum: None,
                 memory64: false,
                 shared: false,
@@ -170,11 +188,11 @@ impl ModuleParts {
                 wasmparser::ValType::F64 => 0x7c,
                 wasmparser::ValType::V128 => 0x7b,
                 wasmparser::ValType::Ref(_) => {
-                    return Err(Odd::Because("it has globals that refer to something"));
+                    return Err(NotWipeable::Unsuitable("it has globals that refer to something"));
                 }
             });
-            // Changeable, though nothing changes it: what cannot change is written into the code that reads it, and
-            // code is kept on disk. Besides, the code would be another with each configuration.
+            // Mutable, though nothing changes it: a constant is written into the code that reads it, and code is kept
+            // on disk. Besides, the code would differ between configurations.
             globals.bytes.push(1);
             globals.bytes.extend_from_slice(&module[init.clone()]);
             globals.count += 1;
@@ -204,7 +222,7 @@ impl ModuleParts {
         self.with(module, added)
     }
 
-    /// Sets its globals to their first values; and copies up to so many regions of its memory from the other one.
+    /// Sets its globals to their first values, and copies up to so many regions of its memory from the other one.
     fn reset(&self, memory: bool) -> Function {
         let mut function = Function::new([]);
         let mut code = function.instructions();
@@ -220,8 +238,12 @@ impl ModuleParts {
         function
     }
 
-    /// The module with `added` at the ends of its sections.
-    fn with<const N: usize>(&self, module: &[u8], added: [(SectionId, Added); N]) -> Result<Vec<u8>, Odd> {
+    /// Returns the module with `added` at the ends of its sections.
+    fn with<const N: usize>(
+        &self,
+        module: &[u8],
+        added: [(SectionId, Added); N],
+    ) -> Result<Vec<u8>, NotWipeable> {
         let mut written = Module::new();
         let mut added = added.into_iter().peekable();
         for (id, range) in &self.sections {
@@ -247,8 +269,7 @@ impl ModuleParts {
     }
 }
 
-/// Returns the address and the length of the memory: as a list of its bytes, whose address and length are written to
-/// its start.
+/// Returns the memory as a list of its bytes, whose place and length are written to its start.
 fn place() -> Function {
     let at = |offset| wasm_encoder::MemArg { offset, align: 2, memory_index: 0 };
     let mut function = Function::new([]);
@@ -267,7 +288,7 @@ fn place() -> Function {
     function
 }
 
-/// Copies the region that two parameters describe from the second memory, which has the initial content.
+/// Copies the region that two parameters name, from the memory that keeps what was there at first.
 fn copy(code: &mut InstructionSink<'_>, start: u32) {
     code.local_get(start + 1)
         .if_(wasm_encoder::BlockType::Empty)
@@ -320,7 +341,7 @@ impl Added {
     }
 
     /// Writes what is in `section`, from its count on, and these after it.
-    fn append(&self, written: &mut Module, id: u8, section: &[u8]) -> Result<(), Odd> {
+    fn append(&self, written: &mut Module, id: u8, section: &[u8]) -> Result<(), NotWipeable> {
         let mut reader = BinaryReader::new(section, 0);
         let count = reader.read_var_u32()?;
         let mut data = Vec::with_capacity(section.len() + self.bytes.len() + 5);

@@ -6,7 +6,7 @@ use wasm_encoder::{
 };
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use super::{Whole, split};
+use super::{NotSplit, split};
 
 fn is_valid(wasm: &[u8]) {
     Validator::new_with_features(WasmFeatures::all()).validate_all(wasm).unwrap();
@@ -124,13 +124,13 @@ fn a_module_that_fills_the_memory_of_another_stays_whole() {
     let mut data = DataSection::new();
     data.active(0, &ConstExpr::i32_const(0), *b"configured");
     let error = split(&linked(&library(false, Some(&data))), 1000).unwrap_err();
-    assert!(matches!(error, Whole::Odd("a module of it fills a memory of another")), "{error}");
+    assert!(matches!(error, NotSplit::Unsuitable("a module of it fills a memory of another")), "{error}");
 }
 
 #[test]
 fn what_has_little_code_stays_whole() {
     let error = split(GLOBALS, 100 << 20).unwrap_err();
-    assert!(matches!(error, Whole::Odd("no core module of it has much code")), "{error}");
+    assert!(matches!(error, NotSplit::Unsuitable("no core module of it has much code")), "{error}");
 }
 
 #[test]

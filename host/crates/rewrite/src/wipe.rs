@@ -1,4 +1,10 @@
-//! What is added to an image so that its instances can be wiped.
+//! Adds to a configured image what its instances are wiped with: a second memory that keeps what is in the first one at
+//! the start, and functions that restore the pages that were written and the globals.
+//!
+//! An image whose code does what they would not undo is refused, and its instances are dropped rather than wiped.
+
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -12,31 +18,39 @@ use wasmparser::{
     ComponentTypeRef, ExternalKind, Instance, Operator, Parser, Payload,
 };
 
-use super::module::{CORE_MEMORY, CORE_PLACE, CORE_RESET, CORE_RESTORE, ModuleParts};
-use super::{Odd, REGIONS};
+use self::module::{CORE_MEMORY, CORE_PLACE, CORE_RESET, CORE_RESTORE, ModuleParts};
+pub use self::module::{NotWipeable, REGIONS};
 
-/// The component's exports that are added. None of the contract's is called so.
-pub(super) const MEMORY: &str = "portcullis-wipe-memory";
-pub(super) const RESTORE: &str = "portcullis-wipe-restore";
+mod module;
 
-/// The component's export that resets the globals of the `at`th module that has some.
-pub(super) fn reset_name(at: usize) -> String {
+/// The added export that returns the memory. None of the contract's has this name.
+pub const MEMORY: &str = "portcullis-wipe-memory";
+/// The added export that restores [`REGIONS`] regions of the memory, and the globals of its module.
+pub const RESTORE: &str = "portcullis-wipe-restore";
+
+/// Returns the name of the added export that resets the globals of the `at`th module that has some, beside that of the
+/// memory.
+#[must_use]
+pub fn reset_name(at: usize) -> String {
     format!("portcullis-wipe-globals{at}")
 }
 
 /// An image whose instances can be wiped.
 #[derive(Debug)]
-pub(crate) struct Wipeable {
+pub struct Wipeable {
     /// The component, with the exports that wiping takes.
-    pub(crate) component: Vec<u8>,
+    pub component: Vec<u8>,
     /// Bytes of the memory that it starts with, and of the second one that keeps what is in it at first.
-    pub(crate) memory_bytes: usize,
+    pub memory_bytes: usize,
     /// How many of its modules beside that of the memory have globals to be reset.
-    pub(crate) resets: usize,
+    pub resets: usize,
 }
 
-/// Whether code of the component does what wiping would not undo: changes tables, or drops segments.
-pub(super) fn check_code(component: &[u8]) -> Result<(), Odd> {
+/// Checks that no code of the component does what wiping would not undo: changes tables, or drops segments.
+///
+/// # Errors
+/// Returns what of it does.
+pub fn check_code(component: &[u8]) -> Result<(), NotWipeable> {
     for payload in Parser::new(0).parse_all(component) {
         let Payload::CodeSectionEntry(body) = payload? else { continue };
         let mut operators = body.get_operators_reader()?;
@@ -46,9 +60,11 @@ pub(super) fn check_code(component: &[u8]) -> Result<(), Odd> {
                 | Operator::TableGrow { .. }
                 | Operator::TableFill { .. }
                 | Operator::TableCopy { .. }
-                | Operator::TableInit { .. } => return Err(Odd::Because("its code changes tables")),
+                | Operator::TableInit { .. } => {
+                    return Err(NotWipeable::Unsuitable("its code changes tables"));
+                }
                 Operator::ElemDrop { .. } | Operator::DataDrop { .. } => {
-                    return Err(Odd::Because("its code drops segments"));
+                    return Err(NotWipeable::Unsuitable("its code drops segments"));
                 }
                 _ => {}
             }
@@ -58,7 +74,10 @@ pub(super) fn check_code(component: &[u8]) -> Result<(), Odd> {
 }
 
 /// Adds to an image what wiping takes.
-pub(super) fn rewrite(image: &[u8]) -> Result<Wipeable, Odd> {
+///
+/// # Errors
+/// Returns what of it wiping would not undo.
+pub fn rewrite(image: &[u8]) -> Result<Wipeable, NotWipeable> {
     let component = Parts::read(image)?;
     let with_memory = component.with_memory()?;
     let mut written = wasm_encoder::Component::new();
@@ -96,26 +115,27 @@ struct Parts {
 }
 
 impl Parts {
-    fn read(image: &[u8]) -> Result<Self, Odd> {
+    fn read(image: &[u8]) -> Result<Self, NotWipeable> {
         let mut parts = Self::default();
         let mut parser = Parser::new(0);
         let mut rest = image;
         while !rest.is_empty() {
             let Chunk::Parsed { consumed, payload } = parser.parse(rest, true)? else {
-                return Err(Odd::Because("it ends too early"));
+                return Err(NotWipeable::Unsuitable("it ends too early"));
             };
             rest = &rest[consumed..];
             if let Payload::ModuleSection { unchecked_range, .. }
             | Payload::ComponentSection { unchecked_range, .. } = &payload
             {
-                rest = rest.get(unchecked_range.len()..).ok_or(Odd::Because("it ends too early"))?;
+                rest =
+                    rest.get(unchecked_range.len()..).ok_or(NotWipeable::Unsuitable("it ends too early"))?;
             }
             parts.section(image, payload)?;
         }
         Ok(parts)
     }
 
-    fn section(&mut self, image: &[u8], payload: Payload<'_>) -> Result<(), Odd> {
+    fn section(&mut self, image: &[u8], payload: Payload<'_>) -> Result<(), NotWipeable> {
         if let Some((id, range)) = payload.as_section() {
             self.sections.push((id, range));
         }
@@ -128,7 +148,7 @@ impl Parts {
             Payload::ComponentSection { unchecked_range, .. } => {
                 for payload in Parser::new(0).parse_all(&image[unchecked_range]) {
                     if matches!(payload?, Payload::ModuleSection { .. }) {
-                        return Err(Odd::Because("it has modules inside nested components"));
+                        return Err(NotWipeable::Unsuitable("it has modules inside nested components"));
                     }
                 }
             }
@@ -151,7 +171,9 @@ impl Parts {
                     match import?.ty {
                         ComponentTypeRef::Type(_) => self.types += 1,
                         ComponentTypeRef::Func(_) => self.functions += 1,
-                        ComponentTypeRef::Module(_) => return Err(Odd::Because("it imports modules")),
+                        ComponentTypeRef::Module(_) => {
+                            return Err(NotWipeable::Unsuitable("it imports modules"));
+                        }
                         _ => {}
                     }
                 }
@@ -173,7 +195,7 @@ impl Parts {
                             self.core_functions += 1;
                         }
                         // What resources of its own stand for, and what tasks keep, is in tables of the host.
-                        _ => return Err(Odd::Because("it keeps something outside its memory")),
+                        _ => return Err(NotWipeable::Unsuitable("it keeps something outside its memory")),
                     }
                 }
             }
@@ -182,14 +204,14 @@ impl Parts {
         Ok(())
     }
 
-    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), Odd> {
+    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), NotWipeable> {
         match alias {
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Type, .. }
             | ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types += 1,
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Func, .. } => self.functions += 1,
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
             | ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => {
-                return Err(Odd::Because("it has aliases of modules"));
+                return Err(NotWipeable::Unsuitable("it has aliases of modules"));
             }
             ComponentAlias::CoreInstanceExport { kind, .. } => match kind {
                 ExternalKind::Func | ExternalKind::FuncExact => self.core_functions += 1,
@@ -202,29 +224,35 @@ impl Parts {
     }
 
     /// The one module that has the memory.
-    fn with_memory(&self) -> Result<usize, Odd> {
+    fn with_memory(&self) -> Result<usize, NotWipeable> {
         let mut found = None;
         for (at, module) in self.modules.iter().enumerate() {
             let times = self.instances.iter().filter(|of| **of == Some(at)).count();
             if times != 1 && module.is_touched() {
-                return Err(Odd::Because("a module of it that has state is not instantiated once"));
+                return Err(NotWipeable::Unsuitable(
+                    "a module of it that has state is not instantiated once",
+                ));
             }
             if !module.memories.is_empty() && found.replace(at).is_some() {
-                return Err(Odd::Because("it has more than one memory"));
+                return Err(NotWipeable::Unsuitable("it has more than one memory"));
             }
         }
-        found.ok_or(Odd::Because("it has no memory"))
+        found.ok_or(NotWipeable::Unsuitable("it has no memory"))
     }
 
-    /// Writes the component's exports; gives the number of those that reset globals.
-    fn exports(&self, written: &mut wasm_encoder::Component, with_memory: usize) -> Result<usize, Odd> {
+    /// Writes the component's exports. Returns the number of those that reset globals.
+    fn exports(
+        &self,
+        written: &mut wasm_encoder::Component,
+        with_memory: usize,
+    ) -> Result<usize, NotWipeable> {
         let mut aliases = ComponentAliasSection::new();
         let mut alias = |module: usize, kind, name| {
             let instance = self.instances.iter().position(|of| *of == Some(module));
             let instance = instance.and_then(|at| u32::try_from(at).ok());
-            let instance = instance.ok_or(Odd::Because("a module of it is not instantiated"))?;
+            let instance = instance.ok_or(NotWipeable::Unsuitable("a module of it is not instantiated"))?;
             aliases.alias(Alias::CoreInstanceExport { instance, kind, name });
-            Ok::<_, Odd>(())
+            Ok::<_, NotWipeable>(())
         };
         alias(with_memory, ExportKind::Memory, CORE_MEMORY)?;
         alias(with_memory, ExportKind::Func, CORE_PLACE)?;

@@ -1,4 +1,4 @@
-//! The code of a configured image apart from what `configure` left.
+//! Takes the code of a configured image apart from what `configure` left.
 //!
 //! The images of two configurations differ in their memories and globals alone, but a component is compiled as one: a
 //! new list of keys would send all of a JavaScript engine through the compiler. So a core module with much code becomes
@@ -19,45 +19,32 @@ mod tests;
 
 use std::convert::Infallible;
 
-use wasm_encoder::reencode::{Error as ReencodeError, Reencode, ReencodeComponent};
+use wasm_encoder::reencode::{Reencode, ReencodeComponent};
 use wasm_encoder::{
     Component, ComponentAliasSection, ComponentImportSection, ComponentSectionId, ComponentTypeRef,
     CoreTypeSection, InstanceSection, ModuleArg, RawSection,
 };
 use wasmparser::{Chunk, ComponentAlias, ComponentOuterAliasKind, Instance, Parser, Payload};
 
-use self::module::Halves;
+pub use self::module::NotSplit;
+use self::module::{Halves, STATE};
 
 mod module;
 
-/// The name by which a code module imports its state.
-const STATE: &str = "portcullis:state";
-
 /// A component taken apart.
 #[derive(Debug)]
-pub(crate) struct Split {
+pub struct Split {
     /// The component, which imports its code modules.
-    pub(crate) component: Vec<u8>,
+    pub component: Vec<u8>,
     /// The modules, each with the name that it is imported by.
-    pub(crate) code: Vec<(String, Vec<u8>)>,
-}
-
-/// Why something stays whole; for the log.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Whole {
-    #[error("it cannot be read: {0}")]
-    Malformed(#[from] wasmparser::BinaryReaderError),
-    #[error("it cannot be written anew: {0}")]
-    Unwritable(#[from] ReencodeError<Infallible>),
-    #[error("{0}")]
-    Odd(&'static str),
+    pub code: Vec<(String, Vec<u8>)>,
 }
 
 /// Takes those core modules apart that have at least `code_bytes_min` of code.
 ///
 /// # Errors
-/// Why none was: the reason of the last one, or that there is none so large.
-pub(crate) fn split(image: &[u8], code_bytes_min: usize) -> Result<Split, Whole> {
+/// Returns why none was: the reason of the last one, or that there is none so large.
+pub fn split(image: &[u8], code_bytes_min: usize) -> Result<Split, NotSplit> {
     let mut splitter = Splitter {
         image,
         code_bytes_min,
@@ -66,19 +53,19 @@ pub(crate) fn split(image: &[u8], code_bytes_min: usize) -> Result<Split, Whole>
         modules_written: 0,
         instances: Instances::default(),
         code: Vec::new(),
-        whole: Whole::Odd("no core module of it has much code"),
+        whole: NotSplit::Unsuitable("no core module of it has much code"),
     };
     let mut parser = Parser::new(0);
     let mut rest = image;
     while !rest.is_empty() {
         let Chunk::Parsed { consumed, payload } = parser.parse(rest, true)? else {
-            return Err(Whole::Odd("it ends too early"));
+            return Err(NotSplit::Unsuitable("it ends too early"));
         };
         rest = &rest[consumed..];
         if let Payload::ModuleSection { unchecked_range, .. }
         | Payload::ComponentSection { unchecked_range, .. } = &payload
         {
-            rest = rest.get(unchecked_range.len()..).ok_or(Whole::Odd("it ends too early"))?;
+            rest = rest.get(unchecked_range.len()..).ok_or(NotSplit::Unsuitable("it ends too early"))?;
         }
         splitter.section(payload)?;
     }
@@ -92,15 +79,15 @@ struct Splitter<'a> {
     image: &'a [u8],
     code_bytes_min: usize,
     encoder: Component,
-    /// The positions of the image's core modules.
+    /// The new indices of the image's core modules.
     modules: Vec<ModuleAt>,
     modules_written: u32,
     instances: Instances,
     code: Vec<(String, Vec<u8>)>,
-    whole: Whole,
+    whole: NotSplit,
 }
 
-/// The indices of a core module, and of its state module if it was split.
+/// The indices of a core module, and of its state module if it was taken apart.
 #[derive(Debug, Clone, Copy)]
 struct ModuleAt {
     index: u32,
@@ -126,7 +113,7 @@ impl ReencodeComponent for Instances {
 }
 
 impl<'a> Splitter<'a> {
-    fn section(&mut self, payload: Payload<'a>) -> Result<(), Whole> {
+    fn section(&mut self, payload: Payload<'a>) -> Result<(), NotSplit> {
         match payload {
             Payload::Version { .. } | Payload::End(_) => {}
             Payload::ModuleSection { unchecked_range, .. } => self.module(&self.image[unchecked_range])?,
@@ -147,7 +134,7 @@ impl<'a> Splitter<'a> {
                         }
                     );
                     if outer {
-                        return Err(Whole::Odd("it has aliases of core modules or types"));
+                        return Err(NotSplit::Unsuitable("it has aliases of core modules or types"));
                     }
                 }
                 let mut aliases = ComponentAliasSection::new();
@@ -155,18 +142,19 @@ impl<'a> Splitter<'a> {
                 self.encoder.section(&aliases);
             }
             // Their indices are those of the types that the code modules are imported by.
-            Payload::CoreTypeSection(_) => return Err(Whole::Odd("it has core types of its own")),
+            Payload::CoreTypeSection(_) => return Err(NotSplit::Unsuitable("it has core types of its own")),
             // Its names are of other indices now.
             Payload::CustomSection(section) if section.name() == "component-name" => {}
             other => {
-                let (id, range) = other.as_section().ok_or(Whole::Odd("it has something unknown in it"))?;
+                let (id, range) =
+                    other.as_section().ok_or(NotSplit::Unsuitable("it has something unknown in it"))?;
                 self.encoder.section(&RawSection { id, data: &self.image[range] });
             }
         }
         Ok(())
     }
 
-    fn module(&mut self, module: &[u8]) -> Result<(), Whole> {
+    fn module(&mut self, module: &[u8]) -> Result<(), NotSplit> {
         let state = match module::split(module, self.code_bytes_min) {
             Ok(halves) => self.halves(halves),
             Err(whole) => {
@@ -200,14 +188,15 @@ impl<'a> Splitter<'a> {
         state
     }
 
-    fn instance(&mut self, section: &mut InstanceSection, instance: Instance<'_>) -> Result<(), Whole> {
+    fn instance(&mut self, section: &mut InstanceSection, instance: Instance<'_>) -> Result<(), NotSplit> {
         let Instance::Instantiate { module_index, args } = &instance else {
             self.instances.parse_instance(section, instance)?;
             self.count_instance();
             return Ok(());
         };
         let module = self.modules.get(*module_index as usize);
-        let module = module.copied().ok_or(Whole::Odd("it instantiates a module that it does not have"))?;
+        let module =
+            module.copied().ok_or(NotSplit::Unsuitable("it instantiates a module that it does not have"))?;
         let mut arguments: Vec<_> = args
             .iter()
             .map(|arg| (arg.name, ModuleArg::Instance(self.instances.instance_index(arg.index))))

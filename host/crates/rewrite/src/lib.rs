@@ -1,0 +1,10 @@
+//! Rewrites components without running them: takes the code of a configured image apart from its state, so that it is
+//! compiled once ([`split`]), and adds to an image what its instances are wiped with ([`wipe`]).
+//!
+//! What comes in is a stranger's plugin. It was validated before, but whatever it is, nothing here panics: what cannot be
+//! rewritten is an error, and the sandbox then takes a slower way.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod split;
+pub mod wipe;
