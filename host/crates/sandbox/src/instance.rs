@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portcullis_policy::{Decision, Exchange, FaultKind, Hook};
+use portcullis_policy::{Decision, Exchange, FaultKind, Hook, HookKind};
 use portcullis_traffic::Permit;
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
@@ -327,7 +327,7 @@ impl Instance {
         hook: Hook,
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
-        self.begin(Stage::of(&hook), Some(exchange), false);
+        self.begin(hook.kind(), Some(exchange), false);
         let limits = self.0.store.data().policy.limits;
         let answer = match hook {
             Hook::RequestHead => (self.0.request_head())
@@ -355,7 +355,7 @@ impl Instance {
         hook: Hook,
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
-        self.begin(Stage::of(&hook), Some(exchange), true);
+        self.begin(hook.kind(), Some(exchange), true);
         let inner = &mut *self.0;
         let limits = inner.store.data().policy.limits;
         let budget = &mut inner.store.data_mut().budget;
@@ -393,7 +393,7 @@ impl Instance {
     /// Calls `on-tick` on this thread.
     pub(crate) fn tick(&mut self) -> Result<(), Failure> {
         let yields = self.yields();
-        self.begin(Stage::Tick, None, yields);
+        self.begin(HookKind::Tick, None, yields);
         let inner = &mut *self.0;
         let result = if yields {
             let limit = inner.store.data().policy.limits.wall;
@@ -410,13 +410,13 @@ impl Instance {
         result.map_err(|error| Failure::of(&error, &mut self.0.store))
     }
 
-    fn begin(&mut self, stage: Stage, exchange: Option<Box<Exchange>>, yields: bool) {
+    fn begin(&mut self, hook: HookKind, exchange: Option<Box<Exchange>>, yields: bool) {
         self.0.uses += 1;
         let store = &mut self.0.store;
         let state = store.data_mut();
         state.exchange = exchange;
         let deadline = state.policy.limits.deadline;
-        state.begin(stage, deadline, yields);
+        state.begin(Stage::Hook(hook), deadline, yields);
         store.set_epoch_deadline(1);
     }
 
@@ -474,10 +474,10 @@ impl Inner {
 
 /// Finds each hook of an instance when it is needed.
 macro_rules! find_hooks {
-    ($($hook:ident: $Type:ty),* $(,)?) => {
+    ($($hook:ident: $Type:ty = $kind:expr),* $(,)?) => {
         impl Inner {
             $(fn $hook(&mut self) -> WasmResult<$Type> {
-                let index = self.context.linked().indices.$hook;
+                let index = self.context.linked().indices.hook($kind);
                 wanted(&mut self.hooks.$hook, &mut self.store, &self.instance, index)
             })*
         }
@@ -485,12 +485,12 @@ macro_rules! find_hooks {
 }
 
 find_hooks! {
-    request_head: HeadHook,
-    request_body: BodyHook,
-    response_head: HeadHook,
-    response_body: BodyHook,
-    completed: CompletedHook,
-    tick: TickHook,
+    request_head: HeadHook = HookKind::RequestHead,
+    request_body: BodyHook = HookKind::RequestBody,
+    response_head: HeadHook = HookKind::ResponseHead,
+    response_body: BodyHook = HookKind::ResponseBody,
+    completed: CompletedHook = HookKind::Completed,
+    tick: TickHook = HookKind::Tick,
 }
 
 /// The turns of a fiber in which an instance is configured, and when that is given up.

@@ -1,6 +1,7 @@
 //! The hooks of the contract: found by name once for a component, and once for each instance.
 
 use bytes::Bytes;
+use portcullis_policy::HookKind;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Instance};
 use wasmtime::component::{Lift, Lower, TypedFunc};
 use wasmtime::{Result, Store, format_err};
@@ -42,15 +43,10 @@ impl From<portcullis_policy::Outcome> for WitOutcome {
     }
 }
 
-/// The indices of a component's hooks.
+/// The places of a component's hooks and of `configure`.
 pub(crate) struct HookIndices {
     pub(crate) configure: Option<ComponentExportIndex>,
-    pub(crate) request_head: Option<ComponentExportIndex>,
-    pub(crate) request_body: Option<ComponentExportIndex>,
-    pub(crate) response_head: Option<ComponentExportIndex>,
-    pub(crate) response_body: Option<ComponentExportIndex>,
-    pub(crate) completed: Option<ComponentExportIndex>,
-    pub(crate) tick: Option<ComponentExportIndex>,
+    hooks: [Option<ComponentExportIndex>; HookKind::COUNT],
 }
 
 /// What `configure` takes and returns.
@@ -64,8 +60,8 @@ pub(crate) type CompletedHook = TypedFunc<(WitOutcome,), ()>;
 /// What `on-tick` takes and returns.
 pub(crate) type TickHook = TypedFunc<(), ()>;
 
-/// The hooks of an instance, as far as they were looked up: most instances serve one exchange and are asked for one or
-/// two.
+/// The hooks of an instance with the contract's types, as far as they were looked up: most instances serve one exchange
+/// and are asked for one or two.
 #[derive(Default)]
 pub(crate) struct HookFuncs {
     pub(crate) request_head: Option<HeadHook>,
@@ -84,26 +80,27 @@ impl HookIndices {
             let found = component.get_export_index(Some(&instance), function);
             found.map(Some).ok_or_else(|| format_err!("`{name}` has no function `{function}`"))
         };
-        Ok(Self {
-            configure: find("lifecycle", "configure")?,
-            request_head: find("request-head", "on-request-head")?,
-            request_body: find("request-body", "on-request-body")?,
-            response_head: find("response-head", "on-response-head")?,
-            response_body: find("response-body", "on-response-body")?,
-            completed: find("completed", "on-completed")?,
-            tick: find("tick", "on-tick")?,
-        })
+        let mut hooks = [None; HookKind::COUNT];
+        for kind in HookKind::ALL {
+            hooks[kind as usize] = find(kind.interface(), kind.name())?;
+        }
+        Ok(Self { configure: find("lifecycle", "configure")?, hooks })
+    }
+
+    /// Returns the place of a hook, or `None` if the component does not have it.
+    pub(crate) fn hook(&self, kind: HookKind) -> Option<ComponentExportIndex> {
+        self.hooks[kind as usize]
     }
 
     /// All functions of one instance. An error says that a hook has other types than the contract's.
     pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<HookFuncs> {
         Ok(HookFuncs {
-            request_head: typed(store, instance, self.request_head)?,
-            request_body: typed(store, instance, self.request_body)?,
-            response_head: typed(store, instance, self.response_head)?,
-            response_body: typed(store, instance, self.response_body)?,
-            completed: typed(store, instance, self.completed)?,
-            tick: typed(store, instance, self.tick)?,
+            request_head: typed(store, instance, self.hook(HookKind::RequestHead))?,
+            request_body: typed(store, instance, self.hook(HookKind::RequestBody))?,
+            response_head: typed(store, instance, self.hook(HookKind::ResponseHead))?,
+            response_body: typed(store, instance, self.hook(HookKind::ResponseBody))?,
+            completed: typed(store, instance, self.hook(HookKind::Completed))?,
+            tick: typed(store, instance, self.hook(HookKind::Tick))?,
         })
     }
 }

@@ -1,13 +1,13 @@
 //! Wiping an instance: it becomes again what it was when it started from its image, and serves another exchange.
 //!
-//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to functions,
-//! a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the handles that it has.
-//! So an image has something added (the crate `rewrite`): a second memory, which the guest's code cannot name, with what is in the
-//! first one at the start, and functions that put its pages and the globals back. Which pages were written, the kernel
-//! knows: they are its own copies, no longer those of the image.
+//! To start an instance is mostly to build what wasmtime has around its memory: tables of imports, references to
+//! functions, a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the
+//! handles that it has. So an image has something added (the crate `rewrite`): a second memory, which the guest's code
+//! cannot name, with what is in the first one at the start, and functions that put its pages and the globals back.
+//! Which pages were written, the kernel knows: they are its own copies, no longer those of the image.
 //!
-//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could change
-//! its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
+//! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could
+//! change its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use portcullis_http::{RequestHead, is_field_value, is_gateway_owned, is_token, set_request_target};
 use portcullis_model::{Capability, HttpGrant, HttpUrl, Version};
+use portcullis_policy::HookKind;
 use portcullis_policy::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use portcullis_policy::recorder::{bytes_from_json, bytes_to_json, is_credential, mark};
 use serde_json::{Value, json};
@@ -145,7 +146,7 @@ impl State {
         }
         let mut answer = outbound.send(request);
         // `on-completed` comes after the client has its response, so its requests do not end with the client.
-        let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Completed);
+        let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Hook(HookKind::Completed));
         let gone = attended.map(|exchange| exchange.gone.clone());
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

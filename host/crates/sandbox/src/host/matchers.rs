@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_model::Capability;
+use portcullis_policy::HookKind;
 use portcullis_policy::recorder::bytes_to_json;
 use portcullis_services::matchers::{self as service, Matchers, read_json};
 use serde_json::{Value, json};
@@ -78,7 +79,7 @@ impl State {
     /// Compiling may take some ten milliseconds, for which no exchange shall wait.
     fn may_compile(&self) -> Result<(), MakeError> {
         match self.stage {
-            Stage::Configure | Stage::Tick => Ok(()),
+            Stage::Configure | Stage::Hook(HookKind::Tick) => Ok(()),
             _ => Err(MakeError::NotNow),
         }
     }

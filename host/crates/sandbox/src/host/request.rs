@@ -1,6 +1,7 @@
 //! `request`: read in every hook of an exchange, edited in `on-request-head`.
 
 use portcullis_http::{RequestHead, Version, is_token, set_request_target, validate_authority};
+use portcullis_policy::HookKind;
 use wasmtime::Result;
 
 use super::head::{
@@ -24,7 +25,7 @@ impl State {
     fn editable_request(&mut self) -> Result<std::result::Result<&mut RequestHead, Refused>> {
         let stage = self.stage;
         let request = &mut self.exchange()?.request;
-        Ok(if stage == Stage::RequestHead { Ok(request) } else { Err(Refused::ReadOnly) })
+        Ok(if stage == Stage::Hook(HookKind::RequestHead) { Ok(request) } else { Err(Refused::ReadOnly) })
     }
 
     fn edit_request(&mut self, edit: impl FnOnce(&mut RequestHead) -> Edit) -> Result<Edit> {
@@ -101,7 +102,7 @@ impl Host for State {
     fn set_upstream(&mut self, name: String) -> Result<Edit> {
         let stage = self.stage;
         let exchange = self.exchange()?;
-        if stage != Stage::RequestHead {
+        if stage != Stage::Hook(HookKind::RequestHead) {
             return Ok(Err(Refused::ReadOnly));
         }
         Ok(match exchange.upstreams.iter().position(|upstream| **upstream == *name) {

@@ -1,6 +1,7 @@
 //! `response`: there from `on-response-head` on, edited in that hook.
 
 use portcullis_http::ResponseHead;
+use portcullis_policy::HookKind;
 use wasmtime::Result;
 
 use super::head::{Edit, append_header, header, header_values, headers, remove_header, set_header};
@@ -15,13 +16,17 @@ impl State {
     fn response(&mut self) -> Result<Option<&ResponseHead>> {
         let stage = self.stage;
         let response = &self.exchange()?.response;
-        Ok(matches!(stage, Stage::ResponseHead | Stage::ResponseBody | Stage::Completed).then_some(response))
+        Ok(matches!(
+            stage,
+            Stage::Hook(HookKind::ResponseHead | HookKind::ResponseBody | HookKind::Completed)
+        )
+        .then_some(response))
     }
 
     fn edit_response(&mut self, edit: impl FnOnce(&mut ResponseHead) -> Edit) -> Result<Edit> {
         let stage = self.stage;
         let response = &mut self.exchange()?.response;
-        Ok(if stage == Stage::ResponseHead { edit(response) } else { Err(Refused::ReadOnly) })
+        Ok(if stage == Stage::Hook(HookKind::ResponseHead) { edit(response) } else { Err(Refused::ReadOnly) })
     }
 }
 

@@ -7,14 +7,13 @@ use std::fmt::Write as _;
 
 use portcullis_model::Name;
 use portcullis_model::text::{cut, escape, one_line};
-use portcullis_policy::{Fault, FaultKind};
+use portcullis_policy::{Fault, FaultKind, HookKind};
 use portcullis_services::OutOfTime;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
 use crate::instance::budget::{Starved, TooSlow};
 use crate::instance::memory::is_out_of_memory;
 use crate::instance::refusal::Refusal;
-use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
 /// Bytes of a message. Names of functions, of imports and what a guest wrote are in it.
@@ -84,8 +83,8 @@ impl Failure {
     }
 
     /// The fault of a policy.
-    pub(crate) fn into_fault(self, policy: &Name, stage: Stage) -> Fault {
-        Fault { policy: policy.clone(), hook: stage.name(), kind: self.kind, message: self.message }
+    pub(crate) fn into_fault(self, policy: &Name, hook: HookKind) -> Fault {
+        Fault { policy: policy.clone(), hook: hook.name(), kind: self.kind, message: self.message }
     }
 }
 

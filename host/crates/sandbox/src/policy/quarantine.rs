@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use portcullis_model::{FailureMode, Name, QuarantineRule, Version};
-use portcullis_policy::{Fault, FaultKind};
+use portcullis_policy::{Fault, FaultKind, HookKind};
 use portcullis_services::clock;
 use portcullis_traffic::{Probe, Quarantine, Standing, Transition};
 
-use crate::instance::stage::Stage;
 use crate::policy::report::Standings;
 use crate::policy::shared::PolicyShared;
 
@@ -48,18 +47,20 @@ impl PolicyQuarantine {
 
     /// The policy goes live. What others of its name have done before counts for nothing.
     pub(crate) fn goes_live(&self, shared: &PolicyShared, version: Version) {
-        for stage in Stage::ALL {
-            if let Some((quarantine, hook)) = self.of(stage) {
-                quarantine.ignore(hook, shared.succeeded(version, stage));
+        for kind in HookKind::ALL {
+            if let Some((quarantine, hook)) = self.of(kind) {
+                quarantine.ignore(hook, shared.succeeded(version, kind));
             }
         }
     }
 
     /// Whether a hook may be called now for this client; as a probe only if its outcome `counts`.
-    pub(crate) fn admit(&self, stage: Stage, counts: bool, client: IpAddr) -> Admitted {
-        match self.of(stage) {
+    pub(crate) fn admit(&self, kind: HookKind, counts: bool, client: IpAddr) -> Admitted {
+        match self.of(kind) {
             // What it did not decide about it need not hear of.
-            Some(_) if stage == Stage::Completed && self.deciding.as_ref().is_some_and(Quarantine::lasts) => {
+            Some(_)
+                if kind == HookKind::Completed && self.deciding.as_ref().is_some_and(Quarantine::lasts) =>
+            {
                 Admitted::Refused
             }
             Some((quarantine, _)) if quarantine.lasts() => {
@@ -76,38 +77,38 @@ impl PolicyQuarantine {
         &self,
         shared: &PolicyShared,
         version: Version,
-        stage: Stage,
+        kind: HookKind,
         client: IpAddr,
         fault: &Fault,
     ) {
         if !fault.kind.is_its_own() {
             return;
         }
-        let Some((quarantine, hook)) = self.of(stage) else { return };
-        let succeeded = shared.succeeded(version, stage);
+        let Some((quarantine, hook)) = self.of(kind) else { return };
+        let succeeded = shared.succeeded(version, kind);
         if let Some(transition) = quarantine.fault(hook, client, succeeded, clock::monotonic()) {
-            tell(shared, stage, transition, Some(fault));
+            tell(shared, kind, transition, Some(fault));
         }
     }
 
     /// How a probe ended: well, or with a fault.
     #[cold]
-    pub(crate) fn probed(&self, shared: &PolicyShared, stage: Stage, probe: Probe, fault: Option<&Fault>) {
+    pub(crate) fn probed(&self, shared: &PolicyShared, kind: HookKind, probe: Probe, fault: Option<&Fault>) {
         // That no instance was to be had says nothing; the next probe comes by itself.
         if fault.is_some_and(|fault| !fault.kind.is_its_own()) {
             return;
         }
-        let Some((quarantine, _)) = self.of(stage) else { return };
+        let Some((quarantine, _)) = self.of(kind) else { return };
         if let Some(transition) = quarantine.probed(probe, fault.is_none(), clock::monotonic()) {
-            tell(shared, stage, transition, fault);
+            tell(shared, kind, transition, fault);
         }
     }
 
     /// How the quarantine stands for which a hook is not called.
     #[cold]
-    pub(crate) fn standing(&self, stage: Stage) -> Option<Standing> {
+    pub(crate) fn standing(&self, kind: HookKind) -> Option<Standing> {
         let Standings { deciding, completed } = self.standings();
-        if stage == Stage::Completed { deciding.or(completed) } else { deciding }
+        if kind == HookKind::Completed { deciding.or(completed) } else { deciding }
     }
 
     pub(crate) fn standings(&self) -> Standings {
@@ -115,16 +116,16 @@ impl PolicyQuarantine {
         Standings { deciding: standing(&self.deciding), completed: standing(&self.completed) }
     }
 
-    /// What a hook is in, and its number there. `configure` and `on-tick` are in none: one happens before, and the
-    /// other beside all exchanges.
-    fn of(&self, stage: Stage) -> Option<(&Quarantine, usize)> {
-        let hook = match stage {
-            Stage::Configure | Stage::Tick => return None,
-            Stage::Completed => return self.completed.as_ref().map(|quarantine| (quarantine, 0)),
-            Stage::RequestHead => 0,
-            Stage::RequestBody => 1,
-            Stage::ResponseHead => 2,
-            Stage::ResponseBody => 3,
+    /// Returns the quarantine that a hook is in, and its number there. `on-tick`, which runs beside all exchanges, is
+    /// in none.
+    fn of(&self, kind: HookKind) -> Option<(&Quarantine, usize)> {
+        let hook = match kind {
+            HookKind::Tick => return None,
+            HookKind::Completed => return self.completed.as_ref().map(|quarantine| (quarantine, 0)),
+            HookKind::RequestHead => 0,
+            HookKind::RequestBody => 1,
+            HookKind::ResponseHead => 2,
+            HookKind::ResponseBody => 3,
         };
         self.deciding.as_ref().map(|quarantine| (quarantine, hook))
     }
@@ -132,15 +133,15 @@ impl PolicyQuarantine {
 
 /// The fault of a hook that was not called.
 #[cold]
-pub(crate) fn refusal(policy: &Name, stage: Stage) -> Fault {
+pub(crate) fn refusal(policy: &Name, kind: HookKind) -> Fault {
     let message = "it failed too often lately, and is not called until a probe of it succeeds".to_owned();
-    Fault { policy: policy.clone(), hook: stage.name(), kind: FaultKind::Quarantined, message }
+    Fault { policy: policy.clone(), hook: kind.name(), kind: FaultKind::Quarantined, message }
 }
 
-fn tell(shared: &PolicyShared, stage: Stage, transition: Transition, fault: Option<&Fault>) {
+fn tell(shared: &PolicyShared, kind: HookKind, transition: Transition, fault: Option<&Fault>) {
     shared.count_transition(transition);
-    let (policy, hook) = (&**shared.name(), stage.name());
-    let what = if stage == Stage::Completed { "`on-completed` of the policy" } else { "the policy" };
+    let (policy, hook) = (&**shared.name(), kind.name());
+    let what = if kind == HookKind::Completed { "`on-completed` of the policy" } else { "the policy" };
     let (kind, message) = match fault {
         Some(fault) => (Some(tracing::field::display(fault.kind)), fault.message.as_str()),
         None => (None, ""),

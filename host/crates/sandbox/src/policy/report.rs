@@ -29,7 +29,7 @@ pub struct PolicyReport {
     pub policy: Name,
     /// Instances that are alive, of the generation of it that is live.
     pub instances: u32,
-    /// Calls by WIT name of the hook (`configure` and `on-tick` too), those that were made at all.
+    /// Calls by WIT name of the hook (`on-tick` too), those that were made at all.
     pub calls: Vec<(&'static str, u64)>,
     /// Faults by hook and kind.
     pub faults: Vec<(&'static str, FaultKind, u64)>,

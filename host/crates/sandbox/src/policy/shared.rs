@@ -7,20 +7,18 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_model::text::cut;
 use portcullis_model::{Grants, Lock, Name, Version};
-use portcullis_policy::FaultKind;
+use portcullis_policy::{FaultKind, HookKind};
 use portcullis_services::metrics::Registry;
 use portcullis_services::rate_limit::Buckets;
 use portcullis_services::store::Store;
 use portcullis_traffic::Transition;
 
-use crate::instance::stage::Stage;
 use crate::policy::report::{LastFault, PolicyReport, Standings, UnderWay};
 
 /// Bytes of the last fault's text that are kept: what happened and where, not the whole backtrace.
 const FAULT_BYTES_MAX: usize = 1 << 10;
 
-/// What runs in an instance: so many things.
-const STAGES: usize = Stage::ALL.len();
+const HOOKS: usize = HookKind::COUNT;
 
 /// The policies that are alive, by name.
 #[derive(Default)]
@@ -56,7 +54,7 @@ struct Counts {
     /// Of workers that are gone, by the version that they ran: what a version was asked never becomes less.
     gone: Vec<(Version, Sums)>,
     workers: Vec<Arc<Calls>>,
-    faults: HashMap<(Stage, FaultKind), u64>,
+    faults: HashMap<(HookKind, FaultKind), u64>,
     last_fault: Option<LastFault>,
 }
 
@@ -67,11 +65,11 @@ pub(crate) struct Calls {
     /// The version of the policy that the worker runs.
     version: Version,
     /// Calls, by hook.
-    calls: [AtomicU64; STAGES],
+    calls: [AtomicU64; HOOKS],
     /// Times that a hook has decided, by hook: calls that succeeded, of a body the last one, for there are many.
-    succeeded: [AtomicU64; STAGES],
+    succeeded: [AtomicU64; HOOKS],
     /// Calls that were not made because of the quarantine, by hook.
-    refused: [AtomicU64; STAGES],
+    refused: [AtomicU64; HOOKS],
     cpu_nanos: AtomicU64,
     memory_bytes_max: AtomicU64,
 }
@@ -79,9 +77,9 @@ pub(crate) struct Calls {
 /// The same over several workers.
 #[derive(Debug, Clone, Default)]
 struct Sums {
-    calls: [u64; STAGES],
-    succeeded: [u64; STAGES],
-    refused: [u64; STAGES],
+    calls: [u64; HOOKS],
+    succeeded: [u64; HOOKS],
+    refused: [u64; HOOKS],
     cpu_nanos: u64,
     memory_bytes_max: u64,
 }
@@ -99,18 +97,18 @@ impl Calls {
     }
 
     /// Counts a call.
-    pub(crate) fn add(&self, stage: Stage) {
-        bump(&self.calls[stage as usize], 1);
+    pub(crate) fn add(&self, hook: HookKind) {
+        bump(&self.calls[hook as usize], 1);
     }
 
     /// Counts that a hook has decided.
-    pub(crate) fn succeed(&self, stage: Stage) {
-        bump(&self.succeeded[stage as usize], 1);
+    pub(crate) fn succeed(&self, hook: HookKind) {
+        bump(&self.succeeded[hook as usize], 1);
     }
 
     /// Counts a call that was not made.
-    pub(crate) fn refuse(&self, stage: Stage) {
-        bump(&self.refused[stage as usize], 1);
+    pub(crate) fn refuse(&self, hook: HookKind) {
+        bump(&self.refused[hook as usize], 1);
     }
 
     /// Counts what a call has cost.
@@ -230,20 +228,20 @@ impl PolicyShared {
     }
 
     /// Counts a fault and remembers it as the last.
-    pub(crate) fn count_fault(&self, stage: Stage, kind: FaultKind, message: &str) {
+    pub(crate) fn count_fault(&self, hook: HookKind, kind: FaultKind, message: &str) {
         let mut counts = self.lock();
-        *counts.faults.entry((stage, kind)).or_default() += 1;
+        *counts.faults.entry((hook, kind)).or_default() += 1;
         let message = cut(message, FAULT_BYTES_MAX).to_owned();
-        counts.last_fault = Some(LastFault { hook: stage.name(), kind, message, at: SystemTime::now() });
+        counts.last_fault = Some(LastFault { hook: hook.name(), kind, message, at: SystemTime::now() });
     }
 
     /// How many times a hook of a version has decided, over all workers that run it or did.
-    pub(crate) fn succeeded(&self, version: Version, stage: Stage) -> u64 {
+    pub(crate) fn succeeded(&self, version: Version, hook: HookKind) -> u64 {
         let counts = self.lock();
         let mut sums = Sums::default();
         counts.gone.iter().filter(|(of, _)| *of == version).for_each(|(_, gone)| sums.add_sums(gone));
         counts.workers.iter().filter(|calls| calls.version == version).for_each(|calls| sums.add(calls));
-        sums.succeeded[stage as usize]
+        sums.succeeded[hook as usize]
     }
 
     /// Exchanges run on `version` from now on.
@@ -270,23 +268,23 @@ impl PolicyShared {
             [&self.live, &self.live_canary].map(|live| live.lock().as_ref().and_then(Weak::upgrade));
         let counts = self.lock();
         let sums = counts.sums();
-        let faults = counts.faults.iter().map(|((stage, kind), count)| (stage.name(), *kind, *count));
+        let faults = counts.faults.iter().map(|((hook, kind), count)| (hook.name(), *kind, *count));
         let mut faults: Vec<_> = faults.collect();
         let last_fault = counts.last_fault.clone();
         drop(counts);
-        let by_stage = |counts: [u64; STAGES]| {
-            Stage::ALL
+        let by_hook = |counts: [u64; HOOKS]| {
+            HookKind::ALL
                 .into_iter()
-                .map(move |stage| (stage.name(), counts[stage as usize]))
+                .map(move |hook| (hook.name(), counts[hook as usize]))
                 .filter(|(_, count)| *count > 0)
         };
-        faults.extend(by_stage(sums.refused).map(|(hook, count)| (hook, FaultKind::Quarantined, count)));
+        faults.extend(by_hook(sums.refused).map(|(hook, count)| (hook, FaultKind::Quarantined, count)));
         faults.sort_by_key(|(hook, kind, _)| (*hook, kind.to_string()));
         let standings = live.as_ref().map(|live| live.standings()).unwrap_or_default();
         PolicyReport {
             policy: self.name.clone(),
             instances: live.as_ref().map_or(0, |live| live.instances()),
-            calls: by_stage(sums.calls).collect(),
+            calls: by_hook(sums.calls).collect(),
             faults,
             last_fault,
             cpu: Duration::from_nanos(sums.cpu_nanos),

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_model::Isolation;
+use portcullis_policy::HookKind;
 
 use crate::instance::Instance;
-use crate::instance::stage::Stage;
 use crate::policy::context::PolicyContext;
 use crate::policy::shared::Calls;
 
@@ -40,7 +40,7 @@ fn run(context: &Arc<PolicyContext>, interval: Duration, gone: &Receiver<()>) {
     let mut instance = None;
     let mut due = Instant::now() + interval;
     while gone.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
-        calls.add(Stage::Tick);
+        calls.add(HookKind::Tick);
         instance = call(context, &calls, instance);
         // A call that took longer than the interval skips what it missed.
         due = (due + interval).max(Instant::now());
@@ -66,8 +66,8 @@ fn call(context: &Arc<PolicyContext>, calls: &Calls, instance: Option<Instance>)
             Some(instance).filter(|instance| context.isolation == Isolation::Worker && instance.is_fresh())
         }
         Err(failure) => {
-            context.policy.shared.count_fault(Stage::Tick, failure.kind, &failure.message);
-            let fault = failure.into_fault(&context.policy.name, Stage::Tick);
+            context.policy.shared.count_fault(HookKind::Tick, failure.kind, &failure.message);
+            let fault = failure.into_fault(&context.policy.name, HookKind::Tick);
             tracing::error!(
                 policy = %fault.policy,
                 hook = fault.hook,

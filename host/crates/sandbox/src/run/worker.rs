@@ -21,7 +21,6 @@ use portcullis_traffic::{Probe, Standing};
 use tokio::sync::Semaphore;
 
 use crate::instance::fault::Failure;
-use crate::instance::stage::Stage;
 use crate::instance::{Instance, MakeError};
 use crate::policy::context::PolicyContext;
 use crate::policy::quarantine::{Admitted, refusal};
@@ -91,8 +90,8 @@ impl Policy for Worker {
     }
 
     fn call(&self, hook: Hook, mut exchange: Box<Exchange>) -> Called {
-        let stage = Stage::of(&hook);
-        let entry = match self.pool.enter(stage, &hook, &mut exchange) {
+        let kind = hook.kind();
+        let entry = match self.pool.enter(kind, &hook, &mut exchange) {
             Ok(entry) => entry,
             Err(fault) => return Called::Ready(exchange, Err(fault)),
         };
@@ -103,7 +102,7 @@ impl Policy for Worker {
             let (exchange, result) = match instance {
                 Ok(instance) => self.pool.call_here(&placement, instance, hook, exchange),
                 Err(failure) => {
-                    let fault = self.pool.fault(&exchange, stage, failure);
+                    let fault = self.pool.fault(&exchange, kind, failure);
                     (exchange, Err(fault))
                 }
             };
@@ -161,7 +160,7 @@ impl Placement {
 
 /// Calls a hook that waits: for an instance, for its turn on the thread beside the worker, or because it is on a fiber.
 async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let stage = Stage::of(&hook);
+    let kind = hook.kind();
     // Making an instance runs `configure`, which may take seconds: on a fiber, the worker's other exchanges go on
     // meanwhile. For a pool that ran empty one at a time, so that they get every second turn even if each call of this
     // policy ends in a fault. All other calls have a bound together.
@@ -171,7 +170,7 @@ async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box
         match pool.context.hook_calls.place(client_of(&exchange)) {
             Ok(place) => (Some(place), None),
             Err(beyond) => {
-                let fault = pool.at_capacity(&exchange, stage, beyond);
+                let fault = pool.at_capacity(&exchange, kind, beyond);
                 return (exchange, Err(fault));
             }
         }
@@ -184,7 +183,7 @@ async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box
     let mut instance = match instance {
         Ok(instance) => instance,
         Err(failure) => {
-            let fault = pool.fault(&exchange, stage, failure);
+            let fault = pool.fault(&exchange, kind, failure);
             return (exchange, Err(fault));
         }
     };
@@ -206,12 +205,12 @@ async fn run(pool: Rc<Pool>, placement: Placement, hook: Hook, mut exchange: Box
                 .await
                 .expect("the thread sends back what it was given, unless our own code panicked there"),
             Err(exchange) => {
-                let fault = pool.at_capacity(&exchange, stage, Beyond::Policy);
+                let fault = pool.at_capacity(&exchange, kind, Beyond::Policy);
                 return (exchange, Err(fault));
             }
         },
     };
-    let result = pool.put_back(placement.instance, stage, instance, &mut exchange, later, result);
+    let result = pool.put_back(placement.instance, kind, instance, &mut exchange, later, result);
     (exchange, result)
 }
 
@@ -240,7 +239,7 @@ const AT_END: Hooks = Hooks::of(&[HookKind::Completed]);
 
 /// A call that was let through, until it is settled.
 struct Entry {
-    stage: Stage,
+    kind: HookKind,
     /// To see whether the policy works again.
     probe: Option<Probe>,
     /// Of a body hook: whether it is given the last piece.
@@ -253,33 +252,33 @@ struct Entry {
 
 impl Pool {
     /// Asks the quarantine whether a hook may be called, and counts the call.
-    fn enter(&self, stage: Stage, hook: &Hook, exchange: &mut Exchange) -> Result<Entry, Fault> {
+    fn enter(&self, kind: HookKind, hook: &Hook, exchange: &mut Exchange) -> Result<Entry, Fault> {
         let counts = exchange.has_effects();
-        let probe = match self.context.quarantine.admit(stage, counts, exchange.client.address) {
+        let probe = match self.context.quarantine.admit(kind, counts, exchange.client.address) {
             Admitted::Call => None,
             Admitted::Probe(probe) => Some(probe),
             Admitted::Refused => {
                 if counts {
-                    self.calls.refuse(stage);
+                    self.calls.refuse(kind);
                 }
                 if let Some(recorder) = &mut exchange.recorder
-                    && let Some(Standing { lasted, probe_in }) = self.context.quarantine.standing(stage)
+                    && let Some(Standing { lasted, probe_in }) = self.context.quarantine.standing(kind)
                 {
                     recorder.note_quarantine(Quarantined { lasted, probe_in });
                 }
-                return Err(refusal(&self.context.policy.name, stage));
+                return Err(refusal(&self.context.policy.name, kind));
             }
         };
         if counts {
-            self.calls.add(stage);
+            self.calls.add(kind);
         }
         let last = hook.piece().map(|(_, _, last)| last);
-        Ok(Entry { stage, probe, last, counts, cpu: exchange.slot().cost.cpu })
+        Ok(Entry { kind, probe, last, counts, cpu: exchange.slot().cost.cpu })
     }
 
     /// Notes what has become of a call, and what it has cost.
     fn settle(&self, entry: Entry, exchange: &mut Exchange, result: &Result<Decision, Fault>) {
-        let Entry { stage, probe, last, counts, cpu } = entry;
+        let Entry { kind, probe, last, counts, cpu } = entry;
         if !counts {
             return;
         }
@@ -291,14 +290,14 @@ impl Pool {
             Ok(_) => last,
             Err(_) => false,
         }) {
-            self.calls.succeed(stage);
+            self.calls.succeed(kind);
         }
         let PolicyContext { policy, quarantine, .. } = &*self.context;
         let shared = &policy.shared;
         match (probe, result) {
-            (Some(probe), result) => quarantine.probed(shared, stage, probe, result.as_ref().err()),
+            (Some(probe), result) => quarantine.probed(shared, kind, probe, result.as_ref().err()),
             (None, Err(fault)) => {
-                quarantine.fault(shared, policy.version, stage, exchange.client.address, fault);
+                quarantine.fault(shared, policy.version, kind, exchange.client.address, fault);
             }
             (None, Ok(_)) => {}
         }
@@ -361,10 +360,10 @@ impl Pool {
         hook: Hook,
         exchange: Box<Exchange>,
     ) -> Returned {
-        let stage = Stage::of(&hook);
+        let kind = hook.kind();
         let later = LaterHooks::after(&hook, self.context.component.info.hooks);
         let (mut exchange, result) = instance.call(hook, exchange);
-        let result = self.put_back(placement.instance, stage, instance, &mut exchange, later, result);
+        let result = self.put_back(placement.instance, kind, instance, &mut exchange, later, result);
         (exchange, result)
     }
 
@@ -438,7 +437,7 @@ impl Pool {
     fn put_back(
         &self,
         source: Source,
-        stage: Stage,
+        kind: HookKind,
         instance: Instance,
         exchange: &mut Exchange,
         later: LaterHooks,
@@ -449,7 +448,7 @@ impl Pool {
             Ok(decision) => decision,
             Err(failure) => {
                 drop(instance);
-                return Err(self.fault(exchange, stage, failure));
+                return Err(self.fault(exchange, kind, failure));
             }
         };
         match source {
@@ -472,7 +471,7 @@ impl Pool {
     }
 
     #[cold]
-    fn at_capacity(&self, exchange: &Exchange, stage: Stage, beyond: Beyond) -> Fault {
+    fn at_capacity(&self, exchange: &Exchange, kind: HookKind, beyond: Beyond) -> Fault {
         let max = self.context.hook_calls.max();
         let message = match beyond {
             Beyond::Policy => {
@@ -483,15 +482,15 @@ impl Pool {
                  be (`limits.hook-calls`)"
             ),
         };
-        self.fault(exchange, stage, Failure::new(FaultKind::Exhausted, message))
+        self.fault(exchange, kind, Failure::new(FaultKind::Exhausted, message))
     }
 
     #[cold]
-    fn fault(&self, exchange: &Exchange, stage: Stage, failure: Failure) -> Fault {
+    fn fault(&self, exchange: &Exchange, kind: HookKind, failure: Failure) -> Fault {
         if exchange.has_effects() {
-            self.context.policy.shared.count_fault(stage, failure.kind, &failure.message);
+            self.context.policy.shared.count_fault(kind, failure.kind, &failure.message);
         }
-        failure.into_fault(&self.context.policy.name, stage)
+        failure.into_fault(&self.context.policy.name, kind)
     }
 }
 
