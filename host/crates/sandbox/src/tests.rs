@@ -24,6 +24,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -68,12 +69,33 @@ thread_local! {
     static ISOLATION: Cell<Isolation> = const { Cell::new(Isolation::Worker) };
 }
 
+thread_local! {
+    /// Whether a hook that this thread ran has met its deadline.
+    static MET_DEADLINE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs a test for either isolation.
 fn both(test: impl Fn()) {
     for isolation in [Isolation::Worker, Isolation::Exchange] {
         ISOLATION.set(isolation);
-        test();
+        in_time(&test);
     }
+}
+
+/// Runs a test that is not about deadlines. If it fails and a hook has met its deadline, it is run again: a policy on
+/// the worker's thread has 10 ms of CPU time at most, and on a machine that is busy enough, touching its memory for the
+/// first time can take longer.
+fn in_time(test: impl Fn()) {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        MET_DEADLINE.set(false);
+        match catch_unwind(AssertUnwindSafe(&test)) {
+            Ok(()) => return,
+            Err(panic) if !MET_DEADLINE.get() => resume_unwind(panic),
+            Err(_) => {}
+        }
+    }
+    test();
 }
 
 /// Each guest is compiled once for each isolation.
@@ -153,10 +175,14 @@ fn exchange() -> Box<Exchange> {
 
 /// Runs a hook to its end, in either mode.
 fn run(policy: &dyn Policy, hook: Hook, exchange: Box<Exchange>) -> (Box<Exchange>, Result<Decision, Fault>) {
-    match policy.call(hook, exchange) {
+    let (exchange, result) = match policy.call(hook, exchange) {
         Called::Ready(exchange, result) => (exchange, result),
         Called::Waiting(future) => block_on(future),
+    };
+    if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Deadline) {
+        MET_DEADLINE.set(true);
     }
+    (exchange, result)
 }
 
 /// Runs a hook that is not about time, and again if it met its deadline: on a busy machine the first touch of some

@@ -11,7 +11,7 @@ use portcullis_model::Isolation;
 use portcullis_policy::{BodyDecision, Called, Decision, Hook, Outcome, Policy};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE, TICKER, VERSION_1, VERSION_2};
 
-use super::{both, config, exchange, factory, on_fibers, piece, policy, run};
+use super::{both, config, exchange, factory, in_time, on_fibers, piece, policy, run};
 use crate::{Sandbox, SandboxOptions};
 
 #[test]
@@ -78,25 +78,28 @@ fn replies_holds_and_replaces() {
 
 #[test]
 pub(super) fn reuses_one_instance() {
-    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
-    let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
-    for config in [config("reused", "{}"), on_fibers(config("reused", "{}"))] {
-        let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
-        assert_eq!(sandbox.metrics().instances, 1, "the one that configure was tried in");
-        let policy = factory.clone().worker();
-        for _ in 0..100 {
-            let mut exchange = exchange();
-            exchange.request.fields.append(b"x-api-key", b"0123456789abcdef").unwrap();
-            let (exchange, result) = run(&*policy, Hook::RequestHead, exchange);
-            assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
-            assert_eq!(exchange.attributes.get("api-key.name"), Some("alice"));
-            assert_eq!(sandbox.metrics().instances, 1, "which the first worker goes on with");
+    in_time(|| {
+        let sandbox =
+            Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
+        let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
+        for config in [config("reused", "{}"), on_fibers(config("reused", "{}"))] {
+            let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
+            assert_eq!(sandbox.metrics().instances, 1, "the one that configure was tried in");
+            let policy = factory.clone().worker();
+            for _ in 0..100 {
+                let mut exchange = exchange();
+                exchange.request.fields.append(b"x-api-key", b"0123456789abcdef").unwrap();
+                let (exchange, result) = run(&*policy, Hook::RequestHead, exchange);
+                assert!(matches!(result, Ok(Decision::Next)), "{result:?}");
+                assert_eq!(exchange.attributes.get("api-key.name"), Some("alice"));
+                assert_eq!(sandbox.metrics().instances, 1, "which the first worker goes on with");
+            }
+            let other = factory.worker();
+            assert_eq!(sandbox.metrics().instances, 2, "another worker has its own");
+            drop((policy, other));
+            assert_eq!(sandbox.metrics().instances, 0);
         }
-        let other = factory.worker();
-        assert_eq!(sandbox.metrics().instances, 2, "another worker has its own");
-        drop((policy, other));
-        assert_eq!(sandbox.metrics().instances, 0);
-    }
+    });
 }
 
 #[test]
@@ -179,18 +182,21 @@ fn lets_other_exchanges_go_on_while_a_long_hook_runs() {
 
 #[test]
 fn gives_up_a_hook_whose_exchange_is_dropped() {
-    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
-    let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
-    let config = on_fibers(config("dropped", r#"{"request-head":"loop"}"#));
-    let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
-    let Called::Waiting(mut looping) = policy.call(Hook::RequestHead, exchange()) else {
-        panic!("not on a fiber")
-    };
-    assert!(looping.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    drop(looping);
-    assert_eq!(sandbox.metrics().instances, 0, "its instance went with it");
-    let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
-    assert!(result.is_ok(), "and the next call has a new one");
+    in_time(|| {
+        let sandbox =
+            Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
+        let component = sandbox.compile(MISBEHAVE, Isolation::Worker).unwrap().component;
+        let config = on_fibers(config("dropped", r#"{"request-head":"loop"}"#));
+        let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+        let Called::Waiting(mut looping) = policy.call(Hook::RequestHead, exchange()) else {
+            panic!("not on a fiber")
+        };
+        assert!(looping.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(looping);
+        assert_eq!(sandbox.metrics().instances, 0, "its instance went with it");
+        let (_, result) = run(&*policy, Hook::ResponseHead, exchange());
+        assert!(result.is_ok(), "and the next call has a new one");
+    });
 }
 
 #[test]
@@ -325,16 +331,19 @@ pub(super) fn until(mut holds: impl FnMut() -> bool) {
 
 #[test]
 pub(super) fn ticks_until_the_policy_is_dropped() {
-    let sandbox = Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
-    let component = sandbox.compile(TICKER, Isolation::Worker).unwrap().component;
-    let mut config = config("ticking", "{}");
-    config.tick = Duration::from_millis(10);
-    let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
-    let policy = factory.worker();
-    until(|| ticks(&policy) >= 3);
-    assert_eq!(sandbox.metrics().instances, 2, "it ticks in an instance of its own");
-    drop(policy);
-    until(|| sandbox.metrics().instances == 0);
+    in_time(|| {
+        let sandbox =
+            Sandbox::new(SandboxOptions { instances_max: 20, ..SandboxOptions::default() }).unwrap();
+        let component = sandbox.compile(TICKER, Isolation::Worker).unwrap().component;
+        let mut config = config("ticking", "{}");
+        config.tick = Duration::from_millis(10);
+        let factory = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap();
+        let policy = factory.worker();
+        until(|| ticks(&policy) >= 3);
+        assert_eq!(sandbox.metrics().instances, 2, "it ticks in an instance of its own");
+        drop(policy);
+        until(|| sandbox.metrics().instances == 0);
+    });
 }
 
 #[test]

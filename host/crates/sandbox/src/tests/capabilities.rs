@@ -10,7 +10,7 @@ use portcullis_model::{Name, PolicyConfig, RateQuota, Secret};
 use portcullis_policy::{Fault, Hook, Policy, PolicyFactory};
 use portcullis_test_guests::CAPABILITIES;
 
-use super::{SANDBOX, both, component, config, exchange, logged, run};
+use super::{SANDBOX, both, component, config, exchange, in_time, logged, run};
 use crate::{GuestValue, PolicyReport};
 
 fn configured(config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
@@ -198,70 +198,82 @@ fn exports_metrics_under_the_policys_name() {
 
 #[test]
 fn keys_are_the_policys_and_valid_in_all_its_instances() {
-    let factory = configured(&config("with keys", "{}"));
-    let (one, two) = (factory.clone().worker(), factory.worker());
-    assert_eq!(does(&one, "import-secret long"), "Ok(1)");
-    assert_eq!(does(&two, "mac 1 message"), "32 Ok(true) true", "another instance");
-    assert_eq!(does(&two, "import-secret long"), "Ok(1)", "the same key has the same number");
-    let other = capable("with other keys");
-    assert_eq!(does(&other, "mac 1 message"), "no-key", "a policy's keys are its own");
+    in_time(|| {
+        let factory = configured(&config("with keys", "{}"));
+        let (one, two) = (factory.clone().worker(), factory.worker());
+        assert_eq!(does(&one, "import-secret long"), "Ok(1)");
+        assert_eq!(does(&two, "mac 1 message"), "32 Ok(true) true", "another instance");
+        assert_eq!(does(&two, "import-secret long"), "Ok(1)", "the same key has the same number");
+        let other = capable("with other keys");
+        assert_eq!(does(&other, "mac 1 message"), "no-key", "a policy's keys are its own");
+    });
 }
 
 #[test]
 fn imports_granted_secrets_only() {
-    let policy = capable("importing");
-    assert_eq!(does(&policy, "import-secret other"), "Err(KeyError::NoSecret)", "not granted");
-    assert_eq!(does(&policy, "import-secret nothing"), "Err(KeyError::NoSecret)");
-    assert!(does(&policy, "import-secret key").starts_with("Err(KeyError::Weak("), "four bytes");
+    in_time(|| {
+        let policy = capable("importing");
+        assert_eq!(does(&policy, "import-secret other"), "Err(KeyError::NoSecret)", "not granted");
+        assert_eq!(does(&policy, "import-secret nothing"), "Err(KeyError::NoSecret)");
+        assert!(does(&policy, "import-secret key").starts_with("Err(KeyError::Weak("), "four bytes");
+    });
 }
 
 #[test]
 fn checks_tokens_with_imported_keys() {
-    let policy = capable("checking tokens");
-    let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    assert_eq!(does(&policy, &format!("import-jwk {jwk}")), "Ok(1)");
-    assert_eq!(does(&policy, &format!(r#"import-jwks {{"keys":[{jwk}]}}"#)), "Ok([1])");
-    // RFC 8037, A.4.
-    let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-    assert_eq!(does(&policy, &format!("jws 1 {token}")), r#"{"alg":"EdDSA"} Example of Ed25519 signing"#);
-    assert_eq!(does(&policy, &format!("jws 2 {token}")), "JwsError::NoKey");
-    assert_eq!(
-        does(&policy, &format!("jws 1 {}", token.replace("RXhh", "RXhi"))),
-        "JwsError::WrongSignature"
-    );
+    in_time(|| {
+        let policy = capable("checking tokens");
+        let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        assert_eq!(does(&policy, &format!("import-jwk {jwk}")), "Ok(1)");
+        assert_eq!(does(&policy, &format!(r#"import-jwks {{"keys":[{jwk}]}}"#)), "Ok([1])");
+        // RFC 8037, A.4.
+        let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(does(&policy, &format!("jws 1 {token}")), r#"{"alg":"EdDSA"} Example of Ed25519 signing"#);
+        assert_eq!(does(&policy, &format!("jws 2 {token}")), "JwsError::NoKey");
+        assert_eq!(
+            does(&policy, &format!("jws 1 {}", token.replace("RXhh", "RXhi"))),
+            "JwsError::WrongSignature"
+        );
+    });
 }
 
 #[test]
 fn computes_for_a_bounded_time() {
-    // How much of it there may be is the question, not how fast this machine is.
-    let mut config = config("computing", "{}");
-    config.limits.deadline = std::time::Duration::from_secs(5);
-    let policy = configured(&config).worker();
-    assert_eq!(does(&policy, "digest 1048576"), "32");
-    assert_eq!(does(&policy, "digest 1048577"), "too-large");
+    in_time(|| {
+        // How much of it there may be is the question, not how fast this machine is.
+        let mut config = config("computing", "{}");
+        config.limits.deadline = std::time::Duration::from_secs(5);
+        let policy = configured(&config).worker();
+        assert_eq!(does(&policy, "digest 1048576"), "32");
+        assert_eq!(does(&policy, "digest 1048577"), "too-large");
+    });
 }
 
 #[test]
 fn matches_with_sets_that_were_made_while_it_was_configured() {
-    let factory = configured(&config("matching", "sets"));
-    let (one, two) = (factory.clone().worker(), factory.worker());
-    for policy in [&one, &two] {
-        assert_eq!(does(policy, "match 1 ab"), "[0, 1] Ok(true)");
-        assert_eq!(does(policy, "match 1 x"), "[] Ok(false)");
-        assert_eq!(does(policy, "match 2 x"), "no-set");
-        assert_eq!(does(policy, "network 1 0"), "Some(0)");
-        assert_eq!(does(policy, "network 1 1"), "Some(1)");
-    }
-    assert_eq!(does(&one, "make x"), "Err(MakeError::NotNow)", "an exchange would wait");
-    assert_eq!(does(&capable("not matching"), "match 1 x"), "no-set", "a policy's sets are its own");
+    in_time(|| {
+        let factory = configured(&config("matching", "sets"));
+        let (one, two) = (factory.clone().worker(), factory.worker());
+        for policy in [&one, &two] {
+            assert_eq!(does(policy, "match 1 ab"), "[0, 1] Ok(true)");
+            assert_eq!(does(policy, "match 1 x"), "[] Ok(false)");
+            assert_eq!(does(policy, "match 2 x"), "no-set");
+            assert_eq!(does(policy, "network 1 0"), "Some(0)");
+            assert_eq!(does(policy, "network 1 1"), "Some(1)");
+        }
+        assert_eq!(does(&one, "make x"), "Err(MakeError::NotNow)", "an exchange would wait");
+        assert_eq!(does(&capable("not matching"), "match 1 x"), "no-set", "a policy's sets are its own");
+    });
 }
 
 #[test]
 fn reads_json() {
-    let policy = capable("reading");
-    assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /a/1"#), r#"Ok([Some(JsonValue::Text("x"))])"#);
-    assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /b"#), "Ok([None])");
-    assert!(does(&policy, r#"json {"a":[1,"x"} /b"#).starts_with("Err(JsonError::Malformed("));
+    in_time(|| {
+        let policy = capable("reading");
+        assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /a/1"#), r#"Ok([Some(JsonValue::Text("x"))])"#);
+        assert_eq!(does(&policy, r#"json {"a":[1,"x"]} /b"#), "Ok([None])");
+        assert!(does(&policy, r#"json {"a":[1,"x"} /b"#).starts_with("Err(JsonError::Malformed("));
+    });
 }
 
 #[test]

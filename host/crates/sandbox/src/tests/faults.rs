@@ -8,7 +8,7 @@ use portcullis_model::Isolation;
 use portcullis_policy::{BodyDecision, Decision, FaultKind, HeadOutcome, Hook, Outcome, PolicyChain};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE};
 
-use super::{block_on, both, config, exchange, factory, on_fibers, piece, policy, run, run_in_time};
+use super::{block_on, both, config, exchange, factory, in_time, on_fibers, piece, policy, run, run_in_time};
 use crate::instance::fault::Failure;
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
@@ -195,25 +195,27 @@ fn refuses_a_memory_limit_that_the_component_does_not_fit_in() {
 
 #[test]
 fn refuses_more_instances_than_there_may_be() {
-    let sandbox = Sandbox::new(SandboxOptions { instances_max: 1, ..SandboxOptions::default() }).unwrap();
-    let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
-    let secrets = BTreeMap::new();
-    let first = sandbox.configure(&component, &config("first", "{}"), &secrets).unwrap();
-    assert_eq!(sandbox.metrics().instances, 1);
-    let second = sandbox.configure(&component, &config("second", "{}"), &secrets);
-    match second {
-        Err(ConfigureError::Failed { kind: FaultKind::Exhausted, message, .. }) => {
-            assert!(message.contains("all 1 instances"), "{message}");
+    in_time(|| {
+        let sandbox = Sandbox::new(SandboxOptions { instances_max: 1, ..SandboxOptions::default() }).unwrap();
+        let component = sandbox.compile(HOOK_COST, Isolation::Worker).unwrap().component;
+        let secrets = BTreeMap::new();
+        let first = sandbox.configure(&component, &config("first", "{}"), &secrets).unwrap();
+        assert_eq!(sandbox.metrics().instances, 1);
+        let second = sandbox.configure(&component, &config("second", "{}"), &secrets);
+        match second {
+            Err(ConfigureError::Failed { kind: FaultKind::Exhausted, message, .. }) => {
+                assert!(message.contains("all 1 instances"), "{message}");
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
-    }
-    // A worker that found no place still has its policy: it fails for as long as there is none, and then no more.
-    let (one, two) = (first.clone().worker(), first.worker());
-    let (exchange, result) = run(&*two, Hook::RequestHead, exchange());
-    assert_eq!(result.unwrap_err().kind, FaultKind::Exhausted);
-    drop(one);
-    let (_, result) = run(&*two, Hook::RequestHead, exchange);
-    assert!(result.is_ok(), "{result:?}");
+        // A worker that found no place still has its policy: it fails for as long as there is none, and then no more.
+        let (one, two) = (first.clone().worker(), first.worker());
+        let (exchange, result) = run(&*two, Hook::RequestHead, exchange());
+        assert_eq!(result.unwrap_err().kind, FaultKind::Exhausted);
+        drop(one);
+        let (_, result) = run(&*two, Hook::RequestHead, exchange);
+        assert!(result.is_ok(), "{result:?}");
+    });
 }
 
 #[test]

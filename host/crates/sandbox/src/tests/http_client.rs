@@ -15,7 +15,7 @@ use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Outc
 use portcullis_test_guests::{ASKS, CAPABILITIES, TICK_ASKS};
 
 use super::calls::until;
-use super::{both, config, exchange, piece, run};
+use super::{both, config, exchange, in_time, piece, run};
 use crate::{ConfigureError, Sandbox, SandboxOptions};
 
 /// Answers with what it was asked, after a wait. With the path `/never` it is polled for
@@ -115,35 +115,39 @@ fn does(policy: &dyn Policy, deed: &str) -> String {
 
 #[test]
 fn a_hook_waits_for_an_answer_and_gets_failures_as_values() {
-    let (sandbox, servers) = sandbox();
-    let policy = configured(&sandbox, CAPABILITIES, &config("asking", "{}")).unwrap().worker();
-    assert_eq!(does(&*policy, "ask http://a.test/x?y"), r#"201 ["x-to"] POST /x?y guest hello"#);
-    assert_eq!(does(&*policy, "ask http://a.test/broken"), r#"Error::Protocol("no HTTP")"#);
-    assert_eq!(servers.asked.load(Ordering::SeqCst), 2);
-    assert!(does(&*policy, "ask http://b.test/").starts_with("Error::NotAllowed("), "not granted");
-    assert!(does(&*policy, "ask nonsense").starts_with("Error::InvalidRequest("));
-    assert_eq!(servers.asked.load(Ordering::SeqCst), 2, "and nobody was asked");
-    assert_eq!(does(&*policy, "secret key"), "x", "the other capabilities are as they were");
+    in_time(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("asking", "{}")).unwrap().worker();
+        assert_eq!(does(&*policy, "ask http://a.test/x?y"), r#"201 ["x-to"] POST /x?y guest hello"#);
+        assert_eq!(does(&*policy, "ask http://a.test/broken"), r#"Error::Protocol("no HTTP")"#);
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 2);
+        assert!(does(&*policy, "ask http://b.test/").starts_with("Error::NotAllowed("), "not granted");
+        assert!(does(&*policy, "ask nonsense").starts_with("Error::InvalidRequest("));
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 2, "and nobody was asked");
+        assert_eq!(does(&*policy, "secret key"), "x", "the other capabilities are as they were");
+    });
 }
 
 #[test]
 fn other_exchanges_go_on_while_a_hook_waits_and_a_call_ends_with_its_exchange() {
-    let (sandbox, servers) = sandbox();
-    let policy = configured(&sandbox, CAPABILITIES, &config("waiting", "{}")).unwrap().worker();
-    let mut asking = exchange();
-    asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
-    let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
-        panic!("a hook that may wait runs on a fiber")
-    };
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..10 {
-        assert!(waiting.as_mut().poll(&mut context).is_pending());
-    }
-    assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "another exchange");
-    assert_eq!(servers.given_up.load(Ordering::SeqCst), 0);
-    drop(waiting);
-    assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
-    assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "and others go on");
+    in_time(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("waiting", "{}")).unwrap().worker();
+        let mut asking = exchange();
+        asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
+        let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+            panic!("a hook that may wait runs on a fiber")
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "another exchange");
+        assert_eq!(servers.given_up.load(Ordering::SeqCst), 0);
+        drop(waiting);
+        assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+        assert_eq!(does(&*policy, "ask http://a.test/x").split(' ').next(), Some("201"), "and others go on");
+    });
 }
 
 #[test]
@@ -184,30 +188,32 @@ fn bounds_the_requests_that_are_outstanding() {
 
 #[test]
 fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_back() {
-    let (sandbox, servers) = sandbox();
-    let policy = configured(&sandbox, CAPABILITIES, &config("abandoned", "{}")).unwrap().worker();
-    let mut asking = exchange();
-    asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
-    let gone = asking.gone.clone();
-    let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
-        panic!("a hook that may wait runs on a fiber")
-    };
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(waiting.as_mut().poll(&mut context).is_pending());
-    gone.notify();
-    // A tick that meets the guest on its way out has it yield once more, and no more than that.
-    let begun = std::time::Instant::now();
-    let (exchange, result) = loop {
-        match waiting.as_mut().poll(&mut context) {
-            Poll::Ready(done) => break done,
-            Poll::Pending => {
-                assert!(begun.elapsed() < Duration::from_secs(10), "there is nothing left to wait for")
+    in_time(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("abandoned", "{}")).unwrap().worker();
+        let mut asking = exchange();
+        asking.request.fields.append(b"x-do", b"ask http://a.test/never").unwrap();
+        let gone = asking.gone.clone();
+        let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+            panic!("a hook that may wait runs on a fiber")
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        gone.notify();
+        // A tick that meets the guest on its way out has it yield once more, and no more than that.
+        let begun = std::time::Instant::now();
+        let (exchange, result) = loop {
+            match waiting.as_mut().poll(&mut context) {
+                Poll::Ready(done) => break done,
+                Poll::Pending => {
+                    assert!(begun.elapsed() < Duration::from_secs(10), "there is nothing left to wait for")
+                }
             }
-        }
-    };
-    assert!(result.is_ok());
-    assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"));
-    assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+        };
+        assert!(result.is_ok());
+        assert_eq!(exchange.attributes.get("result"), Some("Error::ClientGone"));
+        assert_eq!(servers.given_up.load(Ordering::SeqCst), 1);
+    });
 }
 
 #[test]
@@ -255,11 +261,13 @@ fn what_is_asked_at_the_end_is_not_asked_for_the_client() {
 
 #[test]
 pub(super) fn on_tick_waits_on_its_own_thread() {
-    let (sandbox, _) = sandbox();
-    let mut config = config("ticking and asking", "{}");
-    config.tick = Duration::from_millis(10);
-    let policy = configured(&sandbox, TICK_ASKS, &config).unwrap().worker();
-    until(|| does(&*policy, "").contains("GET /tick tick"));
+    in_time(|| {
+        let (sandbox, _) = sandbox();
+        let mut config = config("ticking and asking", "{}");
+        config.tick = Duration::from_millis(10);
+        let policy = configured(&sandbox, TICK_ASKS, &config).unwrap().worker();
+        until(|| does(&*policy, "").contains("GET /tick tick"));
+    });
 }
 
 #[test]
@@ -393,18 +401,22 @@ fn configure_asks_nobody() {
 
 #[test]
 fn without_anybody_who_sends_it_is_busy() {
-    let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
-    let policy = configured(&sandbox, CAPABILITIES, &config("alone", "{}")).unwrap().worker();
-    assert_eq!(does(&*policy, "ask http://a.test/"), "Error::Busy");
+    in_time(|| {
+        let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
+        let policy = configured(&sandbox, CAPABILITIES, &config("alone", "{}")).unwrap().worker();
+        assert_eq!(does(&*policy, "ask http://a.test/"), "Error::Busy");
+    });
 }
 
 #[test]
 fn a_shadow_asks_nobody() {
-    let (sandbox, servers) = sandbox();
-    let config = PolicyConfig { version: portcullis_model::Version::Shadow, ..config("shadowing", "{}") };
-    let factory = configured(&sandbox, CAPABILITIES, &config).unwrap();
-    let answer = does(&*factory.clone().worker(), "ask http://a.test/x");
-    assert!(answer.starts_with("Error::NotAllowed(") && answer.contains("shadow"), "{answer}");
-    assert_eq!(factory.refused_requests().unwrap().load(Ordering::SeqCst), 1);
-    assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
+    in_time(|| {
+        let (sandbox, servers) = sandbox();
+        let config = PolicyConfig { version: portcullis_model::Version::Shadow, ..config("shadowing", "{}") };
+        let factory = configured(&sandbox, CAPABILITIES, &config).unwrap();
+        let answer = does(&*factory.clone().worker(), "ask http://a.test/x");
+        assert!(answer.starts_with("Error::NotAllowed(") && answer.contains("shadow"), "{answer}");
+        assert_eq!(factory.refused_requests().unwrap().load(Ordering::SeqCst), 1);
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
+    });
 }

@@ -9,7 +9,7 @@ use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
 use portcullis_policy::{Exchange, Hook, Outcome, Policy, PolicyFactory};
 use portcullis_test_guests::{ALL_HOOKS, GLOBALS, HOOK_COST, MISBEHAVE, TICKER};
 
-use super::{config, exchange, logged, on_fibers, piece, run};
+use super::{config, exchange, in_time, logged, on_fibers, piece, run};
 use crate::{GuestValue, Sandbox, SandboxOptions};
 
 fn isolated(name: &str, json: &str) -> PolicyConfig {
@@ -28,7 +28,7 @@ fn sandbox(cache_dir: Option<&Path>) -> Sandbox {
 /// One that compiles images whole, and one that compiles their code apart, as it does with those of slow languages.
 fn whole_and_split(cache_dir: Option<&Path>, test: impl Fn(Sandbox)) {
     for split_from in [usize::MAX, 0] {
-        test(Sandbox::with(options(cache_dir), split_from, None).unwrap());
+        in_time(|| test(Sandbox::with(options(cache_dir), split_from, None).unwrap()));
     }
 }
 
@@ -75,17 +75,19 @@ pub(super) fn nothing_that_an_exchange_wrote_is_seen_by_another() {
 
 #[test]
 fn a_shared_instance_keeps_its_globals() {
-    let sandbox = sandbox(None);
-    let component = sandbox.compile(GLOBALS, Isolation::Worker).unwrap().component;
-    let config = config("shared globals", r#"{"start":"configured"}"#);
-    let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
-    for expected in ["configured", "configured request-head"] {
-        assert_eq!(
-            globals(&policy, Hook::RequestHead, exchange()).0,
-            expected,
-            "which is what the other mode is for"
-        );
-    }
+    in_time(|| {
+        let sandbox = sandbox(None);
+        let component = sandbox.compile(GLOBALS, Isolation::Worker).unwrap().component;
+        let config = config("shared globals", r#"{"start":"configured"}"#);
+        let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+        for expected in ["configured", "configured request-head"] {
+            assert_eq!(
+                globals(&policy, Hook::RequestHead, exchange()).0,
+                expected,
+                "which is what the other mode is for"
+            );
+        }
+    });
 }
 
 #[test]
@@ -121,14 +123,16 @@ fn an_instance_lives_as_long_as_hooks_of_its_exchange_may_come() {
 
 #[test]
 fn one_that_replied_is_not_kept_for_hooks_that_are_passed_over() {
-    let sandbox = sandbox(None);
-    let config = isolated("replying", r#"{"request-head":"reply"}"#);
-    let policy = factory(&sandbox, MISBEHAVE, &config).worker();
-    let (mut exchange, result) = run(&*policy, Hook::RequestHead, exchange());
-    assert!(result.is_ok(), "{result:?}");
-    assert_eq!(sandbox.metrics().instances, 1, "it has on-completed");
-    exchange.clear();
-    assert_eq!(sandbox.metrics().instances, 0);
+    in_time(|| {
+        let sandbox = sandbox(None);
+        let config = isolated("replying", r#"{"request-head":"reply"}"#);
+        let policy = factory(&sandbox, MISBEHAVE, &config).worker();
+        let (mut exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(sandbox.metrics().instances, 1, "it has on-completed");
+        exchange.clear();
+        assert_eq!(sandbox.metrics().instances, 0);
+    });
 }
 
 #[test]
@@ -296,73 +300,85 @@ fn a_new_configuration_takes_the_functions_of_the_last() {
 
 #[test]
 fn what_was_rehearsed_has_the_code_of_the_images() {
-    for split_from in [0, usize::MAX] {
-        let dir = tempfile::tempdir().unwrap();
-        let sandbox = || Sandbox::with(options(Some(dir.path())), split_from, None).unwrap();
-        sandbox().rehearse(GLOBALS, Isolation::Exchange).unwrap();
-        let files = || {
-            let folder = std::fs::read_dir(dir.path().join("functions")).unwrap().map(|entry| entry.unwrap());
-            let mut files: Vec<_> =
-                folder.map(|file| (file.file_name(), file.metadata().unwrap().len())).collect();
-            files.sort();
-            files
-        };
-        let rehearsed = files();
-        assert!(!rehearsed.is_empty());
-        let sandbox = sandbox();
-        assert!(sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().cached);
-        let policy = factory(&sandbox, GLOBALS, &isolated("rehearsed", r#"{"start":"here"}"#)).worker();
-        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
-        assert_eq!(files(), rehearsed, "no module is another one, and hardly a function");
-    }
+    in_time(|| {
+        for split_from in [0, usize::MAX] {
+            let dir = tempfile::tempdir().unwrap();
+            let sandbox = || Sandbox::with(options(Some(dir.path())), split_from, None).unwrap();
+            sandbox().rehearse(GLOBALS, Isolation::Exchange).unwrap();
+            let files = || {
+                let folder =
+                    std::fs::read_dir(dir.path().join("functions")).unwrap().map(|entry| entry.unwrap());
+                let mut files: Vec<_> =
+                    folder.map(|file| (file.file_name(), file.metadata().unwrap().len())).collect();
+                files.sort();
+                files
+            };
+            let rehearsed = files();
+            assert!(!rehearsed.is_empty());
+            let sandbox = sandbox();
+            assert!(sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().cached);
+            let policy = factory(&sandbox, GLOBALS, &isolated("rehearsed", r#"{"start":"here"}"#)).worker();
+            assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
+            assert_eq!(files(), rehearsed, "no module is another one, and hardly a function");
+        }
+    });
 }
 
 #[test]
 fn the_code_of_a_component_is_compiled_once_whatever_it_is_configured_to() {
-    let sandbox = Sandbox::with(options(None), 0, None).unwrap();
-    let component = sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().component;
-    let modules = || component.image.as_ref().unwrap().code.lock().len();
-    // The second takes more memory.
-    for (name, blanks) in [("one", 0), ("two", 1 << 18), ("three", 0)] {
-        let config = isolated(name, &format!(r#"{{"start":"{name}"{}}}"#, " ".repeat(blanks)));
-        let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
-        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, name);
-        // The guest's own, and the two of wit-component's that its imports go through.
-        assert_eq!(modules(), 3, "after `{name}`");
-    }
+    in_time(|| {
+        let sandbox = Sandbox::with(options(None), 0, None).unwrap();
+        let component = sandbox.compile(GLOBALS, Isolation::Exchange).unwrap().component;
+        let modules = || component.image.as_ref().unwrap().code.lock().len();
+        // The second takes more memory.
+        for (name, blanks) in [("one", 0), ("two", 1 << 18), ("three", 0)] {
+            let config = isolated(name, &format!(r#"{{"start":"{name}"{}}}"#, " ".repeat(blanks)));
+            let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+            assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, name);
+            // The guest's own, and the two of wit-component's that its imports go through.
+            assert_eq!(modules(), 3, "after `{name}`");
+        }
+    });
 }
 
 #[test]
 fn a_damaged_file_of_functions_is_compiled_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = isolated("damaged", r#"{"start":"here"}"#);
-    drop(factory(&sandbox(Some(dir.path())), GLOBALS, &config));
-    let file = std::fs::read_dir(dir.path().join("functions")).unwrap().next().unwrap().unwrap().path();
-    let whole = std::fs::read(&file).unwrap();
-    let mut damaged = whole.clone();
-    damaged[whole.len() / 2] ^= 0xff;
-    std::fs::write(&file, &damaged).unwrap();
-    let log = logged(|| {
-        let policy = factory(&sandbox(Some(dir.path())), GLOBALS, &config).worker();
-        assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
+    in_time(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = isolated("damaged", r#"{"start":"here"}"#);
+        drop(factory(&sandbox(Some(dir.path())), GLOBALS, &config));
+        let file = std::fs::read_dir(dir.path().join("functions")).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 0xff;
+        std::fs::write(&file, &damaged).unwrap();
+        let log = logged(|| {
+            let policy = factory(&sandbox(Some(dir.path())), GLOBALS, &config).worker();
+            assert_eq!(globals(&policy, Hook::RequestHead, exchange()).0, "here");
+        });
+        assert!(log.contains("is damaged: what was in it is compiled again"), "{log}");
+        assert_ne!(std::fs::read(&file).unwrap(), damaged);
     });
-    assert!(log.contains("is damaged: what was in it is compiled again"), "{log}");
-    assert_ne!(std::fs::read(&file).unwrap(), damaged);
 }
 
 #[test]
 fn what_cannot_have_an_image_is_isolated_without_one() {
-    let sandbox = sandbox(None);
-    // Standard output is a handle, which an image would have without what it stands for.
-    let config = isolated("printing", r#"{"start":"here","print":"yes"}"#);
-    let log = logged(|| {
-        let policy = factory(&sandbox, GLOBALS, &config).worker();
-        for _ in 0..3 {
-            let (found, exchange) = globals(&policy, Hook::RequestHead, exchange());
-            assert_eq!(found, "here");
-            assert_eq!(globals(&policy, Hook::ResponseHead, exchange).0, "here request-head");
-        }
+    in_time(|| {
+        let sandbox = sandbox(None);
+        // Standard output is a handle, which an image would have without what it stands for.
+        let config = isolated("printing", r#"{"start":"here","print":"yes"}"#);
+        let log = logged(|| {
+            let policy = factory(&sandbox, GLOBALS, &config).worker();
+            for _ in 0..3 {
+                let (found, exchange) = globals(&policy, Hook::RequestHead, exchange());
+                assert_eq!(found, "here");
+                assert_eq!(globals(&policy, Hook::ResponseHead, exchange).0, "here request-head");
+            }
+        });
+        assert!(
+            log.contains("cannot start from a configured image") && log.contains("WASI handles"),
+            "{log}"
+        );
+        assert_eq!(sandbox.metrics().instances, 0);
     });
-    assert!(log.contains("cannot start from a configured image") && log.contains("WASI handles"), "{log}");
-    assert_eq!(sandbox.metrics().instances, 0);
 }

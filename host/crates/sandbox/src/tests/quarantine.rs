@@ -6,7 +6,7 @@ use portcullis_model::{FailureMode, PolicyConfig, QuarantineRule};
 use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::MISBEHAVE;
 
-use super::{both, config, exchange, factory, logged, on_fibers, piece, policy, run};
+use super::{both, config, exchange, factory, in_time, logged, on_fibers, piece, policy, run};
 use crate::PolicyReport;
 
 /// No test takes so long.
@@ -112,20 +112,22 @@ fn begins() {
 
 #[test]
 fn a_predecessor_counts_neither_for_it_nor_against_it() {
-    let config = with_rule(config("followed", ASKED), FOREVER);
-    let before = policy(MISBEHAVE, &config);
-    for _ in 0..100 {
-        assert_eq!(head(&*before, "next"), Ok(()));
-    }
-    let followed = policy(MISBEHAVE, &config);
-    begin(|| head(&*followed, "trap"));
-    // One client knows a request that makes it trap, and the predecessor ends meanwhile.
-    let followed = policy(MISBEHAVE, &config);
-    let mut before = Some(before);
-    for_long(|| {
-        assert_eq!(head(&*followed, "next"), Ok(()));
-        assert_eq!(head(&*followed, "trap"), Err(FaultKind::Trap));
-        before = None;
+    in_time(|| {
+        let config = with_rule(config("followed", ASKED), FOREVER);
+        let before = policy(MISBEHAVE, &config);
+        for _ in 0..100 {
+            assert_eq!(head(&*before, "next"), Ok(()));
+        }
+        let followed = policy(MISBEHAVE, &config);
+        begin(|| head(&*followed, "trap"));
+        // One client knows a request that makes it trap, and the predecessor ends meanwhile.
+        let followed = policy(MISBEHAVE, &config);
+        let mut before = Some(before);
+        for_long(|| {
+            assert_eq!(head(&*followed, "next"), Ok(()));
+            assert_eq!(head(&*followed, "trap"), Err(FaultKind::Trap));
+            before = None;
+        });
     });
 }
 
@@ -158,37 +160,41 @@ fn probes() {
 
 #[test]
 fn on_completed_is_in_a_quarantine_of_its_own() {
-    let policy = policy(MISBEHAVE, &with_rule(config("failing late", ASKED), FOREVER));
-    let completed = || Hook::Completed(Outcome::default());
-    begin(|| ask(&*policy, completed(), "trap"));
-    assert_eq!(ask(&*policy, completed(), "next"), Err(FaultKind::Quarantined));
-    assert_eq!(head(&*policy, "next"), Ok(()));
-    let standings = report("failing late").quarantine;
-    assert!(standings.deciding.is_none() && standings.completed.is_some());
+    in_time(|| {
+        let policy = policy(MISBEHAVE, &with_rule(config("failing late", ASKED), FOREVER));
+        let completed = || Hook::Completed(Outcome::default());
+        begin(|| ask(&*policy, completed(), "trap"));
+        assert_eq!(ask(&*policy, completed(), "next"), Err(FaultKind::Quarantined));
+        assert_eq!(head(&*policy, "next"), Ok(()));
+        let standings = report("failing late").quarantine;
+        assert!(standings.deciding.is_none() && standings.completed.is_some());
+    });
 }
 
 #[test]
 fn a_few_that_know_how_do_not_turn_it_off_for_the_rest() {
-    let policy = policy(MISBEHAVE, &with_rule(config("provoked", ASKED), FOREVER));
-    // In bursts, and all the time.
-    for_long(|| {
-        assert_eq!(head(&*policy, "next"), Ok(()));
-        for _ in 0..20 {
-            assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-        }
+    in_time(|| {
+        let policy = policy(MISBEHAVE, &with_rule(config("provoked", ASKED), FOREVER));
+        // In bursts, and all the time.
+        for_long(|| {
+            assert_eq!(head(&*policy, "next"), Ok(()));
+            for _ in 0..20 {
+                assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
+            }
+        });
+        for_long(|| {
+            let completed = || Hook::Completed(Outcome::default());
+            assert_eq!(ask(&*policy, completed(), "next"), Ok(()));
+            assert_eq!(ask(&*policy, completed(), "trap"), Err(FaultKind::Trap));
+        });
+        // A body that it has seen to its end is a success, however many fail.
+        for_long(|| {
+            assert_eq!(ask(&*policy, piece("x", true), "next"), Ok(()));
+            assert_eq!(ask(&*policy, piece("x", false), "trap"), Err(FaultKind::Trap));
+        });
+        // The pieces of one before that are none.
+        begin_bodies(&*policy);
     });
-    for_long(|| {
-        let completed = || Hook::Completed(Outcome::default());
-        assert_eq!(ask(&*policy, completed(), "next"), Ok(()));
-        assert_eq!(ask(&*policy, completed(), "trap"), Err(FaultKind::Trap));
-    });
-    // A body that it has seen to its end is a success, however many fail.
-    for_long(|| {
-        assert_eq!(ask(&*policy, piece("x", true), "next"), Ok(()));
-        assert_eq!(ask(&*policy, piece("x", false), "trap"), Err(FaultKind::Trap));
-    });
-    // The pieces of one before that are none.
-    begin_bodies(&*policy);
 }
 
 fn begin_bodies(policy: &dyn Policy) {
@@ -202,58 +208,69 @@ fn begin_bodies(policy: &dyn Policy) {
 
 #[test]
 fn a_client_for_whom_it_did_not_fail_is_let_through() {
-    let policy = policy(MISBEHAVE, &with_rule(config("hostage", ASKED), FOREVER));
-    begin(|| head(&*policy, "trap"));
-    let mut other = asking("next");
-    other.client.address = [198, 51, 100, 7].into();
-    assert!(run(&*policy, Hook::RequestHead, other).1.is_ok());
-    assert_eq!(head(&*policy, "next"), Ok(()), "with that it is over");
+    in_time(|| {
+        let policy = policy(MISBEHAVE, &with_rule(config("hostage", ASKED), FOREVER));
+        begin(|| head(&*policy, "trap"));
+        let mut other = asking("next");
+        other.client.address = [198, 51, 100, 7].into();
+        assert!(run(&*policy, Hook::RequestHead, other).1.is_ok());
+        assert_eq!(head(&*policy, "next"), Ok(()), "with that it is over");
+    });
 }
 
 #[test]
 fn one_that_lets_pass_what_it_fails_on_is_always_asked() {
-    let mut config = with_rule(config("open", ASKED), FOREVER);
-    config.on_error = FailureMode::Allow;
-    let policy = policy(MISBEHAVE, &config);
-    for hook in [|| Hook::RequestHead, || Hook::ResponseHead, || piece("x", true)] {
-        for_long(|| assert_eq!(ask(&*policy, hook(), "trap"), Err(FaultKind::Trap)));
-    }
-    // What it hears of the end decides about nothing.
-    begin(|| ask(&*policy, Hook::Completed(Outcome::default()), "trap"));
-    assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
-    assert_eq!(report("open").quarantine.deciding, None);
+    in_time(|| {
+        let mut config = with_rule(config("open", ASKED), FOREVER);
+        config.on_error = FailureMode::Allow;
+        let policy = policy(MISBEHAVE, &config);
+        for hook in [|| Hook::RequestHead, || Hook::ResponseHead, || piece("x", true)] {
+            for_long(|| assert_eq!(ask(&*policy, hook(), "trap"), Err(FaultKind::Trap)));
+        }
+        // What it hears of the end decides about nothing.
+        begin(|| ask(&*policy, Hook::Completed(Outcome::default()), "trap"));
+        assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap));
+        assert_eq!(report("open").quarantine.deciding, None);
+    });
 }
 
 #[test]
 fn what_is_not_its_doing_does_not_count() {
-    let mut config = on_fibers(with_rule(config("crowded", ASKED), FOREVER));
-    config.limits.instances = Some(1);
-    config.limits.deadline = Duration::from_secs(5);
-    let policy = policy(MISBEHAVE, &config);
-    // One is under way, and there is no instance for another.
-    let portcullis_policy::Called::Waiting(mut first) = policy.call(Hook::RequestHead, asking("loop")) else {
-        panic!("it does not yield")
-    };
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(first.as_mut().poll(&mut context).is_pending());
-    for_long(|| assert_eq!(head(&*policy, "next"), Err(FaultKind::Exhausted)));
-    drop(first);
-    assert_eq!(head(&*policy, "next"), Ok(()));
+    in_time(|| {
+        let mut config = on_fibers(with_rule(config("crowded", ASKED), FOREVER));
+        config.limits.instances = Some(1);
+        config.limits.deadline = Duration::from_secs(5);
+        let policy = policy(MISBEHAVE, &config);
+        // One is under way, and there is no instance for another.
+        let portcullis_policy::Called::Waiting(mut first) = policy.call(Hook::RequestHead, asking("loop"))
+        else {
+            panic!("it does not yield")
+        };
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        for_long(|| assert_eq!(head(&*policy, "next"), Err(FaultKind::Exhausted)));
+        drop(first);
+        assert_eq!(head(&*policy, "next"), Ok(()));
+    });
 }
 
 #[test]
 fn a_changed_policy_starts_clean() {
-    let config = with_rule(config("mended", ASKED), FOREVER);
-    let old = policy(MISBEHAVE, &config);
-    begin(|| head(&*old, "trap"));
-    let new = policy(MISBEHAVE, &config);
-    assert_eq!(head(&*new, "next"), Ok(()));
-    assert_eq!(head(&*old, "next"), Err(FaultKind::Quarantined));
-    assert_eq!(report("mended").quarantine.deciding, None, "what is told is of the one that is live");
+    in_time(|| {
+        let config = with_rule(config("mended", ASKED), FOREVER);
+        let old = policy(MISBEHAVE, &config);
+        begin(|| head(&*old, "trap"));
+        let new = policy(MISBEHAVE, &config);
+        assert_eq!(head(&*new, "next"), Ok(()));
+        assert_eq!(head(&*old, "next"), Err(FaultKind::Quarantined));
+        assert_eq!(report("mended").quarantine.deciding, None, "what is told is of the one that is live");
+    });
 }
 
 #[test]
 fn one_that_shall_be_called_whatever_happens_is() {
-    let policy = policy(MISBEHAVE, &config("stubborn", ASKED));
-    for_long(|| assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap)));
+    in_time(|| {
+        let policy = policy(MISBEHAVE, &config("stubborn", ASKED));
+        for_long(|| assert_eq!(head(&*policy, "trap"), Err(FaultKind::Trap)));
+    });
 }

@@ -12,7 +12,7 @@ use portcullis_test_guests::MISBEHAVE;
 use serde_json::{Value, json};
 
 use super::capabilities::{capable, does, report};
-use super::{both, config, exchange, logged, policy};
+use super::{both, config, exchange, in_time, logged, policy};
 use crate::GuestValue;
 
 fn recorder(effects: Effects) -> Recorder {
@@ -56,167 +56,188 @@ fn asked(function: &str, arguments: Value, result: Value) -> (String, Value, Val
 
 #[test]
 fn each_call_is_noted_with_its_arguments_and_its_result() {
-    let policy = capable("noted");
-    let deeds = ["set a b 60000", "get a", "increment a 1", "rate one 1 1000 0 1", "count hits x 2", "log 1"];
-    let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
-    assert_eq!(results[1], "b");
-    let quota = json!({ "requests": 1, "per-ms": 1000, "burst": 0 });
-    let verdict = json!({ "allowed": true, "remaining": 0, "retry-after-ms": 1000, "reset-after-ms": 1000 });
-    assert_eq!(
-        calls(&hooks),
-        [
-            asked("store.set", json!({ "key": "a", "value": "b", "ttl-ms": 60000 }), json!({ "ok": null })),
-            asked("store.get", json!({ "key": "a" }), json!({ "ok": ["b"] })),
-            asked(
-                "store.increment",
-                json!({ "key": "a", "by": 1, "ttl-ms": null }),
-                json!({ "err": "not-a-number" })
-            ),
-            asked("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
-            asked("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
-            asked("metrics.add", json!({ "metric": "hits{label=\"x\"}", "value": 2 }), json!(null)),
-            asked(
-                "log.log",
-                json!({ "level": "warn", "message": "line 0\u{7}", "fields": [["key", "a\nvalue"]] }),
-                json!(null)
-            ),
-        ]
-    );
-    assert!(hooks.iter().all(|hook| &*hook.policy == "noted" && hook.hook == "on-request-head"));
-    assert!(hooks.iter().any(|hook| !hook.cpu.is_zero()));
+    in_time(|| {
+        let policy = capable("noted");
+        let deeds =
+            ["set a b 60000", "get a", "increment a 1", "rate one 1 1000 0 1", "count hits x 2", "log 1"];
+        let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
+        assert_eq!(results[1], "b");
+        let quota = json!({ "requests": 1, "per-ms": 1000, "burst": 0 });
+        let verdict =
+            json!({ "allowed": true, "remaining": 0, "retry-after-ms": 1000, "reset-after-ms": 1000 });
+        assert_eq!(
+            calls(&hooks),
+            [
+                asked(
+                    "store.set",
+                    json!({ "key": "a", "value": "b", "ttl-ms": 60000 }),
+                    json!({ "ok": null })
+                ),
+                asked("store.get", json!({ "key": "a" }), json!({ "ok": ["b"] })),
+                asked(
+                    "store.increment",
+                    json!({ "key": "a", "by": 1, "ttl-ms": null }),
+                    json!({ "err": "not-a-number" })
+                ),
+                asked("rate-limit.check", json!({ "bucket": "one", "quota": quota, "cost": 1 }), verdict),
+                asked("metrics.counter", json!({ "name": "hits", "labels": [["label", "x"]] }), json!(1)),
+                asked("metrics.add", json!({ "metric": "hits{label=\"x\"}", "value": 2 }), json!(null)),
+                asked(
+                    "log.log",
+                    json!({ "level": "warn", "message": "line 0\u{7}", "fields": [["key", "a\nvalue"]] }),
+                    json!(null)
+                ),
+            ]
+        );
+        assert!(hooks.iter().all(|hook| &*hook.policy == "noted" && hook.hook == "on-request-head"));
+        assert!(hooks.iter().any(|hook| !hook.cpu.is_zero()));
+    });
 }
 
 #[test]
 fn a_secret_is_noted_by_its_name() {
-    let (results, hooks) =
-        noted(&capable("secretive"), &["secret key", "secret other"], recorder(Effects::All));
-    assert_eq!(results, ["hush", "none"], "the guest gets it all the same");
-    assert_eq!(
-        calls(&hooks),
-        [
-            asked("secrets.get", json!({ "name": "key" }), json!("[secret:key]")),
-            asked("secrets.get", json!({ "name": "other" }), json!(null)),
-        ]
-    );
+    in_time(|| {
+        let (results, hooks) =
+            noted(&capable("secretive"), &["secret key", "secret other"], recorder(Effects::All));
+        assert_eq!(results, ["hush", "none"], "the guest gets it all the same");
+        assert_eq!(
+            calls(&hooks),
+            [
+                asked("secrets.get", json!({ "name": "key" }), json!("[secret:key]")),
+                asked("secrets.get", json!({ "name": "other" }), json!(null)),
+            ]
+        );
+    });
 }
 
 #[test]
 fn authentication_codes_are_in_no_notes() {
-    let policy = capable("authenticated");
-    // As long as a hash, which the granted secret is not.
-    let import = "import-jwk {\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
-    let deeds = [import, "mac 1 message", "digest 3", "jws 1 nonsense"];
-    let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
-    assert_eq!(results[..3], ["Ok(1)", "32 Ok(true) true", "32"]);
-    let code = json!({ "ok": "[removed:crypto]" });
-    let calls = calls(&hooks);
-    assert_eq!(calls[0], asked("crypto.mac", json!({ "key": 1, "message": "message" }), code));
-    let verified = json!({ "key": 1, "message": "message", "signature-bytes": 32 });
-    assert_eq!(calls[1], asked("crypto.verify", verified, json!({ "ok": true })));
-    assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha256")));
-    assert_eq!(calls[3].1, json!({ "token": "nonsense", "keys": [1] }));
-    assert!(calls[3].2["err"]["malformed"].is_string(), "{}", calls[3].2);
-    assert_eq!(calls.len(), 4);
+    in_time(|| {
+        let policy = capable("authenticated");
+        // As long as a hash, which the granted secret is not.
+        let import = "import-jwk {\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
+        let deeds = [import, "mac 1 message", "digest 3", "jws 1 nonsense"];
+        let (results, hooks) = noted(&policy, &deeds, recorder(Effects::All));
+        assert_eq!(results[..3], ["Ok(1)", "32 Ok(true) true", "32"]);
+        let code = json!({ "ok": "[removed:crypto]" });
+        let calls = calls(&hooks);
+        assert_eq!(calls[0], asked("crypto.mac", json!({ "key": 1, "message": "message" }), code));
+        let verified = json!({ "key": 1, "message": "message", "signature-bytes": 32 });
+        assert_eq!(calls[1], asked("crypto.verify", verified, json!({ "ok": true })));
+        assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha256")));
+        assert_eq!(calls[3].1, json!({ "token": "nonsense", "keys": [1] }));
+        assert!(calls[3].2["err"]["malformed"].is_string(), "{}", calls[3].2);
+        assert_eq!(calls.len(), 4);
+    });
 }
 
 #[test]
 fn without_effects_calls_answer_as_they_would_and_change_nothing() {
-    let policy = capable("without effects");
-    assert_eq!(does(&policy, "set kept old"), "Ok(())");
-    assert_eq!(does(&policy, "count hits x 1"), "1");
-    let deeds = [
-        "rate one 1 60000 1 1",
-        "rate one 1 60000 1 1",
-        "rate one 1 60000 1 1",
-        "get kept",
-        "set kept new",
-        "get kept",
-        "increment number 5",
-        "increment number 5",
-        "delete kept",
-        "get kept",
-        "count hits x 10",
-        "count other x 10",
-        "log 3",
-    ];
-    let mut results = Vec::new();
-    let log = logged(|| results = noted(&policy, &deeds, recorder(Effects::None)).0);
-    assert_eq!(
-        results,
-        [
-            "true 1 0",
-            "true 0 60000",
-            "false 0 60000",
-            "old",
-            "Ok(())",
-            "new",
-            "Ok(5)",
-            "Ok(10)",
-            "Ok(())",
-            "none",
-            "1",
-            "0",
-            ""
-        ]
-    );
-    assert!(!log.contains("line "), "{log}");
-    // Nothing of that has happened.
-    assert_eq!(does(&policy, "rate one 1 60000 1 1"), "true 1 0");
-    assert_eq!(does(&policy, "get kept"), "old");
-    assert_eq!(does(&policy, "increment number 1"), "Ok(1)");
-    let guest = report("without effects").guest;
-    assert_eq!(guest.len(), 1, "no metric was made");
-    assert_eq!(guest[0].value, GuestValue::Counter(1));
+    in_time(|| {
+        let policy = capable("without effects");
+        assert_eq!(does(&policy, "set kept old"), "Ok(())");
+        assert_eq!(does(&policy, "count hits x 1"), "1");
+        let deeds = [
+            "rate one 1 60000 1 1",
+            "rate one 1 60000 1 1",
+            "rate one 1 60000 1 1",
+            "get kept",
+            "set kept new",
+            "get kept",
+            "increment number 5",
+            "increment number 5",
+            "delete kept",
+            "get kept",
+            "count hits x 10",
+            "count other x 10",
+            "log 3",
+        ];
+        let mut results = Vec::new();
+        let log = logged(|| results = noted(&policy, &deeds, recorder(Effects::None)).0);
+        assert_eq!(
+            results,
+            [
+                "true 1 0",
+                "true 0 60000",
+                "false 0 60000",
+                "old",
+                "Ok(())",
+                "new",
+                "Ok(5)",
+                "Ok(10)",
+                "Ok(())",
+                "none",
+                "1",
+                "0",
+                ""
+            ]
+        );
+        assert!(!log.contains("line "), "{log}");
+        // Nothing of that has happened.
+        assert_eq!(does(&policy, "rate one 1 60000 1 1"), "true 1 0");
+        assert_eq!(does(&policy, "get kept"), "old");
+        assert_eq!(does(&policy, "increment number 1"), "Ok(1)");
+        let guest = report("without effects").guest;
+        assert_eq!(guest.len(), 1, "no metric was made");
+        assert_eq!(guest[0].value, GuestValue::Counter(1));
+    });
 }
 
 #[test]
 fn a_copy_of_the_store_is_as_full_as_the_store() {
-    let policy = capable("quota without effects");
-    let fill: Vec<String> = (0..300).map(|at| format!("set-size big{at} 65536")).collect();
-    let (mut real, mut dry) = (Vec::new(), Vec::new());
-    for deed in &fill {
-        real.push(does(&policy, deed));
-    }
-    let deeds: Vec<&str> = fill[..1].iter().map(String::as_str).chain(["set-size one-more 65536"]).collect();
-    dry.extend(noted(&policy, &deeds, recorder(Effects::None)).0);
-    assert!(real.iter().any(|result| result.contains("Quota")), "the store has room for all");
-    assert_eq!(dry[0], "Ok(())", "a value takes the place of one of its size");
-    assert!(dry[1].contains("Quota"), "{dry:?}");
+    in_time(|| {
+        let policy = capable("quota without effects");
+        let fill: Vec<String> = (0..300).map(|at| format!("set-size big{at} 65536")).collect();
+        let (mut real, mut dry) = (Vec::new(), Vec::new());
+        for deed in &fill {
+            real.push(does(&policy, deed));
+        }
+        let deeds: Vec<&str> =
+            fill[..1].iter().map(String::as_str).chain(["set-size one-more 65536"]).collect();
+        dry.extend(noted(&policy, &deeds, recorder(Effects::None)).0);
+        assert!(real.iter().any(|result| result.contains("Quota")), "the store has room for all");
+        assert_eq!(dry[0], "Ok(())", "a value takes the place of one of its size");
+        assert!(dry[1].contains("Quota"), "{dry:?}");
+    });
 }
 
 #[test]
 fn a_replay_is_answered_from_the_record() {
-    let policy = capable("replayed");
-    let mut recorder = recorder(Effects::None);
-    let answer = |function: &str, arguments: Value, result: Value| HostCall {
-        function: function.to_owned(),
-        arguments,
-        result,
-        from_record: false,
-    };
-    recorder.answer_by(vec![
-        answer("store.get", json!({ "key": "a" }), json!({ "ok": ["as it was"] })),
-        answer("clock.now-ms", json!({}), json!(1234)),
-        answer("clock.monotonic-us", json!({}), json!(5678)),
-        answer("store.get", json!({ "key": "edited" }), json!("no answer")),
-    ]);
-    let (results, hooks) = noted(&policy, &["get a", "clock", "get a", "get edited"], recorder);
-    assert_eq!(results, ["as it was", "1234 5678", "none", "none"]);
-    let from_record: Vec<bool> =
-        hooks.iter().flat_map(|hook| &hook.calls).map(|call| call.from_record).collect();
-    assert_eq!(
-        from_record,
-        [true, true, true, false, false],
-        "what the record does not answer, the host does"
-    );
+    in_time(|| {
+        let policy = capable("replayed");
+        let mut recorder = recorder(Effects::None);
+        let answer = |function: &str, arguments: Value, result: Value| HostCall {
+            function: function.to_owned(),
+            arguments,
+            result,
+            from_record: false,
+        };
+        recorder.answer_by(vec![
+            answer("store.get", json!({ "key": "a" }), json!({ "ok": ["as it was"] })),
+            answer("clock.now-ms", json!({}), json!(1234)),
+            answer("clock.monotonic-us", json!({}), json!(5678)),
+            answer("store.get", json!({ "key": "edited" }), json!("no answer")),
+        ]);
+        let (results, hooks) = noted(&policy, &["get a", "clock", "get a", "get edited"], recorder);
+        assert_eq!(results, ["as it was", "1234 5678", "none", "none"]);
+        let from_record: Vec<bool> =
+            hooks.iter().flat_map(|hook| &hook.calls).map(|call| call.from_record).collect();
+        assert_eq!(
+            from_record,
+            [true, true, true, false, false],
+            "what the record does not answer, the host does"
+        );
+    });
 }
 
 #[test]
 fn reads_of_what_a_record_has_no_more_are_told() {
-    let policy = capable("reading");
-    let removed = vec!["request.header x-do".to_owned(), "request.header cookie".to_owned()];
-    let (_, hooks) = noted(&policy, &["clock"], recorder(Effects::None).with_removed(removed));
-    assert_eq!(hooks[0].removed_reads, ["request.header x-do"]);
+    in_time(|| {
+        let policy = capable("reading");
+        let removed = vec!["request.header x-do".to_owned(), "request.header cookie".to_owned()];
+        let (_, hooks) = noted(&policy, &["clock"], recorder(Effects::None).with_removed(removed));
+        assert_eq!(hooks[0].removed_reads, ["request.header x-do"]);
+    });
 }
 
 #[test]

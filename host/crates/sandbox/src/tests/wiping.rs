@@ -7,7 +7,7 @@ use portcullis_model::{Isolation, PolicyConfig};
 use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, WRITES};
 
-use super::{config, exchange, on_fibers, run};
+use super::{config, exchange, in_time, on_fibers, run};
 use crate::{Sandbox, SandboxOptions};
 
 fn isolated(name: &str) -> PolicyConfig {
@@ -43,103 +43,116 @@ fn written(policy: &Rc<dyn Policy>, write: &str, look: bool) -> Box<Exchange> {
 
 #[test]
 pub(super) fn whatever_an_exchange_wrote_the_next_finds_all_memory_as_it_was_configured() {
-    // Compiled whole, and with its code apart from its memory and globals.
-    for split_from in [usize::MAX, 0] {
-        let sandbox = Sandbox::with(options(), split_from, None).unwrap();
-        let on_the_spot = isolated("writes");
-        for config in [on_fibers(on_the_spot.clone()), on_the_spot] {
-            let policy = policy(&sandbox, WRITES, &config);
-            let first = found(&policy, "nothing");
-            assert_eq!(sandbox.spares(), 1, "{}: it was wiped for the next", config.name);
-            for write in [
-                "few", "many", "all", "stack", "heap", "static", "end", "grow", "print", "trap", "nothing",
-                "nothing",
-            ] {
-                assert_eq!(found(&policy, write), first, "{}: before it wrote {write}", config.name);
-                assert_eq!(found(&policy, "nothing"), first, "{}: after it wrote {write}", config.name);
+    in_time(|| {
+        // Compiled whole, and with its code apart from its memory and globals.
+        for split_from in [usize::MAX, 0] {
+            let sandbox = Sandbox::with(options(), split_from, None).unwrap();
+            let on_the_spot = isolated("writes");
+            for config in [on_fibers(on_the_spot.clone()), on_the_spot] {
+                let policy = policy(&sandbox, WRITES, &config);
+                let first = found(&policy, "nothing");
+                assert_eq!(sandbox.spares(), 1, "{}: it was wiped for the next", config.name);
+                for write in [
+                    "few", "many", "all", "stack", "heap", "static", "end", "grow", "print", "trap",
+                    "nothing", "nothing",
+                ] {
+                    assert_eq!(found(&policy, write), first, "{}: before it wrote {write}", config.name);
+                    assert_eq!(found(&policy, "nothing"), first, "{}: after it wrote {write}", config.name);
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn each_region_that_was_written_is_restored() {
-    let sandbox = Sandbox::new(options()).unwrap();
-    let expected = found(&policy(&sandbox, WRITES, &isolated("untouched")), "nothing");
-    for write in ["few", "many", "all", "stack", "heap", "static", "end"] {
-        // Not looked at before: what was read may count as written, which makes one region of all.
-        let policy = policy(&sandbox, WRITES, &isolated(write));
-        written(&policy, write, false);
-        assert_eq!(sandbox.spares(), 1, "{write}");
-        assert_eq!(found(&policy, "nothing"), expected, "{write}");
-    }
+    in_time(|| {
+        let sandbox = Sandbox::new(options()).unwrap();
+        let expected = found(&policy(&sandbox, WRITES, &isolated("untouched")), "nothing");
+        for write in ["few", "many", "all", "stack", "heap", "static", "end"] {
+            // Not looked at before: what was read may count as written, which makes one region of all.
+            let policy = policy(&sandbox, WRITES, &isolated(write));
+            written(&policy, write, false);
+            assert_eq!(sandbox.spares(), 1, "{write}");
+            assert_eq!(found(&policy, "nothing"), expected, "{write}");
+        }
+    });
 }
 
 #[test]
 fn what_wiping_does_not_undo_ends_the_instance() {
-    let sandbox = Sandbox::new(options()).unwrap();
-    let policy = policy(&sandbox, WRITES, &isolated("ended"));
-    for (write, spares) in
-        [("nothing", 1), ("all", 1), ("grow", 0), ("heap", 1), ("print", 0), ("nothing", 1), ("trap", 0)]
-    {
-        found(&policy, write);
-        assert_eq!(sandbox.spares(), spares, "after {write}");
-    }
+    in_time(|| {
+        let sandbox = Sandbox::new(options()).unwrap();
+        let policy = policy(&sandbox, WRITES, &isolated("ended"));
+        for (write, spares) in
+            [("nothing", 1), ("all", 1), ("grow", 0), ("heap", 1), ("print", 0), ("nothing", 1), ("trap", 0)]
+        {
+            found(&policy, write);
+            assert_eq!(sandbox.spares(), spares, "after {write}");
+        }
+    });
 }
 
 #[test]
 fn a_spare_takes_no_place_and_no_memory_from_others() {
-    let options = SandboxOptions { instances_max: 4, memory_bytes_max: 2 << 20, ..SandboxOptions::default() };
-    let sandbox = Sandbox::new(options).unwrap();
-    let first = policy(&sandbox, HOOK_COST, &isolated("first"));
-    let second = policy(&sandbox, HOOK_COST, &isolated("second"));
-    for policy in [&first, &second, &first, &second] {
-        run(&**policy, Hook::RequestHead, exchange()).1.unwrap();
-        assert_eq!(sandbox.metrics().instances, 0);
-        assert_eq!(sandbox.metrics().memory_bytes, 0, "each needs more than half of what there is");
-    }
-    assert_eq!(sandbox.spares(), 1, "a fourth of the instances that may be");
-    drop((first, second));
-    assert_eq!(sandbox.spares(), 0, "they go with their policy");
+    in_time(|| {
+        let options =
+            SandboxOptions { instances_max: 4, memory_bytes_max: 2 << 20, ..SandboxOptions::default() };
+        let sandbox = Sandbox::new(options).unwrap();
+        let first = policy(&sandbox, HOOK_COST, &isolated("first"));
+        let second = policy(&sandbox, HOOK_COST, &isolated("second"));
+        for policy in [&first, &second, &first, &second] {
+            run(&**policy, Hook::RequestHead, exchange()).1.unwrap();
+            assert_eq!(sandbox.metrics().instances, 0);
+            assert_eq!(sandbox.metrics().memory_bytes, 0, "each needs more than half of what there is");
+        }
+        assert_eq!(sandbox.spares(), 1, "a fourth of the instances that may be");
+        drop((first, second));
+        assert_eq!(sandbox.spares(), 0, "they go with their policy");
+    });
 }
 
 #[test]
 fn a_spare_is_counted_again_when_it_is_taken() {
-    let sandbox = Sandbox::new(options()).unwrap();
-    let mut config = isolated("counted");
-    config.limits.instances = Some(1);
-    let policy = policy(&sandbox, portcullis_test_guests::ALL_HOOKS, &config);
-    // The instance stays in the exchange for the hooks that may come.
-    let (waiting, _) = run(&*policy, Hook::RequestHead, exchange());
-    let (_, result) = run(&*policy, Hook::RequestHead, exchange());
-    assert_eq!(result.unwrap_err().kind, FaultKind::Exhausted);
-    let ended = Hook::Completed(portcullis_policy::Outcome::default());
-    run(&*policy, ended, waiting).1.unwrap();
-    assert_eq!((sandbox.spares(), sandbox.metrics().instances), (1, 0));
-    let (_waiting, result) = run(&*policy, Hook::RequestHead, exchange());
-    assert!(result.is_ok());
-    assert_eq!((sandbox.spares(), sandbox.metrics().instances), (0, 1));
-    assert_eq!(run(&*policy, Hook::RequestHead, exchange()).1.unwrap_err().kind, FaultKind::Exhausted);
+    in_time(|| {
+        let sandbox = Sandbox::new(options()).unwrap();
+        let mut config = isolated("counted");
+        config.limits.instances = Some(1);
+        let policy = policy(&sandbox, portcullis_test_guests::ALL_HOOKS, &config);
+        // The instance stays in the exchange for the hooks that may come.
+        let (waiting, _) = run(&*policy, Hook::RequestHead, exchange());
+        let (_, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert_eq!(result.unwrap_err().kind, FaultKind::Exhausted);
+        let ended = Hook::Completed(portcullis_policy::Outcome::default());
+        run(&*policy, ended, waiting).1.unwrap();
+        assert_eq!((sandbox.spares(), sandbox.metrics().instances), (1, 0));
+        let (_waiting, result) = run(&*policy, Hook::RequestHead, exchange());
+        assert!(result.is_ok());
+        assert_eq!((sandbox.spares(), sandbox.metrics().instances), (0, 1));
+        assert_eq!(run(&*policy, Hook::RequestHead, exchange()).1.unwrap_err().kind, FaultKind::Exhausted);
+    });
 }
 
 #[test]
 fn instances_that_rest_after_a_peak_are_given_back() {
-    let sandbox = Sandbox::new(options()).unwrap();
-    let policy = policy(&sandbox, ALL_HOOKS, &isolated("peak"));
-    let at_once: Vec<_> = (0..4).map(|_| run(&*policy, Hook::RequestHead, exchange()).0).collect();
-    assert_eq!(sandbox.spares(), 0);
-    for exchange in at_once {
+    in_time(|| {
+        let sandbox = Sandbox::new(options()).unwrap();
+        let policy = policy(&sandbox, ALL_HOOKS, &isolated("peak"));
+        let at_once: Vec<_> = (0..4).map(|_| run(&*policy, Hook::RequestHead, exchange()).0).collect();
+        assert_eq!(sandbox.spares(), 0);
+        for exchange in at_once {
+            assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
+        }
+        let swept = || {
+            policy.sweep();
+            sandbox.spares()
+        };
+        assert_eq!(sandbox.spares(), 4);
+        assert_eq!(swept(), 4, "all of them were in use a moment ago");
+        assert_eq!(swept(), 2, "half of those that nobody has needed");
+        // One is needed, and the other is not.
+        let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
         assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
-    }
-    let swept = || {
-        policy.sweep();
-        sandbox.spares()
-    };
-    assert_eq!(sandbox.spares(), 4);
-    assert_eq!(swept(), 4, "all of them were in use a moment ago");
-    assert_eq!(swept(), 2, "half of those that nobody has needed");
-    // One is needed, and the other is not.
-    let (exchange, _) = run(&*policy, Hook::RequestHead, exchange());
-    assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
-    assert_eq!([swept(), swept()], [1, 0]);
+        assert_eq!([swept(), swept()], [1, 0]);
+    });
 }
