@@ -25,6 +25,10 @@ use portcullis_model::text::escape as shown;
 const DONE: &str = "compiled\n";
 /// Places for instances: the process makes none, and a pool has memory for each.
 const INSTANCES_MAX: u32 = 4;
+/// A compilation that uses less than this in the other time stands still. The lowest share that a process of its
+/// priority gets of two cores beside a hundred busy processes is ten times as much.
+const PROGRESS_CPU: Duration = Duration::from_millis(10);
+const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
 /// Bytes of its output that are reported.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
@@ -144,10 +148,40 @@ pub(crate) fn run(arguments: &CompileArguments) -> anyhow::Result<ExitCode> {
         // It fails only if the waiting thread has given up.
         drop(done.send(compile(cache_dir, isolation)));
     })?;
-    // A compilation that neither ends nor uses CPU time must not be waited for without end.
-    let timeout = Duration::from_secs(arguments.seconds.saturating_mul(10).saturating_add(60));
-    outcome.recv_timeout(timeout).context("it takes too long")??;
+    while_it_progresses(&outcome, cpu_time, PROGRESS_WITHIN)?;
     print(DONE)
+}
+
+/// Waits for the outcome for as long as the compilation uses CPU time, of which the process has a limited amount. On a
+/// busy machine that can take many times the limit: other processes come first.
+///
+/// # Errors
+/// What the compilation failed of, or that it stands still.
+fn while_it_progresses(
+    outcome: &mpsc::Receiver<anyhow::Result<()>>,
+    cpu_time: impl Fn() -> Duration,
+    within: Duration,
+) -> anyhow::Result<()> {
+    let mut used = cpu_time();
+    loop {
+        match outcome.recv_timeout(within) {
+            Ok(outcome) => return outcome,
+            Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("its thread ended without a result"),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        let now = cpu_time();
+        if now.saturating_sub(used) < PROGRESS_CPU {
+            anyhow::bail!("it made no progress in {} s", within.as_secs());
+        }
+        used = now;
+    }
+}
+
+/// CPU time that all threads of this process have used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn compile(cache_dir: Option<PathBuf>, isolation: Isolation) -> anyhow::Result<()> {
@@ -174,4 +208,46 @@ fn limit(arguments: &CompileArguments) -> std::io::Result<()> {
     let _as_it_was = rustix::process::setpriority_process(None, 10);
     let _as_it_was = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_compilation_is_waited_for_while_it_uses_cpu_time() {
+        let (done, outcome) = mpsc::sync_channel(1);
+        let looks = Cell::new(0);
+        let cpu_time = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 100 {
+                done.send(Ok(())).unwrap();
+            }
+            PROGRESS_CPU * looks.get()
+        };
+        while_it_progresses(&outcome, cpu_time, SOON).unwrap();
+        assert_eq!(looks.get(), 100);
+    }
+
+    #[test]
+    fn one_that_stands_still_is_given_up() {
+        let (done, outcome) = mpsc::sync_channel(1);
+        let error = while_it_progresses(&outcome, || PROGRESS_CPU, SOON).unwrap_err();
+        assert!(error.to_string().starts_with("it made no progress"), "{error}");
+        drop(done);
+        let error = while_it_progresses(&outcome, || PROGRESS_CPU, SOON).unwrap_err();
+        assert!(error.to_string().contains("without a result"), "{error}");
+    }
+
+    #[test]
+    fn the_cpu_time_of_this_process_grows() {
+        let before = cpu_time();
+        while cpu_time() == before {
+            std::hint::spin_loop();
+        }
+    }
 }
