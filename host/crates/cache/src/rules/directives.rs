@@ -16,60 +16,60 @@ pub const SECONDS_MAX: u32 = 1 << 31;
 
 /// What a response says to caches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ResponseDirectives {
+pub(super) struct ResponseDirectives {
     /// The response must not be stored (5.2.2.5). Also set if a quoted string has no end, because it is unclear then
     /// what the directives are.
-    pub no_store: bool,
+    pub(super) no_store: bool,
     /// The response must be validated before each use (5.2.2.4).
-    pub no_cache: bool,
+    pub(super) no_cache: bool,
     /// The response must not be stored by a shared cache (5.2.2.7).
-    pub private: bool,
+    pub(super) private: bool,
     /// The response may be stored although something else forbids it by default (5.2.2.9).
-    pub public: bool,
+    pub(super) public: bool,
     /// Once stale, the response must not be used without validation (5.2.2.2).
-    pub must_revalidate: bool,
+    pub(super) must_revalidate: bool,
     /// The same for shared caches (5.2.2.8).
-    pub proxy_revalidate: bool,
+    pub(super) proxy_revalidate: bool,
     /// `no_store` does not count if the cache knows the status code (5.2.2.3).
-    pub must_understand: bool,
+    pub(super) must_understand: bool,
     /// The response will not change while it is fresh (RFC 8246).
-    pub immutable: bool,
+    pub(super) immutable: bool,
     /// The freshness lifetime in seconds (5.2.2.1).
-    pub max_age: Option<u32>,
+    pub(super) max_age: Option<u32>,
     /// The freshness lifetime for shared caches, which implies `proxy_revalidate` (5.2.2.10).
-    pub s_maxage: Option<u32>,
+    pub(super) s_maxage: Option<u32>,
     /// For how many seconds the stale response may be used while it is validated in the background (RFC 5861, 3).
-    pub stale_while_revalidate: Option<u32>,
+    pub(super) stale_while_revalidate: Option<u32>,
     /// For how many seconds the stale response may be used if the upstream fails (RFC 5861, 4).
-    pub stale_if_error: Option<u32>,
+    pub(super) stale_if_error: Option<u32>,
     /// The fields, in lower case, that must not be used without validation: `no-cache="a, b"`.
-    pub no_cache_fields: Vec<String>,
+    pub(super) no_cache_fields: Vec<String>,
     /// The fields, in lower case, that a shared cache must not store: `private="a, b"`.
-    pub private_fields: Vec<String>,
+    pub(super) private_fields: Vec<String>,
 }
 
 /// What a request says to caches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestDirectives {
+pub(super) struct RequestDirectives {
     /// The response must not be older (5.2.1.1).
-    pub max_age: Option<u32>,
+    pub(super) max_age: Option<u32>,
     /// The response may be stale (5.2.1.2).
-    pub max_stale: Option<MaxStale>,
+    pub(super) max_stale: Option<MaxStale>,
     /// The response must stay fresh for so many seconds (5.2.1.3).
-    pub min_fresh: Option<u32>,
+    pub(super) min_fresh: Option<u32>,
     /// The response must have been validated (5.2.1.4).
-    pub no_cache: bool,
+    pub(super) no_cache: bool,
     /// The response must not be stored (5.2.1.5).
-    pub no_store: bool,
+    pub(super) no_store: bool,
     /// The response must come from the cache (5.2.1.7).
-    pub only_if_cached: bool,
+    pub(super) only_if_cached: bool,
     /// The response may be stale for so many seconds if the upstream fails (RFC 5861, 4).
-    pub stale_if_error: Option<u32>,
+    pub(super) stale_if_error: Option<u32>,
 }
 
 /// How stale a response may be for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxStale {
+pub(super) enum MaxStale {
     /// However stale.
     Any,
     /// For at most so many seconds.
@@ -78,7 +78,7 @@ pub enum MaxStale {
 
 impl ResponseDirectives {
     /// Reads the lines of Cache-Control of a response.
-    pub fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
+    pub(super) fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut read = Self::default();
         for line in lines {
             let mut elements = Elements::new(line);
@@ -126,7 +126,7 @@ impl ResponseDirectives {
 
 impl RequestDirectives {
     /// Adds a line of Cache-Control of a request.
-    pub fn add_line(&mut self, line: &[u8]) {
+    pub(super) fn add_line(&mut self, line: &[u8]) {
         for (name, argument) in Elements::new(line) {
             let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
             if is("max-age") {
@@ -170,25 +170,32 @@ impl Argument<'_> {
         }
     }
 
-    /// Adds the field names that it lists. Returns `false`, and adds none, if it does not list at least one name and
-    /// nothing else.
+    /// Adds the field names that it lists, see [`add_field_names`].
     fn add_names(&self, names: &mut Vec<String>) -> bool {
-        let Self::Value(value) = self else { return false };
-        let before = names.len();
-        for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if name.is_empty() {
-                continue;
-            }
-            match std::str::from_utf8(name) {
-                Ok(text) if is_token(name) => names.push(text.to_ascii_lowercase()),
-                _ => {
-                    names.truncate(before);
-                    return false;
-                }
+        match self {
+            Self::Value(value) => add_field_names(value, names),
+            Self::None | Self::Malformed => false,
+        }
+    }
+}
+
+/// Adds the field names of a list, in lower case. Returns `false`, and adds none, if it does not list at least one name and
+/// nothing else.
+pub(super) fn add_field_names(list: &[u8], names: &mut Vec<String>) -> bool {
+    let before = names.len();
+    for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        if name.is_empty() {
+            continue;
+        }
+        match std::str::from_utf8(name) {
+            Ok(text) if is_token(name) => names.push(text.to_ascii_lowercase()),
+            _ => {
+                names.truncate(before);
+                return false;
             }
         }
-        names.len() > before
     }
+    names.len() > before
 }
 
 /// Reads `delta-seconds` (RFC 9111, 1.2.2). Numbers over [`SECONDS_MAX`] are [`SECONDS_MAX`].
