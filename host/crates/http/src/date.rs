@@ -110,7 +110,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// Seconds since 1970 of a date and a `time` such as `08:49:37`.
 fn seconds(year: u64, month: u64, day: u64, time: &[u8]) -> Option<u64> {
     let (hour, minute, second) = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..])?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         2 if leap => 29,
         2 => 28,

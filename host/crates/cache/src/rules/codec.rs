@@ -10,6 +10,7 @@ use super::directives::SECONDS_MAX;
 use super::stored::{Rules, Span, StoredHead};
 use super::time::{Exchanged, Time};
 use super::vary::{self, is_selection};
+use crate::store::Head;
 
 /// The form of the bytes. A change of it, or of the meaning of what is stored, takes the next number.
 const VERSION: u8 = 1;
@@ -80,6 +81,20 @@ impl StoredHead {
         let mut reader = Reader { rest: bytes };
         let head = (bytes.len() <= BYTES_MAX).then(|| reader.head()).flatten();
         head.filter(|_| reader.rest.is_empty()).ok_or(DecodeError)
+    }
+}
+
+impl Head for StoredHead {
+    fn cost(&self) -> usize {
+        self.heap_bytes()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        Self::encode(self, out);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
     }
 }
 

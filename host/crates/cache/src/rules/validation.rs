@@ -132,9 +132,10 @@ impl StoredHead {
         let skips_cookies = settings.cookies == Cookies::Skip;
         let age = new.get(b"age").map(<[u8]>::to_vec);
         drop_unstored(&mut new, &[]);
-        new.retain(|_, name, _| {
-            !matches!(name, "content-encoding" | "content-range" | "content-type")
-                && !(skips_cookies && matches!(name, "set-cookie" | "set-cookie2"))
+        new.retain(|_, name, _| match name {
+            "content-encoding" | "content-range" | "content-type" => false,
+            "set-cookie" | "set-cookie2" => !skips_cookies,
+            _ => true,
         });
         let mut fields = self.fields.clone();
         fields.retain(|_, name, _| new.get(name.as_bytes()).is_none());
