@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::net::UnixStream;
 
 use crate::server::PREFIX;
-use crate::{Refused, Request, folder};
+use crate::{Refused, Request, private_folder};
 
 /// The largest answer: the status of ten thousand routes is a tenth of that.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

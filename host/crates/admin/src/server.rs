@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use crate::request::Requests;
-use crate::{Refused, folder, web};
+use crate::{Refused, private_folder, web};
 
 /// The largest request: it has parameters, not documents.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
