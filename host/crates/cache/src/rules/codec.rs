@@ -7,6 +7,7 @@ mod tests;
 use portcullis_http::{Fields, is_token};
 
 use super::directives::SECONDS_MAX;
+use super::freshness::last_modified;
 use super::stored::{Rules, Span, StoredHead};
 use super::time::{Exchanged, Time};
 use super::vary::{self, is_selection};
@@ -159,10 +160,10 @@ impl<'a> Reader<'a> {
         (span.is_some() == (status == 206)).then_some(())?;
         Some(StoredHead {
             status,
-            fields,
             times,
             initial_age_millis,
             date,
+            modified: last_modified(&fields, date),
             lifetime,
             stale_while_revalidate,
             stale_if_error,
@@ -171,6 +172,7 @@ impl<'a> Reader<'a> {
                 never_stale: is_set(NEVER_STALE),
                 immutable: is_set(IMMUTABLE),
             },
+            fields,
             withheld,
             selection: selection.to_vec(),
             span,

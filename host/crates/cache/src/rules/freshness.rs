@@ -38,30 +38,39 @@ impl Policy {
     }
 
     /// Returns the freshness lifetime in seconds (4.2.1), or `None` if neither the response nor the operator says it and it
-    /// must not be estimated. `date` is the response's, in seconds since 1970.
+    /// must not be estimated. `date` is the response's, in seconds since 1970. If `may_estimate` is not set, an
+    /// estimate is 0.
     pub(super) fn lifetime(
         &self,
         settings: &Settings,
         status: u16,
         fields: &Fields,
         date: u64,
+        may_estimate: bool,
     ) -> Option<u32> {
         let directives = &self.directives;
         let expires = || if self.is_targeted { None } else { expires(fields, date) };
         let stated = directives.s_maxage.or(directives.max_age).or_else(expires);
         let known = stated.or_else(|| settings.ttl_of(status));
-        let lifetime = known.or_else(|| self.estimate(settings, status, fields, date))?;
+        let lifetime = known.or_else(|| self.estimate(settings, status, fields, date, may_estimate))?;
         Some(lifetime.min(settings.lifetime_max).min(SECONDS_MAX))
     }
 
     /// Returns the heuristic lifetime (4.2.2); 0 if there is nothing to estimate it from.
-    fn estimate(&self, settings: &Settings, status: u16, fields: &Fields, date: u64) -> Option<u32> {
+    fn estimate(
+        &self,
+        settings: &Settings,
+        status: u16,
+        fields: &Fields,
+        date: u64,
+        may_estimate: bool,
+    ) -> Option<u32> {
         if !is_heuristically_cacheable(status) && !self.directives.public {
             return None;
         }
         // Servers that send Pragma: no-cache and nothing else want no cache, though it means nothing in a response.
         let pragma = fields.get_all(b"pragma").any(|value| value.eq_ignore_ascii_case(b"no-cache"));
-        let modified = last_modified(fields, date).filter(|_| !pragma);
+        let modified = last_modified(fields, date).filter(|_| may_estimate && !pragma);
         let (Some(heuristic), Some(modified)) = (settings.heuristic, modified) else { return Some(0) };
         let share = date.saturating_sub(modified).saturating_mul(u64::from(heuristic.percent)) / 100;
         Some(u32::try_from(share).unwrap_or(u32::MAX).min(heuristic.seconds_max))

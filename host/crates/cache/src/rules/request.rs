@@ -19,8 +19,10 @@ pub struct Request<'a> {
     pub(super) no_store: bool,
     pub(super) authorization: bool,
     pub(super) has_range: bool,
-    /// It has a field of [`is_rerouting`].
-    pub(super) is_rerouted: bool,
+    /// It has conditions that a stored response can be compared with.
+    has_conditions: bool,
+    /// It may be of a client that is signed in.
+    pub(super) has_cookie: bool,
     pub(super) vary: VaryRules,
     access: Access,
 }
@@ -73,7 +75,7 @@ impl<'a> Request<'a> {
         let mut written = RequestDirectives::default();
         let (mut cache_control, mut pragma) = (false, false);
         let (mut authorization, mut has_range, mut precondition) = (false, false, false);
-        let (mut overridden, mut is_rerouted) = (false, false);
+        let (mut overridden, mut has_conditions, mut has_cookie) = (false, false, false);
         for (_, name, value) in head.fields.iter_bytes() {
             match name {
                 b"cache-control" => {
@@ -84,10 +86,9 @@ impl<'a> Request<'a> {
                 b"authorization" => authorization = true,
                 b"range" => has_range = true,
                 b"if-match" | b"if-unmodified-since" => precondition = true,
-                _ => {
-                    overridden |= is_override(name);
-                    is_rerouted |= is_rerouting(name);
-                }
+                b"if-none-match" | b"if-modified-since" => has_conditions = true,
+                b"cookie" => has_cookie = true,
+                _ => overridden |= is_override(name),
             }
         }
         let no_store = written.no_store;
@@ -109,7 +110,8 @@ impl<'a> Request<'a> {
             no_store,
             authorization,
             has_range,
-            is_rerouted,
+            has_conditions,
+            has_cookie,
             vary: settings.vary,
             access,
         }
@@ -133,6 +135,12 @@ impl<'a> Request<'a> {
         self.head.method == "HEAD"
     }
 
+    /// Returns whether the client has something to compare with what is stored, so that it may get 304.
+    #[must_use]
+    pub const fn has_conditions(&self) -> bool {
+        self.has_conditions
+    }
+
     /// Returns whether the request asks for a part of the content.
     #[must_use]
     pub const fn has_range(&self) -> bool {
@@ -149,26 +157,4 @@ fn is_no_cache(line: &[u8]) -> bool {
 /// does.
 fn is_override(name: &[u8]) -> bool {
     matches!(name, b"x-http-method-override" | b"x-http-method" | b"x-method-override")
-}
-
-/// Whether some upstreams take the path, the host or the scheme from a field of this name, in lower case, and so build a
-/// response that is not that of its URL. A response varies on those that its request had, whatever its Vary says, so that it
-/// answers only requests that have the same.
-pub(super) fn is_rerouting(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"front-end-https"
-            | b"x-forwarded-path"
-            | b"x-forwarded-prefix"
-            | b"x-forwarded-protocol"
-            | b"x-forwarded-scheme"
-            | b"x-forwarded-server"
-            | b"x-forwarded-ssl"
-            | b"x-host"
-            | b"x-http-host-override"
-            | b"x-original-host"
-            | b"x-original-url"
-            | b"x-rewrite-url"
-            | b"x-url-scheme"
-    )
 }

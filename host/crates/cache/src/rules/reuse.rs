@@ -105,12 +105,11 @@ impl StoredHead {
 
     /// Evaluates the request's conditions and range. `length` is that of the whole content, if ranges of it can be sent.
     pub(super) fn select(&self, request: &Request<'_>, length: Option<u64>) -> Selection {
-        let last_modified = super::freshness::last_modified(&self.fields, self.date);
         let validators = Validators {
             etag: self.etag(),
             // RFC 9111, 4.3.2: without Last-Modified, Date is compared.
-            modified: Some(last_modified.unwrap_or(self.date)),
-            modified_is_strong: last_modified.is_some_and(|modified| modified < self.date),
+            modified: Some(self.modified.unwrap_or(self.date)),
+            modified_is_strong: self.modified.is_some_and(|modified| modified < self.date),
             length,
         };
         select_representation(&request.head.fields, &request.head.method, &validators, self.date)

@@ -23,6 +23,8 @@ pub struct StoredHead {
     pub(super) initial_age_millis: u64,
     /// When the origin made it, in seconds since 1970: Date, or when it was received.
     pub(super) date: u64,
+    /// Last-Modified in seconds since 1970, if it is a date.
+    pub(super) modified: Option<u64>,
     /// The freshness lifetime in seconds.
     pub(super) lifetime: u32,
     /// For how many seconds it may be used stale while it is validated.
@@ -147,7 +149,7 @@ impl StoredHead {
     /// Returns whether it can be validated: it has an ETag or a valid Last-Modified.
     #[must_use]
     pub fn has_validator(&self) -> bool {
-        self.etag().is_some() || super::freshness::last_modified(&self.fields, self.date).is_some()
+        self.etag().is_some() || self.modified.is_some()
     }
 
     pub(super) fn etag(&self) -> Option<&[u8]> {

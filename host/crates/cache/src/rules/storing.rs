@@ -5,7 +5,7 @@ mod tests;
 
 use portcullis_http::{Fields, Known, ResponseHead, http_date, is_hop_by_hop, list_elements};
 
-use super::freshness::{Policy, date, initial_age_millis};
+use super::freshness::{Policy, date, initial_age_millis, last_modified};
 use super::invalidation::names_target;
 use super::request::{Access, Request, WhyBypass};
 use super::settings::{Cookies, Settings};
@@ -14,7 +14,7 @@ use super::time::Exchanged;
 use super::vary::{self, NoSelection};
 
 /// A response with more lines is not stored: an answer adds Age and Content-Range, and a section has at most 1024.
-const LINES_MAX: usize = 1000;
+pub(super) const LINES_MAX: usize = 1000;
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,8 @@ pub fn storable(
     let span = span(request, response, content_length)?;
     permitted_by_response(settings, request, response.status, fields, &policy)?;
     let selection = selection(fields, request)?;
-    let head = Made { status: response.status, span, content_length, selection };
+    let may_estimate = may_estimate(settings, request);
+    let head = Made { status: response.status, span, content_length, selection, may_estimate };
     let stored = make(settings, fields.clone(), &policy, head, times).ok_or(WhyNot::NoLifetime)?;
     let helps = stored.lifetime > 0
         || stored.stale_while_revalidate > 0
@@ -208,6 +209,14 @@ pub(super) struct Made {
     pub(super) span: Option<Span>,
     pub(super) content_length: Option<u64>,
     pub(super) selection: Vec<u8>,
+    /// Whether its lifetime may be estimated.
+    pub(super) may_estimate: bool,
+}
+
+/// Whether the lifetime of a response to the request may be estimated. Not if the client may be signed in and the route
+/// does not trust the origin with cookies: such a response is shared only if it or the operator says for how long.
+pub(super) fn may_estimate(settings: &Settings, request: &Request<'_>) -> bool {
+    settings.cookies == Cookies::Rfc || !request.has_cookie
 }
 
 /// Makes a stored head of the fields of a response. Returns `None` if the response has no lifetime.
@@ -225,7 +234,7 @@ pub(super) fn make(
         received
     });
     let initial_age_millis = initial_age_millis(&fields, date, times);
-    let lifetime = policy.lifetime(settings, made.status, &fields, date)?;
+    let lifetime = policy.lifetime(settings, made.status, &fields, date, made.may_estimate)?;
     drop_unstored(&mut fields, &policy.directives.private_fields);
     let directives = &policy.directives;
     let forbidden = directives.must_revalidate || directives.proxy_revalidate || directives.no_cache;
@@ -255,6 +264,7 @@ pub(super) fn make(
             never_stale: forbidden || implied,
             immutable: directives.immutable,
         },
+        modified: last_modified(&fields, date),
         withheld: withheld(&fields, &directives.no_cache_fields),
         fields,
         selection: made.selection,

@@ -5,11 +5,13 @@ mod tests;
 
 use portcullis_http::{Fields, ResponseHead, http_date, is_strong_match, is_weak_match, parse_http_date};
 
-use super::freshness::{Policy, date, last_modified};
+use super::freshness::{Policy, date};
 use super::request::Request;
 use super::settings::{Cookies, Settings};
 use super::stored::StoredHead;
-use super::storing::{Made, WhyNot, drop_unstored, make, permitted_by_response, selection, set};
+use super::storing::{
+    Made, WhyNot, drop_unstored, make, may_estimate, permitted_by_response, selection, set,
+};
 use super::time::Exchanged;
 
 /// A stored response that was updated.
@@ -47,8 +49,7 @@ impl StoredHead {
     /// validator the request has no condition then.
     pub fn write_conditions(&self, fields: &mut Fields) {
         remove_conditions(fields);
-        let modified =
-            self.fields.get(b"last-modified").filter(|_| last_modified(&self.fields, self.date).is_some());
+        let modified = self.fields.get(b"last-modified").filter(|_| self.modified.is_some());
         for (name, value) in [(&b"if-none-match"[..], self.etag()), (b"if-modified-since", modified)] {
             if let Some(value) = value {
                 // A head that is full goes without: the origin answers with the whole response then.
@@ -161,6 +162,7 @@ impl StoredHead {
             span: self.span,
             content_length: self.content_length,
             selection: chosen.unwrap_or_default(),
+            may_estimate: may_estimate(settings, request),
         };
         match make(settings, fields, &policy, made, times) {
             Some(head) => Freshened { head, keep },

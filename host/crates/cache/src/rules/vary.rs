@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use portcullis_http::{Fields, list_elements};
 
-use super::request::{Request, is_rerouting};
+use super::request::Request;
 use super::settings::VaryRules;
 
 /// A response that varies on more fields than this is not stored.
@@ -37,10 +37,6 @@ pub(super) fn selection(response: &Fields, request: &Request<'_>) -> Result<Vec<
             None | Some("*") => return Err(NoSelection::Star),
             Some(text) => names.push(text.to_ascii_lowercase()),
         }
-    }
-    if request.is_rerouted {
-        let rerouting = request.head.fields.iter().filter(|(_, name, _)| is_rerouting(name.as_bytes()));
-        names.extend(rerouting.map(|(_, name, _)| name.to_owned()));
     }
     // Order and repetition of names mean nothing.
     names.sort_unstable();

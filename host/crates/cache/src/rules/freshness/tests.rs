@@ -8,7 +8,7 @@ use crate::rules::time::{Exchanged, Time};
 
 fn lifetime_of(settings: &Settings, status: u16, lines: &[(&str, &str)]) -> Option<u32> {
     let fields = fields(lines);
-    Policy::read(settings, &fields).lifetime(settings, status, &fields, DATE)
+    Policy::read(settings, &fields).lifetime(settings, status, &fields, DATE, true)
 }
 
 #[track_caller]
@@ -161,7 +161,7 @@ proptest! {
     ) {
         let fields = fields(&[("cache-control", cache_control.trim()), ("expires", expires.trim()), ("age", age.trim())]);
         let settings = Settings::default();
-        let lifetime = Policy::read(&settings, &fields).lifetime(&settings, status, &fields, DATE);
+        let lifetime = Policy::read(&settings, &fields).lifetime(&settings, status, &fields, DATE, true);
         prop_assert!(lifetime.unwrap_or(0) <= SECONDS_MAX);
         let times = Exchanged { sent: Time::from_seconds(DATE), received: Time::from_seconds(DATE) };
         prop_assert!(initial_age_millis(&fields, DATE, times) <= u64::from(SECONDS_MAX) * 1000);

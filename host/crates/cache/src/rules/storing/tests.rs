@@ -116,6 +116,24 @@ fn section_7_3_cookies() {
     );
 }
 
+/// A page of a signed-in user that says nothing is validated each time.
+#[test]
+fn section_4_2_2_no_estimate_with_cookies() {
+    let modified = at(DATE - 86_400);
+    let lines = [("last-modified", &*modified)];
+    let rfc = Settings { cookies: Cookies::Rfc, ..Settings::default() };
+    let operator = Settings { ttl: vec![(200, 60)], ..Settings::default() };
+    for (settings, asked, expected) in [
+        (&Settings::default(), &[("cookie", "session=1")][..], 0),
+        (&Settings::default(), &[], 8640),
+        (&rfc, &[("cookie", "session=1")], 8640),
+        (&operator, &[("cookie", "session=1")], 60),
+    ] {
+        let stored = store_as(settings, ("GET", asked), (200, &lines)).unwrap();
+        assert_eq!(stored.lifetime(), expected, "{asked:?}");
+    }
+}
+
 #[test]
 fn section_5_2_1_5_a_request_that_must_not_be_stored() {
     let asked = [("cache-control", "no-store")];

@@ -169,16 +169,6 @@ fn cookies_are_no_list() {
     );
 }
 
-/// A field by which the upstream may have chosen another page keeps the response to requests that have it too.
-#[test]
-fn rerouting_fields_select_without_vary() {
-    for name in ["x-original-url", "x-forwarded-scheme", "x-host"] {
-        check(VaryRules::Case, &[], &[(name, "/evil")], &[], false);
-        check(VaryRules::Case, &[], &[(name, "/evil")], &[(name, "/other")], false);
-        check(VaryRules::Case, &[], &[(name, "/evil")], &[(name, "/evil")], true);
-    }
-}
-
 proptest! {
     /// The two ways to compare agree: with the stored bytes, and of the bytes that the request would have.
     #[test]
