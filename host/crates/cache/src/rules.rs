@@ -30,6 +30,7 @@ pub use answer::{Answer, Part};
 pub use cache_status::{CacheStatus, Fwd};
 pub use codec::DecodeError;
 pub use directives::SECONDS_MAX;
+pub use freshness::depends_on_client;
 pub use invalidation::{invalidated, invalidates};
 pub use partial::{Combined, Piece, combine};
 pub use request::{Access, Request, WhyBypass};

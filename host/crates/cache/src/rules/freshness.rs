@@ -82,6 +82,14 @@ fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
+/// Returns whether a response with this status code often depends on who asks, or on fields that are not in a key: on
+/// credentials, on what was sent before, on the size or the form of the request's head. A lifetime that is meant for a whole
+/// class of status codes should leave it out, because one odd request would get everyone its error.
+#[must_use]
+pub const fn depends_on_client(status: u16) -> bool {
+    matches!(status, 400..=403 | 405..=409 | 411..=413 | 415..=417 | 421 | 425 | 426 | 428 | 429 | 431 | 511)
+}
+
 /// Returns the lifetime by Expires. What is no date has passed (RFC 9111, 5.3), and so it is if lines contradict each other.
 fn expires(fields: &Fields, date: u64) -> Option<u32> {
     let mut lines = fields.get_all(b"expires");

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Policy, age, date, initial_age_millis};
+use super::{Policy, age, date, depends_on_client, initial_age_millis};
 use crate::rules::directives::SECONDS_MAX;
 use crate::rules::settings::{Heuristic, Settings};
 use crate::rules::testing::{DATE, at, fields};
@@ -90,6 +90,16 @@ fn the_operator_says_what_the_response_does_not() {
         (200, &[("cache-control", "max-age=3600")], Some(600)),
     ] {
         assert_eq!(lifetime_of(&settings, status, lines), expected, "{status} {lines:?}");
+    }
+}
+
+#[test]
+fn errors_of_one_client_are_not_those_of_all() {
+    for status in [400, 401, 403, 405, 413, 429, 431] {
+        assert!(depends_on_client(status), "{status}");
+    }
+    for status in [200, 301, 404, 410, 414, 451, 500, 503] {
+        assert!(!depends_on_client(status), "{status}");
     }
 }
 
