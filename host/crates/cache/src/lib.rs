@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod disk;
 mod memory;
 pub mod rules;
 pub mod store;

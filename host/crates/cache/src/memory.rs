@@ -15,7 +15,7 @@ pub use table::Variants;
 use crate::store::budget::{Budget, Reservation};
 use crate::store::entry::Entry;
 use crate::store::head::Head;
-use crate::store::purges::{Hashes, Mode, Purge, Purges, Ticket};
+use crate::store::purges::{Hashes, Mode, Purge, Purges};
 use crate::store::refused::Refused;
 
 /// What the store may have.
@@ -51,13 +51,6 @@ pub struct MemoryStats {
     pub evictions: u64,
     /// How many responses were not stored because no room could be made.
     pub refused: u64,
-}
-
-/// What a purge removed or marked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// How many entries.
-    pub entries: usize,
 }
 
 /// The store.
@@ -123,25 +116,40 @@ impl<H: Head> Memory<H> {
         self.reserve(near, (ENTRY_COST + head.cost() + beside + tags * TAG_COST) as u64)
     }
 
-    /// Adds an entry whose body grows and whose bytes are reserved, unless it was purged since `ticket`.
-    pub(crate) fn begin(
-        &self,
-        entry: &Arc<Entry<H>>,
-        ticket: Ticket,
-        purges: &Purges,
-    ) -> Result<(), Refused> {
+    /// Adds an entry whose body grows and whose bytes are reserved, unless it was purged since it was asked for.
+    /// `copy`: also not if there is one of the same variant, which can only be newer.
+    pub(crate) fn begin(&self, entry: &Arc<Entry<H>>, copy: bool, purges: &Purges) -> Result<(), Refused> {
         if self.entries.fetch_add(1, Relaxed) >= self.bounds.entries_max && !self.evict(entry.names.key) {
             self.entries.fetch_sub(1, Relaxed);
             self.refused.fetch_add(1, Relaxed);
             return Err(Refused::NoRoom);
         }
-        let allowed = || !purges.since(ticket, &entry.names, entry.key.url());
+        let allowed = || {
+            let purged = purges.since(entry.ticket, &entry.names, entry.key.url());
+            !purged && (!copy || !self.has(entry))
+        };
         let Some(replaced) = self.shard(entry.names.key).begin(entry, allowed) else {
             self.entries.fetch_sub(1, Relaxed);
             return Err(Refused::Purged);
         };
         self.entries.fetch_sub(replaced.len(), Relaxed);
         Ok(())
+    }
+
+    /// Whether there is an entry of the same key and variant. Takes no lock.
+    fn has(&self, like: &Entry<H>) -> bool {
+        let found = self.find(like.names.key, like.key.bytes());
+        found.is_some_and(|variants| variants.entries().iter().any(|entry| entry.variant == like.variant))
+    }
+
+    /// Removes the entries of the same key and variant: a newer response is stored elsewhere.
+    pub(crate) fn remove_like(&self, like: &Entry<H>) {
+        let found = self.find(like.names.key, like.key.bytes());
+        for entry in found.iter().flat_map(|variants| variants.entries()) {
+            if entry.variant == like.variant {
+                self.remove(entry);
+            }
+        }
     }
 
     /// Notes that the body of an entry is complete. Returns whether the entry is still there, and stays.
@@ -151,15 +159,9 @@ impl<H: Head> Memory<H> {
         replaced.is_some()
     }
 
-    /// Puts an entry in the place of another, unless that is gone or was purged since `ticket`.
-    pub(crate) fn replace(
-        &self,
-        old: &Arc<Entry<H>>,
-        new: &Arc<Entry<H>>,
-        ticket: Ticket,
-        purges: &Purges,
-    ) -> bool {
-        let allowed = || !purges.since(ticket, &new.names, new.key.url());
+    /// Puts an entry in the place of another, unless that is gone or was purged since the new one was asked for.
+    pub(crate) fn replace(&self, old: &Arc<Entry<H>>, new: &Arc<Entry<H>>, purges: &Purges) -> bool {
+        let allowed = || !purges.since(new.ticket, &new.names, new.key.url());
         self.shard(old.names.key).replace(old, new, new.bytes(), allowed)
     }
 
@@ -172,8 +174,8 @@ impl<H: Head> Memory<H> {
         removed
     }
 
-    /// Removes or marks what is purged. The purge was noted before.
-    pub(crate) fn purge(&self, hashes: &Hashes, what: &Purge<'_>, mode: Mode, now: u64) -> Removed {
+    /// Removes or marks what is purged, and returns how many entries that were. The purge was noted before.
+    pub(crate) fn purge(&self, hashes: &Hashes, what: &Purge<'_>, mode: Mode, now: u64) -> usize {
         let mut found = Vec::new();
         match what {
             Purge::Key(key) => {
@@ -201,7 +203,7 @@ impl<H: Head> Memory<H> {
                 true
             }
         });
-        Removed { entries: purged.count() }
+        purged.count()
     }
 
     /// Returns the entries with a name: a URL or a tag.
@@ -232,7 +234,8 @@ impl<H: Head> Memory<H> {
         evicted
     }
 
-    /// Sets how many bytes the store may have, and evicts what is too much. What is still read stays counted until then.
+    /// Sets how many bytes the store may have, and evicts what is too much. What is still read stays counted until
+    /// then.
     pub(crate) fn resize(&self, bytes_max: u64) {
         self.budget.set_max(bytes_max);
         while self.budget.used() > bytes_max && self.evict(0) {}

@@ -13,10 +13,12 @@ pub(crate) mod refused;
 pub(crate) mod settings;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod tier;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 pub use body::{Body, Reader};
 pub use entry::Entry;
@@ -29,26 +31,55 @@ pub use refused::Refused;
 pub use settings::Settings;
 pub use tier::Tier;
 
+use crate::disk::Disk;
+use crate::disk::pool::Answer;
+pub use crate::disk::{DiskSettings, DiskStats, Lookup, OpenError};
 use crate::memory::Memory;
-pub use crate::memory::{MemoryBounds, MemoryStats, Removed, Variants};
+pub use crate::memory::{MemoryBounds, MemoryStats, Variants};
 use body::Place;
-use purges::{Hashes, Purges};
-use shared::Shared;
+use shared::{Identity, Shared};
 
 /// A store of responses. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
-pub struct Store<H: Head>(Arc<Shared<H>>);
+pub struct Store<H: Head>(pub(crate) Arc<Shared<H>>);
+
+/// A purge that was done. Ready, as a future, when it is written down, so that it holds after a kill as well: `false`
+/// if the disk failed. It need not be waited for.
+#[derive(Debug)]
+pub struct Purged {
+    /// How many entries it met, as far as they are known. One in both tiers counts twice.
+    pub entries: usize,
+    written: Option<Answer<bool>>,
+}
+
+impl Future for Purged {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.written {
+            None => Poll::Ready(true),
+            Some(written) => Poll::Ready(ready!(Pin::new(written).poll(cx)).unwrap_or(false)),
+        }
+    }
+}
 
 impl<H: Head> Store<H> {
-    /// Returns an empty store.
+    /// Returns an empty store in memory.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            memory: Memory::new(settings.memory),
-            purges: Purges::default(),
-            hashes: Hashes::default(),
-            settings,
-        }))
+        let memory = Memory::new(settings.memory);
+        let (purges, hashes) = (Arc::default(), Arc::default());
+        Self(Arc::new(Shared { memory, disk: None, purges, hashes, settings }))
+    }
+
+    /// Returns a store in memory and on the disk, with what the folder of that has, which is read in the background.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub fn open(settings: Settings, disk: DiskSettings) -> Result<Self, OpenError> {
+        let (memory, hashes) = (Memory::new(settings.memory), Arc::default());
+        let (disk, purges) = Disk::open(disk, &hashes)?;
+        Ok(Self(Arc::new(Shared { memory, disk: Some(disk), purges, hashes, settings })))
     }
 
     /// Returns the present moment among the purges. To be taken before a request is sent to an upstream, so that its
@@ -64,8 +95,30 @@ impl<H: Head> Store<H> {
         self.0.memory.find(self.0.hashes.key(key), key)
     }
 
-    /// Begins to store a response. [`Store::find`] returns it at once, with a body that grows. The complete entry of the
-    /// same variant stays until this one is complete.
+    /// Looks for the variants of a key on the disk. `None` if there are surely none. What cannot be read is a miss.
+    #[must_use]
+    pub fn find_on_disk(&self, key: &[u8]) -> Option<Lookup<H>> {
+        self.0.disk.as_ref()?.find(key)
+    }
+
+    /// Copies an entry from the disk to memory, in the background, if it was used more than once lately and is small
+    /// enough. To be called when it is used.
+    pub fn promote(&self, entry: &Entry<H>) {
+        if let Some(disk) = &self.0.disk
+            && entry.tier() == Tier::Disk
+            && entry.body.len().is_some_and(|length| length <= self.0.settings.memory.object_bytes_max)
+        {
+            let shared = Arc::downgrade(&self.0);
+            disk.read_hot(entry, move |read, bytes| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.copy(read, &bytes);
+                }
+            });
+        }
+    }
+
+    /// Begins to store a response. [`Store::find`] returns it at once, with a body that grows, unless it is too large
+    /// for memory. The complete entry of the same variant stays until this one is complete.
     ///
     /// # Errors
     /// If it cannot be stored, as far as that is known already.
@@ -74,26 +127,52 @@ impl<H: Head> Store<H> {
     }
 
     /// Puts an entry with another head and the same body in the place of `old`, after a validation whose `ticket` was
-    /// taken before its request was sent.
+    /// taken before its request was sent. Of an entry from the disk only the disk's head is replaced.
     ///
     /// # Errors
     /// If `old` is not stored any more or was purged meanwhile.
     pub fn update(&self, ticket: Ticket, old: &Arc<Entry<H>>, head: H) -> Result<Arc<Entry<H>>, Refused> {
-        let Place::Memory(body) = &old.body.0;
-        let new = self.0.entry(old.key.clone(), &old.variant, old.names.clone(), head, Arc::clone(body))?;
-        if self.0.memory.replace(old, &new, ticket, &self.0.purges) { Ok(new) } else { Err(Refused::Purged) }
+        let shared = &*self.0;
+        let (key, variant, names) = (old.key.clone(), old.variant.clone(), old.names.clone());
+        let new = match &old.body.0 {
+            Place::Memory(body) => {
+                let identity = Identity { key, variant, names, ticket, nonce: old.nonce };
+                let new = shared.entry(identity, head, Arc::clone(body))?;
+                if !shared.memory.replace(old, &new, &shared.purges) {
+                    return Err(Refused::Purged);
+                }
+                new
+            }
+            Place::File(_) => {
+                if shared.purges.since(ticket, &names, key.url()) {
+                    return Err(Refused::Purged);
+                }
+                Arc::new(old.with_head(ticket, head))
+            }
+        };
+        if let Some(disk) = &shared.disk {
+            disk.update(&new, ticket);
+        }
+        Ok(new)
     }
 
-    /// Removes an entry. Returns whether it was there.
+    /// Removes an entry, wherever it is. Returns whether it was in memory.
     pub fn forget(&self, entry: &Arc<Entry<H>>) -> bool {
+        if let Some(disk) = &self.0.disk {
+            disk.forget(entry.key.bytes(), &entry.variant);
+        }
         self.0.memory.remove(entry)
     }
 
-    /// Removes or marks entries. What is purged is not visible any more when it returns, and what was asked for before
+    /// Removes or marks entries. What is purged is not found any more when it returns, and what was asked for before
     /// is not stored. A prefix is searched among all keys: not for a thread that serves others.
-    pub fn purge(&self, what: &Purge<'_>, mode: Mode, now: u64) -> Removed {
-        self.0.purges.note(&self.0.hashes, what);
-        self.0.memory.purge(&self.0.hashes, what, mode, now)
+    pub fn purge(&self, what: &Purge<'_>, mode: Mode, now: u64) -> Purged {
+        let shared = &*self.0;
+        let number = shared.purges.note(&shared.hashes, what);
+        let on_disk = shared.disk.as_ref().map(|disk| disk.purge(what, mode, number, now));
+        let in_memory = shared.memory.purge(&shared.hashes, what, mode, now);
+        let (on_disk, written) = on_disk.unzip();
+        Purged { entries: in_memory + on_disk.unwrap_or_default(), written }
     }
 
     /// Sets how many bytes it may have in memory, and evicts what is too much.
@@ -101,15 +180,28 @@ impl<H: Head> Store<H> {
         self.0.memory.resize(bytes_max);
     }
 
-    /// Returns the entries of all keys with this URL.
+    /// Returns the entries of all keys with this URL that are in memory.
     #[must_use]
     pub fn inspect(&self, url: &[u8]) -> Vec<Arc<Entry<H>>> {
         self.0.memory.named(self.0.hashes.url(url))
     }
 
-    /// Returns what the store has and did.
+    /// Returns the entries of all keys with this URL that are on the disk, as far as they are known. `None` without a
+    /// disk.
+    #[must_use]
+    pub fn inspect_disk(&self, url: &[u8]) -> Option<Lookup<H>> {
+        self.0.disk.as_ref()?.inspect(url)
+    }
+
+    /// Returns what the store has in memory, and did there.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
         self.0.memory.stats()
+    }
+
+    /// Returns what the store has on the disk, and did there.
+    #[must_use]
+    pub fn disk_stats(&self) -> Option<DiskStats> {
+        self.0.disk.as_ref().map(Disk::stats)
     }
 }

@@ -25,8 +25,8 @@ struct Writer<H> {
     names: BTreeSet<(u64, Slot)>,
 }
 
-/// How many references an entry has that no response reads: the table's and the one beside its slot. A list of variants
-/// that is being replaced may hold another for a moment.
+/// How many references an entry has that no response reads: the table's and the one beside its slot. A list of
+/// variants that is being replaced may hold another for a moment.
 const REFERENCES: usize = 2;
 
 /// Entries that went.
@@ -44,8 +44,8 @@ impl<H> Shard<H> {
         self.table.find(hash, key)
     }
 
-    /// Waits until a writer that has decided to store has done so. What was noted as purged before is then either in the
-    /// table or not stored any more.
+    /// Waits until a writer that has decided to store has done so. What was noted as purged before is then either in
+    /// the table or not stored any more.
     pub(crate) fn settle(&self) {
         drop(self.writer.lock());
     }
@@ -55,9 +55,9 @@ impl<H> Shard<H> {
         self.table.each(look);
     }
 
-    /// Adds an entry whose body grows as the newest variant of its key, if `allowed` returns `true` under the lock. The
-    /// complete entry of the same variant stays until this one is complete; another that grows goes. Returns what went,
-    /// to be dropped without the lock, or `None` if the entry was not added.
+    /// Adds an entry whose body grows as the newest variant of its key, if `allowed` returns `true` under the lock.
+    /// The complete entry of the same variant stays until this one is complete; another that grows goes. Returns what
+    /// went, to be dropped without the lock, or `None` if the entry was not added.
     pub(crate) fn begin(&self, entry: &Arc<Entry<H>>, allowed: impl FnOnce() -> bool) -> Option<Removed<H>> {
         let mut writer = self.writer.lock();
         if !allowed() {
@@ -78,8 +78,9 @@ impl<H> Shard<H> {
         Some(removed)
     }
 
-    /// Notes that the body of an entry is complete: it replaces what was complete of the same variant, and of all variants
-    /// the newest `variants_max` stay. Returns what went, or `None` if the entry itself is not there any more.
+    /// Notes that the body of an entry is complete: it replaces what was complete of the same variant, and of all
+    /// variants the newest `variants_max` stay. Returns what went, or `None` if the entry itself is not there any
+    /// more.
     pub(crate) fn complete(&self, entry: &Arc<Entry<H>>, variants_max: usize) -> Option<Removed<H>> {
         let mut writer = self.writer.lock();
         let variants = self.holding(entry)?;

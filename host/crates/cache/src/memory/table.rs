@@ -1,7 +1,7 @@
 //! The table in which a hit is found without a lock.
 //!
 //! Each bucket is an atomic pointer to an immutable list. A reader loads the pointer and searches the list; a writer,
-//! which holds the lock of the shard, makes a new list and swaps the pointer. So a reader waits for nobody, and sees
+//! which holds the lock of the shard, makes a new list and swaps the pointer. So a reader never waits, and sees
 //! either the list before a change or the one after. The alternatives: a reader-writer lock makes hits wait for fills
 //! and purges, and its counter is written by every hit of every worker; a cache of each worker in front of the shards
 //! keeps copies that purges have to find.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::growing::{MemoryBody, MemoryReader, ReadError};
 use super::tier::Tier;
+use crate::disk::file_body::{FileBody, FileReader};
 
 /// The body of a stored response, or of one that is being stored. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub struct Body(pub(crate) Place);
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     Memory(Arc<MemoryBody>),
+    File(Arc<FileBody>),
 }
 
 impl Body {
@@ -24,6 +26,7 @@ impl Body {
     pub fn len(&self) -> Option<u64> {
         match &self.0 {
             Place::Memory(body) => body.len(),
+            Place::File(body) => Some(body.bytes),
         }
     }
 
@@ -33,7 +36,8 @@ impl Body {
         self.len() == Some(0)
     }
 
-    /// Returns all of it, if it is complete, in memory and in one piece, as small bodies are.
+    /// Returns all of it, if it is complete and in one piece in memory, as small bodies are, also those from the
+    /// disk.
     #[must_use]
     pub fn in_one_piece(&self) -> Option<Bytes> {
         match &self.0 {
@@ -42,15 +46,17 @@ impl Body {
                 [piece] => Some(piece.bytes.clone()),
                 _ => None,
             },
+            Place::File(body) => (body.first.len() as u64 == body.bytes).then(|| body.first.clone()),
         }
     }
 
-    /// Returns a reader from the start, or `None` if the start is gone: writing it has failed, or it is not stored and
-    /// only passed on.
+    /// Returns a reader from the start, or `None` if the start is gone: writing it has failed, or it is not stored
+    /// and only passed on.
     #[must_use]
     pub fn read(&self) -> Option<Reader> {
         match &self.0 {
             Place::Memory(body) => body.read().map(From::Memory).map(Reader),
+            Place::File(body) => body.read(0, body.bytes).map(From::File).map(Reader),
         }
     }
 
@@ -59,6 +65,7 @@ impl Body {
     pub fn read_range(&self, range: Range<u64>) -> Option<Reader> {
         match &self.0 {
             Place::Memory(body) => body.read_range(range.start, range.end).map(From::Memory).map(Reader),
+            Place::File(body) => body.read(range.start, range.end).map(From::File).map(Reader),
         }
     }
 
@@ -67,12 +74,14 @@ impl Body {
     pub fn is_complete(&self) -> bool {
         match &self.0 {
             Place::Memory(body) => body.whole().is_some(),
+            Place::File(_) => true,
         }
     }
 
     pub(crate) const fn tier(&self) -> Tier {
         match &self.0 {
             Place::Memory(_) => Tier::Memory,
+            Place::File(_) => Tier::Disk,
         }
     }
 }
@@ -84,6 +93,7 @@ pub struct Reader(From);
 #[derive(Debug)]
 enum From {
     Memory(MemoryReader),
+    File(FileReader),
 }
 
 impl Reader {
@@ -94,6 +104,7 @@ impl Reader {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReadError>>> {
         match &mut self.0 {
             From::Memory(reader) => reader.poll_next(cx),
+            From::File(reader) => reader.poll_next(cx),
         }
     }
 
@@ -102,6 +113,7 @@ impl Reader {
     pub fn remaining(&self) -> Option<u64> {
         match &self.0 {
             From::Memory(reader) => reader.remaining(),
+            From::File(reader) => Some(reader.remaining()),
         }
     }
 }

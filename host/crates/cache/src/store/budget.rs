@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How many bytes may be reserved, and how many are. What is reserved counts until its [`Reservation`] is dropped: also
-/// after an eviction, for as long as a response still reads it. So the bound holds for the memory itself, and slow
-/// clients cannot stretch it.
+/// How many bytes may be reserved, and how many are. What is reserved counts until its [`Reservation`] is dropped:
+/// also after an eviction, for as long as a response still reads it. So the bound holds for the memory itself, and
+/// slow clients cannot stretch it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicU64,

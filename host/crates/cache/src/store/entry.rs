@@ -6,7 +6,7 @@ use super::body::Body;
 use super::budget::Reservation;
 use super::eviction::{Heat, Slot};
 use super::key::Key;
-use super::purges::Names;
+use super::purges::{Names, Ticket};
 use super::tier::Tier;
 
 /// A stored response, or one that is being stored. It does not change, but for its body while that grows, and for the
@@ -18,6 +18,10 @@ pub struct Entry<H> {
     pub(crate) names: Names,
     pub(crate) head: H,
     pub(crate) body: Body,
+    /// Before it was asked for, or read from the disk.
+    pub(crate) ticket: Ticket,
+    /// Tells its file on the disk, if it has one, from others of the same key and variant.
+    pub(crate) nonce: u64,
     /// In seconds, 0 for never.
     pub(crate) stale_since: AtomicU64,
     pub(crate) heat: Heat,
@@ -53,7 +57,7 @@ impl<H> Entry<H> {
         Some(self.stale_since.load(Relaxed)).filter(|since| *since != 0)
     }
 
-    /// Returns where it is.
+    /// Returns the tier that it is in.
     pub const fn tier(&self) -> Tier {
         self.body.tier()
     }
@@ -65,6 +69,28 @@ impl<H> Entry<H> {
 
     pub(crate) fn mark_stale(&self, now: u64) {
         self.stale_since.store(now.max(1), Relaxed);
+    }
+
+    /// Returns an entry with another head and the same body, that is in no list.
+    pub(crate) fn with_head(&self, ticket: Ticket, head: H) -> Self {
+        Self {
+            key: self.key.clone(),
+            variant: self.variant.clone(),
+            names: self.names.clone(),
+            head,
+            body: self.body.clone(),
+            ticket,
+            nonce: self.nonce,
+            stale_since: AtomicU64::new(0),
+            heat: Heat::default(),
+            slot: AtomicU32::new(0),
+            reserved: None,
+        }
+    }
+
+    /// Marks it as another entry of the same response is.
+    pub(crate) fn mark_stale_as(&self, other: &AtomicU64) {
+        self.stale_since.store(other.load(Relaxed), Relaxed);
     }
 
     pub(crate) fn slot(&self) -> Slot {

@@ -1,9 +1,9 @@
 //! Which entry goes if room is needed: S3-FIFO (Yang and others, SOSP 2023), by bytes.
 //!
 //! New entries stand in a small queue of a tenth of the bytes. What is used there more than once moves to the main
-//! queue; the rest leaves, and only a fingerprint of it is remembered for a while, so that it gets into the main queue
-//! at once if it returns. So many entries that are used once, as a crawler makes them, push each other out and nothing
-//! else. A use is one counter of two bits in the entry itself: it moves nothing, and therefore needs no lock.
+//! queue; the rest leaves, and only a fingerprint of it is remembered for a while, so that it gets into the main
+//! queue at once if it returns. So many entries that are used once, as a crawler makes them, push each other out and
+//! nothing else. A use is one counter of two bits in the entry itself: it moves nothing, and therefore needs no lock.
 
 #[cfg(test)]
 mod tests;
@@ -148,8 +148,8 @@ impl Eviction {
         queue.bytes = queue.bytes - before + bytes;
     }
 
-    /// Takes the entry out that goes next, or returns `None` if there is none that would free something. `look` returns
-    /// what the store knows of an entry.
+    /// Takes the entry out that goes next, or returns `None` if there is none that would free something. `look`
+    /// returns what the store knows of an entry.
     pub(crate) fn evict<'a>(&mut self, look: impl Fn(Slot) -> Seen<'a>) -> Option<Slot> {
         let mut skips = SKIPS_MAX.min(self.len());
         loop {

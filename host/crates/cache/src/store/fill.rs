@@ -1,7 +1,7 @@
 //! A response on its way into the stores.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
@@ -11,7 +11,8 @@ use super::head::Head;
 use super::key::Key;
 use super::purges::Ticket;
 use super::refused::Refused;
-use super::shared::Shared;
+use super::shared::{Identity, Shared};
+use crate::disk::Writing;
 
 /// A response that is to be stored.
 #[derive(Debug)]
@@ -30,16 +31,19 @@ pub struct NewEntry<'a, H> {
     pub object_bytes_max: u64,
 }
 
-/// A response that is being received and stored. Dropped before [`Fill::commit`], it makes its readers fail, and nothing
-/// is stored.
+/// A response that is being received and stored. Dropped before [`Fill::commit`], it makes its readers fail, and
+/// nothing is stored.
 #[derive(Debug)]
 pub struct Fill<H: Head> {
     shared: Arc<Shared<H>>,
     entry: Arc<Entry<H>>,
     /// Until the end.
     writer: Option<Writer>,
-    /// Whether the entry was not taken out of the store by this fill.
+    /// Whether the entry is in memory, and this fill has not taken it out.
     visible: bool,
+    /// As long as it is stored on the disk.
+    disk: Option<Writing>,
+    object_bytes_max: u64,
 }
 
 impl<H: Head> Fill<H> {
@@ -50,39 +54,52 @@ impl<H: Head> Fill<H> {
         new: NewEntry<'_, H>,
     ) -> Result<Self, Refused> {
         let NewEntry { key, variant, head, tags, length, object_bytes_max } = new;
-        let max = shared.settings.memory.object_bytes_max.min(object_bytes_max);
-        if length.is_some_and(|length| length > max) {
+        let in_memory_max = shared.settings.memory.object_bytes_max.min(object_bytes_max);
+        let fits = |max: u64| length.is_none_or(|length| length <= max.min(object_bytes_max));
+        let disk = shared.disk.as_ref().filter(|disk| fits(disk.object_bytes_max()));
+        let in_memory = fits(in_memory_max);
+        if !in_memory && disk.is_none() {
             return Err(Refused::TooLarge);
         }
         let names = shared.names(&key, tags)?;
+        let (nonce, variant) = (shared.hashes.nonce(), variant.into());
         let body = MemoryBody::new(length);
-        let writer = Some(Writer::new(Arc::clone(&body), max, shared.settings.window_bytes));
-        let entry = shared.entry(key, variant, names, head, body)?;
-        shared.memory.begin(&entry, ticket, &shared.purges)?;
-        Ok(Self { shared: Arc::clone(shared), entry, writer, visible: true })
+        let mut writer = Writer::new(Arc::clone(&body), in_memory_max, shared.settings.window_bytes);
+        let entry = shared.entry(Identity { key, variant, names, ticket, nonce }, head, body)?;
+        if in_memory {
+            shared.memory.begin(&entry, false, &shared.purges)?;
+        } else {
+            writer.stop_storing();
+        }
+        let disk = disk.and_then(|disk| disk.begin(tags, &entry));
+        let (shared, writer) = (Arc::clone(shared), Some(writer));
+        let fill = Self { shared, entry, writer, visible: in_memory, disk, object_bytes_max };
+        if fill.stored() { Ok(fill) } else { Err(Refused::TooLarge) }
     }
 
     /// Returns the entry, whose body grows. Others may read it from now on, as long as its start is there: always, if
-    /// the response is being stored, and else for those that begin before the next piece is appended.
+    /// the response is being stored in memory, and else for those that begin before the next piece is appended.
     pub const fn entry(&self) -> &Arc<Entry<H>> {
         &self.entry
     }
 
-    /// Appends a piece of the body and wakes the readers. It is copied, because what it is a part of may be much larger.
+    /// Appends a piece of the body and wakes the readers. It is copied, because what it is a part of may be much
+    /// larger.
     pub fn append(&mut self, bytes: &Bytes) {
+        let Some(writer) = &mut self.writer else { return };
         let (memory, near) = (&self.shared.memory, self.entry.names.key);
-        if let Some(writer) = &mut self.writer {
-            writer.append(bytes, |bytes| memory.reserve(near, bytes));
-        }
-        if !self.stored() {
+        writer.append(bytes, |bytes| memory.reserve(near, bytes));
+        let fits = writer.len() <= self.object_bytes_max;
+        if writer.passes_on() {
             self.hide();
         }
+        self.disk = self.disk.take().filter(|_| fits).and_then(|mut disk| disk.append(bytes).then_some(disk));
     }
 
     /// Returns whether it is still being stored: it is not too large so far, and there was room. If not, it is only
     /// passed on to the readers that it has.
     pub fn stored(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| !writer.passes_on())
+        self.disk.is_some() || self.writer.as_ref().is_some_and(|writer| !writer.passes_on())
     }
 
     /// Stops storing, and passes the rest on to the readers that there are.
@@ -90,38 +107,59 @@ impl<H: Head> Fill<H> {
         if let Some(writer) = &mut self.writer {
             writer.stop_storing();
         }
+        self.disk = None;
         self.hide();
     }
 
-    /// Waits until the writer should go on: if the body is only passed on, until the fastest reader has caught up.
-    /// Returns `false` if it has no reader, so that the rest of the body serves nothing.
+    /// Waits until the writer should go on: until the disk has room for more and, if the body is not stored in
+    /// memory, the fastest reader has caught up. Returns `false` if the rest of the body serves nothing: it is not
+    /// stored, and has no reader.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        self.writer.as_mut().map_or(Poll::Ready(false), |writer| writer.poll_room(cx))
+        if let Some(disk) = &self.disk {
+            ready!(disk.poll_room(cx));
+        }
+        let room = self.writer.as_mut().map_or(Poll::Ready(false), |writer| writer.poll_room(cx));
+        room.map(|read| read || self.disk.is_some())
     }
 
-    /// Ends the body. The entry replaces an older one of the same variant. The readers see the end in either case.
+    /// Ends the body. The entry replaces an older one of the same variant. The readers see the end in either case. On
+    /// the disk it is found some moments later.
     ///
     /// # Errors
     /// If the response is not stored. If the body has another length than was announced, its readers fail.
     pub fn commit(mut self) -> Result<Arc<Entry<H>>, Refused> {
         let Some(writer) = self.writer.take() else { return Err(Refused::Purged) };
         let right = self.entry.body.len().is_none_or(|announced| announced == writer.len());
-        if !right || writer.passes_on() {
+        let in_memory = right && !writer.passes_on();
+        if !in_memory {
             // Out of the store before its readers see how it ended.
             self.hide();
-            writer.complete(false);
-            return Err(if right { Refused::TooLarge } else { Refused::WrongLength });
         }
-        writer.complete(true);
+        writer.complete(in_memory);
         self.visible = false;
-        if self.shared.memory.complete(&self.entry) {
-            Ok(Arc::clone(&self.entry))
-        } else {
-            Err(Refused::Purged)
+        let disk = self.disk.take();
+        if !right {
+            return Err(Refused::WrongLength);
         }
+        if !in_memory && disk.is_none() {
+            return Err(Refused::TooLarge);
+        }
+        if in_memory && !self.shared.memory.complete(&self.entry) {
+            return Err(Refused::Purged);
+        }
+        if !in_memory {
+            self.shared.memory.remove_like(&self.entry);
+        }
+        match (disk, &self.shared.disk) {
+            (Some(disk), _) => disk.finish(),
+            // What is there is older.
+            (None, Some(disk)) => disk.forget(self.entry.key.bytes(), &self.entry.variant),
+            (None, None) => {}
+        }
+        Ok(Arc::clone(&self.entry))
     }
 
-    /// Takes the entry out of the store.
+    /// Takes the entry out of memory.
     fn hide(&mut self) {
         if std::mem::take(&mut self.visible) {
             self.shared.memory.remove(&self.entry);

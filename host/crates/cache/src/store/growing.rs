@@ -1,10 +1,11 @@
 //! A body in memory that readers can read while it is being written, each at its own pace.
 //!
-//! The writer copies what comes into blocks that the store's budget counts before they are allocated. A reader shares the
-//! full ones, and copies what it needs of the one that is being filled. When the body is complete, its pieces move to where readers find them without a lock. If it cannot be
-//! stored (it is too large, or there is no room), it is only *passed on*: the readers that are there go on, new ones are
-//! refused, and what every reader has read is dropped. A reader that falls too far behind the fastest one fails then,
-//! because waiting for it would slow the others and keeping everything for it would have no bound.
+//! The writer copies what comes into blocks that the store's budget counts before they are allocated. A reader shares
+//! the full ones, and copies what it needs of the one that is being filled. When the body is complete, its pieces
+//! move to a list that readers find without a lock. If it cannot be stored (it is too large, or there is no room), it
+//! is only *passed on*: the readers that are there go on, new ones are refused, and what every reader has read is
+//! dropped. A reader that falls too far behind the fastest one fails then, because waiting for it would slow the
+//! others and keeping everything for it would have no bound.
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ pub enum ReadError {
     Damaged,
 }
 
-/// A piece of a body, and where in the body it ends.
+/// A piece of a body, and the offset in the body at which it ends.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) end: u64,
@@ -63,7 +64,7 @@ struct Growing {
     pieces: VecDeque<Piece>,
     /// The block that is being filled. Its capacity was reserved.
     open: Vec<u8>,
-    /// Where the body ends so far.
+    /// How long the body is so far.
     end: u64,
     state: State,
     readers: Readers,
@@ -133,12 +134,12 @@ impl MemoryBody {
 }
 
 impl Growing {
-    /// Where the oldest byte that is still there stands.
+    /// Returns the offset of the oldest byte that is still there.
     fn start(&self) -> u64 {
         self.pieces.front().map_or_else(|| self.open_start(), |piece| piece.end - piece.bytes.len() as u64)
     }
 
-    /// Where the block begins that is being filled.
+    /// Returns the offset at which the block begins that is being filled.
     fn open_start(&self) -> u64 {
         self.end - self.open.len() as u64
     }
@@ -187,7 +188,7 @@ pub(crate) struct MemoryReader {
     body: Arc<MemoryBody>,
     at: u64,
     end: u64,
-    /// Where it stands among the readers of a growing body.
+    /// Its place among the readers of a growing body.
     place: Option<usize>,
 }
 
@@ -363,7 +364,8 @@ impl Writer {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Copies bytes into blocks. Returns how many, which is not all if the body becomes too large or there is no room.
+    /// Copies bytes into blocks. Returns how many, which is not all if the body becomes too large or there is no
+    /// room.
     fn store(&mut self, bytes: &[u8], reserve: &impl Fn(u64) -> Option<Reservation>) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -9,6 +9,7 @@ pub trait Head: Send + Sync + Sized + 'static {
     /// Appends a form of it that [`Head::decode`] reads, also in a later version of the gateway.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Returns the head that was encoded, or `None` if it is of an unknown version or broken. The entry is then a miss.
+    /// Returns the head that was encoded, or `None` if it is of an unknown version or broken. The entry is then a
+    /// miss.
     fn decode(bytes: &[u8]) -> Option<Self>;
 }

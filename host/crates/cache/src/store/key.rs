@@ -15,8 +15,8 @@ struct Parts {
 }
 
 impl Key {
-    /// Returns a key of these bytes. `url` is where in them the URL stands, by which entries are purged and inspected;
-    /// a range that is not within the bytes counts as an empty one.
+    /// Returns a key of these bytes. `url` is the range of the URL in them, by which entries are purged and
+    /// inspected; a range that is not within the bytes counts as an empty one.
     #[must_use]
     pub fn new(bytes: &[u8], url: Range<usize>) -> Self {
         let url = if bytes.get(url.clone()).is_some() { url } else { 0..0 };
@@ -33,6 +33,11 @@ impl Key {
     #[must_use]
     pub fn url(&self) -> &[u8] {
         self.0.bytes.get(self.0.url.clone()).unwrap_or_default()
+    }
+
+    /// Returns the range of the URL in the bytes.
+    pub(crate) fn url_range(&self) -> Range<usize> {
+        self.0.url.clone()
     }
 }
 

@@ -1,10 +1,10 @@
 //! What was purged while fills were under way.
 //!
 //! A response that an upstream was asked for before a purge may be what the purge was meant to remove. So each fill
-//! takes a [`Ticket`] before its request is sent, and is refused at the end if anything that it would be removed by was
-//! purged since. Nothing is kept for each fill and for each purge, so that neither can grow: purges are numbered, and a
-//! table of fixed size has the newest number for each class of names. Two names of one class refuse a fill in vain now
-//! and then, never let one pass.
+//! takes a [`Ticket`] before its request is sent, and is refused at the end if anything that it would be removed by
+//! was purged since. Nothing is kept for each fill and for each purge, so that neither can grow: purges are numbered,
+//! and a table of fixed size has the newest number for each class of names. Two names of one class refuse a fill in
+//! vain now and then, never let one pass.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -69,6 +69,11 @@ impl Hashes {
 
     pub(crate) fn tag(&self, bytes: &[u8]) -> u64 {
         self.0.hash_one(("tag", bytes))
+    }
+
+    /// Returns a number that was not returned before, as good as surely.
+    pub(crate) fn nonce(&self) -> u64 {
+        RandomState::new().hash_one("nonce")
     }
 
     /// Returns the names of an entry.

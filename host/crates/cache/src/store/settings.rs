@@ -1,8 +1,8 @@
-//! What an operator sets of a store.
+//! What an operator sets of a store in memory.
 
 use crate::memory::MemoryBounds;
 
-/// What an operator sets of a store.
+/// What an operator sets of a store, but for its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// What it may have in memory.

@@ -1,14 +1,14 @@
 mod growing_races;
 mod model;
 mod purge_races;
-mod tools;
+pub(crate) mod tools;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tools::{content, filled, key, new_entry, read_all, settings, store};
 
-use super::{Mode, Purge, ReadError, Refused, Store, Tier};
+use super::{Mode, Purge, ReadError, Refused, Tier};
 
 #[test]
 fn an_entry_is_found_while_it_grows_and_replaces_the_old_one_at_its_end() {
@@ -134,7 +134,7 @@ fn a_soft_purge_marks_until_the_next_validation() {
     assert_eq!(store.purge(&Purge::Tag(b"red"), Mode::Hard, 78).entries, 1);
     assert_eq!(store.update(store.ticket(), &updated, tools::head(3)).unwrap_err(), Refused::Purged);
     drop((entry, updated));
-    assert_eq!(store.stats().bytes, Store::<tools::TestHead>::new(settings()).stats().bytes);
+    assert_eq!(store.stats().bytes, tools::store().stats().bytes);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Where a stored response is.
+//! The tiers of a store.
 
-/// Where an entry is.
+/// A tier of a store, in which an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     /// In memory.

@@ -1,0 +1,329 @@
+//! What the threads of a disk store work on.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use portcullis_model::Lock;
+
+use super::folder::{FileName, Folder};
+use super::format::{HeadSlot, Meta, STORED_BLOCK, body_start, checked_block};
+use super::index::Index;
+use super::pool::Pool;
+use super::purge_log::Bans;
+use crate::store::purges::{Hashes, Purges};
+
+/// What an operator sets of a store on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// The folder. It is used by one process at a time, and nothing else belongs into it.
+    pub folder: PathBuf,
+    /// What its files may take.
+    pub bytes_max: u64,
+    /// How many files. Each takes about 300 bytes of memory in the index.
+    pub files_max: usize,
+    /// The body of an entry.
+    pub object_bytes_max: u64,
+    /// How many threads read and write.
+    pub threads: usize,
+    /// How many reads and writes may wait. One more is a miss, or not stored.
+    pub queue: usize,
+    /// How many bytes of one response may wait to be written. With more it is not stored.
+    pub pending_bytes: usize,
+    /// Whether a file is on the disk itself before it is found. Without, a loss of power may lose entries, and never
+    /// makes one wrong.
+    pub sync: bool,
+}
+
+/// Counts of a store on the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    /// How many files there are.
+    pub files: usize,
+    /// What they take.
+    pub bytes: u64,
+    /// Whether all files that were there at the start are known. Before, they are found and nothing is stored.
+    pub ready: bool,
+    /// How many files made room for others.
+    pub evictions: u64,
+    /// How many files were not what was written, and were removed.
+    pub damaged: u64,
+    /// How many reads failed.
+    pub read_errors: u64,
+    /// How many writes failed, on a full disk for instance.
+    pub write_errors: u64,
+    /// How many reads and writes did not happen because the queue was full.
+    pub queue_full: u64,
+    /// The newest error.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) evictions: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+    pub(crate) read_errors: AtomicU64,
+    pub(crate) write_errors: AtomicU64,
+    pub(crate) queue_full: AtomicU64,
+    last_error: Lock<Option<String>>,
+}
+
+impl Counters {
+    pub(crate) fn read_error(&self, error: &io::Error) {
+        self.read_errors.fetch_add(1, Relaxed);
+        *self.last_error.lock() = Some(format!("cannot read: {error}"));
+    }
+
+    pub(crate) fn write_error(&self, error: &io::Error) {
+        self.write_errors.fetch_add(1, Relaxed);
+        *self.last_error.lock() = Some(format!("cannot write: {error}"));
+    }
+}
+
+/// What the index and the purges of the time before it was complete have in common: their lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) index: Index,
+    pub(crate) bans: Bans,
+}
+
+/// The log of purges.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// `None` if nothing more can be appended to it.
+    pub(crate) file: Option<File>,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) folder: Folder,
+    pub(crate) settings: DiskSettings,
+    pub(crate) state: Lock<State>,
+    /// Held while the file of a name is finished, changed or removed, so that what is done to it and what the index
+    /// knows of it agree. Only threads of the store take one, and none takes two.
+    stripes: Box<[Lock<()>]>,
+    pub(crate) pool: Arc<Pool>,
+    /// A thread that writes the log of purges, and does what is logged, in their order.
+    pub(crate) keeper: Pool,
+    /// Only for the keeper.
+    pub(crate) log: Lock<Log>,
+    pub(crate) purges: Arc<Purges>,
+    pub(crate) hashes: Arc<Hashes>,
+    pub(crate) counters: Counters,
+    /// Whether there may be files that the index does not know, because removing or reading one failed. The log of
+    /// purges is kept whole then, for the next start.
+    pub(crate) leftovers: AtomicBool,
+}
+
+const STRIPES: usize = 64;
+
+/// What is read at once of a file: the first block of the body with it, in most cases.
+const FIRST_READ: u64 = STORED_BLOCK as u64 + 8 * 1024;
+
+/// Why a file gives no response.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is not there.
+    Gone,
+    /// It is not what was written.
+    Damaged,
+    /// The disk failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// A file that was opened, with what stands before its body.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    /// What was read of it, at least up to its body.
+    pub(crate) read: Bytes,
+    pub(crate) start: usize,
+    pub(crate) meta: Meta,
+    pub(crate) head: HeadSlot,
+    pub(crate) bytes: u64,
+}
+
+impl Opened {
+    /// Reads and checks what stands before the body of a file, and that nothing is missing after it.
+    pub(crate) fn read(file: File, name: FileName) -> Result<Self, Unusable> {
+        let bytes = file.metadata()?.len();
+        let mut read = vec![0; usize::try_from(bytes.min(FIRST_READ)).unwrap_or_default()];
+        file.read_exact_at(&mut read, 0)?;
+        let start = body_start(&read).filter(|start| *start as u64 <= bytes).ok_or(Unusable::Damaged)?;
+        if start > read.len() {
+            read.resize(start, 0);
+            file.read_exact_at(&mut read, 0)?;
+        }
+        let meta = Meta::decode(&read[..start]).ok_or(Unusable::Damaged)?;
+        let head = meta.head(&read[..start]).ok_or(Unusable::Damaged)?;
+        let right =
+            meta.file_bytes(start as u64) == bytes && FileName::new(meta.key.bytes(), &meta.variant) == name;
+        if !right {
+            return Err(Unusable::Damaged);
+        }
+        Ok(Self { file, read: read.into(), start, meta, head, bytes })
+    }
+
+    /// Returns the first block of the body, checked.
+    pub(crate) fn first_block(&self) -> Result<Bytes, Unusable> {
+        if self.meta.body_bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        let stored =
+            usize::try_from(self.meta.body_bytes).map_or(STORED_BLOCK, |bytes| (bytes + 4).min(STORED_BLOCK));
+        let block = match self.read.get(self.start..self.start + stored) {
+            Some(_) => self.read.slice(self.start..self.start + stored),
+            None => {
+                let mut block = vec![0; stored];
+                self.file.read_exact_at(&mut block, self.start as u64)?;
+                block.into()
+            }
+        };
+        checked_block(self.meta.nonce, 0, &block).ok_or(Unusable::Damaged)?;
+        Ok(block.slice(..stored - 4))
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        folder: Folder,
+        settings: DiskSettings,
+        purges: Arc<Purges>,
+        hashes: Arc<Hashes>,
+        bans: Bans,
+        log: Log,
+    ) -> io::Result<Self> {
+        let index = Index::new(settings.bytes_max, settings.files_max);
+        Ok(Self {
+            folder,
+            state: Lock::new(State { index, bans }),
+            stripes: (0..STRIPES).map(|_| Lock::default()).collect(),
+            pool: Arc::new(Pool::start("cache", settings.threads, settings.queue)?),
+            keeper: Pool::start("cache-purge", 1, usize::MAX)?,
+            log: Lock::new(log),
+            settings,
+            purges,
+            hashes,
+            counters: Counters::default(),
+            leftovers: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the lock of a name.
+    pub(crate) fn stripe(&self, name: FileName) -> &Lock<()> {
+        &self.stripes[(name.key ^ u128::from(name.variant)) as usize % STRIPES]
+    }
+
+    /// Opens a finished file.
+    pub(crate) fn open(&self, name: FileName) -> Result<Opened, Unusable> {
+        Opened::read(File::open(self.folder.file(name))?, name)
+    }
+
+    /// Removes files that the index has let go, unless it knows a newer one of the same name by now.
+    pub(crate) fn remove(&self, names: impl IntoIterator<Item = FileName>) {
+        for name in names {
+            let _held = self.stripe(name).lock();
+            if self.state.lock().index.get(name).is_none()
+                && let Err(error) = self.folder.remove(name)
+            {
+                self.leftovers.store(true, Relaxed);
+                self.counters.write_error(&error);
+            }
+        }
+    }
+
+    /// Removes a file that is not what was written, or not the one that was meant.
+    pub(crate) fn remove_damaged(&self, name: FileName, nonce: Option<u64>) {
+        let known = {
+            let mut state = self.state.lock();
+            let same =
+                state.index.get(name).is_some_and(|record| nonce.is_none_or(|nonce| record.nonce == nonce));
+            let ready = state.index.get(name).is_none_or(|record| record.ready);
+            same && ready && state.index.remove(name)
+        };
+        if known || nonce.is_none() {
+            self.counters.damaged.fetch_add(1, Relaxed);
+            self.remove([name]);
+        }
+    }
+
+    /// Takes a file out of the index that is not there any more.
+    pub(crate) fn forget_missing(&self, name: FileName) {
+        let _held = self.stripe(name).lock();
+        let mut state = self.state.lock();
+        if state.index.get(name).is_some_and(|record| record.ready) && !self.folder.file(name).exists() {
+            state.index.remove(name);
+        }
+    }
+
+    /// Removes the file of a name, if there is one: a newer response is not written.
+    pub(crate) fn forget(self: &Arc<Self>, name: FileName) {
+        let known = {
+            let mut state = self.state.lock();
+            state.index.remove(name) || !state.index.complete
+        };
+        if known {
+            let weak = Arc::downgrade(self);
+            self.keeper.add_next(move || {
+                if let Some(core) = weak.upgrade() {
+                    core.remove([name]);
+                }
+            });
+        }
+    }
+
+    /// Makes room for what is about to be written.
+    pub(crate) fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let evicted = self.state.lock().index.write(bytes);
+        let evicted = evicted.ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.evicted(evicted);
+        Ok(())
+    }
+
+    /// Removes what the index has more than it may have.
+    pub(crate) fn remove_surplus(&self) {
+        loop {
+            let surplus = self.state.lock().index.evict_surplus();
+            let Some(name) = surplus else { return };
+            self.evicted([name]);
+        }
+    }
+
+    fn evicted(&self, names: impl IntoIterator<Item = FileName>) {
+        self.remove(names.into_iter().inspect(|_| {
+            self.counters.evictions.fetch_add(1, Relaxed);
+        }));
+    }
+
+    pub(crate) fn stats(&self) -> DiskStats {
+        let ((files, bytes), ready) = {
+            let state = self.state.lock();
+            (state.index.size(), state.index.complete)
+        };
+        DiskStats {
+            files,
+            bytes,
+            ready,
+            evictions: self.counters.evictions.load(Relaxed),
+            damaged: self.counters.damaged.load(Relaxed),
+            read_errors: self.counters.read_errors.load(Relaxed),
+            write_errors: self.counters.write_errors.load(Relaxed),
+            queue_full: self.counters.queue_full.load(Relaxed),
+            last_error: self.counters.last_error.lock().clone(),
+        }
+    }
+}

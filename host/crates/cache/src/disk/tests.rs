@@ -1,0 +1,267 @@
+mod kill;
+mod purges;
+mod tools;
+mod torture;
+
+use std::fs;
+
+use bytes::Bytes;
+use tools::{Place, after_a_restart, on_disk, settled, stored};
+
+use crate::store::tests::tools::{content, filled, head, key, new_entry, read_all, settings, wait};
+use crate::store::{OpenError, ReadError, Refused, Store, Tier};
+
+const SIZES: [usize; 6] = [0, 1, 65_535, 65_536, 65_537, 400_000];
+
+fn body(size: usize) -> Vec<u8> {
+    (0..size as u32).map(|number| (number / 3) as u8).collect()
+}
+
+#[test]
+fn entries_survive_a_restart_whole_and_in_parts() {
+    let place = Place::new();
+    let store = place.open();
+    for size in SIZES {
+        filled(&store, &key(&format!("/{size}")), b"gzip", size as u64, &[b"red"], &body(size));
+    }
+    settled(&store, |stats| stats.files == SIZES.len());
+    let store = after_a_restart(&place, store);
+    for size in SIZES {
+        assert!(store.find(key(&format!("/{size}")).bytes()).is_none());
+        let entries = on_disk(&store, &key(&format!("/{size}")));
+        assert_eq!(entries.len(), 1);
+        let entry = &entries[0];
+        assert_eq!(
+            (entry.variant(), entry.head().version, entry.tier()),
+            (&b"gzip"[..], size as u64, Tier::Disk)
+        );
+        assert_eq!(entry.body().len(), Some(size as u64));
+        assert!(content(entry) == body(size));
+        assert_eq!(entry.body().in_one_piece().is_some(), size <= 65_536);
+        for (start, end) in [(0, size), (size / 3, size / 2), (size.saturating_sub(1), size), (size, size)] {
+            let part = read_all(entry.body().read_range(start as u64..end as u64).unwrap()).unwrap();
+            assert!(part == body(size)[start..end], "{start}..{end} of {size}");
+        }
+        assert!(entry.body().read_range(0..size as u64 + 1).is_none());
+    }
+    assert!(store.find_on_disk(key("/other").bytes()).is_none());
+    assert_eq!(wait_all(&store, b"https://host/1"), 1);
+}
+
+fn wait_all(store: &Store<crate::store::tests::tools::TestHead>, url: &[u8]) -> usize {
+    let mut lookup = Box::pin(store.inspect_disk(url).unwrap());
+    wait(|cx| lookup.as_mut().poll(cx)).len()
+}
+
+#[test]
+fn what_is_too_large_for_memory_streams_to_the_disk() {
+    let place = Place::new();
+    let store = place.open();
+    let large = body(3 << 20);
+    filled(&store, &key("/a"), b"", 1, &[], b"small");
+    let new = new_entry(&key("/a"), b"", 2, &[], Some(large.len() as u64));
+    let mut fill = store.begin(store.ticket(), new).unwrap();
+    let mut reader = Some(fill.entry().body().read().unwrap());
+    let mut seen = Vec::new();
+    for piece in large.chunks(50_000) {
+        assert!(wait(|cx| fill.poll_room(cx)) && fill.stored());
+        fill.append(&Bytes::copy_from_slice(piece));
+        if let Some(reader) = &mut reader {
+            seen.extend_from_slice(&wait(|cx| reader.poll_next(cx)).unwrap().unwrap());
+        }
+        if seen.len() > 1 << 20 {
+            // From here on it is only written to the disk.
+            reader = None;
+        }
+    }
+    assert!(seen == large[..seen.len()]);
+    fill.commit().unwrap();
+    // The older, smaller one is not in memory any more, and the new one comes from the disk.
+    assert!(store.find(key("/a").bytes()).is_none());
+    settled(&store, |_| on_disk(&store, &key("/a")).first().is_some_and(|entry| entry.head().version == 2));
+    assert!(content(&on_disk(&store, &key("/a"))[0]) == large);
+    let too_large = store.begin(store.ticket(), new_entry(&key("/b"), b"", 2, &[], Some(9 << 20)));
+    assert_eq!(too_large.map(drop), Err(Refused::TooLarge));
+}
+
+#[test]
+fn a_response_that_is_given_up_leaves_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    let mut fill = store.begin(store.ticket(), new_entry(&key("/a"), b"", 1, &[], None)).unwrap();
+    fill.append(&body(300_000).into());
+    drop(fill);
+    let mut short = store.begin(store.ticket(), new_entry(&key("/a"), b"", 1, &[], Some(400_000))).unwrap();
+    short.append(&body(300_000).into());
+    assert_eq!(short.commit().unwrap_err(), Refused::WrongLength);
+    settled(&store, |stats| stats.bytes == 0 && place.new_files() == 0);
+    assert!(store.find_on_disk(key("/a").bytes()).is_none());
+}
+
+#[test]
+fn a_kill_leaves_no_half_file_and_two_processes_do_not_share_a_folder() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(matches!(Store::<tools::TestHead>::open(settings(), place.settings()), Err(OpenError::InUse(_))));
+    fs::write(place.path().join("new/77"), b"half").unwrap();
+    let store = after_a_restart(&place, store);
+    assert_eq!(place.new_files(), 0);
+    drop(store);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_other_user_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 10);
+    for path in place.all() {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+}
+
+#[test]
+fn broken_files_are_misses_and_never_wrong() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 200_000);
+    let file = place.files().remove(0);
+    let mut good = fs::read(&file).unwrap();
+    let (mut misses, mut broken_files) = (0, 0);
+    for step in 0..60 {
+        let mut broken = good.clone();
+        let at = step * good.len() / 60;
+        if step % 3 == 0 {
+            broken.truncate(at)
+        } else {
+            broken[at] ^= 1 << (step % 8)
+        }
+        fs::write(&file, &broken).unwrap();
+        match on_disk(&store, &key("/a")).first() {
+            None => misses += 1,
+            Some(entry) => match read_all(entry.body().read().unwrap()) {
+                // A bit of what nothing is kept in.
+                Ok(bytes) => {
+                    assert!(bytes == tools::body("/a", 1, 200_000));
+                    fs::write(&file, &good).unwrap();
+                    continue;
+                }
+                Err(error) => assert_eq!(error, ReadError::Damaged),
+            },
+        }
+        // It is gone, and may come again.
+        settled(&store, |stats| stats.files == 0);
+        stored(&store, "/a", 1, &[], 200_000);
+        good = fs::read(&file).unwrap();
+        broken_files += 1;
+    }
+    assert!(misses > 20 && broken_files > misses, "{misses} of {broken_files}");
+    assert_eq!(store.disk_stats().unwrap().damaged, broken_files);
+}
+
+#[test]
+fn a_full_disk_is_a_miss_and_no_error() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 100);
+    let faults = tools::faults(&store);
+    faults.set_full(true);
+    let errors = |store: &tools::TestStore| store.disk_stats().unwrap().write_errors;
+    for size in [100, 300_000] {
+        let before = errors(&store);
+        filled(&store, &key("/b"), b"", 1, &[], &body(size));
+        settled(&store, |stats| stats.write_errors > before);
+        assert!(store.find_on_disk(key("/b").bytes()).is_none());
+        assert!(store.find(key("/b").bytes()).is_some());
+    }
+    assert_eq!(on_disk(&store, &key("/a")).len(), 1);
+    faults.set_full(false);
+    stored(&store, "/b", 1, &[], 300_000);
+    settled(&store, |_| place.new_files() == 0);
+    assert!(store.disk_stats().unwrap().last_error.is_some());
+}
+
+#[test]
+fn what_does_not_fit_makes_room() {
+    let place = Place::new();
+    let store = place.open();
+    for number in 0..80 {
+        filled(&store, &key(&format!("/{number}")), b"", 1, &[], &body(150_000));
+        assert!(store.disk_stats().unwrap().bytes <= place.settings().bytes_max);
+    }
+    settled(&store, |stats| stats.evictions > 0 && place.new_files() == 0);
+    assert!(place.bytes() <= place.settings().bytes_max);
+    for number in 80..300 {
+        filled(&store, &key(&format!("/{number}")), b"", 1, &[], b"x");
+    }
+    settled(&store, |stats| {
+        stats.files <= 100 && place.files().len() == stats.files && place.new_files() == 0
+    });
+    assert!(store.disk_stats().unwrap().files > 50);
+    // Fewer are allowed after a restart.
+    let mut fewer = place.settings();
+    fewer.files_max = 10;
+    drop(store);
+    let store = tools::open_ready(settings(), fewer);
+    settled(&store, |stats| stats.files == 10 && place.files().len() == 10);
+}
+
+#[test]
+fn a_newer_response_that_is_not_written_removes_the_older_file() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 100);
+    tools::faults(&store).set_full(true);
+    filled(&store, &key("/a"), b"", 2, &[], &body(70_000));
+    settled(&store, |stats| stats.files == 0);
+    drop(store);
+}
+
+#[test]
+fn a_validation_replaces_the_head_on_the_disk() {
+    let place = Place::new();
+    let store = place.open();
+    let entry = filled(&store, &key("/a"), b"", 1, &[], &body(100_000));
+    settled(&store, |stats| stats.files == 1 && place.new_files() == 0);
+    for version in 2..5 {
+        let found = store.find(key("/a").bytes()).unwrap().hit(0).unwrap();
+        store.update(store.ticket(), &found, head(version)).unwrap();
+    }
+    settled(&store, |_| on_disk(&store, &key("/a"))[0].head().version == 4);
+    let store = after_a_restart(&place, store);
+    let from_disk = on_disk(&store, &key("/a")).remove(0);
+    store.update(store.ticket(), &from_disk, head(5)).unwrap();
+    settled(&store, |_| on_disk(&store, &key("/a"))[0].head().version == 5);
+    assert!(content(&on_disk(&store, &key("/a"))[0]) == body(100_000));
+    // The head of another response of the same key does not get to this body.
+    store.update(store.ticket(), &entry, head(6)).unwrap_err();
+    let mut other = entry.with_head(store.ticket(), head(7));
+    other.nonce += 1;
+    store_of(&store).update(&other, store.ticket());
+    filled(&store, &key("/b"), b"", 1, &[], b"x");
+    settled(&store, |stats| stats.files == 2);
+    assert_eq!(on_disk(&store, &key("/a"))[0].head().version, 5);
+}
+
+fn store_of(store: &tools::TestStore) -> &super::Disk {
+    store.0.disk.as_ref().unwrap()
+}
+
+#[test]
+fn what_is_used_often_is_copied_to_memory() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[b"red"], 100_000);
+    let store = after_a_restart(&place, store);
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    store.promote(&entry);
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    assert!(store.find(key("/a").bytes()).is_none());
+    store.promote(&entry);
+    settled(&store, |_| store.find(key("/a").bytes()).is_some());
+    let copy = store.find(key("/a").bytes()).unwrap().hit(0).unwrap();
+    assert_eq!((copy.tier(), copy.head().version), (Tier::Memory, 1));
+    assert!(content(&copy) == tools::body("/a", 1, 100_000));
+}

@@ -1,0 +1,392 @@
+//! Writing a response to the disk.
+//!
+//! The worker that receives it collects blocks; the threads of the store write them, one thread at a time for each
+//! response. If the disk cannot keep up, or fails, the response is not stored, and its readers do not notice.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::mem::take;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+
+use portcullis_model::Lock;
+
+use super::core::Core;
+use super::folder::{self, FileName};
+use super::format::{BLOCK, Meta, STORED_BLOCK, block_checksum};
+use super::index::Record;
+use crate::store::entry::Entry;
+use crate::store::eviction::Heat;
+use crate::store::purges::{Names, Ticket};
+
+/// What the heads of later validations may be longer than the first.
+const HEAD_SPARE: usize = 256;
+
+/// A response that is being written. Dropped before [`Writing::finish`], it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    core: Arc<Core>,
+    shared: Arc<Lock<Shared>>,
+    meta: Meta,
+    names: Names,
+    /// What stands before the body, but for the length of that.
+    head: Vec<u8>,
+    block: Vec<u8>,
+    finished: bool,
+}
+
+/// What the worker and the thread that writes have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    blocks: VecDeque<Vec<u8>>,
+    waiting: usize,
+    /// Whether a thread is writing, or a job for it is in the queue.
+    running: bool,
+    failed: bool,
+    end: Option<End>,
+    written: Written,
+    waker: Option<Waker>,
+}
+
+/// The file, while no thread writes it.
+#[derive(Debug, Default)]
+struct Written {
+    file: Option<(File, PathBuf)>,
+    /// The offset at which its body begins.
+    start: u64,
+    nonce: u64,
+    blocks: u64,
+    /// What the index counts for it.
+    reserved: u64,
+}
+
+#[derive(Debug)]
+enum End {
+    Finish(Box<Finish>),
+    Abort,
+}
+
+#[derive(Debug)]
+struct Finish {
+    meta: Meta,
+    names: Names,
+    head: Vec<u8>,
+}
+
+impl Finish {
+    fn name(&self) -> FileName {
+        FileName::new(self.meta.key.bytes(), &self.meta.variant)
+    }
+}
+
+impl Writing {
+    /// Begins to write a response. `None` if it cannot be stored: the files of before are not all known yet, or its
+    /// body is too long.
+    pub(crate) fn begin<H>(
+        core: &Arc<Core>,
+        entry: &Entry<H>,
+        tags: &[&[u8]],
+        head: Vec<u8>,
+    ) -> Option<Self> {
+        if !core.state.lock().index.complete {
+            return None;
+        }
+        let meta = Meta {
+            key: entry.key.clone(),
+            variant: entry.variant.clone(),
+            tags: tags.iter().map(|tag| (*tag).into()).collect(),
+            head_max: (head.len() + HEAD_SPARE).next_multiple_of(256),
+            body_bytes: 0,
+            ticket: entry.ticket.0,
+            nonce: entry.nonce,
+        };
+        let (start, nonce) = (meta.encode(&head)?.len() as u64, meta.nonce);
+        let written = Written { start, nonce, ..Written::default() };
+        let shared = Arc::new(Lock::new(Shared { written, ..Shared::default() }));
+        let (names, block) = (entry.names.clone(), Vec::new());
+        Some(Self { core: Arc::clone(core), shared, meta, names, head, block, finished: false })
+    }
+
+    /// Appends bytes. Returns `false` if the response is not stored any more.
+    pub(crate) fn append(&mut self, mut bytes: &[u8]) -> bool {
+        self.meta.body_bytes += bytes.len() as u64;
+        if self.meta.body_bytes > self.core.settings.object_bytes_max {
+            return false;
+        }
+        while !bytes.is_empty() {
+            if self.block.len() == BLOCK && !self.push_block() {
+                return false;
+            }
+            let (part, rest) = bytes.split_at(bytes.len().min(BLOCK - self.block.len()));
+            self.block.extend_from_slice(part);
+            bytes = rest;
+        }
+        !self.shared.lock().failed
+    }
+
+    /// Waits until there is room for more.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = self.shared.lock();
+        if shared.failed || shared.waiting * 2 <= self.core.settings.pending_bytes {
+            return Poll::Ready(());
+        }
+        shared.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ends the response. It is found when all of it is written, unless it was purged by then.
+    pub(crate) fn finish(mut self) {
+        let (meta, names, head) = (self.meta.clone(), self.names.clone(), take(&mut self.head));
+        let last = take(&mut self.block);
+        self.finished = true;
+        let finish = End::Finish(Box::new(Finish { meta, names, head }));
+        let start = {
+            let mut shared = self.shared.lock();
+            shared.blocks.extend(Some(last).filter(|last| !last.is_empty()));
+            shared.end = Some(finish);
+            !std::mem::replace(&mut shared.running, true)
+        };
+        if start {
+            self.start(false);
+        }
+    }
+
+    fn push_block(&mut self) -> bool {
+        let block = take(&mut self.block);
+        let start = {
+            let mut shared = self.shared.lock();
+            if shared.failed || shared.waiting + block.len() > self.core.settings.pending_bytes {
+                return false;
+            }
+            shared.waiting += block.len();
+            shared.blocks.push_back(block);
+            !std::mem::replace(&mut shared.running, true)
+        };
+        if start {
+            self.start(false);
+        }
+        true
+    }
+
+    /// Has a thread write. `always` also if the queue is full.
+    fn start(&self, always: bool) {
+        let (weak, shared) = (Arc::downgrade(&self.core), Arc::clone(&self.shared));
+        let job = move || {
+            if let Some(core) = weak.upgrade() {
+                write(&core, &shared);
+            }
+        };
+        if always {
+            self.core.pool.add_next(job);
+        } else if !self.core.pool.add(job) {
+            self.core.counters.queue_full.fetch_add(1, Relaxed);
+            fail(&self.core, &self.shared);
+            let begun = {
+                let mut shared = self.shared.lock();
+                shared.running = shared.written.file.is_some();
+                shared.running
+            };
+            if begun {
+                // Only to remove what was written.
+                self.start(true);
+            }
+        }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.finished {
+            let start = {
+                let mut shared = self.shared.lock();
+                shared.end = Some(End::Abort);
+                let begun = shared.running || shared.written.file.is_some();
+                begun && !std::mem::replace(&mut shared.running, true)
+            };
+            if start {
+                self.start(true);
+            }
+        }
+    }
+}
+
+/// What to do next for a response.
+enum Step {
+    Block(Vec<u8>),
+    Finish(Box<Finish>),
+    Abort,
+}
+
+/// Returns what to do next. If there is nothing, the file waits for more in `shared`.
+fn next_step(shared: &Lock<Shared>, written: &mut Written) -> Option<Step> {
+    let mut all = shared.lock();
+    if all.failed || matches!(all.end, Some(End::Abort)) {
+        return Some(Step::Abort);
+    }
+    if let Some(block) = all.blocks.pop_front() {
+        return Some(Step::Block(block));
+    }
+    if let Some(End::Finish(finish)) = all.end.take() {
+        return Some(Step::Finish(finish));
+    }
+    all.written = take(written);
+    all.running = false;
+    None
+}
+
+/// Writes what there is to write.
+fn write(core: &Arc<Core>, shared: &Lock<Shared>) {
+    let mut written = take(&mut shared.lock().written);
+    while let Some(step) = next_step(shared, &mut written) {
+        let result = match step {
+            Step::Block(block) => {
+                let result = written.write_block(core, &block);
+                wake(shared, block.len());
+                result
+            }
+            Step::Finish(finish) => {
+                let name = finish.name();
+                let result = written.finish(core, *finish);
+                if result.is_ok() {
+                    return;
+                }
+                core.forget(name);
+                result
+            }
+            Step::Abort => {
+                fail(core, shared);
+                return written.discard(core);
+            }
+        };
+        if let Err(error) = result {
+            core.counters.write_error(&error);
+            fail(core, shared);
+            return written.discard(core);
+        }
+    }
+}
+
+/// Notes that the response is not stored. If its end came already, only this removes the file that it would
+/// replace.
+fn fail(core: &Arc<Core>, shared: &Lock<Shared>) {
+    let (waker, end) = {
+        let mut all = shared.lock();
+        (all.failed, all.running) = (true, false);
+        all.blocks.clear();
+        (all.waker.take(), all.end.take())
+    };
+    if let Some(End::Finish(finish)) = end {
+        core.forget(finish.name());
+    }
+    waker.into_iter().for_each(Waker::wake);
+}
+
+fn wake(shared: &Lock<Shared>, written: usize) {
+    let waker = {
+        let mut shared = shared.lock();
+        shared.waiting = shared.waiting.saturating_sub(written);
+        shared.waker.take()
+    };
+    waker.into_iter().for_each(Waker::wake);
+}
+
+impl Written {
+    /// Makes the file, if it is not there, and room for more of it.
+    fn grow(&mut self, core: &Core, bytes: u64) -> io::Result<&File> {
+        let bytes = if self.file.is_none() { bytes + self.start } else { bytes };
+        core.make_room(bytes)?;
+        self.reserved += bytes;
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => core.folder.create()?,
+        };
+        Ok(&self.file.insert(file).0)
+    }
+
+    fn write_block(&mut self, core: &Core, block: &[u8]) -> io::Result<()> {
+        let mut stored = Vec::with_capacity(block.len() + 4);
+        stored.extend_from_slice(block);
+        stored.extend_from_slice(&block_checksum(self.nonce, self.blocks, block).to_le_bytes());
+        let at = self.start + self.blocks * STORED_BLOCK as u64;
+        core.folder.write(self.grow(core, stored.len() as u64)?, &stored, at)?;
+        self.blocks += 1;
+        Ok(())
+    }
+
+    /// Writes what stands before the body, and puts the file in its place. A response that was purged meanwhile
+    /// is discarded.
+    fn finish(&mut self, core: &Core, finish: Finish) -> io::Result<()> {
+        let name = finish.name();
+        let Finish { meta, names, head } = finish;
+        let head = meta.encode(&head).ok_or(io::ErrorKind::InvalidInput)?;
+        let file = self.grow(core, 0)?;
+        core.folder.write(file, &head, 0)?;
+        if core.settings.sync {
+            file.sync_data()?;
+        }
+        let finished = {
+            let _held = core.stripe(name).lock();
+            self.publish(core, name, &meta, names)
+        };
+        self.discard(core);
+        core.remove_surplus();
+        finished
+    }
+
+    /// Puts the file in its place. The lock of its name is held.
+    fn publish(&mut self, core: &Core, name: FileName, meta: &Meta, names: Names) -> io::Result<()> {
+        let url = meta.key.url().into();
+        {
+            let mut state = core.state.lock();
+            // From here on a purge finds it in the index. What was purged before is known by its ticket.
+            if core.purges.since(Ticket(meta.ticket), &names, meta.key.url()) {
+                return Ok(());
+            }
+            let (stale_since, heat, nonce) = (0, Heat::default(), meta.nonce);
+            let record = Record { name, names, url, stale_since, heat, ready: false, nonce };
+            if !state.index.insert(record, meta.file_bytes(self.start)) {
+                return Ok(());
+            }
+            state.index.written(take(&mut self.reserved));
+        }
+        let moved = match &self.file {
+            Some((_, path)) => core.folder.finish(path, name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let mut state = core.state.lock();
+        let kept = match state.index.get_mut(name).filter(|record| record.nonce == meta.nonce) {
+            Some(record) if moved.is_ok() => {
+                record.ready = true;
+                true
+            }
+            Some(_) => {
+                state.index.remove(name);
+                false
+            }
+            // It was purged in between.
+            None => false,
+        };
+        drop(state);
+        if moved.is_ok() {
+            self.file = None;
+        }
+        if !kept && let Err(error) = core.folder.remove(name) {
+            core.leftovers.store(true, Relaxed);
+            return Err(error);
+        }
+        moved
+    }
+
+    /// Removes what was written and is not in its place.
+    fn discard(&mut self, core: &Core) {
+        if let Some((_, path)) = self.file.take()
+            && let Err(error) = folder::remove(&path)
+        {
+            core.counters.write_error(&error);
+        }
+        core.state.lock().index.written(take(&mut self.reserved));
+    }
+}
