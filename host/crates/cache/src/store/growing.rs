@@ -113,6 +113,11 @@ impl MemoryBody {
             return Some(MemoryReader { body: Arc::clone(self), at: 0, end, place: None });
         }
         let mut growing = self.growing.lock();
+        if self.whole().is_some() {
+            // It was completed just now.
+            drop(growing);
+            return self.read();
+        }
         let all_there = growing.state != State::Failed && growing.start() == 0;
         if !all_there {
             return None;
