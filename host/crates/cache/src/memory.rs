@@ -61,6 +61,7 @@ pub(crate) struct Memory<H> {
     /// Those of the table.
     _reserved: Option<Reservation>,
     bounds: MemoryBounds,
+    entries_max: AtomicUsize,
     entries: AtomicUsize,
     evictions: AtomicU64,
     refused: AtomicU64,
@@ -81,6 +82,7 @@ impl<H: Head> Memory<H> {
             _reserved: budget.reserve(table.min(bounds.bytes_max)),
             budget,
             bounds,
+            entries_max: AtomicUsize::new(bounds.entries_max),
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -119,7 +121,8 @@ impl<H: Head> Memory<H> {
     /// Adds an entry whose body grows and whose bytes are reserved, unless it was purged since it was asked for.
     /// `copy`: also not if there is one of the same variant, which can only be newer.
     pub(crate) fn begin(&self, entry: &Arc<Entry<H>>, copy: bool, purges: &Purges) -> Result<(), Refused> {
-        if self.entries.fetch_add(1, Relaxed) >= self.bounds.entries_max && !self.evict(entry.names.key) {
+        let full = self.entries.fetch_add(1, Relaxed) >= self.entries_max.load(Relaxed);
+        if full && !self.evict(entry.names.key) {
             self.entries.fetch_sub(1, Relaxed);
             self.refused.fetch_add(1, Relaxed);
             return Err(Refused::NoRoom);
@@ -234,11 +237,16 @@ impl<H: Head> Memory<H> {
         evicted
     }
 
-    /// Sets how many bytes the store may have, and evicts what is too much. What is still read stays counted until
-    /// then.
+    /// Sets how many bytes the store may have, and as many more or fewer entries, and evicts what is too much. What is
+    /// still read stays counted until then.
     pub(crate) fn resize(&self, bytes_max: u64) {
+        let MemoryBounds { bytes_max: before, entries_max, .. } = self.bounds;
+        let entries_max = u128::from(bytes_max) * entries_max as u128 / u128::from(before.max(1));
+        let entries_max = usize::try_from(entries_max).unwrap_or(usize::MAX);
+        self.entries_max.store(entries_max, Relaxed);
         self.budget.set_max(bytes_max);
-        while self.budget.used() > bytes_max && self.evict(0) {}
+        let too_much = || self.budget.used() > bytes_max || self.entries.load(Relaxed) > entries_max;
+        while too_much() && self.evict(0) {}
     }
 
     fn shard(&self, hash: u64) -> &Shard<H> {

@@ -130,9 +130,13 @@ impl<H: Head> Store<H> {
     /// taken before its request was sent. Of an entry from the disk only the disk's head is replaced.
     ///
     /// # Errors
-    /// If `old` is not stored any more or was purged meanwhile.
+    /// If `old` is not stored any more, still grows, or was purged meanwhile.
     pub fn update(&self, ticket: Ticket, old: &Arc<Entry<H>>, head: H) -> Result<Arc<Entry<H>>, Refused> {
         let shared = &*self.0;
+        if !old.body.is_complete() {
+            // Should the rest of the body not come, only its own entry is taken out.
+            return Err(Refused::Growing);
+        }
         let (key, variant, names) = (old.key.clone(), old.variant.clone(), old.names.clone());
         let new = match &old.body.0 {
             Place::Memory(body) => {
@@ -156,6 +160,24 @@ impl<H: Head> Store<H> {
         Ok(new)
     }
 
+    /// Whether an entry that was found, or is being received, was not purged since, as far as is known: it may still be
+    /// used by a request that has waited meanwhile. Takes no lock in the usual case.
+    #[must_use]
+    pub fn is_current(&self, entry: &Arc<Entry<H>>) -> bool {
+        let shared = &*self.0;
+        let holds = || {
+            let found = self.find(entry.key.bytes());
+            found.is_some_and(|found| found.entries().iter().any(|other| Arc::ptr_eq(other, entry)))
+        };
+        // What is not in the table of the store was asked for just now, so that few purges were noted since.
+        let not_purged = || !shared.purges.since(entry.ticket, &entry.names, entry.key.url());
+        match entry.tier() {
+            Tier::Memory if entry.body.is_complete() => holds(),
+            Tier::Memory => holds() || not_purged(),
+            Tier::Disk => not_purged(),
+        }
+    }
+
     /// Removes an entry, wherever it is. Returns whether it was in memory.
     pub fn forget(&self, entry: &Arc<Entry<H>>) -> bool {
         if let Some(disk) = &self.0.disk {
@@ -175,7 +197,7 @@ impl<H: Head> Store<H> {
         Purged { entries: in_memory + on_disk.unwrap_or_default(), written }
     }
 
-    /// Sets how many bytes it may have in memory, and evicts what is too much.
+    /// Sets how many bytes it may have in memory, and as many more or fewer entries, and evicts what is too much.
     pub fn resize(&self, bytes_max: u64) {
         self.0.memory.resize(bytes_max);
     }

@@ -15,6 +15,9 @@ pub enum Refused {
     /// It was purged after its request was sent.
     #[error("purged while the response was received")]
     Purged,
+    /// The entry to update is still being stored.
+    #[error("the entry is still being stored")]
+    Growing,
     /// The body has another length than was announced.
     #[error("the body has not the length that was announced")]
     WrongLength,

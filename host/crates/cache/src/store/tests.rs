@@ -182,6 +182,41 @@ fn a_smaller_store_evicts_what_is_too_much() {
     store.resize(8 << 20);
     filled(&store, &key("/7"), b"", 1, &[], &vec![0; 1 << 20]);
     assert_eq!(store.stats().entries, 3);
+    // Entries are bounded in proportion.
+    store.resize(400 << 20);
+    for number in 0..3_000 {
+        filled(&store, &key(&format!("/{number}")), b"", 1, &[], b"x");
+    }
+    assert_eq!(store.stats().entries, 3_000);
+    store.resize(4 << 20);
+    assert_eq!(store.stats().entries, settings().memory.entries_max / 2);
+}
+
+#[test]
+fn an_entry_is_current_until_it_is_purged_or_replaced() {
+    let store = store();
+    let entry = filled(&store, &key("/a"), b"", 1, &[b"red"], b"x");
+    for number in 0..20_000 {
+        // Whatever else is purged, however often.
+        store.purge(&Purge::Tag(format!("{number}").as_bytes()), Mode::Hard, 1);
+    }
+    assert!(store.is_current(&entry));
+    let begin = |ticket| store.begin(ticket, new_entry(&key("/a"), b"", 2, &[b"red"], None)).unwrap();
+    let growing = begin(store.ticket());
+    assert!(store.is_current(growing.entry()));
+    assert_eq!(store.update(store.ticket(), growing.entry(), tools::head(3)).unwrap_err(), Refused::Growing);
+    let mut passed_on = begin(store.ticket());
+    passed_on.stop_storing();
+    assert!(store.is_current(passed_on.entry()));
+    store.purge(&Purge::Tag(b"red"), Mode::Hard, 1);
+    assert!(
+        !store.is_current(&entry)
+            && !store.is_current(growing.entry())
+            && !store.is_current(passed_on.entry())
+    );
+    let old = filled(&store, &key("/a"), b"", 3, &[], b"x");
+    filled(&store, &key("/a"), b"", 4, &[], b"x");
+    assert!(!store.is_current(&old));
 }
 
 #[test]
