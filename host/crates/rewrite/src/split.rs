@@ -24,7 +24,9 @@ use wasm_encoder::{
     Component, ComponentAliasSection, ComponentImportSection, ComponentSectionId, ComponentTypeRef,
     CoreTypeSection, InstanceSection, ModuleArg, RawSection,
 };
-use wasmparser::{Chunk, ComponentAlias, ComponentOuterAliasKind, Instance, Parser, Payload};
+use wasmparser::{
+    Chunk, ComponentAlias, ComponentOuterAliasKind, Instance, Parser, Payload, Validator, WasmFeatures,
+};
 
 pub use self::module::NotSplit;
 use self::module::{Halves, STATE};
@@ -72,7 +74,10 @@ pub fn split(image: &[u8], code_bytes_min: usize) -> Result<Split, NotSplit> {
     if splitter.code.is_empty() {
         return Err(splitter.whole);
     }
-    Ok(Split { component: splitter.encoder.finish(), code: splitter.code })
+    let component = splitter.encoder.finish();
+    // Little is left in it, so that this takes no time.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&component).map_err(NotSplit::Unfit)?;
+    Ok(Split { component, code: splitter.code })
 }
 
 struct Splitter<'a> {

@@ -122,9 +122,15 @@ impl Runtime {
                 return self.compile_parts(source, image);
             }
         };
-        let mut linked = self.compile_parts(source, &wipeable.component)?;
-        linked.wipe = Some(WipeIndices::of(linked.pre.component(), &wipeable)?);
-        Ok(linked)
+        let wiped = self.compile_parts(source, &wipeable.component).and_then(|mut linked| {
+            linked.wipe = Some(WipeIndices::of(linked.pre.component(), &wipeable)?);
+            Ok(linked)
+        });
+        wiped.or_else(|error| {
+            // What was added clashes with something that is there already, such as an export of the same name.
+            tracing::debug!("instances of a component are not wiped but dropped: {error:#}");
+            self.compile_parts(source, image)
+        })
     }
 
     fn compile_parts(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {

@@ -25,6 +25,10 @@ pub enum NotSplit {
     /// It has something in it that cannot be encoded again.
     #[error("it cannot be written anew: {0}")]
     Unwritable(#[from] ReencodeError<Infallible>),
+    /// Its parts do not fit together: one of its modules imports a memory of another and says how large it is, which
+    /// the type of a code module must not.
+    #[error("its parts do not fit: {0}")]
+    Unfit(wasmparser::BinaryReaderError),
     /// It has something in it that cannot be taken apart.
     #[error("{0}")]
     Unsuitable(&'static str),

@@ -128,6 +128,20 @@ fn a_module_that_fills_the_memory_of_another_stays_whole() {
 }
 
 #[test]
+fn a_module_whose_memory_another_wants_large_stays_whole() {
+    let text = r#"(component
+        (core module $main (memory (export "memory") 2) (func (export "f")))
+        (core module $library (import "main" "memory" (memory 2)) (func (export "g")))
+        (core instance $main (instantiate $main))
+        (core instance $library (instantiate $library (with "main" (instance $main)))))"#;
+    let error = split(&wat::parse_str(text).unwrap(), 0).unwrap_err();
+    assert!(matches!(error, NotSplit::Unfit(_)), "{error}");
+    // It may be of any size.
+    let text = text.replace("(memory 2))", "(memory 0))");
+    assert_eq!(split(&wat::parse_str(text).unwrap(), 0).unwrap().code.len(), 2);
+}
+
+#[test]
 fn what_has_little_code_stays_whole() {
     let error = split(GLOBALS, 100 << 20).unwrap_err();
     assert!(matches!(error, NotSplit::Unsuitable("no core module of it has much code")), "{error}");

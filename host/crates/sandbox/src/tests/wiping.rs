@@ -8,6 +8,7 @@ use portcullis_policy::{Exchange, FaultKind, Hook, Outcome, Policy};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, WRITES};
 
 use super::{config, exchange, in_time, on_fibers, run};
+use crate::component::{ImageSource, image};
 use crate::{Sandbox, SandboxOptions};
 
 fn isolated(name: &str) -> PolicyConfig {
@@ -155,4 +156,22 @@ fn instances_that_rest_after_a_peak_are_given_back() {
         assert!(run(&*policy, Hook::Completed(Outcome::default()), exchange).1.is_ok());
         assert_eq!([swept(), swept()], [1, 0]);
     });
+}
+
+#[test]
+fn one_whose_exports_clash_with_those_of_wiping_has_an_image_and_is_not_wiped() {
+    let sandbox = Sandbox::new(options()).unwrap();
+    for (name, is_wiped) in [("f", true), ("portcullis-wipe-memory", false)] {
+        let text = format!(
+            r#"(component
+                (core module $m (memory (export "memory") 1) (func (export "f")))
+                (core instance $m (instantiate $m))
+                (func (export "{name}") (canon lift (core func $m "f"))))"#
+        );
+        let (instrumented, _) = image::instrument(&wat::parse_str(text).unwrap()).unwrap();
+        let source = ImageSource::new(instrumented);
+        let image = image::blank(&source.component).unwrap();
+        let linked = sandbox.0.compile_image(&source, &image).unwrap();
+        assert_eq!(linked.wipe.is_some(), is_wiped, "{name}");
+    }
 }
