@@ -16,6 +16,8 @@ mod partial;
 mod request;
 mod reuse;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod stored;
 mod storing;
 mod structured;
