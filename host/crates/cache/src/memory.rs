@@ -237,8 +237,8 @@ impl<H: Head> Memory<H> {
         evicted
     }
 
-    /// Sets how many bytes the store may have, and as many more or fewer entries, and evicts what is too much. What is
-    /// still read stays counted until then.
+    /// Sets how many bytes the store may have, and as many more or fewer entries, and evicts what is too much. What
+    /// is still read stays counted until then.
     pub(crate) fn resize(&self, bytes_max: u64) {
         let MemoryBounds { bytes_max: before, entries_max, .. } = self.bounds;
         let entries_max = u128::from(bytes_max) * entries_max as u128 / u128::from(before.max(1));

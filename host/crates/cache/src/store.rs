@@ -160,8 +160,8 @@ impl<H: Head> Store<H> {
         Ok(new)
     }
 
-    /// Whether an entry that was found, or is being received, was not purged since, as far as is known: it may still be
-    /// used by a request that has waited meanwhile. Takes no lock in the usual case.
+    /// Whether an entry that was found, or is being received, was not purged since, as far as is known: it may still
+    /// be used by a request that has waited meanwhile. Takes no lock in the usual case.
     #[must_use]
     pub fn is_current(&self, entry: &Arc<Entry<H>>) -> bool {
         let shared = &*self.0;

@@ -28,6 +28,8 @@ pub struct DiskSettings {
     pub files_max: usize,
     /// The body of an entry.
     pub object_bytes_max: u64,
+    /// How many variants of a key. The oldest goes.
+    pub variants_max: usize,
     /// How many threads read and write.
     pub threads: usize,
     /// How many reads and writes may wait. One more is a miss, or not stored.
@@ -122,6 +124,10 @@ pub(crate) struct Core {
 
 const STRIPES: usize = 64;
 
+/// How many changes of heads and purges may wait to be made and written down. Of the changes more are dropped; in
+/// place of more purges everything is purged.
+pub(crate) const WAITING_MAX: usize = 10_000;
+
 /// What is read at once of a file: the first block of the body with it, in most cases.
 const FIRST_READ: u64 = STORED_BLOCK as u64 + 8 * 1024;
 
@@ -207,13 +213,13 @@ impl Core {
         bans: Bans,
         log: Log,
     ) -> io::Result<Self> {
-        let index = Index::new(settings.bytes_max, settings.files_max);
+        let index = Index::new(settings.bytes_max, settings.files_max, settings.variants_max);
         Ok(Self {
             folder,
             state: Lock::new(State { index, bans }),
             stripes: (0..STRIPES).map(|_| Lock::default()).collect(),
             pool: Arc::new(Pool::start("cache", settings.threads, settings.queue)?),
-            keeper: Pool::start("cache-purge", 1, usize::MAX)?,
+            keeper: Pool::start("cache-purge", 1, WAITING_MAX)?,
             log: Lock::new(log),
             settings,
             purges,
@@ -294,10 +300,13 @@ impl Core {
         Ok(())
     }
 
-    /// Removes what the index has more than it may have.
-    pub(crate) fn remove_surplus(&self) {
+    /// Removes what the index has more than it may have, after something was added for a key.
+    pub(crate) fn remove_surplus(&self, key: u128) {
         loop {
-            let surplus = self.state.lock().index.evict_surplus();
+            let surplus = {
+                let index = &mut self.state.lock().index;
+                index.surplus_variant(key).or_else(|| index.evict_surplus())
+            };
             let Some(name) = surplus else { return };
             self.evicted([name]);
         }

@@ -1,16 +1,16 @@
 //! The folder: its files, and who may use it.
 //!
 //! ```text
-//! lock                 held by the process that uses the folder
+//! portcullis-cache     the lock of the process that uses the folder, which also says that the folder is a cache
 //! purges               what was purged (purge_log.rs)
 //! new/<number>         files that are being written
 //! <a>/<bc>/<name>      finished files; the name is a hash of the key and one of the variant, a and bc its first digits
 //! ```
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -70,15 +70,27 @@ pub(crate) struct Folder {
     pub(crate) faults: super::faults::Faults,
 }
 
+const LOCK: &str = "portcullis-cache";
+
 /// How many folders there are that have files.
 pub(crate) const LEAVES: u16 = 1 << 12;
 
 impl Folder {
     /// Opens or makes the folder, and takes its lock. `None` if another process has it.
+    ///
+    /// # Errors
+    /// If the disk fails, or there is something else in the folder: files would be removed in it.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
         make(path)?;
-        let lock =
-            private(OpenOptions::new().write(true).create(true).truncate(false)).open(path.join("lock"))?;
+        let lock = path.join(LOCK);
+        if !lock.exists() && fs::read_dir(path)?.next().is_some() {
+            return Err(io::Error::other("it has other files in it"));
+        }
+        // Another user who can write there could make entries.
+        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, Permissions::from_mode(0o700))?;
+        }
+        let lock = private(OpenOptions::new().write(true).create(true).truncate(false)).open(lock)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
@@ -91,9 +103,9 @@ impl Folder {
             #[cfg(test)]
             faults: super::faults::Faults::default(),
         };
-        match fs::remove_dir_all(folder.new_files()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => make(&folder.new_files())?,
+        make(&folder.new_files())?;
+        for left_over in fs::read_dir(folder.new_files())? {
+            remove(&left_over?.path())?;
         }
         Ok(Some(folder))
     }

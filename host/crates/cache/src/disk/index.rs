@@ -13,6 +13,9 @@ use crate::store::purges::Names;
 /// What a file takes on the disk: file systems give it whole pages.
 const PAGE: u64 = 4096;
 
+/// How many records are searched at once, so that lookups do not wait for long.
+const AT_ONCE: usize = 4096;
+
 /// What is known of a file.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -24,6 +27,8 @@ pub(crate) struct Record {
     pub(crate) heat: Heat,
     /// Whether the file is finished. Before, nothing finds it, but a purge does.
     pub(crate) ready: bool,
+    /// Grows from file to file, as they are added. Set by the index.
+    pub(crate) added: u64,
     /// The random number of the file, which tells it from an earlier one of the same name.
     pub(crate) nonce: u64,
 }
@@ -39,6 +44,8 @@ pub(crate) struct Index {
     writing: u64,
     bytes_max: u64,
     files_max: usize,
+    variants_max: usize,
+    added: u64,
     /// Whether all files are in it that were there at the start.
     pub(crate) complete: bool,
 }
@@ -50,7 +57,7 @@ pub(crate) const fn taken(bytes: u64) -> u64 {
 
 impl Index {
     /// Returns an empty index.
-    pub(crate) fn new(bytes_max: u64, files_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: u64, files_max: usize, variants_max: usize) -> Self {
         Self {
             eviction: Eviction::default(),
             records: Vec::new(),
@@ -59,6 +66,8 @@ impl Index {
             writing: 0,
             bytes_max,
             files_max,
+            variants_max: variants_max.max(1),
+            added: 0,
             complete: false,
         }
     }
@@ -97,10 +106,14 @@ impl Index {
         slots.filter_map(|(_, slot)| Some(self.records[*slot as usize].as_ref()?.name)).collect()
     }
 
-    /// Returns the files whose URL begins so.
-    pub(crate) fn with_prefix(&self, prefix: &[u8]) -> Vec<FileName> {
-        let records = self.records.iter().flatten();
-        records.filter(|record| record.url.starts_with(prefix)).map(|record| record.name).collect()
+    /// Returns the files whose URL begins so, of some thousand records from the number `from` on, and from which
+    /// number to go on.
+    pub(crate) fn with_prefix(&self, prefix: &[u8], from: usize) -> (Vec<FileName>, Option<usize>) {
+        let to = self.records.len().min(from + AT_ONCE);
+        let records = self.records[from.min(to)..to].iter().flatten();
+        let found =
+            records.filter(|record| record.url.starts_with(prefix)).map(|record| record.name).collect();
+        (found, (to < self.records.len()).then_some(to))
     }
 
     /// Makes room for `bytes` more of a file that is being written. Returns the files to remove, or `None` if there
@@ -121,7 +134,7 @@ impl Index {
 
     /// Adds a file of so many bytes, in the place of one of the same name. Returns `false` if that one is not
     /// finished yet.
-    pub(crate) fn insert(&mut self, record: Record, bytes: u64) -> bool {
+    pub(crate) fn insert(&mut self, mut record: Record, bytes: u64) -> bool {
         let name = record.name;
         if self.get(name).is_some_and(|record| !record.ready) {
             return false;
@@ -134,6 +147,8 @@ impl Index {
         if self.records.len() <= slot as usize {
             self.records.resize_with(slot as usize + 1, || None);
         }
+        self.added += 1;
+        record.added = self.added;
         self.records[slot as usize] = Some(record);
         true
     }
@@ -142,6 +157,17 @@ impl Index {
     pub(crate) fn evict_surplus(&mut self) -> Option<FileName> {
         let (files, bytes) = self.size();
         if files > self.files_max || bytes > self.bytes_max { self.evict() } else { None }
+    }
+
+    /// Takes the oldest variant of a key out, if there are more than may be. Returns the file to remove.
+    pub(crate) fn surplus_variant(&mut self, key: u128) -> Option<FileName> {
+        let variants = self.of_key(key);
+        if variants.len() <= self.variants_max {
+            return None;
+        }
+        let ready = variants.into_iter().filter_map(|name| self.get(name)).filter(|record| record.ready);
+        let name = ready.min_by_key(|record| record.added)?.name;
+        self.remove(name).then_some(name)
     }
 
     /// Takes a file out. Returns whether it was there.

@@ -4,16 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::core::{Core, Log, Opened, Unusable};
-use super::folder::FileName;
+use super::core::{Core, Log, Opened, Unusable, WAITING_MAX};
+use super::folder::{FileName, hash_key};
 use super::pool::{Answer, promise};
 use super::purge_log::Record;
 use crate::store::purges::{Mode, Purge, Ticket};
 
 /// With more than this the log is written anew, when everything in it is done.
 const LOG_MAX: usize = 1 << 20;
-/// With more purges than this that are not yet written down, one of everything takes their place.
-const WAITING_MAX: usize = 10_000;
 
 /// Purges on the disk. Nothing that is purged is found any more when it returns. Returns how many entries that were,
 /// and what says when the purge is written down, so that a kill does not undo it: `false` if that failed.
@@ -29,15 +27,31 @@ pub(crate) fn purge(
         _ => (Purge::Prefix(b""), Mode::Hard),
     };
     let record = Record::new(&what, mode, number, now);
-    let (found, complete) = {
+    let (mut found, complete) = {
         let mut state = core.state.lock();
+        if !state.index.complete {
+            state.bans.add(&core.hashes, &record);
+        }
         let found = match what {
-            Purge::Key(key) => state.index.of_key(super::folder::hash_key(key)),
+            Purge::Key(key) => state.index.of_key(hash_key(key)),
             Purge::Url(url) => state.index.named(core.hashes.url(url)),
             Purge::Tag(tag) => state.index.named(core.hashes.tag(tag)),
-            Purge::Prefix(prefix) => state.index.with_prefix(prefix),
+            Purge::Prefix(_) => Vec::new(),
         };
-        for name in &found {
+        (found, state.index.complete)
+    };
+    if let Purge::Prefix(prefix) = what {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let (some, next) = core.state.lock().index.with_prefix(prefix, at);
+            found.extend(some);
+            from = next;
+        }
+    }
+    // In parts, so that lookups do not wait for long.
+    for found in found.chunks(256) {
+        let mut state = core.state.lock();
+        for name in found {
             match mode {
                 Mode::Hard => drop(state.index.remove(*name)),
                 Mode::Soft => {
@@ -45,11 +59,7 @@ pub(crate) fn purge(
                 }
             }
         }
-        if !state.index.complete {
-            state.bans.add(&core.hashes, &record);
-        }
-        (found, state.index.complete)
-    };
+    }
     // All files are known, and none of them is meant: there is nothing that could come back.
     if complete && found.is_empty() && !core.leftovers.load(Relaxed) {
         return (0, Answer::ready(true));
@@ -63,8 +73,11 @@ pub(crate) fn purge(
                 Mode::Hard => core.remove(found),
                 Mode::Soft => found.into_iter().for_each(|name| mark(&core, name, now.max(1))),
             }
-            if core.log.lock().bytes > LOG_MAX {
-                shorten_log(&core, false);
+            let log = core.log.lock();
+            let (long, lost) = (log.bytes > LOG_MAX, log.file.is_none());
+            drop(log);
+            if long || lost {
+                shorten_log(&core, lost);
             }
         }
     });
@@ -80,12 +93,14 @@ fn write_down(core: &Core, record: &Record) -> bool {
         Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()),
         None => Err(io::ErrorKind::NotFound.into()),
     });
-    log.bytes += bytes.len();
-    if let Err(error) = &appended {
-        core.counters.write_error(error);
-        // Half a record may stand at the end, after which nothing would be read: the next one begins a new log.
-        log.file = None;
-        log.bytes = LOG_MAX + 1;
+    match &appended {
+        Ok(()) => log.bytes += bytes.len(),
+        Err(error) => {
+            core.counters.write_error(error);
+            // Nothing would be read after half a record.
+            let whole = log.bytes as u64;
+            log.file = log.file.take().filter(|file| file.set_len(whole).is_ok());
+        }
     }
     appended.is_ok()
 }
@@ -135,7 +150,7 @@ fn mark(core: &Core, name: FileName, now: u64) {
 /// long for its place removes the file.
 pub(crate) fn update(core: &Arc<Core>, name: FileName, nonce: u64, ticket: Ticket, head: Vec<u8>) {
     let weak = Arc::downgrade(core);
-    core.keeper.add_next(move || {
+    let added = core.keeper.add(move || {
         let Some(core) = weak.upgrade() else { return };
         let result = {
             let _held = core.stripe(name).lock();
@@ -156,6 +171,10 @@ pub(crate) fn update(core: &Arc<Core>, name: FileName, nonce: u64, ticket: Ticke
         };
         settle(&core, name, result);
     });
+    if !added {
+        // The head of before is right, and will be validated again.
+        core.counters.queue_full.fetch_add(1, Relaxed);
+    }
 }
 
 /// Removes a file that could not be changed: its old head must not come back.

@@ -43,7 +43,8 @@ pub(crate) fn find<H: Head>(core: &Arc<Core>, key: &[u8]) -> Option<Lookup<H>> {
     }
     let key: Box<[u8]> = key.into();
     read(core, move |core| {
-        let names = if complete { names } else { core.folder.names_of(hash).unwrap_or_default() };
+        let mut names = if complete { names } else { core.folder.names_of(hash).unwrap_or_default() };
+        names.truncate(core.settings.variants_max.max(1));
         entries(core, names, |entry: &Entry<H>| entry.key.bytes() == &*key)
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -69,7 +70,8 @@ impl Pool {
 impl Queue {
     fn run(&self) {
         while let Some(job) = self.next() {
-            job();
+            // A mistake costs the entry that it concerns, and not the thread. What the job had promised is dropped.
+            drop(catch_unwind(AssertUnwindSafe(job)));
         }
     }
 

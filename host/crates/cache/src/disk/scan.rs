@@ -19,13 +19,15 @@ pub(crate) fn run(core: &Weak<Core>) {
     for leaf in 0..LEAVES {
         let Some(core) = core.upgrade() else { return };
         match core.folder.names(leaf) {
-            Ok(names) => names.into_iter().for_each(|name| take_in(&core, name)),
+            Ok(names) => names.into_iter().for_each(|name| {
+                take_in(&core, name);
+                core.remove_surplus(name.key);
+            }),
             Err(error) => {
                 core.leftovers.store(true, Relaxed);
                 core.counters.read_error(&error);
             }
         }
-        core.remove_surplus();
     }
     let Some(core) = core.upgrade() else { return };
     {
@@ -65,6 +67,6 @@ fn add(core: &Arc<Core>, name: FileName, opened: &Opened) {
         }
     };
     let (url, heat) = (meta.key.url().into(), Heat::default());
-    let record = Record { name, names, url, stale_since, heat, ready: true, nonce: meta.nonce };
+    let record = Record { name, names, url, stale_since, heat, ready: true, added: 0, nonce: meta.nonce };
     state.index.insert(record, opened.bytes);
 }

@@ -109,11 +109,37 @@ fn a_kill_leaves_no_half_file_and_two_processes_do_not_share_a_folder() {
     drop(store);
 }
 
-#[cfg(unix)]
+#[test]
+fn a_folder_with_other_files_is_refused_and_stays() {
+    let place = Place::new();
+    fs::create_dir_all(place.path().join("new")).unwrap();
+    fs::write(place.path().join("new/mine"), b"mine").unwrap();
+    let refused = Store::<tools::TestHead>::open(settings(), place.settings()).unwrap_err();
+    assert!(refused.to_string().ends_with("it has other files in it"), "{refused}");
+    assert_eq!(fs::read(place.path().join("new/mine")).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_key_has_a_bounded_number_of_files() {
+    let place = Place::new();
+    let store = place.open();
+    for version in 0..9 {
+        filled(&store, &key("/a"), &[version as u8], version, &[], b"x");
+        settled(&store, |stats| stats.files == 4.min(version as usize + 1) && place.new_files() == 0);
+    }
+    let store = after_a_restart(&place, store);
+    let mut versions: Vec<_> = on_disk(&store, &key("/a")).iter().map(|entry| entry.head().version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, [5, 6, 7, 8]);
+}
+
 #[test]
 fn no_other_user_can_read_it() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
+    fs::create_dir_all(place.path()).unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let store = place.open();
     stored(&store, "/a", 1, &[], 10);
     for path in place.all() {

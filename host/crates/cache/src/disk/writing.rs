@@ -332,7 +332,7 @@ impl Written {
             self.publish(core, name, &meta, names)
         };
         self.discard(core);
-        core.remove_surplus();
+        core.remove_surplus(name.key);
         finished
     }
 
@@ -346,7 +346,7 @@ impl Written {
                 return Ok(());
             }
             let (stale_since, heat, nonce) = (0, Heat::default(), meta.nonce);
-            let record = Record { name, names, url, stale_since, heat, ready: false, nonce };
+            let record = Record { name, names, url, stale_since, heat, ready: false, added: 0, nonce };
             if !state.index.insert(record, meta.file_bytes(self.start)) {
                 return Ok(());
             }

@@ -53,7 +53,7 @@ impl Place {
     /// Returns the finished files.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-        self.all().into_iter().filter(|path| path.is_file() && name(path).contains('-')).collect()
+        self.all().into_iter().filter(|path| path.is_file() && name(path).len() == 49).collect()
     }
 
     /// Returns how many files are being written.
@@ -74,6 +74,7 @@ pub(crate) fn with_folder(folder: &Path) -> DiskSettings {
         bytes_max: 8 << 20,
         files_max: 100,
         object_bytes_max: 4 << 20,
+        variants_max: 4,
         threads: 2,
         queue: 64,
         pending_bytes: 512 << 10,
@@ -120,7 +121,7 @@ pub(crate) fn after_a_restart(place: &Place, store: TestStore) -> TestStore {
 /// Drops a store, and waits until its threads have let go of the folder.
 pub(crate) fn close(place: &Place, store: TestStore) {
     drop(store);
-    let lock = fs::File::open(place.path().join("lock")).unwrap();
+    let lock = fs::File::open(place.path().join("portcullis-cache")).unwrap();
     until("the threads", || lock.try_lock().is_ok());
 }
 
