@@ -516,7 +516,7 @@ async fn a_version_that_is_tried_is_pinned_and_signed_like_any_other() {
     let folder = builder.dir().to_path_buf();
     std::fs::write(folder.join("edge.toml"), &text).unwrap();
     let refusal = fails(&folder, &["plugins", "lock", "-c", "edge.toml"]).await;
-    assert!(refusal.contains("version:2: nobody has signed it") && refusal.contains("1 error"), "{refusal}");
+    assert!(refusal.contains("version:2: it has no signature") && refusal.contains("1 error"), "{refusal}");
     registry.sign("version", &new, &key);
     let said = succeeds(&folder, &["plugins", "lock", "-c", "edge.toml"]).await;
     assert!(said.contains("2 plugins are pinned"), "{said}");

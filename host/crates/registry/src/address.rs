@@ -1,22 +1,22 @@
-//! Where a registry may be, and where it may lead.
+//! The addresses at which a registry may be, and to which it may redirect.
 
 use std::net::IpAddr;
 
 use portcullis_model::Reach;
 
-/// Returns whether `address` is not one of the public internet.
+/// Returns whether `address` is not on the public internet.
 pub(crate) fn is_near(address: IpAddr) -> bool {
     Reach::of(address) != Reach::Public
 }
 
-/// Returns whether the registry that the configuration calls `host` may be at `address`. The services that a cloud
-/// has for its machines are reached only by who wrote their very address, so that no name server leads there.
+/// Returns whether the registry with the configured name `host` may be at `address`. The services that a cloud has for
+/// its machines are reached only if the configuration has their very address, so no name server can lead there.
 pub(crate) fn may_be_at(host: &str, address: IpAddr) -> bool {
     Reach::of(address) <= Reach::Private || host.parse() == Ok(address)
 }
 
-/// Returns whether a registry may lead on to `address`: to every public one, and into private networks if it is in
-/// one itself (`registry_is_near`). It never leads to the link or to the services of a cloud.
+/// Returns whether a registry may redirect to `address`: to every public one, and into private networks if it is in one
+/// itself (`registry_is_near`). It may never redirect to link-local addresses or to the services of a cloud.
 pub(crate) fn may_lead_to(address: IpAddr, registry_is_near: bool) -> bool {
     match Reach::of(address) {
         Reach::Public => true,

@@ -1,24 +1,24 @@
-//! What a registry wants to be told: `WWW-Authenticate` (RFC 9110, 11.6.1), and tokens.
+//! Authentication to a registry: `WWW-Authenticate` (RFC 9110, 11.6.1), and tokens.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use portcullis_model::Secret;
 use serde::Deserialize;
 
-/// Characters of a token: those of some registries have several thousand.
+/// The longest token, in characters: those of some registries have several thousand.
 const TOKEN_MAX: usize = 32 << 10;
 
-/// How to ask again.
+/// How to authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// With user and password.
     Basic,
-    /// With a token, which is had at `realm`.
+    /// With a token, which `realm` issues.
     Bearer { realm: String, service: Option<String> },
 }
 
 impl Challenge {
-    /// The first challenge of a field that we can meet.
+    /// Returns the first challenge of a field that is supported.
     pub(crate) fn parse(field: &str) -> Option<Self> {
         let mut rest = field.trim_start();
         while !rest.is_empty() {
@@ -47,13 +47,13 @@ impl Challenge {
     }
 }
 
-/// The parameters at the beginning of `text`, and what follows them: the next challenge.
+/// Returns the parameters at the start of `text`, and what follows them: the next challenge.
 fn parameters(mut text: &str) -> (Vec<(String, String)>, &str) {
     let mut found = Vec::new();
     loop {
         text = text.trim_start_matches([' ', '\t', ',']);
         let Some((name, after)) = text.split_once('=') else { return (found, "") };
-        // A blank in what should be a name: another scheme begins.
+        // A blank within a name: another scheme begins.
         if name.contains([' ', '\t', ',']) {
             return (found, text);
         }
@@ -63,7 +63,7 @@ fn parameters(mut text: &str) -> (Vec<(String, String)>, &str) {
     }
 }
 
-/// A token or a quoted string, and what follows it.
+/// Returns a token or a quoted string, and what follows it.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
@@ -81,7 +81,7 @@ fn value(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// What `Authorization` says for user and password (RFC 7617).
+/// Returns the value of `Authorization` for user and password (RFC 7617).
 pub(crate) fn basic((user, password): &(String, Secret)) -> String {
     let mut pair = user.as_bytes().to_vec();
     pair.push(b':');
@@ -95,13 +95,13 @@ struct TokenAnswer {
     access_token: Option<String>,
 }
 
-/// What `Authorization` says with the token of a token server's answer.
+/// Returns the value of `Authorization` with the token from a token server's answer.
 pub(crate) fn bearer(answer: &[u8]) -> Option<String> {
     let answer: TokenAnswer = serde_json::from_slice(answer).ok()?;
     bearer_with(&answer.token.or(answer.access_token)?)
 }
 
-/// What `Authorization` says with that token.
+/// Returns the value of `Authorization` with this token.
 pub(crate) fn bearer_of(token: &Secret) -> Option<String> {
     bearer_with(str::from_utf8(token.expose()).ok()?)
 }

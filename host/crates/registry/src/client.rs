@@ -1,9 +1,8 @@
-//! A client for registries (OCI distribution specification 1.1): manifests, blobs, referrers, and who may read them.
+//! A client for registries (OCI distribution specification 1.1): manifests, blobs, referrers, and authentication.
 //!
-//! A small one of our own. Libraries for this bring an HTTP client with a TLS set-up and a way of following redirects
-//! of their own; here TLS and the authorities are those of the `net` crate, and what a registry refers to is followed
-//! as warily as it deserves. It is cold code that runs while a configuration is loaded, so each request has a
-//! connection to itself.
+//! A small client of our own. Libraries for this bring an HTTP client with its own TLS set-up and its own way to follow
+//! redirects. Here TLS and the authorities are those of the `net` crate, and the references of a registry are followed
+//! with care. This is cold code that runs while a configuration is loaded, so each request has its own connection.
 
 mod transport;
 
@@ -29,9 +28,9 @@ const TIMEOUTS: Timeouts = Timeouts {
     head: Duration::from_secs(30),
     idle: Duration::from_secs(30),
 };
-/// Hops from one address to the next: a storage service behind a registry makes one.
+/// Redirects in a row: a storage service behind a registry needs one.
 const REDIRECTS_MAX: usize = 5;
-/// Bytes of what a token server answers.
+/// The largest answer of a token server.
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// How long a registry may take.
@@ -45,7 +44,7 @@ pub(crate) struct Timeouts {
     idle: Duration,
 }
 
-/// A conversation with one registry, about one repository.
+/// A session with one registry, for one repository.
 pub(crate) struct Client<'a> {
     registry: &'a Registry,
     repository: &'a str,
@@ -53,8 +52,7 @@ pub(crate) struct Client<'a> {
     connector: Connector,
     roots: SystemRoots,
     timeouts: Timeouts,
-    /// The value of `Authorization`, once the registry has asked for it. It is sent to the registry's own address
-    /// alone.
+    /// The value of `Authorization`, once the registry has asked for it. It is sent only to the registry's own address.
     authorization: Option<String>,
     /// The credentials, once the registry has asked for them.
     identity: Option<Identity>,
@@ -62,11 +60,11 @@ pub(crate) struct Client<'a> {
     is_near: Option<bool>,
 }
 
-/// Who asks.
+/// The identity that the gateway uses.
 #[derive(Debug, Clone)]
 struct Identity {
     credentials: Option<Credentials>,
-    /// As messages call them.
+    /// Its name in messages.
     who: String,
     /// Why there are no better credentials.
     hint: Option<String>,
@@ -88,13 +86,13 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The manifest that a tag or digest stands for, as it was pushed.
+    /// Returns the raw manifest of a tag or digest.
     pub(crate) async fn manifest(&mut self, name: &str) -> Result<Vec<u8>, Error> {
         let (target, what) = (self.target("manifests", name), format!("{}:{name}", self.repository));
         self.get(target, ACCEPT, MANIFEST_BYTES_MAX, &what).await
     }
 
-    /// The manifest of that digest.
+    /// Returns the manifest of that digest.
     pub(crate) async fn manifest_by_digest(&mut self, digest: ContentDigest) -> Result<Vec<u8>, Error> {
         let name = digest.to_string();
         let (target, what) = (self.target("manifests", &name), format!("{}@{name}", self.repository));
@@ -102,7 +100,7 @@ impl<'a> Client<'a> {
         expect(what, bytes, digest)
     }
 
-    /// The blob of that digest, of at most `bytes_max` bytes.
+    /// Returns the blob of that digest, of at most `bytes_max` bytes.
     pub(crate) async fn blob(&mut self, digest: ContentDigest, bytes_max: u64) -> Result<Vec<u8>, Error> {
         let name = digest.to_string();
         let (target, what) = (self.target("blobs", &name), format!("{} of {}", name, self.repository));
@@ -110,7 +108,7 @@ impl<'a> Client<'a> {
         expect(what, bytes, digest)
     }
 
-    /// The index of what refers to the manifest `digest` and is of the type `kind`.
+    /// Returns the index of what refers to the manifest `digest` and has the type `kind`.
     pub(crate) async fn referrers(&mut self, digest: ContentDigest, kind: &str) -> Result<Vec<u8>, Error> {
         let name = format!("{digest}?artifactType={}", query_value(kind));
         let (target, what) = (self.target("referrers", &name), format!("referrers of {}", self.repository));
@@ -130,7 +128,7 @@ impl<'a> Client<'a> {
         what: &str,
     ) -> Result<Vec<u8>, Error> {
         let registry = self.registry;
-        // What everybody calls docker.io is served elsewhere.
+        // docker.io is served at another host.
         let host = if &*registry.host == "docker.io" { "registry-1.docker.io" } else { &registry.host };
         let first = Url::of_host(host, !registry.plain_http, target)
             .ok_or_else(|| Error::Local(format!("`{host}` is no host")))?;
@@ -138,7 +136,7 @@ impl<'a> Client<'a> {
         let (mut hops, mut introduced) = (0, false);
         loop {
             let at_home = url.same_server(&first);
-            // Who answers elsewhere is not to learn who we are.
+            // Another server must not get the credentials.
             let authorization = self.authorization.clone().filter(|_| at_home);
             let asked = Asked { accept, authorization: authorization.as_deref(), form: None };
             let answer = self.send(&url, &first, asked).await?;
@@ -193,7 +191,7 @@ impl<'a> Client<'a> {
         Error::Denied { host, who, what: what.to_owned(), hint }
     }
 
-    /// Who we are to the registry at `first`: as the configuration says, else as the credential files do.
+    /// Returns the identity for the registry at `first`: from the configuration, otherwise from the credential files.
     fn identity(&self, first: &Url) -> Result<Identity, Error> {
         if let Some((user, password)) = &self.registry.credentials {
             let credentials = Credentials::Password(user.clone(), password.clone());
@@ -202,7 +200,7 @@ impl<'a> Client<'a> {
         let found = self.environment.files.find(&self.registry.host, self.repository)?;
         let anonymous = |hint| Identity { credentials: None, who: "anonymous users".to_owned(), hint };
         let Some((credentials, path)) = found.credentials else { return Ok(anonymous(found.hint)) };
-        // As the configuration may not either.
+        // The same rule applies to the configuration.
         if !first.https && !is_this_machine(&first.host) {
             let hint = format!("those in {} are not sent without TLS", path.display());
             return Ok(anonymous(Some(hint)));
@@ -219,7 +217,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Says who we are in the way that the registry asks for.
+    /// Authenticates in the way that the registry asks for.
     async fn introduce(&mut self, headers: &HeaderMap, first: &Url, what: &str) -> Result<(), Error> {
         let fields = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|field| field.to_str().ok());
         let challenge = fields.filter_map(Challenge::parse).next();
@@ -232,7 +230,7 @@ impl<'a> Client<'a> {
         let credentials = identity.credentials.clone();
         self.identity = Some(identity);
         self.authorization = Some(match (challenge, credentials) {
-            // It is one that the registry gave before.
+            // The registry has issued this token before.
             (_, Some(Credentials::Token(token))) => {
                 auth::bearer_of(&token).ok_or_else(|| self.denied(first.host_field(), what))?
             }
@@ -245,7 +243,8 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// What `Authorization` says with a token of the service at `realm`, to which the registry at `first` refers.
+    /// Returns the value of `Authorization` with a token of the service at `realm`, to which the registry at `first`
+    /// refers.
     async fn token(
         &mut self,
         realm: &str,
@@ -255,7 +254,7 @@ impl<'a> Client<'a> {
         what: &str,
     ) -> Result<String, Error> {
         let mut url = Url::parse(realm, None).ok_or_else(|| referred(first, realm, "which is no address"))?;
-        // What the registry would like us to ask for does not matter: this is all that we need.
+        // The scope that the registry suggests does not matter: this is all that is needed.
         let mut query = format!("scope={}", query_value(&format!("repository:{}:pull", self.repository)));
         if let Some(service) = service {
             query.push_str(&format!("&service={}", query_value(service)));
@@ -280,7 +279,7 @@ impl<'a> Client<'a> {
         let answer = self.send(&url, first, asked).await?;
         match answer.status() {
             StatusCode::OK => {}
-            // A service of OAuth says 400 to a token that it does not know (RFC 6749, 5.2).
+            // An OAuth service answers 400 to a token that it does not know (RFC 6749, 5.2).
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                 return Err(self.denied(url.host_field(), what));
             }

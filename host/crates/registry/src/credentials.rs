@@ -1,8 +1,8 @@
 //! Credentials that other programs keep: `docker login` in `config.json`, `podman login` in `auth.json`.
 //!
-//! Read when a registry asks who we are and the configuration does not say. Programs that such a file names
-//! (`credHelpers`, `credsStore`) are not run: a file in a home folder shall not decide what runs as the gateway's
-//! user, and what they give can be had from a secret's file, which is read again when it changes.
+//! Read when a registry requires authentication and the configuration has no credentials. Programs that such a file
+//! names (`credHelpers`, `credsStore`) are not run: a file in a home folder must not decide what runs as the gateway's
+//! user. Their output can be put into a secret's file, which is read again when it changes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,9 +17,9 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-/// Bytes of such a file.
+/// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Letters of a name in it that a message repeats.
+/// Letters of a name in a file that a message repeats.
 const LETTERS_MAX: usize = 100;
 
 /// A file, which need not exist.
@@ -30,26 +30,26 @@ pub(crate) struct CredentialFile {
     pub(crate) must_exist: bool,
 }
 
-/// The files, of which the first that knows a registry counts.
+/// The files. The first one that has an entry for a registry counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CredentialFiles(pub(crate) Vec<CredentialFile>);
 
-/// What a registry is told.
+/// Credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
     Password(String, Secret),
     /// Gets tokens from the token service (OAuth 2.0 refresh token).
     Identity(Secret),
-    /// Is told to the registry as it is.
+    /// Sent to the registry unchanged.
     Token(Secret),
 }
 
 /// What was found in the files.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// The credentials, and the file that they are in.
+    /// The credentials, and their file.
     pub(crate) credentials: Option<(Credentials, PathBuf)>,
-    /// Why there are none, or not those that an operator may expect.
+    /// Why there are none, or others than an operator may expect.
     pub(crate) hint: Option<String>,
 }
 
@@ -78,7 +78,7 @@ struct Entry {
 }
 
 impl CredentialFiles {
-    /// The credentials for a repository of `host`.
+    /// Returns the credentials for a repository of `host`.
     ///
     /// # Errors
     /// If a file is there and cannot be read.
@@ -90,14 +90,14 @@ impl CredentialFiles {
             let content = match read(path) {
                 Ok(content) => content,
                 Err(error) if !must_exist && is_absent(&error) => continue,
-                // Such as a home folder that a service may not look into.
+                // For example a home folder that a service may not read.
                 Err(error) if !must_exist && error.kind() == io::ErrorKind::PermissionDenied => {
                     found.hint.get_or_insert_with(|| format!("{} may not be read", path.display()));
                     continue;
                 }
                 Err(error) => return Err(fail(error.to_string())),
             };
-            // What serde says of a wrong text repeats it, and it may be a password.
+            // serde's messages repeat wrong text, which may be a password.
             let content: Content = serde_json::from_slice(&content).map_err(|error| {
                 fail(format!(
                     "it is not the JSON that it should be at line {} column {}",
@@ -141,14 +141,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Content {
-    /// The credentials in `auths`: for the repository, for what stands before each of its slashes, for the host; then
-    /// for the host as an address, as docker writes it.
+    /// Returns the credentials in `auths`: for the repository, for the part before each of its slashes, for the host;
+    /// then for the host as a URL, as docker writes it.
     fn find(&self, host: &str, repository: &str) -> Result<Option<Credentials>, String> {
         let Some(auths) = &self.auths else { return Ok(None) };
         let exact = keys(host, repository).into_iter().filter_map(|key| auths.get_key_value(&key));
         let addresses = auths.iter().filter(|(key, _)| host_of(key) == normal(host));
         for (key, entry) in exact.chain(addresses) {
-            // An empty entry is docker's mark that a helper has it.
+            // An empty entry is docker's mark that a helper has the credentials.
             let credentials = entry.as_ref().map(Entry::credentials).transpose();
             let credentials = credentials
                 .map_err(|reason| format!("the entry `{}` {reason}", one_line(key, LETTERS_MAX)))?;
@@ -159,7 +159,7 @@ impl Content {
         Ok(None)
     }
 
-    /// The program that would be asked.
+    /// Returns the program that docker would run.
     fn helper(&self, host: &str, repository: &str) -> Option<&str> {
         let helpers = self.helpers.as_ref();
         let exact =
@@ -170,7 +170,7 @@ impl Content {
     }
 }
 
-/// `host/team/auth`, `host/team`, `host`.
+/// Returns `host/team/auth`, `host/team`, `host`.
 fn keys(host: &str, repository: &str) -> Vec<String> {
     let whole = format!("{host}/{repository}");
     let ends = whole.match_indices('/').map(|(at, _)| at);
@@ -180,14 +180,15 @@ fn keys(host: &str, repository: &str) -> Vec<String> {
     keys
 }
 
-/// The host of an entry that is an address or a host; what has a path without a scheme names a repository, and no host.
+/// Returns the host of an entry that is a URL or a host. An entry with a path and without a scheme names a repository,
+/// not a host.
 fn host_of(key: &str) -> &str {
     let without = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let host = without.map_or(key, |rest| rest.split('/').next().unwrap_or(rest));
     normal(host)
 }
 
-/// What everybody calls docker.io has several names.
+/// docker.io has several names.
 fn normal(host: &str) -> &str {
     match host {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
@@ -219,7 +220,7 @@ impl Entry {
         let at = pair.iter().position(|byte| *byte == b':').ok_or(WRONG)?;
         let (user, password) = pair.split_at(at);
         let user = String::from_utf8(user.to_vec()).map_err(|_| WRONG)?;
-        // Old versions of docker have filled it up.
+        // Old versions of docker have padded it.
         let password = password.get(1..).unwrap_or_default();
         let end = password.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let password = password.get(..end).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What the process's environment says about registries: by way of which proxies they are asked, and in which files
-//! other programs keep the credentials for them.
+//! The parts of the process's environment that are about registries: the proxies through which they are reached, and
+//! the files in which other programs keep the credentials for them.
 //!
-//! Both are of the machine and not of a configuration, which may run on many: so they are read from where curl,
+//! Both belong to the machine and not to a configuration, which may run on many: so they are read from where curl,
 //! podman and docker read them, and have no keys of their own.
 
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::credentials::{CredentialFile, CredentialFiles};
 use crate::proxy::Proxies;
 
-/// The environment, as far as it is about registries. Nothing is opened before a registry asks.
+/// The environment, as far as it is about registries. No file is opened before a registry requires it.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     pub(crate) proxies: Proxies,
@@ -18,7 +18,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of this process.
+    /// Returns that of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self::read(|name| std::env::var_os(name))

@@ -1,4 +1,4 @@
-//! Why a plugin cannot be had, and what to do about it.
+//! Why a plugin cannot be fetched, and what to do about it.
 
 use std::path::PathBuf;
 
@@ -6,52 +6,52 @@ use portcullis_model::ContentDigest;
 
 use crate::store::StoreError;
 
-/// Why an image cannot be had.
+/// Why an image cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing answers there, or TLS fails.
+    /// Nothing answers at its address, or TLS fails.
     #[error("registry {host} cannot be reached: {reason}")]
     Unreachable {
-        /// The host that was asked.
+        /// The host.
         host: String,
         /// What happened.
         reason: String,
     },
-    /// It answers, and not what it should.
+    /// It returned an unexpected status.
     #[error("registry {host} answered {status} for {what}")]
     Status {
-        /// Who answered.
+        /// The host.
         host: String,
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// With what.
+        /// The status.
         status: u16,
     },
     /// It does not have it.
     #[error("registry {host} has no {what}")]
     NotFound {
-        /// Who answered.
+        /// The host.
         host: String,
-        /// What was asked for.
+        /// What was requested.
         what: String,
     },
-    /// It wants to know who asks, or lets this user not see it.
+    /// It requires authentication, or does not allow this user.
     #[error("registry {host} does not let {who} read {what}")]
     Denied {
-        /// Who answered.
+        /// The host.
         host: String,
-        /// Who asked.
+        /// The user.
         who: String,
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// Why there were no better credentials.
         hint: Option<String>,
     },
-    /// The proxy does not lead there.
+    /// The proxy does not connect to it.
     #[error("registry {host} cannot be reached by way of {proxy}, the proxy of {variable}: {reason}")]
     Proxy {
-        /// The host that was asked.
+        /// The host.
         host: String,
         /// The proxy's host and port.
         proxy: String,
@@ -60,46 +60,46 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
-    /// The variable names no proxy.
+    /// The variable does not name a proxy.
     #[error("{variable} of the environment names no proxy that {host} could be asked by way of: {reason}")]
     ProxySetting {
         /// The variable.
         variable: &'static str,
-        /// The host that was asked.
+        /// The host.
         host: String,
         /// What is wrong with it, without its value.
         reason: String,
     },
-    /// A file of credentials is there, and cannot be read.
+    /// A credential file cannot be read.
     #[error("the credentials in {} cannot be read: {reason}", path.display())]
     CredentialFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, without what stands in it.
+        /// What is wrong with it, without its content.
         reason: String,
     },
-    /// What it sent is not what its digest says.
+    /// The content does not match its digest.
     #[error("{what} is not what it was pinned to: {expected} was asked for, and {found} came")]
     Digest {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// Its name.
+        /// The pinned digest.
         expected: ContentDigest,
-        /// What came instead.
+        /// The digest of what was received.
         found: ContentDigest,
     },
-    /// It is larger than anything that it may be.
+    /// It is larger than the limit.
     #[error("{what} is larger than {max} bytes")]
     TooLarge {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// The most that is taken.
+        /// The limit.
         max: u64,
     },
     /// It cannot be read.
     #[error("{what} is malformed: {reason}")]
     Malformed {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// What is wrong with it.
         reason: String,
@@ -107,29 +107,29 @@ pub enum Error {
     /// The registry refers to an address that the gateway does not follow.
     #[error("registry {host} refers to {to}, {why}")]
     Referred {
-        /// Who answered.
+        /// The host.
         host: String,
         /// The address to which it refers.
         to: String,
-        /// Why we do not go there.
+        /// Why the gateway does not follow.
         why: &'static str,
     },
-    /// The image holds no component, or more than one.
+    /// The image contains no component, or more than one.
     #[error("the image {reason}")]
     Image {
-        /// What it holds instead.
+        /// What it contains instead.
         reason: String,
     },
-    /// The folder of plugins.
+    /// An error of the plugin store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Our own side.
+    /// An error of the gateway itself.
     #[error("{0}")]
     Local(String),
 }
 
 impl Error {
-    /// What the operator can do.
+    /// Returns what the operator can do.
     #[must_use]
     pub fn help(&self) -> String {
         match self {
@@ -184,21 +184,21 @@ impl Error {
         }
     }
 
-    /// Whether the registry did not answer, so that asking it for more would only take as long again.
+    /// Returns whether the registry did not answer, so that another request to it would only take as long again.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Proxy { .. })
     }
 }
 
-/// Why no signature of an image counts.
+/// Why no signature of an image is accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unverified {
-    /// There is none.
-    #[error("nobody has signed it")]
+    /// It has no signature.
+    #[error("it has no signature")]
     Missing,
-    /// There are some, by other keys or of another image.
+    /// It has signatures, by other keys or for another image.
     #[error(
         "{count} {} there, and none is by {wanted}{}",
         if *count == 1 { "signature is" } else { "signatures are" },
@@ -207,12 +207,12 @@ pub enum Unverified {
     Wrong {
         /// How many were tried.
         count: usize,
-        /// The signers that would have counted.
+        /// The accepted signers.
         wanted: String,
-        /// Whether the registry was asked for more than are in the store.
+        /// Whether the registry was searched for more than the store has.
         asked: bool,
     },
-    /// The key cannot vouch for an image.
+    /// Keys of this kind cannot sign an image.
     #[error("signer `{signer}` has a minisign key, which signs files and not images")]
     FileKey {
         /// Whose.
@@ -226,13 +226,13 @@ pub enum Unverified {
         /// Why.
         reason: String,
     },
-    /// They cannot be had.
+    /// The signatures cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] Error),
 }
 
 impl Unverified {
-    /// Whether the registry did not answer.
+    /// Returns whether the registry did not answer.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
@@ -242,7 +242,7 @@ impl Unverified {
         }
     }
 
-    /// What the operator can do.
+    /// Returns what the operator can do.
     #[must_use]
     pub fn help(&self, image: &str) -> String {
         match self {

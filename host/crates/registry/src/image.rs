@@ -1,24 +1,24 @@
-//! An image that holds a plugin, checked from its manifest to the component's bytes.
+//! An image that contains a plugin, checked from its manifest to the component's bytes.
 
 use portcullis_model::{ContentDigest, LockedPlugin, OciReference};
 
 use crate::layer::LayerFormat;
 
-/// A plugin out of a registry.
+/// A plugin from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The digest that it is pinned by.
+    /// The digest to which it is pinned.
     pub manifest: ContentDigest,
-    /// The layer that holds the component.
+    /// The layer that contains the component.
     pub layer: ContentDigest,
-    /// How the component lies in it.
+    /// How the component is packed in it.
     pub format: LayerFormat,
     /// The component.
     pub component: Vec<u8>,
 }
 
 impl Image {
-    /// What the lock file says of it.
+    /// Returns its entry for the lock file.
     #[must_use]
     pub fn lock(&self, reference: &OciReference) -> LockedPlugin {
         LockedPlugin {

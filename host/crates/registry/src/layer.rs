@@ -1,5 +1,5 @@
-//! A component out of a layer: as it is, or as `plugin.wasm` in an archive. Nothing is ever written under a name of an
-//! archive's, and what comes out of it is bounded, however small the layer is.
+//! Extracts a component from a layer: unpacked, or as `plugin.wasm` in an archive. No file is ever written under a name
+//! from an archive, and the unpacked size is limited, however small the layer is.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -11,34 +11,33 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 use crate::COMPONENT_BYTES_MAX;
 
-/// Bytes of an archive once unpacked: the largest component, and what may lie beside it.
+/// Bytes of an archive once unpacked: the largest component, and other files beside it.
 const UNPACKED_BYTES_MAX: u64 = COMPONENT_BYTES_MAX + (64 << 20);
 /// Files in an archive.
 const FILES_MAX: usize = 4096;
-/// The window that a zstd frame may ask for, as a power of two: 128 MiB, which is what `zstd -d` takes without being
-/// told otherwise and more than any program that makes images uses. The window is memory that a frame of a few bytes
-/// can ask for.
+/// The window that a zstd frame may ask for, as a power of two: 128 MiB, the default limit of `zstd -d` and more than
+/// any program that makes images uses. The window is memory that a frame of a few bytes can ask for.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-/// Letters of what a library says about a broken layer, which may repeat what stands in it.
+/// Letters of a library's message about a broken layer, which may repeat its content.
 const REASON_LETTERS_MAX: usize = 200;
-/// What the component is called, by the specification of Envoy's filters.
+/// The component's file name, by the specification of Envoy's filters.
 const NAME: &[u8] = b"plugin.wasm";
 
-/// How a component lies in its layer.
+/// How a component is packed in its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerFormat {
-    /// As it is.
+    /// Unpacked.
     Wasm,
     /// In an archive.
     Tar,
-    /// In an archive that was compressed with gzip.
+    /// In an archive compressed with gzip.
     TarGzip,
-    /// In an archive that was compressed with zstd.
+    /// In an archive compressed with zstd.
     TarZstd,
 }
 
 impl LayerFormat {
-    /// Its name in the lock file.
+    /// Returns its name in the lock file.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,11 +55,11 @@ impl fmt::Display for LayerFormat {
     }
 }
 
-/// The component in a layer, and how it lies there. What a layer is, its first bytes say better than its media type:
-/// `oras push` calls a lone file an archive.
+/// Returns the component in a layer, and how it is packed. The kind of a layer is read from its first bytes, because
+/// they are more reliable than its media type: `oras push` calls a single file an archive.
 ///
 /// # Errors
-/// What is wrong with the layer, to go on after its name.
+/// What is wrong with the layer, as the continuation of its name.
 pub fn component(layer: Vec<u8>) -> Result<(LayerFormat, Vec<u8>), String> {
     extract(layer, UNPACKED_BYTES_MAX)
 }
@@ -72,7 +71,7 @@ fn extract(layer: Vec<u8>, bytes_max: u64) -> Result<(LayerFormat, Vec<u8>), Str
             let unpacked = Limited { inner: MultiGzDecoder::new(layer.as_slice()), left: bytes_max };
             Ok((LayerFormat::TarGzip, search(unpacked)?))
         }
-        // A frame of content, or one that is skipped (RFC 8878, 3.1.2): parallel compressors begin with such.
+        // A frame of content, or one that is skipped (RFC 8878, 3.1.2), with which parallel compressors begin.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             let unpacked = unpack_zstd(&layer)
                 .map_err(|error| format!("has a layer that cannot be unpacked: {error}"))?;
@@ -82,14 +81,14 @@ fn extract(layer: Vec<u8>, bytes_max: u64) -> Result<(LayerFormat, Vec<u8>), Str
     }
 }
 
-/// A reader of frames, however many there are, that asks for no larger window than it may.
+/// Returns a reader of any number of frames that refuses larger windows than the limit.
 fn unpack_zstd(layer: &[u8]) -> io::Result<impl Read> {
     let mut decoder = ZstdDecoder::new(layer)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     Ok(decoder)
 }
 
-/// `plugin.wasm`, wherever it lies; else the only file that ends with `.wasm`.
+/// Returns `plugin.wasm` from any folder; otherwise the only file that ends with `.wasm`.
 fn search(archive: impl Read) -> Result<Vec<u8>, String> {
     let broken = |error: io::Error| {
         let reason = one_line(&error.to_string(), REASON_LETTERS_MAX);

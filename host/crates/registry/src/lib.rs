@@ -1,9 +1,9 @@
 //! Plugins from registries: what an image is, the store on disk, the client that fills it, and signatures.
 //!
-//! Nothing that a registry, a store or a signature file says is believed before it was checked: content by the digest
-//! that it was asked for by, the digest by the configuration or its lock file, and signatures by a key that the
-//! configuration names. An image is checked from its pinned manifest down to the component's bytes each time that it is
-//! read, so a store that was tampered with is no worse than an empty one.
+//! Everything from a registry, a store or a signature file is checked before it is used: content by the digest that was
+//! requested, the digest by the configuration or its lock file, and signatures by a key that the configuration names.
+//! An image is checked from its pinned manifest to the component's bytes each time it is read, so a store that was
+//! tampered with is no worse than an empty one.
 //!
 //! Calls may block: on the disk, and on a registry if the store lacks something.
 
@@ -35,10 +35,10 @@ pub use store::{Memory, Store, StoreError};
 use portcullis_model::ContentDigest;
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a component, and of the layer that holds it: one with CPython in it has 40 MiB.
+/// Bytes of a component, and of the layer that contains it: one with CPython has 40 MiB.
 pub const COMPONENT_BYTES_MAX: u64 = 256 << 20;
 
-/// The digest of `bytes`.
+/// Returns the digest of `bytes`.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> ContentDigest {
     ContentDigest::new(Sha256::digest(bytes).into())

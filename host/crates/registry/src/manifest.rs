@@ -1,22 +1,22 @@
-//! Manifests and indexes (OCI image specification 1.1, and Docker's schema 2, which differs in media types alone).
+//! Manifests and indexes (OCI image specification 1.1, and Docker's schema 2, which differs only in media types).
 
 use portcullis_model::ContentDigest;
 use portcullis_model::text::one_line;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Bytes of a manifest: what registries take as a rule.
+/// Bytes of a manifest: the usual limit of registries.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
-/// Letters of what is said of a manifest that cannot be read.
+/// Letters of the message about a malformed manifest.
 const REASON_LETTERS_MAX: usize = 200;
 
-/// What is asked for.
+/// The accepted media types.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Layers that are a component as it is: of the CNCF's artifact, of wasm-to-oci, of the `oci` variant of Envoy's
-/// filters, and of the registry that came before.
+/// Layers that are an unpacked component: of the CNCF's artifact, of wasm-to-oci, of the `oci` variant of Envoy's
+/// filters, and of the registry before it.
 const WASM_LAYERS: [&str; 4] = [
     "application/wasm",
     "application/vnd.wasm.content.layer.v1+wasm",
@@ -77,7 +77,7 @@ struct Document {
 
 impl Manifest {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        // What serde says repeats the text that it did not expect, which may be as long as the manifest.
+        // serde's messages repeat unexpected text, which may be as long as the manifest.
         let document: Document = serde_json::from_slice(bytes)
             .map_err(|error| one_line(&error.to_string(), REASON_LETTERS_MAX))?;
         if document.schema_version != 2 {
@@ -92,7 +92,7 @@ impl Manifest {
         }
     }
 
-    /// Everything that it names.
+    /// Returns everything that it names.
     pub(crate) fn descriptors(&self) -> &[Descriptor] {
         match self {
             Self::Image(list) | Self::Index(list) => list,
@@ -115,10 +115,10 @@ impl Descriptor {
     }
 }
 
-/// The image of an index that holds the plugin. A component runs everywhere, so the choice must not depend on this
-/// machine: the lock file is for all of them.
+/// Returns the image of an index that contains the plugin. A component runs everywhere, so the choice must not depend
+/// on this machine: the lock file is for all of them.
 pub(crate) fn choose_image(images: &[Descriptor]) -> Result<&Descriptor, String> {
-    // Provenance and other attestations, which `docker build` puts beside.
+    // Skips provenance and other attestations, which `docker build` adds.
     let images: Vec<&Descriptor> = images.iter().filter(|image| !image.is("unknown")).collect();
     if let [only] = images.as_slice() {
         return Ok(only);
@@ -143,7 +143,7 @@ pub(crate) fn choose_image(images: &[Descriptor]) -> Result<&Descriptor, String>
     })
 }
 
-/// The layer of an image that holds the plugin.
+/// Returns the layer of an image that contains the plugin.
 pub(crate) fn choose_layer(layers: &[Descriptor]) -> Result<&Descriptor, String> {
     let wasm: Vec<&Descriptor> =
         layers.iter().filter(|layer| WASM_LAYERS.contains(&layer.media_type.as_str())).collect();
@@ -152,7 +152,7 @@ pub(crate) fn choose_layer(layers: &[Descriptor]) -> Result<&Descriptor, String>
         [] => {}
         several => return Err(format!("has {} WebAssembly layers, and a plugin is one", several.len())),
     }
-    // Of several the last, as Istio and Envoy Gateway have it: what `docker build` copied last.
+    // The last of several, as in Istio and Envoy Gateway: the one that `docker build` copied last.
     if let Some(layer) = layers.iter().rev().find(|layer| TAR_LAYERS.contains(&layer.media_type.as_str())) {
         return Ok(layer);
     }

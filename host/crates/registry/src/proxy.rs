@@ -1,5 +1,5 @@
-//! By way of which proxy a registry is asked: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, read as Go's programs read
-//! them, because those are what pulls images on the same machine (`golang.org/x/net/http/httpproxy`).
+//! The proxy for a registry: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, read as Go programs read them, because those
+//! pull images on the same machine (`golang.org/x/net/http/httpproxy`).
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::auth;
 use crate::error::Error;
 use crate::url::Url;
 
-/// A proxy, and who we are to it.
+/// A proxy, and the credentials for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
     /// The variable that names it.
@@ -44,7 +44,7 @@ enum Exemption {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Address(IpAddr),
-    /// What a name ends with, beginning with a dot; and whether the name without it is meant too.
+    /// The end of a name, beginning with a dot; and whether the name without the dot matches too.
     Domain {
         suffix: String,
         itself: bool,
@@ -53,7 +53,7 @@ enum Host {
 
 impl Proxies {
     pub(crate) fn read(set: &impl Fn(&str) -> Option<OsString>) -> Self {
-        // Upper case first, as Go has it. curl has it the other way round; who sets both means the same by them.
+        // Upper case first, as in Go. curl reads lower case first; an operator who sets both gives both the same value.
         let setting = |upper: &'static str, lower: &'static str| {
             let (variable, value) =
                 set(upper).map(|value| (upper, value)).or_else(|| set(lower).map(|value| (lower, value)))?;
@@ -69,7 +69,7 @@ impl Proxies {
         }
     }
 
-    /// The proxy by way of which `url` is asked for.
+    /// Returns the proxy for `url`.
     pub(crate) fn of(&self, url: &Url) -> Result<Option<&Proxy>, Error> {
         let setting = if url.https { &self.https } else { &self.http };
         match setting {
@@ -83,7 +83,7 @@ impl Proxies {
     }
 
     fn is_direct(&self, host: &str, port: u16) -> bool {
-        // A proxy's own machine is another one, so it could not be meant.
+        // A proxy has another loopback address, so this machine cannot be reached through it.
         is_this_machine(host) || self.direct.iter().any(|exemption| exemption.covers(host, port))
     }
 }
@@ -102,7 +102,7 @@ impl Exemption {
     }
 }
 
-/// Whether the host is this machine, and not only by what a name server says.
+/// Returns whether the host is this machine, without relying on a name server.
 pub(crate) fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
@@ -118,7 +118,7 @@ fn exemption(text: &str) -> Option<Exemption> {
         return Some(Exemption::Network(network));
     }
     let unbracketed = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    // Several colons without brackets are an IPv6 address and no port.
+    // Several colons without brackets are an IPv6 address without a port.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port.parse().ok()?)),
         _ => (text.as_str(), None),
@@ -132,7 +132,7 @@ fn exemption(text: &str) -> Option<Exemption> {
     Some(Exemption::Host { host, port })
 }
 
-/// Reads `http://USER:PASSWORD@HOST:PORT`. What is wrong with it never repeats it: there may be a password in it.
+/// Reads `http://USER:PASSWORD@HOST:PORT`. The error never repeats the text, which may contain a password.
 fn parse(variable: &'static str, text: &str) -> Result<Proxy, String> {
     let text = text.trim();
     let rest = match text.split_once("://") {
@@ -167,14 +167,14 @@ fn credentials(user: &str) -> Result<(String, Secret), String> {
         "its user or password is not written as in an address (RFC 3986): % and two digits for what has a meaning there".to_owned()
     };
     let user = decoded(user).and_then(|user| String::from_utf8(user).ok()).ok_or_else(wrong)?;
-    // RFC 7617: what follows the first colon would be the password.
+    // RFC 7617: the text after the first colon would be the password.
     if user.contains(':') {
         return Err(wrong());
     }
     Ok((user, Secret::new(decoded(password).ok_or_else(wrong)?)))
 }
 
-/// The bytes that `%` and two digits stand for (RFC 3986, 2.1).
+/// Decodes `%` and two digits (RFC 3986, 2.1).
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -190,7 +190,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What `Proxy-Authorization` says.
+/// The value of `Proxy-Authorization`.
 impl Proxy {
     pub(crate) fn authorization(&self) -> Option<String> {
         self.credentials.as_ref().map(auth::basic)

@@ -1,4 +1,4 @@
-//! Images and their signatures: from the store, and from their registry what the store lacks.
+//! Images and their signatures: from the store, and from their registry if the store lacks them.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::signature::{BUNDLE, CosignKey, Statement, of_bundle};
 use crate::store::Store;
 use crate::{COMPONENT_BYTES_MAX, layer};
 
-/// One manifest, layer or look for signatures, however slowly the registry sends.
+/// For one manifest, layer or search for signatures, however slowly the registry sends.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(600);
-/// Signatures of one image that are looked at, of each form.
+/// Signatures of one image that are checked, of each form.
 const SIGNATURES_MAX: usize = 32;
 /// Bytes of one signed text, and of a bundle around it.
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 const BUNDLE_BYTES_MAX: u64 = 256 << 10;
-/// The annotation that holds a signature, and the layer that it is of.
+/// The annotation that contains a signature, and the layer that it is for.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
@@ -32,17 +32,17 @@ pub struct Registries {
     store: Store,
     settings: Vec<Registry>,
     environment: Environment,
-    /// What one piece may take.
+    /// The time that one piece may take.
     total: Duration,
-    /// Whether no registry is asked, because none answered before.
+    /// Whether no registry is contacted, because none answered before.
     offline: bool,
-    /// Made when a registry is first asked.
+    /// Made when a registry is first contacted.
     runtime: OnceLock<Result<Runtime, String>>,
 }
 
 impl Registries {
-    /// Nothing is opened or asked before it is needed. The environment says nothing, unless it is given by
-    /// [`within`](Self::within).
+    /// Returns the registries. Nothing is opened or contacted before it is needed. The environment is empty unless
+    /// [`within`](Self::within) sets it.
     #[must_use]
     pub fn new(store: Store, settings: &[Registry]) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Registries {
         }
     }
 
-    /// The same by way of the proxies and with the credential files of `environment`.
+    /// Returns the same with the proxies and the credential files of `environment`.
     #[must_use]
     pub fn within(self, environment: Environment) -> Self {
         // Not a struct update: what has a `Drop` is not taken apart.
@@ -64,7 +64,7 @@ impl Registries {
         within
     }
 
-    /// The same without anybody being asked: what the store lacks cannot be had.
+    /// Returns the same without contacting any registry: content that the store lacks is an error.
     #[must_use]
     pub fn offline(self) -> Self {
         // Not a struct update: what has a `Drop` is not taken apart.
@@ -73,16 +73,16 @@ impl Registries {
         offline
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// What the tag of `reference` stands for now. Always asks the registry.
+    /// Returns the digest of the tag of `reference` now. Always contacts the registry.
     ///
     /// # Errors
-    /// If the registry cannot say.
+    /// If the registry does not have it or does not answer.
     pub fn resolve(&self, reference: &OciReference) -> Result<ContentDigest, Error> {
         let registry = self.registry(reference);
         let tag = reference.tag.as_deref().unwrap_or("latest");
@@ -92,13 +92,13 @@ impl Registries {
         Ok(self.store.write(&manifest)?)
     }
 
-    /// The image of that manifest: from the store, and from the registry what is not there.
+    /// Returns the image of that manifest: from the store, and from the registry what is missing there.
     ///
     /// # Errors
-    /// If it cannot be had, is not what it is pinned to, or holds no plugin.
+    /// If it cannot be fetched, does not match its digest, or contains no plugin.
     pub fn image(&self, reference: &OciReference, manifest: ContentDigest) -> Result<Image, Error> {
         let registry = self.registry(reference);
-        // One conversation, so that it has to say but once who asks.
+        // One session, so that it authenticates only once.
         let client = self.client(&registry, reference);
         let mut source = Source { registries: self, registry: &registry, client, reference };
         let broken = |reason: String| malformed(format!("the manifest of {reference}"), reason);
@@ -118,8 +118,8 @@ impl Registries {
         Ok(Image { manifest, layer, format, component })
     }
 
-    /// Who of `signers` has signed the image of that manifest: by the signatures in the store, and by those in the
-    /// registry if none of these count.
+    /// Returns which of `signers` has signed the image of that manifest: by the signatures in the store, and by those
+    /// in the registry if none of these are accepted.
     ///
     /// # Errors
     /// If none has.
@@ -137,7 +137,7 @@ impl Registries {
             keys.iter().find(counts).map(|(name, _)| Name::clone(name))
         };
         let kept = self.store.read_signatures(manifest).map_err(Error::from)?;
-        // What is no list of ours is as good as none.
+        // A file that is not a list of ours counts as an empty one.
         let mut statements: Vec<Statement> =
             kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if let Some(name) = by(&statements) {
@@ -147,7 +147,7 @@ impl Registries {
         let found =
             self.ask(&registry, async { signatures(&mut self.client(&registry, reference), manifest).await });
         let (found, asked) = match found {
-            // The signatures in the store say more than that the registry does not answer.
+            // The signatures in the store give a better message than an unreachable registry.
             Err(error) if error.is_unreachable() && !statements.is_empty() => (Vec::new(), false),
             outcome => (outcome?, true),
         };
@@ -160,7 +160,7 @@ impl Registries {
                 Unverified::Wrong { count, wanted: wanted.join(" or "), asked }
             }
         })?;
-        // Those that count are kept, and no others: a registry that is full of noise must not fill the folder with it.
+        // Only accepted signatures are kept: a registry full of others must not fill the folder with them.
         statements.extend(found.into_iter().filter(|statement| vouched_by(&keys, statement, manifest)));
         let text = serde_json::to_vec(&statements).map_err(|error| Error::Local(error.to_string()))?;
         self.store.write_signatures(manifest, &text).map_err(Error::from)?;
@@ -171,7 +171,7 @@ impl Registries {
         Client::new(registry, &reference.repository, &self.environment)
     }
 
-    /// How the registry of `reference` is spoken to.
+    /// Returns the settings of the registry of `reference`.
     fn registry(&self, reference: &OciReference) -> Registry {
         let named = self.settings.iter().find(|registry| registry.host == reference.registry);
         named.cloned().unwrap_or_else(|| Registry {
@@ -211,7 +211,7 @@ impl Registries {
 
 impl Drop for Registries {
     fn drop(&mut self) {
-        // A look-up of a name that is never answered would hold it up.
+        // A name look-up that is never answered would block it.
         if let Some(Ok(runtime)) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -259,7 +259,7 @@ fn malformed(what: String, reason: String) -> Error {
     Error::Malformed { what, reason }
 }
 
-/// Whether a statement is by one of the keys.
+/// Returns whether a statement is by one of the keys.
 fn vouched_by(keys: &[(&Name, CosignKey)], statement: &Statement, manifest: ContentDigest) -> bool {
     keys.iter().any(|(_, key)| statement.vouches(key, manifest))
 }
@@ -284,14 +284,14 @@ fn keys(signers: &[Signer]) -> Result<Vec<(&Name, CosignKey)>, Unverified> {
     }
 }
 
-/// The signatures of an image that its registry has, in both forms. One that is broken is as good as none.
+/// Returns the signatures of an image that its registry has, in both forms. A broken one is ignored.
 async fn signatures(client: &mut Client<'_>, manifest: ContentDigest) -> Result<Vec<Statement>, Error> {
     let mut statements = simple_signatures(client, manifest).await?;
     statements.extend(bundles(client, manifest).await?);
     Ok(statements)
 }
 
-/// The first form: an image under a tag that the digest gives.
+/// The first form: an image under a tag that is made of the digest.
 async fn simple_signatures(
     client: &mut Client<'_>,
     manifest: ContentDigest,
@@ -312,10 +312,10 @@ async fn simple_signatures(
     Ok(statements)
 }
 
-/// The second form: what refers to the image, by the registry's own list or by a list under a tag.
+/// The second form: content that refers to the image, listed by the registry itself or in a list under a tag.
 async fn bundles(client: &mut Client<'_>, manifest: ContentDigest) -> Result<Vec<Statement>, Error> {
     let mut statements = Vec::new();
-    // A registry of before that list answers in many ways that it has none.
+    // A registry older than that list answers in many ways that it has none.
     let listed = match client.referrers(manifest, BUNDLE).await {
         Err(Error::Status { .. } | Error::NotFound { .. }) => None,
         outcome => Some(outcome?),
@@ -342,8 +342,7 @@ async fn bundles(client: &mut Client<'_>, manifest: ContentDigest) -> Result<Vec
     Ok(statements)
 }
 
-/// What is not there, or is not what it should be, is no failure of the look for signatures: it only vouches for
-/// nothing.
+/// Content that is missing or malformed does not fail the search for signatures: it only proves nothing.
 fn absent(outcome: Result<Vec<u8>, Error>) -> Result<Option<Vec<u8>>, Error> {
     match outcome {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,7 +1,7 @@
 //! Signatures of files and images, checked against keys that the configuration names.
 //!
-//! Keys only: certificates of short life (Fulcio) and logs of signatures (Rekor) are not looked at. What that would
-//! add, who signed and when, is for services that the gateway would have to ask at each start.
+//! Keys only: short-lived certificates (Fulcio) and logs of signatures (Rekor) are not checked. What they would add,
+//! who signed and when, is for services that the gateway would have to contact at each start.
 
 mod image;
 mod key;
@@ -15,7 +15,7 @@ use minisign_verify::{PublicKey, Signature};
 use portcullis_model::{Signer, SignerKey};
 use serde::Deserialize;
 
-/// Why a file's signature, or a key, does not count. `Display` reads on behind a caret.
+/// Why a file's signature, or a key, is not accepted. `Display` continues the text after a caret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SignerError {
@@ -29,10 +29,10 @@ fn error(reason: impl Into<String>, help: impl Into<String>) -> SignerError {
     SignerError { reason: reason.into(), help: help.into() }
 }
 
-/// Whether `key` is one that signatures can be checked with.
+/// Checks that `key` can verify signatures.
 ///
 /// # Errors
-/// If it is another thing, such as a private key.
+/// If it cannot, for example because it is a private key.
 pub fn check_key(key: &SignerKey) -> Result<(), SignerError> {
     match key {
         SignerKey::Cosign(pem) => CosignKey::parse(pem).map(drop),
@@ -40,7 +40,7 @@ pub fn check_key(key: &SignerKey) -> Result<(), SignerError> {
     }
 }
 
-/// Whether `signer` has signed exactly the bytes `content`; `signature` is what lies beside it.
+/// Checks that `signer` has signed exactly the bytes `content`; `signature` is the content of the file beside it.
 ///
 /// # Errors
 /// If it has not, or the signature is not one.
@@ -84,7 +84,7 @@ fn verify_minisign(key: &PublicKey, content: &[u8], text: &str) -> Result<(), Si
     let again = "sign it: minisign -Sm FILE";
     let signature = Signature::decode(text.trim_end())
         .map_err(|_| error("the signature is none of minisign's", again))?;
-    // Without the legacy form, whose signatures of a file and of a file's hash can be taken for one another.
+    // Refuses the legacy form, whose signatures of a file and of a file's hash can be mistaken for each other.
     key.verify(content, &signature, false).map_err(|reason| match reason {
         Error::UnexpectedKeyId => {
             error("it was signed with another key", "name the key of who signed it, or sign it with this one")
@@ -107,7 +107,7 @@ struct MessageSignature {
     signature: String,
 }
 
-/// The signature in what `cosign sign-blob` wrote: base64 (on its standard output), or a bundle (`--bundle`).
+/// Returns the signature in the output of `cosign sign-blob`: base64 (on standard output), or a bundle (`--bundle`).
 fn blob_signature(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     if text.starts_with('{') {

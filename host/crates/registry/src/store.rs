@@ -1,8 +1,8 @@
 //! The folder of content from registries, each piece under its digest.
 //!
-//! What is read is checked against its name, so the folder need not be trusted; a piece that is damaged is dropped and
-//! counts as missing. Pieces are written beside and moved in place, so that a crash leaves none that is half there and
-//! several gateways may share a folder.
+//! Content is checked against its digest when it is read, so the folder need not be trusted; a damaged piece is dropped
+//! and counts as missing. Pieces are written to a temporary file and moved into place, so a crash leaves no partial
+//! piece and several gateways may share a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use portcullis_model::{ContentDigest, Lock};
 
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
-/// Bytes of what is kept of an image's signatures.
+/// Bytes of the stored signatures of an image.
 const SIGNATURES_BYTES_MAX: u64 = 4 << 20;
 /// A piece that was used is marked as such no more often than this: a mark is a write.
 const MARK_EVERY: Duration = Duration::from_secs(3600);
@@ -38,16 +38,16 @@ pub struct StoreError {
 pub struct Store {
     content: PathBuf,
     signatures: PathBuf,
-    /// Keeps what would be written, if the folder is to be left unchanged.
+    /// Keeps what would be written, if the folder must not be changed.
     memory: Option<Arc<Memory>>,
 }
 
-/// What would have been written, by its path. It has as many pieces as one configuration names.
+/// What would have been written, by path. It has as many pieces as one configuration names.
 #[derive(Debug, Default)]
 pub struct Memory(Lock<BTreeMap<PathBuf, Vec<u8>>>);
 
 impl Memory {
-    // What is in it is whole at every moment, so a panic elsewhere does not spoil it.
+    // Its content is valid at every moment, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
         self.0.lock()
     }
@@ -63,13 +63,13 @@ struct Piece {
 }
 
 impl Store {
-    /// The store in the folder `dir`, which need not exist before something is put in.
+    /// Returns the store in the folder `dir`, which need not exist before something is written.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { content: dir.join("sha256"), signatures: dir.join("signatures"), memory: None }
     }
 
-    /// The same, with everything that would be written put into `memory`: the folder is only read.
+    /// Returns the same, but puts everything that would be written into `memory`: the folder is only read.
     #[must_use]
     pub fn untouched(self, memory: Arc<Memory>) -> Self {
         Self { memory: Some(memory), ..self }
@@ -87,7 +87,7 @@ impl Store {
         Ok(())
     }
 
-    /// The content of that digest, of at most `bytes_max` bytes; `None` if it is missing or damaged.
+    /// Returns the content of that digest, of at most `bytes_max` bytes, or `None` if it is missing or damaged.
     pub(crate) fn read(&self, digest: ContentDigest, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.content.join(digest.hex());
         let Some(bytes) = self.read_piece(&path, bytes_max)? else { return Ok(None) };
@@ -99,27 +99,27 @@ impl Store {
         }
         tracing::warn!(path = %path.display(), "a piece of the plugin store was damaged, and is dropped");
         match fs::remove_file(&path) {
-            // Another gateway that shares the folder found it as well.
+            // Another gateway that shares the folder has removed it as well.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             outcome => outcome.map(|()| None).map_err(fail(&path, "mended")),
         }
     }
 
-    /// Whether there is something under that digest. It may be damaged.
+    /// Returns whether there is content under that digest. It may be damaged.
     #[must_use]
     pub fn has(&self, digest: ContentDigest) -> bool {
         let path = self.content.join(digest.hex());
         self.memory.as_ref().is_some_and(|memory| memory.lock().contains_key(&path)) || path.is_file()
     }
 
-    /// Puts content in, under its digest.
+    /// Writes content under its digest.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<ContentDigest, StoreError> {
         let digest = crate::digest(bytes);
         self.write_piece(&self.content, &digest.hex(), bytes)?;
         Ok(digest)
     }
 
-    /// What is kept of the signatures of an image.
+    /// Returns the stored signatures of an image.
     pub(crate) fn read_signatures(&self, manifest: ContentDigest) -> Result<Option<Vec<u8>>, StoreError> {
         self.read_piece(&self.signatures.join(manifest.hex()), SIGNATURES_BYTES_MAX)
     }
@@ -128,8 +128,8 @@ impl Store {
         self.write_piece(&self.signatures, &manifest.hex(), bytes)
     }
 
-    /// Removes what was not used for longest until at most `bytes_max` bytes are left. What the manifests in `keep`
-    /// name is never removed, so that more may be left. Gives the bytes that were removed.
+    /// Removes the least recently used content until at most `bytes_max` bytes are left. Content that the manifests in
+    /// `keep` name is never removed, so more may be left. Returns the bytes that were removed.
     ///
     /// # Errors
     /// If the folder cannot be read. A file that cannot be removed stays.
@@ -151,7 +151,7 @@ impl Store {
             }
             match fs::remove_file(&piece.path) {
                 Ok(()) => total = total.saturating_sub(piece.bytes),
-                // Another gateway was faster. Without counting it, more would go than has to.
+                // Another gateway was faster. If it were not counted, too much would be removed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     total = total.saturating_sub(piece.bytes);
                 }
@@ -163,7 +163,7 @@ impl Store {
         Ok(before - total)
     }
 
-    /// These manifests, and all that they name, as far as it is there.
+    /// Returns these manifests, and everything that they name, as far as the store has it.
     fn closure(&self, manifests: &BTreeSet<ContentDigest>) -> Result<BTreeSet<ContentDigest>, StoreError> {
         let mut all = manifests.clone();
         let mut next: Vec<ContentDigest> = manifests.iter().copied().collect();
@@ -173,7 +173,7 @@ impl Store {
             let named = manifest.descriptors().iter().filter_map(|descriptor| descriptor.digest().ok());
             let is_index = matches!(manifest, Manifest::Index(_));
             for digest in named {
-                // A layer is no manifest, and may be large.
+                // A layer is not a manifest, and may be large.
                 if all.insert(digest) && is_index {
                     next.push(digest);
                 }
@@ -187,7 +187,7 @@ fn fail(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |reason| StoreError { path: path.to_path_buf(), action, reason }
 }
 
-/// The bytes of a file and, with `mark`, a mark that it was used; `None` if there is none, or a larger one.
+/// Returns the bytes of a file, or `None` if there is none, or a larger one. With `mark` it is marked as used.
 fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>, StoreError> {
     // Before it is opened: opening a pipe would wait for its writer.
     let metadata = match fs::metadata(path) {
@@ -198,7 +198,7 @@ fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>,
         return Ok(None);
     }
     let file = match File::open(path) {
-        // Another gateway has removed it in this moment.
+        // Another gateway has removed it at this moment.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         outcome => outcome.map_err(fail(path, "read"))?,
     };
@@ -214,28 +214,28 @@ fn read_file(path: &Path, bytes_max: u64, mark: bool) -> Result<Option<Vec<u8>>,
     Ok(Some(bytes))
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file completely or not at all.
 fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     make_private(folder).map_err(fail(folder, "made"))?;
-    // Gateways in containers that share a folder may all be process 1, and one that crashed half-way has left such a
-    // name behind: chance tells them apart.
+    // Gateways in containers that share a folder may all be process 1, and one that crashed half-way may have left such
+    // a name behind: a random number makes names unique.
     let chance = RandomState::new().hash_one((std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let beside = folder.join(format!(".{name}.{chance:016x}"));
     let written = File::create_new(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
-        // Else a crash may leave the name with nothing in it.
+        // Otherwise a crash may leave an empty file under the name.
         file.sync_all()
     });
     let moved = written.and_then(|()| fs::rename(&beside, folder.join(name)));
     moved.map_err(|error| {
-        // Nothing more can be done about it than what removes it later.
+        // Nothing more can be done here; the file is removed later.
         drop(fs::remove_file(&beside));
         fail(folder, "written to")(error)
     })
 }
 
-/// For its owner alone: which plugins a gateway runs is not for other users to see.
+/// Only its owner can read it, because other users need not see which plugins a gateway runs.
 fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -252,7 +252,7 @@ fn list(folder: &Path, keep: &BTreeSet<ContentDigest>, pieces: &mut Vec<Piece>) 
     for entry in entries {
         let entry = entry.map_err(fail(folder, "read"))?;
         let (path, name) = (entry.path(), entry.file_name());
-        // Another gateway may have removed it in this moment.
+        // Another gateway may have removed it at this moment.
         let Ok(metadata) = entry.metadata() else { continue };
         let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let digest = name.to_str().and_then(ContentDigest::from_hex);

@@ -1,13 +1,13 @@
-//! Addresses of registries, and of the places that registries refer to.
+//! URLs of registries, and those to which registries refer.
 
 use std::fmt;
 
 use http::Uri;
 
-/// Characters of an address that a registry refers to: those of storage services carry long signatures.
+/// The longest URL to which a registry refers, in characters: those of storage services contain long signatures.
 const LENGTH_MAX: usize = 16 << 10;
 
-/// An `http` or `https` address without a user.
+/// An `http` or `https` URL without a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) https: bool,
@@ -19,18 +19,18 @@ pub(crate) struct Url {
 }
 
 impl Url {
-    /// The address of `target` on `host`, which may name a port.
+    /// Returns the URL of `target` on `host`, which may have a port.
     pub(crate) fn of_host(host: &str, https: bool, target: String) -> Option<Self> {
         let authority: http::uri::Authority = host.parse().ok()?;
         Self::from_parts(https, &authority, target)
     }
 
-    /// Reads what a registry wrote: an address, or a path on the host that said so.
+    /// Reads the text of a registry: a URL, or a path on the same host.
     pub(crate) fn parse(text: &str, base: Option<&Self>) -> Option<Self> {
         if text.len() > LENGTH_MAX {
             return None;
         }
-        // What follows # stays with the client (RFC 9110, 4.2.5).
+        // The part after # is not sent (RFC 9110, 4.2.5).
         let text = text.split('#').next().unwrap_or(text);
         let uri: Uri = text.parse().ok()?;
         let target = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -51,7 +51,7 @@ impl Url {
         if host.is_empty() || authority.as_str().contains('@') {
             return None;
         }
-        // A port that is none is not taken for the usual one.
+        // An invalid port is not replaced by the default one.
         let port = match authority.as_str().rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => port.parse().ok()?,
             _ if https => 443,
@@ -60,13 +60,13 @@ impl Url {
         Some(Self { https, host: host.to_ascii_lowercase(), port, target })
     }
 
-    /// `host:port` to connect to.
+    /// Returns `host:port` to connect to.
     pub(crate) fn address(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    /// What `Host` says.
+    /// Returns the value of `Host`.
     pub(crate) fn host_field(&self) -> String {
         let usual = if self.https { 443 } else { 80 };
         let address = self.address();
@@ -83,13 +83,13 @@ impl Url {
         self.target.push_str(pair);
     }
 
-    /// Whether the same server is meant, so that it may be told the same.
+    /// Returns whether it is the same server, which may get the same credentials.
     pub(crate) fn same_server(&self, other: &Self) -> bool {
         (self.https, &self.host, self.port) == (other.https, &other.host, other.port)
     }
 }
 
-/// Without the query, which may be as good as a password.
+/// Omits the query, which may contain credentials.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target.split('?').next().unwrap_or("/");
@@ -97,7 +97,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// `text` as a value in a query (RFC 3986, 2.3).
+/// Returns `text` as a value in a query (RFC 3986, 2.3).
 pub(crate) fn query_value(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

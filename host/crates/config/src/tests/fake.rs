@@ -66,7 +66,7 @@ impl Images for FakePlugins {
         match reference.repository.rsplit('/').next() {
             _ if wanted.is_away => problem("it did not answer a moment ago", false),
             Some("gone") => problem("registry registry.example cannot be reached: nobody answers", false),
-            Some("unsigned") if !wanted.signers.is_empty() => problem("nobody has signed it", true),
+            Some("unsigned") if !wanted.signers.is_empty() => problem("it has no signature", true),
             name => Ok(name.unwrap_or_default().into()),
         }
     }

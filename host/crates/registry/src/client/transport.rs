@@ -1,4 +1,4 @@
-//! One request of a client: the way to a server, by itself or by way of a proxy, and its answer.
+//! One request of a client: the connection to a server, directly or through a proxy, and its answer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::url::Url;
 
-/// Who asks, beside what the address says.
+/// The User-Agent.
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
-/// What is asked.
+/// A request.
 pub(super) struct Asked<'a> {
     pub(super) accept: &'a str,
-    /// What `Authorization` says.
+    /// The value of `Authorization`.
     pub(super) authorization: Option<&'a str>,
     /// The form to post; without one the request is a GET.
     pub(super) form: Option<String>,
 }
 
-/// An answer whose body is still to be read, and the connection that it comes on.
+/// An answer whose body was not read yet, and its connection.
 pub(super) struct Answer {
     response: Response<Incoming>,
     _connection: Ended,
@@ -56,7 +56,7 @@ impl Drop for Ended {
     }
 }
 
-/// Why there is no connection, and the way in which connecting failed if it did.
+/// Why there is no connection, and the error of connecting if that failed.
 struct Failed {
     error: Error,
     kind: Option<ConnectErrorKind>,
@@ -75,16 +75,16 @@ impl From<Error> for Failed {
 }
 
 impl Client<'_> {
-    /// Asks for `url`, to which the registry at `first` has led.
+    /// Requests `url`, to which the registry at `first` has redirected.
     pub(super) async fn send(&mut self, url: &Url, first: &Url, asked: Asked<'_>) -> Result<Answer, Error> {
         let unreachable = |reason: String| Error::Unreachable { host: url.host_field(), reason };
-        // Its storage may be another server of its machine, which is told nothing of who asks.
+        // Its storage may be another server of the same machine, which gets no credentials.
         let may_be_plain = self.registry.plain_http && url.host == first.host;
         if !url.https && !may_be_plain {
             return Err(referred(first, &url.to_string(), "which has no TLS"));
         }
-        // The registry itself is at the address that the operator names, and stays there: another answer of its name
-        // server later leads nowhere that a redirect would not.
+        // The registry itself is at the address that the operator names, and stays there: a later answer of its name
+        // server leads only to addresses that a redirect may have.
         let is_named = url.same_server(first) && self.is_near.is_none();
         let private = || referred(first, &url.to_string(), "which is at a private address");
         let may = {
@@ -108,9 +108,9 @@ impl Client<'_> {
                 "a registry is asked by way of a proxy"
             );
         }
-        // Else a registry could have us ask what only this machine can reach, such as a cloud's service of secrets.
-        // The addresses of a name are judged before one of them is connected to: how long that took, or how it
-        // failed, would tell a registry which ports are open near us.
+        // Otherwise a registry could make the gateway connect to what only this machine can reach, such as a cloud's
+        // service of secrets. The addresses of a name are checked before one of them is connected to: how long
+        // connecting took, or how it failed, would tell a registry which ports are open nearby.
         let stream = self.connect(url, first, proxy, &may).await?.ok_or_else(private)?;
         if is_named {
             self.is_near = Some(match proxy {
@@ -118,7 +118,7 @@ impl Client<'_> {
                     let peer = stream.peer_address().map_err(|error| unreachable(error.to_string()))?;
                     is_near(peer.ip())
                 }
-                // The proxy resolves names, and decides which it allows.
+                // The proxy resolves names, and decides which ones it allows.
                 Some(_) => literal.is_some_and(is_near),
             });
         }
@@ -126,7 +126,7 @@ impl Client<'_> {
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         let connection = Ended(tokio::spawn(async move {
-            // Its end is an error of the request or the body.
+            // If it fails, the request or the body fails.
             drop(connection.await);
         }));
         let request = request(url, asked, proxy.filter(|_| !url.https))?;
@@ -142,9 +142,9 @@ impl Client<'_> {
         }
     }
 
-    /// A connection to an address that `may` allows; `None` if the name has no such. The registry's own authorities
-    /// are asked first, then the system's if they do not vouch for the server: what an internal registry refers to
-    /// may be internal or not.
+    /// Returns a connection to an address that `may` allows, or `None` if the name has none. The registry's own
+    /// authorities are tried first, then the system's if the server is not trusted by them: servers that an internal
+    /// registry refers to may be internal or not.
     async fn connect(
         &self,
         url: &Url,
@@ -176,8 +176,8 @@ impl Client<'_> {
         }
     }
 
-    /// A connection to the server of `url`, over TLS if `tls` is given. One without, by way of a proxy, leads to the
-    /// proxy, to which each request names its server.
+    /// Returns a connection to the server of `url`, over TLS if `tls` is given. Without TLS and with a proxy, it is a
+    /// connection to the proxy, to which each request names its server.
     async fn open(
         &self,
         url: &Url,
@@ -200,20 +200,20 @@ impl Client<'_> {
         })
     }
 
-    /// A connection to the proxy.
+    /// Returns a connection to the proxy.
     async fn reach(&self, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
         let connected = self.connector.connect(&proxy.address, None, self.timeouts.connect).await;
         connected.map_err(|error| proxy_error(proxy, url, error.to_string()))
     }
 
-    /// Has the proxy lead the connection on to the server of `url` (RFC 9110, 9.3.6).
+    /// Makes the proxy connect to the server of `url` (RFC 9110, 9.3.6).
     pub(super) async fn tunnel(&self, stream: Stream, url: &Url, proxy: &Proxy) -> Result<Stream, Error> {
         let proxy_error = |reason: String| proxy_error(proxy, url, reason);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| proxy_error(reason(&error)))?;
         let _connection = Ended(tokio::spawn(async move {
-            // Its end is an error of the request.
+            // If it fails, the request fails.
             drop(connection.with_upgrades().await);
         }));
         let mut request = Request::connect(url.address())
@@ -236,7 +236,7 @@ impl Client<'_> {
         let parts = upgraded
             .downcast::<TokioIo<Stream>>()
             .map_err(|_| proxy_error("its answer is no tunnel".to_owned()))?;
-        // The server says nothing before it was spoken to (RFC 8446, 2).
+        // The server sends nothing before the client does (RFC 8446, 2).
         if !parts.read_buf.is_empty() {
             return Err(proxy_error("it sent bytes of its own into the tunnel".to_owned()));
         }
@@ -279,7 +279,7 @@ fn proxy_error(proxy: &Proxy, url: &Url, reason: String) -> Error {
     Error::Proxy { host: url.host_field(), proxy: address.clone(), variable, reason }
 }
 
-/// Returns what the proxy's status means, if it refuses.
+/// Returns the error for the proxy's status, if it refuses.
 fn refused(proxy: &Proxy, url: &Url, status: StatusCode) -> Error {
     let reason = match (status, &proxy.credentials) {
         (StatusCode::PROXY_AUTHENTICATION_REQUIRED, None) => {
@@ -318,7 +318,7 @@ pub(super) async fn body(
     }
 }
 
-/// An error with its causes, of which hyper's own says little.
+/// Returns an error with its causes, of which hyper's own text has few.
 fn reason(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

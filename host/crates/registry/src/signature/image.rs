@@ -1,7 +1,7 @@
 //! Signatures of images, in both forms that cosign makes.
 //!
-//! Both sign a small text that names the image's manifest by its digest, so what counts is the key, the text's kind
-//! and the digest. Texts of other kinds by the same key, such as that an image was scanned, do not vouch for it.
+//! Both sign a small text that names the image's manifest by its digest, so the key, the text's kind and the digest are
+//! checked. Texts of other kinds by the same key, for example that an image was scanned, are not signatures of it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::CosignKey;
 
-/// What a text of the first form is called (cosign, SIGNATURE_SPEC).
+/// The type of a text of the first form (cosign, SIGNATURE_SPEC).
 const SIMPLE_TYPE: &str = "cosign container image signature";
-/// What a text of the second form says that it is about: a signature, and no more.
+/// The predicate of a text of the second form: a signature, and nothing else.
 const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
-/// The type of what holds one in a registry, whatever its version.
+/// The media type of one in a registry, whatever its version.
 pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The form of a text of the second form (in-toto attestation framework).
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
-/// A signed text, as it is kept.
+/// A signed text, in the form in which it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Statement {
@@ -33,19 +33,19 @@ pub(crate) struct Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Form {
-    /// A "simple signing" payload, signed as it is.
+    /// A "simple signing" payload, which is signed unchanged.
     Simple,
     /// An in-toto statement in a DSSE envelope.
     InToto,
 }
 
 impl Statement {
-    /// One of the first form: a layer of the image's `.sig` tag, and its annotation.
+    /// Returns one of the first form: a layer of the image's `.sig` tag, and its annotation.
     pub(crate) fn simple(payload: &[u8], signature: &str) -> Self {
         Self { form: Form::Simple, text: BASE64.encode(payload), signature: signature.to_owned() }
     }
 
-    /// Whether it says, signed by `key`, that the image of that manifest is signed.
+    /// Returns whether it is a signature by `key` of the image of that manifest.
     pub(crate) fn vouches(&self, key: &CosignKey, manifest: ContentDigest) -> bool {
         let decode = |text: &str| BASE64.decode(text).ok();
         let (Some(text), Some(signature)) = (decode(&self.text), decode(&self.signature)) else {
@@ -58,7 +58,8 @@ impl Statement {
     }
 }
 
-/// What is signed of a DSSE envelope, so that a text cannot be taken for one of another type (DSSE protocol).
+/// Returns the signed bytes of a DSSE envelope, which include the type, so that a text cannot be used as one of another
+/// type (DSSE protocol).
 fn pre_authentication(text: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {IN_TOTO} {} ", IN_TOTO.len(), text.len()).into_bytes();
     bytes.extend_from_slice(text);
@@ -110,7 +111,7 @@ struct SubjectDigest {
 
 fn states(text: &[u8], manifest: ContentDigest) -> bool {
     let Ok(InToto { kind, predicate_type, subject }) = serde_json::from_slice(text) else { return false };
-    // Of one signature there is one subject; of several it would be unclear what is meant.
+    // A signature has one subject; with several it would be unclear what is meant.
     let [Subject { digest }] = subject.as_slice() else { return false };
     kind.starts_with("https://in-toto.io/Statement/")
         && predicate_type == SIGN_PREDICATE
@@ -136,7 +137,7 @@ struct EnvelopeSignature {
     sig: String,
 }
 
-/// Returns the statements in a bundle; it is empty if the bundle holds something else.
+/// Returns the statements in a bundle; empty if the bundle contains something else.
 pub(crate) fn of_bundle(bytes: &[u8]) -> Vec<Statement> {
     let Ok(Bundle { dsse_envelope }) = serde_json::from_slice(bytes) else { return Vec::new() };
     if dsse_envelope.payload_type != IN_TOTO {

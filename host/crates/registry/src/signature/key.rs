@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{SignerError, error};
 
-/// What stands before the point in the DER of such a key (RFC 5480, 2): `id-ecPublicKey`, `secp256r1`, a bit string
-/// of 65 bytes, which begins with 4 for a point that is not compressed.
+/// The bytes before the point in the DER of such a key (RFC 5480, 2): `id-ecPublicKey`, `secp256r1`, a bit string of
+/// 65 bytes, which begins with 4 for a point that is not compressed.
 const PREFIX: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
@@ -49,7 +49,7 @@ impl CosignKey {
         }
     }
 
-    /// Whether the key has signed `message`.
+    /// Returns whether the key has signed `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.point).verify(message, signature).is_ok()
     }
@@ -57,7 +57,7 @@ impl CosignKey {
 
 #[cfg(test)]
 impl CosignKey {
-    /// A key of a test's own.
+    /// Returns a key made by a test.
     pub(crate) fn of_point(point: &[u8]) -> Self {
         Self { point: point.to_vec() }
     }

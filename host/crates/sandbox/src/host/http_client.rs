@@ -124,7 +124,7 @@ impl State {
 
     async fn send_outbound(&mut self, request: Outbound) -> Result<Inbound, Error> {
         if self.stage == Stage::Configure {
-            let why = "`configure` waits for nobody; ask in `on-tick` or in a hook of an exchange";
+            let why = "`configure` must not wait; send requests in `on-tick` or in a hook of an exchange";
             return Err(Error::NotAllowed(why.to_owned()));
         }
         let policy = self.policy.clone();
@@ -134,7 +134,7 @@ impl State {
         }
         if policy.version == Version::Shadow {
             policy.refused_requests.fetch_add(1, Ordering::Relaxed);
-            let why = "a shadow asks nobody: it must have no effect";
+            let why = "a shadow sends no requests: it must have no effect";
             return Err(Error::NotAllowed(why.to_owned()));
         }
         let outbound = policy.outbound.get().ok_or(Error::Busy)?;

@@ -395,7 +395,7 @@ fn configure_asks_nobody() {
     let (sandbox, servers) = sandbox();
     let refused = configured(&sandbox, CAPABILITIES, &config("early", "ask http://a.test/")).unwrap_err();
     let told = refused.to_string();
-    assert!(told.contains("NotAllowed") && told.contains("`configure` waits for nobody"), "{told}");
+    assert!(told.contains("NotAllowed") && told.contains("`configure` must not wait"), "{told}");
     assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
 }
 
