@@ -23,27 +23,27 @@ use crate::stream::Stream;
 use crate::tasks::Tasks;
 use crate::tls_server::{ServerTls, TlsInfo};
 
-/// How long an accept loop rests when no connection can be had for want of file descriptors: other connections end
-/// meanwhile, and what waits in the queue keeps.
+/// How long an accept loop pauses if a connection fails for lack of file descriptors. Other connections end meanwhile,
+/// and those that wait in the queue are kept.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a TLS handshake that is under way may go on once a drain has begun: a round trip or two.
+/// How long a running TLS handshake may continue once a drain has begun: a round trip or two.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-/// What an accept loop works with. One for each worker and listener.
+/// The things that an accept loop needs. One for each worker and listener.
 #[derive(Debug)]
 pub struct AcceptSettings {
     /// The listener's settings, read for each connection, so that a reload swaps them under the open socket.
     pub state: Arc<ArcSwap<ListenerState>>,
     /// The listener's connections, shared by the workers.
     pub connections: Arc<ConnectionCount>,
-    /// Ends the loop; the connections get it too.
+    /// Ends the loop. The connections get it too.
     pub drain: DrainSignal,
     /// The worker's tasks; each connection is one.
     pub tasks: Tasks,
 }
 
-/// A connection that is ready: over TLS the handshake is done.
+/// A connection that is ready. Over TLS the handshake is done.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
@@ -56,20 +56,21 @@ pub struct Accepted {
     pub tls: Option<TlsInfo>,
     /// The listener as it was when the connection was accepted.
     pub state: Arc<ListenerState>,
-    /// Tells that the listener ends.
+    /// Signals that the listener ends.
     pub drain: DrainSignal,
-    /// The place in the listener's count, to be kept as long as the connection. An `async move` block that names other
-    /// fields only leaves it behind, to be dropped at once.
+    /// The connection's permit in the listener's count, to be kept as long as the connection. An `async move` block
+    /// that names only other fields does not capture it, and it is dropped at once.
     pub permit: ConnectionPermit,
 }
 
 /// Accepts connections until the drain starts, and runs `handle` for each in a task of its own on this worker. Then it
-/// takes what already waits in the socket's queue, closes the socket and returns; connections live on in `tasks`.
+/// accepts the connections that wait in the socket's queue, closes the socket and returns; connections live on in
+/// `tasks`.
 ///
-/// It neither waits for a handshake nor ends for one bad connection. Past the listener's limit of connections a further
-/// one is closed at once; without file descriptors it rests for a moment. Both are logged at most once a second.
+/// It neither waits for a handshake nor ends because of one bad connection. Connections beyond the listener's limit are
+/// closed at once; without file descriptors it pauses for a moment. Both are logged at most once a second.
 ///
-/// Dropping the future closes the socket, and with it what waits in its queue. It must run in a `LocalSet`.
+/// Dropping the future closes the socket, and with it the connections in its queue. It must run in a `LocalSet`.
 pub async fn accept_loop<H, F>(listener: TcpListener, settings: AcceptSettings, handle: H)
 where
     H: Fn(Accepted) -> F + 'static,
@@ -87,7 +88,7 @@ where
             Ok((tcp, peer)) => {
                 let place = match ClientPlace::take() {
                     Some(place) => place,
-                    // This one waits for a place, and all behind it in the socket's queue.
+                    // This one waits for a permit, and so do all behind it in the socket's queue.
                     None => tokio::select! {
                         biased;
                         () = &mut drained => ClientPlace::beyond(),
@@ -107,7 +108,7 @@ where
             }
         }
     }
-    // A connection that the kernel has already set up believes itself accepted. Closing the socket would reset it.
+    // For the client, a connection that the kernel has set up is accepted. Closing the socket would reset it.
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG {
         let Ok((tcp, peer)) = listener.accept() else { return };
@@ -118,8 +119,8 @@ where
     }
 }
 
-/// Waits for a place, because each client needs a descriptor for its upstream as well. Asks clients of the whole
-/// process that have nothing under way to go meanwhile, and logs it. Dropping the future gives up the turn.
+/// Waits for a permit, because each client needs a descriptor for its upstream as well. Meanwhile asks idle clients of
+/// the whole process to close, and logs it. Dropping the future gives up the turn.
 async fn wait_for_place(settings: &AcceptSettings) -> ClientPlace {
     let mut place = std::pin::pin!(ClientPlace::wait());
     loop {
@@ -140,7 +141,7 @@ async fn wait_for_place(settings: &AcceptSettings) -> ClientPlace {
 
 /// Logs an error of `accept`. Returns how long to wait before the next one, or `None` if only this connection was bad.
 fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
-    // accept(2): these are errors of the new connection and not of the socket.
+    // accept(2): these are errors of the new connection, not of the socket.
     let of_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -150,7 +151,7 @@ fn failed(settings: &AcceptSettings, error: &io::Error) -> Option<Duration> {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable
-            // A firewall rule forbids it.
+            // A firewall rule refuses it.
             | io::ErrorKind::PermissionDenied
     );
     if of_connection {
@@ -185,9 +186,9 @@ fn start<H, F>(
         }
         return;
     };
-    // The peer may be gone already.
+    // The peer may have gone already.
     let Ok(local) = tcp.local_addr() else { return };
-    // Linux hands the listening socket's setting down; see `listen`.
+    // Linux copies the listening socket's setting; see `listen`.
     if !cfg!(target_os = "linux") && tcp.set_nodelay(true).is_err() {
         return;
     }
@@ -237,7 +238,7 @@ async fn handshake(
     let listener = &state.listener().name;
     let limit = state.listener().timeouts.handshake;
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-    // Scanners and broken clients do this all day, so it is no warning; the count shows when it is more than that.
+    // Scanners and broken clients do this all day, so it is not a warning; the count shows if there are more than that.
     match tokio::time::timeout(limit, shake_hands(&acceptor, tcp)).await {
         Ok(Ok(stream)) => {
             let info = TlsInfo::of(stream.get_ref().1);
@@ -254,12 +255,12 @@ async fn handshake(
     }
 }
 
-/// What a client gets that speaks HTTP without TLS.
+/// The answer to a client that speaks HTTP without TLS.
 const NEEDS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\
     connection: close\r\n\r\nthis port speaks TLS: use https\n";
 
-/// What is read from such a client after its answer, so that no reset overtakes that.
+/// Bytes that are read from such a client after its answer, so that no reset overtakes that.
 const PLAIN_BYTES_MAX: usize = 64 * 1024;
 
 async fn shake_hands(acceptor: &TlsAcceptor, mut tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {

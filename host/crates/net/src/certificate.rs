@@ -1,4 +1,4 @@
-//! A certificate chain and its key: from PEM to something that can be served.
+//! Reads a certificate chain and its key from PEM.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::der;
 
-/// Why a certificate cannot be served. The operator's to mend.
+/// Why a certificate cannot be served. The operator must fix it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -42,7 +42,7 @@ pub enum CertificateError {
         /// The file.
         file: PathBuf,
     },
-    /// The key is of no usable kind.
+    /// The key is of an unsupported kind.
     #[error("the private key in `{}` cannot be used: {reason}; take ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits or more", file.display())]
     BadKey {
         /// The file.
@@ -58,7 +58,7 @@ pub enum CertificateError {
         /// What is wrong with it.
         reason: String,
     },
-    /// They do not belong together.
+    /// Key and certificate do not belong together.
     #[error("the private key in `{}` does not belong to the first certificate in `{}`: take the key that it was issued for, and put the server's own certificate first", key.display(), cert.display())]
     Mismatch {
         /// The file of the chain.
@@ -68,7 +68,7 @@ pub enum CertificateError {
     },
 }
 
-/// What is odd about a certificate that is served all the same: refusing it would take the listener down.
+/// A problem of a certificate that is still served: refusing it would take the listener down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateWarning {
@@ -88,7 +88,8 @@ pub enum CertificateWarning {
         /// Seconds until then.
         seconds: u64,
     },
-    /// It names no host, so only a client that asks for an unknown one, or none, gets it; and only if it is the first.
+    /// It names no host, so it is served only to clients that ask for an unknown host, or none, and only if it is the
+    /// first.
     #[error("the certificate in `{}` names no host (no DNS name in subjectAltName): it is not served by name", file.display())]
     NoNames {
         /// The file of the chain.
@@ -113,7 +114,7 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<CertificateWarning>,
 }
 
-/// Reads chain and key and checks that they fit.
+/// Reads chain and key and checks that they belong together.
 pub(crate) fn load(
     certificate: &Certificate,
     provider: &CryptoProvider,
@@ -157,8 +158,8 @@ pub(crate) fn load(
     Ok(Loaded { key: Arc::new(key), names, warnings })
 }
 
-/// Returns the DNS names that the first certificate of a PEM file carries, in lower case. `None` if it cannot be
-/// read, which [`load`] says better.
+/// Returns the DNS names in the first certificate of a PEM file, in lower case, or `None` if it cannot be read, for
+/// which [`load`] has the better message.
 #[must_use]
 pub fn certificate_names(pem: &[u8]) -> Option<Vec<String>> {
     let chain = certificates(pem).ok()?;
@@ -175,7 +176,7 @@ fn chain(certificate: &Certificate) -> Result<Vec<CertificateDer<'static>>, Cert
         .map_err(|reason| CertificateError::Pem { file: certificate.cert_path.clone(), reason })
 }
 
-/// The certificates of a PEM file. Other blocks, such as a key in the same file, are passed over.
+/// Returns the certificates of a PEM file. Other blocks, such as a key in the same file, are skipped.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| pem_reason(&error))
 }
@@ -196,7 +197,7 @@ fn key(certificate: &Certificate) -> Result<PrivateKeyDer<'static>, CertificateE
     }
 }
 
-/// In words, and without bytes of the file: it may be a key.
+/// Returns the reason in words, without bytes of the file, which may be a key.
 fn pem_reason(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a block has no END line".to_owned(),

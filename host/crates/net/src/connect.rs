@@ -16,11 +16,10 @@ use crate::stream::Stream;
 use crate::tls_client::UpstreamTlsContext;
 use crate::tls_error;
 
-/// When the next address of a name is tried beside one that does not answer (RFC 8305, 5).
+/// How long one address of a name may not answer before the next is tried beside it (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// How long a connection that cannot be had for want of file descriptors is not tried again. Workers close idle
-/// connections meanwhile.
+/// The pause before another attempt if there is no file descriptor. Workers close idle connections meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Addresses of one name that are tried.
@@ -40,7 +39,7 @@ pub struct ConnectError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// Nothing listens there, or a firewall answers so.
+    /// Nothing listens at the address, or a firewall rejects it.
     Refused,
     /// It took too long: name, connection and TLS together.
     Timeout,
@@ -48,22 +47,23 @@ pub enum ConnectErrorKind {
     Dns,
     /// TLS failed: not trusted, another name, no common version or protocol, or not TLS at all.
     Tls,
-    /// It has no address that may be connected to.
+    /// It has no permitted address.
     Forbidden,
-    /// We have no socket or port left: the endpoint is not to blame.
+    /// The gateway has no socket or port left: the endpoint is not at fault.
     Local,
-    /// The network cannot reach it, or anything else.
+    /// The network cannot reach it, or any other reason.
     Other,
 }
 
 impl ConnectError {
-    /// The error for `address` (`host:port`) that was not connected within `after`, for callers with a timer of their
-    /// own.
+    /// Returns the error for `address` (`host:port`) that was not connected within `after`, for callers with a timer of
+    /// their own.
     pub fn timed_out(address: impl Into<Arc<str>>, after: Duration) -> Self {
         Self::new(address.into(), ConnectErrorKind::Timeout, format!("not connected within {after:?}"))
     }
 
-    /// The error for `address` that was connected but does not speak the protocol it should; for callers that speak it.
+    /// Returns the error for `address` that was connected but does not speak the expected protocol, for callers that
+    /// speak it.
     pub fn protocol(address: impl Into<Arc<str>>, reason: String) -> Self {
         Self::new(address.into(), ConnectErrorKind::Other, reason)
     }
@@ -72,50 +72,50 @@ impl ConnectError {
         Self { address, kind, reason, peer: None }
     }
 
-    /// The error with the address that was connected to before it failed.
+    /// Returns the error with the address that was connected to before it failed.
     #[must_use]
     pub fn at(self, peer: Option<SocketAddr>) -> Self {
         Self { peer, ..self }
     }
 
-    /// The address that was connected to before it failed. `None` if none was.
+    /// Returns the address that was connected to before it failed, or `None` if none was.
     #[must_use]
     pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// What went wrong, without the endpoint.
+    /// Returns what went wrong, without the endpoint.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The endpoint, as it was given.
+    /// Returns the endpoint, as it was given.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The way in which it failed.
+    /// Returns the kind of failure.
     #[must_use]
     pub const fn kind(&self) -> ConnectErrorKind {
         self.kind
     }
 
-    /// Whether it took too long.
+    /// Returns whether it took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.kind == ConnectErrorKind::Timeout
     }
 
-    /// Whether it was refused.
+    /// Returns whether it was refused.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.kind == ConnectErrorKind::Refused
     }
 
-    /// Whether it speaks against the endpoint, so that it may be left out for a while. A lack of sockets here does not:
-    /// it would take out one healthy endpoint after the other.
+    /// Returns whether it counts as a failure of the endpoint, which may then be ejected for a while. A lack of sockets
+    /// here does not: it would eject one healthy endpoint after the other.
     #[must_use]
     pub fn is_endpoint_fault(&self) -> bool {
         self.kind != ConnectErrorKind::Local
@@ -135,21 +135,21 @@ pub struct Connector {
 pub struct Connected {
     /// The connection, with TLS if that was asked for.
     pub stream: Stream,
-    /// The address that it leads to.
+    /// The address of its peer.
     pub peer: SocketAddr,
     /// Addresses that were tried before and did not answer, or not in time.
     pub failed: Vec<SocketAddr>,
 }
 
 impl Connector {
-    /// One that has not looked anything up.
+    /// Returns a connector without cached names.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that asks `look_up` for the addresses of `host:port` instead of the system. It is called on threads that may
-    /// block.
+    /// Returns a connector that calls `look_up` for the addresses of `host:port` instead of the system. It is called on
+    /// threads that may block.
     pub fn looking_up(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self {
             resolver: Resolver::asking(look_up),
@@ -158,7 +158,7 @@ impl Connector {
         }
     }
 
-    /// One that connects in memory, through `dial`.
+    /// Returns a connector that connects in memory, through `dial`.
     #[cfg(feature = "memory")]
     pub fn in_memory(dial: impl Fn(SocketAddr) -> crate::Dialled + Send + Sync + 'static) -> Self {
         Self { resolver: Resolver::default(), dial: Some(crate::memory::Dial(Arc::new(dial))) }
@@ -172,7 +172,7 @@ impl Connector {
     /// Dropping the future closes what was opened.
     ///
     /// # Errors
-    /// As [`ConnectErrorKind`] has them.
+    /// See [`ConnectErrorKind`].
     pub async fn connect(
         &self,
         address: &str,
@@ -183,11 +183,11 @@ impl Connector {
         connected.map(|connected| connected.stream)
     }
 
-    /// The same, to those addresses alone that `may` allows. It is asked of the very address that is connected to,
-    /// after the name was looked up, so that a name cannot lead elsewhere in between.
+    /// As [`connect`](Self::connect), but only to addresses that `may` allows. It is called with the very address that
+    /// is connected to, after the look-up, so that a name cannot lead elsewhere in between.
     ///
     /// # Errors
-    /// As [`ConnectErrorKind`] has them.
+    /// See [`ConnectErrorKind`].
     pub async fn connect_where(
         &self,
         address: &str,
@@ -200,12 +200,12 @@ impl Connector {
         connected.map(|connected| connected.stream)
     }
 
-    /// The same, to the addresses alone that `choose` returns, in that order. It is given those that a look-up
-    /// returned, after the look-up, so that a name cannot lead elsewhere in between. `host:port` with an address as
-    /// its host is not looked up.
+    /// As [`connect`](Self::connect), but only to the addresses that `choose` returns, in that order. It gets the
+    /// result of the look-up, so that a name cannot lead elsewhere in between. If the host of `host:port` is an
+    /// address, it is not looked up.
     ///
     /// # Errors
-    /// As [`ConnectErrorKind`] has them; `Forbidden` if `choose` returns none.
+    /// See [`ConnectErrorKind`]; `Forbidden` if `choose` returns none.
     pub async fn connect_to(
         &self,
         address: &str,
@@ -224,7 +224,7 @@ impl Connector {
             peer.get_or_init(|| to);
             let stream = match tls {
                 None => Stream::Tcp(tcp),
-                // Boxed: its state is large, and a plain connection's caller should not carry it.
+                // Boxed, because its state is large and the caller for a plain connection should not carry it.
                 Some(tls) => Box::pin(handshake(address, tcp, tls)).await?,
             };
             Ok(Connected { stream, peer: to, failed })
@@ -237,20 +237,20 @@ impl Connector {
         Err(failed.at(peer.into_inner()))
     }
 
-    /// The addresses that the name in `address` (`host:port`) had when it was last looked up, which it is again now if
-    /// that is some seconds ago; this does not wait for it. `None` if it was not looked up yet.
+    /// Returns the addresses of the name in `address` (`host:port`) at its last look-up, or `None` if it was not looked
+    /// up yet. Starts another look-up if the last was some seconds ago, but does not wait for it.
     #[must_use]
     pub fn refresh(&self, address: &str) -> Option<Arc<[SocketAddr]>> {
         self.resolver.refresh(address)
     }
 
-    /// TLS over a connection that already leads to `address` (`host:port`), such as one through a proxy. Its peer
-    /// stays what the connection itself leads to.
+    /// Starts TLS on a connection to `address` (`host:port`) that exists already, for example through a proxy. Its peer
+    /// address remains that of the connection.
     ///
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// If TLS fails, takes longer than `timeout`, or is there already.
+    /// If TLS fails, takes longer than `timeout`, or was started already.
     pub async fn secure(
         stream: Stream,
         address: &str,
@@ -296,7 +296,7 @@ fn io_failure(error: io::Error) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::ConnectionRefused => ConnectErrorKind::Refused,
         io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
-        // No port left of the range for outgoing connections.
+        // No port of the range for outgoing connections is left.
         io::ErrorKind::AddrNotAvailable => ConnectErrorKind::Local,
         _ if is_exhausted(&error) => {
             descriptors::exhausted();
@@ -313,8 +313,8 @@ fn io_failure(error: io::Error) -> Failure {
     (kind, reason)
 }
 
-/// Connects. Without a file descriptor it tries again until shortly before `deadline`: connections that are idle are
-/// about to be closed, and a client that was accepted can wait for that.
+/// Connects. Without a file descriptor it tries again until shortly before `deadline`: idle connections are about to be
+/// closed, and a client that was accepted can wait for that.
 async fn open(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     loop {
         match TcpStream::connect(address).await {
@@ -327,16 +327,16 @@ async fn open(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether the process or the machine has no file descriptor or memory left for a socket.
+/// Returns whether the process or the machine has no file descriptor or memory left for a socket.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    // EMFILE and ENFILE have no kind of their own in std; the numbers are the same on Linux, macOS and the BSDs.
+    // std has no kind for EMFILE and ENFILE; the numbers are the same on Linux, macOS and the BSDs.
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Connects to the first address that answers, and returns it with those that did not. The others are tried one by one,
-/// each when the one before has failed or has been silent for a while; those that lose are closed.
+/// each when the one before has failed or has not answered for a while; the attempts that lose are closed.
 async fn connect_first(
     addresses: &[SocketAddr],
     deadline: Instant,
@@ -367,7 +367,7 @@ async fn connect_first(
         };
         match joined {
             Some(Ok((address, Ok(tcp)))) => {
-                // Those that were tried after it had less time than it, and are not to blame.
+                // Those that were tried after it had less time, and are not at fault.
                 let before = tried.iter().take_while(|other| **other != address).copied().collect();
                 return Ok((tcp, address, before));
             }
@@ -384,15 +384,15 @@ async fn handshake(address: &str, tcp: TcpStream, tls: &UpstreamTlsContext) -> R
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     let stream = connector.connect(name, tcp).await.map_err(|error| failed(tls_error::describe(&error)))?;
     let stream = Stream::TlsClient(Box::new(stream));
-    // Bytes of HTTP/2 to a server that did not agree to it would be read as a malformed HTTP/1 request. The other way
-    // round no harm is done: a server without ALPN speaks HTTP/1.1.
+    // A server that did not agree to HTTP/2 would read its bytes as a malformed HTTP/1 request. The reverse does no
+    // harm: a server without ALPN speaks HTTP/1.1.
     if tls.protocol == crate::Alpn::Http2 && stream.alpn() != Some(tls.protocol.name()) {
         return Err(failed("it does not speak HTTP/2 (it did not choose `h2`)".to_owned()));
     }
     Ok(stream)
 }
 
-/// The host of `host:port`, without the brackets of an IPv6 address.
+/// Returns the host of `host:port`, without the brackets of an IPv6 address.
 fn host_of(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)

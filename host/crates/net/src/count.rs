@@ -1,4 +1,4 @@
-//! How many connections a listener has open, over all workers.
+//! Counts the open connections of a listener, over all workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::descriptors::ClientPlace;
 use crate::log_limit::LogLimit;
 
-/// The connections of one listener. Shared by its accept loops, and kept over reloads so that the count stays true.
+/// The connections of one listener. Its accept loops share it, and it is kept over reloads so that the count stays
+/// right.
 #[derive(Debug)]
 pub struct ConnectionCount {
     open: AtomicU32,
@@ -18,7 +19,7 @@ pub struct ConnectionCount {
 }
 
 impl ConnectionCount {
-    /// A count of nothing.
+    /// Returns a count of zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -31,33 +32,34 @@ impl ConnectionCount {
         })
     }
 
-    /// Connections that are open, those whose handshake is under way included.
+    /// Returns the open connections, including those in a handshake.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections that were accepted and not refused, since the start.
+    /// Returns the connections that were accepted and not refused, since the start.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Connections that were closed at once because too many were open, since the start.
+    /// Returns the connections that were closed at once because too many were open, since the start.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Connections whose TLS handshake failed or took too long, since the start.
+    /// Returns the connections whose TLS handshake failed or took too long, since the start.
     #[must_use]
     pub fn handshakes_failed(&self) -> u64 {
         self.handshakes_failed.load(Ordering::Relaxed)
     }
 
-    /// Counts one more connection, which has `place`, unless `limit` are open.
+    /// Counts one more connection, which has the permit `place`, unless `limit` are open.
     pub(crate) fn try_open(self: &Arc<Self>, limit: u32, place: ClientPlace) -> Option<ConnectionPermit> {
-        // Counted first and taken back, so that workers that accept at the same moment cannot pass the limit together.
+        // Counted first and subtracted again, so that workers that accept at the same moment cannot exceed the limit
+        // together.
         if self.open.fetch_add(1, Ordering::Relaxed) >= limit {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -79,8 +81,8 @@ impl ConnectionCount {
     }
 }
 
-/// A connection's place in the count of its listener, and among the clients of the process. Dropping it gives both
-/// back, so it lives as long as the connection, tunnels included.
+/// A connection's permit: one in the count of its listener, and one among the clients of the process. Dropping it
+/// releases both, so it lives as long as the connection, tunnels included.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     count: Arc<ConnectionCount>,

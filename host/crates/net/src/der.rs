@@ -1,4 +1,4 @@
-//! Reads the one thing of a certificate that webpki does not tell: from when to when it is valid (RFC 5280, 4.1.2.5).
+//! Reads the one part of a certificate that webpki does not report: its period of validity (RFC 5280, 4.1.2.5).
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -22,13 +22,13 @@ pub(crate) fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     Some((not_before, not_after))
 }
 
-/// The content of the value at the front, which must have `tag`, and what follows it.
+/// Returns the content of the first value, which must have `tag`, and what follows it.
 fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = value(input)?;
     (found == tag).then_some((content, rest))
 }
 
-/// Tag, content and rest (X.690, 8.1). Lengths over four bytes do not occur in certificates.
+/// Returns tag, content and rest (X.690, 8.1). Lengths over four bytes do not occur in certificates.
 fn value(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, input) = input.split_first()?;
     let (&first, input) = input.split_first()?;
@@ -67,7 +67,8 @@ fn time(input: &[u8]) -> Option<(i64, &[u8])> {
     Some((((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second, rest))
 }
 
-/// Days from 1970-01-01 in the Gregorian calendar. Years count from March, so that the leap day is the last.
+/// Returns the days from 1970-01-01 in the Gregorian calendar. Years count from March, so that the leap day is the
+/// last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

@@ -1,4 +1,4 @@
-//! Telling connections that it is time to end.
+//! Signals connections to end.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ struct Shared {
 pub struct Drain(Arc<Shared>);
 
 impl Drain {
-    /// One that has not started.
+    /// Returns a drain that has not started.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is registered in the process")]
     pub fn new() -> Self {
@@ -34,25 +34,25 @@ impl Drain {
         Self(shared)
     }
 
-    /// What connections watch.
+    /// Returns the signal for connections.
     #[must_use]
     pub fn signal(&self) -> DrainSignal {
         DrainSignal(Arc::clone(&self.0))
     }
 
-    /// Starts it, once and for all. Accept loops end, idle connections close, busy ones end with their exchange.
+    /// Starts it, for good. Accept loops end, idle connections close, busy ones end with their exchange.
     pub fn start(&self) {
         self.0.draining.store(true, Ordering::Release);
         self.0.notify.notify_waiters();
     }
 }
 
-/// Hears of the start of a drain. Cheap to clone.
+/// Receives the start of a drain. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DrainSignal(Arc<Shared>);
 
 impl DrainSignal {
-    /// Whether it has started. One atomic read.
+    /// Returns whether it has started. One atomic read.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
@@ -82,8 +82,8 @@ impl DrainSignal {
     }
 }
 
-/// Asks connections that have nothing under way to end, because others wait for their places: those of all workers and
-/// listeners, since the places are the process's.
+/// Asks idle connections to end, because others wait for their permits: those of all workers and listeners, because the
+/// permits belong to the process.
 pub(crate) fn nudge() {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     for shared in all.iter().filter_map(Weak::upgrade) {

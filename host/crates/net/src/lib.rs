@@ -1,7 +1,7 @@
 //! Sockets: listeners, the accept loop, TLS on both sides, connections to endpoints, and drain.
 //!
-//! Everything that touches rustls is in here; the other crates see [`Stream`], [`TlsInfo`] and opaque contexts. A
-//! worker is one tokio current-thread runtime with a `LocalSet`; what is made per worker says so.
+//! Everything that uses rustls is here; the other crates see [`Stream`], [`TlsInfo`] and opaque contexts. A worker is
+//! one tokio current-thread runtime with a `LocalSet`; things that are made for each worker say so.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod accept;

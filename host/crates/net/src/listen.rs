@@ -8,20 +8,20 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::stream::keepalive;
 
-/// Connections that the kernel keeps for a socket until its worker accepts them. 4096 rides out a burst of a few
-/// thousand clients while a worker is busy for some milliseconds; the kernel cuts it to `net.core.somaxconn`, which is
-/// 4096 on Linux since 5.4.
+/// Connections that the kernel keeps for a socket until its worker accepts them. 4096 absorbs a burst of a few thousand
+/// clients while a worker is busy for some milliseconds; the kernel caps it at `net.core.somaxconn`, which is 4096 on
+/// Linux since 5.4.
 pub const BACKLOG: i32 = 4096;
 
-/// How long a client's machine may give no sign of life, though it is asked for one, before its connection is closed: a
-/// tunnel, which may be quiet for an hour, is not held for a phone that has gone.
+/// How long a client's machine may not answer keepalive probes before its connection is closed: a tunnel, which may be
+/// idle for an hour, is not held for a phone that has gone.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Something listens there.
+    /// Another socket listens at the address.
     #[error(
         "{address} is in use: another process (or another listener of this config) listens there; stop it or take another port"
     )]
@@ -66,29 +66,28 @@ impl BindError {
     }
 }
 
-/// Opens `sockets` listening sockets on `address` (at least one), non-blocking, among which the kernel spreads new
+/// Opens `sockets` listening sockets on `address` (at least one), non-blocking, over which the kernel distributes new
 /// connections. With port 0 the first takes a free port and the others share it.
 ///
-/// An IPv6 address takes IPv6 clients only, as in nginx, whatever the machine's `bindv6only` says: so `0.0.0.0:80` and
-/// `[::]:80` stand beside each other, and no client has two kinds of address.
+/// An IPv6 address accepts IPv6 clients only, as in nginx, whatever the machine's `bindv6only` is: so `0.0.0.0:80` and
+/// `[::]:80` can be open together, and no client has two kinds of address.
 ///
-/// A socket that is closed takes the connections with it that wait in its queue. A listener that a reload does not
-/// change therefore keeps its sockets, and the number of sockets does not change while the process lives.
+/// Closing a socket drops the connections in its queue. A listener that a reload does not change therefore keeps its
+/// sockets, and the number of sockets does not change while the process lives.
 ///
 /// # Errors
 /// If one of the sockets cannot be opened; then none is open.
 pub fn bind(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, BindError> {
     if address.port() != 0 {
         // SO_REUSEPORT lets any process of the same user join the group, so a second gateway started by mistake would
-        // silently take half of the connections. A socket without it finds out.
+        // silently take half of the connections. A socket without it detects that.
         open(address, false).map_err(|source| BindError::new(address, source))?;
     }
     bind_beside(address, sockets)
 }
 
-/// The same, if sockets of this process are bound to a part of `address` already, or to an address that it is a part
-/// of, such as 127.0.0.1:80 and 0.0.0.0:80: for a listener that takes the place of another one, whose sockets close
-/// afterwards.
+/// As [`bind`], if sockets of this process are bound to a part of `address` already, or to an address that it is a part
+/// of, such as 127.0.0.1:80 and 0.0.0.0:80: for a listener that replaces another one, whose sockets close afterwards.
 ///
 /// # Errors
 /// If one of the sockets cannot be opened; then none is open.
@@ -100,14 +99,14 @@ pub fn bind_beside(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListene
     while group.len() < sockets {
         group.push(open(bound, true).map_err(failed)?);
     }
-    // Only now: a socket that listens gets connections, and one of a group that fails would lose them.
+    // Only now, because a socket that listens gets connections, and a group that fails would lose them.
     for socket in &group {
         socket.listen(BACKLOG).map_err(failed)?;
     }
     Ok(group.into_iter().map(TcpListener::from).collect())
 }
 
-/// Whether no two sockets, of which neither knows of the other, can be bound to both addresses.
+/// Returns whether two independent sockets cannot be bound to both addresses.
 #[must_use]
 pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let all = |address: SocketAddr| address.ip().is_unspecified();
@@ -123,7 +122,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // So that a restart need not wait for the connections of the last run to leave TIME_WAIT.
+    // A restart then need not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
@@ -131,7 +130,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Linux hands these down to the connections, which saves system calls for each.
+    // Linux copies these to the connections, which saves system calls for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive(CLIENT_KEEPALIVE))?;
     socket.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! A bound on how often something is logged, so that a flood of connections is not a flood of lines.
+//! Limits how often something is logged, so that a flood of connections does not flood the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -17,7 +17,7 @@ impl LogLimit {
         Self { start: Instant::now(), last: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
     }
 
-    /// Whether to log now: then how many lines were left out since the last one.
+    /// Returns how many lines were dropped since the last one, if another may be logged now.
     pub(crate) fn allow(&self) -> Option<u64> {
         let second = self.start.elapsed().as_secs() + 1;
         let last = self.last.load(Ordering::Relaxed);

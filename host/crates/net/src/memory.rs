@@ -1,5 +1,5 @@
-//! Connections in memory, for tests in simulated time: the clock of such a test stands still while the operating system
-//! moves bytes, so it cannot use sockets.
+//! Connections in memory, for tests in simulated time: its clock stands still while the operating system moves bytes,
+//! so such a test cannot use sockets.
 
 use std::fmt;
 use std::future::Future;
@@ -19,7 +19,7 @@ pub struct MemoryStream {
     reset_at_end: AtomicBool,
     /// Set when this end is dropped with a reset.
     reset: Arc<AtomicBool>,
-    /// The same of the other end.
+    /// The same for the other end.
     was_reset: Arc<AtomicBool>,
 }
 
@@ -35,7 +35,7 @@ impl MemoryStream {
         (one, end(other, reset_other, reset_one))
     }
 
-    /// Makes the end of the connection a reset, or again an orderly one.
+    /// Makes the connection end with a reset, or again in an orderly way.
     pub fn set_reset_at_end(&self, reset: bool) {
         self.reset_at_end.store(reset, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl AsyncWrite for MemoryStream {
 /// The outcome of an attempt to connect in memory.
 pub type Dialled = Pin<Box<dyn Future<Output = io::Result<MemoryStream>> + Send>>;
 
-/// What connects in memory in place of the operating system.
+/// Connects in memory in place of the operating system.
 #[derive(Clone)]
 pub(crate) struct Dial(pub(crate) Arc<dyn Fn(SocketAddr) -> Dialled + Send + Sync>);
 

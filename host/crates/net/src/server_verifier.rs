@@ -1,4 +1,4 @@
-//! Certificates of servers that are not judged by a chain to an authority alone.
+//! Verifies certificates of servers by other rules than a chain to an authority.
 //!
 //! # DANGER: one rule verifies nothing
 //!
@@ -8,8 +8,8 @@
 //! self-signed certificate is still better off with TLS than without; `ca = "…"` with that very certificate is as
 //! easy to write and is safe.
 //!
-//! Signatures of the handshake are checked under every rule, so that a broken peer is found and not taken for a
-//! working one. Under [`Rule::Every`] that proves only that it holds the key of the certificate that it presents.
+//! Signatures of the handshake are checked under every rule, so that a broken peer is detected. Under [`Rule::Every`]
+//! that proves only that it has the key of the certificate that it presents.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::der;
 
-/// Judges the certificate of a server by a rule.
+/// Verifies the certificate of a server by a rule.
 #[derive(Debug)]
 pub(crate) struct ServerVerifier {
     pub(crate) rule: Rule,
@@ -33,13 +33,13 @@ pub(crate) struct ServerVerifier {
 /// Which certificates are accepted.
 #[derive(Debug)]
 pub(crate) enum Rule {
-    /// Those that are byte for byte one of `named`, for their names and their time, and those whose chain leads to an
-    /// authority.
+    /// Those that are byte for byte one of `named`, if their names and their time are valid, and those whose chain
+    /// leads to an authority.
     ///
-    /// `openssl req -x509` and many devices make certificates that are their own authority and a server's at once. By
-    /// RFC 5280 the first may not be the second, so they pass no check of a chain, although there is none to check.
+    /// `openssl req -x509` and many devices make certificates that are their own authority and a server's at once.
+    /// RFC 5280 does not allow that, so they fail the check of a chain, although there is none to check.
     Named { named: Vec<CertificateDer<'static>>, chains: Arc<WebPkiServerVerifier> },
-    /// Every certificate. See the module's documentation before touching it.
+    /// Every certificate. See the module's documentation before changing it.
     Every,
 }
 

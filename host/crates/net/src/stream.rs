@@ -13,20 +13,21 @@ use tokio::net::TcpStream;
 
 /// A connection to a client or an endpoint.
 ///
-/// Over TLS a peer that closes without `close_notify` makes a read fail with [`io::ErrorKind::UnexpectedEof`]: what
-/// came before may have been cut short by an attacker (RFC 8446, 6.1), so it is never taken for an ordinary end.
+/// Over TLS a peer that closes without `close_notify` makes a read fail with [`io::ErrorKind::UnexpectedEof`]: an
+/// attacker may have cut off the data (RFC 8446, 6.1), so it is never taken for an orderly end.
 ///
-/// Dropping it closes the socket at once; `shutdown` before that sends what is left and says goodbye properly.
+/// Dropping it closes the socket at once; `shutdown` before that sends buffered data and ends the connection in an
+/// orderly way.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// TLS that a client spoke to us. Boxed: a session is over a kilobyte, and plain connections should not carry it.
+    /// TLS with a client. Boxed: a session is over a kilobyte, and plain connections should not carry it.
     TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
-    /// TLS that we speak to an endpoint.
+    /// TLS with an endpoint.
     TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    /// A connection in memory, which has no socket: what is set on that has no effect.
+    /// A connection in memory. It has no socket, so socket options have no effect.
     #[cfg(feature = "memory")]
     Memory(crate::MemoryStream),
 }
@@ -43,7 +44,7 @@ impl Stream {
         }
     }
 
-    /// The other side's address.
+    /// Returns the peer's address.
     ///
     /// # Errors
     /// If the peer has already reset the connection.
@@ -51,10 +52,10 @@ impl Stream {
         self.tcp().ok_or(io::ErrorKind::Unsupported)?.peer_addr()
     }
 
-    /// Our side's address.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// If the operating system cannot say.
+    /// If the operating system does not know it.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
@@ -67,11 +68,10 @@ impl Stream {
         self.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
     }
 
-    /// Has the operating system watch the other side, so that a machine that is gone is noticed: after half of
-    /// `keepalive` without a byte it is asked for a sign of life, and after all of it the connection fails.
-    /// `unacknowledged` is how long bytes may be under way without being acknowledged, or the other side may take
-    /// none; `None` leaves that to the operating system, which gives up after some 15 minutes, and waits for ever for
-    /// one that takes none.
+    /// Makes the operating system watch the other side, so that a machine that has gone is noticed: after half of
+    /// `keepalive` without a byte it sends probes, and after all of it the connection fails. `unacknowledged` is how
+    /// long sent bytes may not be acknowledged, or the other side may take none; `None` leaves that to the operating
+    /// system, which gives up after some 15 minutes, and waits for ever for a side that takes nothing.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -82,7 +82,7 @@ impl Stream {
         socket.set_tcp_user_timeout(unacknowledged)
     }
 
-    /// Lets the other side take nothing for as long as it likes, as a tunnel may. Its machine is still watched.
+    /// Allows the other side to take nothing for any time, as a tunnel may. Its machine is still watched.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -90,8 +90,8 @@ impl Stream {
         self.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).set_tcp_user_timeout(None))
     }
 
-    /// Makes the end of the connection a reset, or again an orderly one: whatever ends it, also if that is the end of
-    /// the process. For what must not look whole to the peer unless it is.
+    /// Makes the connection end with a reset, or again in an orderly way, also if the process ends. For data that must
+    /// not look complete to the peer before it is.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -104,7 +104,7 @@ impl Stream {
         self.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).set_linger(linger))
     }
 
-    /// Whether there is TLS.
+    /// Returns whether there is TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
@@ -124,17 +124,17 @@ impl Stream {
 
     /// Returns whether an idle pooled connection can be used again: it is open and has received nothing unasked.
     ///
-    /// Does not wait. What the runtime has not yet been told by the kernel is not seen, so a connection that is
-    /// closed in this very moment still passes; the caller must be ready to find it stale. If it returns `false`, the
-    /// connection is to be dropped: bytes may have been consumed.
+    /// Does not wait. Events that the kernel has not reported to the runtime yet are not seen, so a connection that is
+    /// being closed at this moment still passes; the caller must be ready for a stale one. If it returns `false`, the
+    /// caller must drop the connection: bytes may have been consumed.
     pub fn is_idle_alive(&mut self) -> bool {
         let mut byte = [0; 1];
         match self {
-            // Reads only when the runtime knows of something to read, so for a quiet connection this is no system call.
+            // Reads only if the runtime knows of data, so this is no system call for an idle connection.
             Self::Tcp(tcp) => {
                 matches!(tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            // Reads session tickets and key updates on the way, which are no answer to anything.
+            // Also reads session tickets and key updates, which are not responses.
             _ => {
                 let mut cx = Context::from_waker(Waker::noop());
                 Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-/// Probes after half of `time` without a byte, of which the last is over when all of it is.
+/// Probes after half of `time` without a byte. The last one fails when all of it has passed.
 pub(crate) fn keepalive(time: Duration) -> TcpKeepalive {
     const PROBES: u32 = 3;
     let at_least = |time: Duration| time.max(Duration::from_secs(1));
@@ -207,7 +207,7 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// Sends what TLS still holds. Plain connections hold nothing back.
+    /// Sends what TLS has buffered. Plain connections have no buffer.
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -219,7 +219,7 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// Ends our direction: `close_notify` if there is TLS, then FIN.
+    /// Ends the sending direction: `close_notify` if there is TLS, then FIN.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),

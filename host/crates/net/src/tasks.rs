@@ -1,5 +1,5 @@
-//! The connection tasks of one worker, so that a drain can wait for all of them, wake them to look at the time, and
-//! end those that stay too long.
+//! The connection tasks of one worker, so that a drain can wait for all of them, wake them to check the time, and end
+//! those that take too long.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::task::Waker;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// The owner of a worker's connection tasks. Clones are the same set; it stays on its worker.
+/// Owns a worker's connection tasks. Clones are the same set; it stays on its worker.
 ///
 /// Dropping it ends no task: that is [`Tasks::abort_all`], or the end of the worker's `LocalSet`.
 #[derive(Debug, Clone, Default)]
@@ -26,11 +26,11 @@ struct Inner {
 #[derive(Debug)]
 struct Running {
     abort: AbortHandle,
-    /// Of the task as a whole; there once it has run for the first time.
+    /// The waker of the whole task, once it has run for the first time.
     waker: Option<Waker>,
 }
 
-/// Takes the task out of the set however it ends: done, aborted, panicked, or dropped with its `LocalSet`.
+/// Removes the task from the set however it ends: done, aborted, panicked, or dropped with its `LocalSet`.
 struct Entry {
     tasks: Rc<Inner>,
     id: u64,
@@ -50,7 +50,7 @@ impl Drop for Entry {
 }
 
 impl Tasks {
-    /// An empty set.
+    /// Returns an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -59,13 +59,13 @@ impl Tasks {
     /// Runs `future` as a task of the current `LocalSet`.
     ///
     /// # Panics
-    /// Outside a `LocalSet`: workers always have one.
+    /// If called outside a `LocalSet`: workers always have one.
     pub fn spawn_local<F: Future<Output = ()> + 'static>(&self, future: F) {
         let id = self.0.next.get();
         self.0.next.set(id.wrapping_add(1));
         let entry = Entry { tasks: Rc::clone(&self.0), id };
         let task = tokio::task::spawn_local(async move {
-            // Dropped after the future, so that who waits for the last task finds its sockets closed.
+            // Dropped after the future, so that its sockets are closed when a wait for the last task ends.
             let entry = entry;
             std::future::poll_fn(|cx| {
                 if let Some(running) = entry.tasks.running.borrow_mut().get_mut(&id) {
@@ -76,12 +76,12 @@ impl Tasks {
             .await;
             future.await;
         });
-        // The task cannot have run yet: it is of this thread.
+        // The task cannot have run yet, because it belongs to this thread.
         let running = Running { abort: task.abort_handle(), waker: None };
         self.0.running.borrow_mut().insert(id, running);
     }
 
-    /// Has each task polled once more, so that it sees what has changed outside.
+    /// Makes each task be polled once more, so that it sees what has changed outside.
     pub fn wake_all(&self) {
         for running in self.0.running.borrow().values() {
             if let Some(waker) = &running.waker {
@@ -90,19 +90,19 @@ impl Tasks {
         }
     }
 
-    /// How many run.
+    /// Returns how many run.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.running.borrow().len()
     }
 
-    /// Whether none runs.
+    /// Returns whether none runs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.running.borrow().is_empty()
     }
 
-    /// Waits until none runs; those that are started meanwhile count. Dropping the future forgets the wait.
+    /// Waits until none runs, including those that are started meanwhile. Dropping the future ends the wait.
     pub async fn wait_idle(&self) {
         loop {
             let idle = self.0.idle.notified();
@@ -113,9 +113,10 @@ impl Tasks {
         }
     }
 
-    /// Ends all that run at their next await point, and says how many. They are gone once [`Tasks::wait_idle`] returns.
+    /// Ends all that run at their next await point, and returns how many there were. They are gone once
+    /// [`Tasks::wait_idle`] returns.
     pub fn abort_all(&self) -> usize {
-        // Collected first: an abort may drop the task, and its entry with it, on the spot.
+        // Collected first, because an abort may drop the task, and its entry with it, at once.
         let running: Vec<_> = self.0.running.borrow().values().map(|running| running.abort.clone()).collect();
         for task in &running {
             task.abort();

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: an authority, certificates, and a listener on loopback.
+//! Things that the tests of this crate share: an authority, certificates, and a listener on loopback.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ impl Authority {
         }
     }
 
-    /// A client that believes this authority.
+    /// Returns a client that trusts this authority.
     pub(crate) fn client(
         &self,
         alpn: &[&[u8]],

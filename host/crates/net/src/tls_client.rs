@@ -15,7 +15,7 @@ use crate::tls_server::Alpn;
 /// Endpoints whose sessions are kept for resumption, for each upstream.
 const SESSIONS_MAX: usize = 256;
 
-/// Why TLS to an upstream cannot be set up. The operator's to mend.
+/// Why TLS to an upstream cannot be set up. The operator must fix it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsClientError {
@@ -24,7 +24,7 @@ pub enum TlsClientError {
         "no certificate authorities were found on this machine ({reason}): install its `ca-certificates` package, or name a file with `ca`"
     )]
     NoSystemRoots {
-        /// What the search came across.
+        /// What the search found.
         reason: String,
     },
     /// The file of authorities cannot be used.
@@ -35,7 +35,7 @@ pub enum TlsClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The name for SNI is none.
+    /// The name for SNI is not a valid one.
     #[error("`{name}` is not a valid server name: give a host name or an IP address")]
     ServerName {
         /// What was written.
@@ -46,22 +46,22 @@ pub enum TlsClientError {
     Library(#[from] rustls::Error),
 }
 
-/// The authorities that the machine believes, read when an upstream first needs them.
+/// The authorities that the machine trusts, read when an upstream first needs them.
 ///
-/// They are the machine's (`rustls-native-certs`) and not a list compiled in (`webpki-roots`): operators add and
-/// distrust authorities there, curl and their other programs go by it, and it is updated without a new gateway.
+/// They are the machine's (`rustls-native-certs`) and not a compiled-in list (`webpki-roots`): operators add and
+/// distrust authorities there, curl and their other programs use them, and they are updated without a new gateway.
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name another place. Make one for each load of the configuration.
 #[derive(Debug, Default)]
 pub struct SystemRoots(OnceLock<Result<Arc<RootCertStore>, TlsClientError>>);
 
 impl SystemRoots {
-    /// Not yet read.
+    /// Returns authorities that were not read yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads them, if that has not happened.
+    /// Reads them, if that was not done yet.
     ///
     /// # Errors
     /// If the machine has none.
@@ -76,7 +76,7 @@ impl SystemRoots {
     fn read() -> Result<Arc<RootCertStore>, TlsClientError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        // Machines have a few odd old ones; what cannot be parsed is not believed.
+        // Machines have a few odd old ones. One that cannot be parsed is not trusted.
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added > 0 {
             return Ok(Arc::new(roots));
@@ -90,7 +90,7 @@ impl SystemRoots {
 #[derive(Clone)]
 pub struct UpstreamTlsContext {
     pub(crate) config: Arc<ClientConfig>,
-    /// The machine's authorities, if they judge certificates.
+    /// The machine's authorities, if they verify certificates.
     system: Option<Arc<RootCertStore>>,
     server_name: Option<ServerName<'static>>,
     pub(crate) protocol: Alpn,
@@ -106,7 +106,7 @@ impl std::fmt::Debug for UpstreamTlsContext {
 }
 
 impl UpstreamTlsContext {
-    /// Makes ready what `tls` describes, for an upstream that speaks `protocol`.
+    /// Builds the context that `tls` describes, for an upstream that speaks `protocol`.
     ///
     /// # Errors
     /// If the authorities cannot be read, or the server name is not valid.
@@ -153,8 +153,8 @@ impl UpstreamTlsContext {
         Ok(Self { config: Arc::new(config), system, server_name, protocol })
     }
 
-    /// Whether certificates are judged by what the machine believes now, as `system` has it, or by nothing of the
-    /// machine's.
+    /// Returns whether certificates are verified by the authorities that the machine trusts now, which are `system`, or
+    /// by none of the machine's.
     ///
     /// # Errors
     /// If the machine has no authorities any more.
@@ -165,7 +165,7 @@ impl UpstreamTlsContext {
         }
     }
 
-    /// Returns whether the machine's authorities, if they judge, are the same for both.
+    /// Returns whether both have the same authorities of the machine, if they use them.
     #[must_use]
     pub fn judges_like(&self, other: &Self) -> bool {
         match (&self.system, &other.system) {
@@ -174,7 +174,7 @@ impl UpstreamTlsContext {
         }
     }
 
-    /// The name that the certificate must carry when `host` is connected to.
+    /// Returns the name that the certificate must have when `host` is connected to.
     pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsClientError> {
         match &self.server_name {
             Some(name) => Ok(name.clone()),
@@ -187,15 +187,15 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsClientError> {
     ServerName::try_from(name.to_owned()).map_err(|_| TlsClientError::ServerName { name: name.to_owned() })
 }
 
-/// The authorities in a file, and the certificates themselves, for servers that have one of those.
+/// Returns the authorities in a file, and the certificates themselves, for servers that present one of those.
 fn own_roots(file: &std::path::Path, pem: &[u8]) -> Result<Named, TlsClientError> {
     roots(pem).map_err(|reason| TlsClientError::Ca { file: file.to_owned(), reason })
 }
 
-/// Whether the authorities in a PEM file can judge servers.
+/// Checks that the authorities in a PEM file can verify servers.
 ///
 /// # Errors
-/// Why not, which reads on behind a caret.
+/// Why not, as a text after a caret.
 pub fn check_authorities(pem: &[u8]) -> Result<(), String> {
     roots(pem).map(drop)
 }

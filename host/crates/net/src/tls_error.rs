@@ -1,5 +1,4 @@
-//! Why a server could not be spoken to over TLS, in words. Of what people search for, the library's term stands in
-//! brackets.
+//! Why TLS with a server failed, in words. Terms of the library that people search for are in brackets.
 
 use std::io;
 
@@ -9,7 +8,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// Bytes of each name of a certificate that a message shows; its server chose them.
 const NAME_BYTES_MAX: usize = 100;
 
-/// What went wrong in a handshake, from the client's side: "it" is the server.
+/// Returns what went wrong in a handshake, from the client's side: "it" is the server.
 pub(crate) fn describe(error: &io::Error) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         return describe_tls(error);
@@ -93,7 +92,7 @@ fn describe_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// The words of a name such as `NoCipherSuitesInCommon`; what stands in brackets behind it is left out.
+/// Returns the words of a name such as `NoCipherSuitesInCommon`, without what follows it in brackets.
 fn words(name: &str) -> String {
     let name = name.split(['(', '{', ' ']).next().unwrap_or_default();
     let mut words = String::new();

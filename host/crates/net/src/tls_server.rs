@@ -15,7 +15,7 @@ use crate::certificate::{self, CertificateError, CertificateWarning};
 /// Sessions that are kept for clients that resume without tickets: a few megabytes at most.
 const SESSIONS_MAX: usize = 10_240;
 
-/// Why TLS cannot be offered. The operator's to mend.
+/// Why TLS cannot be offered. The operator must fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsServerError {
@@ -27,7 +27,7 @@ pub enum TlsServerError {
         /// What is wrong with it.
         source: CertificateError,
     },
-    /// There is none.
+    /// There is no certificate.
     #[error("tls has no certificate: give at least one")]
     NoCertificate,
     /// The TLS library refuses.
@@ -49,12 +49,12 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Makes ready what `tls` describes. `http1` and `http2` say what ALPN offers; HTTP/2 is preferred.
+    /// Builds the context that `tls` describes. `http1` and `http2` say what ALPN offers; HTTP/2 is preferred.
     ///
-    /// Certificates are chosen by SNI: an exact name, then a wildcard for its first label, then the first
-    /// certificate. If several have the same name (one ECDSA, one RSA), the first that the client can verify is
-    /// taken. Sessions are resumed with tickets, whose keys change every six hours, or from a bounded cache. There is
-    /// no 0-RTT: its requests can be replayed (RFC 8446, 8).
+    /// Certificates are chosen by SNI: an exact name, then a wildcard for its first label, then the first certificate.
+    /// If several have the same name (one ECDSA, one RSA), the first that the client can verify is used. Sessions are
+    /// resumed with tickets, whose keys change every six hours, or from a bounded cache. There is no 0-RTT, because its
+    /// requests can be replayed (RFC 8446, 8).
     ///
     /// # Errors
     /// If a certificate or its key cannot be used.
@@ -79,7 +79,7 @@ impl ServerTls {
             .filter(|(offered, _)| *offered)
             .map(|(_, protocol)| protocol.name().to_vec())
             .collect();
-        // The strongest suite that both have: a client that names a weaker one first does not lower what is spoken.
+        // The strongest suite that both have: a client that lists a weaker one first does not weaken the connection.
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
@@ -87,7 +87,7 @@ impl ServerTls {
         Ok(Self { config: Arc::new(config), warnings: warnings.into() })
     }
 
-    /// What is odd about the certificates, as it was when this was made.
+    /// Returns warnings about the certificates, as of when this was made.
     #[must_use]
     pub fn warnings(&self) -> &[CertificateWarning] {
         &self.warnings
@@ -107,7 +107,7 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
 #[derive(Debug)]
 struct CertificateTable {
     exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// By what follows `*.`.
+    /// By the part after `*.`.
     wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// For clients that ask for no host, or an unknown one.
     default: Vec<Arc<CertifiedKey>>,
@@ -142,7 +142,7 @@ impl CertificateTable {
         if table.default.is_empty() {
             return Err(TlsServerError::NoCertificate);
         }
-        // The default's twins of another key type serve by default as well.
+        // The default's twins of another key type are defaults as well.
         if let Some(twins) = first_name.and_then(|name| table.by_certificate_name(&name).cloned()) {
             table.default = twins;
         }
@@ -156,13 +156,13 @@ impl CertificateTable {
         }
     }
 
-    /// The certificates for a host in lower case.
+    /// Returns the certificates for a host in lower case.
     fn by_host(&self, host: &str) -> &[Arc<CertifiedKey>] {
         let host = host.strip_suffix('.').unwrap_or(host);
         if let Some(found) = self.exact.get(host) {
             return found;
         }
-        // RFC 9525, 6.3: a wildcard stands for exactly one label.
+        // RFC 9525, 6.3: a wildcard matches exactly one label.
         let found = host.split_once('.').and_then(|(_, suffix)| self.wildcard.get(suffix));
         found.unwrap_or(&self.default)
     }
@@ -194,7 +194,7 @@ pub enum Alpn {
 }
 
 impl Alpn {
-    /// Its name on the wire.
+    /// Returns its name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static [u8] {
         match self {
@@ -203,7 +203,7 @@ impl Alpn {
         }
     }
 
-    /// Returns the protocol of that name, if it is one of ours.
+    /// Returns the protocol of that name, if it is supported.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         [Self::Http1, Self::Http2].into_iter().find(|protocol| protocol.name() == name)
