@@ -20,31 +20,31 @@ pub(crate) use self::rollout::{
 };
 use self::tip::with_tip;
 
-/// The exit code for what was understood and refused: a wrong config, a busy port.
+/// The exit code for a refusal: a wrong config, a busy port.
 pub(crate) const REFUSED: u8 = 1;
 /// The exit code for wrong usage, as clap has it.
 pub(crate) const WRONG_USAGE: u8 = 2;
 
 const HELP: &str = "\
 Getting started:
-  portcullis demo                  a whole gateway on http://127.0.0.1:8080, and
-                                   curl commands to try
-  portcullis validate              check ./portcullis.toml, and show all that is
-                                   wrong with it
+  portcullis demo                  a complete gateway on http://127.0.0.1:8080,
+                                   and curl commands to try
+  portcullis validate              check ./portcullis.toml, and show all of its
+                                   mistakes
   portcullis run                   run it; saving the file swaps it in without
                                    dropping a connection
-  portcullis reload                load the file again, and show what is wrong
+  portcullis reload                load the file again, and show its mistakes
   portcullis routes                which route takes which request, and through
                                    which policies
-  portcullis rollout status        how versions of policies that are tried do
+  portcullis rollout status        how versions of policies on trial perform
   portcullis status                what runs: policies and their faults, routes,
                                    endpoints
-  portcullis explain GET URL       what becomes of a request: each route tried,
+  portcullis explain GET URL       what happens to a request: each route tried,
                                    each policy run, the upstream
   portcullis record --route NAME   keep a client's exchange as a file
   portcullis replay FILE           run the policies of such a file again
   portcullis diff OLD NEW          what a new version of a plugin, or a config,
-                                   adds, drops and asks for
+                                   adds, removes and requires
 
 A minimal portcullis.toml:
   [listeners.web]
@@ -57,7 +57,7 @@ A minimal portcullis.toml:
   match = { path = \"/*\" }
   to = \"app\"
 
-Exit codes: 0 fine, 1 refused (a wrong config, a busy port, no gateway that
+Exit codes: 0 success, 1 refused (a wrong config, a busy port, no gateway that
 answers), 2 wrong usage.";
 
 /// A secure gateway whose policies are sandboxed WebAssembly components, swapped in while traffic flows
@@ -127,14 +127,14 @@ pub(crate) enum Command {
     #[command(after_help = "\
 The config, the files it names (includes, certificates, keys, plugins) and the
 folders they are in are watched: save one and it is checked, built beside the
-running gateway and swapped in whole; a bad one is refused with its reasons
-while the running one goes on. `[server]` settings that need a restart are
-named in the log.
+running gateway and swapped in as a whole; a bad one is refused with its
+mistakes, and the old one keeps running. `[server]` settings that need a
+restart are named in the log.
 
 Signals:
-  SIGHUP            open the access log anew (for logrotate), and load again
-  SIGUSR1           open the access log anew
-  SIGTERM, SIGQUIT, stop accepting, finish what is under way for up to
+  SIGHUP            reopen the access log (for logrotate), and reload
+  SIGUSR1           reopen the access log
+  SIGTERM, SIGQUIT, stop accepting, finish open exchanges for up to
   SIGINT            `server.drain-timeout`, exit 0; a second one ends at once
                     with exit code 1 (the same one within a second is a repeat)
 
@@ -146,12 +146,11 @@ Examples:
     /// Check a config and everything it names, and run nothing
     #[command(after_help = "\
 Checks what `run` would: the file and its includes, secrets, certificates and
-keys, and every plugin, which is compiled and given its configuration. All
-errors are shown at once, each with its line. Exit code 0 when all is well,
-else 1.
+keys, and every plugin, which is compiled and configured. All errors are shown
+at once, each with its line. Exit code 0 if there are none, otherwise 1.
 
-With `--against` it also says, as a reload would, which capabilities the
-plugins newly import since that config.
+With `--against` it also reports, as a reload would, which capabilities the
+plugins import that those of that config do not.
 
 `-c -` reads the config from standard input; relative paths in it then start
 from the current folder.
@@ -166,17 +165,16 @@ Examples:
     #[command(hide = true)]
     CompilePlugin(CompileArguments),
 
-    /// Have the running gateway load its config again, and say what became of it
+    /// Make the running gateway load its config again, and print the outcome
     #[command(after_help = "\
 Asks the gateway that was started with the same config file, over its control
 socket, as the user that it runs as or as root. It does what SIGHUP does: the
-access log is opened anew, and the config is loaded with everything that it
+access log is reopened, and the config is loaded with everything that it
 names, whether or not files are watched (`server.watch`). The command waits
-for the outcome, and prints what is wrong with the config if it is refused;
-what ran before goes on then.
+for the outcome. If the config is refused, it prints the mistakes, and the old
+one keeps running.
 
-Exit code 0 when the config runs; 1 when it was refused, and when no gateway
-answers.
+Exit code 0 if the config runs; 1 if it was refused, or if no gateway answers.
 
 Examples:
   portcullis reload
@@ -193,7 +191,7 @@ Examples:
 
     /// Print the routes in the order in which they are tried
     #[command(after_help = "\
-The first route of the list that matches a request is the one it takes:
+The first route of the list that matches a request takes it:
 narrower hosts come first, then narrower paths, then routes that ask for a
 method, then those that ask for more fields.
 
@@ -207,11 +205,10 @@ Examples:
     #[command(after_help = "\
 Asks the gateway that was started with the same config file, over its control
 socket (`server.control`): as the user that it runs as, or as root. The file
-only says which gateway is meant; what is shown is what runs, even where the
-file has been changed since. Counts are of this process and go on over
-reloads.
+only identifies the gateway; the output shows what runs, even if the file has
+changed since. Counts are those of this process and continue over reloads.
 
-Exit code 0 when a gateway answered, however it is; 1 when none did.
+Exit code 0 if a gateway answered, whatever its state; 1 if none did.
 
 Examples:
   portcullis status
@@ -220,26 +217,26 @@ Examples:
   portcullis status --json | jq '.policies[] | select(.faults != []) | .name'")]
     Status(StatusArguments),
 
-    /// Say what becomes of a request, and why
+    /// Explain what happens to a request, and why
     #[command(after_help = "\
 Takes the request through the same code as a client's: the parser, the routes
-in their order (and why each one that lost did), the policies of the winner,
-and the choice of an upstream, which is not asked. Each policy is shown with
-what it decided, what it changed, what it asked of the gateway, and the CPU
+in their order (and why each one did not match), the policies of the route
+that takes it, and the choice of an upstream, which is not called. Each policy
+is shown with its decision, its changes, its calls of the gateway, and the CPU
 time that it took.
 
 Policies run in a sandbox of their own, with empty stores and full quotas;
-`--routes-only` leaves them out. With `--live` the gateway that runs is asked:
-by the generation that it runs, with its stores, its quotas and the health of
-its endpoints, and which endpoint would be next. In no case do policies have
-an effect: no quota is used up, nothing is stored, counted or logged. Secrets
-of the config are not shown.
+`--routes-only` leaves them out. With `--live` the running gateway answers:
+with its current generation, its stores, its quotas and the health of its
+endpoints, and which endpoint would be next. Policies never have an effect: no
+quota is used up, nothing is stored, counted or logged. Secrets of the config
+are not shown.
 
 The request is what a client would send over HTTP/1.1, byte for byte: a URL is
-not tidied, so that what the strict parser refuses is refused here, with the
-status that the client would get.
+not normalised, so a request that the strict parser refuses is refused here,
+with the status that the client would get.
 
-Exit codes: 0 explained, whatever becomes of the request; 1 the config is
+Exit codes: 0 explained, whatever happens to the request; 1 the config is
 wrong, or no gateway answers; 2 wrong usage.
 
 Examples:
@@ -256,25 +253,25 @@ Examples:
 
     /// Keep exchanges of clients as files, for a replay
     #[command(after_help = "\
-Asks the gateway that runs to take notes of the next exchanges of a route that
-fit, and writes each into a file of the folder that only this user can read.
-Nothing is recorded but what was asked for, and only while this command waits.
+Asks the running gateway to record the next matching exchanges of a route, and
+writes each into a file of the folder that only this user can read. Only
+matching exchanges are recorded, and only while this command waits.
 
-A record has what the policies were given (the request, the pieces of body
-that body hooks saw, the response, the client) and what they did: decisions,
-edits, and each call of the gateway with its result. Credentials are not in
-it: fields, query parameters and attributes with names such as
-`authorization`, `cookie`, `x-api-key` or `token`, fields that a policy took
-out of the request, and the secrets of the config are replaced by marks,
-wherever they stand. Paths, addresses, bodies and what is in stores are kept:
-treat it like an access log.
+A record has the input of the policies (the request, the pieces of body that
+body hooks saw, the response, the client) and what they did: decisions, edits,
+and each call of the gateway with its result. It contains no credentials:
+fields, query parameters and attributes with names such as `authorization`,
+`cookie`, `x-api-key` or `token`, fields that a policy removed from the
+request, and the secrets of the config are replaced by marks, wherever they
+occur. Paths, addresses, bodies and the content of stores are kept: treat it
+like an access log.
 
-The gateway's log tells that it was asked, and by whom. Ctrl-C (SIGINT, or
-SIGTERM) ends the recording early: what there is by then is written, and how
-many they are is said.
+The gateway logs the recording and its user. Ctrl-C (SIGINT, or SIGTERM) ends
+the recording early: the exchanges recorded by then are written, and their
+number is printed.
 
-Exit codes: 0 as many as were asked for, or some when it was interrupted; 1
-fewer, or none, or no gateway answers; 2 wrong usage.
+Exit codes: 0 all exchanges, or some if it was interrupted; 1 fewer, or none,
+or no gateway answers; 2 wrong usage.
 
 Examples:
   portcullis record --route api
@@ -284,18 +281,18 @@ Examples:
     --keep-field x-csrf-token")]
     Record(RecordArguments),
 
-    /// Run the policies of a record again, and say what is other
+    /// Run the policies of a record again, and print what differs
     #[command(after_help = "\
-Each hook of the record runs again with what it was given then; what it asks
-of the gateway is answered from the record. A hook is told of as the same
-where it decides, changes and asks the same, in the same order. Without -c and
---plugin that is the plugin and the settings of the record, which shows that
-it replays at all; with another version of the plugin it shows what a fix
-changes, and what else.
+Each hook of the record runs again with its recorded input; its calls of the
+gateway are answered from the record. A hook counts as the same if it decides,
+changes and calls the same, in the same order. Without -c and --plugin it uses
+the plugin and the settings of the record, which shows that it can be
+replayed; with another version of the plugin it shows what a fix changes, and
+what else.
 
-A hook that differs and has read what was removed from the record cannot be
-judged, and that is said. `-H` gives a field back, and `-c` the secrets and
-settings of a config.
+If a hook differs and has read something that was removed from the record, the
+difference may mean nothing, and the output says so. `-H` restores a field,
+and `-c` the secrets and settings of a config.
 
 Exit codes: 0 no hook is different, 1 some are, 2 the record cannot be
 replayed.
@@ -310,18 +307,17 @@ Examples:
     /// Compare two plugins, or two configs
     #[command(after_help = "\
 OLD and NEW are two plugins (a .wasm file, builtin:NAME, or an image in a
-registry) or two config files. Of a plugin it tells the version, the size, and
-above all what the new one wants that the old one did not: capabilities,
-hooks, and settings that a config which was right may now be refused for,
-marked with `!`. Of two configs it tells what a reload would change, and the
-same of the plugin of each policy that differs.
+registry) or two config files. For plugins it prints the version, the size,
+and above all what the new one requires and the old one did not: capabilities,
+hooks, and settings for which a valid config may now be refused, marked with
+`!`. For configs it prints what a reload would change, and the same for the
+plugin of each policy that differs.
 
-An image is fetched by its tag or digest and compared with its digests. Its
-signature is not asked for, because nothing of it runs. How its registry is
-asked, with passwords and authorities, is what a config says under
-[registries].
+An image is fetched by its tag or digest and checked against its digests. Its
+signature is not checked, because nothing of it runs. Passwords and
+authorities for its registry come from [registries] of a config.
 
-Exit codes, as those of diff(1): 0 the same, 1 they differ, 2 they cannot be
+Exit codes, like those of diff(1): 0 the same, 1 they differ, 2 they cannot be
 compared.
 
 Examples:
@@ -330,17 +326,17 @@ Examples:
   # nothing new to grant?
   portcullis diff old.wasm new.wasm --json | jq -e '.capabilities.added == []'")]
     Diff(DiffArguments),
-    /// See and steer versions of policies that are tried: canaries and shadows
+    /// Show and control versions of policies on trial: canaries and shadows
     #[command(after_help = "\
-A policy tries another version of itself where the config says so: `canary = {
-plugin = \"...\", share = \"5%\" }` lets it take a part of the exchanges,
-`shadow = { plugin = \"...\" }` runs it beside the active one without effect.
-The commands here act on the gateway that runs, and not on the file unless
-they are told to `--write`: what they change is gone with the process, and
-with a change of the canary or shadow in the config.
+A policy can try another version of itself: `canary = { plugin = \"...\", share
+= \"5%\" }` in the config lets it take a part of the exchanges, `shadow = {
+plugin = \"...\" }` runs it beside the active one without effect. The commands
+here act on the running gateway, and on the file only with `--write`: without
+it, their changes last until the process ends, or until the canary or shadow
+changes in the config.
 
 Examples:
-  portcullis rollout status                  # all versions that are tried
+  portcullis rollout status                  # all versions on trial
   portcullis rollout status tenant           # one of them, with samples
   portcullis rollout abort tenant --reason \"answers 403 to partners\"
   portcullis rollout promote tenant --write  # for good")]
@@ -349,43 +345,42 @@ Examples:
         command: RolloutCommand,
     },
 
-    /// Pin, fetch and list the plugins that come out of registries
+    /// Pin, fetch and list the plugins from registries
     #[command(
         arg_required_else_help = true,
         after_help = "\
 A policy names a plugin in a registry by a tag, plugin =
-\"oci://registry.example.com/team/auth:1.4\". What the tag stands for is
-pinned in portcullis.lock, beside the config: commit it. `run` and `validate`
-take what is pinned, from the plugin store under `server.cache-dir`, and ask
-the registry only for what the store lacks.
+\"oci://registry.example.com/team/auth:1.4\". The image of the tag is pinned in
+portcullis.lock, beside the config: commit it. `run` and `validate` use the
+pinned image from the plugin store under `server.cache-dir`, and contact the
+registry only for images that the store lacks.
 
 Examples:
-  # pin what is new in the config:
+  # pin new tags of the config:
   portcullis plugins lock
-  # pin what the tag of policy auth stands for now:
+  # pin the current image of the tag of policy auth:
   portcullis plugins lock --update auth
   # fill the store, while an image is built or for a start without a registry:
   portcullis plugins fetch"
     )]
     Plugins(PluginsArguments),
 
-    /// Run a gateway to try things out on, with its own upstream servers
+    /// Run a gateway for trying things out, with its own upstream servers
     #[command(after_help = "\
-Starts two small upstream servers inside the process and a gateway before
-them, with three routes: open, behind policies (an API key, header rules, a
-rate limit), and behind a policy that you rebuild and watch being swapped in.
-The config is written to the folder, is yours to edit, and is kept the next
-time.
+Starts two small upstream servers inside the process and a gateway in front of
+them, with three routes: open, with policies (an API key, header rules, a rate
+limit), and with a policy that you rebuild while it is swapped in. The config
+is written to the folder for you to edit, and is kept the next time.
 
 Examples:
   portcullis demo
   portcullis demo --http 127.0.0.1:9080 --https 127.0.0.1:9443
-  portcullis demo --reset            # forget the edits of last time")]
+  portcullis demo --reset            # discard earlier edits")]
     Demo(DemoArguments),
 }
 
 impl Command {
-    /// Whether it is for what it leaves on disk: a gateway, or what is fetched for one.
+    /// Returns whether it may leave files on disk: it runs a gateway, or fetches something for one.
     pub(crate) fn serves_or_keeps(&self) -> bool {
         match self {
             Self::Run(_)
@@ -411,7 +406,7 @@ impl Command {
 pub(crate) struct ValidateArguments {
     #[command(flatten)]
     pub(crate) config: ConfigArgument,
-    /// Also say what the plugins newly import since this config
+    /// Also report what the plugins import that those of this config do not
     #[arg(long, value_name = "OLD")]
     pub(crate) against: Option<PathBuf>,
 }
@@ -432,7 +427,7 @@ pub(crate) struct ExplainArguments {
     /// The method, such as GET
     #[arg(value_name = "METHOD")]
     pub(crate) method: String,
-    /// The URL; a path alone is asked of the host `localhost`, or of the one that -H names
+    /// The URL; for a path alone the host is `localhost`, or the one that -H names
     #[arg(value_name = "URL")]
     pub(crate) url: String,
     /// A field of the request, once for each
@@ -440,10 +435,10 @@ pub(crate) struct ExplainArguments {
     pub(crate) headers: Vec<String>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgument,
-    /// Ask the gateway that runs
+    /// Ask the running gateway
     #[arg(long, conflicts_with = "routes_only")]
     pub(crate) live: bool,
-    /// The address that the client connects from
+    /// The client's address
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) client: IpAddr,
     /// The request comes over TLS, as it does for an https:// URL
@@ -452,7 +447,7 @@ pub(crate) struct ExplainArguments {
     /// The name that the client asks for in TLS [default: the URL's host]
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,
-    /// The listener that it comes to, for its limits [default: the first that does, or does not, have TLS]
+    /// The listener, for its limits [default: the first one that has, or does not have, TLS]
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
     /// Run no policy
@@ -473,12 +468,12 @@ pub(crate) struct RoutesArguments {
     pub(crate) json: bool,
 }
 
-/// Which running gateway: of every command that asks one.
+/// Which running gateway, for every command that asks one.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayArgument {
     #[command(flatten)]
     pub(crate) config: ConfigArgument,
-    /// Its control socket [default: as the config says]
+    /// Its control socket [default: the one of the config]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 }
@@ -499,13 +494,13 @@ pub(crate) struct DemoArguments {
     /// The folder for the config, the certificate and the plugin
     #[arg(long, value_name = "DIR", default_value = "portcullis-demo")]
     pub(crate) dir: PathBuf,
-    /// Address to listen on without TLS [default: what the config in the folder says, else 127.0.0.1:8080]
+    /// Address to listen on without TLS [default: that of the config in the folder, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
-    /// Address to listen on with TLS [default: what the config in the folder says, else 127.0.0.1:8443]
+    /// Address to listen on with TLS [default: that of the config in the folder, else 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR")]
     pub(crate) https: Option<SocketAddr>,
-    /// Write all files anew, even a config that was edited
+    /// Write all files again, even a config that was edited
     #[arg(long)]
     pub(crate) reset: bool,
 }

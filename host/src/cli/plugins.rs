@@ -11,14 +11,14 @@ pub(crate) struct PluginsArguments {
     pub(crate) command: PluginsCommand,
 }
 
-/// What to do about plugins out of registries.
+/// What to do about plugins from registries.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum PluginsCommand {
     /// Write portcullis.lock: which image each tag in the config stands for
     #[command(after_help = "\
-Asks the registries what the tags stand for that are not pinned yet, fetches
-the images, checks their signatures where the config asks for them, and writes
-portcullis.lock beside the config. Nothing is written where anything fails. A
+Asks the registries for the images of tags that are not pinned yet, fetches
+them, checks their signatures if the config requires them, and writes
+portcullis.lock beside the config. Nothing is written if anything fails. A
 running gateway notices the changed file and swaps the plugins in.
 
 Examples:
@@ -30,16 +30,16 @@ Examples:
 
     /// Fetch what is pinned into the plugin store
     #[command(after_help = "\
-Checks all that is pinned, in portcullis.lock or in the config by a digest,
-down to the bytes of the components, and fetches what the store lacks or has
-damaged. After that `run` needs no registry.
+Checks everything that is pinned, in portcullis.lock or in the config by a
+digest, down to the bytes of the components, and fetches what is missing or
+damaged in the store. After that `run` needs no registry.
 
 Examples:
   # in the build of an image, with the same server.cache-dir:
   portcullis plugins fetch -c /etc/portcullis/edge.toml")]
     Fetch(ConfigArgument),
 
-    /// Print the plugins that come out of registries, what they are pinned to and whether the store has them
+    /// Print the plugins from registries, what they are pinned to and whether the store has them
     #[command(after_help = "\
 Examples:
   portcullis plugins list

@@ -19,7 +19,7 @@ pub(crate) struct RecordArguments {
     /// Only those with this method
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// Only those with this path, or with one that begins with it if it ends in `*`
+    /// Only those with this path, or with this prefix if it ends in `*`
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
     /// Only those with this field (and value), once for each
@@ -40,7 +40,7 @@ pub(crate) struct RecordArguments {
     /// The folder for the files, created if it is missing
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
-    /// Keep a field although its name says that it is secret, once for each
+    /// Keep a field whose name looks like a secret, once for each
     #[arg(long = "keep-field", value_name = "NAME")]
     pub(crate) keep_fields: Vec<String>,
 }
@@ -57,7 +57,7 @@ pub(crate) struct ReplayArguments {
     /// Take the plugin of a policy from here (a .wasm file or builtin:NAME), once for each
     #[arg(long = "plugin", value_name = "NAME=PATH")]
     pub(crate) plugins: Vec<String>,
-    /// Give back a field that was removed from the record, once for each
+    /// Restore a field that was removed from the record, once for each
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
     /// Print a JSON object instead of text
@@ -68,13 +68,13 @@ pub(crate) struct ReplayArguments {
 /// Of `diff`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DiffArguments {
-    /// What is there: a plugin (a .wasm file, builtin:NAME or oci://...), or a config file
+    /// The old version: a plugin (a .wasm file, builtin:NAME or oci://...), or a config file
     #[arg(value_name = "OLD")]
     pub(crate) old: String,
-    /// What it is compared with, of the same kind
+    /// The new version, of the same kind
     #[arg(value_name = "NEW")]
     pub(crate) new: String,
-    /// Of images: the config that says how their registries are asked [default: ./portcullis.toml, if it exists]
+    /// For images: the config with the settings of their registries [default: ./portcullis.toml, if it exists]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print a JSON object instead of text

@@ -5,14 +5,14 @@ use portcullis_model::Share;
 
 use super::GatewayArgument;
 
-/// What to do with versions that are tried.
+/// What to do with versions on trial.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum RolloutCommand {
     /// Show the versions on trial beside the active ones
     #[command(after_help = "\
-Exchanges, faults, replies and times count since the rollout began; CPU and
-latency are means for an exchange. A fault is an exchange in which the version
-failed, a reply one that it answered in place of the upstream.
+Exchanges, faults, replies and times are counted since the rollout began; CPU
+and latency are means for an exchange. A fault is an exchange in which the
+version failed, a reply one that it answered in place of the upstream.
 
 Examples:
   portcullis rollout status
@@ -22,16 +22,16 @@ Examples:
 
     /// Let a canary take all exchanges, at once; with --write, for good
     #[command(after_help = "\
-Exchanges that have begun end with the version that they have. It is not taken
-back by itself any more. The promotion lasts as long as the process, and the
-command says what to write in the config so that it outlives it; `--write`
-writes it. Then what the canary's table says is the policy's, the table is
-gone, and all else in the file is as it was typed. A file that is not what the
-gateway runs is left alone.
+Exchanges that have begun keep their version. The canary is no longer aborted
+automatically. The promotion lasts as long as the process, and the command
+prints what to write in the config to keep it; `--write` writes it. The
+settings of the canary's table then become the policy's, the table is removed,
+and the rest of the file stays as it was typed. A file that differs from what
+the gateway runs is not changed.
 
-A shadow never answered anybody: with `--write` it becomes the policy's own
-version by the config, and with `--share` a canary. `--share` also makes the
-share of a canary another.
+A shadow has never answered a client: with `--write` it becomes the policy's
+own version in the config, and with `--share` a canary. `--share` also changes
+the share of a canary.
 
 Examples:
   portcullis rollout promote tenant
@@ -39,21 +39,20 @@ Examples:
   portcullis rollout promote tenant --write --share 20%")]
     Promote(RolloutPromoteArguments),
 
-    /// Give a canary or a shadow no more exchanges
+    /// Stop giving exchanges to a canary or a shadow
     #[command(after_help = "\
-Exchanges that have begun end with the version that they have; then its
-instances are freed. The same is done to a canary by the gateway itself, by
-the rules of its `abort`. With `--write` its table is taken out of the config
-as well.
+Exchanges that have begun keep their version; after them its instances are
+freed. The gateway itself does the same to a canary, by the rules of its
+`abort`. With `--write` its table is removed from the config as well.
 
 Examples:
   portcullis rollout abort tenant
   portcullis rollout abort tenant --write --reason \"answers 403 to partners\"")]
     Abort(RolloutAbortArguments),
 
-    /// Give a canary or a shadow the exchanges again that the config says
+    /// Give exchanges to a canary or a shadow again, as configured
     #[command(after_help = "\
-After an abort or a promotion. What counted against a canary is forgotten.
+After an abort or a promotion. The counts against a canary start again at zero.
 
 Examples:
   portcullis rollout resume tenant")]
@@ -63,7 +62,7 @@ Examples:
 /// Of `rollout status`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RolloutStatusArguments {
-    /// The policy [default: all that try a version]
+    /// The policy [default: all with a version on trial]
     pub(crate) policy: Option<String>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgument,
@@ -90,7 +89,7 @@ pub(crate) struct RolloutPromoteArguments {
 pub(crate) struct RolloutAbortArguments {
     #[command(flatten)]
     pub(crate) act: RolloutActArguments,
-    /// Take it out of the config too, so that a restart does not bring it back
+    /// Remove it from the config too, so that a restart does not bring it back
     #[arg(long)]
     pub(crate) write: bool,
 }
