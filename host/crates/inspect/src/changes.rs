@@ -81,8 +81,8 @@ impl Changes {
     }
 }
 
-/// What the plugin of policy `policy` imports and the one before it did not, a sentence for each capability. That it
-/// runs says that each was granted: a component that imports what was not granted does not load.
+/// Returns what the plugin of policy `policy` imports and the one before it did not, a sentence for each capability.
+/// Each was granted, because a component that imports what was not granted does not load.
 pub fn newly_imported(policy: &str, old: &ComponentInfo, new: &ComponentInfo) -> Vec<String> {
     let plugin = match &new.manifest {
         Some(manifest) => shown(&format!("{} {}", manifest.name, manifest.version)).into_owned(),

@@ -1,5 +1,5 @@
-//! What would become of a request, and why, as JSON: scripts read it, the control socket returns it, and the text of
-//! the command line is made of it.
+//! What would happen to a request, and why, as JSON: scripts read it, the control socket returns it, and the command
+//! line makes its text of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn without_secrets(mut json: Value, gateway: &Gateway) -> Value {
     json
 }
 
-/// Returns an explanation as JSON. `mode` says what it is based on: `routes`, `sandbox` or `live`.
+/// Returns an explanation as JSON. `mode` is its basis: `routes`, `sandbox` or `live`.
 fn explanation_to_json(explanation: &Explanation, mode: &str) -> Value {
     let route = explanation.routes.iter().find(|tried| tried.verdict == RouteVerdict::Wins);
     json!({
@@ -122,7 +122,7 @@ fn explanation_to_json(explanation: &Explanation, mode: &str) -> Value {
     })
 }
 
-/// What the gateway made of the client's fields before anybody saw them.
+/// The gateway's changes of the client's fields before any policy saw them.
 fn received(parsed: Option<&RequestHead>, received: Option<&RequestHead>) -> Value {
     let (Some(parsed), Some(received)) = (parsed, received) else { return Value::Null };
     let only = |these: &RequestHead, those: &RequestHead| -> Vec<Value> {

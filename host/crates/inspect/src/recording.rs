@@ -11,7 +11,7 @@ use crate::trace::{Scrubber, client_to_json, hook_to_json, redact, request_to_js
 
 /// The version of the files.
 pub const VERSION: u64 = 1;
-/// The member that says what a file is, and has that version.
+/// The member that identifies a record, and has its version.
 pub const VERSION_MEMBER: &str = "portcullis-record";
 /// Settings beyond this, such as a list of a million addresses, are left out of a record.
 const CONFIG_BYTES_MAX: usize = 256 << 10;

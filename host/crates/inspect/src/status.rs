@@ -13,7 +13,7 @@ use portcullis_proxy::{Listening, Snapshot};
 use portcullis_sandbox::{LastFault, Manifest, PolicyReport, SandboxReport, Standing, UnderWay};
 use portcullis_telemetry::Metrics;
 
-/// What the status of a gateway is made of.
+/// The sources of a gateway's status.
 #[derive(Debug)]
 pub struct GatewayFacts<'a> {
     /// The version of the gateway.
@@ -28,9 +28,9 @@ pub struct GatewayFacts<'a> {
     pub workers: usize,
     /// The listeners.
     pub listening: Vec<Listening>,
-    /// What the sandbox has counted.
+    /// The counts of the sandbox.
     pub sandbox: SandboxReport,
-    /// What the proxy has counted.
+    /// The counts of the proxy.
     pub metrics: &'a Metrics,
     /// The running generation.
     pub snapshot: &'a Snapshot,
@@ -38,7 +38,7 @@ pub struct GatewayFacts<'a> {
     pub policies: Vec<PolicyFacts<'a>>,
 }
 
-/// What the status of a policy is made of.
+/// The sources of a policy's status.
 #[derive(Debug)]
 pub struct PolicyFacts<'a> {
     /// The configuration of the active version.

@@ -1,4 +1,4 @@
-//! What a recorder has noted, as JSON: the same for an explanation, for a record and for its replay.
+//! The notes of a recorder as JSON: the same for an explanation, for a record and for its replay.
 
 pub mod read;
 mod redact;
@@ -129,7 +129,7 @@ pub fn response_to_json(response: &ResponseHead) -> Value {
     json!({ "status": response.status, "fields": fields_to_json(&response.fields) })
 }
 
-/// Who sent a request.
+/// Returns the client as JSON.
 pub fn client_to_json(client: &ClientInfo) -> Value {
     json!({
         "address": client.address.to_string(),

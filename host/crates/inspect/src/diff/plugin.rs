@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::schema::{self, SettingChange};
 use portcullis_model::text::escape as shown;
 
-/// What is compared of a plugin.
+/// The parts of a plugin that are compared.
 #[derive(Debug, Clone)]
 pub struct PluginFacts {
     /// The place that it came from.
@@ -70,7 +70,7 @@ impl PluginFacts {
         Ok(Self { manifest: Some(manifest), ..Self::of(source, component)? })
     }
 
-    /// Returns what its imports and exports say.
+    /// Returns what follows from its imports and exports.
     #[must_use]
     pub fn info(&self) -> &ComponentInfo {
         &self.info
@@ -143,7 +143,7 @@ impl PluginDiff {
         })
     }
 
-    /// Returns it as people read it, each line with `indent` before it. What is the same is left out.
+    /// Returns it as text for people, each line with `indent` before it. What is the same is left out.
     #[must_use]
     pub fn text(&self, indent: &str) -> String {
         let mut text = String::new();

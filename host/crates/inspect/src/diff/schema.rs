@@ -1,9 +1,8 @@
-//! What the settings of a new version of a plugin ask that those of the old one did not: a comparison of two JSON
-//! schemas.
+//! What a new version of a plugin requires of its settings and the old one did not: a comparison of two JSON schemas.
 //!
-//! The question is whether a config that the old version took is taken by the new one. What the SDK writes is compared
-//! exactly; of a schema that uses more of JSON Schema than that, a keyword that differs and is not known here is told
-//! as one that may refuse what was taken.
+//! The question is whether the new version accepts every config that the old one accepted. Schemas that the SDK writes
+//! are compared exactly; if a schema uses more of JSON Schema than that, a keyword that differs and is not known here
+//! is reported as one that may refuse what was accepted.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +19,7 @@ const CHANGES_MAX: usize = 200;
 /// Characters of a value that are shown.
 const VALUE_CHARS_MAX: usize = 60;
 
-/// Keywords that say nothing about what is taken.
+/// Keywords without influence on what is accepted.
 const SILENT: [&str; 8] =
     ["$schema", "$id", "$comment", "title", "description", "examples", "$defs", "definitions"];
 /// Keywords that [`Walk::compare`] understands.
@@ -55,11 +54,11 @@ pub(crate) struct SettingChange {
     pub(crate) setting: String,
     /// Whether settings that were right may be refused now.
     pub(crate) breaks: bool,
-    /// What is other, in words.
+    /// What differs, in words.
     pub(crate) change: String,
 }
 
-/// What leads from `old` to `new`; `None` is a plugin that says nothing about its settings.
+/// Returns the changes from `old` to `new`; `None` is a plugin without a schema for its settings.
 pub(crate) fn changes(old: Option<&Value>, new: Option<&Value>) -> Vec<SettingChange> {
     let change = |breaks, change: &str| {
         vec![SettingChange { setting: String::new(), breaks, change: change.to_owned() }]
@@ -278,7 +277,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a reference within the schema refers to.
+/// Returns what a reference within the schema refers to.
 fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut schema = schema;
     for _ in 0..DEPTH_MAX {
@@ -307,7 +306,7 @@ fn listed(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
     }
 }
 
-/// Each form and what it is called: the one setting that it asks for, its type, or its place.
+/// Returns each form and its name: the one setting that it requires, its type, or its position.
 fn forms<'a>(schema: &'a Map<String, Value>, root: &'a Value) -> Vec<(String, &'a Value)> {
     let list = ["anyOf", "oneOf"].iter().find_map(|name| schema.get(*name)?.as_array());
     let forms = list.into_iter().flatten().map(|form| resolve(root, form)).enumerate();

@@ -1,5 +1,5 @@
-//! Reads again what [`trace`](super) has written. A record is a file, and a file may have been edited: what is not as
-//! it was written is `None`.
+//! Reads the JSON that [`trace`](super) writes. A record is a file, and a file may have been edited: a value that is
+//! not in that form is `None`.
 
 use bytes::Bytes;
 use portcullis_http::{Fields, RequestHead, ResponseHead, Scheme};
@@ -99,7 +99,7 @@ pub fn response_from_json(value: &Value) -> Option<ResponseHead> {
     })
 }
 
-/// Who `client_to_json` says.
+/// Reads the client that `client_to_json` has written.
 pub fn client_from_json(value: &Value) -> Option<ClientInfo> {
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
     Some(ClientInfo {

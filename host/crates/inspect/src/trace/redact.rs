@@ -1,8 +1,8 @@
-//! What a record must not have: credentials in fields, in queries, in attributes and settings, and the bytes of
-//! secrets.
+//! Removes from a record what it must not contain: credentials in fields, queries, attributes and settings, and the
+//! bytes of secrets.
 //!
-//! What is removed leaves a mark in its place, `[removed:x-api-key]`, that is a value like another: a replay runs with
-//! it, and what a policy makes of it (a name of a bucket, say) is the same in the record and in its replay.
+//! A removed value is replaced by a mark, `[removed:x-api-key]`, which is a value like any other: a replay runs with
+//! it, and what a policy derives from it (such as a name of a bucket) is the same in the record and in its replay.
 
 mod query;
 
@@ -27,11 +27,11 @@ const CREDENTIAL_ARGUMENTS: [(&str, &str); 5] = [
     ("crypto.hmac", "message"),
     ("crypto.sign", "message"),
 ];
-/// Less of an argument may stand in any value by chance.
+/// Shorter arguments may occur in any value by chance.
 const ARGUMENT_BYTES_MIN: usize = 8;
 
-/// Takes out of `record` what it must not have, and lists what that was as its member `removed`. `scrubber` has the
-/// secrets of the config; fields and parameters named by `keep` stay.
+/// Removes from `record` what it must not contain, and lists it in the member `removed`. `scrubber` has the secrets of
+/// the config; fields and parameters named by `keep` are kept.
 pub fn redact(record: &mut Value, scrubber: Scrubber, keep: &[String]) {
     let mut redaction = Redaction {
         scrubber,
@@ -69,12 +69,12 @@ struct Redaction<'a> {
     scrubber: Scrubber,
     keep: &'a [String],
     removed: BTreeSet<String>,
-    /// Fields of the request that a policy took away before it was forwarded. Who does that has mostly used it as a
-    /// credential, whatever it is called.
+    /// Fields of the request that a policy removed before it was forwarded. Such a field was mostly used as a
+    /// credential, whatever its name is.
     consumed_fields: BTreeSet<String>,
     /// Parameters of the query that it took away.
     consumed_parameters: BTreeSet<String>,
-    /// Fields and parameters of which the settings of a policy say that it finds something in them, in lower case.
+    /// Fields and parameters that the settings of a policy name as a source, in lower case.
     named: BTreeSet<String>,
 }
 
@@ -100,7 +100,7 @@ impl Redaction<'_> {
         }
     }
 
-    /// Finds the names that settings say.
+    /// Finds the names in settings.
     fn find_named(&mut self, settings: &Value) {
         match settings {
             Value::Array(values) => values.iter().for_each(|value| self.find_named(value)),
@@ -120,7 +120,7 @@ impl Redaction<'_> {
         }
     }
 
-    /// Finds fields and parameters that have in them what a policy had verified, whatever they are called.
+    /// Finds fields and parameters that contain what a policy had verified, whatever their names are.
     fn find_verified(&mut self, record: &Value) {
         let mut verified: Vec<String> = Vec::new();
         for hook in record["hooks"].as_array().into_iter().flatten() {
@@ -302,8 +302,8 @@ impl Redaction<'_> {
         }
     }
 
-    /// What is verified is a credential; what was computed of one says what it was to who can guess; and what is asked
-    /// of other servers may have one in its address or form.
+    /// Verified values are credentials; a value computed from one can be used to guess it; and a request to another
+    /// server may have one in its URL or form.
     fn calls(&mut self, hook: &mut Value) {
         for call in array(hook.get_mut("calls")) {
             let function = call["function"].as_str().unwrap_or_default().to_owned();
@@ -381,7 +381,7 @@ fn array(value: Option<&mut Value>) -> &mut [Value] {
     value.and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
 }
 
-/// What is there at the end of `names`. Indexing would put it there.
+/// Returns the value at the end of `names`. Indexing would create it.
 fn member<'a>(value: &'a mut Value, names: &[&str]) -> Option<&'a mut Value> {
     names.iter().try_fold(value, |value, name| value.get_mut(name))
 }

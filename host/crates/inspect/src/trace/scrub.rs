@@ -1,4 +1,4 @@
-//! Takes secrets out of what is shown or written: the marks that stand in their place say which it was.
+//! Removes secrets from output: marks in their place say which secret it was.
 
 mod views;
 
@@ -16,7 +16,7 @@ const WITHIN_BYTES_MIN: usize = 4;
 /// characters than letters and digits only.
 const WORD_BYTES_MAX: usize = 12;
 
-/// In bytes that are no text a short one may stand by chance.
+/// A shorter secret may occur in bytes that are not text by chance.
 const BINARY_BYTES_MIN: usize = 8;
 
 /// Looks at one text. Each replaces at least something.
@@ -29,12 +29,12 @@ pub struct Scrubber {
     needles: Vec<Needle>,
 }
 
-/// One of them. It is found as it is, in hexadecimal digits, and in each way of [`views`] to write it.
+/// One secret. It is found unchanged, in hexadecimal digits, and in each encoding of [`views`].
 #[derive(Clone)]
 struct Needle {
     bytes: Vec<u8>,
     mark: String,
-    /// Whether it must stand alone, as a word does.
+    /// Whether it must be a whole word.
     as_word: bool,
 }
 
@@ -48,14 +48,14 @@ impl Scrubber {
         scrubber
     }
 
-    /// Takes `secret` out wherever it stands, and writes `mark` instead.
+    /// Replaces `secret` by `mark` wherever it occurs.
     pub fn add(&mut self, secret: &[u8], mark: &str) {
         self.push(secret, mark, false);
         self.sort();
     }
 
-    /// Takes the value of a removed field or parameter out, and the parts that a policy may take it apart to: the words
-    /// of a cookie or of a credential, the parts of a token, what percent signs stand for, user and password.
+    /// Replaces the value of a removed field or parameter, and the parts into which a policy may split it: the words of
+    /// a cookie or of a credential, the parts of a token, its percent-decoded form, user and password.
     pub fn add_field(&mut self, value: &[u8], mark: &str) {
         const PART_BYTES_MIN: usize = 8;
         let mut values = vec![value.to_vec()];
@@ -81,7 +81,7 @@ impl Scrubber {
     }
 
     fn push(&mut self, secret: &[u8], mark: &str, as_word: bool) {
-        // A secret from a file may be used with and without the line end behind it.
+        // A secret from a file may be used with and without its line end.
         for secret in [secret, secret.trim_ascii()] {
             if !secret.is_empty() && !self.needles.iter().any(|other| other.bytes == secret) {
                 self.needles.push(Needle { bytes: secret.to_vec(), mark: mark.to_owned(), as_word });
@@ -118,7 +118,7 @@ impl Scrubber {
             return None;
         }
         let mut clean: Option<String> = None;
-        // What is written in more than one way has a view for each, and a replacement may leave another to be found.
+        // Text in several encodings has a view for each, and a replacement may leave another to be found.
         for round in 0..ROUNDS_MAX {
             let now = clean.as_deref().unwrap_or(text);
             let Some(replaced) = self.replaced(now) else { break };
@@ -130,7 +130,7 @@ impl Scrubber {
         clean
     }
 
-    /// `text` with marks for all that is found in one look at it in each way.
+    /// Returns `text` with marks for everything that one pass over each view finds.
     fn replaced(&self, text: &str) -> Option<String> {
         let whole = |needle: &&Needle| text.as_bytes() == needle.bytes;
         if let Some(needle) = self.needles.iter().find(whole) {
@@ -232,7 +232,7 @@ impl std::fmt::Debug for Scrubber {
     }
 }
 
-/// What stands in the place of a named secret.
+/// Returns the mark of a named secret.
 pub fn secret_mark(name: &str) -> String {
     format!("[secret:{name}]")
 }

@@ -1,17 +1,17 @@
-//! Parameters in the queries of addresses and in forms, and who asks in an address.
+//! Parameters in the queries of URLs and in forms, and the user in a URL.
 
 use std::ops::Range;
 
-/// The parameters of the query of an address or a target, with names and values as they are meant.
+/// Returns the parameters of the query of a URL or a target, with decoded names and values.
 pub(super) fn parameters(text: &str) -> impl Iterator<Item = (String, String)> {
     let query = text.split_once('?').map_or("", |(_, query)| query);
     let pairs = query.split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.map(|(name, value)| (meant(name), meant(value)))
 }
 
-/// The text with what `hide` says in the place of values: of each parameter in a query (or in all of the text, if that
-/// is a form) it is asked with the name as it is meant and the value as it is written; of user and password without a
-/// name. `None` if all stays.
+/// Returns the text with values replaced by what `hide` returns: for each parameter in a query (or in all of the text,
+/// if that is a form) it is called with the decoded name and the raw value, and for user and password without a name.
+/// `None` if nothing changes.
 pub(super) fn hidden(
     text: &str,
     is_form: bool,
@@ -47,7 +47,7 @@ pub(super) fn hidden(
     for (range, mark) in hidden {
         if range.start >= from {
             clean.push_str(&text[from..range.start]);
-            // A bracket may stand in a query (it is forwarded byte for byte), and the mark is one word.
+            // A bracket is allowed in a query (which is forwarded byte for byte), and the mark is one word.
             clean.push_str(&mark);
             from = range.end;
         }
@@ -98,7 +98,7 @@ fn looks_like_form(text: &str) -> bool {
     !text.is_empty() && text.split('&').all(is_pair)
 }
 
-/// What a name or value of a form means (WHATWG URL, 5.1).
+/// Decodes a name or value of a form (WHATWG URL, 5.1).
 fn meant(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -15,7 +15,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The text as it is.
+    /// Returns the text unchanged.
     pub(super) fn plain(text: &str) -> Self {
         Self { bytes: text.as_bytes().to_vec(), at: (0..=text.len()).collect() }
     }
@@ -26,8 +26,8 @@ impl View {
         at(bytes.start)..at(bytes.end)
     }
 
-    /// Reads it anew: `step` appends what the next bytes stand for and returns how many those are, or 0 if they stand
-    /// for themselves. `None` if all do.
+    /// Decodes it: `step` appends the decoded form of the next bytes and returns how many those are, or 0 if they are
+    /// not encoded. `None` if none are.
     fn read(&self, step: impl Fn(&[u8], &mut Vec<u8>) -> usize) -> Option<Self> {
         let mut read =
             Self { bytes: Vec::with_capacity(self.bytes.len()), at: Vec::with_capacity(self.at.len()) };
@@ -46,8 +46,8 @@ impl View {
     }
 }
 
-/// What `text` says with percent signs read (RFC 3986, 2.1), in the way of forms too (`+` is a space), and with the
-/// escapes of JSON and of many languages (RFC 8259, 7); each after each other one, too.
+/// Returns `text` with percent signs decoded (RFC 3986, 2.1), in the way of forms too (`+` is a space), and with the
+/// escapes of JSON and of many languages (RFC 8259, 7); each also after each other one.
 pub(super) fn decoded(text: &str) -> Vec<View> {
     let mut views: Vec<View> = Vec::new();
     let mut last = vec![View::plain(text)];
@@ -125,8 +125,8 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// What runs of Base64 in a view stand for (RFC 4648, both alphabets), with the range of the text that each has. What
-/// comes before a run may look like a part of it, so that each is read from each of its first four characters.
+/// Decodes runs of Base64 in a view (RFC 4648, both alphabets), with the range of the text for each. The text before a
+/// run may look like a part of it, so each is decoded from each of its first four characters.
 pub(super) fn base64(view: &View) -> Vec<(Range<usize>, Vec<u8>)> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -165,7 +165,7 @@ fn sextet(letter: u8) -> Option<u8> {
     })
 }
 
-/// What letters of Base64 stand for, as far as they go.
+/// Decodes letters of Base64, as far as they go.
 fn from_base64(letters: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(letters.len() / 4 * 3 + 2);
     for four in letters.chunks(4) {
