@@ -154,3 +154,28 @@ async fn a_body_that_was_not_sent_yet_closes_the_connection_behind_the_answer() 
     client.finish().await;
     assert_eq!(client.read_to_end().await, b"");
 }
+
+#[tokio::test]
+async fn a_body_from_a_file_is_what_the_file_holds_now() {
+    let gateway = TestGateway::builder()
+        .file("pages/down.html", "<h1>back soon</h1>")
+        .start(
+            "[listeners.web]\naddress = \"127.0.0.1:0\"\n[routes.all]\n\
+             respond = { status = 503, body-file = \"pages/down.html\", headers = { retry-after = \"60\" } }\n",
+        )
+        .await;
+    for version in [Http::One, Http::Two] {
+        let mut client = version.client(&gateway).await;
+        let down = client.get("/").await;
+        assert_eq!((down.status, &*down.text()), (503, "<h1>back soon</h1>"));
+        assert_eq!(down.header("content-type"), "text/html; charset=utf-8");
+        let head = client.send(Method::HEAD, "/", &[], "").await;
+        assert_eq!((&*head.text(), &*head.header("content-length")), ("", "18"));
+    }
+    gateway.write_and_wait("pages/down.html", "<h1>tomorrow</h1>").await;
+    let mut client = Http::One.client(&gateway).await;
+    assert_eq!(client.get("/").await.text(), "<h1>tomorrow</h1>");
+    let refused = gateway.write_and_expect_refusal("pages/down.html", vec![b'x'; (1 << 20) + 1]).await;
+    assert!(refused.contains("down.html") && refused.contains("1MiB"), "{refused}");
+    assert_eq!(client.get("/").await.text(), "<h1>tomorrow</h1>");
+}

@@ -3,8 +3,8 @@
 //! Everything here is already validated: code that has a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
 //!
-//! Beside it stand two leaves that every crate needs: [`text`], which makes what a stranger wrote safe to print, and
-//! [`Lock`].
+//! Beside it stand leaves that several crates need: [`text`], which makes what a stranger wrote safe to print, [`Lock`], and
+//! [`media_type`](media_type()).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -14,6 +14,7 @@ mod gateway;
 mod http_grant;
 mod limits;
 mod lock;
+mod media_type;
 mod plugin;
 mod policy;
 mod rollout;
@@ -34,6 +35,7 @@ pub use gateway::{
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use lock::Lock;
+pub use media_type::media_type;
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
     Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, QuarantineRule, RateQuota,

@@ -76,6 +76,7 @@ fn the_examples_load() {
             ("secrets/token", "token"),
             ("keys/release.pub", "cosign.pub"),
             ("keys.txt", "keys.txt"),
+            ("errors/maintenance.html", "text.txt"),
             ("plugins/tenant_auth.wasm", "everything.wasm"),
             ("plugins/partner_auth.wasm", "secretive.wasm"),
             ("plugins/tenant_auth_2.wasm", "everything-2.wasm"),

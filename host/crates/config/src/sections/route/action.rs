@@ -1,6 +1,6 @@
 //! What a route does: `to`, `redirect` or `respond`, exactly one of them.
 
-use portcullis_model::{Action, Forward, PathPattern, Redirect, RequestFilter, Respond};
+use portcullis_model::{Action, Forward, PathPattern, Redirect, RequestFilter, Respond, media_type};
 
 use super::fields::{request_edits, sent_fields};
 
@@ -17,6 +17,8 @@ use crate::syntax::view::View;
 /// Redirects are temporary unless the operator says otherwise: browsers keep a permanent one for good.
 const REDIRECT_STATUS: u16 = 307;
 const RESPOND_STATUS: u16 = 200;
+/// Bytes of a body that is read from a file. It is kept in memory.
+const BODY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The keys that name an action.
 const ACTIONS: [&str; 3] = ["to", "redirect", "respond"];
@@ -131,17 +133,31 @@ fn redirect(
 }
 
 fn respond(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Respond {
+    let place = format!("`respond` of route `{}`", named.name);
     let status = view.integer("status").unwrap_or(RESPOND_STATUS);
-    let body = view.text("body");
-    if let (204 | 205 | 304, Some((_, span))) = (status, body) {
-        let message = format!("`respond` of route `{}` has a body that is never sent", named.name);
+    let (body, file) = (view.text("body"), view.text("body-file"));
+    if let (204 | 205 | 304, Some((_, span))) = (status, body.or(file)) {
         let label = format!("a response with status {status} has none");
-        loader.report(Report::new(span, message, label).help("remove it, or write another status"));
+        let report = Report::new(span, format!("{place} has a body that is never sent"), label);
+        loader.report(report.help("remove it, or write another status"));
     }
     let mut fields = sent_fields(loader, named, view);
-    let typed = fields.iter().any(|(name, _)| name == "content-type");
-    if body.is_some() && !typed {
-        fields.push(("content-type".to_owned(), "text/plain; charset=utf-8".to_owned()));
+    let (body, media_type): (std::sync::Arc<[u8]>, _) = match (body, file) {
+        (None, None) => return Respond { status, fields, body: [].into() },
+        (Some(_), Some((_, span))) => {
+            let report =
+                Report::new(span, format!("{place} has both `body` and `body-file`"), "a second body");
+            loader.report(report.help("remove one of the two"));
+            ([].into(), "")
+        }
+        (Some((text, _)), None) => (text.as_bytes().into(), "text/plain; charset=utf-8"),
+        (None, Some((path, span))) => {
+            let read = loader.read(path, span, "body", BODY_FILE_BYTES_MAX);
+            (read.map_or_else(|| [].into(), |(_, bytes)| bytes.into()), media_type(path))
+        }
+    };
+    if !fields.iter().any(|(name, _)| name == "content-type") {
+        fields.push(("content-type".to_owned(), media_type.to_owned()));
     }
-    Respond { status, fields, body: body.map_or("", |(text, _)| text).as_bytes().into() }
+    Respond { status, fields, body }
 }

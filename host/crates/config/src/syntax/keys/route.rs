@@ -282,9 +282,18 @@ pub(crate) static RESPOND: Shape = Shape {
             doc: "The body. A response to HEAD has its length alone.",
         },
         Key {
+            name: "body-file",
+            kind: Kind::Text("a path"),
+            presence: Presence::Absent("the body is `body`"),
+            example: r#""errors/maintenance.html""#,
+            doc: "The file with the body, of at most 1 MiB. It is read with the configuration, and watched like it.",
+        },
+        Key {
             name: "headers",
             kind: Kind::Fields(&Kind::Text("a value")),
-            presence: Presence::Absent("`content-type: text/plain; charset=utf-8` if there is a body"),
+            presence: Presence::Absent(
+                "`content-type` if there is a body: `text/plain; charset=utf-8`, or by the extension of `body-file`",
+            ),
             example: r#"{ content-type = "text/html" }"#,
             doc: "The fields of the answer.",
         },
