@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::harness::{Answer, RawClient, RawReply, TestGateway, TestUpstream, within};
+use crate::harness::{Answer, RawClient, RawReply, TestGateway, TestUpstream, eventually, within};
 use crate::setup::{KEY, shipped};
 
 /// Replays the requests of a seed that was printed.
@@ -83,6 +83,12 @@ listeners = ["side"]
 use = ["stamp", "limit"]
 respond = {{ status = 204 }}
 
+[routes.pages]
+match = {{ host = "files.test" }}
+use = ["stamp"]
+files = {{ root = "root" }}
+response-headers = {{ set = {{ x-edge = "file" }}, remove = ["accept-ranges"] }}
+
 [routes.rest]
 match = {{ host = "a.test", path = "/{{first}}/*" }}
 use = ["stamp"]
@@ -133,8 +139,15 @@ impl Chance {
     /// A head and its body.
     fn request(&mut self) -> (String, &'static str) {
         let method = self.one_of(&["GET", "GET", "HEAD", "POST", "PUT", "OPTIONS", "TRACE", "CONNECT"]);
-        let host =
-            self.one_of(&["a.test", "a.test", "A.Test:80", "x.wild.test", "y.x.wild.test", "other.test"]);
+        let host = self.one_of(&[
+            "a.test",
+            "a.test",
+            "A.Test:80",
+            "x.wild.test",
+            "y.x.wild.test",
+            "other.test",
+            "files.test",
+        ]);
         let target = if method == "CONNECT" { "a.test:80".to_owned() } else { self.target() };
         let host = if method == "CONNECT" { "a.test:80" } else { host };
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -147,6 +160,9 @@ impl Chance {
         field(format!("X-Api-Key: {KEY}"), 2);
         field("X-Beta: yes".to_owned(), 2);
         field("X-Forwarded-Proto: https".to_owned(), 3);
+        field("If-None-Match: *".to_owned(), 8);
+        field("If-Match: \"other\"".to_owned(), 12);
+        field("Range: bytes=1-2".to_owned(), 4);
         field("Max-Forwards: 0".to_owned(), 8);
         field("Max-Forwards: 2".to_owned(), 8);
         let body =
@@ -246,7 +262,18 @@ async fn explain_says_what_the_gateway_does() {
         })
     };
     let (one, two) = (upstream("one").await, upstream("two").await);
-    let gateway = TestGateway::start(&config([&one, &two])).await;
+    let files =
+        [("v1/x", "a file"), ("index.html", "<p>"), ("x/index.html", "x"), ("a;b", "a b"), ("secure", "")];
+    let builder = files
+        .iter()
+        .fold(TestGateway::builder(), |builder, (path, text)| builder.file(&format!("root/{path}"), text));
+    let gateway = builder.start(&config([&one, &two])).await;
+    // A tag that becomes strong between the question and the request would be a difference.
+    eventually("the files' tags are strong", async || {
+        let head = "GET /v1/x HTTP/1.1\r\nHost: files.test\r\nConnection: close\r\n\r\n";
+        (!sent(&gateway, "web", head, "").await.header("etag").starts_with("W/")).then_some(())
+    })
+    .await;
     let log = gateway.log();
     let line = log.iter().find(|line| line.text("event") == Some("control")).expect("it says where it is");
     let socket = PathBuf::from(line.text("path").unwrap());

@@ -55,6 +55,7 @@ mod shipped_policies;
 mod signals;
 mod signatures;
 mod soak;
+mod static_files;
 mod status;
 mod streaming;
 mod swaps;

@@ -43,6 +43,7 @@ fn as_json(route: &Route) -> serde_json::Value {
             Action::Forward(_) => "forward",
             Action::Redirect(_) => "redirect",
             Action::Respond(_) => "respond",
+            Action::Files(_) => "files",
         },
         "upstreams": route.upstreams().iter().map(|name| &**name).collect::<Vec<_>>(),
         "file": &*route.origin.file,

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-cache", &["portcullis-http", "portcullis-model"]),
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
+    ("portcullis-files", &["portcullis-model", "portcullis-http", "portcullis-traffic"]),
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
     ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
     ("portcullis-rewrite", &[]),
@@ -42,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "portcullis-proxy",
         &[
+            "portcullis-files",
             "portcullis-policy",
             "portcullis-http",
             "portcullis-traffic",

@@ -29,6 +29,8 @@ pub(crate) struct Loader<'p> {
     pub(crate) incomplete: bool,
     /// Every file and globbed folder that was looked at, absolute.
     pub(crate) files: BTreeSet<PathBuf>,
+    /// Those of them that are sent to clients.
+    pub(crate) public_files: BTreeSet<PathBuf>,
     /// What inspection said of a component, by digest: several policies may use one plugin.
     pub(crate) inspected: HashMap<[u8; 32], Result<PluginInfo, String>>,
     /// The components that were read, for compiling.
@@ -62,6 +64,7 @@ impl<'p> Loader<'p> {
             traits: BTreeMap::new(),
             incomplete: false,
             files: BTreeSet::new(),
+            public_files: BTreeSet::new(),
             inspected: HashMap::new(),
             components: LoadedComponents::default(),
             plugin_sources: PluginSources::default(),

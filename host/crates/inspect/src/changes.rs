@@ -73,6 +73,8 @@ impl Changes {
             ),
             ("policy-compile-time", before.policy_compile_time != after.policy_compile_time),
             ("policy-http-calls-max", before.policy_http_calls_max != after.policy_http_calls_max),
+            ("file-reads-max", before.file_reads_max != after.file_reads_max),
+            ("open-files-max", before.open_files_max != after.open_files_max),
         ] {
             if differs {
                 self.restart.push(format!("server.{key}"));

@@ -160,9 +160,11 @@ fn ending(ending: &Ending) -> Value {
         Ending::Replied { policy, fault, response: answer } => json!({
             "kind": "replied", "policy": &**policy, "status": answer.0.status, "fault": fault, "response": response(answer),
         }),
-        Ending::Answered { by, response: answer } => json!({
-            "kind": "answered", "by": by, "status": answer.0.status, "response": response(answer),
-        }),
+        Ending::Answered { by, response: answer, body_bytes } => {
+            let mut response = response(answer);
+            response["body-bytes"] = json!(body_bytes);
+            json!({ "kind": "answered", "by": by, "status": answer.0.status, "response": response })
+        }
         Ending::Forwarded { request, upstream: to, response_edits } => json!({
             "kind": "forwarded",
             "request": request_to_json(request),

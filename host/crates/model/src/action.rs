@@ -1,5 +1,6 @@
 //! What a route does with a request that its policies have permitted.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{HostHeader, Name, PathPattern};
@@ -13,6 +14,8 @@ pub enum Action {
     Redirect(Redirect),
     /// It answers: `respond`.
     Respond(Respond),
+    /// It serves files: `files`.
+    Files(Files),
 }
 
 /// Forwards to one of several upstreams.
@@ -87,6 +90,31 @@ pub struct Respond {
     pub body: Arc<[u8]>,
 }
 
+/// Serves files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The folder, absolute.
+    pub root: PathBuf,
+    /// The path that is looked for in the folder, in place of the one that was matched: `rewrite.path`.
+    pub path: Option<Template>,
+    /// The file that stands for a folder: a name without a slash, which does not begin with a dot.
+    pub index: String,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+}
+
+/// Which symbolic links are followed below a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Symlinks {
+    /// Those that stay in the folder.
+    #[default]
+    Inside,
+    /// None.
+    Refuse,
+    /// All.
+    Follow,
+}
+
 /// Text with variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template(pub Vec<TemplatePart>);
@@ -121,7 +149,7 @@ impl Action {
     pub fn upstreams(&self) -> &[Name] {
         match self {
             Self::Forward(forward) => &forward.upstreams,
-            Self::Redirect(_) | Self::Respond(_) => &[],
+            Self::Redirect(_) | Self::Respond(_) | Self::Files(_) => &[],
         }
     }
 
@@ -132,6 +160,7 @@ impl Action {
             Self::Forward(forward) => forward.upstreams.join(","),
             Self::Redirect(redirect) => format!("{} {}", redirect.status, redirect.to),
             Self::Respond(respond) => format!("respond {}", respond.status),
+            Self::Files(files) => format!("files {}", files.root.display()),
         }
     }
 }

@@ -53,6 +53,10 @@ pub struct Server {
     pub policy_memory_bytes_max: u64,
     /// Requests of policies' own that may be outstanding at once, over all policies and workers.
     pub policy_http_calls_max: u32,
+    /// Files that are opened or read at once for `files` of routes, over all workers.
+    pub file_reads_max: u32,
+    /// Files that may be open for `files` of routes, beside those that are read at once.
+    pub open_files_max: u32,
     /// Bytes that compiling a plugin may take.
     pub policy_compile_memory_bytes: u64,
     /// CPU time that compiling a plugin may take, in whole seconds.
@@ -80,6 +84,8 @@ impl Default for Server {
             policy_instances_max: 4000,
             policy_memory_bytes_max: 8 << 30,
             policy_http_calls_max: 1000,
+            file_reads_max: 8,
+            open_files_max: 1000,
             policy_compile_memory_bytes: 4 << 30,
             policy_compile_time: Duration::from_secs(900),
             control: Control::default(),

@@ -24,8 +24,8 @@ pub mod text;
 mod upstream;
 
 pub use action::{
-    Action, FieldChange, FieldEdit, Forward, Redirect, RequestFilter, Respond, ResponseEdits, Template,
-    TemplatePart,
+    Action, FieldChange, FieldEdit, Files, Forward, Redirect, RequestFilter, Respond, ResponseEdits,
+    Symlinks, Template, TemplatePart,
 };
 pub use cost::PolicyCost;
 pub use gateway::{

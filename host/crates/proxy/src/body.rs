@@ -34,6 +34,9 @@ pub(crate) enum BodyError {
     /// The upstream went away or broke the protocol.
     #[error("the upstream's response body ended early: {0}")]
     Upstream(String),
+    /// The file that it comes from cannot be read on.
+    #[error("{0}")]
+    File(String),
     /// A policy holds it back, and it is larger than the limit for that.
     #[error("{reason}")]
     Unheld {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use portcullis_files::FileError;
 use portcullis_http::PathError;
 use portcullis_net::ConnectError;
 use portcullis_policy::{BodySide, Fault};
@@ -53,6 +54,21 @@ pub(crate) enum ExchangeError {
     /// The path that the route makes of the request's cannot be forwarded.
     #[error("the rewritten path cannot be forwarded: {0}")]
     Rewritten(PathError),
+    /// The route serves files, and the request has another method than GET and HEAD.
+    #[error("the route serves files, by GET and HEAD alone")]
+    FileMethod,
+    /// The file that the path names is not sent.
+    #[error(transparent)]
+    File(FileError),
+    /// The file is not what the client expects by `If-Match` or `If-Unmodified-Since`.
+    #[error("the file is not the one that the client expects")]
+    Precondition,
+    /// The file has none of the bytes that are asked for.
+    #[error("the file has {length} bytes, and none of those that are asked for")]
+    Range {
+        /// The length of the file.
+        length: u64,
+    },
     /// The answer that the route has is more than a head can hold.
     #[error("the fields of the route's answer are too large")]
     ResponseTooLarge,
@@ -226,6 +242,7 @@ impl Failure for BodyError {
             | Self::Unheld { side: BodySide::Request, .. } => FaultSide::Client,
             Self::Upstream(_) | Self::Unheld { side: BodySide::Response, .. } => FaultSide::Upstream,
             Self::Policy { .. } => FaultSide::Policy,
+            Self::File(_) => FaultSide::Gateway,
         }
     }
 }
@@ -249,11 +266,16 @@ impl Failure for ExchangeError {
             | Self::Connect
             | Self::NoLocation
             | Self::Rewritten(_)
+            | Self::FileMethod
+            | Self::Precondition
+            | Self::Range { .. }
             | Self::NotSent { source: NotSent::HeadTooLarge { .. } | NotSent::Malformed(_), .. }
             | Self::ClientGone => FaultSide::Client,
             // Without a socket or a port of our own, the endpoint was not reached at all.
             Self::Unreachable { source, .. } if !source.is_endpoint_fault() => FaultSide::Gateway,
             Self::ResponseTooLarge => FaultSide::Gateway,
+            Self::File(error) if is_missing(error) => FaultSide::Client,
+            Self::File(_) => FaultSide::Gateway,
             Self::Unreachable { .. }
             | Self::NoEndpoint { .. }
             | Self::NotSent { source: NotSent::ExtendedConnect, .. }
@@ -265,6 +287,19 @@ impl Failure for ExchangeError {
             Self::RequestBody(error) => error.side(),
         }
     }
+}
+
+/// Returns whether a file counts as not there. The client does not learn which of the reasons it is.
+fn is_missing(error: &FileError) -> bool {
+    matches!(
+        error,
+        FileError::NotFound
+            | FileError::Name
+            | FileError::Hidden
+            | FileError::NoIndex { .. }
+            | FileError::NotRegular
+            | FileError::Link
+    )
 }
 
 /// Whether an error counts as a failure of the endpoint.
@@ -319,6 +354,14 @@ impl ExchangeError {
             Self::NoLocation => (400, "no redirect can be made of this request"),
             Self::Rewritten(_) => (400, "invalid path"),
             Self::ResponseTooLarge => (500, "the answer is too large"),
+            Self::FileMethod => (405, "files are read by GET and HEAD alone"),
+            Self::Precondition => (412, "the file is not the expected one"),
+            Self::Range { .. } => (416, "the file has no such bytes"),
+            Self::File(error) if is_missing(error) => (404, "no such file"),
+            Self::File(FileError::Denied) => (403, "the file cannot be read"),
+            Self::File(FileError::Busy | FileError::Stopped) => (503, "too many files are being read"),
+            Self::File(FileError::TimedOut) => (504, "the file could not be read in time"),
+            Self::File(_) | Self::RequestBody(BodyError::File(_)) => (500, "the file cannot be read"),
             Self::Loop => (508, "the request is in a loop"),
             Self::Trace => (405, "TRACE is not allowed"),
             Self::Connect => (501, "CONNECT is not supported"),

@@ -5,13 +5,14 @@
 //! [`Permitted`](portcullis_policy::Permitted) exchange, which only the policy chain makes.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use portcullis_files::{FileError, Found};
 use portcullis_http::ResponseHead;
-use portcullis_model::ResponseEdits;
-use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, PolicyChain, Reply};
+use portcullis_model::{Files, ResponseEdits, Route};
+use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Permitted, PolicyChain, Reply};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, BodySource};
@@ -27,7 +28,7 @@ use crate::receive::receive;
 use crate::respond;
 use crate::slot::Slot;
 use crate::target::edit_response::{MadeBy, edit_response};
-use crate::target::{self, forward::Forward, rewrite::rewrite};
+use crate::target::{self, files, forward::Forward, rewrite::rewrite};
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
@@ -133,6 +134,18 @@ impl ExchangeDriver<'_> {
                     (exchange, Err(error)) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
                 };
             }
+            Plan::Serve(action) => {
+                let timeouts = Timeouts { deadline, upstream_idle: None };
+                let found = self.find_file(action, &config, &permitted, timeouts).await;
+                let (exchange, answered) = files::answer(found, &config, permitted);
+                return match answered {
+                    Ok(content) => {
+                        let response = content.into_response(self.worker.files());
+                        self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await
+                    }
+                    Err(error) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
+                };
+            }
             Plan::Forward(action) => action,
         };
         let Some(upstream) = route.upstreams.get(permitted.upstream).cloned() else {
@@ -222,6 +235,31 @@ impl ExchangeDriver<'_> {
                 gone.notify();
             }
             outcome
+        })
+        .await
+    }
+
+    /// Waits until the file is found that the request asks for.
+    async fn find_file(
+        &mut self,
+        action: &Files,
+        route: &Route,
+        permitted: &Permitted<Box<Exchange>>,
+        timeouts: Timeouts,
+    ) -> Result<Found, ExchangeError> {
+        let mut pending = self.worker.files().find(files::wanted(action, route, permitted)?);
+        let until = timeouts.bounded(Instant::now() + self.connection.timeouts().idle);
+        poll_fn(|cx| {
+            if let Poll::Ready(found) = Pin::new(&mut pending).poll(cx) {
+                return Poll::Ready(found.map_err(ExchangeError::File));
+            }
+            if self.timer.poll(cx, until).is_ready() {
+                return Poll::Ready(Err(match timeouts.is_over() {
+                    true => ExchangeError::Timeout,
+                    false => ExchangeError::File(FileError::TimedOut),
+                }));
+            }
+            self.downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
         })
         .await
     }

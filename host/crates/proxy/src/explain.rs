@@ -4,6 +4,8 @@
 //! It takes the steps of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, run the policies,
 //! and between them [`plan`](crate::plan), which decides. Nothing here decides anything on its own.
 
+mod upstream_view;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -13,13 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_http::h1::{BodyFraming, HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
-use portcullis_model::{
-    ConnectionLimits, Endpoint, Gateway, HostHeader, Listener, Name, Origin, ResponseEdits, Route, Upstream,
-};
+use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, ResponseEdits, Route};
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
-use portcullis_traffic::Member;
 
 use crate::error::ExchangeError;
 use crate::https;
@@ -29,8 +28,10 @@ use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
 use crate::table::{Mismatch, RouteTable, host_of};
 use crate::target::edit_response::{MadeBy, edit_response};
-use crate::target::{self, rewrite::rewrite};
-use crate::upstream::{self, SharedUpstream, balance_key};
+use crate::target::{self, files, rewrite::rewrite};
+use crate::upstream::SharedUpstream;
+
+pub use upstream_view::{EndpointHealth, EndpointView, UpstreamView};
 
 /// A request to explain.
 #[derive(Debug, Clone)]
@@ -127,8 +128,10 @@ pub enum Ending {
     Answered {
         /// By what.
         by: &'static str,
-        /// The answer, as the policies leave it.
+        /// The answer, as the policies leave it. Of a large file it has the first piece.
         response: (ResponseHead, Bytes),
+        /// How long its whole body is.
+        body_bytes: u64,
     },
     /// It goes to an upstream.
     Forwarded {
@@ -139,41 +142,6 @@ pub enum Ending {
         /// What is changed in the fields of the response, after the policies.
         response_edits: ResponseEdits,
     },
-}
-
-/// An upstream, as a request would meet it.
-#[derive(Debug)]
-pub struct UpstreamView {
-    /// Its configuration.
-    pub config: Upstream,
-    /// Its endpoints.
-    pub endpoints: Vec<EndpointView>,
-    /// The endpoint that would be chosen now, if that is known: from a running gateway, or because there is only one.
-    pub next: Option<usize>,
-}
-
-/// An endpoint.
-#[derive(Debug)]
-pub struct EndpointView {
-    /// `host:port`.
-    pub address: Name,
-    /// Its share.
-    pub weight: u32,
-    /// What Host would say.
-    pub host: String,
-    /// Its health; `None` if no gateway runs.
-    pub health: Option<EndpointHealth>,
-}
-
-/// The health of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndpointHealth {
-    /// It failed, and no answer has come from it since.
-    pub ejected: bool,
-    /// An exchange may be sent there now: it is healthy, or a probe is due.
-    pub available: bool,
-    /// Exchanges under way.
-    pub in_flight: u32,
 }
 
 /// What a request is explained by.
@@ -446,7 +414,26 @@ impl<'a> Explainer<'a> {
                 match target::answer(own, route, permitted) {
                     (exchange, Ok(body)) => {
                         let (exchange, response) = answer(chain, exchange, chain.len(), body, by_whom).await;
-                        return (exchange, Ending::Answered { by, response });
+                        let body_bytes = response.1.len() as u64;
+                        return (exchange, Ending::Answered { by, response, body_bytes });
+                    }
+                    (refused, Err(error)) => {
+                        exchange = refused;
+                        error
+                    }
+                }
+            }
+            Plan::Serve(action) => {
+                let found = files::look(action, route, &permitted);
+                match files::answer(found, route, permitted) {
+                    (exchange, Ok(content)) => {
+                        let first = content.first.clone();
+                        let (exchange, response) =
+                            answer(chain, exchange, chain.len(), first, (route, MadeBy::Route)).await;
+                        let is_replaced = response.1 != content.first;
+                        let body_bytes = if is_replaced { response.1.len() as u64 } else { content.length() };
+                        let by = "the route's `files`";
+                        return (exchange, Ending::Answered { by, response, body_bytes });
                     }
                     (refused, Err(error)) => {
                         exchange = refused;
@@ -480,44 +467,6 @@ impl<'a> Explainer<'a> {
         let by_gateway = (route, MadeBy::Others);
         let (exchange, response) = answer(chain, exchange, chain.len(), body, by_gateway).await;
         (exchange, Ending::Refused { status, reason: error.to_string(), response: Some(response) })
-    }
-
-    /// The upstream `name`; `host` is what the route says of `Host`.
-    fn upstream(&self, name: &Name, host: Option<&HostHeader>, exchange: &Exchange) -> Option<UpstreamView> {
-        let request = &exchange.request;
-        let shared = self.upstreams.and_then(|upstreams| upstreams.get(name));
-        let config = match shared {
-            Some(shared) => &shared.config,
-            None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
-        };
-        let host = |address: &str| upstream::host(host.unwrap_or(&config.host), request, address).to_owned();
-        let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
-            Some(shared) => {
-                let (set, now) = (shared.endpoints.current(), shared.now());
-                let view = |Member { endpoint, weight }: &Member| EndpointView {
-                    address: endpoint.address().clone(),
-                    weight: *weight,
-                    host: host(endpoint.address()),
-                    health: Some(EndpointHealth {
-                        ejected: endpoint.health().is_ejected(),
-                        available: endpoint.health().is_available(now),
-                        in_flight: endpoint.in_flight(),
-                    }),
-                };
-                (set.members().iter().map(view).collect(), set.peek(now, balance_key(config, exchange)))
-            }
-            None => {
-                let view = |endpoint: &Endpoint| EndpointView {
-                    address: endpoint.address.clone(),
-                    weight: endpoint.weight,
-                    host: host(&endpoint.address),
-                    health: None,
-                };
-                let endpoints = &config.endpoints;
-                (endpoints.iter().map(view).collect(), (endpoints.len() == 1).then_some(0))
-            }
-        };
-        Some(UpstreamView { endpoints, next, config: config.clone() })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::num::NonZeroU16;
 
 use portcullis_http::RequestHead;
-use portcullis_model::{Action, Forward, Redirect, Respond, Route};
+use portcullis_model::{Action, Files, Forward, Redirect, Respond, Route};
 
 use crate::error::ExchangeError;
 use crate::https;
@@ -23,6 +23,8 @@ pub(crate) enum Plan<'r> {
     Refuse(ExchangeError),
     /// The gateway answers it.
     Answer(Answer<'r>),
+    /// The gateway sends a file.
+    Serve(&'r Files),
     /// It goes to an upstream of its route.
     Forward(&'r Forward),
 }
@@ -99,5 +101,9 @@ pub(crate) fn act<'r>(route: &'r Route, request: &RequestHead, received: Receive
         Action::Forward(forward) => Plan::Forward(forward),
         Action::Redirect(redirect) => Plan::Answer(Answer::Redirect(redirect)),
         Action::Respond(respond) => Plan::Answer(Answer::Respond(respond)),
+        Action::Files(_) if !matches!(request.method.as_str(), "GET" | "HEAD") => {
+            Plan::Refuse(ExchangeError::FileMethod)
+        }
+        Action::Files(files) => Plan::Serve(files),
     }
 }

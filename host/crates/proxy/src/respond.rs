@@ -1,8 +1,9 @@
 //! Responses that the gateway makes itself.
 
 use bytes::Bytes;
+use portcullis_files::FileError;
 use portcullis_http::{Known, RequestHead, ResponseHead, reason_phrase};
-use portcullis_model::Route;
+use portcullis_model::{Action, Route};
 use portcullis_policy::Reply;
 
 use crate::body::Body;
@@ -22,8 +23,16 @@ pub(crate) fn error(head: &mut ResponseHead, status: u16, reason: &str) -> Bytes
 pub(crate) fn refusal(head: &mut ResponseHead, refused: &ExchangeError) -> Bytes {
     let (status, reason) = refused.response();
     let body = error(head, status, reason);
-    if let ExchangeError::TlsRequired { location: Some(location) } = refused {
-        add(head, b"location", location.as_bytes());
+    match refused {
+        ExchangeError::TlsRequired { location: Some(location) } => {
+            add(head, b"location", location.as_bytes())
+        }
+        ExchangeError::FileMethod => add(head, b"allow", b"GET, HEAD"),
+        ExchangeError::Range { length } => {
+            add(head, b"content-range", format!("bytes */{length}").as_bytes())
+        }
+        ExchangeError::File(FileError::Busy) => add(head, b"retry-after", b"1"),
+        _ => {}
     }
     body
 }
@@ -56,7 +65,9 @@ pub(crate) fn is_unwanted_trace(route: &Route, request: &RequestHead) -> bool {
 /// Adds the methods that a route allows, as a 405 must (RFC 9110, 15.5.6).
 pub(crate) fn allow(head: &mut ResponseHead, route: &Route) {
     let mut methods = route.matches.methods.join(", ");
-    if methods.is_empty() {
+    if matches!(route.action, Action::Files(_)) {
+        "GET, HEAD".clone_into(&mut methods);
+    } else if methods.is_empty() {
         methods.push_str("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
     add(head, b"allow", methods.as_bytes());

@@ -2,6 +2,7 @@
 //! change a message.
 
 pub(crate) mod edit_response;
+pub(crate) mod files;
 pub(crate) mod forward;
 mod redirect;
 mod respond;

@@ -81,6 +81,7 @@ impl World {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
             recordings: Recordings::default(),
+            files: portcullis_files::FilePool::new(1, 1),
         };
         let worker = Rc::new(Worker::new(0, Arc::new(published), Network::start(reach)));
         let kept = worker.clone();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use portcullis_files::FilePool;
 use portcullis_http::{Fields, Known, http_date};
 use portcullis_net::Connector;
 use portcullis_policy::Exchange;
@@ -28,6 +29,8 @@ pub(crate) struct Published {
     /// The snapshot's number, which can be compared without counting a reference.
     pub(crate) generation: AtomicU64,
     pub(crate) recordings: Recordings,
+    /// Reads the files of routes.
+    pub(crate) files: FilePool,
 }
 
 /// The state of one worker.
@@ -97,6 +100,11 @@ impl Worker {
         // Also without any exchange, what an old generation holds is released soon after a reload.
         self.current().sweep();
         self.access_log.borrow_mut().tick();
+    }
+
+    /// Returns what reads the files of routes.
+    pub(crate) fn files(&self) -> &FilePool {
+        &self.published.files
     }
 
     /// Returns the recordings that operators have started.

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use portcullis_files::FilePool;
 use portcullis_model::{Lock, Name};
 use portcullis_net::{BindError, ConnectionCount, ListenerState, bind, bind_beside, overlap};
 use tokio::sync::{mpsc, oneshot};
@@ -95,7 +96,9 @@ impl Workers {
     /// # Errors
     /// If a thread cannot be started or an address cannot be listened on. Nothing runs then.
     pub fn start(count: usize, snapshot: Snapshot, outbound: &OutboundClient) -> Result<Self, StartError> {
+        let server = &snapshot.gateway.server;
         let published = Arc::new(Published {
+            files: FilePool::new(server.file_reads_max as usize, server.open_files_max),
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
             recordings: Recordings::default(),

@@ -81,7 +81,7 @@ fn route<'a>(
     let used = &mut names.upstreams_used;
     let to = references(loader, view.texts("to"), reference("upstream"), names.upstreams, used);
     names.policies_used.uncertain |= is_wrong(view, "use");
-    let acts_alone = view.key_span("redirect").or(view.key_span("respond")).is_some();
+    let acts_alone = action::acts_alone(view);
     names.upstreams_used.uncertain |= is_wrong(view, "to") || (view.node("to").is_none() && !acts_alone);
     let used = &mut names.listeners_used;
     let mut listeners =

@@ -53,6 +53,8 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
         policy_http_calls_max: view
             .integer("policy-http-calls-max")
             .unwrap_or(defaults.policy_http_calls_max),
+        file_reads_max: view.integer("file-reads-max").unwrap_or(defaults.file_reads_max),
+        open_files_max: view.integer("open-files-max").unwrap_or(defaults.open_files_max),
         policy_compile_memory_bytes: view
             .size("policy-compile-memory")
             .unwrap_or(defaults.policy_compile_memory_bytes),

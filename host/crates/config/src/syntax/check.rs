@@ -70,7 +70,10 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     if route && is(&["add-header", "add-headers", "more-set-headers", "response-header", "headers-down"]) {
         return Some("write response-headers = { set = { ... }, add = { ... }, remove = [...] }");
     }
-    if route && is(&["static", "root", "error-page", "basic-auth", "gzip", "compress", "cache", "cors"]) {
+    if route && is(&["static", "root", "alias", "file-server", "static-files"]) {
+        return Some("write files = { root = \"/srv/www\" }");
+    }
+    if route && is(&["error-page", "basic-auth", "gzip", "compress", "cache", "cors"]) {
         return Some("no key does this; a policy can: docs/writing-a-policy.md shows how to write one");
     }
     if route && is(&["listener"]) {

@@ -77,6 +77,7 @@ fn the_examples_load() {
             ("keys/release.pub", "cosign.pub"),
             ("keys.txt", "keys.txt"),
             ("errors/maintenance.html", "text.txt"),
+            ("site/index.html", "text.txt"),
             ("plugins/tenant_auth.wasm", "everything.wasm"),
             ("plugins/partner_auth.wasm", "secretive.wasm"),
             ("plugins/tenant_auth_2.wasm", "everything-2.wasm"),

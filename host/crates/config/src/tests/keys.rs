@@ -136,13 +136,15 @@ fn base(path: &str) -> &'static str {
             "log = true\nclock = true\nrandom = true\nmetrics = true\nsecrets = [\"s\"]\ncrypto = true\nmatchers = true\nhttp = [\"https://a.test\"]\nrate-limit = {}\nstore = {}\n"
         }
         "routes.all" => "to = \"app\"\nuse = [\"p\", \"q\"]\n",
-        "routes.all.rewrite" => "path = \"{path}\"\n",
+        "routes.all.rewrite" | "routes.pages.rewrite" => "path = \"{path}\"\n",
         path if path.ends_with("-headers") => "remove = [\"x-a\"]\n",
         // Without policies `limits.hold` says nothing.
-        "routes.moved" | "routes.fixed" => "use = [\"p\"]\n",
+        "routes.moved" | "routes.fixed" | "routes.pages" => "use = [\"p\"]\n",
         "routes.moved.match" => "path = \"/moved\"\n",
         "routes.moved.redirect" => "to = \"/new\"\n",
         "routes.fixed.match" => "path = \"/fixed\"\n",
+        "routes.pages.match" => "path = \"/pages/*\"\n",
+        "routes.pages.files" => "root = \"../right\"\n",
         "secrets.s" => "file = \"../files/token\"\n",
         _ => "",
     }
@@ -151,15 +153,23 @@ fn base(path: &str) -> &'static str {
 /// A policy tries one version at a time and a route does one thing, so that each of these tables stands in a policy or
 /// a route of its own.
 fn is_left_out(path: &str) -> bool {
-    matches!(path, "policies.p.shadow" | "policies.q.canary")
-        || matches!(path, "routes.all.redirect" | "routes.all.respond")
-        || matches!(path, "routes.moved.rewrite" | "routes.moved.request-headers" | "routes.moved.respond")
-        || matches!(path, "routes.fixed.rewrite" | "routes.fixed.request-headers" | "routes.fixed.redirect")
+    let action = |route: &str| match route {
+        "moved" => "redirect",
+        "fixed" => "respond",
+        "pages" => "files",
+        _ => "to",
+    };
+    match path.split('.').collect::<Vec<_>>().as_slice() {
+        ["routes", route, key @ ("redirect" | "respond" | "files")] => *key != action(route),
+        ["routes", route, "request-headers"] => action(route) != "to",
+        ["routes", route, "rewrite"] => !["to", "files"].contains(&action(route)),
+        _ => matches!(path, "policies.p.shadow" | "policies.q.canary"),
+    }
 }
 
 /// Whether a key of a table says nothing there.
 fn is_without_effect(path: &str, key: &str) -> bool {
-    matches!((path, key), ("routes.moved" | "routes.fixed", "attempts"))
+    matches!((path, key), ("routes.moved" | "routes.fixed" | "routes.pages", "attempts"))
 }
 
 /// A table with its base, and with every default spelled out if wanted.
@@ -213,6 +223,7 @@ fn with_defaults(spelled_out: bool) -> Gateway {
         ("routes", "all"),
         ("routes", "moved"),
         ("routes", "fixed"),
+        ("routes", "pages"),
         ("secrets", "s"),
     ];
     for (section, name) in sections {
@@ -230,6 +241,11 @@ fn with_defaults(spelled_out: bool) -> Gateway {
         Err(diagnostics) => panic!("{text}\n{diagnostics}"),
     };
     gateway.files.clear();
+    for route in &mut gateway.routes {
+        if let portcullis_model::Action::Files(files) = &mut route.action {
+            files.root.clear();
+        }
+    }
     let tls = gateway.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut());
     tls.flat_map(|tls| &mut tls.certificates).for_each(|certificate| {
         certificate.cert_path.clear();

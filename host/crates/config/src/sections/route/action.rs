@@ -1,10 +1,13 @@
-//! What a route does: `to`, `redirect` or `respond`, exactly one of them.
+//! What a route does: `to`, `redirect`, `respond` or `files`, exactly one of them.
 
-use portcullis_model::{Action, Forward, PathPattern, Redirect, RequestFilter, Respond, media_type};
+use portcullis_model::{
+    Action, Files, Forward, PathPattern, Redirect, RequestFilter, Respond, Symlinks, media_type,
+};
 
 use super::fields::{request_edits, sent_fields};
 
 use crate::diagnostic::Report;
+use crate::files::read::reason;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
@@ -21,7 +24,14 @@ const RESPOND_STATUS: u16 = 200;
 const BODY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The keys that name an action.
-const ACTIONS: [&str; 3] = ["to", "redirect", "respond"];
+const ACTIONS: [&str; 4] = ["to", "redirect", "respond", "files"];
+/// The file that stands for a folder.
+const INDEX: &str = "index.html";
+
+/// Whether a route has an action that asks no upstream.
+pub(super) fn acts_alone(view: View<'_>) -> bool {
+    ACTIONS.iter().any(|key| *key != "to" && view.key_span(key).is_some())
+}
 
 /// Reads the action of a route. `to` and `attempts` are what it says of forwarding, checked.
 pub(super) fn action(
@@ -55,6 +65,9 @@ pub(super) fn action(
             ("request-headers", "changes the fields that one would get"),
         ] {
             let Some(span) = view.key_span(key) else { continue };
+            if key == "rewrite" && view.key_span("files").is_some() {
+                continue;
+            }
             let message = format!("route `{}` asks no upstream, and {what}", named.name);
             loader.report(Report::new(span, message, "without effect").help("remove it"));
         }
@@ -68,13 +81,16 @@ pub(super) fn action(
     if view.key_span("respond").is_some() {
         return Action::Respond(respond(loader, named, view.view("respond")));
     }
+    if view.key_span("files").is_some() {
+        return files(loader, named, view, &mut forward).map_or(Action::Forward(forward), Action::Files);
+    }
     Action::Forward(forward)
 }
 
 fn report_missing(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, upstreams: &Section<'_>) {
     let missing = ACTIONS.map(|key| view.missing(key));
-    let [Some(span), Some(_), Some(_)] = missing else { return };
-    let message = format!("route `{}` has no `to`, `redirect` or `respond`", named.name);
+    let [Some(span), Some(_), Some(_), Some(_)] = missing else { return };
+    let message = format!("route `{}` has no `to`, `redirect`, `respond` or `files`", named.name);
     let known: Vec<&str> = upstreams.keys().copied().collect();
     let help = match known.as_slice() {
         [] => "add to = \"NAME\", where [upstreams.NAME] names the servers".to_owned(),
@@ -152,12 +168,66 @@ fn respond(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Respon
         }
         (Some((text, _)), None) => (text.as_bytes().into(), "text/plain; charset=utf-8"),
         (None, Some((path, span))) => {
-            let read = loader.read(path, span, "body", BODY_FILE_BYTES_MAX);
-            (read.map_or_else(|| [].into(), |(_, bytes)| bytes.into()), media_type(path))
+            let body = match loader.read(path, span, "body", BODY_FILE_BYTES_MAX) {
+                Some((absolute, bytes)) => {
+                    loader.public_files.insert(absolute);
+                    bytes.into()
+                }
+                None => [].into(),
+            };
+            (body, media_type(path))
         }
     };
     if !fields.iter().any(|(name, _)| name == "content-type") {
         fields.push(("content-type".to_owned(), media_type.to_owned()));
     }
     Respond { status, fields, body }
+}
+
+/// Reads `files` of a route. `forward` has what the route's `rewrite` says.
+fn files(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, forward: &mut Forward) -> Option<Files> {
+    let place = format!("`files` of route `{}`", named.name);
+    if let (true, Some(span)) = (forward.host.is_some(), view.view("rewrite").key_span("host")) {
+        let message = format!("route `{}` asks no upstream, and says what `Host` says to one", named.name);
+        loader.report(Report::new(span, message, "without effect").help("remove it"));
+    }
+    if let (Some("keep"), Some(span)) = (view.word("encoded-slash"), view.key_span("encoded-slash")) {
+        let message = format!("route `{}` keeps `%2F`, and serves files", named.name);
+        loader.report(Report::new(span, message, "no file has a slash in its name").help("remove it"));
+    }
+    let path = forward.filters.drain(..).find_map(|filter| match filter {
+        RequestFilter::Path(path) => Some(path),
+        RequestFilter::Field(_) => None,
+    });
+    let view = view.view("files");
+    let (index, symlinks) = (index(loader, &place, view), view.word("symlinks"));
+    let (typed, span) = view.text("root")?;
+    let root = loader.resolve(typed, span);
+    let wrong = match std::fs::metadata(&root) {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("it is not a folder".to_owned()),
+        Err(error) => Some(reason(&error)),
+    };
+    if let Some(label) = wrong {
+        let report = Report::new(span, format!("`root` of {place} is not valid"), label);
+        loader.report(report.help(format!("it was looked for at {}", root.display())));
+    }
+    let symlinks = match symlinks {
+        Some("refuse") => Symlinks::Refuse,
+        Some("follow") => Symlinks::Follow,
+        _ => Symlinks::Inside,
+    };
+    Some(Files { root, path, index, symlinks })
+}
+
+fn index(loader: &mut Loader<'_>, place: &str, view: View<'_>) -> String {
+    let Some((name, span)) = view.text("index") else { return INDEX.to_owned() };
+    let label = match name {
+        name if name.contains(['/', '\\']) => "a path",
+        name if name.starts_with('.') => "a hidden file",
+        name => return name.to_owned(),
+    };
+    let report = Report::new(span, format!("`index` of {place} is not valid"), label);
+    loader.report(report.help("write the name of a file, such as \"index.html\""));
+    INDEX.to_owned()
 }

@@ -1,10 +1,12 @@
 //! Settings of routes that have no effect.
 
 use std::collections::BTreeSet;
+use std::path::{Component, PathBuf};
 
-use portcullis_model::{Gateway, Listener, PathPattern, PathSegment, Route};
+use portcullis_model::{Action, Gateway, Listener, PathPattern, PathSegment, Route};
 
 use crate::diagnostic::Report;
+use crate::files::read::canonical;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::traits::Traits;
@@ -31,6 +33,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Ga
             check_tls(loader, view, route, listeners);
         }
         check_slash(loader, view, route, routes);
+        check_root(loader, view, route);
         check_choice(loader, view, route);
         check_attributes(loader, route, &mut reported);
         if let (true, Some(span)) = (route.policies.is_empty(), view.view("limits").key_span("hold"))
@@ -52,6 +55,27 @@ fn check_tls(loader: &mut Loader<'_>, view: View<'_>, route: &Route, listeners: 
         let help = "give a listener `tls`, or name in server.trusted-proxies the proxy that ends TLS in front of the gateway";
         loader.report(Report::new(span, message, "no request could be served").help(help));
     }
+}
+
+/// Reports a folder that is served and has files in it that the configuration reads, such as keys and the config itself.
+fn check_root(loader: &mut Loader<'_>, view: View<'_>, route: &Route) {
+    let Action::Files(files) = &route.action else { return };
+    let Some((_, span)) = view.view("files").text("root") else { return };
+    if !files.root.is_dir() {
+        return;
+    }
+    let root = canonical(&files.root);
+    let is_served = |path: &PathBuf| {
+        let path = canonical(path);
+        let hidden = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+        path.strip_prefix(&root).is_ok_and(|below| !below.components().any(hidden))
+    };
+    let mut read = loader.files.iter().filter(|path| !loader.public_files.contains(*path));
+    let Some(found) = read.find(|path| is_served(path)) else { return };
+    let message = format!("route `{}` would serve a file that the configuration reads", route.name);
+    let label = format!("{} is in this folder", found.display());
+    let help = "serve a folder that has nothing in it but what is for everyone";
+    loader.report(Report::new(span, message, label).help(help));
 }
 
 /// Reports `/api/`, which takes that path alone and not what is below it, as it would elsewhere. If another route takes

@@ -98,6 +98,21 @@ pub(crate) static SERVER: Shape = Shape {
                   policy that wants one more gets the error `busy`.",
         },
         Key {
+            name: "file-reads-max",
+            kind: Kind::Integer { min: 1, max: 1000 },
+            presence: Presence::Default("8"),
+            example: "32",
+            doc: "Files that are opened or read at the same moment for `files` of routes, over all workers. Others wait for their \
+                  turn.",
+        },
+        Key {
+            name: "open-files-max",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("1000"),
+            example: "5000",
+            doc: "Files of more than 64 KiB that may be under way to clients at once, over all workers. One more is answered 503.",
+        },
+        Key {
             name: "control",
             kind: Kind::Either(&[Kind::Bool, Kind::Text("a path")]),
             presence: Presence::Default("true"),

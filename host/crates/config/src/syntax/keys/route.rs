@@ -27,17 +27,18 @@ pub(crate) static ROUTE: Shape = Shape {
                 Kind::Text("the name of an upstream"),
                 Kind::List(&Kind::Text("the name of an upstream")),
             ]),
-            presence: Presence::Absent("the route has `redirect` or `respond`"),
+            presence: Presence::Absent("the route has `redirect`, `respond` or `files`"),
             example: r#""api""#,
             doc: "The upstream that requests are forwarded to. Of a list, the first, unless a policy chooses another one of \
-                  it. Each route has exactly one of `to`, `redirect` and `respond`.",
+                  it. Each route has exactly one of `to`, `redirect`, `respond` and `files`.",
         },
         Key {
             name: "rewrite",
             kind: Kind::Table(&REWRITE),
             presence: Presence::Absent("the request is forwarded as it was matched"),
             example: r#"{ path = "/v2{rest}" }"#,
-            doc: "With `to`: what is changed in a request, after the policies and before it is sent.",
+            doc: "With `to`: what is changed in a request, after the policies and before it is sent. With `files`, its `path` is \
+                  the one that is looked for in the folder.",
         },
         Key {
             name: "request-headers",
@@ -56,16 +57,23 @@ pub(crate) static ROUTE: Shape = Shape {
         Key {
             name: "redirect",
             kind: Kind::Table(&REDIRECT),
-            presence: Presence::Absent("the route has `to` or `respond`"),
+            presence: Presence::Absent("the route has `to`, `respond` or `files`"),
             example: r#"{ to = "https://www.example.com{path}{query}", status = 308 }"#,
             doc: "Sends the client elsewhere instead of forwarding.",
         },
         Key {
             name: "respond",
             kind: Kind::Table(&RESPOND),
-            presence: Presence::Absent("the route has `to` or `redirect`"),
+            presence: Presence::Absent("the route has `to`, `redirect` or `files`"),
             example: r#"{ status = 404, body = "nothing here" }"#,
             doc: "Answers every request alike instead of forwarding.",
+        },
+        Key {
+            name: "files",
+            kind: Kind::Table(&FILES),
+            presence: Presence::Absent("the route has `to`, `redirect` or `respond`"),
+            example: r#"{ root = "/srv/www" }"#,
+            doc: "Serves the files of a folder instead of forwarding.",
         },
         Key {
             name: "listeners",
@@ -296,6 +304,33 @@ pub(crate) static RESPOND: Shape = Shape {
             ),
             example: r#"{ content-type = "text/html" }"#,
             doc: "The fields of the answer.",
+        },
+    ],
+};
+
+pub(crate) static FILES: Shape = Shape {
+    noun: "`files`",
+    keys: &[
+        Key {
+            name: "root",
+            kind: Kind::Text("a path"),
+            presence: Presence::Required,
+            example: r#""/srv/www""#,
+            doc: "The folder. The path of the request is looked for below it; to take a prefix off, add a `rewrite`.",
+        },
+        Key {
+            name: "index",
+            kind: Kind::Text("the name of a file"),
+            presence: Presence::Default(r#""index.html""#),
+            example: r#""start.html""#,
+            doc: "The file that stands for a folder. A folder without one is answered 404: folders are not listed.",
+        },
+        Key {
+            name: "symlinks",
+            kind: Kind::Choice(&["inside", "refuse", "follow"]),
+            presence: Presence::Default(r#""inside""#),
+            example: r#""refuse""#,
+            doc: "Which symbolic links below the folder are followed: those that stay inside, none, or all.",
         },
     ],
 };

@@ -1,0 +1,88 @@
+//! What an explanation says of the upstream that a request would go to.
+
+use portcullis_model::{Endpoint, HostHeader, Name, Upstream};
+use portcullis_policy::Exchange;
+use portcullis_traffic::Member;
+
+use super::Explainer;
+use crate::upstream::{self, balance_key};
+
+/// An upstream, as a request would meet it.
+#[derive(Debug)]
+pub struct UpstreamView {
+    /// Its configuration.
+    pub config: Upstream,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// The endpoint that would be chosen now, if that is known: from a running gateway, or because there is only one.
+    pub next: Option<usize>,
+}
+
+/// An endpoint.
+#[derive(Debug)]
+pub struct EndpointView {
+    /// `host:port`.
+    pub address: Name,
+    /// Its share.
+    pub weight: u32,
+    /// What Host would say.
+    pub host: String,
+    /// Its health; `None` if no gateway runs.
+    pub health: Option<EndpointHealth>,
+}
+
+/// The health of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// It failed, and no answer has come from it since.
+    pub ejected: bool,
+    /// An exchange may be sent there now: it is healthy, or a probe is due.
+    pub available: bool,
+    /// Exchanges under way.
+    pub in_flight: u32,
+}
+
+impl Explainer<'_> {
+    /// The upstream `name`; `host` is what the route says of `Host`.
+    pub(super) fn upstream(
+        &self,
+        name: &Name,
+        host: Option<&HostHeader>,
+        exchange: &Exchange,
+    ) -> Option<UpstreamView> {
+        let request = &exchange.request;
+        let shared = self.upstreams.and_then(|upstreams| upstreams.get(name));
+        let config = match shared {
+            Some(shared) => &shared.config,
+            None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
+        };
+        let host = |address: &str| upstream::host(host.unwrap_or(&config.host), request, address).to_owned();
+        let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
+            Some(shared) => {
+                let (set, now) = (shared.endpoints.current(), shared.now());
+                let view = |Member { endpoint, weight }: &Member| EndpointView {
+                    address: endpoint.address().clone(),
+                    weight: *weight,
+                    host: host(endpoint.address()),
+                    health: Some(EndpointHealth {
+                        ejected: endpoint.health().is_ejected(),
+                        available: endpoint.health().is_available(now),
+                        in_flight: endpoint.in_flight(),
+                    }),
+                };
+                (set.members().iter().map(view).collect(), set.peek(now, balance_key(config, exchange)))
+            }
+            None => {
+                let view = |endpoint: &Endpoint| EndpointView {
+                    address: endpoint.address.clone(),
+                    weight: endpoint.weight,
+                    host: host(&endpoint.address),
+                    health: None,
+                };
+                let endpoints = &config.endpoints;
+                (endpoints.iter().map(view).collect(), (endpoints.len() == 1).then_some(0))
+            }
+        };
+        Some(UpstreamView { endpoints, next, config: config.clone() })
+    }
+}
