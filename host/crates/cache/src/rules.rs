@@ -1,10 +1,10 @@
 //! The rules of a shared cache (RFC 9111): what may be stored, which stored response answers a request, and when it has
 //! to be validated first.
 //!
-//! The way of a request: [`Request::read`], then [`select`] among what is stored, then [`StoredHead::verdict`]. A response
-//! that may be used goes through [`StoredHead::answer`] and [`StoredHead::write`]. One that has to be validated writes its
-//! conditions into the request ([`StoredHead::write_conditions`]); [`StoredHead::freshen`] takes a 304, [`storable`] any other
-//! response, and [`StoredHead::usable_on_error`] decides if there is none.
+//! The way of a request: [`Request::read`], then [`select`] among what is stored, then [`StoredHead::verdict`]. A
+//! response that may be used goes through [`StoredHead::answer`] and [`StoredHead::write`]. One that has to be
+//! validated writes its conditions into the request ([`StoredHead::write_conditions`]); [`StoredHead::freshen`] takes a
+//! 304, [`storable`] any other response, and [`StoredHead::usable_on_error`] decides if there is none.
 
 mod answer;
 mod cache_status;

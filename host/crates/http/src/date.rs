@@ -31,9 +31,10 @@ pub fn http_date(unix_seconds: u64) -> [u8; 29] {
     date
 }
 
-/// Reads a date in one of the three formats of RFC 9110, 5.6.7, as seconds since 1970-01-01T00:00:00Z; an earlier one is 0.
-/// Returns `None` if it is anything else. Names of days and months and `GMT` may be in any case (RFC 9111, 4.2). The name
-/// of the day need not be that of the date. `now`, in the same seconds, decides the century of an RFC 850 date.
+/// Reads a date in one of the three formats of RFC 9110, 5.6.7, as seconds since 1970-01-01T00:00:00Z; an earlier one
+/// is 0. Returns `None` if it is anything else. Names of days and months and `GMT` may be in any case (RFC 9111, 4.2).
+/// The name of the day need not be that of the date. `now`, in the same seconds, decides the century of an RFC 850
+/// date.
 #[must_use]
 pub fn parse_http_date(text: &[u8], now: u64) -> Option<u64> {
     match text.len() {

@@ -36,8 +36,8 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// Evaluates the conditions of a request, then its range. The response without them has to be 200. `now`, in seconds since
-/// 1970, decides the century of a date in the format of RFC 850.
+/// Evaluates the conditions of a request, then its range. The response without them has to be 200. `now`, in seconds
+/// since 1970, decides the century of a date in the format of RFC 850.
 #[must_use]
 pub fn select_representation(
     fields: &Fields,
@@ -110,8 +110,8 @@ pub fn is_weak_match(one: &[u8], other: &[u8]) -> bool {
     opaque(one) == opaque(other)
 }
 
-/// Returns the elements of a list (RFC 9110, 5.6.1) without the white space around them. A comma in a quoted string does
-/// not separate; a quoted string without an end goes to the end of the line. Empty elements are skipped.
+/// Returns the elements of a list (RFC 9110, 5.6.1) without the white space around them. A comma in a quoted string
+/// does not separate; a quoted string without an end goes to the end of the line. Empty elements are skipped.
 pub fn list_elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     std::iter::from_fn(move || {

@@ -40,8 +40,8 @@ pub struct Part {
 }
 
 impl StoredHead {
-    /// Returns what a request gets. `body_bytes` is how long the stored content is, or `None` if it is not known or not all
-    /// there yet; then a request for a range gets all, which is allowed (RFC 9110, 14.2).
+    /// Returns what a request gets. `body_bytes` is how long the stored content is, or `None` if it is not known or not
+    /// all there yet; then a request for a range gets all, which is allowed (RFC 9110, 14.2).
     #[must_use]
     pub fn answer(&self, request: &Request<'_>, body_bytes: Option<u64>) -> Answer {
         // RFC 9110, 13.2.1: conditions count only for a response that would be a success.
@@ -64,8 +64,8 @@ impl StoredHead {
         }
     }
 
-    /// Writes status and fields of the answer. `validated` says that the origin has just confirmed the response, so that the
-    /// fields of `no-cache="..."` may be sent. The buffers of `head` are used again.
+    /// Writes status and fields of the answer. `validated` says that the origin has just confirmed the response, so
+    /// that the fields of `no-cache="..."` may be sent. The buffers of `head` are used again.
     pub fn write(&self, answer: &Answer, validated: bool, now: Time, head: &mut ResponseHead) {
         head.status = match answer {
             Answer::Full => self.status,

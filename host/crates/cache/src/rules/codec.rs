@@ -1,5 +1,5 @@
-//! A stored head as bytes, for the disk. The form is strict: what this version did not write is an error, never a panic and
-//! never a head that breaks a rule of its types.
+//! A stored head as bytes, for the disk. The form is strict: what this version did not write is an error, never a panic
+//! and never a head that breaks a rule of its types.
 
 #[cfg(test)]
 mod tests;

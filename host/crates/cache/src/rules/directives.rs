@@ -179,8 +179,8 @@ impl Argument<'_> {
     }
 }
 
-/// Adds the field names of a list, in lower case. Returns `false`, and adds none, if it does not list at least one name and
-/// nothing else.
+/// Adds the field names of a list, in lower case. Returns `false`, and adds none, if it does not list at least one name
+/// and nothing else.
 pub(super) fn add_field_names(list: &[u8], names: &mut Vec<String>) -> bool {
     let before = names.len();
     for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {

@@ -37,8 +37,8 @@ impl Policy {
             || (!self.is_targeted && fields.get(b"expires").is_some())
     }
 
-    /// Returns the freshness lifetime in seconds (4.2.1), or `None` if neither the response nor the operator says it and it
-    /// must not be estimated. `date` is the response's, in seconds since 1970. If `may_estimate` is not set, an
+    /// Returns the freshness lifetime in seconds (4.2.1), or `None` if neither the response nor the operator says it
+    /// and it must not be estimated. `date` is the response's, in seconds since 1970. If `may_estimate` is not set, an
     /// estimate is 0.
     pub(super) fn lifetime(
         &self,
@@ -83,14 +83,15 @@ fn is_heuristically_cacheable(status: u16) -> bool {
 }
 
 /// Returns whether a response with this status code often depends on who asks, or on fields that are not in a key: on
-/// credentials, on what was sent before, on the size or the form of the request's head. A lifetime that is meant for a whole
-/// class of status codes should leave it out, because one odd request would get everyone its error.
+/// credentials, on what was sent before, on the size or the form of the request's head. A lifetime that is meant for a
+/// whole class of status codes should leave it out, because one odd request would get everyone its error.
 #[must_use]
 pub const fn depends_on_client(status: u16) -> bool {
     matches!(status, 400..=403 | 405..=409 | 411..=413 | 415..=417 | 421 | 425 | 426 | 428 | 429 | 431 | 511)
 }
 
-/// Returns the lifetime by Expires. What is no date has passed (RFC 9111, 5.3), and so it is if lines contradict each other.
+/// Returns the lifetime by Expires. What is no date has passed (RFC 9111, 5.3), and so it is if lines contradict each
+/// other.
 fn expires(fields: &Fields, date: u64) -> Option<u32> {
     let mut lines = fields.get_all(b"expires");
     let first = lines.next()?;

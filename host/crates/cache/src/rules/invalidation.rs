@@ -5,16 +5,16 @@ mod tests;
 
 use portcullis_http::{Fields, RequestHead, Scheme};
 
-/// Returns whether a response makes the stored responses of its URL invalid: the method is not known to be safe, and the
-/// status is no error.
+/// Returns whether a response makes the stored responses of its URL invalid: the method is not known to be safe, and
+/// the status is no error.
 #[must_use]
 pub fn invalidates(method: &str, status: u16) -> bool {
     !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") && matches!(status, 200..=399)
 }
 
-/// Returns the targets (path and query) that Location and Content-Location of such a response name, if they have the origin
-/// of the request, so that no other origin can make them invalid. The request's own target is not among them. Dot segments
-/// are gone; other normalisation is the caller's.
+/// Returns the targets (path and query) that Location and Content-Location of such a response name, if they have the
+/// origin of the request, so that no other origin can make them invalid. The request's own target is not among them.
+/// Dot segments are gone; other normalisation is the caller's.
 #[must_use]
 pub fn invalidated(request: &RequestHead, response: &Fields) -> Vec<String> {
     let named = [&b"location"[..], b"content-location"].into_iter().filter_map(|name| response.get(name));

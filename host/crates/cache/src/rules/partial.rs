@@ -28,8 +28,8 @@ pub struct Piece {
     pub bytes: Range<u64>,
 }
 
-/// Combines a stored part with one that has just come. Returns `None` unless both have the same strong ETag and touch or
-/// overlap. If they overlap, the newer bytes are taken.
+/// Combines a stored part with one that has just come. Returns `None` unless both have the same strong ETag and touch
+/// or overlap. If they overlap, the newer bytes are taken.
 #[must_use]
 pub fn combine(old: &StoredHead, new: &StoredHead) -> Option<Combined> {
     let (of_old, of_new) = (old.span?, new.span?);

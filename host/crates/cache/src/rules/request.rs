@@ -8,8 +8,8 @@ use portcullis_http::RequestHead;
 use super::directives::RequestDirectives;
 use super::settings::{Settings, VaryRules};
 
-/// A request, read in one pass over its fields. Its head is the one that the upstream will see: what a policy has changed
-/// counts, and so does selection by Vary.
+/// A request, read in one pass over its fields. Its head is the one that the upstream will see: what a policy has
+/// changed counts, and so does selection by Vary.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub(super) head: &'a RequestHead,
@@ -153,8 +153,8 @@ fn is_no_cache(line: &[u8]) -> bool {
     portcullis_http::list_elements(line).any(|element| element.eq_ignore_ascii_case(b"no-cache"))
 }
 
-/// Whether some upstreams take the method from a field of this name, in lower case. Such a GET may do what another method
-/// does.
+/// Whether some upstreams take the method from a field of this name, in lower case. Such a GET may do what another
+/// method does.
 fn is_override(name: &[u8]) -> bool {
     matches!(name, b"x-http-method-override" | b"x-http-method" | b"x-method-override")
 }

@@ -44,7 +44,8 @@ impl StoredHead {
         let asked = &request.directives;
         let age = self.age(now);
         let staleness = self.staleness_millis(now, stale_since);
-        // RFC 8246, 2: a reload sends `max-age=0`, which a response that does not change need not heed; `no-cache` counts.
+        // RFC 8246, 2: a reload sends `max-age=0`, which a response that does not change need not heed; `no-cache`
+        // counts.
         let max_age = asked.max_age.filter(|_| !self.rules.immutable);
         if self.rules.no_cache {
             return Verdict::Validate(WhyValidate::NoCache);
@@ -73,8 +74,8 @@ impl StoredHead {
         Verdict::Validate(WhyValidate::Stale)
     }
 
-    /// Returns whether it may answer the request because the upstream failed: it could not be reached, or it answered with
-    /// a status of [`is_failure`] (RFC 9111, 4.2.4; RFC 5861, 4).
+    /// Returns whether it may answer the request because the upstream failed: it could not be reached, or it answered
+    /// with a status of [`is_failure`] (RFC 9111, 4.2.4; RFC 5861, 4).
     #[must_use]
     pub fn usable_on_error(&self, request: &Request<'_>, now: Time, stale_since: Option<Time>) -> bool {
         if self.rules.no_cache || request.directives.no_cache {
@@ -103,7 +104,8 @@ impl StoredHead {
         }
     }
 
-    /// Evaluates the request's conditions and range. `length` is that of the whole content, if ranges of it can be sent.
+    /// Evaluates the request's conditions and range. `length` is that of the whole content, if ranges of it can be
+    /// sent.
     pub(super) fn select(&self, request: &Request<'_>, length: Option<u64>) -> Selection {
         let validators = Validators {
             etag: self.etag(),

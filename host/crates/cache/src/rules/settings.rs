@@ -7,8 +7,8 @@ use super::directives::SECONDS_MAX;
 pub struct Settings {
     /// Whether a response that sets a cookie may be stored.
     pub cookies: Cookies,
-    /// Whether Cache-Control and Pragma of requests count. If not, `no-store` still keeps the response to its own request
-    /// out of the store, which RFC 9111, 5.2.1.5 demands.
+    /// Whether Cache-Control and Pragma of requests count. If not, `no-store` still keeps the response to its own
+    /// request out of the store, which RFC 9111, 5.2.1.5 demands.
     pub client_directives: bool,
     /// Whether CDN-Cache-Control of responses counts (RFC 9213).
     pub targeted: bool,

@@ -1,5 +1,5 @@
-//! A whole cache in simulated time, before an origin whose page changes: the rules together, as the proxy calls them. Each
-//! answer has to be what the origin had at a time that the response and the request allow.
+//! A whole cache in simulated time, before an origin whose page changes: the rules together, as the proxy calls them.
+//! Each answer has to be what the origin had at a time that the response and the request allow.
 
 use std::ops::Range;
 

@@ -170,8 +170,8 @@ impl StoredHead {
             || vary::matches(&self.selection, request, self.fields.get(b"content-language"))
     }
 
-    /// Returns bytes that name the variant: the selection by Vary, and whether it is a part. A response replaces the stored
-    /// one with the same bytes.
+    /// Returns bytes that name the variant: the selection by Vary, and whether it is a part. A response replaces the
+    /// stored one with the same bytes.
     #[must_use]
     pub fn variant(&self) -> Vec<u8> {
         named(self.span.is_some(), &self.selection)

@@ -110,8 +110,8 @@ fn permitted_by_request(
         // A response to HEAD has no content to store; it may update what is stored, see `head_effect`.
         Access::Lookup if request.is_head() => return Err(WhyNot::Method),
         Access::Lookup => {}
-        // RFC 9110, 9.3.3: a response to POST may be stored for GET if it says how long it is fresh and that it is what its
-        // URL has.
+        // RFC 9110, 9.3.3: a response to POST may be stored for GET if it says how long it is fresh and that it is what
+        // its URL has.
         Access::Write => {
             let stands_for_url = request.head.method == "POST"
                 && response.status == 200
@@ -238,8 +238,8 @@ pub(super) fn make(
     drop_unstored(&mut fields, &policy.directives.private_fields);
     let directives = &policy.directives;
     let forbidden = directives.must_revalidate || directives.proxy_revalidate || directives.no_cache;
-    // `s-maxage` implies `proxy-revalidate` (5.2.2.10), but a response that has it and says itself how long it may be used
-    // stale means what it says.
+    // `s-maxage` implies `proxy-revalidate` (5.2.2.10), but a response that has it and says itself how long it may be
+    // used stale means what it says.
     let implied = directives.s_maxage.is_some();
     let window = |said: Option<u32>, default: u32| match said {
         _ if forbidden => 0,
@@ -273,8 +273,8 @@ pub(super) fn make(
     })
 }
 
-/// Sets a field of a response that is stored or made of a stored one. It may only be missing if an update has brought the
-/// section to its limit, and such a response is not stored.
+/// Sets a field of a response that is stored or made of a stored one. It may only be missing if an update has brought
+/// the section to its limit, and such a response is not stored.
 pub(super) fn set(fields: &mut Fields, name: &[u8], value: &[u8]) {
     let full = fields.set(name, value).is_err();
     debug_assert!(!full || fields.len() > LINES_MAX);
@@ -289,9 +289,9 @@ fn withheld(fields: &Fields, names: &[String]) -> Vec<String> {
     withheld
 }
 
-/// Drops the fields that must not be stored (3.1): those for one connection, those that Connection names, what a proxy asks
-/// and answers for itself, those of `private="..."`; and Age, which is computed anew, and Trailer, because trailers are not
-/// stored.
+/// Drops the fields that must not be stored (3.1): those for one connection, those that Connection names, what a proxy
+/// asks and answers for itself, those of `private="..."`; and Age, which is computed anew, and Trailer, because
+/// trailers are not stored.
 pub(super) fn drop_unstored(fields: &mut Fields, private: &[String]) {
     let nominated: Vec<Vec<u8>> =
         fields.all_known(Known::Connection).flat_map(list_elements).map(<[u8]>::to_ascii_lowercase).collect();

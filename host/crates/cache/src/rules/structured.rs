@@ -5,8 +5,8 @@ mod tests;
 
 use super::directives::{ResponseDirectives, SECONDS_MAX};
 
-/// Reads the lines of a targeted field. Returns `None`, and the field has to be ignored as a whole, if it is empty, is no
-/// dictionary, or gives a directive that is known an argument of another type.
+/// Reads the lines of a targeted field. Returns `None`, and the field has to be ignored as a whole, if it is empty, is
+/// no dictionary, or gives a directive that is known an argument of another type.
 pub(super) fn read_targeted<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<ResponseDirectives> {
     let first = lines.next()?;
     let members = match lines.next() {

@@ -59,8 +59,8 @@ impl StoredHead {
     }
 
     /// Returns the response as a 304 updates it (4.3.4), or `None` if the 304 does not name it. `asked` says that the
-    /// conditions of the request named this response alone; other responses of the URL are updated if a strong validator
-    /// names them.
+    /// conditions of the request named this response alone; other responses of the URL are updated if a strong
+    /// validator names them.
     #[must_use]
     pub fn freshen(
         &self,

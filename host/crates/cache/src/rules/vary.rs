@@ -1,8 +1,8 @@
 //! Selection by Vary (RFC 9111, 4.1): the fields of the request that a response depends on, and their values.
 //!
-//! A selection is bytes: for each field that Vary names, in order, a line with its name and, if the request had it, `:` and
-//! its normalised value. Neither a name nor a value can have a line feed, and no name a colon, so equal bytes are equal
-//! selections.
+//! A selection is bytes: for each field that Vary names, in order, a line with its name and, if the request had it, `:`
+//! and its normalised value. Neither a name nor a value can have a line feed, and no name a colon, so equal bytes are
+//! equal selections.
 
 #[cfg(test)]
 mod tests;
@@ -63,8 +63,8 @@ pub(super) fn reselection(selection: &[u8], request: &Request<'_>) -> Vec<u8> {
     other
 }
 
-/// Returns whether a request has the values of a selection. `language` is the Content-Language of the response. Allocates
-/// nothing.
+/// Returns whether a request has the values of a selection. `language` is the Content-Language of the response.
+/// Allocates nothing.
 pub(super) fn matches(selection: &[u8], request: &Request<'_>, language: Option<&[u8]>) -> bool {
     lines(selection).all(|(name, value)| match (Kind::of(name, request.vary), value) {
         (Kind::Host, value) => value.is_some_and(|value| value == request.head.authority.as_bytes()),

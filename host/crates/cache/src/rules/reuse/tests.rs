@@ -273,7 +273,8 @@ proptest! {
         }
     }
 
-    /// Whatever a client asks, a response that must not be used stale is not, and one that is fresh to the client is fresh.
+    /// Whatever a client asks, a response that must not be used stale is not, and one that is fresh to the client is
+    /// fresh.
     #[test]
     fn no_request_makes_a_strict_response_stale(asked in "(max-stale|max-stale=99|max-age=[0-9]{1,2}|min-fresh=[0-9]|no-cache|, ){0,4}", seconds in 0..200_u64) {
         let strict = stored(&[("cache-control", "max-age=60, must-revalidate"), ("etag", "\"a\"")]);
