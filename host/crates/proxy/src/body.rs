@@ -67,6 +67,10 @@ pub(crate) trait BodySource {
         Poll::Ready(Ok(()))
     }
 
+    /// Continues a policy's hook that runs with a piece of the body, if there is one: it may have the exchange. The piece
+    /// that the hook releases, or its error, is returned when the body is read.
+    fn drive_hook(&mut self, _: &mut Context<'_>) {}
+
     /// Continues the work beneath the body: for an upstream's response, sending the rest of the request's body. Ready
     /// if nothing is left to do. The error is that of the request's body.
     fn poll_drive(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
@@ -137,6 +141,13 @@ impl Body {
         match self {
             Self::Empty | Self::Full(_) => Poll::Ready(Ok(())),
             Self::Stream(source) => source.poll_first(cx),
+        }
+    }
+
+    /// See [`BodySource::drive_hook`].
+    pub(crate) fn drive_hook(&mut self, cx: &mut Context<'_>) {
+        if let Self::Stream(source) = self {
+            source.drive_hook(cx);
         }
     }
 

@@ -76,6 +76,16 @@ impl Coalesced {
         self.joined() == 0 && self.next.is_none() && self.body.take_buffered(out, max)
     }
 
+    /// See [`Body::is_kept`].
+    pub(crate) fn is_kept(&self) -> bool {
+        self.body.is_kept()
+    }
+
+    /// See [`Body::drive_hook`].
+    pub(crate) fn drive_hook(&mut self, cx: &mut Context<'_>) {
+        self.body.drive_hook(cx);
+    }
+
     /// See [`Body::poll_drive`].
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         self.body.poll_drive(cx)

@@ -240,6 +240,15 @@ impl BodySource for FilteredBody {
         }
     }
 
+    fn drive_hook(&mut self, cx: &mut Context<'_>) {
+        if self.running.is_some()
+            && self.peeked.is_none()
+            && let Poll::Ready(let_go) = self.poll_frame(cx)
+        {
+            self.peeked = let_go;
+        }
+    }
+
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let driven = ready!(self.inner.poll_drive(cx));
         if driven.is_err() {
@@ -257,8 +266,10 @@ impl BodySource for FilteredBody {
         let at_work = self.running.is_some() || self.waiting.is_some();
         let over = !at_work && self.trailers.is_none() && self.state != State::Streaming;
         let left = match &self.peeked {
+            None => 0,
             Some(Ok(Frame::Data(piece))) => piece.len() as u64,
-            _ => 0,
+            // It is not over before these were taken, and an error is no end.
+            Some(Ok(Frame::Trailers(_)) | Err(_)) => return None,
         };
         over.then_some(left)
     }

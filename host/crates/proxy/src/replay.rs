@@ -114,8 +114,8 @@ impl BodySource for ReplayBody {
         self.body.length().map(|left| left + again as u64)
     }
 
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        self.body.poll_first(cx)
+    fn drive_hook(&mut self, cx: &mut Context<'_>) {
+        self.body.drive_hook(cx);
     }
 
     fn stop_keeping(&mut self) {

@@ -64,15 +64,14 @@ impl Slot {
         std::future::poll_fn(|cx| self.poll_take_first(cx)).await
     }
 
-    /// As [`taken`](Self::taken), but polls `request`, the request's body, one of whose hooks may have the exchange:
-    /// after an attempt that failed half-way nothing else polls that hook. A piece that the hook releases, or its
-    /// error, is returned when the body is read.
+    /// As [`taken`](Self::taken), but continues the hook of `request`, the request's body, that may have the exchange: after
+    /// an attempt that failed half-way nothing else does.
     pub(crate) async fn taken_beside(&self, request: &mut Body) -> Box<Exchange> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(exchange) = self.poll_take_first(cx) {
                 return Poll::Ready(exchange);
             }
-            let _let_go = request.poll_first(cx).is_ready();
+            request.drive_hook(cx);
             self.poll_take_first(cx)
         })
         .await

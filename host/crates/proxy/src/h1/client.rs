@@ -144,7 +144,7 @@ impl ClientCall {
             return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
         }
         if status >= 200 || status == 101 {
-            self.pump.body.stop_keeping();
+            self.pump.stop_keeping();
             self.parsed = Some(parsed);
             return Ok(CallEvent::Final);
         }
@@ -377,6 +377,15 @@ impl Pump {
         match self.touched && !self.body.is_kept() {
             true => self.give_up(),
             false => self.state = PumpState::Refused,
+        }
+    }
+
+    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is dropped: a
+    /// hook that is running with a piece of it continues by itself.
+    fn stop_keeping(&mut self) {
+        self.body.stop_keeping();
+        if self.state == PumpState::Refused {
+            self.give_up();
         }
     }
 

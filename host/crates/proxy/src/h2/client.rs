@@ -174,7 +174,7 @@ impl Call for ClientCall {
         let length = convert::read_response(parts.status, &parts.headers, FIELDS_MAX, head)
             .map_err(|malformed| CallError::Protocol(malformed.0.to_owned()))?;
         self.received = Some((receive, length));
-        self.pump.body.stop_keeping();
+        self.pump.stop_keeping();
         if let State::Waiting(_, send) = std::mem::replace(&mut self.state, State::Over) {
             self.state = State::Answered(send);
         }
@@ -308,33 +308,29 @@ impl Pump {
                     }
                 },
                 PumpState::Sending if self.outbox.poll_room(cx).is_pending() => {
-                    // The endpoint needs no more of it; its response says why.
+                    self.body.drive_hook(cx);
                     ready!(send.poll_reset(cx).map(|_| ()));
-                    self.state = PumpState::Done;
-                    return Poll::Ready(Ok(()));
+                    self.refuse();
                 }
-                PumpState::Sending => match ready!(send.poll_capacity(cx)) {
-                    Some(Ok(0)) => {}
-                    Some(Ok(capacity)) => {
+                PumpState::Sending => match send.poll_capacity(cx) {
+                    Poll::Pending => {
+                        self.body.drive_hook(cx);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Some(Ok(0))) => {}
+                    Poll::Ready(Some(Ok(capacity))) => {
                         let part = self.pending.split_to(capacity.min(self.pending.len()));
                         self.progress += part.len() as u64;
                         let more = !self.pending.is_empty();
                         let last = !more && self.body.is_empty();
-                        if send.send_data(self.outbox.piece(part, more), last).is_err() {
-                            // The endpoint needs no more of it; its response says why.
-                            self.state = PumpState::Done;
-                            return Poll::Ready(Ok(()));
-                        }
-                        match (more, last) {
-                            (true, _) => send.reserve_capacity(self.pending.len()),
-                            (false, true) => self.state = PumpState::Done,
-                            (false, false) => self.state = PumpState::Reading,
+                        match (send.send_data(self.outbox.piece(part, more), last), more, last) {
+                            (Err(_), ..) => self.refuse(),
+                            (Ok(()), true, _) => send.reserve_capacity(self.pending.len()),
+                            (Ok(()), false, true) => self.state = PumpState::Done,
+                            (Ok(()), false, false) => self.state = PumpState::Reading,
                         }
                     }
-                    Some(Err(_)) | None => {
-                        self.state = PumpState::Done;
-                        return Poll::Ready(Ok(()));
-                    }
+                    Poll::Ready(Some(Err(_)) | None) => self.refuse(),
                 },
             }
         }
@@ -345,6 +341,23 @@ impl Pump {
             send.send_reset(Reason::CANCEL);
         }
         Ok(())
+    }
+
+    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is dropped: a
+    /// hook that is running with a piece of it continues by itself.
+    fn stop_keeping(&mut self) {
+        self.body.stop_keeping();
+        if self.state == PumpState::Done {
+            self.give_up();
+        }
+    }
+
+    /// Stops sending because the endpoint takes no more, which its response explains. Keeps a body that may be sent again.
+    fn refuse(&mut self) {
+        self.state = PumpState::Done;
+        if self.progress > 0 && !self.body.is_kept() {
+            self.give_up();
+        }
     }
 
     /// Stops sending. A hook of the body that is running continues by itself.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use portcullis_model::UpstreamProtocol;
 use portcullis_policy::{FaultKind, Hook, HookKind, Hooks};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 use super::message::{Peer, Received};
@@ -122,6 +124,94 @@ fn a_hook_that_is_under_way_when_a_connection_turns_out_stale_is_finished() {
         assert_eq!(*seen.borrow(), [b"firstsecond".to_vec()]);
         drop(client);
         world.end().await.has_no_errors();
+    });
+}
+
+#[test]
+fn a_hook_that_fails_when_its_request_is_sent_again_leaves_no_whole_request() {
+    simulate(async {
+        let hooks = Hooks::of(&[HookKind::RequestBody]);
+        let fails = Scripted::factory("fails", hooks, |hook, _| match hook {
+            Hook::RequestBody { chunk, .. } if chunk.starts_with(b"second") => {
+                (Duration::from_secs(1), Err(FaultKind::Trap))
+            }
+            Hook::RequestBody { .. } => (Duration::from_secs(1), next().1),
+            _ => next(),
+        });
+        let (opened, whole) = (Cell::new(0), Rc::new(Cell::new(0)));
+        let counted = whole.clone();
+        let world = World::new(gateway(ONE, &["fails"], |_| {}), vec![fails], move |_| {
+            opened.set(opened.get() + 1);
+            let (first, counted) = (opened.get() == 1, counted.clone());
+            Reach::accepts(move |stream| {
+                let counted = counted.clone();
+                async move {
+                    let mut peer = Peer::new(stream);
+                    if !first {
+                        counted.set(
+                            counted.get() + matches!(peer.request().await, Some(Received::Whole(_))) as u32,
+                        );
+                    } else if peer.request().await.is_some() && peer.send(OK).await {
+                        let _second = peer.head().await;
+                        // The second piece is with the policy when this closes.
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            })
+        });
+        let mut client = Peer::new(world.connect());
+        client.send(GET).await;
+        assert_eq!(client.response("GET").await.whole().status(), 200);
+        let head = "PUT / HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n";
+        client.send(format!("{head}5\r\nfirst\r\n")).await;
+        sleep(Duration::from_millis(1500)).await;
+        client.send("6\r\nsecond\r\n").await;
+        assert_eq!(client.response("PUT").await.whole().status(), 500);
+        drop(client);
+        world.end().await.has_errors("policy", 1);
+        assert_eq!(whole.get(), 0, "a request that a policy has stopped was taken for whole");
+    });
+}
+
+#[test]
+fn an_early_response_arrives_while_a_hook_runs_and_the_endpoint_has_no_room() {
+    simulate(async {
+        let hooks = Hooks::of(&[HookKind::RequestBody]);
+        let slow = Scripted::factory("slow", hooks, |hook, _| match hook {
+            Hook::RequestBody { .. } => (Duration::from_secs(1), next().1),
+            _ => next(),
+        });
+        let config =
+            gateway(ONE, &["slow"], |gateway| gateway.upstreams[0].protocol = UpstreamProtocol::Http2);
+        let world = World::new(config, vec![slow], |_| {
+            Reach::accepts(|stream| async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    tokio::task::spawn_local(async move {
+                        // Its window is full by then, because it reads nothing.
+                        sleep(Duration::from_secs(20)).await;
+                        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+                        send.send_data("ok".into(), true).unwrap();
+                        pending::<()>().await;
+                        drop(request);
+                    });
+                }
+            })
+        });
+        let Peer { mut reader, mut write } = Peer::new(world.connect());
+        let body = "x".repeat(200_000);
+        let head = "POST / HTTP/1.1\r\nhost: a.example\r\ncontent-length: 200000\r\n\r\n";
+        let sending = async {
+            // The gateway does not read all of it.
+            let _closed = write.write_all((head.to_owned() + &body).as_bytes()).await.is_err();
+        };
+        let begun = Instant::now();
+        let receiving = tokio::time::timeout(Duration::from_secs(60), reader.response("POST"));
+        let (response, ()) = tokio::join!(receiving, sending);
+        assert_eq!(response.expect("the exchange goes on").whole().body, b"ok");
+        assert_passed(begun, Duration::from_secs(21));
+        drop((reader, write));
+        world.end().await;
     });
 }
 
