@@ -3,14 +3,17 @@
 //! did not permit, nothing that was cut off is taken for whole, no answer reaches another exchange, and nothing is left
 //! at the end.
 //!
-//! Everything follows from the seed, which a failure names; `PORTCULLIS_SIMULATION_SEED` runs that one alone.
+//! Everything follows from the seed, which a failure names; `PORTCULLIS_SIMULATION_SEED` runs that one alone, and
+//! `PORTCULLIS_SIMULATION_RUNS` as many as it says.
 
+mod check;
 mod client;
 mod endpoint;
+mod h2_client;
 mod plan;
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ const RUNS: u64 = 24;
 /// Clients of a run, and requests of each.
 const CLIENTS: u64 = 6;
 const REQUESTS: u64 = 8;
+/// Every exchange ends within this time: what the sides do takes some minutes at most, and so do all timeouts together.
+const ENDS_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What the sides of a run note, for what has to hold at its end.
 #[derive(Debug, Default)]
@@ -62,11 +67,11 @@ fn once(notes: &Notes, id: u64, what: &str, of: fn(&mut Ledger) -> &mut HashSet<
 
 #[test]
 fn the_promises_hold_whatever_the_sides_do() {
-    let seeds: Vec<u64> = match std::env::var("PORTCULLIS_SIMULATION_SEED") {
-        Ok(seed) => vec![seed.parse().expect("PORTCULLIS_SIMULATION_SEED is a number")],
-        Err(_) => {
+    let seeds: Vec<u64> = match set("PORTCULLIS_SIMULATION_SEED") {
+        Some(seed) => vec![seed],
+        None => {
             let mut first = Random::from_the_clock();
-            (0..RUNS).map(|_| first.next()).collect()
+            (0..set("PORTCULLIS_SIMULATION_RUNS").unwrap_or(RUNS)).map(|_| first.next()).collect()
         }
     };
     let (mut arrived, mut answered) = (0, 0);
@@ -79,7 +84,7 @@ fn the_promises_hold_whatever_the_sides_do() {
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-                resume_unwind(Box::new(format!("PORTCULLIS_SIMULATION_SEED={seed} repeats it: {text}")));
+                panic!("PORTCULLIS_SIMULATION_SEED={seed} repeats it: {text}");
             }
         }
     }
@@ -88,6 +93,12 @@ fn the_promises_hold_whatever_the_sides_do() {
         arrived > 0 && answered > 0,
         "{arrived} requests arrived, {answered} were answered, of {seeds:?}"
     );
+}
+
+/// Returns a number that the environment sets.
+fn set(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
 /// Runs one seed and returns what was noted.
@@ -100,11 +111,13 @@ fn run(seed: u64) -> Ledger {
         let mut clients = Vec::new();
         let mut ids = random.next() >> 1;
         for _ in 0..CLIENTS {
-            let (random, first) = (Random::new(random.next()), ids);
+            let (of_client, of_ids) = (Random::new(random.next()), ids..ids + REQUESTS);
             ids += REQUESTS;
-            let ids = first..ids;
-            let connect = world.connector();
-            clients.push(tokio::task::spawn_local(client::run(connect, ids, random, noted.clone())));
+            let (connect, notes) = (world.connector(), noted.clone());
+            clients.push(match random.one_in(2) {
+                true => tokio::task::spawn_local(h2_client::run(connect, of_ids, of_client, notes)),
+                false => tokio::task::spawn_local(client::run(connect, of_ids, of_client, notes)),
+            });
         }
         for client in clients {
             client.await.expect("a client does not panic");
@@ -144,6 +157,8 @@ fn vary(gateway: &mut Gateway, random: &mut Random, http2: bool) {
     let timeouts = &mut gateway.listeners[0].timeouts;
     timeouts.idle = Duration::from_secs(5 + random.below(10));
     timeouts.linger = Duration::from_secs(1);
+    let limits = &mut gateway.listeners[0].limits;
+    limits.streams = [2, 8, 100][random.below(3) as usize];
     let upstream = &mut gateway.upstreams[0];
     upstream.timeouts.connect = Duration::from_secs(1);
     upstream.timeouts.response_head = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Clients of a random run.
+//! Clients of a random run that speak HTTP/1.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -8,12 +8,9 @@ use portcullis_net::MemoryStream;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
-use super::plan::{Random, request_body, response_body};
-use super::{Notes, broken, note};
-use crate::tests::message::{Message, Peer, Received};
-
-/// Every exchange ends within this time: what the sides do takes some minutes at most, and so do all timeouts together.
-const ENDS_WITHIN: Duration = Duration::from_secs(3600);
+use super::plan::{Random, request_body};
+use super::{ENDS_WITHIN, Notes, broken, check};
+use crate::tests::message::{Peer, Received};
 
 /// Sends the requests `ids`, one after the other, over as many connections as it takes.
 pub(super) async fn run(
@@ -31,7 +28,8 @@ pub(super) async fn run(
             broken(&notes, format!("{request:?} did not end"));
             return;
         };
-        if request.check(received.as_ref(), &notes) {
+        check::response(request.id, request.method, received.as_ref(), &notes);
+        if request.leaves_usable(received.as_ref()) {
             kept = Some(peer);
         }
     }
@@ -128,54 +126,12 @@ impl Request {
         }
     }
 
-    /// Checks what came. Returns whether the connection may be used again.
-    fn check(&self, received: Option<&Received>, notes: &Notes) -> bool {
-        match received {
-            Some(Received::Whole(response)) => {
-                self.check_whole(response, notes);
-                self.sent == self.bytes.0.len()
-                    && self.version == "1.1"
-                    && response.field("connection") != Some("close")
-            }
-            Some(Received::Cut(response)) => {
-                self.is_of_another(response, notes);
-                let from_endpoint = response.field("x-id").is_some();
-                if from_endpoint && !response_body(self.id).starts_with(&response.body) {
-                    broken(notes, format!("{}: a response was changed and cut off", self.id));
-                }
-                false
-            }
-            Some(Received::Nothing) | None => false,
-        }
-    }
-
-    fn check_whole(&self, response: &Message, notes: &Notes) {
-        if self.is_of_another(response, notes) {
-            return;
-        }
-        match (response.field("x-id"), response.status()) {
-            (Some(_), 200) => {
-                let expected = if self.method == "HEAD" { Vec::new() } else { response_body(self.id) };
-                if response.body == expected {
-                    note(notes, |ledger| ledger.answered += 1);
-                } else {
-                    let (got, all) = (response.body.len(), expected.len());
-                    broken(notes, format!("{}: {got} bytes of {all} were taken for whole", self.id));
-                }
-            }
-            // The gateway's own.
-            (None, 400..) => {}
-            (id, status) => broken(notes, format!("{}: {status} with number {id:?}", self.id)),
-        }
-    }
-
-    /// Returns whether the response belongs to another request.
-    fn is_of_another(&self, response: &Message, notes: &Notes) -> bool {
-        let other = response.field("x-id").filter(|id| *id != self.id.to_string());
-        if let Some(other) = other {
-            broken(notes, format!("{} got the response to {other}", self.id));
-        }
-        other.is_some()
+    /// Returns whether the connection may be used again after this.
+    fn leaves_usable(&self, received: Option<&Received>) -> bool {
+        let Some(Received::Whole(response)) = received else { return false };
+        self.sent == self.bytes.0.len()
+            && self.version == "1.1"
+            && response.field("connection") != Some("close")
     }
 }
 
