@@ -1,10 +1,12 @@
 //! The record that every exchange ends with, whatever became of it.
 
 use hyper::Method;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::edge::{Edge, Http};
-use crate::harness::{Answer, RawClient, TestGateway, TestUpstream};
+use crate::h2_attacks::{GET, get, post, silent};
+use crate::harness::{Answer, H2Frame, H2Frames, RawClient, TestGateway, TestUpstream, eventually};
 use crate::setup::record;
 
 #[tokio::test]
@@ -161,7 +163,7 @@ async fn records_may_go_to_a_file_or_nowhere() {
     let gateway = TestGateway::start(&config("{ format = \"json\", file = \"access.log\" }")).await;
     let file = gateway.dir().join("access.log");
     Http::One.client(&gateway).await.get("/to-a-file").await;
-    crate::harness::eventually("the record is in the file", async || {
+    eventually("the record is in the file", async || {
         std::fs::read_to_string(&file).is_ok_and(|text| text.contains("/to-a-file")).then_some(())
     })
     .await;
@@ -208,6 +210,82 @@ async fn a_head_that_does_not_come_is_shown_as_far_as_it_came() {
     client.send("GET /half HTTP/1.1\r\nHos").await;
     assert_eq!(client.read_response().await.status, 408);
     assert_eq!(record(&gateway, "/half").await["status"], 408);
+}
+
+/// What the HTTP/2 codec refuses by itself never becomes an exchange.
+#[tokio::test]
+async fn heads_that_never_become_a_request_are_recorded_over_http2_too() {
+    let upstream = silent().await;
+    let gateway = Edge::to(upstream.address())
+        .server("metrics = \"127.0.0.1:0\"")
+        .listener("limits = { streams = 1, head = \"4KiB\" }\ntimeouts = { request-head = \"2s\" }")
+        .start()
+        .await;
+    let large = "x".repeat(5000);
+    let with = |field: (&'static str, &'static str)| [&GET[..], &[field]].concat();
+    let large = [&GET[..], &[("x-a", &*large)]].concat();
+    let cases: Vec<(&str, Vec<H2Frame>, u16, &str)> = vec![
+        ("no path", vec![H2Frame::headers(1, &[GET[0], GET[1], GET[3]])], 0, "malformed head"),
+        (
+            "a field of the connection",
+            vec![H2Frame::headers(1, &with(("connection", "close")))],
+            0,
+            "malformed head",
+        ),
+        ("upper case", vec![H2Frame::headers(1, &with(("X-A", "1")))], 0, "protocol error"),
+        ("a large field", vec![H2Frame::headers(1, &large)], 431, "too large"),
+        ("a stream too many", vec![post(1), get(3)], 0, "more streams at once"),
+        (
+            "an index without an entry",
+            vec![H2Frame::new(1, 5, 1, [0xff, 0xff, 0x7f])],
+            0,
+            "cannot be decoded",
+        ),
+        ("half a head", vec![H2Frame::new(1, 1, 1, [0x82])], 0, "took too long"),
+    ];
+    let count = cases.len();
+    let refused = || -> Vec<Value> {
+        let records = gateway.stdout();
+        let records = records.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.filter(|record| record["path"] == "").collect()
+    };
+    for (at, (what, frames, status, reason)) in cases.into_iter().enumerate() {
+        let mut client = H2Frames::connect(gateway.address("web")).await;
+        client.send_all(&frames).await;
+        let noted = eventually(&format!("a record of {what}"), async || refused().get(at).cloned()).await;
+        assert!(noted["error"].as_str().is_some_and(|error| error.contains(reason)), "{what}: {noted}");
+        assert_eq!(
+            (&noted["status"], &noted["version"]),
+            (&status.into(), &"HTTP/2.0".into()),
+            "{what}: {noted}"
+        );
+        assert_eq!(
+            (&noted["client"], &noted["error_side"]),
+            (&"127.0.0.1".into(), &"client".into()),
+            "{noted}"
+        );
+        assert!(noted.get("route").is_none() && noted["method"] == "", "{noted}");
+    }
+    let text = crate::metrics::page(&gateway).await;
+    let errors = format!("portcullis_request_errors_total{{route=\"\",side=\"client\"}} {count}\n");
+    assert!(text.contains(&errors), "{text}");
+}
+
+/// The codec resets some streams that it hands over nevertheless.
+#[tokio::test]
+async fn a_request_that_was_reset_before_it_was_served_has_one_record() {
+    let upstream = TestUpstream::named("app").await;
+    let mut gateway = Edge::to(upstream.address()).start().await;
+    let mut fields = [&GET[..], &[("content-length", "1")]].concat();
+    fields[0].1 = "POST";
+    let head = H2Frame { flags: 4, ..H2Frame::headers(1, &fields) };
+    let mut client = H2Frames::connect(gateway.address("web")).await;
+    client.send_all(&[head, H2Frame::new(0, 1, 1, *b"two"), get(3)]).await;
+    gateway.wait_for_access_line("a record of the one behind it", |line| line.contains("\"GET\"")).await;
+    gateway.signal(Signal::TERM);
+    gateway.wait().await;
+    let lines = gateway.stdout();
+    assert_eq!(lines.iter().filter(|line| !line.contains("\"GET\"")).count(), 1, "{lines:?}");
 }
 
 #[tokio::test]

@@ -9,8 +9,10 @@ mod allowance;
 mod frames;
 mod hpack;
 mod huffman;
+mod sent;
 #[cfg(test)]
 mod tests;
 
 pub use allowance::Allowance;
 pub use frames::{Peer, Scan, Scanner, Trailers, Violation};
+pub use sent::{Answered, SentFrames};

@@ -1,5 +1,6 @@
 //! Scans the frames of one direction of a connection (RFC 9113, 4): their heads, and the header blocks.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const FRAME_BYTES_MAX: usize = 16_384;
 const BLOCK_FRAMES_MAX: usize = 128;
 /// Fields of a section that the `h2` crate has room for; it drops further ones.
 const FIELDS_MAX: usize = 24_000;
-/// Streams of which something is remembered and was not asked for yet.
+/// Streams of which something is remembered and was not asked for yet, and streams that are not settled.
 const MARKS_MAX: usize = 2048;
 
 const DATA: u8 = 0;
@@ -89,6 +90,12 @@ impl Violation {
             Self::Flood | Self::Block | Self::Streams | Self::Resets => 11,
         }
     }
+
+    /// Whether a request's head is what was wrong.
+    #[must_use]
+    pub const fn is_of_head(self) -> bool {
+        matches!(self, Self::Block | Self::Compression | Self::Dependency)
+    }
 }
 
 /// What is wrong with a stream's trailers.
@@ -135,7 +142,8 @@ pub struct Scanner {
     decoder: Decoder,
     allowance: Allowance,
     last_stream: u32,
-    opened: u64,
+    /// Streams that a client has opened and that were not settled since, the oldest first.
+    waiting: VecDeque<u32>,
     marks: Vec<Mark>,
     block: Vec<u8>,
     replacement: Vec<u8>,
@@ -181,7 +189,7 @@ impl Scanner {
             decoder: Decoder::new(),
             allowance: Allowance::new(idle_frames, (idle_frames / IDLE_FRAMES_PART).max(1)),
             last_stream: 0,
-            opened: 0,
+            waiting: VecDeque::new(),
             marks: Vec::new(),
             block: Vec::new(),
             replacement: Vec::new(),
@@ -195,10 +203,24 @@ impl Scanner {
         self.settled
     }
 
-    /// Returns how many streams a client has opened, including those that the crate refuses.
+    /// Returns whether a client has opened a stream that is not settled.
     #[must_use]
-    pub const fn opened(&self) -> u64 {
-        self.opened
+    pub fn is_waiting(&self, stream: u32) -> bool {
+        self.waiting.contains(&stream)
+    }
+
+    /// Notes that the crate has handed over a stream, or has refused it by itself. Returns whether it was waiting for
+    /// that.
+    pub fn settle(&mut self, stream: u32) -> bool {
+        let at = self.waiting.iter().position(|waiting| *waiting == stream);
+        at.is_some_and(|at| self.waiting.remove(at).is_some())
+    }
+
+    /// Settles all streams that are not settled yet, and returns how many these are.
+    pub fn settle_all(&mut self) -> usize {
+        let count = self.waiting.len();
+        self.waiting.clear();
+        count
     }
 
     /// Allows the peer more frames that do no work: some for each piece that was sent, which it may acknowledge. A
@@ -450,7 +472,11 @@ impl Scanner {
         match self.peer {
             Peer::Client => {
                 self.last_stream = head.stream;
-                self.opened += 1;
+                // The crate leaves streams behind a GOAWAY without an answer.
+                if self.waiting.len() == MARKS_MAX {
+                    self.waiting.pop_front();
+                }
+                self.waiting.push_back(head.stream);
                 if let Some(path) = section.odd_path {
                     self.marked(head.stream)?.target = Some(path);
                 }

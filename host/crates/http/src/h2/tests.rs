@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::hpack::{Decoder, Malformed, is_plain_path, placeholder};
-use super::{Allowance, Peer, Scan, Scanner, Trailers, Violation, huffman};
+use super::{Allowance, Answered, Peer, Scan, Scanner, SentFrames, Trailers, Violation, huffman};
 use crate::{RequestHead, set_request_target};
 
 const ZERO: fn() -> Duration = || Duration::ZERO;
@@ -245,6 +245,50 @@ fn frames_that_do_no_work_end_the_connection() {
     client.scan(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ZERO).unwrap();
     let large = frame(0xee, 0, 0, &[0; 16_384]);
     assert_eq!((0..5000).take_while(|_| client.scan(&large, ZERO).is_ok()).count(), 1000 / 65);
+}
+
+#[test]
+fn what_answers_a_stream_is_found_among_what_is_sent() {
+    let sent = [
+        frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]),
+        frame(1, 4, 1, &[0x88]),
+        frame(0, 1, 1, &[3; 300]),
+        frame(3, 0, 5, &[0, 0, 0, 7]),
+        frame(0, 0, 3, b""),
+        frame(1, 5, 0x7fff_ffff, b""),
+        frame(3, 0, 9, &[0, 0, 1, 1]),
+    ]
+    .concat();
+    let expected = [
+        (1, Answered::Head),
+        (5, Answered::Reset(7)),
+        (0x7fff_ffff, Answered::Head),
+        (9, Answered::Reset(257)),
+    ];
+    for size in 1..sent.len() + 1 {
+        let (mut frames, mut found) = (SentFrames::default(), Vec::new());
+        for piece in sent.chunks(size) {
+            frames.read(piece, |stream, answered| found.push((stream, answered)));
+        }
+        assert_eq!(found, expected, "in pieces of {size} bytes");
+    }
+}
+
+#[test]
+fn a_stream_waits_until_it_is_settled() {
+    let mut scanner = Scanner::new(Peer::Client, 1000, 1000);
+    let mut input = vec![0; 24];
+    for stream in [1, 5, 7] {
+        input.extend(frame(1, 5, stream, &request(b"/")));
+    }
+    assert_eq!(scanner.scan(&input, ZERO).unwrap().pass, input.len());
+    assert!(scanner.is_waiting(5) && !scanner.is_waiting(3));
+    assert!(scanner.settle(5) && !scanner.settle(5) && !scanner.settle(3));
+    assert_eq!((scanner.settle_all(), scanner.settle_all()), (2, 0));
+    // The crate answers none that a client opens behind a GOAWAY.
+    let many: Vec<u8> = (10..5010).flat_map(|at| frame(1, 5, at * 2 + 1, &request(b"/"))).collect();
+    assert_eq!(scanner.scan(&many, ZERO).unwrap().pass, many.len());
+    assert_eq!(scanner.settle_all(), 2048);
 }
 
 #[test]

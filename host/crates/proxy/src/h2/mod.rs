@@ -6,6 +6,7 @@ mod convert;
 mod downstream;
 mod first_settings;
 mod outbox;
+mod refused;
 mod request_body;
 mod server;
 mod streams;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use portcullis_http::h2::{Peer, Violation};
+use portcullis_http::h2::{Answered, Peer, Violation};
 use portcullis_http::{Known, Scheme};
 use portcullis_model::DownstreamTimeouts;
 use portcullis_net::streams_max;
@@ -23,7 +23,7 @@ use crate::h2::outbox::Piece;
 use crate::h2::request_body::H2RequestBody;
 use crate::h2::streams::{StreamGuard, Streams};
 use crate::h2::wire::{Socket, Wire};
-use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe};
+use crate::h2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, convert, describe, refused};
 use crate::prefixed::Prefixed;
 use crate::response_writer::Sent;
 use crate::serve::Serving;
@@ -102,7 +102,10 @@ async fn accept(
             if let Poll::Ready(accepted) = h2.poll_accept(cx) {
                 return Poll::Ready(Event::Accepted(accepted));
             }
-            streams.count_refused();
+            let refused = streams.monitor.take_refused();
+            if !refused.is_empty() {
+                return Poll::Ready(Event::Refused(refused));
+            }
             if !ended && let Poll::Ready(violation) = streams.monitor.poll_violation(cx) {
                 return Poll::Ready(Event::Violation(violation));
             }
@@ -139,17 +142,30 @@ async fn accept(
             }
             Event::Accepted(Some(Err(error))) => {
                 tracing::debug!(peer = %connection.peer, "HTTP/2 connection: {}", describe(&error));
+                // If the client broke a rule, rather than being lost.
+                let unanswered = if error.is_library() { streams.monitor.take_unanswered() } else { 0 };
+                refused::record(worker, connection, unanswered, &describe(&error)).await;
                 return false;
+            }
+            Event::Refused(refused) => {
+                for answered in refused {
+                    streams.count_refused();
+                    refused::record_stream(worker, connection, answered).await;
+                }
             }
             Event::Accepted(None) => return !ended,
             Event::Abort => return true,
             Event::Violation(violation) => {
                 tracing::debug!(peer = %connection.peer, "HTTP/2 connection: {violation}");
+                let heads = usize::from(violation.is_of_head());
+                refused::record(worker, connection, heads, &violation.to_string()).await;
                 (closing, ended) = (Some(Instant::now()), true);
                 h2.abrupt_shutdown(Reason::from(violation.code()));
             }
             Event::Late => {
                 tracing::debug!(peer = %connection.peer, "HTTP/2 connection: a frame took too long");
+                let heads = usize::from(streams.monitor.is_settled());
+                refused::record(worker, connection, heads, "a frame took too long").await;
                 (closing, ended) = (Some(Instant::now()), true);
                 h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             }
@@ -188,6 +204,8 @@ type Opened = (http::Request<RecvStream>, SendResponse<Piece>);
 )]
 enum Event {
     Accepted(Option<Result<Opened, h2::Error>>),
+    /// The crate has refused streams by itself.
+    Refused(Vec<Answered>),
     Close,
     Abort,
     /// The client broke a rule for which its connection ends.

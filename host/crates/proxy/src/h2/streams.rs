@@ -34,8 +34,6 @@ const READ_ON_IDLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Streams {
     pub(super) open: Cell<u32>,
-    /// Streams that the crate has handed over, and the refused ones that were counted so far.
-    met: Cell<u64>,
     pub(super) last_end: Cell<Instant>,
     pub(super) ended: Notify,
     pub(super) monitor: WireMonitor,
@@ -52,7 +50,6 @@ impl Streams {
     pub(super) fn new(monitor: WireMonitor, limit: u32, send_buffer_bytes: usize) -> Self {
         Self {
             open: Cell::new(0),
-            met: Cell::new(0),
             last_end: Cell::new(Instant::now()),
             ended: Notify::new(),
             outbox: Outbox::new(monitor.clone(), send_buffer_bytes),
@@ -70,16 +67,10 @@ impl Streams {
         self.closing.notify_waiters();
     }
 
-    /// Counts streams that the crate has refused by itself, because they were too many or malformed: all that were
-    /// opened and not handed over, once the crate has nothing more to hand over. They count as reset.
+    /// Counts a stream that the crate has refused by itself, for being one too many or malformed, as one that was reset.
     pub(super) fn count_refused(&self) {
-        let refused = self.monitor.opened().saturating_sub(self.met.get());
-        if refused > 0 && !self.is_closing.get() {
-            self.met.set(self.met.get() + refused);
-            let refused = u32::try_from(refused).unwrap_or(u32::MAX);
-            if !self.resets.borrow_mut().spend(refused, || self.monitor.elapsed()) {
-                self.monitor.violate(Violation::Resets);
-            }
+        if !self.is_closing.get() && !self.resets.borrow_mut().spend(1, || self.monitor.elapsed()) {
+            self.monitor.violate(Violation::Resets);
         }
     }
 
@@ -108,7 +99,7 @@ pub(super) struct StreamGuard {
 impl StreamGuard {
     pub(super) fn new(streams: &Rc<Streams>, number: u32) -> Self {
         streams.open.set(streams.open.get() + 1);
-        streams.met.set(streams.met.get() + 1);
+        streams.monitor.handed_over(number);
         let streams = streams.clone();
         Self { streams, number, opened: Instant::now(), was_reset: Cell::new(false) }
     }

@@ -1,4 +1,4 @@
-//! Scans the bytes of an HTTP/2 connection on their way to the `h2` crate.
+//! Scans the bytes of an HTTP/2 connection on their way to the `h2` crate and, to clients, from it.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use portcullis_http::h2::{Peer, Scan, Scanner, Trailers, Violation};
+use portcullis_http::h2::{Answered, Peer, Scan, Scanner, SentFrames, Trailers, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
@@ -25,6 +25,9 @@ pub(crate) struct WireMonitor(Rc<RefCell<MonitorState>>);
 #[derive(Debug)]
 struct MonitorState {
     scanner: Scanner,
+    sent: SentFrames,
+    /// How the crate has answered streams before it handed them over, if it does so at all.
+    answered: Vec<(u32, Answered)>,
     started: Instant,
     /// Since when a part of a frame has waited for its rest: a frame's head, or a header block.
     partial_since: Option<Instant>,
@@ -37,6 +40,8 @@ impl WireMonitor {
     fn new(peer: Peer, section_bytes_max: usize, idle_frames: u32) -> Self {
         Self(Rc::new(RefCell::new(MonitorState {
             scanner: Scanner::new(peer, section_bytes_max, idle_frames),
+            sent: SentFrames::default(),
+            answered: Vec::new(),
             started: Instant::now(),
             partial_since: None,
             violation: None,
@@ -77,9 +82,37 @@ impl WireMonitor {
         self.0.borrow_mut().scanner.earn(bytes, cut);
     }
 
-    /// See [`Scanner::opened`].
-    pub(crate) fn opened(&self) -> u64 {
-        self.0.borrow().scanner.opened()
+    /// See [`Scanner::is_settled`].
+    pub(super) fn is_settled(&self) -> bool {
+        self.0.borrow().scanner.is_settled()
+    }
+
+    /// Notes that the crate has handed over a stream.
+    pub(super) fn handed_over(&self, stream: u32) {
+        self.0.borrow_mut().scanner.settle(stream);
+    }
+
+    /// Returns how the crate has answered each stream that it has refused by itself since the last call. To be called if it has
+    /// nothing to hand over: some streams it hands over although it has reset them.
+    pub(super) fn take_refused(&self) -> Vec<Answered> {
+        let MonitorState { scanner, answered, .. } = &mut *self.0.borrow_mut();
+        let refused = |(stream, answered)| scanner.settle(stream).then_some(answered);
+        answered.drain(..).filter_map(refused).collect()
+    }
+
+    /// Returns how many streams the client has opened that the crate has neither handed over nor answered. Forgets them.
+    pub(super) fn take_unanswered(&self) -> usize {
+        self.0.borrow_mut().scanner.settle_all()
+    }
+
+    /// Reads what was sent to a client.
+    fn sent(&self, bytes: &[u8]) {
+        let MonitorState { scanner, sent, answered, .. } = &mut *self.0.borrow_mut();
+        sent.read(bytes, |stream, answer| {
+            if scanner.is_waiting(stream) {
+                answered.push((stream, answer));
+            }
+        });
     }
 
     /// See [`Scanner::take_target`].
@@ -264,7 +297,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        if self.peer == Peer::Client {
+            self.monitor.sent(&bytes[..written]);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -272,7 +309,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        let mut left = if self.peer == Peer::Client { written } else { 0 };
+        for slice in slices {
+            let sent = left.min(slice.len());
+            self.monitor.sent(&slice[..sent]);
+            left -= sent;
+            if left == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
