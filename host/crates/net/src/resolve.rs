@@ -74,9 +74,6 @@ impl Entry {
 pub(crate) struct Resolver {
     entries: Arc<Lock<HashMap<Box<str>, Entry>>>,
     look_up: LookUp,
-    /// Milliseconds that a test lets pass at once.
-    #[cfg(test)]
-    passed: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Default for Resolver {
@@ -97,29 +94,14 @@ impl Resolver {
     pub(crate) fn asking(
         look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            entries: Arc::default(),
-            look_up: Arc::new(look_up),
-            #[cfg(test)]
-            passed: Arc::default(),
-        }
-    }
-
-    #[cfg(not(test))]
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    #[cfg(test)]
-    fn now(&self) -> Instant {
-        Instant::now() + Duration::from_millis(self.passed.load(std::sync::atomic::Ordering::SeqCst))
+        Self { entries: Arc::default(), look_up: Arc::new(look_up) }
     }
 
     /// The addresses of `host:port`, at least one, the preferred first. While a look-up fails or is slow, these are
     /// what the last one gave. Dropping the future does not end the look-up, whose answer serves the next who asks.
     pub(crate) async fn resolve(&self, address: &str) -> io::Result<Arc<[SocketAddr]>> {
         let (asked, good) = {
-            let now = self.now();
+            let now = Instant::now();
             let mut entries = self.entries();
             let entry = entries.get(address);
             if let Some(answer) = entry.and_then(|entry| entry.fresh(now)) {
@@ -141,7 +123,7 @@ impl Resolver {
     /// The last good answer for `host:port`. Looks the name up anew if that is older than some seconds, but does not
     /// wait. `None` if it was never resolved.
     pub(crate) fn refresh(&self, address: &str) -> Option<Arc<[SocketAddr]>> {
-        let now = self.now();
+        let now = Instant::now();
         let mut entries = self.entries();
         let entry = entries.get(address)?;
         let good = entry.good(now);
@@ -179,7 +161,7 @@ impl Resolver {
     }
 
     fn learn(&self, address: Box<str>, answer: &Answer) {
-        let now = self.now();
+        let now = Instant::now();
         let mut entries = self.entries();
         let entry = entries.entry(address).or_default();
         entry.asked = None;

@@ -1,9 +1,12 @@
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+
+use tokio::time::{advance, pause, resume};
 
 use super::{FAILED, FRESH, LAST_GOOD, Resolver, interleave};
 use crate::testing::on_worker;
@@ -65,34 +68,33 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], 80))
 }
 
-/// Lets time pass for what is remembered.
-fn pass(resolver: &Resolver, time: Duration) {
-    resolver.passed.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+/// Runs `test` in simulated time, which stands still while a look-up runs.
+fn simulate<F: Future<Output = ()>>(test: F) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(24 * 3600), test).await.expect("the test ends within a day");
+    });
 }
 
 async fn resolve(resolver: &Resolver) -> io::Result<Vec<SocketAddr>> {
     resolver.resolve("app.test:80").await.map(|addresses| addresses.to_vec())
 }
 
-/// Lets a look-up end after its waiter has gone.
-async fn looked_up(server: &Server, times: usize) {
-    while server.asked() < times {
-        tokio::task::yield_now().await;
-    }
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+/// Lets a look-up end after its waiter has gone: simulated time goes on once none runs.
+async fn looked_up() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[test]
 fn an_answer_is_used_for_a_while_and_then_asked_for_again() {
-    on_worker(async {
+    simulate(async {
         let (server, resolver) = Server::new([Some(1), Some(2)]);
         for _ in 0..3 {
             assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
         }
         assert_eq!(server.asked(), 1);
-        pass(&resolver, FRESH);
+        advance(FRESH).await;
         assert_eq!(resolve(&resolver).await.unwrap(), [address(2)]);
         assert_eq!(server.asked(), 2);
     });
@@ -100,28 +102,28 @@ fn an_answer_is_used_for_a_while_and_then_asked_for_again() {
 
 #[test]
 fn the_last_good_answer_is_used_while_look_ups_fail() {
-    on_worker(async {
+    simulate(async {
         let (server, resolver) = Server::new([Some(1)]);
         assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
         for asked in 2..5 {
-            pass(&resolver, FRESH);
+            advance(FRESH).await;
             assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
             assert_eq!(server.asked(), asked);
         }
-        pass(&resolver, LAST_GOOD);
+        advance(LAST_GOOD).await;
         assert!(resolve(&resolver).await.is_err(), "not for ever");
     });
 }
 
 #[test]
 fn a_failure_is_remembered_for_a_moment() {
-    on_worker(async {
+    simulate(async {
         let (server, resolver) = Server::new([None, Some(1)]);
         for _ in 0..3 {
             assert_eq!(resolve(&resolver).await.unwrap_err().to_string(), "no answer");
         }
         assert_eq!(server.asked(), 1, "three attempts to connect, one look-up");
-        pass(&resolver, FAILED);
+        advance(FAILED).await;
         assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
     });
 }
@@ -139,7 +141,10 @@ fn a_look_up_that_hangs_holds_up_only_those_who_know_no_address() {
             Ok(vec![address(1)])
         });
         assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
-        pass(&resolver, FRESH);
+        // The clock goes on by itself: it would stand still for as long as the look-up hangs.
+        pause();
+        advance(FRESH).await;
+        resume();
         assert_eq!(resolve(&resolver).await.unwrap(), [address(1)]);
         assert_eq!(resolver.refresh("app.test:80").unwrap().to_vec(), [address(1)]);
         drop(release);
@@ -148,7 +153,7 @@ fn a_look_up_that_hangs_holds_up_only_those_who_know_no_address() {
 
 #[test]
 fn a_refresh_returns_at_once_and_looks_up_behind() {
-    on_worker(async {
+    simulate(async {
         let (server, resolver) = Server::new([Some(1), Some(2)]);
         assert!(resolver.refresh("app.test:80").is_none(), "it was never used");
         assert_eq!(server.asked(), 0);
@@ -156,9 +161,10 @@ fn a_refresh_returns_at_once_and_looks_up_behind() {
         let known = |resolver: &Resolver| resolver.refresh("app.test:80").unwrap().to_vec();
         assert_eq!(known(&resolver), [address(1)]);
         assert_eq!(server.asked(), 1, "the answer is fresh");
-        pass(&resolver, FRESH);
+        advance(FRESH).await;
         assert_eq!(known(&resolver), [address(1)]);
-        looked_up(&server, 2).await;
+        looked_up().await;
+        assert_eq!(server.asked(), 2);
         assert_eq!(known(&resolver), [address(2)]);
     });
 }
