@@ -101,7 +101,7 @@ async fn raw(path: &Path, bytes: impl Into<Vec<u8>>) -> String {
     let (path, bytes) = (path.to_path_buf(), bytes.into());
     let exchange = move || {
         let mut stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(240))).unwrap();
         stream.write_all(&bytes).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();

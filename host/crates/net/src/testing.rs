@@ -19,7 +19,7 @@ use crate::{AcceptSettings, Accepted, ConnectionCount, Drain, ListenerState, Tas
 pub(crate) fn on_worker<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test ends in time");
+        tokio::time::timeout(Duration::from_secs(240), test).await.expect("the test ends in time");
     });
 }
 

@@ -8,7 +8,7 @@ use super::{ConnectError, ConnectErrorKind, Connector, connect_first, host_of};
 use crate::testing::{Authority, Running, listener, on_worker, run, tls, until};
 use crate::{Accepted, Stream, SystemRoots, UpstreamTlsContext};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
 
 fn late() -> tokio::time::Instant {
     tokio::time::Instant::now() + LONG

@@ -19,7 +19,7 @@ fn on_worker<F: Future>(test: impl FnOnce(OutboundClient) -> F) {
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let client = OutboundClient::new(3);
         client.serve(Rc::new(Connector::new()));
-        let whole = tokio::time::timeout(Duration::from_secs(20), test(client));
+        let whole = tokio::time::timeout(Duration::from_secs(240), test(client));
         whole.await.expect("the test does not end");
     });
 }
@@ -48,7 +48,7 @@ fn request(address: SocketAddr, method: &str) -> OutboundRequest {
         grant,
         head,
         body: Bytes::new(),
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(120),
         response_bytes_max: 100,
     }
 }

@@ -7,7 +7,7 @@ use super::{AccessLog, AccessLogError, BUFFER_BYTES};
 use crate::record::AccessRecord;
 use crate::record::tests::record;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(240);
 
 /// A folder that is removed at the end of the test.
 struct Folder(PathBuf);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Loss, Output, Sink};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(240);
 
 /// Takes a piece only when the test allows it, and reports each attempt.
 #[derive(Debug)]
