@@ -38,6 +38,12 @@ pub enum WhyValidate {
 }
 
 impl StoredHead {
+    /// Returns whether it answers a request that demands nothing, without validation, as far as its age goes.
+    #[must_use]
+    pub fn is_fresh(&self, now: Time) -> bool {
+        !self.rules.no_cache && self.staleness_millis(now, None).is_none()
+    }
+
     /// Returns how it may be used for a request. `stale_since` says when a purge made it stale, whatever its lifetime.
     #[must_use]
     pub fn verdict(&self, request: &Request<'_>, now: Time, stale_since: Option<Time>) -> Verdict {

@@ -56,7 +56,7 @@ fn section_4_2_a_second_is_a_second() {
 fn section_5_2_2_4_no_cache() {
     let no_cache = stored(&[("cache-control", "max-age=60, no-cache"), ("etag", "\"a\"")]);
     assert_eq!(verdict(&no_cache, "max-stale", 0), Verdict::Validate(WhyValidate::NoCache));
-    assert!(!usable_on_error(&no_cache, "", 0));
+    assert!(!usable_on_error(&no_cache, "", 0) && !no_cache.is_fresh(after(0)));
     let qualified = stored(&[("cache-control", "max-age=60, no-cache=\"a\"")]);
     assert_eq!(verdict(&qualified, "", 0), FRESH);
 }
@@ -266,6 +266,7 @@ proptest! {
             prop_assert!(stored.age(now) >= last);
             last = stored.age(now);
             let fresh = stored.verdict(&request, now, None) == FRESH;
+            prop_assert_eq!(fresh, stored.is_fresh(now));
             prop_assert_eq!(fresh, now < stored.fresh_until());
             prop_assert_eq!(fresh, u64::from(last) < max_age);
             prop_assert!(!(fresh && was_stale));
