@@ -1,17 +1,22 @@
 //! Measures the store in memory: the cost of a hit alone, from several threads on one entry, and while another thread
-//! fills and purges; of a fill; and what an entry takes.
+//! fills and purges; of a fill; what an entry takes; and a hit from the disk, with the CPU time of all threads.
 //!
 //! `cargo run --release -p portcullis-cache --example store`
 
 #![expect(clippy::print_stdout, reason = "what it measures is its output")]
 
 use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use portcullis_cache::store::{Head, Key, MemoryBounds, Mode, NewEntry, Purge, Settings, Store};
+use portcullis_cache::store::{
+    DiskSettings, Head, Key, MemoryBounds, Mode, NewEntry, Purge, Settings, Store,
+};
 
 #[derive(Debug)]
 struct Nothing;
@@ -61,6 +66,81 @@ fn hits(store: &Store<Nothing>, keys: &[Key]) -> Duration {
     begin.elapsed() / ROUND
 }
 
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on this thread until `poll` is ready.
+fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(ready) => return ready,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Returns the CPU time of the process, in hundredths of a second.
+fn cpu() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+/// Reads a body of so many bytes from the disk again and again.
+fn disk(settings: Settings, bytes: usize, rounds: u32) {
+    let folder = std::env::temp_dir().join(format!("portcullis-cache-example-{}", std::process::id()));
+    let disk = DiskSettings {
+        folder: folder.clone(),
+        bytes_max: 1 << 30,
+        files_max: 1000,
+        object_bytes_max: 1 << 30,
+        variants_max: 8,
+        threads: 2,
+        queue: 100,
+        pending_bytes: 64 << 20,
+        sync: false,
+    };
+    let Ok(store) = Store::<Nothing>::open(settings, disk) else { return };
+    while !store.disk_stats().is_some_and(|stats| stats.ready) {
+        thread::yield_now();
+    }
+    let (key, body) = (key(0), Bytes::from(vec![7; bytes]));
+    let new = NewEntry {
+        key: key.clone(),
+        variant: b"",
+        head: Nothing,
+        tags: &[],
+        length: None,
+        object_bytes_max: 1 << 30,
+    };
+    if let Ok(mut fill) = store.begin(store.ticket(), new) {
+        fill.append(&body);
+        drop(fill.commit());
+    }
+    while store.find_on_disk(key.bytes()).is_none() {
+        thread::yield_now();
+    }
+    let (begin, before) = (Instant::now(), cpu());
+    let mut read = 0;
+    for _ in 0..rounds {
+        let Some(mut lookup) = store.find_on_disk(key.bytes()) else { continue };
+        let entries = wait(|cx| Pin::new(&mut lookup).poll(cx));
+        let Some(mut reader) = entries.first().and_then(|entry| entry.body().read()) else { continue };
+        while let Some(Ok(piece)) = wait(|cx| reader.poll_next(cx)) {
+            read += black_box(piece).len();
+        }
+    }
+    let cpu = Duration::from_millis((cpu() - before) * 10) / rounds;
+    println!("{bytes} bytes from the disk {:?}, CPU {cpu:?}, {read} read", begin.elapsed() / rounds);
+    drop(store);
+    drop(std::fs::remove_dir_all(folder));
+}
+
 /// Returns the bytes of memory that the process has.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -68,6 +148,10 @@ fn resident() -> usize {
 }
 
 fn main() {
+    let little = MemoryBounds { bytes_max: 1 << 20, entries_max: 1, object_bytes_max: 0, variants_max: 1 };
+    for (bytes, rounds) in [(100, 20_000), (10_000, 20_000), (1 << 20, 2_000)] {
+        disk(Settings { memory: little, window_bytes: 0, tags_max: 1 }, bytes, rounds);
+    }
     let memory =
         MemoryBounds { bytes_max: 1 << 30, entries_max: 1 << 20, object_bytes_max: 1 << 20, variants_max: 8 };
     let store = Store::new(Settings { memory, window_bytes: 1 << 20, tags_max: 32 });

@@ -49,31 +49,59 @@ impl FileBody {
             body: Arc::clone(self),
             at: start,
             end,
+            here: None,
             read: Read::default(),
         })
     }
 
-    /// Reads and checks blocks. Returns their bytes of the body. For a thread of the pool.
-    pub(crate) fn blocks(&self, first: u64, last: u64) -> io::Result<Bytes> {
+    /// Reads and checks blocks. For a thread of the pool.
+    fn blocks(&self, first: u64, last: u64) -> io::Result<Blocks> {
         let from = first * BLOCK as u64;
-        if self.bytes == 0 {
-            return Ok(Bytes::new());
-        }
         let bytes = ((last + 1) * BLOCK as u64).min(self.bytes) - from;
-        let count = last + 1 - first;
-        let mut read = vec![0; usize::try_from(bytes + 4 * count).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut read, self.start + first * STORED_BLOCK as u64)?;
-        // Moves the bytes together, over the checksums between them.
-        let mut length = 0;
-        for (block, stored) in (first..).zip((0..read.len()).step_by(STORED_BLOCK)) {
-            let stored = stored..read.len().min(stored + STORED_BLOCK);
-            let checked = checked_block(self.nonce, block, &read[stored.clone()]);
-            let bytes = checked.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?.len();
-            read.copy_within(stored.start..stored.start + bytes, length);
-            length += bytes;
+        let mut stored = vec![0; usize::try_from(bytes + 4 * (last + 1 - first)).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut stored, self.start + first * STORED_BLOCK as u64)?;
+        for (block, stored) in (first..).zip(stored.chunks(STORED_BLOCK)) {
+            checked_block(self.nonce, block, stored).ok_or(io::ErrorKind::InvalidData)?;
         }
-        read.truncate(length);
-        Ok(read.into())
+        Ok(Blocks { from, stored: stored.into() })
+    }
+
+    /// Reads and checks all of the body. For a thread of the pool.
+    pub(crate) fn all(&self) -> io::Result<Bytes> {
+        if self.bytes == self.first.len() as u64 {
+            return Ok(self.first.clone());
+        }
+        let blocks = self.blocks(0, (self.bytes - 1) / BLOCK as u64)?;
+        let (mut all, mut at) = (Vec::with_capacity(blocks.stored.len()), 0);
+        while let Some(piece) = blocks.cut(&mut at, self.bytes) {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
+    }
+}
+
+/// Some blocks of a body, as they are in the file.
+#[derive(Debug, Clone)]
+struct Blocks {
+    /// The offset in the body of the first one.
+    from: u64,
+    stored: Bytes,
+}
+
+impl Blocks {
+    /// Takes what is asked for out of the block that has the offset `at`. `None` if none of them has.
+    fn cut(&self, at: &mut u64, end: u64) -> Option<Bytes> {
+        let offset = usize::try_from(end.min(*at).checked_sub(self.from)?).ok()?;
+        let (block, within) = (offset / BLOCK * STORED_BLOCK, offset % BLOCK);
+        let stop = self.stored.len().min(block + STORED_BLOCK).checked_sub(4)?;
+        let start = block + within;
+        let wanted = usize::try_from(end - (*at).min(end)).unwrap_or(usize::MAX);
+        let stop = stop.min(start.saturating_add(wanted));
+        if start >= stop {
+            return None;
+        }
+        *at += (stop - start) as u64;
+        Some(self.stored.slice(start..stop))
     }
 }
 
@@ -83,6 +111,8 @@ pub(crate) struct FileReader {
     body: Arc<FileBody>,
     at: u64,
     end: u64,
+    /// What was read and not returned yet.
+    here: Option<Blocks>,
     read: Read,
 }
 
@@ -90,8 +120,8 @@ pub(crate) struct FileReader {
 enum Read {
     #[default]
     Nothing,
-    /// The offset in the body of what is read next, and its coming.
-    Coming(u64, Answer<io::Result<Bytes>>),
+    /// What is read next.
+    Coming(Answer<io::Result<Blocks>>),
     Failed,
 }
 
@@ -101,47 +131,40 @@ impl FileReader {
         if self.at >= self.end {
             return Poll::Ready(None);
         }
+        let first = self.body.first.len() as u64;
+        if self.at < first {
+            // Both are within the first block.
+            let (from, to) = (self.at as usize, self.end.min(first) as usize);
+            self.at = to as u64;
+            self.read_ahead(self.at);
+            return Poll::Ready(Some(Ok(self.body.first.slice(from..to))));
+        }
         loop {
+            if let Some(piece) = self.here.as_ref().and_then(|here| here.cut(&mut self.at, self.end)) {
+                return Poll::Ready(Some(Ok(piece)));
+            }
             match &mut self.read {
                 Read::Failed => return Poll::Ready(Some(Err(ReadError::Damaged))),
-                Read::Nothing if self.at < self.body.first.len() as u64 => {
-                    let piece = self.cut(0, &self.body.first.clone());
-                    self.read_ahead();
-                    return Poll::Ready(Some(Ok(piece)));
-                }
-                Read::Nothing => self.read_ahead(),
-                Read::Coming(from, answer) => {
-                    let from = *from;
-                    match std::task::ready!(Pin::new(answer).poll(cx)) {
-                        Some(Ok(bytes)) => {
-                            self.read = Read::Nothing;
-                            let piece = self.cut(from, &bytes);
-                            self.read_ahead();
-                            return Poll::Ready(Some(Ok(piece)));
-                        }
-                        // The pool has ended, or the disk has failed.
-                        None | Some(Err(_)) => self.read = Read::Failed,
+                Read::Nothing => self.read_ahead(self.at),
+                Read::Coming(answer) => match std::task::ready!(Pin::new(answer).poll(cx)) {
+                    Some(Ok(blocks)) => {
+                        let next = blocks.from + AT_ONCE * BLOCK as u64;
+                        (self.here, self.read) = (Some(blocks), Read::Nothing);
+                        self.read_ahead(next);
                     }
-                }
+                    // The pool has ended, or the disk has failed.
+                    None | Some(Err(_)) => self.read = Read::Failed,
+                },
             }
         }
     }
 
-    /// Takes what is asked for out of bytes that begin at `from`.
-    fn cut(&mut self, from: u64, bytes: &Bytes) -> Bytes {
-        // Both are within the bytes.
-        let to = self.end.min(from + bytes.len() as u64);
-        let piece = bytes.slice((self.at - from) as usize..(to - from) as usize);
-        self.at = to;
-        piece
-    }
-
-    /// Begins to read what comes next, while what came before is being sent.
-    fn read_ahead(&mut self) {
-        if self.at >= self.end {
+    /// Begins to read what comes next, from the block of the offset `at` on, while what came before is being sent.
+    fn read_ahead(&mut self, at: u64) {
+        if at >= self.end {
             return;
         }
-        let first = self.at / BLOCK as u64;
+        let first = at / BLOCK as u64;
         let last = (first + AT_ONCE - 1).min((self.end - 1) / BLOCK as u64);
         let (promise, answer) = promise();
         let body = Arc::clone(&self.body);
@@ -153,7 +176,7 @@ impl FileReader {
             }
             promise.keep(read);
         });
-        self.read = Read::Coming(first * BLOCK as u64, answer);
+        self.read = Read::Coming(answer);
     }
 
     /// Returns how many bytes are still to come.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use super::core::{Core, Unusable};
 use super::file_body::{FileBody, Owner};
 use super::folder::{FileName, hash_key};
-use super::format::BLOCK;
 use super::pool::{Answer, promise};
 use super::purge_log::Standing;
 use crate::store::body::{Body, Place};
@@ -164,8 +163,7 @@ pub(crate) fn read_whole<H: Head>(
         if let Some(entry) = read
             && let Place::File(body) = &entry.body.0
         {
-            let last = body.bytes.saturating_sub(1) / BLOCK as u64;
-            match body.blocks(0, last) {
+            match body.all() {
                 Ok(bytes) => pass_on(entry, bytes),
                 Err(_) => body.owner.damaged(),
             }

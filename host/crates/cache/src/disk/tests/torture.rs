@@ -104,9 +104,12 @@ impl World {
         let Some(reader) = entry.body().read() else { return };
         match read_all(reader) {
             Ok(bytes) => {
+                let right = body(&path(number), version, size(number, version));
+                let at = bytes.iter().zip(&right).position(|(read, right)| read != right);
+                let (read, whole, tier) = (bytes.len(), right.len(), entry.tier());
                 assert!(
-                    bytes == body(&path(number), version, size(number, version)),
-                    "{number}: a wrong byte"
+                    bytes == right,
+                    "{number}: a wrong byte at {at:?} of {read} for {whole}, from {tier:?}"
                 );
                 self.hits.fetch_add(1, SeqCst);
             }
