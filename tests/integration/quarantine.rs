@@ -336,10 +336,14 @@ async fn a_call_that_takes_too_long_is_a_timeout() {
         let mut client = client.share();
         asking.spawn(async move { ask(&mut client, "/slow", "loop").await });
     }
-    assert!(asking.join_all().await.iter().all(|status| *status == 500));
-    let found = |line: &LogLine| line.text("kind") == Some("timeout");
-    let line = gateway.wait_for_log("a timeout", found).await;
-    assert!(line.message.contains("longer than the 400ms"), "{}", line.message);
+    let statuses = asking.join_all().await;
+    assert!(statuses.iter().all(|status| matches!(status, 500 | 503)), "{statuses:?}");
+    let found = |line: &LogLine| matches!(line.text("kind"), Some("timeout" | "exhausted"));
+    let line = gateway.wait_for_log("a call that took too long", found).await;
+    // If other programs had the cores for more than half of the time, it is the machine that is too busy.
+    let expected = if statuses.contains(&500) { "longer than the 400ms" } else { "the machine is too busy" };
+    gateway.wait_for_log(expected, |line| line.message.contains(expected)).await;
+    assert!(line.message.contains("the 400ms that a call of it may"), "{}", line.message);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 
 use crate::instance::Instance;
 use crate::instance::fault::Failure;
+use crate::run::fiber::thread_is_of_one_policy;
 
 /// The thread's nice value, the one that the process which compiles plugins has too. A worker has 0, so it preempts
 /// this thread as soon as it has something to do.
@@ -76,6 +77,7 @@ impl Background {
 
 fn run(runtime: &Runtime, mut jobs: Receiver<Job>) {
     lower_priority();
+    thread_is_of_one_policy();
     LocalSet::new().block_on(runtime, async move {
         while let Some(job) = jobs.recv().await {
             if job.done.is_closed() {

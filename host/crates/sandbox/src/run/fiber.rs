@@ -1,10 +1,12 @@
 //! Polls what runs on a fiber: in turns that are counted, up to the time at which it is given up.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use portcullis_services::cpu_time::thread_cpu_time;
 use wasmtime::Result as WasmResult;
 
 use crate::instance::budget::{Starved, TooSlow, Turns};
@@ -21,8 +23,9 @@ impl Until {
         Self { at: begun + limit, limit }
     }
 
-    /// Returns why a call is given up that has used so much CPU time and has waited for so long. Half of the limit is
-    /// enough to call it slow: what is left then was the machine's or that of other calls.
+    /// Returns why a call is given up that has used so much CPU time (or its policy, if it has a thread of its own) and
+    /// has waited for so long. Half of the limit is enough to call it slow: what is left then was the machine's or that
+    /// of other calls.
     fn over(self, used: Duration, waited: Duration) -> wasmtime::Error {
         let limit = self.limit;
         if used + waited >= limit / 2 {
@@ -31,6 +34,17 @@ impl Until {
             Starved { limit, used, waited }.into()
         }
     }
+}
+
+thread_local! {
+    /// Whether this thread runs the calls of one policy only.
+    static OF_ONE_POLICY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that this thread runs the calls of one policy only. If one of them gets too little time because others have
+/// it, the policy is to blame and not the machine.
+pub(crate) fn thread_is_of_one_policy() {
+    OF_ONE_POLICY.set(true);
 }
 
 /// Runs a fiber turn by turn, and counts each in its budget, so that only the guest's own time counts. Gives up when
@@ -44,13 +58,19 @@ pub(crate) async fn in_turns<T>(
     let mut begun = false;
     let mut alarm = None;
     let (mut waits_since, mut waited) = (None, Duration::ZERO);
+    // A call that ends in its first turn reads no clock for this.
+    let mut policy_since = None;
+    let over = |waited: Duration, policy_since: Option<Duration>| {
+        let policy = policy_since.map_or(Duration::ZERO, |since| thread_cpu_time().saturating_sub(since));
+        until.over(turns.used().max(policy), waited)
+    };
     poll_fn(|context| {
         let now = Instant::now();
         if let Some(since) = waits_since.take() {
             waited += now.saturating_duration_since(since);
         }
         if std::mem::replace(&mut begun, true) && now >= until.at {
-            return Poll::Ready(Err(until.over(turns.used(), waited)));
+            return Poll::Ready(Err(over(waited, policy_since)));
         }
         turns.resume(now);
         let polled = future.as_mut().poll(context);
@@ -65,8 +85,11 @@ pub(crate) async fn in_turns<T>(
                 alarm = Some(Box::pin(tokio::time::sleep_until(until.at.into())));
             }
             if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(Err(until.over(turns.used(), waited)));
+                return Poll::Ready(Err(over(waited, policy_since)));
             }
+        }
+        if polled.is_pending() && policy_since.is_none() && OF_ONE_POLICY.get() {
+            policy_since = Some(thread_cpu_time());
         }
         polled
     })
