@@ -1,10 +1,17 @@
 //! Rewrites components without running them: takes the code of a configured image apart from its state, so that it is
 //! compiled once ([`split`]), and adds to an image what its instances are wiped with ([`wipe`]).
 //!
-//! What comes in is a stranger's plugin. It was validated before, but whatever it is, nothing here panics: what cannot be
-//! rewritten is an error, and the sandbox then takes a slower way.
+//! What comes in is a stranger's plugin. It was validated before, but whatever it is, nothing here panics: what cannot
+//! be rewritten is an error, and the sandbox then takes a slower way.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+#[cfg(test)]
+extern crate self as portcullis_rewrite;
+
+#[cfg(test)]
+mod invariants;
 pub mod split;
+#[cfg(test)]
+mod tests;
 pub mod wipe;

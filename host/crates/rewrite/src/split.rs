@@ -153,7 +153,9 @@ impl<'a> Splitter<'a> {
             other => {
                 let (id, range) =
                     other.as_section().ok_or(NotSplit::Unsuitable("it has something unknown in it"))?;
-                self.encoder.section(&RawSection { id, data: &self.image[range] });
+                // Of a section with code, the parser has read the beginning alone.
+                let data = self.image.get(range).ok_or(NotSplit::Unsuitable("it ends too early"))?;
+                self.encoder.section(&RawSection { id, data });
             }
         }
         Ok(())
