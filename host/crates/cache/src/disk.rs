@@ -12,7 +12,7 @@
 //! | `index.rs` | what is known of the files, and which goes |
 //! | `scan.rs` | reading what was there at the start |
 //! | `lookup.rs`, `file_body.rs` | reading an entry |
-//! | `writing.rs` | writing an entry |
+//! | `writing.rs`, `written.rs` | writing an entry |
 //! | `purge_log.rs`, `keeper.rs` | purges, and changes of heads |
 //! | `pool.rs` | threads |
 
@@ -31,6 +31,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod writing;
+mod written;
 
 use std::io;
 use std::sync::Arc;

@@ -9,12 +9,14 @@ pub(crate) mod growing;
 pub(crate) mod head;
 pub(crate) mod key;
 pub(crate) mod purges;
+mod readers;
 pub(crate) mod refused;
 pub(crate) mod settings;
 mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod tier;
+mod writer;
 
 use std::pin::Pin;
 use std::sync::Arc;

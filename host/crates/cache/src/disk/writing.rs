@@ -4,10 +4,7 @@
 //! response. If the disk cannot keep up, or fails, the response is not stored, and its readers do not notice.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
 use std::mem::take;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
@@ -15,12 +12,10 @@ use std::task::{Context, Poll, Waker};
 use portcullis_model::Lock;
 
 use super::core::Core;
-use super::folder::{self, FileName};
-use super::format::{BLOCK, Meta, STORED_BLOCK, block_checksum};
-use super::index::Record;
+use super::format::{BLOCK, Meta};
+use super::written::{Finish, Written};
 use crate::store::entry::Entry;
-use crate::store::eviction::Heat;
-use crate::store::purges::{Names, Ticket};
+use crate::store::purges::Names;
 
 /// What the heads of later validations may be longer than the first.
 const HEAD_SPARE: usize = 256;
@@ -51,35 +46,10 @@ struct Shared {
     waker: Option<Waker>,
 }
 
-/// The file, while no thread writes it.
-#[derive(Debug, Default)]
-struct Written {
-    file: Option<(File, PathBuf)>,
-    /// The offset at which its body begins.
-    start: u64,
-    nonce: u64,
-    blocks: u64,
-    /// What the index counts for it.
-    reserved: u64,
-}
-
 #[derive(Debug)]
 enum End {
     Finish(Box<Finish>),
     Abort,
-}
-
-#[derive(Debug)]
-struct Finish {
-    meta: Meta,
-    names: Names,
-    head: Vec<u8>,
-}
-
-impl Finish {
-    fn name(&self) -> FileName {
-        FileName::new(self.meta.key.bytes(), &self.meta.variant)
-    }
 }
 
 impl Writing {
@@ -291,102 +261,4 @@ fn wake(shared: &Lock<Shared>, written: usize) {
         shared.waker.take()
     };
     waker.into_iter().for_each(Waker::wake);
-}
-
-impl Written {
-    /// Makes the file, if it is not there, and room for more of it.
-    fn grow(&mut self, core: &Core, bytes: u64) -> io::Result<&File> {
-        let bytes = if self.file.is_none() { bytes + self.start } else { bytes };
-        core.make_room(bytes)?;
-        self.reserved += bytes;
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => core.folder.create()?,
-        };
-        Ok(&self.file.insert(file).0)
-    }
-
-    fn write_block(&mut self, core: &Core, block: &[u8]) -> io::Result<()> {
-        let mut stored = Vec::with_capacity(block.len() + 4);
-        stored.extend_from_slice(block);
-        stored.extend_from_slice(&block_checksum(self.nonce, self.blocks, block).to_le_bytes());
-        let at = self.start + self.blocks * STORED_BLOCK as u64;
-        core.folder.write(self.grow(core, stored.len() as u64)?, &stored, at)?;
-        self.blocks += 1;
-        Ok(())
-    }
-
-    /// Writes what stands before the body, and puts the file in its place. A response that was purged meanwhile
-    /// is discarded.
-    fn finish(&mut self, core: &Core, finish: Finish) -> io::Result<()> {
-        let name = finish.name();
-        let Finish { meta, names, head } = finish;
-        let head = meta.encode(&head).ok_or(io::ErrorKind::InvalidInput)?;
-        let file = self.grow(core, 0)?;
-        core.folder.write(file, &head, 0)?;
-        if core.settings.sync {
-            file.sync_data()?;
-        }
-        let finished = {
-            let _held = core.stripe(name).lock();
-            self.publish(core, name, &meta, names)
-        };
-        self.discard(core);
-        core.remove_surplus(name.key);
-        finished
-    }
-
-    /// Puts the file in its place. The lock of its name is held.
-    fn publish(&mut self, core: &Core, name: FileName, meta: &Meta, names: Names) -> io::Result<()> {
-        let url = meta.key.url().into();
-        {
-            let mut state = core.state.lock();
-            // From here on a purge finds it in the index. What was purged before is known by its ticket.
-            if core.purges.since(Ticket(meta.ticket), &names, meta.key.url()) {
-                return Ok(());
-            }
-            let (stale_since, heat, nonce) = (0, Heat::default(), meta.nonce);
-            let record = Record { name, names, url, stale_since, heat, ready: false, added: 0, nonce };
-            if !state.index.insert(record, meta.file_bytes(self.start)) {
-                return Ok(());
-            }
-            state.index.written(take(&mut self.reserved));
-        }
-        let moved = match &self.file {
-            Some((_, path)) => core.folder.finish(path, name),
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        let mut state = core.state.lock();
-        let kept = match state.index.get_mut(name).filter(|record| record.nonce == meta.nonce) {
-            Some(record) if moved.is_ok() => {
-                record.ready = true;
-                true
-            }
-            Some(_) => {
-                state.index.remove(name);
-                false
-            }
-            // It was purged in between.
-            None => false,
-        };
-        drop(state);
-        if moved.is_ok() {
-            self.file = None;
-        }
-        if !kept && let Err(error) = core.folder.remove(name) {
-            core.leftovers.store(true, Relaxed);
-            return Err(error);
-        }
-        moved
-    }
-
-    /// Removes what was written and is not in its place.
-    fn discard(&mut self, core: &Core) {
-        if let Some((_, path)) = self.file.take()
-            && let Err(error) = folder::remove(&path)
-        {
-            core.counters.write_error(&error);
-        }
-        core.state.lock().index.written(take(&mut self.reserved));
-    }
 }

@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::entry::Entry;
-use super::growing::{MemoryBody, Writer};
+use super::growing::MemoryBody;
 use super::head::Head;
 use super::key::Key;
 use super::purges::Ticket;
 use super::refused::Refused;
 use super::shared::{Identity, Shared};
+use super::writer::Writer;
 use crate::disk::Writing;
 
 /// A response that is to be stored.

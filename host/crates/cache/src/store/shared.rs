@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::body::{Body, Place};
 use super::entry::Entry;
 use super::eviction::Heat;
-use super::growing::{MemoryBody, Writer};
+use super::growing::MemoryBody;
 use super::head::Head;
 use super::key::Key;
 use super::purges::{Hashes, Names, Purges, Ticket};
 use super::refused::Refused;
 use super::settings::Settings;
+use super::writer::Writer;
 use crate::disk::Disk;
 use crate::memory::Memory;
 

@@ -4,7 +4,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::super::budget::{Budget, Reservation};
-use super::{MemoryBody, MemoryReader, ReadError, Writer};
+use super::super::growing::{MemoryReader, ReadError};
+use super::{MemoryBody, Writer};
 
 fn poll(reader: &mut MemoryReader) -> Poll<Option<Result<Bytes, ReadError>>> {
     reader.poll_next(&mut Context::from_waker(Waker::noop()))

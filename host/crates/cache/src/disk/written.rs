@@ -1,0 +1,138 @@
+//! The file of a response that is being written.
+
+use std::fs::File;
+use std::io;
+use std::mem::take;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::core::Core;
+use super::folder::{self, FileName};
+use super::format::{Meta, STORED_BLOCK, block_checksum};
+use super::index::Record;
+use crate::store::eviction::Heat;
+use crate::store::purges::{Names, Ticket};
+
+/// The file, as far as it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) file: Option<(File, PathBuf)>,
+    /// The offset at which its body begins.
+    pub(crate) start: u64,
+    pub(crate) nonce: u64,
+    pub(crate) blocks: u64,
+    /// What the index counts for it.
+    pub(crate) reserved: u64,
+}
+
+/// What is written at the end.
+#[derive(Debug)]
+pub(crate) struct Finish {
+    pub(crate) meta: Meta,
+    pub(crate) names: Names,
+    pub(crate) head: Vec<u8>,
+}
+
+impl Finish {
+    pub(crate) fn name(&self) -> FileName {
+        FileName::new(self.meta.key.bytes(), &self.meta.variant)
+    }
+}
+
+impl Written {
+    /// Makes the file, if it is not there, and room for more of it.
+    fn grow(&mut self, core: &Core, bytes: u64) -> io::Result<&File> {
+        let bytes = if self.file.is_none() { bytes + self.start } else { bytes };
+        core.make_room(bytes)?;
+        self.reserved += bytes;
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => core.folder.create()?,
+        };
+        Ok(&self.file.insert(file).0)
+    }
+
+    pub(crate) fn write_block(&mut self, core: &Core, block: &[u8]) -> io::Result<()> {
+        let mut stored = Vec::with_capacity(block.len() + 4);
+        stored.extend_from_slice(block);
+        stored.extend_from_slice(&block_checksum(self.nonce, self.blocks, block).to_le_bytes());
+        let at = self.start + self.blocks * STORED_BLOCK as u64;
+        core.folder.write(self.grow(core, stored.len() as u64)?, &stored, at)?;
+        self.blocks += 1;
+        Ok(())
+    }
+
+    /// Writes what stands before the body, and puts the file in its place. A response that was purged meanwhile
+    /// is discarded.
+    pub(crate) fn finish(&mut self, core: &Core, finish: Finish) -> io::Result<()> {
+        let name = finish.name();
+        let Finish { meta, names, head } = finish;
+        let head = meta.encode(&head).ok_or(io::ErrorKind::InvalidInput)?;
+        let file = self.grow(core, 0)?;
+        core.folder.write(file, &head, 0)?;
+        if core.settings.sync {
+            file.sync_data()?;
+        }
+        let finished = {
+            let _held = core.stripe(name).lock();
+            self.publish(core, name, &meta, names)
+        };
+        self.discard(core);
+        core.remove_surplus(name.key);
+        finished
+    }
+
+    /// Puts the file in its place. The lock of its name is held.
+    fn publish(&mut self, core: &Core, name: FileName, meta: &Meta, names: Names) -> io::Result<()> {
+        let url = meta.key.url().into();
+        {
+            let mut state = core.state.lock();
+            // From here on a purge finds it in the index. What was purged before is known by its ticket.
+            if core.purges.since(Ticket(meta.ticket), &names, meta.key.url()) {
+                return Ok(());
+            }
+            let (stale_since, heat, nonce) = (0, Heat::default(), meta.nonce);
+            let record = Record { name, names, url, stale_since, heat, ready: false, added: 0, nonce };
+            if !state.index.insert(record, meta.file_bytes(self.start)) {
+                return Ok(());
+            }
+            state.index.written(take(&mut self.reserved));
+        }
+        let moved = match &self.file {
+            Some((_, path)) => core.folder.finish(path, name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let mut state = core.state.lock();
+        let kept = match state.index.get_mut(name).filter(|record| record.nonce == meta.nonce) {
+            Some(record) if moved.is_ok() => {
+                record.ready = true;
+                true
+            }
+            Some(_) => {
+                state.index.remove(name);
+                false
+            }
+            // It was purged in between.
+            None => false,
+        };
+        drop(state);
+        if moved.is_ok() {
+            self.file = None;
+        }
+        if !kept && let Err(error) = core.folder.remove(name) {
+            core.leftovers.store(true, Relaxed);
+            return Err(error);
+        }
+        moved
+    }
+
+    /// Removes what was written and is not in its place.
+    pub(crate) fn discard(&mut self, core: &Core) {
+        if let Some((_, path)) = self.file.take()
+            && let Err(error) = folder::remove(&path)
+        {
+            core.counters.write_error(&error);
+        }
+        core.state.lock().index.written(take(&mut self.reserved));
+    }
+}
