@@ -67,8 +67,8 @@ pub(crate) trait BodySource {
         Poll::Ready(Ok(()))
     }
 
-    /// Continues a policy's hook that runs with a piece of the body, if there is one: it may have the exchange. The piece
-    /// that the hook releases, or its error, is returned when the body is read.
+    /// Continues a policy's hook that runs with a piece of the body, if there is one: it may have the exchange. The
+    /// piece that the hook releases, or its error, is returned when the body is read.
     fn drive_hook(&mut self, _: &mut Context<'_>) {}
 
     /// Continues the work beneath the body: for an upstream's response, sending the rest of the request's body. Ready

@@ -64,8 +64,8 @@ impl Slot {
         std::future::poll_fn(|cx| self.poll_take_first(cx)).await
     }
 
-    /// As [`taken`](Self::taken), but continues the hook of `request`, the request's body, that may have the exchange: after
-    /// an attempt that failed half-way nothing else does.
+    /// As [`taken`](Self::taken), but continues the hook of `request`, the request's body, that may have the exchange:
+    /// after an attempt that failed half-way nothing else does.
     pub(crate) async fn taken_beside(&self, request: &mut Body) -> Box<Exchange> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(exchange) = self.poll_take_first(cx) {

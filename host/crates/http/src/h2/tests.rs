@@ -265,7 +265,7 @@ fn what_answers_a_stream_is_found_among_what_is_sent() {
         (0x7fff_ffff, Answered::Head),
         (9, Answered::Reset(257)),
     ];
-    for size in 1..sent.len() + 1 {
+    for size in 1..=sent.len() {
         let (mut frames, mut found) = (SentFrames::default(), Vec::new());
         for piece in sent.chunks(size) {
             frames.read(piece, |stream, answered| found.push((stream, answered)));

@@ -380,8 +380,8 @@ impl Pump {
         }
     }
 
-    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is dropped: a
-    /// hook that is running with a piece of it continues by itself.
+    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is
+    /// dropped: a hook that is running with a piece of it continues by itself.
     fn stop_keeping(&mut self) {
         self.body.stop_keeping();
         if self.state == PumpState::Refused {

@@ -343,8 +343,8 @@ impl Pump {
         Ok(())
     }
 
-    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is dropped: a
-    /// hook that is running with a piece of it continues by itself.
+    /// Keeps nothing of the body any more, because there is a response. If the endpoint has refused the rest, it is
+    /// dropped: a hook that is running with a piece of it continues by itself.
     fn stop_keeping(&mut self) {
         self.body.stop_keeping();
         if self.state == PumpState::Done {
@@ -352,7 +352,8 @@ impl Pump {
         }
     }
 
-    /// Stops sending because the endpoint takes no more, which its response explains. Keeps a body that may be sent again.
+    /// Stops sending because the endpoint takes no more, which its response explains. Keeps a body that may be sent
+    /// again.
     fn refuse(&mut self) {
         self.state = PumpState::Done;
         if self.progress > 0 && !self.body.is_kept() {

@@ -67,7 +67,8 @@ impl Streams {
         self.closing.notify_waiters();
     }
 
-    /// Counts a stream that the crate has refused by itself, for being one too many or malformed, as one that was reset.
+    /// Counts a stream that the crate has refused by itself, for being one too many or malformed, as one that was
+    /// reset.
     pub(super) fn count_refused(&self) {
         if !self.is_closing.get() && !self.resets.borrow_mut().spend(1, || self.monitor.elapsed()) {
             self.monitor.violate(Violation::Resets);

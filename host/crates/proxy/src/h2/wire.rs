@@ -92,15 +92,16 @@ impl WireMonitor {
         self.0.borrow_mut().scanner.settle(stream);
     }
 
-    /// Returns how the crate has answered each stream that it has refused by itself since the last call. To be called if it has
-    /// nothing to hand over: some streams it hands over although it has reset them.
+    /// Returns how the crate has answered each stream that it has refused by itself since the last call. To be called
+    /// if it has nothing to hand over: it hands over some streams although it has reset them.
     pub(super) fn take_refused(&self) -> Vec<Answered> {
         let MonitorState { scanner, answered, .. } = &mut *self.0.borrow_mut();
         let refused = |(stream, answered)| scanner.settle(stream).then_some(answered);
         answered.drain(..).filter_map(refused).collect()
     }
 
-    /// Returns how many streams the client has opened that the crate has neither handed over nor answered. Forgets them.
+    /// Returns how many streams the client has opened that the crate has neither handed over nor answered. Forgets
+    /// them.
     pub(super) fn take_unanswered(&self) -> usize {
         self.0.borrow_mut().scanner.settle_all()
     }

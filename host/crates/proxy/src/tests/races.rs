@@ -148,9 +148,8 @@ fn a_hook_that_fails_when_its_request_is_sent_again_leaves_no_whole_request() {
                 async move {
                     let mut peer = Peer::new(stream);
                     if !first {
-                        counted.set(
-                            counted.get() + matches!(peer.request().await, Some(Received::Whole(_))) as u32,
-                        );
+                        let is_whole = matches!(peer.request().await, Some(Received::Whole(_)));
+                        counted.set(counted.get() + u32::from(is_whole));
                     } else if peer.request().await.is_some() && peer.send(OK).await {
                         let _second = peer.head().await;
                         // The second piece is with the policy when this closes.

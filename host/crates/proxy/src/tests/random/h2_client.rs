@@ -73,8 +73,8 @@ async fn ready(
     open(connect(), random).await?.ready().await.ok()
 }
 
-/// Takes up a new connection, which may end badly, or stand still for a time. Its windows are random, so that some responses
-/// wait for room in them.
+/// Takes up a new connection, which may end badly, or stand still for a time. Its windows are random, so that some
+/// responses wait for room in them.
 async fn open(stream: MemoryStream, random: &mut Random) -> Option<SendRequest<Bytes>> {
     let fate = random.below(8);
     let (after, pause) =
@@ -85,22 +85,18 @@ async fn open(stream: MemoryStream, random: &mut Random) -> Option<SendRequest<B
     builder.initial_window_size(window).initial_connection_window_size(window.max(65_535)).enable_push(false);
     let (sender, mut connection) = builder.handshake(stream).await.ok()?;
     tokio::task::spawn_local(async move {
-        // How it ends, its streams see.
-        let ended = match fate {
+        // Its streams see how it ends.
+        let _ended = match fate {
             // It goes away with all its streams, with a reset or in an orderly way.
             0 | 1 => timeout(after, connection).await.is_ok(),
             // It neither reads nor writes for a time.
-            2 | 3 => {
-                let ended = timeout(after, &mut connection).await.is_ok();
-                if !ended {
-                    sleep(pause).await;
-                    return connection.await.is_ok();
-                }
-                ended
+            2 | 3 if timeout(after, &mut connection).await.is_err() => {
+                sleep(pause).await;
+                connection.await.is_ok()
             }
+            2 | 3 => true,
             _ => connection.await.is_ok(),
         };
-        ended
     });
     Some(sender)
 }
