@@ -15,6 +15,7 @@ mod rest;
 
 pub use error::FileError;
 pub use find::{Found, FoundFile, Wanted, conditions_of, find};
+pub use open::check_root;
 pub use path::FilePath;
 pub use pool::{FilePool, Pending};
 pub use rest::{PIECE_BYTES, Rest};

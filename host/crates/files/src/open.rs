@@ -22,6 +22,20 @@ pub(crate) struct Opened {
     pub(crate) metadata: Metadata,
 }
 
+/// Checks that files below the folder can be opened: that the gateway may search it, and that the system has `openat2`.
+/// Linux before 5.6 and some containers do not have it, and nothing else keeps links from leading out.
+///
+/// # Errors
+/// If they cannot be opened.
+pub fn check_root(path: &Path) -> Result<(), FileError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = root(path)?;
+    match rustix::fs::openat2(&root, c".", flags, Mode::empty(), ResolveFlags::BENEATH) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(FileError::Root(error.into())),
+    }
+}
+
 /// Opens the folder. It is looked up each time, so that what takes its place is served from then on.
 pub(crate) fn root(path: &Path) -> Result<OwnedFd, FileError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -14,8 +14,8 @@ pub struct FilePath {
 }
 
 impl FilePath {
-    /// Reads the path of a request, in the normal form in which it was matched. Each segment is percent-decoded once, and
-    /// is then one name in one folder: what was matched as one segment is never two.
+    /// Reads the path of a request, in the normal form in which it was matched. Each segment is percent-decoded once,
+    /// and is then one name in one folder: what was matched as one segment is never two.
     ///
     /// # Errors
     /// If it names no file, or a hidden one.

@@ -55,7 +55,7 @@ impl FilePool {
         Self(Arc::new(Owner { shared, threads_max: threads_max.max(1), open_files }))
     }
 
-    /// Finds a file, see [`find`].
+    /// Finds a file, see [`find`](find()).
     #[must_use]
     pub fn find(&self, wanted: Wanted) -> Pending<Found> {
         let open_files = self.0.open_files.clone();

@@ -3,14 +3,15 @@
 //! Everything here is already validated: code that has a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
 //!
-//! Beside it stand leaves that several crates need: [`text`], which makes what a stranger wrote safe to print, [`Lock`], and
-//! [`media_type`](media_type()).
+//! Beside it stand leaves that several crates need: [`text`], which makes what a stranger wrote safe to print, [`Lock`],
+//! and [`media_type`](media_type()).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod action;
 mod cost;
 mod gateway;
+mod host_header;
 mod http_grant;
 mod limits;
 mod lock;
@@ -32,6 +33,7 @@ pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,
     Server, TlsServer, TlsVersion,
 };
+pub use host_header::HostHeader;
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use lock::Lock;
@@ -48,8 +50,8 @@ pub use route::{
 };
 pub use secret::Secret;
 pub use upstream::{
-    Balance, Ejection, Endpoint, HashKey, HostHeader, Upstream, UpstreamHttp2, UpstreamProtocol,
-    UpstreamTimeouts, UpstreamTls,
+    Balance, Ejection, Endpoint, HashKey, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
+    UpstreamTls,
 };
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a file holds, by the extension of its name.
 
-/// Returns the media type of the file `name`, by its extension without regard to case; `application/octet-stream` if that
-/// is not known. Text is taken for UTF-8.
+/// Returns the media type of the file `name`, by its extension without regard to case; `application/octet-stream` if
+/// that is not known. Text is taken for UTF-8.
 #[must_use]
 pub fn media_type(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);

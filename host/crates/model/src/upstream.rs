@@ -126,18 +126,6 @@ impl std::fmt::Debug for UpstreamTls {
     }
 }
 
-/// What the `Host` field (`:authority`) says to an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum HostHeader {
-    /// What the client sent.
-    #[default]
-    Preserve,
-    /// The endpoint's address as it stands in the config.
-    Endpoint,
-    /// A fixed value.
-    Fixed(Name),
-}
-
 /// How long an endpoint may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTimeouts {

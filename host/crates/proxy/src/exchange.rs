@@ -306,8 +306,8 @@ impl ExchangeDriver<'_> {
         self.respond(exchange, matched, at, response, Timeouts::default(), MadeBy::Others).await
     }
 
-    /// Takes the answer in `exchange.response` back through the policies before `until`, and then changes it as the route
-    /// says.
+    /// Takes the answer in `exchange.response` back through the policies before `until`, and then changes it as the
+    /// route says.
     async fn respond(
         mut self,
         mut exchange: Box<Exchange>,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Endpoint, Gateway, Name, Route, Upstream};
+use portcullis_files::{FileError, check_root};
+use portcullis_model::{Action, Endpoint, Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
@@ -57,6 +58,14 @@ pub enum SnapshotError {
         /// What is wrong.
         source: TlsClientError,
     },
+    /// The folder of which a route serves files.
+    #[error("route `{route}`: {source}")]
+    Files {
+        /// The route.
+        route: Name,
+        /// What is wrong.
+        source: FileError,
+    },
     /// A route names a policy that was not given.
     #[error("route `{route}`: policy `{policy}` was not loaded")]
     Policy {
@@ -108,6 +117,12 @@ impl SharedRoute {
                     }
                 }
             }
+        }
+        if let Action::Files(files) = &config.action
+            && let Err(source) = check_root(&files.root)
+        {
+            whole = false;
+            errors.push(SnapshotError::Files { route: config.name.clone(), source });
         }
         whole.then_some(resolved)
     }

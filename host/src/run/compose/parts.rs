@@ -51,7 +51,9 @@ impl RefusedPart {
                 .iter()
                 .find(|upstream| upstream.name == *name)
                 .map(|upstream| &upstream.origin),
-            SnapshotError::Policy { route: name, .. } | SnapshotError::RouteUpstream { route: name, .. } => {
+            SnapshotError::Files { route: name, .. }
+            | SnapshotError::Policy { route: name, .. }
+            | SnapshotError::RouteUpstream { route: name, .. } => {
                 gateway.routes.iter().find(|route| route.name == *name).map(|route| &route.origin)
             }
         };

@@ -1,24 +1,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_model::{Action, Forward, Gateway, Name, PathRules, Route, RouteMatch};
+use portcullis_model::{Action, Files, Forward, Gateway, Name, PathRules, Route, RouteMatch, Symlinks};
 use portcullis_net::SystemRoots;
 use portcullis_telemetry::{AccessLog, Metrics};
 
 use super::Snapshot;
 
-#[test]
-fn a_route_without_its_policies_and_upstreams_is_refused() {
+/// The errors of a gateway with one route, `api`.
+fn errors(policies: &[&str], action: Action) -> Vec<String> {
     let route = Route {
         name: Name::from("api"),
         matches: RouteMatch::default(),
-        policies: vec![Name::from("keys"), Name::from("limit")],
-        action: Action::Forward(Forward {
-            upstreams: vec![Name::from("one"), Name::from("two")],
-            attempts: 1,
-            host: None,
-            filters: Vec::new(),
-        }),
+        policies: policies.iter().map(|name| Name::from(*name)).collect(),
+        action,
         response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,
         body_bytes_max: None,
@@ -32,9 +27,19 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
     let access_log = AccessLog::open(&gateway.server.access_log).unwrap();
     let metrics = Arc::new(Metrics::new(1));
     let built = Snapshot::build(gateway, &HashMap::new(), access_log, metrics, None, 1, &SystemRoots::new());
-    let errors: Vec<String> = built.unwrap_err().iter().map(ToString::to_string).collect();
+    built.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_route_without_its_policies_and_upstreams_is_refused() {
+    let action = Action::Forward(Forward {
+        upstreams: vec![Name::from("one"), Name::from("two")],
+        attempts: 1,
+        host: None,
+        filters: Vec::new(),
+    });
     assert_eq!(
-        errors,
+        errors(&["keys", "limit"], action),
         [
             "route `api`: policy `keys` was not loaded",
             "route `api`: policy `limit` was not loaded",
@@ -42,4 +47,17 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
             "route `api`: upstream `two` is not configured",
         ]
     );
+}
+
+#[test]
+fn a_route_without_its_folder_is_refused() {
+    let files = |root: &str| {
+        let (index, symlinks) = ("index.html".to_owned(), Symlinks::Inside);
+        Action::Files(Files { root: root.into(), path: None, index, symlinks })
+    };
+    assert_eq!(errors(&[], files("/")), [""; 0]);
+    for root in ["/nowhere", "/etc/hostname"] {
+        let errors = errors(&[], files(root));
+        assert!(errors.concat().starts_with("route `api`: the folder cannot be opened: "), "{errors:?}");
+    }
 }

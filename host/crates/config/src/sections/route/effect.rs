@@ -57,7 +57,8 @@ fn check_tls(loader: &mut Loader<'_>, view: View<'_>, route: &Route, listeners: 
     }
 }
 
-/// Reports a folder that is served and has files in it that the configuration reads, such as keys and the config itself.
+/// Reports a folder that is served and has files in it that the configuration reads, such as keys and the config
+/// itself.
 fn check_root(loader: &mut Loader<'_>, view: View<'_>, route: &Route) {
     let Action::Files(files) = &route.action else { return };
     let Some((_, span)) = view.view("files").text("root") else { return };
