@@ -7,6 +7,7 @@ mod actions;
 mod agreement;
 mod balancing;
 mod bodies;
+mod cache;
 mod cli;
 mod closing;
 mod compiling;

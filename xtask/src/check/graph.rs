@@ -43,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "portcullis-proxy",
         &[
+            "portcullis-cache",
             "portcullis-files",
             "portcullis-policy",
             "portcullis-http",

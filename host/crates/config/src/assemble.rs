@@ -13,7 +13,7 @@ use crate::plugins::{PluginSources, pins};
 use crate::references::{Nameable, Named, Section, Used, is_wrong, report_unused};
 use crate::sections::route::{self, Names};
 use crate::sections::{
-    covered_hosts, listener, listening, policy, registry, secret, server, signer, upstream,
+    cache, covered_hosts, listener, listening, policy, registry, secret, server, signer, upstream,
 };
 use crate::syntax::check;
 use crate::syntax::keys::{ROOT, SERVER};
@@ -25,6 +25,7 @@ use crate::syntax::view::View;
 pub(crate) struct Sections<'a> {
     pub(crate) listeners: Section<'a>,
     pub(crate) upstreams: Section<'a>,
+    pub(crate) caches: Section<'a>,
     pub(crate) policies: Section<'a>,
     pub(crate) routes: Section<'a>,
     pub(crate) secrets: Section<'a>,
@@ -38,6 +39,7 @@ impl<'a> Sections<'a> {
         Self {
             listeners: gather("listeners"),
             upstreams: gather("upstreams"),
+            caches: gather("caches"),
             policies: gather("policies"),
             routes: gather("routes"),
             secrets: gather("secrets"),
@@ -100,7 +102,7 @@ pub(crate) fn server_and_policies(
 /// Makes the model of all files together.
 pub(crate) fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gateway {
     let sections = Sections::gather(loader, documents);
-    let Sections { listeners, upstreams, policies, routes, .. } = &sections;
+    let Sections { listeners, upstreams, caches, policies, routes, .. } = &sections;
     let broken = broken_sections(documents);
     if listeners.is_empty() && !broken.contains("listeners") {
         let report = Report::of_file(0, "there is no listener, so no client could connect");
@@ -119,20 +121,24 @@ pub(crate) fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gatew
     let mut names = Names {
         policies,
         upstreams,
+        caches,
         listeners,
         policies_used: used.clone(),
         upstreams_used: used.clone(),
+        caches_used: used.clone(),
         listeners_used: used,
     };
     let route_list = route::routes(loader, routes, &mut names, &upstream_list);
-    let Names { policies_used, upstreams_used, listeners_used, .. } = names;
+    let Names { policies_used, upstreams_used, caches_used, listeners_used, .. } = names;
     report_unused(loader, "policy", policies, &policies_used);
     report_unused(loader, "upstream", upstreams, &upstreams_used);
+    report_unused(loader, "cache", caches, &caches_used);
     report_unused(loader, "listener", listeners, &listeners_used);
     let gateway = Gateway {
         server,
         listeners: listener_list,
         upstreams: upstream_list,
+        caches: cache::caches(loader, caches),
         policies: policy_list,
         routes: route_list,
         secrets,

@@ -70,6 +70,7 @@ pub(crate) fn report_unused(loader: &mut Loader<'_>, noun: &str, section: &Secti
         let help = match noun {
             "policy" => "name it in the `use` of a route, or remove it",
             "upstream" => "name it in the `to` of a route, or remove it",
+            "cache" => "name it in the `cache` of a route, or remove it",
             "listener" => "name it in the `listeners` of a route, or remove it",
             "signer" => {
                 "name it in the `signed-by` of a policy or in `server.plugins-signed-by`, or remove it"

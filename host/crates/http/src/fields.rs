@@ -15,6 +15,8 @@ use crate::known::Known;
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Lines that are added from now on are marked as edits.
+    marks_edits: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -22,6 +24,7 @@ struct Entry {
     name: Span,
     value: Span,
     known: Known,
+    edited: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -52,13 +55,26 @@ impl Fields {
     /// Returns an empty section. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new() }
+        Self { bytes: Vec::new(), entries: Vec::new(), marks_edits: false }
     }
 
     /// Removes all fields and keeps the buffers.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.marks_edits = false;
+    }
+
+    /// Marks every line that is added from now on as an edit, see [`Fields::edits`]. [`Fields::clear`] ends that.
+    pub fn mark_edits(&mut self) {
+        self.marks_edits = true;
+    }
+
+    /// The lines that were added or replaced since [`Fields::mark_edits`], also if they say what was there before: name in
+    /// lower case, value.
+    pub fn edits(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let edited = self.entries.iter().filter(|entry| entry.edited);
+        edited.map(|entry| (&self.bytes[entry.name.range()], &self.bytes[entry.value.range()]))
     }
 
     /// Returns the number of field lines.
@@ -147,6 +163,7 @@ impl Fields {
             name: Span::new(name_start, value_start),
             value: Span::new(value_start, self.bytes.len()),
             known,
+            edited: self.marks_edits,
         });
         Ok(known)
     }
@@ -308,13 +325,15 @@ impl Fields {
 
 impl Clone for Fields {
     fn clone(&self) -> Self {
-        Self { bytes: self.bytes.clone(), entries: self.entries.clone() }
+        let (bytes, entries) = (self.bytes.clone(), self.entries.clone());
+        Self { bytes, entries, marks_edits: self.marks_edits }
     }
 
     /// Copies two buffers into those that are there, so that a response that was kept costs no allocation.
     fn clone_from(&mut self, source: &Self) {
         self.bytes.clone_from(&source.bytes);
         self.entries.clone_from(&source.entries);
+        self.marks_edits = source.marks_edits;
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use portcullis_model::{Candidate, Capability, Gateway, Listener, Name, PolicyConfig, Route, Upstream};
+use portcullis_model::{
+    Cache, Candidate, Capability, Gateway, Listener, Name, PolicyConfig, Route, Upstream,
+};
 use portcullis_sandbox::ComponentInfo;
 
 use portcullis_model::text::escape as shown;
@@ -23,6 +25,7 @@ impl Changes {
         let mut changes = Self::default();
         changes.live.extend(compare("listener", &old.listeners, &new.listeners, changed));
         changes.live.extend(compare("upstream", &old.upstreams, &new.upstreams, changed));
+        changes.live.extend(compare("cache", &old.caches, &new.caches, changed));
         changes.live.extend(compare("policy", &old.policies, &new.policies, |before, after| {
             policy_change(before, after, secrets_differ(after, old, new))
         }));
@@ -143,7 +146,7 @@ trait Named {
 macro_rules! named {
     ($($kind:ty),*) => { $(impl Named for $kind { fn name(&self) -> &Name { &self.name } })* };
 }
-named!(Listener, Upstream, PolicyConfig, Route);
+named!(Listener, Upstream, Cache, PolicyConfig, Route);
 
 /// One sentence for each thing that was added, removed or changed, by name.
 fn compare<T: Named>(

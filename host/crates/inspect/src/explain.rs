@@ -11,8 +11,8 @@ use portcullis_model::{Balance, FieldChange, FieldEdit, Gateway, HashKey, Name, 
 use portcullis_policy::PolicyFactory;
 use portcullis_policy::recorder::{Effects, Recorder, bytes_to_json};
 use portcullis_proxy::{
-    Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, Snapshot,
-    TriedRoute, UpstreamView,
+    CacheView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict,
+    Snapshot, TriedRoute, UpstreamView,
 };
 use serde_json::{Value, json};
 
@@ -165,9 +165,10 @@ fn ending(ending: &Ending) -> Value {
             response["body-bytes"] = json!(body_bytes);
             json!({ "kind": "answered", "by": by, "status": answer.0.status, "response": response })
         }
-        Ending::Forwarded { request, upstream: to, response_edits } => json!({
+        Ending::Forwarded { request, cache, upstream: to, response_edits } => json!({
             "kind": "forwarded",
             "request": request_to_json(request),
+            "cache": cache.as_deref().map(cache_to_json),
             "upstream": upstream(to),
             "response-edits": response_edits.fields.iter().map(field_edit).collect::<Vec<_>>(),
         }),
@@ -180,6 +181,11 @@ fn field_edit(edit: &FieldEdit<String>) -> Value {
         FieldChange::Set(value) => json!({ "edit": "set", "name": edit.name, "value": value }),
         FieldChange::Add(value) => json!({ "edit": "add", "name": edit.name, "value": value }),
     }
+}
+
+fn cache_to_json(view: &CacheView) -> Value {
+    let CacheView { store, says, url, key } = view;
+    json!({ "store": &**store, "says": says, "url": url, "key": key })
 }
 
 fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {

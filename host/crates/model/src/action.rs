@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{HostHeader, Name, PathPattern};
+use crate::{HostHeader, Name, PathPattern, RouteCache};
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub struct Forward {
     pub host: Option<HostHeader>,
     /// What is changed in a request, in this order, before it is sent: `request-headers`, then `rewrite.path`.
     pub filters: Vec<RequestFilter>,
+    /// How responses are kept, if they are: `cache`.
+    pub cache: Option<RouteCache>,
 }
 
 /// A change of a request.

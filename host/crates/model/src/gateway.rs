@@ -6,7 +6,9 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Route, Secret, Upstream};
+use crate::{
+    Cache, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Route, Secret, Upstream,
+};
 
 /// One validated configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +19,8 @@ pub struct Gateway {
     pub listeners: Vec<Listener>,
     /// By name order.
     pub upstreams: Vec<Upstream>,
+    /// By name order; each is used by at least one route.
+    pub caches: Vec<Cache>,
     /// By name order; each is used by at least one route.
     pub policies: Vec<PolicyConfig>,
     /// In match order, a route with several hosts by its narrowest one.

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod action;
+mod cache;
 mod cost;
 mod gateway;
 mod host_header;
@@ -27,6 +28,9 @@ mod upstream;
 pub use action::{
     Action, FieldChange, FieldEdit, Files, Forward, Redirect, RequestFilter, Respond, ResponseEdits,
     Symlinks, Template, TemplatePart,
+};
+pub use cache::{
+    Bypass, Cache, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
 };
 pub use cost::PolicyCost;
 pub use gateway::{

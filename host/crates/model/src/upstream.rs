@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{FieldCase, Name, Origin, Share};
+use crate::{FieldCase, HostHeader, Name, Origin, Share};
 
 /// A set of interchangeable servers: `[upstreams.NAME]`.
 #[derive(Debug, Clone, PartialEq)]

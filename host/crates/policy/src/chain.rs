@@ -71,6 +71,18 @@ impl<T> Permitted<T> {
     pub fn into_inner(self) -> T {
         self.0
     }
+
+    /// Returns the permission with what `step` makes of what was permitted, for a step between the policies and the
+    /// upstream that keeps the exchange in another place meanwhile.
+    pub fn map<U>(self, step: impl FnOnce(T) -> U) -> Permitted<U> {
+        Permitted(step(self.0))
+    }
+
+    /// Returns the permission to ask once more for what was permitted here. A cache needs it to renew an answer after
+    /// it has answered its client, and to ask again in another way for what it cannot keep.
+    pub fn again(&self) -> Permitted<()> {
+        Permitted(())
+    }
 }
 
 impl<T> Deref for Permitted<T> {

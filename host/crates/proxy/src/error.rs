@@ -1,6 +1,7 @@
 //! What can go wrong with an exchange, whose fault it is, and the one table that turns it into a response.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_files::FileError;
@@ -125,12 +126,34 @@ pub(crate) enum ExchangeError {
     /// The request's body failed.
     #[error(transparent)]
     RequestBody(BodyError),
+    /// The client wants an answer from the cache alone, and there is none.
+    #[error("the client wants what is stored, and nothing is")]
+    NotStored,
+    /// The upstream failed another request for the same response, which this one waited for.
+    #[error("{0}")]
+    Shared(Arc<SharedFailure>),
     /// The whole exchange took longer than the route allows.
     #[error("the exchange took longer than the route allows")]
     Timeout,
     /// The client went away before it was answered.
     #[error("the client went away")]
     ClientGone,
+}
+
+/// How a request failed, for others that waited for its response.
+#[derive(Debug, thiserror::Error)]
+#[error("another request for the same response: {message}")]
+pub(crate) struct SharedFailure {
+    response: (u16, &'static str),
+    message: String,
+    side: FaultSide,
+}
+
+impl SharedFailure {
+    /// The same failure, for others.
+    pub(crate) fn of(error: &ExchangeError) -> Self {
+        Self { response: error.response(), message: error.to_string(), side: error.side() }
+    }
 }
 
 /// Why a response or a tunnel was cut off after its head was sent.
@@ -270,6 +293,7 @@ impl Failure for ExchangeError {
             | Self::Precondition
             | Self::Range { .. }
             | Self::NotSent { source: NotSent::HeadTooLarge { .. } | NotSent::Malformed(_), .. }
+            | Self::NotStored
             | Self::ClientGone => FaultSide::Client,
             // Without a socket or a port of our own, the endpoint was not reached at all.
             Self::Unreachable { source, .. } if !source.is_endpoint_fault() => FaultSide::Gateway,
@@ -285,6 +309,7 @@ impl Failure for ExchangeError {
             | Self::ResponseHeadTooLarge { .. }
             | Self::Timeout => FaultSide::Upstream,
             Self::RequestBody(error) => error.side(),
+            Self::Shared(failure) => failure.side,
         }
     }
 }
@@ -321,6 +346,19 @@ impl ExchangeError {
             Self::Unreachable { source, .. } if source.is_endpoint_fault() => EndpointFault::Always,
             Self::ResponseTimeout { .. } | Self::Upstream { .. } => EndpointFault::IfSilent,
             _ => EndpointFault::Never,
+        }
+    }
+
+    /// Whether the upstream is at fault and not this request, so that another one would fail too.
+    pub(crate) fn is_of_upstream(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::NoEndpoint { .. }
+            | Self::ResponseTimeout { .. }
+            | Self::Upstream { .. }
+            | Self::Unprocessed { .. }
+            | Self::ResponseHeadTooLarge { .. } => true,
+            _ => false,
         }
     }
 
@@ -384,6 +422,8 @@ impl ExchangeError {
             Self::RequestBody(BodyError::DownstreamTimeout) => (408, "the request body took too long"),
             Self::RequestBody(BodyError::Downstream(_)) => (400, "the request body is malformed"),
             Self::RequestBody(BodyError::Policy { .. }) => (500, "a policy failed"),
+            Self::NotStored => (504, "nothing is stored for this request"),
+            Self::Shared(failure) => failure.response,
             // Not sent, but shown in the record, as nginx does.
             Self::ClientGone => (499, "the client closed the request"),
         }

@@ -16,6 +16,8 @@ use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Permitted, 
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, BodySource};
+use crate::cache::look::Looked;
+use crate::cache::serve::Serve;
 use crate::call::CallResponse;
 use crate::connection::Connection;
 use crate::downstream::Downstream;
@@ -32,6 +34,7 @@ use crate::target::{self, files, forward::Forward, rewrite::rewrite};
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
 use crate::tunnel_end::TunnelEnd;
+use crate::upstream::LocalUpstream;
 use crate::via::add_via;
 use crate::watched::watched;
 use crate::worker::Worker;
@@ -94,6 +97,10 @@ impl ExchangeDriver<'_> {
         let matched = Matched { local, route: route.clone() };
         let config = route.config.clone();
         let chain = route.chain.clone();
+        if route.cache.is_some() {
+            // What policies set from now on is part of the key.
+            exchange.request.fields.mark_edits();
+        }
         exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);
         if self.worker.recordings().is_active() {
@@ -161,6 +168,20 @@ impl ExchangeDriver<'_> {
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }
         }
+        self.forward(permitted, matched, action, upstream, body, deadline).await
+    }
+
+    /// Answers a permitted request with what its upstream says, or its route's cache.
+    async fn forward(
+        self,
+        mut permitted: Permitted<Box<Exchange>>,
+        matched: Matched,
+        action: &portcullis_model::Forward,
+        upstream: Rc<LocalUpstream>,
+        mut body: Body,
+        deadline: Option<Instant>,
+    ) -> Answer {
+        let (route, chain) = (matched.route.clone(), matched.route.chain.clone());
         // Notifies a body hook that waits when the client goes away.
         let mut gone = None;
         if chain.has_body_hook(BodySide::Request) {
@@ -172,8 +193,23 @@ impl ExchangeDriver<'_> {
             body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
 
+        let timeouts = Timeouts { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
+        let mut looked = None;
+        if let (Some(cache), None) = (&route.cache, &gone) {
+            // Most hits end here. A hook of the request's body may still refuse it, so those routes look later.
+            looked =
+                Some(cache.look(&mut permitted, !body.is_empty(), &mut self.worker.scratch.borrow_mut()));
+            if let Some(Looked::Answer { response, status, renew: None }) =
+                looked.take_if(|looked| looked.is_final())
+            {
+                let mut exchange = permitted.into_inner();
+                cache.note(&mut exchange, self.info, status);
+                self.add_via(&mut exchange, &matched);
+                return self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await;
+            }
+        }
         self.info.forwarded = Some(Instant::now());
-        let forward = Forward {
+        let mut forward = Forward {
             upstream: &upstream,
             host: action.host.as_ref(),
             attempts: action.attempts,
@@ -185,22 +221,24 @@ impl ExchangeDriver<'_> {
             deadline,
             peer: None,
         };
-        let outcome = forward.run(permitted, body).await;
+        let outcome = match &route.cache {
+            None => forward.run(permitted, body).await,
+            Some(route) => {
+                let timeout = matched.route.config.timeout;
+                let serve = Serve { route, worker: self.worker, forward, timeout };
+                // Boxed, so that it does not make the future of routes without a cache larger.
+                Box::pin(serve.run(permitted, body, looked)).await
+            }
+        };
         self.info.answered = Some(Instant::now());
         if let (Err(ExchangeError::ClientGone), Some(gone)) = (&outcome, gone) {
             gone.notify();
         }
         let mut exchange = self.slot.taken().await;
-        let timeouts = Timeouts { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
         match outcome {
             Ok(response) => {
                 upstream.shared.clean_response(&mut exchange.response);
-                if let Some(name) = &matched.local.snapshot.gateway.server.via {
-                    let head = &mut exchange.response;
-                    let scratch = &mut self.worker.scratch.borrow_mut();
-                    // If the section is full, `Via` is left out: RFC 9110, 7.6.3 does not require it of responses.
-                    let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
-                }
+                self.add_via(&mut exchange, &matched);
                 self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await
             }
             Err(error) => match self.slot.take_stop() {
@@ -214,6 +252,16 @@ impl ExchangeDriver<'_> {
                 }
                 None => self.refuse(exchange, Some(matched), chain.len(), &error).await,
             },
+        }
+    }
+
+    /// Adds the gateway to `Via` of a response of an upstream.
+    fn add_via(&self, exchange: &mut Exchange, matched: &Matched) {
+        if let Some(name) = &matched.local.snapshot.gateway.server.via {
+            let head = &mut exchange.response;
+            let scratch = &mut self.worker.scratch.borrow_mut();
+            // If the section is full, `Via` is left out: RFC 9110, 7.6.3 does not require it of responses.
+            let _full = add_via(&mut head.fields, head.version, name, scratch).is_err();
         }
     }
 

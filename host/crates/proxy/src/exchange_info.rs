@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use portcullis_telemetry::CacheResult;
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
@@ -60,6 +61,8 @@ pub(crate) struct ExchangeInfo {
     pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
     /// Counts the exchange at the endpoint for as long as this is kept.
     pub(crate) in_flight: Option<InFlight>,
+    /// What the route's cache did, if it has one.
+    pub(crate) cache: Option<CacheResult>,
     /// What went wrong.
     pub(crate) error: Option<String>,
     /// The side at fault, if something went wrong.
@@ -80,6 +83,7 @@ impl ExchangeInfo {
             attempts: 0,
             endpoint: None,
             in_flight: None,
+            cache: None,
             error: None,
             side: None,
             raw: None,

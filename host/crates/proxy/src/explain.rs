@@ -15,11 +15,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_http::h1::{BodyFraming, HeadLimits, parse_request};
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
-use portcullis_model::{ConnectionLimits, Gateway, Listener, Name, Origin, ResponseEdits, Route};
+use portcullis_model::{
+    Action, ConnectionLimits, Forward, Gateway, Listener, Name, Origin, ResponseEdits, Route,
+};
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
 
+use crate::cache::view::{CacheView, view};
 use crate::error::ExchangeError;
 use crate::https;
 use crate::plan::{self, Answer, Plan};
@@ -137,6 +140,8 @@ pub enum Ending {
     Forwarded {
         /// As it is sent.
         request: Box<RequestHead>,
+        /// What the route's cache makes of it, if it has one.
+        cache: Option<Box<CacheView>>,
         /// Where.
         upstream: Box<UpstreamView>,
         /// What is changed in the fields of the response, after the policies.
@@ -243,6 +248,9 @@ impl<'a> Explainer<'a> {
                 return explanation;
             }
         };
+        if let Action::Forward(Forward { cache: Some(_), .. }) = &route.action {
+            exchange.request.fields.mark_edits();
+        }
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams().into();
         let https_port = || self.https_port(route);
@@ -267,7 +275,7 @@ impl<'a> Explainer<'a> {
                 return explanation;
             }
         };
-        let (mut exchange, ending) = self.run(&chain, exchange, route, received.received).await;
+        let (mut exchange, ending) = self.run(&chain, exchange, route, received).await;
         if let Some(recorder) = exchange.recorder.take() {
             explanation.left_out = recorder.left_out();
             explanation.hooks = recorder.into_hooks();
@@ -384,7 +392,7 @@ impl<'a> Explainer<'a> {
         chain: &PolicyChain,
         exchange: Box<Exchange>,
         route: &Route,
-        received: Received,
+        arrived: Arrived,
     ) -> (Box<Exchange>, Ending) {
         let permitted = match chain.request_head(exchange).await {
             HeadOutcome::Permitted(permitted) => permitted,
@@ -399,7 +407,7 @@ impl<'a> Explainer<'a> {
             }
         };
         let mut exchange;
-        let error = match plan::act(route, &permitted.request, received) {
+        let error = match plan::act(route, &permitted.request, arrived.received) {
             Plan::Refuse(error) => {
                 exchange = permitted.into_inner();
                 error
@@ -449,10 +457,12 @@ impl<'a> Explainer<'a> {
                         let chosen = exchange.upstreams.get(exchange.upstream);
                         let host = action.host.as_ref();
                         if let Some(upstream) = chosen.and_then(|name| self.upstream(name, host, &exchange)) {
+                            let cache = view(route, &exchange, arrived.body_length != Some(0)).map(Box::new);
                             let (request, upstream) =
                                 (Box::new(exchange.request.clone()), Box::new(upstream));
                             let response_edits = route.response_edits.clone();
-                            return (exchange, Ending::Forwarded { request, upstream, response_edits });
+                            let ending = Ending::Forwarded { request, cache, upstream, response_edits };
+                            return (exchange, ending);
                         }
                         ExchangeError::NoEndpoint { upstream: String::new() }
                     }

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod body;
+mod cache;
 mod call;
 mod coalesce;
 mod connection;
@@ -56,6 +57,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use cache::view::CacheView;
 pub use explain::{
     Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
     UpstreamView,

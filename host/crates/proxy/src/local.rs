@@ -9,6 +9,7 @@ use portcullis_net::{Connector, ListenerState};
 use portcullis_policy::{Policy, PolicyChain, PolicyFactory, carry_over};
 use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
+use crate::cache::CachedRoute;
 use crate::https;
 use crate::snapshot::Snapshot;
 use crate::upstream::{LocalUpstream, SharedUpstream};
@@ -35,6 +36,8 @@ pub(crate) struct LocalRoute {
     pub(crate) upstream_names: Arc<[Name]>,
     /// The listener to which clients without TLS are sent, if the route requires TLS.
     pub(crate) https: Option<Arc<ListenerState>>,
+    /// The way through its cache, if it has one.
+    pub(crate) cache: Option<Arc<CachedRoute>>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// By position in the chain.
     pub(crate) policy_metrics: Vec<Arc<RoutePolicyMetrics>>,
@@ -71,6 +74,7 @@ impl Local {
                     .collect(),
                 chain: Rc::new(PolicyChain::new(policies, route.config.hold_bytes_max)),
                 upstreams,
+                cache: route.cache.clone(),
                 config: Rc::new(route.config.clone()),
             })
         });

@@ -32,6 +32,9 @@ pub(crate) fn record(
     let (request_bytes, response_bytes) = (slot.request_bytes(), sent.bytes);
     let metrics = route.map_or(&worker.unrouted, |route| &route.metrics);
     metrics.exchange(worker.index, sent.status, duration, request_bytes, response_bytes, side);
+    if let Some(result) = info.cache {
+        metrics.cache(worker.index, result, response_bytes);
+    }
     if let Some(route) = route {
         for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
             if !policy.cost.is_nothing() {
@@ -65,6 +68,7 @@ pub(crate) fn record(
         route: route.map(|route| &*route.config.name),
         upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
         endpoint: info.endpoint_address(),
+        cache: info.cache,
         attempts: info.attempts,
         request_bytes,
         response_bytes,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_files::{FileError, check_root};
-use portcullis_model::{Action, Endpoint, Gateway, Name, Route, Upstream};
+use portcullis_model::{Action, Endpoint, Forward, Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
 use portcullis_traffic::EndpointSet;
 
+use crate::cache::{self, CachedRoute, Caches};
 use crate::table::RouteTable;
 use crate::upstream::SharedUpstream;
 
@@ -22,6 +23,7 @@ pub struct Snapshot {
     pub(crate) table: RouteTable,
     pub(crate) listeners: BTreeMap<Name, Arc<ListenerState>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<SharedUpstream>>,
+    pub(crate) caches: Caches,
     /// By index in the route table.
     pub(crate) routes: Vec<SharedRoute>,
     pub(crate) access_log: AccessLog,
@@ -37,6 +39,8 @@ pub(crate) struct SharedRoute {
     pub(crate) policies: Vec<Arc<dyn PolicyFactory>>,
     /// In the order of `to`.
     pub(crate) upstreams: Vec<Arc<SharedUpstream>>,
+    /// The way through its cache, if it has one.
+    pub(crate) cache: Option<Arc<CachedRoute>>,
 }
 
 /// Why a configuration cannot run.
@@ -74,6 +78,14 @@ pub enum SnapshotError {
         /// The policy.
         policy: Name,
     },
+    /// A route names a cache that is not configured.
+    #[error("route `{route}`: cache `{cache}` is not configured")]
+    RouteCache {
+        /// The route.
+        route: Name,
+        /// The cache.
+        cache: Name,
+    },
     /// A route names an upstream that is not configured.
     #[error("route `{route}`: upstream `{upstream}` is not configured")]
     RouteUpstream {
@@ -91,10 +103,26 @@ impl SharedRoute {
         config: &Route,
         policies: &HashMap<Name, Arc<dyn PolicyFactory>>,
         upstreams: &BTreeMap<Name, Arc<SharedUpstream>>,
+        caches: &Caches,
+        via: Option<&Name>,
         errors: &mut Vec<SnapshotError>,
     ) -> Option<Self> {
         let mut whole = true;
-        let mut resolved = Self { config: config.clone(), policies: Vec::new(), upstreams: Vec::new() };
+        let mut resolved =
+            Self { config: config.clone(), policies: Vec::new(), upstreams: Vec::new(), cache: None };
+        if let Action::Forward(Forward { cache: Some(cache), .. }) = &config.action {
+            match caches.get(&cache.store) {
+                Some(open) => {
+                    let cached = CachedRoute::new(&config.name, cache, open.clone(), via);
+                    resolved.cache = Some(Arc::new(cached));
+                }
+                None => {
+                    whole = false;
+                    let (route, cache) = (config.name.clone(), cache.store.clone());
+                    errors.push(SnapshotError::RouteCache { route, cache });
+                }
+            }
+        }
         for policy in &config.policies {
             match policies.get(policy) {
                 Some(factory) => resolved.policies.push(factory.clone()),
@@ -193,9 +221,11 @@ impl Snapshot {
                 }
             }
         }
+        let caches = cache::open(&gateway.caches, previous.map(|previous| &previous.caches), &metrics);
+        let via = gateway.server.via.as_ref();
         let mut routes = Vec::with_capacity(gateway.routes.len());
         for route in &gateway.routes {
-            routes.extend(SharedRoute::resolve(route, policies, &upstreams, &mut errors));
+            routes.extend(SharedRoute::resolve(route, policies, &upstreams, &caches, via, &mut errors));
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -207,6 +237,7 @@ impl Snapshot {
             table,
             listeners,
             upstreams,
+            caches,
             routes,
             access_log,
             metrics,

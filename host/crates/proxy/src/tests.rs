@@ -206,7 +206,13 @@ fn answering(answer: impl Fn(&Message) -> Vec<u8> + 'static) -> Reach {
 
 /// Forwards to the upstream `up`, with this many attempts.
 fn forward(attempts: u32) -> Action {
-    Action::Forward(Forward { upstreams: vec!["up".into()], attempts, host: None, filters: Vec::new() })
+    Action::Forward(Forward {
+        upstreams: vec!["up".into()],
+        attempts,
+        host: None,
+        filters: Vec::new(),
+        cache: None,
+    })
 }
 
 /// A gateway with a listener and one route, `all`, to the upstream `up` with `endpoints`; `change` says what is

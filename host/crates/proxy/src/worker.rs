@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use portcullis_files::FilePool;
 use portcullis_http::{Fields, Known, http_date};
-use portcullis_net::Connector;
+use portcullis_net::{Connector, Tasks};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{AccessLogWriter, RouteMetrics};
 
@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) access_log: RefCell<AccessLogWriter>,
     /// Counts exchanges without a route.
     pub(crate) unrouted: Arc<RouteMetrics>,
+    /// What goes on for a cache without a client.
+    fills: Tasks,
     /// A buffer for short use.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -71,6 +73,7 @@ impl Worker {
             date: Cell::new((0, http_date(0))),
             access_log,
             unrouted,
+            fills: Tasks::new(),
             scratch: RefCell::default(),
         }
     }
@@ -122,6 +125,11 @@ impl Worker {
         let new = Rc::new(Local::new(snapshot, &self.connector, Some(&old)));
         old.retire(&new);
         *self.local.borrow_mut() = new;
+    }
+
+    /// The responses that are taken into a cache or renewed there, each as a task. They end with the worker.
+    pub(crate) fn fills(&self) -> &Tasks {
+        &self.fills
     }
 
     /// Returns a cleared exchange.

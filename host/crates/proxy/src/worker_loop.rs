@@ -104,6 +104,9 @@ pub(crate) async fn run(
             _ = housekeeping.tick() => worker.housekeeping(),
         }
     };
+    // No client is left that reads them.
+    worker.fills().abort_all();
+    worker.fills().wait_idle().await;
     worker.access_log.borrow_mut().flush();
     cut_off
 }

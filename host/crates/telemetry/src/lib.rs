@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod access;
+mod cache_result;
+mod caches;
 mod endpoints;
 mod escape;
 mod exposition;
@@ -19,6 +21,8 @@ mod sink;
 mod timestamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
+pub use cache_result::CacheResult;
+pub use caches::{CacheFigures, CacheReport};
 pub use endpoints::EndpointMetrics;
 pub use exposition::{Exposition, MetricKind};
 pub use fault_side::FaultSide;

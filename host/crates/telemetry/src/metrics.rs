@@ -9,15 +9,17 @@
 //! this grow. Metrics that a reload removes are kept, so that a counter never goes back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use portcullis_model::{Lock, Name};
 
-use crate::FaultSide;
+use crate::cache_result::CacheResult;
+use crate::caches::{CacheReport, Caches};
 use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
+use crate::fault_side::FaultSide;
 use crate::policies::{self, RoutePolicyMetrics};
 
 /// Names of each kind. All others are counted together as `other`.
@@ -52,6 +54,7 @@ pub struct Metrics {
     unrouted: Arc<RouteMetrics>,
     upstreams: Names<UpstreamMetrics>,
     endpoints: Endpoints,
+    caches: Caches,
     /// By route and policy.
     route_policies: Names<RoutePolicyMetrics, (Name, Name)>,
     generation: AtomicU64,
@@ -70,6 +73,7 @@ impl Metrics {
             routes: Names::default(),
             upstreams: Names::default(),
             endpoints: Endpoints::default(),
+            caches: Caches::default(),
             route_policies: Names::default(),
             generation: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
@@ -115,6 +119,11 @@ impl Metrics {
         self.endpoints.get(upstream, address)
     }
 
+    /// Shows what `cache` holds, under the name `name`, for as long as something else holds it.
+    pub fn show_cache(&self, name: &Name, cache: Weak<dyn CacheReport>) {
+        self.caches.show(name, cache);
+    }
+
     /// Returns the metrics of a policy on a route. As [`Metrics::route`].
     #[must_use]
     pub fn route_policy(&self, route: &Name, policy: &Name) -> Arc<RoutePolicyMetrics> {
@@ -138,6 +147,8 @@ impl Metrics {
     pub fn render(&self, out: &mut String) {
         let mut out = Exposition(out);
         self.render_routes(&mut out);
+        self.render_caches(&mut out);
+        self.caches.render(&mut out);
         let policies = self.route_policies.all();
         policies::render(&mut out, policies.iter().map(|(names, metrics)| (names, &**metrics)));
         self.render_upstreams(&mut out);
@@ -199,6 +210,24 @@ impl Metrics {
             for (route, sum) in &routes {
                 out.sample(name, &[("route", route)], sum.bytes[bytes]);
             }
+        }
+    }
+
+    fn render_caches(&self, out: &mut Exposition<'_>) {
+        let routes = self.routes.all().into_iter().map(|(route, metrics)| (route, metrics.sum()));
+        // Routes without a cache would be series for nothing.
+        let routes: Vec<_> = routes.filter(|(_, sum)| sum.cache.iter().any(|count| *count > 0)).collect();
+        let name = "portcullis_cache_requests_total";
+        out.family(name, MetricKind::Counter, "Exchanges that ended, by route and what its cache did.");
+        for (route, sum) in &routes {
+            for (result, count) in CacheResult::ALL.iter().zip(sum.cache) {
+                out.sample(name, &[("route", route), ("result", result.as_str())], count);
+            }
+        }
+        let name = "portcullis_cache_response_body_bytes_total";
+        out.family(name, MetricKind::Counter, "Bytes of response bodies that came from a cache.");
+        for (route, sum) in &routes {
+            out.sample(name, &[("route", route)], sum.cache_bytes);
         }
     }
 
@@ -291,6 +320,10 @@ struct Shard {
     bytes: [AtomicU64; 2],
     /// Exchanges that failed, by the side at fault.
     errors: [AtomicU64; FaultSide::ALL.len()],
+    /// What the route's cache did.
+    cache: [AtomicU64; CacheResult::ALL.len()],
+    /// Bytes of response bodies that came from the cache.
+    cache_bytes: AtomicU64,
 }
 
 /// A route's numbers over all workers.
@@ -302,6 +335,8 @@ struct Sum {
     micros: u64,
     bytes: [u64; 2],
     errors: [u64; FaultSide::ALL.len()],
+    cache: [u64; CacheResult::ALL.len()],
+    cache_bytes: u64,
 }
 
 impl RouteMetrics {
@@ -333,6 +368,15 @@ impl RouteMetrics {
         }
     }
 
+    /// Counts what the route's cache did for an exchange whose response body had so many bytes.
+    pub fn cache(&self, worker: usize, result: CacheResult, response_bytes: u64) {
+        let shard = &self.shards[worker % self.shards.len()];
+        bump(&shard.cache[result as usize]);
+        if result.is_from_cache() {
+            shard.cache_bytes.fetch_add(response_bytes, Ordering::Relaxed);
+        }
+    }
+
     fn sum(&self) -> Sum {
         let mut sum = Sum::default();
         for shard in &self.shards {
@@ -345,6 +389,8 @@ impl RouteMetrics {
             add(&mut sum.buckets, &shard.buckets);
             add(&mut sum.bytes, &shard.bytes);
             add(&mut sum.errors, &shard.errors);
+            add(&mut sum.cache, &shard.cache);
+            sum.cache_bytes += read(&shard.cache_bytes);
             sum.slower += read(&shard.slower);
             sum.micros += read(&shard.micros);
         }

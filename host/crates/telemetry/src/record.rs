@@ -14,8 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 use portcullis_model::PolicyCost;
 use portcullis_model::text::push_decimal;
 
-use crate::FaultSide;
+use crate::cache_result::CacheResult;
 use crate::escape::{push_json, push_seconds, push_text};
+use crate::fault_side::FaultSide;
 use crate::timestamp::Timestamp;
 
 /// Bytes of a path (or of an invalid one) that are kept.
@@ -58,6 +59,8 @@ pub struct AccessRecord<'a> {
     pub upstream: Option<&'a str>,
     /// The endpoint that was tried last, `host:port`.
     pub endpoint: Option<&'a str>,
+    /// What the route's cache did, if it has one.
+    pub cache: Option<CacheResult>,
     /// Endpoints that were tried.
     pub attempts: u32,
     /// Bytes of the request's body that were received.
@@ -117,6 +120,7 @@ impl AccessRecord<'_> {
         pair("route", self.route);
         pair("upstream", self.upstream);
         pair("endpoint", self.endpoint);
+        pair("cache", self.cache.map(CacheResult::as_str));
         pair("tls", self.tls);
         pair("trace", Some(self.trace_id));
         if self.peer != self.client {
@@ -185,6 +189,7 @@ impl AccessRecord<'_> {
         text("route", self.route.map(str::as_bytes), TEXT_MAX);
         text("upstream", self.upstream.map(str::as_bytes), TEXT_MAX);
         text("endpoint", self.endpoint.map(str::as_bytes), TEXT_MAX);
+        text("cache", self.cache.map(|result| result.as_str().as_bytes()), TEXT_MAX);
         text("tls", self.tls.map(str::as_bytes), TEXT_MAX);
         text("trace_id", Some(self.trace_id.as_bytes()), TEXT_MAX);
         text("user_agent", self.user_agent, TEXT_MAX);

@@ -155,7 +155,7 @@ impl Text {
         let ending = &json["ending"];
         match ending["kind"].as_str() {
             Some("forwarded") => {
-                self.forwarded(&ending["request"], &ending["upstream"]);
+                self.forwarded(ending);
                 self.response_edits(list(&ending["response-edits"]));
             }
             Some("replied") => {
@@ -187,7 +187,15 @@ impl Text {
         }
     }
 
-    fn forwarded(&mut self, request: &Value, upstream: &Value) {
+    fn forwarded(&mut self, ending: &Value) {
+        let (request, cache, upstream) = (&ending["request"], &ending["cache"], &ending["upstream"]);
+        if !cache.is_null() {
+            line!(self, "\ncache `{}`: {}", string(&cache["store"]), string(&cache["says"]));
+            line!(self, "  {}", string(&cache["url"]));
+            for part in list(&cache["key"]) {
+                line!(self, "  {}", string(part));
+            }
+        }
         let tls = if upstream["tls"] == true { " over TLS" } else { "" };
         line!(
             self,

@@ -53,6 +53,7 @@ impl RefusedPart {
                 .map(|upstream| &upstream.origin),
             SnapshotError::Files { route: name, .. }
             | SnapshotError::Policy { route: name, .. }
+            | SnapshotError::RouteCache { route: name, .. }
             | SnapshotError::RouteUpstream { route: name, .. } => {
                 gateway.routes.iter().find(|route| route.name == *name).map(|route| &route.origin)
             }

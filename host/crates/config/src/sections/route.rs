@@ -1,6 +1,7 @@
 //! `[routes.NAME]`.
 
 mod action;
+mod cache;
 pub(crate) mod effect;
 pub(crate) mod fields;
 mod order;
@@ -28,9 +29,11 @@ const HOLD_BYTES: usize = 1 << 20;
 pub(crate) struct Names<'s, 'a> {
     pub(crate) policies: &'s Section<'a>,
     pub(crate) upstreams: &'s Section<'a>,
+    pub(crate) caches: &'s Section<'a>,
     pub(crate) listeners: &'s Section<'a>,
     pub(crate) policies_used: Used<'a>,
     pub(crate) upstreams_used: Used<'a>,
+    pub(crate) caches_used: Used<'a>,
     pub(crate) listeners_used: Used<'a>,
 }
 
@@ -96,7 +99,8 @@ fn route<'a>(
     let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
     let limits = view.view("limits");
     let attempts = view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints);
-    let forward = Forward { upstreams: to, attempts, host: None, filters: Vec::new() };
+    let cache = cache::cache(loader, named, view, names.caches, &mut names.caches_used);
+    let forward = Forward { upstreams: to, attempts, host: None, filters: Vec::new(), cache };
     let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
     let response_edits = fields::response_edits(loader, named, view, &matches.path);
     let route = Route {

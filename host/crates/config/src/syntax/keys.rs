@@ -1,5 +1,6 @@
 //! Every key that a config file may have: the one table that checks, the JSON schema and the reference are made from.
 
+mod cache;
 mod gateway;
 mod plugins;
 mod policy;
@@ -8,6 +9,7 @@ mod upstream;
 
 use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
+pub(crate) use cache::{CACHE, ROUTE_CACHE};
 pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, HTTP_GRANT, POLICY};
@@ -45,6 +47,13 @@ pub(crate) static ROOT: Shape = Shape {
             presence: Presence::Absent("no upstreams: no route forwards"),
             example: r#"{ api = { endpoints = ["10.0.0.11:8080"] } }"#,
             doc: "Sets of interchangeable servers behind the gateway.",
+        },
+        Key {
+            name: "caches",
+            kind: Kind::Named(&CACHE),
+            presence: Presence::Absent("no caches: every request that a route forwards reaches its upstream"),
+            example: r#"{ assets = { memory = "256MiB" } }"#,
+            doc: "Responses of upstreams that are kept, for routes with `cache`.",
         },
         Key {
             name: "policies",

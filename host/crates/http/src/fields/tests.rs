@@ -46,6 +46,26 @@ fn sets_in_the_place_of_the_first() {
 }
 
 #[test]
+fn edits_are_what_was_added_since_even_if_it_says_the_same() {
+    let mut fields = Fields::new();
+    for (name, value) in [("x-a", "1"), ("x-b", "2"), ("x-c", "3")] {
+        fields.append(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    assert_eq!(fields.edits().count(), 0);
+    fields.mark_edits();
+    fields.set(b"x-b", b"2").unwrap();
+    fields.append(b"x-d", b"4").unwrap();
+    fields.append_known(Known::Date, b"5").unwrap();
+    fields.remove(b"x-c");
+    let edits: Vec<_> = fields.edits().collect();
+    assert_eq!(edits, [(&b"x-b"[..], &b"2"[..]), (b"x-d", b"4"), (b"date", b"5")]);
+    assert_eq!(fields.clone().edits().count(), 3);
+    fields.clear();
+    fields.append(b"x-e", b"6").unwrap();
+    assert_eq!(fields.edits().count(), 0);
+}
+
+#[test]
 fn refuses_what_is_no_field() {
     let mut fields = Fields::new();
     for name in ["", "a b", "a:", ":a", "a\r", "\u{e9}", "a\0"] {

@@ -35,6 +35,7 @@ fn route(name: &str) -> Route {
             attempts: 1,
             host: None,
             filters: Vec::new(),
+            cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,

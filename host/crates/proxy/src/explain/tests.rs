@@ -17,6 +17,7 @@ async fn a_policy_that_is_missing_denies() {
             attempts: 1,
             host: None,
             filters: Vec::new(),
+            cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,

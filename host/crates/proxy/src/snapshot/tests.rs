@@ -37,6 +37,7 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
         attempts: 1,
         host: None,
         filters: Vec::new(),
+        cache: None,
     });
     assert_eq!(
         errors(&["keys", "limit"], action),

@@ -33,6 +33,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
             attempts: 1,
             host: None,
             filters: Vec::new(),
+            cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         timeout: None,

@@ -97,7 +97,7 @@ impl Forward<'_> {
     /// Forwards the exchange, which is then in the slot with the response's head in it. Dropping the future drops the
     /// connection to the endpoint.
     pub(crate) async fn run(
-        mut self,
+        &mut self,
         permitted: Permitted<Box<Exchange>>,
         mut body: Body,
     ) -> Result<CallResponse, ExchangeError> {
@@ -206,7 +206,7 @@ impl Forward<'_> {
     }
 
     /// Lets the body hooks decide about the first piece before the request is sent to an upstream.
-    async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
+    pub(crate) async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
         let (slot, client_idle, timeouts) = (self.slot, self.client_idle, self.timeouts());
         let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
         let mut idle_timer = IdleTimer::default();

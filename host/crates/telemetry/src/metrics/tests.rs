@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::PolicyCost;
 
 use super::{Metrics, NAMES_MAX};
-use crate::FaultSide;
+use crate::{CacheFigures, CacheReport, CacheResult, FaultSide};
 
 fn rendered(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -39,6 +40,51 @@ fn workers_are_added_up() {
     has(&text, r#"portcullis_request_duration_seconds_sum{route="api"} 61.001001"#);
     has(&text, r#"portcullis_request_body_bytes_total{route="api"} 6"#);
     has(&text, r#"portcullis_response_body_bytes_total{route="api"} 60"#);
+}
+
+#[test]
+fn what_caches_did_is_counted_for_routes_that_have_one() {
+    let metrics = Metrics::new(2);
+    let route = metrics.route(&"assets".into());
+    metrics.route(&"api".into()).exchange(0, 200, Duration::ZERO, 0, 5, None);
+    route.cache(0, CacheResult::Hit, 10);
+    route.cache(1, CacheResult::Hit, 20);
+    route.cache(1, CacheResult::Miss, 40);
+    let text = rendered(&metrics);
+    has(&text, r#"portcullis_cache_requests_total{route="assets",result="hit"} 2"#);
+    has(&text, r#"portcullis_cache_requests_total{route="assets",result="miss"} 1"#);
+    has(&text, r#"portcullis_cache_requests_total{route="assets",result="stale"} 0"#);
+    has(&text, r#"portcullis_cache_response_body_bytes_total{route="assets"} 30"#);
+    assert!(!text.contains(r#"portcullis_cache_requests_total{route="api""#));
+}
+
+#[derive(Debug)]
+struct FixedCache(u64);
+
+impl CacheReport for FixedCache {
+    fn figures(&self) -> CacheFigures {
+        CacheFigures { entries: 1, bytes: self.0, bytes_max: 100, evictions: 2, refused: 3 }
+    }
+}
+
+#[test]
+fn a_cache_is_shown_while_it_is_held() {
+    let metrics = Metrics::new(1);
+    let show = |bytes: u64| {
+        let cache = Arc::new(FixedCache(bytes));
+        let shown: Arc<dyn CacheReport> = cache.clone();
+        metrics.show_cache(&"assets".into(), Arc::downgrade(&shown));
+        cache
+    };
+    let old = show(10);
+    has(&rendered(&metrics), r#"portcullis_cache_bytes{cache="assets"} 10"#);
+    let new = show(20);
+    has(&rendered(&metrics), r#"portcullis_cache_bytes{cache="assets"} 20"#);
+    has(&rendered(&metrics), r#"portcullis_cache_evictions_total{cache="assets"} 2"#);
+    drop(new);
+    has(&rendered(&metrics), r#"portcullis_cache_bytes{cache="assets"} 10"#);
+    drop(old);
+    assert!(!rendered(&metrics).contains("assets"));
 }
 
 #[test]

@@ -3,8 +3,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use portcullis_model::PolicyCost;
 
 use super::{ATTRIBUTES_MAX, AccessRecord, POLICIES_MAX};
-use crate::FaultSide;
 use crate::timestamp::Timestamp;
+use crate::{CacheResult, FaultSide};
 
 pub(crate) fn record() -> AccessRecord<'static> {
     AccessRecord {
@@ -33,6 +33,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         user_agent: Some(b"curl/8.5"),
         error: None,
         error_side: None,
+        cache: None,
     }
 }
 
@@ -87,11 +88,13 @@ fn what_is_absent_is_left_out() {
         user_agent: None,
         error: Some("no route takes the request"),
         error_side: Some(FaultSide::Client),
+        cache: Some(CacheResult::Hit),
         ..record()
     };
     let line = text(&bare, &[]);
     assert!(line.contains(" error-side=client"), "{line}");
     assert_eq!(json(&bare, &[])["error_side"], "client");
+    assert!(line.contains(" cache=hit") && json(&bare, &[])["cache"] == "hit", "{line}");
     assert!(!text(&record(), &[]).contains("error"), "nothing went wrong");
     for absent in ["route=", "upstream", "endpoint=", "tls=", "peer=", "attribute"] {
         assert!(!line.contains(absent), "{absent} in {line}");

@@ -63,6 +63,7 @@ pub(super) fn action(
             ("attempts", "says how often to ask one"),
             ("rewrite", "says what to ask one for"),
             ("request-headers", "changes the fields that one would get"),
+            ("cache", "says how to keep its responses"),
         ] {
             let Some(span) = view.key_span(key) else { continue };
             if key == "rewrite" && view.key_span("files").is_some() {

@@ -1,6 +1,7 @@
 //! Keys of `[routes.NAME]`.
 
 use super::upstream::FIXED_HOST;
+use crate::syntax::keys::ROUTE_CACHE;
 use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static ROUTE: Shape = Shape {
@@ -53,6 +54,14 @@ pub(crate) static ROUTE: Shape = Shape {
             presence: Presence::Absent("fields are sent as the policies leave them"),
             example: r#"{ set = { cache-control = "no-cache" }, remove = ["x-powered-by"] }"#,
             doc: "Fields that are changed in a response, after the policies and before it is sent.",
+        },
+        Key {
+            name: "cache",
+            kind: Kind::Either(&[Kind::Text("the name of a cache"), Kind::Table(&ROUTE_CACHE)]),
+            presence: Presence::Absent("every request is forwarded"),
+            example: r#"{ store = "assets", ttl = "10m" }"#,
+            doc: "With `to`: keeps responses and answers from them, after the policies have permitted a request; see \
+                  [cache.md](cache.md). A name alone takes every default.",
         },
         Key {
             name: "redirect",

@@ -1,0 +1,356 @@
+//! Asks the upstream for a response, for a client or in the background, and stores it if it may be stored.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use portcullis_cache::rules::{
+    Exchanged, Request, StoredHead, is_failure, remove_conditions, storable, tags,
+};
+use portcullis_cache::store::{NewEntry, Refused, Ticket};
+use portcullis_http::{RequestHead, ResponseHead};
+use portcullis_policy::{Exchange, Permitted};
+use portcullis_telemetry::CacheResult;
+
+use super::fill::{self, Filling};
+use super::flight::{Lead, Outcome, Passing};
+use super::look::Wanted;
+use super::status::Status;
+use super::write::{answer, full};
+use super::{CachedRoute, Kept, now, stale_since};
+use crate::body::Body;
+use crate::call::CallResponse;
+use crate::downstream::Downstream;
+use crate::error::{ExchangeError, SharedFailure};
+use crate::target::forward::Forward;
+use crate::worker::Worker;
+
+/// One request to the upstream on behalf of the cache.
+pub(super) struct Fetch<'f, 'a> {
+    pub(super) route: &'f CachedRoute,
+    pub(super) worker: &'f Rc<Worker>,
+    pub(super) forward: &'f mut Forward<'a>,
+    pub(super) permit: Permitted<()>,
+    pub(super) lead: Option<Lead<Kept>>,
+    pub(super) wanted: Wanted,
+    /// The body of the request, which is empty.
+    pub(super) body: Body,
+}
+
+/// What a request is answered with. The head is in the exchange.
+pub(super) type Answered = (CallResponse, Status);
+
+/// What came of one attempt.
+enum Attempt {
+    Done(CallResponse, Status),
+    /// What was stored is of no use: ask for all of it.
+    Again,
+    /// It is too large to be stored, and the client wants a part of it: ask for that.
+    InPart,
+}
+
+impl Fetch<'_, '_> {
+    /// Asks until there is an answer. The exchange is in the slot afterwards, with the fields of the request as they were.
+    pub(super) async fn run(mut self, mut exchange: Box<Exchange>) -> Result<Answered, ExchangeError> {
+        loop {
+            let asked = self.ask(exchange).await;
+            exchange = self.forward.slot.taken().await;
+            let attempt = match asked {
+                Ok((response, times, ticket)) => {
+                    self.forward.upstream.shared.clean_response(&mut exchange.response);
+                    self.take(&mut exchange, response, times, ticket).await
+                }
+                Err(error) => match self.failed(&mut exchange, &error) {
+                    Some((response, status)) => Attempt::Done(response, status),
+                    None => {
+                        self.forward.slot.put(exchange);
+                        return Err(error);
+                    }
+                },
+            };
+            match attempt {
+                Attempt::Done(response, status) => {
+                    self.forward.slot.put(exchange);
+                    return Ok((response, status));
+                }
+                Attempt::Again => {}
+                Attempt::InPart => {
+                    let permitted = self.permit.again().map(|()| exchange);
+                    let response = self.forward.run(permitted, Body::Empty).await?;
+                    let exchange = self.forward.slot.taken().await;
+                    let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
+                    status.answered = Some(exchange.response.status);
+                    self.forward.slot.put(exchange);
+                    return Ok((response, status));
+                }
+            }
+        }
+    }
+
+    /// Sends the request: without the client's conditions and range, and with those of what is stored.
+    async fn ask(
+        &mut self,
+        mut exchange: Box<Exchange>,
+    ) -> Result<(CallResponse, Exchanged, Ticket), ExchangeError> {
+        let fields = &mut exchange.request.fields;
+        let client = fields.clone();
+        match &self.wanted.found {
+            Some(found) => found.head().write_conditions(fields),
+            None => remove_conditions(fields),
+        }
+        let (ticket, sent) = (self.route.open.store.ticket(), now());
+        let permitted = self.permit.again().map(|()| exchange);
+        let body = std::mem::take(&mut self.body);
+        let outcome = {
+            let Forward {
+                upstream,
+                host,
+                attempts,
+                slot,
+                downstream,
+                timer,
+                info,
+                client_idle,
+                deadline,
+                ..
+            } = &mut *self.forward;
+            let mut patient = Patient { client: &mut **downstream, lead: self.lead.as_ref() };
+            let mut forward = Forward {
+                upstream,
+                host: *host,
+                attempts: *attempts,
+                slot,
+                downstream: &mut patient,
+                timer,
+                info,
+                client_idle: *client_idle,
+                deadline: *deadline,
+                peer: None,
+            };
+            forward.run(permitted, body).await
+        };
+        let mut exchange = self.forward.slot.taken().await;
+        exchange.request.fields = client;
+        self.forward.slot.put(exchange);
+        Ok((outcome?, Exchanged { sent, received: now() }, ticket))
+    }
+
+    /// Decides what becomes of a response, whose head is in the exchange.
+    async fn take(
+        &mut self,
+        exchange: &mut Exchange,
+        response: CallResponse,
+        times: Exchanged,
+        ticket: Ticket,
+    ) -> Attempt {
+        let status = exchange.response.status;
+        if response.tunnel.is_some() {
+            return self.pass(exchange, response, None);
+        }
+        if let Some(found) = self.wanted.found.clone() {
+            if status == 304 {
+                return self.renewed(exchange, &found, times, ticket);
+            }
+            if is_failure(status)
+                && let Some((response, status)) = self.stale(exchange, &found, Some(status))
+            {
+                self.end(Outcome::Failed(None));
+                return Attempt::Done(response, status);
+            }
+        }
+        let Exchange { request, response: head, .. } = exchange;
+        let request = Request::read(&self.route.rules, request, false);
+        let length = response.body.length().or(response.declared);
+        match storable(&self.route.rules, &request, head, length, times) {
+            Ok(stored) => self.store(exchange, response, stored, ticket).await,
+            Err(why) => self.pass(exchange, response, Some(why.as_str())),
+        }
+    }
+
+    /// The upstream has said that what is stored is still right.
+    fn renewed(
+        &mut self,
+        exchange: &mut Exchange,
+        found: &Kept,
+        times: Exchanged,
+        ticket: Ticket,
+    ) -> Attempt {
+        let store = &self.route.open.store;
+        let Exchange { request, response, .. } = exchange;
+        let request = Request::read(&self.route.rules, request, false);
+        let Some(freshened) = found.head().freshen(&self.route.rules, &request, response, true, times) else {
+            // It means another one.
+            store.forget(found);
+            self.wanted.found = None;
+            return Attempt::Again;
+        };
+        let mut status = Status::forwarded(self.wanted.why, CacheResult::Revalidated);
+        status.answered = Some(304);
+        let kept = match freshened.keep {
+            Ok(()) => store.update(ticket, found, freshened.head.clone()).ok(),
+            Err(why) => {
+                status.detail = Some(why.as_str());
+                store.forget(found);
+                None
+            }
+        };
+        status.stored = kept.is_some();
+        let now = now();
+        status.ttl = Some(freshened.head.ttl(now));
+        let answered = answer(&freshened.head, found.body(), &request, response, true, now);
+        match kept {
+            Some(kept) if kept.head().ttl(now) > 0 => self.end(Outcome::Read(kept)),
+            _ => self.end_alone(Passing::NotStored),
+        }
+        match answered {
+            Some(response) => Attempt::Done(response, status),
+            None => {
+                self.wanted.found = None;
+                Attempt::Again
+            }
+        }
+    }
+
+    /// Stores a response while it is sent to the client and to those that wait for it.
+    async fn store(
+        &mut self,
+        exchange: &mut Exchange,
+        response: CallResponse,
+        stored: StoredHead,
+        ticket: Ticket,
+    ) -> Attempt {
+        let (variant, now) = (stored.variant(), now());
+        let is_fresh = stored.ttl(now) > 0;
+        let tags: Vec<Vec<u8>> = tags(&exchange.response.fields).map(<[u8]>::to_vec).collect();
+        let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
+        let length = response.body.length();
+        let new = NewEntry {
+            key: self.wanted.key.clone(),
+            variant: &variant,
+            head: stored,
+            tags: &tags,
+            length,
+            object_bytes_max: self.route.open.object_bytes_max(),
+        };
+        let fill = match self.route.open.store.begin(ticket, new) {
+            Ok(fill) => fill,
+            Err(Refused::TooLarge) if exchange.request.fields.get(b"range").is_some() => {
+                self.end_alone(Passing::TooLarge);
+                return Attempt::InPart;
+            }
+            Err(Refused::TooLarge) => {
+                self.end_alone(Passing::TooLarge);
+                return self.pass(exchange, response, Some("too-large"));
+            }
+            Err(_) => return self.pass(exchange, response, Some("refused")),
+        };
+        let entry = fill.entry().clone();
+        let whole = full(entry.body());
+        match is_fresh {
+            true => self.end(Outcome::Read(entry.clone())),
+            false => self.end_alone(Passing::NotStored),
+        }
+        let filling = Filling {
+            body: response.body,
+            fill,
+            idle: self.forward.upstream.shared.timeouts().idle,
+            deadline: self.forward.deadline,
+            in_flight: self.forward.info.in_flight.take(),
+        };
+        fill::start(self.worker, filling).await;
+        let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
+        (status.answered, status.stored) = (Some(exchange.response.status), true);
+        status.ttl = Some(entry.head().ttl(now));
+        let Exchange { request: head, response, .. } = exchange;
+        let request = Request::read(&self.route.rules, head, false);
+        let part = if wants_less(head) {
+            answer(entry.head(), entry.body(), &request, response, true, now)
+        } else {
+            None
+        };
+        // Otherwise the client gets the head as it came. All of a small body is there by now.
+        match part.or_else(|| full(entry.body())).or(whole) {
+            Some(response) => Attempt::Done(response, status),
+            // It was given up before its first byte.
+            None => Attempt::Again,
+        }
+    }
+
+    /// Passes a response on that is not stored.
+    fn pass(&mut self, exchange: &Exchange, response: CallResponse, why: Option<&'static str>) -> Attempt {
+        let answered = exchange.response.status;
+        if let Some(found) = self.wanted.found.take().filter(|_| !is_failure(answered)) {
+            // It is not what the upstream has there any more.
+            self.route.open.store.forget(&found);
+        }
+        self.end_alone(Passing::NotStored);
+        let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
+        (status.answered, status.detail) = (Some(answered), why);
+        Attempt::Done(response, status)
+    }
+
+    /// The upstream could not be asked. Returns what is stored, if that may be used then.
+    fn failed(&mut self, exchange: &mut Exchange, error: &ExchangeError) -> Option<Answered> {
+        if !error.is_of_upstream() {
+            // Another request may fare better.
+            self.lead = None;
+            return None;
+        }
+        self.end(Outcome::Failed(Some(Arc::new(SharedFailure::of(error)))));
+        let found = self.wanted.found.clone()?;
+        self.stale(exchange, &found, None)
+    }
+
+    fn stale(&self, exchange: &mut Exchange, found: &Kept, answered: Option<u16>) -> Option<Answered> {
+        stale(self.route, exchange, found).map(|(response, status)| (response, Status { answered, ..status }))
+    }
+
+    fn end(&mut self, outcome: Outcome<Kept>) {
+        if let Some(lead) = self.lead.take() {
+            lead.end(outcome);
+        }
+    }
+
+    /// Lets those that wait ask for themselves.
+    fn end_alone(&mut self, why: Passing) {
+        if let Some(lead) = self.lead.take() {
+            lead.pass(why, self.route.config.collapse.pass);
+        }
+    }
+}
+
+/// Answers with what is stored, although it is stale, because the upstream has failed. `None` if that is not allowed.
+pub(super) fn stale(route: &CachedRoute, exchange: &mut Exchange, found: &Kept) -> Option<Answered> {
+    let Exchange { request, response, .. } = exchange;
+    let (request, now) = (Request::read(&route.rules, request, false), now());
+    if !found.head().usable_on_error(&request, now, stale_since(found)) {
+        return None;
+    }
+    let answered = answer(found.head(), found.body(), &request, response, false, now)?;
+    Some((answered, Status::stale_on_error(found.head().ttl(now))))
+}
+
+/// Whether a request may be answered with less than a whole response.
+pub(super) fn wants_less(request: &RequestHead) -> bool {
+    let names = ["range", "if-none-match", "if-modified-since"];
+    names.iter().any(|name| request.fields.get(name.as_bytes()).is_some())
+}
+
+/// The client of a request whose response others wait for. If it goes away, they still get the response.
+struct Patient<'p> {
+    client: &'p mut dyn Downstream,
+    lead: Option<&'p Lead<Kept>>,
+}
+
+impl Downstream for Patient<'_> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.client.poll_gone(cx) {
+            Poll::Ready(()) if self.lead.is_some_and(|lead| lead.waiting() > 0) => Poll::Pending,
+            polled => polled,
+        }
+    }
+
+    fn send_informational(&mut self, head: &ResponseHead) {
+        self.client.send_informational(head);
+    }
+}

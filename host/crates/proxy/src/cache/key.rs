@@ -1,0 +1,270 @@
+//! What distinguishes stored responses.
+//!
+//! A key is the URL in its one usual form, a line break, and then all else that the upstream may answer by: the route and
+//! its rules, the upstream, how the client spelt the host, what policies have set, fields that servers read in place of
+//! parts of the URL, and what the operator has named. No part has a line break in it but attributes, which have their
+//! length before them; so no two different requests have the same key.
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::{Hash as _, Hasher};
+use std::ops::Range;
+
+use portcullis_http::{FieldError, Fields, Known, RequestHead, Scheme};
+use portcullis_model::{CacheKey, CookieRule, QueryRule, RouteCache, canonical_host};
+use portcullis_policy::Attributes;
+
+/// The key rules of a route.
+#[derive(Debug)]
+pub(crate) struct KeyRules {
+    rules: CacheKey,
+    /// The route, and a hash of the rules: with other rules the route has other keys.
+    space: String,
+}
+
+impl KeyRules {
+    pub(crate) fn new(route: &str, cache: &RouteCache) -> Self {
+        let mut hasher = Fnv::default();
+        cache.key.hash(&mut hasher);
+        (cache.cookies == CookieRule::Rfc).hash(&mut hasher);
+        Self { rules: cache.key.clone(), space: format!("{route} {:016x}", hasher.finish()) }
+    }
+
+    /// Writes the key of `request`, which is about to be forwarded to `upstream`, in place of what is in `key`. Returns
+    /// where its URL is.
+    pub(crate) fn write(
+        &self,
+        request: &RequestHead,
+        upstream: &str,
+        attributes: &Attributes,
+        key: &mut Vec<u8>,
+    ) -> Range<usize> {
+        key.clear();
+        self.write_url(request.scheme, &request.authority, request.path(), request.query(), key);
+        let url = 0..key.len();
+        for part in ["\n", &self.space, "\n", upstream] {
+            key.extend_from_slice(part.as_bytes());
+        }
+        // The upstream may see it, and may answer by it.
+        if !key
+            .get(authority_in(&url, request.scheme)..)
+            .is_some_and(|rest| starts_with_host(rest, &request.authority))
+        {
+            push(key, b'h', "", request.authority.as_bytes());
+        }
+        self.write_fields(request, key);
+        for name in &self.rules.attributes {
+            if let Some(value) = attributes.get(name) {
+                push(key, b'a', name, format!("{}:{value}", value.len()).as_bytes());
+            }
+        }
+        url
+    }
+
+    /// Appends to `fields` those of `request` that are part of its key, so that another request has the same key.
+    pub(crate) fn copy_fields(&self, request: &RequestHead, fields: &mut Fields) -> Result<(), FieldError> {
+        for (name, value) in request.fields.edits() {
+            fields.append_checked(name, value)?;
+        }
+        let edited = |name: &[u8], value: &[u8]| request.fields.edits().any(|edit| edit == (name, value));
+        let named = |name: &str| self.rules.fields.iter().any(|field| field == name);
+        for (known, name, value) in request.fields.iter() {
+            let says_where =
+                matches!(known, Known::XForwardedHost | Known::XForwardedPort | Known::XForwardedProto);
+            if (says_where || overrides_url(name) || named(name)) && !edited(name.as_bytes(), value) {
+                fields.append_checked(name.as_bytes(), value)?;
+            }
+        }
+        let mut kept = Vec::new();
+        for (name, value) in cookies(request) {
+            if self.rules.cookies.iter().any(|wanted| wanted.as_bytes() == name) {
+                if !kept.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(name);
+                kept.push(b'=');
+                kept.extend_from_slice(value);
+            }
+        }
+        if !kept.is_empty() && fields.get(b"cookie").is_none() {
+            fields.append(b"cookie", &kept)?;
+        }
+        Ok(())
+    }
+
+    fn write_fields(&self, request: &RequestHead, key: &mut Vec<u8>) {
+        let rules = &self.rules;
+        for (name, value) in request.fields.edits() {
+            if !rules.irrelevant.iter().any(|irrelevant| irrelevant.as_bytes() == name) {
+                push_bytes(key, b'e', name, value);
+            }
+        }
+        for (known, name, value) in request.fields.iter() {
+            let overrides = match known {
+                Known::XForwardedHost => value != request.authority.as_bytes(),
+                Known::XForwardedPort => true,
+                _ => overrides_url(name),
+            };
+            if overrides {
+                push(key, b'o', name, value);
+            }
+        }
+        for name in &rules.fields {
+            for value in request.fields.get_all(name.as_bytes()) {
+                push(key, b'f', name, value);
+            }
+        }
+        if !rules.cookies.is_empty() {
+            for (name, value) in cookies(request) {
+                if let Some(name) = rules.cookies.iter().find(|wanted| wanted.as_bytes() == name) {
+                    push(key, b'c', name, value);
+                }
+            }
+        }
+    }
+
+    /// Appends a URL as keys have it, of what a request says or an operator has typed.
+    pub(crate) fn write_url(
+        &self,
+        scheme: Scheme,
+        authority: &str,
+        path: &str,
+        query: Option<&str>,
+        key: &mut Vec<u8>,
+    ) {
+        push_origin(scheme, authority, key);
+        key.extend_from_slice(path.as_bytes());
+        let Some(query) = query else { return };
+        let keep = |parameter: &&str| match &self.rules.query {
+            QueryRule::All => true,
+            QueryRule::Only(names) => !is_left_out(parameter, names),
+            QueryRule::Except(names) => !names.iter().any(|name| is_exactly(parameter, name)),
+        };
+        if self.rules.query == QueryRule::All {
+            key.push(b'?');
+            key.extend_from_slice(query.as_bytes());
+            return;
+        }
+        let mut separator = b'?';
+        for parameter in query.split('&').filter(keep) {
+            key.push(separator);
+            key.extend_from_slice(parameter.as_bytes());
+            separator = b'&';
+        }
+    }
+}
+
+/// Appends scheme, host and port: the host in lower case, without a dot behind it, and the port unless the scheme has it.
+fn push_origin(scheme: Scheme, authority: &str, key: &mut Vec<u8>) {
+    let (host, port) = split_authority(authority);
+    key.extend_from_slice(scheme.as_str().as_bytes());
+    key.extend_from_slice(b"://");
+    key.extend_from_slice(canonical_host(host).as_bytes());
+    let usual = if scheme == Scheme::Https { "443" } else { "80" };
+    if !port.is_empty() && port != usual {
+        key.push(b':');
+        key.extend_from_slice(port.as_bytes());
+    }
+}
+
+fn split_authority(authority: &str) -> (&str, &str) {
+    match authority.rfind(':') {
+        Some(at) if !authority[at..].contains(']') => (&authority[..at], &authority[at + 1..]),
+        _ => (authority, ""),
+    }
+}
+
+/// Where the host begins in a URL that begins at the start of `url`.
+fn authority_in(url: &Range<usize>, scheme: Scheme) -> usize {
+    url.start + scheme.as_str().len() + "://".len()
+}
+
+/// Whether `rest`, a URL from its host on, has exactly `authority` there.
+fn starts_with_host(rest: &[u8], authority: &str) -> bool {
+    rest.strip_prefix(authority.as_bytes())
+        .is_some_and(|path| matches!(path.first(), Some(b'/' | b'*' | b'\n') | None))
+}
+
+/// Whether servers and frameworks read the field `name` in place of a part of the URL or of the method. A client that
+/// sends one gets an answer of its own, so that what it says of the URL reaches no other client.
+fn overrides_url(name: &str) -> bool {
+    matches!(
+        name,
+        "front-end-https"
+            | "x-forwarded-path"
+            | "x-forwarded-prefix"
+            | "x-forwarded-scheme"
+            | "x-forwarded-server"
+            | "x-forwarded-ssl"
+            | "x-forwarded-uri"
+            | "x-forwarded-url"
+            | "x-host"
+            | "x-http-destinationurl"
+            | "x-http-host-override"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method-override"
+            | "x-original-host"
+            | "x-original-uri"
+            | "x-original-url"
+            | "x-proxy-host"
+            | "x-rewrite-url"
+            | "x-url-scheme"
+    )
+}
+
+/// Whether a parameter is certainly none of `names`, however a server reads it: as another spelling of a name, as the end
+/// of one behind `;`, as part of an array.
+fn is_left_out(parameter: &str, names: &[String]) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default();
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    plain && !parameter.contains(';') && !names.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// Whether a parameter is `name` and nothing else.
+fn is_exactly(parameter: &str, name: &str) -> bool {
+    parameter.split('=').next() == Some(name) && !parameter.contains(';')
+}
+
+/// The cookies of a request.
+pub(crate) fn cookies(request: &RequestHead) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = request.fields.get_all(b"cookie");
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).map(|cookie| {
+        let cookie = cookie.trim_ascii();
+        let at = cookie.iter().position(|byte| *byte == b'=').unwrap_or(cookie.len());
+        (cookie.get(..at).unwrap_or_default().trim_ascii(), cookie.get(at + 1..).unwrap_or_default())
+    })
+}
+
+fn push(key: &mut Vec<u8>, kind: u8, name: &str, value: &[u8]) {
+    push_bytes(key, kind, name.as_bytes(), value);
+}
+
+fn push_bytes(key: &mut Vec<u8>, kind: u8, name: &[u8], value: &[u8]) {
+    key.extend_from_slice(&[b'\n', kind]);
+    key.extend_from_slice(name);
+    key.push(b':');
+    key.extend_from_slice(value);
+}
+
+/// FNV-1a: the same on every machine and in every version, so that keys on a disk stay valid.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,168 @@
+use portcullis_model::{Collapse, StaleRules};
+use portcullis_policy::Exchange;
+
+use super::*;
+
+/// Writes the key of a request.
+fn write(rules: &KeyRules, exchange: &Exchange, key: &mut Vec<u8>) -> Range<usize> {
+    rules.write(&exchange.request, &exchange.upstreams[exchange.upstream], &exchange.attributes, key)
+}
+
+/// A route's cache with these key rules.
+fn route_cache(key: CacheKey) -> RouteCache {
+    RouteCache {
+        store: "c".into(),
+        ttl: Vec::new(),
+        heuristic: false,
+        cookies: CookieRule::Skip,
+        heeds_clients: false,
+        stale: StaleRules::default(),
+        key,
+        bypass: Vec::new(),
+        collapse: Collapse {
+            wait: std::time::Duration::ZERO,
+            waiting_max: 1,
+            pass: std::time::Duration::ZERO,
+        },
+        reports: true,
+    }
+}
+
+fn exchange(authority: &str, target: &str, fields: &[(&str, &str)]) -> Exchange {
+    let mut exchange = Exchange::default();
+    exchange.request.method = "GET".to_owned();
+    exchange.request.authority = authority.to_owned();
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    exchange.request.set_target(path, query);
+    for (name, value) in fields {
+        exchange.request.fields.append(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    exchange.request.fields.mark_edits();
+    exchange.upstreams = ["up".into(), "other".into()].into();
+    exchange
+}
+
+fn key_of(rules: CacheKey, exchange: &Exchange) -> (String, String) {
+    let mut key = vec![1, 2, 3];
+    let url = write(&KeyRules::new("r", &route_cache(rules)), exchange, &mut key);
+    let text = String::from_utf8(key).unwrap();
+    (text[url.clone()].to_owned(), text[url.end..].to_owned())
+}
+
+fn key(exchange: &Exchange) -> (String, String) {
+    key_of(CacheKey::default(), exchange)
+}
+
+#[test]
+fn spellings_of_a_host_share_the_url_and_not_the_key() {
+    let plain = key(&exchange("a.test", "/x?q", &[]));
+    assert_eq!(plain.0, "http://a.test/x?q");
+    for other in ["A.test", "a.test.", "a.test:80", "a.test:"] {
+        let other = key(&exchange(other, "/x?q", &[]));
+        assert_eq!(other.0, plain.0);
+        assert_ne!(other.1, plain.1, "{other:?}");
+    }
+    assert_eq!(key(&exchange("a.test:8080", "/x", &[])).0, "http://a.test:8080/x");
+    assert_eq!(key(&exchange("[::1]:80", "/x", &[])).0, "http://[::1]/x");
+    // A host that another one begins with is not taken for it.
+    assert_ne!(key(&exchange("a.test", "/", &[])).1, key(&exchange("a.test.", "/", &[])).1);
+}
+
+#[test]
+fn each_part_that_an_upstream_may_answer_by_makes_another_key() {
+    let plain = exchange("a.test", "/x", &[("accept", "a")]);
+    let mut https = exchange("a.test", "/x", &[]);
+    https.request.scheme = Scheme::Https;
+    let mut upstream = exchange("a.test", "/x", &[]);
+    upstream.upstream = 1;
+    let mut set = exchange("a.test", "/x", &[]);
+    set.request.fields.set(b"x-user", b"alice").unwrap();
+    let mut forged = exchange("a.test", "/x", &[("x-user", "bob")]);
+    forged.request.fields.set(b"x-user", b"bob").unwrap();
+    let others = [
+        https,
+        upstream,
+        set,
+        forged,
+        exchange("a.test", "/x?", &[]),
+        exchange("a.test", "/X", &[]),
+        exchange("a.test", "/x", &[("x-original-url", "/admin")]),
+        exchange("a.test", "/x", &[("x-forwarded-host", "evil.test")]),
+        exchange("a.test", "/x", &[("x-http-method-override", "POST")]),
+    ];
+    let mut keys: Vec<_> = others.iter().chain([&plain]).map(key).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), others.len() + 1);
+    // What clients may send, and no server reads as part of the URL, makes none.
+    assert_eq!(key(&exchange("a.test", "/x", &[("x-user", "eve"), ("user-agent", "u")])), key(&plain));
+}
+
+#[test]
+fn what_a_policy_sets_counts_even_if_the_client_sent_the_same() {
+    let mut alice = exchange("a.test", "/x", &[("x-user", "alice")]);
+    let unset = key(&alice);
+    alice.request.fields.set(b"x-user", b"alice").unwrap();
+    assert_ne!(key(&alice), unset);
+    let irrelevant = CacheKey { irrelevant: vec!["x-user".to_owned()], ..CacheKey::default() };
+    let plain = exchange("a.test", "/x", &[]);
+    assert_eq!(key_of(irrelevant.clone(), &alice), key_of(irrelevant, &plain));
+}
+
+#[test]
+fn fields_cookies_and_attributes_count_if_they_are_named() {
+    let rules = || CacheKey {
+        fields: vec!["accept".to_owned()],
+        cookies: vec!["lang".to_owned()],
+        attributes: vec!["tenant".to_owned()],
+        ..CacheKey::default()
+    };
+    let of = |accept: &str, cookie: &str, tenant: &str| {
+        let mut exchange = exchange("a.test", "/", &[("accept", accept), ("cookie", cookie)]);
+        assert!(exchange.attributes.set("tenant", tenant));
+        key_of(rules(), &exchange).1
+    };
+    let first = of("a", "id=1; lang=de", "t");
+    assert_eq!(first, of("a", "lang=de; id=2", "t"));
+    assert_ne!(first, of("b", "id=1; lang=de", "t"));
+    assert_ne!(first, of("a", "id=1; lang=fr", "t"));
+    assert_ne!(first, of("a", "id=1; lang=de", "u"));
+    // An attribute cannot pass for another part.
+    assert_ne!(of("a", "", "t\ncx:1"), of("a", "", "t"));
+}
+
+#[test]
+fn only_what_certainly_does_not_count_is_left_out_of_a_query() {
+    let url = |query: QueryRule, target: &str| {
+        key_of(CacheKey { query, ..CacheKey::default() }, &exchange("a.test", target, &[])).0
+    };
+    let only = |target: &str| url(QueryRule::Only(vec!["v".to_owned()]), target);
+    assert_eq!(only("/x?a=1&v=2&b"), "http://a.test/x?v=2");
+    assert_eq!(only("/x?a=1"), "http://a.test/x");
+    // Each of these is `v` for some server.
+    for hidden in ["%76=2", "V=2", "v[]=2", "a=1;v=2", ".v=2", "+v=2"] {
+        assert_eq!(only(&format!("/x?{hidden}")), format!("http://a.test/x?{hidden}"));
+    }
+    let except = |target: &str| url(QueryRule::Except(vec!["utm".to_owned()]), target);
+    assert_eq!(except("/x?utm=1&v=2&utm"), "http://a.test/x?v=2");
+    assert_eq!(except("/x?utm=1;v=2&UTM=3"), "http://a.test/x?utm=1;v=2&UTM=3");
+    assert_eq!(url(QueryRule::Only(Vec::new()), "/x?a=1&b=2"), "http://a.test/x");
+}
+
+#[test]
+fn other_rules_and_another_route_have_other_keys() {
+    let exchange = exchange("a.test", "/x", &[]);
+    let with = |route: &str, cache: &RouteCache| {
+        let mut key = Vec::new();
+        write(&KeyRules::new(route, cache), &exchange, &mut key);
+        key
+    };
+    let plain = route_cache(CacheKey::default());
+    let named = route_cache(CacheKey { cookies: vec!["lang".to_owned()], ..CacheKey::default() });
+    let cookies = RouteCache { cookies: CookieRule::Rfc, ..plain.clone() };
+    let keys = [with("r", &plain), with("s", &plain), with("r", &named), with("r", &cookies)];
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(keys.iter().position(|other| other == key), Some(at));
+    }
+    assert!(with("r", &plain).windows(3).any(|part| part == b"\nr "));
+}

@@ -1,0 +1,261 @@
+//! The way of a request through the cache, if it is not answered at once: it waits for another request's response, or
+//! gets one from the upstream.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use portcullis_cache::rules::{Exchanged, Fwd, HeadEffect, Request, Verdict};
+use portcullis_policy::{Exchange, Permitted};
+use portcullis_telemetry::CacheResult;
+use tokio::time::Instant;
+
+use super::fetch::{Answered, Fetch, stale, wants_less};
+use super::flight::{Joined, Outcome, Wait};
+use super::look::{Looked, Wanted};
+use super::refresh::{self, Background};
+use super::status::Status;
+use super::write::answer;
+use super::{CachedRoute, Kept, invalidate, now, stale_since};
+use crate::body::Body;
+use crate::call::CallResponse;
+use crate::error::ExchangeError;
+use crate::target::forward::Forward;
+use crate::worker::Worker;
+
+/// How often a request tries to share a response before it gets one for itself.
+const ROUNDS_MAX: u32 = 3;
+
+/// A request on its way through the cache.
+pub(crate) struct Serve<'a> {
+    pub(crate) route: &'a Arc<CachedRoute>,
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) forward: Forward<'a>,
+    /// How long an exchange of the route may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How sharing another request's response went.
+enum Shared {
+    Answered(Answered),
+    /// It has to be tried again: with another key, or because the other request has ended.
+    Again,
+    /// The request asks the upstream itself.
+    Alone,
+}
+
+impl Serve<'_> {
+    /// Answers the request, of which the cache has said `looked`, if it was asked. The exchange is in the slot afterwards,
+    /// with the response's head in it. Dropping the future lets another request get the response for those that wait for
+    /// it.
+    pub(crate) async fn run(
+        mut self,
+        permitted: Permitted<Box<Exchange>>,
+        mut body: Body,
+        mut looked: Option<Looked>,
+    ) -> Result<CallResponse, ExchangeError> {
+        let permit = permitted.again();
+        let mut exchange = permitted.into_inner();
+        if looked.is_none() {
+            // Hooks of the body may refuse the request, or give it a body, and a hit is as authorised as a miss.
+            self.forward.slot.put(exchange);
+            self.forward.peek(&mut body).await?;
+            exchange = self.forward.slot.taken_beside(&mut body).await;
+        }
+        let mut round = 0;
+        loop {
+            round += 1;
+            let look = || {
+                let scratch = &mut self.worker.scratch.borrow_mut();
+                self.route.look(&mut exchange, !body.is_empty(), scratch)
+            };
+            let wanted = match looked.take().unwrap_or_else(look) {
+                Looked::Answer { response, status, renew } => {
+                    if let Some(wanted) = renew {
+                        let background = Background {
+                            upstream: self.forward.upstream.clone(),
+                            host: self.forward.host.cloned(),
+                            attempts: self.forward.attempts,
+                            timeout: self.timeout,
+                        };
+                        refresh::renew(self.worker, self.route, background, &permit, &exchange, wanted);
+                    }
+                    return Ok(self.done(exchange, response, status));
+                }
+                Looked::NotHere => {
+                    self.forward.info.cache = Some(CacheResult::Miss);
+                    self.forward.slot.put(exchange);
+                    return Err(ExchangeError::NotStored);
+                }
+                Looked::Bypass => return self.pass(permit, exchange, body, Fwd::Bypass).await,
+                Looked::Write => return self.write(permit, exchange, body).await,
+                Looked::Ask(wanted) => wanted,
+            };
+            if wanted.is_head {
+                return self.head(permit, exchange, wanted).await;
+            }
+            let may_wait = round <= ROUNDS_MAX;
+            let lead =
+                match self.route.open.flights.join(&wanted.flight, &self.route.config.collapse, may_wait) {
+                    Joined::Lead(lead) => Some(lead),
+                    Joined::Wait(wait) => match self.share(wait, &mut exchange, &wanted).await {
+                        Ok(Shared::Answered((response, status))) => {
+                            return Ok(self.done(exchange, response, status));
+                        }
+                        Ok(Shared::Again) => continue,
+                        Ok(Shared::Alone) => None,
+                        Err(error) => {
+                            self.forward.slot.put(exchange);
+                            return Err(error);
+                        }
+                    },
+                    // What is not stored is not asked for as a whole either.
+                    Joined::Alone(Some(_)) if wants_less(&exchange.request) => {
+                        return self.pass(permit, exchange, body, wanted.why).await;
+                    }
+                    Joined::Alone(_) => None,
+                };
+            let fetch = Fetch {
+                route: self.route,
+                worker: self.worker,
+                forward: &mut self.forward,
+                permit,
+                lead,
+                wanted,
+                body,
+            };
+            let (response, status) = fetch.run(exchange).await?;
+            let exchange = self.forward.slot.taken().await;
+            return Ok(self.done(exchange, response, status));
+        }
+    }
+
+    /// Waits for the response that another request gets, and answers with that if it is for this one too.
+    async fn share(
+        &mut self,
+        mut wait: Wait<Kept>,
+        exchange: &mut Exchange,
+        wanted: &Wanted,
+    ) -> Result<Shared, ExchangeError> {
+        let until = Instant::now() + self.route.config.collapse.wait;
+        let Forward { downstream, timer, deadline, .. } = &mut self.forward;
+        let bounded = deadline.map_or(until, |deadline| deadline.min(until));
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = wait.poll(cx) {
+                return Poll::Ready(Ok(Some(outcome)));
+            }
+            if timer.poll(cx, bounded).is_ready() {
+                return Poll::Ready(if bounded < until { Err(ExchangeError::Timeout) } else { Ok(None) });
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        });
+        Ok(match outcome.await? {
+            None | Some(Outcome::NotShared) => Shared::Alone,
+            Some(Outcome::Abandoned) => Shared::Again,
+            Some(Outcome::Read(entry)) => self.read(&entry, exchange, wanted),
+            Some(Outcome::Failed(failure)) => {
+                let found = wanted.found.as_ref();
+                match (found.and_then(|found| stale(self.route, exchange, found)), failure) {
+                    (Some(answered), _) => Shared::Answered(answered),
+                    (None, Some(failure)) => return Err(ExchangeError::Shared(failure)),
+                    (None, None) => Shared::Alone,
+                }
+            }
+        })
+    }
+
+    /// Answers with a response that another request is getting, if it is for this one too.
+    fn read(&self, entry: &Kept, exchange: &mut Exchange, wanted: &Wanted) -> Shared {
+        let Exchange { request, response, .. } = exchange;
+        let (request, now) = (Request::read(&self.route.rules, request, false), now());
+        let head = entry.head();
+        if !head.matches(&request) {
+            // By now it is known what the response varies by.
+            return Shared::Again;
+        }
+        let verdict = head.verdict(&request, now, stale_since(entry));
+        if !head.suits(&request) || !matches!(verdict, Verdict::Fresh) {
+            return Shared::Alone;
+        }
+        let Some(response) = answer(head, entry.body(), &request, response, false, now) else {
+            return Shared::Alone;
+        };
+        let asked = Status::forwarded(wanted.why, CacheResult::Collapsed);
+        Shared::Answered((response, Status { collapsed: true, ttl: Some(head.ttl(now)), ..asked }))
+    }
+
+    /// Forwards a request as it is, and stores nothing.
+    async fn pass(
+        &mut self,
+        permit: Permitted<()>,
+        exchange: Box<Exchange>,
+        body: Body,
+        why: Fwd,
+    ) -> Result<CallResponse, ExchangeError> {
+        let response = self.forward.run(permit.map(|()| exchange), body).await?;
+        let exchange = self.forward.slot.taken().await;
+        let status = Status::forwarded(why, CacheResult::Bypass).with_answer(exchange.response.status);
+        Ok(self.done(exchange, response, status))
+    }
+
+    /// Forwards a request that may change what is stored, and removes that if it did.
+    async fn write(
+        &mut self,
+        permit: Permitted<()>,
+        exchange: Box<Exchange>,
+        body: Body,
+    ) -> Result<CallResponse, ExchangeError> {
+        let response = self.forward.run(permit.map(|()| exchange), body).await?;
+        let exchange = self.forward.slot.taken().await;
+        invalidate::after(self.route, &exchange);
+        let status =
+            Status::forwarded(Fwd::Method, CacheResult::Bypass).with_answer(exchange.response.status);
+        Ok(self.done(exchange, response, status))
+    }
+
+    /// Forwards a request for a head alone. It says whether what is stored is still right.
+    async fn head(
+        &mut self,
+        permit: Permitted<()>,
+        exchange: Box<Exchange>,
+        wanted: Wanted,
+    ) -> Result<CallResponse, ExchangeError> {
+        let (ticket, sent) = (self.route.open.store.ticket(), now());
+        let response = self.forward.run(permit.map(|()| exchange), Body::Empty).await?;
+        let times = Exchanged { sent, received: now() };
+        let mut exchange = self.forward.slot.taken().await;
+        self.forward.upstream.shared.clean_response(&mut exchange.response);
+        if let Some(found) = &wanted.found {
+            let request = Request::read(&self.route.rules, &exchange.request, false);
+            let length = found.body().len().unwrap_or_default();
+            let (rules, store) = (&self.route.rules, &self.route.open.store);
+            let effect = found.head().head_effect(
+                rules,
+                &request,
+                &exchange.response,
+                response.declared,
+                length,
+                times,
+            );
+            let kept = match effect {
+                HeadEffect::None => true,
+                HeadEffect::Update(new) => new.keep.is_ok() && store.update(ticket, found, new.head).is_ok(),
+                HeadEffect::Stale => false,
+            };
+            if !kept {
+                store.forget(found);
+            }
+        }
+        let status = Status::forwarded(wanted.why, CacheResult::Miss).with_answer(exchange.response.status);
+        Ok(self.done(exchange, response, status))
+    }
+
+    /// Notes what the cache did, and puts the exchange into its slot.
+    fn done(&mut self, mut exchange: Box<Exchange>, response: CallResponse, status: Status) -> CallResponse {
+        self.route.note(&mut exchange, self.forward.info, status);
+        self.forward.slot.put(exchange);
+        response
+    }
+}

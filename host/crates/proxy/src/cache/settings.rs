@@ -1,0 +1,74 @@
+//! What the configuration says, as the rules and the stores read it.
+
+use std::time::Duration;
+
+use portcullis_cache::rules::{Cookies, Heuristic, Settings};
+use portcullis_cache::store::{self, MemoryBounds};
+use portcullis_model::{Cache, CookieRule, RouteCache, StatusClass};
+
+/// A tenth of its age, which RFC 9111, 4.2.2 names as usual, and at most a day.
+const HEURISTIC: Heuristic = Heuristic { percent: 10, seconds_max: 86_400 };
+
+/// Bytes that an entry with an empty body takes: with so many there are more entries than fit.
+const ENTRY_BYTES_MIN: usize = 1024;
+
+/// Variants of one key. A response that varies by more is better not cached.
+const VARIANTS_MAX: usize = 32;
+
+/// Tags of one response.
+const TAGS_MAX: usize = 256;
+
+/// How far a reader of a response that is too large to be stored may be behind the fastest one.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// What a store may have.
+pub(super) fn of_store(config: &Cache) -> store::Settings {
+    store::Settings {
+        memory: MemoryBounds {
+            bytes_max: config.memory_bytes_max as u64,
+            entries_max: config.memory_bytes_max / ENTRY_BYTES_MIN,
+            object_bytes_max: config.object_bytes_max,
+            variants_max: VARIANTS_MAX,
+        },
+        window_bytes: WINDOW_BYTES,
+        tags_max: TAGS_MAX,
+    }
+}
+
+/// What the rules need of a route.
+pub(super) fn of_route(config: &RouteCache) -> Settings {
+    Settings {
+        cookies: match config.cookies {
+            CookieRule::Skip => Cookies::Skip,
+            CookieRule::Rfc => Cookies::Rfc,
+        },
+        client_directives: config.heeds_clients,
+        ttl: by_status(config),
+        heuristic: config.heuristic.then_some(HEURISTIC),
+        stale_while_revalidate: seconds(config.stale.while_revalidate),
+        stale_if_error: seconds(config.stale.on_error),
+        ..Settings::default()
+    }
+}
+
+/// The times of single statuses, of which the first that is found counts.
+fn by_status(config: &RouteCache) -> Vec<(u16, u32)> {
+    let mut times: Vec<(u16, u32)> = Vec::new();
+    for (class, time) in &config.ttl {
+        let statuses = match *class {
+            StatusClass::Exactly(status) => status..status + 1,
+            StatusClass::Hundred(digit) => digit * 100..(digit + 1) * 100,
+        };
+        for status in statuses {
+            if !times.iter().any(|(known, _)| *known == status) {
+                times.push((status, seconds(*time)));
+            }
+        }
+    }
+    times
+}
+
+/// Whole seconds, as caches count; a part of one is one.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}

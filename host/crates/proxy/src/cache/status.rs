@@ -1,0 +1,90 @@
+//! What the cache did, for `Cache-Status` (RFC 9211), the access log and the metrics.
+
+use portcullis_cache::rules::{CacheStatus, Fwd};
+use portcullis_policy::Exchange;
+use portcullis_telemetry::CacheResult;
+
+use super::CachedRoute;
+use crate::exchange_info::ExchangeInfo;
+
+/// What the cache did for one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status {
+    pub(crate) result: CacheResult,
+    /// Why the upstream was asked.
+    pub(super) forwarded: Option<Fwd>,
+    /// What the upstream answered.
+    pub(super) answered: Option<u16>,
+    /// Seconds that the response is still fresh.
+    pub(super) ttl: Option<i64>,
+    /// The response is being stored.
+    pub(super) stored: bool,
+    /// Another request got the response.
+    pub(super) collapsed: bool,
+    /// Why the response is not stored.
+    pub(super) detail: Option<&'static str>,
+}
+
+impl Status {
+    /// The cache has answered.
+    pub(super) const fn answered(result: CacheResult, ttl: i64) -> Self {
+        Self { ttl: Some(ttl), ..Self::of(result) }
+    }
+
+    /// The cache has answered because the upstream failed.
+    pub(super) const fn stale_on_error(ttl: i64) -> Self {
+        let asked = Self::forwarded(Fwd::Stale, CacheResult::Stale);
+        Self { ttl: Some(ttl), detail: Some("stale-if-error"), ..asked }
+    }
+
+    /// The upstream is asked.
+    pub(super) const fn forwarded(why: Fwd, result: CacheResult) -> Self {
+        Self { forwarded: Some(why), ..Self::of(result) }
+    }
+
+    /// The same, with the status that the upstream answered.
+    pub(super) const fn with_answer(self, status: u16) -> Self {
+        Self { answered: Some(status), ..self }
+    }
+
+    const fn of(result: CacheResult) -> Self {
+        Self {
+            result,
+            forwarded: None,
+            answered: None,
+            ttl: None,
+            stored: false,
+            collapsed: false,
+            detail: None,
+        }
+    }
+
+    /// Appends it as `Cache-Status` has it. `cache` is what the gateway calls itself.
+    fn write(&self, cache: &str, out: &mut String) {
+        let status = CacheStatus {
+            cache,
+            hit: self.forwarded.is_none(),
+            fwd: self.forwarded,
+            fwd_status: self.answered,
+            ttl: self.ttl,
+            stored: self.stored,
+            collapsed: self.collapsed,
+            detail: self.detail,
+        };
+        status.write(out);
+    }
+}
+
+impl CachedRoute {
+    /// Notes what the cache did for the request in `exchange`: for its record, and for its client as a further member of
+    /// `Cache-Status`.
+    pub(crate) fn note(&self, exchange: &mut Exchange, info: &mut ExchangeInfo, status: Status) {
+        info.cache = Some(status.result);
+        if self.config.reports {
+            let mut line = String::with_capacity(64);
+            status.write(&self.called, &mut line);
+            // A full section goes without.
+            let _full = exchange.response.fields.append_checked(b"cache-status", line.as_bytes()).is_err();
+        }
+    }
+}
