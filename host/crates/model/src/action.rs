@@ -30,7 +30,7 @@ pub struct Forward {
     /// What is changed in a request, in this order, before it is sent: `request-headers`, then `rewrite.path`.
     pub filters: Vec<RequestFilter>,
     /// How responses are kept, if they are: `cache`.
-    pub cache: Option<RouteCache>,
+    pub cache: Option<Box<RouteCache>>,
 }
 
 /// A change of a request.

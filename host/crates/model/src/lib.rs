@@ -21,6 +21,7 @@ mod plugin;
 mod policy;
 mod rollout;
 mod route;
+mod route_match;
 mod secret;
 pub mod text;
 mod upstream;
@@ -48,8 +49,9 @@ pub use policy::{
     ResourceLimits, StoreGrant,
 };
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
-pub use route::{
-    FieldMatch, HostPattern, HostSpecificity, PathPattern, PathRules, PathSegment, PathSpecificity, Route,
+pub use route::Route;
+pub use route_match::{
+    FieldMatch, HostPattern, HostSpecificity, PathPattern, PathRules, PathSegment, PathSpecificity,
     RouteMatch, SegmentSpecificity, Specificity, canonical_host, takes_method,
 };
 pub use secret::Secret;

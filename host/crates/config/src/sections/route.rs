@@ -100,7 +100,8 @@ fn route<'a>(
     let limits = view.view("limits");
     let attempts = view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints);
     let cache = cache::cache(loader, named, view, names.caches, &mut names.caches_used);
-    let forward = Forward { upstreams: to, attempts, host: None, filters: Vec::new(), cache };
+    let forward =
+        Forward { upstreams: to, attempts, host: None, filters: Vec::new(), cache: cache.map(Box::new) };
     let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
     let response_edits = fields::response_edits(loader, named, view, &matches.path);
     let route = Route {
