@@ -97,7 +97,7 @@ async fn a_stale_response_stands_in_for_an_upstream_that_fails() {
 #[tokio::test]
 async fn the_operator_says_how_long_what_says_nothing_is_fresh() {
     let count = counter();
-    let cached = Cached::start("ttl = { 200 = \"1h\", 404 = \"1m\", 5xx = \"1m\" }", move |request| {
+    let cached = Cached::start("ttl = { 200 = \"1h\", 4xx = \"1m\", 5xx = \"1m\" }", move |request| {
         let answer = Answer::text(count().to_string());
         match request.path().trim_start_matches('/').parse() {
             Ok(status) => answer.status(status),
@@ -111,7 +111,11 @@ async fn the_operator_says_how_long_what_says_nothing_is_fresh() {
         ("/404", true),
         ("/500", true),
         ("/503", true),
+        // A class leaves out what one client brings about.
+        ("/400", false),
+        ("/401", false),
         ("/403", false),
+        ("/431", false),
         ("/no-cache", false),
     ] {
         let first = client.get(path).await.text();

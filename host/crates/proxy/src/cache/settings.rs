@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_cache::rules::{Cookies, Heuristic, Settings};
+use portcullis_cache::rules::{Cookies, Heuristic, Settings, depends_on_client};
 use portcullis_cache::store::{self, MemoryBounds};
 use portcullis_model::{Cache, CookieRule, RouteCache, StatusClass};
 
@@ -55,11 +55,12 @@ pub(super) fn of_route(config: &RouteCache) -> Settings {
 fn by_status(config: &RouteCache) -> Vec<(u16, u32)> {
     let mut times: Vec<(u16, u32)> = Vec::new();
     for (class, time) in &config.ttl {
-        let statuses = match *class {
-            StatusClass::Exactly(status) => status..status + 1,
-            StatusClass::Hundred(digit) => digit * 100..(digit + 1) * 100,
+        let (statuses, is_class) = match *class {
+            StatusClass::Exactly(status) => (status..status + 1, false),
+            StatusClass::Hundred(digit) => (digit * 100..(digit + 1) * 100, true),
         };
-        for status in statuses {
+        // What one client brings about, by its credentials or by a head that is too large, is not everyone's.
+        for status in statuses.filter(|status| !is_class || !depends_on_client(*status)) {
             if !times.iter().any(|(known, _)| *known == status) {
                 times.push((status, seconds(*time)));
             }
