@@ -70,8 +70,8 @@ impl Fields {
         self.marks_edits = true;
     }
 
-    /// The lines that were added or replaced since [`Fields::mark_edits`], also if they say what was there before: name in
-    /// lower case, value.
+    /// The lines that were added or replaced since [`Fields::mark_edits`], also if they say what was there before: name
+    /// in lower case, value.
     pub fn edits(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let edited = self.entries.iter().filter(|entry| entry.edited);
         edited.map(|entry| (&self.bytes[entry.name.range()], &self.bytes[entry.value.range()]))

@@ -3,8 +3,8 @@
 //! Everything here is already validated: code that has a [`Gateway`] never checks it again. The `config` crate makes
 //! it from text; the other crates read it. Nothing here does I/O or knows a protocol.
 //!
-//! Beside it stand leaves that several crates need: [`text`], which makes what a stranger wrote safe to print, [`Lock`],
-//! and [`media_type`](media_type()).
+//! Beside it stand leaves that several crates need: [`text`], which makes what a stranger wrote safe to print,
+//! [`Lock`], and [`media_type`](media_type()).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

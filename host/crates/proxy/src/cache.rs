@@ -1,9 +1,9 @@
 //! Keeps responses of upstreams, and answers from them.
 //!
-//! It stands behind the request policies and before the choice of an endpoint, so that a hit is as authorised as a miss,
-//! and what it keeps is what came from the upstream, before the response policies, which see every answer. What may be
-//! stored and used, and for how long, is decided by [`portcullis_cache::rules`]; here is the way of an exchange through
-//! it: [`look`] answers what it can at once, [`serve`] waits and asks the upstream.
+//! It stands behind the request policies and before the choice of an endpoint, so that a hit is as authorised as a
+//! miss, and what it keeps is what came from the upstream, before the response policies, which see every answer. What
+//! may be stored and used, and for how long, is decided by [`portcullis_cache::rules`]; here is the way of an exchange
+//! through it: [`look`] answers what it can at once, [`serve`] waits and asks the upstream.
 
 mod body;
 mod fetch;

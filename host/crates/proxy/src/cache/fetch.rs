@@ -50,7 +50,8 @@ enum Attempt {
 }
 
 impl Fetch<'_, '_> {
-    /// Asks until there is an answer. The exchange is in the slot afterwards, with the fields of the request as they were.
+    /// Asks until there is an answer. The exchange is in the slot afterwards, with the fields of the request as they
+    /// were.
     pub(super) async fn run(mut self, mut exchange: Box<Exchange>) -> Result<Answered, ExchangeError> {
         loop {
             let asked = self.ask(exchange).await;

@@ -1,9 +1,9 @@
 //! What distinguishes stored responses.
 //!
-//! A key is the URL in its one usual form, a line break, and then all else that the upstream may answer by: the route and
-//! its rules, the upstream, how the client spelt the host, what policies have set, fields that servers read in place of
-//! parts of the URL, and what the operator has named. No part has a line break in it but attributes, which have their
-//! length before them; so no two different requests have the same key.
+//! A key is the URL in its one usual form, a line break, and then all else that the upstream may answer by: the route
+//! and its rules, the upstream, how the client spelt the host, what policies have set, fields that servers read in
+//! place of parts of the URL, and what the operator has named. No part has a line break in it but attributes, which
+//! have their length before them; so no two different requests have the same key.
 
 #[cfg(test)]
 mod tests;
@@ -155,7 +155,8 @@ impl KeyRules {
     }
 }
 
-/// Appends scheme, host and port: the host in lower case, without a dot behind it, and the port unless the scheme has it.
+/// Appends scheme, host and port: the host in lower case, without a dot behind it, and the port unless the scheme has
+/// it.
 fn push_origin(scheme: Scheme, authority: &str, key: &mut Vec<u8>) {
     let (host, port) = split_authority(authority);
     key.extend_from_slice(scheme.as_str().as_bytes());
@@ -214,8 +215,8 @@ fn overrides_url(name: &str) -> bool {
     )
 }
 
-/// Whether a parameter is certainly none of `names`, however a server reads it: as another spelling of a name, as the end
-/// of one behind `;`, as part of an array.
+/// Whether a parameter is certainly none of `names`, however a server reads it: as another spelling of a name, as the
+/// end of one behind `;`, as part of an array.
 fn is_left_out(parameter: &str, names: &[String]) -> bool {
     let name = parameter.split('=').next().unwrap_or_default();
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));

@@ -1,8 +1,8 @@
 //! Renews a stale response in the background, after a client was answered with it.
 //!
-//! What is asked for is the stored response and not what that client wanted: of its request there is the URL, what the key
-//! holds and what the response varies by, and nothing else. Policies do not run for it: they have permitted the request
-//! that was answered, and what they have set is part of the key.
+//! What is asked for is the stored response and not what that client wanted: of its request there is the URL, what the
+//! key holds and what the response varies by, and nothing else. Policies do not run for it: they have permitted the
+//! request that was answered, and what they have set is part of the key.
 
 use std::rc::Rc;
 use std::sync::Arc;

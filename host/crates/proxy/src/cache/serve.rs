@@ -47,9 +47,9 @@ enum Shared {
 }
 
 impl Serve<'_> {
-    /// Answers the request, of which the cache has said `looked`, if it was asked. The exchange is in the slot afterwards,
-    /// with the response's head in it. Dropping the future lets another request get the response for those that wait for
-    /// it.
+    /// Answers the request, of which the cache has said `looked`, if it was asked. The exchange is in the slot
+    /// afterwards, with the response's head in it. Dropping the future lets another request get the response for those
+    /// that wait for it.
     pub(crate) async fn run(
         mut self,
         permitted: Permitted<Box<Exchange>>,

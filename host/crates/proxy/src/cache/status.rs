@@ -76,8 +76,8 @@ impl Status {
 }
 
 impl CachedRoute {
-    /// Notes what the cache did for the request in `exchange`: for its record, and for its client as a further member of
-    /// `Cache-Status`.
+    /// Notes what the cache did for the request in `exchange`: for its record, and for its client as a further member
+    /// of `Cache-Status`.
     pub(crate) fn note(&self, exchange: &mut Exchange, info: &mut ExchangeInfo, status: Status) {
         info.cache = Some(status.result);
         if self.config.reports {

@@ -1,5 +1,5 @@
-//! Serves files of a folder. The crate `files` looks for them and reads them; here a request becomes what is looked for,
-//! and what was found becomes a response.
+//! Serves files of a folder. The crate `files` looks for them and reads them; here a request becomes what is looked
+//! for, and what was found becomes a response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
