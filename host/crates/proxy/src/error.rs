@@ -351,15 +351,15 @@ impl ExchangeError {
 
     /// Whether the upstream is at fault and not this request, so that another one would fail too.
     pub(crate) fn is_of_upstream(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Unreachable { .. }
-            | Self::NoEndpoint { .. }
-            | Self::ResponseTimeout { .. }
-            | Self::Upstream { .. }
-            | Self::Unprocessed { .. }
-            | Self::ResponseHeadTooLarge { .. } => true,
-            _ => false,
-        }
+                | Self::NoEndpoint { .. }
+                | Self::ResponseTimeout { .. }
+                | Self::Upstream { .. }
+                | Self::Unprocessed { .. }
+                | Self::ResponseHeadTooLarge { .. }
+        )
     }
 
     /// Returns what the endpoint did, for a log line that names it.
