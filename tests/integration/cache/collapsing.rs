@@ -112,7 +112,9 @@ async fn what_is_not_stored_is_got_by_all_at_once_and_not_one_after_the_other() 
         async move {
             match number {
                 1 => first.notified().await,
-                _ => drop(barrier.wait().await),
+                _ => {
+                    barrier.wait().await;
+                }
             }
             let (pieces, body) = Pieces::new();
             tokio::spawn(async move { pieces.send(number.to_string()).await });

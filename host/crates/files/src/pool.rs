@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_was_given_up_is_not_done_and_the_threads_end_with_the_pool() {
         let pool = FilePool::new(1, 0);
-        let (go, gate) = mpsc::channel::<()>();
+        let (go, gate) = mpsc::sync_channel::<()>(1);
         let first = pool.run(move || {
             gate.recv().unwrap();
             Ok(())

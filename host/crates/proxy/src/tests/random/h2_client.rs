@@ -205,10 +205,7 @@ impl Request {
                 sleep(Duration::from_millis(random.below(1500))).await;
             }
             stream.reserve_capacity(rest.len().min(piece_max));
-            let room = match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                Some(Ok(room)) => room,
-                Some(Err(_)) | None => return None,
-            };
+            let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return None };
             let piece = rest.split_to(room.min(rest.len()));
             stream.send_data(piece, false).ok()?;
         }
