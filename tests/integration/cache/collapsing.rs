@@ -75,6 +75,37 @@ async fn a_burst_on_a_cold_key_makes_one_request() {
 }
 
 #[tokio::test]
+async fn a_change_while_a_response_is_awaited_costs_one_more_request_and_not_one_each() {
+    let (gate, count) = (Arc::new(Semaphore::new(0)), counter());
+    let opened = gate.clone();
+    let upstream = TestUpstream::streaming_h1(move |request| {
+        let (gate, number) = (gate.clone(), count());
+        async move {
+            let (pieces, body) = Pieces::new();
+            if request.method() == "GET" {
+                drop(gate.acquire().await);
+            }
+            tokio::spawn(async move { pieces.send(number.to_string()).await });
+            Response::builder().header("cache-control", "max-age=60").body(body.boxed()).unwrap()
+        }
+    })
+    .await;
+    let gateway = edge(&upstream, "collapse = { wait = \"60s\" }").start().await;
+    let clients = clients(&gateway, CLIENTS).await;
+    let mut changing = Http::One.client(&gateway).await;
+    let change = async {
+        eventually("the upstream is asked", async || (!upstream.requests().is_empty()).then_some(())).await;
+        // What the upstream was asked for before is not what it has now.
+        assert_eq!(changing.send(hyper::Method::POST, "/a", &[], "new").await.status, 200);
+        opened.add_permits(1000);
+    };
+    let (replies, ()) = tokio::join!(all_at_once(clients), change);
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    // One for the response of before, one for the change, one for all others.
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn responses_that_vary_are_got_once_each() {
     let gate = Arc::new(Semaphore::new(0));
     let upstream = gated(&gate, &[("cache-control", "max-age=60"), ("vary", "x-kind")]).await;

@@ -201,6 +201,8 @@ impl Fetch<'_, '_> {
         let answered = answer(&freshened.head, found.body(), &request, response, true, now);
         match kept {
             Some(kept) if kept.head().ttl(now) > 0 => self.end(Outcome::Read(kept)),
+            // It was purged or replaced meanwhile: one of those that wait gets the next response for the others.
+            None if status.detail.is_none() => self.lead = None,
             _ => self.end_alone(Passing::NotStored),
         }
         match answered {
@@ -242,6 +244,11 @@ impl Fetch<'_, '_> {
             Err(Refused::TooLarge) => {
                 self.end_alone(Passing::TooLarge);
                 return self.pass(exchange, response, Some("too-large"));
+            }
+            Err(Refused::Purged | Refused::NoRoom) => {
+                // Nothing is known of the next response: one of those that wait gets that for the others.
+                self.lead = None;
+                return self.pass(exchange, response, Some("refused"));
             }
             Err(_) => return self.pass(exchange, response, Some("refused")),
         };
@@ -322,6 +329,10 @@ impl Fetch<'_, '_> {
 
 /// Answers with what is stored, although it is stale, because the upstream has failed. `None` if that is not allowed.
 pub(super) fn stale(route: &CachedRoute, exchange: &mut Exchange, found: &Kept) -> Option<Answered> {
+    if !route.open.store.is_current(found) {
+        // It was purged while the upstream was asked.
+        return None;
+    }
     let Exchange { request, response, .. } = exchange;
     let (request, now) = (Request::read(&route.rules, request, false), now());
     if !found.head().usable_on_error(&request, now, stale_since(found)) {

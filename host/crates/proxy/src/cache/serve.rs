@@ -168,6 +168,10 @@ impl Serve<'_> {
 
     /// Answers with a response that another request is getting, if it is for this one too.
     fn read(&self, entry: &Kept, exchange: &mut Exchange, wanted: &Wanted) -> Shared {
+        if !self.route.open.store.is_current(entry) {
+            // It was purged while this request waited.
+            return Shared::Again;
+        }
         let Exchange { request, response, .. } = exchange;
         let (request, now) = (Request::read(&self.route.rules, request, false), now());
         let head = entry.head();
