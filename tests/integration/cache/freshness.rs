@@ -29,6 +29,43 @@ async fn a_stale_response_is_validated_and_used_again() {
     assert_eq!(cached.asked(), 2);
 }
 
+/// RFC 9111, 4.3.4: a 304 updates every stored response that its tag names.
+#[tokio::test]
+async fn a_304_renews_all_variants_with_the_same_content() {
+    let cached = Cached::start("", |request| match request.header("if-none-match").as_str() {
+        "" => stale("the body", "").header("etag", "\"v1\"").header("vary", "x-kind"),
+        _ => Answer::default().status(304).header("cache-control", "max-age=60").header("etag", "\"v1\""),
+    })
+    .await;
+    let mut client = Http::One.client(&cached.gateway).await;
+    for kind in ["a", "b"] {
+        assert_eq!(
+            status(&client.get_with("/a", &[("x-kind", kind)]).await),
+            "fwd=uri-miss".replace("uri", if kind == "a" { "uri" } else { "vary" })
+        );
+    }
+    assert_eq!(status(&client.get_with("/a", &[("x-kind", "a")]).await), "fwd=stale");
+    assert_eq!(status(&client.get_with("/a", &[("x-kind", "b")]).await), "hit");
+    assert_eq!(cached.asked(), 3);
+}
+
+#[tokio::test]
+async fn an_error_of_one_client_leaves_what_is_stored() {
+    let cached = Cached::start("", |request| match &*request.header("x-odd") {
+        "" if request.header("if-none-match") == "\"v1\"" => {
+            Answer::default().status(304).header("etag", "\"v1\"")
+        }
+        "" => stale("the body", "").header("etag", "\"v1\""),
+        _ => Answer::text("odd").status(400),
+    })
+    .await;
+    let mut client = Http::One.client(&cached.gateway).await;
+    assert_eq!(client.get("/a").await.text(), "the body");
+    assert_eq!(client.get_with("/a", &[("x-odd", "1")]).await.status, 400);
+    assert_eq!(client.get("/a").await.text(), "the body");
+    assert_eq!(cached.upstream.last_request().header("if-none-match"), "\"v1\"");
+}
+
 #[tokio::test]
 async fn the_clients_own_conditions_do_not_reach_the_upstream() {
     let cached = Cached::start("", |request| match request.header("if-none-match").as_str() {

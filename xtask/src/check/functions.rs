@@ -12,11 +12,6 @@ const LINES_MAX: usize = 100;
 
 /// Functions that may have more, with their files, and why.
 const LONG: &[(&str, &str, &str)] = &[
-    (
-        "host/crates/proxy/src/exchange.rs",
-        "run",
-        "the life of an exchange, read from top to bottom in one place",
-    ),
     ("host/crates/sandbox/src/tests/straight/guest.rs", "straight", "a test: a component as text"),
     (
         "host/src/commands/status/tests.rs",

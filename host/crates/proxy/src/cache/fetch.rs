@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use portcullis_cache::rules::{
-    Exchanged, Request, StoredHead, is_failure, remove_conditions, storable, tags,
+    Exchanged, Request, StoredHead, depends_on_client, is_failure, remove_conditions, storable, tags,
 };
 use portcullis_cache::store::{NewEntry, Refused, Ticket};
 use portcullis_http::{RequestHead, ResponseHead};
@@ -196,11 +196,12 @@ impl Fetch<'_, '_> {
             }
         };
         status.stored = kept.is_some();
+        self.renew_others(&request, response, found, times, ticket);
         let now = now();
         status.ttl = Some(freshened.head.ttl(now));
         let answered = answer(&freshened.head, found.body(), &request, response, true, now);
         match kept {
-            Some(kept) if kept.head().ttl(now) > 0 => self.end(Outcome::Read(kept)),
+            Some(kept) if kept.head().is_fresh(now) => self.end(Outcome::Read(kept)),
             // It was purged or replaced meanwhile: one of those that wait gets the next response for the others.
             None if status.detail.is_none() => self.lead = None,
             _ => self.end_alone(Passing::NotStored),
@@ -214,6 +215,28 @@ impl Fetch<'_, '_> {
         }
     }
 
+    /// Updates what else is stored of the URL and is named by a 304 (RFC 9111, 4.3.4): other variants with the same
+    /// content.
+    fn renew_others(
+        &self,
+        request: &Request<'_>,
+        not_modified: &ResponseHead,
+        found: &Kept,
+        times: Exchanged,
+        ticket: Ticket,
+    ) {
+        let store = &self.route.open.store;
+        let Some(variants) = store.find(self.wanted.key.bytes()) else { return };
+        for other in variants.entries().iter().filter(|other| other.variant() != found.variant()) {
+            let named = other.head().freshen(&self.route.rules, request, not_modified, false, times);
+            let is_kept = named
+                .is_none_or(|named| named.keep.is_ok() && store.update(ticket, other, named.head).is_ok());
+            if !is_kept {
+                store.forget(other);
+            }
+        }
+    }
+
     /// Stores a response while it is sent to the client and to those that wait for it.
     async fn store(
         &mut self,
@@ -223,7 +246,7 @@ impl Fetch<'_, '_> {
         ticket: Ticket,
     ) -> Attempt {
         let (variant, now) = (stored.variant(), now());
-        let is_fresh = stored.ttl(now) > 0;
+        let is_fresh = stored.is_fresh(now);
         let tags: Vec<Vec<u8>> = tags(&exchange.response.fields).map(<[u8]>::to_vec).collect();
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
         let length = response.body.length();
@@ -287,8 +310,9 @@ impl Fetch<'_, '_> {
     /// Passes a response on that is not stored.
     fn pass(&mut self, exchange: &Exchange, response: CallResponse, why: Option<&'static str>) -> Attempt {
         let answered = exchange.response.status;
-        if let Some(found) = self.wanted.found.take().filter(|_| !is_failure(answered)) {
-            // It is not what the upstream has there any more.
+        let is_of_all = !is_failure(answered) && !depends_on_client(answered);
+        if let Some(found) = self.wanted.found.take().filter(|_| is_of_all) {
+            // It is not what the upstream has there any more. An error of one client says nothing of that.
             self.route.open.store.forget(&found);
         }
         self.end_alone(Passing::NotStored);
