@@ -2,7 +2,7 @@
 //!
 //! Every request takes this way: HTTP/1 and HTTP/2, HEAD, upgrades and CONNECT, whatever a retry or a failure does to
 //! it. [`plan`] decides what happens to it. There is no other call of [`Forward::run`], and it takes a
-//! [`Permitted`](portcullis_policy::Permitted) exchange, which only the policy chain makes.
+//! [`Permitted`] exchange, which only the policy chain makes.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

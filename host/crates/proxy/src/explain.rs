@@ -2,7 +2,7 @@
 //! policy does what it does.
 //!
 //! It takes the steps of [`exchange.rs`](crate::exchange) with the same functions: parse, receive, run the policies,
-//! and between them [`plan`](crate::plan), which decides. Nothing here decides anything on its own.
+//! and between them [`plan`], which decides. Nothing here decides anything on its own.
 
 mod upstream_view;
 

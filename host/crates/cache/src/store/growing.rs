@@ -78,7 +78,7 @@ pub(crate) enum State {
 }
 
 impl MemoryBody {
-    /// Returns an empty body to which a [`Writer`] appends.
+    /// Returns an empty body to which a `Writer` appends.
     pub(crate) fn new(announced: Option<u64>) -> Arc<Self> {
         Arc::new(Self { announced, ..Self::default() })
     }
