@@ -52,6 +52,8 @@ async fn a_file_that_is_still_being_written_does_not_run() {
     drop(file);
     let mut client = TestClient::h1(gateway.address("web")).await;
     eventually("the whole runs", async || (client.get("/admin").await.text() == "admin").then_some(())).await;
+    // The log comes behind a queue.
+    gateway.wait_for_log("a reload", |line| line.text("event") == Some("reloaded")).await;
     assert_eq!(verdicts(&gateway).len(), 1, "{:?}", verdicts(&gateway));
 }
 
