@@ -1,6 +1,6 @@
 //! The limit of open files: raised as far as the system lets us, and shared between clients and upstreams.
 
-use portcullis_model::Listener;
+use portcullis_model::{Listener, Protocol};
 use portcullis_net::DescriptorShares;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -49,8 +49,11 @@ pub(crate) fn warn(shares: DescriptorShares, listeners: &[Listener]) {
     } else if wanted > u64::from(clients) {
         tracing::info!(event = "open-files", limit, clients, "{message}");
     }
-    let streams =
-        listeners.iter().filter(|listener| listener.http2).map(|listener| listener.limits.streams).max();
+    let streams = listeners
+        .iter()
+        .filter(|listener| listener.protocols.contains(Protocol::Http2))
+        .map(|listener| listener.limits.streams)
+        .max();
     if let Some(streams) = streams.filter(|streams| *streams > shares.streams) {
         tracing::warn!(
             event = "open-files",

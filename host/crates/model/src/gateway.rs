@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Cache, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Route, Secret, Upstream,
+    Cache, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Protocols, Route, Secret,
+    Upstream,
 };
 
 /// One validated configuration.
@@ -152,10 +153,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The port that clients connect to, if something in front maps it to that of the address.
     pub public_port: Option<NonZeroU16>,
-    /// Whether HTTP/1.1 is spoken.
-    pub http1: bool,
-    /// Whether HTTP/2 is spoken (by ALPN over TLS, by prior knowledge without).
-    pub http2: bool,
+    /// The protocols that it speaks.
+    pub protocols: Protocols,
     /// TLS, if the listener has it.
     pub tls: Option<TlsServer>,
     /// How long a client may take.

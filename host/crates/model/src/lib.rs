@@ -19,6 +19,7 @@ mod lock;
 mod media_type;
 mod plugin;
 mod policy;
+mod protocols;
 mod rollout;
 mod route;
 mod route_match;
@@ -48,6 +49,7 @@ pub use policy::{
     Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, QuarantineRule, RateQuota,
     ResourceLimits, StoreGrant,
 };
+pub use protocols::{Protocol, Protocols};
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::Route;
 pub use route_match::{

@@ -25,15 +25,14 @@ impl ListenerState {
     /// # Errors
     /// If a certificate cannot be used. `previous` is then unchanged.
     pub fn build(listener: Listener, previous: Option<&Self>) -> Result<Self, TlsServerError> {
-        let (http1, http2) = (listener.http1, listener.http2);
         let tls = match (&listener.tls, previous) {
             (None, _) => None,
             (Some(wanted), Some(Self { listener: old, tls: Some(tls), .. }))
-                if (old.http1, old.http2) == (http1, http2) && old.tls.as_ref() == Some(wanted) =>
+                if old.protocols == listener.protocols && old.tls.as_ref() == Some(wanted) =>
             {
                 Some(tls.clone())
             }
-            (Some(wanted), _) => Some(ServerTls::build(wanted, http1, http2)?),
+            (Some(wanted), _) => Some(ServerTls::build(wanted, listener.protocols)?),
         };
         // A listener whose address does not change keeps its sockets.
         let port = match previous.filter(|previous| previous.listener.address == listener.address) {

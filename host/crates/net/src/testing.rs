@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_model::{Certificate, Listener, Origin, TlsServer, TlsVersion};
+use portcullis_model::{Certificate, Listener, Origin, Protocol, TlsServer, TlsVersion};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
@@ -94,8 +94,7 @@ pub(crate) fn listener(tls: Option<TlsServer>) -> Listener {
     Listener {
         name: "test".into(),
         address: "127.0.0.1:0".parse().unwrap(),
-        http1: true,
-        http2: true,
+        protocols: Protocol::ALL.into_iter().collect(),
         tls,
         timeouts: portcullis_model::DownstreamTimeouts::default(),
         limits: portcullis_model::ConnectionLimits::default(),

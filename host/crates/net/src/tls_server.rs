@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_model::{Origin, TlsServer, TlsVersion};
+use portcullis_model::{Origin, Protocol, Protocols, TlsServer, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
@@ -49,7 +49,7 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Builds the context that `tls` describes. `http1` and `http2` say what ALPN offers; HTTP/2 is preferred.
+    /// Builds the context that `tls` describes. `protocols` is what ALPN offers; HTTP/2 is preferred.
     ///
     /// Certificates are chosen by SNI: an exact name, then a wildcard for its first label, then the first certificate.
     /// If several have the same name (one ECDSA, one RSA), the first that the client can verify is used. Sessions are
@@ -58,14 +58,13 @@ impl ServerTls {
     ///
     /// # Errors
     /// If a certificate or its key cannot be used.
-    pub fn build(tls: &TlsServer, http1: bool, http2: bool) -> Result<Self, TlsServerError> {
-        Self::build_at(tls, http1, http2, SystemTime::now())
+    pub fn build(tls: &TlsServer, protocols: Protocols) -> Result<Self, TlsServerError> {
+        Self::build_at(tls, protocols, SystemTime::now())
     }
 
     pub(crate) fn build_at(
         tls: &TlsServer,
-        http1: bool,
-        http2: bool,
+        protocols: Protocols,
         now: SystemTime,
     ) -> Result<Self, TlsServerError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -74,11 +73,7 @@ impl ServerTls {
             .with_protocol_versions(versions(tls.min_version))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = [(http2, Alpn::Http2), (http1, Alpn::Http1)]
-            .iter()
-            .filter(|(offered, _)| *offered)
-            .map(|(_, protocol)| protocol.name().to_vec())
-            .collect();
+        config.alpn_protocols = protocols.iter().map(|protocol| alpn(protocol).name().to_vec()).collect();
         // The strongest suite that both have: a client that lists a weaker one first does not weaken the connection.
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
@@ -91,6 +86,13 @@ impl ServerTls {
     #[must_use]
     pub fn warnings(&self) -> &[CertificateWarning] {
         &self.warnings
+    }
+}
+
+const fn alpn(protocol: Protocol) -> Alpn {
+    match protocol {
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::Http2 => Alpn::Http2,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use portcullis_model::Protocol;
 use portcullis_net::Accepted;
 
 use crate::connection::Connection;
@@ -14,7 +15,8 @@ use crate::{h1, h2};
 pub(crate) async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
     let connection = Rc::new(Connection::new(peer, tls, state, drain, permit));
-    let (http1, http2) = (connection.listener().http1, connection.listener().http2);
+    let speaks = |protocol| connection.listener().protocols.contains(protocol);
+    let (http1, http2) = (speaks(Protocol::Http1), speaks(Protocol::Http2));
     // With TLS the protocol was agreed by ALPN; a client without ALPN speaks HTTP/1.
     let agreed = match stream.alpn() {
         Some(protocol) => Some(protocol == b"h2"),

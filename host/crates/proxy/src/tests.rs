@@ -23,7 +23,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_model::{
     Action, Balance, Ejection, Endpoint, Forward, Gateway, HalfClosed, HostHeader, Listener, Name, Origin,
-    PathRules, Route, RouteMatch, Server, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
+    PathRules, Protocol, Route, RouteMatch, Server, Upstream, UpstreamHttp2, UpstreamProtocol,
+    UpstreamTimeouts,
 };
 use portcullis_net::{
     Accepted, ConnectionCount, Drain, ListenerState, MemoryStream, Stream, SystemRoots, Tasks,
@@ -221,8 +222,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
     let listener = Listener {
         name: "web".into(),
         address: "192.0.2.2:80".parse().unwrap(),
-        http1: true,
-        http2: true,
+        protocols: Protocol::ALL.into_iter().collect(),
         tls: None,
         timeouts: portcullis_model::DownstreamTimeouts::default(),
         limits: portcullis_model::ConnectionLimits::default(),

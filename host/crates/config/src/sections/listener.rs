@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use portcullis_model::{
-    Certificate, ConnectionLimits, DownstreamTimeouts, FieldCase, HalfClosed, Listener, TlsServer, TlsVersion,
+    Certificate, ConnectionLimits, DownstreamTimeouts, FieldCase, HalfClosed, Listener, Protocol, TlsServer,
+    TlsVersion,
 };
 
 use crate::certificates::pem::Expected;
@@ -111,8 +112,11 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
         name: named.name.into(),
         address,
         public_port: view.integer("public-port").and_then(NonZeroU16::new),
-        http1: speaks("h1"),
-        http2: speaks("h2"),
+        protocols: [("h1", Protocol::Http1), ("h2", Protocol::Http2)]
+            .into_iter()
+            .filter(|(name, _)| speaks(name))
+            .map(|(_, protocol)| protocol)
+            .collect(),
         tls: tls.is_there().then(|| tls_server(loader, tls)),
         timeouts: DownstreamTimeouts {
             request_head: timeouts.duration("request-head").unwrap_or(times.request_head),

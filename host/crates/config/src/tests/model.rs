@@ -104,7 +104,7 @@ fn policies_get_their_files_and_secrets() {
 fn a_listener_and_the_server_arrive_as_they_were_typed() {
     let gateway = right("tls.toml");
     let listener = gateway.listeners.first().unwrap();
-    assert!(listener.http2 && !listener.http1);
+    assert!(listener.protocols.iter().eq([portcullis_model::Protocol::Http2]));
     let tls = listener.tls.as_ref().unwrap();
     assert_eq!(tls.min_version, TlsVersion::V1_3);
     let certificate = tls.certificates.first().unwrap();

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portcullis_model::{UpstreamProtocol, UpstreamTls};
+use portcullis_model::{Protocols, UpstreamProtocol, UpstreamTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ConnectError, ConnectErrorKind, Connector, connect_first, host_of};
@@ -190,7 +190,7 @@ fn http2_over_tls_must_be_agreed_on() {
         assert_eq!(stream.alpn(), Some(b"h2".as_slice()));
 
         let mut without = listener(Some(crate::testing::tls(vec![authority.issue(&["127.0.0.1"])])));
-        (without.http1, without.http2) = (false, false);
+        without.protocols = Protocols::default();
         let error = connect(&run(without, echo), &tls).await.unwrap_err();
         assert_eq!(error.kind(), ConnectErrorKind::Tls, "{error}");
         assert!(error.to_string().contains("h2"), "{error}");

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use portcullis_model::TlsVersion;
+use portcullis_model::{Protocol, TlsVersion};
 use rcgen::KeyPair;
 use rustls::version::{TLS12, TLS13};
 
@@ -84,7 +84,7 @@ fn of_two_key_types_the_client_gets_one_that_it_can_verify() {
 /// What the server learns of a client with these versions and protocols; the client's error if the handshake fails.
 async fn agreed(
     min_version: TlsVersion,
-    (http1, http2): (bool, bool),
+    protocols: &[Protocol],
     versions: &[&'static rustls::SupportedProtocolVersion],
     alpn: &[&[u8]],
 ) -> Result<TlsInfo, String> {
@@ -92,7 +92,7 @@ async fn agreed(
     let mut tls = tls(vec![authority.issue(&["a.test"])]);
     tls.min_version = min_version;
     let mut listener = listener(Some(tls));
-    (listener.http1, listener.http2) = (http1, http2);
+    listener.protocols = protocols.iter().copied().collect();
     let seen = Rc::new(RefCell::new(None));
     let sink = Rc::clone(&seen);
     let running = run(listener, move |accepted| {
@@ -109,7 +109,7 @@ async fn agreed(
 #[test]
 fn versions_are_agreed_on() {
     on_worker(async {
-        let both = (true, true);
+        let both = &Protocol::ALL;
         let info = agreed(TlsVersion::V1_2, both, &[&TLS12, &TLS13], &[]).await.unwrap();
         assert_eq!((info.version, info.alpn), (TlsVersion::V1_3, None));
         assert_eq!(info.server_name.as_deref(), Some("a.test"));
@@ -155,13 +155,13 @@ fn the_strongest_cipher_is_taken_whatever_the_client_names_first() {
 #[test]
 fn alpn_offers_what_the_listener_speaks() {
     on_worker(async {
-        let alpn = async |speaks, asks: &[&[u8]]| {
+        let alpn = async |speaks: &[Protocol], asks: &[&[u8]]| {
             agreed(TlsVersion::V1_2, speaks, &[&TLS13], asks).await.map(|info| info.alpn)
         };
-        assert_eq!(alpn((true, true), &[H1, H2]).await, Ok(Some(Alpn::Http2)));
-        assert_eq!(alpn((true, true), &[H1]).await, Ok(Some(Alpn::Http1)));
-        assert_eq!(alpn((true, false), &[H2, H1]).await, Ok(Some(Alpn::Http1)));
-        let error = alpn((true, false), &[H2]).await.unwrap_err();
+        assert_eq!(alpn(&Protocol::ALL, &[H1, H2]).await, Ok(Some(Alpn::Http2)));
+        assert_eq!(alpn(&Protocol::ALL, &[H1]).await, Ok(Some(Alpn::Http1)));
+        assert_eq!(alpn(&[Protocol::Http1], &[H2, H1]).await, Ok(Some(Alpn::Http1)));
+        let error = alpn(&[Protocol::Http1], &[H2]).await.unwrap_err();
         assert!(error.contains("NoApplicationProtocol"), "{error}");
     });
 }
