@@ -26,7 +26,7 @@ const REQUESTS: usize = 200;
 #[derive(Debug)]
 pub(super) struct Figures {
     /// From the start of the process until it is ready.
-    start: Duration,
+    pub(super) start: Duration,
     /// From writing new keys until one of them is let in.
     pub(super) live: Duration,
     /// What the policy adds to a request.

@@ -37,6 +37,9 @@ impl Made<'_> {
                 }
                 // `key` is a file only beside `cert`; elsewhere it is what a rate is counted by.
                 Value::String(_) if key == "key" && !is_certificate => {}
+                Value::String(text) if key == "root" => {
+                    self.put(&format!("{text}/index.html"), "an-example\n")?
+                }
                 Value::String(text) if FILE_KEYS.contains(&key.as_str()) || key.ends_with("-file") => {
                     let content = match key.as_str() {
                         "cert" | "ca" => &self.cert,
