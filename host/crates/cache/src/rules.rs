@@ -4,7 +4,7 @@
 //! The way of a request: [`Request::read`], then [`select`] among what is stored, then [`StoredHead::verdict`]. A
 //! response that may be used goes through [`StoredHead::answer`] and [`StoredHead::write`]. One that has to be
 //! validated writes its conditions into the request ([`StoredHead::write_conditions`]); [`StoredHead::freshen`] takes a
-//! 304, [`storable`] any other response, and [`StoredHead::usable_on_error`] decides if there is none.
+//! 304, [`storable`] any other response, and [`StoredHead::usable_on_error`] decides if no response comes.
 
 mod answer;
 mod cache_status;

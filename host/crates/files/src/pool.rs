@@ -95,7 +95,7 @@ impl Owner {
             let name = format!("files-{}", state.threads);
             match std::thread::Builder::new().name(name).spawn(move || shared.work()) {
                 Ok(_) => state.threads += 1,
-                // The others do it. If there are none, the sender is dropped with the job.
+                // The others do it. If no thread runs, the sender is dropped with the job.
                 Err(_) if state.threads == 0 => state.jobs.clear(),
                 Err(_) => {}
             }

@@ -176,7 +176,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Reads the whole log of purges. `None` if there is none.
+    /// Reads the whole log of purges. `None` if it does not exist.
     pub(crate) fn read_log(&self) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path.join("purges")) {
             Ok(log) => Ok(Some(log)),

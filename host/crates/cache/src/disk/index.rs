@@ -181,8 +181,8 @@ impl Index {
     fn evict(&mut self) -> Option<FileName> {
         let records = &self.records;
         let slot = self.eviction.evict(|slot| {
-            let record = records[slot as usize].as_ref().expect("a slot in a queue has a record");
-            Seen { heat: &record.heat, in_use: !record.ready }
+            let record = records.get(slot as usize)?.as_ref()?;
+            Some(Seen { heat: &record.heat, in_use: !record.ready })
         })?;
         self.take_out(slot)
     }

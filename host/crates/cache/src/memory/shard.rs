@@ -128,13 +128,13 @@ impl<H> Shard<H> {
         true
     }
 
-    /// Removes the entry that goes next if room is needed. `None` if there is none that would make room.
+    /// Removes the entry that goes next if room is needed. `None` if no entry would make room.
     pub(crate) fn evict(&self) -> Option<Arc<Entry<H>>> {
         let mut writer = self.writer.lock();
         let Writer { eviction, entries, .. } = &mut *writer;
         let slot = eviction.evict(|slot| {
-            let entry = entries[slot as usize].as_ref().expect("a slot in a queue has an entry");
-            Seen { heat: &entry.heat, in_use: Arc::strong_count(entry) > REFERENCES }
+            let entry = entries.get(slot as usize)?.as_ref()?;
+            Some(Seen { heat: &entry.heat, in_use: Arc::strong_count(entry) > REFERENCES })
         })?;
         let entry = writer.entries[slot as usize].take()?;
         writer.forget_names(slot, &entry);

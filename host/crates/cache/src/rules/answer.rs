@@ -96,7 +96,7 @@ impl StoredHead {
             }
         }
         let mut digits = [0; 10];
-        // Age is not stored, so there is none to replace; a section that has no room goes without.
+        // Age is not stored, so nothing is replaced; a section without room goes without Age.
         let full = fields.append_checked(b"age", decimal(self.age(now), &mut digits)).is_err();
         debug_assert!(!full || fields.len() > LINES_MAX);
     }

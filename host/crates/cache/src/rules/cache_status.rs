@@ -92,7 +92,7 @@ impl CacheStatus<'_> {
     }
 }
 
-/// Writes a token, or a string if it is none (RFC 9651, 3.3.3 and 3.3.4).
+/// Writes `value` as a token, or as a string if it cannot be one (RFC 9651, 3.3.3 and 3.3.4).
 fn write_text(text: &str, out: &mut String) {
     let is_token = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*')
         && text.bytes().all(|byte| matches!(byte, b':' | b'/') || portcullis_http::is_token(&[byte]));

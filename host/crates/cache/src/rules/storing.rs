@@ -229,7 +229,7 @@ pub(super) fn make(
 ) -> Option<StoredHead> {
     let received = times.received.seconds();
     let date = date(&fields, received).unwrap_or_else(|| {
-        // RFC 9110, 6.6.1: the recipient writes the Date that is missing, and may replace one that is none.
+        // RFC 9110, 6.6.1: the recipient writes the Date that is missing, and may replace one that is no date.
         set(&mut fields, b"date", &http_date(received));
         received
     });

@@ -122,7 +122,8 @@ impl Eviction {
             }
             None => {
                 self.nodes.push(node);
-                Slot::try_from(self.nodes.len() - 1).expect("a store has less than 2^32 entries")
+                Slot::try_from(self.nodes.len() - 1)
+                    .expect("2^32 entries, of which each takes over 512 bytes")
             }
         };
         self.push(slot, queue);
@@ -148,9 +149,9 @@ impl Eviction {
         queue.bytes = queue.bytes - before + bytes;
     }
 
-    /// Takes the entry out that goes next, or returns `None` if there is none that would free something. `look`
-    /// returns what the store knows of an entry.
-    pub(crate) fn evict<'a>(&mut self, look: impl Fn(Slot) -> Seen<'a>) -> Option<Slot> {
+    /// Takes the entry out that goes next, or returns `None` if no entry would free something. `look` returns
+    /// what the store knows of an entry.
+    pub(crate) fn evict<'a>(&mut self, look: impl Fn(Slot) -> Option<Seen<'a>>) -> Option<Slot> {
         let mut skips = SKIPS_MAX.min(self.len());
         loop {
             let small = self.small.entries > 0
@@ -159,7 +160,11 @@ impl Eviction {
             if slot == NONE {
                 return None;
             }
-            let seen = look(slot);
+            let Some(seen) = look(slot) else {
+                // The store has nothing there: the queue forgets it as well.
+                self.remove(slot);
+                continue;
+            };
             let heat = seen.heat.get();
             if small && heat > 1 {
                 seen.heat.set(0);

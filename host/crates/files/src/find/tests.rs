@@ -54,7 +54,7 @@ fn get(
     }
 }
 
-/// The content of a file, or why there is none.
+/// The content of a file, or why it has no content.
 fn content(folder: &Path, path: &str, symlinks: Symlinks) -> Result<String, String> {
     let found = get(folder, path, symlinks, &[]).map_err(|error| error.to_string())?;
     assert_eq!((found.selection, found.length), (Selection::Whole, found.first.len() as u64));

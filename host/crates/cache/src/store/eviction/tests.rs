@@ -110,8 +110,8 @@ impl Real {
     fn evict(&mut self) -> Option<u64> {
         let entries = &self.entries;
         let look = |slot: Slot| {
-            let (_, heat, in_use) = &entries[slot as usize];
-            Seen { heat, in_use: *in_use }
+            let (_, heat, in_use) = entries.get(slot as usize)?;
+            Some(Seen { heat, in_use: *in_use })
         };
         let name = self.entries[self.eviction.evict(look)? as usize].0;
         self.names.remove(&name);
@@ -213,4 +213,14 @@ fn an_entry_in_use_stays_and_an_eviction_that_frees_nothing_fails() {
     real.entries[0].2 = false;
     assert_eq!(real.evict(), Some(0));
     assert_eq!(real.evict(), None);
+}
+
+#[test]
+fn a_slot_that_the_store_knows_nothing_of_is_forgotten() {
+    let mut eviction = super::Eviction::default();
+    for name in 0..3 {
+        eviction.insert(name, 100);
+    }
+    assert_eq!(eviction.evict(|_| None), None);
+    assert_eq!((eviction.len(), eviction.bytes()), (0, 0));
 }

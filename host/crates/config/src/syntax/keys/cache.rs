@@ -172,7 +172,7 @@ pub(crate) static CACHE_KEY: Shape = Shape {
             kind: Kind::List(&Kind::Text("the name of a header")),
             presence: Presence::Absent("every field that a policy sets counts"),
             example: r#"["x-request-id"]"#,
-            doc: "Fields that policies set and that no response depends on. A field that names a user or a tenant is none of them.",
+            doc: "Fields that policies set and that no response depends on. A field that names a user or a tenant is not one of them.",
         },
     ],
 };
