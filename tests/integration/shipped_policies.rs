@@ -68,6 +68,30 @@ async fn api_key_takes_a_query_parameter_and_a_file() {
 }
 
 #[tokio::test]
+async fn api_key_takes_a_hundred_thousand_keys() {
+    let upstream = TestUpstream::named("app").await;
+    let keys: String = (0..100_000).map(|n| format!("name-{n}:{}\n", digest(&format!("key-{n}")))).collect();
+    let policies = ["exchange", "worker"].map(|isolation| {
+        format!(
+            "[policies.{isolation}]\nplugin = \"builtin:api-key\"\nisolation = \"{isolation}\"\n\
+             limits = {{ memory = \"48MiB\" }}\nconfig = {{ keys-file = \"keys.txt\" }}\n\
+             [routes.{isolation}]\nmatch = {{ path = \"/{isolation}\" }}\nuse = [\"{isolation}\"]\nto = \"app\"\n"
+        )
+    });
+    let config = config(upstream.address(), &[], &policies.concat());
+    let gateway = TestGateway::builder().file("keys.txt", keys).start(&config).await;
+    let mut client = TestClient::h1(gateway.address("web")).await;
+    for path in ["/exchange", "/worker"] {
+        for key in ["key-0", "key-54321", "key-99999"] {
+            assert_eq!(client.get_with(path, &[("x-api-key", key)]).await.status, 200, "{path} {key}");
+        }
+        for key in ["key-100000", ""] {
+            assert_eq!(client.get_with(path, &[("x-api-key", key)]).await.status, 401, "{path} {key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn headers_edit_both_heads() {
     let upstream = TestUpstream::h1(|_| {
         Answer::text("app").header("server", "app/1").header("x-old", "1").header("vary", "accept")

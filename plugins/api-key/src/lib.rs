@@ -6,7 +6,7 @@
 
 mod keys;
 
-use keys::Keys;
+use keys::{KeyList, Keys};
 use portcullis_sdk::prelude::*;
 use portcullis_sdk::{Field, Mistakes};
 
@@ -67,7 +67,7 @@ impl ApiKey {
         if settings.query.as_deref() == Some("") {
             mistakes.add("/query", "expected the name of a parameter");
         }
-        let mut keys = Keys::default();
+        let mut keys = KeyList::default();
         for (at, key) in settings.keys.iter().enumerate() {
             mistakes.take(format!("/keys/{at}"), keys.add(&key.name, &key.sha256));
         }
@@ -81,7 +81,7 @@ impl ApiKey {
         mistakes.or(Self {
             header,
             query: settings.query,
-            keys: keys.sealed(),
+            keys: keys.into(),
             attribute: settings.attribute,
             forward_name_as: settings.forward_name_as,
         })

@@ -85,13 +85,36 @@ fn reads_a_keys_file() {
 }
 
 #[test]
-fn finds_each_of_a_thousand_keys() {
-    let lines: String = (0..1000).map(|n| format!("n{n}:{}\\n", digest(&format!("k{n}")))).collect();
-    let policy = configure(&format!(r#"{{"keys-file": "{lines}"}}"#)).unwrap();
-    for n in [0, 1, 499, 999] {
-        assert_eq!(policy.keys.name_of(format!("k{n}").as_bytes()), Some(format!("n{n}").as_str()));
+fn finds_each_of_any_number_of_keys() {
+    for count in [1, 2, 3, 10, 1_000, 20_000] {
+        let lines: String = (0..count).map(|n| format!("n{n}:{}\\n", digest(&format!("k{n}")))).collect();
+        let policy = configure(&format!(r#"{{"keys-file": "{lines}"}}"#)).unwrap();
+        for n in 0..count {
+            assert_eq!(policy.keys.name_of(format!("k{n}").as_bytes()), Some(format!("n{n}").as_str()));
+        }
+        for n in count..count + 1_000 {
+            assert_eq!(policy.keys.name_of(format!("k{n}").as_bytes()), None);
+        }
     }
-    assert_eq!(policy.keys.name_of(b"k1000"), None);
+}
+
+#[test]
+fn the_first_and_the_last_digest_are_found_and_what_lies_beyond_is_not() {
+    let (least, most, beside) = ("00".repeat(32), "ff".repeat(32), format!("{}01", "00".repeat(31)));
+    let mut list = keys::KeyList::default();
+    for (name, digest) in [("most", &most), ("least", &least), ("beside", &beside)] {
+        list.add(name, digest).unwrap();
+    }
+    let keys = Keys::from(list);
+    let name_of = |hex: &str| keys.name_of_digest(keys::parse(hex).unwrap());
+    assert_eq!(name_of(&least), Some("least"));
+    assert_eq!(name_of(&beside), Some("beside"));
+    assert_eq!(name_of(&most), Some("most"));
+    assert_eq!(name_of(&format!("{}fe", "ff".repeat(31))), None);
+    // With one key only, what pads the list must not be found as a key.
+    let mut list = keys::KeyList::default();
+    list.add("most", &most).unwrap();
+    assert_eq!(Keys::from(list).name_of_digest(keys::parse(&least).unwrap()), None);
 }
 
 #[test]
