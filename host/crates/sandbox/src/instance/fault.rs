@@ -53,7 +53,9 @@ impl Failure {
             }
             Some(Refusal::Memory(bytes)) => {
                 let max = state.memory.bytes_max();
-                (FaultKind::Memory, format!("it asked for {bytes} bytes of memory and may have {max}"))
+                let message =
+                    format!("it asked for {bytes} bytes of memory and may have {max} (`limits.memory`)");
+                (FaultKind::Memory, message)
             }
             Some(Refusal::Table(elements)) => (
                 FaultKind::Memory,
