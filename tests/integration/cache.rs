@@ -1,5 +1,6 @@
 //! Routes with a cache.
 
+mod changes;
 mod clients;
 mod collapsing;
 mod freshness;

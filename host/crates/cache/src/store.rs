@@ -199,6 +199,12 @@ impl<H: Head> Store<H> {
         Purged { entries: in_memory + on_disk.unwrap_or_default(), written }
     }
 
+    /// Returns whether both are one store.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Sets how many bytes it may have in memory, and as many more or fewer entries, and evicts what is too much.
     pub fn resize(&self, bytes_max: u64) {
         self.0.memory.resize(bytes_max);

@@ -9,7 +9,7 @@ mod body;
 mod fetch;
 mod fill;
 mod flight;
-mod invalidate;
+pub(crate) mod invalidate;
 mod key;
 pub(crate) mod look;
 mod refresh;

@@ -101,6 +101,7 @@ impl ExchangeDriver<'_> {
             // What policies set from now on is part of the key.
             exchange.request.fields.mark_edits();
         }
+        self.info.changes = matched.local.snapshot.invalidation.asked(&exchange.request);
         exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);
         if self.worker.recordings().is_active() {
@@ -225,7 +226,8 @@ impl ExchangeDriver<'_> {
             None => forward.run(permitted, body).await,
             Some(route) => {
                 let timeout = matched.route.config.timeout;
-                let serve = Serve { route, worker: self.worker, forward, timeout };
+                let invalidation = &matched.local.snapshot.invalidation;
+                let serve = Serve { route, worker: self.worker, forward, timeout, invalidation };
                 // Boxed, so that it does not make the future of routes without a cache larger.
                 Box::pin(serve.run(permitted, body, looked)).await
             }
@@ -237,6 +239,11 @@ impl ExchangeDriver<'_> {
         let mut exchange = self.slot.taken().await;
         match outcome {
             Ok(response) => {
+                if route.cache.is_none() {
+                    // One with a cache has done so.
+                    let invalidation = &matched.local.snapshot.invalidation;
+                    invalidation.after(self.info.changes.as_deref(), &exchange, self.worker);
+                }
                 upstream.shared.clean_response(&mut exchange.response);
                 self.add_via(&mut exchange, &matched);
                 self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await

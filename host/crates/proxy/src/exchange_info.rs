@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use portcullis_http::RequestHead;
 use portcullis_telemetry::CacheResult;
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
@@ -63,6 +64,8 @@ pub(crate) struct ExchangeInfo {
     pub(crate) in_flight: Option<InFlight>,
     /// What the route's cache did, if it has one.
     pub(crate) cache: Option<CacheResult>,
+    /// The URL that the client asked to change, if it may be stored in a cache.
+    pub(crate) changes: Option<Box<RequestHead>>,
     /// What went wrong.
     pub(crate) error: Option<String>,
     /// The side at fault, if something went wrong.
@@ -84,6 +87,7 @@ impl ExchangeInfo {
             endpoint: None,
             in_flight: None,
             cache: None,
+            changes: None,
             error: None,
             side: None,
             raw: None,

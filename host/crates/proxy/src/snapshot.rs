@@ -11,6 +11,7 @@ use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
 use portcullis_traffic::EndpointSet;
 
+use crate::cache::invalidate::Invalidation;
 use crate::cache::{self, CachedRoute, Caches};
 use crate::table::RouteTable;
 use crate::upstream::SharedUpstream;
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub(crate) listeners: BTreeMap<Name, Arc<ListenerState>>,
     pub(crate) upstreams: BTreeMap<Name, Arc<SharedUpstream>>,
     pub(crate) caches: Caches,
+    /// What a change removes from them.
+    pub(crate) invalidation: Invalidation,
     /// By index in the route table.
     pub(crate) routes: Vec<SharedRoute>,
     pub(crate) access_log: AccessLog,
@@ -231,6 +234,9 @@ impl Snapshot {
             return Err(errors);
         }
         let table = RouteTable::new(&gateway.routes);
+        let cached = routes.iter().filter_map(|route| Some((&route.config, route.cache.as_deref()?)));
+        let before = previous.map(|previous| &previous.invalidation);
+        let invalidation = Invalidation::new(cached, &caches, before);
         Ok(Self {
             generation,
             gateway,
@@ -238,6 +244,7 @@ impl Snapshot {
             listeners,
             upstreams,
             caches,
+            invalidation,
             routes,
             access_log,
             metrics,

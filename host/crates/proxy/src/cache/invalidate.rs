@@ -1,31 +1,148 @@
-//! Removes what a request has changed at the upstream (RFC 9111, 4.4).
+//! Removes what a request has changed at the upstream (RFC 9111, 4.4), whichever route it took.
+//!
+//! A change concerns a URL, and each route with a cache may write that URL differently into its keys: it counts other
+//! parameters of the query, or rewrites the path. So a change is looked for in every cache under every such form.
 
-use portcullis_cache::rules::{invalidated, invalidates};
-use portcullis_cache::store::{Mode, Purge};
-use portcullis_http::set_request_target;
+use portcullis_cache::rules::{StoredHead, invalidated, invalidates};
+use portcullis_cache::store::{Mode, Purge, Store};
+use portcullis_http::{RequestHead, set_request_target};
+use portcullis_model::{Action, Forward, PathPattern, QueryRule, RequestFilter, Route};
 use portcullis_policy::Exchange;
 
-use super::{CachedRoute, now};
+use super::key::write_url;
+use super::{CachedRoute, Caches, now};
+use crate::target::rewrite::rewrite_only_path;
+use crate::worker::Worker;
 
-/// Removes what is stored of the URL of the request in `exchange`, and of those that its response names, if it has
-/// succeeded. All routes, variants and spellings of the host are meant.
-pub(super) fn after(route: &CachedRoute, exchange: &Exchange) {
-    let Exchange { request, response, .. } = exchange;
-    if !invalidates(&request.method, response.status) {
-        return;
+/// Forms of earlier generations that are remembered. What older ones have stored is only found again if a route gets
+/// the rules back that it had then.
+const EARLIER_MAX: usize = 64;
+
+/// The forms that a URL may have in the caches of a generation, and in those that it took over.
+#[derive(Debug, Default)]
+pub(crate) struct Invalidation {
+    forms: Vec<Form>,
+}
+
+/// How the keys of a route write a URL, and where they are.
+#[derive(Debug, Clone)]
+struct Form {
+    store: Store<StoredHead>,
+    query: QueryRule,
+    /// What makes another path of the one that a client asks for.
+    rewrite: Option<(Vec<RequestFilter>, PathPattern)>,
+}
+
+impl Form {
+    fn new(route: &Route, cached: &CachedRoute) -> Self {
+        let filters = match &route.action {
+            Action::Forward(Forward { filters, .. }) => &filters[..],
+            _ => &[],
+        };
+        let paths: Vec<_> =
+            filters.iter().filter(|filter| matches!(filter, RequestFilter::Path(_))).cloned().collect();
+        let rewrite = (!paths.is_empty()).then(|| (paths, route.matches.path.clone()));
+        Self { store: cached.open.store.clone(), query: cached.config.key.query.clone(), rewrite }
     }
-    let mut url = Vec::new();
-    let mut purge = |path: &str, query: Option<&str>| {
-        url.clear();
-        route.key.write_url(request.scheme, &request.authority, path, query, &mut url);
-        route.open.store.purge(&Purge::Url(&url), Mode::Hard, now().seconds());
-    };
-    purge(request.path(), request.query());
-    for target in invalidated(request, &response.fields) {
-        let mut other = request.clone();
-        // One that no client could ask for is not stored either.
-        if set_request_target(&mut other, &target).is_ok() {
-            purge(other.path(), other.query());
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.store.is_same(&other.store) && self.query == other.query && self.rewrite == other.rewrite
+    }
+}
+
+impl Invalidation {
+    /// Returns the forms of `routes`, and of the generation before as far as its stores are among `caches`.
+    pub(crate) fn new<'r>(
+        routes: impl Iterator<Item = (&'r Route, &'r CachedRoute)>,
+        caches: &Caches,
+        previous: Option<&Self>,
+    ) -> Self {
+        let mut forms: Vec<Form> = Vec::new();
+        let mut add = |form: Form| {
+            if !forms.iter().any(|known| known.is_same(&form)) {
+                forms.push(form);
+            }
+        };
+        routes.map(|(route, cached)| Form::new(route, cached)).for_each(&mut add);
+        let earlier = previous.map(|previous| &previous.forms[..]).unwrap_or_default();
+        let is_open = |form: &&Form| caches.values().any(|cache| cache.store.is_same(&form.store));
+        earlier.iter().filter(is_open).take(EARLIER_MAX).cloned().for_each(add);
+        Self { forms }
+    }
+
+    /// Returns what a request asks to change: `None` if its method is safe, or nothing is cached.
+    pub(crate) fn asked(&self, request: &RequestHead) -> Option<Box<RequestHead>> {
+        let counts = !self.forms.is_empty() && invalidates(&request.method, 200);
+        counts.then(|| Box::new(bare(request)))
+    }
+
+    /// Removes from all caches what is stored of the URL of the request in `exchange`, and of those that its response
+    /// names, if it has succeeded: from those of its own generation, and of the one that `worker` has by now. `asked`
+    /// is what its client asked to change, before policies and `rewrite`.
+    pub(crate) fn after(&self, asked: Option<&RequestHead>, exchange: &Exchange, worker: &Worker) {
+        if !invalidates(&exchange.request.method, exchange.response.status) {
+            return;
+        }
+        let current = worker.current();
+        let newer = &current.snapshot.invalidation;
+        self.remove(asked, exchange);
+        if !std::ptr::eq(self, newer) {
+            newer.remove(asked, exchange);
         }
     }
+
+    fn remove(&self, asked: Option<&RequestHead>, exchange: &Exchange) {
+        let Exchange { request, response, .. } = exchange;
+        if self.forms.is_empty() {
+            return;
+        }
+        let changed = |request: &RequestHead| {
+            let named = invalidated(request, &response.fields).into_iter().filter_map(|target| {
+                let mut other = bare(request);
+                // One that no client could ask for is not stored either.
+                set_request_target(&mut other, &target).ok().map(|()| other)
+            });
+            std::iter::once(bare(request)).chain(named).collect::<Vec<_>>()
+        };
+        let forwarded = changed(request);
+        let is_other = |asked: &&RequestHead| {
+            (&asked.authority, asked.target()) != (&request.authority, request.target())
+        };
+        let asked = asked.filter(is_other).map(changed);
+        let by_client = asked.as_ref().unwrap_or(&forwarded);
+        let mut removed: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (at, form) in self.forms.iter().enumerate() {
+            let of_store = self.forms.iter().position(|first| first.store.is_same(&form.store)).unwrap_or(at);
+            let mut remove = |head: &RequestHead| {
+                let mut url = Vec::new();
+                write_url(&form.query, head, &mut url);
+                if !removed.iter().any(|known| known.0 == of_store && known.1 == url) {
+                    form.store.purge(&Purge::Url(&url), Mode::Hard, now().seconds());
+                    removed.push((of_store, url));
+                }
+            };
+            forwarded.iter().for_each(&mut remove);
+            match &form.rewrite {
+                None => by_client.iter().for_each(&mut remove),
+                Some((filters, pattern)) => {
+                    for head in by_client.iter().filter(|head| pattern.matches(head.path())) {
+                        let mut rewritten = head.clone();
+                        if rewrite_only_path(filters, pattern, &mut rewritten).is_ok() {
+                            remove(&rewritten);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns a request for the same URL, without fields.
+fn bare(request: &RequestHead) -> RequestHead {
+    let mut bare = RequestHead::default();
+    bare.scheme = request.scheme;
+    bare.authority.push_str(&request.authority);
+    bare.path_rules = request.path_rules;
+    bare.set_target(request.path(), request.query());
+    bare
 }

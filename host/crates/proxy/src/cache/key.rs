@@ -41,7 +41,7 @@ impl KeyRules {
         key: &mut Vec<u8>,
     ) -> Range<usize> {
         key.clear();
-        self.write_url(request.scheme, &request.authority, request.path(), request.query(), key);
+        write_url(&self.rules.query, request, key);
         let url = 0..key.len();
         for part in ["\n", &self.space, "\n", upstream] {
             key.extend_from_slice(part.as_bytes());
@@ -123,35 +123,28 @@ impl KeyRules {
             }
         }
     }
+}
 
-    /// Appends a URL as keys have it, of what a request says or an operator has typed.
-    pub(crate) fn write_url(
-        &self,
-        scheme: Scheme,
-        authority: &str,
-        path: &str,
-        query: Option<&str>,
-        key: &mut Vec<u8>,
-    ) {
-        push_origin(scheme, authority, key);
-        key.extend_from_slice(path.as_bytes());
-        let Some(query) = query else { return };
-        let keep = |parameter: &&str| match &self.rules.query {
-            QueryRule::All => true,
-            QueryRule::Only(names) => !is_left_out(parameter, names),
-            QueryRule::Except(names) => !names.iter().any(|name| is_exactly(parameter, name)),
-        };
-        if self.rules.query == QueryRule::All {
-            key.push(b'?');
-            key.extend_from_slice(query.as_bytes());
-            return;
-        }
-        let mut separator = b'?';
-        for parameter in query.split('&').filter(keep) {
-            key.push(separator);
-            key.extend_from_slice(parameter.as_bytes());
-            separator = b'&';
-        }
+/// Appends the URL of a request as keys have it whose query counts by `rule`.
+pub(super) fn write_url(rule: &QueryRule, request: &RequestHead, key: &mut Vec<u8>) {
+    push_origin(request.scheme, &request.authority, key);
+    key.extend_from_slice(request.path().as_bytes());
+    let Some(query) = request.query() else { return };
+    let keep = |parameter: &&str| match rule {
+        QueryRule::All => true,
+        QueryRule::Only(names) => !is_left_out(parameter, names),
+        QueryRule::Except(names) => !names.iter().any(|name| is_exactly(parameter, name)),
+    };
+    if *rule == QueryRule::All {
+        key.push(b'?');
+        key.extend_from_slice(query.as_bytes());
+        return;
+    }
+    let mut separator = b'?';
+    for parameter in query.split('&').filter(keep) {
+        key.push(separator);
+        key.extend_from_slice(parameter.as_bytes());
+        separator = b'&';
     }
 }
 

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::fetch::{Answered, Fetch, stale, wants_less};
 use super::flight::{Joined, Outcome, Wait};
+use super::invalidate::Invalidation;
 use super::look::{Looked, Wanted};
 use super::refresh::{self, Background};
 use super::status::Status;
 use super::write::answer;
-use super::{CachedRoute, Kept, invalidate, now, stale_since};
+use super::{CachedRoute, Kept, now, stale_since};
 use crate::body::Body;
 use crate::call::CallResponse;
 use crate::error::ExchangeError;
@@ -35,6 +36,8 @@ pub(crate) struct Serve<'a> {
     pub(crate) forward: Forward<'a>,
     /// How long an exchange of the route may take.
     pub(crate) timeout: Option<Duration>,
+    /// What a change removes from the caches of the exchange's generation.
+    pub(crate) invalidation: &'a Invalidation,
 }
 
 /// How sharing another request's response went.
@@ -200,6 +203,7 @@ impl Serve<'_> {
     ) -> Result<CallResponse, ExchangeError> {
         let response = self.forward.run(permit.map(|()| exchange), body).await?;
         let exchange = self.forward.slot.taken().await;
+        self.invalidate(&exchange);
         let status = Status::forwarded(why, CacheResult::Bypass).with_answer(exchange.response.status);
         Ok(self.done(exchange, response, status))
     }
@@ -213,10 +217,15 @@ impl Serve<'_> {
     ) -> Result<CallResponse, ExchangeError> {
         let response = self.forward.run(permit.map(|()| exchange), body).await?;
         let exchange = self.forward.slot.taken().await;
-        invalidate::after(self.route, &exchange);
+        self.invalidate(&exchange);
         let status =
             Status::forwarded(Fwd::Method, CacheResult::Bypass).with_answer(exchange.response.status);
         Ok(self.done(exchange, response, status))
+    }
+
+    /// Removes what the request in `exchange`, which was forwarded, has changed.
+    fn invalidate(&self, exchange: &Exchange) {
+        self.invalidation.after(self.forward.info.changes.as_deref(), exchange, self.worker);
     }
 
     /// Forwards a request for a head alone. It says whether what is stored is still right.

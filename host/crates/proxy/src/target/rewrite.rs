@@ -21,6 +21,21 @@ pub(crate) fn rewrite(
     })
 }
 
+/// Applies those of `filters` that replace the path, to a request for a URL that is not forwarded.
+///
+/// # Errors
+/// If the new path is not one that a client could ask for.
+pub(crate) fn rewrite_only_path(
+    filters: &[RequestFilter],
+    pattern: &PathPattern,
+    request: &mut RequestHead,
+) -> Result<(), ExchangeError> {
+    filters.iter().try_for_each(|filter| match filter {
+        RequestFilter::Field(_) => Ok(()),
+        RequestFilter::Path(path) => rewrite_path(path, pattern, request),
+    })
+}
+
 /// Replaces the path. One that a policy has changed so that `pattern` does not take it any more stays as the policy
 /// wrote it.
 fn rewrite_path(
