@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what a machine can judge.
 
 mod circles;
+mod contract;
 mod docs;
 mod functions;
 mod graph;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub(crate) use self::contract::record as record_contract;
 use self::outcome::Outcome;
 use crate::languages;
 use crate::tools::{cargo, cargo_tool, passes};
@@ -85,6 +87,12 @@ const CHECKS: &[Check] = &[
         proves: "every link between the documents leads somewhere, and every test that a promise names is there",
         help: "correct the path, the heading or the name of the test",
         run: || docs::links().map(Outcome::from),
+    },
+    Check {
+        name: "contract",
+        proves: "a component that was built for this version of wit/ as it is on record still loads",
+        help: "wit/README.md says what can be added; `cargo xtask record-contract` puts a version on record",
+        run: contract::check,
     },
     Check {
         name: "deny",

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask check [NAME...]   what a machine can judge of the tree; all of it, or the checks named
 cargo xtask list              the checks and what each one proves
+cargo xtask record-contract   puts wit/ on record as its version: from then on it only grows
 cargo xtask languages         builds the examples in other languages and tries them behind the gateway
 ";
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check", names @ ..] => check::run(names),
+        ["record-contract"] => check::record_contract().map(|()| true),
         ["languages", words @ ..] => languages::run(words).map(|()| true),
         ["list"] => {
             check::list();

@@ -1,0 +1,214 @@
+//! The contract grows as wit/README.md says: of a version that is on record in wit/released, nothing is changed.
+//!
+//! Components are linked by the types of what they import. A name more in an enum, a case more in a variant or a field
+//! more in a record is another type, with which no component loads that was built before. What can be added is an
+//! interface, and a function or type in an interface that the gateway provides. An interface that a component exports
+//! stays as it is: the gateway would ask old components for what they do not have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, TypeOwner, WorldItem};
+
+use super::outcome::Outcome;
+use crate::tree::root;
+
+#[cfg(test)]
+mod tests;
+
+/// What a contract consists of.
+#[derive(Debug, PartialEq, Eq)]
+struct Contract {
+    /// Such as `portcullis:policy@0.1.0`.
+    package: String,
+    version: String,
+    interfaces: BTreeMap<String, Interface>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Interface {
+    /// Whether components have it, and not the gateway.
+    is_exported: bool,
+    /// The types and functions by name, each written out.
+    items: BTreeMap<String, String>,
+}
+
+/// Compares wit/ with the record of its version.
+pub(super) fn check() -> Result<Outcome> {
+    let current = Contract::read(&root().join("wit"))?;
+    let record = root().join("wit/released").join(&current.version);
+    if !record.is_dir() {
+        let finding = format!("{} is not on record", current.package);
+        return Ok(vec![finding].into());
+    }
+    let findings = grown(&Contract::read(&record)?, &current);
+    let figures = vec![format!("{}: {} interfaces", current.package, current.interfaces.len())];
+    Ok(Outcome { findings, figures })
+}
+
+/// Records wit/ as its version, which says that components may be built for it. A record is renewed only by what keeps
+/// it: for anything else the version must be another one.
+///
+/// # Errors
+/// If something of the version's record would be lost.
+pub(crate) fn record() -> Result<()> {
+    let folder = root().join("wit");
+    let current = Contract::read(&folder)?;
+    let record = folder.join("released").join(&current.version);
+    if record.is_dir() {
+        let lost = grown(&Contract::read(&record)?, &current);
+        ensure!(
+            lost.is_empty(),
+            "{} was recorded with other contents; give it another version:\n  {}",
+            current.package,
+            lost.join("\n  ")
+        );
+        fs::remove_dir_all(&record)?;
+    }
+    fs::create_dir_all(&record)?;
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|end| end == "wit")) {
+            fs::copy(&path, record.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    println!("recorded {} in {}", current.package, record.display());
+    Ok(())
+}
+
+impl Contract {
+    /// Reads the files of a folder.
+    fn read(folder: &Path) -> Result<Self> {
+        let mut resolve = Resolve::default();
+        let (package, _) =
+            resolve.push_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let package = &resolve.packages[package];
+        let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
+        for (name, id) in &package.interfaces {
+            interfaces.insert(name.clone(), Interface::read(&resolve, *id));
+        }
+        for world in package.worlds.values() {
+            for item in resolve.worlds[*world].exports.values() {
+                if let WorldItem::Interface { id, .. } = item
+                    && let Some(interface) = interfaces.get_mut(interface_name(&resolve, *id))
+                {
+                    interface.is_exported = true;
+                }
+            }
+        }
+        let version = package.name.version.as_ref().context("the package has no version")?.to_string();
+        Ok(Self { package: package.name.to_string(), version, interfaces })
+    }
+}
+
+impl Interface {
+    fn read(resolve: &Resolve, id: InterfaceId) -> Self {
+        let interface = &resolve.interfaces[id];
+        let types = interface
+            .types
+            .iter()
+            .map(|(name, id)| (format!("type {name}"), definition(resolve, &resolve.types[*id].kind)));
+        let functions = interface
+            .functions
+            .iter()
+            .map(|(name, function)| (format!("function {name}"), signature(resolve, function)));
+        Self { is_exported: false, items: types.chain(functions).collect() }
+    }
+}
+
+/// What of `recorded` is no more in `current`, and what was added to what cannot grow.
+fn grown(recorded: &Contract, current: &Contract) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, before) in &recorded.interfaces {
+        let Some(now) = current.interfaces.get(name) else {
+            findings.push(format!("interface {name} is gone"));
+            continue;
+        };
+        for (item, shape) in &before.items {
+            match now.items.get(item) {
+                None => findings.push(format!("{name}: {item} is gone")),
+                Some(now) if now != shape => {
+                    findings.push(format!("{name}: {item} was `{shape}` and is `{now}`"));
+                }
+                Some(_) => {}
+            }
+        }
+        if before.is_exported != now.is_exported {
+            findings.push(format!("interface {name} is now on the other side"));
+        }
+        let added = now.items.keys().filter(|item| before.is_exported && !before.items.contains_key(*item));
+        findings.extend(added.map(|item| {
+            format!("{name}: {item} is new, and components that export {name} do not have it; make an interface of it")
+        }));
+    }
+    findings
+}
+
+fn interface_name(resolve: &Resolve, id: InterfaceId) -> &str {
+    resolve.interfaces[id].name.as_deref().unwrap_or_default()
+}
+
+/// A function as a component sees it: its parameters are part of its type by name.
+fn signature(resolve: &Resolve, function: &Function) -> String {
+    let parameters = function
+        .params
+        .iter()
+        .map(|parameter| format!("{}: {}", parameter.name, shape(resolve, &parameter.ty)));
+    let result = function.result.map(|result| format!(" -> {}", shape(resolve, &result))).unwrap_or_default();
+    let kind = if function.kind.is_async() { "async func" } else { "func" };
+    format!("{kind}({}){result}", parameters.collect::<Vec<_>>().join(", "))
+}
+
+/// A type as its users write it: by its name, if it has one.
+fn shape(resolve: &Resolve, ty: &Type) -> String {
+    let Type::Id(id) = ty else { return format!("{ty:?}").to_lowercase() };
+    let ty = &resolve.types[*id];
+    match (&ty.name, ty.owner) {
+        (Some(name), TypeOwner::Interface(owner)) => format!("{}.{name}", interface_name(resolve, owner)),
+        (Some(name), _) => name.clone(),
+        (None, _) => definition(resolve, &ty.kind),
+    }
+}
+
+/// What a type consists of.
+fn definition(resolve: &Resolve, kind: &TypeDefKind) -> String {
+    let shape = |ty: &Type| shape(resolve, ty);
+    let maybe = |ty: &Option<Type>| ty.as_ref().map_or("_".to_owned(), shape);
+    let list = |items: Vec<String>| items.join(", ");
+    match kind {
+        TypeDefKind::Record(record) => {
+            let field = |(name, ty): (&String, &Type)| format!("{name}: {}", shape(ty));
+            format!(
+                "record {{ {} }}",
+                list(record.fields.iter().map(|it| field((&it.name, &it.ty))).collect())
+            )
+        }
+        TypeDefKind::Variant(variant) => {
+            let case = |name: &str, ty: &Option<Type>| match ty {
+                Some(ty) => format!("{name}({})", shape(ty)),
+                None => name.to_owned(),
+            };
+            format!("variant {{ {} }}", list(variant.cases.iter().map(|it| case(&it.name, &it.ty)).collect()))
+        }
+        TypeDefKind::Enum(names) => {
+            format!("enum {{ {} }}", list(names.cases.iter().map(|it| it.name.clone()).collect()))
+        }
+        TypeDefKind::Flags(names) => {
+            format!("flags {{ {} }}", list(names.flags.iter().map(|it| it.name.clone()).collect()))
+        }
+        TypeDefKind::Tuple(tuple) => format!("tuple<{}>", list(tuple.types.iter().map(shape).collect())),
+        TypeDefKind::Option(ty) => format!("option<{}>", shape(ty)),
+        TypeDefKind::Result(result) => format!("result<{}, {}>", maybe(&result.ok), maybe(&result.err)),
+        TypeDefKind::List(ty) => format!("list<{}>", shape(ty)),
+        TypeDefKind::Map(key, value) => format!("map<{}, {}>", shape(key), shape(value)),
+        TypeDefKind::FixedLengthList(ty, length) => format!("list<{}, {length}>", shape(ty)),
+        TypeDefKind::Future(ty) => format!("future<{}>", maybe(ty)),
+        TypeDefKind::Stream(ty) => format!("stream<{}>", maybe(ty)),
+        TypeDefKind::Type(ty) => shape(ty),
+        TypeDefKind::Resource => "resource".to_owned(),
+        TypeDefKind::Handle(handle) => format!("{handle:?}"),
+        TypeDefKind::Unknown => "unknown".to_owned(),
+    }
+}
