@@ -118,8 +118,9 @@ pub(super) fn initial_age_millis(fields: &Fields, date: u64, times: Exchanged) -
     apparent.max(corrected)
 }
 
-/// Returns the value of Age: the first member of the first line; 0 if it is no number (5.1).
+/// Returns the value of Age: the first member of the first line; 0 if it is no number (5.1). Parameters are skipped, as
+/// a reader of structured fields does: a response with `7200;foo` is not younger than one with `7200`.
 fn age(fields: &Fields) -> u32 {
-    let first = fields.get(b"age").and_then(|line| line.split(|byte| *byte == b',').next());
+    let first = fields.get(b"age").and_then(|line| line.split(|byte| matches!(byte, b',' | b';')).next());
     first.and_then(|member| delta_seconds(member.trim_ascii())).unwrap_or(0)
 }
