@@ -120,7 +120,9 @@ impl StoredHead {
         }
     }
 
-    /// Returns the response with the fields of a newer one (3.2). Those that say how to read the stored bytes stay.
+    /// Returns the response with the fields of a newer one (3.2). Those that say what the stored bytes are stay: a 304
+    /// and a response to HEAD have no content that their coding, range and digest could be about, and many servers give
+    /// a 304 the media type of their error pages.
     fn updated(
         &self,
         settings: &Settings,
@@ -132,9 +134,11 @@ impl StoredHead {
         let mut new = new.clone();
         let skips_cookies = settings.cookies == Cookies::Skip;
         let age = new.get(b"age").map(<[u8]>::to_vec);
+        let stored_type = self.fields.get(b"content-type").map(media_type);
         drop_unstored(&mut new, &[]);
-        new.retain(|_, name, _| match name {
-            "content-encoding" | "content-range" | "content-type" => false,
+        new.retain(|_, name, value| match name {
+            "content-encoding" | "content-range" | "content-md5" | "content-digest" => false,
+            "content-type" => stored_type.is_none_or(|stored| stored.eq_ignore_ascii_case(media_type(value))),
             "set-cookie" | "set-cookie2" => !skips_cookies,
             _ => true,
         });
@@ -170,4 +174,10 @@ impl StoredHead {
             None => Freshened { head: Self { times, ..self.clone() }, keep: Err(WhyNot::NoLifetime) },
         }
     }
+}
+
+/// Returns the media type of a Content-Type without its parameters.
+fn media_type(value: &[u8]) -> &[u8] {
+    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+    value[..end].trim_ascii()
 }

@@ -100,6 +100,7 @@ fn section_3_2_a_304_updates_fields() {
         ("content-type", "text/html"),
         ("content-encoding", "gzip"),
         ("content-range", "bytes 0-1/2"),
+        ("content-digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
         ("content-length", "0"),
         ("connection", "hop"),
         ("hop", "1"),
@@ -116,6 +117,7 @@ fn section_3_2_a_304_updates_fields() {
         ("content-type", Some("image/png")),
         ("content-encoding", Some("br")),
         ("content-range", None),
+        ("content-digest", None),
         ("content-length", None),
         ("hop", None),
         ("age", None),
@@ -218,11 +220,28 @@ fn section_4_3_5_head() {
     }
 }
 
+#[test]
+fn section_3_2_a_304_keeps_the_media_type() {
+    for (stored_type, new, expected) in [
+        (Some("text/plain"), "text/plain;charset=utf-8", "text/plain;charset=utf-8"),
+        (Some("text/plain; charset=a"), "Text/Plain", "Text/Plain"),
+        (Some("image/png"), "text/html; charset=utf-8", "image/png"),
+        (Some("text/plain"), "text/plainer", "text/plain"),
+        (Some("text/plain"), "", "text/plain"),
+        (None, "text/plain", "text/plain"),
+    ] {
+        let mut lines = vec![("cache-control", "max-age=2"), ("etag", "\"a\"")];
+        lines.extend(stored_type.map(|stored| ("content-type", stored)));
+        let head = freshen(&stored(&lines), &[("etag", "\"a\""), ("content-type", new)], true).unwrap().head;
+        assert_eq!(value(head.fields(), "content-type"), Some(expected), "{stored_type:?} {new}");
+    }
+}
+
 proptest! {
     /// A 304 changes neither what says how to read the content, nor what it does not mention.
     #[test]
     fn a_304_keeps_content_fields(
-        new in prop::collection::vec(("(content-(type|encoding|range|length|foo)|x-[ab]|cache-control|vary|date|age)", "[a-z0-9=/]{0,12}"), 0..8),
+        new in prop::collection::vec(("(content-(type|encoding|range|length|md5|digest|foo)|x-[ab]|cache-control|vary|date|age)", "[a-z0-9=/]{0,12}"), 0..8),
     ) {
         let stored = stored(&[
             ("cache-control", "max-age=2"), ("etag", "\"a\""), ("content-type", "t"), ("content-encoding", "e"), ("x-a", "a"), ("x-c", "c"),
@@ -230,7 +249,8 @@ proptest! {
         let mut lines = vec![("etag", "\"a\"")];
         lines.extend(new.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let head = freshen(&stored, &lines, true).unwrap().head;
-        for name in ["content-type", "content-encoding", "content-range", "content-length", "x-c", "etag"] {
+        let kept = ["type", "encoding", "range", "length", "md5", "digest"].map(|name| format!("content-{name}"));
+        for name in kept.iter().map(String::as_str).chain(["x-c", "etag"]) {
             prop_assert_eq!(value(head.fields(), name), value(stored.fields(), name), "{}", name);
         }
         let updated: Vec<_> = new.iter().filter(|(name, _)| name == "x-a").map(|(_, value)| value.as_bytes()).collect();
