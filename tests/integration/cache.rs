@@ -6,6 +6,7 @@ mod collapsing;
 mod freshness;
 mod keys;
 mod operating;
+mod suite;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

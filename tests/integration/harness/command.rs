@@ -118,6 +118,11 @@ pub async fn curl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ra
     run(curl).await
 }
 
+/// Runs any program, with nothing on its standard input.
+pub async fn program(command: Command) -> Ran {
+    run(command).await
+}
+
 /// Runs a script of the shell, as a user types it.
 pub async fn sh(script: &str) -> Ran {
     let mut sh = Command::new("sh");
@@ -130,13 +135,9 @@ async fn run(command: Command) -> Ran {
 }
 
 async fn run_with(mut command: Command, stdin: Stdio) -> Ran {
-    let what = format!("{command:?}");
-    command.stdin(stdin);
-    within(&what, async {
-        match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
-            Ok(output) => Ran::from(output),
-            Err(error) => panic!("{what} cannot be run: {error}"),
-        }
-    })
-    .await
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    match command.spawn() {
+        Ok(child) => Started(Some(child)).ended().await,
+        Err(error) => panic!("{command:?} cannot be run: {error}"),
+    }
 }

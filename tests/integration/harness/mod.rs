@@ -64,7 +64,7 @@ pub use self::{
     client::{Reply, TestClient},
     command::{
         Ran, Started, curl, portcullis, portcullis_in, portcullis_reading, portcullis_started,
-        portcullis_with, sh,
+        portcullis_with, program, sh,
     },
     gateway::{Builder, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},
