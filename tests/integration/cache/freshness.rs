@@ -175,3 +175,33 @@ async fn what_a_client_asks_of_the_cache_counts_if_the_operator_says_so() {
         assert_eq!((alone.status, alone.text()), (200, again));
     }
 }
+
+#[tokio::test]
+async fn targeted_fields_count_in_order_and_a_lifetime_has_a_cap() {
+    let count = counter();
+    let settings = "targeted = [\"Own-Cache-Control\", \"CDN-Cache-Control\"], lifetime-max = \"1m\"";
+    let cached = Cached::start(settings, move |request| {
+        let answer = Answer::text(count().to_string());
+        match request.path() {
+            "/own" => {
+                answer.header("own-cache-control", "max-age=30").header("cdn-cache-control", "no-store")
+            }
+            "/own-none" => {
+                answer.header("own-cache-control", "no-store").header("cdn-cache-control", "max-age=9")
+            }
+            "/cdn" => answer.header("cdn-cache-control", "max-age=20").header("cache-control", "no-store"),
+            _ => answer.header("cache-control", "max-age=31536000"),
+        }
+    })
+    .await;
+    let mut client = Http::One.client(&cached.gateway).await;
+    for (path, ttl) in [("/own", Some(30)), ("/own-none", None), ("/cdn", Some(20)), ("/capped", Some(60))] {
+        let first = client.get(path).await;
+        let second = client.get(path).await;
+        assert_eq!(first.text() == second.text(), ttl.is_some(), "{path}");
+        if let Some(ttl) = ttl {
+            let line = first.header("cache-status");
+            assert!(line.contains(&format!("ttl={ttl};")), "{path}: {line}");
+        }
+    }
+}

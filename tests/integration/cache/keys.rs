@@ -168,3 +168,35 @@ async fn a_hit_is_as_authorised_as_a_miss_and_each_user_has_an_own_answer() {
     assert_eq!(upstream.requests().len(), 1);
     assert_eq!(client.send(Method::HEAD, "/a", &[("x-api-key", "wrong")], "").await.status, 401);
 }
+
+#[tokio::test]
+async fn requests_are_compared_as_vary_of_the_route_says() {
+    // Each with what two requests have in the field, and which rules take them for the same.
+    let same: &[(&str, &str, &str, &[&str])] = &[
+        ("accept-encoding", "gzip,br", "gzip ,  br", &["exact", "case", "languages"]),
+        ("accept-encoding", "gzip, br", "BR, gzip", &["case", "languages"]),
+        ("accept-language", "de, fr", "DE,fr", &["case", "languages"]),
+        ("accept-language", "de, fr;q=0.5", "fr;q=0.5, de", &["languages"]),
+        // The response is in German, which both prefer.
+        ("accept-language", "de, fr;q=0.5", "it;q=0.1, de", &["languages"]),
+        ("accept-language", "de", "fr", &[]),
+        ("x-other", "a, b", "b, a", &[]),
+        ("x-other", "a", "A", &[]),
+    ];
+    for rule in ["exact", "case", "languages"] {
+        let count = counter();
+        let cached = Cached::start(&format!("vary = \"{rule}\""), move |request| {
+            fresh(count().to_string())
+                .header("vary", &request.uri.query().unwrap_or_default().replace("v=", ""))
+                .header("content-language", "de")
+        })
+        .await;
+        let mut client = Http::One.client(&cached.gateway).await;
+        for (number, (field, one, other, rules)) in same.iter().enumerate() {
+            let path = format!("/{number}?v={field}");
+            let first = client.get_with(&path, &[(field, one)]).await.text();
+            let second = client.get_with(&path, &[(field, other)]).await.text();
+            assert_eq!(first == second, rules.contains(&rule), "{rule}: {field}: {one} and {other}");
+        }
+    }
+}

@@ -28,6 +28,12 @@ pub struct RouteCache {
     pub heuristic: bool,
     /// Whether a response that sets cookies may be stored.
     pub cookies: CookieRule,
+    /// Fields in lower case that count in place of `Cache-Control`, the first that a response has (RFC 9213).
+    pub targeted: Vec<String>,
+    /// The longest time that a response is fresh, whatever it says.
+    pub lifetime_max: Option<Duration>,
+    /// How requests are compared if a response varies.
+    pub vary: VaryRule,
     /// Whether what a client's `Cache-Control` asks for is done.
     pub heeds_clients: bool,
     /// How long a response may be used after it has become stale.
@@ -59,6 +65,18 @@ pub enum CookieRule {
     Skip,
     /// It is stored like any other, as RFC 9111 says.
     Rfc,
+}
+
+/// How much two requests may differ in a field that a response varies by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum VaryRule {
+    /// In white space and in how a list is divided into lines.
+    Exact,
+    /// In addition in the order of `Accept-Encoding`, and in case in that and in `Accept-Language`.
+    #[default]
+    Case,
+    /// In addition in the order of `Accept-Language`, of which the language counts that is preferred.
+    Languages,
 }
 
 /// How long a response may be used after it has become stale, if it does not say it itself.

@@ -120,7 +120,7 @@ fn is_about_content(name: &str) -> bool {
 
 /// Whether a field says how a response may be stored and validated.
 fn is_about_storing(name: &str) -> bool {
-    matches!(name, "cache-control" | "cdn-cache-control" | "etag" | "expires" | "last-modified")
+    matches!(name, "cache-control" | "etag" | "expires" | "last-modified") || name.ends_with("-cache-control")
 }
 
 /// Writes a number without allocating.

@@ -14,15 +14,14 @@ use super::time::Exchanged;
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     pub(super) directives: ResponseDirectives,
-    /// The directives are those of CDN-Cache-Control, so that Expires does not count either (RFC 9213, 2.2).
+    /// The directives are those of a targeted field, so that Expires does not count either (RFC 9213, 2.2).
     is_targeted: bool,
 }
 
 impl Policy {
     pub(super) fn read(settings: &Settings, fields: &Fields) -> Self {
-        let targeted =
-            settings.targeted.then(|| read_targeted(fields.get_all(b"cdn-cache-control"))).flatten();
-        match targeted {
+        let mut targets = settings.targeted.iter();
+        match targets.find_map(|name| read_targeted(fields.get_all(name.as_bytes()))) {
             Some(directives) => Self { directives, is_targeted: true },
             None => {
                 let directives = ResponseDirectives::read(fields.get_all(b"cache-control"));

@@ -10,8 +10,9 @@ pub struct Settings {
     /// Whether Cache-Control and Pragma of requests count. If not, `no-store` still keeps the response to its own
     /// request out of the store, which RFC 9111, 5.2.1.5 demands.
     pub client_directives: bool,
-    /// Whether CDN-Cache-Control of responses counts (RFC 9213).
-    pub targeted: bool,
+    /// Fields of responses, in lower case, that count in place of Cache-Control: the first that is there and valid
+    /// (RFC 9213).
+    pub targeted: Vec<String>,
     /// Freshness lifetimes in seconds, by status code, of responses that do not say theirs.
     pub ttl: Vec<(u16, u32)>,
     /// How long a response is fresh if neither it nor `ttl` says so (RFC 9111, 4.2.2); `None` for not at all.
@@ -31,7 +32,7 @@ impl Default for Settings {
         Self {
             cookies: Cookies::Skip,
             client_directives: true,
-            targeted: true,
+            targeted: vec!["cdn-cache-control".to_owned()],
             ttl: Vec::new(),
             heuristic: Some(Heuristic::default()),
             lifetime_max: SECONDS_MAX,

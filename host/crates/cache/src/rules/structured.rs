@@ -1,4 +1,4 @@
-//! Targeted cache control (RFC 9213): CDN-Cache-Control, a dictionary of Structured Fields (RFC 9651).
+//! Targeted cache control (RFC 9213), such as CDN-Cache-Control: a dictionary of Structured Fields (RFC 9651).
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use portcullis_cache::rules::{Cookies, Heuristic, Settings, depends_on_client};
+use portcullis_cache::rules::{Cookies, Heuristic, SECONDS_MAX, Settings, VaryRules, depends_on_client};
 use portcullis_cache::store::{self, MemoryBounds};
-use portcullis_model::{Cache, CookieRule, RouteCache, StatusClass};
+use portcullis_model::{Cache, CookieRule, RouteCache, StatusClass, VaryRule};
 
 /// A tenth of its age, which RFC 9111, 4.2.2 names as usual, and at most a day.
 const HEURISTIC: Heuristic = Heuristic { percent: 10, seconds_max: 86_400 };
@@ -43,11 +43,17 @@ pub(super) fn of_route(config: &RouteCache) -> Settings {
             CookieRule::Rfc => Cookies::Rfc,
         },
         client_directives: config.heeds_clients,
+        targeted: config.targeted.clone(),
         ttl: by_status(config),
         heuristic: config.heuristic.then_some(HEURISTIC),
         stale_while_revalidate: seconds(config.stale.while_revalidate),
         stale_if_error: seconds(config.stale.on_error),
-        ..Settings::default()
+        lifetime_max: config.lifetime_max.map_or(SECONDS_MAX, seconds),
+        vary: match config.vary {
+            VaryRule::Exact => VaryRules::Exact,
+            VaryRule::Case => VaryRules::Case,
+            VaryRule::Languages => VaryRules::Languages,
+        },
     }
 }
 

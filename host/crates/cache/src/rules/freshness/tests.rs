@@ -113,9 +113,16 @@ fn rfc_9213_section_2_2_a_targeted_field_replaces_the_others() {
     check(&[("cdn-cache-control", "public"), ("expires", &future)], 0);
     check(&[("cdn-cache-control", "max-age=60, &&&"), ("cache-control", "max-age=1")], 1);
     check(&[("cdn-cache-control", ""), ("cache-control", "max-age=1")], 1);
-    let off = Settings { targeted: false, ..Settings::default() };
+    let off = Settings { targeted: Vec::new(), ..Settings::default() };
     let lines = [("cdn-cache-control", "max-age=60"), ("cache-control", "max-age=1")];
     assert_eq!(lifetime_of(&off, 200, &lines), Some(1));
+    // The order of the settings counts, not that of the response (2.2).
+    let targeted = ["own-cache-control", "cdn-cache-control"].map(str::to_owned).to_vec();
+    let two = Settings { targeted, ..Settings::default() };
+    for (own, expected) in [("max-age=7", 7), ("no-store", 0), ("", 60), ("max-age=x y", 60)] {
+        let lines = [lines[0], ("own-cache-control", own), lines[1]];
+        assert_eq!(lifetime_of(&two, 200, &lines).unwrap_or(0), expected, "{own}");
+    }
 }
 
 #[test]

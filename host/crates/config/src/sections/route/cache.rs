@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_model::{
-    Bypass, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
+    Bypass, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass, VaryRule,
 };
 
 use crate::diagnostic::Report;
@@ -16,6 +16,8 @@ use crate::syntax::units;
 use crate::syntax::unseen_fields::unseen;
 use crate::syntax::view::View;
 
+/// The field that all caches between an origin and its clients obey.
+const CDN_CACHE_CONTROL: &str = "cdn-cache-control";
 /// How long a request waits for another one by default.
 const WAIT: Duration = Duration::from_secs(5);
 /// How many may wait for one response by default.
@@ -62,6 +64,13 @@ pub(super) fn cache<'a>(
         ttl: ttl(loader, named, view),
         heuristic: view.bool("heuristic").unwrap_or(false),
         cookies: if view.word("cookies") == Some("rfc") { CookieRule::Rfc } else { CookieRule::Skip },
+        targeted: targeted(loader, named, view),
+        lifetime_max: view.duration("lifetime-max"),
+        vary: match view.word("vary") {
+            Some("exact") => VaryRule::Exact,
+            Some("languages") => VaryRule::Languages,
+            _ => VaryRule::Case,
+        },
         heeds_clients: view.word("client-directives") == Some("rfc"),
         stale: StaleRules {
             while_revalidate: stale.duration("while-revalidate").unwrap_or_default(),
@@ -76,6 +85,31 @@ pub(super) fn cache<'a>(
         },
         reports: view.bool("cache-status").unwrap_or(true),
     })
+}
+
+/// Reads the fields that count in place of `Cache-Control`, in order.
+fn targeted(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<String> {
+    if view.word("targeted").is_some() {
+        return Vec::new();
+    }
+    if view.node("targeted").is_none() {
+        return vec![CDN_CACHE_CONTROL.to_owned()];
+    }
+    let place = Place { route: named.name, key: "targeted" };
+    let mut fields: Vec<String> = Vec::new();
+    for (typed, span) in view.texts("targeted") {
+        let name = typed.to_ascii_lowercase();
+        // Other fields for caches, such as Surrogate-Control, have a syntax of their own.
+        let target = name.strip_suffix("-cache-control");
+        if !is_token(&name) || target.is_none_or(str::is_empty) {
+            let help =
+                "write the name of a field such as \"CDN-Cache-Control\", which ends in `-Cache-Control`";
+            loader.report(place.invalid(span, "not a targeted field as RFC 9213 has it", help));
+        } else if !fields.contains(&name) {
+            fields.push(name);
+        }
+    }
+    fields
 }
 
 /// Reads how long responses of each status are fresh. Single statuses come before classes.

@@ -74,6 +74,30 @@ pub(crate) static ROUTE_CACHE: Shape = Shape {
                   client can have the upstream asked.",
         },
         Key {
+            name: "targeted",
+            kind: Kind::Either(&[Kind::Choice(&["none"]), Kind::List(&Kind::Text("the name of a header"))]),
+            presence: Presence::Default(r#"["CDN-Cache-Control"]"#),
+            example: r#"["Gateway-Cache-Control", "CDN-Cache-Control"]"#,
+            doc: "Fields of a response that count in place of `Cache-Control` and `Expires`: the first of them that it has and that is \
+                  valid (RFC 9213); or none.",
+        },
+        Key {
+            name: "lifetime-max",
+            kind: up_to_a_year(),
+            presence: Presence::Absent("as long as the response or `ttl` says"),
+            example: r#""24h""#,
+            doc: "The longest time that a response is fresh, whatever it or `ttl` says.",
+        },
+        Key {
+            name: "vary",
+            kind: Kind::Choice(&["exact", "case", "languages"]),
+            presence: Presence::Default(r#""case""#),
+            example: r#""languages""#,
+            doc: "How requests are compared in a field that `Vary` names. `exact`: all but white space and the division into lines \
+                  counts. `case`: neither does the order of `Accept-Encoding`, nor case in that and in `Accept-Language`. \
+                  `languages`: nor the order of `Accept-Language`, and a response in the language that a request likes best is for it.",
+        },
+        Key {
             name: "stale",
             kind: Kind::Table(&STALE),
             presence: Presence::Absent("a stale response is used only if it says so"),

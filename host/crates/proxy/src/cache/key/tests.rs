@@ -1,4 +1,4 @@
-use portcullis_model::{Collapse, StaleRules};
+use portcullis_model::{Collapse, StaleRules, VaryRule};
 use portcullis_policy::Exchange;
 
 use super::*;
@@ -15,6 +15,9 @@ fn route_cache(key: CacheKey) -> RouteCache {
         ttl: Vec::new(),
         heuristic: false,
         cookies: CookieRule::Skip,
+        targeted: Vec::new(),
+        lifetime_max: None,
+        vary: VaryRule::Case,
         heeds_clients: false,
         stale: StaleRules::default(),
         key,
