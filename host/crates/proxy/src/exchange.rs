@@ -204,7 +204,7 @@ impl ExchangeDriver<'_> {
                 looked.take_if(|looked| looked.is_final())
             {
                 let mut exchange = permitted.into_inner();
-                cache.note(&mut exchange, self.info, status);
+                cache.note(&mut exchange, self.info, status, &mut self.worker.scratch.borrow_mut());
                 self.add_via(&mut exchange, &matched);
                 return self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await;
             }

@@ -16,7 +16,8 @@ pub(crate) fn add_via(
 ) -> Result<(), FieldError> {
     scratch.clear();
     // RFC 9110, 7.6.3: the protocol's name is left out if it is HTTP.
-    scratch.extend_from_slice(version.as_str().trim_start_matches("HTTP/").as_bytes());
+    let version = version.as_str();
+    scratch.extend_from_slice(version.strip_prefix("HTTP/").unwrap_or(version).as_bytes());
     scratch.push(b' ');
     scratch.extend_from_slice(name.as_bytes());
     fields.append_known(Known::Via, scratch)

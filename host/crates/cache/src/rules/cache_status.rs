@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use portcullis_model::text::push_decimal;
+
 /// A member of Cache-Status.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CacheStatus<'a> {
@@ -64,49 +66,51 @@ impl Fwd {
 
 impl CacheStatus<'_> {
     /// Appends the member. It goes behind what other caches wrote, as a line of its own.
-    pub fn write(&self, out: &mut String) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         write_text(self.cache, out);
         if self.hit {
-            out.push_str("; hit");
+            out.extend_from_slice(b"; hit");
         }
         if let Some(fwd) = self.fwd {
-            out.push_str("; fwd=");
-            out.push_str(fwd.as_str());
+            out.extend_from_slice(b"; fwd=");
+            out.extend_from_slice(fwd.as_str().as_bytes());
         }
         if let Some(status) = self.fwd_status {
-            out.push_str(&format!("; fwd-status={status}"));
+            out.extend_from_slice(b"; fwd-status=");
+            push_decimal(out, u64::from(status));
         }
         if let Some(ttl) = self.ttl {
-            out.push_str(&format!("; ttl={ttl}"));
+            out.extend_from_slice(if ttl < 0 { b"; ttl=-" } else { b"; ttl=" });
+            push_decimal(out, ttl.unsigned_abs());
         }
         if self.stored {
-            out.push_str("; stored");
+            out.extend_from_slice(b"; stored");
         }
         if self.collapsed {
-            out.push_str("; collapsed");
+            out.extend_from_slice(b"; collapsed");
         }
         if let Some(detail) = self.detail {
-            out.push_str("; detail=");
+            out.extend_from_slice(b"; detail=");
             write_text(detail, out);
         }
     }
 }
 
-/// Writes `value` as a token, or as a string if it cannot be one (RFC 9651, 3.3.3 and 3.3.4).
-fn write_text(text: &str, out: &mut String) {
+/// Appends `text` as a token, or as a string if it cannot be one (RFC 9651, 3.3.3 and 3.3.4).
+fn write_text(text: &str, out: &mut Vec<u8>) {
     let is_token = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*')
         && text.bytes().all(|byte| matches!(byte, b':' | b'/') || portcullis_http::is_token(&[byte]));
     if is_token {
-        out.push_str(text);
+        out.extend_from_slice(text.as_bytes());
         return;
     }
-    out.push('"');
+    out.push(b'"');
     for letter in text.chars() {
         match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            ' '..='~' => out.push(letter),
-            _ => out.push('?'),
+            '"' | '\\' => out.extend([b'\\', letter as u8]),
+            ' '..='~' => out.push(letter as u8),
+            _ => out.push(b'?'),
         }
     }
-    out.push('"');
+    out.push(b'"');
 }

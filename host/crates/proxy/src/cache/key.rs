@@ -68,12 +68,12 @@ impl KeyRules {
             fields.append_checked(name, value)?;
         }
         let edited = |name: &[u8], value: &[u8]| request.fields.edits().any(|edit| edit == (name, value));
-        let named = |name: &str| self.rules.fields.iter().any(|field| field == name);
-        for (known, name, value) in request.fields.iter() {
+        let named = |name: &[u8]| self.rules.fields.iter().any(|field| field.as_bytes() == name);
+        for (known, name, value) in request.fields.iter_bytes() {
             let says_where =
                 matches!(known, Known::XForwardedHost | Known::XForwardedPort | Known::XForwardedProto);
-            if (says_where || overrides_url(name) || named(name)) && !edited(name.as_bytes(), value) {
-                fields.append_checked(name.as_bytes(), value)?;
+            if (says_where || overrides_url(name) || named(name)) && !edited(name, value) {
+                fields.append_checked(name, value)?;
             }
         }
         let mut kept = Vec::new();
@@ -100,14 +100,14 @@ impl KeyRules {
                 push_bytes(key, b'e', name, value);
             }
         }
-        for (known, name, value) in request.fields.iter() {
+        for (known, name, value) in request.fields.iter_bytes() {
             let overrides = match known {
                 Known::XForwardedHost => value != request.authority.as_bytes(),
                 Known::XForwardedPort => true,
                 _ => overrides_url(name),
             };
             if overrides {
-                push(key, b'o', name, value);
+                push_bytes(key, b'o', name, value);
             }
         }
         for name in &rules.fields {
@@ -182,29 +182,29 @@ fn starts_with_host(rest: &[u8], authority: &str) -> bool {
 
 /// Whether servers and frameworks read the field `name` in place of a part of the URL or of the method. A client that
 /// sends one gets an answer of its own, so that what it says of the URL reaches no other client.
-fn overrides_url(name: &str) -> bool {
+fn overrides_url(name: &[u8]) -> bool {
     matches!(
         name,
-        "front-end-https"
-            | "x-forwarded-path"
-            | "x-forwarded-prefix"
-            | "x-forwarded-scheme"
-            | "x-forwarded-server"
-            | "x-forwarded-ssl"
-            | "x-forwarded-uri"
-            | "x-forwarded-url"
-            | "x-host"
-            | "x-http-destinationurl"
-            | "x-http-host-override"
-            | "x-http-method"
-            | "x-http-method-override"
-            | "x-method-override"
-            | "x-original-host"
-            | "x-original-uri"
-            | "x-original-url"
-            | "x-proxy-host"
-            | "x-rewrite-url"
-            | "x-url-scheme"
+        b"front-end-https"
+            | b"x-forwarded-path"
+            | b"x-forwarded-prefix"
+            | b"x-forwarded-scheme"
+            | b"x-forwarded-server"
+            | b"x-forwarded-ssl"
+            | b"x-forwarded-uri"
+            | b"x-forwarded-url"
+            | b"x-host"
+            | b"x-http-destinationurl"
+            | b"x-http-host-override"
+            | b"x-http-method"
+            | b"x-http-method-override"
+            | b"x-method-override"
+            | b"x-original-host"
+            | b"x-original-uri"
+            | b"x-original-url"
+            | b"x-proxy-host"
+            | b"x-rewrite-url"
+            | b"x-url-scheme"
     )
 }
 

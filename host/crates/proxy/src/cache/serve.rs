@@ -267,7 +267,8 @@ impl Serve<'_> {
 
     /// Notes what the cache did, and puts the exchange into its slot.
     fn done(&mut self, mut exchange: Box<Exchange>, response: CallResponse, status: Status) -> CallResponse {
-        self.route.note(&mut exchange, self.forward.info, status);
+        let scratch = &mut self.worker.scratch.borrow_mut();
+        self.route.note(&mut exchange, self.forward.info, status, scratch);
         self.forward.slot.put(exchange);
         response
     }

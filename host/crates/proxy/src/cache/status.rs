@@ -60,7 +60,7 @@ impl Status {
     }
 
     /// Appends it as `Cache-Status` has it. `cache` is what the gateway calls itself.
-    fn write(&self, cache: &str, out: &mut String) {
+    fn write(&self, cache: &str, out: &mut Vec<u8>) {
         let status = CacheStatus {
             cache,
             hit: self.forwarded.is_none(),
@@ -77,14 +77,20 @@ impl Status {
 
 impl CachedRoute {
     /// Notes what the cache did for the request in `exchange`: for its record, and for its client as a further member
-    /// of `Cache-Status`.
-    pub(crate) fn note(&self, exchange: &mut Exchange, info: &mut ExchangeInfo, status: Status) {
+    /// of `Cache-Status`. `line` is a buffer to reuse.
+    pub(crate) fn note(
+        &self,
+        exchange: &mut Exchange,
+        info: &mut ExchangeInfo,
+        status: Status,
+        line: &mut Vec<u8>,
+    ) {
         info.cache = Some(status.result);
         if self.config.reports {
-            let mut line = String::with_capacity(64);
-            status.write(&self.called, &mut line);
+            line.clear();
+            status.write(&self.called, line);
             // A full section goes without.
-            let _full = exchange.response.fields.append_checked(b"cache-status", line.as_bytes()).is_err();
+            let _full = exchange.response.fields.append_checked(b"cache-status", line).is_err();
         }
     }
 }
