@@ -16,10 +16,14 @@ use crate::scenario::Scenario;
 
 mod files;
 mod kind;
+mod nginx;
 mod site;
 
 pub(crate) use self::kind::Kind;
 pub(crate) use self::site::Site;
+
+/// How the names of files begin that callgrind writes.
+const COUNTS: &str = "counts";
 
 /// One of them, running.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(crate) struct Contender {
     pub(crate) version: String,
     binary: PathBuf,
     process: Guard,
+    folder: PathBuf,
     log: PathBuf,
     plain: u16,
     tls: u16,
@@ -36,15 +41,36 @@ pub(crate) struct Contender {
 impl Contender {
     /// Starts it and waits until it accepts connections.
     pub(crate) fn start(kind: Kind, binary: &Path, site: &Site, cores: &Cores) -> Result<Self> {
+        Self::start_in(kind, binary, site, cores, false)
+    }
+
+    /// Starts the gateway in callgrind.
+    pub(crate) fn counted(binary: &Path, site: &Site, cores: &Cores) -> Result<Self> {
+        Self::start_in(Kind::Portcullis, binary, site, cores, true)
+    }
+
+    fn start_in(kind: Kind, binary: &Path, site: &Site, cores: &Cores, counted: bool) -> Result<Self> {
         let (plain, tls) = free_ports()?;
         let folder = site.folder.join(format!("{kind}-{plain}"));
         std::fs::create_dir_all(&folder)?;
         let config = folder.join(if kind == Kind::Portcullis { "portcullis.toml" } else { "config" });
-        std::fs::write(&config, files::config(kind, site, &folder.display().to_string(), plain, tls))?;
-        let mut command = cores.command(Role::Contender, binary);
+        std::fs::write(
+            &config,
+            files::config(kind, binary, site, &folder.display().to_string(), plain, tls),
+        )?;
+        let mut command = if counted {
+            let mut command = cores.command(Role::Contender, Path::new("valgrind"));
+            let counts = format!("--callgrind-out-file={}/{COUNTS}", folder.display());
+            command.args(["--tool=callgrind", &counts]).arg(binary);
+            command
+        } else {
+            cores.command(Role::Contender, binary)
+        };
         match kind {
             Kind::Portcullis => command.args(["run", "--log-level", "warn", "-c"]).arg(&config),
-            Kind::Nginx => command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(&config),
+            Kind::Nginx | Kind::NginxModules | Kind::NginxLua => {
+                command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(&config)
+            }
             Kind::Haproxy => command.arg("-db").arg("-f").arg(&config),
         };
         let log = folder.join("log");
@@ -52,7 +78,8 @@ impl Contender {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let version = kind.version(binary)?;
         let process = Guard::spawn(&mut command)?;
-        let mut contender = Self { kind, version, binary: binary.to_owned(), process, log, plain, tls };
+        let mut contender =
+            Self { kind, version, binary: binary.to_owned(), process, folder, log, plain, tls };
         contender.wait_until_ready()?;
         Ok(contender)
     }
@@ -64,7 +91,7 @@ impl Contender {
 
     /// Compiling plugins for the first time can take a while.
     fn wait_until_ready(&mut self) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_secs(600);
         for port in [self.plain, self.tls] {
             while TcpStream::connect(("127.0.0.1", port)).is_err() {
                 self.check_alive()?;
@@ -84,7 +111,24 @@ impl Contender {
         }
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Returns the files that callgrind has written, the newest last.
+    pub(crate) fn counts(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let number =
+                name.to_str().and_then(|name| name.strip_prefix(COUNTS)?.strip_prefix('.')?.parse().ok());
+            files.extend(number.map(|number: u32| (number, self.folder.join(&name))));
+        }
+        files.sort();
+        Ok(files.into_iter().map(|(_, path)| path).collect())
+    }
+
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string())
     }
 
@@ -105,13 +149,7 @@ impl Contender {
 
     pub(crate) fn url(&self, scenario: Scenario) -> String {
         let (scheme, port) = if scenario.is_tls() { ("https", self.tls) } else { ("http", self.plain) };
-        let path = match scenario {
-            Scenario::H1Policy1 => "one/",
-            Scenario::H1Policy3 => "three/",
-            Scenario::H1Policy3Fresh => "fresh/",
-            _ => "",
-        };
-        format!("{scheme}://127.0.0.1:{port}/{path}")
+        format!("{scheme}://127.0.0.1:{port}/{}", scenario.path())
     }
 
     /// Where a path is found without TLS.

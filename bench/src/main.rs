@@ -3,7 +3,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod burst;
 mod contender;
+mod instructions;
 mod load;
 mod memory;
 mod neighbour;
@@ -56,6 +58,9 @@ struct Arguments {
     /// Gateways to leave out
     #[arg(long, value_enum)]
     without: Vec<Kind>,
+    /// Count the instructions of an exchange with valgrind instead, and compare them with bench/instructions.json
+    #[arg(long)]
+    instructions: bool,
     /// Be the server behind all contenders (this program starts itself so)
     #[arg(long, hide = true)]
     upstream: bool,
@@ -66,9 +71,10 @@ fn main() -> ExitCode {
     if arguments.quick {
         (arguments.rounds, arguments.seconds, arguments.idle) = (3, 2, 500);
     }
-    let outcome = if arguments.upstream { upstream::serve() } else { run(&arguments) };
+    let outcome = if arguments.upstream { upstream::serve().map(|()| true) } else { run(&arguments) };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -76,20 +82,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+/// Measures what was asked for. Returns whether instructions that were counted are as many as before.
+fn run(arguments: &Arguments) -> Result<bool> {
     let cores = pin::Cores::find();
     let generator = Generator::find()?;
     let folder = tempfile::tempdir().context("cannot make a folder for the configurations")?;
     let (_upstream, port) = upstream::start(&cores)?;
     // Some more than are ever open, because some may still be closing.
-    let connections = arguments.connections.max(arguments.idle) + 256;
+    let connections = arguments.connections.max(arguments.idle).max(burst::REQUESTS) + 256;
     let site = Site::new(folder.path(), port, connections)?;
 
+    if arguments.instructions {
+        let binary =
+            Kind::Portcullis.find(arguments.portcullis.as_deref())?.context("there is no gateway")?;
+        return instructions::run(&binary, &site, &cores);
+    }
     let mut contenders = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| !arguments.without.contains(kind)) {
         match kind.find(arguments.portcullis.as_deref())? {
             Some(binary) => contenders.push(Contender::start(kind, &binary, &site, &cores)?),
-            None => println!("{kind} is not installed: its column stays empty (apt-get install {kind})"),
+            None => println!("{kind} is not installed: it is left out (apt-get install {})", kind.package()),
         }
     }
     if contenders.is_empty() {
@@ -97,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("{cores}; load: {generator}");
     for contender in &contenders {
-        println!("{:<10} {}", contender.kind.to_string(), contender.version);
+        println!("{:<13} {}", contender.kind.to_string(), contender.version);
     }
 
     let scenarios: Vec<Scenario> = match arguments.scenario.as_slice() {
@@ -117,8 +129,23 @@ fn run(arguments: &Arguments) -> Result<()> {
                     report.add_neighbour(measured);
                 }
             }
+        } else if scenario == Scenario::CacheBurst {
+            for contender in contenders.iter_mut().filter(|contender| contender.kind.takes(scenario)) {
+                for round in 0..arguments.rounds {
+                    let measured = burst::measure(contender, &site, round)
+                        .with_context(|| format!("{} in a burst", contender.kind))?;
+                    println!("  round {:<2} {:<13} {measured}", round + 1, contender.kind.to_string());
+                    report.add_burst(contender.kind, measured);
+                }
+            }
         } else {
+            let before = site.kept_requests()?;
             requests(arguments, scenario, &generator, &cores, &mut contenders, &mut report)?;
+            let asked = site.kept_requests()? - before;
+            // While nothing is cached yet, a request of each connection may go there.
+            if asked > u64::from(arguments.connections) * contenders.len() as u64 {
+                bail!("{asked} requests of {} reached the upstream: those were no hits", scenario.name());
+            }
         }
         report.print(scenario);
     }
@@ -127,7 +154,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("\nwritten to {}", path.display());
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Measures turns under load. Each contender has one turn in each round, in an order that rotates, so that neither a
@@ -167,7 +194,7 @@ fn requests(
             let cpu = contender.cpu()?.saturating_sub(before);
             contender.check_alive()?;
             let sample = Sample::new(round, cpu, answered);
-            println!("  round {:<2} {:<10} {}", round + 1, contender.kind.to_string(), sample);
+            println!("  round {:<2} {:<13} {}", round + 1, contender.kind.to_string(), sample);
             report.add(scenario, contender.kind, sample);
         }
     }
@@ -181,7 +208,7 @@ fn idle(
     contenders: &[Contender],
     report: &mut Report,
 ) -> Result<()> {
-    for contender in contenders {
+    for contender in contenders.iter().filter(|contender| contender.kind.takes(Scenario::Idle)) {
         // A process that was under load has free memory of its own, and would seem to need none.
         let mut fresh = contender.fresh(site, cores)?;
         let bytes = memory::per_connection(&fresh, connections)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::burst::Burst;
 use crate::contender::{Contender, Kind};
 use crate::load::{Answered, Generator};
 use crate::neighbour::Neighbour;
@@ -41,6 +42,7 @@ pub(crate) struct Report {
     samples: BTreeMap<(Scenario, Kind), Vec<Sample>>,
     idle: BTreeMap<Kind, u64>,
     neighbour: Vec<Neighbour>,
+    bursts: BTreeMap<Kind, Vec<Burst>>,
 }
 
 /// The middle of some figures, and the least and the greatest.
@@ -62,6 +64,32 @@ impl Report {
 
     pub(crate) fn add_neighbour(&mut self, measured: Neighbour) {
         self.neighbour.push(measured);
+    }
+
+    pub(crate) fn add_burst(&mut self, kind: Kind, measured: Burst) {
+        self.bursts.entry(kind).or_default().push(measured);
+    }
+
+    /// Prints how many requests a burst makes upstream.
+    fn print_bursts(&self) {
+        for (kind, bursts) in &self.bursts {
+            let figure = |of: fn(&Burst) -> f64| spread(bursts.iter().map(of).collect());
+            let (Some(upstream), Some(took)) =
+                (figure(|burst| burst.upstream as f64), figure(|burst| burst.took.as_secs_f64() * 1e3))
+            else {
+                continue;
+            };
+            let Spread { median, least, greatest } = upstream;
+            println!(
+                "  {:<13} {median:.0} upstream ({least:.0} to {greatest:.0}), {:.0} ms",
+                kind.to_string(),
+                took.median
+            );
+        }
+        if let Some(own) = self.bursts.get(&Kind::Portcullis) {
+            let kept = own.iter().all(|burst| burst.upstream == 1);
+            println!("  one was promised: {}", if kept { "kept" } else { "NOT KEPT" });
+        }
     }
 
     /// How much longer a plain request takes beside a plugin that burns, in the median round.
@@ -94,7 +122,7 @@ impl Report {
         if scenario == Scenario::Idle {
             for (kind, bytes) in &self.idle {
                 println!(
-                    "  {:<10} {:>7.2} KiB for each connection",
+                    "  {:<13} {:>7.2} KiB for each connection",
                     kind.to_string(),
                     *bytes as f64 / 1024.0
                 );
@@ -104,7 +132,10 @@ impl Report {
         if scenario == Scenario::Neighbour {
             return self.print_neighbour();
         }
-        println!("  {:<10} {:>12} {:>16}   ratio to nginx, CPU", "", "requests/s", "CPU us/request");
+        if scenario == Scenario::CacheBurst {
+            return self.print_bursts();
+        }
+        println!("  {:<13} {:>12} {:>16}   ratio to nginx, CPU", "", "requests/s", "CPU us/request");
         for kind in Kind::ALL {
             let Some(cpu) = self.spread(scenario, kind, |sample| sample.cpu_us) else { continue };
             let rate =
@@ -115,7 +146,7 @@ impl Report {
                 }
                 None => "-".to_owned(),
             };
-            println!("  {:<10} {rate:>12.0} {:>16.2}   {ratio}", kind.to_string(), cpu.median);
+            println!("  {:<13} {rate:>12.0} {:>16.2}   {ratio}", kind.to_string(), cpu.median);
         }
         if let (Some(most), Some(ratio)) = (scenario.ratio_max(), self.ratio(scenario, Kind::Portcullis)) {
             let verdict = if ratio.median <= most { "kept" } else { "NOT KEPT" };
@@ -180,6 +211,14 @@ impl Report {
             "connections": arguments.connections,
             "samples": samples,
             "idle_connection_bytes": idle,
+            "bursts": self.bursts.iter().flat_map(|(kind, bursts)| {
+                bursts.iter().map(move |burst| json!({
+                    "contender": kind.to_string(),
+                    "upstream_requests": burst.upstream,
+                    "milliseconds": burst.took.as_secs_f64() * 1e3,
+                    "cpu_ms": burst.cpu.as_secs_f64() * 1e3,
+                }))
+            }).collect::<Vec<_>>(),
             "neighbour_p99": self.neighbour.iter().map(|measured| {
                 json!({ "alone_us": measured.alone.as_micros(), "beside_us": measured.beside.as_micros() })
             }).collect::<Vec<_>>(),

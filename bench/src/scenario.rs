@@ -20,6 +20,14 @@ pub(crate) enum Scenario {
     /// The same three policies, a fresh instance for each exchange; nginx goes without
     #[value(name = "h1-policy-3-fresh")]
     H1Policy3Fresh,
+    /// A cached response of 100 B, in memory (nginx: in a file)
+    #[value(name = "cache-100b")]
+    Cache100B,
+    /// A cached response of 10 KB, in memory (nginx: in a file)
+    #[value(name = "cache-10kb")]
+    Cache10Kb,
+    /// 1,000 requests at once for a response that is not cached yet
+    CacheBurst,
     /// The 99th percentile of h1 beside a route whose plugin uses up its deadline
     Neighbour,
     /// Memory of an idle keep-alive connection
@@ -56,11 +64,25 @@ impl Scenario {
         }
     }
 
+    /// Returns the path to ask for, without the slash before it.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::H1Policy1 => "one/",
+            Self::H1Policy3 => "three/",
+            Self::H1Policy3Fresh => "fresh/",
+            Self::Cache100B => "kept/100b",
+            Self::Cache10Kb => "kept/10kb",
+            Self::CacheBurst => "kept/late",
+            Self::H1 | Self::H1Tls | Self::H2 | Self::Neighbour | Self::Idle => "",
+        }
+    }
+
     /// Returns what the gateway may cost as a multiple of nginx, if the project has promised something.
     pub(crate) fn ratio_max(self) -> Option<f64> {
         match self {
             Self::H1 => Some(1.05),
             Self::H1Policy3 => Some(1.6),
+            Self::Cache100B | Self::Cache10Kb => Some(0.8),
             _ => None,
         }
     }

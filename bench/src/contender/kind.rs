@@ -15,11 +15,16 @@ use crate::scenario::Scenario;
 pub(crate) enum Kind {
     Portcullis,
     Nginx,
+    /// nginx that does the work of the policies with its own modules
+    NginxModules,
+    /// nginx that does the work of the policies in Lua
+    NginxLua,
     Haproxy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Portcullis, Self::Nginx, Self::Haproxy];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Portcullis, Self::Nginx, Self::NginxModules, Self::NginxLua, Self::Haproxy];
 
     /// Returns its binary, or `None` if it is not installed. Only the gateway itself must be.
     pub(crate) fn find(self, given: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -38,7 +43,11 @@ impl Kind {
                 }
                 Ok(Some(path))
             }
-            (Self::Nginx, _) => Ok(pin::find("nginx")),
+            (Self::Nginx | Self::NginxModules, _) => Ok(pin::find("nginx")),
+            (Self::NginxLua, _) => {
+                let nginx = pin::find("nginx");
+                Ok(nginx.filter(|nginx| modules(nginx).is_some_and(|folder| folder.join(LUA).is_file())))
+            }
             (Self::Haproxy, _) => Ok(pin::find("haproxy")),
         }
     }
@@ -55,9 +64,26 @@ impl Kind {
         Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or("").to_owned())
     }
 
-    /// Whether it takes part in a scenario. HAProxy has no policies, and nginx already stands for going without.
+    /// Returns the package of Debian that has it.
+    pub(crate) const fn package(self) -> &'static str {
+        match self {
+            Self::Portcullis => "portcullis",
+            Self::Nginx | Self::NginxModules => "nginx",
+            Self::NginxLua => "libnginx-mod-http-lua",
+            Self::Haproxy => "haproxy",
+        }
+    }
+
+    /// Whether it takes part in a scenario. HAProxy has no policies, and nginx already stands for going without; its
+    /// cache does not join requests.
     pub(crate) fn takes(self, scenario: Scenario) -> bool {
-        scenario.policies() == 0 || self != Self::Haproxy
+        match self {
+            Self::Portcullis | Self::Nginx => true,
+            Self::NginxModules | Self::NginxLua => {
+                matches!(scenario, Scenario::H1Policy1 | Scenario::H1Policy3)
+            }
+            Self::Haproxy => scenario.policies() == 0 && scenario != Scenario::CacheBurst,
+        }
     }
 }
 
@@ -66,7 +92,21 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Portcullis => "portcullis",
             Self::Nginx => "nginx",
+            Self::NginxModules => "nginx-modules",
+            Self::NginxLua => "nginx-lua",
             Self::Haproxy => "haproxy",
         })
     }
+}
+
+/// The modules that nginx needs for Lua.
+pub(super) const LUA: &str = "ngx_http_lua_module.so";
+pub(super) const LUA_NEEDS: &str = "ndk_http_module.so";
+
+/// Returns the folder of nginx's modules, which it says with its version.
+pub(super) fn modules(nginx: &Path) -> Option<PathBuf> {
+    let said = Command::new(nginx).arg("-V").output().ok()?.stderr;
+    let said = String::from_utf8_lossy(&said);
+    let path = said.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="))?;
+    Some(PathBuf::from(path))
 }

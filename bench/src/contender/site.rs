@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::upstream;
+
 /// What all contenders share: the upstream's port, a folder, a certificate.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -20,6 +22,11 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Returns how many requests for what caches keep have reached the upstream.
+    pub(crate) fn kept_requests(&self) -> Result<u64> {
+        upstream::count(self.upstream)
+    }
+
     /// Writes the files into `folder`.
     pub(crate) fn new(folder: &Path, upstream: u16, connections: u32) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
