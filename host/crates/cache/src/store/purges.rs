@@ -134,13 +134,15 @@ impl Purges {
 
     /// Notes a purge, before anything is removed. Returns its number.
     pub(crate) fn note(&self, hashes: &Hashes, what: &Purge<'_>) -> u64 {
+        // One after the other: a thread that is late with its name must not put it over one that is newer by a round.
+        let mut prefixes = self.prefixes.lock();
         let number = self.newest.fetch_add(1, SeqCst) + 1;
         let name = match what {
             Purge::Key(key) => hashes.key(key),
             Purge::Url(url) => hashes.url(url),
             Purge::Tag(tag) => hashes.tag(tag),
             Purge::Prefix(prefix) => {
-                self.prefixes.lock().add(number, prefix);
+                prefixes.add(number, prefix);
                 self.newest_prefix.fetch_max(number, SeqCst);
                 return number;
             }
@@ -189,7 +191,6 @@ impl Purges {
 
 impl Prefixes {
     fn add(&mut self, number: u64, prefix: &[u8]) {
-        // Numbers may come out of order by a little, which costs a refusal at most.
         self.recent.push_back((number, prefix.into()));
         while self.recent.len() > PREFIXES_MAX {
             if let Some((number, _)) = self.recent.pop_front() {
