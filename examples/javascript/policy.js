@@ -1,8 +1,7 @@
 // Lets requests in that carry a known key, tells later policies and the access log whose it is, and keeps the key itself
 // from the server.
-import * as request from "portcullis:policy/request@0.1.0";
-import * as exchange from "portcullis:policy/exchange@0.1.0";
-import { log } from "portcullis:policy/log@0.1.0";
+import * as request from "portcullis:policy/request@0.2.0";
+import * as exchange from "portcullis:policy/exchange@0.2.0";
 
 // What `configure` leaves here is in the memory of each instance from the start.
 let header = "";
@@ -25,7 +24,7 @@ export const lifecycle = {
 };
 
 export const requestHead = {
-  onRequestHead: logged(() => {
+  onRequestHead: failing(() => {
     const key = request.header(header);
     if (key === undefined) {
       return refuse(401, "a key is needed\n");
@@ -34,29 +33,27 @@ export const requestHead = {
     if (name === undefined) {
       return refuse(403, "this key is not known\n");
     }
-    // An edit that the gateway refuses is thrown. Nothing here keeps it: a policy that fails lets nobody in.
+    // An edit that the gateway refuses is thrown, and fails the hook: a policy that fails lets nobody in.
     exchange.setAttribute("key-check.name", name);
     request.removeHeader(header);
     request.setHeader("x-client-name", encoder.encode(name));
-    return { tag: "next" };
   }),
 };
 
-// A hook that logs what is thrown in it, with message and line, and throws it on. The gateway itself learns no more of an
-// exception than that the engine has ended the call.
-function logged(hook) {
-  return (...parameters) => {
+// A hook that fails with the message and the stack of what is thrown in it: the gateway logs them as the policy's fault.
+// Without this it would learn no more of an exception than that the engine has ended the call.
+function failing(hook) {
+  return () => {
     try {
-      return hook(...parameters);
+      hook();
     } catch (error) {
       const what = error?.payload === undefined ? String(error) : `${error}: ${JSON.stringify(error.payload)}`;
-      log("error", what, error?.stack ? [["stack", error.stack]] : []);
-      throw error;
+      throw error?.stack ? `${what} at ${error.stack}` : what;
     }
   };
 }
 
 function refuse(status, text) {
   const headers = [{ name: "content-type", value: encoder.encode("text/plain; charset=utf-8") }];
-  return { tag: "reply", val: { status, headers, body: encoder.encode(text) } };
+  exchange.reply(status, headers, encoder.encode(text));
 }

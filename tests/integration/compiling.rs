@@ -26,11 +26,13 @@ fn bomb(branches: usize, locals: usize) -> Vec<u8> {
         r#"(component
             (core module $m
                 (func $large (param i32) (local {locals}) {body})
-                (func (export "tick") (call $large (i32.const 0))))
+                (memory (export "memory") 1)
+                (func (export "tick") (result i32) (call $large (i32.const 0)) (i32.const 0)))
             (core instance $m (instantiate $m))
-            (func $tick (canon lift (core func $m "tick")))
+            (type $tick-type (func (result (result (error string)))))
+            (func $tick (type $tick-type) (canon lift (core func $m "tick") (memory $m "memory")))
             (instance $ticking (export "on-tick" (func $tick)))
-            (export "portcullis:policy/tick@0.1.0" (instance $ticking)))"#,
+            (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#,
         locals = "i32 ".repeat(locals)
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))

@@ -9,7 +9,8 @@ use crate::harness::{LogLine, Pieces, TestClient, TestGateway, TestUpstream, eve
 use crate::setup::{attribute, config, every_grant, misbehave, policy, record};
 
 /// What a guest is told to do in `on-request-head`, the kind of fault that it is, and what the log says of it.
-const DEEDS: [(&str, &str, &str); 14] = [
+const DEEDS: [(&str, &str, &str); 15] = [
+    ("fail", "failed", "told to fail in request-head"),
     ("loop", "deadline", "100ms"),
     ("trap", "trap", "unreachable"),
     ("panic", "trap", "told to panic in request-head"),
@@ -17,13 +18,13 @@ const DEEDS: [(&str, &str, &str); 14] = [
     ("recurse", "trap", "call stack overflowed"),
     ("exit", "trap", "exit"),
     ("abort", "trap", "unreachable"),
-    ("status 99", "invalid-return", "99"),
-    ("status 600", "invalid-return", "600"),
-    ("bad-name", "invalid-return", "no token"),
-    ("bad-value", "invalid-return", "x-a"),
-    ("owned", "invalid-return", "content-length"),
-    ("many 2000", "too-large", "x-a"),
-    ("body 5000", "too-large", ""),
+    ("status 99", "failed", "invalid-value"),
+    ("status 600", "failed", "invalid-value"),
+    ("bad-name", "failed", "invalid-name"),
+    ("bad-value", "failed", "invalid-value"),
+    ("owned", "failed", "forbidden"),
+    ("many 2000", "failed", "too-large"),
+    ("body 5000", "failed", "too-large"),
 ];
 
 /// Time enough that only who never ends uses it up, on a busy machine too.

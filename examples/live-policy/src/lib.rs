@@ -22,7 +22,7 @@ impl Live {
     }
 
     /// Sees each answer before it goes to the client.
-    fn on_response_head(&self, response: &mut Response) -> Result<(), Reply> {
+    fn on_response_head(&self, response: &mut Response) -> Result<(), Stop> {
         response.set_header("x-live", GREETING)?;
         Ok(())
     }

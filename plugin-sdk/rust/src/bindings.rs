@@ -13,7 +13,7 @@ wit_bindgen::generate!({
 pub mod lifecycle {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world lifecycle { export portcullis:policy/lifecycle@0.1.0; }",
+        inline: "package portcullis:sdk; world lifecycle { export portcullis:policy/lifecycle@0.2.0; }",
         world: "portcullis:sdk/lifecycle",
         pub_export_macro: true,
     });
@@ -22,9 +22,8 @@ pub mod lifecycle {
 pub mod request_head {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world request-head { export portcullis:policy/request-head@0.1.0; }",
+        inline: "package portcullis:sdk; world request-head { export portcullis:policy/request-head@0.2.0; }",
         world: "portcullis:sdk/request-head",
-        with: { "portcullis:policy/types@0.1.0": crate::bindings::portcullis::policy::types },
         pub_export_macro: true,
     });
 }
@@ -32,9 +31,8 @@ pub mod request_head {
 pub mod request_body {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world request-body { export portcullis:policy/request-body@0.1.0; }",
+        inline: "package portcullis:sdk; world request-body { export portcullis:policy/request-body@0.2.0; }",
         world: "portcullis:sdk/request-body",
-        with: { "portcullis:policy/types@0.1.0": crate::bindings::portcullis::policy::types },
         pub_export_macro: true,
     });
 }
@@ -42,9 +40,8 @@ pub mod request_body {
 pub mod response_head {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world response-head { export portcullis:policy/response-head@0.1.0; }",
+        inline: "package portcullis:sdk; world response-head { export portcullis:policy/response-head@0.2.0; }",
         world: "portcullis:sdk/response-head",
-        with: { "portcullis:policy/types@0.1.0": crate::bindings::portcullis::policy::types },
         pub_export_macro: true,
     });
 }
@@ -52,9 +49,8 @@ pub mod response_head {
 pub mod response_body {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world response-body { export portcullis:policy/response-body@0.1.0; }",
+        inline: "package portcullis:sdk; world response-body { export portcullis:policy/response-body@0.2.0; }",
         world: "portcullis:sdk/response-body",
-        with: { "portcullis:policy/types@0.1.0": crate::bindings::portcullis::policy::types },
         pub_export_macro: true,
     });
 }
@@ -62,7 +58,7 @@ pub mod response_body {
 pub mod completed {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world completed { export portcullis:policy/completed@0.1.0; }",
+        inline: "package portcullis:sdk; world completed { export portcullis:policy/completed@0.2.0; }",
         world: "portcullis:sdk/completed",
         pub_export_macro: true,
     });
@@ -71,7 +67,7 @@ pub mod completed {
 pub mod tick {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package portcullis:sdk; world tick { export portcullis:policy/tick@0.1.0; }",
+        inline: "package portcullis:sdk; world tick { export portcullis:policy/tick@0.2.0; }",
         world: "portcullis:sdk/tick",
         pub_export_macro: true,
     });

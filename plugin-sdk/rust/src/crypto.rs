@@ -25,12 +25,12 @@
 //!         Ok(Self { keys: crypto::import_jwks(&settings.keys, None)? })
 //!     }
 //!
-//!     fn on_request_head(&self, request: &Request) -> Result<(), Reply> {
+//!     fn on_request_head(&self, request: &Request) -> Result<(), Stop> {
 //!         let field = request.header("authorization").unwrap_or_default();
 //!         let token = field.strip_prefix("Bearer ").unwrap_or_default();
 //!         match crypto::verify_jws(token, &self.keys) {
 //!             Ok(_) => Ok(()),
-//!             Err(error) => Err(Reply::new(401).text(format!("{error}\n"))),
+//!             Err(error) => Err(Reply::new(401).text(format!("{error}\n")).into()),
 //!         }
 //!     }
 //! }

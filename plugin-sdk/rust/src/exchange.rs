@@ -15,7 +15,7 @@ use crate::{Refused, host};
 ///
 /// #[policy(name = "local", description = "Marks requests from this machine.")]
 /// impl Local {
-///     fn on_request_head(&self, exchange: &mut Exchange) -> Result<(), Reply> {
+///     fn on_request_head(&self, exchange: &mut Exchange) -> Result<(), Stop> {
 ///         if exchange.client_address().is_loopback() {
 ///             exchange.set_attribute("local", "yes")?;
 ///         }

@@ -1,12 +1,9 @@
-//! What a component's exports run: the policy of the instance, and the way between the contract's types and the SDK's.
+//! What a component's exports run: the policy of the instance, and the functions that say what its hooks decide.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
-use crate::bindings::completed::exports::portcullis::policy::completed as wit_completed;
-use crate::bindings::portcullis::policy::types as wit;
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Reply, Request, Response};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Request, Response, host};
 
 /// The policy of this instance. One instance sees one exchange at a time, and hooks do not call one another.
 #[derive(Debug)]
@@ -36,65 +33,65 @@ impl<P: Policy> Instance<P> {
         hook(policy)
     }
 
-    pub fn on_request_head(&self) -> wit::Decision {
-        self.with(|policy| decision(policy.request_head(&mut Request(()), &mut Exchange(()))))
+    pub fn on_request_head(&self) -> Result<(), String> {
+        self.with(|policy| decide(policy.request_head(&mut Request(()), &mut Exchange(()))))
     }
 
-    pub fn on_request_body(&self, bytes: Vec<u8>, last: bool) -> wit::BodyDecision {
-        let chunk = Chunk { bytes, last };
-        self.with(|policy| body_decision(policy.request_body(chunk, &Request(()), &mut Exchange(()))))
+    pub fn on_request_body(&self) -> Result<(), String> {
+        self.with(|policy| decide_body(policy.request_body(Chunk(()), &Request(()), &mut Exchange(()))))
     }
 
-    pub fn on_response_head(&self) -> wit::Decision {
-        self.with(|policy| decision(policy.response_head(&mut Response(()), &Request(()), &mut Exchange(()))))
+    pub fn on_response_head(&self) -> Result<(), String> {
+        self.with(|policy| decide(policy.response_head(&mut Response(()), &Request(()), &mut Exchange(()))))
     }
 
-    pub fn on_response_body(&self, bytes: Vec<u8>, last: bool) -> wit::BodyDecision {
-        let chunk = Chunk { bytes, last };
+    pub fn on_response_body(&self) -> Result<(), String> {
         self.with(|policy| {
-            body_decision(policy.response_body(chunk, &Response(()), &Request(()), &mut Exchange(())))
+            decide_body(policy.response_body(Chunk(()), &Response(()), &Request(()), &mut Exchange(())))
         })
     }
 
-    pub fn on_completed(&self, outcome: wit_completed::Outcome) {
-        let outcome = Outcome {
-            status: outcome.status,
-            request_bytes: outcome.request_bytes,
-            response_bytes: outcome.response_bytes,
-            duration: Duration::from_micros(outcome.duration_us),
-            upstream: outcome.upstream,
-            error: outcome.error,
-        };
-        self.with(|policy| policy.completed(&outcome, &Response(()), &Request(()), &mut Exchange(())));
+    pub fn on_completed(&self) -> Result<(), String> {
+        let outcome = host::outcome();
+        self.with(|policy| {
+            without_reply(policy.completed(&outcome, &Response(()), &Request(()), &mut Exchange(())))
+        })
     }
 
-    pub fn on_tick(&self) {
-        self.with(P::tick);
+    pub fn on_tick(&self) -> Result<(), String> {
+        self.with(|policy| without_reply(policy.tick()))
     }
 }
 
-fn reply(reply: Reply) -> wit::Reply {
-    let headers = reply.headers.into_iter();
-    wit::Reply {
-        status: reply.status,
-        headers: headers.map(|field| wit::Field { name: field.name, value: field.value }).collect(),
-        body: reply.body,
-    }
-}
-
-fn decision(decision: Decision) -> wit::Decision {
+fn decide(decision: Decision) -> Result<(), String> {
     match decision {
-        Decision::Next => wit::Decision::Next,
-        Decision::Reply(answer) => wit::Decision::Reply(reply(answer)),
+        Decision::Next => Ok(()),
+        Decision::Reply(reply) => {
+            host::exchange_reply(reply).map_err(|refused| format!("its reply was refused: {refused}"))
+        }
+        Decision::Fail(reason) => Err(reason),
     }
 }
 
-fn body_decision(decision: BodyDecision) -> wit::BodyDecision {
+fn decide_body(decision: BodyDecision) -> Result<(), String> {
+    let decided = match decision {
+        BodyDecision::Forward => Ok(()),
+        BodyDecision::Replace(bytes) => host::body_replace(u64::MAX, &bytes),
+        BodyDecision::Hold => host::body_hold(),
+        BodyDecision::Collect => host::body_collect(),
+        BodyDecision::Pass(size) => host::body_pass(size as u64).and_then(|()| host::body_hold()),
+        BodyDecision::Finish => host::body_finish(),
+        BodyDecision::Reply(reply) => return decide(Decision::Reply(reply)),
+        BodyDecision::Fail(reason) => return Err(reason),
+    };
+    decided.map_err(|refused| format!("what it decided about a body was refused: {refused}"))
+}
+
+fn without_reply(decision: Decision) -> Result<(), String> {
     match decision {
-        BodyDecision::Forward => wit::BodyDecision::Forward,
-        BodyDecision::Replace(bytes) => wit::BodyDecision::Replace(bytes),
-        BodyDecision::Hold => wit::BodyDecision::Hold,
-        BodyDecision::Reply(answer) => wit::BodyDecision::Reply(reply(answer)),
+        Decision::Next => Ok(()),
+        Decision::Reply(_) => Err("it replied where no client waits".to_owned()),
+        Decision::Fail(reason) => Err(reason),
     }
 }
 
@@ -141,45 +138,43 @@ macro_rules! __export_hook {
     };
     (on_request_head) => {
         $crate::__export_hook!(@ request_head, {
-            fn on_request_head() -> $crate::__private::wit::Decision {
+            fn on_request_head() -> ::std::result::Result<(), ::std::string::String> {
                 INSTANCE.with(|instance| instance.on_request_head())
             }
         });
     };
     (on_request_body) => {
         $crate::__export_hook!(@ request_body, {
-            fn on_request_body(chunk: ::std::vec::Vec<u8>, last: bool) -> $crate::__private::wit::BodyDecision {
-                INSTANCE.with(|instance| instance.on_request_body(chunk, last))
+            fn on_request_body() -> ::std::result::Result<(), ::std::string::String> {
+                INSTANCE.with(|instance| instance.on_request_body())
             }
         });
     };
     (on_response_head) => {
         $crate::__export_hook!(@ response_head, {
-            fn on_response_head() -> $crate::__private::wit::Decision {
+            fn on_response_head() -> ::std::result::Result<(), ::std::string::String> {
                 INSTANCE.with(|instance| instance.on_response_head())
             }
         });
     };
     (on_response_body) => {
         $crate::__export_hook!(@ response_body, {
-            fn on_response_body(chunk: ::std::vec::Vec<u8>, last: bool) -> $crate::__private::wit::BodyDecision {
-                INSTANCE.with(|instance| instance.on_response_body(chunk, last))
+            fn on_response_body() -> ::std::result::Result<(), ::std::string::String> {
+                INSTANCE.with(|instance| instance.on_response_body())
             }
         });
     };
     (on_completed) => {
         $crate::__export_hook!(@ completed, {
-            fn on_completed(
-                outcome: $crate::__private::bindings::completed::exports::portcullis::policy::completed::Outcome,
-            ) {
-                INSTANCE.with(|instance| instance.on_completed(outcome));
+            fn on_completed() -> ::std::result::Result<(), ::std::string::String> {
+                INSTANCE.with(|instance| instance.on_completed())
             }
         });
     };
     (on_tick) => {
         $crate::__export_hook!(@ tick, {
-            fn on_tick() {
-                INSTANCE.with(|instance| instance.on_tick());
+            fn on_tick() -> ::std::result::Result<(), ::std::string::String> {
+                INSTANCE.with(|instance| instance.on_tick())
             }
         });
     };

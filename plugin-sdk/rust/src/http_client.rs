@@ -14,13 +14,13 @@
 //!
 //! #[policy(name = "ask", description = "Asks another server.", capabilities = ["http-client"])]
 //! impl Ask {
-//!     fn on_request_head(&self, request: &Request) -> Result<(), Reply> {
+//!     fn on_request_head(&self, request: &Request) -> Result<(), Stop> {
 //!         let token = request.header("authorization").unwrap_or_default();
 //!         let asked = http_client::get("https://auth.internal/check").header("authorization", token).send();
 //!         match asked {
 //!             Ok(answer) if answer.status == 204 => Ok(()),
-//!             Ok(_) => Err(Reply::new(403)),
-//!             Err(_) => Err(Reply::new(503)),
+//!             Ok(_) => Err(Reply::new(403).into()),
+//!             Err(_) => Err(Reply::new(503).into()),
 //!         }
 //!     }
 //! }

@@ -23,7 +23,7 @@
 //!         settings
 //!     }
 //!
-//!     fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
+//!     fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Stop> {
 //!         let key = request.header(&self.header).unwrap_or_default();
 //!         let name = self.keys.get(&key).ok_or_else(|| Reply::new(401).text("a known key is needed\n"))?;
 //!         exchange.set_attribute("api-key.name", name)?;
@@ -56,8 +56,8 @@
 //! | `on_request_body` | [`Chunk`], `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
 //! | `on_response_head` | `&mut Response`, `&Request`, `&mut Exchange` | [`IntoDecision`] |
 //! | `on_response_body` | [`Chunk`], `&Response`, `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
-//! | `on_completed` | `&Outcome`, `&Response`, `&Request`, `&mut Exchange` | nothing |
-//! | `on_tick` | none | nothing |
+//! | `on_completed` | `&Outcome`, `&Response`, `&Request`, `&mut Exchange` | nothing, or a `Result` of it |
+//! | `on_tick` | none | nothing, or a `Result` of it |
 //!
 //! # Capabilities
 //!
@@ -118,14 +118,14 @@ pub use portcullis_sdk_macros::{Config, policy};
 pub use request::Request;
 pub use response::Response;
 pub use types::{
-    BodyDecision, Chunk, Decision, Field, IntoBodyDecision, IntoDecision, Outcome, Refused, Reply,
+    BodyDecision, Chunk, Decision, Field, IntoBodyDecision, IntoDecision, Outcome, Refused, Reply, Stop,
 };
 
 /// All that a policy usually needs: `use portcullis_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         BodyDecision, Chunk, Config, Decision, Exchange, FileText, Outcome, Refused, Reply, Request,
-        Response, policy,
+        Response, Stop, policy,
     };
 }
 
@@ -144,8 +144,6 @@ pub mod __private {
 
     #[cfg(target_family = "wasm")]
     pub use crate::bindings;
-    #[cfg(target_family = "wasm")]
-    pub use crate::bindings::portcullis::policy::types as wit;
 }
 
 #[cfg(test)]

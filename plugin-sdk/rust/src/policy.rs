@@ -64,19 +64,22 @@ pub trait Policy: Sized + 'static {
         BodyDecision::Forward
     }
 
-    /// `on_completed`.
+    /// `on_completed`. A reply is a failure: the client has its answer.
     fn completed(
         &mut self,
         outcome: &Outcome,
         response: &Response,
         request: &Request,
         exchange: &mut Exchange,
-    ) {
+    ) -> Decision {
         let _ = (outcome, response, request, exchange);
+        Decision::Next
     }
 
-    /// `on_tick`.
-    fn tick(&mut self) {}
+    /// `on_tick`. A reply is a failure: there is no client.
+    fn tick(&mut self) -> Decision {
+        Decision::Next
+    }
 }
 
 /// What `configure` may return: the policy, or a `Result` whose error says what is wrong.

@@ -17,7 +17,7 @@ use crate::{Field, Refused, host, query};
 ///
 /// #[policy(name = "canary", description = "Sends those who ask for it to the new version.")]
 /// impl Canary {
-///     fn on_request_head(&self, request: &mut Request) -> Result<(), Reply> {
+///     fn on_request_head(&self, request: &mut Request) -> Result<(), Stop> {
 ///         if request.header("x-canary").is_some() {
 ///             request.set_upstream("new")?;
 ///         }

@@ -16,7 +16,7 @@ use crate::{Field, Refused, host};
 ///
 /// #[policy(name = "no-sniff", description = "Tells browsers to believe the media type.")]
 /// impl NoSniff {
-///     fn on_response_head(&self, response: &mut Response) -> Result<(), Reply> {
+///     fn on_response_head(&self, response: &mut Response) -> Result<(), Stop> {
 ///         response.set_header("x-content-type-options", "nosniff")?;
 ///         Ok(())
 ///     }

@@ -177,7 +177,7 @@ struct Every {
 
 #[policy]
 impl Every {
-    fn on_request_head(&mut self, exchange: &mut Exchange, request: &mut Request) -> Result<Decision, Reply> {
+    fn on_request_head(&mut self, exchange: &mut Exchange, request: &mut Request) -> Result<Decision, Stop> {
         request.set_path_and_query("/new?x")?;
         exchange.set_state(b"kept")?;
         self.seen.push(format!("head {}", request.path()));
@@ -185,7 +185,7 @@ impl Every {
     }
 
     fn on_request_body(&mut self, chunk: &Chunk, request: &Request, exchange: &Exchange) -> BodyDecision {
-        self.seen.push(format!("body {} {} {}", request.method(), chunk.bytes.len(), exchange.state().len()));
+        self.seen.push(format!("body {} {} {}", request.method(), chunk.len(), exchange.state().len()));
         BodyDecision::Hold
     }
 
@@ -196,7 +196,7 @@ impl Every {
 
     fn on_response_body(&mut self, chunk: Chunk, response: &Response) -> Result<BodyDecision, Reply> {
         self.seen.push(format!("body {}", response.status()));
-        if chunk.bytes.is_empty() { Err(Reply::new(502)) } else { Ok(BodyDecision::Replace(chunk.bytes)) }
+        if chunk.is_empty() { Err(Reply::new(502)) } else { Ok(BodyDecision::Replace(chunk.bytes())) }
     }
 
     fn on_completed(&mut self, outcome: &Outcome, exchange: &mut Exchange) {

@@ -1,7 +1,9 @@
 //! What hooks are given and what they give back.
 
-/// What a head hook decides. A hook may return anything that is [`IntoDecision`]: this, `()`, a [`Reply`], or a
-/// `Result` whose error is a reply.
+use crate::host;
+
+/// What a head hook decides. A hook may return anything that is [`IntoDecision`]: this, `()`, a [`Reply`], a [`Stop`],
+/// or a `Result` whose error is one of these.
 ///
 /// ```
 /// use portcullis_sdk::{Decision, Reply};
@@ -16,53 +18,188 @@ pub enum Decision {
     /// Stop here and answer the client. In `on_request_head` the upstream is not asked; in `on_response_head` this
     /// takes the place of its answer.
     Reply(Reply),
+    /// The policy could not do its work, and why. This is a fault: it is logged, and `on-error` of the policy decides
+    /// whether the exchange goes on without it or is refused.
+    Fail(String),
 }
 
-/// What a body hook decides about the piece that it was given. A hook may return anything that is
-/// [`IntoBodyDecision`].
+/// What a body hook decides about the bytes at hand. A hook may return anything that is [`IntoBodyDecision`].
 ///
 /// ```
-/// use portcullis_sdk::{BodyDecision, Chunk};
+/// use portcullis_sdk::testing::MockExchange;
+/// use portcullis_sdk::{BodyDecision, prelude::*};
 ///
-/// fn shout(chunk: Chunk) -> BodyDecision {
-///     BodyDecision::Replace(chunk.bytes.to_ascii_uppercase())
+/// #[derive(Default)]
+/// struct Shout;
+///
+/// #[policy(name = "shout", description = "Says it louder.")]
+/// impl Shout {
+///     fn on_response_body(&self, chunk: Chunk) -> BodyDecision {
+///         BodyDecision::Replace(chunk.bytes().to_ascii_uppercase())
+///     }
 /// }
-/// let said = shout(Chunk { bytes: b"hello".to_vec(), last: true });
+/// let said = MockExchange::new("GET", "/").response_body(&mut Shout, "hello", true);
 /// assert_eq!(said, BodyDecision::Replace(b"HELLO".to_vec()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyDecision {
-    /// The piece goes on as it is.
+    /// They go on as they are.
     Forward,
-    /// These bytes go on in its place; an empty list drops the piece.
+    /// These go on in their place; an empty list drops them.
     Replace(Vec<u8>),
-    /// The gateway keeps the piece, and calls again with it and what came since together: when about as much again has
+    /// The gateway keeps them, and calls again with them and what came since together: when about as much again has
     /// come, when nothing came for a moment, or at the end. A body of which more would have to be held than the
     /// policy's body limit is answered 413, or 502 if it is the response's; this does not count as a fault of the
-    /// policy. With `last` set there is nothing to wait for and it means `Forward`.
+    /// policy. At the end there is nothing to wait for and it means `Forward`.
     Hold,
-    /// Answer the client with this. Possible until the response has begun; later it is a fault, and the message is cut
-    /// off so that it cannot be taken for complete.
+    /// The gateway keeps them, and calls again once, at the end, with all of the body. Bounded as `Hold` is.
+    Collect,
+    /// So many go on, and the rest is held.
+    Pass(usize),
+    /// They and all that follow go by without a further call for this body.
+    Finish,
+    /// Answer the client with this. Possible until the response has begun; later the message is cut off so that it
+    /// cannot be taken for complete.
     Reply(Reply),
+    /// The policy could not do its work, and why: see [`Decision::Fail`].
+    Fail(String),
 }
 
-/// A piece of a body.
+/// Why a hook stops: with an answer for the client, or because it failed. Everything that is an error becomes a failure
+/// with `?`.
 ///
 /// ```
-/// use portcullis_sdk::{BodyDecision, Chunk};
+/// use portcullis_sdk::{Decision, IntoDecision, Refused, Reply, Stop};
 ///
-/// /// Waits until all is there.
-/// fn on_request_body(chunk: &Chunk) -> BodyDecision {
-///     if chunk.last { BodyDecision::Forward } else { BodyDecision::Hold }
+/// fn check(key: &str) -> Result<(), Stop> {
+///     let number: u32 = key.parse()?;
+///     if number == 0 {
+///         return Err(Reply::new(403).into());
+///     }
+///     Err(Refused::ReadOnly)?
 /// }
-/// assert_eq!(on_request_body(&Chunk { bytes: vec![1], last: false }), BodyDecision::Hold);
+/// assert_eq!(check("0").into_decision(), Decision::Reply(Reply::new(403)));
+/// assert_eq!(check("1").into_decision(), Decision::Fail("read-only in this hook".to_owned()));
+/// assert_eq!(check("x").into_decision(), Decision::Fail("invalid digit found in string".to_owned()));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Chunk {
-    /// The bytes; together with what was held back before.
-    pub bytes: Vec<u8>,
-    /// Whether it is the last. A body that ends by itself ends with an empty last piece.
-    pub last: bool,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The client is answered with this.
+    Reply(Reply),
+    /// The policy could not do its work, and why. The policy's `on-error` decides what that means for the exchange.
+    Fail(String),
+}
+
+impl Stop {
+    /// A failure.
+    ///
+    /// ```
+    /// use portcullis_sdk::Stop;
+    ///
+    /// assert_eq!(Stop::fail("no list yet"), Stop::Fail("no list yet".to_owned()));
+    /// ```
+    #[must_use]
+    pub fn fail(reason: impl Into<String>) -> Self {
+        Self::Fail(reason.into())
+    }
+}
+
+impl From<Reply> for Stop {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Fail(error.to_string())
+    }
+}
+
+/// The bytes of a body that are at hand: what was held back before, and what has come since. Nothing is copied that is
+/// not asked for.
+///
+/// What a hook returns decides about those that [`Chunk::pass`] and [`Chunk::replace`] have not let go.
+///
+/// ```
+/// use portcullis_sdk::testing::MockExchange;
+/// use portcullis_sdk::{BodyDecision, prelude::*};
+///
+/// /// Replaces words, wherever a piece ends.
+/// #[derive(Default)]
+/// struct Censor;
+///
+/// #[policy(name = "censor", description = "Stars for a word.")]
+/// impl Censor {
+///     fn on_response_body(&self, mut chunk: Chunk) -> Result<BodyDecision, Stop> {
+///         while let Some(at) = chunk.bytes().windows(3).position(|word| word == b"bad") {
+///             chunk.pass(at)?;
+///             chunk.replace(3, "***")?;
+///         }
+///         // The begin of the word may be at the end.
+///         Ok(BodyDecision::Pass(chunk.len().saturating_sub(2)))
+///     }
+/// }
+///
+/// let mut exchange = MockExchange::new("GET", "/");
+/// let passed = exchange.send_response_body(&mut Censor, ["so b", "ad, so ba", "d"]);
+/// assert_eq!(passed, Ok(b"so ***, so ***".to_vec()));
+/// ```
+#[derive(Debug)]
+pub struct Chunk(pub(crate) ());
+
+impl Chunk {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(host::body_size()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether nothing comes after them. A body that ends by itself ends with an empty last piece.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        host::body_is_last()
+    }
+
+    /// Whether the message can have no body: the response to a HEAD request, 204 and 304.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        host::body_is_absent()
+    }
+
+    /// A copy of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        host::body_read(0, u64::MAX)
+    }
+
+    /// A copy of at most `size` of them, from `offset` on.
+    #[must_use]
+    pub fn read(&self, offset: usize, size: usize) -> Vec<u8> {
+        host::body_read(offset as u64, size as u64)
+    }
+
+    /// Lets the first `size` go on.
+    ///
+    /// # Errors
+    /// [`Refused::ReadOnly`] outside of the hooks of a body.
+    pub fn pass(&mut self, size: usize) -> Result<(), Refused> {
+        host::body_pass(size as u64)
+    }
+
+    /// Lets other bytes go on in place of the first `size`.
+    ///
+    /// # Errors
+    /// [`Refused::TooLarge`] if a call puts more in the place of others than the policy's body limit.
+    pub fn replace(&mut self, size: usize, with: impl AsRef<[u8]>) -> Result<(), Refused> {
+        host::body_replace(size as u64, with.as_ref())
+    }
 }
 
 /// One field line of a message.
@@ -140,7 +277,7 @@ impl Field {
 /// The answer that a policy gives in place of the upstream's.
 ///
 /// The gateway frames it: `Content-Length`, `Transfer-Encoding`, `Connection` and the like must not be among its
-/// fields. A status outside 200 to 599, an invalid field or a body over the policy's limit is a fault of the policy.
+/// fields. With a status outside 200 to 599, an invalid field or a body over the policy's limit the hook fails.
 ///
 /// ```
 /// use portcullis_sdk::Reply;
@@ -218,14 +355,15 @@ impl Reply {
 
 /// Why an edit was not made. The exchange is as it was before.
 ///
-/// With `?` in a hook it becomes a reply with status 500, so that an edit that matters is never silently left out.
+/// With `?` in a hook it becomes a failure of the policy, so that an edit that matters is never silently left out.
 ///
 /// ```
-/// use portcullis_sdk::{Refused, Reply};
+/// use portcullis_sdk::{Refused, Stop};
 ///
-/// assert_eq!(Reply::from(Refused::Forbidden).status, 500);
+/// assert_eq!(Stop::from(Refused::TooLarge), Stop::fail("too large"));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refused {
     /// The name is not a token (RFC 9110, 5.6.2), or the method or authority is malformed.
     InvalidName,
@@ -235,8 +373,10 @@ pub enum Refused {
     Forbidden,
     /// It is too late: the message has been sent on, or this hook does not edit it.
     ReadOnly,
-    /// The head or the attributes would exceed the gateway's limit.
+    /// The head, the attributes, the reply or what takes the place of a body would exceed the gateway's limit.
     TooLarge,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl std::fmt::Display for Refused {
@@ -247,17 +387,12 @@ impl std::fmt::Display for Refused {
             Self::Forbidden => "the gateway alone writes this field",
             Self::ReadOnly => "read-only in this hook",
             Self::TooLarge => "too large",
+            Self::Other(why) => why,
         })
     }
 }
 
 impl std::error::Error for Refused {}
-
-impl From<Refused> for Reply {
-    fn from(refused: Refused) -> Self {
-        Self::new(500).text(format!("a policy's edit was refused: {refused}\n"))
-    }
-}
 
 /// How an exchange ended.
 ///
@@ -317,11 +452,20 @@ impl IntoDecision for Reply {
     }
 }
 
-impl<T: IntoDecision, E: Into<Reply>> IntoDecision for Result<T, E> {
+impl IntoDecision for Stop {
+    fn into_decision(self) -> Decision {
+        match self {
+            Self::Reply(reply) => Decision::Reply(reply),
+            Self::Fail(reason) => Decision::Fail(reason),
+        }
+    }
+}
+
+impl<T: IntoDecision, E: Into<Stop>> IntoDecision for Result<T, E> {
     fn into_decision(self) -> Decision {
         match self {
             Ok(decision) => decision.into_decision(),
-            Err(error) => Decision::Reply(error.into()),
+            Err(error) => error.into().into_decision(),
         }
     }
 }
@@ -357,11 +501,20 @@ impl IntoBodyDecision for Reply {
     }
 }
 
-impl<T: IntoBodyDecision, E: Into<Reply>> IntoBodyDecision for Result<T, E> {
+impl IntoBodyDecision for Stop {
+    fn into_body_decision(self) -> BodyDecision {
+        match self {
+            Self::Reply(reply) => BodyDecision::Reply(reply),
+            Self::Fail(reason) => BodyDecision::Fail(reason),
+        }
+    }
+}
+
+impl<T: IntoBodyDecision, E: Into<Stop>> IntoBodyDecision for Result<T, E> {
     fn into_body_decision(self) -> BodyDecision {
         match self {
             Ok(decision) => decision.into_body_decision(),
-            Err(error) => BodyDecision::Reply(error.into()),
+            Err(error) => error.into().into_body_decision(),
         }
     }
 }

@@ -36,18 +36,18 @@ impl Tenant {
         Ok(Self { header: settings.header, tenants: settings.tenants })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Stop> {
         let name = request.header(&self.header).unwrap_or_default();
         match self.tenants.get(&name) {
             Some(Standing::Good) => exchange.set_attribute("tenant", &name)?,
-            Some(Standing::Overdue) => return Err(Reply::new(402).text("please pay your bill\n")),
-            None => return Err(Reply::new(403).text("who are you?\n")),
+            Some(Standing::Overdue) => return Err(Reply::new(402).text("please pay your bill\n").into()),
+            None => return Err(Reply::new(403).text("who are you?\n").into()),
         }
         request.remove_header(&self.header)?;
         Ok(())
     }
 
-    fn on_response_head(&self, response: &mut Response, exchange: &Exchange) -> Result<(), Reply> {
+    fn on_response_head(&self, response: &mut Response, exchange: &Exchange) -> Result<(), Stop> {
         if let Some(name) = exchange.attribute("tenant") {
             response.set_header("x-served-for", name)?;
         }
@@ -85,7 +85,7 @@ mod tests {
             let mut exchange = gateway.exchange("GET", "/").header("x-tenant", tenant);
             match exchange.request_head(&mut policy) {
                 Decision::Reply(reply) => assert_eq!(reply.status, status),
-                Decision::Next => panic!("{tenant} got in"),
+                other => panic!("{tenant}: {other:?}"),
             }
         }
     }
@@ -148,10 +148,10 @@ mod bodies {
     impl Leak {
         fn on_request_body(&self, chunk: Chunk) -> BodyDecision {
             // Only the whole body shows a word that lies across two pieces.
-            if !chunk.last {
-                return BodyDecision::Hold;
+            if !chunk.is_last() {
+                return BodyDecision::Collect;
             }
-            match chunk.bytes.windows(6).any(|word| word == b"secret") {
+            match chunk.bytes().windows(6).any(|word| word == b"secret") {
                 true => BodyDecision::Reply(Reply::new(403)),
                 false => BodyDecision::Forward,
             }
@@ -162,11 +162,9 @@ mod bodies {
     fn sees_a_word_across_pieces() {
         use portcullis_sdk::testing::MockExchange;
 
-        let mut exchange = MockExchange::new("POST", "/");
-        assert_eq!(exchange.request_body(&mut Leak, "a sec", false), BodyDecision::Hold);
-        // What was held back comes again with the next piece.
-        let decision = exchange.request_body(&mut Leak, "a secret", true);
-        assert_eq!(decision, BodyDecision::Reply(Reply::new(403)));
+        let sent = |pieces: [&str; 2]| MockExchange::new("POST", "/").send_request_body(&mut Leak, pieces);
+        assert_eq!(sent(["a sec", "ond"]), Ok(b"a second".to_vec()));
+        assert_eq!(sent(["a sec", "ret"]), Err(Reply::new(403).into()));
     }
 }
 

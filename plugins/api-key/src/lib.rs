@@ -87,7 +87,7 @@ impl ApiKey {
         })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Stop> {
         let name =
             self.presented(request).and_then(|key| self.keys.name_of(&key)).ok_or_else(unauthorized)?;
         // Neither the upstream nor a later policy has any use for the key.

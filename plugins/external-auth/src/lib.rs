@@ -111,7 +111,7 @@ impl ExternalAuth {
         })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Stop> {
         // Only the service sets these, whatever it answers.
         for name in &self.upstream_fields {
             request.remove_header(name)?;
@@ -127,14 +127,14 @@ impl ExternalAuth {
             let for_client = lines::write(fields(&answer, &self.client_fields));
             if !for_client.is_empty() && exchange.set_state(&for_client).is_err() {
                 log::warn("the service's fields for the client are too long to be kept");
-                return Err(unavailable());
+                return Err(unavailable().into());
             }
             return Ok(());
         }
-        Err(self.refusal(&answer))
+        Err(self.refusal(&answer).into())
     }
 
-    fn on_response_head(&self, response: &mut Response, exchange: &Exchange) -> Result<(), Reply> {
+    fn on_response_head(&self, response: &mut Response, exchange: &Exchange) -> Result<(), Stop> {
         if self.client_fields.is_empty() {
             return Ok(());
         }

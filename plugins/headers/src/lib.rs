@@ -66,7 +66,7 @@ impl Headers {
         mistakes.or(Self { request, response })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Stop> {
         for name in &self.request.remove {
             request.remove_header(name)?;
         }
@@ -89,7 +89,7 @@ impl Headers {
         response: &mut Response,
         request: &Request,
         exchange: &Exchange,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Stop> {
         for name in &self.response.remove {
             response.remove_header(name)?;
         }

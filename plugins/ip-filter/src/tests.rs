@@ -16,6 +16,7 @@ fn lets_in(config: &str, address: &str) -> bool {
             assert_eq!(reply.status, 403);
             false
         }
+        Decision::Fail(reason) => panic!("{reason}"),
     }
 }
 

@@ -112,7 +112,7 @@ impl Jwt {
         mistakes.or(Self { keys, rules, header, remove, attributes, upstream_fields })
     }
 
-    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &mut Request, exchange: &mut Exchange) -> Result<(), Stop> {
         // Only a token sets these.
         for name in self.upstream_fields.keys() {
             request.remove_header(name)?;

@@ -33,6 +33,7 @@ fn refusal(decision: Decision) -> Result<(), String> {
             let challenge = reply.headers.iter().find(|field| field.name == "www-authenticate").unwrap();
             Err(String::from_utf8(challenge.value.clone()).unwrap())
         }
+        Decision::Fail(reason) => panic!("{reason}"),
     }
 }
 

@@ -101,10 +101,10 @@ impl RateLimit {
         })
     }
 
-    fn on_request_head(&self, request: &Request, exchange: &mut Exchange) -> Result<(), Reply> {
+    fn on_request_head(&self, request: &Request, exchange: &mut Exchange) -> Result<(), Stop> {
         let verdict = check(&self.bucket(request, exchange), self.quota, 1);
         if !verdict.allowed {
-            return Err(self.refuse(&verdict));
+            return Err(self.refuse(&verdict).into());
         }
         if self.fields.is_some() {
             // For the response, which another policy may answer or the upstream much later.

@@ -6,6 +6,7 @@ fn status(decision: &Decision) -> u16 {
     match decision {
         Decision::Next => 200,
         Decision::Reply(reply) => reply.status,
+        Decision::Fail(reason) => panic!("{reason}"),
     }
 }
 

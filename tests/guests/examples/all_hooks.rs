@@ -2,12 +2,10 @@
 
 wit_bindgen::generate!({ world: "portcullis:policy/all-hooks", path: "../../wit" });
 
-use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head, tick,
 };
-use portcullis::policy::types::{BodyDecision, Decision};
-use portcullis::policy::{exchange, response};
+use portcullis::policy::{body, exchange, outcome, response};
 
 struct AllHooks;
 
@@ -34,44 +32,48 @@ impl lifecycle::Guest for AllHooks {
 }
 
 impl request_head::Guest for AllHooks {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         saw("request-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl request_body::Guest for AllHooks {
-    fn on_request_body(chunk: Vec<u8>, last: bool) -> BodyDecision {
-        saw(&format!("request-body({},{last})", chunk.len()));
-        BodyDecision::Forward
+    fn on_request_body() -> Result<(), String> {
+        saw(&format!("request-body({},{})", body::size(), body::is_last()));
+        Ok(())
     }
 }
 
 impl response_head::Guest for AllHooks {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         let seen = saw("response-head");
         response::append_header("x-seen", seen.as_bytes()).expect("a response can be edited here");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_body::Guest for AllHooks {
-    fn on_response_body(chunk: Vec<u8>, last: bool) -> BodyDecision {
-        saw(&format!("response-body({},{last})", chunk.len()));
-        BodyDecision::Replace(chunk.to_ascii_uppercase())
+    fn on_response_body() -> Result<(), String> {
+        saw(&format!("response-body({},{})", body::size(), body::is_last()));
+        let loud = body::read(0, u64::MAX).to_ascii_uppercase();
+        body::replace(u64::MAX, &loud).map_err(|refused| format!("{refused:?}"))
     }
 }
 
 impl completed::Guest for AllHooks {
-    fn on_completed(outcome: Outcome) {
-        let upstream = outcome.upstream.as_deref().unwrap_or("-");
-        let error = outcome.error.as_deref().unwrap_or("-");
-        saw(&format!("completed({},{upstream},{error},{})", outcome.status, outcome.response_bytes));
+    fn on_completed() -> Result<(), String> {
+        let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let (endpoint, error) = (text(outcome::endpoint()), text(outcome::error()));
+        saw(&format!("completed({},{endpoint},{error},{})", outcome::status(), outcome::response_bytes()));
+        Ok(())
     }
 }
 
 impl tick::Guest for AllHooks {
-    fn on_tick() {}
+    fn on_tick() -> Result<(), String> {
+        Ok(())
+    }
 }
 
 export!(AllHooks);

@@ -2,13 +2,13 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world asks {
-        import portcullis:policy/exchange@0.1.0;
-        import portcullis:policy/http-client@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-body@0.1.0;
-        export portcullis:policy/response-head@0.1.0;
-        export portcullis:policy/response-body@0.1.0;
-        export portcullis:policy/completed@0.1.0;
+        import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/http-client@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-body@0.2.0;
+        export portcullis:policy/response-head@0.2.0;
+        export portcullis:policy/response-body@0.2.0;
+        export portcullis:policy/completed@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -16,9 +16,7 @@ wit_bindgen::generate!({
 
 use std::sync::Mutex;
 
-use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{completed, lifecycle, request_body, response_body, response_head};
-use portcullis::policy::types::{BodyDecision, Decision};
 use portcullis::policy::{exchange, http_client};
 use portcullis_test_guests_source::setting;
 
@@ -50,29 +48,30 @@ impl lifecycle::Guest for Asks {
 }
 
 impl request_body::Guest for Asks {
-    fn on_request_body(_chunk: Vec<u8>, _last: bool) -> BodyDecision {
+    fn on_request_body() -> Result<(), String> {
         hook("request-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl response_head::Guest for Asks {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         hook("response-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_body::Guest for Asks {
-    fn on_response_body(_chunk: Vec<u8>, _last: bool) -> BodyDecision {
+    fn on_response_body() -> Result<(), String> {
         hook("response-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl completed::Guest for Asks {
-    fn on_completed(_outcome: Outcome) {
+    fn on_completed() -> Result<(), String> {
         hook("completed");
+        Ok(())
     }
 }
 

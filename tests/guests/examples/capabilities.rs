@@ -2,9 +2,9 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world capable {
-        include portcullis:policy/imports@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
+        include portcullis:policy/imports@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -12,7 +12,7 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::lifecycle::Guest as Lifecycle;
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::{Decision, Field, IpAddress};
+use portcullis::policy::types::{Field, IpAddress};
 use portcullis::policy::{
     clock, crypto, exchange, http_client, log, matchers, metrics, random, rate_limit, request, secrets, store,
 };
@@ -47,7 +47,7 @@ fn ask(url: &str, timeout_ms: u32) -> String {
 }
 
 impl Guest for Capable {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         let line = request::header("x-do").unwrap_or_default();
         let words: Vec<&str> = line.split(' ').collect();
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
@@ -153,7 +153,7 @@ impl Guest for Capable {
             other => panic!("no deed is called {other}"),
         };
         exchange::set_attribute("result", &result).expect("it fits");
-        Decision::Next
+        Ok(())
     }
 }
 

@@ -4,28 +4,41 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world edits {
-        import portcullis:policy/request@0.1.0;
-        import portcullis:policy/response@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/request-body@0.1.0;
-        export portcullis:policy/response-head@0.1.0;
-        export portcullis:policy/response-body@0.1.0;
-        export portcullis:policy/completed@0.1.0;
+        import portcullis:policy/request@0.2.0;
+        import portcullis:policy/response@0.2.0;
+        import portcullis:policy/body@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/outcome@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/request-body@0.2.0;
+        export portcullis:policy/response-head@0.2.0;
+        export portcullis:policy/response-body@0.2.0;
+        export portcullis:policy/completed@0.2.0;
     }",
     path: "../../wit",
     generate_all,
 });
 
-use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{completed, request_body, request_head, response_body, response_head};
-use portcullis::policy::types::{BodyDecision, Decision, IpAddress, Refused};
-use portcullis::policy::{exchange, request, response};
+use portcullis::policy::types::{IpAddress, Refused};
+use portcullis::policy::{body, exchange, outcome, request, response};
 
 struct Edits;
 
+/// The name of a refusal in WIT.
+fn name(refused: Refused) -> String {
+    match refused {
+        Refused::InvalidName => "invalid-name".to_owned(),
+        Refused::InvalidValue => "invalid-value".to_owned(),
+        Refused::Forbidden => "forbidden".to_owned(),
+        Refused::ReadOnly => "read-only".to_owned(),
+        Refused::TooLarge => "too-large".to_owned(),
+        Refused::Other(why) => why,
+    }
+}
+
 fn told(result: Result<(), Refused>) -> String {
-    result.err().map_or("ok", |refused| refused.name()).to_owned()
+    result.err().map_or_else(|| "ok".to_owned(), name)
 }
 
 fn text(value: Option<&str>) -> String {
@@ -84,6 +97,9 @@ fn edit(hook: &str) {
         "exchange.route" => exchange::route(),
         "exchange.trace-id" => exchange::trace_id(),
         "exchange.attribute" => text(exchange::attribute(first).as_deref()),
+        "exchange.reply" => told(exchange::reply(first.parse().expect("a status"), &[], b"")),
+        "body.pass" => told(body::pass(1)),
+        "outcome.status" => outcome::status().to_string(),
         "exchange.set-attribute-size" => told(exchange::set_attribute("big", &"x".repeat(size()))),
         other => panic!("no edit is called {other}"),
     };
@@ -91,36 +107,37 @@ fn edit(hook: &str) {
 }
 
 impl request_head::Guest for Edits {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         edit("request-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl request_body::Guest for Edits {
-    fn on_request_body(_: Vec<u8>, _: bool) -> BodyDecision {
+    fn on_request_body() -> Result<(), String> {
         edit("request-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl response_head::Guest for Edits {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         edit("response-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_body::Guest for Edits {
-    fn on_response_body(_: Vec<u8>, _: bool) -> BodyDecision {
+    fn on_response_body() -> Result<(), String> {
         edit("response-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl completed::Guest for Edits {
-    fn on_completed(_: Outcome) {
+    fn on_completed() -> Result<(), String> {
         edit("completed");
+        Ok(())
     }
 }
 

@@ -3,12 +3,12 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world globals {
-        import portcullis:policy/exchange@0.1.0;
-        import portcullis:policy/metrics@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/response-head@0.1.0;
-        export portcullis:policy/completed@0.1.0;
+        import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/metrics@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/response-head@0.2.0;
+        export portcullis:policy/completed@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -17,7 +17,6 @@ wit_bindgen::generate!({
 use std::sync::{Mutex, MutexGuard};
 
 use exports::portcullis::policy::{completed, lifecycle, request_head, response_head};
-use portcullis::policy::types::Decision;
 use portcullis::policy::{exchange, metrics};
 use portcullis_test_guests_source::setting;
 
@@ -55,22 +54,23 @@ impl lifecycle::Guest for Globals {
 }
 
 impl request_head::Guest for Globals {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         hook("request-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_head::Guest for Globals {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         hook("response-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl completed::Guest for Globals {
-    fn on_completed(_: completed::Outcome) {
+    fn on_completed() -> Result<(), String> {
         hook("completed");
+        Ok(())
     }
 }
 

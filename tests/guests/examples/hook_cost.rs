@@ -3,10 +3,10 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world cost {
-        import portcullis:policy/request@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
+        import portcullis:policy/request@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -16,7 +16,6 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use exports::portcullis::policy::{lifecycle, request_head};
-use portcullis::policy::types::{Decision, Reply};
 use portcullis::policy::{exchange, request};
 use portcullis_test_guests_source::setting;
 
@@ -35,18 +34,18 @@ impl lifecycle::Guest for Cost {
 }
 
 impl request_head::Guest for Cost {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         let key = request::header("x-api-key").unwrap_or_default();
         let name = KEYS.get().and_then(|keys| keys.get(&key));
         let (Some(name), true) = (name, request::method() != "TRACE") else {
-            return Decision::Reply(Reply { status: 401, headers: Vec::new(), body: Vec::new() });
+            return exchange::reply(401, &[], b"").map_err(|refused| format!("{refused:?}"));
         };
         let done = exchange::set_attribute("api-key.name", name);
         let removed = request::remove_header("x-api-key-copy");
         if done.is_err() || removed.is_err() {
-            return Decision::Reply(Reply { status: 500, headers: Vec::new(), body: Vec::new() });
+            return Err("an edit was refused".to_owned());
         }
-        Decision::Next
+        Ok(())
     }
 }
 

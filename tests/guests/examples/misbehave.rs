@@ -2,14 +2,15 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world misbehave {
-        import portcullis:policy/request@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/request-body@0.1.0;
-        export portcullis:policy/response-head@0.1.0;
-        export portcullis:policy/response-body@0.1.0;
-        export portcullis:policy/completed@0.1.0;
+        import portcullis:policy/request@0.2.0;
+        import portcullis:policy/body@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/request-body@0.2.0;
+        export portcullis:policy/response-head@0.2.0;
+        export portcullis:policy/response-body@0.2.0;
+        export portcullis:policy/completed@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -20,19 +21,18 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head,
 };
-use portcullis::policy::types::{BodyDecision, Decision, Field, Reply};
-use portcullis::policy::{exchange, request};
+use portcullis::policy::types::{Field, Refused};
+use portcullis::policy::{body, exchange, request};
 
 static CONFIG: OnceLock<String> = OnceLock::new();
 
 struct Misbehave;
 
 /// An allocator that asks the host something when it is told to: the host allocates in the guest's memory for what it
-/// gives, and frees what it was given, by calling these.
+/// gives, and has what a hook returned freed, by calling these.
 struct Asking;
 
 #[global_allocator]
@@ -60,23 +60,32 @@ unsafe impl GlobalAlloc for Asking {
     }
 }
 
-/// What a hook returns, before it is known which sort of hook it is.
-enum Answer {
-    Next,
-    Reply(Reply),
-    Replace(Vec<u8>),
-    Hold,
+/// The name of a refusal in WIT.
+fn name(refused: Refused) -> String {
+    match refused {
+        Refused::InvalidName => "invalid-name".to_owned(),
+        Refused::InvalidValue => "invalid-value".to_owned(),
+        Refused::Forbidden => "forbidden".to_owned(),
+        Refused::ReadOnly => "read-only".to_owned(),
+        Refused::TooLarge => "too-large".to_owned(),
+        Refused::Other(why) => why,
+    }
 }
 
-fn reply(status: u16, headers: &[(&str, &[u8])], body: Vec<u8>) -> Answer {
+/// What a hook returns.
+type Answer = Result<(), String>;
+
+fn reply(status: u16, headers: &[(&str, &[u8])], body: &[u8]) -> Answer {
     let field = |(name, value): &(&str, &[u8])| Field { name: (*name).to_owned(), value: value.to_vec() };
-    Answer::Reply(Reply { status, headers: headers.iter().map(field).collect(), body })
+    let headers: Vec<Field> = headers.iter().map(field).collect();
+    exchange::reply(status, &headers, body)
+        .map_err(|refused| format!("its reply was refused: {}", name(refused)))
 }
 
 fn act(hook: &str) -> Answer {
     let Some(deed) = CONFIG.get().and_then(|config| portcullis_test_guests_source::setting(config, hook))
     else {
-        return Answer::Next;
+        return Ok(());
     };
     // Then each request says for itself.
     let deed = match deed {
@@ -138,8 +147,8 @@ fn act(hook: &str) -> Answer {
         }
         "big-state" => {
             let result = exchange::set_state(&vec![0; number]);
-            exchange::set_attribute("result", result.err().map_or("ok", |refused| refused.name()))
-                .expect("it fits");
+            let told = result.err().map_or_else(|| "ok".to_owned(), name);
+            exchange::set_attribute("result", &told).expect("it fits");
         }
         "method" => drop(request::method()),
         // The host allocates for the text that it gives.
@@ -147,24 +156,33 @@ fn act(hook: &str) -> Answer {
             ASKS_TO_ALLOCATE.store(true, Ordering::Relaxed);
             drop(request::method());
         }
-        // It has the body of the reply freed when it has read it, which is after the hook.
+        // It has the text of the failure freed when it has read it, which is after the hook.
         "ask-while-taken" => {
-            let answer = reply(200, &[], b"body".to_vec());
+            let failure = "told to fail".to_owned();
             ASKS_TO_FREE.store(true, Ordering::Relaxed);
-            return answer;
+            return Err(failure);
         }
-        "reply" => return reply(418, &[("x-by", hook.as_bytes())], b"short and stout".to_vec()),
-        "status" => return reply(number as u16, &[], Vec::new()),
-        "bad-name" => return reply(200, &[("no token", b"x")], Vec::new()),
-        "bad-value" => return reply(200, &[("x-a", b"a\r\nx-b: c")], Vec::new()),
-        "owned" => return reply(200, &[("content-length", b"5")], Vec::new()),
-        "many" => return reply(200, &vec![("x-a", b"".as_slice()); number], Vec::new()),
-        "body" => return reply(200, &[], vec![b'x'; number]),
-        "replace" => return Answer::Replace(vec![b'x'; number]),
-        "hold" => return Answer::Hold,
+        "fail" => return Err(format!("told to fail in {hook}")),
+        "reply" => return reply(418, &[("x-by", hook.as_bytes())], b"short and stout"),
+        "status" => return reply(number as u16, &[], b""),
+        "bad-name" => return reply(200, &[("no token", b"x")], b""),
+        "bad-value" => return reply(200, &[("x-a", b"a\r\nx-b: c")], b""),
+        "owned" => return reply(200, &[("content-length", b"5")], b""),
+        "many" => return reply(200, &vec![("x-a", b"".as_slice()); number], b""),
+        "body" => return reply(200, &[], &vec![b'x'; number]),
+        "replace" => return replace(&vec![b'x'; number]),
+        "hold" => return done(body::hold()),
         other => panic!("no deed is called {other}"),
     }
-    Answer::Next
+    Ok(())
+}
+
+fn done(result: Result<(), Refused>) -> Answer {
+    result.map_err(|refused| format!("it was refused: {}", name(refused)))
+}
+
+fn replace(with: &[u8]) -> Answer {
+    done(body::replace(u64::MAX, with))
 }
 
 #[expect(unconditional_recursion, reason = "it is what it is for")]
@@ -172,90 +190,81 @@ fn recurse(depth: u64) -> u64 {
     black_box(recurse(black_box(depth) + 1)) + depth
 }
 
-fn head(hook: &str) -> Decision {
-    match act(hook) {
-        Answer::Reply(reply) => Decision::Reply(reply),
-        _ => Decision::Next,
-    }
-}
-
-/// What a body hook does with the piece that it is given, if it is told something of that sort.
-fn handle(hook: &str, chunk: &[u8], last: bool) -> Option<BodyDecision> {
-    Some(match CONFIG.get().and_then(|config| portcullis_test_guests_source::setting(config, hook))? {
-        "upper" => BodyDecision::Replace(chunk.to_ascii_uppercase()),
+/// What a body hook does with the piece at hand, if it is told something of that sort.
+fn handle(hook: &str) -> Option<Answer> {
+    let deed = CONFIG.get().and_then(|config| portcullis_test_guests_source::setting(config, hook))?;
+    let (chunk, last) = (body::read(0, u64::MAX), body::is_last());
+    Some(match deed {
+        "upper" => replace(&chunk.to_ascii_uppercase()),
         // Waits for all of it, then decides.
-        "judge" if !last => BodyDecision::Hold,
-        "judge" if chunk.windows(3).any(|window| window == b"bad") => return Some(refuse(hook)),
-        "judge" => BodyDecision::Forward,
+        "judge" if !last => done(body::hold()),
+        "collect" if !last => done(body::collect()),
+        "judge" | "collect" if chunk.windows(3).any(|window| window == b"bad") => refuse(hook),
+        "judge" | "collect" => Ok(()),
         // Holds less than so many bytes.
         until if let Some(least) = until.strip_prefix("until ") => {
             let enough = chunk.len() >= least.parse().expect("a number");
-            if enough { BodyDecision::Forward } else { BodyDecision::Hold }
+            if enough { Ok(()) } else { done(body::hold()) }
         }
+        // Puts a star in the place of the first byte, and holds the last one.
+        "parts" => {
+            let parts = body::replace(1, b"*").and_then(|()| body::pass(body::size().saturating_sub(1)));
+            done(parts.and_then(|()| body::hold()))
+        }
+        // Marks the first piece, and wants to see no other.
+        "finish" => done(body::replace(0, b"<").and_then(|()| body::finish())),
         // Lets the first piece go and changes its mind.
         "late" if exchange::state().is_empty() => {
             exchange::set_state(b"begun").expect("it fits");
-            BodyDecision::Forward
+            Ok(())
         }
-        "late" => return Some(refuse(hook)),
+        "late" => refuse(hook),
         _ => return None,
     })
 }
 
-fn refuse(hook: &str) -> BodyDecision {
-    match reply(422, &[("x-by", hook.as_bytes())], b"that is bad".to_vec()) {
-        Answer::Reply(reply) => BodyDecision::Reply(reply),
-        _ => BodyDecision::Forward,
-    }
+fn refuse(hook: &str) -> Answer {
+    reply(422, &[("x-by", hook.as_bytes())], b"that is bad")
 }
 
-fn body(hook: &str, chunk: &[u8], last: bool) -> BodyDecision {
-    if let Some(decision) = handle(hook, chunk, last) {
-        return decision;
-    }
-    match act(hook) {
-        Answer::Next => BodyDecision::Forward,
-        Answer::Reply(reply) => BodyDecision::Reply(reply),
-        Answer::Replace(bytes) => BodyDecision::Replace(bytes),
-        Answer::Hold => BodyDecision::Hold,
-    }
+fn piece(hook: &str) -> Answer {
+    handle(hook).unwrap_or_else(|| act(hook))
 }
 
 impl lifecycle::Guest for Misbehave {
     fn configure(config: String) -> Result<(), String> {
         CONFIG.set(config).expect("configure is called once");
-        act("configure");
-        Ok(())
+        act("configure")
     }
 }
 
 impl request_head::Guest for Misbehave {
-    fn on_request_head() -> Decision {
-        head("request-head")
+    fn on_request_head() -> Result<(), String> {
+        act("request-head")
     }
 }
 
 impl request_body::Guest for Misbehave {
-    fn on_request_body(chunk: Vec<u8>, last: bool) -> BodyDecision {
-        body("request-body", &chunk, last)
+    fn on_request_body() -> Result<(), String> {
+        piece("request-body")
     }
 }
 
 impl response_head::Guest for Misbehave {
-    fn on_response_head() -> Decision {
-        head("response-head")
+    fn on_response_head() -> Result<(), String> {
+        act("response-head")
     }
 }
 
 impl response_body::Guest for Misbehave {
-    fn on_response_body(chunk: Vec<u8>, last: bool) -> BodyDecision {
-        body("response-body", &chunk, last)
+    fn on_response_body() -> Result<(), String> {
+        piece("response-body")
     }
 }
 
 impl completed::Guest for Misbehave {
-    fn on_completed(_: Outcome) {
-        act("completed");
+    fn on_completed() -> Result<(), String> {
+        act("completed")
     }
 }
 

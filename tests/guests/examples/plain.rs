@@ -1,13 +1,12 @@
 //! The least that a policy can be: one hook, no import, no configuration.
 
 wit_bindgen::generate!({
-    inline: "package test:guest; world plain { export portcullis:policy/request-head@0.1.0; }",
+    inline: "package test:guest; world plain { export portcullis:policy/request-head@0.2.0; }",
     path: "../../wit",
     generate_all,
 });
 
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::Decision;
 
 portcullis_test_guests_source::manifest!(
     br#"{"name":"plain","version":"1.2.3","description":"does nothing","config-schema":{"type":"object"},"capabilities":[]}"#
@@ -16,8 +15,8 @@ portcullis_test_guests_source::manifest!(
 struct Plain;
 
 impl Guest for Plain {
-    fn on_request_head() -> Decision {
-        Decision::Next
+    fn on_request_head() -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -2,24 +2,24 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world tick-asks {
-        import portcullis:policy/store@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        import portcullis:policy/http-client@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/tick@0.1.0;
+        import portcullis:policy/store@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/http-client@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/tick@0.2.0;
     }",
     path: "../../wit",
     generate_all,
 });
 
 use exports::portcullis::policy::{request_head, tick};
-use portcullis::policy::types::{Decision, Field};
+use portcullis::policy::types::Field;
 use portcullis::policy::{exchange, http_client, store};
 
 struct TickAsks;
 
 impl tick::Guest for TickAsks {
-    fn on_tick() {
+    fn on_tick() -> Result<(), String> {
         let answer = http_client::send(&http_client::Outbound {
             method: "GET".to_owned(),
             url: "http://a.test/tick".to_owned(),
@@ -32,14 +32,15 @@ impl tick::Guest for TickAsks {
             Err(error) => format!("{error:?}"),
         };
         store::set("answer", told.as_bytes(), None).expect("the store has room");
+        Ok(())
     }
 }
 
 impl request_head::Guest for TickAsks {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         let answer = store::get("answer").expect("the store is there").unwrap_or_default();
         exchange::set_attribute("result", &String::from_utf8_lossy(&answer)).expect("it fits");
-        Decision::Next
+        Ok(())
     }
 }
 

@@ -2,11 +2,11 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world ticker {
-        import portcullis:policy/store@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/tick@0.1.0;
+        import portcullis:policy/store@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/tick@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -15,7 +15,6 @@ wit_bindgen::generate!({
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use exports::portcullis::policy::{lifecycle, request_head, tick};
-use portcullis::policy::types::Decision;
 use portcullis::policy::{exchange, store};
 
 static TRAPS: AtomicBool = AtomicBool::new(false);
@@ -33,17 +32,18 @@ impl lifecycle::Guest for Ticker {
 }
 
 impl tick::Guest for Ticker {
-    fn on_tick() {
+    fn on_tick() -> Result<(), String> {
         store::increment("ticks", 1, None).expect("the store has room");
         assert!(!TRAPS.load(Ordering::Relaxed), "told to trap in on-tick");
+        Ok(())
     }
 }
 
 impl request_head::Guest for Ticker {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         let ticks = store::get("ticks").expect("the store is there").unwrap_or_default();
         exchange::set_attribute("ticks", &String::from_utf8_lossy(&ticks)).expect("it fits");
-        Decision::Next
+        Ok(())
     }
 }
 

@@ -2,32 +2,31 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world version {
-        import portcullis:policy/request@0.1.0;
-        import portcullis:policy/response@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
-        export portcullis:policy/response-head@0.1.0;
+        import portcullis:policy/request@0.2.0;
+        import portcullis:policy/response@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
+        export portcullis:policy/response-head@0.2.0;
     }",
     path: "../../wit",
     generate_all,
 });
 
 use exports::portcullis::policy::{request_head, response_head};
-use portcullis::policy::types::Decision;
 use portcullis::policy::{request, response};
 
 struct Version;
 
 impl request_head::Guest for Version {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         request::set_header("x-version", b"v1").expect("a request can be edited here");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_head::Guest for Version {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         response::set_header("x-version", b"v1").expect("a response can be edited here");
-        Decision::Next
+        Ok(())
     }
 }
 

@@ -3,10 +3,10 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world writes {
-        import portcullis:policy/request@0.1.0;
-        import portcullis:policy/exchange@0.1.0;
-        export portcullis:policy/lifecycle@0.1.0;
-        export portcullis:policy/request-head@0.1.0;
+        import portcullis:policy/request@0.2.0;
+        import portcullis:policy/exchange@0.2.0;
+        export portcullis:policy/lifecycle@0.2.0;
+        export portcullis:policy/request-head@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -16,7 +16,6 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use exports::portcullis::policy::{lifecycle, request_head};
-use portcullis::policy::types::Decision;
 use portcullis::policy::{exchange, request};
 
 struct Writes;
@@ -69,7 +68,7 @@ impl lifecycle::Guest for Writes {
 }
 
 impl request_head::Guest for Writes {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         // To read a page of nothing is to have it.
         if request::header("x-look").is_some() {
             let found = format!("{:x} of {}", sum(), memory_bytes());
@@ -92,7 +91,7 @@ impl request_head::Guest for Writes {
             }
             _ => {}
         }
-        Decision::Next
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use portcullis_model::FailureMode;
 use portcullis_policy::recorder::{
     Decided, Edit, HookRecord, HostCall, Input, Message, Quarantined, bytes_to_json,
 };
-use portcullis_policy::{ClientInfo, Outcome};
+use portcullis_policy::{Again, BodySplit, ClientInfo, Outcome};
 use serde_json::{Value, json};
 
 pub use self::redact::redact;
@@ -62,6 +62,14 @@ fn decision_to_json(decided: &Decided) -> Value {
         Decided::Forward => json!({ "decision": "forward" }),
         Decided::Hold => json!({ "decision": "hold" }),
         Decided::Replace(bytes) => json!({ "decision": "replace", "bytes": bytes_to_json(bytes) }),
+        Decided::Split(BodySplit { passed, kept, again }) => {
+            let again = match again {
+                Again::WithMore => "with-more",
+                Again::AtEnd => "at-end",
+                Again::Never => "never",
+            };
+            json!({ "decision": "split", "bytes": bytes_to_json(passed), "kept": kept, "again": again })
+        }
         Decided::Reply { status, fields, body } => json!({
             "decision": "reply", "status": status, "fields": fields_to_json(fields), "body": bytes_to_json(body),
         }),

@@ -24,6 +24,43 @@ pub enum BodyDecision {
     Replace(Bytes),
     /// The policy keeps it, and is given it again in front of the next piece.
     Hold,
+    /// Some goes on, some is kept, and when the policy is called again is its own choice.
+    Split(BodySplit),
+}
+
+impl BodyDecision {
+    /// Returns how many bytes of a piece of `length` are kept.
+    #[must_use]
+    pub fn kept_of(&self, length: usize) -> usize {
+        match self {
+            Self::Forward | Self::Replace(_) => 0,
+            Self::Hold => length,
+            Self::Split(split) => split.kept.min(length),
+        }
+    }
+}
+
+/// A piece of a body of which a policy keeps a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodySplit {
+    /// These bytes go on.
+    pub passed: Bytes,
+    /// So many bytes at the end of the piece are kept.
+    pub kept: usize,
+    /// When the policy is called again.
+    pub again: Again,
+}
+
+/// When a policy that has decided about a piece of a body is called again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Again {
+    /// If there is more.
+    #[default]
+    WithMore,
+    /// Once, at the end, with all that came until then.
+    AtEnd,
+    /// Not for this body.
+    Never,
 }
 
 /// A response that a policy gives in place of the upstream. The code that makes it has validated it.
@@ -81,6 +118,8 @@ pub enum FaultKind {
     TooLarge,
     /// A hook took longer than its timeout, waiting included.
     Timeout,
+    /// A hook returned an error.
+    Failed,
     /// There was no instance, no memory for one, or no core to run it: a total of the gateway or of the policy is used
     /// up, or the machine is too busy.
     Exhausted,
@@ -98,7 +137,8 @@ impl FaultKind {
             | Self::Memory
             | Self::InvalidReturn
             | Self::TooLarge
-            | Self::Timeout => true,
+            | Self::Timeout
+            | Self::Failed => true,
             Self::Exhausted | Self::Quarantined => false,
         }
     }
@@ -113,6 +153,7 @@ impl FaultKind {
             Self::InvalidReturn => "invalid-return",
             Self::TooLarge => "too-large",
             Self::Timeout => "timeout",
+            Self::Failed => "failed",
             Self::Exhausted => "exhausted",
             Self::Quarantined => "quarantined",
         }

@@ -2,6 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::decision::Again;
+
 /// What one policy holds back of one body, with what came behind it since.
 ///
 /// A policy that holds back is given all of it again together with what is new. Were it asked for every piece, the
@@ -18,6 +20,8 @@ pub struct Holding {
     came: u64,
     /// Bytes that the policy was shown so far, each as often as it was.
     shown: u64,
+    /// When the policy wants to be asked again.
+    again: Again,
 }
 
 impl Holding {
@@ -26,9 +30,19 @@ impl Holding {
         self.bytes.len()
     }
 
-    /// Returns whether there are some that the policy has not seen.
+    /// Returns whether there are some that the policy has not seen, and wants to see before the end.
     pub fn has_fresh(&self) -> bool {
-        self.fresh > 0
+        self.fresh > 0 && self.again == Again::WithMore
+    }
+
+    /// Returns when the policy wants to be asked again.
+    pub fn again(&self) -> Again {
+        self.again
+    }
+
+    /// Notes when the policy wants to be asked again.
+    pub fn ask(&mut self, again: Again) {
+        self.again = again;
     }
 
     /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which
@@ -36,7 +50,11 @@ impl Holding {
     pub fn offer(&mut self, part: Bytes, must: bool) -> Option<Bytes> {
         self.came += part.len() as u64;
         let whole = (self.bytes.len() + part.len()) as u64;
-        if !must && !self.bytes.is_empty() && self.shown + whole > 2 * self.came {
+        let can_wait = match self.again {
+            Again::WithMore => !self.bytes.is_empty() && self.shown + whole > 2 * self.came,
+            Again::AtEnd | Again::Never => true,
+        };
+        if !must && can_wait {
             self.fresh += part.len();
             self.bytes.extend_from_slice(&part);
             return None;
@@ -54,6 +72,31 @@ impl Holding {
     pub fn keep(&mut self, chunk: Bytes) {
         // If it is shared, as with a shadow, it is copied.
         self.bytes = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+    }
+}
+
+/// What a policy let go of a piece. Nearly always that is one run of bytes, which is not copied.
+#[derive(Debug, Default)]
+pub struct Passed {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Passed {
+    /// Adds bytes behind those that were let go before.
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.first.is_empty() && self.joined.is_empty() {
+            self.first = bytes;
+        } else if !bytes.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Returns all of them.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }
 }
 
@@ -82,6 +125,17 @@ mod tests {
             assert!(bytes <= 3 * pieces * piece.len(), "{pieces} pieces: {bytes} bytes");
             assert!(calls <= 3 + pieces.ilog2() as usize, "{pieces} pieces: {calls} calls");
         }
+    }
+
+    #[test]
+    fn a_policy_that_wants_all_is_asked_once() {
+        let mut holding = Holding::default();
+        holding.ask(Again::AtEnd);
+        for _ in 0..1000 {
+            assert_eq!(holding.offer(Bytes::from_static(b"ab"), false), None);
+            assert!(!holding.has_fresh(), "it is not in a hurry");
+        }
+        assert_eq!(holding.offer(Bytes::from_static(b"c"), true).unwrap().len(), 2001);
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub mod recorder;
 
 pub use chain::{BodyOutcome, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use client_gone::ClientGone;
-pub use decision::{BodyDecision, Decision, Fault, FaultKind, Reply};
+pub use decision::{Again, BodyDecision, BodySplit, Decision, Fault, FaultKind, Reply};
 pub use exchange::{Attributes, ClientInfo, Exchange, PolicySlot};
-pub use holding::Holding;
+pub use holding::{Holding, Passed};
 pub use hook::{BodySide, Hook, HookKind, Hooks, Outcome};
 pub use policy::{Called, Policy, PolicyFactory, Returned, Watch, Watcher, carry_over, find_version};
 pub use recorded_call::call_recorded;

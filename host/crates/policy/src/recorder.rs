@@ -27,7 +27,7 @@ pub use credential::{
 };
 pub use edit::{Edit, Message};
 
-use crate::decision::{BodyDecision, Decision, Fault, FaultKind};
+use crate::decision::{BodyDecision, BodySplit, Decision, Fault, FaultKind};
 use crate::hook::{Hook, Outcome};
 
 /// Bytes of notes that a recorder keeps by default: some thousand calls.
@@ -141,6 +141,8 @@ pub enum Decided {
     Replace(Bytes),
     /// The piece is kept.
     Hold,
+    /// Some of it goes on, and some is kept.
+    Split(BodySplit),
     /// It failed.
     Fault {
         /// What sort of failure it is.
@@ -354,6 +356,7 @@ impl Recorder {
         let decided = match &record.decided {
             Decided::Reply { fields, body: bytes, .. } => fields.size() + body(bytes),
             Decided::Replace(bytes) => body(bytes),
+            Decided::Split(split) => body(&split.passed),
             Decided::Fault { message, .. } => message.len(),
             Decided::Next | Decided::Forward | Decided::Hold => 0,
         };
@@ -396,6 +399,7 @@ impl Decided {
             Ok(Decision::Body(BodyDecision::Forward)) => Self::Forward,
             Ok(Decision::Body(BodyDecision::Replace(bytes))) => Self::Replace(bytes.clone()),
             Ok(Decision::Body(BodyDecision::Hold)) => Self::Hold,
+            Ok(Decision::Body(BodyDecision::Split(split))) => Self::Split(split.clone()),
             Err(fault) => Self::Fault { kind: fault.kind, message: fault.message.clone(), mode },
         }
     }

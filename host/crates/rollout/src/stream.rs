@@ -5,7 +5,7 @@
 //! compared.
 
 use bytes::Bytes;
-use portcullis_policy::{BodyDecision, BodySide, Decision, Fault, Holding};
+use portcullis_policy::{Again, BodyDecision, BodySide, BodySplit, Decision, Fault, Holding};
 use sha2::{Digest as _, Sha256};
 
 /// One body, as far as it has come.
@@ -51,6 +51,14 @@ impl Stream {
         match result {
             Ok(Decision::Body(BodyDecision::Hold)) if !last => self.held = chunk.len(),
             Ok(Decision::Body(BodyDecision::Replace(bytes))) => self.active.add(bytes),
+            Ok(Decision::Body(BodyDecision::Split(BodySplit { passed, kept, again }))) => {
+                self.active.add(passed);
+                let rest = chunk.slice(chunk.len().saturating_sub(*kept)..);
+                match last || *again == Again::Never {
+                    true => self.active.add(&rest),
+                    false => self.held = rest.len(),
+                }
+            }
             Ok(Decision::Next | Decision::Body(_)) => self.active.add(chunk),
             // What becomes of it now is for the failure mode or for the reply.
             Ok(Decision::Reply(_)) | Err(_) => {}
@@ -66,14 +74,23 @@ impl Stream {
         must: bool,
         bytes_max: usize,
     ) -> Result<Option<Part>, Full> {
+        if self.kept.again() == Again::Never {
+            // It has let all of it go.
+            self.shadow.add(&std::mem::take(piece));
+            self.ended |= last;
+            return Ok(None);
+        }
         let part = piece.split_to(piece.len().min(bytes_max.saturating_sub(self.kept.held())));
         if part.is_empty() && !piece.is_empty() {
             return Err(Full);
         }
         let last = last && piece.is_empty();
-        let full = self.kept.held() + part.len() >= bytes_max;
-        let chunk = self.kept.offer(part, last || must || full);
-        Ok(chunk.map(|chunk| Part { chunk, last }))
+        let full = self.kept.held() + part.len() >= bytes_max && self.kept.again() == Again::WithMore;
+        match self.kept.offer(part, last || must || full) {
+            Some(chunk) => Ok(Some(Part { chunk, last })),
+            None if piece.is_empty() => Ok(None),
+            None => Err(Full),
+        }
     }
 
     /// Notes what the shadow has decided about a part.
@@ -82,6 +99,16 @@ impl Stream {
         match result {
             Ok(Decision::Body(BodyDecision::Hold)) if !part.last => self.kept.keep(part.chunk.clone()),
             Ok(Decision::Body(BodyDecision::Replace(bytes))) => self.shadow.add(bytes),
+            Ok(Decision::Body(BodyDecision::Split(BodySplit { passed, kept, again }))) => {
+                self.shadow.add(passed);
+                let rest = part.chunk.slice(part.chunk.len().saturating_sub(*kept)..);
+                self.kept.ask(*again);
+                match part.last || *again == Again::Never {
+                    true => self.shadow.add(&rest),
+                    false if rest.is_empty() => {}
+                    false => self.kept.keep(rest),
+                }
+            }
             Ok(Decision::Next | Decision::Body(_)) => self.shadow.add(&part.chunk),
             Ok(Decision::Reply(_)) | Err(_) => {}
         }

@@ -29,7 +29,7 @@ pub enum InspectError {
     },
     /// An import that the gateway does not have.
     #[error(
-        "it imports `{0}`, which the gateway does not have; what it has is the package portcullis:policy@0.1.0 and a \
+        "it imports `{0}`, which the gateway does not have; what it has is the package portcullis:policy@0.2.0 and a \
          virtual WASI 0.2"
     )]
     UnknownImport(String),
@@ -45,7 +45,7 @@ pub enum InspectError {
     },
     /// No hook at all.
     #[error(
-        "it exports no hook, such as `portcullis:policy/request-head@0.1.0`, so it would never be called"
+        "it exports no hook, such as `portcullis:policy/request-head@0.2.0`, so it would never be called"
     )]
     NoHook,
     /// The manifest cannot be read.

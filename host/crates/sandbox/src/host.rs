@@ -4,6 +4,7 @@
 //! A component that imports one without the grant does not load. The functions look again, so that a mistake there
 //! would not be enough.
 
+mod body;
 mod clock;
 mod crypto;
 mod exchange;
@@ -12,9 +13,11 @@ mod http_client;
 mod log;
 mod matchers;
 mod metrics;
+mod outcome;
 mod random;
 mod rate_limit;
 mod recorded;
+mod reply;
 mod request;
 mod response;
 mod secrets;

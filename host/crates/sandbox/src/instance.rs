@@ -1,6 +1,6 @@
 //! One instance of a policy: how it is made and how its hooks are called.
 
-pub(crate) mod answer;
+pub(crate) mod at_hand;
 pub(crate) mod budget;
 pub(crate) mod fault;
 pub(crate) mod memory;
@@ -21,14 +21,13 @@ use portcullis_traffic::Permit;
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
-use crate::component::hooks::{
-    BodyHook, CompletedHook, Configure, HeadHook, HookFuncs, TickHook, typed, wanted,
-};
+use crate::component::hooks::{Configure, HookFunc, HookFuncs, typed};
 use crate::component::image::{self, NoImage};
 use crate::component::wipe::{PageMap, WipeIndices, Wiper};
 use crate::component::{ImageSource, Linked};
+use crate::instance::at_hand::AtHand;
 use crate::instance::budget::{Budget, Length, Turns};
-use crate::instance::fault::{Failure, refusal};
+use crate::instance::fault::{Failure, bounded, refusal};
 use crate::instance::memory::MemoryLimiter;
 use crate::instance::output::Stdio;
 use crate::instance::stage::Stage;
@@ -327,25 +326,10 @@ impl Instance {
         hook: Hook,
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
-        self.begin(hook.kind(), Some(exchange), false);
-        let limits = self.0.store.data().policy.limits;
-        let answer = match hook {
-            Hook::RequestHead => (self.0.request_head())
-                .and_then(|hook| hook.call(&mut self.0.store, ()))
-                .map(|(decision,)| answer::head(decision, &limits)),
-            Hook::ResponseHead => (self.0.response_head())
-                .and_then(|hook| hook.call(&mut self.0.store, ()))
-                .map(|(decision,)| answer::head(decision, &limits)),
-            Hook::RequestBody { chunk, last } => (self.0.request_body())
-                .and_then(|hook| hook.call(&mut self.0.store, (chunk, last)))
-                .map(|(decision,)| answer::body(decision, &limits)),
-            Hook::ResponseBody { chunk, last } => (self.0.response_body())
-                .and_then(|hook| hook.call(&mut self.0.store, (chunk, last)))
-                .map(|(decision,)| answer::body(decision, &limits)),
-            Hook::Completed(outcome) => (self.0.completed())
-                .and_then(|hook| hook.call(&mut self.0.store, (outcome.into(),)))
-                .map(|()| Ok(Decision::Next)),
-        };
+        let kind = hook.kind();
+        self.begin(kind, Some((exchange, AtHand::of(hook))), false);
+        let inner = &mut *self.0;
+        let answer = inner.hook(kind).and_then(|hook| hook.call(&mut inner.store, ()));
         self.end(answer)
     }
 
@@ -355,38 +339,14 @@ impl Instance {
         hook: Hook,
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
-        self.begin(hook.kind(), Some(exchange), true);
+        let kind = hook.kind();
+        self.begin(kind, Some((exchange, AtHand::of(hook))), true);
         let inner = &mut *self.0;
-        let limits = inner.store.data().policy.limits;
+        let wall = inner.store.data().policy.limits.wall;
         let budget = &mut inner.store.data_mut().budget;
-        let (turns, until) = (budget.turns(), Until::after(budget.begun(), limits.wall));
-        let answer = in_turns(&turns, until, async {
-            Ok(match hook {
-                Hook::RequestHead => {
-                    let (decision,) = inner.request_head()?.call_async(&mut inner.store, ()).await?;
-                    answer::head(decision, &limits)
-                }
-                Hook::ResponseHead => {
-                    let (decision,) = inner.response_head()?.call_async(&mut inner.store, ()).await?;
-                    answer::head(decision, &limits)
-                }
-                Hook::RequestBody { chunk, last } => {
-                    let hook = inner.request_body()?;
-                    let (decision,) = hook.call_async(&mut inner.store, (chunk, last)).await?;
-                    answer::body(decision, &limits)
-                }
-                Hook::ResponseBody { chunk, last } => {
-                    let hook = inner.response_body()?;
-                    let (decision,) = hook.call_async(&mut inner.store, (chunk, last)).await?;
-                    answer::body(decision, &limits)
-                }
-                Hook::Completed(outcome) => {
-                    inner.completed()?.call_async(&mut inner.store, (outcome.into(),)).await?;
-                    Ok(Decision::Next)
-                }
-            })
-        })
-        .await;
+        let (turns, until) = (budget.turns(), Until::after(budget.begun(), wall));
+        let call = async { inner.hook(kind)?.call_async(&mut inner.store, ()).await };
+        let answer = in_turns(&turns, until, call).await;
         self.end(answer)
     }
 
@@ -399,22 +359,24 @@ impl Instance {
             let limit = inner.store.data().policy.limits.wall;
             let budget = &mut inner.store.data_mut().budget;
             let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
-            let tick = async { inner.tick()?.call_async(&mut inner.store, ()).await };
+            let tick = async { inner.hook(HookKind::Tick)?.call_async(&mut inner.store, ()).await };
             // Nothing else rings an alarm here.
             let left = || thread::park_timeout(until.at.saturating_duration_since(Instant::now()));
             block_on_with(in_turns(&turns, until, tick), left)
         } else {
-            inner.tick().and_then(|hook| hook.call(&mut inner.store, ()))
+            inner.hook(HookKind::Tick).and_then(|hook| hook.call(&mut inner.store, ()))
         };
         self.0.store.data_mut().budget.finish();
-        result.map_err(|error| Failure::of(&error, &mut self.0.store))
+        returned(result, &mut self.0.store)
     }
 
-    fn begin(&mut self, hook: HookKind, exchange: Option<Box<Exchange>>, yields: bool) {
+    fn begin(&mut self, hook: HookKind, given: Option<(Box<Exchange>, AtHand)>, yields: bool) {
         self.0.uses += 1;
         let store = &mut self.0.store;
         let state = store.data_mut();
-        state.exchange = exchange;
+        if let Some((exchange, at_hand)) = given {
+            (state.exchange, state.at_hand) = (Some(exchange), at_hand);
+        }
         let deadline = state.policy.limits.deadline;
         state.begin(Stage::Hook(hook), deadline, yields);
         store.set_epoch_deadline(1);
@@ -422,13 +384,14 @@ impl Instance {
 
     fn end(
         &mut self,
-        answer: WasmResult<Result<Decision, Failure>>,
+        answer: WasmResult<(Result<(), String>,)>,
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
         // Before the words for a fault are looked for, which takes longer than many a hook.
         self.0.store.data_mut().budget.finish();
         let (cpu, memory_bytes) = self.cost();
         let store = &mut self.0.store;
-        let result = answer.unwrap_or_else(|error| Err(Failure::of(&error, store)));
+        let at_hand = std::mem::take(&mut store.data_mut().at_hand);
+        let result = returned(answer, store).map(|()| at_hand.decided());
         let exchange = store.data_mut().exchange.take();
         let mut exchange = exchange.expect("`begin` put it there, and host functions only borrow it");
         let cost = &mut exchange.slot().cost;
@@ -472,25 +435,21 @@ impl Inner {
     }
 }
 
-/// Finds each hook of an instance when it is needed.
-macro_rules! find_hooks {
-    ($($hook:ident: $Type:ty = $kind:expr),* $(,)?) => {
-        impl Inner {
-            $(fn $hook(&mut self) -> WasmResult<$Type> {
-                let index = self.context.linked().indices.hook($kind);
-                wanted(&mut self.hooks.$hook, &mut self.store, &self.instance, index)
-            })*
-        }
-    };
+impl Inner {
+    /// Returns a hook, looked up when it is first needed.
+    fn hook(&mut self, kind: HookKind) -> WasmResult<HookFunc> {
+        let indices = &self.context.linked().indices;
+        self.hooks.get(kind, indices, &mut self.store, &self.instance)
+    }
 }
 
-find_hooks! {
-    request_head: HeadHook = HookKind::RequestHead,
-    request_body: BodyHook = HookKind::RequestBody,
-    response_head: HeadHook = HookKind::ResponseHead,
-    response_body: BodyHook = HookKind::ResponseBody,
-    completed: CompletedHook = HookKind::Completed,
-    tick: TickHook = HookKind::Tick,
+/// What has become of a call: a trap and an error that the hook returned are both failures.
+fn returned(answer: WasmResult<(Result<(), String>,)>, store: &mut Store<State>) -> Result<(), Failure> {
+    match answer {
+        Ok((Ok(()),)) => Ok(()),
+        Ok((Err(reason),)) => Err(Failure::new(FaultKind::Failed, bounded(&reason))),
+        Err(error) => Err(Failure::of(&error, store)),
+    }
 }
 
 /// The turns of a fiber in which an instance is configured, and when that is given up.
@@ -526,6 +485,7 @@ fn new_store_of(
     let place = place(context, client)?;
     let state = State {
         exchange: None,
+        at_hand: AtHand::default(),
         stage: Stage::Configure,
         policy: context.policy.clone(),
         memory: MemoryLimiter::new(context.policy.limits.memory_bytes, sandbox.memory.share(), injected),

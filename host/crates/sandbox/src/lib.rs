@@ -6,7 +6,7 @@
 //!
 //! The way of a call: `run/worker.rs` takes an instance from its pool or makes one from a configured image
 //! (`component/image.rs`, and the crate `rewrite`), `instance.rs` calls the hook in it with the exchange moved into the
-//! store, `instance/answer.rs` checks what came back, and `instance/fault.rs` says what went wrong if something did.
+//! store, `instance/at_hand.rs` has what it decides, and `instance/fault.rs` says what went wrong if something did.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -95,6 +95,10 @@ fn told(decision: Value) -> String {
         }
         Some("fault") => format!("fault {}", shown(decision["kind"].as_str().unwrap_or_default())),
         Some("replace") => format!("replace {}", value(&decision["bytes"])),
+        Some("split") => {
+            let again = shown(decision["again"].as_str().unwrap_or_default());
+            format!("pass {}, keep {}, again {again}", value(&decision["bytes"]), decision["kept"])
+        }
         other => shown(other.unwrap_or_default()).into_owned(),
     }
 }

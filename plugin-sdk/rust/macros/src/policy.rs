@@ -87,7 +87,6 @@ enum Access {
 enum Returns {
     Decision,
     BodyDecision,
-    Nothing,
 }
 
 const HOOKS: [Hook; 6] = [
@@ -137,9 +136,9 @@ const HOOKS: [Hook; 6] = [
             ("Request", "request", Access::Read),
             ("Exchange", "exchange", Access::Edit),
         ],
-        returns: Returns::Nothing,
+        returns: Returns::Decision,
     },
-    Hook { function: "on_tick", method: "tick", arguments: &[], returns: Returns::Nothing },
+    Hook { function: "on_tick", method: "tick", arguments: &[], returns: Returns::Decision },
 ];
 
 pub(crate) fn expand(arguments: Arguments, item: &ItemImpl) -> Result<TokenStream> {
@@ -284,7 +283,6 @@ fn method(hook: &Hook, function: &ImplItemFn) -> Result<TokenStream> {
             quote! { ::portcullis_sdk::IntoBodyDecision::into_body_decision(#call) },
             quote! { -> ::portcullis_sdk::BodyDecision },
         ),
-        Returns::Nothing => (quote! { #call }, TokenStream::new()),
     };
     let parameters = hook.arguments.iter().map(|(kind, name, access)| {
         let kind = Ident::new(kind, proc_macro2::Span::call_site());

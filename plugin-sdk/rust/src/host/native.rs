@@ -90,6 +90,34 @@ pub(crate) fn request_set_upstream(name: &str) -> Result<(), Refused> {
     with_exchange(|exchange| exchange.set_upstream(name))
 }
 
+pub(crate) fn body_size() -> u64 {
+    with_exchange(|exchange| exchange.piece.rest.len() as u64)
+}
+
+pub(crate) fn body_is_last() -> bool {
+    with_exchange(|exchange| exchange.piece.last)
+}
+
+pub(crate) fn body_is_absent() -> bool {
+    with_exchange(|exchange| exchange.body_is_absent())
+}
+
+pub(crate) fn body_read(offset: u64, size: u64) -> Vec<u8> {
+    with_exchange(|exchange| exchange.piece.read(offset, size).to_vec())
+}
+
+pub(crate) fn body_pass(size: u64) -> Result<(), Refused> {
+    with_exchange(|exchange| {
+        let piece = exchange.piece_at_hand()?;
+        piece.pass(size);
+        Ok(())
+    })
+}
+
+pub(crate) fn body_replace(size: u64, with: &[u8]) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.piece_at_hand()?.replace(size, with))
+}
+
 pub(crate) fn response_status() -> u16 {
     with_exchange(|exchange| exchange.status)
 }

@@ -11,7 +11,7 @@ use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::{Field, Refused};
+use crate::{Field, Outcome, Refused, Reply};
 
 fn refused(refused: wit::types::Refused) -> Refused {
     match refused {
@@ -20,6 +20,7 @@ fn refused(refused: wit::types::Refused) -> Refused {
         wit::types::Refused::Forbidden => Refused::Forbidden,
         wit::types::Refused::ReadOnly => Refused::ReadOnly,
         wit::types::Refused::TooLarge => Refused::TooLarge,
+        wit::types::Refused::Other(why) => Refused::Other(why),
     }
 }
 
@@ -114,6 +115,47 @@ pub(crate) fn exchange_set_attribute(name: &str, value: &str) -> Result<(), Refu
 
 pub(crate) fn exchange_set_state(value: &[u8]) -> Result<(), Refused> {
     wit::exchange::set_state(value).map_err(refused)
+}
+
+pub(crate) fn exchange_reply(reply: Reply) -> Result<(), Refused> {
+    let Reply { status, headers, body } = reply;
+    let headers = headers.into_iter().map(|field| wit::types::Field { name: field.name, value: field.value });
+    wit::exchange::reply(status, &headers.collect::<Vec<_>>(), &body).map_err(refused)
+}
+
+pub(crate) use wit::body::{
+    is_absent as body_is_absent, is_last as body_is_last, read as body_read, size as body_size,
+};
+
+pub(crate) fn body_pass(size: u64) -> Result<(), Refused> {
+    wit::body::pass(size).map_err(refused)
+}
+
+pub(crate) fn body_replace(size: u64, with: &[u8]) -> Result<(), Refused> {
+    wit::body::replace(size, with).map_err(refused)
+}
+
+pub(crate) fn body_hold() -> Result<(), Refused> {
+    wit::body::hold().map_err(refused)
+}
+
+pub(crate) fn body_collect() -> Result<(), Refused> {
+    wit::body::collect().map_err(refused)
+}
+
+pub(crate) fn body_finish() -> Result<(), Refused> {
+    wit::body::finish().map_err(refused)
+}
+
+pub(crate) fn outcome() -> Outcome {
+    Outcome {
+        status: wit::outcome::status(),
+        request_bytes: wit::outcome::request_bytes(),
+        response_bytes: wit::outcome::response_bytes(),
+        duration: Duration::from_micros(wit::outcome::duration_us()),
+        upstream: wit::outcome::endpoint(),
+        error: wit::outcome::error(),
+    }
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::MockGateway;
-use super::state::{ExchangeState, Phase, install};
+use super::state::{BODY_BYTES_MAX, ExchangeState, Phase, Piece, install};
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Reply, Request, Response, Stop};
 
 /// One request and its response, for tests. Say what it is like, run hooks, and look at what they made of it.
 ///
@@ -20,7 +20,7 @@ use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response}
 ///
 /// #[policy(name = "tag", description = "Tags requests.")]
 /// impl Tag {
-///     fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Reply> {
+///     fn on_request_head(&self, request: &mut Request, exchange: &Exchange) -> Result<(), Stop> {
 ///         request.set_header("x-route", exchange.route())?;
 ///         Ok(())
 ///     }
@@ -155,15 +155,28 @@ impl MockExchange {
         self.during(Phase::RequestHead, || policy.request_head(&mut Request(()), &mut Exchange(())))
     }
 
-    /// Runs `on_request_body` with one piece.
+    /// Runs `on_request_body` with one piece. What it lets go by itself is in [`MockExchange::passed`].
     pub fn request_body<P: Policy>(
         &mut self,
         policy: &mut P,
         bytes: impl Into<Vec<u8>>,
         last: bool,
     ) -> BodyDecision {
-        let chunk = Chunk { bytes: bytes.into(), last };
-        self.during(Phase::Between, || policy.request_body(chunk, &Request(()), &mut Exchange(())))
+        self.give(bytes.into(), last);
+        self.during(Phase::RequestBody, || policy.request_body(Chunk(()), &Request(()), &mut Exchange(())))
+    }
+
+    /// Sends a body through `on_request_body` piece by piece, holding and replacing as the gateway does, and returns
+    /// what comes out.
+    ///
+    /// # Errors
+    /// A reply or a failure.
+    pub fn send_request_body<P: Policy, B: Into<Vec<u8>>>(
+        &mut self,
+        policy: &mut P,
+        pieces: impl IntoIterator<Item = B>,
+    ) -> Result<Vec<u8>, Stop> {
+        self.send(pieces, |exchange, bytes, last| exchange.request_body(policy, bytes, last))
     }
 
     /// Runs `on_response_head`.
@@ -173,24 +186,98 @@ impl MockExchange {
         })
     }
 
-    /// Runs `on_response_body` with one piece.
+    /// Runs `on_response_body` with one piece. What it lets go by itself is in [`MockExchange::passed`].
     pub fn response_body<P: Policy>(
         &mut self,
         policy: &mut P,
         bytes: impl Into<Vec<u8>>,
         last: bool,
     ) -> BodyDecision {
-        let chunk = Chunk { bytes: bytes.into(), last };
-        self.during(Phase::Between, || {
-            policy.response_body(chunk, &Response(()), &Request(()), &mut Exchange(()))
+        self.give(bytes.into(), last);
+        self.during(Phase::ResponseBody, || {
+            policy.response_body(Chunk(()), &Response(()), &Request(()), &mut Exchange(()))
         })
     }
 
+    /// Sends a body through `on_response_body` piece by piece, holding and replacing as the gateway does, and returns
+    /// what comes out.
+    ///
+    /// # Errors
+    /// A reply or a failure.
+    pub fn send_response_body<P: Policy, B: Into<Vec<u8>>>(
+        &mut self,
+        policy: &mut P,
+        pieces: impl IntoIterator<Item = B>,
+    ) -> Result<Vec<u8>, Stop> {
+        self.send(pieces, |exchange, bytes, last| exchange.response_body(policy, bytes, last))
+    }
+
+    /// What the last body hook let go by itself, with `Chunk::pass` and `Chunk::replace`.
+    #[must_use]
+    pub fn passed(&self) -> Vec<u8> {
+        self.state.borrow().piece.passed.clone()
+    }
+
+    fn give(&mut self, rest: Vec<u8>, last: bool) {
+        self.state.borrow_mut().piece = Piece { rest, last, passed: Vec::new() };
+    }
+
+    fn send<B: Into<Vec<u8>>>(
+        &mut self,
+        pieces: impl IntoIterator<Item = B>,
+        mut hook: impl FnMut(&mut Self, Vec<u8>, bool) -> BodyDecision,
+    ) -> Result<Vec<u8>, Stop> {
+        let (mut sent, mut held) = (Vec::new(), Vec::new());
+        let (mut collects, mut finished) = (false, false);
+        let mut pieces = pieces.into_iter().map(Into::into).peekable();
+        loop {
+            let piece: Option<Vec<u8>> = pieces.next();
+            held.extend(piece.unwrap_or_default());
+            let last = pieces.peek().is_none();
+            if held.len() > BODY_BYTES_MAX {
+                return Err(Reply::new(413).into());
+            }
+            if finished {
+                sent.append(&mut held);
+            } else if last || !collects {
+                let decision = hook(self, std::mem::take(&mut held), last);
+                let piece = std::mem::take(&mut self.state.borrow_mut().piece);
+                let (mut rest, mut passed) = (piece.rest, piece.passed);
+                let kept = match decision {
+                    BodyDecision::Forward => 0,
+                    BodyDecision::Replace(bytes) => {
+                        rest = bytes;
+                        0
+                    }
+                    BodyDecision::Hold => rest.len(),
+                    BodyDecision::Collect => {
+                        collects = true;
+                        rest.len()
+                    }
+                    BodyDecision::Pass(size) => rest.len().saturating_sub(size),
+                    BodyDecision::Finish => {
+                        finished = true;
+                        0
+                    }
+                    BodyDecision::Reply(reply) => return Err(reply.into()),
+                    BodyDecision::Fail(reason) => return Err(Stop::Fail(reason)),
+                };
+                let kept = if last { 0 } else { kept };
+                held = rest.split_off(rest.len() - kept);
+                sent.append(&mut passed);
+                sent.append(&mut rest);
+            }
+            if last {
+                return Ok(sent);
+            }
+        }
+    }
+
     /// Runs `on_completed`.
-    pub fn completed<P: Policy>(&mut self, policy: &mut P, outcome: &Outcome) {
-        self.during(Phase::Between, || {
-            policy.completed(outcome, &Response(()), &Request(()), &mut Exchange(()));
-        });
+    pub fn completed<P: Policy>(&mut self, policy: &mut P, outcome: &Outcome) -> Decision {
+        self.during(Phase::Completed, || {
+            policy.completed(outcome, &Response(()), &Request(()), &mut Exchange(()))
+        })
     }
 
     fn during<T>(&mut self, phase: Phase, hook: impl FnOnce() -> T) -> T {

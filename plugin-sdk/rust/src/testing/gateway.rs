@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::state::{GatewayState, install};
 use super::{MockExchange, crypto};
+use crate::Decision;
 use crate::crypto::Algorithm;
 use crate::http_client::{self, Inbound, Outbound};
+
 use crate::policy::Policy;
 
 /// A gateway for tests: its clock, secrets, rate limits, store, metrics and log. Clones are the same gateway.
@@ -99,8 +101,8 @@ impl MockGateway {
     }
 
     /// Runs `on_tick`.
-    pub fn tick<P: Policy>(&self, policy: &mut P) {
-        self.run(|| policy.tick());
+    pub fn tick<P: Policy>(&self, policy: &mut P) -> Decision {
+        self.run(|| policy.tick())
     }
 
     /// Begins an exchange on this gateway.

@@ -70,12 +70,14 @@ pub(crate) enum Head {
     Response,
 }
 
-/// Which head may be edited.
+/// Which hook runs, and so which head may be edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     RequestHead,
+    RequestBody,
     ResponseHead,
-    Between,
+    ResponseBody,
+    Completed,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,43 @@ pub(crate) struct ExchangeState {
     pub(crate) trace_id: String,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) state: Vec<u8>,
+    pub(crate) piece: Piece,
+}
+
+/// The bytes of a body that are at hand.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
+    pub(crate) rest: Vec<u8>,
+    pub(crate) last: bool,
+    /// What was let go, or took the place of others.
+    pub(crate) passed: Vec<u8>,
+}
+
+/// The body limit of a policy, unless its operator sets another.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+impl Piece {
+    fn within(&self, place: u64) -> usize {
+        usize::try_from(place).unwrap_or(usize::MAX).min(self.rest.len())
+    }
+
+    pub(crate) fn read(&self, offset: u64, size: u64) -> &[u8] {
+        &self.rest[self.within(offset)..self.within(offset.saturating_add(size))]
+    }
+
+    pub(crate) fn pass(&mut self, size: u64) {
+        let passed = self.rest.drain(..self.within(size));
+        self.passed.extend(passed);
+    }
+
+    pub(crate) fn replace(&mut self, size: u64, with: &[u8]) -> Result<(), Refused> {
+        if with.len() > BODY_BYTES_MAX {
+            return Err(Refused::TooLarge);
+        }
+        self.rest.drain(..self.within(size));
+        self.passed.extend_from_slice(with);
+        Ok(())
+    }
 }
 
 impl Default for ExchangeState {
@@ -121,6 +160,7 @@ impl Default for ExchangeState {
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             attributes: BTreeMap::new(),
             state: Vec::new(),
+            piece: Piece::default(),
         }
     }
 }
@@ -139,6 +179,18 @@ impl ExchangeState {
             (Head::Response, Phase::ResponseHead) => Ok(&mut self.response_fields),
             _ => Err(Refused::ReadOnly),
         }
+    }
+
+    /// The piece of a body, in the hooks of bodies.
+    pub(crate) fn piece_at_hand(&mut self) -> Result<&mut Piece, Refused> {
+        match self.phase {
+            Phase::RequestBody | Phase::ResponseBody => Ok(&mut self.piece),
+            Phase::RequestHead | Phase::ResponseHead | Phase::Completed => Err(Refused::ReadOnly),
+        }
+    }
+
+    pub(crate) fn body_is_absent(&self) -> bool {
+        self.phase == Phase::ResponseBody && (self.method == "HEAD" || matches!(self.status, 204 | 304))
     }
 
     fn request_editable(&self) -> Result<(), Refused> {

@@ -6,13 +6,13 @@
 use std::hint::black_box;
 use std::sync::OnceLock;
 
-use exports::portcullis::policy::completed::Outcome;
 use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head, tick,
 };
-use portcullis::policy::types::{BodyDecision, Decision, IpAddress};
+use portcullis::policy::types::IpAddress;
 use portcullis::policy::{
-    clock, crypto, exchange, log, matchers, metrics, random, rate_limit, request, response, secrets, store,
+    body, clock, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request, response,
+    secrets, store,
 };
 use portcullis_test_guests_source::setting;
 
@@ -40,6 +40,12 @@ fn call(deed: &str) {
     }
     if let Some(name) = deed.strip_prefix("exchange.") {
         return call_exchange(name);
+    }
+    if let Some(name) = deed.strip_prefix("body.") {
+        return call_body(name);
+    }
+    if let Some(name) = deed.strip_prefix("outcome.") {
+        return call_outcome(name);
     }
     if let Some(name) = deed.strip_prefix("crypto.") {
         return call_crypto(name);
@@ -143,11 +149,39 @@ fn call_exchange(name: &str) {
         "tls-server-name" => done(exchange::tls_server_name()),
         "route" => done(exchange::route()),
         "trace-id" => done(exchange::trace_id()),
+        "reply" => done(exchange::reply(200, &[], b"")),
         "attribute" => done(exchange::attribute("kept")),
         "set-attribute" => done(exchange::set_attribute("called", "yes")),
         "state" => done(exchange::state()),
         "set-state" => done(exchange::set_state(b"called")),
         other => panic!("no call is named exchange.{other}"),
+    }
+}
+
+fn call_body(name: &str) {
+    match name {
+        "size" => done(body::size()),
+        "is-last" => done(body::is_last()),
+        "is-absent" => done(body::is_absent()),
+        "read" => done(body::read(0, 10)),
+        "pass" => done(body::pass(1)),
+        "replace" => done(body::replace(1, b"x")),
+        "hold" => done(body::hold()),
+        "collect" => done(body::collect()),
+        "finish" => done(body::finish()),
+        other => panic!("no call is named body.{other}"),
+    }
+}
+
+fn call_outcome(name: &str) {
+    match name {
+        "status" => done(outcome::status()),
+        "request-bytes" => done(outcome::request_bytes()),
+        "response-bytes" => done(outcome::response_bytes()),
+        "duration-us" => done(outcome::duration_us()),
+        "endpoint" => done(outcome::endpoint()),
+        "error" => done(outcome::error()),
+        other => panic!("no call is named outcome.{other}"),
     }
 }
 
@@ -193,42 +227,44 @@ impl lifecycle::Guest for EveryCall {
 }
 
 impl request_head::Guest for EveryCall {
-    fn on_request_head() -> Decision {
+    fn on_request_head() -> Result<(), String> {
         act("request-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl request_body::Guest for EveryCall {
-    fn on_request_body(_: Vec<u8>, _: bool) -> BodyDecision {
+    fn on_request_body() -> Result<(), String> {
         act("request-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl response_head::Guest for EveryCall {
-    fn on_response_head() -> Decision {
+    fn on_response_head() -> Result<(), String> {
         act("response-head");
-        Decision::Next
+        Ok(())
     }
 }
 
 impl response_body::Guest for EveryCall {
-    fn on_response_body(_: Vec<u8>, _: bool) -> BodyDecision {
+    fn on_response_body() -> Result<(), String> {
         act("response-body");
-        BodyDecision::Forward
+        Ok(())
     }
 }
 
 impl completed::Guest for EveryCall {
-    fn on_completed(_: Outcome) {
+    fn on_completed() -> Result<(), String> {
         act("completed");
+        Ok(())
     }
 }
 
 impl tick::Guest for EveryCall {
-    fn on_tick() {
+    fn on_tick() -> Result<(), String> {
         act("tick");
+        Ok(())
     }
 }
 

@@ -1,11 +1,11 @@
 //! The bodies of an exchange, piece by piece.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Link, PolicyChain, Settled};
-use crate::decision::{BodyDecision, Decision, Fault, Reply};
+use crate::decision::{Again, BodyDecision, BodySplit, Decision, Fault, Reply};
 use crate::exchange::Exchange;
-use crate::holding::Holding;
+use crate::holding::{Holding, Passed};
 use crate::hook::BodySide;
 use crate::policy::Called;
 
@@ -94,8 +94,9 @@ impl PolicyChain {
     ) -> (Box<Exchange>, BodyOutcome) {
         let hurried = std::mem::take(&mut held.hurried);
         for link in self.having(side.kind()).iter().filter(|link| link.at < until) {
-            let hurried = hurried && held.of(link.at).has_fresh();
-            if piece.is_empty() && !last && !hurried {
+            let own = held.of(link.at);
+            let hurried = hurried && own.has_fresh();
+            if own.again() == Again::Never || piece.is_empty() && !last && !hurried {
                 continue;
             }
             if self.watching_links(side).iter().any(|watching| watching.at == link.at) {
@@ -137,17 +138,30 @@ impl PolicyChain {
                 return (exchange, BodyOutcome::TooLarge { reason });
             }
             let last = last && piece.is_empty();
-            // At a bound it has to decide: no more can be put behind.
-            let full = own.held() + part.len() >= bound || others + part.len() > self.hold_bytes_max;
+            // At a bound it has to decide: no more can be put behind. One that wants all of it has decided already.
+            let beyond = others + part.len() > self.hold_bytes_max;
+            let full = match own.again() {
+                Again::WithMore => own.held() + part.len() >= bound || beyond,
+                Again::AtEnd | Again::Never => false,
+            };
+            if beyond && !full && !last {
+                let reason = link.too_large(side, "the route's `limits.hold`", self.hold_bytes_max);
+                return (exchange, BodyOutcome::TooLarge { reason });
+            }
             let Some(chunk) = own.offer(part, last || hurried || full) else {
-                return (exchange, BodyOutcome::Pass(passed.into_bytes()));
+                if piece.is_empty() {
+                    return (exchange, BodyOutcome::Pass(passed.into_bytes()));
+                }
+                continue;
             };
             let (back, result) = link.call(side.hook(chunk.clone(), last), exchange).await;
             exchange = back;
             let result = match result {
                 // There is no next piece to hold the last one for.
                 Ok(Decision::Body(BodyDecision::Hold)) if last => Ok(Decision::Next),
-                Ok(Decision::Body(BodyDecision::Hold)) if held.len() + chunk.len() > self.hold_bytes_max => {
+                Ok(Decision::Body(decision))
+                    if !last && held.len() + decision.kept_of(chunk.len()) > self.hold_bytes_max =>
+                {
                     let reason = link.too_large(side, "the route's `limits.hold`", self.hold_bytes_max);
                     return (exchange, BodyOutcome::TooLarge { reason });
                 }
@@ -158,6 +172,20 @@ impl PolicyChain {
                 Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
                 Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
                 Settled::Body(BodyDecision::Hold) => held.of(at).keep(chunk),
+                Settled::Body(BodyDecision::Split(BodySplit { passed: bytes, kept, again })) => {
+                    passed.push(bytes);
+                    let rest = chunk.slice(chunk.len().saturating_sub(kept)..);
+                    drop(chunk);
+                    held.of(at).ask(again);
+                    match last || again == Again::Never {
+                        true => passed.push(rest),
+                        false if rest.is_empty() => {}
+                        false => held.of(at).keep(rest),
+                    }
+                    if again == Again::Never {
+                        passed.push(std::mem::take(&mut piece));
+                    }
+                }
                 Settled::Reply(reply) => return (exchange, BodyOutcome::Reply { reply, at }),
                 Settled::Denied(fault) => return (exchange, BodyOutcome::Fault { fault, at }),
             }
@@ -204,26 +232,4 @@ struct Piece {
     last: bool,
     /// Whether the policy is to be asked now, whatever it holds back.
     hurried: bool,
-}
-
-/// What a policy let go of a piece. Nearly always that is one run of bytes, which is not copied.
-#[derive(Default)]
-struct Passed {
-    first: Bytes,
-    joined: BytesMut,
-}
-
-impl Passed {
-    fn push(&mut self, bytes: Bytes) {
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = bytes;
-        } else if !bytes.is_empty() {
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
-            self.joined.extend_from_slice(&bytes);
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
-    }
 }

@@ -10,7 +10,9 @@ use portcullis_model::FailureMode;
 
 use super::{BodyOutcome, HeadOutcome, HeldBody, PolicyChain, Replied};
 use crate::fake::{Fake, block_on, reply};
-use crate::{BodyDecision, BodySide, Decision, Exchange, FaultKind, Hook, HookKind, Hooks, Outcome};
+use crate::{
+    Again, BodyDecision, BodySide, BodySplit, Decision, Exchange, FaultKind, Hook, HookKind, Hooks, Outcome,
+};
 
 /// What all fakes of a test were asked, in order: `name.hook`, with the piece for a body.
 #[derive(Clone, Default)]

@@ -1,47 +1,17 @@
 //! The hooks of the contract: found by name once for a component, and once for each instance.
 
-use bytes::Bytes;
 use portcullis_policy::HookKind;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Instance};
-use wasmtime::component::{Lift, Lower, TypedFunc};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
+};
 use wasmtime::{Result, Store, format_err};
 
-use crate::component::bindings::portcullis::policy::types::{BodyDecision, Decision};
 use crate::instance::state::State;
 
 /// The package of the contract.
 pub(crate) const PACKAGE: &str = "portcullis:policy";
 /// The version of the contract.
-pub(crate) const VERSION: &str = "0.1.0";
-
-/// The `outcome` of `completed`.
-#[derive(Debug, ComponentType, Lower)]
-#[component(record)]
-pub(crate) struct WitOutcome {
-    status: u16,
-    #[component(name = "request-bytes")]
-    request_bytes: u64,
-    #[component(name = "response-bytes")]
-    response_bytes: u64,
-    #[component(name = "duration-us")]
-    duration_us: u64,
-    upstream: Option<String>,
-    error: Option<String>,
-}
-
-impl From<portcullis_policy::Outcome> for WitOutcome {
-    fn from(outcome: portcullis_policy::Outcome) -> Self {
-        let portcullis_policy::Outcome {
-            status,
-            request_bytes,
-            response_bytes,
-            duration_us,
-            upstream,
-            error,
-        } = outcome;
-        Self { status, request_bytes, response_bytes, duration_us, upstream, error }
-    }
-}
+pub(crate) const VERSION: &str = "0.2.0";
 
 /// The places of a component's hooks and of `configure`.
 pub(crate) struct HookIndices {
@@ -51,26 +21,13 @@ pub(crate) struct HookIndices {
 
 /// What `configure` takes and returns.
 pub(crate) type Configure = TypedFunc<(String,), (std::result::Result<(), String>,)>;
-/// What a head hook takes and returns.
-pub(crate) type HeadHook = TypedFunc<(), (Decision,)>;
-/// What a body hook takes and returns.
-pub(crate) type BodyHook = TypedFunc<(Bytes, bool), (BodyDecision,)>;
-/// What `on-completed` takes and returns.
-pub(crate) type CompletedHook = TypedFunc<(WitOutcome,), ()>;
-/// What `on-tick` takes and returns.
-pub(crate) type TickHook = TypedFunc<(), ()>;
+/// What every hook takes and returns: it asks for what it wants to know, and says what it decides, by functions.
+pub(crate) type HookFunc = TypedFunc<(), (std::result::Result<(), String>,)>;
 
-/// The hooks of an instance with the contract's types, as far as they were looked up: most instances serve one exchange
-/// and are asked for one or two.
+/// The hooks of an instance, as far as they were looked up: most instances serve one exchange and are asked for one or
+/// two.
 #[derive(Default)]
-pub(crate) struct HookFuncs {
-    pub(crate) request_head: Option<HeadHook>,
-    pub(crate) request_body: Option<BodyHook>,
-    pub(crate) response_head: Option<HeadHook>,
-    pub(crate) response_body: Option<BodyHook>,
-    pub(crate) completed: Option<CompletedHook>,
-    pub(crate) tick: Option<TickHook>,
-}
+pub(crate) struct HookFuncs([Option<HookFunc>; HookKind::COUNT]);
 
 impl HookIndices {
     pub(crate) fn of(component: &Component) -> Result<Self> {
@@ -92,35 +49,32 @@ impl HookIndices {
         self.hooks[kind as usize]
     }
 
-    /// All functions of one instance. An error says that a hook has other types than the contract's.
+    /// All functions of one instance. An error says that a hook has another type than the contract's.
     pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<HookFuncs> {
-        Ok(HookFuncs {
-            request_head: typed(store, instance, self.hook(HookKind::RequestHead))?,
-            request_body: typed(store, instance, self.hook(HookKind::RequestBody))?,
-            response_head: typed(store, instance, self.hook(HookKind::ResponseHead))?,
-            response_body: typed(store, instance, self.hook(HookKind::ResponseBody))?,
-            completed: typed(store, instance, self.hook(HookKind::Completed))?,
-            tick: typed(store, instance, self.hook(HookKind::Tick))?,
-        })
+        let mut hooks = HookFuncs::default();
+        for kind in HookKind::ALL {
+            hooks.0[kind as usize] = typed(store, instance, self.hook(kind))?;
+        }
+        Ok(hooks)
     }
 }
 
-/// The function at `index`, looked up unless it was before.
-pub(crate) fn wanted<Params, Return>(
-    found: &mut Option<TypedFunc<Params, Return>>,
-    store: &mut Store<State>,
-    instance: &Instance,
-    index: Option<ComponentExportIndex>,
-) -> Result<TypedFunc<Params, Return>>
-where
-    Params: ComponentNamedList + Lower,
-    Return: ComponentNamedList + Lift,
-{
-    if found.is_none() {
-        *found = typed(store, instance, index)?;
+impl HookFuncs {
+    /// Returns a hook, looked up unless it was before.
+    pub(crate) fn get(
+        &mut self,
+        kind: HookKind,
+        indices: &HookIndices,
+        store: &mut Store<State>,
+        instance: &Instance,
+    ) -> Result<HookFunc> {
+        let found = &mut self.0[kind as usize];
+        if found.is_none() {
+            *found = typed(store, instance, indices.hook(kind))?;
+        }
+        // The chain calls only hooks that there are.
+        found.ok_or_else(|| format_err!("the component does not have this hook"))
     }
-    // The chain calls only hooks that there are.
-    found.ok_or_else(|| format_err!("the component does not have this hook"))
 }
 
 pub(crate) fn typed<Params, Return>(

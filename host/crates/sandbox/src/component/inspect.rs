@@ -124,7 +124,7 @@ impl ComponentInfo {
         }
         let unknown = || InspectError::UnknownImport(shown(name));
         match contract_interface(name)?.ok_or_else(unknown)? {
-            "types" | "request" | "response" | "exchange" => {}
+            "types" | "request" | "response" | "body" | "exchange" | "outcome" => {}
             interface => self.imports.push(Capability::from_name(interface).ok_or_else(unknown)?),
         }
         Ok(())

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use portcullis_policy::HookKind;
 use wasmtime::Result;
 
 use super::head::Edit;
+use super::reply::check_reply;
 use crate::component::bindings::portcullis::policy::exchange::Host;
-use crate::component::bindings::portcullis::policy::types::{IpAddress, Refused};
+use crate::component::bindings::portcullis::policy::types::{Field, IpAddress, Refused};
+use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
 /// What a policy may keep in an exchange.
@@ -35,6 +38,15 @@ impl Host for State {
 
     fn trace_id(&mut self) -> Result<String> {
         Ok(self.exchange()?.trace_id.clone())
+    }
+
+    fn reply(&mut self, status: u16, headers: Vec<Field>, body: Vec<u8>) -> Result<Edit> {
+        let body_bytes_max = self.policy.limits.body_bytes;
+        self.exchange()?;
+        if self.stage == Stage::Hook(HookKind::Completed) {
+            return Ok(Err(Refused::ReadOnly));
+        }
+        Ok(check_reply(status, &headers, body, body_bytes_max).map(|reply| self.at_hand.reply = Some(reply)))
     }
 
     fn attribute(&mut self, name: String) -> Result<Option<String>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_policy::Exchange;
 use wasmtime::{Result, bail};
 
+use crate::instance::at_hand::AtHand;
 use crate::instance::budget::Budget;
 use crate::instance::memory::MemoryLimiter;
 use crate::instance::output::Stdio;
@@ -15,6 +16,8 @@ use crate::policy::policy_services::PolicyServices;
 pub(crate) struct State {
     /// There for the length of a hook of an exchange.
     pub(crate) exchange: Option<Box<Exchange>>,
+    /// What the hook was given beside it, and has decided.
+    pub(crate) at_hand: AtHand,
     /// What is running.
     pub(crate) stage: Stage,
     pub(crate) policy: Arc<PolicyServices>,

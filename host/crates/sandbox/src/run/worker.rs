@@ -433,7 +433,7 @@ impl Pool {
     }
 
     /// Keeps the instance for the call that comes next, if there is one that it is good for. After a fault it is
-    /// dropped: its memory may be in any state.
+    /// dropped, because its memory may be in any state, unless the hook returned an error.
     fn put_back(
         &self,
         source: Source,
@@ -444,14 +444,13 @@ impl Pool {
         result: Result<Decision, Failure>,
     ) -> Result<Decision, Fault> {
         self.judge(&instance);
-        let decision = match result {
-            Ok(decision) => decision,
-            Err(failure) => {
-                drop(instance);
-                return Err(self.fault(exchange, kind, failure));
-            }
+        let (is_good, replied) = match &result {
+            Ok(decision) => (true, matches!(decision, Decision::Reply(_))),
+            // It has said so itself, and is as whole as after any other call.
+            Err(failure) => (failure.kind == FaultKind::Failed, false),
         };
         match source {
+            _ if !is_good => drop(instance),
             Source::Pool => {
                 let mut idle = self.idle.borrow_mut();
                 if idle.len() < IDLE_MAX && instance.is_fresh() {
@@ -459,7 +458,7 @@ impl Pool {
                 }
             }
             Source::Exchange => {
-                let stays = if matches!(decision, Decision::Reply(_)) { later.replied } else { later.next };
+                let stays = if replied { later.replied } else { later.next };
                 if stays {
                     exchange.slot().instance = Some(instance.into_any());
                 } else if self.idle.borrow().len() < SPARES_MAX {
@@ -467,7 +466,7 @@ impl Pool {
                 }
             }
         }
-        Ok(decision)
+        result.map_err(|failure| self.fault(exchange, kind, failure))
     }
 
     #[cold]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use portcullis_model::Isolation;
-use portcullis_policy::{BodyDecision, Called, Decision, Hook, Outcome, Policy};
+use portcullis_policy::{Again, BodyDecision, BodySplit, Called, Decision, Hook, Outcome, Policy};
 use portcullis_test_guests::{ALL_HOOKS, HOOK_COST, MISBEHAVE, TICKER, VERSION_1, VERSION_2};
 
 use super::{both, config, exchange, factory, in_time, on_fibers, piece, policy, run};
@@ -73,6 +73,26 @@ fn replies_holds_and_replaces() {
             matches!(&dropped, Ok(Decision::Body(BodyDecision::Replace(bytes))) if bytes.is_empty()),
             "{dropped:?}"
         );
+    });
+}
+
+#[test]
+fn lets_parts_of_a_body_go() {
+    both(|| {
+        let json = r#"{"request-body":"parts","response-body":"finish"}"#;
+        let policy = policy(MISBEHAVE, &config("parting", json));
+        let (exchange, parts) = run(&*policy, piece("abcd", false), exchange());
+        let Ok(Decision::Body(BodyDecision::Split(split))) = parts else { panic!("{parts:?}") };
+        assert_eq!(split, BodySplit { passed: Bytes::from_static(b"*bc"), kept: 1, again: Again::WithMore });
+        let (exchange, last) = run(&*policy, piece("abcd", true), exchange);
+        assert!(
+            matches!(&last, Ok(Decision::Body(BodyDecision::Replace(bytes))) if bytes == "*bcd"),
+            "{last:?}"
+        );
+        let chunk = Bytes::from_static(b"x");
+        let (_, done) = run(&*policy, Hook::ResponseBody { chunk, last: false }, exchange);
+        let Ok(Decision::Body(BodyDecision::Split(split))) = done else { panic!("{done:?}") };
+        assert_eq!(split, BodySplit { passed: Bytes::from_static(b"<x"), kept: 0, again: Again::Never });
     });
 }
 

@@ -27,7 +27,8 @@ pub(super) fn hook(name: &str) -> Hook {
 }
 
 /// Deeds, the fault that they are, and a part of the message.
-const DEEDS: [(&str, FaultKind, &str); 8] = [
+const DEEDS: [(&str, FaultKind, &str); 9] = [
+    ("fail", FaultKind::Failed, "told to fail in"),
     ("loop", FaultKind::Deadline, "of CPU time"),
     ("trap", FaultKind::Trap, "unreachable"),
     ("panic", FaultKind::Trap, "told to panic in"),
@@ -38,15 +39,15 @@ const DEEDS: [(&str, FaultKind, &str); 8] = [
     ("sleep", FaultKind::Trap, "wants to wait"),
 ];
 
-/// Deeds of hooks that return something.
+/// Deeds of hooks that can reply.
 const ANSWERS: [(&str, FaultKind, &str); 8] = [
-    ("status 199", FaultKind::InvalidReturn, "status 199"),
-    ("status 600", FaultKind::InvalidReturn, "status 600"),
-    ("bad-name", FaultKind::InvalidReturn, "`no token`: invalid field name"),
-    ("bad-value", FaultKind::InvalidReturn, "`x-a`: invalid field value"),
-    ("owned", FaultKind::InvalidReturn, "`content-length`, which the gateway alone writes"),
-    ("many 3000", FaultKind::TooLarge, "section too large"),
-    ("body 1048577", FaultKind::TooLarge, "body of 1048577 bytes; its body limit is 1048576"),
+    ("status 199", FaultKind::Failed, "its reply was refused: invalid-value"),
+    ("status 600", FaultKind::Failed, "its reply was refused: invalid-value"),
+    ("bad-name", FaultKind::Failed, "its reply was refused: invalid-name"),
+    ("bad-value", FaultKind::Failed, "its reply was refused: invalid-value"),
+    ("owned", FaultKind::Failed, "its reply was refused: forbidden"),
+    ("many 3000", FaultKind::Failed, "its reply was refused: too-large"),
+    ("body 1048577", FaultKind::Failed, "its reply was refused: too-large"),
     ("body 4194304", FaultKind::TooLarge, "bytes at once"),
 ];
 
@@ -95,8 +96,34 @@ fn refuses_too_large_a_replacement() {
             let (_, result) = run_in_time(&*policy, || piece("x", false), exchange());
             match result {
                 Ok(Decision::Body(BodyDecision::Replace(bytes))) => assert!(allowed && bytes.len() == size),
-                Err(fault) => assert!(!allowed && fault.kind == FaultKind::TooLarge, "{fault}"),
+                Err(fault) => {
+                    assert!(!allowed && fault.message.contains("it was refused: too-large"), "{fault}")
+                }
                 other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn an_instance_that_says_it_failed_goes_on() {
+    in_time(|| {
+        let sandbox = Sandbox::new(SandboxOptions { instances_max: 1, ..SandboxOptions::default() }).unwrap();
+        for isolation in [Isolation::Worker, Isolation::Exchange] {
+            let component = sandbox.compile(MISBEHAVE, isolation).unwrap().component;
+            let json = r#"{"request-head":"fail","response-head":"reply"}"#;
+            let config = portcullis_model::PolicyConfig { isolation, ..config("failing", json) };
+            let policy = sandbox.configure(&component, &config, &BTreeMap::new()).unwrap().worker();
+            // There is no place for another instance.
+            for _ in 0..100 {
+                let (exchange, result) = run(&*policy, Hook::RequestHead, exchange());
+                let fault = result.unwrap_err();
+                assert_eq!(
+                    (fault.kind, &*fault.message),
+                    (FaultKind::Failed, "told to fail in request-head")
+                );
+                let (_, result) = run(&*policy, Hook::ResponseHead, exchange);
+                assert!(matches!(result, Ok(Decision::Reply(_))), "{result:?}");
             }
         }
     });
@@ -255,16 +282,17 @@ fn configures(import: &str, body: &str) -> Vec<u8> {
                 (memory (export "memory") 8)
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
                 (func (export "configure") (param i32 i32) (result i32) {body} (i32.const 16))
-                (func (export "tick")))
+                (func (export "tick") (result i32) (i32.const 16)))
             (core instance $m (instantiate $m (with "" (instance (export "f" (func $imported))))))
             (type $configure-type (func (param "config" string) (result (result (error string)))))
             (func $configure (type $configure-type)
                 (canon lift (core func $m "configure") (memory $m "memory") (realloc (func $m "realloc"))))
-            (func $tick (canon lift (core func $m "tick")))
+            (type $tick-type (func (result (result (error string)))))
+            (func $tick (type $tick-type) (canon lift (core func $m "tick") (memory $m "memory")))
             (instance $lifecycle (export "configure" (func $configure)))
             (instance $ticking (export "on-tick" (func $tick)))
-            (export "portcullis:policy/lifecycle@0.1.0" (instance $lifecycle))
-            (export "portcullis:policy/tick@0.1.0" (instance $ticking)))"#
+            (export "portcullis:policy/lifecycle@0.2.0" (instance $lifecycle))
+            (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use portcullis_model::Isolation;
 use portcullis_policy::{Exchange, FaultKind, Policy};
 use wasm_encoder::{
-    Alias, BlockType, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection,
-    ComponentExportKind, ComponentExportSection, ComponentInstanceSection, ComponentTypeSection,
-    ComponentValType, ExportKind, ExportSection, Function, FunctionSection, HeapType, InstanceSection,
-    MemorySection, MemoryType, Module, ModuleArg, ModuleSection, RefType, TableSection, TableType,
-    TypeSection,
+    Alias, BlockType, CanonicalFunctionSection, CanonicalOption, CodeSection, Component,
+    ComponentAliasSection, ComponentExportKind, ComponentExportSection, ComponentInstanceSection,
+    ComponentTypeSection, ComponentValType, ExportKind, ExportSection, Function, FunctionSection, HeapType,
+    InstanceSection, MemorySection, MemoryType, Module, ModuleArg, ModuleSection, PrimitiveValType, RefType,
+    TableSection, TableType, TypeSection, ValType,
 };
 
 use super::calls::until;
@@ -291,8 +291,9 @@ fn with_memories(memories: u32) -> Vec<u8> {
 fn with_tick(function: &Function, tables: &TableSection, modules: u32) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
+    types.ty().function([], [ValType::I32]);
     let mut functions = FunctionSection::new();
-    functions.function(0);
+    functions.function(0).function(1);
     let mut memory = MemorySection::new();
     memory.memory(MemoryType {
         minimum: 1,
@@ -302,9 +303,12 @@ fn with_tick(function: &Function, tables: &TableSection, modules: u32) -> Vec<u8
         page_size_log2: None,
     });
     let mut exports = ExportSection::new();
-    exports.export("tick", ExportKind::Func, 0);
+    exports.export("tick", ExportKind::Func, 1).export("memory", ExportKind::Memory, 0);
     let mut code = CodeSection::new();
-    code.function(function);
+    // What is returned lies at the start of the memory: zeros, which say that all is well.
+    let mut tick = Function::new([]);
+    tick.instructions().call(0).i32_const(0).end();
+    code.function(function).function(&tick);
     let mut module = Module::new();
     module
         .section(&types)
@@ -320,14 +324,17 @@ fn with_tick(function: &Function, tables: &TableSection, modules: u32) -> Vec<u8
     }
     let mut aliases = ComponentAliasSection::new();
     aliases.alias(Alias::CoreInstanceExport { instance: 0, kind: ExportKind::Func, name: "tick" });
+    aliases.alias(Alias::CoreInstanceExport { instance: 0, kind: ExportKind::Memory, name: "memory" });
     let mut types = ComponentTypeSection::new();
-    types.function().params(Vec::<(&str, ComponentValType)>::new()).result(None);
+    types.defined_type().result(None, Some(ComponentValType::Primitive(PrimitiveValType::String)));
+    let result = Some(ComponentValType::Type(0));
+    types.function().params(Vec::<(&str, ComponentValType)>::new()).result(result);
     let mut lifted = CanonicalFunctionSection::new();
-    lifted.lift(0, 0, []);
+    lifted.lift(0, 1, [CanonicalOption::Memory(0)]);
     let mut interface = ComponentInstanceSection::new();
     interface.export_items([("on-tick", ComponentExportKind::Func, 0)]);
     let mut hooks = ComponentExportSection::new();
-    hooks.export("portcullis:policy/tick@0.1.0", ComponentExportKind::Instance, 0, None);
+    hooks.export("portcullis:policy/tick@0.2.0", ComponentExportKind::Instance, 0, None);
     let mut component = Component::new();
     component.section(&ModuleSection(&module)).section(&instances).section(&aliases).section(&types);
     component.section(&lifted).section(&interface).section(&hooks);

@@ -234,18 +234,20 @@ fn keeper() -> Vec<u8> {
                     (local.set $i (i32.add (local.get $i) (i32.const 1)))
                     (br_if $next (i32.lt_u (local.get $i) (local.get $length))))
                 (i32.const 16))
-            (func (export "tick")
+            (func (export "tick") (result i32)
                 (global.set $i32 (i32.const 0)) (global.set $i64 (i64.const 0))
-                (global.set $f32 (f32.const 0)) (global.set $f64 (f64.const 0))))
+                (global.set $f32 (f32.const 0)) (global.set $f64 (f64.const 0))
+                (i32.const 16)))
         (core instance $main (instantiate $main))
         (type $configure-type (func (param "config" string) (result (result (error string)))))
         (func $configure (type $configure-type)
             (canon lift (core func $main "configure") (memory $main "memory") (realloc (func $main "realloc"))))
-        (func $tick (canon lift (core func $main "tick")))
+        (type $tick-type (func (result (result (error string)))))
+        (func $tick (type $tick-type) (canon lift (core func $main "tick") (memory $main "memory")))
         (instance $lifecycle (export "configure" (func $configure)))
         (instance $ticking (export "on-tick" (func $tick)))
-        (export "portcullis:policy/lifecycle@0.1.0" (instance $lifecycle))
-        (export "portcullis:policy/tick@0.1.0" (instance $ticking)))"#;
+        (export "portcullis:policy/lifecycle@0.2.0" (instance $lifecycle))
+        (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#;
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -38,7 +38,7 @@ pub(super) fn refuses_an_import_that_no_gateway_has() {
 pub(super) fn refuses_another_version_of_the_contract() {
     let error = inspect(WRONG_VERSION).unwrap_err().to_string();
     assert!(error.contains("portcullis:policy/request") && error.contains("@0.9.0"), "{error}");
-    assert!(error.contains("this gateway speaks portcullis:policy@0.1.0"), "{error}");
+    assert!(error.contains("this gateway speaks portcullis:policy@0.2.0"), "{error}");
 }
 
 #[test]

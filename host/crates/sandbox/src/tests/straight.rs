@@ -66,7 +66,9 @@ fn so_are_the_functions_of_wasi() {
 }
 
 fn is_of_an_exchange(function: &str) -> bool {
-    ["request.", "response.", "exchange."].iter().any(|interface| function.starts_with(interface))
+    ["request.", "response.", "body.", "exchange.", "outcome."]
+        .iter()
+        .any(|interface| function.starts_with(interface))
 }
 
 #[test]

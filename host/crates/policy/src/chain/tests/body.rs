@@ -250,3 +250,68 @@ fn a_body_is_seen_only_by_those_who_saw_the_request() {
     assert_eq!(stream.pass("xy", true), "xy");
     assert_eq!(*log.borrow(), ["a.on-response-body \"xy\" last"]);
 }
+
+fn split(passed: &'static str, kept: usize, again: Again) -> (&'static str, Step) {
+    let passed = Bytes::from_static(passed.as_bytes());
+    decides(HOOK, Decision::Body(BodyDecision::Split(BodySplit { passed, kept, again })))
+}
+
+#[test]
+fn what_is_kept_of_a_piece_comes_again_in_front_of_the_next() {
+    let log = Log::default();
+    let steps = vec![split("AB", 1, Again::WithMore), split("C", 2, Again::WithMore)];
+    let chain = chain(vec![Fake::new("a", &log, steps).waiting()]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("abc", false), "AB");
+    assert_eq!((stream.pass("de", false).as_str(), stream.held.len()), ("C", 2));
+    assert_eq!(stream.pass("", true), "de");
+    let expected =
+        ["a.on-request-body \"abc\"", "a.on-request-body \"cde\"", "a.on-request-body \"de\" last"];
+    assert_eq!(*log.borrow(), expected);
+}
+
+#[test]
+fn a_policy_that_collects_is_called_once_at_the_end() {
+    let log = Log::default();
+    let chain = chain(vec![Fake::new("a", &log, vec![split("", 2, Again::AtEnd)])]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    for piece in ["ab", "cd", "", "ef"] {
+        assert_eq!(stream.pass(piece, false), "");
+        stream.held.hurry();
+        assert!(!stream.held.has_fresh(), "it is in no hurry");
+    }
+    assert_eq!(stream.pass("gh", true), "abcdefgh");
+    assert_eq!(*log.borrow(), ["a.on-request-body \"ab\"", "a.on-request-body \"abcdefgh\" last"]);
+}
+
+#[test]
+fn a_policy_that_is_done_with_a_body_is_not_called_again() {
+    let log = Log::default();
+    let steps = vec![split("<ab", 0, Again::Never)];
+    let chain = chain(vec![Fake::new("a", &log, steps), Fake::new("b", &log, vec![])]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!(stream.pass("ab", false), "<ab");
+    assert_eq!(stream.pass("cd", false), "cd");
+    assert_eq!(stream.pass("", true), "");
+    let a: Vec<String> = log.borrow().iter().filter(|line| line.starts_with('a')).cloned().collect();
+    assert_eq!(a, ["a.on-request-body \"ab\""]);
+    assert_eq!(log.borrow().last().unwrap(), "b.on-request-body \"\" last", "the next one sees the end");
+}
+
+#[test]
+fn what_is_collected_has_the_bounds_of_what_is_held() {
+    for (body_bytes, hold_bytes, limit) in [(5, 100, "`limits.body`"), (100, 5, "`limits.hold`")] {
+        let log = Log::default();
+        let steps = vec![split("", 4, Again::AtEnd)];
+        let fake = Fake::with("a", &log, ALL, FailureMode::Deny, body_bytes, steps);
+        let chain = PolicyChain::new(vec![fake.into_policy()], hold_bytes);
+        let mut stream = Stream::new(&chain, BodySide::Request);
+        assert_eq!(stream.pass("abcd", false), "");
+        assert_eq!(stream.pass("e", false), "", "as much as may be");
+        match stream.push("f", false) {
+            BodyOutcome::TooLarge { reason } => assert!(reason.contains(limit), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(log.borrow().len(), 1, "it is not asked at a bound: it has decided");
+    }
+}

@@ -13,7 +13,7 @@ fn says_how_to_make_a_component_of_a_module() {
 
 #[test]
 fn knows_its_contract_and_wasi() {
-    assert_eq!(contract_interface("portcullis:policy/log@0.1.0"), Ok(Some("log")));
+    assert_eq!(contract_interface("portcullis:policy/log@0.2.0"), Ok(Some("log")));
     assert_eq!(contract_interface("portcullis:policyx/log@0.1.0"), Ok(None));
     assert!(contract_interface("portcullis:policy/log@0.1.1").is_err());
     assert!(contract_interface("portcullis:policy/log").is_err());
