@@ -3,6 +3,7 @@
 mod changes;
 mod clients;
 mod collapsing;
+mod disk;
 mod freshness;
 mod keys;
 mod operating;

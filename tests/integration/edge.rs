@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Answer, Builder, Received, TestClient, TestGateway, TestUpstream};
+use crate::harness::{Answer, Builder, Failed, Received, TestClient, TestGateway, TestUpstream};
 
 /// A configuration with a listener `web`, an upstream `app` and a route `all`, and lines added to each.
 #[derive(Debug)]
@@ -94,12 +94,26 @@ impl Edge {
         self
     }
 
+    /// Puts a file system in memory of this size at a folder that the configuration can name.
+    pub(crate) fn tmpfs(mut self, folder: &str, size: &str) -> Self {
+        self.builder = self.builder.tmpfs(folder, size);
+        self
+    }
+
     /// Starts it.
     pub(crate) async fn start(self) -> TestGateway {
+        match self.try_start().await {
+            Ok(gateway) => gateway,
+            Err(failed) => panic!("the gateway did not start: {failed:?}"),
+        }
+    }
+
+    /// Starts it, unless it is refused.
+    pub(crate) async fn try_start(self) -> Result<TestGateway, Failed> {
         let Self { builder, workers, endpoints, server, listener, upstream, route, more } = self;
         let endpoints = endpoints.join(", ");
         builder
-            .start(&format!(
+            .try_start(&format!(
                 "[server]\nworkers = {workers}\naccess-log = {{ format = \"json\" }}\n{server}\
                  [listeners.web]\naddress = \"127.0.0.1:0\"\n{listener}\
                  [upstreams.app]\nendpoints = [{endpoints}]\n{upstream}\

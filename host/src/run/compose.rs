@@ -162,8 +162,13 @@ pub(crate) fn build<'a>(
     let roots = Arc::new(SystemRoots::new());
     let asking = process.outbound.check(&roots).context("policies ask servers over https");
     asking.map_err(other)?;
+    let mut runs = composed.gateway.clone();
+    if footprint::leaves_nothing() {
+        footprint::check_cache_disks(&mut runs)
+            .map_err(|refused| Refusal::Parts { refused, files: files.clone() })?;
+    }
     let snapshot = Snapshot::build(
-        composed.gateway.clone(),
+        runs,
         &factories,
         access_log.clone(),
         Arc::clone(&process.metrics),

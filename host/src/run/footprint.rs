@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use portcullis_model::{AccessLog, AccessLogFormat, LogTarget};
+use portcullis_model::{AccessLog, AccessLogFormat, Gateway, LogTarget};
+use portcullis_proxy::check_cache_folder;
 use rustix::fs::{Access, access};
+
+use crate::refusal::RefusedPart;
 
 static NOTHING: AtomicBool = AtomicBool::new(false);
 
@@ -78,6 +81,25 @@ pub(crate) fn check_cache_dir(dir: &Path) -> anyhow::Result<()> {
         bail!("others can write to {shown} (mode {:o}); run `chmod 700` on it", metadata.mode() & 0o777);
     }
     Ok(())
+}
+
+/// Checks that the folders of caches could be used, as far as that shows without changing anything, and leaves them out
+/// of what runs: another process may be using them.
+///
+/// # Errors
+/// Which cannot be used, and why.
+pub(crate) fn check_cache_disks(gateway: &mut Gateway) -> Result<(), Vec<RefusedPart>> {
+    let mut refused = Vec::new();
+    for cache in &mut gateway.caches {
+        if let Some(disk) = cache.disk.take()
+            && let Err(error) = check_cache_folder(&disk.folder)
+        {
+            let message = format!("cache `{}`: {error}", cache.name);
+            let origin = Some(cache.origin.clone());
+            refused.push(RefusedPart { message, origin, ..RefusedPart::default() });
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(refused) }
 }
 
 /// Whether the folder is there, and this user's own.

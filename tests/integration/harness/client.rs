@@ -74,6 +74,23 @@ impl TestClient {
         Self::handshake_h1(connect(address).await, "http").await
     }
 
+    /// The same of a server that may have ended: then there is none.
+    pub async fn try_h1(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let task = tokio::spawn(async move { drop(connection.with_upgrades().await) });
+        Some(Self { sender: Sender::Http1(sender), scheme: "http", task })
+    }
+
+    /// HTTP/2 by prior knowledge, of a server that may have ended: then there is none.
+    pub async fn try_h2(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = handshake.await.ok()?;
+        let task = tokio::spawn(async move { drop(connection.await) });
+        Some(Self { sender: Sender::Http2(sender), scheme: "http", task })
+    }
+
     /// HTTP/2 by prior knowledge.
     pub async fn h2(address: SocketAddr) -> Self {
         Self::handshake_h2(connect(address).await, "http").await

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::hosts::with_hosts;
+use super::hosts::{in_namespace_of, with_hosts, with_tmpfs};
 use super::output::{LogLine, Output};
 use super::{DEADLINE, within};
 
@@ -33,6 +33,10 @@ pub struct Builder {
     environment: Vec<(OsString, OsString)>,
     open_files: Option<(u64, u64)>,
     has_hosts: bool,
+    /// A folder within that of the gateway, and the size of the file system that it is.
+    tmpfs: Option<(PathBuf, String)>,
+    /// A process whose mounts it sees.
+    namespace_of: Option<u32>,
 }
 
 /// Why a gateway did not start: what it printed, and how it ended.
@@ -76,6 +80,19 @@ impl Builder {
         self
     }
 
+    /// Puts a file system in memory of this size at a folder within that of the gateway. Others see it below
+    /// `/proc/PID/root`.
+    pub fn tmpfs(mut self, folder: &str, size: &str) -> Self {
+        self.tmpfs = Some((self.dir.path().join(folder), size.to_owned()));
+        self
+    }
+
+    /// Has it see the mounts of another process.
+    pub fn namespace_of(mut self, pid: u32) -> Self {
+        self.namespace_of = Some(pid);
+        self
+    }
+
     /// The folder, for configs that need absolute paths.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -109,10 +126,16 @@ impl Builder {
     }
 
     async fn launch(self, arguments_before: &[OsString]) -> Result<TestGateway, Failed> {
-        let Self { dir, arguments, environment, open_files, has_hosts } = self;
+        let Self { dir, arguments, environment, open_files, has_hosts, tmpfs, namespace_of } = self;
         let mut command = limited(command(), open_files);
         if has_hosts {
             command = inside(with_hosts(&dir.path().join(HOSTS)), &command);
+        }
+        if let Some((folder, size)) = tmpfs {
+            command = inside(with_tmpfs(&folder, &size), &command);
+        }
+        if let Some(pid) = namespace_of {
+            command = inside(in_namespace_of(pid), &command);
         }
         let mut child = command
             // The control socket is in there, for `portcullis_in` of the same folder.
@@ -161,6 +184,8 @@ impl TestGateway {
             environment: Vec::new(),
             open_files: None,
             has_hosts: false,
+            tmpfs: None,
+            namespace_of: None,
         }
     }
 

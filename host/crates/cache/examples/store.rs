@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "what it measures is its output")]
 
 use std::hint::black_box;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use portcullis_cache::store::{
-    DiskSettings, Head, Key, MemoryBounds, Mode, NewEntry, Purge, Settings, Store,
+    DiskSettings, Failing, Head, Key, MemoryBounds, Mode, NewEntry, Purge, Settings, Store, Watcher,
 };
 
 #[derive(Debug)]
@@ -31,6 +32,16 @@ impl Head for Nothing {
     fn decode(_: &[u8]) -> Option<Self> {
         Some(Self)
     }
+}
+
+/// Hears nothing of the disk.
+#[derive(Debug)]
+struct Deaf;
+
+impl Watcher for Deaf {
+    fn fails(&self, _: Failing, _: &io::Error) {}
+
+    fn works(&self, _: Failing) {}
 }
 
 const KEYS: usize = 100_000;
@@ -102,10 +113,13 @@ fn disk(settings: Settings, bytes: usize, rounds: u32) {
         variants_max: 8,
         threads: 2,
         queue: 100,
+        timeout: Duration::from_secs(60),
+        open_files_max: 100,
         pending_bytes: 64 << 20,
         sync: false,
+        lock_wait: Duration::ZERO,
     };
-    let Ok(store) = Store::<Nothing>::open(settings, disk) else { return };
+    let Ok(store) = Store::<Nothing>::open(settings, disk, Arc::new(Deaf)) else { return };
     while !store.disk_stats().is_some_and(|stats| stats.ready) {
         thread::yield_now();
     }

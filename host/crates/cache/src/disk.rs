@@ -15,6 +15,7 @@
 //! | `writing.rs`, `written.rs` | writing an entry |
 //! | `purge_log.rs`, `keeper.rs` | purges, and changes of heads |
 //! | `pool.rs` | threads |
+//! | `health.rs` | what is counted, and what an operator hears |
 
 mod core;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod faults;
 pub(crate) mod file_body;
 mod folder;
 mod format;
+pub(crate) mod health;
 mod index;
 mod keeper;
 pub(crate) mod lookup;
@@ -33,15 +35,18 @@ mod tests;
 mod writing;
 mod written;
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::core::{Core, Log};
 pub use self::core::{DiskSettings, DiskStats};
 use folder::{FileName, Folder};
+use health::Watcher;
 pub use lookup::Lookup;
 use pool::Answer;
 use purge_log::{Bans, Record};
@@ -55,11 +60,22 @@ use crate::store::purges::{Hashes, Mode, Purge, Purges, Ticket};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
-    #[error("the folder {0} is used by another process")]
+    #[error("the folder {0} is used by another process; end that, or name another folder")]
     InUse(String),
+    /// It is not fit for it, or not there.
+    #[error("the folder {0} cannot be used: {1}")]
+    Unfit(String, String),
     /// The disk failed.
-    #[error("cannot use the folder {0}: {1}")]
+    #[error("the folder {0} cannot be used: {1}")]
     Failed(String, io::Error),
+}
+
+/// Says whether a folder could be opened, as far as that shows without changing anything.
+///
+/// # Errors
+/// Why not.
+pub fn check_folder(path: &Path) -> Result<(), OpenError> {
+    folder::check(path).map_err(|reason| OpenError::Unfit(path.display().to_string(), reason))
 }
 
 /// A store on the disk.
@@ -71,18 +87,21 @@ impl Disk {
     pub(crate) fn open(
         settings: DiskSettings,
         hashes: &Arc<Hashes>,
+        watcher: Arc<dyn Watcher>,
     ) -> Result<(Self, Arc<Purges>), OpenError> {
+        check_folder(&settings.folder)?;
         let path = settings.folder.display().to_string();
         let failed = |error| OpenError::Failed(path.clone(), error);
-        let folder = Folder::open(&settings.folder).map_err(failed)?;
+        let folder = Folder::open(&settings.folder, settings.lock_wait).map_err(failed)?;
         let folder = folder.ok_or_else(|| OpenError::InUse(path.clone()))?;
-        Self::start(folder, settings, hashes).map_err(failed)
+        Self::start(folder, settings, hashes, watcher).map_err(failed)
     }
 
     fn start(
         folder: Folder,
         settings: DiskSettings,
         hashes: &Arc<Hashes>,
+        watcher: Arc<dyn Watcher>,
     ) -> io::Result<(Self, Arc<Purges>)> {
         let before = folder.read_log()?.and_then(|log| purge_log::read(&log));
         let before = match before {
@@ -99,12 +118,24 @@ impl Disk {
             record.encode(&mut content);
             bans.add(hashes, record);
         }
-        let log = Log { file: Some(folder.replace_log(&content)?), bytes: content.len() };
+        let file = match folder.replace_log(&content) {
+            // Of a full disk all of the cache is a better price than no gateway.
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                folder.clear()?;
+                folder.replace_log(&content)?
+            }
+            file => file?,
+        };
+        let log = Log { file: Some(file), bytes: content.len() };
         let purges = Arc::new(Purges::after(number));
-        let core = Core::new(folder, settings, Arc::clone(&purges), Arc::clone(hashes), bans, log)?;
+        let core = Core::new(folder, settings, Arc::clone(&purges), Arc::clone(hashes), bans, log, watcher)?;
         let core = Arc::new(core);
-        let weak = Arc::downgrade(&core);
-        thread::Builder::new().name("cache-scan".into()).spawn(move || scan::run(&weak))?;
+        if core.folder.is_new() {
+            scan::finish(&core);
+        } else {
+            let weak = Arc::downgrade(&core);
+            thread::Builder::new().name("cache-scan".into()).spawn(move || scan::run(&weak))?;
+        }
         Ok((Self(core), purges))
     }
 
@@ -159,7 +190,27 @@ impl Disk {
 
     /// Returns the largest body.
     pub(crate) fn object_bytes_max(&self) -> u64 {
-        self.0.settings.object_bytes_max
+        self.0.settings().object_bytes_max
+    }
+
+    /// Whether an entry is still stored. `None` if not all files are known.
+    pub(crate) fn is_current<H>(&self, entry: &Entry<H>) -> Option<bool> {
+        lookup::is_current(&self.0, entry)
+    }
+
+    /// Goes on with other settings of the same folder.
+    pub(crate) fn set(&self, settings: DiskSettings) -> io::Result<()> {
+        self.0.set(settings)
+    }
+
+    /// Lets another process have the folder: nothing is found and nothing is stored any more.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+
+    /// Notes that a lookup was given up because it took too long.
+    pub(crate) fn too_slow(&self, waited: Duration) {
+        self.0.health.too_slow(waited);
     }
 
     pub(crate) fn stats(&self) -> DiskStats {

@@ -62,6 +62,7 @@ pub(crate) struct Memory<H> {
     _reserved: Option<Reservation>,
     bounds: MemoryBounds,
     entries_max: AtomicUsize,
+    object_bytes_max: AtomicU64,
     entries: AtomicUsize,
     evictions: AtomicU64,
     refused: AtomicU64,
@@ -83,6 +84,7 @@ impl<H: Head> Memory<H> {
             budget,
             bounds,
             entries_max: AtomicUsize::new(bounds.entries_max),
+            object_bytes_max: AtomicU64::new(bounds.object_bytes_max),
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -237,9 +239,15 @@ impl<H: Head> Memory<H> {
         evicted
     }
 
+    /// Returns how many bytes the body of an entry may have.
+    pub(crate) fn object_bytes_max(&self) -> u64 {
+        self.object_bytes_max.load(Relaxed)
+    }
+
     /// Sets how many bytes the store may have, and as many more or fewer entries, and evicts what is too much. What
-    /// is still read stays counted until then.
-    pub(crate) fn resize(&self, bytes_max: u64) {
+    /// is still read stays counted until then. Larger bodies than may be from now on stay until they are evicted.
+    pub(crate) fn resize(&self, bytes_max: u64, object_bytes_max: u64) {
+        self.object_bytes_max.store(object_bytes_max, Relaxed);
         let MemoryBounds { bytes_max: before, entries_max, .. } = self.bounds;
         let entries_max = u128::from(bytes_max) * entries_max as u128 / u128::from(before.max(1));
         let entries_max = usize::try_from(entries_max).unwrap_or(usize::MAX);

@@ -18,9 +18,11 @@ pub(crate) mod tests;
 pub(crate) mod tier;
 mod writer;
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 pub use body::{Body, Reader};
 pub use entry::Entry;
@@ -34,8 +36,10 @@ pub use settings::Settings;
 pub use tier::Tier;
 
 use crate::disk::Disk;
+pub use crate::disk::file_body::FilePart;
+pub use crate::disk::health::{Failing, Watcher};
 use crate::disk::pool::Answer;
-pub use crate::disk::{DiskSettings, DiskStats, Lookup, OpenError};
+pub use crate::disk::{DiskSettings, DiskStats, Lookup, OpenError, check_folder};
 use crate::memory::Memory;
 pub use crate::memory::{MemoryBounds, MemoryStats, Variants};
 use body::Place;
@@ -52,6 +56,14 @@ pub struct Purged {
     /// How many entries it met, as far as they are known. One in both tiers counts twice.
     pub entries: usize,
     written: Option<Answer<bool>>,
+}
+
+impl Purged {
+    /// Whether it is being written down, on a disk that has something of what it met.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.written.as_ref().is_some_and(Answer::is_pending)
+    }
 }
 
 impl Future for Purged {
@@ -75,12 +87,17 @@ impl<H: Head> Store<H> {
     }
 
     /// Returns a store in memory and on the disk, with what the folder of that has, which is read in the background.
+    /// `watcher` hears how the disk is.
     ///
     /// # Errors
     /// If the folder cannot be used.
-    pub fn open(settings: Settings, disk: DiskSettings) -> Result<Self, OpenError> {
+    pub fn open(
+        settings: Settings,
+        disk: DiskSettings,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Self, OpenError> {
         let (memory, hashes) = (Memory::new(settings.memory), Arc::default());
-        let (disk, purges) = Disk::open(disk, &hashes)?;
+        let (disk, purges) = Disk::open(disk, &hashes, watcher)?;
         Ok(Self(Arc::new(Shared { memory, disk: Some(disk), purges, hashes, settings })))
     }
 
@@ -108,7 +125,7 @@ impl<H: Head> Store<H> {
     pub fn promote(&self, entry: &Entry<H>) {
         if let Some(disk) = &self.0.disk
             && entry.tier() == Tier::Disk
-            && entry.body.len().is_some_and(|length| length <= self.0.settings.memory.object_bytes_max)
+            && entry.body.len().is_some_and(|length| length <= self.0.memory.object_bytes_max())
         {
             let shared = Arc::downgrade(&self.0);
             disk.read_hot(entry, move |read, bytes| {
@@ -176,7 +193,9 @@ impl<H: Head> Store<H> {
         match entry.tier() {
             Tier::Memory if entry.body.is_complete() => holds(),
             Tier::Memory => holds() || not_purged(),
-            Tier::Disk => not_purged(),
+            Tier::Disk => {
+                shared.disk.as_ref().and_then(|disk| disk.is_current(entry)).unwrap_or_else(not_purged)
+            }
         }
     }
 
@@ -206,8 +225,32 @@ impl<H: Head> Store<H> {
     }
 
     /// Sets how many bytes it may have in memory, and as many more or fewer entries, and evicts what is too much.
-    pub fn resize(&self, bytes_max: u64) {
-        self.0.memory.resize(bytes_max);
+    /// Bodies that are stored from now on may have `object_bytes_max`.
+    pub fn resize(&self, bytes_max: u64, object_bytes_max: u64) {
+        self.0.memory.resize(bytes_max, object_bytes_max);
+    }
+
+    /// Goes on with other settings of its disk, whose folder stays the same. Does nothing without a disk.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn set_disk(&self, settings: DiskSettings) -> io::Result<()> {
+        self.0.disk.as_ref().map_or(Ok(()), |disk| disk.set(settings))
+    }
+
+    /// Lets another process have the folder of its disk: from now on nothing is found there and nothing is stored.
+    /// What is being read from there goes on.
+    pub fn close_disk(&self) {
+        if let Some(disk) = &self.0.disk {
+            disk.close();
+        }
+    }
+
+    /// Notes that a lookup on the disk was given up because it took too long.
+    pub fn disk_is_slow(&self, waited: Duration) {
+        if let Some(disk) = &self.0.disk {
+            disk.too_slow(waited);
+        }
     }
 
     /// Returns the entries of all keys with this URL that are in memory.

@@ -1,5 +1,6 @@
 //! What a cache keeps, and how routes use it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{FieldMatch, Name, Origin};
@@ -11,10 +12,33 @@ pub struct Cache {
     pub name: Name,
     /// Bytes that it may hold in memory: bodies, heads and keys.
     pub memory_bytes_max: usize,
-    /// Bytes of a body; a response with a longer one is not stored.
+    /// Bytes of a body in memory; a response with a longer one is stored on the disk alone, or not at all.
     pub object_bytes_max: u64,
+    /// What it keeps on a disk, if it does.
+    pub disk: Option<CacheDisk>,
     /// Its place in the config.
     pub origin: Origin,
+}
+
+/// What a cache keeps on a disk: its `disk`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheDisk {
+    /// The folder, which no other cache has.
+    pub folder: PathBuf,
+    /// Bytes that its files may take.
+    pub bytes_max: u64,
+    /// Bytes of a body; a response with a longer one is not stored there.
+    pub object_bytes_max: u64,
+    /// How many files it may have.
+    pub files_max: usize,
+    /// How many threads read and write.
+    pub threads: usize,
+    /// How many reads and writes may wait for them.
+    pub queue_max: usize,
+    /// How many files may be open to be sent piece by piece.
+    pub open_files_max: usize,
+    /// How long a request waits for the disk before it goes on without.
+    pub timeout: Duration,
 }
 
 /// How a route uses a cache: its `cache`.

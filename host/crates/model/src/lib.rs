@@ -32,7 +32,8 @@ pub use action::{
     Symlinks, Template, TemplatePart,
 };
 pub use cache::{
-    Bypass, Cache, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass, VaryRule,
+    Bypass, Cache, CacheDisk, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
+    VaryRule,
 };
 pub use cost::PolicyCost;
 pub use gateway::{

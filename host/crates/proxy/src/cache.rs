@@ -6,6 +6,8 @@
 //! through it: [`look`] answers what it can at once, [`serve`] waits and asks the upstream.
 
 mod body;
+mod disk;
+mod disk_log;
 mod fetch;
 mod fill;
 mod flight;
@@ -24,10 +26,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use portcullis_cache::rules::{Settings, StoredHead, Time};
-use portcullis_cache::store::{self, Entry, Store};
+use portcullis_cache::store::{self, Entry, OpenError, Store};
 use portcullis_http::RequestHead;
 use portcullis_model::{Bypass, Cache, Name, RouteCache};
-use portcullis_telemetry::{CacheFigures, CacheReport, Metrics};
+use portcullis_telemetry::{CacheFigures, CacheReport, DiskFigures, Metrics};
 
 use self::flight::Flights;
 use self::key::KeyRules;
@@ -44,41 +46,78 @@ pub(crate) struct OpenCache {
 }
 
 impl OpenCache {
-    /// Opens the cache of `config`, or goes on with what `previous` has under its name.
-    fn open(config: &Cache, previous: Option<&Arc<Self>>, metrics: &Metrics) -> Arc<Self> {
+    /// Opens the cache of `config`, or goes on with what one of `previous` has: the one that has its folder, or without
+    /// a disk the one that has its name. Its bounds are [put into effect](Self::put_into_effect) later.
+    fn open(config: &Cache, previous: Option<&Caches>, metrics: &Metrics) -> Result<Arc<Self>, OpenError> {
+        let folder = |cache: &Cache| cache.disk.as_ref().map(|disk| disk.folder.clone());
+        let is_its = |other: &&Arc<Self>| match folder(config) {
+            None => other.config.name == config.name && other.config.disk.is_none(),
+            folder_of => folder(&other.config) == folder_of,
+        };
+        let previous = previous.and_then(|previous| previous.values().find(is_its));
         if let Some(same) = previous.filter(|previous| previous.config == *config) {
-            return same.clone();
+            return Ok(same.clone());
         }
-        // One that only has more room or less keeps what it holds.
-        let like = |other: &Cache| Cache { memory_bytes_max: config.memory_bytes_max, ..other.clone() };
-        let (store, flights) = match previous.filter(|previous| like(&previous.config) == *config) {
-            Some(previous) => {
-                previous.store.resize(config.memory_bytes_max as u64);
-                (previous.store.clone(), previous.flights.clone())
+        let (store, flights) = match (previous, &config.disk) {
+            (Some(previous), _) => (previous.store.clone(), previous.flights.clone()),
+            (None, None) => (Store::new(settings::of_store(config)), Arc::default()),
+            (None, Some(disk)) => {
+                let watcher = Arc::new(disk_log::DiskLog::new(&config.name, disk));
+                let disk = settings::of_disk(disk);
+                (Store::open(settings::of_store(config), disk, watcher)?, Arc::default())
             }
-            None => (Store::new(settings::of_store(config)), Arc::default()),
         };
         let opened = Arc::new(Self { config: config.clone(), store, flights });
         let shown: Arc<dyn CacheReport> = opened.clone();
         metrics.show_cache(&config.name, Arc::downgrade(&shown));
-        opened
+        Ok(opened)
     }
 
-    /// How many bytes a stored body may have.
+    /// Has the store heed its bounds, which it may have been opened without.
+    fn put_into_effect(&self) {
+        let Cache { memory_bytes_max, object_bytes_max, disk, .. } = &self.config;
+        self.store.resize(*memory_bytes_max as u64, *object_bytes_max);
+        if let Some(disk) = disk
+            && let Err(error) = self.store.set_disk(settings::of_disk(disk))
+        {
+            tracing::warn!(cache = %self.config.name, "no thread for the cache's disk can be started: {error}");
+        }
+    }
+
+    /// Whether it keeps responses on a disk.
+    fn has_disk(&self) -> bool {
+        self.config.disk.is_some()
+    }
+
+    /// How many bytes a stored body may have, wherever it is.
     fn object_bytes_max(&self) -> u64 {
-        self.config.object_bytes_max
+        let on_disk = self.config.disk.as_ref().map_or(0, |disk| disk.object_bytes_max);
+        self.config.object_bytes_max.max(on_disk)
     }
 }
 
 impl CacheReport for OpenCache {
     fn figures(&self) -> CacheFigures {
         let stats = self.store.stats();
+        let disk = self.store.disk_stats().map(|stats| DiskFigures {
+            entries: stats.files as u64,
+            bytes: stats.bytes,
+            bytes_max: self.config.disk.as_ref().map_or(0, |disk| disk.bytes_max),
+            ready: stats.ready,
+            up: stats.good,
+            evictions: stats.evictions,
+            damaged: stats.damaged,
+            read_errors: stats.read_errors,
+            write_errors: stats.write_errors,
+            busy: stats.busy,
+        });
         CacheFigures {
             entries: stats.entries as u64,
             bytes: stats.bytes,
             bytes_max: self.config.memory_bytes_max as u64,
             evictions: stats.evictions,
             refused: stats.refused,
+            disk,
         }
     }
 }
@@ -86,13 +125,32 @@ impl CacheReport for OpenCache {
 /// The caches of a generation.
 pub(crate) type Caches = BTreeMap<Name, Arc<OpenCache>>;
 
-/// Opens the caches of a generation; those of the generation before it go on.
-pub(crate) fn open(configs: &[Cache], previous: Option<&Caches>, metrics: &Metrics) -> Caches {
-    let open = |config: &Cache| {
-        let before = previous.and_then(|previous| previous.get(&config.name));
-        (config.name.clone(), OpenCache::open(config, before, metrics))
+/// Opens the caches of a generation; those of the generation before it go on. Those that cannot be opened are missing
+/// in the result, and `failed` hears why.
+pub(crate) fn open(
+    configs: &[Cache],
+    previous: Option<&Caches>,
+    metrics: &Metrics,
+    mut failed: impl FnMut(&Name, OpenError),
+) -> Caches {
+    let open = |config: &Cache| match OpenCache::open(config, previous, metrics) {
+        Ok(opened) => Some((config.name.clone(), opened)),
+        Err(error) => {
+            failed(&config.name, error);
+            None
+        }
     };
-    configs.iter().map(open).collect()
+    configs.iter().filter_map(open).collect()
+}
+
+/// Has all caches heed their bounds. Called when their generation begins to run.
+pub(crate) fn put_into_effect(caches: &Caches) {
+    caches.values().for_each(|cache| cache.put_into_effect());
+}
+
+/// Lets a successor of this process have the folders of all caches.
+pub(crate) fn release(caches: &Caches) {
+    caches.values().for_each(|cache| cache.store.close_disk());
 }
 
 /// A route's way through its cache, for all workers.

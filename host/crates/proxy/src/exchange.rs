@@ -242,7 +242,11 @@ impl ExchangeDriver<'_> {
                 if route.cache.is_none() {
                     // One with a cache has done so.
                     let invalidation = &matched.local.snapshot.invalidation;
-                    invalidation.after(self.info.changes.as_deref(), &exchange, self.worker);
+                    let removed = invalidation.after(self.info.changes.as_deref(), &exchange, self.worker);
+                    if removed.is_pending() {
+                        // Boxed, so that it does not make the future of all other requests larger.
+                        Box::pin(removed.written()).await;
+                    }
                 }
                 upstream.shared.clean_response(&mut exchange.response);
                 self.add_via(&mut exchange, &matched);

@@ -63,6 +63,7 @@ pub use explain::{
     UpstreamView,
 };
 pub use outbound::OutboundClient;
+pub use portcullis_cache::store::check_folder as check_cache_folder;
 pub use recording::{Recorded, RecordingRequest, RecordingStream, Recordings, TooManyRecordings};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use workers::{DrainReport, Listening, StartError, Workers};

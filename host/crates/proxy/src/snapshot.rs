@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_cache::store::OpenError;
 use portcullis_files::{FileError, check_root};
 use portcullis_model::{Action, Endpoint, Forward, Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
@@ -73,6 +74,14 @@ pub enum SnapshotError {
         /// What is wrong.
         source: FileError,
     },
+    /// The disk of a cache.
+    #[error("cache `{cache}`: {source}")]
+    Cache {
+        /// The cache.
+        cache: Name,
+        /// What is wrong.
+        source: OpenError,
+    },
     /// A route names a policy that was not given.
     #[error("route `{route}`: policy `{policy}` was not loaded")]
     Policy {
@@ -121,8 +130,11 @@ impl SharedRoute {
                 }
                 None => {
                     whole = false;
-                    let (route, cache) = (config.name.clone(), cache.store.clone());
-                    errors.push(SnapshotError::RouteCache { route, cache });
+                    let is_it = |error: &SnapshotError| matches!(error, SnapshotError::Cache { cache: failed, .. } if *failed == cache.store);
+                    if !errors.iter().any(is_it) {
+                        let (route, cache) = (config.name.clone(), cache.store.clone());
+                        errors.push(SnapshotError::RouteCache { route, cache });
+                    }
                 }
             }
         }
@@ -224,7 +236,10 @@ impl Snapshot {
                 }
             }
         }
-        let caches = cache::open(&gateway.caches, previous.map(|previous| &previous.caches), &metrics);
+        let caches = previous.map(|previous| &previous.caches);
+        let caches = cache::open(&gateway.caches, caches, &metrics, |cache, source| {
+            errors.push(SnapshotError::Cache { cache: cache.clone(), source });
+        });
         let via = gateway.server.via.as_ref();
         let mut routes = Vec::with_capacity(gateway.routes.len());
         for route in &gateway.routes {
@@ -256,6 +271,17 @@ impl Snapshot {
     #[must_use]
     pub fn trust_changed(&self) -> bool {
         self.trust_changed
+    }
+
+    /// Has the caches heed the bounds that this generation gives them. Until then those of the generation before it
+    /// hold.
+    pub(crate) fn begin(&self) {
+        cache::put_into_effect(&self.caches);
+    }
+
+    /// Lets a successor of this process have the folders of caches: they go on in memory alone.
+    pub(crate) fn release_caches(&self) {
+        cache::release(&self.caches);
     }
 
     /// Its number.

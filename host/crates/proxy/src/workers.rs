@@ -150,6 +150,7 @@ impl Workers {
 
         if let Some(snapshot) = snapshot {
             let generation = snapshot.generation;
+            snapshot.begin();
             self.published.snapshot.store(Arc::new(snapshot));
             self.published.generation.store(generation, Ordering::Release);
         }
@@ -221,6 +222,8 @@ impl Workers {
     /// is dropped, the workers end by themselves.
     pub async fn drain(self, timeout: Duration) -> DrainReport {
         let mut report = DrainReport::default();
+        // Before the addresses: a successor that can listen can also have the folders.
+        self.snapshot().release_caches();
         for thread in &self.threads {
             // A worker that has stopped has nothing left to drain.
             let _stopped = thread.commands.try_send(Command::Drain(timeout)).is_err();

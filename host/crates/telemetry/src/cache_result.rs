@@ -3,8 +3,10 @@
 /// What a route's cache did for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// It answered with a fresh response.
+    /// It answered with a fresh response that was in memory.
     Hit,
+    /// It answered with a fresh response that was on its disk.
+    DiskHit,
     /// It answered with a stale response, while that was renewed or because the upstream failed.
     Stale,
     /// It answered with what it had, after the upstream said that this is still right.
@@ -19,14 +21,15 @@ pub enum CacheResult {
 
 impl CacheResult {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Hit, Self::Stale, Self::Revalidated, Self::Collapsed, Self::Miss, Self::Bypass];
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::DiskHit, Self::Stale, Self::Revalidated, Self::Collapsed, Self::Miss, Self::Bypass];
 
     /// Returns its name in records and labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::DiskHit => "disk-hit",
             Self::Stale => "stale",
             Self::Revalidated => "revalidated",
             Self::Collapsed => "collapsed",
@@ -37,6 +40,6 @@ impl CacheResult {
 
     /// Whether the body came from the cache.
     pub(crate) const fn is_from_cache(self) -> bool {
-        matches!(self, Self::Hit | Self::Stale | Self::Revalidated | Self::Collapsed)
+        matches!(self, Self::Hit | Self::DiskHit | Self::Stale | Self::Revalidated | Self::Collapsed)
     }
 }

@@ -51,6 +51,9 @@ impl RefusedPart {
                 .iter()
                 .find(|upstream| upstream.name == *name)
                 .map(|upstream| &upstream.origin),
+            SnapshotError::Cache { cache: name, .. } => {
+                gateway.caches.iter().find(|cache| cache.name == *name).map(|cache| &cache.origin)
+            }
             SnapshotError::Files { route: name, .. }
             | SnapshotError::Policy { route: name, .. }
             | SnapshotError::RouteCache { route: name, .. }

@@ -5,19 +5,24 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use portcullis_model::Lock;
 
+use super::file_body::Stamp;
 use super::folder::{FileName, Folder};
-use super::format::{HeadSlot, Meta, STORED_BLOCK, body_start, checked_block};
+use super::format::{BLOCK, HeadSlot, Meta, SUM, block_checksum, body_start, decode_sums};
+use super::health::{Health, Watcher};
 use super::index::Index;
-use super::pool::Pool;
+use super::keeper;
+use super::pool::{Limits, Pool};
 use super::purge_log::Bans;
 use crate::store::purges::{Hashes, Purges};
 
-/// What an operator sets of a store on the disk.
+/// What an operator sets of a store on the disk. All but the folder may change while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSettings {
     /// The folder. It is used by one process at a time, and nothing else belongs into it.
@@ -34,11 +39,17 @@ pub struct DiskSettings {
     pub threads: usize,
     /// How many reads and writes may wait. One more is a miss, or not stored.
     pub queue: usize,
+    /// How long the oldest of them may have waited. Until it is done, all others are misses, or not stored.
+    pub timeout: Duration,
+    /// How many files may be open to be read piece by piece. One more is a miss.
+    pub open_files_max: usize,
     /// How many bytes of one response may wait to be written. With more it is not stored.
     pub pending_bytes: usize,
     /// Whether a file is on the disk itself before it is found. Without, a loss of power may lose entries, and never
     /// makes one wrong.
     pub sync: bool,
+    /// How long another process may take to release the folder.
+    pub lock_wait: Duration,
 }
 
 /// Counts of a store on the disk.
@@ -58,32 +69,12 @@ pub struct DiskStats {
     pub read_errors: u64,
     /// How many writes failed, on a full disk for instance.
     pub write_errors: u64,
-    /// How many reads and writes did not happen because the queue was full.
-    pub queue_full: u64,
+    /// How many reads and writes did not happen because too much was waiting, and lookups that took too long.
+    pub busy: u64,
+    /// Whether the last read and the last write worked, and the last lookup was in time.
+    pub good: bool,
     /// The newest error.
     pub last_error: Option<String>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) evictions: AtomicU64,
-    pub(crate) damaged: AtomicU64,
-    pub(crate) read_errors: AtomicU64,
-    pub(crate) write_errors: AtomicU64,
-    pub(crate) queue_full: AtomicU64,
-    last_error: Lock<Option<String>>,
-}
-
-impl Counters {
-    pub(crate) fn read_error(&self, error: &io::Error) {
-        self.read_errors.fetch_add(1, Relaxed);
-        *self.last_error.lock() = Some(format!("cannot read: {error}"));
-    }
-
-    pub(crate) fn write_error(&self, error: &io::Error) {
-        self.write_errors.fetch_add(1, Relaxed);
-        *self.last_error.lock() = Some(format!("cannot write: {error}"));
-    }
 }
 
 /// What the index and the purges of the time before it was complete have in common: their lock.
@@ -104,7 +95,11 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) folder: Folder,
-    pub(crate) settings: DiskSettings,
+    settings: ArcSwap<DiskSettings>,
+    /// Whether the folder is given up: nothing is found any more, and nothing is stored.
+    pub(crate) closed: AtomicBool,
+    /// Files that are open to be read piece by piece.
+    pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) state: Lock<State>,
     /// Held while the file of a name is finished, changed or removed, so that what is done to it and what the index
     /// knows of it agree. Only threads of the store take one, and none takes two.
@@ -116,7 +111,7 @@ pub(crate) struct Core {
     pub(crate) log: Lock<Log>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) hashes: Arc<Hashes>,
-    pub(crate) counters: Counters,
+    pub(crate) health: Health,
     /// Whether there may be files that the index does not know, because removing or reading one failed. The log of
     /// purges is kept whole then, for the next start.
     pub(crate) leftovers: AtomicBool,
@@ -128,8 +123,18 @@ const STRIPES: usize = 64;
 /// place of more purges everything is purged.
 pub(crate) const WAITING_MAX: usize = 10_000;
 
+/// What is returned if everything that might make room is being written. No file fails so.
+pub(crate) const NO_ROOM: io::ErrorKind = io::ErrorKind::ResourceBusy;
+
+/// What the threads are called.
+const POOL: &str = "cache";
+
+fn limits(settings: &DiskSettings) -> Limits {
+    Limits { jobs: settings.queue, age: settings.timeout }
+}
+
 /// What is read at once of a file: the first block of the body with it, in most cases.
-const FIRST_READ: u64 = STORED_BLOCK as u64 + 8 * 1024;
+const FIRST_READ: u64 = BLOCK as u64 + 8 * 1024;
 
 /// Why a file gives no response.
 #[derive(Debug)]
@@ -138,6 +143,8 @@ pub(crate) enum Unusable {
     Gone,
     /// It is not what was written.
     Damaged,
+    /// It is right, and too many files are open to be read.
+    TooMany,
     /// The disk failed.
     Failed(io::Error),
 }
@@ -161,12 +168,14 @@ pub(crate) struct Opened {
     pub(crate) meta: Meta,
     pub(crate) head: HeadSlot,
     pub(crate) bytes: u64,
+    pub(crate) stamp: Stamp,
 }
 
 impl Opened {
     /// Reads and checks what stands before the body of a file, and that nothing is missing after it.
     pub(crate) fn read(file: File, name: FileName) -> Result<Self, Unusable> {
-        let bytes = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let (bytes, stamp) = (metadata.len(), Stamp::of(&metadata));
         let mut read = vec![0; usize::try_from(bytes.min(FIRST_READ)).unwrap_or_default()];
         file.read_exact_at(&mut read, 0)?;
         let start = body_start(&read).filter(|start| *start as u64 <= bytes).ok_or(Unusable::Damaged)?;
@@ -181,26 +190,34 @@ impl Opened {
         if !right {
             return Err(Unusable::Damaged);
         }
-        Ok(Self { file, read: read.into(), start, meta, head, bytes })
+        Ok(Self { file, read: read.into(), start, meta, head, bytes, stamp })
     }
 
-    /// Returns the first block of the body, checked.
-    pub(crate) fn first_block(&self) -> Result<Bytes, Unusable> {
-        if self.meta.body_bytes == 0 {
-            return Ok(Bytes::new());
+    /// Returns the first block of the body, checked, and the checksums of all blocks.
+    pub(crate) fn first_block(&self) -> Result<(Bytes, Box<[u32]>), Unusable> {
+        let blocks = usize::try_from(self.meta.blocks()).unwrap_or(usize::MAX);
+        let sums = self.part(self.start as u64 + self.meta.body_bytes, blocks.saturating_mul(SUM))?;
+        let sums = decode_sums(&sums);
+        let Some(sum) = sums.first() else { return Ok((Bytes::new(), sums)) };
+        let bytes = usize::try_from(self.meta.body_bytes).map_or(BLOCK, |bytes| bytes.min(BLOCK));
+        let block = self.part(self.start as u64, bytes)?;
+        match block_checksum(self.meta.nonce, 0, &block) == *sum {
+            true => Ok((block, sums)),
+            false => Err(Unusable::Damaged),
         }
-        let stored =
-            usize::try_from(self.meta.body_bytes).map_or(STORED_BLOCK, |bytes| (bytes + 4).min(STORED_BLOCK));
-        let block = match self.read.get(self.start..self.start + stored) {
-            Some(_) => self.read.slice(self.start..self.start + stored),
+    }
+
+    /// Returns a part of the file, whose length was checked.
+    fn part(&self, at: u64, bytes: usize) -> io::Result<Bytes> {
+        let start = usize::try_from(at).map_err(io::Error::other)?;
+        match self.read.get(start..start.saturating_add(bytes)) {
+            Some(_) => Ok(self.read.slice(start..start + bytes)),
             None => {
-                let mut block = vec![0; stored];
-                self.file.read_exact_at(&mut block, self.start as u64)?;
-                block.into()
+                let mut part = vec![0; bytes];
+                self.file.read_exact_at(&mut part, at)?;
+                Ok(part.into())
             }
-        };
-        checked_block(self.meta.nonce, 0, &block).ok_or(Unusable::Damaged)?;
-        Ok(block.slice(..stored - 4))
+        }
     }
 }
 
@@ -212,21 +229,60 @@ impl Core {
         hashes: Arc<Hashes>,
         bans: Bans,
         log: Log,
+        watcher: Arc<dyn Watcher>,
     ) -> io::Result<Self> {
         let index = Index::new(settings.bytes_max, settings.files_max, settings.variants_max);
         Ok(Self {
             folder,
             state: Lock::new(State { index, bans }),
             stripes: (0..STRIPES).map(|_| Lock::default()).collect(),
-            pool: Arc::new(Pool::start("cache", settings.threads, settings.queue)?),
-            keeper: Pool::start("cache-purge", 1, WAITING_MAX)?,
+            pool: Arc::new(Pool::start(POOL, settings.threads, limits(&settings))?),
+            keeper: Pool::start("cache-purge", 1, Limits { jobs: WAITING_MAX, age: Duration::MAX })?,
             log: Lock::new(log),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
+            closed: AtomicBool::new(false),
+            open_files: Arc::default(),
             purges,
             hashes,
-            counters: Counters::default(),
+            health: Health::new(watcher),
             leftovers: AtomicBool::new(false),
         })
+    }
+
+    /// Returns what the operator has set.
+    pub(crate) fn settings(&self) -> Guard<Arc<DiskSettings>> {
+        self.settings.load()
+    }
+
+    /// Goes on with other settings. What is too much by them is removed in the background.
+    pub(crate) fn set(self: &Arc<Self>, settings: DiskSettings) -> io::Result<()> {
+        self.pool.set(POOL, settings.threads, limits(&settings))?;
+        self.state.lock().index.set_bounds(settings.bytes_max, settings.files_max, settings.variants_max);
+        self.settings.store(Arc::new(settings));
+        let weak = Arc::downgrade(self);
+        self.keeper.add_next(move || {
+            if let Some(core) = weak.upgrade() {
+                core.remove_surplus(0);
+            }
+        });
+        Ok(())
+    }
+
+    /// Gives the folder up for another process, once what is waiting of purges is done.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.closed.store(true, Relaxed);
+        self.health.end();
+        let core = Arc::clone(self);
+        self.keeper.add_next(move || core.folder.release());
+    }
+
+    /// If the folder was removed, forgets what was in it.
+    pub(crate) fn after_loss(self: &Arc<Self>) {
+        if self.folder.was_lost() {
+            self.state.lock().index.clear();
+            self.leftovers.store(false, Relaxed);
+            keeper::shorten_log(self, true);
+        }
     }
 
     /// Returns the lock of a name.
@@ -247,7 +303,7 @@ impl Core {
                 && let Err(error) = self.folder.remove(name)
             {
                 self.leftovers.store(true, Relaxed);
-                self.counters.write_error(&error);
+                self.health.write_error(&error);
             }
         }
     }
@@ -262,7 +318,7 @@ impl Core {
             same && ready && state.index.remove(name)
         };
         if known || nonce.is_none() {
-            self.counters.damaged.fetch_add(1, Relaxed);
+            self.health.damaged.fetch_add(1, Relaxed);
             self.remove([name]);
         }
     }
@@ -295,7 +351,7 @@ impl Core {
     /// Makes room for what is about to be written.
     pub(crate) fn make_room(&self, bytes: u64) -> io::Result<()> {
         let evicted = self.state.lock().index.write(bytes);
-        let evicted = evicted.ok_or(io::ErrorKind::QuotaExceeded)?;
+        let evicted = evicted.ok_or(NO_ROOM)?;
         self.evicted(evicted);
         Ok(())
     }
@@ -314,7 +370,7 @@ impl Core {
 
     fn evicted(&self, names: impl IntoIterator<Item = FileName>) {
         self.remove(names.into_iter().inspect(|_| {
-            self.counters.evictions.fetch_add(1, Relaxed);
+            self.health.evictions.fetch_add(1, Relaxed);
         }));
     }
 
@@ -327,12 +383,13 @@ impl Core {
             files,
             bytes,
             ready,
-            evictions: self.counters.evictions.load(Relaxed),
-            damaged: self.counters.damaged.load(Relaxed),
-            read_errors: self.counters.read_errors.load(Relaxed),
-            write_errors: self.counters.write_errors.load(Relaxed),
-            queue_full: self.counters.queue_full.load(Relaxed),
-            last_error: self.counters.last_error.lock().clone(),
+            evictions: self.health.evictions.load(Relaxed),
+            damaged: self.health.damaged.load(Relaxed),
+            read_errors: self.health.read_errors.load(Relaxed),
+            write_errors: self.health.write_errors.load(Relaxed),
+            busy: self.health.busy.load(Relaxed),
+            good: self.health.is_good(),
+            last_error: self.health.last_error(),
         }
     }
 }

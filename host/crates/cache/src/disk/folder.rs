@@ -10,10 +10,14 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 /// The name of a file: what a key and a variant are hashed to. It does not depend on the process.
@@ -63,8 +67,10 @@ pub(crate) fn hash_key(key: &[u8]) -> u128 {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Its lock ends with it.
-    _lock: File,
+    /// Held while something in the folder is changed. `None` once the folder belongs to another process.
+    lock: RwLock<Option<File>>,
+    /// Whether the folder was removed, and made anew, so that nothing is in it that was there.
+    was_lost: AtomicBool,
     next_new: AtomicU64,
     #[cfg(test)]
     pub(crate) faults: super::faults::Faults,
@@ -75,30 +81,93 @@ const LOCK: &str = "portcullis-cache";
 /// How many folders there are that have files.
 pub(crate) const LEAVES: u16 = 1 << 12;
 
+/// How often it is tried to take a lock that another process is about to release.
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
+/// Says why a folder cannot be used, as far as that shows without changing anything.
+///
+/// # Errors
+/// The reason, as part of a sentence, with what to do.
+pub(crate) fn check(path: &Path) -> Result<(), String> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return check_parent(path),
+        Err(error) => return Err(error.to_string()),
+    };
+    if !metadata.is_dir() {
+        return Err("it is not a folder".into());
+    }
+    let user = rustix::process::geteuid().as_raw();
+    // Root may well look at the config of another user's gateway.
+    if metadata.uid() != user && user != 0 {
+        return Err(format!("it belongs to user {}, and this is user {user}", metadata.uid()));
+    }
+    if let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        return Err(format!("it cannot be written to: {}", io::Error::from(error)));
+    }
+    check_content(path)
+}
+
+/// The folder itself is made if it is missing, and not those above: a disk that is not mounted is not replaced by
+/// what is below its mount point.
+fn check_parent(path: &Path) -> Result<(), String> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let shown = parent.display();
+    if !parent.is_dir() {
+        return Err(format!("{shown} does not exist; make that folder, or mount what belongs there"));
+    }
+    access(parent, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("it cannot be made in {shown}: {}", io::Error::from(error)))
+}
+
+/// Files are removed in it, so nothing else may be there.
+fn check_content(path: &Path) -> Result<(), String> {
+    if path.join(LOCK).exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(|error| error.to_string())? {
+        let entry = entry.map_err(|error| error.to_string())?;
+        // What file systems make at their root.
+        if entry.file_name() != "lost+found" {
+            return Err("it has other files in it; name a folder of its own".into());
+        }
+    }
+    Ok(())
+}
+
+/// Opens the lock of a folder and takes it. `None` if another process keeps it for longer than `wait`.
+fn take_lock(path: &Path, wait: Duration) -> io::Result<Option<File>> {
+    let lock = private(OpenOptions::new().write(true).create(true).truncate(false)).open(path.join(LOCK))?;
+    let until = Instant::now() + wait;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::park_timeout(LOCK_EVERY);
+            }
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
 impl Folder {
-    /// Opens or makes the folder, and takes its lock. `None` if another process has it.
+    /// Opens or makes the folder, which was [checked](check()), and takes its lock. `None` if another process has it
+    /// for longer than `wait`.
     ///
     /// # Errors
-    /// If the disk fails, or there is something else in the folder: files would be removed in it.
-    pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
+    /// If the disk fails.
+    pub(crate) fn open(path: &Path, wait: Duration) -> io::Result<Option<Self>> {
         make(path)?;
-        let lock = path.join(LOCK);
-        if !lock.exists() && fs::read_dir(path)?.next().is_some() {
-            return Err(io::Error::other("it has other files in it"));
-        }
         // Another user who can write there could make entries.
         if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(path, Permissions::from_mode(0o700))?;
         }
-        let lock = private(OpenOptions::new().write(true).create(true).truncate(false)).open(lock)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
+        let Some(lock) = take_lock(path, wait)? else { return Ok(None) };
         let folder = Self {
             path: path.into(),
-            _lock: lock,
+            lock: RwLock::new(Some(lock)),
+            was_lost: AtomicBool::new(false),
             next_new: AtomicU64::new(0),
             #[cfg(test)]
             faults: super::faults::Faults::default(),
@@ -108,6 +177,48 @@ impl Folder {
             remove(&left_over?.path())?;
         }
         Ok(Some(folder))
+    }
+
+    /// Lets another process have the folder. Nothing in it is changed from then on.
+    pub(crate) fn release(&self) {
+        *self.lock.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Holds the right to change something in the folder.
+    fn held(&self) -> io::Result<impl Drop + '_> {
+        let held = self.lock.read().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() { Ok(held) } else { Err(io::Error::other("the folder was released")) }
+    }
+
+    /// Makes the folder anew if it was removed, and what else is missing in it.
+    fn mend(&self) -> io::Result<()> {
+        let mut lock = self.lock.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = &*lock else { return Err(io::Error::other("the folder was released")) };
+        let ours = held.metadata()?;
+        let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == (ours.dev(), ours.ino());
+        if !fs::metadata(self.path.join(LOCK)).is_ok_and(is_ours) {
+            make(&self.path)?;
+            let taken = take_lock(&self.path, Duration::ZERO)?;
+            *lock = Some(taken.ok_or_else(|| io::Error::other("another process uses the folder"))?);
+            self.was_lost.store(true, Relaxed);
+        }
+        make(&self.new_files())
+    }
+
+    /// Does something that needs the folder, once more if that was removed.
+    fn mended<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.mend()?;
+                work()
+            }
+            done => done,
+        }
+    }
+
+    /// Returns whether the folder was removed and made anew since it was last asked.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.was_lost.load(Relaxed) && self.was_lost.swap(false, Relaxed)
     }
 
     fn new_files(&self) -> PathBuf {
@@ -131,28 +242,36 @@ impl Folder {
     pub(crate) fn create(&self) -> io::Result<(File, PathBuf)> {
         self.may_write(0)?;
         let path = self.new_files().join(self.next_new.fetch_add(1, Relaxed).to_string());
-        let file = private(OpenOptions::new().write(true).read(true).create_new(true)).open(&path)?;
+        let file = self.mended(|| {
+            let _held = self.held()?;
+            private(OpenOptions::new().write(true).read(true).create_new(true)).open(&path)
+        })?;
         Ok((file, path))
     }
 
     /// Opens a finished file to change something in it.
     pub(crate) fn open_to_change(&self, name: FileName) -> io::Result<File> {
+        let _held = self.held()?;
         OpenOptions::new().read(true).write(true).open(self.file(name))
     }
 
     /// Writes all bytes.
     pub(crate) fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         self.may_write(bytes.len())?;
+        let _held = self.held()?;
         file.write_all_at(bytes, at)
     }
 
     /// Makes a written file a finished one.
     pub(crate) fn finish(&self, written: &Path, name: FileName) -> io::Result<()> {
         self.may_write(0)?;
+        let _held = self.held()?;
         let path = self.file(name);
         match fs::rename(written, &path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                make(&self.leaf_of(name.key))?;
+                let leaf = self.leaf_of(name.key);
+                leaf.parent().map_or(Ok(()), make)?;
+                make(&leaf)?;
                 fs::rename(written, &path)
             }
             done => done,
@@ -161,7 +280,14 @@ impl Folder {
 
     /// Removes a finished file. One that is not there is removed.
     pub(crate) fn remove(&self, name: FileName) -> io::Result<()> {
+        let _held = self.held()?;
         remove(&self.file(name))
+    }
+
+    /// Removes a file that was being written.
+    pub(crate) fn remove_new(&self, path: &Path) -> io::Result<()> {
+        let _held = self.held()?;
+        remove(path)
     }
 
     /// Returns the finished files of one of the folders, in no order. What else is there is not ours, and stays.
@@ -176,6 +302,11 @@ impl Folder {
         Ok(names)
     }
 
+    /// Whether it surely has no finished files.
+    pub(crate) fn is_new(&self) -> bool {
+        (0..1 << 4).all(|first| !self.path.join(format!("{first:x}")).exists())
+    }
+
     /// Reads the whole log of purges. `None` if it does not exist.
     pub(crate) fn read_log(&self) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path.join("purges")) {
@@ -188,14 +319,29 @@ impl Folder {
     /// Replaces the log of purges by a new one, durably. Returns it, to append to.
     pub(crate) fn replace_log(&self, content: &[u8]) -> io::Result<File> {
         let new = self.path.join("purges.new");
-        remove(&new)?;
-        let mut file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;
-        self.may_write(content.len())?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        fs::rename(&new, self.path.join("purges"))?;
-        File::open(&self.path)?.sync_all()?;
-        Ok(file)
+        self.mended(|| {
+            let _held = self.held()?;
+            remove(&new)?;
+            let mut file = private(OpenOptions::new().append(true).create_new(true)).open(&new)?;
+            self.may_write(content.len())?;
+            file.write_all(content)?;
+            file.sync_data()?;
+            fs::rename(&new, self.path.join("purges"))?;
+            File::open(&self.path)?.sync_all()?;
+            Ok(file)
+        })
+    }
+
+    /// Appends to the log of purges, durably.
+    ///
+    /// # Errors
+    /// If the disk fails, or the log is not in the folder any more.
+    pub(crate) fn append_to_log(&self, log: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.may_write(bytes.len())?;
+        let _held = self.held()?;
+        log.write_all(bytes)?;
+        log.sync_data()?;
+        if log.metadata()?.nlink() == 0 { Err(ErrorKind::NotFound.into()) } else { Ok(()) }
     }
 
     /// Removes all finished files.
@@ -221,7 +367,7 @@ impl Folder {
 }
 
 /// Removes a file. One that is not there is removed.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -244,6 +390,10 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
 
+/// Makes a folder, if it is missing. The one above must exist.
 fn make(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }

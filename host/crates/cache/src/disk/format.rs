@@ -1,15 +1,19 @@
 //! The form of a file: one stored response.
 //!
 //! ```text
-//! fixed part, its checksum       magic, lengths, the ticket of the fill, a random number of this file key, variant,
-//! tags             part of the same checksum two slots for the head         each with its own checksum: a validation
-//! writes the head that the file has from then on into the older one. If either is broken, so is the file: which head
-//! it had is not known blocks of the body             each with a checksum over the file's number, the block's and
-//! its bytes
+//! fixed part, its checksum       magic, lengths, the ticket of the fill, a random number of this file
+//! key, variant, tags             part of the same checksum
+//! two slots for the head         each with its own checksum: a validation writes the head that the file has from then
+//!                                on into the older one. If either is broken, so is the file: which head it had is not
+//!                                known
+//! padding                        so that a body of several blocks begins with a page
+//! the body                       in one stretch
+//! checksums of its blocks        each over the file's number, the block's and its bytes
 //! ```
 //!
 //! The checksums are CRC-32, seeded with the random number, so that neither a block of another file nor one of
-//! another place in this file passes for it. Integers are little-endian.
+//! another place in this file passes for it. Integers are little-endian. What stands before the body but for the slots,
+//! and the body itself, are never written again: the kernel may be sending them.
 
 #[cfg(test)]
 mod tests;
@@ -18,17 +22,19 @@ use std::ops::Range;
 
 use crate::store::key::Key;
 
-const MAGIC: &[u8; 8] = b"PCCACHE1";
+const MAGIC: &[u8; 8] = b"PCCACHE2";
 /// How many bytes the fixed part has, with its checksum.
-pub(crate) const FIXED: usize = 8 + 6 * 4 + 3 * 8 + 4;
+pub(crate) const FIXED: usize = 8 + 7 * 4 + 3 * 8 + 4;
 /// How many bytes a slot has before its head: number, ticket, length, checksum, mark of a soft purge.
 const SLOT: usize = 8 + 8 + 4 + 4 + 8;
 /// The offset of the mark in a slot.
 const MARK: usize = SLOT - 8;
 /// How many bytes of a body a block has.
 pub(crate) const BLOCK: usize = 64 << 10;
-/// What a block takes in the file.
-pub(crate) const STORED_BLOCK: usize = BLOCK + 4;
+/// How many bytes a checksum has.
+pub(crate) const SUM: usize = 4;
+/// Where a body begins that has several blocks: at a multiple of this.
+const PAGE: usize = 4096;
 /// No key, variant, list of tags or head is longer, so that a broken length asks for no absurd amount of memory.
 const PART_MAX: usize = 1 << 20;
 
@@ -40,6 +46,8 @@ pub(crate) struct Meta {
     pub(crate) tags: Vec<Box<[u8]>>,
     /// How long a head may be.
     pub(crate) head_max: usize,
+    /// How many bytes there are between the slots and the body.
+    pub(crate) padding: usize,
     pub(crate) body_bytes: u64,
     /// Which purges came before the response was asked for.
     pub(crate) ticket: u64,
@@ -97,7 +105,8 @@ fn parts_end(fixed: &[u8]) -> Option<usize> {
 /// Returns how many bytes there are before the body, as the fixed part says. `None` if it is not one.
 pub(crate) fn body_start(fixed: &[u8]) -> Option<usize> {
     let mut bytes = Bytes(fixed.get(8 + 5 * 4..)?);
-    Some(parts_end(fixed)? + 2 * (SLOT + bytes.length()?))
+    let (head_max, padding) = (bytes.length()?, bytes.length()?);
+    Some(parts_end(fixed)? + 2 * (SLOT + head_max) + padding)
 }
 
 impl Meta {
@@ -110,9 +119,8 @@ impl Meta {
         }
         let url = self.key.url_range();
         let mut out = MAGIC.to_vec();
-        for length in
-            [self.key.bytes().len(), url.start, url.end, self.variant.len(), tags.len(), self.head_max]
-        {
+        let (key, variant) = (self.key.bytes().len(), self.variant.len());
+        for length in [key, url.start, url.end, variant, tags.len(), self.head_max, self.padding] {
             out.extend_from_slice(&u32::try_from(length).ok().filter(|_| length <= PART_MAX)?.to_le_bytes());
         }
         for number in [self.body_bytes, self.ticket, self.nonce] {
@@ -123,8 +131,13 @@ impl Meta {
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&parts);
         out.extend_from_slice(&self.encode_slot(1, self.ticket, head)?);
-        out.resize(out.len() + self.head_max - head.len() + SLOT + self.head_max, 0);
+        out.resize(out.len() + self.head_max - head.len() + SLOT + self.head_max + self.padding, 0);
         Some(out)
+    }
+
+    /// Has the body begin with a page. `start` is where it would begin otherwise.
+    pub(crate) fn pad(&mut self, start: usize) {
+        self.padding += start.next_multiple_of(PAGE) - start;
     }
 
     /// Returns the meta data at the start of a file, or `None` if it is not what was written.
@@ -135,6 +148,7 @@ impl Meta {
         let mut bytes = Bytes(&fixed[8..]);
         let (key, start, url_end) = (bytes.length()?, bytes.length()?, bytes.length()?);
         let (variant, tags, head_max) = (bytes.length()?, bytes.length()?, bytes.length()?);
+        let padding = bytes.length()?;
         let (body_bytes, ticket, nonce) = (bytes.u64()?, bytes.u64()?, bytes.u64()?);
         if checksum(nonce, 0, &[fixed, parts]).to_le_bytes() != sum {
             return None;
@@ -148,7 +162,7 @@ impl Meta {
             let length = encoded.length()?;
             tags.push(encoded.take(length)?.into());
         }
-        Some(Self { key, variant, tags, head_max, body_bytes, ticket, nonce })
+        Some(Self { key, variant, tags, head_max, padding, body_bytes, ticket, nonce })
     }
 
     /// Returns the head that counts, from the start of the file. `None` if a slot is broken.
@@ -172,7 +186,7 @@ impl Meta {
 
     /// Returns how long the file has to be.
     pub(crate) fn file_bytes(&self, body_start: u64) -> u64 {
-        body_start + self.body_bytes + 4 * self.blocks()
+        body_start + self.body_bytes + SUM as u64 * self.blocks()
     }
 
     /// Returns how many blocks the body has.
@@ -220,10 +234,10 @@ pub(crate) fn block_checksum(nonce: u64, block: u64, bytes: &[u8]) -> u32 {
     checksum(nonce, block + 2, &[bytes])
 }
 
-/// Checks a block as it is in the file, and returns its bytes of the body.
-pub(crate) fn checked_block(nonce: u64, block: u64, stored: &[u8]) -> Option<&[u8]> {
-    let (bytes, sum) = stored.split_at_checked(stored.len().checked_sub(4)?)?;
-    (block_checksum(nonce, block, bytes).to_le_bytes() == sum).then_some(bytes)
+/// Reads the checksums that stand behind a body.
+pub(crate) fn decode_sums(bytes: &[u8]) -> Box<[u32]> {
+    let (sums, _rest) = bytes.as_chunks::<SUM>();
+    sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()
 }
 
 fn checksum(nonce: u64, part: u64, bytes: &[&[u8]]) -> u32 {

@@ -4,7 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::folder::FileName;
 use crate::store::eviction::{Eviction, Heat, Seen, Slot};
@@ -31,7 +33,17 @@ pub(crate) struct Record {
     pub(crate) added: u64,
     /// The random number of the file, which tells it from an earlier one of the same name.
     pub(crate) nonce: u64,
+    /// How often what stands before its body was changed.
+    pub(crate) changes: u32,
+    /// The response as it was read, if it was lately.
+    pub(crate) open: Option<Open>,
 }
+
+/// A response that was read, whose file is open.
+pub(crate) type Open = Arc<dyn Any + Send + Sync>;
+
+/// How many responses stay open.
+const OPEN_MAX: usize = 128;
 
 /// The index.
 #[derive(Debug)]
@@ -46,6 +58,8 @@ pub(crate) struct Index {
     files_max: usize,
     variants_max: usize,
     added: u64,
+    /// The files that stay open, the oldest first. Some may have gone since.
+    open: VecDeque<FileName>,
     /// Whether all files are in it that were there at the start.
     pub(crate) complete: bool,
 }
@@ -68,7 +82,21 @@ impl Index {
             files_max,
             variants_max: variants_max.max(1),
             added: 0,
+            open: VecDeque::new(),
             complete: false,
+        }
+    }
+
+    /// Sets what there may be. What is too much by it stays until it is [evicted](Self::evict_surplus).
+    pub(crate) fn set_bounds(&mut self, bytes_max: u64, files_max: usize, variants_max: usize) {
+        (self.bytes_max, self.files_max, self.variants_max) = (bytes_max, files_max, variants_max.max(1));
+    }
+
+    /// Forgets all files that are finished.
+    pub(crate) fn clear(&mut self) {
+        let ready = self.records.iter().flatten().filter(|record| record.ready).map(|record| record.name);
+        for name in ready.collect::<Vec<_>>() {
+            self.remove(name);
         }
     }
 
@@ -92,6 +120,45 @@ impl Index {
 
     pub(crate) fn get_mut(&mut self, name: FileName) -> Option<&mut Record> {
         self.records[*self.by_name.get(&name)? as usize].as_mut()
+    }
+
+    /// Returns a response that has stayed open.
+    pub(crate) fn open(&self, name: FileName) -> Option<Open> {
+        self.get(name)?.open.clone()
+    }
+
+    /// Has a response stay open, if it is of the file with this random number and was read when that had been changed
+    /// so often. The one that has stayed open for the longest time is closed for it.
+    pub(crate) fn keep_open(&mut self, name: FileName, (nonce, changes): (u64, u32), open: Open) {
+        let Some(record) = self.get_mut(name) else { return };
+        if record.open.is_some() || record.nonce != nonce || record.changes != changes {
+            return;
+        }
+        record.open = Some(open);
+        self.open.push_back(name);
+        while self.open.len() > OPEN_MAX {
+            if let Some(record) = self.open.pop_front().and_then(|oldest| self.get_mut(oldest)) {
+                record.open = None;
+            }
+        }
+    }
+
+    /// Takes out the response that has stayed open for the longest time.
+    pub(crate) fn close_oldest(&mut self) -> Option<Open> {
+        while let Some(oldest) = self.open.pop_front() {
+            if let Some(open) = self.get_mut(oldest).and_then(|record| record.open.take()) {
+                return Some(open);
+            }
+        }
+        None
+    }
+
+    /// Notes that what stands before the body of a file was changed: it has to be read anew.
+    pub(crate) fn changed(&mut self, name: FileName) {
+        if let Some(record) = self.get_mut(name) {
+            record.changes = record.changes.wrapping_add(1);
+            record.open = None;
+        }
     }
 
     /// Returns all files of a key, finished or not.

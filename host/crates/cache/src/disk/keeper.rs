@@ -1,6 +1,6 @@
 //! What purges do to the files, in their order, on a thread of its own.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -55,7 +55,8 @@ pub(crate) fn purge(
             match mode {
                 Mode::Hard => drop(state.index.remove(*name)),
                 Mode::Soft => {
-                    state.index.get_mut(*name).into_iter().for_each(|found| found.stale_since = now.max(1))
+                    state.index.get_mut(*name).into_iter().for_each(|found| found.stale_since = now.max(1));
+                    state.index.changed(*name);
                 }
             }
         }
@@ -89,17 +90,18 @@ fn write_down(core: &Core, record: &Record) -> bool {
     let mut bytes = Vec::new();
     record.encode(&mut bytes);
     let mut log = core.log.lock();
-    let appended = core.folder.may_write(bytes.len()).and_then(|()| match &mut log.file {
-        Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()),
+    let appended = match &mut log.file {
+        Some(file) => core.folder.append_to_log(file, &bytes),
         None => Err(io::ErrorKind::NotFound.into()),
-    });
+    };
     match &appended {
         Ok(()) => log.bytes += bytes.len(),
         Err(error) => {
-            core.counters.write_error(error);
+            core.health.write_error(error);
             // Nothing would be read after half a record.
             let whole = log.bytes as u64;
-            log.file = log.file.take().filter(|file| file.set_len(whole).is_ok());
+            let is_there = error.kind() != io::ErrorKind::NotFound;
+            log.file = log.file.take().filter(|file| is_there && file.set_len(whole).is_ok());
         }
     }
     appended.is_ok()
@@ -121,8 +123,10 @@ pub(crate) fn shorten_log(core: &Arc<Core>, always: bool) {
         // On file systems with a journal this brings the removals before it to the disk as well.
         match core.folder.replace_log(&content) {
             Ok(file) => *log = Log { file: Some(file), bytes: content.len() },
-            Err(error) => core.counters.write_error(&error),
+            Err(error) => core.health.write_error(&error),
         }
+        drop(log);
+        core.after_loss();
     });
 }
 
@@ -167,22 +171,24 @@ pub(crate) fn update(core: &Arc<Core>, name: FileName, nonce: u64, ticket: Ticke
                 // A soft purge after this moment marks it again, here and in the file, after this job.
                 record.stale_since = 0;
             }
-            change(&core, name, |opened| opened.meta.next_head(&opened.read, ticket.0, &head))
+            let changed = change(&core, name, |opened| opened.meta.next_head(&opened.read, ticket.0, &head));
+            core.state.lock().index.changed(name);
+            changed
         };
         settle(&core, name, result);
     });
     if !added {
         // The head of before is right, and will be validated again.
-        core.counters.queue_full.fetch_add(1, Relaxed);
+        core.health.refused();
     }
 }
 
 /// Removes a file that could not be changed: its old head must not come back.
 fn settle(core: &Core, name: FileName, result: Result<(), Unusable>) {
     match result {
-        Ok(()) | Err(Unusable::Gone) => return,
+        Ok(()) | Err(Unusable::Gone | Unusable::TooMany) => return,
         Err(Unusable::Damaged) => {}
-        Err(Unusable::Failed(error)) => core.counters.write_error(&error),
+        Err(Unusable::Failed(error)) => core.health.write_error(&error),
     }
     core.state.lock().index.remove(name);
     core.remove([name]);

@@ -5,12 +5,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::core::{Core, Unusable};
-use super::file_body::{FileBody, Owner};
+use super::file_body::{FileBody, OpenFile, Owner, unchecked};
 use super::folder::{FileName, hash_key};
+use super::health::Failing;
+use super::index::Open;
 use super::pool::{Answer, promise};
 use super::purge_log::Standing;
 use crate::store::body::{Body, Place};
@@ -32,18 +35,31 @@ impl<H> Future for Lookup<H> {
 
 /// Looks for the variants of a key. `None` if there are surely none, or too much is waiting for the disk.
 pub(crate) fn find<H: Head>(core: &Arc<Core>, key: &[u8]) -> Option<Lookup<H>> {
+    if core.closed.load(Relaxed) {
+        return None;
+    }
     let hash = hash_key(key);
-    let (names, complete) = {
+    let (names, complete, open) = {
         let state = core.state.lock();
-        (state.index.find(hash), state.index.complete)
+        let names = state.index.find(hash);
+        let open: Option<Vec<_>> = names.iter().map(|name| state.index.open(*name)).collect();
+        (names, state.index.complete, open)
     };
     if complete && names.is_empty() {
         return None;
     }
+    let open = open.filter(|_| complete).and_then(|open| {
+        let entries = open.into_iter().map(|entry| entry.downcast::<Entry<H>>().ok());
+        entries.map(|entry| entry.filter(|entry| is_unchanged(entry))).collect::<Option<Vec<_>>>()
+    });
+    if let Some(mut open) = open {
+        open.retain(|entry| entry.key.bytes() == key);
+        return Some(Lookup(Answer::ready(open)));
+    }
     let key: Box<[u8]> = key.into();
     read(core, move |core| {
         let mut names = if complete { names } else { core.folder.names_of(hash).unwrap_or_default() };
-        names.truncate(core.settings.variants_max.max(1));
+        names.truncate(core.settings().variants_max.max(1));
         entries(core, names, |entry: &Entry<H>| entry.key.bytes() == &*key)
     })
 }
@@ -61,14 +77,17 @@ fn read<H: Head>(
     job: impl FnOnce(&Arc<Core>) -> Vec<Arc<Entry<H>>> + Send + 'static,
 ) -> Option<Lookup<H>> {
     let (promise, answer) = promise();
-    let weak = Arc::downgrade(core);
+    let (weak, since) = (Arc::downgrade(core), Instant::now());
     let added = core.pool.add(move || {
         if let Some(core) = weak.upgrade() {
             promise.keep(job(&core));
+            if since.elapsed() <= core.settings().timeout {
+                core.health.works(Failing::Answers);
+            }
         }
     });
     if !added {
-        core.counters.queue_full.fetch_add(1, Relaxed);
+        core.health.refused();
     }
     added.then_some(Lookup(answer))
 }
@@ -79,14 +98,18 @@ fn entries<H: Head>(
     meant: impl Fn(&Entry<H>) -> bool,
 ) -> Vec<Arc<Entry<H>>> {
     let read = names.into_iter().filter_map(|name| {
-        match entry(core, name).or_else(|error| again(core, name, error)) {
-            Ok(entry) => Some(Arc::new(entry)),
+        match entry_to_keep(core, name).or_else(|error| again(core, name, error)) {
+            Ok(entry) => {
+                core.health.works(Failing::Reads);
+                Some(entry)
+            }
             Err(error) => {
                 match error {
                     // It was purged or evicted just now.
                     Unusable::Gone => core.forget_missing(name),
                     Unusable::Damaged => core.remove_damaged(name, None),
-                    Unusable::Failed(error) => core.counters.read_error(&error),
+                    Unusable::TooMany => core.health.refused(),
+                    Unusable::Failed(error) => core.health.read_error(&error),
                 }
                 None
             }
@@ -96,12 +119,47 @@ fn entries<H: Head>(
 }
 
 /// Reads a response once more that was broken: its head may just have been written.
-fn again<H: Head>(core: &Arc<Core>, name: FileName, error: Unusable) -> Result<Entry<H>, Unusable> {
+fn again<H: Head>(core: &Arc<Core>, name: FileName, error: Unusable) -> Result<Arc<Entry<H>>, Unusable> {
     if !matches!(error, Unusable::Damaged) {
         return Err(error);
     }
     let _held = core.stripe(name).lock();
-    entry(core, name)
+    entry(core, name).map(Arc::new)
+}
+
+/// Reads one response, and has it stay open if it is read piece by piece, so that the next request need not wait for
+/// a thread.
+fn entry_to_keep<H: Head>(core: &Arc<Core>, name: FileName) -> Result<Arc<Entry<H>>, Unusable> {
+    let changes = {
+        let mut state = core.state.lock();
+        // It is not read for nothing: another process has written to the file.
+        let closed = state.index.get_mut(name).and_then(|record| record.open.take());
+        let changes = state.index.get(name).map(|record| record.changes);
+        drop(state);
+        drop(closed);
+        changes
+    };
+    let entry = Arc::new(entry::<H>(core, name)?);
+    if let (Some(changes), Place::File(body)) = (changes, &entry.body.0)
+        && body.file.is_some()
+        && body.stamp.is_settled()
+    {
+        let mut state = core.state.lock();
+        state.index.keep_open(name, (entry.nonce, changes), Arc::clone(&entry) as Open);
+    }
+    Ok(entry)
+}
+
+fn is_unchanged<H>(entry: &Entry<H>) -> bool {
+    matches!(&entry.body.0, Place::File(body) if body.is_unchanged())
+}
+
+/// Whether an entry is the one that the index has. `None` if not all files are known.
+pub(crate) fn is_current<H>(core: &Core, entry: &Entry<H>) -> Option<bool> {
+    let name = FileName::new(entry.key.bytes(), &entry.variant);
+    let state = core.state.lock();
+    let known = || state.index.get(name).is_some_and(|record| record.nonce == entry.nonce);
+    state.index.complete.then(known)
 }
 
 /// Reads one response.
@@ -109,8 +167,9 @@ fn entry<H: Head>(core: &Arc<Core>, name: FileName) -> Result<Entry<H>, Unusable
     // Before the file is read: what is purged from now on is not kept in memory either.
     let ticket = core.purges.ticket();
     let opened = core.open(name)?;
+    let stamp = opened.stamp;
     let head = H::decode(&opened.head.head).ok_or(Unusable::Damaged)?;
-    let first = opened.first_block()?;
+    let (first, sums) = opened.first_block()?;
     let meta = opened.meta;
     let tags: Vec<&[u8]> = meta.tags.iter().map(|tag| &**tag).collect();
     let names = core.hashes.names(&meta.key, &tags);
@@ -126,13 +185,20 @@ fn entry<H: Head>(core: &Arc<Core>, name: FileName) -> Result<Entry<H>, Unusable
             },
         }
     };
-    let owner = Box::new(FileOwner { core: Arc::downgrade(core), name, nonce: meta.nonce });
+    let owner = Arc::new(FileOwner { core: Arc::downgrade(core), name, nonce: meta.nonce });
+    let (file, first) = match first.len() as u64 == meta.body_bytes {
+        true => (None, first),
+        false => (Some(OpenFile::new(core, opened.file).ok_or(Unusable::TooMany)?), Bytes::new()),
+    };
     let body = FileBody {
-        file: opened.file,
+        file,
         start: opened.start as u64,
         bytes: meta.body_bytes,
         nonce: meta.nonce,
         first,
+        checked: unchecked(sums.len()),
+        stamp,
+        sums,
         pool: Arc::clone(&core.pool),
         owner,
     };

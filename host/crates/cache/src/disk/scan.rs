@@ -25,17 +25,23 @@ pub(crate) fn run(core: &Weak<Core>) {
             }),
             Err(error) => {
                 core.leftovers.store(true, Relaxed);
-                core.counters.read_error(&error);
+                core.health.read_error(&error);
             }
         }
     }
-    let Some(core) = core.upgrade() else { return };
+    if let Some(core) = core.upgrade() {
+        finish(&core);
+    }
+}
+
+/// Notes that all files are known.
+pub(crate) fn finish(core: &Arc<Core>) {
     {
         let mut state = core.state.lock();
         state.index.complete = true;
         state.bans = Bans::default();
     }
-    keeper::shorten_log(&core, true);
+    keeper::shorten_log(core, true);
 }
 
 /// Adds a file to the index, or removes it.
@@ -43,11 +49,11 @@ fn take_in(core: &Arc<Core>, name: FileName) {
     let opened = File::open(core.folder.file(name)).map_err(Unusable::from);
     match opened.and_then(|file| Opened::read(file, name)) {
         Ok(opened) => add(core, name, &opened),
-        Err(Unusable::Gone) => {}
+        Err(Unusable::Gone | Unusable::TooMany) => {}
         Err(Unusable::Damaged) => core.remove_damaged(name, None),
         Err(Unusable::Failed(error)) => {
             core.leftovers.store(true, Relaxed);
-            core.counters.read_error(&error);
+            core.health.read_error(&error);
         }
     }
 }
@@ -67,6 +73,17 @@ fn add(core: &Arc<Core>, name: FileName, opened: &Opened) {
         }
     };
     let (url, heat) = (meta.key.url().into(), Heat::default());
-    let record = Record { name, names, url, stale_since, heat, ready: true, added: 0, nonce: meta.nonce };
+    let record = Record {
+        name,
+        names,
+        url,
+        stale_since,
+        heat,
+        ready: true,
+        added: 0,
+        nonce: meta.nonce,
+        changes: 0,
+        open: None,
+    };
     state.index.insert(record, opened.bytes);
 }

@@ -8,6 +8,8 @@ use std::fs;
 use bytes::Bytes;
 use tools::{Place, after_a_restart, on_disk, settled, stored};
 
+use super::DiskSettings;
+use super::file_body::Stamp;
 use crate::store::tests::tools::{content, filled, head, key, new_entry, read_all, settings, wait};
 use crate::store::{OpenError, ReadError, Refused, Store, Tier};
 
@@ -102,7 +104,7 @@ fn a_response_that_is_given_up_leaves_nothing() {
 fn a_kill_leaves_no_half_file_and_two_processes_do_not_share_a_folder() {
     let place = Place::new();
     let store = place.open();
-    assert!(matches!(Store::<tools::TestHead>::open(settings(), place.settings()), Err(OpenError::InUse(_))));
+    assert!(matches!(tools::open(settings(), place.settings()), Err(OpenError::InUse(_))));
     fs::write(place.path().join("new/77"), b"half").unwrap();
     let store = after_a_restart(&place, store);
     assert_eq!(place.new_files(), 0);
@@ -114,8 +116,8 @@ fn a_folder_with_other_files_is_refused_and_stays() {
     let place = Place::new();
     fs::create_dir_all(place.path().join("new")).unwrap();
     fs::write(place.path().join("new/mine"), b"mine").unwrap();
-    let refused = Store::<tools::TestHead>::open(settings(), place.settings()).unwrap_err();
-    assert!(refused.to_string().ends_with("it has other files in it"), "{refused}");
+    let refused = tools::open(settings(), place.settings()).unwrap_err();
+    assert!(refused.to_string().ends_with("it has other files in it; name a folder of its own"), "{refused}");
     assert_eq!(fs::read(place.path().join("new/mine")).unwrap(), b"mine");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
 }
@@ -231,6 +233,173 @@ fn what_does_not_fit_makes_room() {
     drop(store);
     let store = tools::open_ready(settings(), fewer);
     settled(&store, |stats| stats.files == 10 && place.files().len() == 10);
+}
+
+#[test]
+fn other_bounds_hold_while_it_is_open() {
+    let place = Place::new();
+    let store = place.open();
+    for number in 0..20 {
+        stored(&store, &format!("/{number}"), 1, &[], 100_000);
+    }
+    let fewer = DiskSettings { files_max: 5, threads: 1, object_bytes_max: 200_000, ..place.settings() };
+    store.set_disk(fewer.clone()).unwrap();
+    settled(&store, |stats| stats.files == 5 && place.files().len() == 5);
+    let smaller = DiskSettings { bytes_max: 250_000, ..fewer };
+    store.set_disk(smaller).unwrap();
+    settled(&store, |stats| stats.bytes <= 250_000 && place.bytes() <= 250_000);
+    filled(&store, &key("/large"), b"", 1, &[], &body(220_000));
+    stored(&store, "/small", 1, &[], 100);
+    assert!(store.find_on_disk(key("/large").bytes()).is_none());
+    store.set_disk(DiskSettings { threads: 4, ..place.settings() }).unwrap();
+    stored(&store, "/large", 2, &[], 220_000);
+}
+
+#[test]
+fn a_folder_that_is_removed_is_made_anew() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[b"red"], 100_000);
+    place.remove();
+    assert!(on_disk(&store, &key("/a")).is_empty());
+    stored(&store, "/b", 1, &[], 100_000);
+    settled(&store, |stats| stats.files == 1);
+    assert!(matches!(tools::open(settings(), place.settings()), Err(OpenError::InUse(_))));
+    // What is purged now is written down in the new folder.
+    stored(&store, "/c", 1, &[b"red"], 10);
+    let mut purged = Box::pin(store.purge(&crate::store::Purge::Tag(b"red"), crate::store::Mode::Hard, 1));
+    wait(|cx| purged.as_mut().poll(cx));
+    let store = after_a_restart(&place, store);
+    assert_eq!(on_disk(&store, &key("/b")).len(), 1);
+    assert!(on_disk(&store, &key("/c")).is_empty());
+    // A log that is gone is noticed by the purge that it does not get.
+    stored(&store, "/d", 1, &[b"red"], 10);
+    place.remove();
+    let mut purged = Box::pin(store.purge(&crate::store::Purge::Tag(b"red"), crate::store::Mode::Hard, 1));
+    // Unless the log was just begun anew.
+    wait(|cx| purged.as_mut().poll(cx));
+    settled(&store, |_| place.path().join("purges").exists());
+    stored(&store, "/e", 1, &[b"red"], 10);
+    let mut purged = Box::pin(store.purge(&crate::store::Purge::Tag(b"red"), crate::store::Mode::Hard, 1));
+    assert!(wait(|cx| purged.as_mut().poll(cx)));
+}
+
+#[test]
+fn a_folder_is_given_up_for_another_process() {
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 300_000);
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    let mut fill = store.begin(store.ticket(), new_entry(&key("/b"), b"", 1, &[], None)).unwrap();
+    fill.append(&Bytes::from(body(300_000)));
+    store.close_disk();
+    let next = place.open();
+    assert!(content(&on_disk(&next, &key("/a"))[0]) == tools::body("/a", 1, 300_000));
+    // What is being read goes on, and what is being written does not.
+    assert!(content(&entry) == tools::body("/a", 1, 300_000));
+    drop(fill.commit());
+    filled(&store, &key("/c"), b"", 1, &[], b"x");
+    assert!(store.find(key("/c").bytes()).is_some() && store.find_on_disk(key("/a").bytes()).is_none());
+    stored(&next, "/d", 1, &[], 10);
+    settled(&next, |stats| stats.files == 2 && place.files().len() == 2 && place.new_files() == 0);
+}
+
+#[test]
+fn what_is_above_the_folder_must_be_there() {
+    let place = Place::new();
+    let below = DiskSettings { folder: place.path().join("a"), ..place.settings() };
+    let error = tools::open(settings(), below).unwrap_err().to_string();
+    assert!(error.contains("does not exist; make that folder"), "{error}");
+    assert!(!place.path().exists());
+    fs::write(place.path(), b"").unwrap();
+    let error = tools::open(settings(), place.settings()).unwrap_err().to_string();
+    assert!(error.ends_with("it is not a folder"), "{error}");
+}
+
+#[test]
+fn files_that_are_open_to_be_read_have_a_bound() {
+    let place = Place::new();
+    let store = place.open();
+    for number in 0..8 {
+        stored(&store, &format!("/{number}"), 1, &[], 200_000);
+    }
+    stored(&store, "/a", 1, &[], 200_000);
+    stored(&store, "/small", 1, &[], 200);
+    let mut open: Vec<_> =
+        (0..8).map(|number| on_disk(&store, &key(&format!("/{number}"))).remove(0)).collect();
+    assert!(on_disk(&store, &key("/a")).is_empty());
+    assert_eq!(on_disk(&store, &key("/small")).len(), 1);
+    open.pop();
+    assert_eq!(on_disk(&store, &key("/a")).len(), 1);
+    assert_eq!(store.disk_stats().unwrap().damaged, 0);
+}
+
+/// Waits until changes of the files can be told from what was done to them before.
+fn settle(place: &Place) {
+    tools::until("the files are old enough", || {
+        let old = |path: &std::path::PathBuf| Stamp::of(&fs::metadata(path).unwrap()).is_settled();
+        place.files().iter().all(old)
+    });
+}
+
+#[test]
+fn what_was_read_stays_open_until_it_changes() {
+    let place = Place::new();
+    let store = place.open();
+    let same = || {
+        let [one, two] = [(); 2].map(|()| on_disk(&store, &key("/a")).remove(0));
+        std::sync::Arc::ptr_eq(&one, &two)
+    };
+    stored(&store, "/a", 1, &[], 300_000);
+    settle(&place);
+    assert!(same());
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    store.update(store.ticket(), &entry, head(2)).unwrap();
+    settled(&store, |_| on_disk(&store, &key("/a"))[0].head().version == 2);
+    settle(&place);
+    assert!(same());
+    drop(store.purge(&crate::store::Purge::Key(key("/a").bytes()), crate::store::Mode::Soft, 9));
+    assert_eq!(on_disk(&store, &key("/a"))[0].stale_since(), Some(9));
+    stored(&store, "/a", 3, &[], 300_000);
+    settle(&place);
+    assert!(same() && content(&on_disk(&store, &key("/a"))[0]) == tools::body("/a", 3, 300_000));
+    // Another process changes a byte.
+    let file = fs::OpenOptions::new().write(true).open(&place.files()[0]).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", 150_000).unwrap();
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    assert_eq!(read_all(entry.body().read().unwrap()).unwrap_err(), ReadError::Damaged);
+    settled(&store, |stats| stats.files == 0);
+}
+
+#[test]
+fn what_was_checked_can_be_sent_from_its_file() {
+    use std::io::{Read, Seek, SeekFrom};
+    use std::os::fd::AsFd;
+    let place = Place::new();
+    let store = place.open();
+    stored(&store, "/a", 1, &[], 500_000);
+    settle(&place);
+    let right = tools::body("/a", 1, 500_000);
+    let entry = on_disk(&store, &key("/a")).remove(0);
+    assert!(entry.body().read().unwrap().file_part().is_none());
+    assert!(content(&entry) == right);
+    for (start, end) in [(0, 500_000), (70_000, 400_000), (65_536, 65_537)] {
+        let mut reader = entry.body().read_range(start..end).unwrap();
+        let (mut read, mut parts) = (Vec::new(), 0);
+        while let Some(part) = reader.file_part() {
+            let mut file = fs::File::from(part.as_fd().try_clone_to_owned().unwrap());
+            file.seek(SeekFrom::Start(part.offset())).unwrap();
+            // Not all of it is sent at once.
+            let sent = part.len().min(200_001);
+            file.take(sent).read_to_end(&mut read).unwrap();
+            reader.advance(sent);
+            parts += 1;
+        }
+        // All of it, or the page cache has let go of some: the rest is read.
+        read.extend(read_all(reader).unwrap());
+        assert!(read == right[start as usize..end as usize]);
+        assert!(parts > 0);
+    }
 }
 
 #[test]

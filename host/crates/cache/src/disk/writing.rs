@@ -11,8 +11,9 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_model::Lock;
 
-use super::core::Core;
+use super::core::{Core, NO_ROOM};
 use super::format::{BLOCK, Meta};
+use super::health::Failing;
 use super::written::{Finish, Written};
 use crate::store::entry::Entry;
 use crate::store::purges::Names;
@@ -61,19 +62,25 @@ impl Writing {
         tags: &[&[u8]],
         head: Vec<u8>,
     ) -> Option<Self> {
-        if !core.state.lock().index.complete {
+        if core.closed.load(Relaxed) || !core.state.lock().index.complete {
             return None;
         }
-        let meta = Meta {
+        let mut meta = Meta {
             key: entry.key.clone(),
             variant: entry.variant.clone(),
             tags: tags.iter().map(|tag| (*tag).into()).collect(),
             head_max: (head.len() + HEAD_SPARE).next_multiple_of(256),
+            padding: 0,
             body_bytes: 0,
             ticket: entry.ticket.0,
             nonce: entry.nonce,
         };
-        let (start, nonce) = (meta.encode(&head)?.len() as u64, meta.nonce);
+        let mut start = meta.encode(&head)?.len();
+        if entry.body.len().is_none_or(|bytes| bytes > BLOCK as u64) {
+            meta.pad(start);
+            start += meta.padding;
+        }
+        let (start, nonce) = (start as u64, meta.nonce);
         let written = Written { start, nonce, ..Written::default() };
         let shared = Arc::new(Lock::new(Shared { written, ..Shared::default() }));
         let (names, block) = (entry.names.clone(), Vec::new());
@@ -83,7 +90,7 @@ impl Writing {
     /// Appends bytes. Returns `false` if the response is not stored any more.
     pub(crate) fn append(&mut self, mut bytes: &[u8]) -> bool {
         self.meta.body_bytes += bytes.len() as u64;
-        if self.meta.body_bytes > self.core.settings.object_bytes_max {
+        if self.meta.body_bytes > self.core.settings().object_bytes_max {
             return false;
         }
         while !bytes.is_empty() {
@@ -100,7 +107,7 @@ impl Writing {
     /// Waits until there is room for more.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut shared = self.shared.lock();
-        if shared.failed || shared.waiting * 2 <= self.core.settings.pending_bytes {
+        if shared.failed || shared.waiting * 2 <= self.core.settings().pending_bytes {
             return Poll::Ready(());
         }
         shared.waker = Some(cx.waker().clone());
@@ -128,7 +135,7 @@ impl Writing {
         let block = take(&mut self.block);
         let start = {
             let mut shared = self.shared.lock();
-            if shared.failed || shared.waiting + block.len() > self.core.settings.pending_bytes {
+            if shared.failed || shared.waiting + block.len() > self.core.settings().pending_bytes {
                 return false;
             }
             shared.waiting += block.len();
@@ -152,7 +159,7 @@ impl Writing {
         if always {
             self.core.pool.add_next(job);
         } else if !self.core.pool.add(job) {
-            self.core.counters.queue_full.fetch_add(1, Relaxed);
+            self.core.health.refused();
             fail(&self.core, &self.shared);
             let begun = {
                 let mut shared = self.shared.lock();
@@ -221,7 +228,7 @@ fn write(core: &Arc<Core>, shared: &Lock<Shared>) {
                 let name = finish.name();
                 let result = written.finish(core, *finish);
                 if result.is_ok() {
-                    return;
+                    return core.health.works(Failing::Writes);
                 }
                 core.forget(name);
                 result
@@ -232,7 +239,9 @@ fn write(core: &Arc<Core>, shared: &Lock<Shared>) {
             }
         };
         if let Err(error) = result {
-            core.counters.write_error(&error);
+            if error.kind() != NO_ROOM {
+                core.health.write_error(&error);
+            }
             fail(core, shared);
             return written.discard(core);
         }

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io;
 use std::mem::take;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::Core;
-use super::folder::{self, FileName};
-use super::format::{Meta, STORED_BLOCK, block_checksum};
+use super::folder::FileName;
+use super::format::{Meta, SUM, block_checksum};
 use super::index::Record;
 use crate::store::eviction::Heat;
 use crate::store::purges::{Names, Ticket};
@@ -20,7 +21,10 @@ pub(crate) struct Written {
     /// The offset at which its body begins.
     pub(crate) start: u64,
     pub(crate) nonce: u64,
-    pub(crate) blocks: u64,
+    /// The bytes of the body that are written.
+    pub(crate) bytes: u64,
+    /// The checksums of its blocks.
+    pub(crate) sums: Vec<u8>,
     /// What the index counts for it.
     pub(crate) reserved: u64,
 }
@@ -41,36 +45,42 @@ impl Finish {
 
 impl Written {
     /// Makes the file, if it is not there, and room for more of it.
-    fn grow(&mut self, core: &Core, bytes: u64) -> io::Result<&File> {
+    fn grow(&mut self, core: &Arc<Core>, bytes: u64) -> io::Result<&File> {
         let bytes = if self.file.is_none() { bytes + self.start } else { bytes };
         core.make_room(bytes)?;
         self.reserved += bytes;
         let file = match self.file.take() {
             Some(file) => file,
-            None => core.folder.create()?,
+            None => {
+                let created = core.folder.create()?;
+                core.after_loss();
+                created
+            }
         };
         Ok(&self.file.insert(file).0)
     }
 
-    pub(crate) fn write_block(&mut self, core: &Core, block: &[u8]) -> io::Result<()> {
-        let mut stored = Vec::with_capacity(block.len() + 4);
-        stored.extend_from_slice(block);
-        stored.extend_from_slice(&block_checksum(self.nonce, self.blocks, block).to_le_bytes());
-        let at = self.start + self.blocks * STORED_BLOCK as u64;
-        core.folder.write(self.grow(core, stored.len() as u64)?, &stored, at)?;
-        self.blocks += 1;
+    pub(crate) fn write_block(&mut self, core: &Arc<Core>, block: &[u8]) -> io::Result<()> {
+        let (at, number) = (self.start + self.bytes, (self.sums.len() / SUM) as u64);
+        core.folder.write(self.grow(core, (block.len() + SUM) as u64)?, block, at)?;
+        self.sums.extend_from_slice(&block_checksum(self.nonce, number, block).to_le_bytes());
+        self.bytes += block.len() as u64;
         Ok(())
     }
 
     /// Writes what stands before the body, and puts the file in its place. A response that was purged meanwhile
     /// is discarded.
-    pub(crate) fn finish(&mut self, core: &Core, finish: Finish) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, core: &Arc<Core>, finish: Finish) -> io::Result<()> {
         let name = finish.name();
         let Finish { meta, names, head } = finish;
         let head = meta.encode(&head).ok_or(io::ErrorKind::InvalidInput)?;
+        let (sums, end) = (take(&mut self.sums), self.start + self.bytes);
         let file = self.grow(core, 0)?;
         core.folder.write(file, &head, 0)?;
-        if core.settings.sync {
+        if !sums.is_empty() {
+            core.folder.write(file, &sums, end)?;
+        }
+        if core.settings().sync {
             file.sync_data()?;
         }
         let finished = {
@@ -92,7 +102,18 @@ impl Written {
                 return Ok(());
             }
             let (stale_since, heat, nonce) = (0, Heat::default(), meta.nonce);
-            let record = Record { name, names, url, stale_since, heat, ready: false, added: 0, nonce };
+            let record = Record {
+                name,
+                names,
+                url,
+                stale_since,
+                heat,
+                ready: false,
+                added: 0,
+                nonce,
+                changes: 0,
+                open: None,
+            };
             if !state.index.insert(record, meta.file_bytes(self.start)) {
                 return Ok(());
             }
@@ -129,9 +150,9 @@ impl Written {
     /// Removes what was written and is not in its place.
     pub(crate) fn discard(&mut self, core: &Core) {
         if let Some((_, path)) = self.file.take()
-            && let Err(error) = folder::remove(&path)
+            && let Err(error) = core.folder.remove_new(&path)
         {
-            core.counters.write_error(&error);
+            core.health.write_error(&error);
         }
         core.state.lock().index.written(take(&mut self.reserved));
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::growing::{MemoryBody, MemoryReader, ReadError};
 use super::tier::Tier;
-use crate::disk::file_body::{FileBody, FileReader};
+use crate::disk::file_body::{FileBody, FilePart, FileReader};
 
 /// The body of a stored response, or of one that is being stored. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Body {
                 [piece] => Some(piece.bytes.clone()),
                 _ => None,
             },
-            Place::File(body) => (body.first.len() as u64 == body.bytes).then(|| body.first.clone()),
+            Place::File(body) => body.file.is_none().then(|| body.first.clone()),
         }
     }
 
@@ -105,6 +105,24 @@ impl Reader {
         match &mut self.0 {
             From::Memory(reader) => reader.poll_next(cx),
             From::File(reader) => reader.poll_next(cx),
+        }
+    }
+
+    /// Returns what comes next if it is in a file from which it can be sent without being copied. It is checked, and in
+    /// the page cache. [`Reader::advance`] says how much of it was sent; then the next part is asked for, or the rest
+    /// is read.
+    pub fn file_part(&mut self) -> Option<FilePart> {
+        match &mut self.0 {
+            From::Memory(_) => None,
+            From::File(reader) => reader.part(),
+        }
+    }
+
+    /// Goes on behind what was sent of a part of a file.
+    pub fn advance(&mut self, sent: u64) {
+        match &mut self.0 {
+            From::Memory(_) => {}
+            From::File(reader) => reader.advance(sent),
         }
     }
 

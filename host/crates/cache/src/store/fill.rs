@@ -55,7 +55,7 @@ impl<H: Head> Fill<H> {
         new: NewEntry<'_, H>,
     ) -> Result<Self, Refused> {
         let NewEntry { key, variant, head, tags, length, object_bytes_max } = new;
-        let in_memory_max = shared.settings.memory.object_bytes_max.min(object_bytes_max);
+        let in_memory_max = shared.memory.object_bytes_max().min(object_bytes_max);
         let fits = |max: u64| length.is_none_or(|length| length <= max.min(object_bytes_max));
         let disk = shared.disk.as_ref().filter(|disk| fits(disk.object_bytes_max()));
         let in_memory = fits(in_memory_max);

@@ -73,7 +73,7 @@ impl<H: Head> Shared<H> {
     pub(crate) fn copy(&self, read: Entry<H>, bytes: &Bytes) {
         let Entry { key, variant, names, head, ticket, nonce, stale_since, .. } = read;
         let body = MemoryBody::new(Some(bytes.len() as u64));
-        let mut writer = Writer::new(Arc::clone(&body), self.settings.memory.object_bytes_max, 0);
+        let mut writer = Writer::new(Arc::clone(&body), self.memory.object_bytes_max(), 0);
         let near = names.key;
         let Ok(entry) = self.entry(Identity { key, variant, names, ticket, nonce }, head, body) else {
             return;

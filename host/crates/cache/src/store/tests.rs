@@ -176,19 +176,19 @@ fn a_smaller_store_evicts_what_is_too_much() {
     for number in 0..7 {
         filled(&store, &key(&format!("/{number}")), b"", 1, &[], &vec![0; 1 << 20]);
     }
-    store.resize(3 << 20);
+    store.resize(3 << 20, 1 << 20);
     assert!(store.stats().bytes <= 3 << 20);
     assert_eq!(store.stats().entries, 2);
-    store.resize(8 << 20);
+    store.resize(8 << 20, 1 << 20);
     filled(&store, &key("/7"), b"", 1, &[], &vec![0; 1 << 20]);
     assert_eq!(store.stats().entries, 3);
     // Entries are bounded in proportion.
-    store.resize(400 << 20);
+    store.resize(400 << 20, 1 << 20);
     for number in 0..3_000 {
         filled(&store, &key(&format!("/{number}")), b"", 1, &[], b"x");
     }
     assert_eq!(store.stats().entries, 3_000);
-    store.resize(4 << 20);
+    store.resize(4 << 20, 1 << 20);
     assert_eq!(store.stats().entries, settings().memory.entries_max / 2);
 }
 

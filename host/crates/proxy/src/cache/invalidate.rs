@@ -3,8 +3,10 @@
 //! A change concerns a URL, and each route with a cache may write that URL differently into its keys: it counts other
 //! parameters of the query, or rewrites the path. So a change is looked for in every cache under every such form.
 
+use std::time::Duration;
+
 use portcullis_cache::rules::{StoredHead, invalidated, invalidates};
-use portcullis_cache::store::{Mode, Purge, Store};
+use portcullis_cache::store::{Mode, Purge, Purged, Store};
 use portcullis_http::{RequestHead, set_request_target};
 use portcullis_model::{Action, Forward, PathPattern, QueryRule, RequestFilter, Route};
 use portcullis_policy::Exchange;
@@ -28,6 +30,8 @@ pub(crate) struct Invalidation {
 #[derive(Debug, Clone)]
 struct Form {
     store: Store<StoredHead>,
+    /// How long its disk may take.
+    timeout: Duration,
     query: QueryRule,
     /// What makes another path of the one that a client asks for.
     rewrite: Option<(Vec<RequestFilter>, PathPattern)>,
@@ -42,7 +46,8 @@ impl Form {
         let paths: Vec<_> =
             filters.iter().filter(|filter| matches!(filter, RequestFilter::Path(_))).cloned().collect();
         let rewrite = (!paths.is_empty()).then(|| (paths, route.matches.path.clone()));
-        Self { store: cached.open.store.clone(), query: cached.config.key.query.clone(), rewrite }
+        let timeout = cached.open.config.disk.as_ref().map_or(Duration::ZERO, |disk| disk.timeout);
+        Self { store: cached.open.store.clone(), timeout, query: cached.config.key.query.clone(), rewrite }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -79,19 +84,26 @@ impl Invalidation {
     /// Removes from all caches what is stored of the URL of the request in `exchange`, and of those that its response
     /// names, if it has succeeded: from those of its own generation, and of the one that `worker` has by now. `asked`
     /// is what its client asked to change, before policies and `rewrite`.
-    pub(crate) fn after(&self, asked: Option<&RequestHead>, exchange: &Exchange, worker: &Worker) {
+    pub(crate) fn after(&self, asked: Option<&RequestHead>, exchange: &Exchange, worker: &Worker) -> Removed {
+        let mut pending = Vec::new();
         if !invalidates(&exchange.request.method, exchange.response.status) {
-            return;
+            return Removed(pending);
         }
         let current = worker.current();
         let newer = &current.snapshot.invalidation;
-        self.remove(asked, exchange);
+        self.remove(asked, exchange, &mut pending);
         if !std::ptr::eq(self, newer) {
-            newer.remove(asked, exchange);
+            newer.remove(asked, exchange, &mut pending);
         }
+        Removed(pending)
     }
 
-    fn remove(&self, asked: Option<&RequestHead>, exchange: &Exchange) {
+    fn remove(
+        &self,
+        asked: Option<&RequestHead>,
+        exchange: &Exchange,
+        pending: &mut Vec<(Purged, Duration)>,
+    ) {
         let Exchange { request, response, .. } = exchange;
         if self.forms.is_empty() {
             return;
@@ -117,7 +129,10 @@ impl Invalidation {
                 let mut url = Vec::new();
                 write_url(&form.query, head, &mut url);
                 if !removed.iter().any(|known| known.0 == of_store && known.1 == url) {
-                    form.store.purge(&Purge::Url(&url), Mode::Hard, now().seconds());
+                    let purged = form.store.purge(&Purge::Url(&url), Mode::Hard, now().seconds());
+                    if purged.is_pending() {
+                        pending.push((purged, form.timeout));
+                    }
                     removed.push((of_store, url));
                 }
             };
@@ -133,6 +148,27 @@ impl Invalidation {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What was removed, and is being written down where it was on a disk.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Removed(Vec<(Purged, Duration)>);
+
+impl Removed {
+    /// Whether something is not written down yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Waits until it is written down, so that it does not come back even if the process is killed when its client has
+    /// been answered. A disk that fails, or takes longer than a request waits for it, is not waited for.
+    pub(crate) async fn written(self) {
+        for (purged, timeout) in self.0 {
+            // Its failure is in the log of the disk.
+            let _written = tokio::time::timeout(timeout, purged).await;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the cache says to a request, at once.
 
-use portcullis_cache::rules::{Access, Fwd, Request, Verdict, select};
+use portcullis_cache::rules::{Access, Fwd, Request, Time, Verdict, select};
 use portcullis_cache::store::Key;
+use portcullis_http::ResponseHead;
 use portcullis_policy::Exchange;
 use portcullis_telemetry::CacheResult;
 
@@ -47,6 +48,21 @@ pub(crate) struct Wanted {
     pub(super) why: Fwd,
     /// The client wants the head alone.
     pub(super) is_head: bool,
+    /// The client does not want the upstream to be asked.
+    pub(super) only_if_cached: bool,
+}
+
+/// What is to be done with a stored response that was selected.
+pub(super) enum Judged {
+    /// It answers. The response's head is written.
+    Answer {
+        response: CallResponse,
+        status: Status,
+        /// It is stale, and is to be renewed in the background.
+        renew: bool,
+    },
+    /// It has to be validated first.
+    Validate,
 }
 
 impl CachedRoute {
@@ -69,35 +85,42 @@ impl CachedRoute {
         let selected = select(heads, &request, now);
         let found = selected.and_then(|at| variants.as_ref()?.hit(at));
         let mut why = if entries.is_empty() { Fwd::UriMiss } else { Fwd::VaryMiss };
-        let mut renew = false;
         if let Some(entry) = &found {
-            let result = match entry.head().verdict(&request, now, stale_since(entry)) {
-                Verdict::Fresh => Some(CacheResult::Hit),
-                Verdict::Stale { refresh } => {
-                    renew = refresh;
-                    Some(CacheResult::Stale)
+            match self.judge(entry, &request, response, now) {
+                Judged::Answer { response, status, renew } => {
+                    let renew =
+                        renew.then(|| self.wanted(key, url, &request, found.clone(), entries, Fwd::Stale));
+                    return Looked::Answer { response, status, renew };
                 }
-                Verdict::Validate(_) => None,
-            };
-            let answered = result.and_then(|result| {
-                let response = answer(entry.head(), entry.body(), &request, response, false, now)?;
-                Some((response, Status::answered(result, entry.head().ttl(now))))
-            });
-            match answered {
-                Some((response, status)) if !renew => {
-                    return Looked::Answer { response, status, renew: None };
-                }
-                Some((response, status)) => {
-                    let wanted = self.wanted(key, url, &request, found.clone(), entries, Fwd::Stale);
-                    return Looked::Answer { response, status, renew: Some(wanted) };
-                }
-                None => why = Fwd::Stale,
+                Judged::Validate => why = Fwd::Stale,
             }
         }
-        if request.only_if_cached() {
+        if request.only_if_cached() && (found.is_some() || !self.open.has_disk()) {
             return Looked::NotHere;
         }
         Looked::Ask(self.wanted(key, url, &request, found, entries, why))
+    }
+
+    /// Decides what becomes of a request for which `entry` was selected, and writes the head of the answer.
+    pub(super) fn judge(
+        &self,
+        entry: &Kept,
+        request: &Request<'_>,
+        response: &mut ResponseHead,
+        now: Time,
+    ) -> Judged {
+        let (result, renew) = match entry.head().verdict(request, now, stale_since(entry)) {
+            Verdict::Fresh => (CacheResult::Hit, false),
+            Verdict::Stale { refresh } => (CacheResult::Stale, refresh),
+            Verdict::Validate(_) => return Judged::Validate,
+        };
+        match answer(entry.head(), entry.body(), request, response, false, now) {
+            Some(response) => {
+                let status = Status::answered(result, entry.tier(), entry.head().ttl(now));
+                Judged::Answer { response, status, renew }
+            }
+            None => Judged::Validate,
+        }
     }
 
     fn wanted(
@@ -115,6 +138,13 @@ impl CachedRoute {
             flight.push(0);
             flight.extend_from_slice(&varies.head().variant_of(request));
         }
-        Wanted { key: Key::new(key, url), found, flight, why, is_head: request.is_head() }
+        Wanted {
+            key: Key::new(key, url),
+            found,
+            flight,
+            why,
+            is_head: request.is_head(),
+            only_if_cached: request.only_if_cached(),
+        }
     }
 }

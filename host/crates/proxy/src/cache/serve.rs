@@ -8,14 +8,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_cache::rules::{Exchanged, Fwd, HeadEffect, Request, Verdict};
+use portcullis_cache::store::Tier;
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_telemetry::CacheResult;
 use tokio::time::Instant;
 
+use super::disk::FromDisk;
 use super::fetch::{Answered, Fetch, stale, wants_less};
 use super::flight::{Joined, Outcome, Wait};
-use super::invalidate::Invalidation;
-use super::look::{Looked, Wanted};
+use super::invalidate::{Invalidation, Removed};
+use super::look::{Judged, Looked, Wanted};
 use super::refresh::{self, Background};
 use super::status::Status;
 use super::write::answer;
@@ -77,29 +79,31 @@ impl Serve<'_> {
             let wanted = match looked.take().unwrap_or_else(look) {
                 Looked::Answer { response, status, renew } => {
                     if let Some(wanted) = renew {
-                        let background = Background {
-                            upstream: self.forward.upstream.clone(),
-                            host: self.forward.host.cloned(),
-                            attempts: self.forward.attempts,
-                            timeout: self.timeout,
-                        };
-                        refresh::renew(self.worker, self.route, background, &permit, &exchange, wanted);
+                        self.renew(&permit, &exchange, wanted);
                     }
                     return Ok(self.done(exchange, response, status));
                 }
-                Looked::NotHere => {
-                    self.forward.info.cache = Some(CacheResult::Miss);
-                    self.forward.slot.put(exchange);
-                    return Err(ExchangeError::NotStored);
-                }
+                Looked::NotHere => return Err(self.not_here(exchange)),
                 Looked::Bypass => return self.pass(permit, exchange, body, Fwd::Bypass).await,
                 Looked::Write => return self.write(permit, exchange, body).await,
                 Looked::Ask(wanted) => wanted,
             };
-            if wanted.is_head {
-                return self.head(permit, exchange, wanted).await;
+            if wanted.is_head || wanted.only_if_cached {
+                // Neither gets a response for others.
+                let (is_head, only_if_cached) = (wanted.is_head, wanted.only_if_cached);
+                return match self.read_disk(&permit, exchange, wanted, None).await? {
+                    FromDisk::Answered(response) => Ok(response),
+                    FromDisk::Ask { exchange, .. } if only_if_cached => Err(self.not_here(exchange)),
+                    FromDisk::Ask { exchange, wanted, .. } if is_head => {
+                        self.head(permit, exchange, wanted).await
+                    }
+                    FromDisk::Ask { exchange, wanted, .. } => {
+                        self.pass(permit, exchange, body, wanted.why).await
+                    }
+                };
             }
             let may_wait = round <= ROUNDS_MAX;
+            let mut passes = false;
             let lead =
                 match self.route.open.flights.join(&wanted.flight, &self.route.config.collapse, may_wait) {
                     Joined::Lead(lead) => Some(lead),
@@ -114,12 +118,20 @@ impl Serve<'_> {
                             return Err(error);
                         }
                     },
-                    // What is not stored is not asked for as a whole either.
-                    Joined::Alone(Some(_)) if wants_less(&exchange.request) => {
-                        return self.pass(permit, exchange, body, wanted.why).await;
+                    Joined::Alone(why) => {
+                        passes = why.is_some();
+                        None
                     }
-                    Joined::Alone(_) => None,
                 };
+            let read = self.read_disk(&permit, exchange, wanted, lead).await?;
+            let (exchange, wanted, lead) = match read {
+                FromDisk::Answered(response) => return Ok(response),
+                FromDisk::Ask { exchange, wanted, lead } => (exchange, wanted, lead),
+            };
+            if passes && wants_less(&exchange.request) && wanted.found.is_none() {
+                // What is not stored is not asked for as a whole either.
+                return self.pass(permit, exchange, body, wanted.why).await;
+            }
             let fetch = Fetch {
                 route: self.route,
                 worker: self.worker,
@@ -182,6 +194,13 @@ impl Serve<'_> {
             // By now it is known what the response varies by.
             return Shared::Again;
         }
+        if entry.tier() == Tier::Disk && head.suits(&request) {
+            // The other request has found it there.
+            return match self.route.judge(entry, &request, response, now) {
+                Judged::Answer { response, status, renew: false } => Shared::Answered((response, status)),
+                _ => Shared::Alone,
+            };
+        }
         let verdict = head.verdict(&request, now, stale_since(entry));
         if !head.suits(&request) || !matches!(verdict, Verdict::Fresh) {
             return Shared::Alone;
@@ -203,7 +222,7 @@ impl Serve<'_> {
     ) -> Result<CallResponse, ExchangeError> {
         let response = self.forward.run(permit.map(|()| exchange), body).await?;
         let exchange = self.forward.slot.taken().await;
-        self.invalidate(&exchange);
+        self.invalidate(&exchange).written().await;
         let status = Status::forwarded(why, CacheResult::Bypass).with_answer(exchange.response.status);
         Ok(self.done(exchange, response, status))
     }
@@ -217,15 +236,15 @@ impl Serve<'_> {
     ) -> Result<CallResponse, ExchangeError> {
         let response = self.forward.run(permit.map(|()| exchange), body).await?;
         let exchange = self.forward.slot.taken().await;
-        self.invalidate(&exchange);
+        self.invalidate(&exchange).written().await;
         let status =
             Status::forwarded(Fwd::Method, CacheResult::Bypass).with_answer(exchange.response.status);
         Ok(self.done(exchange, response, status))
     }
 
     /// Removes what the request in `exchange`, which was forwarded, has changed.
-    fn invalidate(&self, exchange: &Exchange) {
-        self.invalidation.after(self.forward.info.changes.as_deref(), exchange, self.worker);
+    fn invalidate(&self, exchange: &Exchange) -> Removed {
+        self.invalidation.after(self.forward.info.changes.as_deref(), exchange, self.worker)
     }
 
     /// Forwards a request for a head alone. It says whether what is stored is still right.
@@ -265,8 +284,31 @@ impl Serve<'_> {
         Ok(self.done(exchange, response, status))
     }
 
+    /// Starts to renew what is stored.
+    pub(super) fn renew(&self, permit: &Permitted<()>, exchange: &Exchange, wanted: Wanted) {
+        let background = Background {
+            upstream: self.forward.upstream.clone(),
+            host: self.forward.host.cloned(),
+            attempts: self.forward.attempts,
+            timeout: self.timeout,
+        };
+        refresh::renew(self.worker, self.route, background, permit, exchange, wanted);
+    }
+
+    /// Nothing is stored that answers a request whose client does not want the upstream to be asked.
+    fn not_here(&mut self, exchange: Box<Exchange>) -> ExchangeError {
+        self.forward.info.cache = Some(CacheResult::Miss);
+        self.forward.slot.put(exchange);
+        ExchangeError::NotStored
+    }
+
     /// Notes what the cache did, and puts the exchange into its slot.
-    fn done(&mut self, mut exchange: Box<Exchange>, response: CallResponse, status: Status) -> CallResponse {
+    pub(super) fn done(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        response: CallResponse,
+        status: Status,
+    ) -> CallResponse {
         let scratch = &mut self.worker.scratch.borrow_mut();
         self.route.note(&mut exchange, self.forward.info, status, scratch);
         self.forward.slot.put(exchange);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use portcullis_cache::rules::{Cookies, Heuristic, SECONDS_MAX, Settings, VaryRules, depends_on_client};
-use portcullis_cache::store::{self, MemoryBounds};
-use portcullis_model::{Cache, CookieRule, RouteCache, StatusClass, VaryRule};
+use portcullis_cache::store::{self, DiskSettings, MemoryBounds};
+use portcullis_model::{Cache, CacheDisk, CookieRule, RouteCache, StatusClass, VaryRule};
 
 /// A tenth of its age, which RFC 9111, 4.2.2 names as usual, and at most a day.
 const HEURISTIC: Heuristic = Heuristic { percent: 10, seconds_max: 86_400 };
@@ -21,6 +21,12 @@ const TAGS_MAX: usize = 256;
 /// How far a reader of a response that is too large to be stored may be behind the fastest one.
 const WINDOW_BYTES: u64 = 4 << 20;
 
+/// Bytes of one response that may wait to be written to the disk: as many as its upstream sends in some milliseconds.
+const PENDING_BYTES: usize = 1 << 20;
+
+/// How long a predecessor may take to release the folder of a disk, which it does when its drain begins.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// What a store may have.
 pub(super) fn of_store(config: &Cache) -> store::Settings {
     store::Settings {
@@ -32,6 +38,24 @@ pub(super) fn of_store(config: &Cache) -> store::Settings {
         },
         window_bytes: WINDOW_BYTES,
         tags_max: TAGS_MAX,
+    }
+}
+
+/// What a store may have on a disk.
+pub(super) fn of_disk(config: &CacheDisk) -> DiskSettings {
+    DiskSettings {
+        folder: config.folder.clone(),
+        bytes_max: config.bytes_max,
+        files_max: config.files_max,
+        object_bytes_max: config.object_bytes_max,
+        variants_max: VARIANTS_MAX,
+        threads: config.threads,
+        queue: config.queue_max,
+        timeout: config.timeout,
+        open_files_max: config.open_files_max,
+        pending_bytes: PENDING_BYTES,
+        sync: false,
+        lock_wait: LOCK_WAIT,
     }
 }
 

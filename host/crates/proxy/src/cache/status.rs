@@ -1,6 +1,7 @@
 //! What the cache did, for `Cache-Status` (RFC 9211), the access log and the metrics.
 
 use portcullis_cache::rules::{CacheStatus, Fwd};
+use portcullis_cache::store::Tier;
 use portcullis_policy::Exchange;
 use portcullis_telemetry::CacheResult;
 
@@ -21,14 +22,19 @@ pub(crate) struct Status {
     pub(super) stored: bool,
     /// Another request got the response.
     pub(super) collapsed: bool,
-    /// Why the response is not stored.
+    /// Why the response is not stored, or where it was.
     pub(super) detail: Option<&'static str>,
 }
 
 impl Status {
-    /// The cache has answered.
-    pub(super) const fn answered(result: CacheResult, ttl: i64) -> Self {
-        Self { ttl: Some(ttl), ..Self::of(result) }
+    /// The cache has answered with what it has in `tier`.
+    pub(super) const fn answered(result: CacheResult, tier: Tier, ttl: i64) -> Self {
+        let (result, detail) = match (tier, result) {
+            (Tier::Memory, result) => (result, None),
+            (Tier::Disk, CacheResult::Hit) => (CacheResult::DiskHit, Some("disk")),
+            (Tier::Disk, result) => (result, Some("disk")),
+        };
+        Self { ttl: Some(ttl), detail, ..Self::of(result) }
     }
 
     /// The cache has answered because the upstream failed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use portcullis_model::PolicyCost;
 
 use super::{Metrics, NAMES_MAX};
-use crate::{CacheFigures, CacheReport, CacheResult, FaultSide};
+use crate::{CacheFigures, CacheReport, CacheResult, DiskFigures, FaultSide};
 
 fn rendered(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -63,7 +63,9 @@ struct FixedCache(u64);
 
 impl CacheReport for FixedCache {
     fn figures(&self) -> CacheFigures {
-        CacheFigures { entries: 1, bytes: self.0, bytes_max: 100, evictions: 2, refused: 3 }
+        let disk = DiskFigures { entries: 7, damaged: 4, up: true, ..DiskFigures::default() };
+        let disk = Some(disk).filter(|_| self.0 == 20);
+        CacheFigures { entries: 1, bytes: self.0, bytes_max: 100, evictions: 2, refused: 3, disk }
     }
 }
 
@@ -81,8 +83,12 @@ fn a_cache_is_shown_while_it_is_held() {
     let new = show(20);
     has(&rendered(&metrics), r#"portcullis_cache_bytes{cache="assets"} 20"#);
     has(&rendered(&metrics), r#"portcullis_cache_evictions_total{cache="assets"} 2"#);
+    has(&rendered(&metrics), r#"portcullis_cache_disk_entries{cache="assets"} 7"#);
+    has(&rendered(&metrics), r#"portcullis_cache_disk_up{cache="assets"} 1"#);
+    has(&rendered(&metrics), r#"portcullis_cache_disk_errors_total{cache="assets",kind="damaged"} 4"#);
     drop(new);
     has(&rendered(&metrics), r#"portcullis_cache_bytes{cache="assets"} 10"#);
+    assert!(!rendered(&metrics).contains("_disk_"));
     drop(old);
     assert!(!rendered(&metrics).contains("assets"));
 }

@@ -12,6 +12,8 @@ fn record(number: u64, ready: bool) -> Record {
         ready,
         added: 0,
         nonce: number,
+        changes: 0,
+        open: None,
     }
 }
 

@@ -147,7 +147,7 @@ fn a_purge_before_all_files_are_known_holds() {
     // The index is being read while this purges: whatever it knows, nothing is found afterwards.
     let mut opened = None;
     super::tools::until("the lock", || {
-        opened = TestStore::open(settings(), place.settings()).ok();
+        opened = super::tools::open(settings(), place.settings()).ok();
         opened.is_some()
     });
     let store = opened.unwrap();

@@ -1,10 +1,10 @@
 //! What the tests of the disk share.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use tempfile::TempDir;
 
@@ -12,7 +12,7 @@ use super::super::faults::Faults;
 use super::super::{DiskSettings, DiskStats};
 pub(crate) use crate::store::tests::tools::TestHead;
 use crate::store::tests::tools::{filled, key, settings, wait};
-use crate::store::{Entry, Key, OpenError, Settings, Store};
+use crate::store::{Entry, Failing, Key, OpenError, Settings, Store, Watcher};
 
 pub(crate) type TestStore = Store<TestHead>;
 
@@ -34,6 +34,11 @@ impl Place {
 
     pub(crate) fn open(&self) -> TestStore {
         open_ready(settings(), self.settings())
+    }
+
+    /// Removes the folder, although something may be written in it meanwhile.
+    pub(crate) fn remove(&self) {
+        until("removing the folder", || fs::remove_dir_all(self.path()).is_ok());
     }
 
     /// Returns all folders and files.
@@ -77,9 +82,27 @@ pub(crate) fn with_folder(folder: &Path) -> DiskSettings {
         variants_max: 4,
         threads: 2,
         queue: 64,
+        timeout: Duration::from_secs(60),
+        open_files_max: 8,
         pending_bytes: 512 << 10,
         sync: false,
+        lock_wait: Duration::ZERO,
     }
+}
+
+/// Hears nothing.
+#[derive(Debug)]
+struct Deaf;
+
+impl Watcher for Deaf {
+    fn fails(&self, _: Failing, _: &io::Error) {}
+
+    fn works(&self, _: Failing) {}
+}
+
+/// Opens a store, once.
+pub(crate) fn open(settings: Settings, disk: DiskSettings) -> Result<TestStore, OpenError> {
+    Store::open(settings, disk, Arc::new(Deaf))
 }
 
 /// Waits until a condition holds.
@@ -95,7 +118,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// complete.
 pub(crate) fn open_ready(settings: Settings, disk: DiskSettings) -> TestStore {
     let mut opened = None;
-    until("the lock", || match Store::open(settings.clone(), disk.clone()) {
+    until("the lock", || match open(settings.clone(), disk.clone()) {
         Ok(store) => {
             opened = Some(store);
             true

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Component, PathBuf};
 
-use portcullis_model::{Action, Gateway, Listener, PathPattern, PathSegment, Route};
+use portcullis_model::{Action, Cache, Gateway, Listener, PathPattern, PathSegment, Route};
 
 use crate::diagnostic::Report;
-use crate::files::read::canonical;
+use crate::files::read::{canonical, canonical_new};
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::traits::Traits;
@@ -34,6 +34,7 @@ pub(crate) fn check(loader: &mut Loader<'_>, section: &Section<'_>, gateway: &Ga
         }
         check_slash(loader, view, route, routes);
         check_root(loader, view, route);
+        check_cached(loader, view, route, &gateway.caches);
         check_choice(loader, view, route);
         check_attributes(loader, route, &mut reported);
         if let (true, Some(span)) = (route.policies.is_empty(), view.view("limits").key_span("hold"))
@@ -55,6 +56,22 @@ fn check_tls(loader: &mut Loader<'_>, view: View<'_>, route: &Route, listeners: 
         let help = "give a listener `tls`, or name in server.trusted-proxies the proxy that ends TLS in front of the gateway";
         loader.report(Report::new(span, message, "no request could be served").help(help));
     }
+}
+
+/// Reports a folder that is served and has a cache in it, or is in one.
+fn check_cached(loader: &mut Loader<'_>, view: View<'_>, route: &Route, caches: &[Cache]) {
+    let Action::Files(files) = &route.action else { return };
+    let Some((_, span)) = view.view("files").text("root") else { return };
+    let root = canonical(&files.root);
+    let overlaps = |cache: &&Cache| {
+        let folder = cache.disk.as_ref().map(|disk| canonical_new(&disk.folder));
+        folder.is_some_and(|folder| folder.starts_with(&root) || root.starts_with(folder))
+    };
+    let Some(cache) = caches.iter().find(overlaps) else { return };
+    let message = format!("route `{}` would serve what a cache keeps", route.name);
+    let label = format!("the folder of cache `{}` is in this folder, or above it", cache.name);
+    let help = "serve a folder that has nothing in it but what is for everyone";
+    loader.report(Report::new(span, message, label).help(help));
 }
 
 /// Reports a folder that is served and has files in it that the configuration reads, such as keys and the config

@@ -26,7 +26,78 @@ pub(crate) static CACHE: Shape = Shape {
             kind: Kind::Size { min: KIB, max: 64 * GIB },
             presence: Presence::Default(r#""8MiB""#),
             example: r#""64MiB""#,
-            doc: "Bytes of a body. A response with a longer one is not stored.",
+            doc: "Bytes of a body in memory. A response with a longer one is stored on the `disk` alone, or not at all.",
+        },
+        Key {
+            name: "disk",
+            kind: Kind::Table(&DISK),
+            presence: Presence::Absent("responses are kept in memory alone"),
+            example: r#"{ folder = "/var/cache/portcullis/assets", size = "10GiB" }"#,
+            doc: "Keeps responses on a disk as well, over restarts, and those that are too large for memory.",
+        },
+    ],
+};
+
+pub(crate) static DISK: Shape = Shape {
+    noun: "`disk`",
+    keys: &[
+        Key {
+            name: "folder",
+            kind: Kind::Text("a path"),
+            presence: Presence::Required,
+            example: r#""/var/cache/portcullis/assets""#,
+            doc: "The folder, absolute or relative to the file that names it. It is made (mode 0700) if the one above it exists, \
+                  and nothing else may be in it. It belongs to the gateway's user and to one cache of one process.",
+        },
+        Key {
+            name: "size",
+            kind: Kind::Size { min: 16 * MIB, max: 1024 * 1024 * GIB },
+            presence: Presence::Required,
+            example: r#""10GiB""#,
+            doc: "Bytes that its files may take. They never take more, not even for a moment.",
+        },
+        Key {
+            name: "object",
+            kind: Kind::Size { min: KIB, max: 1024 * GIB },
+            presence: Presence::Absent("1 GiB, or half of `size` if that is less"),
+            example: r#""4GiB""#,
+            doc: "Bytes of a body. A response with a longer one is not stored on the disk.",
+        },
+        Key {
+            name: "files",
+            kind: Kind::Integer { min: 100, max: 100_000_000 },
+            presence: Presence::Absent("one for each 16 KiB of `size`, 1,000,000 at most"),
+            example: "5000000",
+            doc: "How many files there may be, one for each response. Each takes about 300 bytes of memory, beside `memory`.",
+        },
+        Key {
+            name: "threads",
+            kind: Kind::Integer { min: 1, max: 256 },
+            presence: Presence::Default("4"),
+            example: "16",
+            doc: "How many threads read and write its files.",
+        },
+        Key {
+            name: "queue",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("1000"),
+            example: "10000",
+            doc: "How many reads and writes may wait for those threads. A read too many is a miss; what is not written is not stored.",
+        },
+        Key {
+            name: "open-files",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("1000"),
+            example: "200",
+            doc: "How many of its files may be open to be sent piece by piece. One more is a miss.",
+        },
+        Key {
+            name: "timeout",
+            kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(60) },
+            presence: Presence::Default(r#""500ms""#),
+            example: r#""100ms""#,
+            doc: "How long a request waits for the disk to find its response, before it goes on to the upstream. While the disk \
+                  does not answer at all, requests do not wait.",
         },
     ],
 };
