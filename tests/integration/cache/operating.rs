@@ -31,6 +31,23 @@ async fn a_reload_keeps_what_is_stored_and_other_key_rules_begin_anew() {
 }
 
 #[tokio::test]
+async fn a_route_stores_no_longer_bodies_than_its_object() {
+    let count = counter();
+    let upstream = TestUpstream::h1(move |request| {
+        let length = if request.uri.path() == "/long" { 1025 } else { 1024 };
+        fresh(format!("{:>length$}", count()))
+    })
+    .await;
+    let gateway = edge(&upstream, "object = \"1KiB\"").start().await;
+    let mut client = Http::One.client(&gateway).await;
+    for (path, expected) in
+        [("/short", "1"), ("/short", "1"), ("/long", "2"), ("/long", "3"), ("/short", "1")]
+    {
+        assert_eq!(client.get(path).await.text().trim(), expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn explain_says_what_the_cache_makes_of_a_request() {
     let upstream = TestUpstream::h1(|_| fresh("x")).await;
     let settings = "key = { cookies = [\"lang\"] }, bypass = { headers = { x-preview = true } }";

@@ -56,6 +56,8 @@ pub struct RouteCache {
     pub targeted: Vec<String>,
     /// The longest time that a response is fresh, whatever it says.
     pub lifetime_max: Option<Duration>,
+    /// The longest body that is stored, if the cache takes longer ones.
+    pub object_bytes_max: Option<u64>,
     /// How requests are compared if a response varies.
     pub vary: VaryRule,
     /// Whether what a client's `Cache-Control` asks for is done.

@@ -165,6 +165,11 @@ pub(crate) struct CachedRoute {
 }
 
 impl CachedRoute {
+    /// How many bytes a stored body may have.
+    fn object_bytes_max(&self) -> u64 {
+        self.config.object_bytes_max.unwrap_or(u64::MAX).min(self.open.object_bytes_max())
+    }
+
     /// The way of the route `name` through `open`. The gateway calls itself as in `Via`.
     pub(crate) fn new(name: &str, config: &RouteCache, open: Arc<OpenCache>, via: Option<&Name>) -> Self {
         let (rules, key) = (settings::of_route(config), KeyRules::new(name, config));

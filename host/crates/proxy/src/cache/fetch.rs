@@ -256,7 +256,7 @@ impl Fetch<'_, '_> {
             head: stored,
             tags: &tags,
             length,
-            object_bytes_max: self.route.open.object_bytes_max(),
+            object_bytes_max: self.route.object_bytes_max(),
         };
         let fill = match self.route.open.store.begin(ticket, new) {
             Ok(fill) => fill,

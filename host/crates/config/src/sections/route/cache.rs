@@ -66,6 +66,7 @@ pub(super) fn cache<'a>(
         cookies: if view.word("cookies") == Some("rfc") { CookieRule::Rfc } else { CookieRule::Skip },
         targeted: targeted(loader, named, view),
         lifetime_max: view.duration("lifetime-max"),
+        object_bytes_max: view.size("object"),
         vary: match view.word("vary") {
             Some("exact") => VaryRule::Exact,
             Some("languages") => VaryRule::Languages,

@@ -160,6 +160,13 @@ pub(crate) static ROUTE_CACHE: Shape = Shape {
             doc: "The longest time that a response is fresh, whatever it or `ttl` says.",
         },
         Key {
+            name: "object",
+            kind: Kind::Size { min: KIB, max: 64 * GIB },
+            presence: Presence::Absent("what the cache takes"),
+            example: r#""1MiB""#,
+            doc: "Bytes of a body. A longer response of this route is not stored; the cache's own `object` holds as well.",
+        },
+        Key {
             name: "vary",
             kind: Kind::Choice(&["exact", "case", "languages"]),
             presence: Presence::Default(r#""case""#),

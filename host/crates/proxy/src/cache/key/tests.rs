@@ -17,6 +17,7 @@ fn route_cache(key: CacheKey) -> RouteCache {
         cookies: CookieRule::Skip,
         targeted: Vec::new(),
         lifetime_max: None,
+        object_bytes_max: None,
         vary: VaryRule::Case,
         heeds_clients: false,
         stale: StaleRules::default(),
