@@ -2,6 +2,9 @@
 
 use crate::config::{Object, Property, Schema, Variant};
 
+/// The digest of the contract that this SDK speaks.
+const CONTRACT: &str = include_str!("../wit/digest").trim_ascii();
+
 /// A policy's manifest. The build puts it into the component's custom section `portcullis:manifest`, where the gateway
 /// reads it without running anything.
 ///
@@ -11,7 +14,7 @@ use crate::config::{Object, Property, Schema, Variant};
 /// const MANIFEST: Manifest<'static> =
 ///     Manifest { name: "a", version: "1.0.0", description: "", config_schema: None, capabilities: &[], attributes: None };
 /// const JSON: [u8; MANIFEST.json_len()] = MANIFEST.json();
-/// assert_eq!(JSON.as_slice(), br#"{"name":"a","version":"1.0.0","description":""}"#);
+/// assert!(JSON.starts_with(br#"{"manifest":1,"name":"a","version":"1.0.0","description":"","contract":"sha256:"#));
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Manifest<'a> {
@@ -146,10 +149,11 @@ impl Writer<'_> {
     }
 
     const fn manifest(&mut self, manifest: &Manifest<'_>) {
-        self.raw("{\"name\":");
+        self.raw("{\"manifest\":1,\"name\":");
         self.string(manifest.name);
         self.member("version", manifest.version);
         self.member("description", manifest.description);
+        self.member("contract", CONTRACT);
         if let Some(schema) = manifest.config_schema {
             self.raw(",\"config-schema\":{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",");
             self.schema(schema, None, None);

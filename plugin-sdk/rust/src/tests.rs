@@ -16,12 +16,16 @@ fn carries_the_contract_as_it_is() {
     let root = Path::new(&own);
     let read = |folder: &Path| -> BTreeMap<String, String> {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let wit = files.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+        let wit =
+            files.filter(|path| path.extension().is_some_and(|end| end == "wit") || path.ends_with("digest"));
         let named = wit.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path));
         named.map(|(name, path)| (name, std::fs::read_to_string(path).unwrap())).collect()
     };
     let (mine, contract) = (read(&root.join("wit")), read(&root.join("../../wit")));
-    assert!(mine == contract, "plugin-sdk/rust/wit differs: run `cp wit/*.wit plugin-sdk/rust/wit/`");
+    assert!(
+        mine == contract,
+        "plugin-sdk/rust/wit differs: run `cp wit/*.wit wit/digest plugin-sdk/rust/wit/`"
+    );
 }
 
 /// All that settings can be.
@@ -105,9 +109,11 @@ fn writes_the_manifest_with_its_schema() {
         "additionalProperties": false,
     });
     let expected = json!({
+        "manifest": 1,
         "name": "whole",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "Has it all.",
+        "contract": include_str!("../wit/digest").trim_ascii(),
         "config-schema": {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",

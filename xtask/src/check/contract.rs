@@ -1,4 +1,5 @@
-//! The contract grows as wit/README.md says: of a version that is on record in wit/released, nothing is changed.
+//! The contract grows as wit/README.md says: of a version that is on record in wit/released, nothing is changed, and a
+//! later version of the same line has all of it.
 //!
 //! Components are linked by the types of what they import. A name more in an enum, a case more in a variant or a field
 //! more in a record is another type, with which no component loads that was built before. What can be added is an
@@ -10,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, TypeOwner, WorldItem};
 
 use super::outcome::Outcome;
@@ -35,36 +37,46 @@ struct Interface {
     items: BTreeMap<String, String>,
 }
 
-/// Compares wit/ with the record of its version.
+/// The file beside the contract that names its digest, for the gateway and the SDK.
+const DIGEST_FILE: &str = "digest";
+
+/// Compares wit/ with the records of its line.
 pub(super) fn check() -> Result<Outcome> {
-    let current = Contract::read(&root().join("wit"))?;
-    let record = root().join("wit/released").join(&current.version);
-    if !record.is_dir() {
-        let finding = format!("{} is not on record", current.package);
-        return Ok(vec![finding].into());
+    let folder = root().join("wit");
+    let current = Contract::read(&folder)?;
+    let mut findings = current.lost(&folder)?;
+    if !folder.join("released").join(&current.version).is_dir() {
+        findings.push(format!("{} is not on record", current.package));
     }
-    let findings = grown(&Contract::read(&record)?, &current);
+    let named = fs::read_to_string(folder.join(DIGEST_FILE)).unwrap_or_default();
+    if named.trim() != current.digest() {
+        findings.push(format!(
+            "wit/{DIGEST_FILE} is `{}` and should be `{}`",
+            named.trim(),
+            current.digest()
+        ));
+    }
     let figures = vec![format!("{}: {} interfaces", current.package, current.interfaces.len())];
     Ok(Outcome { findings, figures })
 }
 
-/// Records wit/ as its version, which says that components may be built for it. A record is renewed only by what keeps
-/// it: for anything else the version must be another one.
+/// Records wit/ as its version, which says that components may be built for it, and writes its digest. A record is
+/// renewed only by what keeps it: for anything else the version must be another one.
 ///
 /// # Errors
-/// If something of the version's record would be lost.
+/// If something of a record of its line would be lost.
 pub(crate) fn record() -> Result<()> {
     let folder = root().join("wit");
     let current = Contract::read(&folder)?;
+    let lost = current.lost(&folder)?;
+    ensure!(
+        lost.is_empty(),
+        "{} is not what is on record; give it another version, or remove the record if nothing was built for it:\n  {}",
+        current.package,
+        lost.join("\n  ")
+    );
     let record = folder.join("released").join(&current.version);
     if record.is_dir() {
-        let lost = grown(&Contract::read(&record)?, &current);
-        ensure!(
-            lost.is_empty(),
-            "{} was recorded with other contents; give it another version:\n  {}",
-            current.package,
-            lost.join("\n  ")
-        );
         fs::remove_dir_all(&record)?;
     }
     fs::create_dir_all(&record)?;
@@ -74,11 +86,40 @@ pub(crate) fn record() -> Result<()> {
             fs::copy(&path, record.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
         }
     }
-    println!("recorded {} in {}", current.package, record.display());
+    let digest = current.digest();
+    fs::write(folder.join(DIGEST_FILE), format!("{digest}\n"))?;
+    println!("recorded {}, {digest}, in {}", current.package, record.display());
     Ok(())
 }
 
 impl Contract {
+    /// What is on record in `folder` of this version, and of earlier ones of its line, and is no more there.
+    fn lost(&self, folder: &Path) -> Result<Vec<String>> {
+        let mut lost = Vec::new();
+        for entry in fs::read_dir(folder.join("released")).context("cannot list wit/released")? {
+            let recorded = Self::read(&entry?.path())?;
+            let is_earlier = numbers(&recorded.version)? <= numbers(&self.version)?;
+            if is_earlier && line(&recorded.version) == line(&self.version) {
+                let of = |finding| format!("{}: {finding}", recorded.version);
+                lost.extend(grown(&recorded, self).into_iter().map(of));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// A digest of all that linking looks at. Comments, and the order of what is named, are not part of it.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, interface) in &self.interfaces {
+            hash.update(format!("interface {name} {}\n", interface.is_exported));
+            for (item, shape) in &interface.items {
+                hash.update(format!("{item} {shape}\n"));
+            }
+        }
+        let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
     /// Reads the files of a folder.
     fn read(folder: &Path) -> Result<Self> {
         let mut resolve = Resolve::default();
@@ -144,6 +185,20 @@ fn grown(recorded: &Contract, current: &Contract) -> Vec<String> {
         }));
     }
     findings
+}
+
+/// The numbers of a version.
+fn numbers(version: &str) -> Result<Vec<u32>> {
+    version
+        .split('.')
+        .map(|part| part.parse().with_context(|| format!("`{version}` is not three numbers")))
+        .collect()
+}
+
+/// What versions that only add to each other begin with: the major number, and before 1.0 the minor one too.
+fn line(version: &str) -> &str {
+    let dots = if version.starts_with("0.") { 1 } else { 0 };
+    version.match_indices('.').nth(dots).map_or(version, |(at, _)| &version[..at])
 }
 
 fn interface_name(resolve: &Resolve, id: InterfaceId) -> &str {

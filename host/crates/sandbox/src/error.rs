@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use portcullis_model::Name;
 
+use crate::contract::VERSION;
+
 /// A component is not one that this gateway can run, found out without compiling it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
@@ -29,8 +31,8 @@ pub enum InspectError {
     },
     /// An import that the gateway does not have.
     #[error(
-        "it imports `{0}`, which the gateway does not have; what it has is the package portcullis:policy@0.2.0 and a \
-         virtual WASI 0.2"
+        "it imports `{0}`, which the gateway does not have; what it has is the package portcullis:policy@{VERSION} and \
+         a virtual WASI 0.2"
     )]
     UnknownImport(String),
     /// An import or export of another version of the contract.
@@ -43,9 +45,20 @@ pub enum InspectError {
         /// The version that is wanted.
         wanted: &'static str,
     },
+    /// An import or export of a version that adds to this gateway's.
+    #[error(
+        "it was built for `{found}`, which is newer than portcullis:policy@{wanted} of this gateway: take a newer \
+         gateway, or build it against that version"
+    )]
+    NewerVersion {
+        /// The name in the component.
+        found: String,
+        /// The newest version that loads.
+        wanted: &'static str,
+    },
     /// No hook at all.
     #[error(
-        "it exports no hook, such as `portcullis:policy/request-head@0.2.0`, so it would never be called"
+        "it exports no hook, such as `portcullis:policy/request-head@{VERSION}`, so it would never be called"
     )]
     NoHook,
     /// The manifest cannot be read.

@@ -544,9 +544,17 @@ fn load(
     made: WasmResult<WasmInstance>,
 ) -> Result<(WasmInstance, HookFuncs, Option<Configure>), MakeError> {
     let indices = &context.component.linked.indices;
-    let loaded = made.and_then(|instance| {
-        let hooks = indices.load(store, &instance)?;
-        Ok((instance, hooks, typed(store, &instance, indices.configure)?))
+    let instance = made.map_err(|error| MakeError::Failed(Failure::of(&error, store)))?;
+    let loaded = indices.load(store, &instance).and_then(|hooks| {
+        let configure = typed(store, &instance, indices.configure)?;
+        Ok((instance, hooks, configure))
     });
-    loaded.map_err(|error| MakeError::Failed(Failure::of(&error, store)))
+    loaded.map_err(|error| {
+        let Failure { kind, message } = Failure::of(&error, store);
+        let note = context.component.info.other_contract();
+        MakeError::Failed(Failure::new(
+            kind,
+            note.map_or(message.clone(), |note| format!("{note} ({message})")),
+        ))
+    })
 }

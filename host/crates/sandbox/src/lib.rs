@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod component;
+mod contract;
 mod engine;
 mod error;
 mod host;

@@ -76,7 +76,10 @@ impl Sandbox {
         let (took, cached) = (start.elapsed(), self.cache_hits() > hits);
         drop(compiling);
 
-        let linked = self.0.link_plain(&compiled).map_err(compile_error)?;
+        let linked = self.0.link_plain(&compiled).map_err(|error| match info.other_contract() {
+            Some(note) => SandboxError::Compile(format!("{note} ({error:#})")),
+            None => compile_error(error),
+        })?;
         let image = instrumented.map(|(component, _)| ImageSource::new(component));
         Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
     }

@@ -75,3 +75,19 @@ fn finds_what_keeps_old_components_from_loading() {
         .replace("import request", "import asked");
     assert_eq!(grown(&read(RECORDED), &read(&gone)), ["interface request is gone"]);
 }
+
+#[test]
+fn a_line_is_what_only_grows() {
+    assert_eq!((line("0.2.7"), line("1.4.2"), line("12.0.0")), ("0.2", "1", "12"));
+    assert!(numbers("0.10.0").unwrap() > numbers("0.9.9").unwrap());
+    assert!(numbers("1.0").is_ok() && numbers("1.0.0-rc").is_err());
+}
+
+#[test]
+fn the_digest_is_of_what_is_linked() {
+    let digest = |text: &str| read(text).digest();
+    let commented = RECORDED.replace("path: func", "/// The path.\n path: func");
+    assert_eq!(digest(RECORDED), digest(&commented));
+    assert_ne!(digest(RECORDED), digest(&RECORDED.replace("u16", "u32")));
+    assert_ne!(digest(RECORDED), digest(&RECORDED.replace("on: func()", "on: func(a: u8)")));
+}

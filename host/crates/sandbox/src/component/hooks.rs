@@ -6,12 +6,8 @@ use wasmtime::component::{
 };
 use wasmtime::{Result, Store, format_err};
 
+use crate::contract::{PACKAGE, VERSION};
 use crate::instance::state::State;
-
-/// The package of the contract.
-pub(crate) const PACKAGE: &str = "portcullis:policy";
-/// The version of the contract.
-pub(crate) const VERSION: &str = "0.2.0";
 
 /// The places of a component's hooks and of `configure`.
 pub(crate) struct HookIndices {

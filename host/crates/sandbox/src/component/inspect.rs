@@ -10,7 +10,7 @@ use serde_json::Value;
 use wasmparser::{ComponentType, Encoding, InstanceTypeDeclaration, Parser, Payload};
 
 use crate::InspectError;
-use crate::component::hooks::{PACKAGE, VERSION};
+use crate::contract::{DIGEST, PACKAGE, VERSION};
 
 /// A larger file is no policy: CPython with its standard library is 40 MiB.
 const BYTES_MAX: usize = 256 << 20;
@@ -18,6 +18,8 @@ const BYTES_MAX: usize = 256 << 20;
 const NESTED_MAX: usize = 1000;
 /// A manifest, whose schema is the largest part.
 const MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// The version of manifests that this gateway reads. One without a version is of the first.
+const MANIFEST_VERSION: u64 = 1;
 /// The custom section that carries the manifest.
 const MANIFEST_SECTION: &str = "portcullis:manifest";
 
@@ -51,6 +53,8 @@ pub struct Manifest {
     pub capabilities: Vec<String>,
     /// The attributes that it sets whatever its settings are; `None` if it does not say which it sets.
     pub attributes: Option<Vec<String>>,
+    /// The digest of the contract that it was built against; `None` if it does not say.
+    pub contract: Option<String>,
 }
 
 /// Reads what a component is, what it imports and which hooks it has. Compiles and runs nothing, and does not check the
@@ -118,6 +122,17 @@ pub fn inspect(component: &[u8]) -> Result<ComponentInfo, InspectError> {
 }
 
 impl ComponentInfo {
+    /// What to say of a component that does not fit, if it was built against another contract of the same version.
+    /// Additions make another digest as well, so the digest alone is no reason to refuse it.
+    pub(crate) fn other_contract(&self) -> Option<String> {
+        let found = self.manifest.as_ref()?.contract.as_deref().filter(|found| *found != DIGEST)?;
+        Some(format!(
+            "it was built against another text of {PACKAGE}@{VERSION}, {} and not {DIGEST}: build it with the contract \
+             of this gateway",
+            shown(found)
+        ))
+    }
+
     fn read_import(&mut self, name: &str) -> Result<(), InspectError> {
         if is_virtual_wasi(name) {
             return Ok(());
@@ -160,10 +175,28 @@ fn contract_interface(name: &str) -> Result<Option<&str>, InspectError> {
         return Ok(None);
     };
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
-    if version != VERSION {
-        return Err(InspectError::WrongVersion { found: shown(name), wanted: VERSION });
+    match (numbers(version), numbers(VERSION)) {
+        (Some(found), Some(own)) if line(found) == line(own) && found <= own => Ok(Some(interface)),
+        (Some(found), Some(own)) if line(found) == line(own) => {
+            Err(InspectError::NewerVersion { found: shown(name), wanted: VERSION })
+        }
+        _ => Err(InspectError::WrongVersion { found: shown(name), wanted: VERSION }),
     }
-    Ok(Some(interface))
+}
+
+/// The three numbers of a version that has nothing else.
+fn numbers(version: &str) -> Option<[u32; 3]> {
+    let mut parts = version.split('.').map(|part| {
+        let plain = part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
+        part.parse().ok().filter(|_| plain)
+    });
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
+/// What versions have in common that only add to each other: the major number, and before 1.0 the minor one too.
+fn line([major, minor, _]: [u32; 3]) -> (u32, Option<u32>) {
+    (major, (major == 0).then_some(minor))
 }
 
 /// A name that a stranger chose, for one line.
@@ -194,12 +227,24 @@ impl Manifest {
         else {
             return Err(broken("it is no JSON object".to_owned()));
         };
+        match object.remove("manifest") {
+            None => {}
+            Some(Value::Number(version)) if version.as_u64() == Some(MANIFEST_VERSION) => {}
+            Some(Value::Number(version)) => {
+                return Err(broken(format!(
+                    "it is of version {version}, and this gateway reads version {MANIFEST_VERSION}: take a newer \
+                     gateway, or build the component with the SDK of this one"
+                )));
+            }
+            Some(_) => return Err(broken("`manifest`, its version, is no number".to_owned())),
+        }
         let mut text = |key: &str| match object.remove(key) {
             Some(Value::String(text)) => Ok(Some(text)),
             None => Ok(None),
             Some(_) => Err(broken(format!("`{key}` is no string"))),
         };
         let (name, version, description) = (text("name")?, text("version")?, text("description")?);
+        let contract = text("contract")?;
         let missing = |key: &str| broken(format!("`{key}` is missing"));
         let capabilities = match object.remove("capabilities") {
             None => Vec::new(),
@@ -215,6 +260,7 @@ impl Manifest {
         };
         Ok(Self {
             attributes,
+            contract,
             name: name.filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?,
             version: version.ok_or_else(|| missing("version"))?,
             description: description.unwrap_or_default(),

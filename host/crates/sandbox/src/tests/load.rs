@@ -8,6 +8,7 @@ use portcullis_policy::HookKind;
 use portcullis_test_guests::{CAPABILITIES, HOOK_COST, PLAIN, TICKER, UNKNOWN_IMPORT, WRONG_VERSION};
 
 use super::{config, factory};
+use crate::contract::{DIGEST, VERSION};
 use crate::{InspectError, Sandbox, SandboxError, SandboxOptions, inspect};
 
 #[test]
@@ -38,7 +39,64 @@ pub(super) fn refuses_an_import_that_no_gateway_has() {
 pub(super) fn refuses_another_version_of_the_contract() {
     let error = inspect(WRONG_VERSION).unwrap_err().to_string();
     assert!(error.contains("portcullis:policy/request") && error.contains("@0.9.0"), "{error}");
-    assert!(error.contains("this gateway speaks portcullis:policy@0.2.0"), "{error}");
+    assert!(error.contains(&format!("this gateway speaks portcullis:policy@{VERSION}")), "{error}");
+}
+
+/// A component of a version of the contract that calls `function` of `interface`, taken for one of `types`, on each
+/// tick.
+fn ticking(version: &str, interface: &str, function: &str, types: &str, manifest: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (@custom "portcullis:manifest" {manifest:?})
+            (import "portcullis:policy/{interface}@{version}" (instance $host (export "{function}" (func {types}))))
+            (core module $main
+                (memory (export "memory") 1)
+                (func (export "tick") (result i32) (i32.const 16)))
+            (core instance $main (instantiate $main))
+            (type $hook (func (result (result (error string)))))
+            (func $tick (type $hook) (canon lift (core func $main "tick") (memory $main "memory")))
+            (instance $ticking (export "on-tick" (func $tick)))
+            (export "portcullis:policy/tick@{version}" (instance $ticking)))"#
+    );
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Every version on record from which this one has grown.
+#[test]
+fn components_of_all_versions_of_the_line_load_side_by_side() {
+    let root = std::path::Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../..");
+    let released = std::fs::read_dir(root.join("wit/released")).unwrap();
+    let mut versions: Vec<String> =
+        released.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let line = VERSION.rsplit_once('.').unwrap().0;
+    versions.retain(|version| version.rsplit_once('.').is_some_and(|(other, _)| other == line));
+    assert!(versions.iter().any(|version| version == VERSION), "{versions:?} lacks {VERSION}");
+    let policies: Vec<_> = versions
+        .iter()
+        .map(|version| {
+            let component =
+                ticking(version, "request", "method", "(result string)", r#"{"name":"t","version":"1"}"#);
+            factory(component.leak(), &config(&format!("of-{}", version.replace('.', "-")), "{}"))
+        })
+        .collect();
+    assert_eq!(policies.len(), versions.len());
+}
+
+#[test]
+fn says_so_when_a_component_was_built_against_another_text_of_its_version() {
+    let wrong = |contract: &str| {
+        let manifest = format!(r#"{{"manifest":1,"name":"t","version":"1"{contract}}}"#);
+        let component = ticking(VERSION, "request", "method", "(result u32)", &manifest);
+        super::SANDBOX.compile(&component, Isolation::Worker).unwrap_err().to_string()
+    };
+    let other = wrong(r#","contract":"sha256:0123""#);
+    let expected =
+        format!("built against another text of portcullis:policy@{VERSION}, sha256:0123 and not {DIGEST}");
+    assert!(other.contains(&expected) && other.contains("request"), "{other}");
+    for unknown in ["", &format!(r#","contract":"{DIGEST}""#)] {
+        let error = wrong(unknown);
+        assert!(!error.contains("another text") && error.contains("request"), "{error}");
+    }
 }
 
 #[test]

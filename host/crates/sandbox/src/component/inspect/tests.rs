@@ -1,3 +1,5 @@
+use crate::contract::VERSION;
+
 use super::{InspectError, Manifest, contract_interface, inspect, is_virtual_wasi};
 
 #[test]
@@ -13,10 +15,27 @@ fn says_how_to_make_a_component_of_a_module() {
 
 #[test]
 fn knows_its_contract_and_wasi() {
-    assert_eq!(contract_interface("portcullis:policy/log@0.2.0"), Ok(Some("log")));
-    assert_eq!(contract_interface("portcullis:policyx/log@0.1.0"), Ok(None));
-    assert!(contract_interface("portcullis:policy/log@0.1.1").is_err());
-    assert!(contract_interface("portcullis:policy/log").is_err());
+    let own = super::numbers(VERSION).unwrap();
+    let interface = |[major, minor, patch]: [u32; 3]| {
+        contract_interface(&format!("portcullis:policy/log@{major}.{minor}.{patch}"))
+            .map(|found| found.map(str::to_owned))
+    };
+    let [major, minor, patch] = own;
+    for patch in 0..=patch {
+        assert_eq!(interface([major, minor, patch]), Ok(Some("log".to_owned())), "what only lacks additions");
+    }
+    assert!(matches!(interface([major, minor, patch + 1]), Err(InspectError::NewerVersion { .. })));
+    for other in [[major, minor + 1, patch], [major + 1, minor, patch]] {
+        assert!(matches!(interface(other), Err(InspectError::WrongVersion { .. })), "{other:?}");
+    }
+    assert_eq!(contract_interface(&format!("portcullis:policyx/log@{VERSION}")), Ok(None));
+    for odd in
+        ["", "@", "@0", "@0.1", "@0.1.0.0", "@00.1.0", "@0.1.+0", "@0.1.0-rc.1", "@0.1.99999999999", "@a.b.c"]
+    {
+        let found =
+            contract_interface(&format!("portcullis:policy/log{odd}")).map(|found| found.map(str::to_owned));
+        assert!(matches!(found, Err(InspectError::WrongVersion { .. })), "{odd}: {found:?}");
+    }
     assert!(is_virtual_wasi("wasi:cli/environment@0.2.6"));
     assert!(!is_virtual_wasi("wasi:cli/environment@0.3.0"));
     assert!(!is_virtual_wasi("wasi:cli/environment"));
@@ -25,7 +44,7 @@ fn knows_its_contract_and_wasi() {
 
 #[test]
 fn reads_manifests_strictly() {
-    let whole = br#"{"name":"n","version":"1","capabilities":["log"],"config-schema":{"type":"object"}}"#;
+    let whole = br#"{"manifest":1,"name":"n","version":"1","capabilities":["log"],"config-schema":{"type":"object"}}"#;
     let manifest = Manifest::parse(whole).unwrap();
     assert_eq!((manifest.name.as_str(), manifest.description.as_str()), ("n", ""));
     assert_eq!(manifest.capabilities, ["log"]);
@@ -33,6 +52,12 @@ fn reads_manifests_strictly() {
         (r#"{"version":"1"}"#, "`name` is missing"),
         (r#"{"name":"n"}"#, "`version` is missing"),
         (r#"{"name":1,"version":"1"}"#, "`name` is no string"),
+        (
+            r#"{"manifest":2,"name":"n","version":"1"}"#,
+            "it is of version 2, and this gateway reads version 1",
+        ),
+        (r#"{"manifest":"1","name":"n","version":"1"}"#, "`manifest`, its version, is no number"),
+        (r#"{"name":"n","version":"1","contract":1}"#, "`contract` is no string"),
         (r#"{"name":"n","version":"1","capabilities":"log"}"#, "no list of strings"),
         ("[]", "no JSON object"),
         ("{", "EOF"),
