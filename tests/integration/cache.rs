@@ -7,6 +7,7 @@ mod disk;
 mod freshness;
 mod keys;
 mod operating;
+mod parts;
 mod suite;
 
 use std::sync::Arc;

@@ -62,6 +62,7 @@ fn fill(store: &Store<Nothing>, key: Key) {
         tags: &[],
         length: Some(body.len() as u64),
         object_bytes_max: 1 << 20,
+        only_in_memory: false,
     };
     if let Ok(mut fill) = store.begin(store.ticket(), new) {
         fill.append(&body);
@@ -131,6 +132,7 @@ fn disk(settings: Settings, bytes: usize, rounds: u32) {
         tags: &[],
         length: None,
         object_bytes_max: 1 << 30,
+        only_in_memory: false,
     };
     if let Ok(mut fill) = store.begin(store.ticket(), new) {
         fill.append(&body);

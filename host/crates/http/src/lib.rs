@@ -35,7 +35,7 @@ pub use path::{
     EncodedSlash, PathError, PathReading, has_encoded_slash, normalize_path, read_path, set_client_target,
     set_request_target,
 };
-pub use range::{Requested, byte_range};
+pub use range::{FirstByte, Requested, byte_range, first_byte};
 pub use selection::{
     Selection, Validators, is_strong_match, is_weak_match, list_elements, select_representation,
 };

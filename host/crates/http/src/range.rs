@@ -54,6 +54,31 @@ pub fn byte_range(value: &[u8], length: u64) -> Requested {
     }
 }
 
+/// Where a range begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstByte {
+    /// At this byte.
+    At(u64),
+    /// So many bytes before the end.
+    FromEnd(u64),
+}
+
+/// Returns where the range of a Range field begins, or `None` if the field is malformed, has another unit, or asks for
+/// several ranges.
+#[must_use]
+pub fn first_byte(value: &[u8]) -> Option<FirstByte> {
+    let (unit, range) = value.split_at_checked(6)?;
+    let range = range.trim_ascii();
+    if !unit.eq_ignore_ascii_case(b"bytes=") || range.contains(&b',') {
+        return None;
+    }
+    resolve(range, u64::MAX)?;
+    match range.split(|byte| *byte == b'-').next()? {
+        [] => number(range.get(1..)?).map(FirstByte::FromEnd),
+        first => number(first).map(FirstByte::At),
+    }
+}
+
 /// Returns the bytes that a range names, none if they are behind the end, or `None` if it is malformed.
 fn resolve(spec: &[u8], length: u64) -> Option<Range<u64>> {
     let dash = spec.iter().position(|byte| *byte == b'-')?;

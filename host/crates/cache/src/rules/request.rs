@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use portcullis_http::RequestHead;
+use portcullis_http::{FirstByte, RequestHead, first_byte};
 
 use super::directives::RequestDirectives;
 use super::settings::{Settings, VaryRules};
@@ -117,6 +117,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Returns its head.
+    #[must_use]
+    pub const fn head(&self) -> &'a RequestHead {
+        self.head
+    }
+
     /// Returns how the request may use the cache.
     #[must_use]
     pub const fn access(&self) -> Access {
@@ -145,6 +151,24 @@ impl<'a> Request<'a> {
     #[must_use]
     pub const fn has_range(&self) -> bool {
         self.has_range
+    }
+
+    /// Returns where the part begins that the request asks for, if it is a GET for one range of bytes.
+    #[must_use]
+    pub fn first_byte(&self) -> Option<FirstByte> {
+        if !self.has_range || self.head.method != "GET" {
+            return None;
+        }
+        let mut lines = self.head.fields.get_all(b"range");
+        let first = lines.next().and_then(first_byte);
+        first.filter(|_| lines.next().is_none())
+    }
+
+    /// Returns the request as it was sent to the origin if that was asked for the whole response.
+    #[must_use]
+    pub const fn for_the_whole(mut self) -> Self {
+        self.has_range = false;
+        self
     }
 }
 

@@ -71,6 +71,11 @@ impl Span {
         self.start <= range.start && range.end <= self.end
     }
 
+    /// Returns whether it is all of the content.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.start == 0 && self.end == self.complete
+    }
+
     /// Returns whether there is something in the part, and it is in the content.
     pub(super) const fn is_valid(&self) -> bool {
         self.start < self.end && self.end <= self.complete
@@ -170,23 +175,23 @@ impl StoredHead {
             || vary::matches(&self.selection, request, self.fields.get(b"content-language"))
     }
 
-    /// Returns bytes that name the variant: the selection by Vary, and whether it is a part. A response replaces the
-    /// stored one with the same bytes.
+    /// Returns bytes that name the variant: the selection by Vary, and where it begins if it is a part. A response
+    /// replaces the stored one with the same bytes.
     #[must_use]
     pub fn variant(&self) -> Vec<u8> {
-        named(self.span.is_some(), &self.selection)
+        match self.span {
+            None => named(b"C", &self.selection),
+            Some(span) => [named(b"P", &span.start.to_be_bytes()), self.selection.clone()].concat(),
+        }
     }
 
-    /// Returns the variant that a response to the request would be if it varied on the same fields.
+    /// Returns the variant that a whole response to the request would be if it varied on the same fields.
     #[must_use]
     pub fn variant_of(&self, request: &Request<'_>) -> Vec<u8> {
-        named(self.span.is_some(), &vary::reselection(&self.selection, request))
+        named(b"C", &vary::reselection(&self.selection, request))
     }
 }
 
-fn named(is_part: bool, selection: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(selection.len() + 1);
-    name.push(if is_part { b'P' } else { b'C' });
-    name.extend_from_slice(selection);
-    name
+fn named(kind: &[u8], selection: &[u8]) -> Vec<u8> {
+    [kind, selection].concat()
 }

@@ -60,12 +60,22 @@ impl Body {
         }
     }
 
-    /// Returns a reader of a part of a stored body. `None` if it is not complete yet, or shorter.
+    /// Returns a reader of a part of a body. What is not there yet is waited for. `None` if the length is not known yet
+    /// or less than the part's end, or the start of the body is gone.
     #[must_use]
     pub fn read_range(&self, range: Range<u64>) -> Option<Reader> {
         match &self.0 {
             Place::Memory(body) => body.read_range(range.start, range.end).map(From::Memory).map(Reader),
             Place::File(body) => body.read(range.start, range.end).map(From::File).map(Reader),
+        }
+    }
+
+    /// Returns how many bytes of it have been written.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        match &self.0 {
+            Place::Memory(body) => body.written(),
+            Place::File(body) => body.bytes,
         }
     }
 

@@ -1,10 +1,12 @@
 //! A response on its way into the stores.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
+use super::body::{Body, Place};
 use super::entry::Entry;
 use super::growing::MemoryBody;
 use super::head::Head;
@@ -14,6 +16,9 @@ use super::refused::Refused;
 use super::shared::{Identity, Shared};
 use super::writer::Writer;
 use crate::disk::Writing;
+
+/// Smaller blocks are copied into larger ones.
+const SHARED_FROM: usize = 4 << 10;
 
 /// A response that is to be stored.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct NewEntry<'a, H> {
     pub length: Option<u64>,
     /// How long its body may be, if the route allows less than the store.
     pub object_bytes_max: u64,
+    /// Whether it is kept in memory alone.
+    pub only_in_memory: bool,
 }
 
 /// A response that is being received and stored. Dropped before [`Fill::commit`], it makes its readers fail, and
@@ -54,10 +61,10 @@ impl<H: Head> Fill<H> {
         ticket: Ticket,
         new: NewEntry<'_, H>,
     ) -> Result<Self, Refused> {
-        let NewEntry { key, variant, head, tags, length, object_bytes_max } = new;
+        let NewEntry { key, variant, head, tags, length, object_bytes_max, only_in_memory } = new;
         let in_memory_max = shared.memory.object_bytes_max().min(object_bytes_max);
         let fits = |max: u64| length.is_none_or(|length| length <= max.min(object_bytes_max));
-        let disk = shared.disk.as_ref().filter(|disk| fits(disk.object_bytes_max()));
+        let disk = shared.disk.as_ref().filter(|disk| !only_in_memory && fits(disk.object_bytes_max()));
         let in_memory = fits(in_memory_max);
         if !in_memory && disk.is_none() {
             return Err(Refused::TooLarge);
@@ -95,6 +102,35 @@ impl<H: Head> Fill<H> {
             self.hide();
         }
         self.disk = self.disk.take().filter(|_| fits).and_then(|mut disk| disk.append(bytes).then_some(disk));
+    }
+
+    /// Appends a part of a body that is complete in memory. Whole blocks of it are shared and not copied; a piece of a
+    /// block is copied, so that no small piece keeps a large block. Returns `false` if the part is not there.
+    pub fn append_part(&mut self, of: &Body, part: Range<u64>) -> bool {
+        let Place::Memory(body) = &of.0 else { return false };
+        let Some(pieces) = body.whole().filter(|_| body.len().is_some_and(|length| part.end <= length))
+        else {
+            return false;
+        };
+        for piece in pieces {
+            let start = piece.end - piece.bytes.len() as u64;
+            let (from, to) = (part.start.max(start), part.end.min(piece.end));
+            if from >= to {
+                continue;
+            }
+            if (from, to) == (start, piece.end) && piece.bytes.len() >= SHARED_FROM {
+                let Some(writer) = &mut self.writer else { return false };
+                let (memory, near) = (&self.shared.memory, self.entry.names.key);
+                writer.share(&piece.bytes, |bytes| memory.reserve(near, bytes));
+            } else {
+                // Both are within the piece, whose length is a `usize`.
+                self.append(&piece.bytes.slice((from - start) as usize..(to - start) as usize));
+            }
+        }
+        if self.writer.as_ref().is_some_and(Writer::passes_on) {
+            self.hide();
+        }
+        true
     }
 
     /// Returns whether it is still being stored: it is not too large so far, and there was room. If not, it is only

@@ -115,15 +115,30 @@ impl MemoryBody {
         Some(MemoryReader { body: Arc::clone(self), at: 0, end: u64::MAX, place: Some(place) })
     }
 
-    /// Returns a reader of a part of a body that is complete and stored.
+    /// Returns a reader of a part of a body, which is stored, or will be: what is not there yet is waited for.
     pub(crate) fn read_range(self: &Arc<Self>, start: u64, end: u64) -> Option<MemoryReader> {
-        let length = self.whole()?.last().map_or(0, |piece| piece.end);
-        (start <= end && end <= length).then(|| MemoryReader {
-            body: Arc::clone(self),
-            at: start,
-            end,
-            place: None,
-        })
+        if start > end || end > self.len()? {
+            return None;
+        }
+        let reader = |place| MemoryReader { body: Arc::clone(self), at: start, end, place };
+        if self.whole().is_some() {
+            return Some(reader(None));
+        }
+        let mut growing = self.growing.lock();
+        if self.whole().is_some() {
+            // It was completed just now.
+            return Some(reader(None));
+        }
+        let all_there = growing.state != State::Failed && growing.start() == 0;
+        all_there.then(|| reader(Some(growing.readers.add(start))))
+    }
+
+    /// Returns how much of it is there.
+    pub(crate) fn written(&self) -> u64 {
+        match self.whole() {
+            Some(pieces) => pieces.last().map_or(0, |piece| piece.end),
+            None => self.growing.lock().end,
+        }
     }
 }
 
@@ -209,13 +224,18 @@ impl MemoryReader {
         if self.at < growing.start() {
             return Poll::Ready(Some(Err(ReadError::Lagged)));
         }
-        let Some(bytes) = growing.next(&mut self.at) else {
+        let Some(mut bytes) = growing.next(&mut self.at) else {
             if growing.state == State::Complete {
                 return Poll::Ready(None);
             }
             growing.readers.wait(place, cx.waker());
             return Poll::Pending;
         };
+        if let Some(beyond) = self.at.checked_sub(self.end) {
+            // It is less than the piece, which has a byte that is wanted.
+            bytes.truncate(bytes.len() - beyond as usize);
+            self.at = self.end;
+        }
         growing.readers.moved(place, self.at);
         let writer = growing.writer.take();
         drop(growing);

@@ -1,5 +1,6 @@
 mod growing_races;
 mod model;
+mod parts;
 mod purge_races;
 pub(crate) mod tools;
 

@@ -60,6 +60,31 @@ impl Writer {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Appends a piece of another body, which shares its block: nothing is copied, and it is counted for both.
+    pub(crate) fn share(&mut self, block: &Bytes, reserve: impl Fn(u64) -> Option<Reservation>) {
+        let size = block.len() as u64;
+        let reserved = if self.passing_on || self.end + size > self.max {
+            None
+        } else {
+            reserve(size + BLOCK_COST as u64)
+        };
+        let Some(reserved) = reserved else {
+            return self.append(block, reserve);
+        };
+        let mut growing = self.body.growing.lock();
+        growing.seal();
+        match &mut growing.reserved {
+            Some(all) => all.merge(reserved),
+            none => *none = Some(reserved),
+        }
+        growing.end += size;
+        self.end = growing.end;
+        growing.pieces.push_back(Piece { end: self.end, bytes: block.clone() });
+        let waiting = growing.readers.waiting();
+        drop(growing);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
     /// Copies bytes into blocks. Returns how many, which is not all if the body becomes too large or there is no
     /// room.
     fn store(&mut self, bytes: &[u8], reserve: &impl Fn(u64) -> Option<Reservation>) -> usize {
@@ -145,7 +170,8 @@ impl Writer {
         let mut growing = self.body.growing.lock();
         match growing.readers.fastest() {
             None => Poll::Ready(false),
-            Some(fastest) if self.end - fastest <= self.window / 2 => Poll::Ready(true),
+            // A reader of a part may wait for what is not there yet.
+            Some(fastest) if self.end.saturating_sub(fastest) <= self.window / 2 => Poll::Ready(true),
             Some(_) => {
                 growing.writer = Some(cx.waker().clone());
                 Poll::Pending

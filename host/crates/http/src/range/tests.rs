@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Requested, byte_range};
+use super::{FirstByte, Requested, byte_range, first_byte};
 use Requested::{Part, Unsatisfiable, Whole};
 
 #[test]
@@ -66,5 +66,25 @@ proptest! {
         if let Part(range) = byte_range(&value, length) {
             prop_assert!(range.start < range.end && range.end <= length);
         }
+    }
+}
+
+#[test]
+fn where_a_range_begins() {
+    for (value, expected) in [
+        ("bytes=0-4", Some(FirstByte::At(0))),
+        ("Bytes= 17- ", Some(FirstByte::At(17))),
+        ("bytes=-5", Some(FirstByte::FromEnd(5))),
+        ("bytes=99999999999999999999-", Some(FirstByte::At(u64::MAX))),
+        ("bytes=", None),
+        ("bytes=-", None),
+        ("bytes=5-4", None),
+        ("bytes=1-2,3-4", None),
+        ("bytes=1-x", None),
+        ("bytes=--5", None),
+        ("lines=1-2", None),
+        ("bytes", None),
+    ] {
+        assert_eq!(first_byte(value.as_bytes()), expected, "{value}");
     }
 }

@@ -73,13 +73,14 @@ impl Serve<'_> {
                     lead.end(Outcome::Read(entry.clone()));
                 }
                 if renew {
-                    let wanted = Wanted { found: Some(entry.clone()), why: Fwd::Stale, ..wanted };
+                    let wanted =
+                        Wanted { found: Some(entry.clone()), why: Fwd::Stale, in_part: false, ..wanted };
                     self.renew(permit, &exchange, wanted);
                 }
                 Ok(FromDisk::Answered(self.done(exchange, response, status)))
             }
             Judged::Validate => {
-                let wanted = Wanted { found: Some(entry.clone()), why: Fwd::Stale, ..wanted };
+                let wanted = Wanted { found: Some(entry.clone()), why: Fwd::Stale, in_part: false, ..wanted };
                 Ok(FromDisk::Ask { exchange, wanted, lead })
             }
         }

@@ -1,18 +1,20 @@
 //! Asks the upstream for a response, for a client or in the background, and stores it if it may be stored.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use portcullis_cache::rules::{
-    Exchanged, Request, StoredHead, depends_on_client, is_failure, remove_conditions, storable, tags,
+    Combined, Cookies, Exchanged, Request, StoredHead, combine, depends_on_client, is_failure,
+    remove_conditions, storable, tags,
 };
-use portcullis_cache::store::{NewEntry, Refused, Ticket};
+use portcullis_cache::store::{NewEntry, Refused, Ticket, Tier};
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_telemetry::CacheResult;
 
-use super::fill::{self, Filling};
+use super::fill::{self, Filling, Others};
 use super::flight::{Lead, Outcome, Passing};
 use super::look::Wanted;
 use super::status::Status;
@@ -40,19 +42,26 @@ pub(super) struct Fetch<'f, 'a> {
 /// What a request is answered with. The head is in the exchange.
 pub(super) type Answered = (CallResponse, Status);
 
+/// What came of asking.
+pub(super) enum Fetched {
+    Answered(Answered),
+    /// The response is too large to be stored, and the client wants a part of it: that is to be asked for.
+    InPart(Wanted),
+}
+
 /// What came of one attempt.
 enum Attempt {
     Done(CallResponse, Status),
     /// What was stored is of no use: ask for all of it.
     Again,
-    /// It is too large to be stored, and the client wants a part of it: ask for that.
+    /// It is too large to be stored, and the client wants a part of it.
     InPart,
 }
 
 impl Fetch<'_, '_> {
     /// Asks until there is an answer. The exchange is in the slot afterwards, with the fields of the request as they
     /// were.
-    pub(super) async fn run(mut self, mut exchange: Box<Exchange>) -> Result<Answered, ExchangeError> {
+    pub(super) async fn run(mut self, mut exchange: Box<Exchange>) -> Result<Fetched, ExchangeError> {
         loop {
             let asked = self.ask(exchange).await;
             exchange = self.forward.slot.taken().await;
@@ -72,23 +81,19 @@ impl Fetch<'_, '_> {
             match attempt {
                 Attempt::Done(response, status) => {
                     self.forward.slot.put(exchange);
-                    return Ok((response, status));
+                    return Ok(Fetched::Answered((response, status)));
                 }
                 Attempt::Again => {}
                 Attempt::InPart => {
-                    let permitted = self.permit.again().map(|()| exchange);
-                    let response = self.forward.run(permitted, Body::Empty).await?;
-                    let exchange = self.forward.slot.taken().await;
-                    let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
-                    status.answered = Some(exchange.response.status);
                     self.forward.slot.put(exchange);
-                    return Ok((response, status));
+                    return Ok(Fetched::InPart(self.wanted));
                 }
             }
         }
     }
 
-    /// Sends the request: without the client's conditions and range, and with those of what is stored.
+    /// Sends the request: without the client's conditions, with its range only if a part is wanted, and with the
+    /// conditions of what is stored.
     async fn ask(
         &mut self,
         mut exchange: Box<Exchange>,
@@ -98,6 +103,14 @@ impl Fetch<'_, '_> {
         match &self.wanted.found {
             Some(found) => found.head().write_conditions(fields),
             None => remove_conditions(fields),
+        }
+        if self.wanted.in_part {
+            for name in [&b"range"[..], b"if-range"] {
+                for value in client.get_all(name) {
+                    // They were there before, so there is room.
+                    let _full = fields.append_checked(name, value).is_err();
+                }
+            }
         }
         let (ticket, sent) = (self.route.open.store.ticket(), now());
         let permitted = self.permit.again().map(|()| exchange);
@@ -161,6 +174,8 @@ impl Fetch<'_, '_> {
         }
         let Exchange { request, response: head, .. } = exchange;
         let request = Request::read(&self.route.rules, request, false);
+        // The upstream has seen no range, unless a part was asked for; one that sends a part all the same is believed.
+        let request = if self.wanted.in_part || status == 206 { request } else { request.for_the_whole() };
         let length = response.body.length().or(response.declared);
         match storable(&self.route.rules, &request, head, length, times) {
             Ok(stored) => self.store(exchange, response, stored, ticket).await,
@@ -185,6 +200,11 @@ impl Fetch<'_, '_> {
             self.wanted.found = None;
             return Attempt::Again;
         };
+        // They are for this client, and not stored.
+        let cookies: Vec<Vec<u8>> = match self.route.rules.cookies {
+            Cookies::Skip => response.fields.get_all(b"set-cookie").map(<[u8]>::to_vec).collect(),
+            Cookies::Rfc => Vec::new(),
+        };
         let mut status = Status::forwarded(self.wanted.why, CacheResult::Revalidated);
         status.answered = Some(304);
         let kept = match freshened.keep {
@@ -200,6 +220,10 @@ impl Fetch<'_, '_> {
         let now = now();
         status.ttl = Some(freshened.head.ttl(now));
         let answered = answer(&freshened.head, found.body(), &request, response, true, now);
+        for cookie in cookies {
+            // A full section goes without.
+            let _full = response.fields.append_checked(b"set-cookie", &cookie).is_err();
+        }
         match kept {
             Some(kept) if kept.head().is_fresh(now) => self.end(Outcome::Read(kept)),
             // It was purged or replaced meanwhile: one of those that wait gets the next response for the others.
@@ -245,27 +269,50 @@ impl Fetch<'_, '_> {
         stored: StoredHead,
         ticket: Ticket,
     ) -> Attempt {
-        let (variant, now) = (stored.variant(), now());
-        let is_fresh = stored.is_fresh(now);
+        let now = now();
+        let request = Request::read(&self.route.rules, &exchange.request, false);
+        let has_first_byte = request.first_byte().is_some();
+        if !stored.suits(&request) {
+            // It is another part than the client has asked for, which gets it as it is.
+            return self.pass(exchange, response, Some("range"));
+        }
+        let Joining { head, before, others } = self.join_parts(stored);
+        let (variant, is_fresh) = (head.variant(), head.is_fresh(now));
         let tags: Vec<Vec<u8>> = tags(&exchange.response.fields).map(<[u8]>::to_vec).collect();
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
-        let length = response.body.length();
+        let is_part = others.part_bytes.is_some();
+        let length = match (is_part, &before, &others.behind) {
+            (false, ..) => response.body.length(),
+            (true, before, behind) => [before, behind]
+                .into_iter()
+                .flatten()
+                .map(|(_, bytes)| bytes.end - bytes.start)
+                .chain(others.part_bytes)
+                .reduce(|all, bytes| all + bytes),
+        };
         let new = NewEntry {
             key: self.wanted.key.clone(),
             variant: &variant,
-            head: stored,
+            head,
             tags: &tags,
             length,
-            object_bytes_max: self.route.object_bytes_max(),
+            object_bytes_max: match is_part {
+                true => self.part_bytes_max(),
+                false => self.route.object_bytes_max(),
+            },
+            only_in_memory: is_part,
         };
-        let fill = match self.route.open.store.begin(ticket, new) {
+        let mut fill = match self.route.open.store.begin(ticket, new) {
             Ok(fill) => fill,
-            Err(Refused::TooLarge) if exchange.request.fields.get(b"range").is_some() => {
-                self.end_alone(Passing::TooLarge);
-                return Attempt::InPart;
-            }
             Err(Refused::TooLarge) => {
+                if let Some(found) = self.wanted.found.take() {
+                    // It is not what the upstream has there any more.
+                    self.route.open.store.forget(&found);
+                }
                 self.end_alone(Passing::TooLarge);
+                if has_first_byte && !self.wanted.in_part {
+                    return Attempt::InPart;
+                }
                 return self.pass(exchange, response, Some("too-large"));
             }
             Err(Refused::Purged | Refused::NoRoom) => {
@@ -276,7 +323,23 @@ impl Fetch<'_, '_> {
             Err(_) => return self.pass(exchange, response, Some("refused")),
         };
         let entry = fill.entry().clone();
+        let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
+        (status.answered, status.stored) = (Some(exchange.response.status), true);
+        status.ttl = Some(entry.head().ttl(now));
+        // Readers begin before the first byte, so that none is gone if it turns out that there is no room for all.
         let whole = full(entry.body());
+        let Exchange { request: head, response: answered, .. } = exchange;
+        let request = Request::read(&self.route.rules, head, false);
+        let early = match wants_less(head) {
+            true => answer(entry.head(), entry.body(), &request, answered, true, now),
+            false => None,
+        };
+        if let Some((part, bytes)) = before
+            && !fill.append_part(part.body(), bytes)
+        {
+            // Only parts that are whole in memory are joined.
+            return Attempt::Again;
+        }
         match is_fresh {
             true => self.end(Outcome::Read(entry.clone())),
             false => self.end_alone(Passing::NotStored),
@@ -284,27 +347,53 @@ impl Fetch<'_, '_> {
         let filling = Filling {
             body: response.body,
             fill,
+            others,
             idle: self.forward.upstream.shared.timeouts().idle,
             deadline: self.forward.deadline,
             in_flight: self.forward.info.in_flight.take(),
         };
         fill::start(self.worker, filling).await;
-        let mut status = Status::forwarded(self.wanted.why, CacheResult::Miss);
-        (status.answered, status.stored) = (Some(exchange.response.status), true);
-        status.ttl = Some(entry.head().ttl(now));
-        let Exchange { request: head, response, .. } = exchange;
-        let request = Request::read(&self.route.rules, head, false);
-        let part = if wants_less(head) {
-            answer(entry.head(), entry.body(), &request, response, true, now)
-        } else {
-            None
+        // All of a small body is there by now, and its length is known.
+        let late = match early.is_some() && entry.body().is_complete() {
+            true => answer(entry.head(), entry.body(), &request, answered, true, now),
+            false => None,
         };
-        // Otherwise the client gets the head as it came. All of a small body is there by now.
-        match part.or_else(|| full(entry.body())).or(whole) {
+        // A client that wants all of it gets the head as it came.
+        match late.or(early).or_else(|| full(entry.body())).or(whole) {
             Some(response) => Attempt::Done(response, status),
             // It was given up before its first byte.
             None => Attempt::Again,
         }
+    }
+
+    /// Joins a part with those that are stored of the same content (RFC 9111, 3.4), and finds out what it replaces.
+    fn join_parts(&self, stored: StoredHead) -> Joining {
+        let store = &self.route.open.store;
+        let variants = store.find(self.wanted.key.bytes());
+        let known = variants.as_ref().map_or(&[][..], |variants| variants.entries());
+        let mut others =
+            Others { store: store.clone(), part_bytes: None, behind: None, replaced: Vec::new() };
+        let (mut head, mut before) = (stored, None);
+        if let Some(span) = head.span() {
+            others.part_bytes = Some(span.end - span.start);
+            let is_there = |entry: &&Kept| entry.body().is_complete() && entry.tier() == Tier::Memory;
+            let parts: Vec<&Kept> = known.iter().filter(is_there).collect();
+            let heads = parts.iter().map(|entry| entry.head());
+            if let Some(Combined { head: joined, before: first, behind }) =
+                combine(heads, &head, self.part_bytes_max())
+            {
+                head = joined;
+                before = first.map(|piece| (parts[piece.of].clone(), piece.bytes));
+                others.behind = behind.map(|piece| (parts[piece.of].clone(), piece.bytes));
+            }
+        }
+        others.replaced = known.iter().filter(|old| head.replaces(old.head())).cloned().collect();
+        Joining { head, before, others }
+    }
+
+    /// How many bytes of a response may be stored as a part. Parts are in memory alone.
+    fn part_bytes_max(&self) -> u64 {
+        self.route.open.config.object_bytes_max.min(self.route.object_bytes_max())
     }
 
     /// Passes a response on that is not stored.
@@ -364,6 +453,14 @@ pub(super) fn stale(route: &CachedRoute, exchange: &mut Exchange, found: &Kept) 
     }
     let answered = answer(found.head(), found.body(), &request, response, false, now)?;
     Some((answered, Status::stale_on_error(found.head().ttl(now))))
+}
+
+/// A response on its way into the store, with the parts that it is joined with.
+struct Joining {
+    head: StoredHead,
+    /// What a stored part has before it.
+    before: Option<(Kept, Range<u64>)>,
+    others: Others,
 }
 
 /// Whether a request may be answered with less than a whole response.

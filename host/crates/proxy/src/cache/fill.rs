@@ -1,14 +1,16 @@
 //! Takes a response from the upstream into the store, at the upstream's pace: whoever reads it, and however slowly.
 
 use std::future::poll_fn;
+use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portcullis_cache::rules::StoredHead;
-use portcullis_cache::store::Fill;
+use portcullis_cache::store::{Fill, Store};
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
+use super::Kept;
 use crate::body::{Body, Frame};
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
@@ -18,11 +20,59 @@ use crate::worker::Worker;
 pub(super) struct Filling {
     pub(super) body: Body,
     pub(super) fill: Fill<StoredHead>,
+    pub(super) others: Others,
     /// How long the upstream may send nothing.
     pub(super) idle: Duration,
     pub(super) deadline: Option<Instant>,
     /// Counts as under way at its endpoint.
     pub(super) in_flight: Option<InFlight>,
+}
+
+/// What other stored responses have to do with one that is being stored.
+pub(super) struct Others {
+    pub(super) store: Store<StoredHead>,
+    /// How many bytes come from the upstream, if they are a part of what is stored.
+    pub(super) part_bytes: Option<u64>,
+    /// What a stored part has behind them.
+    pub(super) behind: Option<(Kept, Range<u64>)>,
+    /// Those whose place it takes once it is complete.
+    pub(super) replaced: Vec<Kept>,
+}
+
+impl Others {
+    /// Whether so many bytes from the upstream are too many: those behind them would be at a wrong place.
+    fn is_beyond(&self, came: u64) -> bool {
+        self.part_bytes.is_some_and(|bytes| came > bytes)
+    }
+
+    /// Completes what is stored, after so many bytes from the upstream.
+    fn commit(&mut self, mut fill: Fill<StoredHead>, came: u64) {
+        if self.part_bytes.is_some_and(|bytes| came != bytes) {
+            tracing::debug!("a part is shorter than it said, and is not stored");
+            return;
+        }
+        if let Some((entry, bytes)) = self.behind.take()
+            && !fill.append_part(entry.body(), bytes)
+        {
+            return;
+        }
+        match fill.commit() {
+            Ok(_) => self.replaced.drain(..).for_each(|old| {
+                self.store.forget(&old);
+            }),
+            Err(why) => tracing::debug!(%why, "a response is not stored"),
+        }
+    }
+}
+
+/// A response that is being taken in.
+struct Intake {
+    body: Body,
+    /// Until the end.
+    fill: Option<Fill<StoredHead>>,
+    others: Others,
+    /// How many bytes have come.
+    came: u64,
 }
 
 /// What a response waits for that is not all there.
@@ -36,19 +86,19 @@ enum Waits {
 
 /// Starts to take it in. What is here already is taken at once, so that most small responses need no task.
 pub(super) async fn start(worker: &Worker, filling: Filling) {
-    let Filling { mut body, fill, idle, deadline, in_flight } = filling;
-    let mut fill = Some(fill);
-    if poll_fn(|cx| Poll::Ready(poll_fill(&mut body, &mut fill, cx))).await.is_none() {
+    let Filling { body, fill, others, idle, deadline, in_flight } = filling;
+    let mut intake = Intake { body, fill: Some(fill), others, came: 0 };
+    if poll_fn(|cx| Poll::Ready(intake.poll(cx))).await.is_none() {
         return;
     }
     worker.fills().spawn_local(async move {
         let timeouts = Timeouts { deadline, upstream_idle: None };
         let (mut timer, mut idle_timer) = (Timer::default(), IdleTimer::default());
         poll_fn(|cx| {
-            let until = match poll_fill(&mut body, &mut fill, cx) {
+            let until = match intake.poll(cx) {
                 None => return Poll::Ready(()),
                 Some(Waits::ForMore) => {
-                    Some(timeouts.bounded(idle_timer.deadline(body.moved(), false, idle)))
+                    Some(timeouts.bounded(idle_timer.deadline(intake.body.moved(), false, idle)))
                 }
                 // How long readers may take is for those who write to them.
                 Some(Waits::ForRoom) => {
@@ -64,33 +114,44 @@ pub(super) async fn start(worker: &Worker, filling: Filling) {
     });
 }
 
-/// Takes in what is there. Returns `None` once nothing more comes: all of it is stored, or the upstream has failed, or
-/// the rest serves no reader.
-fn poll_fill(body: &mut Body, fill: &mut Option<Fill<StoredHead>>, cx: &mut Context<'_>) -> Option<Waits> {
-    loop {
-        let filling = fill.as_mut()?;
-        match filling.poll_room(cx) {
-            Poll::Ready(true) => {}
-            Poll::Ready(false) => {
-                *fill = None;
-                return None;
-            }
-            Poll::Pending => return Some(Waits::ForRoom),
-        }
-        let Poll::Ready(next) = body.poll_next(cx) else { return Some(Waits::ForMore) };
-        match next {
-            Some(Ok(Frame::Data(bytes))) => filling.append(&bytes),
-            // They are not stored: a recipient may drop them (RFC 9110, 6.5.1).
-            Some(Ok(Frame::Trailers(_))) => {}
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a response ended early, and is not stored");
-                *fill = None;
-            }
-            None => {
-                if let Some(Err(why)) = fill.take().map(Fill::commit) {
-                    tracing::debug!(%why, "a response is not stored");
+impl Intake {
+    /// Takes in what is there. Returns `None` once nothing more comes: all of it is stored, or the upstream has failed,
+    /// or the rest serves no reader.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Waits> {
+        loop {
+            let filling = self.fill.as_mut()?;
+            match filling.poll_room(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => {
+                    self.fill = None;
+                    return None;
                 }
-                return None;
+                Poll::Pending => return Some(Waits::ForRoom),
+            }
+            let Poll::Ready(next) = self.body.poll_next(cx) else { return Some(Waits::ForMore) };
+            match next {
+                Some(Ok(Frame::Data(bytes))) => {
+                    self.came += bytes.len() as u64;
+                    match self.others.is_beyond(self.came) {
+                        false => filling.append(&bytes),
+                        true => {
+                            tracing::debug!("a part is longer than it said, and is not stored");
+                            self.fill = None;
+                        }
+                    }
+                }
+                // They are not stored: a recipient may drop them (RFC 9110, 6.5.1).
+                Some(Ok(Frame::Trailers(_))) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a response ended early, and is not stored");
+                    self.fill = None;
+                }
+                None => {
+                    if let Some(fill) = self.fill.take() {
+                        self.others.commit(fill, self.came);
+                    }
+                    return None;
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use portcullis_cache::rules::{Access, Fwd, Request, Time, Verdict, select};
 use portcullis_cache::store::Key;
-use portcullis_http::ResponseHead;
+use portcullis_http::{FirstByte, RequestHead, ResponseHead};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::CacheResult;
 
@@ -50,6 +50,25 @@ pub(crate) struct Wanted {
     pub(super) is_head: bool,
     /// The client does not want the upstream to be asked.
     pub(super) only_if_cached: bool,
+    /// The upstream is asked for the part that the client wants, and not for all.
+    pub(super) in_part: bool,
+}
+
+/// A part that begins so many bytes behind what is there is asked for by itself: its client would wait too long for
+/// all that is before it.
+const FAR_BYTES: u64 = 1 << 20;
+
+impl Wanted {
+    /// Asks for the part that `request` wants. Only requests for the same part wait for it.
+    pub(super) fn ask_in_part(&mut self, request: &RequestHead) {
+        self.in_part = true;
+        for name in [&b"range"[..], b"if-range"] {
+            self.flight.push(0);
+            for value in request.fields.get_all(name) {
+                self.flight.extend_from_slice(value);
+            }
+        }
+    }
 }
 
 /// What is to be done with a stored response that was selected.
@@ -84,7 +103,13 @@ impl CachedRoute {
         let heads = entries.iter().map(|entry| entry.head());
         let selected = select(heads, &request, now);
         let found = selected.and_then(|at| variants.as_ref()?.hit(at));
-        let mut why = if entries.is_empty() { Fwd::UriMiss } else { Fwd::VaryMiss };
+        let found = found.filter(|entry| !comes_late(entry, &request));
+        let is_part = |entry: &Kept| entry.head().span().is_some() && entry.head().matches(&request);
+        let mut why = match entries {
+            [] => Fwd::UriMiss,
+            entries if entries.iter().any(is_part) => Fwd::Partial,
+            _ => Fwd::VaryMiss,
+        };
         if let Some(entry) = &found {
             match self.judge(entry, &request, response, now) {
                 Judged::Answer { response, status, renew } => {
@@ -138,13 +163,42 @@ impl CachedRoute {
             flight.push(0);
             flight.extend_from_slice(&varies.head().variant_of(request));
         }
-        Wanted {
+        let in_part = found.is_none() && asks_in_part(request, entries);
+        let mut wanted = Wanted {
             key: Key::new(key, url),
             found,
             flight,
             why,
             is_head: request.is_head(),
             only_if_cached: request.only_if_cached(),
+            in_part: false,
+        };
+        if in_part {
+            wanted.ask_in_part(request.head());
         }
+        wanted
     }
+}
+
+/// Whether the part that a request wants of a response whose body still comes will not be there soon.
+fn comes_late(entry: &Kept, request: &Request<'_>) -> bool {
+    let body = entry.body();
+    let (false, Some(first)) = (body.is_complete(), request.first_byte()) else { return false };
+    let first = match (first, body.len()) {
+        (FirstByte::At(first), _) => first,
+        (FirstByte::FromEnd(bytes), Some(length)) => length.saturating_sub(bytes),
+        (FirstByte::FromEnd(_), None) => return true,
+    };
+    first > entry.head().span().map_or(0, |span| span.start) + body.written() + FAR_BYTES
+}
+
+/// Whether the upstream is asked for a part alone: one that is far into the content, or one of content of which other
+/// parts are stored. Else it is asked for all, so that the next request for whichever part is a hit.
+fn asks_in_part(request: &Request<'_>, entries: &[Kept]) -> bool {
+    let Some(first) = request.first_byte() else { return false };
+    let is_far = match first {
+        FirstByte::At(first) => first >= FAR_BYTES,
+        FirstByte::FromEnd(_) => true,
+    };
+    is_far || entries.iter().any(|entry| entry.head().span().is_some() && entry.head().matches(request))
 }

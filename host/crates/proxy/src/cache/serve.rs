@@ -14,14 +14,14 @@ use portcullis_telemetry::CacheResult;
 use tokio::time::Instant;
 
 use super::disk::FromDisk;
-use super::fetch::{Answered, Fetch, stale, wants_less};
-use super::flight::{Joined, Outcome, Wait};
+use super::fetch::{Answered, Fetch, Fetched, stale, wants_less};
+use super::flight::{Joined, Outcome, Passing, Wait};
 use super::invalidate::{Invalidation, Removed};
 use super::look::{Judged, Looked, Wanted};
 use super::refresh::{self, Background};
 use super::status::Status;
 use super::write::answer;
-use super::{CachedRoute, Kept, now, stale_since};
+use super::{CachedRoute, Kept, now, stale_since, whole_length};
 use crate::body::Body;
 use crate::call::CallResponse;
 use crate::error::ExchangeError;
@@ -76,7 +76,7 @@ impl Serve<'_> {
                 let scratch = &mut self.worker.scratch.borrow_mut();
                 self.route.look(&mut exchange, !body.is_empty(), scratch)
             };
-            let wanted = match looked.take().unwrap_or_else(look) {
+            let mut wanted = match looked.take().unwrap_or_else(look) {
                 Looked::Answer { response, status, renew } => {
                     if let Some(wanted) = renew {
                         self.renew(&permit, &exchange, wanted);
@@ -104,29 +104,30 @@ impl Serve<'_> {
             }
             let may_wait = round <= ROUNDS_MAX;
             let mut passes = false;
-            let lead =
-                match self.route.open.flights.join(&wanted.flight, &self.route.config.collapse, may_wait) {
-                    Joined::Lead(lead) => Some(lead),
-                    Joined::Wait(wait) => match self.share(wait, &mut exchange, &wanted).await {
-                        Ok(Shared::Answered((response, status))) => {
-                            return Ok(self.done(exchange, response, status));
-                        }
-                        Ok(Shared::Again) => continue,
-                        Ok(Shared::Alone) => None,
-                        Err(error) => {
-                            self.forward.slot.put(exchange);
-                            return Err(error);
-                        }
-                    },
-                    Joined::Alone(why) => {
-                        passes = why.is_some();
-                        None
+            let lead = match self.join(&mut wanted, &exchange, may_wait) {
+                Joined::Lead(lead) => Some(lead),
+                Joined::Wait(wait) => match self.share(wait, &mut exchange, &wanted).await {
+                    Ok(Shared::Answered((response, status))) => {
+                        return Ok(self.done(exchange, response, status));
                     }
-                };
-            let read = self.read_disk(&permit, exchange, wanted, lead).await?;
-            let (exchange, wanted, lead) = match read {
+                    Ok(Shared::Again) => continue,
+                    Ok(Shared::Alone) => None,
+                    Err(error) => {
+                        self.forward.slot.put(exchange);
+                        return Err(error);
+                    }
+                },
+                Joined::Alone(why) => {
+                    passes = why.is_some();
+                    None
+                }
+            };
+            let lead = match self.read_disk(&permit, exchange, wanted, lead).await? {
                 FromDisk::Answered(response) => return Ok(response),
-                FromDisk::Ask { exchange, wanted, lead } => (exchange, wanted, lead),
+                FromDisk::Ask { exchange: back, wanted: asked, lead } => {
+                    (exchange, wanted) = (back, asked);
+                    lead
+                }
             };
             if passes && wants_less(&exchange.request) && wanted.found.is_none() {
                 // What is not stored is not asked for as a whole either.
@@ -136,15 +137,36 @@ impl Serve<'_> {
                 route: self.route,
                 worker: self.worker,
                 forward: &mut self.forward,
-                permit,
+                permit: permit.again(),
                 lead,
                 wanted,
-                body,
+                body: std::mem::take(&mut body),
             };
-            let (response, status) = fetch.run(exchange).await?;
-            let exchange = self.forward.slot.taken().await;
-            return Ok(self.done(exchange, response, status));
+            match fetch.run(exchange).await? {
+                Fetched::Answered((response, status)) => {
+                    let exchange = self.forward.slot.taken().await;
+                    return Ok(self.done(exchange, response, status));
+                }
+                Fetched::InPart(mut wanted) => {
+                    exchange = self.forward.slot.taken().await;
+                    wanted.ask_in_part(&exchange.request);
+                    looked = Some(Looked::Ask(wanted));
+                }
+            }
         }
+    }
+
+    /// Takes part in getting what is `wanted`: a part of it, if it is known that all is too large to be stored.
+    fn join(&self, wanted: &mut Wanted, exchange: &Exchange, may_wait: bool) -> Joined<Kept> {
+        let rules = &self.route.config.collapse;
+        let joined = self.route.open.flights.join(&wanted.flight, rules, may_wait);
+        let request = Request::read(&self.route.rules, &exchange.request, false);
+        let is_too_large = matches!(joined, Joined::Alone(Some(Passing::TooLarge)));
+        if !is_too_large || wanted.in_part || request.first_byte().is_none() {
+            return joined;
+        }
+        wanted.ask_in_part(&exchange.request);
+        self.route.open.flights.join(&wanted.flight, rules, may_wait)
     }
 
     /// Waits for the response that another request gets, and answers with that if it is for this one too.
@@ -167,6 +189,8 @@ impl Serve<'_> {
             downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
         });
         Ok(match outcome.await? {
+            // Perhaps it is too large, and parts of it can be shared.
+            Some(Outcome::NotShared) if wants_less(&exchange.request) && !wanted.in_part => Shared::Again,
             None | Some(Outcome::NotShared) => Shared::Alone,
             Some(Outcome::Abandoned) => Shared::Again,
             Some(Outcome::Read(entry)) => self.read(&entry, exchange, wanted),
@@ -259,9 +283,11 @@ impl Serve<'_> {
         let times = Exchanged { sent, received: now() };
         let mut exchange = self.forward.slot.taken().await;
         self.forward.upstream.shared.clean_response(&mut exchange.response);
-        if let Some(found) = &wanted.found {
+        // Nothing is known yet of one whose body still comes.
+        if let Some(found) = &wanted.found
+            && let Some(length) = whole_length(found.body())
+        {
             let request = Request::read(&self.route.rules, &exchange.request, false);
-            let length = found.body().len().unwrap_or_default();
             let (rules, store) = (&self.route.rules, &self.route.open.store);
             let effect = found.head().head_effect(
                 rules,

@@ -5,13 +5,12 @@ use portcullis_cache::store;
 use portcullis_http::ResponseHead;
 
 use super::body::cached;
-use super::whole_length;
 use crate::body::Body;
 use crate::call::CallResponse;
 
 /// Makes `response` the answer to `request` of the stored `head` and `body`, as the client's conditions and range ask
-/// for it. `validated` says that the upstream
-/// has just confirmed it. Returns `None` if the body cannot be read any more.
+/// for it. What is not there yet of the body is waited for. `validated` says that the upstream has just confirmed it.
+/// Returns `None` if the body cannot be read any more.
 pub(super) fn answer(
     head: &StoredHead,
     body: &store::Body,
@@ -20,8 +19,7 @@ pub(super) fn answer(
     validated: bool,
     now: Time,
 ) -> Option<CallResponse> {
-    let length = whole_length(body);
-    let answer = head.answer(request, length);
+    let answer = head.answer(request, body.len());
     let nothing = |declared| CallResponse { body: Body::Empty, tunnel: None, declared };
     let answered = match &answer {
         Answer::Full if request.is_head() => nothing(body.len()),

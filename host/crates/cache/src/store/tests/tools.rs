@@ -55,7 +55,15 @@ pub(crate) fn new_entry<'a>(
     tags: &'a [&'a [u8]],
     length: Option<u64>,
 ) -> NewEntry<'a, TestHead> {
-    NewEntry { key: key.clone(), variant, head: head(version), tags, length, object_bytes_max: u64::MAX }
+    NewEntry {
+        key: key.clone(),
+        variant,
+        head: head(version),
+        tags,
+        length,
+        object_bytes_max: u64::MAX,
+        only_in_memory: false,
+    }
 }
 
 /// Stores a response.
