@@ -241,10 +241,14 @@ pub(super) fn make(
     // `s-maxage` implies `proxy-revalidate` (5.2.2.10), but a response that has it and says itself how long it may be
     // used stale means what it says.
     let implied = directives.s_maxage.is_some();
+    // One that may be of a client which is signed in, and says nothing of caches, is for others only if the origin says
+    // so each time.
+    let guarded =
+        !made.may_estimate && !policy.is_explicit(&fields) && settings.ttl_of(made.status).is_none();
     let window = |said: Option<u32>, default: u32| match said {
         _ if forbidden => 0,
         Some(seconds) => seconds,
-        None if implied => 0,
+        None if implied || guarded => 0,
         None => default,
     };
     let stale_while_revalidate = window(directives.stale_while_revalidate, settings.stale_while_revalidate);
@@ -261,7 +265,7 @@ pub(super) fn make(
         stale_if_error,
         rules: Rules {
             no_cache: directives.no_cache,
-            never_stale: forbidden || implied,
+            never_stale: forbidden || implied || guarded,
             immutable: directives.immutable,
         },
         modified: last_modified(&fields, date),

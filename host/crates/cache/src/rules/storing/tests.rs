@@ -289,3 +289,38 @@ proptest! {
         }
     }
 }
+
+/// What may be a page of a client that is signed in is not used for others without the origin, not even while stale
+/// responses may be.
+#[test]
+fn section_4_2_4_no_stale_use_of_what_may_be_of_one_client() {
+    let settings = Settings {
+        stale_while_revalidate: 60,
+        stale_if_error: 60,
+        ttl: vec![(404, 5)],
+        ..Settings::default()
+    };
+    let settled = |cookies: Cookies| Settings { cookies, ..settings.clone() };
+    let asked = [("cookie", "id=1")];
+    for (cookies, asked, status, lines, expected) in [
+        (Cookies::Skip, &asked[..], 200, &[("etag", "\"a\"")][..], (0, true)),
+        (Cookies::Skip, &[], 200, &[("etag", "\"a\"")], (60, false)),
+        (Cookies::Rfc, &asked, 200, &[("etag", "\"a\"")], (60, false)),
+        (Cookies::Skip, &asked, 200, &[("cache-control", "max-age=1")], (60, false)),
+        (Cookies::Skip, &asked, 404, &[("etag", "\"a\"")], (60, false)),
+        (
+            Cookies::Skip,
+            &asked,
+            200,
+            &[("etag", "\"a\""), ("cache-control", "stale-while-revalidate=9")],
+            (9, true),
+        ),
+    ] {
+        let stored = store_as(&settled(cookies), ("GET", asked), (status, lines)).unwrap();
+        assert_eq!(
+            (stored.stale_while_revalidate, stored.rules.never_stale),
+            expected,
+            "{asked:?} {lines:?}"
+        );
+    }
+}
