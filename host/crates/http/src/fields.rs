@@ -70,8 +70,8 @@ impl Fields {
         self.marks_edits = true;
     }
 
-    /// The lines that were added or replaced since [`Fields::mark_edits`], also if they say what was there before: name
-    /// in lower case, value.
+    /// The lines that were added or replaced since [`Fields::mark_edits`], also if they say what was there before, and
+    /// those beside which one of the same name was added: name in lower case, value.
     pub fn edits(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let edited = self.entries.iter().filter(|entry| entry.edited);
         edited.map(|entry| (&self.bytes[entry.name.range()], &self.bytes[entry.value.range()]))
@@ -159,6 +159,12 @@ impl Fields {
         let value_start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         let known = lower(&mut self.bytes[name_start..value_start]);
+        if self.marks_edits {
+            // A line beside others of its name changes what they say together.
+            let name = &self.bytes[name_start..value_start];
+            let same = self.entries.iter_mut().filter(|entry| &self.bytes[entry.name.range()] == name);
+            same.for_each(|entry| entry.edited = true);
+        }
         self.entries.push(Entry {
             name: Span::new(name_start, value_start),
             value: Span::new(value_start, self.bytes.len()),

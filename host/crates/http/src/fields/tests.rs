@@ -60,6 +60,10 @@ fn edits_are_what_was_added_since_even_if_it_says_the_same() {
     let edits: Vec<_> = fields.edits().collect();
     assert_eq!(edits, [(&b"x-b"[..], &b"2"[..]), (b"x-d", b"4"), (b"date", b"5")]);
     assert_eq!(fields.clone().edits().count(), 3);
+    // Together with what was there, it says something else.
+    fields.append(b"X-A", b"7").unwrap();
+    let edits: Vec<_> = fields.edits().filter(|(name, _)| *name == b"x-a").collect();
+    assert_eq!(edits, [(&b"x-a"[..], &b"1"[..]), (b"x-a", b"7")]);
     fields.clear();
     fields.append(b"x-e", b"6").unwrap();
     assert_eq!(fields.edits().count(), 0);
