@@ -53,8 +53,10 @@ use std::fmt;
 
 use crate::host;
 
-/// The algorithms of JSON Web Signatures: RFC 7518, 3.1, without `none`, and `EdDSA` over Ed25519 (RFC 8037).
+/// The algorithms of JSON Web Signatures: RFC 7518, 3.1, without `none`, and `EdDSA` over Ed25519 (RFC 8037). More may
+/// come; a gateway that does not know one says [`KeyError::Unsupported`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// HMAC with SHA-256.
     Hs256,
@@ -140,8 +142,9 @@ impl Algorithm {
     }
 }
 
-/// The SHA-2 family (FIPS 180-4).
+/// The SHA-2 family (FIPS 180-4). More may come; a gateway that does not know one says [`Error::Unsupported`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Hash {
     /// 32 bytes.
     Sha256,
@@ -151,9 +154,56 @@ pub enum Hash {
     Sha512,
 }
 
-/// A key that the gateway keeps. Valid in every instance of the policy, for as long as its configuration runs.
+impl Hash {
+    /// Its name in the contract.
+    ///
+    /// ```
+    /// # use portcullis_sdk::crypto::Hash;
+    /// assert_eq!(Hash::Sha256.name(), "sha-256");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha-256",
+            Self::Sha384 => "sha-384",
+            Self::Sha512 => "sha-512",
+        }
+    }
+}
+
+/// A key that the gateway keeps. Valid in every instance of the policy, for as long as its configuration runs or until
+/// it is [forgotten](Key::forget).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub(crate) u32);
+
+impl Key {
+    /// The key of a number that another instance passed on, perhaps through [`store`](crate::store).
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, to pass on.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Forgets it, in all instances. Its number is given to no other key.
+    ///
+    /// ```
+    /// # use portcullis_sdk::{crypto::{import_secret, mac, Algorithm, Error}, testing::MockGateway};
+    /// # MockGateway::new().run(|| -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = import_secret([7; 32], Algorithm::Hs256)?;
+    /// key.forget();
+    /// assert_eq!(mac(key, "message"), Err(Error::NoKey));
+    /// # Ok(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn forget(self) {
+        host::crypto_forget_key(self.0);
+    }
+}
 
 /// Why a key was not imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +222,8 @@ pub enum KeyError {
     TooLarge,
     /// The policy has 1,000 keys.
     TooMany,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for KeyError {
@@ -184,6 +236,7 @@ impl fmt::Display for KeyError {
             Self::NoSecret => f.write_str("no secret of that name is granted"),
             Self::TooLarge => f.write_str("the key is over 64 KiB or the key set over 1 MiB"),
             Self::TooMany => f.write_str("the policy has 1000 keys already"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }
@@ -191,7 +244,7 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 /// Why nothing was computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// There is no such key.
     NoKey,
@@ -199,15 +252,21 @@ pub enum Error {
     WrongAlgorithm,
     /// The message is over 1 MiB.
     TooLarge,
+    /// The gateway does not know the hash, and which.
+    Unsupported(String),
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoKey => "there is no such key",
-            Self::WrongAlgorithm => "a public key makes no authentication codes",
-            Self::TooLarge => "the message is over 1 MiB",
-        })
+        match self {
+            Self::NoKey => f.write_str("there is no such key"),
+            Self::WrongAlgorithm => f.write_str("a public key makes no authentication codes"),
+            Self::TooLarge => f.write_str("the message is over 1 MiB"),
+            Self::Unsupported(which) => write!(f, "it is not known here: {which}"),
+            Self::Other(what) => f.write_str(what),
+        }
     }
 }
 
@@ -226,6 +285,8 @@ pub enum JwsError {
     WrongSignature,
     /// It is over 64 KiB.
     TooLarge,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for JwsError {
@@ -236,6 +297,7 @@ impl fmt::Display for JwsError {
             Self::NoKey => f.write_str("no key is for the token's algorithm and key id"),
             Self::WrongSignature => f.write_str("the token's signature is wrong"),
             Self::TooLarge => f.write_str("the token is over 64 KiB"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }

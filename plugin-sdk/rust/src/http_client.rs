@@ -48,8 +48,8 @@ pub struct Outbound {
     pub headers: Vec<Field>,
     /// The body.
     pub body: Vec<u8>,
-    /// For all of it; zero means 5 seconds, and more than 30 means that.
-    pub timeout: Duration,
+    /// What else is wished, by name: see [`option`](Self::option).
+    pub options: Vec<(String, String)>,
 }
 
 /// The answer, whatever its status. Redirects are not followed.
@@ -69,6 +69,8 @@ pub struct Inbound {
     pub headers: Vec<Field>,
     /// The body.
     pub body: Vec<u8>,
+    /// What else is known of it, by name. Nothing yet.
+    pub details: Vec<(String, String)>,
 }
 
 /// Why there is no answer.
@@ -90,6 +92,8 @@ pub enum Error {
     TooLarge,
     /// The client of the exchange has gone away, so the response is not needed.
     ClientGone,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for Error {
@@ -103,6 +107,7 @@ impl fmt::Display for Error {
             Self::Protocol(how) => write!(f, "the server broke the protocol: {how}"),
             Self::TooLarge => f.write_str("the answer is too large"),
             Self::ClientGone => f.write_str("the client has gone away"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }
@@ -144,7 +149,7 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> Outbound {
         url: url.into(),
         headers: Vec::new(),
         body: Vec::new(),
-        timeout: Duration::ZERO,
+        options: Vec::new(),
     }
 }
 
@@ -163,11 +168,32 @@ impl Outbound {
         self
     }
 
-    /// Sets the time for all of it, in milliseconds; up to 30 seconds.
+    /// Sets the time for all of it, from 1 ms to 30 seconds; 5 seconds if it is not set.
+    ///
+    /// ```
+    /// # use portcullis_sdk::http_client;
+    /// let request = http_client::get("https://a.test/").timeout(std::time::Duration::from_secs(2));
+    /// assert_eq!(request.option_value("timeout-ms"), Some("2000"));
+    /// ```
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.option("timeout-ms", timeout.as_millis().to_string())
+    }
+
+    /// Sets what else is wished, by its name in the contract. The gateway refuses a request with one that it does not
+    /// know.
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        self.options.retain(|(other, _)| *other != name);
+        self.options.push((name, value.into()));
         self
+    }
+
+    /// The value of an option. For tests, which look at what was sent.
+    #[must_use]
+    pub fn option_value(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// The first value of a field, if it is text. For tests, which look at what was sent.
@@ -186,11 +212,27 @@ impl Outbound {
     }
 }
 
+/// Sends several requests at once, at most 32, and waits for all answers, which come in the order of the requests. Each
+/// counts as a call of its own: those beyond the limit of concurrent calls are [`Error::Busy`].
+///
+/// ```
+/// # use portcullis_sdk::{http_client::{get, send_all, Error, Inbound}, testing::MockGateway};
+/// let gateway = MockGateway::new()
+///     .http("GET", "https://a.test/", Ok(Inbound::new(204)))
+///     .http("GET", "https://b.test/", Err(Error::Timeout));
+/// let answers = gateway.run(|| send_all(vec![get("https://b.test/"), get("https://a.test/")]));
+/// assert_eq!(answers, [Err(Error::Timeout), Ok(Inbound::new(204))]);
+/// ```
+#[must_use]
+pub fn send_all(requests: Vec<Outbound>) -> Vec<Result<Inbound, Error>> {
+    host::http_client_send_all(requests)
+}
+
 impl Inbound {
     /// An answer without fields and body, for tests.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), details: Vec::new() }
     }
 
     /// Adds a field, for tests.
@@ -206,6 +248,12 @@ impl Inbound {
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
+    }
+
+    /// What else is known of it, by its name in the contract.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        self.details.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether the status is 200 to 299.

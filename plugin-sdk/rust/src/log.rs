@@ -47,6 +47,22 @@ pub fn write(level: Level, message: &str, fields: &[(&str, &str)]) {
     host::log(level, message, fields);
 }
 
+/// Whether a line of that level would be written, so that one which is dear to make need not be made. The mock writes
+/// all of them.
+///
+/// ```
+/// # use portcullis_sdk::{log::{self, Level}, testing::MockGateway};
+/// # MockGateway::new().run(|| {
+/// if log::enabled(Level::Debug) {
+///     log::debug(format!("{:?}", [1, 2, 3]));
+/// }
+/// # });
+/// ```
+#[must_use]
+pub fn enabled(level: Level) -> bool {
+    host::log_enabled(level)
+}
+
 /// Writes a line that something failed.
 ///
 /// ```

@@ -22,8 +22,8 @@
 //!         Ok(Self { networks: NetworkSet::new(&settings.networks)? })
 //!     }
 //!
-//!     fn on_request_head(&self, exchange: &Exchange) -> Decision {
-//!         match self.networks.find(exchange.client_address()) {
+//!     fn on_request_head(&self) -> Decision {
+//!         match self.networks.find_client() {
 //!             Ok(None) => Decision::Next,
 //!             _ => Decision::Reply(Reply::new(403)),
 //!         }
@@ -38,10 +38,8 @@
 //!
 //! The mock matches patterns by the crate `regex`, which has the same syntax.
 
-use std::fmt;
-use std::net::IpAddr;
-
 use crate::host;
+use std::fmt;
 
 /// Why a set was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +52,10 @@ pub enum MakeError {
     TooLarge,
     /// The policy has as many sets as it may, or they take as much memory as they may.
     TooMany,
+    /// There is no set of that number to replace.
+    NoSet,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for MakeError {
@@ -63,6 +65,8 @@ impl fmt::Display for MakeError {
             Self::Malformed(why) => f.write_str(why),
             Self::TooLarge => f.write_str("the patterns are over 1 MiB, written or compiled"),
             Self::TooMany => f.write_str("the policy has as many sets as it may"),
+            Self::NoSet => f.write_str("there is no such set to replace"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }
@@ -70,7 +74,7 @@ impl fmt::Display for MakeError {
 impl std::error::Error for MakeError {}
 
 /// Why nothing was looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// There is no such set.
     NoSet,
@@ -78,6 +82,10 @@ pub enum Error {
     TooLarge,
     /// Matching took 5 ms, which only patterns with large counted repetitions take.
     TooCostly,
+    /// This is no address.
+    InvalidAddress,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for Error {
@@ -86,13 +94,16 @@ impl fmt::Display for Error {
             Self::NoSet => "there is no such set",
             Self::TooLarge => "the text is over 1 MiB",
             Self::TooCostly => "matching took too long",
+            Self::InvalidAddress => "this is no address",
+            Self::Other(what) => what,
         })
     }
 }
 
 impl std::error::Error for Error {}
 
-/// A set of patterns. Valid in every instance of the policy, for as long as its configuration runs.
+/// A set of patterns. Valid in every instance of the policy, for as long as its configuration runs or until it is
+/// [forgotten](Self::forget).
 ///
 /// ```
 /// # use portcullis_sdk::{matchers::RegexSet, testing::MockGateway};
@@ -117,6 +128,32 @@ impl RegexSet {
         host::matchers_make_regex_set(&patterns).map(Self)
     }
 
+    /// The set of a number that another instance passed on, perhaps through [`store`](crate::store).
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, to pass on.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Puts other patterns in its place, in all instances: `on_tick` renews so what `configure` made.
+    ///
+    /// # Errors
+    /// Any [`MakeError`]; the patterns are then the same as before.
+    pub fn replace<P: AsRef<str>>(self, patterns: &[P]) -> Result<(), MakeError> {
+        let patterns: Vec<&str> = patterns.iter().map(AsRef::as_ref).collect();
+        host::matchers_replace_regex_set(self.0, &patterns)
+    }
+
+    /// Forgets it, in all instances, and gives its memory back.
+    pub fn forget(self) {
+        host::matchers_forget_regex_set(self.0);
+    }
+
     /// Whether any of the patterns matches.
     ///
     /// # Errors
@@ -134,14 +171,15 @@ impl RegexSet {
     }
 }
 
-/// A set of networks. Valid in every instance of the policy, for as long as its configuration runs.
+/// A set of networks. Valid in every instance of the policy, for as long as its configuration runs or until it is
+/// [forgotten](Self::forget).
 ///
 /// ```
 /// # use portcullis_sdk::{matchers::NetworkSet, testing::MockGateway};
 /// # MockGateway::new().run(|| -> Result<(), Box<dyn std::error::Error>> {
 /// let set = NetworkSet::new("10.0.0.0/8\n10.1.0.0/16 # the lab\n")?;
-/// assert_eq!(set.find("10.1.2.3".parse()?), Ok(Some(1)));
-/// assert_eq!(set.find("192.0.2.1".parse()?), Ok(None));
+/// assert_eq!(set.find("10.1.2.3"), Ok(Some(1)));
+/// assert_eq!(set.find("192.0.2.1"), Ok(None));
 /// # Ok(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -158,12 +196,58 @@ impl NetworkSet {
         host::matchers_make_network_set(networks).map(Self)
     }
 
+    /// The set of a number that another instance passed on, perhaps through [`store`](crate::store).
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, to pass on.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Puts other networks in its place, in all instances: `on_tick` renews so what `configure` made. The number stays,
+    /// and an instance that is configured later and makes the old set gets what is in its place. So two sets that are
+    /// renewed apart must be made from different text, be it a comment.
+    ///
+    /// ```
+    /// # use portcullis_sdk::{matchers::NetworkSet, testing::MockGateway};
+    /// # MockGateway::new().run(|| -> Result<(), Box<dyn std::error::Error>> {
+    /// let set = NetworkSet::new("# blocked")?;
+    /// set.replace("192.0.2.0/24")?;
+    /// assert_eq!(set.find("192.0.2.1"), Ok(Some(0)));
+    /// assert_eq!(NetworkSet::new("# blocked"), Ok(set));
+    /// # Ok(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Any [`MakeError`]; the networks are then the same as before.
+    pub fn replace(self, networks: &str) -> Result<(), MakeError> {
+        host::matchers_replace_network_set(self.0, networks)
+    }
+
+    /// Forgets it, in all instances, and gives its memory back.
+    pub fn forget(self) {
+        host::matchers_forget_network_set(self.0);
+    }
+
     /// The smallest network that has the address, by its place among the networks of the text, from 0.
     ///
     /// # Errors
+    /// [`Error::NoSet`] and [`Error::InvalidAddress`].
+    pub fn find(self, address: impl fmt::Display) -> Result<Option<u32>, Error> {
+        host::matchers_find_network(self.0, &address.to_string())
+    }
+
+    /// The same for the client of the exchange at hand.
+    ///
+    /// # Errors
     /// [`Error::NoSet`].
-    pub fn find(self, address: IpAddr) -> Result<Option<u32>, Error> {
-        host::matchers_find_network(self.0, address)
+    pub fn find_client(self) -> Result<Option<u32>, Error> {
+        host::matchers_find_client(self.0)
     }
 }
 
@@ -207,6 +291,8 @@ pub enum JsonError {
     InvalidPointer(String),
     /// The document is over 1 MiB, or there is too much of pointers or values.
     TooLarge,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl fmt::Display for JsonError {
@@ -215,6 +301,7 @@ impl fmt::Display for JsonError {
             Self::Malformed(why) => write!(f, "the document is not JSON: {why}"),
             Self::InvalidPointer(pointer) => write!(f, "`{pointer}` is no JSON pointer"),
             Self::TooLarge => f.write_str("the document, the pointers or the values are too large"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }

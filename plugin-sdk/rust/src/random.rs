@@ -15,13 +15,15 @@ pub enum Error {
     TooMany,
     /// The operating system gives none, and why. The mock never says so.
     Unavailable(String),
+    /// Anything else, and what. The mock never says so.
+    Other(String),
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooMany => f.write_str("more than 4,096 random bytes at once"),
-            Self::Unavailable(why) => write!(f, "no random bytes: {why}"),
+            Self::Unavailable(why) | Self::Other(why) => write!(f, "no random bytes: {why}"),
         }
     }
 }
@@ -31,7 +33,7 @@ impl std::error::Error for Error {}
 /// `count` random bytes, at most 4,096 a call. The mock gives a fixed sequence.
 ///
 /// # Errors
-/// Both.
+/// Any [`Error`].
 ///
 /// ```
 /// # use portcullis_sdk::{random, testing::MockGateway};

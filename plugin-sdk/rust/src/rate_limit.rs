@@ -29,7 +29,7 @@ use crate::host;
 pub struct Quota {
     /// So many in every `per`. Zero allows nothing.
     pub requests: u32,
-    /// The interval, counted in milliseconds; about 49 days at most. Zero allows nothing.
+    /// The interval, counted in milliseconds. Zero allows nothing.
     pub per: Duration,
     /// So many beyond that at once.
     pub burst: u32,

@@ -34,6 +34,8 @@ pub enum Error {
     Quota,
     /// The value is not a number that [`increment`] wrote.
     NotANumber,
+    /// Anything else, and what.
+    Other(String),
 }
 
 impl std::fmt::Display for Error {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Error {
             Self::TooLarge => f.write_str("key over 1 KiB or value over 64 KiB"),
             Self::Quota => f.write_str("the policy's store is full"),
             Self::NotANumber => f.write_str("the value is not a number"),
+            Self::Other(what) => f.write_str(what),
         }
     }
 }
@@ -64,7 +67,7 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Error> {
     host::store_get(key)
 }
 
-/// Sets a key. Without `ttl` it stays. A `ttl` counts in milliseconds, at most about 49 days.
+/// Sets a key. Without `ttl` it stays. A `ttl` counts in milliseconds.
 ///
 /// # Errors
 /// Any but [`Error::NotANumber`].
@@ -130,4 +133,23 @@ pub fn increment(key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, Error
 /// ```
 pub fn delete(key: &str) -> Result<(), Error> {
     host::store_delete(key)
+}
+
+/// The keys that begin with `prefix`, in the order of their bytes; at most the first 1,000.
+///
+/// # Errors
+/// [`Error::Unavailable`] and [`Error::TooLarge`].
+///
+/// ```
+/// # use portcullis_sdk::{store, testing::MockGateway};
+/// # MockGateway::new().run(|| {
+/// store::set("seen:b", "", None)?;
+/// store::set("seen:a", "", None)?;
+/// store::set("other", "", None)?;
+/// assert_eq!(store::list("seen:")?, ["seen:a", "seen:b"]);
+/// # Ok::<(), store::Error>(())
+/// # }).unwrap();
+/// ```
+pub fn list(prefix: &str) -> Result<Vec<String>, Error> {
+    host::store_list(prefix)
 }

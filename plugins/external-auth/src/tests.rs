@@ -39,7 +39,7 @@ fn lets_through_what_the_service_lets_through_with_its_fields() {
     ] {
         assert_eq!(asked.header_value(name), Some(value), "{name}");
     }
-    assert_eq!(asked.timeout, Duration::from_secs(1));
+    assert_eq!(asked.option_value("timeout-ms"), Some("1000"));
 }
 
 #[test]

@@ -31,7 +31,8 @@ fn hook(name: &str) {
         return;
     }
     let (method, headers, body) = ("GET".to_owned(), Vec::new(), Vec::new());
-    let answer = http_client::send(&http_client::Outbound { method, url, headers, body, timeout_ms: 20_000 });
+    let options = vec![("timeout-ms".to_owned(), "20000".to_owned())];
+    let answer = http_client::send(&http_client::Outbound { method, url, headers, body, options });
     let told = match answer {
         Ok(answer) => answer.status.to_string(),
         Err(error) => format!("{error:?}"),

@@ -12,7 +12,7 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::lifecycle::Guest as Lifecycle;
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::{Field, IpAddress};
+use portcullis::policy::types::Field;
 use portcullis::policy::{
     clock, crypto, exchange, http_client, log, matchers, metrics, random, rate_limit, request, secrets, store,
 };
@@ -27,17 +27,28 @@ impl Lifecycle for Capable {
             matchers::make_network_set("10.0.0.0/8\n10.1.0.0/16").map_err(|error| format!("{error:?}"))?;
         }
         if let Some(url) = config.strip_prefix("ask ") {
-            return Err(ask(url, 0));
+            return Err(ask(url, &[]));
         }
         Ok(())
     }
 }
 
-/// What came of a request.
-fn ask(url: &str, timeout_ms: u32) -> String {
+/// A request with options such as `timeout-ms=7`.
+fn outbound(url: &str, options: &[&str]) -> http_client::Outbound {
     let headers = vec![Field { name: "x-from".to_owned(), value: b"guest".to_vec() }];
     let (method, url, body) = ("POST".to_owned(), url.to_owned(), b"hello".to_vec());
-    match http_client::send(&http_client::Outbound { method, url, headers, body, timeout_ms }) {
+    let options = options.iter().filter_map(|option| option.split_once('='));
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    http_client::Outbound { method, url, headers, body, options }
+}
+
+/// What came of a request.
+fn ask(url: &str, options: &[&str]) -> String {
+    answered(http_client::send(&outbound(url, options)))
+}
+
+fn answered(answer: Result<http_client::Inbound, http_client::Error>) -> String {
+    match answer {
         Ok(answer) => {
             let fields: Vec<&str> = answer.headers.iter().map(|field| field.name.as_str()).collect();
             format!("{} {fields:?} {}", answer.status, String::from_utf8_lossy(&answer.body))
@@ -52,7 +63,7 @@ impl Guest for Capable {
         let words: Vec<&str> = line.split(' ').collect();
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         let number = |at: usize| word(at).parse::<i64>().unwrap_or_default();
-        let ttl = |at: usize| word(at).parse::<u32>().ok();
+        let ttl = |at: usize| word(at).parse::<u64>().ok();
         let text = |value: Option<Vec<u8>>| match value {
             Some(value) => String::from_utf8_lossy(&value).into_owned(),
             None => "none".to_owned(),
@@ -72,7 +83,7 @@ impl Guest for Capable {
             "rate" => {
                 let quota = rate_limit::Quota {
                     requests: number(2) as u32,
-                    per_ms: number(3) as u32,
+                    per_ms: number(3) as u64,
                     burst: number(4) as u32,
                 };
                 let verdict = rate_limit::check(word(1), quota, number(5) as u32);
@@ -110,12 +121,22 @@ impl Guest for Capable {
                 format!("{:?}", store::compare_and_set(word(1), expected, word(3).as_bytes(), ttl(4)))
             }
             "increment" => format!("{:?}", store::increment(word(1), number(2), ttl(3))),
+            "list" => format!("{:?}", store::list(word(1))),
+            "enabled" => {
+                let levels = [log::Level::Debug, log::Level::Info, log::Level::Error];
+                format!("{:?}", levels.map(log::enabled))
+            }
             "delete" => format!("{:?}", store::delete(word(1))),
             "import-secret" => {
-                let key = crypto::import_granted_secret(word(1), crypto::Algorithm::Hs256);
-                format!("{key:?}")
+                let algorithm = words.get(2).copied().unwrap_or("HS256");
+                format!("{:?}", crypto::import_granted_secret(word(1), algorithm))
             }
             "import-jwk" => format!("{:?}", crypto::import_jwk(word(1), None)),
+            "import-jwk-for" => format!("{:?}", crypto::import_jwk(word(1), Some(word(2)))),
+            "forget-key" => {
+                crypto::forget_key(number(1) as u32);
+                String::new()
+            }
             "import-jwks" => format!("{:?}", crypto::import_jwks(word(1), None)),
             "mac" => match crypto::mac(number(1) as u32, word(2).as_bytes()) {
                 Ok(code) => {
@@ -123,32 +144,54 @@ impl Guest for Capable {
                     let same = crypto::constant_time_eq(&code, &code);
                     format!("{} {right:?} {same}", code.len())
                 }
-                Err(error) => error.name().to_owned(),
+                Err(error) => format!("{error:?}"),
             },
             "jws" => match crypto::verify_jws(word(2), &[number(1) as u32]) {
                 Ok(verified) => format!("{} {}", verified.header, String::from_utf8_lossy(&verified.payload)),
                 Err(error) => format!("{error:?}"),
             },
-            "digest" => match crypto::digest(crypto::Hash::Sha256, &vec![0; number(1) as usize]) {
-                Ok(digest) => digest.len().to_string(),
-                Err(error) => error.name().to_owned(),
-            },
+            "digest" => {
+                match crypto::digest(words.get(2).copied().unwrap_or("sha-256"), &vec![0; number(1) as usize])
+                {
+                    Ok(digest) => digest.len().to_string(),
+                    Err(error) => format!("{error:?}"),
+                }
+            }
             "match" => match matchers::matches(number(1) as u32, word(2).as_bytes()) {
                 Ok(places) => {
                     let any = matchers::is_match(number(1) as u32, word(2).as_bytes());
                     format!("{places:?} {any:?}")
                 }
-                Err(error) => error.name().to_owned(),
+                Err(error) => format!("{error:?}"),
             },
-            "network" => {
-                let address = IpAddress::Ipv4((10, number(2) as u8, 0, 1));
-                match matchers::find_network(number(1) as u32, address) {
-                    Ok(place) => format!("{place:?}"),
-                    Err(error) => error.name().to_owned(),
-                }
+            "network" => match matchers::find_network(number(1) as u32, word(2)) {
+                Ok(place) => format!("{place:?}"),
+                Err(error) => format!("{error:?}"),
+            },
+            "client" => format!("{:?}", matchers::find_client(number(1) as u32)),
+            "ask" => ask(word(1), words.get(2..).unwrap_or_default()),
+            "ask-all" => {
+                let requests: Vec<_> = words.iter().skip(1).map(|url| outbound(url, &[])).collect();
+                let answers = http_client::send_all(&requests);
+                answers.into_iter().map(answered).collect::<Vec<_>>().join(" | ")
             }
-            "ask" => ask(word(1), number(2) as u32),
+            "ask-many" => {
+                let requests = vec![outbound(word(1), &[]); number(2) as usize];
+                let answers: Vec<_> = http_client::send_all(&requests).into_iter().map(answered).collect();
+                let alike = answers.iter().all(|answer| *answer == answers[0]);
+                format!("{} {alike} {}", answers.len(), answers.first().map_or("none", String::as_str))
+            }
             "make" => format!("{:?}", matchers::make_regex_set(&[word(1).to_owned()])),
+            "replace" => {
+                let patterns = matchers::replace_regex_set(number(1) as u32, &[word(2).to_owned()]);
+                let networks = matchers::replace_network_set(number(1) as u32, "10.0.0.0/8");
+                format!("{patterns:?} {networks:?}")
+            }
+            "forget-sets" => {
+                matchers::forget_regex_set(number(1) as u32);
+                matchers::forget_network_set(number(1) as u32);
+                String::new()
+            }
             "json" => format!("{:?}", matchers::read_json(word(1).as_bytes(), &[word(2).to_owned()])),
             other => panic!("no deed is called {other}"),
         };

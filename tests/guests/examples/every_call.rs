@@ -33,3 +33,7 @@ include!("shared/every_call.rs");
 fn send() {
     panic!("no call is named http-client.send");
 }
+
+fn send_all() {
+    panic!("no call is named http-client.send-all");
+}

@@ -7,12 +7,20 @@ use portcullis::policy::types::Field;
 
 include!("shared/every_call.rs");
 
-fn send() {
-    done(http_client::send(&http_client::Outbound {
+fn outbound() -> http_client::Outbound {
+    http_client::Outbound {
         method: "POST".to_owned(),
         url: "http://a.test/x".to_owned(),
         headers: vec![Field { name: "x-from".to_owned(), value: b"guest".to_vec() }],
         body: b"hello".to_vec(),
-        timeout_ms: 0,
-    }));
+        options: vec![("timeout-ms".to_owned(), "5000".to_owned())],
+    }
+}
+
+fn send() {
+    done(http_client::send(&outbound()));
+}
+
+fn send_all() {
+    done(http_client::send_all(&[outbound(), outbound()]));
 }

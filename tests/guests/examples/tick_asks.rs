@@ -25,7 +25,7 @@ impl tick::Guest for TickAsks {
             url: "http://a.test/tick".to_owned(),
             headers: vec![Field { name: "x-from".to_owned(), value: b"tick".to_vec() }],
             body: Vec::new(),
-            timeout_ms: 0,
+            options: Vec::new(),
         });
         let told = match answer {
             Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),

@@ -52,6 +52,7 @@ portcullis_test_guests::every_guest! {
     hook_cost => calls::reuses_one_instance,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
     plain => load::inspects_a_component,
+    renews => capabilities::on_tick_renews_sets_and_keys_and_releases_old_ones,
     tick_asks => http_client::on_tick_waits_on_its_own_thread,
     ticker => calls::ticks_until_the_policy_is_dropped,
     unknown_import => load::refuses_an_import_that_no_gateway_has,

@@ -80,6 +80,11 @@ impl Keys {
         Ok(Ok(numbers))
     }
 
+    /// Forgets a key, if there is one of that number.
+    pub fn forget(&self, number: u32) {
+        self.0.forget(number);
+    }
+
     fn named(&self, number: u32) -> Result<Arc<Key>, Error> {
         self.0.get(number).ok_or(Error::NoKey)
     }

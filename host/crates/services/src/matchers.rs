@@ -15,7 +15,7 @@ pub use self::error::{Error, MakeError};
 pub use self::json::{JsonError, JsonValue, read_json};
 use self::networks::Networks;
 use self::patterns::Patterns;
-use crate::numbered::{Content, Numbered, Room};
+use crate::numbered::{Content, Numbered, Replaced, Room};
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// Sets of each kind that a policy may have, and the bytes that they may take.
@@ -36,12 +36,21 @@ impl Matchers {
     /// # Errors
     /// See [`MakeError`].
     pub fn make_patterns(&self, patterns: &[String]) -> Result<u32, MakeError> {
-        let made = self.patterns.number(content(patterns), ROOM, || {
-            let made = Patterns::compile(patterns)?;
-            let bytes = made.bytes();
-            Ok((made, bytes))
-        })?;
+        let made = self.patterns.number(content(patterns), ROOM, || compile(patterns))?;
         made.ok_or(MakeError::TooMany)
+    }
+
+    /// Puts other patterns in the place of those of a set.
+    ///
+    /// # Errors
+    /// See [`MakeError`].
+    pub fn replace_patterns(&self, set: u32, patterns: &[String]) -> Result<(), MakeError> {
+        replaced(self.patterns.replace(set, content(patterns), ROOM, || compile(patterns))?)
+    }
+
+    /// Forgets a set of patterns, if there is one of that number.
+    pub fn forget_patterns(&self, set: u32) {
+        self.patterns.forget(set);
     }
 
     /// Returns the number of a set of networks, one a line, which is made unless the policy has it.
@@ -49,12 +58,21 @@ impl Matchers {
     /// # Errors
     /// See [`MakeError`].
     pub fn make_networks(&self, text: &str) -> Result<u32, MakeError> {
-        let made = self.networks.number(content(&[text]), ROOM, || {
-            let made = Networks::read(text)?;
-            let bytes = made.bytes();
-            Ok((made, bytes))
-        })?;
+        let made = self.networks.number(content(&[text]), ROOM, || read(text))?;
         made.ok_or(MakeError::TooMany)
+    }
+
+    /// Puts other networks in the place of those of a set.
+    ///
+    /// # Errors
+    /// See [`MakeError`].
+    pub fn replace_networks(&self, set: u32, text: &str) -> Result<(), MakeError> {
+        replaced(self.networks.replace(set, content(&[text]), ROOM, || read(text))?)
+    }
+
+    /// Forgets a set of networks, if there is one of that number.
+    pub fn forget_networks(&self, set: u32) {
+        self.networks.forget(set);
     }
 
     fn patterns(&self, set: u32, text: &[u8]) -> Result<Arc<Patterns>, Error> {
@@ -84,6 +102,28 @@ impl Matchers {
     /// See [`Error`].
     pub fn find(&self, set: u32, address: IpAddr) -> Result<Option<u32>, Error> {
         Ok(self.networks.get(set).ok_or(Error::NoSet)?.find(address))
+    }
+}
+
+/// A set of patterns, and the bytes that it takes.
+fn compile(patterns: &[String]) -> Result<(Patterns, usize), MakeError> {
+    let made = Patterns::compile(patterns)?;
+    let bytes = made.bytes();
+    Ok((made, bytes))
+}
+
+/// A set of networks, and the bytes that it takes.
+fn read(text: &str) -> Result<(Networks, usize), MakeError> {
+    let made = Networks::read(text)?;
+    let bytes = made.bytes();
+    Ok((made, bytes))
+}
+
+fn replaced(replaced: Replaced) -> Result<(), MakeError> {
+    match replaced {
+        Replaced::Done => Ok(()),
+        Replaced::Absent => Err(MakeError::NoSet),
+        Replaced::NoRoom => Err(MakeError::TooMany),
     }
 }
 

@@ -4,19 +4,25 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::hash_map::{Entry as MapEntry, RandomState};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry as MapEntry};
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis_model::{Lock, StoreGrant};
 
+use crate::{CheckTime, OutOfTime};
+
 /// Locks: so many that workers seldom meet at one.
 const SHARDS: usize = 32;
 const KEY_BYTES_MAX: usize = 1 << 10;
 const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Keys that one call lists.
+const LISTED_MAX: usize = 1000;
 /// Between two looks for entries whose time is over.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// Entries that one call looks at, about a millisecond's worth, and the pause before the next one looks at more. A
@@ -38,7 +44,7 @@ pub enum Error {
 /// The store of a policy.
 #[derive(Default)]
 pub struct Store {
-    shards: [Lock<HashMap<Box<str>, Entry>>; SHARDS],
+    shards: [Lock<BTreeMap<Box<str>, Entry>>; SHARDS],
     hasher: RandomState,
     entries: AtomicUsize,
     bytes: AtomicUsize,
@@ -86,7 +92,7 @@ impl Entry {
     }
 }
 
-type Shard<'a> = MutexGuard<'a, HashMap<Box<str>, Entry>>;
+type Shard<'a> = MutexGuard<'a, BTreeMap<Box<str>, Entry>>;
 
 impl Store {
     /// Gives a store that has no limits yet its limits.
@@ -180,6 +186,37 @@ impl Store {
         Ok(())
     }
 
+    /// Returns the first keys, at most [`LISTED_MAX`], that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// When the call runs out of time, as one may that goes through many entries whose time is over; within that, see
+    /// [`Error`].
+    pub fn list(
+        &self,
+        prefix: &str,
+        now: Duration,
+        check_time: CheckTime<'_>,
+    ) -> Result<Result<Vec<String>, Error>, OutOfTime> {
+        if let Err(error) = check(prefix, &[]) {
+            return Ok(Err(error));
+        }
+        let mut keys: Vec<String> = Vec::new();
+        for shard in &self.shards {
+            check_time()?;
+            let shard = shard.lock();
+            let last = keys.get(LISTED_MAX - 1).cloned();
+            let from = shard.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            let of_prefix = from.take_while(|(key, _)| {
+                key.starts_with(prefix) && last.as_deref().is_none_or(|last| ***key < *last)
+            });
+            let here = of_prefix.filter(|(_, entry)| !entry.is_over(now)).take(LISTED_MAX);
+            keys.extend(here.map(|(key, _)| String::from(&**key)));
+            keys.sort_unstable();
+            keys.truncate(LISTED_MAX);
+        }
+        Ok(Ok(keys))
+    }
+
     /// Takes a value and puts it in place, if the quota has room for it.
     fn put(
         &self,
@@ -265,7 +302,7 @@ impl Store {
     }
 }
 
-fn lock(shard: &Lock<HashMap<Box<str>, Entry>>) -> Shard<'_> {
+fn lock(shard: &Lock<BTreeMap<Box<str>, Entry>>) -> Shard<'_> {
     shard.lock()
 }
 
@@ -311,6 +348,12 @@ impl ScratchStore {
     /// Returns the store to read and write `key` in, whose entry is copied from `store` the first time.
     pub fn touch(&mut self, store: &Store, key: &str) -> &Store {
         self.copy(store, key);
+        &self.store
+    }
+
+    /// Returns the store to list keys in, after the entries of `keys`, which `store` lists, were copied.
+    pub fn touch_all(&mut self, store: &Store, keys: &[String]) -> &Store {
+        keys.iter().for_each(|key| self.copy(store, key));
         &self.store
     }
 

@@ -166,6 +166,10 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     with_gateway(|gateway| gateway.log(level, message, fields));
 }
 
+pub(crate) fn log_enabled(_level: Level) -> bool {
+    with_gateway(|_| true)
+}
+
 pub(crate) fn clock_now_ms() -> u64 {
     with_gateway(|gateway| gateway.now_ms())
 }
@@ -240,6 +244,10 @@ pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
     with_gateway(|gateway| gateway.store_delete(key))
 }
 
+pub(crate) fn store_list(prefix: &str) -> Result<Vec<String>, Error> {
+    with_gateway(|gateway| gateway.store_list(prefix))
+}
+
 pub(crate) fn crypto_import_jwk(jwk: &str, algorithm: Option<Algorithm>) -> Result<u32, KeyError> {
     with_gateway(|gateway| gateway.crypto.import_jwk(jwk, algorithm))
 }
@@ -257,6 +265,10 @@ pub(crate) fn crypto_import_granted_secret(name: &str, algorithm: Algorithm) -> 
         let secret = gateway.secrets.get(name).cloned().ok_or(KeyError::NoSecret)?;
         gateway.crypto.import_secret(&secret, algorithm)
     })
+}
+
+pub(crate) fn crypto_forget_key(key: u32) {
+    with_gateway(|gateway| gateway.crypto.forget(key));
 }
 
 pub(crate) fn crypto_verify(key: u32, message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
@@ -290,6 +302,17 @@ pub(crate) fn matchers_make_regex_set(patterns: &[&str]) -> Result<u32, MakeErro
     with_gateway(|gateway| gateway.matchers.make_regex_set(patterns))
 }
 
+pub(crate) fn matchers_replace_regex_set(set: u32, patterns: &[&str]) -> Result<(), MakeError> {
+    if in_exchange() {
+        return Err(MakeError::NotNow);
+    }
+    with_gateway(|gateway| gateway.matchers.replace_regex_set(set, patterns))
+}
+
+pub(crate) fn matchers_forget_regex_set(set: u32) {
+    with_gateway(|gateway| gateway.matchers.forget_regex_set(set));
+}
+
 pub(crate) fn matchers_is_match(set: u32, text: &[u8]) -> Result<bool, MatchError> {
     Ok(!matchers_matches(set, text)?.is_empty())
 }
@@ -305,8 +328,25 @@ pub(crate) fn matchers_make_network_set(networks: &str) -> Result<u32, MakeError
     with_gateway(|gateway| gateway.matchers.make_network_set(networks))
 }
 
-pub(crate) fn matchers_find_network(set: u32, address: IpAddr) -> Result<Option<u32>, MatchError> {
+pub(crate) fn matchers_replace_network_set(set: u32, networks: &str) -> Result<(), MakeError> {
+    if in_exchange() {
+        return Err(MakeError::NotNow);
+    }
+    with_gateway(|gateway| gateway.matchers.replace_network_set(set, networks))
+}
+
+pub(crate) fn matchers_forget_network_set(set: u32) {
+    with_gateway(|gateway| gateway.matchers.forget_network_set(set));
+}
+
+pub(crate) fn matchers_find_network(set: u32, address: &str) -> Result<Option<u32>, MatchError> {
+    let address = address.parse().map_err(|_| MatchError::InvalidAddress)?;
     with_gateway(|gateway| gateway.matchers.find_network(set, address))
+}
+
+pub(crate) fn matchers_find_client(set: u32) -> Result<Option<u32>, MatchError> {
+    let client = exchange_client_address();
+    with_gateway(|gateway| gateway.matchers.find_network(set, client))
 }
 
 pub(crate) fn matchers_read_json(
@@ -318,4 +358,8 @@ pub(crate) fn matchers_read_json(
 
 pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
     with_gateway(|gateway| gateway.send(request))
+}
+
+pub(crate) fn http_client_send_all(requests: Vec<Outbound>) -> Vec<Result<Inbound, HttpError>> {
+    with_gateway(|gateway| gateway.send_all(requests))
 }

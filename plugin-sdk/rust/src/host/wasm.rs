@@ -158,15 +158,22 @@ pub(crate) fn outcome() -> Outcome {
     }
 }
 
-pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
-    let level = match level {
+fn level(level: Level) -> wit::log::Level {
+    match level {
         Level::Trace => wit::log::Level::Trace,
         Level::Debug => wit::log::Level::Debug,
         Level::Info => wit::log::Level::Info,
         Level::Warn => wit::log::Level::Warn,
         Level::Error => wit::log::Level::Error,
-    };
-    wit::log::log(level, message, &owned(fields));
+    }
+}
+
+pub(crate) fn log(of: Level, message: &str, fields: &[(&str, &str)]) {
+    wit::log::log(level(of), message, &owned(fields));
+}
+
+pub(crate) fn log_enabled(of: Level) -> bool {
+    wit::log::enabled(level(of))
 }
 
 pub(crate) use wit::clock::{monotonic_us as clock_monotonic_us, now_ms as clock_now_ms};
@@ -177,6 +184,7 @@ pub(crate) fn random_bytes(count: u32) -> Result<Vec<u8>, RandomError> {
     wit::random::bytes(count).map_err(|error| match error {
         wit::random::Error::TooMany => RandomError::TooMany,
         wit::random::Error::Unavailable(why) => RandomError::Unavailable(why),
+        wit::random::Error::Other(what) => RandomError::Other(what),
     })
 }
 
@@ -198,8 +206,8 @@ pub(crate) fn metrics_histogram(name: &str, labels: &[(&str, &str)]) -> u32 {
 }
 
 /// Milliseconds as the contract counts them. What is longer than it can say is as long as it can say.
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn rate_limit_check(bucket: &str, quota: Quota, cost: u32) -> Verdict {
@@ -209,8 +217,8 @@ pub(crate) fn rate_limit_check(bucket: &str, quota: Quota, cost: u32) -> Verdict
     Verdict {
         allowed: verdict.allowed,
         remaining: verdict.remaining,
-        retry_after: Duration::from_millis(verdict.retry_after_ms.into()),
-        reset_after: Duration::from_millis(verdict.reset_after_ms.into()),
+        retry_after: Duration::from_millis(verdict.retry_after_ms),
+        reset_after: Duration::from_millis(verdict.reset_after_ms),
     }
 }
 
@@ -220,6 +228,7 @@ fn store_error(error: wit::store::Error) -> Error {
         wit::store::Error::TooLarge => Error::TooLarge,
         wit::store::Error::Quota => Error::Quota,
         wit::store::Error::NotANumber => Error::NotANumber,
+        wit::store::Error::Other(what) => Error::Other(what),
     }
 }
 
@@ -248,30 +257,8 @@ pub(crate) fn store_delete(key: &str) -> Result<(), Error> {
     wit::store::delete(key).map_err(store_error)
 }
 
-fn algorithm(algorithm: Algorithm) -> wit::crypto::Algorithm {
-    match algorithm {
-        Algorithm::Hs256 => wit::crypto::Algorithm::Hs256,
-        Algorithm::Hs384 => wit::crypto::Algorithm::Hs384,
-        Algorithm::Hs512 => wit::crypto::Algorithm::Hs512,
-        Algorithm::Rs256 => wit::crypto::Algorithm::Rs256,
-        Algorithm::Rs384 => wit::crypto::Algorithm::Rs384,
-        Algorithm::Rs512 => wit::crypto::Algorithm::Rs512,
-        Algorithm::Ps256 => wit::crypto::Algorithm::Ps256,
-        Algorithm::Ps384 => wit::crypto::Algorithm::Ps384,
-        Algorithm::Ps512 => wit::crypto::Algorithm::Ps512,
-        Algorithm::Es256 => wit::crypto::Algorithm::Es256,
-        Algorithm::Es384 => wit::crypto::Algorithm::Es384,
-        Algorithm::Es512 => wit::crypto::Algorithm::Es512,
-        Algorithm::EdDsa => wit::crypto::Algorithm::Eddsa,
-    }
-}
-
-fn hash(hash: Hash) -> wit::crypto::Hash {
-    match hash {
-        Hash::Sha256 => wit::crypto::Hash::Sha256,
-        Hash::Sha384 => wit::crypto::Hash::Sha384,
-        Hash::Sha512 => wit::crypto::Hash::Sha512,
-    }
+pub(crate) fn store_list(prefix: &str) -> Result<Vec<String>, Error> {
+    wit::store::list(prefix).map_err(store_error)
 }
 
 fn key_error(error: wit::crypto::KeyError) -> KeyError {
@@ -283,6 +270,7 @@ fn key_error(error: wit::crypto::KeyError) -> KeyError {
         wit::crypto::KeyError::NoSecret => KeyError::NoSecret,
         wit::crypto::KeyError::TooLarge => KeyError::TooLarge,
         wit::crypto::KeyError::TooMany => KeyError::TooMany,
+        wit::crypto::KeyError::Other(what) => KeyError::Other(what),
     }
 }
 
@@ -291,23 +279,25 @@ fn crypto_error(error: wit::crypto::Error) -> CryptoError {
         wit::crypto::Error::NoKey => CryptoError::NoKey,
         wit::crypto::Error::WrongAlgorithm => CryptoError::WrongAlgorithm,
         wit::crypto::Error::TooLarge => CryptoError::TooLarge,
+        wit::crypto::Error::Unsupported(which) => CryptoError::Unsupported(which),
+        wit::crypto::Error::Other(what) => CryptoError::Other(what),
     }
 }
 
 pub(crate) fn crypto_import_jwk(jwk: &str, wanted: Option<Algorithm>) -> Result<u32, KeyError> {
-    wit::crypto::import_jwk(jwk, wanted.map(algorithm)).map_err(key_error)
+    wit::crypto::import_jwk(jwk, wanted.map(Algorithm::name)).map_err(key_error)
 }
 
 pub(crate) fn crypto_import_jwks(jwks: &str, wanted: Option<Algorithm>) -> Result<Vec<u32>, KeyError> {
-    wit::crypto::import_jwks(jwks, wanted.map(algorithm)).map_err(key_error)
+    wit::crypto::import_jwks(jwks, wanted.map(Algorithm::name)).map_err(key_error)
 }
 
 pub(crate) fn crypto_import_secret(secret: &[u8], wanted: Algorithm) -> Result<u32, KeyError> {
-    wit::crypto::import_secret(secret, algorithm(wanted)).map_err(key_error)
+    wit::crypto::import_secret(secret, wanted.name()).map_err(key_error)
 }
 
 pub(crate) fn crypto_import_granted_secret(name: &str, wanted: Algorithm) -> Result<u32, KeyError> {
-    wit::crypto::import_granted_secret(name, algorithm(wanted)).map_err(key_error)
+    wit::crypto::import_granted_secret(name, wanted.name()).map_err(key_error)
 }
 
 pub(crate) fn crypto_verify(key: u32, message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
@@ -326,6 +316,7 @@ pub(crate) fn crypto_verify_jws(token: &str, keys: &[u32]) -> Result<Verified, J
             wit::crypto::JwsError::NoKey => JwsError::NoKey,
             wit::crypto::JwsError::WrongSignature => JwsError::WrongSignature,
             wit::crypto::JwsError::TooLarge => JwsError::TooLarge,
+            wit::crypto::JwsError::Other(what) => JwsError::Other(what),
         }),
     }
 }
@@ -335,14 +326,19 @@ pub(crate) fn crypto_mac(key: u32, message: &[u8]) -> Result<Vec<u8>, CryptoErro
 }
 
 pub(crate) fn crypto_hmac(with: Hash, secret: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    wit::crypto::hmac(hash(with), secret, message).map_err(crypto_error)
+    wit::crypto::hmac(with.name(), secret, message).map_err(crypto_error)
 }
 
 pub(crate) fn crypto_digest(with: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    wit::crypto::digest(hash(with), data).map_err(crypto_error)
+    wit::crypto::digest(with.name(), data).map_err(crypto_error)
 }
 
-pub(crate) use wit::crypto::constant_time_eq as crypto_constant_time_eq;
+pub(crate) use wit::crypto::{constant_time_eq as crypto_constant_time_eq, forget_key as crypto_forget_key};
+
+/// The bindings want texts of their own.
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
 
 fn make_error(error: wit::matchers::MakeError) -> MakeError {
     match error {
@@ -350,6 +346,8 @@ fn make_error(error: wit::matchers::MakeError) -> MakeError {
         wit::matchers::MakeError::Malformed(why) => MakeError::Malformed(why),
         wit::matchers::MakeError::TooLarge => MakeError::TooLarge,
         wit::matchers::MakeError::TooMany => MakeError::TooMany,
+        wit::matchers::MakeError::NoSet => MakeError::NoSet,
+        wit::matchers::MakeError::Other(what) => MakeError::Other(what),
     }
 }
 
@@ -358,6 +356,8 @@ fn match_error(error: wit::matchers::Error) -> MatchError {
         wit::matchers::Error::NoSet => MatchError::NoSet,
         wit::matchers::Error::TooLarge => MatchError::TooLarge,
         wit::matchers::Error::TooCostly => MatchError::TooCostly,
+        wit::matchers::Error::InvalidAddress => MatchError::InvalidAddress,
+        wit::matchers::Error::Other(what) => MatchError::Other(what),
     }
 }
 
@@ -373,9 +373,16 @@ fn json_value(value: wit::matchers::JsonValue) -> JsonValue {
 }
 
 pub(crate) fn matchers_make_regex_set(patterns: &[&str]) -> Result<u32, MakeError> {
-    let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
-    wit::matchers::make_regex_set(&patterns).map_err(make_error)
+    wit::matchers::make_regex_set(&texts(patterns)).map_err(make_error)
 }
+
+pub(crate) fn matchers_replace_regex_set(set: u32, patterns: &[&str]) -> Result<(), MakeError> {
+    wit::matchers::replace_regex_set(set, &texts(patterns)).map_err(make_error)
+}
+
+pub(crate) use wit::matchers::{
+    forget_network_set as matchers_forget_network_set, forget_regex_set as matchers_forget_regex_set,
+};
 
 pub(crate) fn matchers_is_match(set: u32, text: &[u8]) -> Result<bool, MatchError> {
     wit::matchers::is_match(set, text).map_err(match_error)
@@ -389,54 +396,65 @@ pub(crate) fn matchers_make_network_set(networks: &str) -> Result<u32, MakeError
     wit::matchers::make_network_set(networks).map_err(make_error)
 }
 
-pub(crate) fn matchers_find_network(set: u32, address: IpAddr) -> Result<Option<u32>, MatchError> {
-    let address = match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            wit::types::IpAddress::Ipv4((a, b, c, d))
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h] = address.segments();
-            wit::types::IpAddress::Ipv6((a, b, c, d, e, f, g, h))
-        }
-    };
+pub(crate) fn matchers_replace_network_set(set: u32, networks: &str) -> Result<(), MakeError> {
+    wit::matchers::replace_network_set(set, networks).map_err(make_error)
+}
+
+pub(crate) fn matchers_find_network(set: u32, address: &str) -> Result<Option<u32>, MatchError> {
     wit::matchers::find_network(set, address).map_err(match_error)
+}
+
+pub(crate) fn matchers_find_client(set: u32) -> Result<Option<u32>, MatchError> {
+    wit::matchers::find_client(set).map_err(match_error)
 }
 
 pub(crate) fn matchers_read_json(
     document: &[u8],
     pointers: &[&str],
 ) -> Result<Vec<Option<JsonValue>>, JsonError> {
-    let pointers: Vec<String> = pointers.iter().map(|pointer| (*pointer).to_owned()).collect();
-    match wit::matchers::read_json(document, &pointers) {
+    match wit::matchers::read_json(document, &texts(pointers)) {
         Ok(values) => Ok(values.into_iter().map(|value| value.map(json_value)).collect()),
         Err(error) => Err(match error {
             wit::matchers::JsonError::Malformed(why) => JsonError::Malformed(why),
             wit::matchers::JsonError::InvalidPointer(pointer) => JsonError::InvalidPointer(pointer),
             wit::matchers::JsonError::TooLarge => JsonError::TooLarge,
+            wit::matchers::JsonError::Other(what) => JsonError::Other(what),
         }),
     }
 }
 
-pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
-    let Outbound { method, url, headers, body, timeout } = request;
+fn outbound(request: Outbound) -> wit::http_client::Outbound {
+    let Outbound { method, url, headers, body, options } = request;
     let field = |field: Field| wit::types::Field { name: field.name, value: field.value };
     let headers = headers.into_iter().map(field).collect();
-    // A time that is too short to say is not the same as none.
-    let timeout_ms = if timeout.is_zero() { 0 } else { millis(timeout).max(1) };
-    match wit::http_client::send(&wit::http_client::Outbound { method, url, headers, body, timeout_ms }) {
-        Ok(answer) => {
-            Ok(Inbound { status: answer.status, headers: fields(answer.headers), body: answer.body })
-        }
-        Err(error) => Err(match error {
-            wit::http_client::Error::InvalidRequest(what) => HttpError::InvalidRequest(what),
-            wit::http_client::Error::NotAllowed(why) => HttpError::NotAllowed(why),
-            wit::http_client::Error::Busy => HttpError::Busy,
-            wit::http_client::Error::Timeout => HttpError::Timeout,
-            wit::http_client::Error::Connect(why) => HttpError::Connect(why),
-            wit::http_client::Error::Protocol(how) => HttpError::Protocol(how),
-            wit::http_client::Error::TooLarge => HttpError::TooLarge,
-            wit::http_client::Error::ClientGone => HttpError::ClientGone,
-        }),
+    wit::http_client::Outbound { method, url, headers, body, options }
+}
+
+fn inbound(answer: wit::http_client::Inbound) -> Inbound {
+    let wit::http_client::Inbound { status, headers, body, details } = answer;
+    Inbound { status, headers: fields(headers), body, details }
+}
+
+fn http_error(error: wit::http_client::Error) -> HttpError {
+    match error {
+        wit::http_client::Error::InvalidRequest(what) => HttpError::InvalidRequest(what),
+        wit::http_client::Error::NotAllowed(why) => HttpError::NotAllowed(why),
+        wit::http_client::Error::Busy => HttpError::Busy,
+        wit::http_client::Error::Timeout => HttpError::Timeout,
+        wit::http_client::Error::Connect(why) => HttpError::Connect(why),
+        wit::http_client::Error::Protocol(how) => HttpError::Protocol(how),
+        wit::http_client::Error::TooLarge => HttpError::TooLarge,
+        wit::http_client::Error::ClientGone => HttpError::ClientGone,
+        wit::http_client::Error::Other(what) => HttpError::Other(what),
     }
+}
+
+pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
+    wit::http_client::send(&outbound(request)).map(inbound).map_err(http_error)
+}
+
+pub(crate) fn http_client_send_all(requests: Vec<Outbound>) -> Vec<Result<Inbound, HttpError>> {
+    let requests: Vec<_> = requests.into_iter().map(outbound).collect();
+    let answers = wit::http_client::send_all(&requests);
+    answers.into_iter().map(|answer| answer.map(inbound).map_err(http_error)).collect()
 }

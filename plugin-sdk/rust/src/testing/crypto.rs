@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::crypto::{Algorithm, Error, Hash, JwsError, Key, KeyError, Verified};
 
-/// The keys that were imported; a number is the place of one, plus one.
+/// The keys that were imported; a number is the place of one, plus one. Of one that was forgotten the place is empty.
 #[derive(Debug, Default)]
-pub(crate) struct Crypto(Vec<MockKey>);
+pub(crate) struct Crypto(Vec<Option<MockKey>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MockKey {
@@ -22,12 +22,12 @@ struct MockKey {
 
 impl Crypto {
     fn import(&mut self, key: MockKey) -> Result<u32, KeyError> {
-        let at = self.0.iter().position(|other| *other == key);
+        let at = self.0.iter().position(|other| other.as_ref() == Some(&key));
         let at = match at {
             Some(at) => at,
-            None if self.0.len() >= 1000 => return Err(KeyError::TooMany),
+            None if self.0.iter().flatten().count() >= 1000 => return Err(KeyError::TooMany),
             None => {
-                self.0.push(key);
+                self.0.push(Some(key));
                 self.0.len() - 1
             }
         };
@@ -35,7 +35,14 @@ impl Crypto {
     }
 
     fn key(&self, number: u32) -> Result<&MockKey, Error> {
-        (number as usize).checked_sub(1).and_then(|at| self.0.get(at)).ok_or(Error::NoKey)
+        let place = (number as usize).checked_sub(1).and_then(|at| self.0.get(at));
+        place.and_then(Option::as_ref).ok_or(Error::NoKey)
+    }
+
+    pub(crate) fn forget(&mut self, number: u32) {
+        if let Some(place) = (number as usize).checked_sub(1).and_then(|at| self.0.get_mut(at)) {
+            *place = None;
+        }
     }
 
     pub(crate) fn import_jwk(&mut self, jwk: &str, wanted: Option<Algorithm>) -> Result<u32, KeyError> {

@@ -400,10 +400,25 @@ impl GatewayState {
         Ok((0..count).map(next).collect())
     }
 
+    /// The answers to several requests at once, of which there may be 32.
+    pub(crate) fn send_all(&mut self, requests: Vec<Outbound>) -> Vec<Result<Inbound, HttpError>> {
+        if requests.len() > 32 {
+            let refused = || Err(HttpError::InvalidRequest("more than 32 requests at once".to_owned()));
+            return requests.iter().map(|_| refused()).collect();
+        }
+        requests.into_iter().map(|request| self.send(request)).collect()
+    }
+
     /// The answer that the test has given for the method and URL.
     pub(crate) fn send(&mut self, request: Outbound) -> Result<Inbound, HttpError> {
         if self.configuring {
             return Err(HttpError::NotAllowed("`configure` waits for nobody".to_owned()));
+        }
+        for (name, value) in &request.options {
+            let millis = value.parse().unwrap_or(0_u32);
+            if name != "timeout-ms" || !(1..=30_000).contains(&millis) {
+                return Err(HttpError::InvalidRequest(format!("the option `{name}`")));
+            }
         }
         let is = |(method, url, _): &&(String, String, _)| *method == request.method && *url == request.url;
         let answer = self.http_answers.iter().find(is).map(|(_, _, answer)| answer.clone());
@@ -442,7 +457,7 @@ impl GatewayState {
     /// The generic cell rate algorithm with a tolerance of `burst` cells.
     pub(crate) fn check(&mut self, bucket: &str, quota: Quota, cost: u32) -> Verdict {
         if quota.requests == 0 || quota.per.is_zero() {
-            let never = Duration::from_millis(u32::MAX.into());
+            let never = Duration::from_millis(u64::MAX);
             return Verdict { allowed: false, remaining: 0, retry_after: never, reset_after: never };
         }
         let cell = quota.per / quota.requests;
@@ -508,5 +523,14 @@ impl GatewayState {
         self.entry(key)?;
         self.store.remove(key);
         Ok(())
+    }
+
+    pub(crate) fn store_list(&mut self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.entry(prefix)?;
+        let mut keys: Vec<String> =
+            self.store.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+        keys.sort_unstable();
+        keys.truncate(1000);
+        Ok(keys)
     }
 }

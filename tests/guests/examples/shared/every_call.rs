@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head, tick,
 };
-use portcullis::policy::types::IpAddress;
 use portcullis::policy::{
     body, clock, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request, response,
     secrets, store,
@@ -70,6 +69,7 @@ fn call(deed: &str) {
         }
         "work-armed" | "loop-armed" => {}
         "log.log" => log::log(log::Level::Info, "a line", &[("key".to_owned(), "value".to_owned())]),
+        "log.enabled" => done(log::enabled(log::Level::Info)),
         "clock.now-ms" => done(clock::now_ms()),
         "clock.monotonic-us" => done(clock::monotonic_us()),
         "random.bytes" => done(random::bytes(16)),
@@ -88,7 +88,9 @@ fn call(deed: &str) {
         "store.compare-and-set" => done(store::compare_and_set("key", Some(b"value"), b"other", None)),
         "store.increment" => done(store::increment("number", 1, None)),
         "store.delete" => done(store::delete("key")),
+        "store.list" => done(store::list("k")),
         "http-client.send" => send(),
+        "http-client.send-all" => send_all(),
         other => panic!("no call is named {other}"),
     }
 }
@@ -186,17 +188,17 @@ fn call_outcome(name: &str) {
 }
 
 fn call_crypto(name: &str) {
-    use crypto::{Algorithm, Hash};
     match name {
         "import-jwk" => done(crypto::import_jwk("{}", None)),
-        "import-jwks" => done(crypto::import_jwks("{}", Some(Algorithm::Es256))),
-        "import-secret" => done(crypto::import_secret(&[7; 32], Algorithm::Hs256)),
-        "import-granted-secret" => done(crypto::import_granted_secret("key", Algorithm::Hs256)),
+        "import-jwks" => done(crypto::import_jwks("{}", Some("ES256"))),
+        "import-secret" => done(crypto::import_secret(&[7; 32], "HS256")),
+        "import-granted-secret" => done(crypto::import_granted_secret("key", "HS256")),
         "verify" => done(crypto::verify(1, b"message", b"signature")),
         "verify-jws" => done(crypto::verify_jws("a.b.c", &[1])),
         "mac" => done(crypto::mac(1, b"message")),
-        "hmac" => done(crypto::hmac(Hash::Sha256, b"secret", b"message")),
-        "digest" => done(crypto::digest(Hash::Sha256, b"data")),
+        "hmac" => done(crypto::hmac("sha-256", b"secret", b"message")),
+        "digest" => done(crypto::digest("sha-256", b"data")),
+        "forget-key" => crypto::forget_key(1),
         "constant-time-eq" => done(crypto::constant_time_eq(b"a", b"b")),
         other => panic!("no call is named crypto.{other}"),
     }
@@ -208,7 +210,12 @@ fn call_matchers(name: &str) {
         "is-match" => done(matchers::is_match(1, b"abc")),
         "matches" => done(matchers::matches(1, b"abc")),
         "make-network-set" => done(matchers::make_network_set("10.0.0.0/8")),
-        "find-network" => done(matchers::find_network(1, IpAddress::Ipv4((10, 0, 0, 1)))),
+        "replace-regex-set" => done(matchers::replace_regex_set(1, &["^b".to_owned()])),
+        "forget-regex-set" => matchers::forget_regex_set(1),
+        "replace-network-set" => done(matchers::replace_network_set(1, "10.0.0.0/9")),
+        "forget-network-set" => matchers::forget_network_set(1),
+        "find-network" => done(matchers::find_network(1, "10.0.0.1")),
+        "find-client" => done(matchers::find_client(1)),
         "read-json" => done(matchers::read_json(b"{\"a\":1}", &["/a".to_owned()])),
         other => panic!("no call is named matchers.{other}"),
     }

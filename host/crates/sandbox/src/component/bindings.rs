@@ -6,8 +6,9 @@ wasmtime::component::bindgen!({
     path: "../../../wit",
     world: "portcullis:policy/imports",
     imports: {
-        // The one function that waits.
+        // The two functions that wait.
         "portcullis:policy/http-client.send": async | trappable,
+        "portcullis:policy/http-client.send-all": async | trappable,
         default: trappable,
     },
 });

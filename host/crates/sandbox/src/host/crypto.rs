@@ -4,17 +4,17 @@ mod convert;
 mod recorded;
 
 use portcullis_model::Capability;
+use portcullis_model::text::cut;
 use portcullis_policy::recorder::bytes_to_json;
 use portcullis_services::crypto::{self as service, Keys};
 use serde_json::json;
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
+use self::convert::{NAME_BYTES_MAX, algorithm, wanted};
 use self::recorded::Code;
 use crate::component::bindings::portcullis::policy::crypto;
-use crate::component::bindings::portcullis::policy::crypto::{
-    Algorithm, Error, Hash, JwsError, KeyError, Verified,
-};
+use crate::component::bindings::portcullis::policy::crypto::{Error, JwsError, KeyError, Verified};
 use crate::instance::state::State;
 
 pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
@@ -29,35 +29,48 @@ impl State {
 }
 
 impl crypto::Host for State {
-    fn import_jwk(&mut self, jwk: String, algorithm: Option<Algorithm>) -> WasmResult<Result<u32, KeyError>> {
-        Ok(self.keys()?.import_jwk(&jwk, algorithm.map(Into::into)).map_err(KeyError::from))
+    fn import_jwk(&mut self, jwk: String, algorithm: Option<String>) -> WasmResult<Result<u32, KeyError>> {
+        let keys = self.keys()?;
+        Ok(wanted(algorithm.as_deref()).and_then(|algorithm| Ok(keys.import_jwk(&jwk, algorithm)?)))
     }
 
     fn import_jwks(
         &mut self,
         jwks: String,
-        algorithm: Option<Algorithm>,
+        algorithm: Option<String>,
     ) -> WasmResult<Result<Vec<u32>, KeyError>> {
         self.require(Capability::Crypto)?;
+        let algorithm = match wanted(algorithm.as_deref()) {
+            Ok(algorithm) => algorithm,
+            Err(error) => return Ok(Err(error)),
+        };
         let Self { policy, budget, .. } = self;
-        let algorithm = algorithm.map(Into::into);
         let imported = policy.keys.import_set(&jwks, algorithm, &policy.left_out, &mut || budget.check())?;
         Ok(imported.map_err(KeyError::from))
     }
 
-    fn import_secret(&mut self, secret: Vec<u8>, algorithm: Algorithm) -> WasmResult<Result<u32, KeyError>> {
-        Ok(self.keys()?.import_secret(&secret, algorithm.into()).map_err(KeyError::from))
+    fn import_secret(&mut self, secret: Vec<u8>, name: String) -> WasmResult<Result<u32, KeyError>> {
+        let keys = self.keys()?;
+        Ok(algorithm(&name).and_then(|algorithm| Ok(keys.import_secret(&secret, algorithm)?)))
     }
 
-    fn import_granted_secret(
-        &mut self,
-        name: String,
-        algorithm: Algorithm,
-    ) -> WasmResult<Result<u32, KeyError>> {
+    fn import_granted_secret(&mut self, secret: String, name: String) -> WasmResult<Result<u32, KeyError>> {
         let keys = self.keys()?;
         // Those that were granted, and no others.
-        let Some(secret) = self.policy.secrets.get(&*name) else { return Ok(Err(KeyError::NoSecret)) };
-        Ok(keys.import_secret(secret.expose(), algorithm.into()).map_err(KeyError::from))
+        let Some(secret) = self.policy.secrets.get(&*secret) else { return Ok(Err(KeyError::NoSecret)) };
+        Ok(algorithm(&name).and_then(|algorithm| Ok(keys.import_secret(secret.expose(), algorithm)?)))
+    }
+
+    fn forget_key(&mut self, key: u32) -> WasmResult<()> {
+        self.keys()?;
+        let describe = |key: &u32| json!({ "key": key });
+        self.recorded("crypto.forget-key", key, describe, |state, key| {
+            // The key is another exchange's as well.
+            if state.has_effects() {
+                state.keys()?.forget(key);
+            }
+            Ok(())
+        })
     }
 
     fn verify(&mut self, key: u32, message: Vec<u8>, signature: Vec<u8>) -> WasmResult<Result<bool, Error>> {
@@ -97,27 +110,40 @@ impl crypto::Host for State {
         Ok(code?.0)
     }
 
-    fn hmac(&mut self, hash: Hash, secret: Vec<u8>, message: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
+    fn hmac(
+        &mut self,
+        hash: String,
+        secret: Vec<u8>,
+        message: Vec<u8>,
+    ) -> WasmResult<Result<Vec<u8>, Error>> {
         self.require(Capability::Crypto)?;
         // The secret is the policy's own.
-        let describe = |(hash, _, message): &(Hash, Vec<u8>, Vec<u8>)| json!({ "hash": recorded::hash_name(*hash), "message": bytes_to_json(message) });
+        let describe = |(hash, _, message): &(String, Vec<u8>, Vec<u8>)| json!({ "hash": cut(hash, NAME_BYTES_MAX), "message": bytes_to_json(message) });
         let code = self.recorded(
             "crypto.hmac",
             (hash, secret, message),
             describe,
             |state, (hash, secret, message)| {
-                let code = service::hmac(hash.into(), &secret, &message, &mut || state.budget.check())?;
+                let hash = match convert::hash(&hash) {
+                    Ok(hash) => hash,
+                    Err(error) => return Ok(Code(Err(error))),
+                };
+                let code = service::hmac(hash, &secret, &message, &mut || state.budget.check())?;
                 Ok(Code(code.map_err(Error::from)))
             },
         );
         Ok(code?.0)
     }
 
-    fn digest(&mut self, hash: Hash, data: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
+    fn digest(&mut self, hash: String, data: Vec<u8>) -> WasmResult<Result<Vec<u8>, Error>> {
         self.require(Capability::Crypto)?;
-        let describe = |(hash, data): &(Hash, Vec<u8>)| json!({ "hash": recorded::hash_name(*hash), "data": bytes_to_json(data) });
+        let describe = |(hash, data): &(String, Vec<u8>)| json!({ "hash": cut(hash, NAME_BYTES_MAX), "data": bytes_to_json(data) });
         self.recorded("crypto.digest", (hash, data), describe, |state, (hash, data)| {
-            let digest = service::digest(hash.into(), &data, &mut || state.budget.check())?;
+            let hash = match convert::hash(&hash) {
+                Ok(hash) => hash,
+                Err(error) => return Ok(Err(error)),
+            };
+            let digest = service::digest(hash, &data, &mut || state.budget.check())?;
             Ok(digest.map_err(Error::from))
         })
     }

@@ -9,10 +9,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, is_field_value, is_gateway_owned, is_token, set_request_target};
+use portcullis_model::text::cut;
 use portcullis_model::{Capability, HttpGrant, HttpUrl, Version};
-use portcullis_policy::HookKind;
-use portcullis_policy::outbound::{OutboundError, OutboundRequest, OutboundResponse};
+use portcullis_policy::outbound::{OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_policy::recorder::{bytes_from_json, bytes_to_json, is_credential, mark};
+use portcullis_policy::{ClientGone, HookKind};
+use portcullis_traffic::Permit;
 use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
@@ -28,13 +30,15 @@ use crate::instance::state::State;
 /// If a policy names no time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// No call takes longer.
-const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+const TIMEOUT_MS_MAX: u64 = 30_000;
+/// Requests that one call of `send-all` sends.
+const REQUESTS_MAX: usize = 32;
 /// A policy has at least that long to answer when it has waited as long as it may, unless its `wall` is short.
 const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// The longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;
 
-/// The function's name in records.
+/// The function's name in records, in which `send-all` is as many of them.
 const SEND: &str = "http-client.send";
 
 pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
@@ -48,7 +52,8 @@ fn check(
     response_bytes_max: usize,
 ) -> Result<OutboundRequest, Error> {
     let invalid = |what: String| Error::InvalidRequest(what);
-    let Outbound { method, url, headers, body, timeout_ms } = request;
+    let Outbound { method, url, headers, body, options } = request;
+    let timeout = timeout(&options)?;
     if !is_token(method.as_bytes())
         || method.len() > METHOD_BYTES_MAX
         || matches!(&*method, "CONNECT" | "TRACE")
@@ -84,18 +89,36 @@ fn check(
     if head.fields.size() + head.target().len() > HEAD_BYTES_MAX {
         return Err(invalid("URL and fields, which are too large".to_owned()));
     }
-    let timeout = match timeout_ms {
-        0 => TIMEOUT,
-        millis => Duration::from_millis(millis.into()).min(TIMEOUT_MAX),
-    };
     Ok(OutboundRequest { grant, head, body: body.into(), timeout, response_bytes_max })
+}
+
+/// The options of a request, of which there is one. One that is not known may be what the policy relies on.
+fn timeout(options: &[(String, String)]) -> Result<Duration, Error> {
+    let invalid = |what: String| Err(Error::InvalidRequest(what));
+    let mut timeout = None;
+    for (name, value) in options {
+        if name != "timeout-ms" {
+            return invalid(format!(
+                "the option `{}`, which is not known here",
+                cut(name, 64).escape_debug()
+            ));
+        }
+        let millis = value.parse().ok().filter(|millis| (1..=TIMEOUT_MS_MAX).contains(millis));
+        let Some(millis) = millis else {
+            return invalid("the option `timeout-ms`, which is 1 to 30000".to_owned());
+        };
+        if timeout.replace(Duration::from_millis(millis)).is_some() {
+            return invalid("the option `timeout-ms`, which is given twice".to_owned());
+        }
+    }
+    Ok(timeout.unwrap_or(TIMEOUT))
 }
 
 fn inbound(response: OutboundResponse) -> Inbound {
     let fields = response.head.fields.iter();
     let headers =
         fields.map(|(_, name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect();
-    Inbound { status: response.head.status, headers, body: response.body.into() }
+    Inbound { status: response.head.status, headers, body: response.body.into(), details: Vec::new() }
 }
 
 fn error(error: OutboundError) -> Error {
@@ -122,12 +145,13 @@ impl State {
         left_to_wait(self.policy.limits.wall, self.budget.begun().elapsed())
     }
 
-    async fn send_outbound(&mut self, request: Outbound) -> Result<Inbound, Error> {
+    /// Begins a request, if the policy may send it now.
+    fn begin_request(&self, request: Outbound) -> Result<Call, Error> {
         if self.stage == Stage::Configure {
             let why = "`configure` must not wait; send requests in `on-tick` or in a hook of an exchange";
             return Err(Error::NotAllowed(why.to_owned()));
         }
-        let policy = self.policy.clone();
+        let policy = &self.policy;
         let mut request = check(request, &policy.grants.http, policy.limits.body_bytes)?;
         if !self.has_effects() {
             return Err(Error::NotAllowed("an explanation asks nobody".to_owned()));
@@ -138,47 +162,93 @@ impl State {
             return Err(Error::NotAllowed(why.to_owned()));
         }
         let outbound = policy.outbound.get().ok_or(Error::Busy)?;
-        // Both are dropped with the fiber, and the call is given up with it.
-        let _place = policy.http_calls.acquire().ok_or(Error::Busy)?;
+        let permit = policy.http_calls.acquire().ok_or(Error::Busy)?;
         request.timeout = request.timeout.min(self.left_to_wait());
         if request.timeout.is_zero() {
             return Err(Error::Timeout);
         }
-        let mut answer = outbound.send(request);
+        Ok(Call::Waits { answer: outbound.send(request), _permit: permit })
+    }
+
+    /// Sends requests at once, except those whose answers a record has, and notes them all.
+    async fn send_noted(&mut self, requests: Vec<Outbound>) -> Vec<Result<Inbound, Error>> {
+        let arguments: Vec<Value> = match self.recorder() {
+            Some(_) => requests.iter().map(describe).collect(),
+            None => Vec::new(),
+        };
+        let mut calls = Vec::with_capacity(requests.len());
+        let mut from_record = vec![false; arguments.len()];
+        for (at, request) in requests.into_iter().enumerate() {
+            let arguments = arguments.get(at);
+            let recorded = arguments.and_then(|arguments| self.recorder()?.answer(SEND, arguments));
+            let recorded = recorded.as_ref().and_then(Answer::from_json);
+            calls.push(match recorded {
+                Some(answer) => {
+                    from_record[at] = true;
+                    Call::Done(answer)
+                }
+                None => self.begin_request(request).unwrap_or_else(|error| Call::Done(Err(error))),
+            });
+        }
         // `on-completed` comes after the client has its response, so its requests do not end with the client.
         let attended = self.exchange.as_ref().filter(|_| self.stage != Stage::Hook(HookKind::Completed));
         let gone = attended.map(|exchange| exchange.gone.clone());
-        poll_fn(|cx| {
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map(inbound).map_err(error));
+        let answers = answers(calls, gone).await;
+        if let Some(recorder) = self.recorder() {
+            for ((arguments, answer), from_record) in arguments.into_iter().zip(&answers).zip(from_record) {
+                recorder.note(SEND, arguments, answer.to_json(), from_record);
             }
-            match &gone {
-                Some(gone) => gone.poll_notified(cx).map(|()| Err(Error::ClientGone)),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        }
+        answers
     }
+}
+
+/// A request, with its permit until the answer is there. Both are dropped with the fiber, and the call is given up.
+enum Call {
+    Waits { answer: Outgoing, _permit: Permit },
+    Done(Result<Inbound, Error>),
+}
+
+/// Waits for the answers of calls that have begun, or until the client has gone away.
+async fn answers(mut calls: Vec<Call>, gone: Option<ClientGone>) -> Vec<Result<Inbound, Error>> {
+    poll_fn(|cx| {
+        let mut waits = false;
+        for call in &mut calls {
+            let Call::Waits { answer, .. } = call else { continue };
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => *call = Call::Done(answer.map(inbound).map_err(error)),
+                Poll::Pending => waits = true,
+            }
+        }
+        match &gone {
+            Some(gone) if waits => gone.poll_notified(cx),
+            _ if waits => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
+    // The calls that still wait are given up with their futures.
+    let answer = |call| match call {
+        Call::Done(answer) => answer,
+        Call::Waits { .. } => Err(Error::ClientGone),
+    };
+    calls.into_iter().map(answer).collect()
 }
 
 impl http_client::Host for State {
     async fn send(&mut self, request: Outbound) -> WasmResult<Result<Inbound, Error>> {
         self.require(Capability::HttpClient)?;
-        if self.recorder().is_none() {
-            return Ok(self.send_outbound(request).await);
+        let answer = self.send_noted(vec![request]).await.pop();
+        Ok(answer.unwrap_or_else(|| Err(Error::Other("there is no answer".to_owned()))))
+    }
+
+    async fn send_all(&mut self, requests: Vec<Outbound>) -> WasmResult<Vec<Result<Inbound, Error>>> {
+        self.require(Capability::HttpClient)?;
+        if requests.len() > REQUESTS_MAX {
+            let refused = || Err(Error::InvalidRequest("more than 32 requests at once".to_owned()));
+            return Ok(requests.iter().map(|_| refused()).collect());
         }
-        let arguments = describe(&request);
-        let recorded = self.recorder().and_then(|recorder| recorder.answer(SEND, &arguments));
-        let recorded = recorded.as_ref().and_then(Answer::from_json);
-        let from_record = recorded.is_some();
-        let answer = match recorded {
-            Some(answer) => answer,
-            None => self.send_outbound(request).await,
-        };
-        if let Some(recorder) = self.recorder() {
-            recorder.note(SEND, arguments, answer.to_json(), from_record);
-        }
-        Ok(answer)
+        Ok(self.send_noted(requests).await)
     }
 }
 
@@ -188,7 +258,7 @@ fn describe(request: &Outbound) -> Value {
         "url": request.url,
         "headers": fields_to_json(&request.headers),
         "body": bytes_to_json(&request.body),
-        "timeout-ms": request.timeout_ms,
+        "options": request.options,
     })
 }
 
@@ -207,12 +277,18 @@ fn field_from_json(value: &Value) -> Option<Field> {
     Some(Field { name: name.as_str()?.to_owned(), value: bytes_from_json(value)? })
 }
 
+fn detail_from_json(value: &Value) -> Option<(String, String)> {
+    let [name, value] = value.as_array()?.as_slice() else { return None };
+    Some((name.as_str()?.to_owned(), value.as_str()?.to_owned()))
+}
+
 impl Answer for Inbound {
     fn to_json(&self) -> Value {
         json!({
             "status": self.status,
             "headers": fields_to_json(&self.headers),
             "body": bytes_to_json(&self.body),
+            "details": self.details,
         })
     }
 
@@ -221,6 +297,7 @@ impl Answer for Inbound {
             status: value["status"].as_u64()?.try_into().ok()?,
             headers: value["headers"].as_array()?.iter().map(field_from_json).collect::<Option<_>>()?,
             body: bytes_from_json(&value["body"])?,
+            details: value["details"].as_array()?.iter().map(detail_from_json).collect::<Option<_>>()?,
         })
     }
 }
@@ -236,6 +313,7 @@ impl Answer for Error {
             Self::Protocol(how) => json!(["protocol", how]),
             Self::TooLarge => json!(["too-large"]),
             Self::ClientGone => json!(["client-gone"]),
+            Self::Other(what) => json!(["other", what]),
         }
     }
 
@@ -250,6 +328,7 @@ impl Answer for Error {
             "protocol" => Self::Protocol(text()?),
             "too-large" => Self::TooLarge,
             "client-gone" => Self::ClientGone,
+            "other" => Self::Other(text()?),
             _ => return None,
         })
     }

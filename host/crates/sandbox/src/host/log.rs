@@ -35,6 +35,29 @@ impl log::Host for State {
             state.log_line(level, &message, &fields)
         })
     }
+
+    fn enabled(&mut self, level: Level) -> Result<bool> {
+        self.require(Capability::Log)?;
+        let describe = |level: &Level| json!({ "level": level_name(*level) });
+        self.recorded("log.enabled", level, describe, |_, level| Ok(is_enabled(level)))
+    }
+}
+
+/// Whether a line of a policy with that level goes anywhere.
+fn is_enabled(level: Level) -> bool {
+    // The level is part of a static description here as well.
+    macro_rules! enabled {
+        ($level:ident) => {
+            tracing::enabled!(target: "portcullis::policy", tracing::Level::$level)
+        };
+    }
+    match level {
+        Level::Trace => enabled!(TRACE),
+        Level::Debug => enabled!(DEBUG),
+        Level::Info => enabled!(INFO),
+        Level::Warn => enabled!(WARN),
+        Level::Error => enabled!(ERROR),
+    }
 }
 
 fn level_name(level: Level) -> &'static str {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_model::Capability;
+use portcullis_model::text::cut;
 use portcullis_policy::HookKind;
 use portcullis_policy::recorder::bytes_to_json;
 use portcullis_services::matchers::{self as service, Matchers, read_json};
@@ -12,9 +13,11 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::component::bindings::portcullis::policy::matchers;
 use crate::component::bindings::portcullis::policy::matchers::{Error, JsonError, JsonValue, MakeError};
-use crate::component::bindings::portcullis::policy::types::IpAddress;
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
+
+/// An address has at most 45 characters; longer texts are cut in notes.
+const ADDRESS_BYTES_MAX: usize = 64;
 
 pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
     matchers::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
@@ -26,6 +29,7 @@ impl From<service::MakeError> for MakeError {
             service::MakeError::Malformed(why) => Self::Malformed(why),
             service::MakeError::TooLarge => Self::TooLarge,
             service::MakeError::TooMany => Self::TooMany,
+            service::MakeError::NoSet => Self::NoSet,
         }
     }
 }
@@ -63,13 +67,6 @@ impl From<service::JsonValue> for JsonValue {
     }
 }
 
-fn address(address: IpAddress) -> IpAddr {
-    match address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
-    }
-}
-
 impl State {
     fn matchers(&self) -> WasmResult<&Matchers> {
         self.require(Capability::Matchers)?;
@@ -83,6 +80,18 @@ impl State {
             _ => Err(MakeError::NotNow),
         }
     }
+
+    /// Forgets a set, which other exchanges use as well.
+    fn forget(&mut self, function: &'static str, set: u32, forget: fn(&Matchers, u32)) -> WasmResult<()> {
+        self.matchers()?;
+        let describe = |set: &u32| json!({ "set": set });
+        self.recorded(function, set, describe, |state, set| {
+            if state.has_effects() {
+                forget(state.matchers()?, set);
+            }
+            Ok(())
+        })
+    }
 }
 
 fn describe_text((set, text): &(u32, Vec<u8>)) -> Value {
@@ -95,6 +104,8 @@ fn told<T: serde::Serialize>(result: &Result<T, Error>) -> Value {
         Err(Error::NoSet) => json!({ "err": "no-set" }),
         Err(Error::TooLarge) => json!({ "err": "too-large" }),
         Err(Error::TooCostly) => json!({ "err": "too-costly" }),
+        Err(Error::InvalidAddress) => json!({ "err": "invalid-address" }),
+        Err(Error::Other(what)) => json!({ "err": { "other": what } }),
     }
 }
 
@@ -102,6 +113,15 @@ impl matchers::Host for State {
     fn make_regex_set(&mut self, patterns: Vec<String>) -> WasmResult<Result<u32, MakeError>> {
         let matchers = self.matchers()?;
         Ok(self.may_compile().and_then(|()| Ok(matchers.make_patterns(&patterns)?)))
+    }
+
+    fn replace_regex_set(&mut self, set: u32, patterns: Vec<String>) -> WasmResult<Result<(), MakeError>> {
+        let matchers = self.matchers()?;
+        Ok(self.may_compile().and_then(|()| Ok(matchers.replace_patterns(set, &patterns)?)))
+    }
+
+    fn forget_regex_set(&mut self, set: u32) -> WasmResult<()> {
+        self.forget("matchers.forget-regex-set", set, Matchers::forget_patterns)
     }
 
     fn is_match(&mut self, set: u32, text: Vec<u8>) -> WasmResult<Result<bool, Error>> {
@@ -123,11 +143,31 @@ impl matchers::Host for State {
         Ok(self.may_compile().and_then(|()| Ok(matchers.make_networks(&networks)?)))
     }
 
-    fn find_network(&mut self, set: u32, of: IpAddress) -> WasmResult<Result<Option<u32>, Error>> {
+    fn replace_network_set(&mut self, set: u32, networks: String) -> WasmResult<Result<(), MakeError>> {
+        let matchers = self.matchers()?;
+        Ok(self.may_compile().and_then(|()| Ok(matchers.replace_networks(set, &networks)?)))
+    }
+
+    fn forget_network_set(&mut self, set: u32) -> WasmResult<()> {
+        self.forget("matchers.forget-network-set", set, Matchers::forget_networks)
+    }
+
+    fn find_network(&mut self, set: u32, address: String) -> WasmResult<Result<Option<u32>, Error>> {
         self.matchers()?;
+        let describe =
+            |(set, of): &(u32, String)| json!({ "set": set, "address": cut(of, ADDRESS_BYTES_MAX) });
+        self.observed("matchers.find-network", (set, address), describe, told, |state, (set, of)| {
+            let Ok(address) = of.parse() else { return Ok(Err(Error::InvalidAddress)) };
+            Ok(state.matchers()?.find(set, address).map_err(Error::from))
+        })
+    }
+
+    fn find_client(&mut self, set: u32) -> WasmResult<Result<Option<u32>, Error>> {
+        self.matchers()?;
+        let client = self.exchange()?.client.address;
         let describe = |(set, of): &(u32, IpAddr)| json!({ "set": set, "address": of.to_string() });
-        self.observed("matchers.find-network", (set, address(of)), describe, told, |state, (set, of)| {
-            Ok(state.matchers()?.find(set, of).map_err(Error::from))
+        self.observed("matchers.find-client", (set, client), describe, told, |state, (set, client)| {
+            Ok(state.matchers()?.find(set, client).map_err(Error::from))
         })
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::recorded::Answer;
+use super::recorded::{Answer, named_text};
 use crate::component::bindings::portcullis::policy::random;
 use crate::component::bindings::portcullis::policy::random::Error;
 use crate::instance::state::State;
@@ -37,6 +37,7 @@ impl Answer for Error {
         match self {
             Self::TooMany => json!("too-many"),
             Self::Unavailable(why) => json!({ "unavailable": why }),
+            Self::Other(what) => json!({ "other": what }),
         }
     }
 
@@ -44,7 +45,9 @@ impl Answer for Error {
         match value.as_str() {
             Some("too-many") => Some(Self::TooMany),
             Some(_) => None,
-            None => Some(Self::Unavailable(value.get("unavailable")?.as_str()?.to_owned())),
+            None => named_text(value, "unavailable")
+                .map(Self::Unavailable)
+                .or_else(|| named_text(value, "other").map(Self::Other)),
         }
     }
 }

@@ -40,7 +40,7 @@ impl State {
         cost: u32,
     ) -> Result<rate_limit::Verdict> {
         let rate_limit::Quota { requests, per_ms, burst } = quota;
-        let quota = Quota { requests, per: Duration::from_millis(per_ms.into()), burst };
+        let quota = Quota { requests, per: Duration::from_millis(per_ms), burst };
         let now = clock::monotonic();
         let verdict = if self.has_effects() {
             self.policy.shared.buckets.check(bucket, quota, cost, now)
@@ -72,17 +72,17 @@ impl Answer for rate_limit::Verdict {
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let number = |name: &str| u32::from_json(value.get(name)?);
+        let millis = |name: &str| u64::from_json(value.get(name)?);
         Some(Self {
             allowed: value.get("allowed")?.as_bool()?,
-            remaining: number("remaining")?,
-            retry_after_ms: number("retry-after-ms")?,
-            reset_after_ms: number("reset-after-ms")?,
+            remaining: u32::from_json(value.get("remaining")?)?,
+            retry_after_ms: millis("retry-after-ms")?,
+            reset_after_ms: millis("reset-after-ms")?,
         })
     }
 }
 
 /// Rounded up: a client that waits for as long as it was told must not come too early.
-fn millis_up(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+fn millis_up(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -114,6 +114,22 @@ impl State {
     }
 }
 
+/// The text of a case that has one, such as `{ "malformed": "why" }`.
+pub(super) fn named_text(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
+}
+
+/// Keys, which `store.list` gives.
+impl Answer for Vec<String> {
+    fn to_json(&self) -> Value {
+        json!(self)
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(String::from_json).collect()
+    }
+}
+
 impl Answer for () {
     fn to_json(&self) -> Value {
         Value::Null
@@ -236,7 +252,8 @@ mod tests {
         check(u64::MAX, json!(u64::MAX));
         check(b"text".to_vec(), json!("text"));
         check(vec![0xff, 0x0a], json!({ "hex": "ff0a" }));
-        check(Some(Vec::new()), json!([""]));
+        check(Some(Vec::<u8>::new()), json!([""]));
+        check(vec!["a".to_owned(), "b".to_owned()], json!(["a", "b"]));
         check(None::<Vec<u8>>, json!(null));
         check(Ok::<_, String>(true), json!({ "ok": true }));
         check(Err::<bool, _>("why".to_owned()), json!({ "err": "why" }));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::recorded::Answer;
+use super::recorded::{Answer, named_text};
 use crate::component::bindings::portcullis::policy::store;
 use crate::component::bindings::portcullis::policy::store::Error;
 use crate::instance::state::State;
@@ -30,6 +30,24 @@ impl From<store_service::Error> for Error {
 }
 
 impl State {
+    /// Lists keys of the store, or of the copy that an exchange without effects has.
+    fn list_keys(&mut self, prefix: &str) -> WasmResult<Result<Vec<String>, Error>> {
+        let now = clock::monotonic();
+        let policy = self.policy.clone();
+        let store = &policy.shared.store;
+        if self.has_effects() {
+            let listed = store.list(prefix, now, &mut || self.budget.check())?;
+            return Ok(listed.map_err(Error::from));
+        }
+        let before = store.list(prefix, now, &mut || self.budget.check())?;
+        let Some(copy) = self.scratch(|| ScratchStore::of(store)) else {
+            return Ok(Err(Error::Unavailable("there is no copy of it for this exchange".to_owned())));
+        };
+        let copy = copy.touch_all(store, &before.unwrap_or_default());
+        // It has at most twice as many keys as were listed, so its time need not be checked.
+        Ok(copy.list(prefix, now, &mut || Ok(()))?.map_err(Error::from))
+    }
+
     /// Does something to `key` in the store, or in a copy that lives as long as the exchange if that must have no
     /// effects.
     fn with_store<T>(
@@ -56,6 +74,7 @@ impl Answer for Error {
             Self::TooLarge => json!("too-large"),
             Self::Quota => json!("quota"),
             Self::NotANumber => json!("not-a-number"),
+            Self::Other(what) => json!({ "other": what }),
         }
     }
 
@@ -65,13 +84,15 @@ impl Answer for Error {
             Some("quota") => Some(Self::Quota),
             Some("not-a-number") => Some(Self::NotANumber),
             Some(_) => None,
-            None => Some(Self::Unavailable(value.get("unavailable")?.as_str()?.to_owned())),
+            None => named_text(value, "unavailable")
+                .map(Self::Unavailable)
+                .or_else(|| named_text(value, "other").map(Self::Other)),
         }
     }
 }
 
-fn ttl(millis: Option<u32>) -> Option<Duration> {
-    millis.map(|millis| Duration::from_millis(millis.into()))
+fn ttl(millis: Option<u64>) -> Option<Duration> {
+    millis.map(Duration::from_millis)
 }
 
 impl store::Host for State {
@@ -83,9 +104,9 @@ impl store::Host for State {
         })
     }
 
-    fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> WasmResult<Result<(), Error>> {
+    fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> WasmResult<Result<(), Error>> {
         self.require(Capability::Store)?;
-        let describe = |(key, value, ttl): &(String, Vec<u8>, Option<u32>)| json!({ "key": key, "value": bytes_to_json(value), "ttl-ms": ttl });
+        let describe = |(key, value, ttl): &(String, Vec<u8>, Option<u64>)| json!({ "key": key, "value": bytes_to_json(value), "ttl-ms": ttl });
         self.recorded("store.set", (key, value, ttl_ms), describe, |state, (key, value, ttl_ms)| {
             state.with_store(&key, |store, now| store.set(&key, value, ttl(ttl_ms), now))
         })
@@ -96,10 +117,10 @@ impl store::Host for State {
         key: String,
         expected: Option<Vec<u8>>,
         value: Vec<u8>,
-        ttl_ms: Option<u32>,
+        ttl_ms: Option<u64>,
     ) -> WasmResult<Result<bool, Error>> {
         self.require(Capability::Store)?;
-        type Arguments = (String, Option<Vec<u8>>, Vec<u8>, Option<u32>);
+        type Arguments = (String, Option<Vec<u8>>, Vec<u8>, Option<u64>);
         let describe = |(key, expected, value, ttl): &Arguments| {
             let expected = expected.as_deref().map(bytes_to_json);
             json!({ "key": key, "expected": expected, "value": bytes_to_json(value), "ttl-ms": ttl })
@@ -117,10 +138,10 @@ impl store::Host for State {
         )
     }
 
-    fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u32>) -> WasmResult<Result<i64, Error>> {
+    fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u64>) -> WasmResult<Result<i64, Error>> {
         self.require(Capability::Store)?;
         let describe =
-            |(key, by, ttl): &(String, i64, Option<u32>)| json!({ "key": key, "by": by, "ttl-ms": ttl });
+            |(key, by, ttl): &(String, i64, Option<u64>)| json!({ "key": key, "by": by, "ttl-ms": ttl });
         self.recorded("store.increment", (key, by, ttl_ms), describe, |state, (key, by, ttl_ms)| {
             state.with_store(&key, |store, now| store.increment(&key, by, ttl(ttl_ms), now))
         })
@@ -132,5 +153,11 @@ impl store::Host for State {
         self.recorded("store.delete", key, describe, |state, key| {
             state.with_store(&key, |store, _| store.delete(&key))
         })
+    }
+
+    fn list(&mut self, prefix: String) -> WasmResult<Result<Vec<String>, Error>> {
+        self.require(Capability::Store)?;
+        let describe = |prefix: &String| json!({ "prefix": prefix });
+        self.recorded("store.list", prefix, describe, |state, prefix| state.list_keys(&prefix))
     }
 }

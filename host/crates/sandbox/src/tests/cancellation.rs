@@ -132,7 +132,9 @@ fn at_each_wait_of_each_hook() {
             if policy.factory().name().contains("waiting") {
                 // And here for a server.
                 for name in HOOKS {
-                    assert!(give_up_at_each_wait(|| begin(name, "http-client.send"), || check(name)) >= 3);
+                    for deed in ["http-client.send", "http-client.send-all"] {
+                        assert!(give_up_at_each_wait(|| begin(name, deed), || check(name)) >= 3, "{deed}");
+                    }
                 }
             }
             assert_eq!(places(&*policy, "loop"), at_first, "places for calls");

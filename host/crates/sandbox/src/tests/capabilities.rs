@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use portcullis_model::{Name, PolicyConfig, RateQuota, Secret};
 use portcullis_policy::{Fault, Hook, Policy, PolicyFactory};
-use portcullis_test_guests::CAPABILITIES;
+use portcullis_test_guests::{CAPABILITIES, RENEWS};
 
+use super::calls::until;
 use super::{SANDBOX, both, component, config, exchange, in_time, logged, run};
 use crate::{GuestValue, PolicyReport};
 
@@ -26,7 +27,11 @@ fn configured(config: &PolicyConfig) -> Arc<dyn PolicyFactory> {
 }
 
 pub(super) fn capable(name: &str) -> Rc<dyn Policy> {
-    configured(&config(name, "{}")).worker()
+    capable_with(name, "{}")
+}
+
+pub(super) fn capable_with(name: &str, json: &str) -> Rc<dyn Policy> {
+    configured(&config(name, json)).worker()
 }
 
 fn attempt(policy: &Rc<dyn Policy>, deed: &str) -> Result<String, Fault> {
@@ -95,6 +100,15 @@ fn logs_escaped_and_not_without_end() {
 }
 
 #[test]
+fn knows_which_lines_would_be_written() {
+    both(|| {
+        let policy = capable("asking the log");
+        // The subscriber of these tests writes lines from `info` on.
+        logged(|| assert_eq!(does(&policy, "enabled"), "[false, true, true]"));
+    });
+}
+
+#[test]
 pub(super) fn counts_a_rate_limit_exactly_across_threads() {
     both(|| {
         let factory = configured(&config("limiting", "{}"));
@@ -114,7 +128,11 @@ pub(super) fn counts_a_rate_limit_exactly_across_threads() {
         let told = does(&policy, "rate key 1 86400000 99 1");
         assert!(told.starts_with("false 0 8"), "and the wait is told: {told}");
         assert!(does(&policy, "rate other 1 86400000 99 1").starts_with("true 99"), "another bucket");
-        assert_eq!(does(&policy, "rate key 0 1000 5 1"), "false 0 4294967295", "nothing is allowed");
+        assert_eq!(
+            does(&policy, "rate key 0 1000 5 1"),
+            "false 0 18446744073709551615",
+            "nothing is allowed"
+        );
     });
 }
 
@@ -172,6 +190,8 @@ fn stores_counts_and_compares() {
         assert_eq!(does(&one, "get n"), "-2");
         assert_eq!(does(&one, "increment a 1"), "Err(Error::NotANumber)");
         assert_eq!(does(&one, "set-size b 65537"), "Err(Error::TooLarge)");
+        assert_eq!(does(&two, "list"), r#"Ok(["a", "n"])"#);
+        assert_eq!(does(&two, "list n"), r#"Ok(["n"])"#);
         assert_eq!(does(&one, "delete a"), "Ok(())");
         assert_eq!(does(&two, "get a"), "none");
         assert_eq!(does(&capable("not storing"), "get n"), "none", "a policy's store is its own");
@@ -205,7 +225,83 @@ fn keys_are_the_policys_and_valid_in_all_its_instances() {
         assert_eq!(does(&two, "mac 1 message"), "32 Ok(true) true", "another instance");
         assert_eq!(does(&two, "import-secret long"), "Ok(1)", "the same key has the same number");
         let other = capable("with other keys");
-        assert_eq!(does(&other, "mac 1 message"), "no-key", "a policy's keys are its own");
+        assert_eq!(does(&other, "mac 1 message"), "Error::NoKey", "a policy's keys are its own");
+    });
+}
+
+#[test]
+fn finds_the_client_of_the_exchange() {
+    both(|| {
+        let policy = capable_with("finding", "sets");
+        let mut exchange = exchange();
+        exchange.client.address = "::ffff:10.1.2.3".parse().unwrap();
+        exchange.request.fields.append(b"x-do", b"client 1").unwrap();
+        let (exchange, result) = run(&*policy, Hook::RequestHead, exchange);
+        result.unwrap();
+        assert_eq!(exchange.attributes.get("result"), Some("Ok(Some(1))"));
+    });
+}
+
+#[test]
+fn a_key_that_is_forgotten_is_of_no_use_in_any_instance() {
+    in_time(|| {
+        let factory = configured(&config("forgetting", "{}"));
+        let (one, two) = (factory.clone().worker(), factory.worker());
+        assert_eq!(does(&one, "import-secret long"), "Ok(1)");
+        does(&two, "forget-key 1");
+        does(&two, "forget-key 1");
+        does(&two, "forget-key 99");
+        assert_eq!(does(&one, "mac 1 message"), "Error::NoKey");
+        assert_eq!(does(&one, "import-secret long"), "Ok(2)", "a number that no other key had");
+        assert_eq!(does(&two, "mac 2 message"), "32 Ok(true) true");
+    });
+}
+
+#[test]
+fn algorithms_have_the_names_of_their_registry_and_no_others() {
+    in_time(|| {
+        let policy = capable("naming");
+        assert_eq!(does(&policy, "import-secret long HS256"), "Ok(1)");
+        for unknown in ["hs256", "none", "ES256K"] {
+            let refused = format!(r#"Err(KeyError::Unsupported("the algorithm `{unknown}`"))"#);
+            assert_eq!(does(&policy, &format!("import-secret long {unknown}")), refused);
+            assert_eq!(does(&policy, &format!("import-jwk-for {{}} {unknown}")), refused);
+        }
+        let wrong = does(&policy, "import-secret long RS256");
+        assert!(wrong.starts_with("Err(KeyError::WrongAlgorithm("), "{wrong}");
+    });
+}
+
+#[test]
+pub(super) fn on_tick_renews_sets_and_keys_and_releases_old_ones() {
+    both(|| {
+        let mut config = config("renewing", "{}");
+        config.tick = Duration::from_millis(5);
+        // So much more than a round takes that no machine meets it.
+        config.limits.deadline = Duration::from_secs(10);
+        let factory = SANDBOX.configure(&component(RENEWS), &config, &BTreeMap::new()).unwrap();
+        let (one, two) = (factory.clone().worker(), factory.clone().worker());
+        let look = |policy: &Rc<dyn Policy>| {
+            let (exchange, result) = run(&**policy, Hook::RequestHead, exchange());
+            result.unwrap();
+            let get = |name: &str| exchange.attributes.get(name).unwrap().to_owned();
+            assert_eq!(get("error"), "");
+            (get("round").parse::<u32>().unwrap(), ["found", "first", "key", "first-key"].map(get))
+        };
+        // By then more sets and keys were made than a policy may have at once.
+        for policy in [&one, &two] {
+            until(|| look(policy).0 >= 12);
+        }
+        // An instance that is configured now makes the sets of the beginning, and finds what is in their place.
+        for policy in [&one, &two, &factory.worker()] {
+            until(|| {
+                let (round, [found, first, key, first_key]) = look(policy);
+                assert_eq!((&*first, &*first_key), ("Ok(false)", "Err(Error::NoKey)"), "they are gone");
+                assert!(key.parse::<u32>().unwrap() >= 1200, "{key}");
+                // Unless a tick came between.
+                found == format!("[{round}]")
+            });
+        }
     });
 }
 
@@ -245,7 +341,13 @@ fn computes_for_a_bounded_time() {
         config.limits.deadline = std::time::Duration::from_secs(5);
         let policy = configured(&config).worker();
         assert_eq!(does(&policy, "digest 1048576"), "32");
-        assert_eq!(does(&policy, "digest 1048577"), "too-large");
+        assert_eq!(does(&policy, "digest 1048577"), "Error::TooLarge");
+        assert_eq!(does(&policy, "digest 1 sha-384"), "48");
+        assert_eq!(does(&policy, "digest 1 sha-512"), "64");
+        for unknown in ["sha256", "SHA-256", "md5"] {
+            let told = does(&policy, &format!("digest 1 {unknown}"));
+            assert_eq!(told, format!(r#"Error::Unsupported("the hash `{unknown}`")"#), "a value, not a trap");
+        }
     });
 }
 
@@ -257,12 +359,25 @@ fn matches_with_sets_that_were_made_while_it_was_configured() {
         for policy in [&one, &two] {
             assert_eq!(does(policy, "match 1 ab"), "[0, 1] Ok(true)");
             assert_eq!(does(policy, "match 1 x"), "[] Ok(false)");
-            assert_eq!(does(policy, "match 2 x"), "no-set");
-            assert_eq!(does(policy, "network 1 0"), "Some(0)");
-            assert_eq!(does(policy, "network 1 1"), "Some(1)");
+            assert_eq!(does(policy, "match 2 x"), "Error::NoSet");
+            assert_eq!(does(policy, "network 1 10.0.0.1"), "Some(0)");
+            assert_eq!(does(policy, "network 1 10.1.0.1"), "Some(1)");
+            assert_eq!(does(policy, "network 1 ::ffff:10.1.0.1"), "Some(1)");
+            assert_eq!(does(policy, "network 1 2001:db8::1"), "None");
+            for wrong in ["10.1", "[::1]", "10.0.0.1:80", "a.test"] {
+                let told = does(policy, &format!("network 1 {wrong}"));
+                assert_eq!(told, "Error::InvalidAddress", "{wrong:?}");
+            }
+            assert_eq!(does(policy, "client 2"), "Err(Error::NoSet)");
         }
         assert_eq!(does(&one, "make x"), "Err(MakeError::NotNow)", "an exchange would wait");
-        assert_eq!(does(&capable("not matching"), "match 1 x"), "no-set", "a policy's sets are its own");
+        assert_eq!(does(&one, "replace 1 x"), "Err(MakeError::NotNow) Err(MakeError::NotNow)");
+        let other = capable("not matching");
+        assert_eq!(does(&other, "match 1 x"), "Error::NoSet", "a policy's sets are its own");
+        does(&one, "forget-sets 1");
+        assert_eq!(does(&two, "match 1 ab"), "Error::NoSet", "forgotten in all instances");
+        assert_eq!(does(&two, "network 1 10.0.0.1"), "Error::NoSet");
+        does(&one, "forget-sets 1");
     });
 }
 

@@ -187,6 +187,76 @@ fn bounds_the_requests_that_are_outstanding() {
 }
 
 #[test]
+fn several_requests_are_under_way_at_once_and_answered_in_their_order() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let mut config = config("asking all", "{}");
+        config.limits.http_calls = 3;
+        let policy = configured(&sandbox, CAPABILITIES, &config).unwrap().worker();
+        let told =
+            does(&*policy, "ask-all http://a.test/x http://b.test/ http://a.test/broken http://a.test/y");
+        let told: Vec<&str> = told.split(" | ").collect();
+        assert_eq!(told[0], r#"201 ["x-to"] POST /x guest hello"#);
+        assert!(told[1].starts_with("Error::NotAllowed("), "{told:?}");
+        assert_eq!(told[2..], [r#"Error::Protocol("no HTTP")"#, r#"201 ["x-to"] POST /y guest hello"#]);
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 3);
+        let told = does(&*policy, "ask-all http://a.test/1 http://a.test/2 http://a.test/3 http://a.test/4");
+        assert_eq!(told.matches("201").count(), 3, "{told}");
+        assert!(told.ends_with(" | Error::Busy"), "{told}");
+        assert_eq!(does(&*policy, "ask-many http://a.test/x 0"), "0 true none");
+        let asked = servers.asked.load(Ordering::SeqCst);
+        let told = does(&*policy, "ask-many http://a.test/x 33");
+        assert_eq!(told, r#"33 true Error::InvalidRequest("more than 32 requests at once")"#);
+        assert_eq!(servers.asked.load(Ordering::SeqCst), asked, "none was sent");
+        let under_way = || sandbox.metrics().policies[0].under_way[0].http_calls;
+        assert_eq!(under_way(), Some(0), "each gave its place back");
+    });
+}
+
+#[test]
+fn requests_that_wait_together_are_given_up_together() {
+    both(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("all abandoned", "{}")).unwrap().worker();
+        let mut asking = exchange();
+        let deed = b"ask-all http://a.test/silent http://a.test/here http://a.test/silent";
+        asking.request.fields.append(b"x-do", deed).unwrap();
+        let gone = asking.gone.clone();
+        let Called::Waiting(mut waiting) = policy.call(Hook::RequestHead, asking) else {
+            panic!("a hook that may wait runs on a fiber")
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        while servers.asked.load(Ordering::SeqCst) < 3 {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        // One of them is answered at its third look.
+        for _ in 0..5 {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        gone.notify();
+        let (exchange, result) = super::block_on(waiting);
+        assert!(result.is_ok());
+        let told = exchange.attributes.get("result").unwrap();
+        assert_eq!(told, format!("Error::ClientGone | {} | Error::ClientGone", here()));
+        assert_eq!(servers.given_up.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn an_option_that_is_wrong_or_unknown_refuses_the_request() {
+    in_time(|| {
+        let (sandbox, servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("optional", "{}")).unwrap().worker();
+        for wrong in ["timeout-ms=0", "timeout-ms=1s", "retries=3", "timeout-ms=1 timeout-ms=1"] {
+            let told = does(&*policy, &format!("ask http://a.test/x {wrong}"));
+            assert!(told.starts_with("Error::InvalidRequest(") && told.contains("the option"), "{told}");
+        }
+        assert_eq!(servers.asked.load(Ordering::SeqCst), 0);
+        assert!(does(&*policy, "ask http://a.test/x timeout-ms=30000").starts_with("201"));
+    });
+}
+
+#[test]
 fn a_client_that_goes_away_ends_what_a_hook_waits_for_and_the_exchange_comes_back() {
     in_time(|| {
         let (sandbox, servers) = sandbox();

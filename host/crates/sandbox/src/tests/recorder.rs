@@ -11,7 +11,7 @@ use portcullis_policy::{Exchange, Hook, Policy, call_recorded};
 use portcullis_test_guests::MISBEHAVE;
 use serde_json::{Value, json};
 
-use super::capabilities::{capable, does, report};
+use super::capabilities::{capable, capable_with, does, report};
 use super::{both, config, exchange, in_time, logged, policy};
 use crate::GuestValue;
 
@@ -124,7 +124,7 @@ fn authentication_codes_are_in_no_notes() {
         assert_eq!(calls[0], asked("crypto.mac", json!({ "key": 1, "message": "message" }), code));
         let verified = json!({ "key": 1, "message": "message", "signature-bytes": 32 });
         assert_eq!(calls[1], asked("crypto.verify", verified, json!({ "ok": true })));
-        assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha256")));
+        assert_eq!((calls[2].0.as_str(), &calls[2].1["hash"]), ("crypto.digest", &json!("sha-256")));
         assert_eq!(calls[3].1, json!({ "token": "nonsense", "keys": [1] }));
         assert!(calls[3].2["err"]["malformed"].is_string(), "{}", calls[3].2);
         assert_eq!(calls.len(), 4);
@@ -134,8 +134,9 @@ fn authentication_codes_are_in_no_notes() {
 #[test]
 fn without_effects_calls_answer_as_they_would_and_change_nothing() {
     in_time(|| {
-        let policy = capable("without effects");
+        let policy = capable_with("without effects", "sets");
         assert_eq!(does(&policy, "set kept old"), "Ok(())");
+        assert_eq!(does(&policy, "import-secret long"), "Ok(1)");
         assert_eq!(does(&policy, "count hits x 1"), "1");
         let deeds = [
             "rate one 1 60000 1 1",
@@ -146,8 +147,12 @@ fn without_effects_calls_answer_as_they_would_and_change_nothing() {
             "get kept",
             "increment number 5",
             "increment number 5",
+            "list",
             "delete kept",
             "get kept",
+            "list",
+            "forget-key 1",
+            "forget-sets 1",
             "count hits x 10",
             "count other x 10",
             "log 3",
@@ -165,8 +170,12 @@ fn without_effects_calls_answer_as_they_would_and_change_nothing() {
                 "new",
                 "Ok(5)",
                 "Ok(10)",
+                r#"Ok(["kept", "number"])"#,
                 "Ok(())",
                 "none",
+                r#"Ok(["number"])"#,
+                "",
+                "",
                 "1",
                 "0",
                 ""
@@ -177,6 +186,9 @@ fn without_effects_calls_answer_as_they_would_and_change_nothing() {
         assert_eq!(does(&policy, "rate one 1 60000 1 1"), "true 1 0");
         assert_eq!(does(&policy, "get kept"), "old");
         assert_eq!(does(&policy, "increment number 1"), "Ok(1)");
+        assert_eq!(does(&policy, "mac 1 message"), "32 Ok(true) true", "the key is there");
+        assert_eq!(does(&policy, "match 1 ab"), "[0, 1] Ok(true)", "and the sets");
+        assert_eq!(does(&policy, "network 1 10.0.0.1"), "Some(0)");
         let guest = report("without effects").guest;
         assert_eq!(guest.len(), 1, "no metric was made");
         assert_eq!(guest[0].value, GuestValue::Counter(1));

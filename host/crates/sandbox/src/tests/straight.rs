@@ -15,7 +15,7 @@ use portcullis_test_guests::{EVERY_CALL, EVERY_CALL_WAITS, MISBEHAVE};
 use self::guest::Straight;
 use super::calls::until;
 use super::faults::{HOOKS, hook};
-use super::host_calls::contract;
+use super::host_calls::{contract, needs_exchange};
 use super::injected::{Alone, alone, asking};
 use super::{both, config, run};
 use crate::{ConfigureError, PolicyComponent};
@@ -65,12 +65,6 @@ fn so_are_the_functions_of_wasi() {
     assert!(functions.len() >= 3, "{functions:?}");
 }
 
-fn is_of_an_exchange(function: &str) -> bool {
-    ["request.", "response.", "body.", "exchange.", "outcome."]
-        .iter()
-        .any(|interface| function.starts_with(interface))
-}
-
 #[test]
 fn every_function_of_the_contract_is_called_so() {
     let mut alone = alone();
@@ -115,7 +109,7 @@ fn each_is_stopped_in_configure() {
         for Guest { straight, component, mut config } in guests(&mut alone, "configured") {
             config.limits.configure_deadline = Duration::from_micros(1);
             // What is of an exchange ends it by itself.
-            for function in straight.functions.iter().filter(|name| !is_of_an_exchange(name)) {
+            for function in straight.functions.iter().filter(|name| !needs_exchange(name)) {
                 config.config_json = format!("\"c{}\"", straight.deed(function));
                 let failed = (0..200).find_map(|_| alone.configure(&component, &config).err());
                 match failed {
@@ -133,7 +127,7 @@ fn each_is_stopped_in_on_tick() {
     both(|| {
         let mut alone = alone();
         for Guest { straight, component, config } in guests(&mut alone, "ticking") {
-            let functions = straight.functions.iter().filter(|name| !is_of_an_exchange(name));
+            let functions = straight.functions.iter().filter(|name| !needs_exchange(name));
             // An image for each of them would take long: there, every third.
             let step = if config.isolation == Isolation::Exchange { 3 } else { 1 };
             for function in functions.step_by(step) {

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::key::{self, Key, malformed};
+use super::key::{Key, malformed};
 use super::left_out::LeftOut;
 use super::types::{Algorithm, KeyError};
 use crate::numbered::Content;
@@ -60,14 +60,14 @@ pub(super) fn read(jwk: &str, wanted: Option<Algorithm>) -> Result<Key, KeyError
     }
     let said = match jwk.alg.as_deref() {
         Some(alg) => {
-            let known = key::named(alg);
+            let known = Algorithm::named(alg);
             Some(known.ok_or_else(|| KeyError::Unsupported(format!("the algorithm `{alg}`")))?)
         }
         None => None,
     };
     match (said, wanted) {
         (Some(said), Some(wanted)) if said != wanted => {
-            let (said, wanted) = (key::name(said), key::name(wanted));
+            let (said, wanted) = (said.name(), wanted.name());
             Err(KeyError::WrongAlgorithm(format!("it is for {said}, and {wanted} is wanted")))
         }
         (said, wanted) => jwk.into_key(said.or(wanted)),
@@ -136,7 +136,7 @@ impl Jwk {
             }
             "RSA" => {
                 let algorithm = algorithm.ok_or_else(undecided)?;
-                if !matches!(key::name(algorithm).as_bytes(), [b'R' | b'P', ..]) {
+                if !matches!(algorithm.name().as_bytes(), [b'R' | b'P', ..]) {
                     return Err(not_for("an RSA key", algorithm));
                 }
                 let (n, e) = (member("n", self.n.as_deref())?, member("e", self.e.as_deref())?);
@@ -220,7 +220,7 @@ fn undecided() -> KeyError {
 }
 
 fn not_for(what: &str, algorithm: Algorithm) -> KeyError {
-    KeyError::WrongAlgorithm(format!("{what} is not for {}", key::name(algorithm)))
+    KeyError::WrongAlgorithm(format!("{what} is not for {}", algorithm.name()))
 }
 
 fn unknown_curve(curve: Option<&str>) -> KeyError {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::key::{Key, name};
+use super::key::Key;
 use super::types::JwsError;
 
 /// Bytes of a token: what fits into a head.
@@ -70,7 +70,7 @@ impl Token<'_> {
                 (Some(wanted), Some(has)) => wanted == has,
                 _ => true,
             };
-            name(key.algorithm()) == alg && same_kid
+            key.algorithm().name() == alg && same_kid
         };
         // Each once, however many times it is named.
         let mut tried = Vec::new();

@@ -33,12 +33,12 @@ impl Key {
     /// A secret for an HMAC.
     pub(super) fn secret(secret: &[u8], algorithm: Algorithm, kid: Option<String>) -> Result<Self, KeyError> {
         let Some(hash) = hmac_of(algorithm) else {
-            let message = format!("a secret is for hs256, hs384 or hs512, not for {}", name(algorithm));
+            let message = format!("a secret is for HS256, HS384 or HS512, not for {}", algorithm.name());
             return Err(KeyError::WrongAlgorithm(message));
         };
         let needed = digest_algorithm(hash).output_len();
         if secret.len() < needed {
-            let message = format!("{} needs a secret of {needed} bytes or more", name(algorithm));
+            let message = format!("{} needs a secret of {needed} bytes or more", algorithm.name());
             return Err(KeyError::Weak(message));
         }
         let content = content(algorithm, kid.as_deref(), secret);
@@ -75,7 +75,7 @@ impl Key {
     /// A public key in aws-lc's form: for RSA that of PKCS #1, for curves the point.
     pub(super) fn public(bytes: &[u8], algorithm: Algorithm, kid: Option<String>) -> Result<Self, KeyError> {
         let Some(verification) = verification(algorithm) else {
-            let message = format!("a public key is not for {}", name(algorithm));
+            let message = format!("a public key is not for {}", algorithm.name());
             return Err(KeyError::WrongAlgorithm(message));
         };
         let parsed = ParsedPublicKey::new(verification, bytes);
@@ -171,7 +171,7 @@ pub(super) fn hmac_in_blocks(
 fn content(algorithm: Algorithm, kid: Option<&str>, bytes: &[u8]) -> Content {
     let mut context = digest::Context::new(&SHA256);
     for part in
-        [name(algorithm).as_bytes(), &[u8::from(kid.is_some())], kid.unwrap_or_default().as_bytes(), bytes]
+        [algorithm.name().as_bytes(), &[u8::from(kid.is_some())], kid.unwrap_or_default().as_bytes(), bytes]
     {
         context.update(&part.len().to_le_bytes());
         context.update(part);
@@ -205,45 +205,6 @@ fn der(tag: u8, parts: &[&[u8]], to: &mut Vec<u8>) {
         _ => to.extend([0x82, high, low]),
     }
     parts.iter().for_each(|part| to.extend(*part));
-}
-
-/// Its name in a JWS.
-pub(super) fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Hs256 => "HS256",
-        Algorithm::Hs384 => "HS384",
-        Algorithm::Hs512 => "HS512",
-        Algorithm::Rs256 => "RS256",
-        Algorithm::Rs384 => "RS384",
-        Algorithm::Rs512 => "RS512",
-        Algorithm::Ps256 => "PS256",
-        Algorithm::Ps384 => "PS384",
-        Algorithm::Ps512 => "PS512",
-        Algorithm::Es256 => "ES256",
-        Algorithm::Es384 => "ES384",
-        Algorithm::Es512 => "ES512",
-        Algorithm::Eddsa => "EdDSA",
-    }
-}
-
-/// The algorithm that has that name in a JWS.
-pub(super) fn named(text: &str) -> Option<Algorithm> {
-    const ALL: [Algorithm; 13] = [
-        Algorithm::Hs256,
-        Algorithm::Hs384,
-        Algorithm::Hs512,
-        Algorithm::Rs256,
-        Algorithm::Rs384,
-        Algorithm::Rs512,
-        Algorithm::Ps256,
-        Algorithm::Ps384,
-        Algorithm::Ps512,
-        Algorithm::Es256,
-        Algorithm::Es384,
-        Algorithm::Es512,
-        Algorithm::Eddsa,
-    ];
-    ALL.into_iter().find(|algorithm| name(*algorithm) == text)
 }
 
 /// The hash of an HMAC.

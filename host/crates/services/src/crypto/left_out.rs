@@ -27,13 +27,15 @@ impl LeftOutKeys {
     /// counts as left out only if no call could use it.
     pub(super) fn note(&self, key: Content, left_out: Option<&LeftOut>) {
         let mut noted = self.0.lock();
+        let has_room = noted.len() < NOTED_MAX;
         match left_out {
-            None => drop(noted.insert(key, None)),
-            Some(left_out) if noted.len() < NOTED_MAX => {
+            // A policy that renews its keys goes through any number of them.
+            None if has_room || noted.contains_key(&key) => drop(noted.insert(key, None)),
+            Some(left_out) if has_room => {
                 // The first call knows best: a later one asks for an algorithm.
                 noted.entry(key).or_insert_with(|| Some(left_out.clone()));
             }
-            Some(_) => {}
+            _ => {}
         }
     }
 

@@ -376,6 +376,9 @@ fn bounds_the_keys_of_a_policy() {
     }
     assert!(matches!(keys.import(secret(1000)), Err(KeyError::TooMany)));
     assert_eq!(keys.import(secret(7)).unwrap(), 8, "those that there are can be had again");
+    keys.forget(8);
+    assert_eq!(keys.verify(8, b"", b"", &mut || Ok(())).unwrap(), Err(super::Error::NoKey));
+    assert_eq!(keys.import(secret(1000)).unwrap(), 1001, "a number that no other had");
 }
 
 #[test]

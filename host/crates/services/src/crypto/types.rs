@@ -19,6 +19,50 @@ pub enum Algorithm {
     Eddsa,
 }
 
+impl Algorithm {
+    const ALL: [Self; 13] = [
+        Self::Hs256,
+        Self::Hs384,
+        Self::Hs512,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::Eddsa,
+    ];
+
+    /// Returns its name in a JWS.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+            Self::Eddsa => "EdDSA",
+        }
+    }
+
+    /// Returns the algorithm that has that name in a JWS.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == text)
+    }
+}
+
 /// A hash of the SHA-2 family (FIPS 180-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of FIPS 180-4")]
@@ -26,6 +70,19 @@ pub enum Hash {
     Sha256,
     Sha384,
     Sha512,
+}
+
+impl Hash {
+    /// Returns the hash of that name, such as `sha-256`.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        match text {
+            "sha-256" => Some(Self::Sha256),
+            "sha-384" => Some(Self::Sha384),
+            "sha-512" => Some(Self::Sha512),
+            _ => None,
+        }
+    }
 }
 
 /// Why a key was not imported.

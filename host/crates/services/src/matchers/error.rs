@@ -9,6 +9,8 @@ pub enum MakeError {
     TooLarge,
     /// The policy has as many sets as it may, or they take as much memory as they may.
     TooMany,
+    /// There is no set of that number to replace.
+    NoSet,
 }
 
 /// Why nothing was looked up.

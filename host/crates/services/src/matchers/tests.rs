@@ -157,6 +157,32 @@ fn the_same_set_has_the_same_number_and_sets_are_bounded() {
     assert!(matches!(matchers.is_match(1, &vec![b' '; (1 << 20) + 1]), Err(Error::TooLarge)));
 }
 
+#[test]
+fn a_set_is_renewed_under_its_number_and_one_that_is_forgotten_leaves_its_place() {
+    let matchers = Matchers::default();
+    let address = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
+    let set = matchers.make_networks("10.0.0.1").unwrap();
+    for last in 2..200 {
+        matchers.replace_networks(set, &format!("10.0.0.{last}")).unwrap();
+        assert_eq!(matchers.find(set, address(last)).unwrap(), Some(0));
+        assert_eq!(matchers.find(set, address(last - 1)).unwrap(), None);
+    }
+    assert_eq!(matchers.make_networks("10.0.0.1").unwrap(), set, "for an instance that is configured later");
+    assert!(matches!(matchers.replace_networks(set, "nonsense"), Err(MakeError::Malformed(_))));
+    assert_eq!(matchers.find(set, address(199)).unwrap(), Some(0), "what was there stays");
+    assert!(matches!(matchers.replace_networks(set + 1, "10.0.0.1"), Err(MakeError::NoSet)));
+    // Sets of patterns take so much that a sixteenth has no room.
+    for at in 0..50 {
+        let set = matchers.make_patterns(&[format!("pattern {at}")]).unwrap();
+        matchers.replace_patterns(set, &["renewed".to_owned()]).unwrap();
+        assert!(matchers.is_match(set, b"renewed").unwrap());
+        matchers.forget_patterns(set);
+        assert!(matches!(matchers.is_match(set, b""), Err(Error::NoSet)));
+    }
+    matchers.forget_networks(set);
+    assert!(matches!(matchers.find(set, address(199)), Err(Error::NoSet)));
+}
+
 /// What pointers give, as Rust writes it.
 fn read(document: &str, pointers: &[&str]) -> Vec<String> {
     let pointers: Vec<String> = pointers.iter().map(|pointer| (*pointer).to_owned()).collect();

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_model::StoreGrant;
 
-use super::{Error, Store};
+use super::{Error, ScratchStore, Store};
 
 const START: Duration = Duration::from_secs(1000);
 
@@ -95,4 +95,42 @@ fn refuses_large_keys_and_values() {
     assert!(matches!(store.set("k", vec![0; 65_537], None, START), Err(Error::TooLarge)));
     store.set(&key[..1024], vec![0; 65_536], None, START).unwrap();
     assert!(matches!(Store::default().set("k", vec![], None, START), Err(Error::Quota)), "not granted");
+}
+
+#[test]
+fn lists_the_first_keys_of_a_prefix_in_order() {
+    let store = store(20_000, 1 << 20);
+    let list = |prefix: &str, now| store.list(prefix, now, &mut || Ok(())).unwrap();
+    for at in (0..1500).rev() {
+        store.set(&format!("a:{at:04}"), Vec::new(), None, START).unwrap();
+    }
+    for key in ["b:2", "a", "b:10", "b", "c"] {
+        store.set(key, Vec::new(), TTL, START).unwrap();
+    }
+    assert_eq!(list("b:", START).unwrap(), ["b:10", "b:2"]);
+    assert_eq!(list("b", START).unwrap(), ["b", "b:10", "b:2"]);
+    assert_eq!(list("b", at(500)).unwrap(), [""; 0], "their time is over");
+    assert_eq!(list("x", START).unwrap(), [""; 0]);
+    let first: Vec<String> = (0..1000).map(|at| format!("a:{at:04}")).collect();
+    assert_eq!(list("a:", START).unwrap(), first);
+    assert_eq!(list("", START).unwrap().len(), 1000);
+    assert_eq!(list(&"k".repeat(1025), START), Err(Error::TooLarge));
+    let stopped = store.list("a:", START, &mut || Err(crate::OutOfTime { limit: START }));
+    assert!(stopped.is_err(), "it asks for the time");
+}
+
+#[test]
+fn a_copy_lists_what_an_exchange_changed_in_it() {
+    let store = store(10, 1000);
+    store.set("a:1", Vec::new(), None, START).unwrap();
+    store.set("a:2", Vec::new(), None, START).unwrap();
+    let mut copy = ScratchStore::of(&store);
+    copy.touch(&store, "a:1").delete("a:1").unwrap();
+    copy.touch(&store, "a:3").set("a:3", Vec::new(), None, START).unwrap();
+    let before = store.list("a:", START, &mut || Ok(())).unwrap().unwrap();
+    let listed = copy.touch_all(&store, &before);
+    let listed = listed.list("a:", START, &mut || Ok(())).unwrap();
+    assert_eq!(listed.unwrap(), ["a:2", "a:3"]);
+    let real = store.list("a:", START, &mut || Ok(())).unwrap();
+    assert_eq!(real.unwrap(), ["a:1", "a:2"]);
 }

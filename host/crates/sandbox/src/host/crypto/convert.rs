@@ -1,39 +1,28 @@
 //! The types of the contract from those of the service, and back.
 
+use portcullis_model::text::cut;
 use portcullis_services::crypto as service;
 
-use crate::component::bindings::portcullis::policy::crypto::{
-    Algorithm, Error, Hash, JwsError, KeyError, Verified,
-};
+use crate::component::bindings::portcullis::policy::crypto::{Error, JwsError, KeyError, Verified};
 
-impl From<Algorithm> for service::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Hs256 => Self::Hs256,
-            Algorithm::Hs384 => Self::Hs384,
-            Algorithm::Hs512 => Self::Hs512,
-            Algorithm::Rs256 => Self::Rs256,
-            Algorithm::Rs384 => Self::Rs384,
-            Algorithm::Rs512 => Self::Rs512,
-            Algorithm::Ps256 => Self::Ps256,
-            Algorithm::Ps384 => Self::Ps384,
-            Algorithm::Ps512 => Self::Ps512,
-            Algorithm::Es256 => Self::Es256,
-            Algorithm::Es384 => Self::Es384,
-            Algorithm::Es512 => Self::Es512,
-            Algorithm::Eddsa => Self::Eddsa,
-        }
-    }
+/// Longer names are cut in what a policy is answered.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+/// The algorithm of that name.
+pub(super) fn algorithm(name: &str) -> Result<service::Algorithm, KeyError> {
+    let unknown = || KeyError::Unsupported(format!("the algorithm `{}`", cut(name, NAME_BYTES_MAX)));
+    service::Algorithm::named(name).ok_or_else(unknown)
 }
 
-impl From<Hash> for service::Hash {
-    fn from(hash: Hash) -> Self {
-        match hash {
-            Hash::Sha256 => Self::Sha256,
-            Hash::Sha384 => Self::Sha384,
-            Hash::Sha512 => Self::Sha512,
-        }
-    }
+/// The same for one that may be left out.
+pub(super) fn wanted(name: Option<&str>) -> Result<Option<service::Algorithm>, KeyError> {
+    name.map(algorithm).transpose()
+}
+
+/// The hash of that name.
+pub(super) fn hash(name: &str) -> Result<service::Hash, Error> {
+    let unknown = || Error::Unsupported(format!("the hash `{}`", cut(name, NAME_BYTES_MAX)));
+    service::Hash::named(name).ok_or_else(unknown)
 }
 
 impl From<service::KeyError> for KeyError {

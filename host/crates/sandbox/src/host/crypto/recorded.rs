@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::component::bindings::portcullis::policy::crypto::{Error, Hash, JwsError, Verified};
-use crate::host::recorded::Answer;
+use crate::component::bindings::portcullis::policy::crypto::{Error, JwsError, Verified};
+use crate::host::recorded::{Answer, named_text};
 
 /// What a record shows in place of an authentication code. With the code, a reader of the record could pass for the
 /// owner of the secret.
@@ -13,15 +13,6 @@ const CODE_MARK: &str = "[removed:crypto]";
 
 /// An authentication code, or why there is none.
 pub(super) struct Code(pub(super) Result<Vec<u8>, Error>);
-
-/// Its name in WIT.
-pub(super) fn hash_name(hash: Hash) -> &'static str {
-    match hash {
-        Hash::Sha256 => "sha256",
-        Hash::Sha384 => "sha384",
-        Hash::Sha512 => "sha512",
-    }
-}
 
 impl Answer for Code {
     fn to_json(&self) -> Value {
@@ -38,19 +29,24 @@ impl Answer for Code {
 
 impl Answer for Error {
     fn to_json(&self) -> Value {
-        json!(match self {
-            Self::NoKey => "no-key",
-            Self::WrongAlgorithm => "wrong-algorithm",
-            Self::TooLarge => "too-large",
-        })
+        match self {
+            Self::NoKey => json!("no-key"),
+            Self::WrongAlgorithm => json!("wrong-algorithm"),
+            Self::TooLarge => json!("too-large"),
+            Self::Unsupported(which) => json!({ "unsupported": which }),
+            Self::Other(what) => json!({ "other": what }),
+        }
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        match value.as_str()? {
-            "no-key" => Some(Self::NoKey),
-            "wrong-algorithm" => Some(Self::WrongAlgorithm),
-            "too-large" => Some(Self::TooLarge),
-            _ => None,
+        match value.as_str() {
+            Some("no-key") => Some(Self::NoKey),
+            Some("wrong-algorithm") => Some(Self::WrongAlgorithm),
+            Some("too-large") => Some(Self::TooLarge),
+            Some(_) => None,
+            None => named_text(value, "unsupported")
+                .map(Self::Unsupported)
+                .or_else(|| named_text(value, "other").map(Self::Other)),
         }
     }
 }
@@ -60,6 +56,7 @@ impl Answer for JwsError {
         match self {
             Self::Malformed(reason) => json!({ "malformed": reason }),
             Self::Unsupported(reason) => json!({ "unsupported": reason }),
+            Self::Other(what) => json!({ "other": what }),
             Self::NoKey => json!("no-key"),
             Self::WrongSignature => json!("wrong-signature"),
             Self::TooLarge => json!("too-large"),
@@ -67,15 +64,15 @@ impl Answer for JwsError {
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let reason = |name: &str| value.get(name)?.as_str().map(str::to_owned);
         match value.as_str() {
             Some("no-key") => Some(Self::NoKey),
             Some("wrong-signature") => Some(Self::WrongSignature),
             Some("too-large") => Some(Self::TooLarge),
             Some(_) => None,
-            None => reason("malformed")
+            None => named_text(value, "malformed")
                 .map(Self::Malformed)
-                .or_else(|| reason("unsupported").map(Self::Unsupported)),
+                .or_else(|| named_text(value, "unsupported").map(Self::Unsupported))
+                .or_else(|| named_text(value, "other").map(Self::Other)),
         }
     }
 }

@@ -11,7 +11,13 @@ fn grant(url: &str, path: &str) -> HttpGrant {
 }
 
 fn request(url: &str) -> Outbound {
-    Outbound { method: "GET".into(), url: url.into(), headers: Vec::new(), body: Vec::new(), timeout_ms: 0 }
+    Outbound {
+        method: "GET".into(),
+        url: url.into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        options: Vec::new(),
+    }
 }
 
 fn field(name: &str, value: &str) -> Field {
@@ -76,18 +82,28 @@ fn what_would_reach_the_servers_framing_is_refused() {
 #[test]
 fn a_wait_is_bounded() {
     let grants = [grant("http://a.test", "")];
-    let timeout =
-        |timeout_ms| check(Outbound { timeout_ms, ..request("http://a.test/") }, &grants, 7).unwrap().timeout;
-    assert_eq!(timeout(0), Duration::from_secs(5));
-    assert_eq!(timeout(1), Duration::from_millis(1));
-    assert_eq!(timeout(u32::MAX), Duration::from_secs(30));
+    let timeout = |values: &[&str]| {
+        let options = values.iter().map(|value| ("timeout-ms".to_owned(), (*value).to_owned())).collect();
+        check(Outbound { options, ..request("http://a.test/") }, &grants, 7).map(|request| request.timeout)
+    };
+    assert_eq!(timeout(&[]).unwrap(), Duration::from_secs(5));
+    assert_eq!(timeout(&["1"]).unwrap(), Duration::from_millis(1));
+    assert_eq!(timeout(&["30000"]).unwrap(), Duration::from_secs(30));
+    for wrong in [&["0"][..], &["30001"], &["-1"], &["1s"], &[""], &["18446744073709551616"], &["1", "2"]] {
+        assert!(matches!(timeout(wrong), Err(Error::InvalidRequest(_))), "{wrong:?}");
+    }
+    let options = vec![("retries".to_owned(), "3".to_owned())];
+    let unknown = check(Outbound { options, ..request("http://a.test/") }, &grants, 7).unwrap_err();
+    assert!(format!("{unknown:?}").contains("the option `retries`"), "{unknown:?}");
 }
 
 #[test]
 fn an_answer_reads_back_from_a_record() {
-    let inbound = Inbound { status: 204, headers: vec![field("a", "b")], body: vec![0, 255] };
+    let details = vec![("name".to_owned(), "value".to_owned())];
+    let inbound = Inbound { status: 204, headers: vec![field("a", "b")], body: vec![0, 255], details };
     let read = Inbound::from_json(&inbound.to_json()).unwrap();
     assert_eq!((read.status, &*read.headers[0].name, &*read.body), (204, "a", &[0, 255][..]));
+    assert_eq!(read.details, inbound.details);
     for error in [
         Error::InvalidRequest("a".into()),
         Error::NotAllowed("b".into()),
@@ -97,6 +113,7 @@ fn an_answer_reads_back_from_a_record() {
         Error::Protocol("d".into()),
         Error::TooLarge,
         Error::ClientGone,
+        Error::Other("e".into()),
     ] {
         let read = Error::from_json(&error.to_json()).unwrap();
         assert_eq!(format!("{read:?}"), format!("{error:?}"));
@@ -107,7 +124,12 @@ fn an_answer_reads_back_from_a_record() {
 fn credentials_are_in_no_notes() {
     let mut asked = request("https://auth.test/check");
     asked.headers = vec![field("Authorization", "Basic YTpi"), field("accept", "*/*")];
-    let answer = Inbound { status: 200, headers: vec![field("set-cookie", "sid=1234")], body: Vec::new() };
+    let answer = Inbound {
+        status: 200,
+        headers: vec![field("set-cookie", "sid=1234")],
+        body: Vec::new(),
+        details: Vec::new(),
+    };
     let headers = serde_json::json!([["Authorization", "[removed:authorization]"], ["accept", "*/*"]]);
     assert_eq!(super::describe(&asked)["headers"], headers);
     assert_eq!(answer.to_json()["headers"], serde_json::json!([["set-cookie", "[removed:set-cookie]"]]));
