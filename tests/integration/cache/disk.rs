@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{fresh, status};
 use crate::edge::{Edge, Http, pattern};
-use crate::harness::{Answer, Received, Reply, TestGateway, TestUpstream, eventually};
+use crate::harness::{Answer, RawClient, Received, Reply, TestGateway, TestUpstream, eventually};
 use crate::metrics::page;
 
 /// An upstream, and a folder that survives its gateways.
@@ -157,6 +157,40 @@ async fn parts_heads_and_conditions_are_answered_from_the_disk() {
         assert_eq!(place(&head), "hit disk");
         let unchanged = client.get_with("/large", &[("if-none-match", "\"large\"")]).await;
         assert_eq!((unchanged.status, &*place(&unchanged)), (304, "hit disk"));
+    }
+    assert_eq!(disk.asked(), 1);
+}
+
+#[tokio::test]
+async fn slow_readers_get_every_byte_and_then_their_next_response() {
+    let disk = Disk::new(sized).await;
+    let gateway = disk.start().await;
+    Http::One.client(&gateway).await.get("/large").await;
+    disk.has(1).await;
+    drop(gateway);
+    // The disk answers, however busy the machine is.
+    let gateway = disk.edge(", timeout = \"60s\"").start().await;
+    ready(&gateway).await;
+    // It is checked once, and sent from the file from then on.
+    assert!(Http::One.client(&gateway).await.get("/large").await.body == large());
+    let both = "GET /large HTTP/1.1\r\nHost: a.test\r\n\r\n\
+                GET /large HTTP/1.1\r\nHost: a.test\r\nRange: bytes=70000-2900000\r\n\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send(both).await;
+        assert_eq!(client.read_response_head().await.header("content-length"), "3000000");
+        clients.push(client);
+    }
+    let large = large();
+    for piece in large.chunks(99_991) {
+        for client in &mut clients {
+            assert!(client.read_exact(piece.len()).await == piece);
+        }
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_response_head().await.status, 206);
+        assert!(client.read_exact(2_830_001).await == large[70_000..=2_900_000]);
     }
     assert_eq!(disk.asked(), 1);
 }

@@ -3,12 +3,14 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection to a client or an endpoint.
@@ -122,6 +124,47 @@ impl Stream {
         }
     }
 
+    /// Returns whether [`poll_send_file`](Self::poll_send_file) works: TLS has to encrypt what it sends.
+    #[must_use]
+    pub const fn sends_files(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Sends `bytes` bytes of `file` from `offset` on, without a copy of them in this process. `sent` counts those that
+    /// were sent, from an earlier call too. Ready when all are. Waits for the disk if the system has to read them from
+    /// there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before the bytes do, [`io::ErrorKind::InvalidData`] if it
+    /// cannot be read; others if the connection cannot send files or has failed.
+    pub fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: impl AsFd,
+        offset: u64,
+        sent: &mut u64,
+        bytes: u64,
+    ) -> Poll<io::Result<()>> {
+        let Self::Tcp(tcp) = self else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        while *sent < bytes {
+            ready!(tcp.poll_write_ready(cx))?;
+            let left = usize::try_from(bytes - *sent).unwrap_or(usize::MAX);
+            let mut at = offset + *sent;
+            let send = || match rustix::fs::sendfile(&*tcp, &file, Some(&mut at), left) {
+                Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter")),
+                Err(error @ Errno::IO) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                sent => sent.map_err(io::Error::from),
+            };
+            match tcp.try_io(Interest::WRITABLE, send) {
+                Ok(more) => *sent += more as u64,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Returns whether an idle pooled connection can be used again: it is open and has received nothing unasked.
     ///
     /// Does not wait. Events that the kernel has not reported to the runtime yet are not seen, so a connection that is
@@ -230,3 +273,6 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

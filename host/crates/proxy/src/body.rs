@@ -4,6 +4,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use portcullis_cache::store::FilePart;
 use portcullis_http::Fields;
 use portcullis_policy::BodySide;
 
@@ -89,6 +90,12 @@ pub(crate) trait BodySource {
     /// Moves the rest of the body to `out` if all of it has arrived and is at most `max` bytes. Returns whether it did.
     fn take_buffered(&mut self, _out: &mut Vec<u8>, _max: usize) -> bool {
         false
+    }
+
+    /// Takes the next piece as a part of a file, for a writer that can send it so. `None` if it has to be asked for
+    /// with [`poll_next`](Self::poll_next).
+    fn take_file_part(&mut self) -> Option<FilePart> {
+        None
     }
 
     /// Returns whether all that the source returned so far is kept.
@@ -204,6 +211,14 @@ impl Body {
     /// Returns whether it is certain that nothing follows.
     pub(crate) fn is_empty(&self) -> bool {
         self.length() == Some(0)
+    }
+
+    /// See [`BodySource::take_file_part`].
+    pub(crate) fn take_file_part(&mut self) -> Option<FilePart> {
+        match self {
+            Self::Empty | Self::Full(_) => None,
+            Self::Stream(source) => source.take_file_part(),
+        }
     }
 
     /// See [`BodySource::take_buffered`]. This is how a small response is sent in the same write as its head.

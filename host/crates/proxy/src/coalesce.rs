@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use portcullis_cache::store::FilePart;
 
 use crate::body::{Body, BodyError, Frame};
 
@@ -74,6 +75,15 @@ impl Coalesced {
     /// See [`Body::take_buffered`].
     pub(crate) fn take_buffered(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         self.joined() == 0 && self.next.is_none() && self.body.take_buffered(out, max)
+    }
+
+    /// See [`Body::take_file_part`].
+    pub(crate) fn take_file_part(&mut self) -> Option<FilePart> {
+        if self.joined() == 0 && self.next.is_none() && !self.ended {
+            self.body.take_file_part()
+        } else {
+            None
+        }
     }
 
     /// See [`Body::is_kept`].

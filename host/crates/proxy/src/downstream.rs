@@ -6,6 +6,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use portcullis_cache::store::FilePart;
 use portcullis_http::{Fields, ResponseHead};
 
 use crate::body::Body;
@@ -58,6 +59,11 @@ pub(crate) trait ResponseSink: Downstream {
 
     /// Starts a piece. `last` says that it ends the body.
     fn start_piece(&mut self, piece: Bytes, last: bool);
+
+    /// Returns the place of a part of a file that becomes the next piece, or `None` if the sink cannot send files.
+    fn file_piece(&mut self) -> Option<&mut Option<FilePart>> {
+        None
+    }
 
     /// Continues to write the piece that was started. Ready once the sink takes the next one.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;

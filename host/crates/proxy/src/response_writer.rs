@@ -123,6 +123,18 @@ impl ResponseWriter<'_> {
         let mut body =
             if self.sink.coalesces() { Coalesced::new(body) } else { Coalesced::passthrough(body) };
         loop {
+            if let Some(place) = self.sink.file_piece()
+                && let Some(part) = body.take_file_part()
+            {
+                *bytes += part.len();
+                *place = Some(part);
+                self.written(&mut body, |sink, cx| sink.poll_piece(cx)).await?;
+                if body.is_empty() {
+                    self.sink.end(None)?;
+                    return self.flush().await;
+                }
+                continue;
+            }
             match self.next(&mut body).await? {
                 Some(Frame::Data(piece)) => {
                     let last = body.is_empty();

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use portcullis_cache::store::Reader;
+use portcullis_cache::store::{FilePart, Reader};
 
 use crate::body::{Body, BodyError, BodySource, Frame};
 
@@ -38,6 +38,13 @@ impl BodySource for CachedBody {
                 None
             }
         })
+    }
+
+    fn take_file_part(&mut self) -> Option<FilePart> {
+        let part = self.reader.file_part()?;
+        self.reader.advance(part.len());
+        self.read += part.len();
+        Some(part)
     }
 
     fn length(&self) -> Option<u64> {

@@ -1,9 +1,11 @@
 //! An HTTP/1 client's side of an exchange.
 
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use portcullis_cache::store::FilePart;
 use portcullis_http::h1::{
     BodyFraming, CHUNK_END, ResponseOptions, capitalize_names, write_chunk_header, write_last_chunk,
     write_response_head,
@@ -14,7 +16,7 @@ use portcullis_policy::Exchange;
 
 use super::body::SharedConnection;
 use super::io::{COPY_BYTES_MAX, READ_BYTES};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::connection::Connection;
 use crate::downstream::{Content, Downstream, ResponseSink};
 use crate::error::StreamError;
@@ -83,6 +85,10 @@ pub(super) struct H1Downstream<'a> {
     cut_is_reset: bool,
     /// The rest of the piece that is being written, if one is.
     piece: Option<Bytes>,
+    /// The same for a piece that is in a file.
+    file: Option<FilePart>,
+    /// How many bytes of that were sent.
+    file_at: u64,
     after: AfterResponse,
 }
 
@@ -102,6 +108,8 @@ impl<'a> H1Downstream<'a> {
             chunked: false,
             cut_is_reset: false,
             piece: None,
+            file: None,
+            file_at: 0,
             after: AfterResponse::Abort,
         }
     }
@@ -245,7 +253,19 @@ impl ResponseSink for H1Downstream<'_> {
         }
     }
 
+    fn file_piece(&mut self) -> Option<&mut Option<FilePart>> {
+        let sends_files = !self.chunked && self.shared.io.borrow().stream.sends_files();
+        sends_files.then_some(&mut self.file)
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        if let Some(part) = &self.file {
+            let io = &mut *self.shared.io.borrow_mut();
+            ready!(io.poll_write(cx)).map_err(StreamError::ClientLost)?;
+            let (at, end) = (&mut self.file_at, part.len());
+            ready!(io.stream.poll_send_file(cx, part, part.offset(), at, end)).map_err(file_lost)?;
+            (self.file, self.file_at) = (None, 0);
+        }
         let Some(piece) = &mut self.piece else { return Poll::Ready(Ok(())) };
         let io = &mut *self.shared.io.borrow_mut();
         ready!(io.poll_write_with(cx, piece)).map_err(StreamError::ClientLost)?;
@@ -257,7 +277,9 @@ impl ResponseSink for H1Downstream<'_> {
     }
 
     fn piece_left(&self) -> usize {
-        self.piece.as_ref().map_or(0, Bytes::len)
+        // A part of a file has a length that is a `usize`.
+        let file = self.file.as_ref().map_or(0, |part| (part.len() - self.file_at) as usize);
+        self.piece.as_ref().map_or(file, Bytes::len)
     }
 
     fn buffered(&self) -> usize {
@@ -294,5 +316,15 @@ impl ResponseSink for H1Downstream<'_> {
     /// Small pieces are collected in the write buffer anyway.
     fn coalesces(&self) -> bool {
         false
+    }
+}
+
+/// Returns what has failed: the file or the client.
+fn file_lost(error: io::Error) -> StreamError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+            StreamError::Body(BodyError::File(error.to_string()))
+        }
+        _ => StreamError::ClientLost(error),
     }
 }
