@@ -26,6 +26,9 @@ pub(crate) enum Scenario {
     /// A cached response of 10 KB, in memory (nginx: in a file)
     #[value(name = "cache-10kb")]
     Cache10Kb,
+    /// A cached response of 1 MiB, in a file
+    #[value(name = "cache-1mb-disk")]
+    Cache1MbDisk,
     /// 1,000 requests at once for a response that is not cached yet
     CacheBurst,
     /// The 99th percentile of h1 beside a route whose plugin uses up its deadline
@@ -72,6 +75,7 @@ impl Scenario {
             Self::H1Policy3Fresh => "fresh/",
             Self::Cache100B => "kept/100b",
             Self::Cache10Kb => "kept/10kb",
+            Self::Cache1MbDisk => "kept/1mb",
             Self::CacheBurst => "kept/late",
             Self::H1 | Self::H1Tls | Self::H2 | Self::Neighbour | Self::Idle => "",
         }
@@ -83,6 +87,7 @@ impl Scenario {
             Self::H1 => Some(1.05),
             Self::H1Policy3 => Some(1.6),
             Self::Cache100B | Self::Cache10Kb => Some(0.8),
+            Self::Cache1MbDisk => Some(1.0),
             _ => None,
         }
     }

@@ -27,6 +27,7 @@ static KEPT: AtomicU64 = AtomicU64::new(0);
 struct Kept {
     small: Vec<u8>,
     medium: Vec<u8>,
+    large: Vec<u8>,
 }
 
 impl Kept {
@@ -40,7 +41,7 @@ impl Kept {
             response.resize(response.len() + bytes, b'x');
             response
         };
-        Self { small: response(100), medium: response(10_240) }
+        Self { small: response(100), medium: response(10_240), large: response(1 << 20) }
     }
 }
 
@@ -111,7 +112,11 @@ async fn answer(mut stream: TcpStream, kept: &Kept) -> std::io::Result<()> {
             if name.starts_with(b"late") {
                 tokio::time::sleep(LATE).await;
             }
-            let response = if name.starts_with(b"10kb") { &kept.medium } else { &kept.small };
+            let response = match name.get(..3) {
+                Some(b"10k") => &kept.medium,
+                Some(b"1mb") => &kept.large,
+                _ => &kept.small,
+            };
             stream.write_all(response).await?;
         }
         buffer.copy_within(rest..length, 0);
@@ -132,7 +137,9 @@ mod tests {
     #[test]
     fn bodies_are_as_long_as_they_say() {
         let kept = Kept::new();
-        for (response, bytes) in [(RESPONSE, 100), (&kept.small, 100), (&kept.medium, 10_240)] {
+        for (response, bytes) in
+            [(RESPONSE, 100), (&kept.small, 100), (&kept.medium, 10_240), (&kept.large, 1 << 20)]
+        {
             let head = first_head(response).unwrap();
             assert_eq!(response.len() - head.len(), bytes);
             assert!(String::from_utf8_lossy(head).contains(&format!("content-length: {bytes}\r\n")));

@@ -75,14 +75,16 @@ impl Kind {
     }
 
     /// Whether it takes part in a scenario. HAProxy has no policies, and nginx already stands for going without; its
-    /// cache does not join requests.
+    /// cache does not join requests, and has no files.
     pub(crate) fn takes(self, scenario: Scenario) -> bool {
         match self {
             Self::Portcullis | Self::Nginx => true,
             Self::NginxModules | Self::NginxLua => {
                 matches!(scenario, Scenario::H1Policy1 | Scenario::H1Policy3)
             }
-            Self::Haproxy => scenario.policies() == 0 && scenario != Scenario::CacheBurst,
+            Self::Haproxy => {
+                scenario.policies() == 0 && !matches!(scenario, Scenario::CacheBurst | Scenario::Cache1MbDisk)
+            }
         }
     }
 }
