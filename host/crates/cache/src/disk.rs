@@ -38,6 +38,7 @@ mod written;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -118,18 +119,27 @@ impl Disk {
             record.encode(&mut content);
             bans.add(hashes, record);
         }
-        let file = match folder.replace_log(&content) {
-            // Of a full disk all of the cache is a better price than no gateway.
-            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                folder.clear()?;
-                folder.replace_log(&content)?
-            }
-            file => file?,
+        let is_full =
+            |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let mut file = folder.replace_log(&content);
+        if file.as_ref().is_err_and(is_full) {
+            // All of the cache is a better price than no gateway.
+            folder.clear()?;
+            file = folder.replace_log(&content);
+        }
+        let (file, full) = match file {
+            // Others have filled the disk. Nothing is stored until there is room for the log.
+            Err(error) if is_full(&error) => (None, Some(error)),
+            file => (Some(file?), None),
         };
-        let log = Log { file: Some(file), bytes: content.len() };
+        let log = Log { file, bytes: content.len() };
         let purges = Arc::new(Purges::after(number));
         let core = Core::new(folder, settings, Arc::clone(&purges), Arc::clone(hashes), bans, log, watcher)?;
         let core = Arc::new(core);
+        if let Some(error) = full {
+            core.unlogged.store(true, Relaxed);
+            core.health.write_error(&error);
+        }
         if core.folder.is_new() {
             scan::finish(&core);
         } else {
@@ -203,9 +213,10 @@ impl Disk {
         self.0.set(settings)
     }
 
-    /// Lets another process have the folder: nothing is found and nothing is stored any more.
-    pub(crate) fn close(&self) {
-        self.0.close();
+    /// Lets another process have the folder as soon as it waits for it: from then on nothing is found and nothing is
+    /// stored.
+    pub(crate) fn hand_over(&self) -> io::Result<()> {
+        self.0.hand_over()
     }
 
     /// Notes that a lookup was given up because it took too long.

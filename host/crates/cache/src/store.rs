@@ -238,12 +238,13 @@ impl<H: Head> Store<H> {
         self.0.disk.as_ref().map_or(Ok(()), |disk| disk.set(settings))
     }
 
-    /// Lets another process have the folder of its disk: from now on nothing is found there and nothing is stored.
-    /// What is being read from there goes on.
-    pub fn close_disk(&self) {
-        if let Some(disk) = &self.0.disk {
-            disk.close();
-        }
+    /// Lets another process have the folder of its disk as soon as it waits for it: from then on nothing is found there
+    /// and nothing is stored. What is being read from there goes on.
+    ///
+    /// # Errors
+    /// If no thread can be started that looks for another process.
+    pub fn hand_over_disk(&self) -> io::Result<()> {
+        self.0.disk.as_ref().map_or(Ok(()), Disk::hand_over)
     }
 
     /// Notes that a lookup on the disk was given up because it took too long.

@@ -148,9 +148,13 @@ pub(crate) fn put_into_effect(caches: &Caches) {
     caches.values().for_each(|cache| cache.put_into_effect());
 }
 
-/// Lets a successor of this process have the folders of all caches.
-pub(crate) fn release(caches: &Caches) {
-    caches.values().for_each(|cache| cache.store.close_disk());
+/// Lets a successor of this process have the folders of all caches as soon as it waits for them.
+pub(crate) fn hand_over(caches: &Caches) {
+    for cache in caches.values() {
+        if let Err(error) = cache.store.hand_over_disk() {
+            tracing::warn!(cache = %cache.config.name, "a successor gets the cache's disk only at the end: {error}");
+        }
+    }
 }
 
 /// A route's way through its cache, for all workers.

@@ -279,9 +279,9 @@ impl Snapshot {
         cache::put_into_effect(&self.caches);
     }
 
-    /// Lets a successor of this process have the folders of caches: they go on in memory alone.
-    pub(crate) fn release_caches(&self) {
-        cache::release(&self.caches);
+    /// Lets a successor of this process have the folders of caches, which go on in memory alone once it waits for them.
+    pub(crate) fn hand_over_caches(&self) {
+        cache::hand_over(&self.caches);
     }
 
     /// Its number.

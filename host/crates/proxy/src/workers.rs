@@ -223,7 +223,7 @@ impl Workers {
     pub async fn drain(self, timeout: Duration) -> DrainReport {
         let mut report = DrainReport::default();
         // Before the addresses: a successor that can listen can also have the folders.
-        self.snapshot().release_caches();
+        self.snapshot().hand_over_caches();
         for thread in &self.threads {
             // A worker that has stopped has nothing left to drain.
             let _stopped = thread.commands.try_send(Command::Drain(timeout)).is_err();

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -37,7 +38,8 @@ pub struct DiskSettings {
     pub variants_max: usize,
     /// How many threads read and write.
     pub threads: usize,
-    /// How many reads and writes may wait. One more is a miss, or not stored.
+    /// How many reads and writes may wait. One more is a miss, or not stored. Of what is to be written a block of 64
+    /// KiB may wait for each of them.
     pub queue: usize,
     /// How long the oldest of them may have waited. Until it is done, all others are misses, or not stored.
     pub timeout: Duration,
@@ -98,6 +100,11 @@ pub(crate) struct Core {
     settings: ArcSwap<DiskSettings>,
     /// Whether the folder is given up: nothing is found any more, and nothing is stored.
     pub(crate) closed: AtomicBool,
+    /// Whether this process could not begin its log of purges, because the disk is full. Until it can, nothing is
+    /// stored: a purge could not be told from one before it.
+    pub(crate) unlogged: AtomicBool,
+    /// Bytes that wait to be written.
+    pub(crate) unwritten: AtomicUsize,
     /// Files that are open to be read piece by piece.
     pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) state: Lock<State>,
@@ -122,6 +129,9 @@ const STRIPES: usize = 64;
 /// How many changes of heads and purges may wait to be made and written down. Of the changes more are dropped; in
 /// place of more purges everything is purged.
 pub(crate) const WAITING_MAX: usize = 10_000;
+
+/// How often a process that ends looks whether another one waits for its folder.
+const WANTED_EVERY: Duration = Duration::from_millis(20);
 
 /// What is returned if everything that might make room is being written. No file fails so.
 pub(crate) const NO_ROOM: io::ErrorKind = io::ErrorKind::ResourceBusy;
@@ -241,6 +251,8 @@ impl Core {
             log: Lock::new(log),
             settings: ArcSwap::from_pointee(settings),
             closed: AtomicBool::new(false),
+            unlogged: AtomicBool::new(false),
+            unwritten: AtomicUsize::new(0),
             open_files: Arc::default(),
             purges,
             hashes,
@@ -268,8 +280,29 @@ impl Core {
         Ok(())
     }
 
-    /// Gives the folder up for another process, once what is waiting of purges is done.
-    pub(crate) fn close(self: &Arc<Self>) {
+    /// Whether so much waits to be written that nothing may be added: a block for each job that may wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unwritten.load(Relaxed) > self.settings().queue.saturating_mul(BLOCK)
+    }
+
+    /// Gives the folder up as soon as another process waits for it. Until then it is used: what a request changes while
+    /// this process ends must not come back in the next.
+    pub(crate) fn hand_over(self: &Arc<Self>) -> io::Result<()> {
+        let weak = Arc::downgrade(self);
+        let waiting = thread::Builder::new().name("cache-next".into()).spawn(move || {
+            while let Some(core) = weak.upgrade() {
+                if core.folder.is_wanted() {
+                    return core.close();
+                }
+                drop(core);
+                thread::park_timeout(WANTED_EVERY);
+            }
+        });
+        waiting.map(drop)
+    }
+
+    /// Gives the folder up, once what is waiting of purges is done.
+    fn close(self: &Arc<Self>) {
         self.closed.store(true, Relaxed);
         self.health.end();
         let core = Arc::clone(self);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! portcullis-cache     the lock of the process that uses the folder, which also says that the folder is a cache
+//! next                 the lock of a process that waits for that one
 //! purges               what was purged (purge_log.rs)
 //! new/<number>         files that are being written
 //! <a>/<bc>/<name>      finished files; the name is a hash of the key and one of the variant, a and bc its first digits
@@ -78,6 +79,9 @@ pub(crate) struct Folder {
 
 const LOCK: &str = "portcullis-cache";
 
+/// The lock of a process that waits for the other one.
+const NEXT: &str = "next";
+
 /// How many folders there are that have files.
 pub(crate) const LEAVES: u16 = 1 << 12;
 
@@ -135,20 +139,36 @@ fn check_content(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens the lock of a folder and takes it. `None` if another process keeps it for longer than `wait`.
+fn open_lock(path: &Path, name: &str) -> io::Result<File> {
+    private(OpenOptions::new().write(true).create(true).truncate(false)).open(path.join(name))
+}
+
+/// Takes a lock, if no other process has it.
+fn try_lock(lock: &File) -> io::Result<bool> {
+    match lock.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Opens the lock of a folder and takes it. If another process has it, that is asked for it, and is given the time
+/// `wait`. `None` if it keeps it for longer.
 fn take_lock(path: &Path, wait: Duration) -> io::Result<Option<File>> {
-    let lock = private(OpenOptions::new().write(true).create(true).truncate(false)).open(path.join(LOCK))?;
-    let until = Instant::now() + wait;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(Some(lock)),
-            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
-                thread::park_timeout(LOCK_EVERY);
-            }
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
+    let lock = open_lock(path, LOCK)?;
+    if try_lock(&lock)? {
+        return Ok(Some(lock));
+    }
+    let (asks, until) = (open_lock(path, NEXT)?, Instant::now() + wait);
+    let mut is_asking = false;
+    while Instant::now() < until {
+        is_asking = is_asking || try_lock(&asks)?;
+        thread::park_timeout(LOCK_EVERY);
+        if try_lock(&lock)? {
+            return Ok(Some(lock));
         }
     }
+    Ok(None)
 }
 
 impl Folder {
@@ -182,6 +202,12 @@ impl Folder {
     /// Lets another process have the folder. Nothing in it is changed from then on.
     pub(crate) fn release(&self) {
         *self.lock.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether another process waits for the folder.
+    pub(crate) fn is_wanted(&self) -> bool {
+        // A lock that was taken here is released at once.
+        open_lock(&self.path, NEXT).and_then(|lock| try_lock(&lock)).is_ok_and(|taken| !taken)
     }
 
     /// Holds the right to change something in the folder.

@@ -122,7 +122,10 @@ pub(crate) fn shorten_log(core: &Arc<Core>, always: bool) {
         Record::base(core.purges.ticket().0).encode(&mut content);
         // On file systems with a journal this brings the removals before it to the disk as well.
         match core.folder.replace_log(&content) {
-            Ok(file) => *log = Log { file: Some(file), bytes: content.len() },
+            Ok(file) => {
+                *log = Log { file: Some(file), bytes: content.len() };
+                core.unlogged.store(false, Relaxed);
+            }
             Err(error) => core.health.write_error(&error),
         }
         drop(log);

@@ -292,8 +292,15 @@ fn a_folder_is_given_up_for_another_process() {
     let entry = on_disk(&store, &key("/a")).remove(0);
     let mut fill = store.begin(store.ticket(), new_entry(&key("/b"), b"", 1, &[], None)).unwrap();
     fill.append(&Bytes::from(body(300_000)));
-    store.close_disk();
-    let next = place.open();
+    store.hand_over_disk().unwrap();
+    // Until it is wanted, it is used, so that what is purged does not come back.
+    stored(&store, "/purged", 1, &[], 10);
+    let purged = crate::store::Purge::Url(b"https://host/purged");
+    let mut purged = Box::pin(store.purge(&purged, crate::store::Mode::Hard, 1));
+    assert!(wait(|cx| purged.as_mut().poll(cx)));
+    let waits = DiskSettings { lock_wait: std::time::Duration::from_secs(60), ..place.settings() };
+    let next = tools::open_ready(settings(), waits);
+    assert!(on_disk(&next, &key("/purged")).is_empty());
     assert!(content(&on_disk(&next, &key("/a"))[0]) == tools::body("/a", 1, 300_000));
     // What is being read goes on, and what is being written does not.
     assert!(content(&entry) == tools::body("/a", 1, 300_000));
@@ -400,6 +407,62 @@ fn what_was_checked_can_be_sent_from_its_file() {
         assert!(read == right[start as usize..end as usize]);
         assert!(parts > 0);
     }
+}
+
+#[test]
+fn a_disk_that_has_stopped_is_left() {
+    let place = Place::new();
+    let store = place.open();
+    let mut fill = store.begin(store.ticket(), new_entry(&key("/a"), b"", 1, &[], None)).unwrap();
+    // Nothing is written while the one thread that there is stands still.
+    store.set_disk(DiskSettings { threads: 1, ..place.settings() }).unwrap();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    store_of(&store).0.pool.add_next(move || gate.recv().unwrap());
+    let (other, other_gate) = std::sync::mpsc::channel::<()>();
+    store_of(&store).0.pool.add_next(move || other_gate.recv().unwrap_or_default());
+    let mut appended = 0;
+    while fill.waits_for_disk().is_none() {
+        fill.append(&Bytes::from(vec![1; 70_000]));
+        appended += 70_000;
+    }
+    assert!(appended < 600_000);
+    fill.leave_disk();
+    assert!(fill.waits_for_disk().is_none() && wait(|cx| fill.poll_room(cx)) && fill.stored());
+    assert_eq!(fill.commit().unwrap().body().len(), Some(appended));
+    drop((go.send(()), other));
+    settled(&store, |_| place.new_files() == 0);
+    assert!(on_disk(&store, &key("/a")).is_empty());
+}
+
+#[test]
+fn what_waits_to_be_written_has_a_bound() {
+    let place = Place::new();
+    let store = place.open();
+    store.set_disk(DiskSettings { queue: 4, threads: 1, ..place.settings() }).unwrap();
+    let core = &store_of(&store).0;
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let gate = std::sync::Arc::new(gate);
+    for _ in 0..2 {
+        let gate = std::sync::Arc::clone(&gate);
+        core.pool.add_next(move || drop(gate.lock().unwrap().recv()));
+    }
+    let fills: Vec<_> = (0..20)
+        .map(|number| {
+            let at = key(&format!("/{number}"));
+            let mut fill = store.begin(store.ticket(), new_entry(&at, b"", 1, &[], None)).unwrap();
+            fill.append(&Bytes::from(vec![1; 130_000]));
+            fill
+        })
+        .collect();
+    let bound = 5 * (64 << 10);
+    assert!(core.unwritten.load(std::sync::atomic::Ordering::Relaxed) <= bound);
+    fills.into_iter().for_each(|fill| drop(fill.commit()));
+    assert!(core.unwritten.load(std::sync::atomic::Ordering::Relaxed) <= bound);
+    drop(go);
+    settled(&store, |stats| stats.busy > 0 && place.new_files() == 0);
+    settled(&store, |_| core.unwritten.load(std::sync::atomic::Ordering::Relaxed) == 0);
+    stored(&store, "/after", 1, &[], 130_000);
 }
 
 #[test]

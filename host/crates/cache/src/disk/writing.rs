@@ -12,8 +12,10 @@ use std::task::{Context, Poll, Waker};
 use portcullis_model::Lock;
 
 use super::core::{Core, NO_ROOM};
+use super::folder::FileName;
 use super::format::{BLOCK, Meta};
 use super::health::Failing;
+use super::keeper;
 use super::written::{Finish, Written};
 use crate::store::entry::Entry;
 use crate::store::purges::Names;
@@ -65,6 +67,12 @@ impl Writing {
         if core.closed.load(Relaxed) || !core.state.lock().index.complete {
             return None;
         }
+        if core.unlogged.load(Relaxed) {
+            if core.keeper.waiting() == 0 {
+                keeper::shorten_log(core, true);
+            }
+            return None;
+        }
         let mut meta = Meta {
             key: entry.key.clone(),
             variant: entry.variant.clone(),
@@ -107,18 +115,35 @@ impl Writing {
     /// Waits until there is room for more.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut shared = self.shared.lock();
-        if shared.failed || shared.waiting * 2 <= self.core.settings().pending_bytes {
+        if !self.is_behind(&shared) {
             return Poll::Ready(());
         }
         shared.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
+    /// Returns how many bytes were written, if there is no room for more.
+    pub(crate) fn behind(&self) -> Option<u64> {
+        let shared = self.shared.lock();
+        self.is_behind(&shared).then(|| self.meta.body_bytes.saturating_sub(shared.waiting as u64))
+    }
+
+    fn is_behind(&self, shared: &Shared) -> bool {
+        !shared.failed && shared.waiting * 2 > self.core.settings().pending_bytes
+    }
+
     /// Ends the response. It is found when all of it is written, unless it was purged by then.
     pub(crate) fn finish(mut self) {
+        if self.core.is_behind() {
+            // Dropped unfinished. What is there is older.
+            self.core.health.refused();
+            self.core.forget(FileName::new(self.meta.key.bytes(), &self.meta.variant));
+            return;
+        }
         let (meta, names, head) = (self.meta.clone(), self.names.clone(), take(&mut self.head));
         let last = take(&mut self.block);
         self.finished = true;
+        self.core.unwritten.fetch_add(last.len(), Relaxed);
         let finish = End::Finish(Box::new(Finish { meta, names, head }));
         let start = {
             let mut shared = self.shared.lock();
@@ -133,12 +158,17 @@ impl Writing {
 
     fn push_block(&mut self) -> bool {
         let block = take(&mut self.block);
+        if self.core.is_behind() {
+            self.core.health.refused();
+            return false;
+        }
         let start = {
             let mut shared = self.shared.lock();
             if shared.failed || shared.waiting + block.len() > self.core.settings().pending_bytes {
                 return false;
             }
             shared.waiting += block.len();
+            self.core.unwritten.fetch_add(block.len(), Relaxed);
             shared.blocks.push_back(block);
             !std::mem::replace(&mut shared.running, true)
         };
@@ -198,12 +228,13 @@ enum Step {
 }
 
 /// Returns what to do next. If there is nothing, the file waits for more in `shared`.
-fn next_step(shared: &Lock<Shared>, written: &mut Written) -> Option<Step> {
+fn next_step(core: &Core, shared: &Lock<Shared>, written: &mut Written) -> Option<Step> {
     let mut all = shared.lock();
     if all.failed || matches!(all.end, Some(End::Abort)) {
         return Some(Step::Abort);
     }
     if let Some(block) = all.blocks.pop_front() {
+        core.unwritten.fetch_sub(block.len(), Relaxed);
         return Some(Step::Block(block));
     }
     if let Some(End::Finish(finish)) = all.end.take() {
@@ -217,7 +248,7 @@ fn next_step(shared: &Lock<Shared>, written: &mut Written) -> Option<Step> {
 /// Writes what there is to write.
 fn write(core: &Arc<Core>, shared: &Lock<Shared>) {
     let mut written = take(&mut shared.lock().written);
-    while let Some(step) = next_step(shared, &mut written) {
+    while let Some(step) = next_step(core, shared, &mut written) {
         let result = match step {
             Step::Block(block) => {
                 let result = written.write_block(core, &block);
@@ -254,7 +285,8 @@ fn fail(core: &Arc<Core>, shared: &Lock<Shared>) {
     let (waker, end) = {
         let mut all = shared.lock();
         (all.failed, all.running) = (true, false);
-        all.blocks.clear();
+        let unwritten: usize = all.blocks.drain(..).map(|block| block.len()).sum();
+        core.unwritten.fetch_sub(unwritten, Relaxed);
         (all.waker.take(), all.end.take())
     };
     if let Some(End::Finish(finish)) = end {

@@ -159,6 +159,16 @@ impl<H: Head> Fill<H> {
         room.map(|read| read || self.disk.is_some())
     }
 
+    /// Returns how many bytes the disk has written, if [`Fill::poll_room`] waits for it.
+    pub fn waits_for_disk(&self) -> Option<u64> {
+        self.disk.as_ref().and_then(Writing::behind)
+    }
+
+    /// Stops storing on the disk, which cannot keep up. In memory it goes on.
+    pub fn leave_disk(&mut self) {
+        self.disk = None;
+    }
+
     /// Ends the body. The entry replaces an older one of the same variant. The readers see the end in either case. On
     /// the disk it is found some moments later.
     ///

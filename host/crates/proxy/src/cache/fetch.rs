@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use portcullis_cache::rules::{
     Combined, Cookies, Exchanged, Request, StoredHead, combine, depends_on_client, is_failure,
@@ -350,6 +351,7 @@ impl Fetch<'_, '_> {
             others,
             idle: self.forward.upstream.shared.timeouts().idle,
             deadline: self.forward.deadline,
+            disk_timeout: self.route.open.config.disk.as_ref().map_or(Duration::ZERO, |disk| disk.timeout),
             in_flight: self.forward.info.in_flight.take(),
         };
         fill::start(self.worker, filling).await;

@@ -24,6 +24,8 @@ pub(super) struct Filling {
     /// How long the upstream may send nothing.
     pub(super) idle: Duration,
     pub(super) deadline: Option<Instant>,
+    /// How long the disk may write nothing. After that it is not stored there.
+    pub(super) disk_timeout: Duration,
     /// Counts as under way at its endpoint.
     pub(super) in_flight: Option<InFlight>,
 }
@@ -80,13 +82,15 @@ struct Intake {
 enum Waits {
     /// Until its readers have caught up: it is not stored.
     ForRoom,
+    /// Until the disk has written more than so many bytes.
+    ForDisk(u64),
     /// For the upstream.
     ForMore,
 }
 
 /// Starts to take it in. What is here already is taken at once, so that most small responses need no task.
 pub(super) async fn start(worker: &Worker, filling: Filling) {
-    let Filling { body, fill, others, idle, deadline, in_flight } = filling;
+    let Filling { body, fill, others, idle, deadline, disk_timeout, in_flight } = filling;
     let mut intake = Intake { body, fill: Some(fill), others, came: 0 };
     if poll_fn(|cx| Poll::Ready(intake.poll(cx))).await.is_none() {
         return;
@@ -94,14 +98,28 @@ pub(super) async fn start(worker: &Worker, filling: Filling) {
     worker.fills().spawn_local(async move {
         let timeouts = Timeouts { deadline, upstream_idle: None };
         let (mut timer, mut idle_timer) = (Timer::default(), IdleTimer::default());
+        let mut disk_timer = IdleTimer::default();
         poll_fn(|cx| {
-            let until = match intake.poll(cx) {
+            let mut waits = intake.poll(cx);
+            if let Some(Waits::ForDisk(written)) = waits {
+                // Its readers shall not wait for a disk that has stopped.
+                idle_timer = IdleTimer::default();
+                let until = timeouts.bounded(disk_timer.deadline(written, false, disk_timeout));
+                if timer.poll(cx, until).is_pending() {
+                    return Poll::Pending;
+                }
+                if let Some(fill) = &mut intake.fill {
+                    fill.leave_disk();
+                }
+                waits = intake.poll(cx);
+            }
+            let until = match waits {
                 None => return Poll::Ready(()),
                 Some(Waits::ForMore) => {
                     Some(timeouts.bounded(idle_timer.deadline(intake.body.moved(), false, idle)))
                 }
                 // How long readers may take is for those who write to them.
-                Some(Waits::ForRoom) => {
+                Some(Waits::ForRoom | Waits::ForDisk(_)) => {
                     idle_timer = IdleTimer::default();
                     deadline
                 }
@@ -126,7 +144,9 @@ impl Intake {
                     self.fill = None;
                     return None;
                 }
-                Poll::Pending => return Some(Waits::ForRoom),
+                Poll::Pending => {
+                    return Some(filling.waits_for_disk().map_or(Waits::ForRoom, Waits::ForDisk));
+                }
             }
             let Poll::Ready(next) = self.body.poll_next(cx) else { return Some(Waits::ForMore) };
             match next {

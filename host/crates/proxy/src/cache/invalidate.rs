@@ -20,6 +20,10 @@ use crate::worker::Worker;
 /// the rules back that it had then.
 const EARLIER_MAX: usize = 64;
 
+/// How many times longer a change waits to be written down than a request waits to find something: what it would undo
+/// if it did not is worth more.
+const PATIENCE: u32 = 10;
+
 /// The forms that a URL may have in the caches of a generation, and in those that it took over.
 #[derive(Debug, Default)]
 pub(crate) struct Invalidation {
@@ -46,7 +50,7 @@ impl Form {
         let paths: Vec<_> =
             filters.iter().filter(|filter| matches!(filter, RequestFilter::Path(_))).cloned().collect();
         let rewrite = (!paths.is_empty()).then(|| (paths, route.matches.path.clone()));
-        let timeout = cached.open.config.disk.as_ref().map_or(Duration::ZERO, |disk| disk.timeout);
+        let timeout = cached.open.config.disk.as_ref().map_or(Duration::ZERO, |disk| disk.timeout * PATIENCE);
         Self { store: cached.open.store.clone(), timeout, query: cached.config.key.query.clone(), rewrite }
     }
 
@@ -164,7 +168,7 @@ impl Removed {
     }
 
     /// Waits until it is written down, so that it does not come back even if the process is killed when its client has
-    /// been answered. A disk that fails, or takes longer than a request waits for it, is not waited for.
+    /// been answered. A disk that fails, or takes far longer than a request waits for it, is not waited for.
     pub(crate) async fn written(self) {
         for (purged, timeout) in self.0 {
             // Its failure is in the log of the disk.

@@ -82,7 +82,8 @@ pub(crate) static DISK: Shape = Shape {
             kind: Kind::Integer { min: 1, max: 1_000_000 },
             presence: Presence::Default("1000"),
             example: "10000",
-            doc: "How many reads and writes may wait for those threads. A read too many is a miss; what is not written is not stored.",
+            doc: "How many reads and writes may wait for those threads, and how many times 64 KiB to be written. A read too many is a \
+                  miss; what is not written is not stored.",
         },
         Key {
             name: "open-files",
