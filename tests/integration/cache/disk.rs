@@ -2,6 +2,7 @@
 
 mod faults;
 mod operating;
+mod torture;
 
 use std::fs;
 use std::path::{Path, PathBuf};
