@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and the help that teaches it.
 
+mod cache;
 mod config;
 mod plugins;
 mod records;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::cache::{CacheCommand, CacheInspectArguments, CacheListArguments, CachePurgeArguments};
 pub(crate) use self::config::ConfigArgument;
 pub(crate) use self::plugins::{ListArguments, LockArguments, PluginsArguments, PluginsCommand};
 pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
@@ -41,6 +43,9 @@ Getting started:
                                    endpoints
   portcullis explain GET URL       what happens to a request: each route tried,
                                    each policy run, the upstream
+  portcullis cache purge --url URL remove what is stored of a URL
+  portcullis cache inspect URL     what is stored of a URL, and what a request
+                                   would get
   portcullis record --route NAME   keep a client's exchange as a file
   portcullis replay FILE           run the policies of such a file again
   portcullis diff OLD NEW          what a new version of a plugin, or a config,
@@ -251,6 +256,18 @@ Examples:
   portcullis explain GET /admin --json | jq -r .route")]
     Explain(ExplainArguments),
 
+    /// Show and remove what the caches of a running gateway have stored
+    #[command(after_help = "\
+Examples:
+  portcullis cache list
+  portcullis cache inspect https://www.example.com/news -H 'accept-encoding: gzip'
+  portcullis cache purge --url https://www.example.com/news
+  portcullis cache purge --tag product-7 --soft")]
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+
     /// Keep exchanges of clients as files, for a replay
     #[command(after_help = "\
 Asks the running gateway to record the next matching exchanges of a route, and
@@ -394,6 +411,7 @@ impl Command {
             | Self::Schema
             | Self::Routes(_)
             | Self::Status(_)
+            | Self::Cache { .. }
             | Self::Explain(_)
             | Self::Replay(_)
             | Self::Diff(_) => false,

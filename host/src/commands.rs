@@ -1,6 +1,7 @@
 //! Carries out the commands: each has its file or folder here.
 
 mod ask;
+mod cache;
 mod demo;
 mod diff;
 mod explain;
@@ -66,6 +67,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             plugins::execute(&arguments.command)
         }
         Command::Rollout { command } => rollout::run(&command),
+        Command::Cache { command } => cache::run(&command),
         Command::Demo(arguments) => {
             start_log(&cli.log)?;
             demo::run(&arguments)

@@ -4,6 +4,7 @@
 //! one load at a time, so that neither a signal nor traffic ever waits for a compiler.
 
 pub(crate) mod cache_dir;
+mod caches;
 pub(crate) mod compiler;
 pub(crate) mod compose;
 pub(crate) mod control;

@@ -20,6 +20,16 @@ pub(crate) fn age(seconds: u64) -> String {
     }
 }
 
+/// Returns a size in the largest unit that leaves a number before the point.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        1..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::counted;

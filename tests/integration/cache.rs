@@ -8,6 +8,7 @@ mod freshness;
 mod keys;
 mod operating;
 mod parts;
+mod purge;
 mod suite;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::cli::StatusArguments;
 use crate::commands::ask::ask;
 use crate::output::print;
 use crate::table::table;
-use crate::words::{age, counted};
+use crate::words::{age, counted, size};
 
 /// Asks the gateway that runs, and prints what it says.
 ///
@@ -203,16 +203,6 @@ fn cpu(seconds: f64) -> String {
         0.0 => "-".to_owned(),
         0.0..1.0 => format!("{:.1} ms", seconds * 1000.0),
         _ => format!("{seconds:.1} s"),
-    }
-}
-
-/// A size in the largest unit that leaves a number before the point.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0 => "0".to_owned(),
-        1..0x10_0000 => format!("{} KiB", bytes.div_ceil(1 << 10)),
-        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
-        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, ControlSocket, ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused,
-    ReloadAnswer, ReloadRequest, Requests, RolloutActRequest, RolloutsRequest, Status, StatusRequest,
-    Surroundings,
+    Answers, CacheInspectRequest, CacheListRequest, CachePurgeRequest, ControlSocket, ExplainRequest,
+    RecordAnswer, RecordEndRequest, RecordRequest, Refused, ReloadAnswer, ReloadRequest, Requests,
+    RolloutActRequest, RolloutsRequest, Status, StatusRequest, Surroundings,
 };
 use portcullis_inspect::explain_live;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -36,6 +36,8 @@ pub(crate) struct Control {
     reloads: mpsc::Sender<Asker>,
     /// The turn to run policies on a blocking thread, of which there are few.
     explaining: Arc<Semaphore>,
+    /// The turn to search caches on a blocking thread.
+    purging: Arc<Semaphore>,
     /// Recordings that can be ended early.
     ends: recording::Ends,
 }
@@ -45,8 +47,13 @@ pub(crate) struct Control {
 pub(crate) fn channel(config: &Path) -> (Control, mpsc::Receiver<Job>, mpsc::Receiver<Asker>) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let (reloads, asked) = mpsc::channel(JOBS_MAX);
-    let (config, explaining) = (config.into(), Arc::new(Semaphore::new(1)));
-    (Control { config, jobs, reloads, explaining, ends: recording::Ends::default() }, received, asked)
+    let turn = || Arc::new(Semaphore::new(1));
+    let (config, explaining, purging) = (config.into(), turn(), turn());
+    (
+        Control { config, jobs, reloads, explaining, purging, ends: recording::Ends::default() },
+        received,
+        asked,
+    )
 }
 
 /// All that can be asked.
@@ -59,6 +66,9 @@ fn requests(control: Control) -> Requests<Control> {
         .with::<RecordEndRequest>()
         .with::<RolloutsRequest>()
         .with::<RolloutActRequest>()
+        .with::<CacheListRequest>()
+        .with::<CacheInspectRequest>()
+        .with::<CachePurgeRequest>()
 }
 
 impl Control {
@@ -78,6 +88,36 @@ impl Control {
         let ending = || Refused::new("the gateway is about to end, and answers nothing more");
         self.jobs.send(job).await.map_err(|_| ending())?;
         receive.await.map_err(|_| ending())
+    }
+
+    /// Does what takes long on a blocking thread, one after the other for each of `turns`. It goes on to its end even if
+    /// the client goes away.
+    ///
+    /// # Errors
+    /// If the gateway is about to end.
+    pub(super) async fn on_a_thread<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let ending = || Refused::new("the gateway is about to end, and answers nothing more");
+        let turn = turns.clone().acquire_owned().await.map_err(|_| ending())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await.map_err(|_| ending())
+    }
+
+    /// The turn to run policies for an explanation.
+    pub(super) fn explaining(&self) -> &Arc<Semaphore> {
+        &self.explaining
+    }
+
+    /// The turn to search caches.
+    pub(super) fn purging(&self) -> &Arc<Semaphore> {
+        &self.purging
     }
 }
 
@@ -99,17 +139,10 @@ impl Answers<ReloadRequest> for Control {
 
 impl Answers<ExplainRequest> for Control {
     async fn answer(&self, request: ExplainRequest) -> Result<serde_json::Value, Refused> {
-        let ending = || Refused::new("the gateway is about to end, and answers nothing more");
-        let turn = self.explaining.clone().acquire_owned().await.map_err(|_| ending())?;
         let snapshot = self.with_running(|running| running.snapshot()).await?;
-        let explained = tokio::task::spawn_blocking(move || {
-            let explained = block_on(explain_live(&snapshot, request));
-            // It continues even if the client is gone; the next one waits for it.
-            drop(turn);
-            explained
-        });
-        let explained = explained.await.map_err(|_| ending())?;
-        let explained = explained.map_err(|error| Refused::new(format!("{error:#}")))?;
+        let explained =
+            self.on_a_thread(&self.explaining, move || block_on(explain_live(&snapshot, request)));
+        let explained = explained.await?.map_err(|error| Refused::new(format!("{error:#}")))?;
         explained.map_err(|error| Refused::new(error.to_string()))
     }
 }

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod cache;
 mod client;
 mod explain;
 mod private_folder;
@@ -23,6 +24,10 @@ mod socket_path;
 mod status;
 mod web;
 
+pub use cache::{
+    CacheInspectAnswer, CacheInspectRequest, CacheListRequest, CacheNow, CachePurgeRequest, CachePurged,
+    CacheStatus, CachedResponse,
+};
 pub use client::{AskError, ask, ask_known};
 pub use explain::ExplainRequest;
 pub use record::{RecordAnswer, RecordEndRequest, RecordRequest};

@@ -211,6 +211,11 @@ impl<H: Head> Memory<H> {
         purged.count()
     }
 
+    /// Calls `look` with each key.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Arc<Variants<H>>)) {
+        self.shards.iter().for_each(|shard| shard.each(&mut look));
+    }
+
     /// Returns the entries with a name: a URL or a tag.
     pub(crate) fn named(&self, name: u64) -> Vec<Arc<Entry<H>>> {
         self.shards.iter().flat_map(|shard| shard.named(name)).collect()

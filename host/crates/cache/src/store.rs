@@ -55,6 +55,8 @@ pub struct Store<H: Head>(pub(crate) Arc<Shared<H>>);
 pub struct Purged {
     /// How many entries it met, as far as they are known. One in both tiers counts twice.
     pub entries: usize,
+    /// How many of them were on the disk.
+    pub on_disk: usize,
     written: Option<Answer<bool>>,
 }
 
@@ -215,7 +217,8 @@ impl<H: Head> Store<H> {
         let on_disk = shared.disk.as_ref().map(|disk| disk.purge(what, mode, number, now));
         let in_memory = shared.memory.purge(&shared.hashes, what, mode, now);
         let (on_disk, written) = on_disk.unzip();
-        Purged { entries: in_memory + on_disk.unwrap_or_default(), written }
+        let on_disk = on_disk.unwrap_or_default();
+        Purged { entries: in_memory + on_disk, on_disk, written }
     }
 
     /// Returns whether both are one store.
@@ -265,6 +268,12 @@ impl<H: Head> Store<H> {
     #[must_use]
     pub fn inspect_disk(&self, url: &[u8]) -> Option<Lookup<H>> {
         self.0.disk.as_ref()?.inspect(url)
+    }
+
+    /// Calls `look` with the URL of each key in memory. What changes meanwhile may be seen or not. Not for a thread that
+    /// serves others.
+    pub fn each_url(&self, mut look: impl FnMut(&[u8])) {
+        self.0.memory.each(|variants| look(variants.key.url()));
     }
 
     /// Returns what the store has in memory, and did there.

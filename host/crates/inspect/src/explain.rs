@@ -11,8 +11,8 @@ use portcullis_model::{Balance, FieldChange, FieldEdit, Gateway, HashKey, Name, 
 use portcullis_policy::PolicyFactory;
 use portcullis_policy::recorder::{Effects, Recorder, bytes_to_json};
 use portcullis_proxy::{
-    CacheView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict,
-    Snapshot, TriedRoute, UpstreamView,
+    CacheView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Foreseen, Question,
+    RouteVerdict, Snapshot, TriedRoute, UpstreamView,
 };
 use serde_json::{Value, json};
 
@@ -184,8 +184,12 @@ fn field_edit(edit: &FieldEdit<String>) -> Value {
 }
 
 fn cache_to_json(view: &CacheView) -> Value {
-    let CacheView { store, says, url, key } = view;
-    json!({ "store": &**store, "says": says, "url": url, "key": key })
+    let CacheView { store, says, url, key, now } = view;
+    let now = now.as_ref().map(|now| {
+        let Foreseen { result, status, why } = now;
+        json!({ "result": result, "status": status, "why": why })
+    });
+    json!({ "store": &**store, "says": says, "url": url, "key": key, "now": now })
 }
 
 fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {

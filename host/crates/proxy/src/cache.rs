@@ -11,13 +11,18 @@ mod disk_log;
 mod fetch;
 mod fill;
 mod flight;
+pub(crate) mod foresee;
+pub(crate) mod inspect;
 pub(crate) mod invalidate;
 mod key;
 pub(crate) mod look;
+pub(crate) mod purge;
+mod purge_counts;
 mod refresh;
 pub(crate) mod serve;
 mod settings;
 pub(crate) mod status;
+pub(crate) mod typed_url;
 pub(crate) mod view;
 mod write;
 
@@ -33,6 +38,7 @@ use portcullis_telemetry::{CacheFigures, CacheReport, DiskFigures, Metrics};
 
 use self::flight::Flights;
 use self::key::KeyRules;
+use self::purge_counts::PurgeCounts;
 
 /// A response that is kept.
 pub(crate) type Kept = Arc<Entry<StoredHead>>;
@@ -43,6 +49,7 @@ pub(crate) struct OpenCache {
     config: Cache,
     pub(crate) store: Store<StoredHead>,
     flights: Arc<Flights<Kept>>,
+    purges: Arc<PurgeCounts>,
 }
 
 impl OpenCache {
@@ -58,16 +65,19 @@ impl OpenCache {
         if let Some(same) = previous.filter(|previous| previous.config == *config) {
             return Ok(same.clone());
         }
-        let (store, flights) = match (previous, &config.disk) {
-            (Some(previous), _) => (previous.store.clone(), previous.flights.clone()),
-            (None, None) => (Store::new(settings::of_store(config)), Arc::default()),
+        let (store, flights, purges) = match (previous, &config.disk) {
+            (Some(previous), _) => {
+                (previous.store.clone(), previous.flights.clone(), previous.purges.clone())
+            }
+            (None, None) => (Store::new(settings::of_store(config)), Arc::default(), Arc::default()),
             (None, Some(disk)) => {
                 let watcher = Arc::new(disk_log::DiskLog::new(&config.name, disk));
                 let disk = settings::of_disk(disk);
-                (Store::open(settings::of_store(config), disk, watcher)?, Arc::default())
+                let store = Store::open(settings::of_store(config), disk, watcher)?;
+                (store, Arc::default(), Arc::default())
             }
         };
-        let opened = Arc::new(Self { config: config.clone(), store, flights });
+        let opened = Arc::new(Self { config: config.clone(), store, flights, purges });
         let shown: Arc<dyn CacheReport> = opened.clone();
         metrics.show_cache(&config.name, Arc::downgrade(&shown));
         Ok(opened)
@@ -118,6 +128,7 @@ impl CacheReport for OpenCache {
             evictions: stats.evictions,
             refused: stats.refused,
             disk,
+            purges: self.purges.figures(),
         }
     }
 }

@@ -22,6 +22,7 @@ use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
 
+use crate::cache::CachedRoute;
 use crate::cache::view::{CacheView, view};
 use crate::error::ExchangeError;
 use crate::https;
@@ -387,6 +388,12 @@ impl<'a> Explainer<'a> {
         named.map(|(place, name)| resolved(place, name).cloned().ok_or_else(|| name.clone())).collect()
     }
 
+    /// The way of a route through the cache that runs.
+    fn cache_of(&self, route: &Route) -> Option<&CachedRoute> {
+        let Policies::Resolved(routes) = &self.policies else { return None };
+        routes.iter().find(|running| running.config.name == route.name)?.cache.as_deref()
+    }
+
     async fn run(
         &self,
         chain: &PolicyChain,
@@ -457,7 +464,11 @@ impl<'a> Explainer<'a> {
                         let chosen = exchange.upstreams.get(exchange.upstream);
                         let host = action.host.as_ref();
                         if let Some(upstream) = chosen.and_then(|name| self.upstream(name, host, &exchange)) {
-                            let cache = view(route, &exchange, arrived.body_length != Some(0)).map(Box::new);
+                            let has_body = arrived.body_length != Some(0);
+                            let mut cache = view(route, &exchange, has_body).map(Box::new);
+                            if let (Some(cache), Some(running)) = (&mut cache, self.cache_of(route)) {
+                                cache.now = Some(running.foresee(&exchange, has_body).await);
+                            }
                             let (request, upstream) =
                                 (Box::new(exchange.request.clone()), Box::new(upstream));
                             let response_edits = route.response_edits.clone();

@@ -22,6 +22,8 @@ pub struct CacheFigures {
     pub refused: u64,
     /// What it has on its disk, if it has one.
     pub disk: Option<DiskFigures>,
+    /// Purges that operators asked for.
+    pub purges: PurgeFigures,
 }
 
 /// What a cache has on its disk, and did there.
@@ -47,6 +49,21 @@ pub struct DiskFigures {
     pub write_errors: u64,
     /// Reads and writes that did not happen because too much was waiting, and requests that have waited too long.
     pub busy: u64,
+}
+
+/// Purges of a cache, by what was purged, and what they met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PurgeFigures {
+    /// Of one URL.
+    pub urls: u64,
+    /// Of the URLs that begin so.
+    pub prefixes: u64,
+    /// Of a tag.
+    pub tags: u64,
+    /// Of everything.
+    pub all: u64,
+    /// Responses that they removed or marked.
+    pub entries: u64,
 }
 
 /// Something that can say what a cache holds.
@@ -77,7 +94,7 @@ impl Caches {
 
     pub(crate) fn render(&self, out: &mut Exposition<'_>) {
         type Read = fn(&CacheFigures) -> u64;
-        let families: [(&str, MetricKind, &str, Read); 5] = [
+        let families: [(&str, MetricKind, &str, Read); 6] = [
             ("portcullis_cache_entries", MetricKind::Gauge, "Responses that a cache holds.", |f| f.entries),
             ("portcullis_cache_bytes", MetricKind::Gauge, "Bytes that a cache takes.", |f| f.bytes),
             ("portcullis_cache_bytes_max", MetricKind::Gauge, "Bytes that a cache may take.", |f| {
@@ -95,6 +112,12 @@ impl Caches {
                 "Responses that were not stored because no room could be made.",
                 |f| f.refused,
             ),
+            (
+                "portcullis_cache_purged_entries_total",
+                MetricKind::Counter,
+                "Responses that purges removed or marked stale.",
+                |f| f.purges.entries,
+            ),
         ];
         let caches = self.figures();
         if caches.is_empty() {
@@ -106,10 +129,22 @@ impl Caches {
                 out.sample(name, &[("cache", cache)], read(figures));
             }
         }
+        render_purges(&caches, out);
         let disks: Vec<_> =
             caches.iter().filter_map(|(cache, figures)| Some((cache, figures.disk?))).collect();
         if !disks.is_empty() {
             render_disks(&disks, out);
+        }
+    }
+}
+
+fn render_purges(caches: &BTreeMap<Name, CacheFigures>, out: &mut Exposition<'_>) {
+    let name = "portcullis_cache_purges_total";
+    out.family(name, MetricKind::Counter, "Purges by operators, by what was purged.");
+    for (cache, CacheFigures { purges, .. }) in caches {
+        let PurgeFigures { urls, prefixes, tags, all, .. } = *purges;
+        for (kind, count) in [("url", urls), ("prefix", prefixes), ("tag", tags), ("all", all)] {
+            out.sample(name, &[("cache", cache), ("kind", kind)], count);
         }
     }
 }

@@ -22,7 +22,7 @@ mod timestamp;
 
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use cache_result::CacheResult;
-pub use caches::{CacheFigures, CacheReport, DiskFigures};
+pub use caches::{CacheFigures, CacheReport, DiskFigures, PurgeFigures};
 pub use endpoints::EndpointMetrics;
 pub use exposition::{Exposition, MetricKind};
 pub use fault_side::FaultSide;

@@ -195,6 +195,10 @@ impl Text {
             for part in list(&cache["key"]) {
                 line!(self, "  {}", string(part));
             }
+            if !cache["now"].is_null() {
+                let now = &cache["now"];
+                line!(self, "  now: {} ({})", string(&now["status"]), string(&now["why"]));
+            }
         }
         let tls = if upstream["tls"] == true { " over TLS" } else { "" };
         line!(

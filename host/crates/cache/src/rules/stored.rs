@@ -161,6 +161,23 @@ impl StoredHead {
         self.fields.get(b"etag").filter(|etag| !etag.is_empty())
     }
 
+    /// Returns the fields that the response varies by, each with the request's value, or `None` if the request had none.
+    pub fn varies(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        vary::lines(&self.selection)
+    }
+
+    /// Returns for how many seconds it may be used stale: while it is validated, and if the upstream fails.
+    #[must_use]
+    pub const fn stale_seconds(&self) -> (u32, u32) {
+        (self.stale_while_revalidate, self.stale_if_error)
+    }
+
+    /// Returns whether it has to be validated even while it is fresh.
+    #[must_use]
+    pub const fn is_always_validated(&self) -> bool {
+        self.rules.no_cache
+    }
+
     /// Returns how many bytes it takes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

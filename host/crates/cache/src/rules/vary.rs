@@ -90,7 +90,7 @@ pub(super) fn is_selection(bytes: &[u8]) -> bool {
 }
 
 /// Names and values of a selection.
-fn lines(selection: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+pub(super) fn lines(selection: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let lines = selection.strip_suffix(b"\n").map(|lines| lines.split(|byte| *byte == b'\n'));
     lines.into_iter().flatten().map(|line| match line.iter().position(|byte| *byte == b':') {
         Some(colon) => (&line[..colon], Some(&line[colon + 1..])),

@@ -3,6 +3,7 @@
 //! A change concerns a URL, and each route with a cache may write that URL differently into its keys: it counts other
 //! parameters of the query, or rewrites the path. So a change is looked for in every cache under every such form.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_cache::rules::{StoredHead, invalidated, invalidates};
@@ -77,6 +78,31 @@ impl Invalidation {
         let is_open = |form: &&Form| caches.values().any(|cache| cache.store.is_same(&form.store));
         earlier.iter().filter(is_open).take(EARLIER_MAX).cloned().for_each(add);
         Self { forms }
+    }
+
+    /// Returns the URLs under which the responses for these requests of clients may be in `store`, as far as policies
+    /// change neither host nor path.
+    pub(super) fn stored_urls(&self, store: &Store<StoredHead>, asked: &[RequestHead]) -> BTreeSet<Vec<u8>> {
+        let mut urls = BTreeSet::new();
+        let mut add = |rule: &QueryRule, head: &RequestHead| {
+            let mut url = Vec::new();
+            write_url(rule, head, &mut url);
+            urls.insert(url);
+        };
+        // Also without any route that is known.
+        asked.iter().for_each(|head| add(&QueryRule::All, head));
+        for form in self.forms.iter().filter(|form| form.store.is_same(store)) {
+            asked.iter().for_each(|head| add(&form.query, head));
+            if let Some((filters, pattern)) = &form.rewrite {
+                for head in asked.iter().filter(|head| pattern.matches(head.path())) {
+                    let mut rewritten = head.clone();
+                    if rewrite_only_path(filters, pattern, &mut rewritten).is_ok() {
+                        add(&form.query, &rewritten);
+                    }
+                }
+            }
+        }
+        urls
     }
 
     /// Returns what a request asks to change: `None` if its method is safe, or nothing is cached.

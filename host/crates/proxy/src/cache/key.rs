@@ -242,6 +242,46 @@ fn push_bytes(key: &mut Vec<u8>, kind: u8, name: &[u8], value: &[u8]) {
     key.extend_from_slice(value);
 }
 
+/// A part of a key behind its URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part<'k> {
+    /// The letter that says what it is.
+    pub(super) kind: u8,
+    pub(super) name: &'k [u8],
+    pub(super) value: &'k [u8],
+}
+
+/// What a key has behind its URL, as [`KeyRules::write`] has written it: the route with its rules, the upstream, and
+/// the parts.
+pub(super) fn read(rest: &[u8]) -> Option<(&[u8], &[u8], Vec<Part<'_>>)> {
+    let (space, rest) = line(rest.strip_prefix(b"\n")?);
+    let (upstream, mut rest) = line(rest.strip_prefix(b"\n")?);
+    let mut parts = Vec::new();
+    while let Some((kind, behind)) = rest.strip_prefix(b"\n").and_then(|part| part.split_first()) {
+        let (name, value) = split_once(behind, b':')?;
+        let (value, behind) = match kind {
+            b'a' => {
+                let (length, value) = split_once(value, b':')?;
+                value.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?
+            }
+            _ => line(value),
+        };
+        parts.push(Part { kind: *kind, name, value });
+        rest = behind;
+    }
+    rest.is_empty().then_some((space, upstream, parts))
+}
+
+/// The bytes up to a line break, and the rest with it.
+fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()))
+}
+
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == separator)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
 /// FNV-1a: the same on every machine and in every version, so that keys on a disk stay valid.
 struct Fnv(u64);
 

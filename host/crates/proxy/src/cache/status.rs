@@ -65,6 +65,13 @@ impl Status {
         }
     }
 
+    /// Returns it as `Cache-Status` has it, without the name of the cache.
+    pub(super) fn members(&self) -> String {
+        let mut line = Vec::new();
+        self.write("c", &mut line);
+        String::from_utf8_lossy(line.strip_prefix(b"c; ").unwrap_or(&line)).into_owned()
+    }
+
     /// Appends it as `Cache-Status` has it. `cache` is what the gateway calls itself.
     fn write(&self, cache: &str, out: &mut Vec<u8>) {
         let status = CacheStatus {

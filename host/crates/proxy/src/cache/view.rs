@@ -4,7 +4,8 @@ use portcullis_cache::rules::{Access, Request};
 use portcullis_model::{Action, Forward, Name, Route};
 use portcullis_policy::Exchange;
 
-use super::key::KeyRules;
+use super::foresee::Foreseen;
+use super::key::{self, KeyRules, Part};
 use super::{passes_by, settings};
 
 /// What a route's cache makes of a request.
@@ -18,6 +19,8 @@ pub struct CacheView {
     pub url: String,
     /// What else the key has, a part each.
     pub key: Vec<String>,
+    /// What the cache that runs would do now, if one runs.
+    pub now: Option<Foreseen>,
 }
 
 /// Returns what the cache of `route` makes of the request in `exchange`, which is about to be forwarded; `None` if the
@@ -36,27 +39,34 @@ pub(crate) fn view(route: &Route, exchange: &Exchange, has_body: bool) -> Option
     let upstream = upstreams.get(*upstream).map_or("", |name| name);
     let url = key_rules.write(request, upstream, attributes, &mut key);
     let (url, rest) = key.split_at(url.end);
-    let parts = rest.split(|byte| *byte == b'\n').filter(|part| !part.is_empty());
-    let parts = parts.enumerate().map(|(at, part)| {
-        let text = String::from_utf8_lossy(part.get(1..).unwrap_or_default()).replacen(':', ": ", 1);
-        match (at, part.first()) {
-            // These two are words, the others begin with a letter that says what they are.
-            (0, _) => format!("route and rules: {}", String::from_utf8_lossy(part)),
-            (1, _) => format!("upstream: {}", String::from_utf8_lossy(part)),
-            (_, Some(b'e')) => format!("set by a policy: {text}"),
-            (_, Some(b'o')) => {
-                format!("sent by the client, and read by some servers as a part of the URL: {text}")
-            }
-            (_, Some(b'h')) => format!("host as it was written{text}"),
-            (_, Some(b'f')) => format!("header: {text}"),
-            (_, Some(b'c')) => format!("cookie: {text}"),
-            _ => format!("attribute: {text}"),
-        }
-    });
     Some(CacheView {
         store: config.store.clone(),
         says,
         url: String::from_utf8_lossy(url).into_owned(),
-        key: parts.collect(),
+        key: key_parts(rest, |part| String::from_utf8_lossy(part.value).into_owned()),
+        now: None,
     })
+}
+
+/// What a key has behind its URL, in words, with the values that `value` returns.
+pub(super) fn key_parts(rest: &[u8], value: impl Fn(&Part<'_>) -> String) -> Vec<String> {
+    let Some((space, upstream, parts)) = key::read(rest) else { return Vec::new() };
+    let mut words = vec![
+        format!("route and rules: {}", String::from_utf8_lossy(space)),
+        format!("upstream: {}", String::from_utf8_lossy(upstream)),
+    ];
+    words.extend(parts.iter().map(|part| {
+        let (name, value) = (String::from_utf8_lossy(part.name), value(part));
+        match part.kind {
+            b'e' => format!("set by a policy: {name}: {value}"),
+            b'o' => {
+                format!("sent by the client, and read by some servers as a part of the URL: {name}: {value}")
+            }
+            b'h' => format!("host as it was written: {value}"),
+            b'f' => format!("header: {name}: {value}"),
+            b'c' => format!("cookie: {name}: {value}"),
+            _ => format!("attribute: {name}: {value}"),
+        }
+    }));
+    words
 }

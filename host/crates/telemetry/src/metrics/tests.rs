@@ -4,7 +4,7 @@ use std::time::Duration;
 use portcullis_model::PolicyCost;
 
 use super::{Metrics, NAMES_MAX};
-use crate::{CacheFigures, CacheReport, CacheResult, DiskFigures, FaultSide};
+use crate::{CacheFigures, CacheReport, CacheResult, DiskFigures, FaultSide, PurgeFigures};
 
 fn rendered(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -65,7 +65,15 @@ impl CacheReport for FixedCache {
     fn figures(&self) -> CacheFigures {
         let disk = DiskFigures { entries: 7, damaged: 4, up: true, ..DiskFigures::default() };
         let disk = Some(disk).filter(|_| self.0 == 20);
-        CacheFigures { entries: 1, bytes: self.0, bytes_max: 100, evictions: 2, refused: 3, disk }
+        CacheFigures {
+            entries: 1,
+            bytes: self.0,
+            bytes_max: 100,
+            evictions: 2,
+            refused: 3,
+            disk,
+            purges: PurgeFigures::default(),
+        }
     }
 }
 

@@ -170,3 +170,40 @@ fn other_rules_and_another_route_have_other_keys() {
     }
     assert!(with("r", &plain).windows(3).any(|part| part == b"\nr "));
 }
+
+#[test]
+fn a_key_is_read_as_it_was_written() {
+    let rules = CacheKey {
+        attributes: vec!["tier".to_owned(), "user".to_owned()],
+        cookies: vec!["lang".to_owned()],
+        ..CacheKey::default()
+    };
+    let mut exchange = exchange("A.test", "/x", &[("cookie", "lang=de; other=1"), ("x-host", "evil:1")]);
+    exchange.request.fields.append(b"x-tenant", b"a: b").unwrap();
+    assert!(exchange.attributes.set("tier", "1\nhA\n"));
+    assert!(exchange.attributes.set("user", ""));
+    let (_, rest) = key_of(rules, &exchange);
+    let (space, upstream, parts) = read(rest.as_bytes()).unwrap();
+    assert!(space.starts_with(b"r ") && upstream == b"up");
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|part| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            (char::from(part.kind), text(part.name), text(part.value))
+        })
+        .collect();
+    let expected = [
+        ('h', "", "A.test"),
+        ('e', "x-tenant", "a: b"),
+        ('o', "x-host", "evil:1"),
+        ('c', "lang", "de"),
+        ('a', "tier", "1\nhA\n"),
+        ('a', "user", ""),
+    ];
+    let expected = expected.map(|(kind, name, value)| (kind, name.to_owned(), value.to_owned()));
+    assert_eq!(parts, expected);
+    for cut in 0..rest.len() {
+        // What is not whole is not taken for something else, and nothing panics.
+        let _ = read(&rest.as_bytes()[cut..]);
+    }
+}
