@@ -133,6 +133,33 @@ async fn tags_of_both_fields_are_purged_each_by_itself() {
     assert_eq!(client.get("/a").await.headers.get_all("surrogate-key").iter().count(), 2);
 }
 
+/// RFC 9111, 3.2: a 304 replaces the fields of what is stored, tags among them.
+#[tokio::test]
+async fn tags_that_a_validation_changes_are_purged_too() {
+    let count = counter();
+    let cached = Cached::start(ASKED, move |request| {
+        let number = count();
+        let answer = match request.header("if-none-match").as_str() {
+            "" => Answer::text(number.to_string()).header("age", if number == 1 { "20" } else { "0" }),
+            _ => Answer::default().status(304),
+        };
+        answer
+            .header("cache-control", "max-age=10")
+            .header("etag", "\"v1\"")
+            .header("cache-tag", if number == 1 { "old" } else { "new" })
+    })
+    .await;
+    let mut client = Http::One.client(&cached.gateway).await;
+    let ask = async |client: &mut TestClient| client.get_with("/a", &[("host", "a.test")]).await.text();
+    assert_eq!(ask(&mut client).await, "1");
+    // The 304 that follows names another tag, and so does what is stored from then on.
+    assert_eq!(ask(&mut client).await, "1");
+    assert_eq!(ask(&mut client).await, "3");
+    assert_eq!(purge(&cached.gateway, &["--tag", "old"]).await, [0]);
+    assert_eq!(purge(&cached.gateway, &["--tag", "new"]).await, [1]);
+    assert_eq!(ask(&mut client).await, "4");
+}
+
 #[tokio::test]
 async fn a_purge_that_meets_nothing_says_what_is_like_it() {
     let cached = Cached::start("", |_| fresh("x")).await;

@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_cache::rules::{Settings, StoredHead, Time};
-use portcullis_cache::store::{self, Entry, OpenError, Store};
+use portcullis_cache::rules::{Settings, StoredHead, Time, tags};
+use portcullis_cache::store::{self, Entry, OpenError, Store, Ticket};
 use portcullis_http::RequestHead;
 use portcullis_model::{Bypass, Cache, Name, RouteCache};
 use portcullis_telemetry::{CacheFigures, CacheReport, DiskFigures, Metrics};
@@ -190,6 +190,17 @@ impl CachedRoute {
         let (rules, key) = (settings::of_route(config), KeyRules::new(name, config));
         let called = via.cloned().unwrap_or_else(|| "portcullis".into());
         Self { config: config.clone(), open, rules, key, called }
+    }
+
+    /// Puts an entry with another head in the place of `old`, after a validation. One that has other tags now is forgotten
+    /// instead, and fetched anew when it is wanted: a purge of a tag finds entries by those that they were stored with.
+    pub(crate) fn update(&self, ticket: Ticket, old: &Kept, head: StoredHead) -> Option<Kept> {
+        let store = &self.open.store;
+        if !tags(old.head().fields()).eq(tags(head.fields())) {
+            store.forget(old);
+            return None;
+        }
+        store.update(ticket, old, head).ok()
     }
 }
 

@@ -209,7 +209,7 @@ impl Fetch<'_, '_> {
         let mut status = Status::forwarded(self.wanted.why, CacheResult::Revalidated);
         status.answered = Some(304);
         let kept = match freshened.keep {
-            Ok(()) => store.update(ticket, found, freshened.head.clone()).ok(),
+            Ok(()) => self.route.update(ticket, found, freshened.head.clone()),
             Err(why) => {
                 status.detail = Some(why.as_str());
                 store.forget(found);
@@ -254,8 +254,9 @@ impl Fetch<'_, '_> {
         let Some(variants) = store.find(self.wanted.key.bytes()) else { return };
         for other in variants.entries().iter().filter(|other| other.variant() != found.variant()) {
             let named = other.head().freshen(&self.route.rules, request, not_modified, false, times);
-            let is_kept = named
-                .is_none_or(|named| named.keep.is_ok() && store.update(ticket, other, named.head).is_ok());
+            let is_kept = named.is_none_or(|named| {
+                named.keep.is_ok() && self.route.update(ticket, other, named.head).is_some()
+            });
             if !is_kept {
                 store.forget(other);
             }

@@ -299,7 +299,9 @@ impl Serve<'_> {
             );
             let kept = match effect {
                 HeadEffect::None => true,
-                HeadEffect::Update(new) => new.keep.is_ok() && store.update(ticket, found, new.head).is_ok(),
+                HeadEffect::Update(new) => {
+                    new.keep.is_ok() && self.route.update(ticket, found, new.head).is_some()
+                }
                 HeadEffect::Stale => false,
             };
             if !kept {

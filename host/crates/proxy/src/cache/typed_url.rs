@@ -101,7 +101,7 @@ impl TypedUrl {
             (&[Scheme::Http], rest)
         } else if let Some(rest) = text.strip_prefix("//") {
             (BOTH, rest)
-        } else if text.contains("://") && !text.starts_with('/') {
+        } else if text.find("://").is_some_and(|at| !text[..at].contains(['/', '?'])) {
             return Err(UrlError::Scheme);
         } else {
             (BOTH, text)
