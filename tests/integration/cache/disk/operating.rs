@@ -120,8 +120,10 @@ async fn validate_says_what_is_wrong_with_a_folder_and_leaves_it_alone() {
     drop(gateway);
 }
 
+/// Returns what is in a folder, but for a log that is about to take the place of another.
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = entries.filter(|path| !path.ends_with("purges.new")).collect();
     names.sort();
     names
 }
