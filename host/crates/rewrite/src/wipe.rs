@@ -18,8 +18,8 @@ use wasmparser::{
     ComponentTypeRef, ExternalKind, Instance, Operator, Parser, Payload,
 };
 
-use self::module::{CORE_MEMORY, CORE_PLACE, CORE_RESET, CORE_RESTORE, ModuleParts};
-pub use self::module::{NotWipeable, REGIONS};
+use self::module::{CORE_MEMORY, CORE_PLACE, CORE_RESET, ModuleParts};
+pub use self::module::{CORE_RESTORE, NotWipeable, REGIONS};
 
 mod module;
 
@@ -98,6 +98,19 @@ pub fn rewrite(image: &[u8]) -> Result<Wipeable, NotWipeable> {
     let resets = component.exports(&mut written, with_memory)?;
     let memory_bytes = component.modules[with_memory].memory_bytes()?;
     Ok(Wipeable { component: written.finish(), memory_bytes, resets })
+}
+
+/// Adds to the one module of an image that has state what wiping takes, for a host that calls it without the component
+/// around it. Returns the module and the bytes of its memory.
+///
+/// # Errors
+/// Returns what of it wiping would not undo.
+pub fn rewrite_module(module: &[u8]) -> Result<(Vec<u8>, usize), NotWipeable> {
+    let parts = ModuleParts::read(module)?;
+    if parts.memories.is_empty() {
+        return Err(NotWipeable::Unsuitable("it has no memory"));
+    }
+    Ok((parts.rewritten(module)?, parts.memory_bytes()?))
 }
 
 /// What a component is made of, as far as it matters here.

@@ -9,6 +9,7 @@ pub(crate) mod wipe;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use portcullis_model::Lock;
@@ -20,6 +21,7 @@ use crate::ComponentInfo;
 use crate::component::hooks::HookIndices;
 use crate::component::image::{Instrumented, NoImage};
 use crate::component::wipe::{WipeIndices, WipeableCode};
+use crate::direct::DirectCode;
 use crate::instance::state::State;
 
 /// A compiled component. Any number of policies can be made of it.
@@ -27,8 +29,47 @@ pub struct PolicyComponent {
     pub(crate) info: ComponentInfo,
     /// What `configure` is called in, and hooks too if instances are shared.
     pub(crate) linked: Linked,
+    /// The same without the component around it, if instances are shared and it is of the usual form.
+    pub(crate) direct: Option<DirectCode>,
     /// What a configured image is made of; why there can be none.
     pub(crate) image: Result<ImageSource, NoImage>,
+}
+
+/// A configured image, compiled.
+pub(crate) enum Image {
+    /// A component.
+    Linked(Linked),
+    /// Its main module, which is called directly.
+    Direct(DirectCode),
+}
+
+/// What the instances that serve exchanges are made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Code<'a> {
+    /// A component.
+    Linked(&'a Linked),
+    /// Its main module, which is called directly.
+    Direct(&'a DirectCode),
+}
+
+impl Image {
+    pub(crate) fn code(&self) -> Code<'_> {
+        match self {
+            Self::Linked(linked) => Code::Linked(linked),
+            Self::Direct(direct) => Code::Direct(direct),
+        }
+    }
+}
+
+impl<'a> Code<'a> {
+    /// Returns the bytes of the second memory that its instances have to be wiped with, and whether wiping one went
+    /// wrong; `None` if they are not wiped.
+    pub(crate) fn wipe(self) -> Option<(usize, &'a AtomicBool)> {
+        match self {
+            Self::Linked(linked) => linked.wipe.as_ref().map(|wipe| (wipe.kept_bytes, &wipe.failed)),
+            Self::Direct(direct) => direct.wipe.as_ref().map(|wipe| (wipe.bytes, &wipe.failed)),
+        }
+    }
 }
 
 /// Compiled code with its imports filled in, and the indices of its hooks.

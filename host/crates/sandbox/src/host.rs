@@ -18,7 +18,7 @@ mod random;
 mod rate_limit;
 mod recorded;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod response;
 mod secrets;
 mod store;

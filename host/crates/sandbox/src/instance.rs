@@ -3,6 +3,7 @@
 pub(crate) mod at_hand;
 pub(crate) mod budget;
 pub(crate) mod fault;
+mod guest;
 pub(crate) mod memory;
 pub(crate) mod output;
 pub(crate) mod refusal;
@@ -21,13 +22,14 @@ use portcullis_traffic::Permit;
 use wasmtime::component::Instance as WasmInstance;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Result as WasmResult, Store};
 
-use crate::component::hooks::{Configure, HookFunc, HookFuncs, typed};
+use crate::component::hooks::{Configure, HookFuncs, typed};
 use crate::component::image::{self, NoImage};
-use crate::component::wipe::{PageMap, WipeIndices, Wiper};
-use crate::component::{ImageSource, Linked};
+use crate::component::wipe::PageMap;
+use crate::component::{Image, ImageSource};
 use crate::instance::at_hand::AtHand;
 use crate::instance::budget::{Budget, Length, Turns};
 use crate::instance::fault::{Failure, bounded, refusal};
+use crate::instance::guest::{GuestInstance, first};
 use crate::instance::memory::MemoryLimiter;
 use crate::instance::output::Stdio;
 use crate::instance::stage::Stage;
@@ -46,7 +48,7 @@ const HANDED_OVER_BYTES_MAX: usize = 2 << 20;
 /// A deadline in ticks that never comes.
 const NO_TICKS: u64 = 1 << 40;
 /// Handles that a guest may hold. Only WASI's streams and the like are handles at all.
-const HANDLES_MAX: usize = 1000;
+pub(crate) const HANDLES_MAX: usize = 1000;
 
 /// An instance that `configure` was called in. Boxed, so that taking it from a pool moves a pointer.
 pub(crate) struct Instance(Box<Inner>);
@@ -54,13 +56,10 @@ pub(crate) struct Instance(Box<Inner>);
 struct Inner {
     context: Arc<PolicyContext>,
     store: Store<State>,
-    instance: WasmInstance,
-    hooks: HookFuncs,
+    guest: GuestInstance,
     /// Linear memory once it was configured.
     configured_bytes: usize,
     uses: u32,
-    /// What wipes it, once it was wiped.
-    wiper: Option<Wiper>,
     // Given back after the store is gone.
     place: Place,
 }
@@ -116,36 +115,57 @@ impl Instance {
             return block_on(Self::make_on_fiber(context, None));
         }
         let (mut store, place) = new_store(context, false, None)?;
+        if let Some(code) = context.direct() {
+            let made = code.instantiate(&mut store, handed_over_max(&context.policy));
+            let mut instance = made.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)))?;
+            let answer = instance.configure(code, &mut store, &context.config_json);
+            return Self::configured(
+                context,
+                store,
+                GuestInstance::Direct(instance),
+                place,
+                answer.transpose(),
+            );
+        }
         let made = context.component.linked.pre.instantiate(&mut store);
         let (instance, hooks, configure) = load(context, &mut store, made)?;
         let answer = configure.map(|configure| configure.call(&mut store, (context.config_json.clone(),)));
-        Self::configured(context, store, instance, hooks, place, answer)
+        let guest = GuestInstance::Linked { instance, hooks, wiper: None };
+        Self::configured(context, store, guest, place, answer.map(first))
     }
 
     /// Starts an instance from the configured image, on this thread: it maps memory and runs nothing.
     pub(crate) fn start(
         context: &Arc<PolicyContext>,
-        image: &Linked,
+        image: &Image,
         client: Option<Client>,
     ) -> Result<Self, Failure> {
         let engine = &context.sandbox.engines.images;
         let (mut store, place) = new_store_of(engine, context, client)?;
         store.data_mut().begin(Stage::Configure, context.policy.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
-        if let Some(wipe) = &image.wipe {
-            store.data_mut().memory.keep(wipe.kept_bytes);
+        if let Some((bytes, _)) = image.code().wipe() {
+            store.data_mut().memory.keep(bytes);
         }
-        let instance = if context.policy.yields {
-            block_on(image.pre.instantiate_async(&mut store))
-        } else {
-            image.pre.instantiate(&mut store)
+        let guest = match image {
+            Image::Linked(linked) => {
+                let instance = if context.policy.yields {
+                    block_on(linked.pre.instantiate_async(&mut store))
+                } else {
+                    linked.pre.instantiate(&mut store)
+                };
+                let hooks = HookFuncs::default();
+                instance.map(|instance| GuestInstance::Linked { instance, hooks, wiper: None })
+            }
+            Image::Direct(code) => {
+                code.instantiate(&mut store, handed_over_max(&context.policy)).map(GuestInstance::Direct)
+            }
         };
-        let instance =
-            instance.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
+        let guest =
+            guest.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)).into_failure())?;
         store.data_mut().budget.finish();
         let configured_bytes = store.data().memory.bytes();
-        let hooks = HookFuncs::default();
-        Ok(Self::of(context, store, instance, hooks, configured_bytes, place))
+        Ok(Self::of(context, store, guest, configured_bytes, place))
     }
 
     /// Returns an instance that nothing was done with since it was configured. It takes as long as `configure` does if
@@ -160,46 +180,36 @@ impl Instance {
     fn of(
         context: &Arc<PolicyContext>,
         store: Store<State>,
-        instance: WasmInstance,
-        hooks: HookFuncs,
+        guest: GuestInstance,
         configured_bytes: usize,
         place: InstancePlace,
     ) -> Self {
         let place = Place::Used { _place: place };
         let context = context.clone();
-        Self(Box::new(Inner {
-            context,
-            store,
-            instance,
-            hooks,
-            configured_bytes,
-            uses: 0,
-            wiper: None,
-            place,
-        }))
+        Self(Box::new(Inner { context, store, guest, configured_bytes, uses: 0, place }))
     }
 
     /// Makes it what it was when it started from its image, and a spare, if that is possible: see `wipe.rs`.
     pub(crate) fn wiped(mut self) -> Option<Self> {
         let inner = &mut *self.0;
         let context = inner.context.clone();
-        let (Some(pages), Some(indices)) = (&context.sandbox.pages, &context.linked().wipe) else {
+        let (Some(pages), Some((_, failed))) = (&context.sandbox.pages, context.code().wipe()) else {
             return None;
         };
         let state = inner.store.data();
         let unchanged = state.memory.bytes() == inner.configured_bytes && !state.had_handles;
-        if !unchanged || inner.uses >= USES_MAX || indices.failed.load(Ordering::Relaxed) {
+        if !unchanged || inner.uses >= USES_MAX || failed.load(Ordering::Relaxed) {
             return None;
         }
         let place = context.sandbox.spares.acquire()?;
-        match inner.wipe(pages, indices) {
+        match inner.wipe(pages) {
             Ok(true) => {}
             Ok(false) => return None,
             // All fibers are taken, which says nothing of the image.
             Err(error) if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() => return None,
             Err(error) => {
                 // It would fail again each time.
-                indices.failed.store(true, Ordering::Relaxed);
+                failed.store(true, Ordering::Relaxed);
                 let policy = &context.policy.name;
                 tracing::warn!(%policy, "its instances cannot be wiped, so each exchange has a new one: {error:#}");
                 return None;
@@ -223,15 +233,19 @@ impl Instance {
     }
 
     /// Returns an image of what is in it, compiled. It is used up.
-    pub(crate) fn into_linked_image(self, source: &ImageSource) -> Result<Linked, ImageError> {
+    pub(crate) fn into_linked_image(self, source: &ImageSource) -> Result<Image, ImageError> {
         let sandbox = self.0.context.sandbox.clone();
+        let on_fibers = self.0.context.policy.yields;
         let image = self.into_image(source)?;
-        let compiled = sandbox.compile_image(source, &image);
+        let compiled = sandbox.compile_image(source, &image, on_fibers);
         compiled.map_err(|error| ImageError::Impossible(format!("{error:#}")))
     }
 
     fn into_image(mut self, source: &ImageSource) -> Result<Vec<u8>, ImageError> {
-        let Inner { store, instance, .. } = &mut *self.0;
+        let Inner { store, guest, .. } = &mut *self.0;
+        let GuestInstance::Linked { instance, .. } = guest else {
+            return Err(ImageError::Impossible("it is not an instance of the component".to_owned()));
+        };
         let deadline = store.data().policy.limits.configure_deadline;
         store.data_mut().begin(Stage::Configure, deadline, false);
         store.data_mut().memory.unbound();
@@ -264,6 +278,20 @@ impl Instance {
     ) -> Result<Self, MakeError> {
         let (mut store, place) = new_store(context, true, client)?;
         let (turns, until) = configure_turns(&mut store);
+        if let Some(code) = context.direct() {
+            let bytes_max = handed_over_max(&context.policy);
+            let made = in_turns(&turns, until, code.instantiate_on_fiber(&mut store, bytes_max)).await;
+            let mut instance = made.map_err(|error| MakeError::Failed(Failure::of(&error, &mut store)))?;
+            let configure = instance.configure_on_fiber(code, &mut store, &context.config_json);
+            let answer = in_turns(&turns, until, configure).await;
+            return Self::configured(
+                context,
+                store,
+                GuestInstance::Direct(instance),
+                place,
+                answer.transpose(),
+            );
+        }
         let made = context.component.linked.pre.instantiate_async(&mut store);
         let made = in_turns(&turns, until, made).await;
         let (instance, hooks, configure) = load(context, &mut store, made)?;
@@ -274,25 +302,25 @@ impl Instance {
             }
             None => None,
         };
-        Self::configured(context, store, instance, hooks, place, answer)
+        let guest = GuestInstance::Linked { instance, hooks, wiper: None };
+        Self::configured(context, store, guest, place, answer.map(first))
     }
 
     fn configured(
         context: &Arc<PolicyContext>,
         mut store: Store<State>,
-        instance: WasmInstance,
-        hooks: HookFuncs,
+        guest: GuestInstance,
         place: InstancePlace,
-        answer: Option<WasmResult<(Result<(), String>,)>>,
+        answer: Option<WasmResult<Result<(), String>>>,
     ) -> Result<Self, MakeError> {
         store.data_mut().budget.finish();
         match answer {
             Some(Err(error)) => return Err(MakeError::Failed(Failure::of(&error, &mut store))),
-            Some(Ok((Err(reason),))) => return Err(MakeError::Refused(refusal(&reason))),
-            Some(Ok((Ok(()),))) | None => {}
+            Some(Ok(Err(reason))) => return Err(MakeError::Refused(refusal(&reason))),
+            Some(Ok(Ok(()))) | None => {}
         }
         let configured_bytes = store.data().memory.bytes();
-        Ok(Self::of(context, store, instance, hooks, configured_bytes, place))
+        Ok(Self::of(context, store, guest, configured_bytes, place))
     }
 
     /// What the last call in it has cost, right after it: CPU time, and the linear memory that it left.
@@ -328,8 +356,7 @@ impl Instance {
     ) -> (Box<Exchange>, Result<Decision, Failure>) {
         let kind = hook.kind();
         self.begin(kind, Some((exchange, AtHand::of(hook))), false);
-        let inner = &mut *self.0;
-        let answer = inner.hook(kind).and_then(|hook| hook.call(&mut inner.store, ()));
+        let answer = self.0.call(kind);
         self.end(answer)
     }
 
@@ -345,8 +372,7 @@ impl Instance {
         let wall = inner.store.data().policy.limits.wall;
         let budget = &mut inner.store.data_mut().budget;
         let (turns, until) = (budget.turns(), Until::after(budget.begun(), wall));
-        let call = async { inner.hook(kind)?.call_async(&mut inner.store, ()).await };
-        let answer = in_turns(&turns, until, call).await;
+        let answer = in_turns(&turns, until, inner.call_on_fiber(kind)).await;
         self.end(answer)
     }
 
@@ -359,12 +385,12 @@ impl Instance {
             let limit = inner.store.data().policy.limits.wall;
             let budget = &mut inner.store.data_mut().budget;
             let (turns, until) = (budget.turns(), Until::after(budget.begun(), limit));
-            let tick = async { inner.hook(HookKind::Tick)?.call_async(&mut inner.store, ()).await };
+            let tick = inner.call_on_fiber(HookKind::Tick);
             // Nothing else rings an alarm here.
             let left = || thread::park_timeout(until.at.saturating_duration_since(Instant::now()));
             block_on_with(in_turns(&turns, until, tick), left)
         } else {
-            inner.hook(HookKind::Tick).and_then(|hook| hook.call(&mut inner.store, ()))
+            inner.call(HookKind::Tick)
         };
         self.0.store.data_mut().budget.finish();
         returned(result, &mut self.0.store)
@@ -382,10 +408,7 @@ impl Instance {
         store.set_epoch_deadline(1);
     }
 
-    fn end(
-        &mut self,
-        answer: WasmResult<(Result<(), String>,)>,
-    ) -> (Box<Exchange>, Result<Decision, Failure>) {
+    fn end(&mut self, answer: WasmResult<Result<(), String>>) -> (Box<Exchange>, Result<Decision, Failure>) {
         // Before the words for a fault are looked for, which takes longer than many a hook.
         self.0.store.data_mut().budget.finish();
         let (cpu, memory_bytes) = self.cost();
@@ -414,40 +437,32 @@ impl State {
 impl Inner {
     /// Restores everything that the guest could change. Returns `false` if restoring would take too long; the caller
     /// then drops the instance.
-    fn wipe(&mut self, pages: &PageMap, indices: &WipeIndices) -> WasmResult<bool> {
+    fn wipe(&mut self, pages: &PageMap) -> WasmResult<bool> {
         // What runs now is not the guest's, has no loops, and has no deadline.
         self.store.set_epoch_deadline(NO_TICKS);
         let state = self.store.data_mut();
         state.budget.suspend();
         state.stdio = Stdio::default();
         state.memory.take_refused();
-        if self.wiper.is_none() {
-            // All of its memory is taken for handed over, though none is.
-            self.store.set_hostcall_fuel(usize::MAX);
-            self.wiper = Some(Wiper::new(&mut self.store, &self.instance, indices)?);
-            let fuel = handed_over_max(&self.store.data().policy);
-            self.store.set_hostcall_fuel(fuel);
-        }
-        match &mut self.wiper {
-            Some(wiper) => wiper.wipe(&mut self.store, pages),
-            None => Ok(false),
-        }
+        self.guest.wipe(self.context.code(), &mut self.store, pages)
     }
-}
 
-impl Inner {
-    /// Returns a hook, looked up when it is first needed.
-    fn hook(&mut self, kind: HookKind) -> WasmResult<HookFunc> {
-        let indices = &self.context.linked().indices;
-        self.hooks.get(kind, indices, &mut self.store, &self.instance)
+    /// Calls a hook on this thread's stack.
+    fn call(&mut self, kind: HookKind) -> WasmResult<Result<(), String>> {
+        self.guest.call(self.context.code(), &mut self.store, kind)
+    }
+
+    /// The same on a fiber.
+    async fn call_on_fiber(&mut self, kind: HookKind) -> WasmResult<Result<(), String>> {
+        self.guest.call_on_fiber(self.context.code(), &mut self.store, kind).await
     }
 }
 
 /// What has become of a call: a trap and an error that the hook returned are both failures.
-fn returned(answer: WasmResult<(Result<(), String>,)>, store: &mut Store<State>) -> Result<(), Failure> {
+fn returned(answer: WasmResult<Result<(), String>>, store: &mut Store<State>) -> Result<(), Failure> {
     match answer {
-        Ok((Ok(()),)) => Ok(()),
-        Ok((Err(reason),)) => Err(Failure::new(FaultKind::Failed, bounded(&reason))),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(Failure::new(FaultKind::Failed, bounded(&reason))),
         Err(error) => Err(Failure::of(&error, store)),
     }
 }
@@ -487,6 +502,7 @@ fn new_store_of(
         exchange: None,
         at_hand: AtHand::default(),
         stage: Stage::Configure,
+        guest: None,
         policy: context.policy.clone(),
         memory: MemoryLimiter::new(context.policy.limits.memory_bytes, sandbox.memory.share(), injected),
         budget: Budget::new(sandbox.ticker.ticker().clone()),

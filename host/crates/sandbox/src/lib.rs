@@ -12,6 +12,7 @@
 
 mod component;
 mod contract;
+mod direct;
 mod engine;
 mod error;
 mod host;

@@ -1,18 +1,22 @@
 //! The engines with their linkers and ticker, and what is counted over all policies. Compiles configured images.
 
 use portcullis_model::Lock;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use portcullis_policy::outbound::Outbound;
+use portcullis_rewrite::single::{Single, single};
 use portcullis_rewrite::split::split;
+use portcullis_rewrite::wipe::{self, NotWipeable};
 use portcullis_traffic::Permits;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Module};
 
-use crate::component::hooks::HookIndices;
+use crate::component::hooks::{HookIndices, have_types};
 use crate::component::wipe::{PageMap, WipeIndices};
-use crate::component::{ImageSource, Linked};
+use crate::component::{Image, ImageSource, Linked};
+use crate::direct::{DirectCode, DirectWipe};
 use crate::engine::Engines;
 use crate::engine::ticker::TickerThread;
 use crate::error::SandboxError;
@@ -109,9 +113,84 @@ impl Runtime {
     }
 
     /// Compiles a configured image of `source`: of its code only what the image of another configuration did not have
-    /// as well. What it holds is never written anywhere: see `functions.rs`.
-    pub(crate) fn compile_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
+    /// as well. What it holds is never written anywhere: see `functions.rs`. `on_fibers` says that its hooks will run
+    /// on fibers.
+    pub(crate) fn compile_image(
+        &self,
+        source: &ImageSource,
+        image: &[u8],
+        on_fibers: bool,
+    ) -> wasmtime::Result<Image> {
         let _compiling = self.compiling.lock();
+        if !on_fibers && let Some(direct) = self.compile_direct_image(source, image)? {
+            return Ok(Image::Direct(direct));
+        }
+        self.compile_linked_image(source, image).map(Image::Linked)
+    }
+
+    /// Compiles the main module of a component as it was shipped, if it can be called directly.
+    pub(crate) fn compile_direct(
+        &self,
+        component: &[u8],
+        linked: &Linked,
+    ) -> wasmtime::Result<Option<DirectCode>> {
+        // Of other types the component itself tells, when it is configured.
+        let Some((single, module)) = self.single(component).filter(|_| have_types(linked.pre.component()))
+        else {
+            return Ok(None);
+        };
+        let _compiling = self.compiling.lock();
+        let engine = &self.engines.plain;
+        let compiled = Module::from_binary(engine, module)?;
+        DirectCode::link(engine, &single, &compiled, None)
+    }
+
+    fn compile_direct_image(
+        &self,
+        source: &ImageSource,
+        image: &[u8],
+    ) -> wasmtime::Result<Option<DirectCode>> {
+        let Some((single, module)) = self.single(image) else { return Ok(None) };
+        let wipeable = match (&self.pages, source.wipeable.check(source.component.borrow_owner())) {
+            (Some(_), Ok(())) => wipe::rewrite_module(module),
+            (None, _) => Err(NotWipeable::Unsuitable("the system does not say what was written")),
+            (_, Err(reason)) => Err(reason),
+        };
+        let wipeable = wipeable.inspect_err(|reason| {
+            tracing::debug!("instances of a component are not wiped but dropped: {reason}");
+        });
+        let Engines { images, functions, .. } = &self.engines;
+        let compile = |module: &[u8]| functions.with(&source.digest, || Module::from_binary(images, module));
+        match wipeable {
+            Ok((module, bytes)) => {
+                let wipe = DirectWipe { bytes, failed: AtomicBool::new(false) };
+                DirectCode::link(images, &single, &compile(&module)?, Some(wipe))
+            }
+            Err(_) => DirectCode::link(images, &single, &compile(module)?, None),
+        }
+    }
+
+    /// Returns the main module of a component that can be called directly. Not one with much code, such as an engine of
+    /// another language: to compile it once more takes long, and beside what it does a call costs little. None in tests
+    /// that have calls of components fail.
+    fn single<'a>(&self, component: &'a [u8]) -> Option<(Single, &'a [u8])> {
+        if self.injector.is_some() {
+            return None;
+        }
+        match single(component) {
+            Ok(single) if single.code_bytes < self.split_from => {
+                let module = component.get(single.module.clone())?;
+                Some((single, module))
+            }
+            Ok(_) => None,
+            Err(reason) => {
+                tracing::debug!("a component is not called directly: {reason}");
+                None
+            }
+        }
+    }
+
+    fn compile_linked_image(&self, source: &ImageSource, image: &[u8]) -> wasmtime::Result<Linked> {
         if self.pages.is_none() {
             return self.compile_parts(source, image);
         }

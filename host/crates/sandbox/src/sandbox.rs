@@ -81,7 +81,11 @@ impl Sandbox {
             None => compile_error(error),
         })?;
         let image = instrumented.map(|(component, _)| ImageSource::new(component));
-        Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, image }), took, cached })
+        let direct = match isolation {
+            Isolation::Worker => self.0.compile_direct(component, &linked).map_err(compile_error)?,
+            Isolation::Exchange => None,
+        };
+        Ok(Compiled { component: Arc::new(PolicyComponent { info, linked, direct, image }), took, cached })
     }
 
     /// Compiles a component, and all of its images that is the same for every configuration: when it is compiled for a
@@ -93,8 +97,9 @@ impl Sandbox {
         let compiled = self.compile(component, isolation)?;
         let Ok(source) = &compiled.component.image else { return Ok(()) };
         let image = image::blank(&source.component);
-        let compiled = image
-            .and_then(|image| self.0.compile_image(source, &image).map_err(|error| format!("{error:#}")));
+        let compiled = image.and_then(|image| {
+            self.0.compile_image(source, &image, false).map_err(|error| format!("{error:#}"))
+        });
         if let Err(reason) = compiled {
             // Then an image of it will not be compiled either, and its instances be configured one by one.
             tracing::debug!("the image of a component cannot be compiled: {reason}");

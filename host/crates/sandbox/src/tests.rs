@@ -4,6 +4,7 @@ mod calls;
 mod cancellation;
 mod capabilities;
 mod deadlines;
+mod direct;
 mod edits;
 mod faults;
 mod growths;
@@ -218,12 +219,13 @@ impl Sandbox {
 
     /// The same component, linked once more.
     pub(crate) fn link_again(&self, component: &PolicyComponent) -> Arc<PolicyComponent> {
-        let PolicyComponent { info, linked, image: source } = component;
+        let PolicyComponent { info, linked, direct, image: source } = component;
+        assert!(direct.is_none(), "where calls of components fail, no module is called directly");
         let linked = self.0.link_plain(linked.pre.component()).expect("it was linked before");
         let instrument = |source: &ImageSource| image::instrument(source.component.borrow_owner());
         let image = source.as_ref().map_err(Clone::clone).and_then(instrument);
         let image = image.map(|(component, _)| ImageSource::new(component));
-        Arc::new(PolicyComponent { info: info.clone(), linked, image })
+        Arc::new(PolicyComponent { info: info.clone(), linked, direct: None, image })
     }
 }
 

@@ -5,7 +5,7 @@
 //! the grant `clock`). Every other function of WASI exists and traps with its name. There is no table of resources and
 //! no state but two line buffers, so an instance costs nothing for having it.
 
-mod functions;
+pub(crate) mod functions;
 mod stdio;
 
 use wasmtime::component::types::ComponentItem;

@@ -26,7 +26,8 @@ pub enum NotWipeable {
 /// The core modules' exports that are added.
 pub(super) const CORE_MEMORY: &str = "portcullis:memory";
 pub(super) const CORE_PLACE: &str = "portcullis:place";
-pub(super) const CORE_RESTORE: &str = "portcullis:restore";
+/// The export of a module that restores [`REGIONS`] regions of its memory, and its globals.
+pub const CORE_RESTORE: &str = "portcullis:restore";
 pub(super) const CORE_RESET: &str = "portcullis:reset";
 
 /// What a core module is made of, as far as it matters here.

@@ -1,6 +1,7 @@
 //! The hooks of the contract: found by name once for a component, and once for each instance.
 
 use portcullis_policy::HookKind;
+use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
@@ -53,6 +54,25 @@ impl HookIndices {
         }
         Ok(hooks)
     }
+}
+
+/// Returns whether the hooks of a component, and its `configure`, have the types of the contract.
+pub(crate) fn have_types(component: &Component) -> bool {
+    let has_type = |interface: &str, function: &str, texts: usize| {
+        let name = format!("{PACKAGE}/{interface}@{VERSION}");
+        let Some((_, instance)) = component.get_export(None, &*name) else { return true };
+        let Some((ComponentItem::ComponentFunc(ty), _)) = component.get_export(Some(&instance), function)
+        else {
+            return false;
+        };
+        let takes = ty.params().len() == texts && ty.params().all(|(_, ty)| matches!(ty, Type::String));
+        let results: Vec<Type> = ty.results().collect();
+        let gives = matches!(&results[..], [Type::Result(result)]
+            if result.ok().is_none() && matches!(result.err(), Some(Type::String)));
+        takes && gives
+    };
+    HookKind::ALL.iter().all(|kind| has_type(kind.interface(), kind.name(), 0))
+        && has_type("lifecycle", "configure", 1)
 }
 
 impl HookFuncs {

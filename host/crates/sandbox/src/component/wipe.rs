@@ -47,8 +47,16 @@ impl WipeableCode {
         component: &[u8],
         image: &[u8],
     ) -> std::result::Result<Wipeable, NotWipeable> {
-        self.0.get_or_init(|| rewrite::check_code(component)).clone()?;
+        self.check(component)?;
         rewrite::rewrite(image)
+    }
+
+    /// Checks that no code of `component` does what wiping would not undo.
+    ///
+    /// # Errors
+    /// What of it does.
+    pub(crate) fn check(&self, component: &[u8]) -> std::result::Result<(), NotWipeable> {
+        self.0.get_or_init(|| rewrite::check_code(component)).clone()
     }
 }
 
@@ -80,21 +88,56 @@ impl WipeIndices {
 }
 
 /// So many places and lengths, as one call takes them.
-type Regions = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
+pub(crate) type Regions = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
 type Restore = TypedFunc<Regions, ()>;
 type Reset = TypedFunc<(), ()>;
 
-/// What wipes one instance.
+/// What was written of the memory of one instance.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Places and lengths, kept for the next time.
+    regions: Vec<(u32, u32)>,
+    /// Bytes that the first wipe restored.
+    first: usize,
+}
+
+impl Written {
+    /// Finds what was written of a memory at `address`. Returns `false` if that is more than restoring it is worth.
+    pub(crate) fn find(&mut self, address: usize, bytes: usize, pages: &PageMap) -> Result<bool> {
+        if !pages.written(address, bytes, RESTORED_BYTES_MAX, &mut self.regions)? {
+            return Ok(false);
+        }
+        let written = self.regions.iter().map(|(_, bytes)| *bytes as usize).sum();
+        if self.first == 0 {
+            self.first = written;
+        }
+        Ok(written <= RESTORED_BYTES_MUCH || written <= 2 * self.first)
+    }
+
+    /// Returns what restores it, call by call: one at least, whatever was written, because it puts back the globals
+    /// too.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = Regions> {
+        let calls = self.regions.len().div_ceil(REGIONS).max(1);
+        (0..calls).map(|call| {
+            let mut regions = [0; 2 * REGIONS];
+            let written = self.regions.iter().skip(call * REGIONS);
+            for (pair, (place, bytes)) in regions.chunks_exact_mut(2).zip(written) {
+                pair.copy_from_slice(&[*place, *bytes]);
+            }
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = regions;
+            (a, b, c, d, e, f, g, h, i, j, k, l, m, n)
+        })
+    }
+}
+
+/// What wipes one instance of a component.
 pub(crate) struct Wiper {
     /// The address of its memory.
     address: usize,
     bytes: usize,
     restore: Restore,
     resets: Vec<Reset>,
-    /// Places and lengths of what was written, kept for the next time.
-    written: Vec<(u32, u32)>,
-    /// Bytes that the first wipe restored.
-    first: usize,
+    written: Written,
 }
 
 impl Wiper {
@@ -114,38 +157,18 @@ impl Wiper {
             resets: (indices.resets.iter())
                 .map(|index| instance.get_typed_func(&mut *store, *index))
                 .collect::<Result<_>>()?,
-            written: Vec::new(),
-            first: 0,
+            written: Written::default(),
         })
     }
 
     /// Restores memory and globals. Returns `false` if more pages were written than restoring is worth; the caller then
     /// drops the instance.
     pub(crate) fn wipe(&mut self, store: &mut Store<State>, pages: &PageMap) -> Result<bool> {
-        let written = &mut self.written;
-        if !pages.written(self.address, self.bytes, RESTORED_BYTES_MAX, written)? {
+        if !self.written.find(self.address, self.bytes, pages)? {
             return Ok(false);
         }
-        let bytes = written.iter().map(|(_, bytes)| *bytes as usize).sum();
-        if self.first == 0 {
-            self.first = bytes;
-        }
-        if bytes > RESTORED_BYTES_MUCH && bytes > 2 * self.first {
-            return Ok(false);
-        }
-        // Once at least, whatever was written: the same call puts back the globals of the memory's module.
-        let mut at = 0;
-        loop {
-            let mut regions = [0; 2 * REGIONS];
-            for (pair, (place, bytes)) in regions.chunks_exact_mut(2).zip(written.iter().skip(at)) {
-                pair.copy_from_slice(&[*place, *bytes]);
-            }
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = regions;
-            call(store, self.restore, (a, b, c, d, e, f, g, h, i, j, k, l, m, n))?;
-            at += REGIONS;
-            if at >= written.len() {
-                break;
-            }
+        for regions in self.written.calls() {
+            call(store, self.restore, regions)?;
         }
         for reset in &self.resets {
             call(store, *reset, ())?;

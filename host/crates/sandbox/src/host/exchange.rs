@@ -15,6 +15,19 @@ use crate::instance::state::State;
 /// What a policy may keep in an exchange.
 const STATE_BYTES_MAX: usize = 64 << 10;
 
+impl State {
+    /// Keeps bytes for the policy's next hook, in the buffer that has those of before.
+    pub(crate) fn keep(&mut self, value: &[u8]) -> Result<Edit> {
+        if value.len() > STATE_BYTES_MAX {
+            return Ok(Err(Refused::TooLarge));
+        }
+        let state = &mut self.exchange()?.slot().state;
+        state.clear();
+        state.extend_from_slice(value);
+        Ok(Ok(()))
+    }
+}
+
 impl Host for State {
     fn client_address(&mut self) -> Result<IpAddress> {
         Ok(match self.exchange()?.client.address.to_canonical() {
@@ -64,10 +77,6 @@ impl Host for State {
     }
 
     fn set_state(&mut self, value: Vec<u8>) -> Result<Edit> {
-        if value.len() > STATE_BYTES_MAX {
-            return Ok(Err(Refused::TooLarge));
-        }
-        self.exchange()?.slot().state = value;
-        Ok(Ok(()))
+        self.keep(&value)
     }
 }

@@ -1,4 +1,5 @@
-//! What the functions of `request`, `response`, `body`, `outcome` and `exchange` have in common: reading and editing the fields of a head.
+//! What the functions of `request`, `response`, `body`, `outcome` and `exchange` have in common: reading and editing
+//! the fields of a head.
 
 use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
 use wasmtime::Result;
@@ -25,10 +26,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 impl policy::types::Host for State {}
 
 /// The outcome of an edit: refusing is an answer, not an error.
-pub(super) type Edit = std::result::Result<(), Refused>;
+pub(crate) type Edit = std::result::Result<(), Refused>;
 
 /// All values of a field as one, see [`Fields::get_joined`].
-pub(super) fn header(fields: &Fields, name: &str) -> Option<String> {
+pub(crate) fn header(fields: &Fields, name: &str) -> Option<String> {
     let value = fields.get_joined(name.as_bytes())?.into_owned();
     // Nearly always UTF-8 already, which then is the string without another copy.
     Some(
@@ -37,17 +38,17 @@ pub(super) fn header(fields: &Fields, name: &str) -> Option<String> {
     )
 }
 
-pub(super) fn header_values(fields: &Fields, name: &str) -> Vec<Vec<u8>> {
+pub(crate) fn header_values(fields: &Fields, name: &str) -> Vec<Vec<u8>> {
     fields.get_all(name.as_bytes()).map(<[u8]>::to_vec).collect()
 }
 
-pub(super) fn headers(fields: &Fields) -> Vec<Field> {
+pub(crate) fn headers(fields: &Fields) -> Vec<Field> {
     let seen = fields.iter().filter(|(known, _, _)| !is_hop_by_hop(*known));
     seen.map(|(_, name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect()
 }
 
 /// Replaces all lines of a field by one. `fixed` is what the rest of the head takes.
-pub(super) fn set_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
+pub(crate) fn set_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
     check_field(name, value)?;
     let old: usize = fields.get_all(name.as_bytes()).map(|old| line_size(name, old)).sum();
     check_size(fixed + fields.size(), old, line_size(name, value))?;
@@ -55,20 +56,20 @@ pub(super) fn set_header(fields: &mut Fields, fixed: usize, name: &str, value: &
 }
 
 /// Adds a line.
-pub(super) fn append_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
+pub(crate) fn append_header(fields: &mut Fields, fixed: usize, name: &str, value: &[u8]) -> Edit {
     check_field(name, value)?;
     check_size(fixed + fields.size(), 0, line_size(name, value))?;
     fields.append(name.as_bytes(), value).map_err(refused)
 }
 
 /// Removes all lines.
-pub(super) fn remove_header(fields: &mut Fields, name: &str) -> Edit {
+pub(crate) fn remove_header(fields: &mut Fields, name: &str) -> Edit {
     check_name(name)?;
     fields.remove(name.as_bytes());
     Ok(())
 }
 
-pub(super) fn check_name(name: &str) -> Edit {
+pub(crate) fn check_name(name: &str) -> Edit {
     // A pseudo-field is no token either; which it is, is not for the guest to care.
     if is_gateway_owned(name.as_bytes()) {
         return Err(Refused::Forbidden);
@@ -76,22 +77,22 @@ pub(super) fn check_name(name: &str) -> Edit {
     if is_token(name.as_bytes()) { Ok(()) } else { Err(Refused::InvalidName) }
 }
 
-pub(super) fn check_field(name: &str, value: &[u8]) -> Edit {
+pub(crate) fn check_field(name: &str, value: &[u8]) -> Edit {
     check_name(name)?;
     if is_field_value(value) { Ok(()) } else { Err(Refused::InvalidValue) }
 }
 
 /// Whether a head of `size` may lose `old` and gain `new` bytes.
-pub(super) fn check_size(size: usize, old: usize, new: usize) -> Edit {
+pub(crate) fn check_size(size: usize, old: usize, new: usize) -> Edit {
     if new > old && size - old + new > HEAD_BYTES_MAX { Err(Refused::TooLarge) } else { Ok(()) }
 }
 
 /// A line as [`Fields::size`] counts it.
-pub(super) fn line_size(name: &str, value: &[u8]) -> usize {
+pub(crate) fn line_size(name: &str, value: &[u8]) -> usize {
     name.len() + value.len() + 32
 }
 
-pub(super) fn refused(error: FieldError) -> Refused {
+pub(crate) fn refused(error: FieldError) -> Refused {
     match error {
         FieldError::InvalidName => Refused::InvalidName,
         FieldError::InvalidValue => Refused::InvalidValue,

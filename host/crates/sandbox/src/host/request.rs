@@ -28,13 +28,13 @@ impl State {
         Ok(if stage == Stage::Hook(HookKind::RequestHead) { Ok(request) } else { Err(Refused::ReadOnly) })
     }
 
-    fn edit_request(&mut self, edit: impl FnOnce(&mut RequestHead) -> Edit) -> Result<Edit> {
+    pub(crate) fn edit_request(&mut self, edit: impl FnOnce(&mut RequestHead) -> Edit) -> Result<Edit> {
         Ok(self.editable_request()?.and_then(edit))
     }
 }
 
 /// What of a head is not its fields.
-fn fixed_size(request: &RequestHead) -> usize {
+pub(crate) fn fixed_size(request: &RequestHead) -> usize {
     request.method.len() + request.target().len() + request.authority.len()
 }
 

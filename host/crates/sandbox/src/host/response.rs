@@ -13,7 +13,7 @@ use crate::instance::state::State;
 impl State {
     /// The response; `None` in the hooks of the request. What runs decides, and not how far the exchange is: a response
     /// can begin while the request's body still streams.
-    fn response(&mut self) -> Result<Option<&ResponseHead>> {
+    pub(crate) fn response(&mut self) -> Result<Option<&ResponseHead>> {
         let stage = self.stage;
         let response = &self.exchange()?.response;
         Ok(matches!(
@@ -23,7 +23,7 @@ impl State {
         .then_some(response))
     }
 
-    fn edit_response(&mut self, edit: impl FnOnce(&mut ResponseHead) -> Edit) -> Result<Edit> {
+    pub(crate) fn edit_response(&mut self, edit: impl FnOnce(&mut ResponseHead) -> Edit) -> Result<Edit> {
         let stage = self.stage;
         let response = &mut self.exchange()?.response;
         Ok(if stage == Stage::Hook(HookKind::ResponseHead) { edit(response) } else { Err(Refused::ReadOnly) })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_policy::Exchange;
 use wasmtime::{Result, bail};
 
+use crate::direct::Guest;
 use crate::instance::at_hand::AtHand;
 use crate::instance::budget::Budget;
 use crate::instance::memory::MemoryLimiter;
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) at_hand: AtHand,
     /// What is running.
     pub(crate) stage: Stage,
+    /// What host functions need of an instance that is called directly.
+    pub(crate) guest: Option<Box<Guest>>,
     pub(crate) policy: Arc<PolicyServices>,
     pub(crate) memory: MemoryLimiter,
     pub(crate) budget: Budget,

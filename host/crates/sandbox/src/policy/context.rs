@@ -7,7 +7,8 @@ use portcullis_services::log_window::LogWindow;
 use portcullis_traffic::Permits;
 
 use crate::PolicyComponent;
-use crate::component::Linked;
+use crate::component::{Code, Image};
+use crate::direct::DirectCode;
 use crate::policy::places::HookCalls;
 use crate::policy::policy_services::PolicyServices;
 use crate::policy::quarantine::PolicyQuarantine;
@@ -23,7 +24,7 @@ pub(crate) struct PolicyContext {
     pub(crate) config_json: String,
     pub(crate) isolation: Isolation,
     /// What instances start from, if each exchange has its own and the component can have an image.
-    pub(crate) image: OnceLock<Linked>,
+    pub(crate) image: OnceLock<Image>,
     pub(crate) quarantine: PolicyQuarantine,
     /// Its own instances that are alive.
     pub(crate) instances: Permits,
@@ -36,13 +37,23 @@ pub(crate) struct PolicyContext {
 
 impl PolicyContext {
     /// Returns what instances start from. `None` if they are made of the component and configured.
-    pub(crate) fn image(&self) -> Option<&Linked> {
+    pub(crate) fn image(&self) -> Option<&Image> {
         self.image.get()
     }
 
+    /// Returns the module that instances are made of which are configured one by one and called directly. On a fiber
+    /// they are not: there the host cannot simply call back.
+    pub(crate) fn direct(&self) -> Option<&DirectCode> {
+        self.component.direct.as_ref().filter(|_| !self.policy.yields)
+    }
+
     /// Returns what the instances that serve exchanges are made of.
-    pub(crate) fn linked(&self) -> &Linked {
-        self.image().unwrap_or(&self.component.linked)
+    pub(crate) fn code(&self) -> Code<'_> {
+        match (self.image(), self.direct()) {
+            (Some(image), _) => image.code(),
+            (None, Some(direct)) => Code::Direct(direct),
+            (None, None) => Code::Linked(&self.component.linked),
+        }
     }
 }
 

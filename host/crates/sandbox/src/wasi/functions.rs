@@ -1,7 +1,7 @@
 //! The functions of WASI that do something.
 
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource, ResourceType};
-use wasmtime::{Result, StoreContextMut, bail, ensure};
+use wasmtime::{Result, StoreContextMut, bail, ensure, format_err};
 
 use crate::instance::output::Output;
 use crate::instance::state::State;
@@ -19,11 +19,15 @@ const READY: u32 = 0;
 const NEVER: u32 = 1;
 
 /// What one write may bring; WASI has guests ask first.
-const WRITE_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const WRITE_BYTES_MAX: u64 = 64 << 10;
 /// What one call for random bytes may ask for.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// The step of the clocks.
-const STEP_NANOS: u64 = 1_000_000;
+pub(crate) const STEP_NANOS: u64 = 1_000_000;
+
+/// Why what waits ends the guest.
+pub(crate) const WAIT: &str =
+    "it wants to wait, which a policy cannot: every exchange of the worker would wait with it";
 
 /// `stream-error` of wasi:io/streams.
 #[derive(ComponentType, Lift, Lower)]
@@ -112,10 +116,7 @@ fn cli(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool>
         "exit" => instance.func_wrap(
             function,
             |_: Context<'_>, (status,): (std::result::Result<(), ()>,)| -> Result<()> {
-                bail!(
-                    "it called exit with {}; a policy has no process to end",
-                    if status.is_ok() { "success" } else { "failure" }
-                )
+                Err(exited(status.is_ok()))
             },
         )?,
         "get-stdin" => instance
@@ -182,8 +183,6 @@ fn streams(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
 
 /// Nothing here ever waits: event loops continue if something is ready, and a call that would sleep traps.
 fn poll(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool> {
-    const WAIT: &str =
-        "it wants to wait, which a policy cannot: every exchange of the worker would wait with it";
     match function {
         "[method]pollable.ready" => {
             instance.func_wrap(function, |_: Context<'_>, (pollable,): (Resource<Pollable>,)| {
@@ -239,17 +238,12 @@ fn clocks(instance: &mut LinkerInstance<'_, State>, interface: &str, function: &
     Ok(true)
 }
 
-fn monotonic_nanos() -> u64 {
+pub(crate) fn monotonic_nanos() -> u64 {
     u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX).saturating_mul(STEP_NANOS)
 }
 
 /// All from the operating system, the insecure ones too: they seed hash tables that clients fill.
 fn randoms(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool> {
-    fn number() -> Result<u64> {
-        let mut bytes = [0; 8];
-        random::fill(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
     match function {
         "get-random-bytes" | "get-insecure-random-bytes" => {
             instance.func_wrap(function, |_: Context<'_>, (count,): (u64,)| {
@@ -261,12 +255,25 @@ fn randoms(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<b
             })?;
         }
         "get-random-u64" | "get-insecure-random-u64" => {
-            instance.func_wrap(function, |_: Context<'_>, (): ()| Ok((number()?,)))?;
+            instance.func_wrap(function, |_: Context<'_>, (): ()| Ok((random_number()?,)))?;
         }
         "insecure-seed" | "get-insecure-seed" => {
-            instance.func_wrap(function, |_: Context<'_>, (): ()| Ok(((number()?, number()?),)))?;
+            instance
+                .func_wrap(function, |_: Context<'_>, (): ()| Ok(((random_number()?, random_number()?),)))?;
         }
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+pub(crate) fn random_number() -> Result<u64> {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Why `exit` ends the guest.
+pub(crate) fn exited(success: bool) -> wasmtime::Error {
+    let status = if success { "success" } else { "failure" };
+    format_err!("it called exit with {status}; a policy has no process to end")
 }
