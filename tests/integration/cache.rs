@@ -10,6 +10,7 @@ mod operating;
 mod parts;
 mod purge;
 mod suite;
+mod tenants;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -278,20 +278,13 @@ impl Fetch<'_, '_> {
             // It is another part than the client has asked for, which gets it as it is.
             return self.pass(exchange, response, Some("range"));
         }
-        let Joining { head, before, others } = self.join_parts(stored);
+        let joining = self.join_parts(stored);
+        let length = joining.bytes().or(response.body.length());
+        let Joining { head, before, others } = joining;
         let (variant, is_fresh) = (head.variant(), head.is_fresh(now));
         let tags: Vec<Vec<u8>> = tags(&exchange.response.fields).map(<[u8]>::to_vec).collect();
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
         let is_part = others.part_bytes.is_some();
-        let length = match (is_part, &before, &others.behind) {
-            (false, ..) => response.body.length(),
-            (true, before, behind) => [before, behind]
-                .into_iter()
-                .flatten()
-                .map(|(_, bytes)| bytes.end - bytes.start)
-                .chain(others.part_bytes)
-                .reduce(|all, bytes| all + bytes),
-        };
         let new = NewEntry {
             key: self.wanted.key.clone(),
             variant: &variant,
@@ -464,6 +457,15 @@ struct Joining {
     /// What a stored part has before it.
     before: Option<(Kept, Range<u64>)>,
     others: Others,
+}
+
+impl Joining {
+    /// Returns how many bytes a part and those that it is joined with have together; `None` if it is no part.
+    fn bytes(&self) -> Option<u64> {
+        let joined = [&self.before, &self.others.behind].into_iter().flatten();
+        let joined: u64 = joined.map(|(_, bytes)| bytes.end - bytes.start).sum();
+        self.others.part_bytes.map(|bytes| bytes + joined)
+    }
 }
 
 /// Whether a request may be answered with less than a whole response.
