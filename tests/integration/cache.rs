@@ -1,5 +1,6 @@
 //! Routes with a cache.
 
+mod attacks;
 mod changes;
 mod clients;
 mod collapsing;
