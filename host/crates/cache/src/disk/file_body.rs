@@ -2,8 +2,8 @@
 //!
 //! A block that the page cache has is read by the thread that wants it, which takes some microseconds and cannot wait
 //! for the disk (`RWF_NOWAIT`). Any other is read by the threads of the store, some blocks at once and ahead of the
-//! reader. Each is compared with its checksum when it comes from the disk. As long as the body is open and the page cache has
-//! a block, it is not checked again: it may be sent from there without being copied.
+//! reader. Each is compared with its checksum when it comes from the disk. As long as the body is open and the page
+//! cache has a block, it is not checked again: it may be sent from there without being copied.
 
 use std::fs::{File, Metadata};
 use std::future::Future;
