@@ -1,15 +1,19 @@
 //! Policies whose main module is called directly, beside the same by way of wasmtime's components, on fibers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use portcullis_model::Isolation;
-use portcullis_policy::{Exchange, Hook};
+use portcullis_model::{Isolation, PolicyConfig};
+use portcullis_policy::{Exchange, FaultKind, Hook};
 use portcullis_test_guests::{EDITS, EVERY_CALL, EVERY_CALL_WAITS, HOOK_COST, MISBEHAVE, PLAIN};
 
 use super::faults::{HOOKS, hook};
-use super::{SANDBOX, both, config, exchange, on_fibers, policy, run_in_time};
+use super::injected::asking;
+use super::straight::guest::Straight;
+use super::{SANDBOX, both, component, config, exchange, on_fibers, policy, run, run_in_time};
 use crate::component::Code;
 use crate::component::image;
+use crate::{Sandbox, SandboxOptions};
 
 #[test]
 fn guests_that_do_not_wait_are_called_directly() {
@@ -112,6 +116,29 @@ fn a_failure_and_a_trap_say_the_same() {
             assert_eq!(direct, linked, "{deed}");
         }
     });
+}
+
+#[test]
+fn host_functions_in_straight_code_meet_the_deadline() {
+    let made_of = component(EVERY_CALL);
+    let straight = Straight::of(EVERY_CALL, made_of.linked.pre.component());
+    // It has much code.
+    let sandbox = Sandbox::with(SandboxOptions::default(), usize::MAX, None).unwrap();
+    let component = sandbox.compile(&straight.component, Isolation::Worker).unwrap().component;
+    assert!(component.direct.is_some());
+    let mut config = config("straight, directly", r#""-""#);
+    config.limits.deadline = Duration::from_micros(1);
+    config.limits.configure_deadline = Duration::from_secs(20);
+    config.limits.memory_bytes = 64 << 20;
+    config.grants.secrets = vec!["key".into()];
+    let secrets = BTreeMap::from([("key".into(), portcullis_model::Secret::new(b"value".to_vec()))]);
+    let config = PolicyConfig { isolation: Isolation::Worker, ..config };
+    let policy = sandbox.configure(&component, &config, &secrets).unwrap().worker();
+    for function in straight.functions.iter().filter(|name| !name.starts_with("wasi:")) {
+        let fault =
+            (0..200).find_map(|_| run(&*policy, Hook::RequestHead, asking(&straight.deed(function))).1.err());
+        assert_eq!(fault.map(|fault| fault.kind), Some(FaultKind::Deadline), "{function}");
+    }
 }
 
 /// A policy that calls `secrets.get` with these places and lengths in `configure`, and gives the host memory at

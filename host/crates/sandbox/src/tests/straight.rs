@@ -1,7 +1,7 @@
 //! Host functions called one after the other in straight code, in which the engine never looks at the epoch: the
 //! deadline holds all the same, for every function of the contract, wherever a policy runs.
 
-mod guest;
+pub(super) mod guest;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

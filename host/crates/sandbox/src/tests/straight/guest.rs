@@ -52,21 +52,21 @@ enum Argument {
 }
 
 /// The component, and what it can do: function by function.
-pub(super) struct Straight {
-    pub(super) component: Vec<u8>,
-    pub(super) functions: Vec<String>,
+pub(in crate::tests) struct Straight {
+    pub(in crate::tests) component: Vec<u8>,
+    pub(in crate::tests) functions: Vec<String>,
 }
 
 impl Straight {
     /// Made of `guest`, which `compiled` was compiled from.
-    pub(super) fn of(guest: &[u8], compiled: &Component) -> Self {
+    pub(in crate::tests) fn of(guest: &[u8], compiled: &Component) -> Self {
         let (begin, end) = main_module(guest);
         let (module, functions) = straight(&guest[begin..end], &types(compiled));
         Self { component: replaced(guest, begin, end, &module), functions }
     }
 
     /// By what the guest knows that it shall call that function: three digits.
-    pub(super) fn deed(&self, function: &str) -> String {
+    pub(in crate::tests) fn deed(&self, function: &str) -> String {
         let at = self.functions.iter().position(|name| name == function).unwrap();
         format!("{at:03}")
     }
