@@ -260,7 +260,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   portcullis cache list
-  portcullis cache inspect https://www.example.com/news -H 'accept-encoding: gzip'
+  portcullis cache inspect https://example.com/news -H 'accept-encoding: gzip'
   portcullis cache purge --url https://www.example.com/news
   portcullis cache purge --tag product-7 --soft")]
     Cache {

@@ -90,8 +90,8 @@ impl Control {
         receive.await.map_err(|_| ending())
     }
 
-    /// Does what takes long on a blocking thread, one after the other for each of `turns`. It goes on to its end even if
-    /// the client goes away.
+    /// Does what takes long on a blocking thread, one after the other for each of `turns`. It goes on to its end even
+    /// if the client goes away.
     ///
     /// # Errors
     /// If the gateway is about to end.

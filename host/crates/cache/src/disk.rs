@@ -30,6 +30,7 @@ pub(crate) mod lookup;
 pub(crate) mod pool;
 mod purge_log;
 mod scan;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod writing;

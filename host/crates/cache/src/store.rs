@@ -270,8 +270,8 @@ impl<H: Head> Store<H> {
         self.0.disk.as_ref()?.inspect(url)
     }
 
-    /// Calls `look` with the URL of each key in memory. What changes meanwhile may be seen or not. Not for a thread that
-    /// serves others.
+    /// Calls `look` with the URL of each key in memory. What changes meanwhile may be seen or not. Not for a thread
+    /// that serves others.
     pub fn each_url(&self, mut look: impl FnMut(&[u8])) {
         self.0.memory.each(|variants| look(variants.key.url()));
     }

@@ -192,8 +192,9 @@ impl CachedRoute {
         Self { config: config.clone(), open, rules, key, called }
     }
 
-    /// Puts an entry with another head in the place of `old`, after a validation. One that has other tags now is forgotten
-    /// instead, and fetched anew when it is wanted: a purge of a tag finds entries by those that they were stored with.
+    /// Puts an entry with another head in the place of `old`, after a validation. One that has other tags now is
+    /// forgotten instead, and fetched anew when it is wanted: a purge of a tag finds entries by those that they were
+    /// stored with.
     pub(crate) fn update(&self, ticket: Ticket, old: &Kept, head: StoredHead) -> Option<Kept> {
         let store = &self.open.store;
         if !tags(old.head().fields()).eq(tags(head.fields())) {

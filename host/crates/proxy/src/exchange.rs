@@ -16,6 +16,7 @@ use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Permitted, 
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, BodySource};
+use crate::cache::invalidate::Invalidation;
 use crate::cache::look::Looked;
 use crate::cache::serve::Serve;
 use crate::call::CallResponse;
@@ -239,10 +240,11 @@ impl ExchangeDriver<'_> {
         let mut exchange = self.slot.taken().await;
         match outcome {
             Ok(response) => {
-                if route.cache.is_none() {
-                    // One with a cache has done so.
-                    let invalidation = &matched.local.snapshot.invalidation;
-                    let removed = invalidation.after(self.info.changes.as_deref(), &exchange, self.worker);
+                // A route with a cache has done so.
+                if route.cache.is_none() && Invalidation::is_due(&exchange) {
+                    let newest = self.worker.current();
+                    let (asked, own) = (self.info.changes.as_deref(), &matched.local.snapshot.invalidation);
+                    let removed = own.after(asked, &exchange, &newest.snapshot.invalidation);
                     if removed.is_pending() {
                         // Boxed, so that it does not make the future of all other requests larger.
                         Box::pin(removed.written()).await;

@@ -59,8 +59,8 @@ mod tests;
 
 pub use cache::foresee::Foreseen;
 pub use cache::inspect::{CacheSummary, StoredView};
-pub use cache::purge::{PurgeTarget, Purging};
-pub use cache::typed_url::{TypedUrl, UrlError};
+pub use cache::purge::Purging;
+pub use cache::typed_url::{PurgeTarget, TypedUrl, UrlError};
 pub use cache::view::CacheView;
 pub use explain::{
     Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,

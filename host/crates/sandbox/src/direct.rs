@@ -11,6 +11,7 @@
 
 mod abi;
 mod contract;
+pub(crate) mod guest;
 mod types;
 mod wasi;
 
@@ -22,8 +23,7 @@ use portcullis_rewrite::wipe as rewrite;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Memory, Module, Result, Store, TypedFunc, ensure};
 use wasmtime::{bail, format_err};
 
-pub(crate) use self::abi::Guest;
-use self::abi::Realloc;
+use self::guest::{Guest, Realloc};
 use crate::component::wipe::{PageMap, Regions, Written};
 use crate::contract::PACKAGE;
 use crate::instance::state::State;

@@ -1,6 +1,7 @@
 //! One instance of a policy: how it is made and how its hooks are called.
 
 pub(crate) mod at_hand;
+pub(crate) mod bounds;
 pub(crate) mod budget;
 pub(crate) mod fault;
 mod guest;
@@ -27,6 +28,7 @@ use crate::component::image::{self, NoImage};
 use crate::component::wipe::PageMap;
 use crate::component::{Image, ImageSource};
 use crate::instance::at_hand::AtHand;
+use crate::instance::bounds::{HANDLES_MAX, handed_over_max};
 use crate::instance::budget::{Budget, Length, Turns};
 use crate::instance::fault::{Failure, bounded, refusal};
 use crate::instance::guest::{GuestInstance, first};
@@ -36,19 +38,14 @@ use crate::instance::stage::Stage;
 use crate::instance::state::State;
 use crate::policy::context::PolicyContext;
 use crate::policy::places::{InstancePlace, NoPlace};
-use crate::policy::policy_services::PolicyServices;
 use crate::policy::shares::{Beyond, Client};
 use crate::run::block_on::{block_on, block_on_with};
 use crate::run::fiber::{Until, in_turns};
 
 /// An instance is replaced after so many calls, so that a slow leak ends some day.
 const USES_MAX: u32 = 1_000_000;
-/// Beside a body, a guest hands over at most this much at once: attributes, a head, a value for the store.
-const HANDED_OVER_BYTES_MAX: usize = 2 << 20;
 /// A deadline in ticks that never comes.
 const NO_TICKS: u64 = 1 << 40;
-/// Handles that a guest may hold. Only WASI's streams and the like are handles at all.
-pub(crate) const HANDLES_MAX: usize = 1000;
 
 /// An instance that `configure` was called in. Boxed, so that taking it from a pool moves a pointer.
 pub(crate) struct Instance(Box<Inner>);
@@ -521,11 +518,6 @@ fn new_store_of(
         store.call_hook(returns::on_thread);
     }
     Ok((store, place))
-}
-
-/// Bytes that a guest may hand over in one call, or be given.
-fn handed_over_max(policy: &PolicyServices) -> usize {
-    policy.limits.body_bytes.saturating_add(HANDED_OVER_BYTES_MAX)
 }
 
 /// A place for an instance, within what an exchange of `client` may take; without one, within what there is.

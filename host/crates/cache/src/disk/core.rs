@@ -13,14 +13,13 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use portcullis_model::Lock;
 
-use super::file_body::Stamp;
 use super::folder::{FileName, Folder};
 use super::format::{BLOCK, HeadSlot, Meta, SUM, block_checksum, body_start, decode_sums};
 use super::health::{Health, Watcher};
 use super::index::Index;
-use super::keeper;
 use super::pool::{Limits, Pool};
 use super::purge_log::Bans;
+use super::stamp::Stamp;
 use crate::store::purges::{Hashes, Purges};
 
 /// What an operator sets of a store on the disk. All but the folder may change while it is open.
@@ -307,15 +306,6 @@ impl Core {
         self.health.end();
         let core = Arc::clone(self);
         self.keeper.add_next(move || core.folder.release());
-    }
-
-    /// If the folder was removed, forgets what was in it.
-    pub(crate) fn after_loss(self: &Arc<Self>) {
-        if self.folder.was_lost() {
-            self.state.lock().index.clear();
-            self.leftovers.store(false, Relaxed);
-            keeper::shorten_log(self, true);
-        }
     }
 
     /// Returns the lock of a name.

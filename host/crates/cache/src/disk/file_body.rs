@@ -5,16 +5,15 @@
 //! reader. Each is compared with its checksum when it comes from the disk. As long as the body is open and the page
 //! cache has a block, it is not checked again: it may be sent from there without being copied.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -22,6 +21,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use super::core::Core;
 use super::format::{BLOCK, block_checksum};
 use super::pool::{Answer, Pool, promise};
+use super::stamp::Stamp;
 use crate::store::growing::ReadError;
 
 /// How many blocks the threads of the store read at once.
@@ -53,30 +53,6 @@ impl OpenFile {
             let _closed = core.state.lock().index.close_oldest()?;
         }
         Some(Arc::new(Self { file, open }))
-    }
-}
-
-/// What changes with each change of a file: when its metadata or content last changed, and its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    changed: (i64, i64),
-    bytes: u64,
-}
-
-/// Two changes of a file that are closer may have the same time.
-const STAMP_STEP_MS: i128 = 100;
-
-impl Stamp {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { changed: (metadata.ctime(), metadata.ctime_nsec()), bytes: metadata.len() }
-    }
-
-    /// Whether any later change would have another stamp.
-    pub(crate) fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (seconds, nanoseconds) = self.changed;
-        let changed = i128::from(seconds) * 1000 + i128::from(nanoseconds) / 1_000_000;
-        i128::try_from(now.as_millis()).is_ok_and(|now| now - changed >= STAMP_STEP_MS)
     }
 }
 

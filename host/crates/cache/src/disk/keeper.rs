@@ -85,6 +85,15 @@ pub(crate) fn purge(
     (count, answer)
 }
 
+/// If the folder was removed, forgets what was in it.
+pub(crate) fn after_loss(core: &Arc<Core>) {
+    if core.folder.was_lost() {
+        core.state.lock().index.clear();
+        core.leftovers.store(false, Relaxed);
+        shorten_log(core, true);
+    }
+}
+
 /// Appends a purge to the log. Returns whether that was possible.
 fn write_down(core: &Core, record: &Record) -> bool {
     let mut bytes = Vec::new();
@@ -129,7 +138,7 @@ pub(crate) fn shorten_log(core: &Arc<Core>, always: bool) {
             Err(error) => core.health.write_error(&error),
         }
         drop(log);
-        core.after_loss();
+        after_loss(&core);
     });
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tools::{Place, after_a_restart, on_disk, settled, stored};
 
 use super::DiskSettings;
-use super::file_body::Stamp;
+use super::stamp::Stamp;
 use crate::store::tests::tools::{content, filled, head, key, new_entry, read_all, settings, wait};
 use crate::store::{OpenError, ReadError, Refused, Store, Tier};
 
@@ -445,7 +445,9 @@ fn what_waits_to_be_written_has_a_bound() {
     let gate = std::sync::Arc::new(gate);
     for _ in 0..2 {
         let gate = std::sync::Arc::clone(&gate);
-        core.pool.add_next(move || drop(gate.lock().unwrap().recv()));
+        core.pool.add_next(move || {
+            let _released = gate.lock().unwrap().recv();
+        });
     }
     let fills: Vec<_> = (0..20)
         .map(|number| {

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::folder::FileName;
 use super::format::{Meta, SUM, block_checksum};
 use super::index::Record;
+use super::keeper;
 use crate::store::eviction::Heat;
 use crate::store::purges::{Names, Ticket};
 
@@ -53,7 +54,7 @@ impl Written {
             Some(file) => file,
             None => {
                 let created = core.folder.create()?;
-                core.after_loss();
+                keeper::after_loss(core);
                 created
             }
         };

@@ -161,7 +161,8 @@ impl StoredHead {
         self.fields.get(b"etag").filter(|etag| !etag.is_empty())
     }
 
-    /// Returns the fields that the response varies by, each with the request's value, or `None` if the request had none.
+    /// Returns the fields that the response varies by, each with the request's value, or `None` if the request had
+    /// none.
     pub fn varies(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         vary::lines(&self.selection)
     }

@@ -16,23 +16,9 @@ use super::Kept;
 use super::flight::{Lead, Outcome};
 use super::look::{Judged, Wanted};
 use super::now;
-use super::serve::Serve;
-use crate::call::CallResponse;
+use super::serve::{FromDisk, Serve};
 use crate::error::ExchangeError;
 use crate::target::forward::Forward;
-
-/// What came of looking on the disk.
-pub(super) enum FromDisk {
-    /// It has answered. The exchange is in the slot.
-    Answered(CallResponse),
-    /// The upstream has to be asked.
-    Ask {
-        exchange: Box<Exchange>,
-        /// With what was found and has to be validated.
-        wanted: Wanted,
-        lead: Option<Lead<Kept>>,
-    },
-}
 
 impl Serve<'_> {
     /// Looks on the disk for what is `wanted`, unless something of it is in memory, and answers with it if it may be

@@ -97,8 +97,8 @@ impl Snapshot {
         })
     }
 
-    /// Returns what `cache` has of a URL of clients, and of `stored`, which is a URL as it is stored. `None` if there is
-    /// no such cache.
+    /// Returns what `cache` has of a URL of clients, and of `stored`, which is a URL as it is stored. `None` if there
+    /// is no such cache.
     ///
     /// # Errors
     /// If no client could ask for the URL.

@@ -15,7 +15,6 @@ use portcullis_policy::Exchange;
 use super::key::write_url;
 use super::{CachedRoute, Caches, now};
 use crate::target::rewrite::rewrite_only_path;
-use crate::worker::Worker;
 
 /// Forms of earlier generations that are remembered. What older ones have stored is only found again if a route gets
 /// the rules back that it had then.
@@ -111,19 +110,19 @@ impl Invalidation {
         counts.then(|| Box::new(bare(request)))
     }
 
-    /// Removes from all caches what is stored of the URL of the request in `exchange`, and of those that its response
-    /// names, if it has succeeded: from those of its own generation, and of the one that `worker` has by now. `asked`
-    /// is what its client asked to change, before policies and `rewrite`.
-    pub(crate) fn after(&self, asked: Option<&RequestHead>, exchange: &Exchange, worker: &Worker) -> Removed {
+    /// Whether `exchange` has changed something at its upstream.
+    pub(crate) fn is_due(exchange: &Exchange) -> bool {
+        invalidates(&exchange.request.method, exchange.response.status)
+    }
+
+    /// Removes from all caches what is stored of the URL of the request in `exchange`, which is due, and of those that
+    /// its response names: from those of its own generation, and of the `newest`. `asked` is what its client asked to
+    /// change, before policies and `rewrite`.
+    pub(crate) fn after(&self, asked: Option<&RequestHead>, exchange: &Exchange, newest: &Self) -> Removed {
         let mut pending = Vec::new();
-        if !invalidates(&exchange.request.method, exchange.response.status) {
-            return Removed(pending);
-        }
-        let current = worker.current();
-        let newer = &current.snapshot.invalidation;
         self.remove(asked, exchange, &mut pending);
-        if !std::ptr::eq(self, newer) {
-            newer.remove(asked, exchange, &mut pending);
+        if !std::ptr::eq(self, newest) {
+            newest.remove(asked, exchange, &mut pending);
         }
         Removed(pending)
     }
@@ -184,7 +183,7 @@ impl Invalidation {
 
 /// What was removed, and is being written down where it was on a disk.
 #[must_use]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Removed(Vec<(Purged, Duration)>);
 
 impl Removed {

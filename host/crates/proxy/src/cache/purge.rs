@@ -1,7 +1,7 @@
 //! Purges that operators ask for.
 //!
-//! A response is stored under the URL that is forwarded. What is named is the URL that a client uses, so it is looked for
-//! in every form in which a route with the cache may write it into its keys, as after a change (`invalidate.rs`).
+//! A response is stored under the URL that is forwarded. What is named is the URL that a client uses, so it is looked
+//! for in every form in which a route with the cache may write it into its keys, as after a change (`invalidate.rs`).
 
 #[cfg(test)]
 mod tests;
@@ -13,19 +13,8 @@ use portcullis_http::{RequestHead, set_request_target};
 use portcullis_model::PathRules;
 
 use super::now;
-use super::typed_url::{Extent, TypedUrl, UrlError};
+use super::typed_url::{Extent, PurgeTarget, TypedUrl, UrlError};
 use crate::snapshot::Snapshot;
-
-/// What to purge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PurgeTarget {
-    /// One URL, or all that begin with one.
-    Url(TypedUrl),
-    /// What has this tag.
-    Tag(Vec<u8>),
-    /// Everything.
-    All,
-}
 
 /// A purge that was done. It holds for each request that begins from now on.
 #[derive(Debug, Default)]
@@ -88,9 +77,9 @@ impl Snapshot {
         Some(Ok(purging))
     }
 
-    /// Returns up to `max` URLs in the memory of `cache` that differ from `url` in what is easily mistaken: scheme, host,
-    /// port, query, a slash at the end. Of a query only that there is one is returned: it may be another client's. All
-    /// keys are searched: not for a thread that serves others.
+    /// Returns up to `max` URLs in the memory of `cache` that differ from `url` in what is easily mistaken: scheme,
+    /// host, port, query, a slash at the end. Of a query only that there is one is returned: it may be another
+    /// client's. All keys are searched: not for a thread that serves others.
     #[must_use]
     pub fn similar_urls(&self, cache: &str, url: &TypedUrl, max: usize) -> Vec<String> {
         let Some(open) = self.caches.get(cache) else { return Vec::new() };
@@ -142,8 +131,8 @@ fn each_part(url: &[u8], extent: Extent, purge: &mut impl FnMut(&Purge<'_>)) {
     }
 }
 
-/// Returns the requests that clients would make for a URL: by both schemes if none is written, and in each form of paths
-/// that a route may keep.
+/// Returns the requests that clients would make for a URL: by both schemes if none is written, and in each form of
+/// paths that a route may keep.
 ///
 /// # Errors
 /// If no route would take its path.

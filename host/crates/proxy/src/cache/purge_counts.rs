@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use portcullis_telemetry::PurgeFigures;
 
-use super::purge::PurgeTarget;
-use super::typed_url::{Extent, TypedUrl};
+use super::typed_url::{Extent, PurgeTarget, TypedUrl};
 
 /// Counts of a cache, which go on over reloads.
 #[derive(Debug, Default)]

@@ -13,9 +13,8 @@ use portcullis_policy::{Exchange, Permitted};
 use portcullis_telemetry::CacheResult;
 use tokio::time::Instant;
 
-use super::disk::FromDisk;
 use super::fetch::{Answered, Fetch, Fetched, stale, wants_less};
-use super::flight::{Joined, Outcome, Passing, Wait};
+use super::flight::{Joined, Lead, Outcome, Passing, Wait};
 use super::invalidate::{Invalidation, Removed};
 use super::look::{Judged, Looked, Wanted};
 use super::refresh::{self, Background};
@@ -49,6 +48,19 @@ enum Shared {
     Again,
     /// The request asks the upstream itself.
     Alone,
+}
+
+/// What came of looking on the disk.
+pub(super) enum FromDisk {
+    /// It has answered. The exchange is in the slot.
+    Answered(CallResponse),
+    /// The upstream has to be asked.
+    Ask {
+        exchange: Box<Exchange>,
+        /// With what was found and has to be validated.
+        wanted: Wanted,
+        lead: Option<Lead<Kept>>,
+    },
 }
 
 impl Serve<'_> {
@@ -268,7 +280,12 @@ impl Serve<'_> {
 
     /// Removes what the request in `exchange`, which was forwarded, has changed.
     fn invalidate(&self, exchange: &Exchange) -> Removed {
-        self.invalidation.after(self.forward.info.changes.as_deref(), exchange, self.worker)
+        if !Invalidation::is_due(exchange) {
+            return Removed::default();
+        }
+        let newest = self.worker.current();
+        let asked = self.forward.info.changes.as_deref();
+        self.invalidation.after(asked, exchange, &newest.snapshot.invalidation)
     }
 
     /// Forwards a request for a head alone. It says whether what is stored is still right.

@@ -34,6 +34,17 @@ pub(super) enum Extent {
     Beginning,
 }
 
+/// What to purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeTarget {
+    /// One URL, or all that begin with one.
+    Url(TypedUrl),
+    /// What has this tag.
+    Tag(Vec<u8>),
+    /// Everything.
+    All,
+}
+
 /// Why a text is no URL of a stored response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {

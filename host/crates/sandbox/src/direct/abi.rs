@@ -4,25 +4,10 @@
 //! A guest is trusted no further than by wasmtime itself: pointers are checked for bounds and alignment, text for
 //! UTF-8, and what is handed over in a call has a bound.
 
-use wasmtime::{Caller, Memory, Result, TypedFunc, Val, ValType, bail, ensure, format_err};
+use wasmtime::{Caller, Result, Val, ValType, bail, ensure, format_err};
 
+use super::guest::Guest;
 use crate::instance::state::State;
-
-/// Gives the host a piece of the guest's memory: old place and size, alignment, size.
-pub(super) type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
-
-/// What host functions need of the instance that calls them.
-pub(crate) struct Guest {
-    pub(super) memory: Memory,
-    /// None if the guest says that nothing is ever given to it.
-    pub(super) realloc: Option<Realloc>,
-    /// Whether the host calls the guest to get memory from it or to release some. It must not call back then.
-    pub(super) closed: bool,
-    /// Bytes that may be handed over in a call.
-    pub(super) bytes_max: usize,
-    /// Reused for what is given to the guest.
-    pub(super) scratch: Vec<u8>,
-}
 
 /// Enters a host function: returns the guest's memory and the state.
 pub(super) fn enter<'a>(caller: &'a mut Caller<'_, State>) -> Result<(Reader<'a>, &'a mut State)> {

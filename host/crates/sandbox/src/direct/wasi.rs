@@ -6,7 +6,7 @@ use wasmtime::{Caller, Linker, Result, bail, ensure};
 
 use super::abi::{Lower, Writer, aligned, enter};
 use super::contract::typed;
-use crate::instance::HANDLES_MAX;
+use crate::instance::bounds::HANDLES_MAX;
 use crate::instance::output::Output;
 use crate::instance::state::State;
 use crate::wasi::functions::{

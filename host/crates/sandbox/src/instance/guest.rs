@@ -8,7 +8,7 @@ use crate::component::Code;
 use crate::component::hooks::HookFuncs;
 use crate::component::wipe::{PageMap, Wiper};
 use crate::direct::DirectInstance;
-use crate::instance::handed_over_max;
+use crate::instance::bounds::handed_over_max;
 use crate::instance::state::State;
 
 /// What runs in the store.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_policy::Exchange;
 use wasmtime::{Result, bail};
 
-use crate::direct::Guest;
+use crate::direct::guest::Guest;
 use crate::instance::at_hand::AtHand;
 use crate::instance::budget::Budget;
 use crate::instance::memory::MemoryLimiter;
