@@ -4,6 +4,7 @@ mod faults;
 mod operating;
 mod torture;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,13 @@ async fn ready(gateway: &TestGateway) {
 }
 
 async fn has_files(folder: &Path, count: usize) {
-    eventually("the responses are on the disk", async || (files(folder).len() == count).then_some(())).await;
+    // A response is found just after its file is in its place, which cannot be seen from here: several looks later it is.
+    let seen = Cell::new(0);
+    eventually("the responses are on the disk", async || {
+        seen.set(if files(folder).len() == count { seen.get() + 1 } else { 0 });
+        (seen.get() == 10).then_some(())
+    })
+    .await;
 }
 
 /// What `Cache-Status` says of where the response was.
