@@ -184,7 +184,7 @@ fn response(stored: &CachedResponse) -> String {
         line(shown(part));
     }
     for (name, value) in &stored.varies {
-        let value = value.as_deref().map_or_else(|| "(absent)".to_owned(), |value| shown(value));
+        let value = value.as_deref().map_or_else(|| "(absent)".to_owned(), shown);
         line(format!("varies by {}: {value}", shown(name)));
     }
     let until = |ttl: i64| age(ttl.unsigned_abs());

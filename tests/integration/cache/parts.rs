@@ -214,6 +214,7 @@ async fn parts_that_are_not_what_they_say_are_not_kept() {
 /// Random parts, changes and versions, against what the upstream has: the body of each answer is what its
 /// Content-Range and its tag say.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the seed, for the run that fails")]
 async fn random_parts_have_the_bytes_that_they_say() {
     const SEED_VARIABLE: &str = "PORTCULLIS_TEST_SEED";
     let given = std::env::var(SEED_VARIABLE).ok().map(|seed| seed.parse().expect("a number"));

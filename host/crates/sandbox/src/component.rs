@@ -36,6 +36,7 @@ pub struct PolicyComponent {
 }
 
 /// A configured image, compiled.
+#[expect(clippy::large_enum_variant, reason = "there is one for each configuration of a policy")]
 pub(crate) enum Image {
     /// A component.
     Linked(Linked),

@@ -265,6 +265,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "figures for the one who asked for a torture")]
 async fn no_wrong_byte_and_nothing_changed_comes_back() {
     let world = Arc::new(World::default());
     let answering = world.clone();

@@ -227,8 +227,8 @@ mod tests {
     fn what_waits_too_long_keeps_others_out_until_it_is_done() {
         let limits = Limits { jobs: 10, age: Duration::ZERO };
         let pool = Pool::start("test", 1, limits).unwrap();
-        let (go, gate) = mpsc::channel::<()>();
-        let (begun, has_begun) = mpsc::channel();
+        let (go, gate) = mpsc::sync_channel::<()>(2);
+        let (begun, has_begun) = mpsc::sync_channel(2);
         assert!(pool.add(move || {
             begun.send(()).unwrap();
             gate.recv().unwrap();

@@ -416,9 +416,9 @@ fn a_disk_that_has_stopped_is_left() {
     let mut fill = store.begin(store.ticket(), new_entry(&key("/a"), b"", 1, &[], None)).unwrap();
     // Nothing is written while the one thread that there is stands still.
     store.set_disk(DiskSettings { threads: 1, ..place.settings() }).unwrap();
-    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (go, gate) = std::sync::mpsc::sync_channel::<()>(2);
     store_of(&store).0.pool.add_next(move || gate.recv().unwrap());
-    let (other, other_gate) = std::sync::mpsc::channel::<()>();
+    let (other, other_gate) = std::sync::mpsc::sync_channel::<()>(2);
     store_of(&store).0.pool.add_next(move || other_gate.recv().unwrap_or_default());
     let mut appended = 0;
     while fill.waits_for_disk().is_none() {
@@ -440,7 +440,7 @@ fn what_waits_to_be_written_has_a_bound() {
     let store = place.open();
     store.set_disk(DiskSettings { queue: 4, threads: 1, ..place.settings() }).unwrap();
     let core = &store_of(&store).0;
-    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (go, gate) = std::sync::mpsc::sync_channel::<()>(2);
     let gate = std::sync::Mutex::new(gate);
     let gate = std::sync::Arc::new(gate);
     for _ in 0..2 {

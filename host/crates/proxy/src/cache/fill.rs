@@ -79,13 +79,13 @@ struct Intake {
 
 /// What a response waits for that is not all there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    /// Until its readers have caught up: it is not stored.
-    ForRoom,
-    /// Until the disk has written more than so many bytes.
-    ForDisk(u64),
-    /// For the upstream.
-    ForMore,
+enum WaitsFor {
+    /// Its readers to catch up: it is not stored.
+    Room,
+    /// The disk to write more than so many bytes.
+    Disk(u64),
+    /// The upstream.
+    More,
 }
 
 /// Starts to take it in. What is here already is taken at once, so that most small responses need no task.
@@ -101,7 +101,7 @@ pub(super) async fn start(worker: &Worker, filling: Filling) {
         let mut disk_timer = IdleTimer::default();
         poll_fn(|cx| {
             let mut waits = intake.poll(cx);
-            if let Some(Waits::ForDisk(written)) = waits {
+            if let Some(WaitsFor::Disk(written)) = waits {
                 // Its readers shall not wait for a disk that has stopped.
                 idle_timer = IdleTimer::default();
                 let until = timeouts.bounded(disk_timer.deadline(written, false, disk_timeout));
@@ -115,11 +115,11 @@ pub(super) async fn start(worker: &Worker, filling: Filling) {
             }
             let until = match waits {
                 None => return Poll::Ready(()),
-                Some(Waits::ForMore) => {
+                Some(WaitsFor::More) => {
                     Some(timeouts.bounded(idle_timer.deadline(intake.body.moved(), false, idle)))
                 }
                 // How long readers may take is for those who write to them.
-                Some(Waits::ForRoom | Waits::ForDisk(_)) => {
+                Some(WaitsFor::Room | WaitsFor::Disk(_)) => {
                     idle_timer = IdleTimer::default();
                     deadline
                 }
@@ -135,7 +135,7 @@ pub(super) async fn start(worker: &Worker, filling: Filling) {
 impl Intake {
     /// Takes in what is there. Returns `None` once nothing more comes: all of it is stored, or the upstream has failed,
     /// or the rest serves no reader.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Waits> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<WaitsFor> {
         loop {
             let filling = self.fill.as_mut()?;
             match filling.poll_room(cx) {
@@ -145,10 +145,10 @@ impl Intake {
                     return None;
                 }
                 Poll::Pending => {
-                    return Some(filling.waits_for_disk().map_or(Waits::ForRoom, Waits::ForDisk));
+                    return Some(filling.waits_for_disk().map_or(WaitsFor::Room, WaitsFor::Disk));
                 }
             }
-            let Poll::Ready(next) = self.body.poll_next(cx) else { return Some(Waits::ForMore) };
+            let Poll::Ready(next) = self.body.poll_next(cx) else { return Some(WaitsFor::More) };
             match next {
                 Some(Ok(Frame::Data(bytes))) => {
                     self.came += bytes.len() as u64;

@@ -12,6 +12,10 @@ use crate::instance::bounds::handed_over_max;
 use crate::instance::state::State;
 
 /// What runs in the store.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lies in the box of its instance, and nearly all are direct"
+)]
 pub(super) enum GuestInstance {
     /// A component.
     Linked {

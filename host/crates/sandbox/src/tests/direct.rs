@@ -137,7 +137,8 @@ fn host_functions_in_straight_code_meet_the_deadline() {
     for function in straight.functions.iter().filter(|name| !name.starts_with("wasi:")) {
         let fault =
             (0..200).find_map(|_| run(&*policy, Hook::RequestHead, asking(&straight.deed(function))).1.err());
-        assert_eq!(fault.map(|fault| fault.kind), Some(FaultKind::Deadline), "{function}");
+        let fault = fault.unwrap_or_else(|| panic!("{function} was never stopped"));
+        assert_eq!(fault.kind, FaultKind::Deadline, "{function}: {fault}");
     }
 }
 
@@ -197,7 +198,8 @@ fn hands_over(text: (u32, u32), out: u32, given: u32) -> Vec<u8> {
 fn pointers_out_of_memory_end_a_guest_and_nothing_else() {
     const END: u32 = 64 << 10;
     let secrets = BTreeMap::from([("key".into(), portcullis_model::Secret::new(b"value".to_vec()))]);
-    let cases: [((u32, u32), u32, u32, Option<&str>); 14] = [
+    type Case = ((u32, u32), u32, u32, Option<&'static str>);
+    let cases: [Case; 14] = [
         ((64, 3), 128, 2048, None),
         ((64, 0), 128, 2048, None),
         ((END - 1, 1), 128, 2048, None),

@@ -34,7 +34,7 @@ fn a_padded_body_begins_with_a_page() {
     let mut padded = meta(40);
     padded.pad(padded.encode(b"the head").unwrap().len());
     let file = padded.encode(b"the head").unwrap();
-    assert!(padded.padding > 0 && file.len() % 4096 == 0);
+    assert!(padded.padding > 0 && file.len().is_multiple_of(4096));
     assert_eq!(body_start(&file), Some(file.len()));
     assert_eq!(Meta::decode(&file).unwrap(), padded);
     assert_eq!(padded.head(&file).unwrap().head, b"the head");
