@@ -511,7 +511,12 @@ fn new_store_of(
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(handed_over_max(&context.policy));
     store.set_max_component_handles(HANDLES_MAX);
-    store.epoch_deadline_callback(|mut context| context.data_mut().budget.on_epoch());
+    store.epoch_deadline_callback(|mut context| {
+        let state = context.data_mut();
+        // A call of the host's own for memory has no fiber to pause, also if what it is for runs on one.
+        let may_pause = state.guest.as_ref().is_none_or(|guest| !guest.is_called_back());
+        state.budget.on_epoch(may_pause)
+    });
     if context.policy.yields {
         store.call_hook_async(returns::OnFiber);
     } else {

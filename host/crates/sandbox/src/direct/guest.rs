@@ -17,3 +17,10 @@ pub(crate) struct Guest {
     /// Reused for what is given to the guest.
     pub(super) scratch: Vec<u8>,
 }
+
+impl Guest {
+    /// Whether the host has called the guest for memory, or to release some.
+    pub(crate) const fn is_called_back(&self) -> bool {
+        self.closed
+    }
+}

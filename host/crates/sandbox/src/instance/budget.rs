@@ -233,8 +233,12 @@ impl Budget {
         self.turns.get_or_insert_with(|| Turns::new(self.ticker.clone())).clone()
     }
 
-    /// Guest code has met a new epoch.
-    pub(crate) fn on_epoch(&mut self) -> Result<UpdateDeadline> {
+    /// Guest code has met a new epoch. Unless it `may_pause`, the turn of a fiber ends later.
+    pub(crate) fn on_epoch(&mut self, may_pause: bool) -> Result<UpdateDeadline> {
+        if !may_pause {
+            self.check()?;
+            return Ok(UpdateDeadline::Continue(1));
+        }
         Ok(if self.is_due()? { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
     }
 
