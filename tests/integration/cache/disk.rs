@@ -88,7 +88,8 @@ async fn ready(gateway: &TestGateway) {
 }
 
 async fn has_files(folder: &Path, count: usize) {
-    // A response is found just after its file is in its place, which cannot be seen from here: several looks later it is.
+    // A response is found just after its file is in its place, which cannot be seen from here: several looks later it
+    // is.
     let seen = Cell::new(0);
     eventually("the responses are on the disk", async || {
         seen.set(if files(folder).len() == count { seen.get() + 1 } else { 0 });
