@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use portcullis_services::cpu_time::thread_cpu_time;
+use wasmtime::UpdateDeadline;
 
 use super::{Budget, Length};
 use crate::engine::ticker::TickerThread;
@@ -184,4 +185,24 @@ fn a_look_that_is_not_on_the_way_back_leaves_the_turn_owed() {
     rest(&ticker, 2);
     assert!(budget.check().is_ok());
     assert!(turns.pause(begun.elapsed()), "it waits for something, and has not given way");
+}
+
+/// The host calls a guest for memory by a plain call, also if what it is for runs on a fiber: nothing can pause there.
+#[test]
+fn a_tick_that_meets_a_call_for_memory_pauses_nothing_and_leaves_the_turn_owed() {
+    let (ticker, mut budget) = budget();
+    budget.start(10_000 * MS, true);
+    rest(&ticker, 1);
+    assert!(matches!(budget.on_epoch(false).unwrap(), UpdateDeadline::Continue(1)));
+    assert!(matches!(budget.on_epoch(true).unwrap(), UpdateDeadline::Yield(1)), "the turn is still owed");
+
+    budget.start(Duration::ZERO, true);
+    for stretch in [MS, MS] {
+        burn(stretch);
+        rest(&ticker, 1);
+        // The first look leaves out the longest stretch.
+        let _looked = budget.on_epoch(false);
+    }
+    rest(&ticker, 1);
+    assert!(budget.on_epoch(false).is_err(), "the deadline holds there as well");
 }
