@@ -90,7 +90,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "contract",
-        proves: "a component that was built for this version of wit/ as it is on record still loads",
+        proves: "a component that was built for a version of wit/ that is on record still loads, and wit/digest is current",
         help: "wit/README.md says what can be added; `cargo xtask record-contract` puts a version on record",
         run: contract::check,
     },

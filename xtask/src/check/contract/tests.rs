@@ -77,6 +77,27 @@ fn finds_what_keeps_old_components_from_loading() {
 }
 
 #[test]
+fn a_draft_is_bound_by_the_records_of_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = |text: &str| read(text).lost(folder.path()).unwrap();
+    let changed = RECORDED.replace("late, large", "late");
+    assert_eq!(lost(&changed), [""; 0], "nothing is on record");
+    let record = record_of(folder.path(), &read(RECORDED));
+    fs::create_dir_all(&record).unwrap();
+    fs::write(record.join("a.wit"), RECORDED).unwrap();
+    let draft = |version: &str| lost(&changed.replace("0.1.0", version));
+    for bound in ["0.1.0", "0.1.1"] {
+        let found = draft(bound);
+        assert!(
+            found.len() == 1 && found[0].starts_with("0.1.0: types: type refused was"),
+            "{bound}: {found:?}"
+        );
+    }
+    assert_eq!(draft("0.2.0"), [""; 0], "another line");
+    assert_eq!(lost(&RECORDED.replace("0.1.0", "0.1.1")), [""; 0]);
+}
+
+#[test]
 fn a_line_is_what_only_grows() {
     assert_eq!((line("0.2.7"), line("1.4.2"), line("12.0.0")), ("0.2", "1", "12"));
     assert!(numbers("0.10.0").unwrap() > numbers("0.9.9").unwrap());

@@ -1,6 +1,6 @@
 //! What is loaded and what is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portcullis_model::{Capability, Isolation};
@@ -61,16 +61,19 @@ fn ticking(version: &str, interface: &str, function: &str, types: &str, manifest
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Every version on record from which this one has grown.
+/// This version, and every version on record from which it has grown.
 #[test]
 fn components_of_all_versions_of_the_line_load_side_by_side() {
     let root = std::path::Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../..");
-    let released = std::fs::read_dir(root.join("wit/released")).unwrap();
-    let mut versions: Vec<String> =
-        released.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let records = root.join("wit/released");
+    let mut versions = BTreeSet::from([VERSION.to_owned()]);
+    // Before anything of the line is on record, there is no such folder.
+    if records.exists() {
+        let names = std::fs::read_dir(records).unwrap();
+        versions.extend(names.map(|entry| entry.unwrap().file_name().into_string().unwrap()));
+    }
     let line = VERSION.rsplit_once('.').unwrap().0;
     versions.retain(|version| version.rsplit_once('.').is_some_and(|(other, _)| other == line));
-    assert!(versions.iter().any(|version| version == VERSION), "{versions:?} lacks {VERSION}");
     let policies: Vec<_> = versions
         .iter()
         .map(|version| {
