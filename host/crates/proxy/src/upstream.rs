@@ -333,20 +333,18 @@ pub(crate) fn host<'a>(setting: &'a HostHeader, request: &'a RequestHead, addres
     }
 }
 
-/// Returns the key that an endpoint of `upstream` is chosen by.
-pub(crate) fn balance_key(upstream: &Upstream, exchange: &Exchange) -> Key {
+/// Returns the key that an endpoint of `upstream` is chosen by, if it balances by one.
+pub(crate) fn balance_key(upstream: &Upstream, exchange: &Exchange) -> Option<Key> {
     let client = || match exchange.client.address.to_canonical() {
         IpAddr::V4(address) => Key::of(&address.octets()),
         IpAddr::V6(address) => Key::of(&address.octets()),
     };
-    match &upstream.balance {
-        Balance::RoundRobin | Balance::LeastRequests => Key::default(),
-        Balance::Hash(HashKey::Client) => client(),
-        Balance::Hash(HashKey::Path) => Key::of(exchange.request.path().as_bytes()),
-        Balance::Hash(HashKey::Field(name)) => {
-            exchange.request.fields.get(name.as_bytes()).map_or_else(client, Key::of)
-        }
-    }
+    let Balance::Hash(key) = &upstream.balance else { return None };
+    Some(match key {
+        HashKey::Client => client(),
+        HashKey::Path => Key::of(exchange.request.path().as_bytes()),
+        HashKey::Field(name) => exchange.request.fields.get(name.as_bytes()).map_or_else(client, Key::of),
+    })
 }
 
 /// What a new connection is made with. It outlives the exchange that needed it.

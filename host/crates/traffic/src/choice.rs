@@ -17,8 +17,9 @@ pub struct Choice<'a> {
     pub now: Duration,
     /// The endpoints that it was tried on before.
     pub tried: &'a Tried,
-    /// What the endpoint is chosen by if the upstream balances by a hash.
-    pub key: Key,
+    /// What the endpoint is chosen by, however the upstream balances. Without it, one that balances by a hash goes by
+    /// turns.
+    pub key: Option<Key>,
 }
 
 /// A hash of what about a request its endpoint is chosen by.
@@ -95,11 +96,11 @@ impl EndpointSet {
     /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request with this key. Takes
     /// no turn and no probe, and counts no exchange.
     #[must_use]
-    pub fn peek(&self, now: Duration, key: Key) -> Option<usize> {
-        let peek = |eligible: &dyn Fn(usize) -> bool| match self.balance {
-            Balance::Hash(_) => self.owner(key, eligible),
-            Balance::RoundRobin => self.turns.peek(eligible),
-            Balance::LeastRequests => {
+    pub fn peek(&self, now: Duration, key: Option<Key>) -> Option<usize> {
+        let peek = |eligible: &dyn Fn(usize) -> bool| match (key, &self.balance) {
+            (Some(key), _) => self.owner(key, eligible),
+            (None, Balance::RoundRobin | Balance::Hash(_)) => self.turns.peek(eligible),
+            (None, Balance::LeastRequests) => {
                 let (least, load) = self.least(eligible)?;
                 let is_least = |at: usize| eligible(at) && self.load(at).is_some_and(|other| other <= load);
                 Some(self.turns.peek(is_least).unwrap_or(least))
@@ -110,19 +111,14 @@ impl EndpointSet {
         peek(&is_available).or_else(|| peek(&|_| true))
     }
 
-    fn choose(&self, key: Key, eligible: impl Fn(&Member) -> bool) -> Option<Pick> {
+    fn choose(&self, key: Option<Key>, eligible: impl Fn(&Member) -> bool) -> Option<Pick> {
         let eligible = |at: usize| self.members.get(at).is_some_and(&eligible);
-        match self.balance {
-            Balance::Hash(_) => {
-                let at = self.owner(key, eligible)?;
-                Some(Pick::new(self.members.get(at)?.endpoint.enter()))
-            }
-            Balance::RoundRobin => {
-                let at = self.turns.next(eligible)?;
-                Some(Pick::new(self.members.get(at)?.endpoint.enter()))
-            }
-            Balance::LeastRequests => self.choose_least(eligible),
-        }
+        let at = match (key, &self.balance) {
+            (Some(key), _) => self.owner(key, eligible)?,
+            (None, Balance::RoundRobin | Balance::Hash(_)) => self.turns.next(eligible)?,
+            (None, Balance::LeastRequests) => return self.choose_least(eligible),
+        };
+        Some(Pick::new(self.members.get(at)?.endpoint.enter()))
     }
 
     /// Chooses the endpoint with the fewest exchanges in proportion to its weight; of several such, the one whose

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_model::{Balance, Upstream};
 use portcullis_net::Connector;
 use portcullis_telemetry::Metrics;
-use portcullis_traffic::{Choice, Key, Pick, Tried};
+use portcullis_traffic::{Choice, Pick, Tried};
 
 use super::{Acquired, LocalEndpoint, LocalUpstream, SharedUpstream};
 use crate::testing::{listed, on_worker, servers, upstream};
@@ -68,10 +68,8 @@ impl Exchange {
     /// Begins at the endpoint whose turn it is.
     async fn begin(local: &LocalUpstream) -> Self {
         let shared = &local.shared;
-        let pick = shared
-            .endpoints
-            .pick(&Choice { now: shared.now(), tried: &Tried::new(), key: Key::default() })
-            .unwrap();
+        let pick =
+            shared.endpoints.pick(&Choice { now: shared.now(), tried: &Tried::new(), key: None }).unwrap();
         let endpoint = local.endpoint(pick.endpoint());
         let acquired = match local.reuse(&endpoint, None, false) {
             Some(reused) => reused,

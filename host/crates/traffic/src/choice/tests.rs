@@ -18,7 +18,7 @@ fn state(balance: Balance, weights: &[u32]) -> Endpoints {
 }
 
 fn pick(state: &Endpoints, now: Duration) -> Pick {
-    state.pick(&Choice { now, tried: &Tried::new(), key: Key::default() }).unwrap()
+    state.pick(&Choice { now, tried: &Tried::new(), key: None }).unwrap()
 }
 
 /// The endpoint at a position.
@@ -62,7 +62,7 @@ fn a_retry_goes_to_another_endpoint_until_all_were_tried() {
         let state = state(balance, &[1, 5, 1]);
         let mut tried = Tried::new();
         let mut seen = Vec::new();
-        while let Some(pick) = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }) {
+        while let Some(pick) = state.pick(&Choice { now: START, tried: &tried, key: None }) {
             tried.insert(pick.endpoint().id());
             seen.push(position(&state, &pick));
         }
@@ -88,10 +88,10 @@ fn a_retry_prefers_a_healthy_endpoint_and_takes_an_ejected_one_last() {
     fail(&state, 1, START);
     let mut tried = Tried::new();
     tried.insert(endpoint(&state, 0).id());
-    let first = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }).unwrap();
+    let first = state.pick(&Choice { now: START, tried: &tried, key: None }).unwrap();
     assert_eq!(position(&state, &first), 2);
     tried.insert(first.endpoint().id());
-    let second = state.pick(&Choice { now: START, tried: &tried, key: Key::default() }).unwrap();
+    let second = state.pick(&Choice { now: START, tried: &tried, key: None }).unwrap();
     assert_eq!(position(&state, &second), 1);
 }
 
@@ -150,8 +150,8 @@ fn a_peek_names_the_next_endpoint_and_takes_no_turn() {
         let state = state(balance.clone(), &[3, 1, 2]);
         let mut held = Vec::new();
         for turn in 0..20 {
-            let seen = state.current().peek(START, Key::default());
-            assert_eq!(seen, state.current().peek(START, Key::default()), "{balance:?}: a second peek");
+            let seen = state.current().peek(START, None);
+            assert_eq!(seen, state.current().peek(START, None), "{balance:?}: a second peek");
             let picked = pick(&state, START);
             assert_eq!(seen, Some(position(&state, &picked)), "{balance:?}: turn {turn}");
             if turn % 3 == 0 {
@@ -167,16 +167,16 @@ fn a_peek_passes_over_what_is_left_out_and_takes_no_probe() {
     let set = state.current();
     assert!(fail(&state, 0, START));
     for _ in 0..4 {
-        assert_eq!(set.peek(START, Key::default()), Some(1));
+        assert_eq!(set.peek(START, None), Some(1));
         assert_eq!(position(&state, &pick(&state, START)), 1);
     }
     let later = START + 60 * SECOND;
-    while set.peek(later, Key::default()) != Some(0) {
+    while set.peek(later, None) != Some(0) {
         drop(pick(&state, later));
     }
     assert!(endpoint(&state, 0).health().is_available(later), "the probe was taken");
     assert!(fail(&state, 1, later));
-    assert!(set.peek(START, Key::default()).is_some(), "if all are left out, one is tried");
+    assert!(set.peek(START, None).is_some(), "if all are left out, one is tried");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn an_endpoint_is_known_to_have_answered_others() {
 
 /// The position that a key goes to.
 fn hashed(state: &Endpoints, key: u32, tried: &Tried, now: Duration) -> usize {
-    let key = Key::of(&key.to_be_bytes());
+    let key = Some(Key::of(&key.to_be_bytes()));
     assert_eq!(state.current().peek(now, key).is_some(), !state.current().members().is_empty());
     position(state, &state.pick(&Choice { now, tried, key }).unwrap())
 }
@@ -229,7 +229,23 @@ fn a_retry_of_a_key_goes_to_the_same_second_endpoint() {
 fn a_peek_names_the_endpoint_of_the_key() {
     let state = state(Balance::Hash(HashKey::Client), &[1, 3, 1]);
     for key in 0..50_u32 {
-        let seen = state.current().peek(START, Key::of(&key.to_be_bytes()));
+        let seen = state.current().peek(START, Some(Key::of(&key.to_be_bytes())));
         assert_eq!(seen, Some(hashed(&state, key, &Tried::new(), START)));
+    }
+}
+
+#[test]
+fn a_key_decides_however_the_upstream_balances() {
+    let hashes = state(Balance::Hash(HashKey::Client), &[1, 1, 2]);
+    for balance in [Balance::RoundRobin, Balance::LeastRequests] {
+        let other = state(balance, &[1, 1, 2]);
+        for key in 0..50 {
+            let home = hashed(&hashes, key, &Tried::new(), START);
+            for _ in 0..3 {
+                assert_eq!(hashed(&other, key, &Tried::new(), START), home);
+            }
+        }
+        // Requests without one go on in turn.
+        assert!(positions(&other, START, 8).contains(&0));
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::testing::{listed, upstream};
 use super::{Endpoints, Member};
-use crate::{Choice, Endpoint, Key, Pick, Tried};
+use crate::{Choice, Endpoint, Pick, Tried};
 
 const START: Duration = Duration::from_secs(1000);
 
@@ -17,7 +17,7 @@ fn endpoints(list: &[(&str, u32)]) -> Endpoints {
 }
 
 fn pick(endpoints: &Endpoints) -> Pick {
-    endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: Key::default() }).unwrap()
+    endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None }).unwrap()
 }
 
 fn named(endpoints: &Endpoints, address: &str) -> Arc<Endpoint> {
@@ -85,8 +85,8 @@ fn an_address_that_is_listed_twice_is_one_endpoint_with_both_weights() {
 fn an_empty_set_has_no_choice_until_it_is_replaced() {
     let endpoints = endpoints(&[("a", 1)]);
     endpoints.replace(&[]);
-    assert!(endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: Key::default() }).is_none());
-    assert_eq!(endpoints.current().peek(START, Key::default()), None);
+    assert!(endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None }).is_none());
+    assert_eq!(endpoints.current().peek(START, None), None);
     endpoints.replace(&listed(&[("b", 1)]));
     assert_eq!(turns(&endpoints, 2), "bb");
 }

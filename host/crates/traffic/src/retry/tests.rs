@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Begin, Failure, Next, Retries, SAME_ENDPOINT_MAX};
 use crate::endpoints::testing::{listed, upstream};
-use crate::{Choice, Endpoint, EndpointId, Endpoints, Key, RetryBudget};
+use crate::{Choice, Endpoint, EndpointId, Endpoints, RetryBudget};
 
 const NOW: Duration = Duration::from_secs(1000);
 
@@ -141,7 +141,7 @@ proptest! {
         while !ended
             && retries.begin(endpoints.has_untried(retries.tried()), None, NOW) == Begin::Allowed
         {
-            let choice = Choice { now: NOW, tried: retries.tried(), key: Key::default() };
+            let choice = Choice { now: NOW, tried: retries.tried(), key: None };
             let Some(pick) = endpoints.pick(&choice) else { break };
             let id = pick.endpoint().id();
             prop_assert!(!asked.contains(&id), "an endpoint was tried twice");
