@@ -2,7 +2,7 @@
 
 mod cache;
 mod config;
-mod plugins;
+mod plugin;
 mod records;
 mod rollout;
 mod tip;
@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cache::{CacheCommand, CacheInspectArguments, CacheListArguments, CachePurgeArguments};
 pub(crate) use self::config::ConfigArgument;
-pub(crate) use self::plugins::{ListArguments, LockArguments, PluginsArguments, PluginsCommand};
+pub(crate) use self::plugin::{InspectArguments, ListArguments, LockArguments, PluginCommand, WitArguments};
 pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
 pub(crate) use self::rollout::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
@@ -50,6 +50,7 @@ Getting started:
   portcullis replay FILE           run the policies of such a file again
   portcullis diff OLD NEW          what a new version of a plugin, or a config,
                                    adds, removes and requires
+  portcullis plugin --help         write a plugin, and pin those from registries
 
 A minimal portcullis.toml:
   [listeners.web]
@@ -362,25 +363,32 @@ Examples:
         command: RolloutCommand,
     },
 
-    /// Pin, fetch and list the plugins from registries
+    /// Write plugins, and pin those from registries
     #[command(
-        arg_required_else_help = true,
+        visible_alias = "plugins",
         after_help = "\
-A policy names a plugin in a registry by a tag, plugin =
-\"oci://registry.example.com/team/auth:1.4\". The image of the tag is pinned in
-portcullis.lock, beside the config: commit it. `run` and `validate` use the
-pinned image from the plugin store under `server.cache-dir`, and contact the
-registry only for images that the store lacks.
+For authors of policies (docs/writing-a-policy.md):
+  portcullis plugin wit -o wit/deps/portcullis
+  portcullis plugin inspect tenant.wasm
 
-Examples:
+For operators, about plugins in registries (docs/plugins.md). A policy names
+one by a tag, plugin = \"oci://registry.example.com/team/auth:1.4\". The image
+of the tag is pinned in portcullis.lock, beside the config: commit it. `run`
+and `validate` use the pinned image from the plugin store under
+`server.cache-dir`, and contact the registry only for images that the store
+lacks.
+
   # pin new tags of the config:
-  portcullis plugins lock
+  portcullis plugin lock
   # pin the current image of the tag of policy auth:
-  portcullis plugins lock --update auth
+  portcullis plugin lock --update auth
   # fill the store, while an image is built or for a start without a registry:
-  portcullis plugins fetch"
+  portcullis plugin fetch"
     )]
-    Plugins(PluginsArguments),
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
 
     /// Run a gateway for trying things out, with its own upstream servers
     #[command(after_help = "\
@@ -405,7 +413,7 @@ impl Command {
             | Self::Rollout { .. }
             | Self::Record(_)
             | Self::CompilePlugin(_) => true,
-            Self::Plugins(arguments) => !matches!(arguments.command, PluginsCommand::List(_)),
+            Self::Plugin { command } => command.serves_or_keeps(),
             Self::Validate(_)
             | Self::Reload(_)
             | Self::Schema

@@ -5,7 +5,7 @@ mod cache;
 mod demo;
 mod diff;
 mod explain;
-mod plugins;
+mod plugin;
 mod record;
 mod reload;
 mod replay;
@@ -62,9 +62,9 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::show(&arguments),
-        Command::Plugins(arguments) => {
+        Command::Plugin { command } => {
             start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
-            plugins::execute(&arguments.command)
+            plugin::run(&command)
         }
         Command::Rollout { command } => rollout::run(&command),
         Command::Cache { command } => cache::run(&command),

@@ -129,7 +129,7 @@ pub(crate) fn disagreement(locked: &LockedPlugin, image: &Image) -> Problem {
         portcullis_registry::digest(&image.component),
     );
     let help = format!(
-        "the lock file was edited by hand: restore the last good one, or run `portcullis plugins lock --update {}`",
+        "the lock file was edited by hand: restore the last good one, or run `portcullis plugin lock --update {}`",
         locked.reference
     );
     Problem { label, help, unsigned: false, away: false }

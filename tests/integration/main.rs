@@ -40,6 +40,7 @@ mod nginx;
 mod pace;
 mod paths;
 mod pieces;
+mod plugin;
 mod promotion;
 mod quarantine;
 mod recording;

@@ -96,7 +96,7 @@ async fn a_tag_runs_once_it_is_pinned_and_then_needs_no_registry() {
     for expected in [
         "policy `version` has a plugin that is not pinned",
         "there is no portcullis.lock",
-        "plugins lock -c edge.toml",
+        "plugin lock -c edge.toml",
     ] {
         assert!(refusal.contains(expected), "no {expected} in {refusal}");
     }
@@ -209,7 +209,7 @@ async fn a_corrupted_store_entry_is_fetched_again_and_without_a_registry_is_an_e
     for expected in [
         "policy `version` has a plugin that cannot be fetched",
         "cannot be reached",
-        "plugins fetch",
+        "plugin fetch",
         "portcullis.toml:",
     ] {
         assert!(refusal.contains(expected), "no {expected} in {refusal}");

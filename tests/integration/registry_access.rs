@@ -27,7 +27,7 @@ async fn folder(plugin: &str, more: &str) -> Folder {
     Folder::new(&with_plugin(TestUpstream::named("app").await.address(), plugin, "", more))
 }
 
-/// What `plugins lock` prints if it succeeds.
+/// What `plugin lock` prints if it succeeds.
 async fn locks(folder: &Folder, variables: &[(&str, &str)]) -> String {
     let ran = portcullis_with(folder.0.path(), variables, ["plugins", "lock"]).await;
     assert_eq!(ran.code, Some(0), "{variables:?}: {}{}", ran.stdout, ran.stderr);

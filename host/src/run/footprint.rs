@@ -1,5 +1,5 @@
 //! What a command leaves on disk. One that only looks (`validate`, `routes`, `explain`, `replay`, `diff`, `schema`,
-//! `plugins list`) leaves nothing: it may run as root, and what root made could not be used by the gateway's own user.
+//! `plugin list`) leaves nothing: it may run as root, and what root made could not be used by the gateway's own user.
 //!
 //! What it would have to make it does without: plugins are compiled into memory, and images of registries are kept
 //! there. What is this user's own and there already, a cache of compiled plugins or a store of images, is used as the

@@ -80,8 +80,8 @@ fn load_by(mut loader: Loader<'_>, main: MainFile<'_>) -> Result<Loaded, Diagnos
     }
 }
 
-/// Reads what the config file at `path` says of plugins, without inspecting any of them. `portcullis plugins` starts
-/// from this, before there is a lock file.
+/// Reads what the config file at `path` says of plugins, without inspecting any of them. `portcullis plugin lock`
+/// starts from this, before there is a lock file.
 ///
 /// # Errors
 /// If any of that is wrong, or the file is not TOML.

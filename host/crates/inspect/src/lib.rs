@@ -6,6 +6,7 @@
 mod changes;
 mod diff;
 mod explain;
+mod plugin;
 mod recording;
 mod status;
 pub mod trace;
@@ -13,6 +14,7 @@ pub mod trace;
 pub use changes::{Changes, newly_imported};
 pub use diff::{ConfigDiff, NotAPlugin, PluginDiff, PluginFacts};
 pub use explain::{HEAD_BYTES_MAX, QuestionError, check_listener, explain_live, explain_offline};
+pub use plugin::PluginView;
 pub use recording::{VERSION, VERSION_MEMBER, recording_to_json};
 pub use status::{GatewayFacts, PolicyFacts, status};
 

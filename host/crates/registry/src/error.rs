@@ -133,7 +133,7 @@ impl Error {
     #[must_use]
     pub fn help(&self) -> String {
         match self {
-            Self::Unreachable { .. } => "what is in the plugin store needs no registry: fill it with `portcullis plugins fetch` \
+            Self::Unreachable { .. } => "what is in the plugin store needs no registry: fill it with `portcullis plugin fetch` \
                                          where the registry can be reached"
                 .to_owned(),
             Self::Denied { host, hint, .. } => {
@@ -164,7 +164,7 @@ impl Error {
                 "see that it was pushed there, and is spelled so; registries also say this of what one may not see".to_owned()
             }
             Self::Digest { .. } => {
-                "somebody changed it, there or on the way: find out who before you run `portcullis plugins lock`".to_owned()
+                "somebody changed it, there or on the way: find out who before you run `portcullis plugin lock`".to_owned()
             }
             Self::Status { status: 429 | 500.., .. } => {
                 "that is the registry's own trouble: try again later, or ask who runs it".to_owned()

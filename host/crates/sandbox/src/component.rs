@@ -1,5 +1,6 @@
 //! A compiled component, linked to the host functions.
 
+pub(crate) mod anatomy;
 pub(crate) mod bindings;
 pub(crate) mod hooks;
 pub(crate) mod image;

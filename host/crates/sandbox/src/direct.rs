@@ -18,7 +18,7 @@ mod wasi;
 use std::sync::atomic::AtomicBool;
 
 use portcullis_policy::HookKind;
-use portcullis_rewrite::single::{Imported, Single};
+use portcullis_rewrite::single::{self, Imported, Single};
 use portcullis_rewrite::wipe as rewrite;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Memory, Module, Result, Store, TypedFunc, ensure};
 use wasmtime::{bail, format_err};
@@ -63,30 +63,8 @@ impl DirectCode {
         wipe: Option<DirectWipe>,
     ) -> Result<Option<Self>> {
         let mut linker = Linker::new(engine);
-        for (from, name, imported) in &single.imports {
-            let name = (from.as_str(), name.as_str());
-            let defined = match imported {
-                Imported::Drop { interface, .. } if interface.starts_with("wasi:") => {
-                    wasi::drop_handle(&mut linker, name)?;
-                    true
-                }
-                Imported::Drop { .. } => false,
-                Imported::Function { interface, name: function } => {
-                    let unversioned = interface.split_once('@').map_or(interface.as_str(), |(name, _)| name);
-                    match unversioned.split_once('/') {
-                        Some((PACKAGE, interface)) => {
-                            contract::define(&mut linker, name, interface, function)?
-                        }
-                        _ => match unversioned.strip_prefix("wasi:") {
-                            Some(interface) => wasi::define(&mut linker, name, interface, function)?,
-                            None => false,
-                        },
-                    }
-                }
-            };
-            if !defined {
-                return Ok(None);
-            }
+        if define_imports(&mut linker, single)?.is_some() {
+            return Ok(None);
         }
         let names = |interface: &str, function: &str| {
             let mut exports = single.exports.iter();
@@ -140,6 +118,55 @@ impl DirectCode {
             restore: None,
             written: Written::default(),
         })
+    }
+}
+
+/// Defines what the module that `single` describes imports. Returns the first function that is not here.
+fn define_imports(linker: &mut Linker<State>, single: &Single) -> Result<Option<String>> {
+    for (from, name, imported) in &single.imports {
+        let name = (from.as_str(), name.as_str());
+        let (defined, interface, function) = match imported {
+            Imported::Drop { interface, resource } if interface.starts_with("wasi:") => {
+                wasi::drop_handle(linker, name)?;
+                (true, interface, resource)
+            }
+            Imported::Drop { interface, resource } => (false, interface, resource),
+            Imported::Function { interface, name: function } => {
+                let unversioned = interface.split_once('@').map_or(interface.as_str(), |(name, _)| name);
+                let defined = match unversioned.split_once('/') {
+                    Some((PACKAGE, interface)) => contract::define(linker, name, interface, function)?,
+                    _ => match unversioned.strip_prefix("wasi:") {
+                        Some(interface) => wasi::define(linker, name, interface, function)?,
+                        None => false,
+                    },
+                };
+                (defined, interface, function)
+            }
+        };
+        if !defined {
+            return Ok(Some(format!("{interface}#{function}")));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns why hooks of `component` are called by way of wasmtime's components, if its main module has to be smaller
+/// than `split_from`; `None` if they are called directly. Compiles nothing.
+pub(crate) fn obstacle(component: &[u8], split_from: usize) -> Option<String> {
+    let single = match single::single(component) {
+        Ok(single) => single,
+        Err(reason) => return Some(reason.to_string()),
+    };
+    if single.code_bytes >= split_from {
+        return Some(format!(
+            "it has {} bytes of code, beside which a call costs little, and is not compiled twice",
+            single.code_bytes
+        ));
+    }
+    match define_imports(&mut Linker::new(&Engine::default()), &single) {
+        Ok(None) => None,
+        Ok(Some(function)) => Some(format!("it calls `{function}`")),
+        Err(error) => Some(format!("{error:#}")),
     }
 }
 

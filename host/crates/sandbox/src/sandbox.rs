@@ -22,7 +22,7 @@ use crate::{
 /// A core module with so much code is compiled apart from what `configure` left in it. Up to here compiling it again,
 /// with what is known of its functions, takes some tens of milliseconds; and each exchange's instance is a little
 /// dearer for it.
-const SPLIT_FROM: usize = 1 << 20;
+pub(crate) const SPLIT_FROM: usize = 1 << 20;
 
 /// Compiles components and makes policies of them. Cheap to clone; all clones are one.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! `portcullis.lock`: which image each `oci://` reference of a configuration stands for.
 //!
-//! It lies beside the main config file, is written by `portcullis plugins lock` alone, and is meant to be committed.
+//! It lies beside the main config file, is written by `portcullis plugin lock` alone, and is meant to be committed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(crate) fn parse(file: u32, text: &str, reports: &mut Vec<Report>) -> Vec<Loc
     {
         let message = format!("the lock file has the form {version}, which this version does not know");
         let help =
-            "use the version of portcullis that wrote it, or remove it and run `portcullis plugins lock`";
+            "use the version of portcullis that wrote it, or remove it and run `portcullis plugin lock`";
         reports.push(Report::new(entry.value.span, message, format!("this one knows {VERSION}")).help(help));
         return Vec::new();
     }
@@ -107,7 +107,7 @@ fn merge_conflict(file: u32, text: &str) -> Option<Report> {
             let span = Span::new(file, &(start..start + line.trim_end().len()));
             let report =
                 Report::new(span, "the lock file was merged and not resolved", "two branches differ here");
-            let help = "take one side whole, and run `portcullis plugins lock`: it pins what the other side had added";
+            let help = "take one side whole, and run `portcullis plugin lock`: it pins what the other side had added";
             return Some(report.help(help));
         }
         start += line.len();
@@ -116,7 +116,7 @@ fn merge_conflict(file: u32, text: &str) -> Option<Report> {
 }
 
 /// What mends any lock file.
-pub(crate) const REPAIR: &str = "the file is not edited by hand: take the last good one back, or remove it and run `portcullis plugins lock`";
+pub(crate) const REPAIR: &str = "the file is not edited by hand: take the last good one back, or remove it and run `portcullis plugin lock`";
 
 fn entry(view: View<'_>, reports: &mut Vec<Report>) -> Option<LockedPlugin> {
     let mut wrong = |span: Span, message: &str, label: String| {
@@ -160,8 +160,8 @@ fn entry(view: View<'_>, reports: &mut Vec<Report>) -> Option<LockedPlugin> {
 #[must_use]
 pub fn render_lock(entries: &[LockedPlugin]) -> String {
     let mut text = String::from(
-        "# Which image each oci:// plugin of the config stands for. Written by `portcullis plugins lock`: commit it, and do\n\
-         # not edit it. `portcullis plugins lock --update` moves the pins to what the tags stand for by then.\n\
+        "# Which image each oci:// plugin of the config stands for. Written by `portcullis plugin lock`: commit it, and do\n\
+         # not edit it. `portcullis plugin lock --update` moves the pins to what the tags stand for by then.\n\
          version = 1\n",
     );
     let mut sorted: Vec<&LockedPlugin> = entries.iter().collect();

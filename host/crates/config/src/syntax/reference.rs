@@ -57,7 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<OciReference, Wrong> {
         return Err((
             "it does not say which image".to_owned(),
             format!(
-                "add the tag, as in \"{text}:1.0\"; `portcullis plugins lock` then pins what it stands for"
+                "add the tag, as in \"{text}:1.0\"; `portcullis plugin lock` then pins what it stands for"
             ),
         ));
     }

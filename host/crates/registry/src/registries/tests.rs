@@ -54,7 +54,7 @@ fn what_is_missing_damaged_or_larger_than_it_was_said_to_be_is_asked_for() {
     let registries = registries(&dir);
     let missing = registries.image(&reference(), ContentDigest::new([1; 32])).unwrap_err();
     assert!(matches!(&missing, Error::Unreachable { host, .. } if host == "127.0.0.1:1"), "{missing}");
-    assert!(missing.is_unreachable() && missing.help().contains("plugins fetch"));
+    assert!(missing.is_unreachable() && missing.help().contains("plugin fetch"));
     let offline = Registries::new(Store::new(dir.path()), &[]).offline();
     let unasked = offline.image(&reference(), ContentDigest::new([1; 32])).unwrap_err();
     assert!(

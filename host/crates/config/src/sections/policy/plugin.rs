@@ -232,7 +232,7 @@ fn locked(
     let message = format!("policy `{}` has a plugin that is not pinned", named.name);
     let main = loader.sources.get(0).map_or_else(|| "FILE".to_owned(), |source| source.name.to_string());
     let help = format!(
-        "a tag may stand for something else tomorrow: run `portcullis plugins lock -c {main}`, see what it pins, and commit {FILE_NAME}"
+        "a tag may stand for something else tomorrow: run `portcullis plugin lock -c {main}`, see what it pins, and commit {FILE_NAME}"
     );
     loader.report(Report::new(span, message, label).help(help));
     None

@@ -1,4 +1,4 @@
-//! `portcullis plugins`: pins, fetches and lists the plugins that come out of registries.
+//! `portcullis plugin lock`, `fetch` and `list`: pins, fetches and lists the plugins that come out of registries.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,24 +11,12 @@ use portcullis_model::{ContentDigest, LockedPlugin, Name, OciReference, PinnedPl
 use portcullis_registry::{Image, Registries};
 use serde_json::json;
 
-use crate::cli::{ConfigArgument, ListArguments, LockArguments, PluginsCommand};
+use crate::cli::{ConfigArgument, ListArguments, LockArguments};
 use crate::output::print;
 use crate::plugins::{Catalog, disagreement, registries, signed_name};
 use crate::refusal::{Refusal, RefusedPart};
 use crate::table::table;
 use crate::words::counted;
-
-/// Carries out what was asked.
-///
-/// # Errors
-/// What was refused, and why.
-pub(crate) fn execute(command: &PluginsCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        PluginsCommand::Lock(arguments) => lock(arguments),
-        PluginsCommand::Fetch(config) => fetch(config),
-        PluginsCommand::List(arguments) => list(arguments),
-    }
-}
 
 fn plan(config: &ConfigArgument) -> anyhow::Result<Plan> {
     Ok(portcullis_config::plan(&config.find()?, &Catalog).map_err(Refusal::Config)?)
@@ -41,7 +29,11 @@ struct Found {
     signer: Option<Name>,
 }
 
-fn lock(arguments: &LockArguments) -> anyhow::Result<ExitCode> {
+/// Writes the lock file.
+///
+/// # Errors
+/// If an image cannot be pinned.
+pub(super) fn lock(arguments: &LockArguments) -> anyhow::Result<ExitCode> {
     let plan = plan(&arguments.config)?;
     if let Some(names) = &arguments.update {
         check_names(&plan, names)?;
@@ -232,7 +224,11 @@ fn write_if_changed(path: &Path, text: &str, is_empty: bool) -> std::io::Result<
     Ok(true)
 }
 
-fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
+/// Fetches what is pinned.
+///
+/// # Errors
+/// If something is not pinned, or cannot be fetched.
+pub(super) fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
     let plan = plan(config)?;
     let registries = registries(&plan.sources).map_err(anyhow::Error::msg)?;
     let mut refused = Vec::new();
@@ -243,7 +239,7 @@ fn fetch(config: &ConfigArgument) -> anyhow::Result<ExitCode> {
             refused.push(*refuse(
                 wanted,
                 "it is not pinned",
-                "run `portcullis plugins lock`, and commit portcullis.lock",
+                "run `portcullis plugin lock`, and commit portcullis.lock",
             ));
             continue;
         };
@@ -280,7 +276,11 @@ struct Row<'a> {
     signed_by: Vec<&'a str>,
 }
 
-fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
+/// Prints the plugins from registries.
+///
+/// # Errors
+/// If the config is wrong.
+pub(super) fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
     let plan = plan(&arguments.config)?;
     let registries = registries(&plan.sources).map_err(anyhow::Error::msg)?;
     let rows: Vec<Row<'_>> = plan
