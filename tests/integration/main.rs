@@ -32,6 +32,7 @@ mod hops;
 mod http1;
 mod http2;
 mod http_client;
+mod late_edits;
 mod limits;
 mod listeners;
 mod malformed;

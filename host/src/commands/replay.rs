@@ -119,6 +119,7 @@ async fn replay(record: &Value, policies: &Policies, scrubber: &Scrubber) -> any
             exchange.response.clone_from(response);
         }
         exchange.policy_at = position;
+        exchange.body_begun = recorded["input"]["begun"] == true;
         let calls = list(&recorded["calls"]).iter().map(read::call_from_json).collect::<Option<Vec<_>>>();
         let edits = list(&recorded["edits"]).iter().map(read::edit_from_json).collect::<Option<Vec<_>>>();
         let (calls, edits) = (calls.with_context(broken)?, edits.with_context(broken)?);

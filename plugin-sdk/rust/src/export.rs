@@ -38,7 +38,7 @@ impl<P: Policy> Instance<P> {
     }
 
     pub fn on_request_body(&self) -> Result<(), String> {
-        self.with(|policy| decide_body(policy.request_body(Chunk(()), &Request(()), &mut Exchange(()))))
+        self.with(|policy| decide_body(policy.request_body(Chunk(()), &mut Request(()), &mut Exchange(()))))
     }
 
     pub fn on_response_head(&self) -> Result<(), String> {
@@ -47,7 +47,7 @@ impl<P: Policy> Instance<P> {
 
     pub fn on_response_body(&self) -> Result<(), String> {
         self.with(|policy| {
-            decide_body(policy.response_body(Chunk(()), &Response(()), &Request(()), &mut Exchange(())))
+            decide_body(policy.response_body(Chunk(()), &mut Response(()), &Request(()), &mut Exchange(())))
         })
     }
 

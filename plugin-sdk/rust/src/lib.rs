@@ -53,9 +53,9 @@
 //! |---|---|---|
 //! | `configure(settings)`, without `self` | any type that derives [`Config`] | `Self`, or `Result<Self, impl Display>` |
 //! | `on_request_head` | `&mut Request`, `&mut Exchange` | [`IntoDecision`] |
-//! | `on_request_body` | [`Chunk`], `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
+//! | `on_request_body` | [`Chunk`], `&mut Request`, `&mut Exchange` | [`IntoBodyDecision`] |
 //! | `on_response_head` | `&mut Response`, `&Request`, `&mut Exchange` | [`IntoDecision`] |
-//! | `on_response_body` | [`Chunk`], `&Response`, `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
+//! | `on_response_body` | [`Chunk`], `&mut Response`, `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
 //! | `on_completed` | `&Outcome`, `&Response`, `&Request`, `&mut Exchange` | nothing, or a `Result` of it |
 //! | `on_tick` | none | nothing, or a `Result` of it |
 //!

@@ -36,7 +36,7 @@ pub trait Policy: Sized + 'static {
     }
 
     /// `on_request_body`.
-    fn request_body(&mut self, chunk: Chunk, request: &Request, exchange: &mut Exchange) -> BodyDecision {
+    fn request_body(&mut self, chunk: Chunk, request: &mut Request, exchange: &mut Exchange) -> BodyDecision {
         let _ = (chunk, request, exchange);
         BodyDecision::Forward
     }
@@ -56,7 +56,7 @@ pub trait Policy: Sized + 'static {
     fn response_body(
         &mut self,
         chunk: Chunk,
-        response: &Response,
+        response: &mut Response,
         request: &Request,
         exchange: &mut Exchange,
     ) -> BodyDecision {

@@ -2,8 +2,9 @@
 
 use crate::{Field, Refused, host, query};
 
-/// The request. Every hook of an exchange can be given it; `on_request_head` alone as `&mut`, and with that the right
-/// to edit it.
+/// The request. Every hook of an exchange can be given it; `on_request_head` and `on_request_body` as `&mut`, and with
+/// that the right to edit it: in the latter up to the call in which the policy lets the first bytes of the body go.
+/// Later edits are refused as [`Refused::ReadOnly`].
 ///
 /// What is read here is what was matched and what will be forwarded: the path is normalised once, before routing. Each
 /// function is a call to the gateway and costs a copy of what it returns, so nothing is paid for that is not asked for.

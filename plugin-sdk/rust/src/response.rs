@@ -2,8 +2,9 @@
 
 use crate::{Field, Refused, host};
 
-/// The final response; 1xx responses pass by. `on_response_head` and the hooks after it can be given it; the former as
-/// `&mut`, and with that the right to edit it.
+/// The final response; 1xx responses pass by. `on_response_head` and the hooks after it can be given it;
+/// `on_response_head` and `on_response_body` as `&mut`, and with that the right to edit it: in the latter up to the
+/// call in which the policy lets the first bytes of the body go. Later edits are refused as [`Refused::ReadOnly`].
 ///
 /// An answer made by the gateway (no route, no upstream, a policy's reply) passes through here like an upstream's.
 ///

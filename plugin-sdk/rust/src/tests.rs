@@ -317,3 +317,30 @@ fn capabilities_work_on_the_mock() {
 fn a_capability_without_a_mock_says_what_to_do() {
     log::info("nobody hears this");
 }
+
+/// Says in the head how long the body is.
+#[derive(Default)]
+struct Measures;
+
+#[policy(name = "measures", description = "")]
+impl Measures {
+    fn on_request_body(&self, chunk: Chunk, request: &mut Request) -> Result<BodyDecision, Stop> {
+        request.set_header("x-length", chunk.len().to_string())?;
+        Ok(if chunk.is_last() { BodyDecision::Forward } else { BodyDecision::Collect })
+    }
+
+    fn on_response_body(&self, chunk: Chunk, response: &mut Response) -> Result<BodyDecision, Stop> {
+        response.set_status(if chunk.len() > 3 { 203 } else { 200 })?;
+        Ok(BodyDecision::Forward)
+    }
+}
+
+#[test]
+fn the_head_can_be_edited_until_the_body_goes_on() {
+    let mut exchange = MockExchange::new("POST", "/").response(200);
+    assert_eq!(exchange.send_request_body(&mut Measures, ["ab", "cd"]), Ok(b"abcd".to_vec()));
+    assert_eq!(exchange.request_header("x-length").as_deref(), Some("4"));
+    let refused = Err(Stop::Fail("read-only in this hook".to_owned()));
+    assert_eq!(exchange.send_response_body(&mut Measures, ["abcd", "e"]), refused);
+    assert_eq!(exchange.status(), 203);
+}

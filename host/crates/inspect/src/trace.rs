@@ -34,8 +34,8 @@ pub fn hook_to_json(record: &HookRecord) -> Value {
     }
     match &record.input {
         Input::None => {}
-        Input::Piece { chunk, last } => {
-            hook["input"] = json!({ "chunk": bytes_to_json(chunk), "last": last })
+        Input::Piece { chunk, last, begun } => {
+            hook["input"] = json!({ "chunk": bytes_to_json(chunk), "last": last, "begun": begun })
         }
         Input::Outcome(outcome) => hook["input"] = outcome_to_json(outcome),
     }

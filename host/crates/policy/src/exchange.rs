@@ -15,7 +15,8 @@ use crate::recorder::Recorder;
 /// again, so that no hook needs a lock or a copy.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request, normalised. Policies may edit it until it is forwarded.
+    /// The request, normalised. Policies may edit it until it is forwarded: in the hook of the head, and in that of the
+    /// body until they have let the first bytes go.
     pub request: RequestHead,
     /// The response; meaningful from [`HookKind::ResponseHead`] on.
     pub response: ResponseHead,
@@ -37,6 +38,9 @@ pub struct Exchange {
     pub policies: Vec<PolicySlot>,
     /// Position in the chain of the policy whose hook is running.
     pub policy_at: usize,
+    /// Of a body hook: whether that policy has let some of the body go in an earlier call, so that the head may be on
+    /// its way and cannot be edited any more.
+    pub body_begun: bool,
     /// Whether the client has gone away, for hooks that wait.
     pub gone: ClientGone,
     /// Notes, if an explanation, a recording or a replay asked for them.
@@ -147,6 +151,7 @@ impl Default for Exchange {
             attributes: Attributes::default(),
             policies: Vec::new(),
             policy_at: 0,
+            body_begun: false,
             gone: ClientGone::default(),
             recorder: None,
         }
@@ -185,6 +190,7 @@ impl Exchange {
             slot.cost = PolicyCost::default();
         }
         self.policy_at = 0;
+        self.body_begun = false;
         self.recorder = None;
         if self.gone.is_notified() {
             self.gone = ClientGone::default();

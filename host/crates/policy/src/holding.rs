@@ -22,6 +22,8 @@ pub struct Holding {
     shown: u64,
     /// When the policy wants to be asked again.
     again: Again,
+    /// Whether the policy has let something go, or put something in its place.
+    begun: bool,
 }
 
 impl Holding {
@@ -43,6 +45,16 @@ impl Holding {
     /// Notes when the policy wants to be asked again.
     pub fn ask(&mut self, again: Again) {
         self.again = again;
+    }
+
+    /// Returns whether the policy has let something of the body go.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Notes that the policy lets `bytes` go.
+    pub fn let_go(&mut self, bytes: &[u8]) {
+        self.begun |= !bytes.is_empty();
     }
 
     /// Puts `part` behind what is held back. Returns what the policy is to be shown; `None` if that can wait, which

@@ -8,7 +8,7 @@ use crate::recorder::{Decided, HookRecord, Input};
 
 /// Runs a hook of an exchange that has a recorder, and notes it there. Without a recorder it only runs the hook.
 pub async fn call_recorded(policy: &dyn Policy, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
-    let (name, input, at) = (hook.name(), Input::of(&hook), exchange.policy_at);
+    let (name, input, at) = (hook.name(), Input::of(&hook, exchange.body_begun), exchange.policy_at);
     let before = Before::of(&exchange);
     let cpu_before = exchange.slot().cost.cpu;
     let (mut exchange, result) = match policy.call(hook, exchange) {

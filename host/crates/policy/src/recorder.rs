@@ -116,6 +116,8 @@ pub enum Input {
         chunk: Bytes,
         /// Whether it is the last.
         last: bool,
+        /// Whether the policy had let some of the body go before.
+        begun: bool,
     },
     /// How the exchange ended.
     Outcome(Outcome),
@@ -378,11 +380,11 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Input {
-    pub(crate) fn of(hook: &Hook) -> Self {
+    pub(crate) fn of(hook: &Hook, begun: bool) -> Self {
         match hook {
             Hook::RequestHead | Hook::ResponseHead => Self::None,
             Hook::RequestBody { chunk, last } | Hook::ResponseBody { chunk, last } => {
-                Self::Piece { chunk: chunk.clone(), last: *last }
+                Self::Piece { chunk: chunk.clone(), last: *last, begun }
             }
             Hook::Completed(outcome) => Self::Outcome(outcome.clone()),
         }

@@ -62,12 +62,6 @@ pub(crate) trait BodySource {
     /// Returns how many bytes follow, if that is known.
     fn length(&self) -> Option<u64>;
 
-    /// Waits until the source can return the first piece or the end, if it decides about the piece before it returns
-    /// it.
-    fn poll_first(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        Poll::Ready(Ok(()))
-    }
-
     /// Continues a policy's hook that runs with a piece of the body, if there is one: it may have the exchange. The
     /// piece that the hook releases, or its error, is returned when the body is read.
     fn drive_hook(&mut self, _: &mut Context<'_>) {}
@@ -140,14 +134,6 @@ impl Body {
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::Data(bytes))))
             }
             Self::Stream(source) => source.poll_next(cx),
-        }
-    }
-
-    /// See [`BodySource::poll_first`].
-    pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        match self {
-            Self::Empty | Self::Full(_) => Poll::Ready(Ok(())),
-            Self::Stream(source) => source.poll_first(cx),
         }
     }
 

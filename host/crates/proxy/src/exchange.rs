@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use portcullis_files::{FileError, Found};
 use portcullis_http::ResponseHead;
-use portcullis_model::{Files, ResponseEdits, Route};
+use portcullis_model::{Files, Route};
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Permitted, PolicyChain, Reply};
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::exchange_info::{ExchangeInfo, RawRequest};
 use crate::filter::FilteredBody;
 use crate::local::{Local, LocalRoute};
 use crate::plan::{self, Plan};
-use crate::receive::receive;
+use crate::receive::{Received, receive};
 use crate::respond;
 use crate::slot::Slot;
 use crate::target::edit_response::{MadeBy, edit_response};
@@ -117,7 +117,7 @@ impl ExchangeDriver<'_> {
             body.set_limit(limit);
         }
 
-        let mut permitted = match self.request_head(&chain, exchange).await {
+        let permitted = match self.request_head(&chain, exchange).await {
             HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
                 if let Some(fault) = &replied.fault {
@@ -126,14 +126,36 @@ impl ExchangeDriver<'_> {
                 return self.reply(replied.exchange, matched, replied.at, replied.reply).await;
             }
         };
+        self.act(permitted, matched, received, body).await
+    }
+
+    /// Does with a permitted request what its route says.
+    async fn act(
+        mut self,
+        mut permitted: Permitted<Box<Exchange>>,
+        matched: Matched,
+        received: Received,
+        mut body: Body,
+    ) -> Answer {
+        let route = matched.route.clone();
+        let (config, chain) = (route.config.clone(), route.chain.clone());
         let deadline = config.timeout.map(|timeout| self.info.started + timeout);
+        let timeouts = Timeouts { deadline, upstream_idle: None };
+        if chain.has_body_hook(BodySide::Request)
+            && matches!(plan::act(&config, &permitted.request, received), Plan::Forward(_))
+        {
+            // They may change the head until they release the first piece. All that follows goes by what they leave.
+            (permitted, body) = match self.filter_request(&chain, permitted, body, timeouts).await {
+                Ok(passed) => passed,
+                Err(error) => return self.stopped(matched, &error).await,
+            };
+        }
         let action = match plan::act(&config, &permitted.request, received) {
             Plan::Refuse(error) => {
                 let exchange = permitted.into_inner();
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }
             Plan::Answer(answer) => {
-                let timeouts = Timeouts { deadline, upstream_idle: None };
                 let made_by = answer.made_by();
                 return match target::answer(answer, &config, permitted) {
                     (exchange, Ok(body)) => {
@@ -144,7 +166,6 @@ impl ExchangeDriver<'_> {
                 };
             }
             Plan::Serve(action) => {
-                let timeouts = Timeouts { deadline, upstream_idle: None };
                 let found = self.find_file(action, &config, &permitted, timeouts).await;
                 let (exchange, answered) = files::answer(found, &config, permitted);
                 return match answered {
@@ -185,29 +206,26 @@ impl ExchangeDriver<'_> {
     ) -> Answer {
         let (route, chain) = (matched.route.clone(), matched.route.chain.clone());
         // Notifies a body hook that waits when the client goes away.
-        let mut gone = None;
-        if chain.has_body_hook(BodySide::Request) {
-            gone = Some(permitted.gone.clone());
-            let filtered =
-                FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
-            body = Body::stream(filtered);
-        } else {
+        let gone = chain.has_body_hook(BodySide::Request).then(|| permitted.gone.clone());
+        if gone.is_none() {
             body = watched(body, &chain, BodySide::Request, &mut permitted, chain.len());
         }
 
         let timeouts = Timeouts { deadline, upstream_idle: Some(upstream.shared.timeouts().idle) };
-        let mut looked = None;
-        if let (Some(cache), None) = (&route.cache, &gone) {
-            // Most hits end here. A hook of the request's body may still refuse it, so those routes look later.
-            looked =
-                Some(cache.look(&mut permitted, !body.is_empty(), &mut self.worker.scratch.borrow_mut()));
-            if let Some(Looked::Answer { response, status, renew: None }) =
-                looked.take_if(|looked| looked.is_final())
-            {
-                let mut exchange = permitted.into_inner();
-                cache.note(&mut exchange, self.info, status, &mut self.worker.scratch.borrow_mut());
-                self.add_via(&mut exchange, &matched);
-                return self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await;
+        let mut asked = None;
+        if let Some(cache) = &route.cache {
+            let looked = cache.look(&mut permitted, !body.is_empty(), &mut self.worker.scratch.borrow_mut());
+            match looked {
+                // Most hits end here.
+                Looked::Answer { response, status, renew: None } => {
+                    let mut exchange = permitted.into_inner();
+                    cache.note(&mut exchange, self.info, status, &mut self.worker.scratch.borrow_mut());
+                    self.add_via(&mut exchange, &matched);
+                    return self
+                        .respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route)
+                        .await;
+                }
+                looked => asked = Some((cache, looked)),
             }
         }
         self.info.forwarded = Some(Instant::now());
@@ -223,9 +241,9 @@ impl ExchangeDriver<'_> {
             deadline,
             peer: None,
         };
-        let outcome = match &route.cache {
+        let outcome = match asked {
             None => forward.run(permitted, body).await,
-            Some(route) => {
+            Some((route, looked)) => {
                 let timeout = matched.route.config.timeout;
                 let invalidation = &matched.local.snapshot.invalidation;
                 let serve = Serve { route, worker: self.worker, forward, timeout, invalidation };
@@ -237,9 +255,9 @@ impl ExchangeDriver<'_> {
         if let (Err(ExchangeError::ClientGone), Some(gone)) = (&outcome, gone) {
             gone.notify();
         }
-        let mut exchange = self.slot.taken().await;
         match outcome {
             Ok(response) => {
+                let mut exchange = self.slot.taken().await;
                 // A route with a cache has done so.
                 if route.cache.is_none() && Invalidation::is_due(&exchange) {
                     let newest = self.worker.current();
@@ -254,18 +272,67 @@ impl ExchangeDriver<'_> {
                 self.add_via(&mut exchange, &matched);
                 self.respond(exchange, matched, chain.len(), response, timeouts, MadeBy::Route).await
             }
-            Err(error) => match self.slot.take_stop() {
-                // A body hook answered, or failed closed, before an upstream did.
-                Some(stop) => {
-                    match &stop.fault {
-                        Some(fault) => self.info.fail(fault),
-                        None => self.info.error = None,
-                    }
-                    self.reply(exchange, matched, stop.at, stop.reply).await
-                }
-                None => self.refuse(exchange, Some(matched), chain.len(), &error).await,
-            },
+            Err(error) => self.stopped(matched, &error).await,
         }
+    }
+
+    /// Answers a request that was not sent, or not answered: with the reply of a body hook, or by what the hook's
+    /// fault means, if one has stopped it.
+    async fn stopped(self, matched: Matched, error: &ExchangeError) -> Answer {
+        let exchange = self.slot.taken().await;
+        let Some(stop) = self.slot.take_stop() else {
+            let until = matched.route.chain.len();
+            return self.refuse(exchange, Some(matched), until, error).await;
+        };
+        match &stop.fault {
+            Some(fault) => self.info.fail(fault),
+            None => self.info.error = None,
+        }
+        self.reply(exchange, matched, stop.at, stop.reply).await
+    }
+
+    /// Passes the request's body through the policies, and waits until they release the first piece, before anything
+    /// is done with the request.
+    async fn filter_request(
+        &mut self,
+        chain: &Rc<PolicyChain>,
+        permitted: Permitted<Box<Exchange>>,
+        body: Body,
+        timeouts: Timeouts,
+    ) -> Result<(Permitted<Box<Exchange>>, Body), ExchangeError> {
+        let (permit, gone) = (permitted.again(), permitted.gone.clone());
+        self.slot.put(permitted.into_inner());
+        let filtered =
+            FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Request, chain.len());
+        let mut filtered = Box::new(filtered);
+        let (slot, client_idle) = (self.slot, self.connection.timeouts().idle);
+        let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+        let mut idle_timer = IdleTimer::default();
+        let peeked = poll_fn(|cx| {
+            if let Poll::Ready(peeked) = filtered.poll_first(cx) {
+                return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
+            }
+            // The policies may hold back all of it, so what counts is what the client has sent.
+            let until = idle_timer.deadline(slot.request_bytes(), slot.is_away(), client_idle);
+            if timer.poll(cx, timeouts.bounded(until)).is_ready() {
+                return Poll::Ready(Err(match timeouts.is_over() {
+                    true => ExchangeError::Timeout,
+                    false => ExchangeError::RequestBody(BodyError::DownstreamTimeout),
+                }));
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        });
+        if let Err(error) = peeked.await {
+            // A hook that is running continues by itself, and puts the exchange back.
+            drop(filtered);
+            if matches!(error, ExchangeError::ClientGone) {
+                gone.notify();
+            }
+            return Err(error);
+        }
+        let mut body = Body::Stream(filtered);
+        let exchange = self.slot.taken_beside(&mut body).await;
+        Ok((permit.map(|()| exchange), body))
     }
 
     /// Adds the gateway to `Via` of a response of an upstream.
@@ -400,6 +467,25 @@ impl ExchangeDriver<'_> {
             self.worker.add_date(&mut exchange.response.fields);
             made_by = MadeBy::Others;
         }
+        let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
+        let mut client_gone = false;
+        if filtered {
+            // The length that GET would have is not known: a policy may make it longer or shorter.
+            declared = None;
+            let passed = self.filter_response(&chain, exchange, body, until, timeouts).await;
+            exchange = match passed {
+                Ok((passed, rest)) => {
+                    body = rest;
+                    passed
+                }
+                Err((mut exchange, failed)) => {
+                    body = Body::Full(self.failed(&mut exchange, &failed));
+                    client_gone = matches!(failed, ExchangeError::ClientGone);
+                    made_by = MadeBy::Others;
+                    exchange
+                }
+            };
+        }
         let edits = &matched.route.config.response_edits;
         if let Err(error) = edit_response(edits, made_by, &mut exchange.response) {
             self.info.fail(&error);
@@ -407,32 +493,46 @@ impl ExchangeDriver<'_> {
             (body, tunnel, declared) = (Body::Full(bytes), None, None);
             self.worker.add_date(&mut exchange.response.fields);
         }
-        let filtered = tunnel.is_none() && chain.has_body_hook(BodySide::Response);
         if tunnel.is_none() && !filtered {
             body = watched(body, &chain, BodySide::Response, &mut exchange, until);
         }
-        let gone = filtered.then(|| exchange.gone.clone());
         self.slot.put(exchange);
-        let mut client_gone = false;
-        if let Some(gone) = gone {
-            // The length that GET would have is not known: a policy may make it longer or shorter.
-            declared = None;
-            (body, client_gone) = self.filter_response(&chain, body, until, timeouts, gone, edits).await;
-        }
         Answer { body, tunnel, route: Some(matched), declared, timeouts, client_gone }
     }
 
-    /// Passes the body through the policies, and waits until they release the first piece. Returns the body to send,
-    /// and whether the client has gone.
+    /// Makes the response what a body hook has replied before anything of the response was released, or what the
+    /// failure of its body means. Returns the new body.
+    fn failed(&mut self, exchange: &mut Exchange, failed: &ExchangeError) -> bytes::Bytes {
+        let response = &mut exchange.response;
+        let bytes = match self.slot.take_stop() {
+            Some(stop) => {
+                if let Some(fault) = &stop.fault {
+                    self.info.fail(fault);
+                }
+                respond::reply(response, stop.reply)
+            }
+            None => {
+                self.info.fail(failed);
+                let (status, reason) = failed.response();
+                respond::error(response, status, reason)
+            }
+        };
+        self.worker.add_date(&mut response.fields);
+        bytes
+    }
+
+    /// Passes the body through the policies, and waits until they release the first piece: until then they may change
+    /// the head. Returns the body to send; or why there is none to send.
     async fn filter_response(
         &mut self,
         chain: &Rc<PolicyChain>,
+        exchange: Box<Exchange>,
         body: Body,
         until: usize,
         timeouts: Timeouts,
-        gone: ClientGone,
-        edits: &ResponseEdits,
-    ) -> (Body, bool) {
+    ) -> Result<(Box<Exchange>, Body), (Box<Exchange>, ExchangeError)> {
+        let gone = exchange.gone.clone();
+        self.slot.put(exchange);
         let filtered = FilteredBody::new(body, chain.clone(), self.slot.clone(), BodySide::Response, until)
             .notifying(gone);
         let mut filtered = Box::new(filtered);
@@ -440,8 +540,15 @@ impl ExchangeDriver<'_> {
         let (downstream, timer, slot) = (&mut *self.downstream, &mut *self.timer, self.slot);
         let mut idle_timer = IdleTimer::default();
         let peeked = poll_fn(|cx| {
-            if let Poll::Ready(peeked) = filtered.poll_first(cx) {
-                return Poll::Ready(peeked.map_err(ExchangeError::RequestBody));
+            match filtered.poll_first(cx) {
+                Poll::Ready(Err(failed)) => return Poll::Ready(Err(ExchangeError::RequestBody(failed))),
+                Poll::Ready(Ok(())) => {
+                    // A hook of the request's body may have the exchange.
+                    if let Poll::Ready(taken) = slot.poll_take_driving(cx, |cx| filtered.poll_drive(cx)) {
+                        return Poll::Ready(taken.map_err(ExchangeError::RequestBody));
+                    }
+                }
+                Poll::Pending => {}
             }
             // The policies may hold back all of it, and the rest of the request may still be sent.
             let moved = filtered.moved().wrapping_add(slot.request_bytes());
@@ -457,27 +564,13 @@ impl ExchangeDriver<'_> {
             }
             downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
         });
-        let Err(failed) = peeked.await else { return (Body::Stream(filtered), false) };
-        drop(filtered);
-        let mut exchange = self.slot.taken().await;
-        let bytes = match self.slot.take_stop() {
-            Some(stop) => {
-                if let Some(fault) = &stop.fault {
-                    self.info.fail(fault);
-                }
-                respond::reply(&mut exchange.response, stop.reply)
+        match peeked.await {
+            Ok(exchange) => Ok((exchange, Body::Stream(filtered))),
+            Err(failed) => {
+                drop(filtered);
+                Err((self.slot.taken().await, failed))
             }
-            None => {
-                self.info.fail(&failed);
-                let (status, reason) = failed.response();
-                respond::error(&mut exchange.response, status, reason)
-            }
-        };
-        self.worker.add_date(&mut exchange.response.fields);
-        // An error or a reply has room for all that a route can add.
-        let _full = edit_response(edits, MadeBy::Others, &mut exchange.response).is_err();
-        self.slot.put(exchange);
-        (Body::Full(bytes), matches!(failed, ExchangeError::ClientGone))
+        }
     }
 }
 

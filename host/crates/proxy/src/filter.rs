@@ -96,6 +96,17 @@ impl FilteredBody {
         self
     }
 
+    /// Waits until the first piece is released, or the end. After that its length may be known.
+    pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.peeked.is_none() {
+            self.peeked = ready!(self.poll_frame(cx));
+        }
+        Poll::Ready(match &self.peeked {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(()),
+        })
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         loop {
             if let Some(running) = &mut self.running {
@@ -222,17 +233,6 @@ impl FilteredBody {
 }
 
 impl BodySource for FilteredBody {
-    /// Waits until the first piece is released, or the end. After that [`Self::length`] may be known.
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        if self.peeked.is_none() {
-            self.peeked = ready!(self.poll_frame(cx));
-        }
-        Poll::Ready(match &self.peeked {
-            Some(Err(error)) => Err(error.clone()),
-            _ => Ok(()),
-        })
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         match self.peeked.take() {
             Some(frame) => Poll::Ready(Some(frame)),

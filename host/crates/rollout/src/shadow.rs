@@ -161,6 +161,7 @@ impl Watch for Watching {
             before: copy(&self.exchange),
         };
         prepared.go(&Ok(Decision::Next), &self.exchange);
+        self.exchange.body_begun |= !piece.is_empty();
         !last && !self.track.lock().is_over()
     }
 }
@@ -215,6 +216,7 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         policies: Vec::new(),
         gone: ClientGone::default(),
         policy_at: exchange.policy_at,
+        body_begun: exchange.body_begun,
         recorder: None,
     })
 }

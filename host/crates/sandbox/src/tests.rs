@@ -51,6 +51,7 @@ portcullis_test_guests::every_guest! {
     every_call_waits => host_calls::every_call_of_the_contract_is_in_these_tests,
     globals => isolation::nothing_that_an_exchange_wrote_is_seen_by_another,
     hook_cost => calls::reuses_one_instance,
+    late_edits => edits::edits_the_head_until_the_policy_lets_its_body_go,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
     plain => load::inspects_a_component,
     renews => capabilities::on_tick_renews_sets_and_keys_and_releases_old_ones,

@@ -101,7 +101,7 @@ const HOOKS: [Hook; 6] = [
         method: "request_body",
         arguments: &[
             ("Chunk", "chunk", Access::Own),
-            ("Request", "request", Access::Read),
+            ("Request", "request", Access::Edit),
             ("Exchange", "exchange", Access::Edit),
         ],
         returns: Returns::BodyDecision,
@@ -121,7 +121,7 @@ const HOOKS: [Hook; 6] = [
         method: "response_body",
         arguments: &[
             ("Chunk", "chunk", Access::Own),
-            ("Response", "response", Access::Read),
+            ("Response", "response", Access::Edit),
             ("Request", "request", Access::Read),
             ("Exchange", "exchange", Access::Edit),
         ],

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::MockGateway;
-use super::state::{BODY_BYTES_MAX, ExchangeState, Phase, Piece, install};
+use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install};
 use crate::policy::Policy;
 use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Reply, Request, Response, Stop};
 
@@ -163,7 +163,11 @@ impl MockExchange {
         last: bool,
     ) -> BodyDecision {
         self.give(bytes.into(), last);
-        self.during(Phase::RequestBody, || policy.request_body(Chunk(()), &Request(()), &mut Exchange(())))
+        let decision = self.during(Phase::RequestBody, || {
+            policy.request_body(Chunk(()), &mut Request(()), &mut Exchange(()))
+        });
+        self.state.borrow_mut().body_decided(Head::Request, &decision);
+        decision
     }
 
     /// Sends a body through `on_request_body` piece by piece, holding and replacing as the gateway does, and returns
@@ -194,9 +198,11 @@ impl MockExchange {
         last: bool,
     ) -> BodyDecision {
         self.give(bytes.into(), last);
-        self.during(Phase::ResponseBody, || {
-            policy.response_body(Chunk(()), &Response(()), &Request(()), &mut Exchange(()))
-        })
+        let decision = self.during(Phase::ResponseBody, || {
+            policy.response_body(Chunk(()), &mut Response(()), &Request(()), &mut Exchange(()))
+        });
+        self.state.borrow_mut().body_decided(Head::Response, &decision);
+        decision
     }
 
     /// Sends a body through `on_response_body` piece by piece, holding and replacing as the gateway does, and returns

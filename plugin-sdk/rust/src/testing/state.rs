@@ -13,7 +13,7 @@ use crate::log::Level;
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::{Field, Refused};
+use crate::{BodyDecision, Field, Refused};
 
 type Shared<T> = Rc<RefCell<T>>;
 
@@ -101,6 +101,8 @@ pub(crate) struct ExchangeState {
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) state: Vec<u8>,
     pub(crate) piece: Piece,
+    /// The head whose body has begun to go on: first the request's, then the response's.
+    pub(crate) begun: Option<Head>,
 }
 
 /// The bytes of a body that are at hand.
@@ -161,6 +163,7 @@ impl Default for ExchangeState {
             attributes: BTreeMap::new(),
             state: Vec::new(),
             piece: Piece::default(),
+            begun: None,
         }
     }
 }
@@ -174,10 +177,39 @@ impl ExchangeState {
     }
 
     pub(crate) fn fields_mut(&mut self, head: Head) -> Result<&mut Fields, Refused> {
+        self.editable(head)?;
+        Ok(match head {
+            Head::Request => &mut self.request_fields,
+            Head::Response => &mut self.response_fields,
+        })
+    }
+
+    /// Whether a head may be edited: in its own hook, and in that of its body until some of the body was let go.
+    fn editable(&self, head: Head) -> Result<(), Refused> {
         match (head, self.phase) {
-            (Head::Request, Phase::RequestHead) => Ok(&mut self.request_fields),
-            (Head::Response, Phase::ResponseHead) => Ok(&mut self.response_fields),
+            (Head::Request, Phase::RequestHead) | (Head::Response, Phase::ResponseHead) => Ok(()),
+            (Head::Request, Phase::RequestBody) | (Head::Response, Phase::ResponseBody)
+                if self.begun != Some(head) =>
+            {
+                Ok(())
+            }
             _ => Err(Refused::ReadOnly),
+        }
+    }
+
+    /// Notes whether a hook of the body of `head` has let some of it go.
+    pub(crate) fn body_decided(&mut self, head: Head, decision: &BodyDecision) {
+        let rest = self.piece.rest.len();
+        let goes_on = match decision {
+            BodyDecision::Forward | BodyDecision::Finish => rest,
+            BodyDecision::Replace(bytes) => bytes.len(),
+            BodyDecision::Pass(size) if !self.piece.last => rest.min(*size),
+            BodyDecision::Hold | BodyDecision::Collect if !self.piece.last => 0,
+            BodyDecision::Hold | BodyDecision::Collect | BodyDecision::Pass(_) => rest,
+            BodyDecision::Reply(_) | BodyDecision::Fail(_) => 0,
+        };
+        if goes_on > 0 || !self.piece.passed.is_empty() {
+            self.begun = Some(head);
         }
     }
 
@@ -193,12 +225,8 @@ impl ExchangeState {
         self.phase == Phase::ResponseBody && (self.method == "HEAD" || matches!(self.status, 204 | 304))
     }
 
-    fn request_editable(&self) -> Result<(), Refused> {
-        if self.phase == Phase::RequestHead { Ok(()) } else { Err(Refused::ReadOnly) }
-    }
-
     pub(crate) fn set_method(&mut self, method: &str) -> Result<(), Refused> {
-        self.request_editable()?;
+        self.editable(Head::Request)?;
         if Field::check_name(method) == Err(Refused::InvalidName) || method == "CONNECT" {
             return Err(Refused::InvalidValue);
         }
@@ -207,7 +235,7 @@ impl ExchangeState {
     }
 
     pub(crate) fn set_authority(&mut self, authority: &str) -> Result<(), Refused> {
-        self.request_editable()?;
+        self.editable(Head::Request)?;
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
         if authority.is_empty() || !authority.bytes().all(valid) {
             return Err(Refused::InvalidValue);
@@ -217,7 +245,7 @@ impl ExchangeState {
     }
 
     pub(crate) fn set_path_and_query(&mut self, value: &str) -> Result<(), Refused> {
-        self.request_editable()?;
+        self.editable(Head::Request)?;
         if !value.starts_with('/') || !value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(Refused::InvalidValue);
         }
@@ -231,7 +259,7 @@ impl ExchangeState {
     }
 
     pub(crate) fn set_upstream(&mut self, name: &str) -> Result<(), Refused> {
-        self.request_editable()?;
+        self.editable(Head::Request)?;
         let at = self.upstreams.iter().position(|upstream| upstream == name);
         self.upstream = at.ok_or(Refused::InvalidValue)?;
         Ok(())
@@ -239,9 +267,7 @@ impl ExchangeState {
 
     pub(crate) fn set_status(&mut self, status: u16) -> Result<(), Refused> {
         let bodiless = |status: u16| matches!(status, 204 | 205 | 304);
-        if self.phase != Phase::ResponseHead {
-            return Err(Refused::ReadOnly);
-        }
+        self.editable(Head::Response)?;
         let changes_body = status != self.status && (bodiless(status) || bodiless(self.status));
         if !(200..600).contains(&status) || changes_body {
             return Err(Refused::InvalidValue);

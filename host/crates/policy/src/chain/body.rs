@@ -99,7 +99,9 @@ impl PolicyChain {
             if own.again() == Again::Never || piece.is_empty() && !last && !hurried {
                 continue;
             }
+            exchange.body_begun = own.has_begun();
             if self.watching_links(side).iter().any(|watching| watching.at == link.at) {
+                own.let_go(&piece);
                 exchange = link.show(side, exchange, &piece, last).await;
                 continue;
             }
@@ -154,6 +156,7 @@ impl PolicyChain {
                 }
                 continue;
             };
+            exchange.body_begun = own.has_begun();
             let (back, result) = link.call(side.hook(chunk.clone(), last), exchange).await;
             exchange = back;
             let result = match result {
@@ -167,20 +170,25 @@ impl PolicyChain {
                 }
                 result => result,
             };
+            let own = held.of(at);
+            let mut pass = |own: &mut Holding, bytes: Bytes| {
+                own.let_go(&bytes);
+                passed.push(bytes);
+            };
             match link.settle(&mut exchange, result) {
                 // Failing open, what it was given goes on as it was.
-                Settled::Next | Settled::Body(BodyDecision::Forward) => passed.push(chunk),
-                Settled::Body(BodyDecision::Replace(bytes)) => passed.push(bytes),
-                Settled::Body(BodyDecision::Hold) => held.of(at).keep(chunk),
+                Settled::Next | Settled::Body(BodyDecision::Forward) => pass(own, chunk),
+                Settled::Body(BodyDecision::Replace(bytes)) => pass(own, bytes),
+                Settled::Body(BodyDecision::Hold) => own.keep(chunk),
                 Settled::Body(BodyDecision::Split(BodySplit { passed: bytes, kept, again })) => {
-                    passed.push(bytes);
+                    pass(own, bytes);
                     let rest = chunk.slice(chunk.len().saturating_sub(kept)..);
                     drop(chunk);
-                    held.of(at).ask(again);
+                    own.ask(again);
                     match last || again == Again::Never {
-                        true => passed.push(rest),
+                        true => pass(own, rest),
                         false if rest.is_empty() => {}
-                        false => held.of(at).keep(rest),
+                        false => own.keep(rest),
                     }
                     if again == Again::Never {
                         passed.push(std::mem::take(&mut piece));

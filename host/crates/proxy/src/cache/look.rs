@@ -30,13 +30,6 @@ pub(crate) enum Looked {
     NotHere,
 }
 
-impl Looked {
-    /// Whether it is an answer, and nothing else is to be done.
-    pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Answer { renew: None, .. })
-    }
-}
-
 /// A response that the upstream has to be asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {

@@ -64,23 +64,18 @@ pub(super) enum FromDisk {
 }
 
 impl Serve<'_> {
-    /// Answers the request, of which the cache has said `looked`, if it was asked. The exchange is in the slot
-    /// afterwards, with the response's head in it. Dropping the future lets another request get the response for those
+    /// Answers the request, of which the cache has said `looked`. The exchange is in the slot afterwards, with the
+    /// response's head in it. Dropping the future lets another request get the response for those
     /// that wait for it.
     pub(crate) async fn run(
         mut self,
         permitted: Permitted<Box<Exchange>>,
         mut body: Body,
-        mut looked: Option<Looked>,
+        looked: Looked,
     ) -> Result<CallResponse, ExchangeError> {
         let permit = permitted.again();
         let mut exchange = permitted.into_inner();
-        if looked.is_none() {
-            // Hooks of the body may refuse the request, or give it a body, and a hit is as authorised as a miss.
-            self.forward.slot.put(exchange);
-            self.forward.peek(&mut body).await?;
-            exchange = self.forward.slot.taken_beside(&mut body).await;
-        }
+        let mut looked = Some(looked);
         let mut round = 0;
         loop {
             round += 1;

@@ -106,7 +106,6 @@ impl Forward<'_> {
         let upgrades = exchange.request.upgrade.is_some();
         let key = balance_key(&self.upstream.shared.config, &exchange);
         self.slot.put(exchange);
-        self.peek(&mut body).await?;
         if upgrades {
             // The hooks have seen that there is no body, and could refuse. What one would put in its place would be
             // read as the tunnel's first bytes.
@@ -203,28 +202,6 @@ impl Forward<'_> {
             tracing::debug!(upstream = %self.upstream.shared.name(), %peer, %error, "an address is passed over");
         }
         has_others
-    }
-
-    /// Lets the body hooks decide about the first piece before the request is sent to an upstream.
-    pub(crate) async fn peek(&mut self, body: &mut Body) -> Result<(), ExchangeError> {
-        let (slot, client_idle, timeouts) = (self.slot, self.client_idle, self.timeouts());
-        let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
-        let mut idle_timer = IdleTimer::default();
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = body.poll_first(cx) {
-                return Poll::Ready(result.map_err(ExchangeError::RequestBody));
-            }
-            // The policies may hold back all of it, so what counts is what the client has sent.
-            let until = idle_timer.deadline(slot.request_bytes(), slot.is_away(), client_idle);
-            if timer.poll(cx, timeouts.bounded(until)).is_ready() {
-                return Poll::Ready(Err(match timeouts.is_over() {
-                    true => ExchangeError::Timeout,
-                    false => ExchangeError::RequestBody(BodyError::DownstreamTimeout),
-                }));
-            }
-            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
-        })
-        .await
     }
 
     /// Sends the request to the endpoint once.

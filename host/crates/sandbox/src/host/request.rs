@@ -1,7 +1,7 @@
-//! `request`: read in every hook of an exchange, edited in `on-request-head`.
+//! `request`: read in every hook of an exchange, edited until its body begins to go on.
 
 use portcullis_http::{RequestHead, Version, is_token, set_request_target, validate_authority};
-use portcullis_policy::HookKind;
+use portcullis_policy::{Exchange, HookKind};
 use wasmtime::Result;
 
 use super::head::{
@@ -21,15 +21,20 @@ impl State {
         Ok(&self.exchange()?.request)
     }
 
-    /// Returns the request, if it may be edited.
-    fn editable_request(&mut self) -> Result<std::result::Result<&mut RequestHead, Refused>> {
+    /// Makes an edit of what is sent to the upstream: in the hook of the head, and in that of the body until the policy
+    /// has let some of it go.
+    fn edit_outbound(&mut self, edit: impl FnOnce(&mut Exchange) -> Edit) -> Result<Edit> {
         let stage = self.stage;
-        let request = &mut self.exchange()?.request;
-        Ok(if stage == Stage::Hook(HookKind::RequestHead) { Ok(request) } else { Err(Refused::ReadOnly) })
+        let exchange = self.exchange()?;
+        Ok(match stage {
+            Stage::Hook(HookKind::RequestHead) => edit(exchange),
+            Stage::Hook(HookKind::RequestBody) if !exchange.body_begun => edit(exchange),
+            _ => Err(Refused::ReadOnly),
+        })
     }
 
     pub(crate) fn edit_request(&mut self, edit: impl FnOnce(&mut RequestHead) -> Edit) -> Result<Edit> {
-        Ok(self.editable_request()?.and_then(edit))
+        self.edit_outbound(|exchange| edit(&mut exchange.request))
     }
 }
 
@@ -100,17 +105,10 @@ impl Host for State {
     }
 
     fn set_upstream(&mut self, name: String) -> Result<Edit> {
-        let stage = self.stage;
-        let exchange = self.exchange()?;
-        if stage != Stage::Hook(HookKind::RequestHead) {
-            return Ok(Err(Refused::ReadOnly));
-        }
-        Ok(match exchange.upstreams.iter().position(|upstream| **upstream == *name) {
-            Some(at) => {
-                exchange.upstream = at;
-                Ok(())
-            }
-            None => Err(Refused::InvalidValue),
+        self.edit_outbound(|exchange| {
+            let at = exchange.upstreams.iter().position(|upstream| **upstream == *name);
+            exchange.upstream = at.ok_or(Refused::InvalidValue)?;
+            Ok(())
         })
     }
 

@@ -1,7 +1,7 @@
-//! `response`: there from `on-response-head` on, edited in that hook.
+//! `response`: there from `on-response-head` on, edited until its body begins to go on.
 
 use portcullis_http::ResponseHead;
-use portcullis_policy::HookKind;
+use portcullis_policy::{Exchange, HookKind};
 use wasmtime::Result;
 
 use super::head::{Edit, append_header, header, header_values, headers, remove_header, set_header};
@@ -25,8 +25,12 @@ impl State {
 
     pub(crate) fn edit_response(&mut self, edit: impl FnOnce(&mut ResponseHead) -> Edit) -> Result<Edit> {
         let stage = self.stage;
-        let response = &mut self.exchange()?.response;
-        Ok(if stage == Stage::Hook(HookKind::ResponseHead) { edit(response) } else { Err(Refused::ReadOnly) })
+        let Exchange { response, body_begun, .. } = self.exchange()?;
+        Ok(match stage {
+            Stage::Hook(HookKind::ResponseHead) => edit(response),
+            Stage::Hook(HookKind::ResponseBody) if !*body_begun => edit(response),
+            _ => Err(Refused::ReadOnly),
+        })
     }
 }
 

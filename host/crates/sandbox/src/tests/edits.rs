@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use portcullis_http::Version;
 use portcullis_model::Name;
-use portcullis_policy::{Exchange, Hook, Outcome};
-use portcullis_test_guests::EDITS;
+use portcullis_policy::{BodyDecision, Decision, Exchange, Hook, Outcome};
+use portcullis_test_guests::{EDITS, LATE_EDITS};
 
 use super::{both, config, exchange, piece, policy, run};
 
@@ -95,7 +95,7 @@ fn shows_no_response_before_there_is_one() {
 }
 
 #[test]
-fn edits_only_in_the_hook_of_the_head() {
+fn edits_each_head_in_its_own_hooks_only() {
     both(|| {
         let of_request = [
             "set-method PUT",
@@ -108,18 +108,57 @@ fn edits_only_in_the_hook_of_the_head() {
         ];
         for edit in of_request {
             let edit = format!("request.{edit}");
-            for at in ["request-body", "response-head", "response-body", "completed"] {
+            for at in ["response-head", "response-body", "completed"] {
                 check(at, &edit, "read-only");
             }
         }
         for edit in ["set-status 404", "set-header x-a b", "append-header x-a b", "remove-header x-a"] {
             let edit = format!("response.{edit}");
-            for at in ["request-head", "request-body", "response-body", "completed"] {
+            for at in ["request-head", "request-body", "completed"] {
                 check(at, &edit, "read-only");
             }
             check("response-head", &edit, "ok");
         }
     });
+}
+
+#[test]
+pub(super) fn edits_the_head_until_the_policy_lets_its_body_go() {
+    let of_request = [
+        "set-method PUT",
+        "set-authority a.b",
+        "set-path-and-query /x",
+        "set-upstream two",
+        "set-header x-a b",
+        "append-header x-a b",
+        "remove-header x-a",
+    ];
+    let of_response = ["set-status 404", "set-header x-a b", "append-header x-a b", "remove-header x-a"];
+    let sides = [("request", of_request.as_slice()), ("response", of_response.as_slice())];
+    both(|| {
+        for (side, edits) in sides {
+            for edit in edits {
+                let (at, edit) = (format!("{side}-body"), format!("{side}.{edit}"));
+                let mut before = exchange();
+                before.upstreams = Arc::from([Name::from("one"), Name::from("two")]);
+                let mut after = exchange();
+                after.body_begun = true;
+                assert_eq!(edited(&at, before, &edit).1, "ok", "{edit}");
+                assert_eq!(edited(&at, after, &edit).1, "read-only", "{edit}");
+            }
+        }
+        // What is refused in the hook of the head is refused here.
+        check("request-body", "request.set-header content-length 5", "forbidden");
+        check("request-body", "request.set-header transfer-encoding chunked", "forbidden");
+        check("response-body", "response.set-header connection close", "forbidden");
+        check("response-body", "response.set-status 204", "invalid-value");
+    });
+    // One call may do both in whichever order: nothing goes on before it has returned.
+    let script = r#"{"request-body":"set x-a b; replace new; set x-c d"}"#;
+    let policy = policy(LATE_EDITS, &config("late", script));
+    let (exchange, result) = run(&*policy, piece("old", false), exchange());
+    let Ok(Decision::Body(BodyDecision::Replace(bytes))) = result else { panic!("{result:?}") };
+    assert_eq!((&bytes[..], exchange.request.fields.get(b"x-c")), (&b"new"[..], Some(b"d".as_slice())));
 }
 
 #[test]

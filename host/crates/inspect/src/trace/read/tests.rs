@@ -45,7 +45,7 @@ fn edits_are_read_as_they_were_written() {
 
 #[test]
 fn inputs_are_read_as_they_were_written() {
-    let piece = Input::Piece { chunk: Bytes::from_static(b"\xffab"), last: true };
+    let piece = Input::Piece { chunk: Bytes::from_static(b"\xffab"), last: true, begun: false };
     let hook = hook_to_json(&record(piece, Decided::Hold, Vec::new(), Vec::new()));
     assert_eq!(piece_from_json(&hook["input"]), Some((Bytes::from_static(b"\xffab"), true)));
     let outcome =

@@ -315,3 +315,63 @@ fn what_is_collected_has_the_bounds_of_what_is_held() {
         assert_eq!(log.borrow().len(), 1, "it is not asked at a bound: it has decided");
     }
 }
+
+/// What a policy sees of whether it has let some of a body go, call by call, if it does this with each.
+fn begun(decisions: Vec<BodyDecision>, pieces: &[&str]) -> Vec<bool> {
+    let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let steps = decisions.into_iter().map(|decision| {
+        let seen = seen.clone();
+        on(HOOK, move |exchange| {
+            seen.lock().unwrap().push(exchange.body_begun);
+            Ok(Decision::Body(decision))
+        })
+    });
+    let log = Log::default();
+    // The one behind it holds everything, which changes nothing for the one before.
+    let holds = |_| hold();
+    let chain = chain(vec![
+        Fake::with("a", &log, ALL, FailureMode::Deny, 4, steps.collect()),
+        Fake::new("b", &log, (0..9).map(holds).collect()),
+    ]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    for (at, piece) in pieces.iter().enumerate() {
+        stream.pass(piece, at + 1 == pieces.len());
+    }
+    let seen = seen.lock().unwrap().clone();
+    seen
+}
+
+#[test]
+fn a_body_has_begun_for_a_policy_once_it_has_let_bytes_of_it_go() {
+    use BodyDecision::{Forward, Hold, Replace};
+    let split = |passed: &'static str, kept| {
+        let passed = Bytes::from_static(passed.as_bytes());
+        BodyDecision::Split(BodySplit { passed, kept, again: Again::WithMore })
+    };
+    assert_eq!(begun(vec![Forward, Forward], &["a", "b"]), [false, true]);
+    assert_eq!(begun(vec![Hold, Hold, Forward], &["a", "b", "c"]), [false, false, false]);
+    // What is swallowed is not let go, and what is put in front of what is held is.
+    assert_eq!(begun(vec![Replace(Bytes::new()), Forward, Forward], &["a", "b", "c"]), [false, false, true]);
+    assert_eq!(begun(vec![split("", 1), split("<", 2), Forward], &["a", "b", "c"]), [false, false, true]);
+    // A piece that is larger than it may be given is several calls, of which the first has let something go.
+    assert_eq!(begun(vec![Forward, Forward], &["abcdef"]), [false, true]);
+    assert_eq!(begun(vec![Forward, Forward], &["", ""]), [false]);
+}
+
+#[test]
+fn what_a_fault_lets_through_has_gone_on() {
+    let log = Log::default();
+    let seen = std::sync::Arc::new(Mutex::new(None));
+    let shown = seen.clone();
+    let steps = vec![
+        fails(HOOK),
+        on(HOOK, move |exchange| {
+            *shown.lock().unwrap() = Some(exchange.body_begun);
+            Ok(Decision::Next)
+        }),
+    ];
+    let chain = chain(vec![Fake::allowing("a", &log, steps)]);
+    let mut stream = Stream::new(&chain, BodySide::Request);
+    assert_eq!((stream.pass("a", false), stream.pass("b", true)), ("a".to_owned(), "b".to_owned()));
+    assert_eq!(*seen.lock().unwrap(), Some(true));
+}
