@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper::{Method, Response};
 use tokio::net::TcpListener;
@@ -315,4 +317,109 @@ async fn an_endpoint_whose_name_moves_is_followed_while_requests_flow() {
         }
         assert_eq!(after.connections(), 1);
     }
+}
+
+/// Answers with a name, after as long as `slow` says.
+async fn paced(name: &'static str, slow: &Arc<AtomicU64>) -> TestUpstream {
+    let slow = Arc::clone(slow);
+    TestUpstream::streaming_h1(move |_| {
+        let slow = Duration::from_millis(slow.load(Ordering::SeqCst));
+        async move {
+            tokio::time::sleep(slow).await;
+            let (pieces, body) = Pieces::new();
+            tokio::spawn(async move { pieces.send(name).await });
+            Response::new(body.boxed())
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn peak_ewma_prefers_the_endpoint_that_answers_sooner() {
+    let (slow, quick) = (Arc::new(AtomicU64::new(300)), Arc::new(AtomicU64::new(0)));
+    let (a, b) = (paced("slow", &slow).await, paced("quick", &quick).await);
+    let gateway = Edge::to_all([a.address().to_string(), b.address().to_string()])
+        .upstream("balance = \"peak-ewma\"")
+        .start()
+        .await;
+    let answers = spread(&gateway, 40).await;
+    // Each is tried once; from then on the time of the slow one is known.
+    assert!(answers["slow"] <= 3 && answers["quick"] >= 37, "{answers:?}");
+    let status = portcullis_in(gateway.dir(), ["status", "-c", "portcullis.toml"]).await;
+    let row = status.stdout.lines().find(|line| line.contains(&a.address().to_string())).unwrap_or_default();
+    assert!(row.contains("healthy, answers in "), "{}", status.stdout);
+}
+
+#[tokio::test]
+async fn a_backup_is_used_while_the_others_are_left_out() {
+    let (down, _down) = refusing().await;
+    let (spare, main) = (TestUpstream::named("spare").await, TestUpstream::named("main").await);
+    let backup = format!("{{ address = \"{}\", priority = 1 }}", spare.address());
+    let gateway = Edge::to_all([backup.clone(), down.to_string()]).start().await;
+    let mut client = Http::One.client(&gateway).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.text(), "spare");
+    }
+    let arguments = ["explain", "-c", "portcullis.toml", "GET", "/", "--live"];
+    let explained = portcullis_in(gateway.dir(), arguments).await.stdout;
+    assert!(explained.contains(&format!("> {}  weight 1, backup 1, host", spare.address())), "{explained}");
+    let status = portcullis_in(gateway.dir(), ["status", "-c", "portcullis.toml"]).await.stdout;
+    assert!(status.contains("backup 1, healthy"), "{status}");
+
+    let config = std::fs::read_to_string(gateway.dir().join("portcullis.toml")).unwrap();
+    let config = config.replace(&down.to_string(), &main.address().to_string());
+    gateway.write_config_and_wait(&config).await;
+    assert_eq!(spread(&gateway, 10).await, BTreeMap::from([("main".to_owned(), 10)]));
+}
+
+#[tokio::test]
+async fn a_cookie_decides_until_its_endpoint_is_busy() {
+    let open = Arc::new(Semaphore::new(0));
+    let (a, b) = (holding("a", &open).await, holding("b", &open).await);
+    let gateway = Edge::to_all([a.address().to_string(), b.address().to_string()])
+        .upstream("balance = { hash = { cookie = \"session\" }, load-max = \"125%\" }")
+        .start()
+        .await;
+    let cookie = [("cookie", "theme=dark; session=42")];
+    let mut client = Http::One.client(&gateway).await;
+    let home = client.get_with("/", &cookie).await.text();
+    for _ in 0..10 {
+        assert_eq!(client.get_with("/", &cookie).await.text(), home);
+    }
+    let mut held = JoinSet::new();
+    for count in 1..=4 {
+        let mut busy = Http::Two.client(&gateway).await;
+        held.spawn(async move { busy.send(Method::POST, "/", &cookie, "").await.text() });
+        let posts = || {
+            let of = |upstream: &TestUpstream| {
+                upstream.requests().iter().filter(|request| request.method == Method::POST).count()
+            };
+            of(&a) + of(&b)
+        };
+        eventually("the request is held", async || (posts() == count).then_some(())).await;
+    }
+    open.add_permits(4);
+    let mut answers = BTreeMap::new();
+    while let Some(answer) = held.join_next().await {
+        *answers.entry(answer.unwrap()).or_insert(0) += 1;
+    }
+    // Of three a share is 1.5 and a quarter more is less than 2, so the third goes to the other one; of four it is 2.5.
+    assert_eq!((answers.len(), answers[&home]), (2, 3), "{answers:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_reload_adds_starts_slowly() {
+    let (a, b) = (TestUpstream::named("a").await, TestUpstream::named("b").await);
+    let gateway = Edge::to_all([a.address().to_string()]).upstream("slow-start = \"1h\"").start().await;
+    let mut client = Http::One.client(&gateway).await;
+    assert_eq!(client.get("/").await.text(), "a");
+    let config = std::fs::read_to_string(gateway.dir().join("portcullis.toml")).unwrap();
+    let both = format!("\"{}\", \"{}\"", a.address(), b.address());
+    gateway.write_config_and_wait(&config.replace(&format!("\"{}\"", a.address()), &both)).await;
+    let mut new = 0;
+    for _ in 0..400 {
+        new += usize::from(client.get("/").await.text() == "b");
+    }
+    // A tenth of its share is 20.
+    assert!((1..80).contains(&new), "{new}");
 }

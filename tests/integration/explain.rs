@@ -151,7 +151,8 @@ async fn policies_run_and_show_what_they_did() {
     assert_eq!(
         json["ending"]["upstream"]["endpoints"][1],
         json!({
-            "address": "127.0.0.1:10", "weight": 2, "host": "api.test", "next": false, "health": null, "in-flight": null,
+            "address": "127.0.0.1:10", "weight": 2, "priority": 0, "host": "api.test", "next": false,
+            "health": null, "in-flight": null,
         })
     );
 }

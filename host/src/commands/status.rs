@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status,
@@ -105,10 +106,18 @@ fn text(status: &Status) -> String {
 }
 
 fn endpoint_state(endpoint: &EndpointStatus) -> String {
-    match &endpoint.left_out {
+    let mut state = match &endpoint.left_out {
         _ if endpoint.healthy => "healthy".to_owned(),
         Some(left_out) => format!("left out for {}: {}", age(left_out.lasted_s), left_out.reason),
         None => "left out".to_owned(),
+    };
+    if let (true, Some(latency_us)) = (endpoint.healthy, endpoint.latency_us) {
+        let latency = Duration::from_micros(latency_us);
+        state.push_str(&format!(", answers in {:.1} ms", latency.as_secs_f64() * 1000.0));
+    }
+    match endpoint.priority {
+        0 => state,
+        priority => format!("backup {priority}, {state}"),
     }
 }
 

@@ -231,7 +231,7 @@ pub struct HookCount {
 pub struct UpstreamStatus {
     /// Its name.
     pub name: String,
-    /// Its endpoints, in the order of the config.
+    /// Its endpoints, by priority, and those of one priority in the order of the config.
     pub endpoints: Vec<EndpointStatus>,
 }
 
@@ -253,6 +253,11 @@ pub struct EndpointStatus {
     pub address: String,
     /// Its share.
     pub weight: u32,
+    /// Endpoints with a higher number are used while none with a lower one can be.
+    pub priority: u8,
+    /// How long it takes to answer, in microseconds, by a moving average, if its upstream balances by that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
     /// Whether it is not ejected for its failures.
     pub healthy: bool,
     /// Exchanges in flight there.

@@ -6,6 +6,7 @@
 
 mod authority;
 mod condition;
+mod cookie;
 mod date;
 mod fields;
 mod forwarded;

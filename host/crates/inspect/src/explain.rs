@@ -210,10 +210,11 @@ fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {
 fn upstream(view: &UpstreamView) -> Value {
     let UpstreamView { config, endpoints, next } = view;
     let endpoints = endpoints.iter().enumerate().map(|(at, endpoint)| {
-        let EndpointView { address, weight, host, health } = endpoint;
+        let EndpointView { address, weight, priority, host, health } = endpoint;
         json!({
             "address": &**address,
             "weight": weight,
+            "priority": priority,
             "host": host,
             "next": *next == Some(at),
             "health": health.as_ref().map(|health| health_name(*health)),
@@ -230,9 +231,20 @@ fn upstream(view: &UpstreamView) -> Value {
         "balance": match &config.balance {
             Balance::RoundRobin => "round-robin".to_owned(),
             Balance::LeastRequests => "least-requests".to_owned(),
-            Balance::Hash(HashKey::Client) => "hash of the client's address".to_owned(),
-            Balance::Hash(HashKey::Path) => "hash of the path".to_owned(),
-            Balance::Hash(HashKey::Field(name)) => format!("hash of `{name}`"),
+            Balance::PeakEwma => "peak-ewma".to_owned(),
+            Balance::Random => "random".to_owned(),
+            Balance::Hash { key, load_max } => {
+                let key = match key {
+                    HashKey::Client => "the client's address".to_owned(),
+                    HashKey::Path => "the path".to_owned(),
+                    HashKey::Field(name) => format!("`{name}`"),
+                    HashKey::Cookie(name) => format!("cookie `{name}`"),
+                };
+                match load_max {
+                    Some(load_max) => format!("hash of {key}, with loads up to {load_max}"),
+                    None => format!("hash of {key}"),
+                }
+            }
         },
         "endpoints": endpoints.collect::<Vec<_>>(),
     })

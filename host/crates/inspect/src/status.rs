@@ -189,6 +189,9 @@ fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
         let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
             address: member.endpoint.address().to_string(),
             weight: member.weight,
+            priority: member.priority,
+            latency_us: (member.endpoint.latency(now))
+                .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
             healthy: !member.endpoint.health().is_ejected(),
             in_flight: member.endpoint.in_flight(),
             left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {

@@ -14,6 +14,9 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// For how long the share of an endpoint grows that was added beside others or let back in; zero gives it all of
+    /// its share at once.
+    pub slow_start: Duration,
     /// What is spoken to the endpoints.
     pub protocol: UpstreamProtocol,
     /// TLS to the endpoints, if they have it.
@@ -50,6 +53,8 @@ pub struct Endpoint {
     pub address: Name,
     /// Its share beside the others: 1 to 1000.
     pub weight: u32,
+    /// 0 to 9. Endpoints with a higher number are used while none with a lower one can be.
+    pub priority: u8,
 }
 
 /// How an endpoint is chosen.
@@ -58,10 +63,21 @@ pub enum Balance {
     /// Smooth weighted round-robin, as nginx does it.
     #[default]
     RoundRobin,
-    /// The endpoint with the fewest exchanges under way in proportion to its weight.
+    /// The endpoint with the fewest exchanges under way in proportion to its weight. Of many endpoints, the better one
+    /// of two drawn by chance.
     LeastRequests,
+    /// Of two endpoints drawn by chance, the one that is quicker to answer, with what it has under way.
+    PeakEwma,
+    /// Any, with a chance in proportion to its weight.
+    Random,
     /// The endpoint that a hash of the key belongs to, so that requests with the same key go to the same endpoint.
-    Hash(HashKey),
+    Hash {
+        /// What is hashed.
+        key: HashKey,
+        /// How much of its share of the exchanges under way an endpoint may have, in proportion to its weight, before
+        /// requests go to the key's next one: 100 % or more. `None` does not bound it.
+        load_max: Option<Share>,
+    },
 }
 
 /// What about a request its endpoint is chosen by.
@@ -73,6 +89,8 @@ pub enum HashKey {
     Path,
     /// The value of this field, in lower case; the client's address if the request does not have it.
     Field(Name),
+    /// The value of this cookie; the client's address if the request does not have it.
+    Cookie(Name),
 }
 
 /// The protocol that is spoken to an endpoint.

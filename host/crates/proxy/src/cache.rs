@@ -209,7 +209,7 @@ impl CachedRoute {
 fn passes_by(config: &RouteCache, request: &RequestHead) -> bool {
     config.bypass.iter().any(|condition| match condition {
         Bypass::Field(field) => request.fields.holds(&field.name, field.value.as_deref()),
-        Bypass::Cookie(name) => key::cookies(request).any(|(cookie, _)| cookie == name.as_bytes()),
+        Bypass::Cookie(name) => request.cookies().any(|(cookie, _)| cookie == name.as_bytes()),
     })
 }
 

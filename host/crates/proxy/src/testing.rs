@@ -46,7 +46,7 @@ pub(crate) fn name(addresses: &[SocketAddr]) -> (Arc<Mutex<Vec<SocketAddr>>>, Co
 
 /// Returns endpoints with these addresses, as a config lists them.
 pub(crate) fn listed(addresses: &[&str]) -> Vec<Endpoint> {
-    addresses.iter().map(|address| Endpoint { address: (*address).into(), weight: 1 }).collect()
+    addresses.iter().map(|address| Endpoint { address: (*address).into(), weight: 1, priority: 0 }).collect()
 }
 
 /// Returns an upstream of HTTP/1 with these endpoints.
@@ -55,6 +55,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         name: "app".into(),
         endpoints: listed(addresses),
         balance: Balance::default(),
+        slow_start: std::time::Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,
         host: HostHeader::default(),

@@ -231,11 +231,12 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         public_port: None,
         origin: Origin::default(),
     };
-    let endpoint = |address: &&str| Endpoint { address: Name::from(*address), weight: 1 };
+    let endpoint = |address: &&str| Endpoint { address: Name::from(*address), weight: 1, priority: 0 };
     let upstream = Upstream {
         name: "up".into(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        slow_start: std::time::Duration::ZERO,
         protocol: UpstreamProtocol::Http1,
         tls: None,
         host: HostHeader::Preserve,

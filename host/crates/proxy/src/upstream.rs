@@ -14,7 +14,7 @@ use portcullis_model::{
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, Key, RetryBudget};
+use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -50,7 +50,7 @@ impl SharedUpstream {
         previous: Option<&Self>,
     ) -> Self {
         let endpoints = match previous {
-            Some(previous) => Endpoints::rebuild(&previous.endpoints, &config),
+            Some(previous) => Endpoints::rebuild(&previous.endpoints, &config, previous.now()),
             None => Endpoints::new(&config),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
@@ -77,7 +77,7 @@ impl SharedUpstream {
     /// finish at the endpoints that they have. An endpoint whose address stays keeps its counts, its health and its
     /// connections.
     pub(crate) fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
-        self.endpoints.replace(endpoints);
+        self.endpoints.replace(endpoints, self.now());
         self.show_endpoints();
     }
 
@@ -140,9 +140,12 @@ impl SharedUpstream {
         }
     }
 
-    /// Records that an endpoint answered, and logs it if that lets the endpoint back in.
-    pub(crate) fn record_answer(&self, endpoint: &LocalEndpoint) {
-        if endpoint.shared.record_answer() {
+    /// Records that the chosen endpoint answered, and logs it if that lets the endpoint back in.
+    pub(crate) fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick) {
+        if self.config.balance == Balance::PeakEwma {
+            pick.record_latency(self.now());
+        }
+        if endpoint.shared.record_answer(|| self.now()) {
             endpoint.metrics.set_left_out(false);
             let (address, upstream) = (endpoint.address(), &self.config.name);
             tracing::info!(
@@ -339,11 +342,12 @@ pub(crate) fn balance_key(upstream: &Upstream, exchange: &Exchange) -> Option<Ke
         IpAddr::V4(address) => Key::of(&address.octets()),
         IpAddr::V6(address) => Key::of(&address.octets()),
     };
-    let Balance::Hash(key) = &upstream.balance else { return None };
+    let Balance::Hash { key, .. } = &upstream.balance else { return None };
     Some(match key {
         HashKey::Client => client(),
         HashKey::Path => Key::of(exchange.request.path().as_bytes()),
         HashKey::Field(name) => exchange.request.fields.get(name.as_bytes()).map_or_else(client, Key::of),
+        HashKey::Cookie(name) => exchange.request.cookie(name.as_bytes()).map_or_else(client, Key::of),
     })
 }
 

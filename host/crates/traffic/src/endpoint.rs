@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use portcullis_model::Name;
 
-use crate::{Health, rendezvous};
+use crate::latency::Latency;
+use crate::{Health, nanos, rendezvous};
+
+/// All of an endpoint's share, and the part of it that an endpoint in its slow start has at least.
+pub(crate) const WHOLE: u32 = 1000;
+const SLOWEST: u32 = WHOLE / 10;
 
 /// Identifies an endpoint for as long as the process runs. It is never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,19 +36,24 @@ pub struct Endpoint {
     in_flight: AtomicU32,
     /// Answers so far; it wraps.
     answers: AtomicU32,
+    /// The nanosecond in which it was added beside others, or let back in; 0 if it was there from the start.
+    started: AtomicU64,
+    latency: Latency,
     health: Health,
 }
 
 // Relaxed throughout: each of these is a value of its own that guards no other memory.
 impl Endpoint {
-    /// A healthy endpoint without exchanges.
-    pub(crate) fn new(address: Name) -> Self {
+    /// A healthy endpoint without exchanges. `added` says when it was added beside others, if it was.
+    pub(crate) fn new(address: Name, added: Option<Duration>) -> Self {
         Self {
             id: EndpointId::next(),
             hash: rendezvous::hash(address.as_bytes()),
             address,
             in_flight: AtomicU32::new(0),
             answers: AtomicU32::new(0),
+            started: AtomicU64::new(added.map_or(0, nanos)),
+            latency: Latency::default(),
             health: Health::default(),
         }
     }
@@ -72,9 +83,42 @@ impl Endpoint {
     }
 
     /// The head of a response arrived. Returns whether this is what let the endpoint back in.
-    pub fn record_answer(&self) -> bool {
+    pub fn record_answer(&self, now: impl FnOnce() -> Duration) -> bool {
         self.answers.fetch_add(1, Ordering::Relaxed);
-        self.health.record_success()
+        let is_back = self.health.record_success();
+        if is_back {
+            self.started.store(nanos(now()), Ordering::Relaxed);
+        }
+        is_back
+    }
+
+    /// Records how long the head of a response took. Only balancing by latency looks at it.
+    pub fn record_latency(&self, took: Duration, now: Duration) {
+        self.latency.record(took, now);
+    }
+
+    /// Returns how long it takes to answer, by a moving average, or `None` if that was never recorded.
+    #[must_use]
+    pub fn latency(&self, now: Duration) -> Option<Duration> {
+        // An average that has faded to less than a nanosecond is none.
+        self.latency.now(now).map(|nanos| Duration::from_nanos(nanos as u64))
+    }
+
+    /// Returns its average latency in nanoseconds.
+    pub(crate) fn latency_nanos(&self, now: Duration) -> Option<f64> {
+        self.latency.now(now)
+    }
+
+    /// Returns how much of its share it may have, in parts of [`WHOLE`], if shares grow for as long as `slow_start`.
+    #[must_use]
+    pub(crate) fn part(&self, now: Duration, slow_start: Duration) -> u32 {
+        let started = self.started.load(Ordering::Relaxed);
+        let (age, whole) = (nanos(now).saturating_sub(started), nanos(slow_start));
+        if started == 0 || age >= whole {
+            return WHOLE;
+        }
+        let part = u128::from(age) * u128::from(WHOLE) / u128::from(whole);
+        u32::try_from(part).unwrap_or(WHOLE).max(SLOWEST)
     }
 
     /// A hash of its address.
@@ -127,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_exchange_counts_until_it_is_dropped() {
-        let endpoint = Arc::new(Endpoint::new("10.0.0.1:80".into()));
+        let endpoint = Arc::new(Endpoint::new("10.0.0.1:80".into(), None));
         let first = endpoint.enter();
         let second = endpoint.claim(1).unwrap();
         assert!(endpoint.claim(1).is_none(), "the count is 2 by now");
@@ -138,7 +182,7 @@ mod tests {
 
     #[test]
     fn no_two_endpoints_have_the_same_id() {
-        let endpoints = [0; 3].map(|_| Endpoint::new("10.0.0.1:80".into()).id());
+        let endpoints = [0; 3].map(|_| Endpoint::new("10.0.0.1:80".into(), None).id());
         assert!(endpoints[0] < endpoints[1] && endpoints[1] < endpoints[2], "{endpoints:?}");
     }
 }

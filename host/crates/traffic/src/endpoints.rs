@@ -1,16 +1,17 @@
 //! The endpoints of an upstream: an immutable set, and the place where the current one is published.
 //!
-//! A set is replaced as a whole. Endpoints whose address is in the old set and in the new one are the same
-//! endpoints, with their id, counts and health; one that is not in the new set takes no more exchanges, and ends
-//! with those that it has.
+//! A set is replaced as a whole, and has a level for each priority. Endpoints whose address is in the old set and in
+//! the new one are the same endpoints, with their id, counts and health; one that is not in the new set takes no more
+//! exchanges, and ends with those that it has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use portcullis_model::{Balance, Ejection, Name, Upstream};
 
-use crate::round_robin::RoundRobin;
+use crate::level::Level;
 use crate::{Endpoint, EndpointId, Tried};
 
 /// An endpoint of a set.
@@ -18,29 +19,45 @@ use crate::{Endpoint, EndpointId, Tried};
 pub struct Member {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Its share beside the others; at least 1.
+    /// Its share beside the others of its priority; at least 1.
     pub weight: u32,
+    /// Endpoints with a higher number are used while none with a lower one can be.
+    pub priority: u8,
 }
 
 /// Endpoints and the rules by which one of them is chosen.
 #[derive(Debug)]
 pub struct EndpointSet {
     pub(crate) members: Box<[Member]>,
+    /// By priority.
+    pub(crate) levels: Box<[Level]>,
+    pub(crate) rules: Rules,
+}
+
+/// The rules by which an endpoint is chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
     pub(crate) balance: Balance,
     pub(crate) ejection: Ejection,
-    pub(crate) turns: RoundRobin,
+    pub(crate) slow_start: Duration,
+}
+
+impl Rules {
+    fn of(upstream: &Upstream) -> Self {
+        let Upstream { balance, ejection, slow_start, .. } = upstream;
+        Self { balance: balance.clone(), ejection: ejection.clone(), slow_start: *slow_start }
+    }
 }
 
 impl EndpointSet {
-    fn new(
-        endpoints: &[portcullis_model::Endpoint],
-        balance: Balance,
-        ejection: Ejection,
-        old: Option<&Self>,
-    ) -> Self {
-        let old_members = old.into_iter().flat_map(|old| &old.members);
+    /// The set of `endpoints`, in the place of `old` from a moment on.
+    fn new(endpoints: &[portcullis_model::Endpoint], rules: Rules, old: Option<(&Self, Duration)>) -> Self {
+        let old_members = old.into_iter().flat_map(|(old, _)| &old.members);
         let known: HashMap<&Name, &Arc<Endpoint>> =
             old_members.map(|member| (member.endpoint.address(), &member.endpoint)).collect();
+        // If none stays, nothing is there that the others could be spared for.
+        let stays = endpoints.iter().any(|listed| known.contains_key(&listed.address));
+        let added = old.filter(|_| stays).map(|(_, now)| now);
         let mut positions = HashMap::new();
         let mut members: Vec<Member> = Vec::with_capacity(endpoints.len());
         for listed in endpoints {
@@ -48,22 +65,32 @@ impl EndpointSet {
             // A config names no address twice, but a list that was discovered may.
             if let Some(twin) = members.get_mut(at) {
                 twin.weight = twin.weight.saturating_add(listed.weight.max(1));
+                twin.priority = twin.priority.min(listed.priority);
                 continue;
             }
             let endpoint = match known.get(&listed.address) {
                 Some(endpoint) => Arc::clone(endpoint),
-                None => Arc::new(Endpoint::new(Arc::clone(&listed.address))),
+                None => Arc::new(Endpoint::new(Arc::clone(&listed.address), added)),
             };
-            members.push(Member { endpoint, weight: listed.weight.max(1) });
+            members.push(Member { endpoint, weight: listed.weight.max(1), priority: listed.priority });
         }
-        let turns = RoundRobin::new(members.iter().map(|member| (member.endpoint.id(), member.weight)));
-        if let Some(old) = old {
-            turns.continue_from(&old.turns);
+        members.sort_by_key(|member| member.priority);
+        let mut levels: Vec<Level> = Vec::new();
+        let mut start = 0;
+        for same in members.chunk_by(|member, next| member.priority == next.priority) {
+            let Some(Member { priority, .. }) = same.first() else { continue };
+            let level = Level::new(*priority, start..start + same.len(), &members);
+            let olds = old.into_iter().flat_map(|(old, _)| &old.levels);
+            if let Some(old) = olds.into_iter().find(|old| old.priority == *priority) {
+                level.continue_from(old);
+            }
+            start += same.len();
+            levels.push(level);
         }
-        Self { members: members.into_boxed_slice(), balance, ejection, turns }
+        Self { members: members.into_boxed_slice(), levels: levels.into_boxed_slice(), rules }
     }
 
-    /// Its endpoints, in the order in which they were listed.
+    /// Its endpoints, by priority, and those of one priority in the order in which they were listed.
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -93,21 +120,20 @@ impl Endpoints {
         Self::build(upstream, None)
     }
 
-    /// The endpoints of `upstream` after a reload. Those that `old` has now keep their counts and their health,
+    /// The endpoints of `upstream` after a reload. Those that `old` has `now` keep their counts and their health,
     /// whatever else of the upstream has changed, and turns continue.
     #[must_use]
-    pub fn rebuild(old: &Self, upstream: &Upstream) -> Self {
-        Self::build(upstream, Some(&old.current()))
+    pub fn rebuild(old: &Self, upstream: &Upstream, now: Duration) -> Self {
+        Self::build(upstream, Some((&old.current(), now)))
     }
 
-    fn build(upstream: &Upstream, old: Option<&EndpointSet>) -> Self {
-        let Upstream { endpoints, balance, ejection, .. } = upstream;
-        Self(ArcSwap::from_pointee(EndpointSet::new(endpoints, balance.clone(), ejection.clone(), old)))
+    fn build(upstream: &Upstream, old: Option<(&EndpointSet, Duration)>) -> Self {
+        Self(ArcSwap::from_pointee(EndpointSet::new(&upstream.endpoints, Rules::of(upstream), old)))
     }
 
-    /// Replaces the set. Choices that are made from now on are made from `endpoints`.
-    pub fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
-        self.0.rcu(|old| EndpointSet::new(endpoints, old.balance.clone(), old.ejection.clone(), Some(old)));
+    /// Replaces the set. Choices that are made from `now` on are made from `endpoints`.
+    pub fn replace(&self, endpoints: &[portcullis_model::Endpoint], now: Duration) {
+        self.0.rcu(|old| EndpointSet::new(endpoints, old.rules.clone(), Some((old, now))));
     }
 
     /// The current set.

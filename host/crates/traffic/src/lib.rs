@@ -13,6 +13,8 @@ mod choice;
 mod endpoint;
 mod endpoints;
 mod health;
+mod latency;
+mod level;
 mod permit;
 mod quarantine;
 mod rate;

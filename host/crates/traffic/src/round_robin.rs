@@ -76,11 +76,23 @@ impl RoundRobin {
             return self.only(eligible);
         }
         let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
-        self.at_turn(turn).filter(|at| eligible(*at)).or_else(|| {
-            // Nothing under the lock panics.
-            let mut credits = self.spare.lock();
-            self.take_spare(&mut credits, eligible)
-        })
+        if let Some(at) = self.at_turn(turn).filter(|at| eligible(*at)) {
+            return Some(at);
+        }
+        let spare = self.next_spare(eligible);
+        if spare.is_none() {
+            // The turn is put back: the caller chooses next from those that are left out, and if each choice took two
+            // turns, one of two such endpoints would have all of them.
+            self.cursor.fetch_sub(1, Ordering::Relaxed);
+        }
+        spare
+    }
+
+    /// Takes one of the turns that fall on endpoints which may not be chosen.
+    pub(crate) fn next_spare(&self, eligible: impl Fn(usize) -> bool) -> Option<usize> {
+        // Nothing under the lock panics.
+        let mut credits = self.spare.lock();
+        self.take_spare(&mut credits, eligible)
     }
 
     /// Returns what [`Self::next`] would return now, without taking the turn.

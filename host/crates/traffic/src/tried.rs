@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn contains_what_was_inserted_and_nothing_else() {
-        let ids: Vec<_> = (0..300).map(|_| Endpoint::new("a".into()).id()).collect();
+        let ids: Vec<_> = (0..300).map(|_| Endpoint::new("a".into(), None).id()).collect();
         let mut tried = Tried::new();
         assert!(tried.is_empty());
         for at in [0, 63, 64, 200, 63] {

@@ -215,13 +215,17 @@ impl Text {
         line!(self, "endpoints, balanced by {}", string(&upstream["balance"]));
         for endpoint in endpoints {
             let mark = if endpoint["next"] == true { ">" } else { " " };
+            let backup = match endpoint["priority"].as_u64() {
+                Some(priority @ 1..) => format!(", backup {priority}"),
+                _ => String::new(),
+            };
             let health = match endpoint["health"].as_str() {
                 Some(health) => format!(", {health}, {} under way", endpoint["in-flight"]),
                 None => String::new(),
             };
             line!(
                 self,
-                "{mark} {}  weight {}, host `{}`{health}",
+                "{mark} {}  weight {}{backup}, host `{}`{health}",
                 string(&endpoint["address"]),
                 endpoint["weight"],
                 string(&endpoint["host"])

@@ -95,6 +95,8 @@ fn shows_everything_in_tables() {
                 EndpointStatus {
                     address: "10.0.0.1:80".to_owned(),
                     weight: 1,
+                    priority: 0,
+                    latency_us: Some(2345),
                     healthy: true,
                     in_flight: 2,
                     left_out: None,
@@ -102,6 +104,8 @@ fn shows_everything_in_tables() {
                 EndpointStatus {
                     address: "10.0.0.2:80".to_owned(),
                     weight: 3,
+                    priority: 1,
+                    latency_us: None,
                     healthy: false,
                     in_flight: 0,
                     left_out: Some(LeftOutStatus { lasted_s: 90, reason: "connection refused".to_owned() }),
@@ -129,8 +133,8 @@ under way in keys: 2 of 250 hook calls, 1 of 200 requests of its own
 under way in the canary of keys: 3 of 20 hook calls
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
-app       10.0.0.1:80  1       2          healthy
-app       10.0.0.2:80  3       0          left out for 1 min 30 s: connection refused
+app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms
+app       10.0.0.2:80  3       0          backup 1, left out for 1 min 30 s: connection refused
 ";
     assert_eq!(text(&status), expected);
 }

@@ -1,10 +1,12 @@
 //! `[upstreams.NAME]`.
 
+mod balance;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use balance::{balance, common_priority, slow_start};
 use portcullis_model::{
-    Balance, Ejection, Endpoint, FieldCase, HashKey, Upstream, UpstreamHttp2, UpstreamProtocol,
-    UpstreamTimeouts, UpstreamTls,
+    Ejection, Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 
 use crate::certificates::authorities;
@@ -12,7 +14,6 @@ use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
-use crate::sections::field_match::is_token;
 use crate::sections::host_header::host_header;
 use crate::sections::listener::field_case;
 use crate::syntax::authority::port_help;
@@ -20,7 +21,6 @@ use crate::syntax::keys::{ENDPOINT, UPSTREAM};
 use crate::syntax::pattern::host_name_error;
 use crate::syntax::suggest::shown;
 use crate::syntax::tree::Node;
-use crate::syntax::unseen_fields::unseen;
 use crate::syntax::view::{View, text};
 
 /// Idle connections that each worker keeps to each endpoint.
@@ -64,6 +64,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         name: named.name.into(),
         endpoints: endpoints(loader, named, view),
         balance: balance(loader, named, view),
+        slow_start: slow_start(loader, named, view),
         protocol,
         tls: tls(loader, named, view),
         host: host_header(loader, &format!("upstream `{}`", named.name), view).unwrap_or_default(),
@@ -125,9 +126,9 @@ fn endpoints(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<
     let mut list = Vec::new();
     for node in nodes {
         let inner = View::new(node.as_table(), &ENDPOINT, node.span);
-        let (typed, weight) = match node.as_table() {
-            Some(_) => (inner.text("address"), inner.integer("weight")),
-            None => (text(node), None),
+        let (typed, weight, priority) = match node.as_table() {
+            Some(_) => (inner.text("address"), inner.integer("weight"), inner.integer("priority")),
+            None => (text(node), None, None),
         };
         let Some((typed, span)) = typed else { continue };
         let address = match endpoint(typed) {
@@ -149,7 +150,16 @@ fn endpoints(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Vec<
         }
         seen.insert(address.clone(), span);
         warn_of_port(loader, named, view, &address, span);
-        list.push(Endpoint { address: address.into(), weight: weight.unwrap_or(1) });
+        list.push(Endpoint {
+            address: address.into(),
+            weight: weight.unwrap_or(1),
+            priority: priority.unwrap_or(0),
+        });
+    }
+    if let (Some(priority), Some(node)) = (common_priority(&list), view.node("endpoints")) {
+        let message = format!("every endpoint of upstream `{}` has the priority {priority}", named.name);
+        let help = "leave out the `priority` of those that are to be used first: it is 0 then";
+        loader.report(Report::new(node.span, message, "none of them is before the others").help(help));
     }
     list
 }
@@ -266,32 +276,4 @@ fn tls(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<Ups
     }
     let ca = ca.and_then(|(path, span)| authorities(loader, path, span));
     Some(UpstreamTls { server_name, ca, verify })
-}
-
-fn balance(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Balance {
-    match view.word("balance") {
-        Some("least-requests") => return Balance::LeastRequests,
-        Some(_) => return Balance::RoundRobin,
-        None => {}
-    }
-    let table = view.view("balance");
-    match table.word("hash") {
-        Some("client") => return Balance::Hash(HashKey::Client),
-        Some(_) => return Balance::Hash(HashKey::Path),
-        None => {}
-    }
-    let Some((typed, span)) = table.view("hash").text("header") else { return Balance::default() };
-    let name = typed.to_ascii_lowercase();
-    let invalid = match is_token(&name) {
-        false => Some(("not the name of a header", "write a name such as \"x-user\"".to_owned())),
-        true => unseen(&name, loader.has_trusted_proxies),
-    };
-    match invalid {
-        None => Balance::Hash(HashKey::Field(name.into())),
-        Some((label, help)) => {
-            let message = format!("`balance` of upstream `{}` is not valid", named.name);
-            loader.report(Report::new(span, message, label).help(help));
-            Balance::default()
-        }
-    }
 }

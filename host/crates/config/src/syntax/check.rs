@@ -87,17 +87,17 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     if route && is(&["redirect-https", "https-redirect", "https", "force-tls", "force-https", "ssl"]) {
         return Some("write tls = \"required\": requests over plain HTTP are then sent to https");
     }
+    if upstream && is(&["backup", "spare", "fallback"]) {
+        return Some(
+            "write priority = 1 in the endpoint's table: it is used while none of priority 0 can be",
+        );
+    }
+    if upstream && is(&["least-conn", "least-time", "ip-hash", "consistent-hash", "lb", "policy", "strategy"])
+    {
+        return Some("write it as `balance`, such as balance = \"least-requests\"");
+    }
     if upstream
-        && is(&[
-            "backup",
-            "health-check",
-            "health-checks",
-            "healthcheck",
-            "sticky",
-            "max-conns",
-            "max-connections",
-            "slow-start",
-        ])
+        && is(&["health-check", "health-checks", "healthcheck", "sticky", "max-conns", "max-connections"])
     {
         return Some("no key does this; endpoints that fail are left out as `ejection` says");
     }

@@ -1,4 +1,4 @@
-//! docs/configuration.md: its tables are made from the table of keys, and its examples load.
+//! docs/configuration.md: its tables are made from the table of keys. Its examples load, and those of docs/traffic.md.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use crate::syntax::check::describe;
 use crate::syntax::shape::{Key, Presence, Shape};
 use crate::syntax::tree::{Table, parse};
 
-fn page() -> PathBuf {
-    cases_folder().ancestors().nth(2).unwrap().join("docs/configuration.md")
+fn page(name: &str) -> PathBuf {
+    cases_folder().ancestors().nth(2).unwrap().join("docs").join(name)
 }
 
 /// The rows of one table of keys.
@@ -43,7 +43,7 @@ fn listed() -> Vec<(String, &'static Shape)> {
 
 #[test]
 fn the_reference_lists_every_key() {
-    let path = page();
+    let path = page("configuration.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut written = text.clone();
     for (place, shape) in listed() {
@@ -61,7 +61,8 @@ fn the_reference_lists_every_key() {
 
 #[test]
 fn the_examples_load() {
-    let text = std::fs::read_to_string(page()).unwrap();
+    let [reference, traffic] = ["configuration.md", "traffic.md"].map(page);
+    let text = std::fs::read_to_string(reference).unwrap() + &std::fs::read_to_string(traffic).unwrap();
     let mut count = 0;
     for block in text.split("```toml\n").skip(1) {
         let (block, _) = block.split_once("```").unwrap();

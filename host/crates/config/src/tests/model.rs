@@ -48,6 +48,21 @@ fn routes_are_in_match_order() {
 }
 
 #[test]
+fn the_ways_to_balance_arrive_as_they_were_typed() {
+    let gateway = right("upstream-balance.toml");
+    let [any, quick, session] = &gateway.upstreams[..] else { panic!("{:?}", gateway.upstreams) };
+    assert_eq!((&any.balance, any.slow_start), (&Balance::Random, Duration::ZERO));
+    assert_eq!((&quick.balance, quick.slow_start), (&Balance::PeakEwma, Duration::from_secs(30)));
+    let endpoints = quick.endpoints.iter().map(|endpoint| (endpoint.weight, endpoint.priority));
+    assert_eq!(endpoints.collect::<Vec<_>>(), [(1, 0), (2, 0), (1, 1)]);
+    let hashed = Balance::Hash {
+        key: HashKey::Cookie("Session".into()),
+        load_max: Some(Share::of_hundredths(12_500)),
+    };
+    assert_eq!(session.balance, hashed);
+}
+
+#[test]
 fn an_upstream_arrives_as_it_was_typed() {
     let gateway = right("upstream.toml");
     let upstream = gateway.upstreams.first().unwrap();
@@ -57,7 +72,7 @@ fn an_upstream_arrives_as_it_was_typed() {
     assert_eq!(upstream.balance, Balance::LeastRequests);
     assert_eq!(upstream.retry_budget, Some(Share::of_hundredths(1250)));
     let hashed = gateway.upstreams.iter().filter_map(|upstream| match &upstream.balance {
-        Balance::Hash(key) => Some(key.clone()),
+        Balance::Hash { key, load_max: None } => Some(key.clone()),
         _ => None,
     });
     assert_eq!(hashed.collect::<Vec<_>>(), [HashKey::Path, HashKey::Field("x-user".into())]);

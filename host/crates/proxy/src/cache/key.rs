@@ -77,7 +77,7 @@ impl KeyRules {
             }
         }
         let mut kept = Vec::new();
-        for (name, value) in cookies(request) {
+        for (name, value) in request.cookies() {
             if self.rules.cookies.iter().any(|wanted| wanted.as_bytes() == name) {
                 if !kept.is_empty() {
                     kept.extend_from_slice(b"; ");
@@ -116,7 +116,7 @@ impl KeyRules {
             }
         }
         if !rules.cookies.is_empty() {
-            for (name, value) in cookies(request) {
+            for (name, value) in request.cookies() {
                 if let Some(name) = rules.cookies.iter().find(|wanted| wanted.as_bytes() == name) {
                     push(key, b'c', name, value);
                 }
@@ -219,16 +219,6 @@ fn is_left_out(parameter: &str, names: &[String]) -> bool {
 /// Whether a parameter is `name` and nothing else.
 fn is_exactly(parameter: &str, name: &str) -> bool {
     parameter.split('=').next() == Some(name) && !parameter.contains(';')
-}
-
-/// The cookies of a request.
-pub(crate) fn cookies(request: &RequestHead) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = request.fields.get_all(b"cookie");
-    lines.flat_map(|line| line.split(|byte| *byte == b';')).map(|cookie| {
-        let cookie = cookie.trim_ascii();
-        let at = cookie.iter().position(|byte| *byte == b'=').unwrap_or(cookie.len());
-        (cookie.get(..at).unwrap_or_default().trim_ascii(), cookie.get(at + 1..).unwrap_or_default())
-    })
 }
 
 fn push(key: &mut Vec<u8>, kind: u8, name: &str, value: &[u8]) {

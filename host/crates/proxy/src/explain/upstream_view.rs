@@ -25,6 +25,8 @@ pub struct EndpointView {
     pub address: Name,
     /// Its share.
     pub weight: u32,
+    /// Whether it is a backup: endpoints with a higher number come after those with a lower one.
+    pub priority: u8,
     /// What Host would say.
     pub host: String,
     /// Its health; `None` if no gateway runs.
@@ -60,9 +62,10 @@ impl Explainer<'_> {
         let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
             Some(shared) => {
                 let (set, now) = (shared.endpoints.current(), shared.now());
-                let view = |Member { endpoint, weight }: &Member| EndpointView {
+                let view = |Member { endpoint, weight, priority }: &Member| EndpointView {
                     address: endpoint.address().clone(),
                     weight: *weight,
+                    priority: *priority,
                     host: host(endpoint.address()),
                     health: Some(EndpointHealth {
                         ejected: endpoint.health().is_ejected(),
@@ -76,6 +79,7 @@ impl Explainer<'_> {
                 let view = |endpoint: &Endpoint| EndpointView {
                     address: endpoint.address.clone(),
                     weight: endpoint.weight,
+                    priority: endpoint.priority,
                     host: host(&endpoint.address),
                     health: None,
                 };

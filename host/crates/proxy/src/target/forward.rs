@@ -19,6 +19,7 @@ use crate::downstream::Downstream;
 use crate::endpoint::LocalEndpoint;
 use crate::error::{EndpointFault, ExchangeError};
 use crate::exchange_info::ExchangeInfo;
+use crate::random;
 use crate::replay::keeping;
 use crate::slot::Slot;
 use crate::timeouts::{IdleTimer, Timeouts};
@@ -129,7 +130,7 @@ impl Forward<'_> {
                     break;
                 }
             }
-            let choice = Choice { now, tried: retries.tried(), key };
+            let choice = Choice { now, tried: retries.tried(), key, chance: &random::next };
             let Some(pick) = shared.endpoints.pick(&choice) else { break };
             let endpoint = self.upstream.endpoint(pick.endpoint());
             self.info.attempts = retries.attempts();
@@ -141,7 +142,7 @@ impl Forward<'_> {
                 let attempt = self.attempt(&endpoint, body, traits, retries.needs_new_connection());
                 let AttemptError { error, resend } = match attempt.await {
                     Ok(response) => {
-                        self.record_answer(&endpoint);
+                        self.record_answer(&endpoint, &pick);
                         self.info.in_flight = Some(pick.in_flight);
                         return Ok(response);
                     }
@@ -182,8 +183,8 @@ impl Forward<'_> {
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
     }
 
-    fn record_answer(&self, endpoint: &LocalEndpoint) {
-        self.upstream.shared.record_answer(endpoint);
+    fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick) {
+        self.upstream.shared.record_answer(endpoint, pick);
         if let Some(peer) = self.peer {
             endpoint.addresses.mark_answered(peer);
         }

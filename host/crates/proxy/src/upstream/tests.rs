@@ -68,8 +68,10 @@ impl Exchange {
     /// Begins at the endpoint whose turn it is.
     async fn begin(local: &LocalUpstream) -> Self {
         let shared = &local.shared;
-        let pick =
-            shared.endpoints.pick(&Choice { now: shared.now(), tried: &Tried::new(), key: None }).unwrap();
+        let pick = shared
+            .endpoints
+            .pick(&Choice { now: shared.now(), tried: &Tried::new(), key: None, chance: &|| 0 })
+            .unwrap();
         let endpoint = local.endpoint(pick.endpoint());
         let acquired = match local.reuse(&endpoint, None, false) {
             Some(reused) => reused,

@@ -1,5 +1,8 @@
 //! Upstreams for tests.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use portcullis_model::{
     Balance, Ejection, Endpoint, HostHeader, Origin, Upstream, UpstreamHttp2, UpstreamProtocol,
     UpstreamTimeouts,
@@ -7,7 +10,11 @@ use portcullis_model::{
 
 /// Returns the endpoints with these addresses and weights, as a config lists them.
 pub(crate) fn listed(endpoints: &[(&str, u32)]) -> Vec<Endpoint> {
-    let endpoint = |(address, weight): &(&str, u32)| Endpoint { address: (*address).into(), weight: *weight };
+    let endpoint = |(address, weight): &(&str, u32)| Endpoint {
+        address: (*address).into(),
+        weight: *weight,
+        priority: 0,
+    };
     endpoints.iter().map(endpoint).collect()
 }
 
@@ -17,6 +24,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         name: "u".into(),
         endpoints: listed(endpoints),
         balance,
+        slow_start: Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,
         host: HostHeader::default(),
@@ -31,4 +39,12 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         http2: UpstreamHttp2::default(),
         origin: Origin::default(),
     }
+}
+
+/// Returns the next of a fixed series of numbers: SplitMix64, from 0 in each test.
+pub(crate) fn chance() -> u64 {
+    thread_local!(static SEED: Cell<u64> = const { Cell::new(0) });
+    let seed = SEED.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    SEED.set(seed);
+    crate::rendezvous::bits(seed, 0)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_model::{Balance, Ejection};
 use proptest::prelude::*;
 
-use super::testing::{listed, upstream};
+use super::testing::{chance, listed, upstream};
 use super::{Endpoints, Member};
 use crate::{Choice, Endpoint, Pick, Tried};
 
@@ -17,7 +17,7 @@ fn endpoints(list: &[(&str, u32)]) -> Endpoints {
 }
 
 fn pick(endpoints: &Endpoints) -> Pick {
-    endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None }).unwrap()
+    endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None, chance: &chance }).unwrap()
 }
 
 fn named(endpoints: &Endpoints, address: &str) -> Arc<Endpoint> {
@@ -38,7 +38,7 @@ fn an_address_that_stays_is_the_same_endpoint_with_its_counts_and_health() {
     b.health().record_failure(&Ejection::default(), START);
     let exchange = pick(&endpoints);
     assert_eq!(exchange.endpoint().id(), a.id());
-    endpoints.replace(&listed(&[("c", 1), ("b", 9), ("a", 1)]));
+    endpoints.replace(&listed(&[("c", 1), ("b", 9), ("a", 1)]), START);
     assert!(Arc::ptr_eq(&a, &named(&endpoints, "a")) && Arc::ptr_eq(&b, &named(&endpoints, "b")));
     assert_eq!(endpoints.current().healthy(), 2, "b is still left out");
     assert!(named(&endpoints, "b").health().is_ejected());
@@ -50,9 +50,9 @@ fn an_address_that_stays_is_the_same_endpoint_with_its_counts_and_health() {
 #[test]
 fn a_reload_with_other_rules_keeps_endpoints_that_were_replaced_meanwhile() {
     let old = endpoints(&[("a", 1)]);
-    old.replace(&listed(&[("a", 1), ("b", 1)]));
+    old.replace(&listed(&[("a", 1), ("b", 1)]), START);
     let b = named(&old, "b");
-    let new = Endpoints::rebuild(&old, &upstream(Balance::LeastRequests, &[("b", 1), ("c", 1)]));
+    let new = Endpoints::rebuild(&old, &upstream(Balance::LeastRequests, &[("b", 1), ("c", 1)]), START);
     assert!(Arc::ptr_eq(&b, &named(&new, "b")));
     assert_eq!(old.current().members().len(), 2, "exchanges of the old generation choose as before");
 }
@@ -62,21 +62,21 @@ fn a_removed_endpoint_takes_no_more_exchanges_and_finishes_those_that_it_has() {
     let endpoints = endpoints(&[("a", 1), ("b", 1)]);
     let exchange = pick(&endpoints);
     let a = exchange.endpoint().clone();
-    endpoints.replace(&listed(&[("b", 1)]));
+    endpoints.replace(&listed(&[("b", 1)]), START);
     assert!(!endpoints.current().contains(a.id()));
     assert_eq!(turns(&endpoints, 4), "bbbb");
     assert_eq!(a.in_flight(), 1, "it is under way");
-    a.record_answer();
+    a.record_answer(|| START);
     drop(exchange);
     assert_eq!(a.in_flight(), 0);
-    endpoints.replace(&listed(&[("a", 1), ("b", 1)]));
+    endpoints.replace(&listed(&[("a", 1), ("b", 1)]), START);
     assert_ne!(named(&endpoints, "a").id(), a.id(), "what comes back is another endpoint");
 }
 
 #[test]
 fn an_address_that_is_listed_twice_is_one_endpoint_with_both_weights() {
     let endpoints = endpoints(&[("a", 1)]);
-    endpoints.replace(&listed(&[("a", 2), ("b", 1), ("a", 1)]));
+    endpoints.replace(&listed(&[("a", 2), ("b", 1), ("a", 1)]), START);
     let weights: Vec<u32> = endpoints.current().members().iter().map(|member| member.weight).collect();
     assert_eq!(weights, [3, 1]);
 }
@@ -84,10 +84,12 @@ fn an_address_that_is_listed_twice_is_one_endpoint_with_both_weights() {
 #[test]
 fn an_empty_set_has_no_choice_until_it_is_replaced() {
     let endpoints = endpoints(&[("a", 1)]);
-    endpoints.replace(&[]);
-    assert!(endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None }).is_none());
+    endpoints.replace(&[], START);
+    assert!(
+        endpoints.pick(&Choice { now: START, tried: &Tried::new(), key: None, chance: &chance }).is_none()
+    );
     assert_eq!(endpoints.current().peek(START, None), None);
-    endpoints.replace(&listed(&[("b", 1)]));
+    endpoints.replace(&listed(&[("b", 1)]), START);
     assert_eq!(turns(&endpoints, 2), "bb");
 }
 
@@ -100,7 +102,7 @@ fn turns_continue_over_a_reload_in_another_order() {
         seen += &turns(&endpoints, 1);
         let mut list = list;
         list.rotate_left(moved % 3);
-        endpoints = Endpoints::rebuild(&endpoints, &upstream(Balance::RoundRobin, &list));
+        endpoints = Endpoints::rebuild(&endpoints, &upstream(Balance::RoundRobin, &list), START);
     }
     assert_eq!(seen, "abcabc");
 }
@@ -114,7 +116,7 @@ fn workers_choose_while_the_set_is_replaced_and_no_exchange_is_lost() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for turn in 0..500 {
-                endpoints.replace(&lists[turn % lists.len()]);
+                endpoints.replace(&lists[turn % lists.len()], START);
             }
             done.store(true, Ordering::Release);
         });
@@ -141,7 +143,7 @@ proptest! {
         for list in lists {
             let names: Vec<(String, u32)> = list.into_iter().map(|(name, weight)| (name.to_string(), weight)).collect();
             let list: Vec<(&str, u32)> = names.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
-            endpoints.replace(&listed(&list));
+            endpoints.replace(&listed(&list), START);
             let set = endpoints.current();
             let now: BTreeMap<_, _> =
                 set.members().iter().map(|Member { endpoint, .. }| (endpoint.address().clone(), endpoint.id())).collect();

@@ -4,7 +4,7 @@ use portcullis_model::{Balance, Share};
 use proptest::prelude::*;
 
 use super::{Begin, Failure, Next, Retries, SAME_ENDPOINT_MAX};
-use crate::endpoints::testing::{listed, upstream};
+use crate::endpoints::testing::{chance, listed, upstream};
 use crate::{Choice, Endpoint, EndpointId, Endpoints, RetryBudget};
 
 const NOW: Duration = Duration::from_secs(1000);
@@ -15,7 +15,7 @@ fn begin(retries: &mut Retries) {
 }
 
 fn id() -> EndpointId {
-    Endpoint::new("a".into()).id()
+    Endpoint::new("a".into(), None).id()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_endpoint_that_replaces_a_failed_one_meanwhile_is_tried() {
     let failed = endpoints.current().members()[0].endpoint.id();
     retries.after(failed, Failure::Unsent { other_address: false });
     assert!(!endpoints.has_untried(retries.tried()));
-    endpoints.replace(&listed(&[("b", 1)]));
+    endpoints.replace(&listed(&[("b", 1)]), NOW);
     assert!(endpoints.has_untried(retries.tried()));
     begin(&mut retries);
 }
@@ -141,7 +141,7 @@ proptest! {
         while !ended
             && retries.begin(endpoints.has_untried(retries.tried()), None, NOW) == Begin::Allowed
         {
-            let choice = Choice { now: NOW, tried: retries.tried(), key: None };
+            let choice = Choice { now: NOW, tried: retries.tried(), key: None, chance: &chance };
             let Some(pick) = endpoints.pick(&choice) else { break };
             let id = pick.endpoint().id();
             prop_assert!(!asked.contains(&id), "an endpoint was tried twice");

@@ -6,7 +6,7 @@ use super::{PERIOD_MAX, RoundRobin};
 use crate::{Endpoint, EndpointId};
 
 fn turns(weights: &[u32]) -> RoundRobin {
-    RoundRobin::new(weights.iter().map(|weight| (Endpoint::new("a".into()).id(), *weight)))
+    RoundRobin::new(weights.iter().map(|weight| (Endpoint::new("a".into(), None).id(), *weight)))
 }
 
 fn count(turns: &RoundRobin, endpoints: usize, picks: usize, eligible: impl Fn(usize) -> bool) -> Vec<usize> {
@@ -99,7 +99,7 @@ proptest! {
         rotated in 0..7_usize,
         taken in 0..40_usize,
     ) {
-        let endpoints: Vec<_> = weights.iter().map(|weight| (Endpoint::new("a".into()).id(), *weight)).collect();
+        let endpoints: Vec<_> = weights.iter().map(|weight| (Endpoint::new("a".into(), None).id(), *weight)).collect();
         let mut moved = endpoints.clone();
         moved.rotate_left(rotated % endpoints.len());
         let left_out = Some(endpoints[0].0);

@@ -16,10 +16,23 @@ pub(crate) static UPSTREAM: Shape = Shape {
         },
         Key {
             name: "balance",
-            kind: Kind::Either(&[Kind::Choice(&["round-robin", "least-requests"]), Kind::Table(&BALANCE)]),
+            kind: Kind::Either(&[
+                Kind::Choice(&["round-robin", "least-requests", "peak-ewma", "random"]),
+                Kind::Table(&BALANCE),
+            ]),
             presence: Presence::Default(r#""round-robin""#),
             example: r#""least-requests""#,
-            doc: "How an endpoint is chosen: in turn by weight, the one with the fewest exchanges under way in proportion to its weight, or by a hash.",
+            doc: "How an endpoint is chosen: in turn by weight; the one with the fewest exchanges under way in \
+                  proportion to its weight; the one that answers soonest, by its latency and what it has under way; by \
+                  chance; or by a hash.",
+        },
+        Key {
+            name: "slow-start",
+            kind: up_to_a_day(1),
+            presence: Presence::Absent("it has its whole share at once"),
+            example: r#""30s""#,
+            doc: "For how long the share of an endpoint grows, from a tenth of it, that was added beside others or is \
+                  let back in after it was left out.",
         },
         Key {
             name: "protocol",
@@ -111,24 +124,44 @@ pub(crate) static UPSTREAM: Shape = Shape {
 
 pub(crate) static BALANCE: Shape = Shape {
     noun: "`balance`",
-    keys: &[Key {
-        name: "hash",
-        kind: Kind::Either(&[Kind::Choice(&["client", "path"]), Kind::Table(&HASH)]),
-        presence: Presence::Required,
-        example: r#"{ header = "x-user" }"#,
-        doc: "Requests with the same client address, path or header go to the same endpoint, while it is there and works.",
-    }],
+    keys: &[
+        Key {
+            name: "hash",
+            kind: Kind::Either(&[Kind::Choice(&["client", "path"]), Kind::Table(&HASH)]),
+            presence: Presence::Required,
+            example: r#"{ header = "x-user" }"#,
+            doc: "Requests with the same client address, path, header or cookie go to the same endpoint, while it is \
+                  there and works.",
+        },
+        Key {
+            name: "load-max",
+            kind: Kind::Percent { min: 10_100, max: 100_000 },
+            presence: Presence::Absent("a key goes to its endpoint however busy that is"),
+            example: r#""125%""#,
+            doc: "How much of its share of the exchanges under way an endpoint may have, over 100 %. Beyond that a \
+                  request goes to the next endpoint of its key.",
+        },
+    ],
 };
 
 pub(crate) static HASH: Shape = Shape {
     noun: "`hash`",
-    keys: &[Key {
-        name: "header",
-        kind: Kind::Text("the name of a header"),
-        presence: Presence::Required,
-        example: r#""x-user""#,
-        doc: "The header that decides, as the policies leave it. A request without it goes by its client's address.",
-    }],
+    keys: &[
+        Key {
+            name: "header",
+            kind: Kind::Text("the name of a header"),
+            presence: Presence::Absent("a cookie decides"),
+            example: r#""x-user""#,
+            doc: "The header that decides, as the policies leave it. A request without it goes by its client's address.",
+        },
+        Key {
+            name: "cookie",
+            kind: Kind::Text("the name of a cookie"),
+            presence: Presence::Absent("a header decides"),
+            example: r#""session""#,
+            doc: "The cookie that decides. A request without it goes by its client's address.",
+        },
+    ],
 };
 
 pub(crate) static UPSTREAM_HTTP2: Shape = Shape {
@@ -182,7 +215,14 @@ pub(crate) static ENDPOINT: Shape = Shape {
             kind: Kind::Integer { min: 1, max: 1000 },
             presence: Presence::Default("1"),
             example: "2",
-            doc: "Its share beside the other endpoints.",
+            doc: "Its share beside the other endpoints of its priority.",
+        },
+        Key {
+            name: "priority",
+            kind: Kind::Integer { min: 0, max: 9 },
+            presence: Presence::Default("0"),
+            example: "1",
+            doc: "An endpoint with a higher number is a backup: it is used while no endpoint with a lower one can be.",
         },
     ],
 };
