@@ -37,7 +37,7 @@ impl Kind {
                 let path = std::env::current_exe()?.with_file_name("portcullis");
                 if !path.is_file() {
                     bail!(
-                        "there is no {}: build it with `cargo build --release`, or name one with --portcullis PATH",
+                        "there is no {}: build it with `cargo build --profile dist`, or name one with --portcullis PATH",
                         path.display()
                     );
                 }
