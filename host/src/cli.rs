@@ -14,7 +14,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cache::{CacheCommand, CacheInspectArguments, CacheListArguments, CachePurgeArguments};
 pub(crate) use self::config::ConfigArgument;
-pub(crate) use self::plugin::{InspectArguments, ListArguments, LockArguments, PluginCommand, WitArguments};
+pub(crate) use self::plugin::{
+    CaseArguments, InspectArguments, ListArguments, LockArguments, PluginCommand, TestArguments, WitArguments,
+};
 pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
 pub(crate) use self::rollout::{
     RolloutAbortArguments, RolloutActArguments, RolloutCommand, RolloutPromoteArguments,
@@ -370,6 +372,7 @@ Examples:
 For authors of policies (docs/writing-a-policy.md):
   portcullis plugin wit -o wit/deps/portcullis
   portcullis plugin inspect tenant.wasm
+  portcullis plugin test
 
 For operators, about plugins in registries (docs/plugins.md). A policy names
 one by a tag, plugin = \"oci://registry.example.com/team/auth:1.4\". The image

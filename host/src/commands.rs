@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::cli::{Cli, Command, LogFormat, LogOptions, WRONG_USAGE};
+use crate::cli::{Cli, Command, LogFormat, LogOptions, PluginCommand, WRONG_USAGE};
 use crate::output::{Usage, complain, print};
 use crate::plugins::Catalog;
 use crate::run;
@@ -63,8 +63,10 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::show(&arguments),
         Command::Plugin { command } => {
-            start_log(&LogOptions { log_level: "warn".to_owned(), ..cli.log })?;
-            plugin::run(&command)
+            // What a policy under test logs is a part of the results, and its faults are too.
+            let level = if matches!(command, PluginCommand::Test(_)) { "off" } else { "warn" };
+            start_log(&LogOptions { log_level: level.to_owned(), ..cli.log.clone() })?;
+            plugin::run(&command, cli.log.log_format)
         }
         Command::Rollout { command } => rollout::run(&command),
         Command::Cache { command } => cache::run(&command),

@@ -1,9 +1,9 @@
 //! `portcullis plugin`: what authors of plugins work with.
 
-use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, PLAIN};
+use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, MISBEHAVE, PLAIN};
 use serde_json::Value;
 
-use crate::harness::portcullis_in;
+use crate::harness::{TestClient, TestGateway, TestUpstream, portcullis_in};
 use crate::setup::every_grant;
 
 #[tokio::test]
@@ -105,4 +105,133 @@ async fn what_a_config_grants_is_shown_for_each_of_its_policies() {
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);
     assert!(ran.stderr.contains("gateway.toml:"), "{}", ran.stderr);
     assert!(ran.stderr.contains("wants capabilities that were not granted"), "{}", ran.stderr);
+}
+
+/// The first block of that language in a page of the docs.
+fn block<'p>(page: &'p str, language: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!("\n```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+#[tokio::test]
+async fn the_cases_of_the_guide_pass_and_the_output_is_what_it_says() {
+    let page = include_str!("../../docs/testing-a-policy.md");
+    let (cases, output) = (block(page, "toml"), block(page, "text"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("limit.cases.toml"), cases).unwrap();
+    let ran = portcullis_in(dir.path(), ["plugin", "test"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), output), "{}", ran.stderr);
+
+    // One number other, and the case fails as the guide shows it.
+    std::fs::write(dir.path().join("limit.cases.toml"), cases.replace("\"30\"", "\"60\"")).unwrap();
+    let ran = portcullis_in(dir.path(), ["plugin", "test", "--junit", "report.xml"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let (_, failed) = page.split_once("```text\nFAIL").unwrap();
+    for line in failed.lines().take(6).skip(1).chain(["   = note: exchange 3 of the case"]) {
+        assert!(ran.stdout.contains(line), "no {line:?} in:\n{}", ran.stdout);
+    }
+    assert!(ran.stdout.ends_with("4 runs of 1 file: 2 passed, 2 failed\n"), "{}", ran.stdout);
+    let report = std::fs::read_to_string(dir.path().join("report.xml")).unwrap();
+    assert!(report.contains("tests=\"4\" failures=\"2\" errors=\"0\""), "{report}");
+}
+
+#[tokio::test]
+async fn every_part_of_an_exchange_can_be_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, cases, component) in [
+        ("hooks", include_str!("../cases/plugin-test/hooks.cases.toml"), ALL_HOOKS),
+        ("misbehave", include_str!("../cases/plugin-test/misbehave.cases.toml"), MISBEHAVE),
+        ("capable", include_str!("../cases/plugin-test/capable.cases.toml"), CAPABILITIES),
+    ] {
+        std::fs::write(dir.path().join(format!("{name}.cases.toml")), cases).unwrap();
+        std::fs::write(dir.path().join(format!("{name}.wasm")), component).unwrap();
+    }
+    let ran = portcullis_in(dir.path(), ["plugin", "test"]).await;
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.ends_with("0 failed\n"), "{}", ran.stdout);
+
+    // Only those that were asked for.
+    let ran = portcullis_in(dir.path(), ["plugin", "test", "--case", "loop"]).await;
+    assert!(ran.stdout.ends_with("2 runs of 3 files: 2 passed, 0 failed\n"), "{}", ran.stdout);
+    let ran = portcullis_in(dir.path(), ["plugin", "test", "--case", "no such case"]).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    assert!(ran.stderr.contains("no case has `no such case` in its name"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn cases_that_cannot_be_run_are_trouble_and_not_failures() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = async |text: &str| {
+        std::fs::write(dir.path().join("a.cases.toml"), text).unwrap();
+        portcullis_in(dir.path(), ["plugin", "test"]).await
+    };
+    let case = "[[case]]\nname = \"a\"\nrequest = { url = \"/\" }\n";
+    let ran = run(&format!("plugin = \"gone.wasm\"\n{case}")).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("a.cases.toml:1:10") && ran.stderr.contains("no such file"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&format!("plugin = \"builtin:headers\"\n{case}expect.replay = 403\n")).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    assert!(ran.stderr.contains("a.cases.toml:5:8"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("did you mean `reply`?"), "{}", ran.stderr);
+
+    // What cannot be sent, and settings that the policy itself refuses.
+    let ran = run(
+        "plugin = \"builtin:headers\"\n[[case]]\nname = \"a\"\nrequest = { url = \"/\", method = \"G T\" }\n\
+         config = { request = { set = { x = \"1\" } } }\n",
+    )
+    .await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stdout.contains("the request cannot be sent"), "{}", ran.stdout);
+    let refused = "plugin = \"builtin:headers\"\n[[case]]\nname = \"a\"\nrequest = { url = \"/\" }\n\
+                   config = { response = { set = { \"x stamp\" = \"1\" } } }\n";
+    let ran = run(refused).await;
+    assert!(ran.stdout.contains("the policy refuses its settings"), "{}", ran.stdout);
+    let ran = run(&format!("{refused}expect.refused = \"x stamp\"\n")).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+
+    std::fs::remove_file(dir.path().join("a.cases.toml")).unwrap();
+    let ran = portcullis_in(dir.path(), ["plugin", "test"]).await;
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("their names end in .cases.toml"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_record_becomes_a_case_that_passes() {
+    let upstream = TestUpstream::named("app").await;
+    let config = format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[upstreams.app]\nendpoints = [\"{}\"]\n\
+         [policies.hooks]\nplugin = \"hooks.wasm\"\n[policies.stamp]\nplugin = \"builtin:headers\"\n\
+         config = {{ request = {{ set = {{ x-stamp = \"1\" }} }} }}\n\
+         [routes.all]\nuse = [\"stamp\", \"hooks\"]\nto = \"app\"\n",
+        upstream.address()
+    );
+    let gateway = TestGateway::builder().file("hooks.wasm", ALL_HOOKS).start(&config).await;
+    let (address, folder) = (gateway.address("web"), gateway.dir().to_path_buf());
+    let file = crate::recording::record(&gateway, &["--route", "all"], async || {
+        let mut client = TestClient::h1(address).await;
+        client.try_send(hyper::Method::POST, "/a?b=c", &[], "a body of the client").await.unwrap();
+    })
+    .await;
+    let case = |policy: &'static str| {
+        portcullis_in(
+            &folder,
+            ["plugin".as_ref(), "case".as_ref(), file.as_os_str(), "--policy".as_ref(), policy.as_ref()],
+        )
+    };
+    for policy in ["hooks", "stamp"] {
+        let ran = case(policy).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let cases = folder.join(format!("{policy}.cases.toml"));
+        std::fs::write(&cases, &ran.stdout).unwrap();
+        // What it asks of the end of an exchange is not the same without an upstream.
+        let tested = portcullis_in(&folder, ["plugin".as_ref(), "test".as_ref(), cases.as_os_str()]).await;
+        assert_eq!(tested.code, Some(0), "{}\n{}\n{}", ran.stdout, tested.stdout, tested.stderr);
+    }
+    let ran = portcullis_in(&folder, ["plugin".as_ref(), "case".as_ref(), file.as_os_str()]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("hooks of hooks, stamp"), "{}", ran.stderr);
 }

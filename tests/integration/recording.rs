@@ -61,7 +61,7 @@ async fn run(dir: &Path, arguments: &[&str]) -> Ran {
 }
 
 /// Records an exchange that `send` makes again and again until it is recorded: nothing tells when the recording begins.
-async fn record(gateway: &TestGateway, arguments: &[&str], send: impl AsyncFn()) -> PathBuf {
+pub(crate) async fn record(gateway: &TestGateway, arguments: &[&str], send: impl AsyncFn()) -> PathBuf {
     let dir = gateway.dir().to_path_buf();
     let arguments: Vec<String> =
         ["record", "--out", "records"].iter().chain(arguments).map(ToString::to_string).collect();

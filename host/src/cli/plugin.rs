@@ -41,6 +41,57 @@ Examples:
   portcullis plugin inspect builtin:jwt --json | jq .config-schema")]
     Inspect(InspectArguments),
 
+    /// Run test cases, written as TOML, against a plugin in the gateway's own sandbox
+    #[command(after_help = "\
+A path is a file of test cases, or a folder in which, and below which, files
+that end in .cases.toml are looked for. Each case runs in both isolations,
+through the code that the gateway runs for a client's request, and in any
+language. Nothing is sent: what an upstream and other servers answer is part of
+the case. Time stands still, and passes when a case says so.
+
+What turns out otherwise is shown at its line, with what the policy did. All
+keys are in docs/testing-a-policy.md.
+
+Exit codes: 0 all cases passed, 1 some failed, 2 some could not be run (a file
+that is wrong, a plugin that does not compile).
+
+A file of test cases:
+  plugin = \"../target/wasm32-wasip2/release/tenant.wasm\"
+  policy.config = { tenants = { acme = \"good\" } }
+
+  [[case]]
+  name = \"lets those in who have paid\"
+  request = { url = \"/\", headers = { x-tenant = \"acme\" } }
+  expect.request.headers = { x-tenant = false }
+  expect.attributes = { tenant = \"acme\" }
+
+  [[case]]
+  name = \"sends the others away\"
+  request = { url = \"/\", headers = { x-tenant = \"nobody\" } }
+  expect.reply = 403
+
+Examples:
+  portcullis plugin test
+  portcullis plugin test tests --junit target/plugin-tests.xml
+  portcullis plugin test tests/tenant.cases.toml --watch
+  # the cases of an older version, against the new one:
+  portcullis plugin test tests --plugin tenant-2.0.wasm")]
+    Test(TestArguments),
+
+    /// Print a test case made of a record, for `plugin test`
+    #[command(after_help = "\
+Takes a file that `portcullis record` has written, and one of its policies: the
+case sends what that policy met, after those before it, and expects what it
+did. Credentials are not in a record, so their marks have to be replaced; what
+the policy asked of stores, quotas and servers is listed in a comment.
+
+Examples:
+  portcullis record --route api
+  portcullis plugin case record-4bf92f3577b34da6.json --policy tenant \\
+    > tests/recorded.cases.toml
+  portcullis plugin test tests/recorded.cases.toml")]
+    Case(CaseArguments),
+
     /// Write portcullis.lock: which image each tag in the config stands for
     #[command(after_help = "\
 Asks the registries for the images of tags that are not pinned yet, fetches
@@ -97,6 +148,37 @@ pub(crate) struct InspectArguments {
     pub(crate) json: bool,
 }
 
+/// Of `plugin test`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TestArguments {
+    /// Files of test cases, or folders
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The plugin that is tested: a .wasm file or builtin:NAME [default: the one that each file names]
+    #[arg(long, value_name = "PLUGIN")]
+    pub(crate) plugin: Option<String>,
+    /// Run only the cases with this text in their names
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) case: Option<String>,
+    /// Also write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Run the cases again whenever a file or the plugin changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Of `plugin case`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CaseArguments {
+    /// The record
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: PathBuf,
+    /// The policy that the case is about, if the record has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+}
+
 /// Of `plugin lock`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LockArguments {
@@ -124,8 +206,9 @@ impl PluginCommand {
     /// Returns whether it may leave files in the gateway's own folders.
     pub(crate) fn serves_or_keeps(&self) -> bool {
         match self {
-            Self::Lock(_) | Self::Fetch(_) => true,
-            Self::Wit(_) | Self::Inspect(_) | Self::List(_) => false,
+            // Compiling some languages takes long.
+            Self::Test(_) | Self::Lock(_) | Self::Fetch(_) => true,
+            Self::Wit(_) | Self::Inspect(_) | Self::Case(_) | Self::List(_) => false,
         }
     }
 }

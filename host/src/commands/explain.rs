@@ -11,7 +11,8 @@ use portcullis_inspect::check_listener;
 use portcullis_proxy::{Explainer, Question};
 use serde_json::Value;
 
-pub(crate) use self::text::{arguments, edited, value};
+pub(crate) use self::question::Url;
+pub(crate) use self::text::{arguments, decision, edited, value};
 
 use crate::cli::ExplainArguments;
 use crate::commands::ask::ask;

@@ -55,7 +55,11 @@ struct Judged {
     replayed: Value,
 }
 
-fn open(path: &Path) -> anyhow::Result<Value> {
+/// Reads a record.
+///
+/// # Errors
+/// If the file is none.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Value> {
     let unreadable = || format!("the record {} cannot be read", path.display());
     let mut text = String::new();
     let file = std::fs::File::open(path).with_context(unreadable)?;
@@ -167,7 +171,10 @@ async fn run_hook(
 }
 
 /// The exchange as its first policy met it.
-fn exchange(record: &Value) -> anyhow::Result<Exchange> {
+///
+/// # Errors
+/// If the record is not as it was written.
+pub(crate) fn exchange(record: &Value) -> anyhow::Result<Exchange> {
     let broken = |what: &str| format!("the `{what}` of the record is not as it was written");
     let text = |name: &str| record[name].as_str().with_context(|| broken(name));
     let upstreams: Vec<Name> =
@@ -255,6 +262,7 @@ fn summary(record: &Value, policies: &Policies, judged: &[Judged]) -> Value {
     })
 }
 
-fn list(value: &Value) -> &[Value] {
+/// The elements of a list; none if it is something else.
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -121,7 +121,7 @@ impl Diagnostic {
         self.help.as_deref()
     }
 
-    fn new(severity: &'static str, report: Report, sources: &Sources) -> Self {
+    pub(crate) fn new(severity: &'static str, report: Report, sources: &Sources) -> Self {
         let source = sources.get(report.span.file);
         let notes = report.notes.iter().map(|(text, span)| match sources.get(span.file) {
             Some(source) => {

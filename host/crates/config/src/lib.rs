@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod assemble;
+mod cases;
 mod certificates;
 mod diagnostic;
 mod edit;
@@ -27,6 +28,10 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+pub use cases::{
+    At, CannedAnswer, Case, CaseExchange, CaseFile, CaseRequest, CaseResponse, Expected, ExpectedBody,
+    ExpectedFault, ExpectedMessage, ExpectedValue, Place, load_cases,
+};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use edit::{EditError, Edited, RolloutEdit, edit_rollout};
 pub use files::read::FILE_BYTES_MAX;

@@ -103,6 +103,7 @@ fn kind(kind: &Kind) -> Json {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::True => json!({ "const": true }),
         Kind::Text(_) => json!({ "type": "string", "minLength": 1 }),
+        Kind::AnyText(_) => json!({ "type": "string" }),
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),

@@ -1,9 +1,9 @@
 //! Tests of the whole: the files in tests/cases, and what must hold for every key and every text.
 
 mod any_text;
-mod cases;
-mod docs;
-mod fake;
+pub(crate) mod cases;
+pub(crate) mod docs;
+pub(crate) mod fake;
 mod keys;
 mod model;
 

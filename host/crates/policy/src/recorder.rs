@@ -46,9 +46,19 @@ pub enum Effects {
     None,
 }
 
+/// What the clocks say in an exchange whose time stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimulatedTime {
+    /// The time since 1970.
+    pub wall: Duration,
+    /// The time of the monotonic clock.
+    pub monotonic: Duration,
+}
+
 /// Notes about one exchange.
 pub struct Recorder {
     effects: Effects,
+    time: Option<SimulatedTime>,
     hooks: Vec<HookRecord>,
     /// Of the hook that runs.
     calls: Vec<HostCall>,
@@ -199,6 +209,7 @@ impl Recorder {
     pub fn new(effects: Effects) -> Self {
         Self {
             effects,
+            time: None,
             hooks: Vec::new(),
             calls: Vec::new(),
             reads: Vec::new(),
@@ -217,6 +228,18 @@ impl Recorder {
     #[must_use]
     pub fn with_bytes_max(self, bytes_max: usize) -> Self {
         Self { bytes_left: bytes_max, ..self }
+    }
+
+    /// With a time that stands still: what policies ask of clocks, stores and quotas is answered by it.
+    #[must_use]
+    pub fn at(self, time: SimulatedTime) -> Self {
+        Self { time: Some(time), ..self }
+    }
+
+    /// Returns the time that stands still; `None` if it passes.
+    #[must_use]
+    pub fn time(&self) -> Option<SimulatedTime> {
+        self.time
     }
 
     /// Of a replay: these are not what they were when the record was made. The notes name hooks that read one of them.

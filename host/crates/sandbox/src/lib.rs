@@ -32,6 +32,7 @@ pub use contract::{DIGEST as CONTRACT_DIGEST, PACKAGE as CONTRACT_PACKAGE, VERSI
 pub use error::{ConfigureError, InspectError, SandboxError};
 pub use options::{Compiler, SandboxOptions};
 pub use policy::report::{LastFault, PolicyReport, SandboxReport, Standings, UnderWay};
+pub use portcullis_services::clock::monotonic;
 pub use portcullis_services::metrics::{GuestMetric, GuestValue};
 pub use portcullis_traffic::Standing;
 pub use sandbox::Sandbox;

@@ -72,14 +72,21 @@ pub(crate) fn question(arguments: &ExplainArguments) -> anyhow::Result<Question>
 }
 
 /// What a URL says.
-struct Url<'a> {
-    tls: bool,
-    authority: Option<&'a str>,
-    target: &'a str,
+pub(crate) struct Url<'a> {
+    /// Whether it begins with `https`.
+    pub(crate) tls: bool,
+    /// Host and port, if there are any.
+    pub(crate) authority: Option<&'a str>,
+    /// Path and query, as a request line has them.
+    pub(crate) target: &'a str,
 }
 
 impl<'a> Url<'a> {
-    fn read(url: &'a str) -> anyhow::Result<Self> {
+    /// Takes a URL, or a path, apart.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub(crate) fn read(url: &'a str) -> anyhow::Result<Self> {
         one_line("URL", url)?;
         if url.is_empty() {
             bail!("the URL is empty: write https://host/path, or /path alone");

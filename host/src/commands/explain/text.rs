@@ -113,21 +113,7 @@ impl Text {
     }
 
     fn hook(&mut self, hook: &Value) {
-        let decision = &hook["decision"];
-        let decided = match decision["decision"].as_str() {
-            Some("reply") => format!("replies {}", decision["status"]),
-            Some("fault") if decision["kind"] == FaultKind::Quarantined.name() => passed_over(hook),
-            Some("fault") => {
-                format!(
-                    "fails: {}: {} (on-error = \"{}\")",
-                    string(&decision["kind"]),
-                    string(&decision["message"]),
-                    string(&decision["on-error"])
-                )
-            }
-            Some(other) => other.to_owned(),
-            None => String::new(),
-        };
+        let decided = decision(hook);
         let version = match hook["version"].as_str() {
             Some("active") | None => String::new(),
             Some(version) => format!(" ({})", shown(version)),
@@ -296,6 +282,25 @@ fn lost(route: &Value) -> String {
             format!("asks for header `{expected}`, which is not there")
         }
         (_, found) => format!("asks for {condition} `{expected}`, and the request has `{found}`"),
+    }
+}
+
+/// What a hook decided, in words.
+pub(crate) fn decision(hook: &Value) -> String {
+    let decision = &hook["decision"];
+    match decision["decision"].as_str() {
+        Some("reply") => format!("replies {}", decision["status"]),
+        Some("fault") if decision["kind"] == FaultKind::Quarantined.name() => passed_over(hook),
+        Some("fault") => {
+            format!(
+                "fails: {}: {} (on-error = \"{}\")",
+                string(&decision["kind"]),
+                string(&decision["message"]),
+                string(&decision["on-error"])
+            )
+        }
+        Some(other) => other.to_owned(),
+        None => String::new(),
     }
 }
 

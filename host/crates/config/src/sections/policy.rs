@@ -14,10 +14,11 @@ mod tests;
 
 use std::time::Duration;
 
-use portcullis_model::{FailureMode, Isolation, PolicyConfig, ResourceLimits, Version};
+use portcullis_model::{FailureMode, Grants, Isolation, PolicyConfig, ResourceLimits, Version};
 
 use self::candidate::{Inherited, TriedVersion, candidate};
 use crate::diagnostic::Report;
+use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::plugins::PluginInfo;
 use crate::references::{Nameable, Named, Section, is_wrong};
@@ -107,6 +108,31 @@ pub(crate) fn policies<'a>(
         policies.push(policy);
     }
     policies
+}
+
+/// The parts of a policy that a file of test cases has as a config has them.
+pub(crate) struct Tested {
+    /// `None` if none are typed.
+    pub(crate) grants: Option<Grants>,
+    pub(crate) limits: ResourceLimits,
+}
+
+/// Reads these parts of the table `view` about the plugin that is named at a place.
+pub(crate) fn tested<'a>(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'a>,
+    names: &mut Nameable<'_, 'a>,
+    (plugin, info): (Span, &PluginInfo),
+) -> Tested {
+    let grants = view.key_span("grants").map(|_| {
+        let grants = grants::grants(loader, named, view.view("grants"), names);
+        grants::check_missing(loader, named, view, plugin, info, &grants);
+        grants::check_unused(loader, named, view, info, &grants);
+        grants
+    });
+    let limits = limits::limits(loader, named, view.view("limits"), ResourceLimits::default());
+    Tested { grants, limits }
 }
 
 fn check_tick(

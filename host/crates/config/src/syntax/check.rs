@@ -335,6 +335,7 @@ pub(crate) fn accepts(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Bool | Kind::True => matches!(value, Value::Bool(_)),
         Kind::Text(_)
+        | Kind::AnyText(_)
         | Kind::Choice(_)
         | Kind::Duration { .. }
         | Kind::Size { .. }
@@ -353,7 +354,7 @@ pub(crate) fn describe(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "true or false".into(),
         Kind::True => "true".into(),
-        Kind::Text(what) => format!("{what} as a string"),
+        Kind::Text(what) | Kind::AnyText(what) => format!("{what} as a string"),
         Kind::Choice(choices) => {
             either(&choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>())
         }

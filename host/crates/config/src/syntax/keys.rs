@@ -12,7 +12,7 @@ use crate::syntax::shape::{Key, Kind, Presence, Shape};
 pub(crate) use cache::{CACHE, ROUTE_CACHE};
 pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
-pub(crate) use policy::{CANARY, HTTP_GRANT, POLICY};
+pub(crate) use policy::{CANARY, GRANTS, HTTP_GRANT, POLICY, POLICY_LIMITS};
 pub(crate) use route::ROUTE;
 pub(crate) use upstream::{ENDPOINT, UPSTREAM};
 

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     True,
     /// A string that the section's own code reads on; the word says what it holds.
     Text(&'static str),
+    /// A string that may be empty and may hold anything; the word says what it holds.
+    AnyText(&'static str),
     /// One of these strings.
     Choice(&'static [&'static str]),
     Integer {

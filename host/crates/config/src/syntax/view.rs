@@ -24,6 +24,11 @@ impl<'a> View<'a> {
         Self { table, shape, span }
     }
 
+    /// The shape that it was checked against.
+    pub(crate) fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
     /// The value of a key, if it has the right type.
     pub(crate) fn node(&self, key: &str) -> Option<&'a Node> {
         #[cfg(test)]

@@ -16,7 +16,7 @@ fn page(name: &str) -> PathBuf {
 }
 
 /// The rows of one table of keys.
-fn rows(shape: &Shape) -> String {
+pub(crate) fn rows(shape: &Shape) -> String {
     let mut out = String::from("| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n");
     for key in shape.keys {
         let kind = describe(&key.kind).replace(" as a string", "").replace('|', "\\|");

@@ -1,7 +1,7 @@
 //! The functions of virtual WASI that do something, for core modules: see `wasi/functions.rs`, which has them for
 //! components. A handle is a number that says all that it stands for.
 
-use portcullis_services::{clock, random};
+use portcullis_services::random;
 use wasmtime::{Caller, Linker, Result, bail, ensure};
 
 use super::abi::{Lower, Writer, aligned, enter};
@@ -157,18 +157,19 @@ fn poll(linker: &mut Linker<State>, name: (&str, &str), function: &str) -> Resul
 
 fn clocks(linker: &mut Linker<State>, name: (&str, &str), interface: &str, function: &str) -> Result<bool> {
     match (interface, function) {
-        ("clocks/monotonic-clock", "now") => typed(linker, name, |_, (): ()| Ok(monotonic_nanos())),
+        ("clocks/monotonic-clock", "now") => typed(linker, name, |state, (): ()| Ok(monotonic_nanos(state))),
         ("clocks/monotonic-clock", "resolution") => typed(linker, name, |_, (): ()| Ok(STEP_NANOS)),
         ("clocks/monotonic-clock", "subscribe-instant") => typed(linker, name, |state, (when,): (u64,)| {
-            handle(state, if when <= monotonic_nanos() { READY } else { NEVER })
+            let is_over = when <= monotonic_nanos(state);
+            handle(state, if is_over { READY } else { NEVER })
         }),
         ("clocks/monotonic-clock", "subscribe-duration") => {
             typed(linker, name, |state, (duration,): (u64,)| {
                 handle(state, if duration == 0 { READY } else { NEVER })
             })
         }
-        ("clocks/wall-clock", "now") => typed(linker, name, |_, (): ()| {
-            let now = clock::wall();
+        ("clocks/wall-clock", "now") => typed(linker, name, |state, (): ()| {
+            let now = state.wall();
             Ok((now.as_secs(), now.subsec_millis() * 1_000_000))
         }),
         ("clocks/wall-clock", "resolution") => typed(linker, name, |_, (): ()| Ok((0_u64, 1_000_000_u32))),

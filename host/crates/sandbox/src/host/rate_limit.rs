@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use portcullis_model::Capability;
-use portcullis_services::clock;
 use portcullis_services::rate_limit::Taken;
 use portcullis_traffic::Quota;
 use serde_json::{Value, json};
@@ -41,7 +40,7 @@ impl State {
     ) -> Result<rate_limit::Verdict> {
         let rate_limit::Quota { requests, per_ms, burst } = quota;
         let quota = Quota { requests, per: Duration::from_millis(per_ms), burst };
-        let now = clock::monotonic();
+        let now = self.monotonic();
         let verdict = if self.has_effects() {
             self.policy.shared.buckets.check(bucket, quota, cost, now)
         } else {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use portcullis_model::Capability;
 use portcullis_policy::recorder::bytes_to_json;
-use portcullis_services::clock;
 use portcullis_services::store::{self as store_service, ScratchStore, Store};
 use serde_json::{Value, json};
 use wasmtime::Result as WasmResult;
@@ -32,7 +31,7 @@ impl From<store_service::Error> for Error {
 impl State {
     /// Lists keys of the store, or of the copy that an exchange without effects has.
     fn list_keys(&mut self, prefix: &str) -> WasmResult<Result<Vec<String>, Error>> {
-        let now = clock::monotonic();
+        let now = self.monotonic();
         let policy = self.policy.clone();
         let store = &policy.shared.store;
         if self.has_effects() {
@@ -55,7 +54,7 @@ impl State {
         key: &str,
         work: impl FnOnce(&Store, Duration) -> Result<T, store_service::Error>,
     ) -> WasmResult<Result<T, Error>> {
-        let now = clock::monotonic();
+        let now = self.monotonic();
         if self.has_effects() {
             return Ok(work(&self.policy.shared.store, now).map_err(Error::from));
         }

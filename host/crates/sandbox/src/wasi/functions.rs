@@ -5,7 +5,7 @@ use wasmtime::{Result, StoreContextMut, bail, ensure, format_err};
 
 use crate::instance::output::Output;
 use crate::instance::state::State;
-use portcullis_services::{clock, random};
+use portcullis_services::random;
 
 /// What a handle stands for is in its number alone.
 pub(super) struct InputStream;
@@ -209,14 +209,16 @@ fn poll(instance: &mut LinkerInstance<'_, State>, function: &str) -> Result<bool
 fn clocks(instance: &mut LinkerInstance<'_, State>, interface: &str, function: &str) -> Result<bool> {
     match (interface, function) {
         ("clocks/monotonic-clock", "now") => {
-            instance.func_wrap(function, |_: Context<'_>, (): ()| Ok((monotonic_nanos(),)))?;
+            instance
+                .func_wrap(function, |context: Context<'_>, (): ()| Ok((monotonic_nanos(context.data()),)))?;
         }
         ("clocks/monotonic-clock", "resolution") => {
             instance.func_wrap(function, |_: Context<'_>, (): ()| Ok((STEP_NANOS,)))?;
         }
         ("clocks/monotonic-clock", "subscribe-instant") => {
             instance.func_wrap(function, |context: Context<'_>, (when,): (u64,)| {
-                Ok((handle::<Pollable>(context, if when <= monotonic_nanos() { READY } else { NEVER }),))
+                let is_over = when <= monotonic_nanos(context.data());
+                Ok((handle::<Pollable>(context, if is_over { READY } else { NEVER }),))
             })?;
         }
         ("clocks/monotonic-clock", "subscribe-duration") => {
@@ -224,8 +226,8 @@ fn clocks(instance: &mut LinkerInstance<'_, State>, interface: &str, function: &
                 Ok((handle::<Pollable>(context, if duration == 0 { READY } else { NEVER }),))
             })?;
         }
-        ("clocks/wall-clock", "now") => instance.func_wrap(function, |_: Context<'_>, (): ()| {
-            let now = clock::wall();
+        ("clocks/wall-clock", "now") => instance.func_wrap(function, |context: Context<'_>, (): ()| {
+            let now = context.data().wall();
             Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_millis() * 1_000_000 },))
         })?,
         ("clocks/wall-clock", "resolution") => {
@@ -238,8 +240,8 @@ fn clocks(instance: &mut LinkerInstance<'_, State>, interface: &str, function: &
     Ok(true)
 }
 
-pub(crate) fn monotonic_nanos() -> u64 {
-    u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX).saturating_mul(STEP_NANOS)
+pub(crate) fn monotonic_nanos(state: &State) -> u64 {
+    u64::try_from(state.monotonic().as_millis()).unwrap_or(u64::MAX).saturating_mul(STEP_NANOS)
 }
 
 /// All from the operating system, the insecure ones too: they seed hash tables that clients fill.
