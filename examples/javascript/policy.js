@@ -36,7 +36,7 @@ export const requestHead = {
     // An edit that the gateway refuses is thrown, and fails the hook: a policy that fails lets nobody in.
     exchange.setAttribute("key-check.name", name);
     request.removeHeader(header);
-    request.setHeader("x-client-name", encoder.encode(name));
+    request.setHeader("x-client-name", name);
   }),
 };
 
@@ -54,6 +54,6 @@ function failing(hook) {
 }
 
 function refuse(status, text) {
-  const headers = [{ name: "content-type", value: encoder.encode("text/plain; charset=utf-8") }];
+  const headers = [["content-type", "text/plain; charset=utf-8"]];
   exchange.reply(status, headers, encoder.encode(text));
 }

@@ -7,7 +7,6 @@ import traceback
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import exchange, request
-from wit_world.imports.types import Field
 
 # What `configure` leaves here is in the memory of each instance from the start.
 header = ""
@@ -44,9 +43,9 @@ class RequestHead(exports.RequestHead):
         # An edit that the gateway refuses is raised.
         exchange.set_attribute("key-check.name", name)
         request.remove_header(header)
-        request.set_header("x-client-name", name.encode())
+        request.set_header("x-client-name", name)
 
 
 def refuse(status: int, text: str) -> None:
-    headers = [Field("content-type", b"text/plain; charset=utf-8")]
+    headers = [("content-type", "text/plain; charset=utf-8")]
     exchange.reply(status, headers, text.encode())

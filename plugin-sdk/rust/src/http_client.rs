@@ -35,7 +35,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Field, host};
+use crate::{FieldBytes, host};
 
 /// A request under construction: see [`get`], [`post`] and [`request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Outbound {
     /// Absolute, with the scheme `http` or `https`.
     pub url: String,
     /// Framing, hop-by-hop fields and Host are the gateway's.
-    pub headers: Vec<Field>,
+    pub headers: Vec<FieldBytes>,
     /// The body.
     pub body: Vec<u8>,
     /// What else is wished, by name: see [`option`](Self::option).
@@ -66,7 +66,7 @@ pub struct Inbound {
     /// The status.
     pub status: u16,
     /// Without hop-by-hop fields and framing.
-    pub headers: Vec<Field>,
+    pub headers: Vec<FieldBytes>,
     /// The body.
     pub body: Vec<u8>,
     /// What else is known of it, by name. Nothing yet.
@@ -154,10 +154,10 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> Outbound {
 }
 
 impl Outbound {
-    /// Adds a field.
+    /// Adds a field. Its value is text, or any bytes.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push(Field { name: name.into(), value: value.into() });
+        self.headers.push(FieldBytes { name: name.into(), value: value.into() });
         self
     }
 
@@ -239,7 +239,7 @@ impl Inbound {
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         let name: String = name.into();
-        self.headers.push(Field { name: name.to_ascii_lowercase(), value: value.into() });
+        self.headers.push(FieldBytes { name: name.to_ascii_lowercase(), value: value.into() });
         self
     }
 
@@ -262,11 +262,11 @@ impl Inbound {
         (200..300).contains(&self.status)
     }
 
-    /// All values of a field joined by `", "`.
+    /// All values of a field joined by `", "`. Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         let fields = self.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-        let values: Vec<_> = fields.map(|field| String::from_utf8_lossy(&field.value)).collect();
+        let values: Vec<_> = fields.map(FieldBytes::text).collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 }

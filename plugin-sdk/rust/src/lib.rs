@@ -118,7 +118,8 @@ pub use portcullis_sdk_macros::{Config, policy};
 pub use request::Request;
 pub use response::Response;
 pub use types::{
-    BodyDecision, Chunk, Decision, Field, IntoBodyDecision, IntoDecision, Outcome, Refused, Reply, Stop,
+    BodyDecision, Chunk, Decision, Field, FieldBytes, IntoBodyDecision, IntoDecision, Outcome, Refused,
+    Reply, Stop,
 };
 
 /// All that a policy usually needs: `use portcullis_sdk::prelude::*;`.

@@ -2,15 +2,26 @@
 
 use std::borrow::Cow;
 
-/// The decoded values of `name`, in order.
+/// The decoded values of `name` as text, in order.
 pub(crate) fn values(query: &str, name: &str) -> Vec<String> {
+    let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
+    decoded(query, name).map(text).collect()
+}
+
+/// The decoded values of `name`, in order.
+pub(crate) fn values_bytes(query: &str, name: &str) -> Vec<Vec<u8>> {
+    decoded(query, name).map(Cow::into_owned).collect()
+}
+
+fn decoded<'a>(query: &'a str, name: &str) -> impl Iterator<Item = Cow<'a, [u8]>> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(key, _)| decode(key) == name).map(|(_, value)| decode(value).into_owned()).collect()
+    pairs.filter(move |(key, _)| *decode(key) == *name.as_bytes()).map(|(_, value)| decode(value))
 }
 
 /// The query without `name`; `None` if it has none of it.
 pub(crate) fn without(query: &str, name: &str) -> Option<String> {
-    let is_other = |pair: &&str| decode(pair.split_once('=').map_or(*pair, |(key, _)| key)) != name;
+    let is_other =
+        |pair: &&str| *decode(pair.split_once('=').map_or(*pair, |(key, _)| key)) != *name.as_bytes();
     if query.split('&').all(|pair| is_other(&pair)) {
         return None;
     }
@@ -18,9 +29,9 @@ pub(crate) fn without(query: &str, name: &str) -> Option<String> {
     Some(rest.join("&"))
 }
 
-fn decode(text: &str) -> Cow<'_, str> {
+fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
+        return Cow::Borrowed(text.as_bytes());
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -36,7 +47,7 @@ fn decode(text: &str) -> Cow<'_, str> {
         bytes.push(byte);
         rest = after;
     }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    Cow::Owned(bytes)
 }
 
 fn digit(byte: u8) -> Option<u8> {
@@ -59,6 +70,9 @@ mod tests {
         assert_eq!(values("a=%zz%4", "a"), ["%zz%4"]);
         assert_eq!(values("flag", "flag"), [""]);
         assert!(values("", "a").is_empty());
+        assert_eq!(values("a=%ff%C3%A9", "a"), ["\u{fffd}\u{e9}"]);
+        assert_eq!(values_bytes("a=%ff+%41&a=b", "a"), [&b"\xff A"[..], b"b"]);
+        assert!(values("%ff=1", "\u{fffd}").is_empty());
     }
 
     #[test]

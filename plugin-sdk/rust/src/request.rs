@@ -1,6 +1,6 @@
 //! The request of the exchange at hand.
 
-use crate::{Field, Refused, host, query};
+use crate::{Field, FieldBytes, Refused, host, query};
 
 /// The request. Every hook of an exchange can be given it; `on_request_head` and `on_request_body` as `&mut`, and with
 /// that the right to edit it: in the latter up to the call in which the policy lets the first bytes of the body go.
@@ -107,6 +107,12 @@ impl Request {
         query::values(&self.query().unwrap_or_default(), name)
     }
 
+    /// The same as the bytes that they encode.
+    #[must_use]
+    pub fn query_values_bytes(&self, name: &str) -> Vec<Vec<u8>> {
+        query::values_bytes(&self.query().unwrap_or_default(), name)
+    }
+
     /// Removes all of a query parameter, and leaves the rest of the query as the client wrote it. Removing one that is
     /// not there is no error.
     ///
@@ -138,18 +144,50 @@ impl Request {
     }
 
     /// All values of a field joined by `", "` (RFC 9110, 5.3), those of `Cookie` by `"; "`. The name is compared
-    /// without case. `None` if there is no such field. Bytes that are not UTF-8 become U+FFFD;
-    /// [`Request::header_values`] gives them as they are. A policy that admits or refuses by the value of one line must
-    /// use those: a client may send several lines, and each is only a part of the joined text.
+    /// without case. `None` if there is no such field. Bytes that are not UTF-8 become U+FFFD. A policy that admits or
+    /// refuses by the value of one line must use [`Request::header_values`]: a client may send several lines, and each
+    /// is only a part of the joined text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         host::request_header(name)
     }
 
-    /// The value of each line of a field, in order. Empty if there is no such field.
+    /// The same as bytes.
+    ///
+    /// ```
+    /// # use portcullis_sdk::{prelude::*, testing::MockExchange};
+    /// # #[derive(Default)]
+    /// # struct Copy;
+    /// # #[policy(name = "copy", description = "")]
+    /// # impl Copy {
+    /// fn on_request_head(&self, request: &mut Request) -> Result<(), Stop> {
+    ///     if let Some(value) = request.header_bytes("x-from") {
+    ///         request.set_header("x-to", value)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let mut exchange = MockExchange::new("GET", "/").header("x-from", b"\xff");
+    /// # exchange.request_head(&mut Copy);
+    /// # assert_eq!(exchange.request_header_bytes("x-to").as_deref(), Some(&b"\xff"[..]));
+    /// ```
     #[must_use]
-    pub fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+    pub fn header_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        host::request_header_bytes(name)
+    }
+
+    /// The value of each line of a field, in order. Empty if there is no such field. Bytes that are not UTF-8 become
+    /// U+FFFD, so different bytes can be the same text: what is compared with a secret is read by
+    /// [`Request::header_values_bytes`].
+    #[must_use]
+    pub fn header_values(&self, name: &str) -> Vec<String> {
         host::request_header_values(name)
+    }
+
+    /// The same as bytes.
+    #[must_use]
+    pub fn header_values_bytes(&self, name: &str) -> Vec<Vec<u8>> {
+        host::request_header_values_bytes(name)
     }
 
     /// All fields in order, except `Host` and the hop-by-hop fields. Costs a copy of the whole head: prefer
@@ -159,7 +197,13 @@ impl Request {
         host::request_headers()
     }
 
-    /// Replaces all lines of a field by one.
+    /// The same as bytes.
+    #[must_use]
+    pub fn headers_bytes(&self) -> Vec<FieldBytes> {
+        host::request_headers_bytes()
+    }
+
+    /// Replaces all lines of a field by one. The value is text, or any bytes.
     ///
     /// # Errors
     /// Refuses a name that is no token, a value with control characters, and the fields that the gateway alone writes.
@@ -167,7 +211,7 @@ impl Request {
         host::request_set_header(name, value.as_ref())
     }
 
-    /// Adds a line to a field.
+    /// Adds a line to a field. The value is text, or any bytes.
     ///
     /// # Errors
     /// As [`Request::set_header`].

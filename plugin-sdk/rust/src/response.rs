@@ -1,6 +1,6 @@
 //! The response of the exchange at hand.
 
-use crate::{Field, Refused, host};
+use crate::{Field, FieldBytes, Refused, host};
 
 /// The final response; 1xx responses pass by. `on_response_head` and the hooks after it can be given it;
 /// `on_response_head` and `on_response_body` as `&mut`, and with that the right to edit it: in the latter up to the
@@ -52,10 +52,22 @@ impl Response {
         host::response_header(name)
     }
 
-    /// The value of each line of a field, in order.
+    /// The same as bytes.
     #[must_use]
-    pub fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+    pub fn header_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        host::response_header_bytes(name)
+    }
+
+    /// The value of each line of a field, in order. See [`Request::header_values`](crate::Request::header_values).
+    #[must_use]
+    pub fn header_values(&self, name: &str) -> Vec<String> {
         host::response_header_values(name)
+    }
+
+    /// The same as bytes.
+    #[must_use]
+    pub fn header_values_bytes(&self, name: &str) -> Vec<Vec<u8>> {
+        host::response_header_values_bytes(name)
     }
 
     /// All fields in order, but the hop-by-hop ones. Costs a copy of the whole head.
@@ -64,7 +76,13 @@ impl Response {
         host::response_headers()
     }
 
-    /// Replaces all lines of a field by one.
+    /// The same as bytes.
+    #[must_use]
+    pub fn headers_bytes(&self) -> Vec<FieldBytes> {
+        host::response_headers_bytes()
+    }
+
+    /// Replaces all lines of a field by one. The value is text, or any bytes.
     ///
     /// # Errors
     /// Refuses a name that is no token, a value with control characters, and the fields that the gateway alone writes.
@@ -72,7 +90,7 @@ impl Response {
         host::response_set_header(name, value.as_ref())
     }
 
-    /// Adds a line to a field.
+    /// Adds a line to a field. The value is text, or any bytes.
     ///
     /// # Errors
     /// As [`Response::set_header`].

@@ -1,5 +1,7 @@
 //! What hooks are given and what they give back.
 
+use std::borrow::Cow;
+
 use crate::host;
 
 /// What a head hook decides. A hook may return anything that is [`IntoDecision`]: this, `()`, a [`Reply`], a [`Stop`],
@@ -202,18 +204,40 @@ impl Chunk {
     }
 }
 
-/// One field line of a message.
+/// One field line of a message, with its value as text.
 ///
 /// ```
-/// let field = portcullis_sdk::Field { name: "x-a".into(), value: b"1".to_vec() };
+/// let field = portcullis_sdk::Field { name: "x-a".into(), value: "1".into() };
 /// assert_eq!(field.name, "x-a");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// In lower case if it comes from the gateway; any case is taken.
     pub name: String,
+    /// The value, with U+FFFD in the place of bytes that are not UTF-8.
+    pub value: String,
+}
+
+/// One field line of a message, with its value as the bytes that it is.
+///
+/// ```
+/// let field = portcullis_sdk::FieldBytes { name: "x-a".into(), value: b"\xff!".to_vec() };
+/// assert_eq!(field.text(), "\u{fffd}!");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldBytes {
+    /// In lower case if it comes from the gateway; any case is taken.
+    pub name: String,
     /// Any bytes that RFC 9110, 5.5 allows; mostly ASCII.
     pub value: Vec<u8>,
+}
+
+impl FieldBytes {
+    /// The value as text, with U+FFFD in the place of bytes that are not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.value)
+    }
 }
 
 /// The fields that the gateway alone writes: framing, hop-by-hop and `Host`.
@@ -290,7 +314,7 @@ pub struct Reply {
     /// The status code, 200 to 599.
     pub status: u16,
     /// The fields, in order.
-    pub headers: Vec<Field>,
+    pub headers: Vec<FieldBytes>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -314,7 +338,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push(Field { name: name.to_owned(), value: value.as_ref().to_vec() });
+        self.headers.push(FieldBytes { name: name.to_owned(), value: value.as_ref().to_vec() });
         self
     }
 

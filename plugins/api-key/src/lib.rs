@@ -107,11 +107,10 @@ impl ApiKey {
     /// The one key that the request carries. Several are none: which of them counts would be a guess that an upstream
     /// or a log may make differently.
     fn presented(&self, request: &Request) -> Option<Vec<u8>> {
-        let of_header = self.header.as_ref().map(|name| request.header_values(name)).unwrap_or_default();
+        let of_header =
+            self.header.as_ref().map(|name| request.header_values_bytes(name)).unwrap_or_default();
         let values = match &self.query {
-            Some(name) if of_header.is_empty() => {
-                request.query_values(name).into_iter().map(String::into_bytes).collect()
-            }
+            Some(name) if of_header.is_empty() => request.query_values_bytes(name),
             _ => of_header,
         };
         <[Vec<u8>; 1]>::try_from(values).ok().map(|[key]| key)

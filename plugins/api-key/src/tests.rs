@@ -41,6 +41,24 @@ fn refuses_missing_wrong_and_several_keys() {
     }
 }
 
+/// As text these would all be the same.
+#[test]
+fn bytes_that_are_not_text_make_no_two_keys_the_same() {
+    let config = format!(
+        r#"{{"keys": [{{"name": "odd", "sha256": "{}"}}], "query": "key", "header": "x-api-key"}}"#,
+        digest("k\u{fffd}")
+    );
+    let mut policy = configure(&config).unwrap();
+    let mut by_field =
+        |key: &[u8]| MockExchange::new("GET", "/").header("x-api-key", key).request_head(&mut policy);
+    assert_eq!(by_field("k\u{fffd}".as_bytes()), Decision::Next);
+    assert!(refused(&by_field(b"k\xff")) && refused(&by_field(b"k\xe2\x82")));
+    let mut by_query =
+        |key: &str| MockExchange::new("GET", &format!("/?key={key}")).request_head(&mut policy);
+    assert_eq!(by_query("k%EF%BF%BD"), Decision::Next);
+    assert!(refused(&by_query("k%ff")) && refused(&by_query("k%E2%82")));
+}
+
 #[test]
 fn takes_a_key_from_the_query_and_cuts_it_out() {
     let mut policy = policy(r#", "query": "key""#);

@@ -165,7 +165,7 @@ impl ExternalAuth {
         for name in &self.request_fields {
             // What is written above is not for the client to say.
             if !name.to_ascii_lowercase().starts_with("x-forwarded-") {
-                for value in request.header_values(name) {
+                for value in request.header_values_bytes(name) {
                     question = question.header(name, value);
                 }
             }

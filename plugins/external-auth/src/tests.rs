@@ -42,6 +42,26 @@ fn lets_through_what_the_service_lets_through_with_its_fields() {
     assert_eq!(asked.option_value("timeout-ms"), Some("1000"));
 }
 
+/// The service must judge the bytes that the upstream gets.
+#[test]
+fn bytes_that_are_not_text_are_passed_on_as_they_are() {
+    let (gateway, mut policy) = gateway(Ok(Inbound::new(204).with_header("x-user", b"zo\xeb")));
+    let mut exchange = gateway.exchange("GET", "/").header("cookie", b"session=\xff\xfe");
+    assert_eq!(exchange.request_head(&mut policy), Decision::Next);
+    assert_eq!(exchange.request_header_bytes("x-user").as_deref(), Some(&b"zo\xeb"[..]));
+    let asked = gateway.http_requests().remove(0);
+    let cookie = asked.headers.iter().find(|field| field.name == "cookie");
+    assert_eq!(cookie.map(|field| &*field.value), Some(&b"session=\xff\xfe"[..]));
+
+    let refusal = Inbound::new(401).with_header("www-authenticate", b"Basic realm=\"\xe9\"");
+    let gateway = MockGateway::new().http("GET", URL, Ok(refusal));
+    let mut policy: ExternalAuth = gateway.configure(CONFIG).unwrap();
+    match gateway.exchange("GET", "/").request_head(&mut policy) {
+        Decision::Reply(reply) => assert_eq!(reply.headers[0].value, b"Basic realm=\"\xe9\""),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_the_client_says_in_the_services_name_is_dropped_even_where_it_says_nothing() {
     let (gateway, mut policy) = gateway(Ok(Inbound::new(200)));

@@ -80,22 +80,23 @@ impl Template {
     }
 
     /// The value. `None` if a variable has none, and if what was put in makes it unfit for a field: an attribute can
-    /// hold line breaks, which would begin a field of their own.
+    /// hold line breaks, which would begin a field of their own. Bytes of a field that are not text stay as they are,
+    /// so that a copy is what the original was.
     pub(crate) fn render(
         &self,
         request: &Request,
         response: Option<&Response>,
         exchange: &Exchange,
-    ) -> Option<String> {
-        let mut value = String::new();
+    ) -> Option<Vec<u8>> {
+        let mut value = Vec::new();
         for piece in &self.0 {
             match piece {
-                Piece::Text(text) => value.push_str(text),
-                Piece::Variable(variable) => value.push_str(&variable.value(request, response, exchange)?),
+                Piece::Text(text) => value.extend_from_slice(text.as_bytes()),
+                Piece::Variable(variable) => value.extend(variable.value(request, response, exchange)?),
             }
         }
         let trimmed = value.trim_ascii();
-        Field::check_value(trimmed.as_bytes()).ok().map(|()| trimmed.to_owned())
+        Field::check_value(trimmed).ok().map(|()| trimmed.to_vec())
     }
 }
 
@@ -169,24 +170,25 @@ impl Variable {
         Ok(variable)
     }
 
-    fn value(&self, request: &Request, response: Option<&Response>, exchange: &Exchange) -> Option<String> {
-        match self {
+    fn value(&self, request: &Request, response: Option<&Response>, exchange: &Exchange) -> Option<Vec<u8>> {
+        let text = match self {
+            Self::RequestHeader(name) => return request.header_bytes(name),
+            Self::ResponseHeader(name) => return response?.header_bytes(name),
+            Self::RequestQuery(name) => return request.query_values_bytes(name).into_iter().next(),
             Self::Method => Some(request.method()),
             Self::Scheme => Some(request.scheme()),
             Self::Authority => Some(request.authority()),
             Self::Host => Some(host(&request.authority()).to_owned()),
             Self::Path => Some(request.path()),
             Self::Query => request.query(),
-            Self::RequestHeader(name) => request.header(name),
-            Self::RequestQuery(name) => request.query_values(name).into_iter().next(),
             Self::Status => response.map(|response| response.status().to_string()),
-            Self::ResponseHeader(name) => response.and_then(|response| response.header(name)),
             Self::ClientAddress => Some(exchange.client_address().to_string()),
             Self::TlsServerName => exchange.tls_server_name(),
             Self::Route => Some(exchange.route()),
             Self::TraceId => Some(exchange.trace_id()),
             Self::Attribute(name) => exchange.attribute(name),
-        }
+        };
+        text.map(String::into_bytes)
     }
 }
 

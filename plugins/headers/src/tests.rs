@@ -83,6 +83,23 @@ fn each_variable_has_its_value() {
 }
 
 #[test]
+fn a_copy_of_bytes_that_are_not_text_is_what_the_original_was() {
+    let config = r#"{
+        "request": {"set": {"x-copy": "<${request.header.x-a}>", "x-query": "${request.query.q}"}},
+        "response": {"set": {"x-copy": "${response.header.etag}"}}
+    }"#;
+    let mut exchange =
+        MockExchange::new("GET", "/?q=%e9%ff").header("x-a", b"caf\xe9").header("x-a", b"\xff");
+    exchange = exchange.with_response_header("etag", b"\"\xe9\"");
+    let mut policy = configure(config).unwrap();
+    exchange.request_head(&mut policy);
+    exchange.response_head(&mut policy);
+    assert_eq!(exchange.request_header_bytes("x-copy").as_deref(), Some(&b"<caf\xe9, \xff>"[..]));
+    assert_eq!(exchange.request_header_bytes("x-query").as_deref(), Some(&b"\xe9\xff"[..]));
+    assert_eq!(exchange.response_header_bytes("x-copy").as_deref(), Some(&b"\"\xe9\""[..]));
+}
+
+#[test]
 fn a_missing_value_removes_what_the_client_claims() {
     assert_eq!(rendered("user ${attribute.user}", exchange().header("x-out", "forged")), None);
 

@@ -142,7 +142,7 @@ impl Jwt {
     /// The claims of the request's token, if it is valid now.
     fn claims(&self, request: &Request) -> Result<Claims, Refused> {
         let invalid = |why: &str| Refused::Invalid(why.to_owned());
-        let values = request.header_values(&self.header);
+        let values = request.header_values_bytes(&self.header);
         let value = match values.as_slice() {
             [] => return Err(Refused::Missing),
             [value] => std::str::from_utf8(value).map_err(|_| invalid("the token is not text"))?,

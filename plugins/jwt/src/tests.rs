@@ -110,6 +110,8 @@ fn issuer_and_audience_must_be_the_wanted_ones() {
 fn what_is_no_valid_token_is_refused_with_the_reason() {
     let gateway = MockGateway::new();
     let mut policy = gateway.configure::<Jwt>(&config(json!({}))).unwrap();
+    let mut not_text = gateway.exchange("GET", "/").header("authorization", b"Bearer a.b.c\xff");
+    assert!(refusal(not_text.request_head(&mut policy)).unwrap_err().contains("not text"));
     let mut with = |values: &[&str]| {
         let exchange = gateway.exchange("GET", "/");
         let mut exchange =

@@ -48,7 +48,7 @@ impl request_body::Guest for AllHooks {
 impl response_head::Guest for AllHooks {
     fn on_response_head() -> Result<(), String> {
         let seen = saw("response-head");
-        response::append_header("x-seen", seen.as_bytes()).expect("a response can be edited here");
+        response::append_header("x-seen", &seen).expect("a response can be edited here");
         Ok(())
     }
 }

@@ -12,7 +12,6 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::lifecycle::Guest as Lifecycle;
 use exports::portcullis::policy::request_head::Guest;
-use portcullis::policy::types::Field;
 use portcullis::policy::{
     clock, crypto, exchange, http_client, log, matchers, metrics, random, rate_limit, request, secrets, store,
 };
@@ -35,7 +34,7 @@ impl Lifecycle for Capable {
 
 /// A request with options such as `timeout-ms=7`.
 fn outbound(url: &str, options: &[&str]) -> http_client::Outbound {
-    let headers = vec![Field { name: "x-from".to_owned(), value: b"guest".to_vec() }];
+    let headers = vec![("x-from".to_owned(), "guest".to_owned())];
     let (method, url, body) = ("POST".to_owned(), url.to_owned(), b"hello".to_vec());
     let options = options.iter().filter_map(|option| option.split_once('='));
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -47,10 +46,26 @@ fn ask(url: &str, options: &[&str]) -> String {
     answered(http_client::send(&outbound(url, options)))
 }
 
+/// The same with a field of these bytes, and what came back in the field `x-bytes`.
+fn ask_bytes(url: &str, bytes: Vec<u8>) -> String {
+    let http_client::Outbound { method, url, body, options, .. } = outbound(url, &[]);
+    let headers = vec![("x-bytes".to_owned(), bytes)];
+    let request = http_client::OutboundBytes { method, url, headers, body, options };
+    let answers = http_client::send_all_bytes(&[request.clone()]).into_iter();
+    let told = answers.chain([http_client::send_bytes(&request)]).map(|answer| match answer {
+        Ok(answer) => {
+            let bytes = answer.headers.iter().find(|(name, _)| name == "x-bytes");
+            bytes.map_or_else(|| "none".to_owned(), |(_, value)| value.escape_ascii().to_string())
+        }
+        Err(error) => format!("{error:?}"),
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
 fn answered(answer: Result<http_client::Inbound, http_client::Error>) -> String {
     match answer {
         Ok(answer) => {
-            let fields: Vec<&str> = answer.headers.iter().map(|field| field.name.as_str()).collect();
+            let fields: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
             format!("{} {fields:?} {}", answer.status, String::from_utf8_lossy(&answer.body))
         }
         Err(error) => format!("{error:?}"),
@@ -170,6 +185,7 @@ impl Guest for Capable {
             },
             "client" => format!("{:?}", matchers::find_client(number(1) as u32)),
             "ask" => ask(word(1), words.get(2..).unwrap_or_default()),
+            "ask-bytes" => ask_bytes(word(1), request::header_bytes("x-bytes").unwrap_or_default()),
             "ask-all" => {
                 let requests: Vec<_> = words.iter().skip(1).map(|url| outbound(url, &[])).collect();
                 let answers = http_client::send_all(&requests);

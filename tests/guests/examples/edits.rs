@@ -8,6 +8,7 @@ wit_bindgen::generate!({
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
         import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/connection@0.2.0;
         import portcullis:policy/outcome@0.2.0;
         export portcullis:policy/request-head@0.2.0;
         export portcullis:policy/request-body@0.2.0;
@@ -20,8 +21,8 @@ wit_bindgen::generate!({
 });
 
 use exports::portcullis::policy::{completed, request_body, request_head, response_body, response_head};
-use portcullis::policy::types::{IpAddress, Refused};
-use portcullis::policy::{body, exchange, outcome, request, response};
+use portcullis::policy::types::{Field, FieldBytes, Refused};
+use portcullis::policy::{body, connection, exchange, outcome, request, response};
 
 struct Edits;
 
@@ -45,8 +46,32 @@ fn text(value: Option<&str>) -> String {
     value.unwrap_or("none").to_owned()
 }
 
+fn shown(value: &[u8]) -> String {
+    value.escape_ascii().to_string()
+}
+
 fn lines(values: &[Vec<u8>]) -> String {
-    values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join("|")
+    values.iter().map(|value| shown(value)).collect::<Vec<_>>().join("|")
+}
+
+fn head(fields: Vec<Field>) -> String {
+    fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("|")
+}
+
+fn head_bytes(fields: Vec<FieldBytes>) -> String {
+    fields.into_iter().map(|(name, value)| format!("{name}={}", shown(&value))).collect::<Vec<_>>().join("|")
+}
+
+/// The bytes of hexadecimal digits.
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("two digits")).collect()
+}
+
+/// What is no text, as text.
+fn not_text() -> String {
+    // SAFETY: nothing looks at it but the host, which has to refuse it.
+    unsafe { String::from_utf8_unchecked(vec![b'a', 0xff]) }
 }
 
 fn edit(hook: &str) {
@@ -65,39 +90,54 @@ fn edit(hook: &str) {
         "request.path" => request::path(),
         "request.query" => text(request::query().as_deref()),
         "request.header" => text(request::header(first).as_deref()),
-        "request.header-values" => lines(&request::header_values(first)),
-        "request.headers" => {
-            request::headers().into_iter().map(|field| field.name).collect::<Vec<_>>().join("|")
+        "request.header-bytes" => {
+            request::header_bytes(first).map_or_else(|| text(None), |value| shown(&value))
         }
+        "request.header-values" => request::header_values(first).join("|"),
+        "request.header-values-bytes" => lines(&request::header_values_bytes(first)),
+        "request.headers" => head(request::headers()),
+        "request.headers-bytes" => head_bytes(request::headers_bytes()),
         "request.set-method" => told(request::set_method(first)),
         "request.set-authority" => told(request::set_authority(first)),
         "request.set-path-and-query" => told(request::set_path_and_query(first)),
         "request.set-upstream" => told(request::set_upstream(first)),
-        "request.set-header" => told(request::set_header(first, second.as_bytes())),
-        "request.set-header-size" => told(request::set_header("x-big", &vec![b'x'; size()])),
-        "request.set-header-control" => told(request::set_header("x-a", b"a\r\nb: c")),
-        "request.append-header" => told(request::append_header(first, second.as_bytes())),
+        "request.set-header" => told(request::set_header(first, second)),
+        "request.set-header-bytes" => told(request::set_header_bytes(first, &unhex(second))),
+        "request.set-header-not-text" => told(request::set_header("x-a", &not_text())),
+        "request.set-header-size" => told(request::set_header("x-big", &"x".repeat(size()))),
+        "request.set-header-control" => told(request::set_header("x-a", "a\r\nb: c")),
+        "request.append-header" => told(request::append_header(first, second)),
+        "request.append-header-bytes" => told(request::append_header_bytes(first, &unhex(second))),
         "request.remove-header" => told(request::remove_header(first)),
         "response.status" => response::status().to_string(),
         "response.header" => text(response::header(first).as_deref()),
-        "response.header-values" => lines(&response::header_values(first)),
-        "response.headers" => {
-            response::headers().into_iter().map(|field| field.name).collect::<Vec<_>>().join("|")
+        "response.header-bytes" => {
+            response::header_bytes(first).map_or_else(|| text(None), |value| shown(&value))
         }
+        "response.header-values" => response::header_values(first).join("|"),
+        "response.header-values-bytes" => lines(&response::header_values_bytes(first)),
+        "response.headers" => head(response::headers()),
+        "response.headers-bytes" => head_bytes(response::headers_bytes()),
         "response.set-status" => told(response::set_status(first.parse().expect("a status"))),
-        "response.set-header" => told(response::set_header(first, second.as_bytes())),
-        "response.append-header" => told(response::append_header(first, second.as_bytes())),
+        "response.set-header" => told(response::set_header(first, second)),
+        "response.set-header-bytes" => told(response::set_header_bytes(first, &unhex(second))),
+        "response.append-header" => told(response::append_header(first, second)),
+        "response.append-header-bytes" => told(response::append_header_bytes(first, &unhex(second))),
         "response.remove-header" => told(response::remove_header(first)),
-        "exchange.client-address" => match exchange::client_address() {
-            IpAddress::Ipv4(address) => format!("{address:?}"),
-            IpAddress::Ipv6(address) => format!("{address:x?}"),
-        },
-        "exchange.client-certificate" => format!("{:?}", exchange::client_certificate()),
-        "exchange.tls-server-name" => text(exchange::tls_server_name().as_deref()),
+        "exchange.client-address" => exchange::client_address(),
+        "exchange.client-address-bytes" => format!("{:x?}", exchange::client_address_bytes()),
+        "connection.client-certificate" => format!("{:?}", connection::client_certificate()),
+        "connection.tls-server-name" => text(connection::tls_server_name().as_deref()),
         "exchange.route" => exchange::route(),
         "exchange.trace-id" => exchange::trace_id(),
         "exchange.attribute" => text(exchange::attribute(first).as_deref()),
         "exchange.reply" => told(exchange::reply(first.parse().expect("a status"), &[], b"")),
+        "exchange.reply-header" => {
+            told(exchange::reply(200, &[(first.to_owned(), second.to_owned())], b"text"))
+        }
+        "exchange.reply-bytes" => {
+            told(exchange::reply_bytes(200, &[(first.to_owned(), unhex(second))], b"bytes"))
+        }
         "body.pass" => told(body::pass(1)),
         "outcome.status" => outcome::status().to_string(),
         "exchange.set-attribute-size" => told(exchange::set_attribute("big", &"x".repeat(size()))),

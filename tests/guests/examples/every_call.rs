@@ -6,6 +6,7 @@ wit_bindgen::generate!({
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
         import portcullis:policy/exchange@0.2.0;
+        import portcullis:policy/connection@0.2.0;
         import portcullis:policy/outcome@0.2.0;
         import portcullis:policy/log@0.2.0;
         import portcullis:policy/clock@0.2.0;
@@ -36,4 +37,12 @@ fn send() {
 
 fn send_all() {
     panic!("no call is named http-client.send-all");
+}
+
+fn send_bytes() {
+    panic!("no call is named http-client.send-bytes");
+}
+
+fn send_all_bytes() {
+    panic!("no call is named http-client.send-all-bytes");
 }

@@ -3,7 +3,6 @@
 wit_bindgen::generate!({ world: "portcullis:policy/all-hooks", path: "../../wit" });
 
 use portcullis::policy::http_client;
-use portcullis::policy::types::Field;
 
 include!("shared/every_call.rs");
 
@@ -11,10 +10,16 @@ fn outbound() -> http_client::Outbound {
     http_client::Outbound {
         method: "POST".to_owned(),
         url: "http://a.test/x".to_owned(),
-        headers: vec![Field { name: "x-from".to_owned(), value: b"guest".to_vec() }],
+        headers: vec![("x-from".to_owned(), "guest".to_owned())],
         body: b"hello".to_vec(),
         options: vec![("timeout-ms".to_owned(), "5000".to_owned())],
     }
+}
+
+fn outbound_bytes() -> http_client::OutboundBytes {
+    let http_client::Outbound { method, url, body, options, .. } = outbound();
+    let headers = vec![("x-from".to_owned(), b"guest\xff".to_vec())];
+    http_client::OutboundBytes { method, url, headers, body, options }
 }
 
 fn send() {
@@ -23,4 +28,12 @@ fn send() {
 
 fn send_all() {
     done(http_client::send_all(&[outbound(), outbound()]));
+}
+
+fn send_bytes() {
+    done(http_client::send_bytes(&outbound_bytes()));
+}
+
+fn send_all_bytes() {
+    done(http_client::send_all_bytes(&[outbound_bytes(), outbound_bytes()]));
 }

@@ -34,8 +34,8 @@ enum Side {
 
 fn set(side: Side, name: &str, value: &str) -> Result<(), Refused> {
     match side {
-        Side::Request => request::set_header(name, value.as_bytes()),
-        Side::Response => response::set_header(name, value.as_bytes()),
+        Side::Request => request::set_header(name, value),
+        Side::Response => response::set_header(name, value),
     }
 }
 

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head,
 };
-use portcullis::policy::types::{Field, Refused};
+use portcullis::policy::types::{FieldBytes, Refused};
 use portcullis::policy::{body, exchange, request};
 
 static CONFIG: OnceLock<String> = OnceLock::new();
@@ -76,9 +76,9 @@ fn name(refused: Refused) -> String {
 type Answer = Result<(), String>;
 
 fn reply(status: u16, headers: &[(&str, &[u8])], body: &[u8]) -> Answer {
-    let field = |(name, value): &(&str, &[u8])| Field { name: (*name).to_owned(), value: value.to_vec() };
-    let headers: Vec<Field> = headers.iter().map(field).collect();
-    exchange::reply(status, &headers, body)
+    let field = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+    let headers: Vec<FieldBytes> = headers.iter().map(field).collect();
+    exchange::reply_bytes(status, &headers, body)
         .map_err(|refused| format!("its reply was refused: {}", name(refused)))
 }
 

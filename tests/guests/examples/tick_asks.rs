@@ -13,7 +13,6 @@ wit_bindgen::generate!({
 });
 
 use exports::portcullis::policy::{request_head, tick};
-use portcullis::policy::types::Field;
 use portcullis::policy::{exchange, http_client, store};
 
 struct TickAsks;
@@ -23,7 +22,7 @@ impl tick::Guest for TickAsks {
         let answer = http_client::send(&http_client::Outbound {
             method: "GET".to_owned(),
             url: "http://a.test/tick".to_owned(),
-            headers: vec![Field { name: "x-from".to_owned(), value: b"tick".to_vec() }],
+            headers: vec![("x-from".to_owned(), "tick".to_owned())],
             body: Vec::new(),
             options: Vec::new(),
         });

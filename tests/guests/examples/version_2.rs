@@ -18,14 +18,14 @@ struct Version;
 
 impl request_head::Guest for Version {
     fn on_request_head() -> Result<(), String> {
-        request::set_header("x-version", b"v2").expect("a request can be edited here");
+        request::set_header("x-version", "v2").expect("a request can be edited here");
         Ok(())
     }
 }
 
 impl response_head::Guest for Version {
     fn on_response_head() -> Result<(), String> {
-        response::set_header("x-version", b"v2").expect("a response can be edited here");
+        response::set_header("x-version", "v2").expect("a response can be edited here");
         Ok(())
     }
 }

@@ -11,6 +11,7 @@
 
 mod abi;
 mod contract;
+mod define;
 pub(crate) mod guest;
 mod types;
 mod wasi;

@@ -6,6 +6,7 @@
 
 mod body;
 mod clock;
+mod connection;
 mod crypto;
 mod exchange;
 pub(crate) mod head;

@@ -10,22 +10,38 @@ use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::testing::state::{Head, Kind, in_exchange, with_exchange, with_gateway};
+use crate::testing::state::{Head, Kind, in_exchange, text, with_exchange, with_gateway};
 use crate::testing::{crypto, matchers};
-use crate::{Field, Refused};
+use crate::{Field, FieldBytes, Refused};
 
 // The fields of the request and of the response, which have the same functions.
 macro_rules! head {
-    ($head:expr => $header:ident $header_values:ident $headers:ident $set:ident $append:ident $remove:ident) => {
+    (
+        $head:expr => $header:ident $header_bytes:ident $header_values:ident $header_values_bytes:ident
+        $headers:ident $headers_bytes:ident $set:ident $append:ident $remove:ident
+    ) => {
         pub(crate) fn $header(name: &str) -> Option<String> {
+            $header_bytes(name).map(text)
+        }
+
+        pub(crate) fn $header_bytes(name: &str) -> Option<Vec<u8>> {
             with_exchange(|exchange| exchange.fields($head).joined(name))
         }
 
-        pub(crate) fn $header_values(name: &str) -> Vec<Vec<u8>> {
+        pub(crate) fn $header_values(name: &str) -> Vec<String> {
+            $header_values_bytes(name).into_iter().map(text).collect()
+        }
+
+        pub(crate) fn $header_values_bytes(name: &str) -> Vec<Vec<u8>> {
             with_exchange(|exchange| exchange.fields($head).values(name))
         }
 
         pub(crate) fn $headers() -> Vec<Field> {
+            let field = |FieldBytes { name, value }| Field { name, value: text(value) };
+            $headers_bytes().into_iter().map(field).collect()
+        }
+
+        pub(crate) fn $headers_bytes() -> Vec<FieldBytes> {
             with_exchange(|exchange| exchange.fields($head).all())
         }
 
@@ -45,12 +61,14 @@ macro_rules! head {
 
 head! {
     Head::Request =>
-    request_header request_header_values request_headers
+    request_header request_header_bytes request_header_values request_header_values_bytes
+    request_headers request_headers_bytes
     request_set_header request_append_header request_remove_header
 }
 head! {
     Head::Response =>
-    response_header response_header_values response_headers
+    response_header response_header_bytes response_header_values response_header_values_bytes
+    response_headers response_headers_bytes
     response_set_header response_append_header response_remove_header
 }
 

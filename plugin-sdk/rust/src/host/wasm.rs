@@ -1,6 +1,6 @@
 //! The gateway's functions as imports of the component. What a policy does not call is not imported.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::bindings::portcullis::policy as wit;
@@ -11,7 +11,7 @@ use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::{Field, Outcome, Refused, Reply};
+use crate::{Field, FieldBytes, Outcome, Refused, Reply};
 
 fn refused(refused: wit::types::Refused) -> Refused {
     match refused {
@@ -25,30 +25,42 @@ fn refused(refused: wit::types::Refused) -> Refused {
 }
 
 fn fields(fields: Vec<wit::types::Field>) -> Vec<Field> {
-    fields.into_iter().map(|field| Field { name: field.name, value: field.value }).collect()
+    fields.into_iter().map(|(name, value)| Field { name, value }).collect()
+}
+
+fn fields_bytes(fields: Vec<wit::types::FieldBytes>) -> Vec<FieldBytes> {
+    fields.into_iter().map(|(name, value)| FieldBytes { name, value }).collect()
+}
+
+fn lines(fields: Vec<FieldBytes>) -> Vec<wit::types::FieldBytes> {
+    fields.into_iter().map(|field| (field.name, field.value)).collect()
 }
 
 // The fields of the request and of the response, which have the same functions.
 macro_rules! head {
-    ($interface:ident: $header:ident $header_values:ident $headers:ident $set:ident $append:ident $remove:ident) => {
-        pub(crate) fn $header(name: &str) -> Option<String> {
-            wit::$interface::header(name)
-        }
-
-        pub(crate) fn $header_values(name: &str) -> Vec<Vec<u8>> {
-            wit::$interface::header_values(name)
-        }
+    (
+        $interface:ident: $header:ident $header_bytes:ident $header_values:ident $header_values_bytes:ident
+        $headers:ident $headers_bytes:ident $set:ident $append:ident $remove:ident
+    ) => {
+        pub(crate) use wit::$interface::{
+            header as $header, header_bytes as $header_bytes, header_values as $header_values,
+            header_values_bytes as $header_values_bytes,
+        };
 
         pub(crate) fn $headers() -> Vec<Field> {
             fields(wit::$interface::headers())
         }
 
+        pub(crate) fn $headers_bytes() -> Vec<FieldBytes> {
+            fields_bytes(wit::$interface::headers_bytes())
+        }
+
         pub(crate) fn $set(name: &str, value: &[u8]) -> Result<(), Refused> {
-            wit::$interface::set_header(name, value).map_err(refused)
+            wit::$interface::set_header_bytes(name, value).map_err(refused)
         }
 
         pub(crate) fn $append(name: &str, value: &[u8]) -> Result<(), Refused> {
-            wit::$interface::append_header(name, value).map_err(refused)
+            wit::$interface::append_header_bytes(name, value).map_err(refused)
         }
 
         pub(crate) fn $remove(name: &str) -> Result<(), Refused> {
@@ -59,12 +71,14 @@ macro_rules! head {
 
 head! {
     request:
-    request_header request_header_values request_headers
+    request_header request_header_bytes request_header_values request_header_values_bytes
+    request_headers request_headers_bytes
     request_set_header request_append_header request_remove_header
 }
 head! {
     response:
-    response_header response_header_values response_headers
+    response_header response_header_bytes response_header_values response_header_values_bytes
+    response_headers response_headers_bytes
     response_set_header response_append_header response_remove_header
 }
 
@@ -94,18 +108,20 @@ pub(crate) fn response_set_status(status: u16) -> Result<(), Refused> {
     wit::response::set_status(status).map_err(refused)
 }
 
+pub(crate) use wit::connection::{
+    client_certificate as exchange_client_certificate, tls_server_name as exchange_tls_server_name,
+};
 pub(crate) use wit::exchange::{
-    attribute as exchange_attribute, client_certificate as exchange_client_certificate,
-    route as exchange_route, state as exchange_state, tls_server_name as exchange_tls_server_name,
+    attribute as exchange_attribute, route as exchange_route, state as exchange_state,
     trace_id as exchange_trace_id,
 };
 
 pub(crate) fn exchange_client_address() -> IpAddr {
-    match wit::exchange::client_address() {
-        wit::types::IpAddress::Ipv4((a, b, c, d)) => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-        wit::types::IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => {
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
-        }
+    let bytes = wit::exchange::client_address_bytes();
+    match (<[u8; 4]>::try_from(&*bytes), <[u8; 16]>::try_from(&*bytes)) {
+        (Ok(v4), _) => v4.into(),
+        (_, Ok(v6)) => v6.into(),
+        _ => panic!("the gateway gave an address of {} bytes", bytes.len()),
     }
 }
 
@@ -119,8 +135,7 @@ pub(crate) fn exchange_set_state(value: &[u8]) -> Result<(), Refused> {
 
 pub(crate) fn exchange_reply(reply: Reply) -> Result<(), Refused> {
     let Reply { status, headers, body } = reply;
-    let headers = headers.into_iter().map(|field| wit::types::Field { name: field.name, value: field.value });
-    wit::exchange::reply(status, &headers.collect::<Vec<_>>(), &body).map_err(refused)
+    wit::exchange::reply_bytes(status, &lines(headers), &body).map_err(refused)
 }
 
 pub(crate) use wit::body::{
@@ -423,16 +438,14 @@ pub(crate) fn matchers_read_json(
     }
 }
 
-fn outbound(request: Outbound) -> wit::http_client::Outbound {
+fn outbound(request: Outbound) -> wit::http_client::OutboundBytes {
     let Outbound { method, url, headers, body, options } = request;
-    let field = |field: Field| wit::types::Field { name: field.name, value: field.value };
-    let headers = headers.into_iter().map(field).collect();
-    wit::http_client::Outbound { method, url, headers, body, options }
+    wit::http_client::OutboundBytes { method, url, headers: lines(headers), body, options }
 }
 
-fn inbound(answer: wit::http_client::Inbound) -> Inbound {
-    let wit::http_client::Inbound { status, headers, body, details } = answer;
-    Inbound { status, headers: fields(headers), body, details }
+fn inbound(answer: wit::http_client::InboundBytes) -> Inbound {
+    let wit::http_client::InboundBytes { status, headers, body, details } = answer;
+    Inbound { status, headers: fields_bytes(headers), body, details }
 }
 
 fn http_error(error: wit::http_client::Error) -> HttpError {
@@ -450,11 +463,11 @@ fn http_error(error: wit::http_client::Error) -> HttpError {
 }
 
 pub(crate) fn http_client_send(request: Outbound) -> Result<Inbound, HttpError> {
-    wit::http_client::send(&outbound(request)).map(inbound).map_err(http_error)
+    wit::http_client::send_bytes(&outbound(request)).map(inbound).map_err(http_error)
 }
 
 pub(crate) fn http_client_send_all(requests: Vec<Outbound>) -> Vec<Result<Inbound, HttpError>> {
     let requests: Vec<_> = requests.into_iter().map(outbound).collect();
-    let answers = wit::http_client::send_all(&requests);
+    let answers = wit::http_client::send_all_bytes(&requests);
     answers.into_iter().map(|answer| answer.map(inbound).map_err(http_error)).collect()
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::MockGateway;
-use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install};
+use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install, text};
 use crate::policy::Policy;
 use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Reply, Request, Response, Stop};
 
@@ -322,6 +322,12 @@ impl MockExchange {
     /// A field of the request that would be forwarded, lines joined by `", "`.
     #[must_use]
     pub fn request_header(&self, name: &str) -> Option<String> {
+        self.request_header_bytes(name).map(text)
+    }
+
+    /// The same as bytes.
+    #[must_use]
+    pub fn request_header_bytes(&self, name: &str) -> Option<Vec<u8>> {
         self.state.borrow().request_fields.joined(name)
     }
 
@@ -341,6 +347,12 @@ impl MockExchange {
     /// A field of the response that the client would get, lines joined by `", "`.
     #[must_use]
     pub fn response_header(&self, name: &str) -> Option<String> {
+        self.response_header_bytes(name).map(text)
+    }
+
+    /// The same as bytes.
+    #[must_use]
+    pub fn response_header_bytes(&self, name: &str) -> Option<Vec<u8>> {
         self.state.borrow().response_fields.joined(name)
     }
 

@@ -13,7 +13,7 @@ use crate::log::Level;
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::{BodyDecision, Field, Refused};
+use crate::{BodyDecision, Field, FieldBytes, Refused};
 
 type Shared<T> = Rc<RefCell<T>>;
 
@@ -295,17 +295,20 @@ impl ExchangeState {
     }
 }
 
+/// The text of a value, with U+FFFD in the place of what is not UTF-8.
+pub(crate) fn text(value: Vec<u8>) -> String {
+    String::from_utf8_lossy(&value).into_owned()
+}
+
 /// The field lines of a head.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<(String, Vec<u8>)>);
 
 impl Fields {
-    pub(crate) fn joined(&self, name: &str) -> Option<String> {
+    pub(crate) fn joined(&self, name: &str) -> Option<Vec<u8>> {
         let values = self.values(name);
-        let separator = if name.eq_ignore_ascii_case("cookie") { "; " } else { ", " };
-        let text =
-            values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join(separator);
-        (!values.is_empty()).then_some(text)
+        let separator = if name.eq_ignore_ascii_case("cookie") { b"; " } else { b", " };
+        (!values.is_empty()).then(|| values.join(&separator[..]))
     }
 
     pub(crate) fn values(&self, name: &str) -> Vec<Vec<u8>> {
@@ -313,8 +316,8 @@ impl Fields {
         lines.map(|(_, value)| value.clone()).collect()
     }
 
-    pub(crate) fn all(&self) -> Vec<Field> {
-        self.0.iter().map(|(name, value)| Field { name: name.clone(), value: value.clone() }).collect()
+    pub(crate) fn all(&self) -> Vec<FieldBytes> {
+        self.0.iter().map(|(name, value)| FieldBytes { name: name.clone(), value: value.clone() }).collect()
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {

@@ -10,7 +10,7 @@ use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head, tick,
 };
 use portcullis::policy::{
-    body, clock, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request, response,
+    body, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request, response,
     secrets, store,
 };
 use portcullis_test_guests_source::setting;
@@ -42,6 +42,9 @@ fn call(deed: &str) {
     }
     if let Some(name) = deed.strip_prefix("body.") {
         return call_body(name);
+    }
+    if let Some(name) = deed.strip_prefix("connection.") {
+        return call_connection(name);
     }
     if let Some(name) = deed.strip_prefix("outcome.") {
         return call_outcome(name);
@@ -91,6 +94,8 @@ fn call(deed: &str) {
         "store.list" => done(store::list("k")),
         "http-client.send" => send(),
         "http-client.send-all" => send_all(),
+        "http-client.send-bytes" => send_bytes(),
+        "http-client.send-all-bytes" => send_all_bytes(),
         other => panic!("no call is named {other}"),
     }
 }
@@ -121,10 +126,15 @@ fn call_request(name: &str) {
         "set-path-and-query" => done(request::set_path_and_query("/c?d")),
         "set-upstream" => done(request::set_upstream("elsewhere")),
         "header" => done(request::header("x-some")),
+        "header-bytes" => done(request::header_bytes("x-some")),
         "header-values" => done(request::header_values("x-do")),
+        "header-values-bytes" => done(request::header_values_bytes("x-do")),
         "headers" => done(request::headers()),
-        "set-header" => done(request::set_header("x-some", b"value")),
-        "append-header" => done(request::append_header("x-some", b"other")),
+        "headers-bytes" => done(request::headers_bytes()),
+        "set-header" => done(request::set_header("x-some", "value")),
+        "set-header-bytes" => done(request::set_header_bytes("x-some", b"value")),
+        "append-header" => done(request::append_header("x-some", "other")),
+        "append-header-bytes" => done(request::append_header_bytes("x-some", b"other")),
         "remove-header" => done(request::remove_header("x-some")),
         other => panic!("no call is named request.{other}"),
     }
@@ -135,10 +145,15 @@ fn call_response(name: &str) {
         "status" => done(response::status()),
         "set-status" => done(response::set_status(201)),
         "header" => done(response::header("content-type")),
+        "header-bytes" => done(response::header_bytes("content-type")),
         "header-values" => done(response::header_values("content-type")),
+        "header-values-bytes" => done(response::header_values_bytes("content-type")),
         "headers" => done(response::headers()),
-        "set-header" => done(response::set_header("x-some", b"value")),
-        "append-header" => done(response::append_header("x-some", b"other")),
+        "headers-bytes" => done(response::headers_bytes()),
+        "set-header" => done(response::set_header("x-some", "value")),
+        "set-header-bytes" => done(response::set_header_bytes("x-some", b"value")),
+        "append-header" => done(response::append_header("x-some", "other")),
+        "append-header-bytes" => done(response::append_header_bytes("x-some", b"other")),
         "remove-header" => done(response::remove_header("x-some")),
         other => panic!("no call is named response.{other}"),
     }
@@ -147,16 +162,24 @@ fn call_response(name: &str) {
 fn call_exchange(name: &str) {
     match name {
         "client-address" => done(exchange::client_address()),
-        "client-certificate" => done(exchange::client_certificate()),
-        "tls-server-name" => done(exchange::tls_server_name()),
+        "client-address-bytes" => done(exchange::client_address_bytes()),
         "route" => done(exchange::route()),
         "trace-id" => done(exchange::trace_id()),
         "reply" => done(exchange::reply(200, &[], b"")),
+        "reply-bytes" => done(exchange::reply_bytes(200, &[], b"")),
         "attribute" => done(exchange::attribute("kept")),
         "set-attribute" => done(exchange::set_attribute("called", "yes")),
         "state" => done(exchange::state()),
         "set-state" => done(exchange::set_state(b"called")),
         other => panic!("no call is named exchange.{other}"),
+    }
+}
+
+fn call_connection(name: &str) {
+    match name {
+        "tls-server-name" => done(connection::tls_server_name()),
+        "client-certificate" => done(connection::client_certificate()),
+        other => panic!("no call is named connection.{other}"),
     }
 }
 

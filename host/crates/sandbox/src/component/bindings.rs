@@ -6,9 +6,11 @@ wasmtime::component::bindgen!({
     path: "../../../wit",
     world: "portcullis:policy/imports",
     imports: {
-        // The two functions that wait.
+        // The functions that wait.
         "portcullis:policy/http-client.send": async | trappable,
+        "portcullis:policy/http-client.send-bytes": async | trappable,
         "portcullis:policy/http-client.send-all": async | trappable,
+        "portcullis:policy/http-client.send-all-bytes": async | trappable,
         default: trappable,
     },
 });

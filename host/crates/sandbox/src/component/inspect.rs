@@ -139,7 +139,7 @@ impl ComponentInfo {
         }
         let unknown = || InspectError::UnknownImport(shown(name));
         match contract_interface(name)?.ok_or_else(unknown)? {
-            "types" | "request" | "response" | "body" | "exchange" | "outcome" => {}
+            "types" | "request" | "response" | "body" | "exchange" | "connection" | "outcome" => {}
             interface => self.imports.push(Capability::from_name(interface).ok_or_else(unknown)?),
         }
         Ok(())

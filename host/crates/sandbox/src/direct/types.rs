@@ -2,7 +2,7 @@
 
 use wasmtime::{Result, ValType, bail};
 
-use super::abi::{Given, Item, Lift, Lower, Parameters, Reader, Writer, aligned, case_offset, max, up};
+use super::abi::{Lift, Lower, Parameters, Reader, Writer, aligned, case_offset, max, up};
 use crate::component::bindings::portcullis::policy::{
     crypto, log, matchers, random, rate_limit, store, types,
 };
@@ -114,7 +114,6 @@ macro_rules! given_record {
     };
 }
 
-given_record!(types::Field { name: String, value: Vec<u8> });
 given_record!(rate_limit::Verdict {
     allowed: bool,
     remaining: u32,
@@ -122,8 +121,6 @@ given_record!(rate_limit::Verdict {
     reset_after_ms: u64
 });
 given_record!(crypto::Verified { key: u32, header: String, payload: Vec<u8> });
-
-impl Given for types::Field {}
 
 /// A record that is handed over.
 macro_rules! taken_record {
@@ -163,10 +160,7 @@ macro_rules! taken_record {
     };
 }
 
-taken_record!(types::Field { name: String, value: Vec<u8> });
 taken_record!(rate_limit::Quota { requests: u32, per_ms: u64, burst: u32 });
-
-impl Item for types::Field {}
 
 /// An enum that is handed over.
 macro_rules! taken_enum {
@@ -201,28 +195,3 @@ macro_rules! taken_enum {
 }
 
 taken_enum!(log::Level { Trace, Debug, Info, Warn, Error });
-
-/// The address of a client.
-impl Lower for types::IpAddress {
-    const SIZE: u32 = 18;
-    const ALIGN: u32 = 2;
-
-    fn store(&self, writer: &mut Writer<'_, '_>, at: u32) -> Result<()> {
-        let at = aligned(at, <Self as Lower>::ALIGN)?;
-        let mut bytes = [0; 18];
-        let length = match *self {
-            Self::Ipv4((a, b, c, d)) => {
-                bytes[2..6].copy_from_slice(&[a, b, c, d]);
-                6
-            }
-            Self::Ipv6((a, b, c, d, e, f, g, h)) => {
-                bytes[0] = 1;
-                for (place, group) in bytes[2..].chunks_exact_mut(2).zip([a, b, c, d, e, f, g, h]) {
-                    place.copy_from_slice(&group.to_le_bytes());
-                }
-                18
-            }
-        };
-        writer.write(at, &bytes[..length])
-    }
-}

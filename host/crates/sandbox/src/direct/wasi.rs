@@ -5,7 +5,7 @@ use portcullis_services::random;
 use wasmtime::{Caller, Linker, Result, bail, ensure};
 
 use super::abi::{Lower, Writer, aligned, enter};
-use super::contract::typed;
+use super::define::typed;
 use crate::instance::bounds::HANDLES_MAX;
 use crate::instance::output::Output;
 use crate::instance::state::State;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use portcullis_policy::HookKind;
 use wasmtime::Result;
 
-use super::head::Edit;
+use super::head::{Edit, as_bytes};
 use super::reply::check_reply;
 use crate::component::bindings::portcullis::policy::exchange::Host;
-use crate::component::bindings::portcullis::policy::types::{Field, IpAddress, Refused};
+use crate::component::bindings::portcullis::policy::types::{Field, FieldBytes, Refused};
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
@@ -16,6 +16,11 @@ use crate::instance::state::State;
 const STATE_BYTES_MAX: usize = 64 << 10;
 
 impl State {
+    /// The address of the client. One that came mapped into IPv6 is an IPv4 address.
+    pub(crate) fn client(&mut self) -> Result<IpAddr> {
+        Ok(self.exchange()?.client.address.to_canonical())
+    }
+
     /// Keeps bytes for the policy's next hook, in the buffer that has those of before.
     pub(crate) fn keep(&mut self, value: &[u8]) -> Result<Edit> {
         if value.len() > STATE_BYTES_MAX {
@@ -29,20 +34,15 @@ impl State {
 }
 
 impl Host for State {
-    fn client_address(&mut self) -> Result<IpAddress> {
-        Ok(match self.exchange()?.client.address.to_canonical() {
-            IpAddr::V4(address) => IpAddress::Ipv4(address.octets().into()),
-            IpAddr::V6(address) => IpAddress::Ipv6(address.segments().into()),
+    fn client_address(&mut self) -> Result<String> {
+        Ok(self.client()?.to_string())
+    }
+
+    fn client_address_bytes(&mut self) -> Result<Vec<u8>> {
+        Ok(match self.client()? {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
         })
-    }
-
-    fn client_certificate(&mut self) -> Result<Option<Vec<u8>>> {
-        self.note_read("client.certificate", "");
-        Ok(self.exchange()?.client.certificate.as_deref().map(<[u8]>::to_vec))
-    }
-
-    fn tls_server_name(&mut self) -> Result<Option<String>> {
-        Ok(self.exchange()?.client.tls_server_name.as_deref().map(str::to_owned))
     }
 
     fn route(&mut self) -> Result<String> {
@@ -54,6 +54,10 @@ impl Host for State {
     }
 
     fn reply(&mut self, status: u16, headers: Vec<Field>, body: Vec<u8>) -> Result<Edit> {
+        self.reply_bytes(status, as_bytes(headers), body)
+    }
+
+    fn reply_bytes(&mut self, status: u16, headers: Vec<FieldBytes>, body: Vec<u8>) -> Result<Edit> {
         let body_bytes_max = self.policy.limits.body_bytes;
         self.exchange()?;
         if self.stage == Stage::Hook(HookKind::Completed) {

@@ -1,12 +1,12 @@
-//! What the functions of `request`, `response`, `body`, `outcome` and `exchange` have in common: reading and editing
-//! the fields of a head.
+//! What the functions of `request`, `response`, `body`, `outcome`, `exchange` and `connection` have in common: reading
+//! and editing the fields of a head.
 
 use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::component::bindings::portcullis::policy;
-use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use crate::component::bindings::portcullis::policy::types::{Field, FieldBytes, Refused};
 use crate::instance::state::State;
 
 /// Bytes that a head may have after an edit, as [`Fields::size`] counts them. A head that came in larger may still be
@@ -20,7 +20,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     policy::response::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::body::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::outcome::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    policy::exchange::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+    policy::exchange::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    policy::connection::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
 impl policy::types::Host for State {}
@@ -28,23 +29,34 @@ impl policy::types::Host for State {}
 /// The outcome of an edit: refusing is an answer, not an error.
 pub(crate) type Edit = std::result::Result<(), Refused>;
 
-/// All values of a field as one, see [`Fields::get_joined`].
-pub(crate) fn header(fields: &Fields, name: &str) -> Option<String> {
-    let value = fields.get_joined(name.as_bytes())?.into_owned();
+/// The text of a value, with U+FFFD in the place of what is not UTF-8.
+pub(crate) fn text(value: Vec<u8>) -> String {
     // Nearly always UTF-8 already, which then is the string without another copy.
-    Some(
-        String::from_utf8(value)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// All values of a field as one, see [`Fields::get_joined`].
+pub(crate) fn header(fields: &Fields, name: &str) -> Option<Vec<u8>> {
+    Some(fields.get_joined(name.as_bytes())?.into_owned())
 }
 
 pub(crate) fn header_values(fields: &Fields, name: &str) -> Vec<Vec<u8>> {
     fields.get_all(name.as_bytes()).map(<[u8]>::to_vec).collect()
 }
 
-pub(crate) fn headers(fields: &Fields) -> Vec<Field> {
+pub(crate) fn headers(fields: &Fields) -> Vec<FieldBytes> {
     let seen = fields.iter().filter(|(known, _, _)| !is_hop_by_hop(*known));
-    seen.map(|(_, name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect()
+    seen.map(|(_, name, value)| (name.to_owned(), value.to_vec())).collect()
+}
+
+/// Lines as text, see [`text`].
+pub(crate) fn as_text(lines: Vec<FieldBytes>) -> Vec<Field> {
+    lines.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+/// Lines as bytes.
+pub(crate) fn as_bytes(lines: Vec<Field>) -> Vec<FieldBytes> {
+    lines.into_iter().map(|(name, value)| (name, value.into_bytes())).collect()
 }
 
 /// Replaces all lines of a field by one. `fixed` is what the rest of the head takes.

@@ -21,9 +21,12 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::recorded::Answer;
 use crate::component::bindings::portcullis::policy::http_client;
-use crate::component::bindings::portcullis::policy::http_client::{Error, Inbound, Outbound};
-use crate::component::bindings::portcullis::policy::types::Field;
-use crate::host::head::HEAD_BYTES_MAX;
+use crate::component::bindings::portcullis::policy::http_client::{
+    Error, Inbound as TextInbound, InboundBytes as Inbound, Outbound as TextOutbound,
+    OutboundBytes as Outbound,
+};
+use crate::component::bindings::portcullis::policy::types::FieldBytes;
+use crate::host::head::{HEAD_BYTES_MAX, as_bytes, as_text};
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
@@ -38,7 +41,7 @@ const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// The longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;
 
-/// The function's name in records, in which `send-all` is as many of them.
+/// The function's name in records, in which the others are as many of them.
 const SEND: &str = "http-client.send";
 
 pub(super) fn link(linker: &mut Linker<State>) -> WasmResult<()> {
@@ -75,7 +78,7 @@ fn check(
     let Some(grant) = grant.cloned() else {
         return Err(Error::NotAllowed("no grant of the policy covers this URL".to_owned()));
     };
-    for Field { name, value } in headers {
+    for (name, value) in headers {
         if is_gateway_owned(name.as_bytes()) {
             return Err(invalid(format!("the field `{name}`, which the gateway writes")));
         }
@@ -116,8 +119,7 @@ fn timeout(options: &[(String, String)]) -> Result<Duration, Error> {
 
 fn inbound(response: OutboundResponse) -> Inbound {
     let fields = response.head.fields.iter();
-    let headers =
-        fields.map(|(_, name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect();
+    let headers = fields.map(|(_, name, value)| (name.to_owned(), value.to_vec())).collect();
     Inbound { status: response.head.status, headers, body: response.body.into(), details: Vec::new() }
 }
 
@@ -235,14 +237,36 @@ async fn answers(mut calls: Vec<Call>, gone: Option<ClientGone>) -> Vec<Result<I
     calls.into_iter().map(answer).collect()
 }
 
+/// The request of a policy that writes its fields as text.
+fn outbound(request: TextOutbound) -> Outbound {
+    let TextOutbound { method, url, headers, body, options } = request;
+    Outbound { method, url, headers: as_bytes(headers), body, options }
+}
+
+/// The answer for a policy that reads its fields as text.
+fn as_text_inbound(answer: Inbound) -> TextInbound {
+    let Inbound { status, headers, body, details } = answer;
+    TextInbound { status, headers: as_text(headers), body, details }
+}
+
 impl http_client::Host for State {
-    async fn send(&mut self, request: Outbound) -> WasmResult<Result<Inbound, Error>> {
+    async fn send(&mut self, request: TextOutbound) -> WasmResult<Result<TextInbound, Error>> {
+        Ok(self.send_bytes(outbound(request)).await?.map(as_text_inbound))
+    }
+
+    async fn send_all(&mut self, requests: Vec<TextOutbound>) -> WasmResult<Vec<Result<TextInbound, Error>>> {
+        let requests = requests.into_iter().map(outbound).collect();
+        let answers = self.send_all_bytes(requests).await?.into_iter();
+        Ok(answers.map(|answer| answer.map(as_text_inbound)).collect())
+    }
+
+    async fn send_bytes(&mut self, request: Outbound) -> WasmResult<Result<Inbound, Error>> {
         self.require(Capability::HttpClient)?;
         let answer = self.send_noted(vec![request]).await.pop();
         Ok(answer.unwrap_or_else(|| Err(Error::Other("there is no answer".to_owned()))))
     }
 
-    async fn send_all(&mut self, requests: Vec<Outbound>) -> WasmResult<Vec<Result<Inbound, Error>>> {
+    async fn send_all_bytes(&mut self, requests: Vec<Outbound>) -> WasmResult<Vec<Result<Inbound, Error>>> {
         self.require(Capability::HttpClient)?;
         if requests.len() > REQUESTS_MAX {
             let refused = || Err(Error::InvalidRequest("more than 32 requests at once".to_owned()));
@@ -264,17 +288,17 @@ fn describe(request: &Outbound) -> Value {
 
 /// Credentials leave a mark, in what is asked and in what is answered: what a policy sends to a server may be made of a
 /// secret, which only the policy knows.
-fn fields_to_json(fields: &[Field]) -> Value {
-    let value = |field: &Field| match is_credential(&field.name) {
-        true => json!(mark(&field.name.to_ascii_lowercase())),
-        false => bytes_to_json(&field.value),
+fn fields_to_json(fields: &[FieldBytes]) -> Value {
+    let value = |name: &str, value: &[u8]| match is_credential(name) {
+        true => json!(mark(&name.to_ascii_lowercase())),
+        false => bytes_to_json(value),
     };
-    fields.iter().map(|field| json!([field.name, value(field)])).collect()
+    fields.iter().map(|(name, of)| json!([name, value(name, of)])).collect()
 }
 
-fn field_from_json(value: &Value) -> Option<Field> {
+fn field_from_json(value: &Value) -> Option<FieldBytes> {
     let [name, value] = value.as_array()?.as_slice() else { return None };
-    Some(Field { name: name.as_str()?.to_owned(), value: bytes_from_json(value)? })
+    Some((name.as_str()?.to_owned(), bytes_from_json(value)?))
 }
 
 fn detail_from_json(value: &Value) -> Option<(String, String)> {

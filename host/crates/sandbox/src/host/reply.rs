@@ -3,13 +3,13 @@
 use portcullis_http::{FieldError, Fields, is_gateway_owned};
 use portcullis_policy::Reply;
 
-use super::head::{HEAD_BYTES_MAX, refused};
-use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use super::head::{HEAD_BYTES_MAX, line_size, refused};
+use crate::component::bindings::portcullis::policy::types::{FieldBytes, Refused};
 
 /// Returns the reply, if the gateway can send it.
 pub(super) fn check_reply(
     status: u16,
-    headers: &[Field],
+    headers: &[FieldBytes],
     body: Vec<u8>,
     body_bytes_max: usize,
 ) -> Result<Reply, Refused> {
@@ -18,15 +18,15 @@ pub(super) fn check_reply(
     }
     let mut fields = Fields::new();
     let mut size = 0;
-    for field in headers {
-        if is_gateway_owned(field.name.as_bytes()) {
+    for (name, value) in headers {
+        if is_gateway_owned(name.as_bytes()) {
             return Err(Refused::Forbidden);
         }
-        size += field.name.len() + field.value.len() + 32;
+        size += line_size(name, value);
         let added = if size > HEAD_BYTES_MAX {
             Err(FieldError::TooLarge)
         } else {
-            fields.append(field.name.as_bytes(), &field.value)
+            fields.append(name.as_bytes(), value)
         };
         added.map_err(refused)?;
     }

@@ -5,11 +5,11 @@ use portcullis_policy::{Exchange, HookKind};
 use wasmtime::Result;
 
 use super::head::{
-    Edit, HEAD_BYTES_MAX, append_header, check_size, header, header_values, headers, remove_header,
-    set_header,
+    Edit, HEAD_BYTES_MAX, append_header, as_text, check_size, header, header_values, headers, remove_header,
+    set_header, text,
 };
 use crate::component::bindings::portcullis::policy::request::Host;
-use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use crate::component::bindings::portcullis::policy::types::{Field, FieldBytes, Refused};
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
@@ -113,28 +113,48 @@ impl Host for State {
     }
 
     fn header(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.header_bytes(name)?.map(text))
+    }
+
+    fn header_bytes(&mut self, name: String) -> Result<Option<Vec<u8>>> {
         self.note_read("request.header ", &name);
         Ok(header(&self.request()?.fields, &name))
     }
 
-    fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+    fn header_values(&mut self, name: String) -> Result<Vec<String>> {
+        Ok(self.header_values_bytes(name)?.into_iter().map(text).collect())
+    }
+
+    fn header_values_bytes(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
         self.note_read("request.header ", &name);
         Ok(header_values(&self.request()?.fields, &name))
     }
 
     fn headers(&mut self) -> Result<Vec<Field>> {
+        Ok(as_text(self.headers_bytes()?))
+    }
+
+    fn headers_bytes(&mut self) -> Result<Vec<FieldBytes>> {
         self.note_reads("request.header ");
         Ok(headers(&self.request()?.fields))
     }
 
-    fn set_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+    fn set_header(&mut self, name: String, value: String) -> Result<Edit> {
+        self.set_header_bytes(name, value.into_bytes())
+    }
+
+    fn set_header_bytes(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
         self.edit_request(|request| {
             let fixed = fixed_size(request);
             set_header(&mut request.fields, fixed, &name, &value)
         })
     }
 
-    fn append_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+    fn append_header(&mut self, name: String, value: String) -> Result<Edit> {
+        self.append_header_bytes(name, value.into_bytes())
+    }
+
+    fn append_header_bytes(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
         self.edit_request(|request| {
             let fixed = fixed_size(request);
             append_header(&mut request.fields, fixed, &name, &value)

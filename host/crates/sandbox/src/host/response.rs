@@ -4,9 +4,11 @@ use portcullis_http::ResponseHead;
 use portcullis_policy::{Exchange, HookKind};
 use wasmtime::Result;
 
-use super::head::{Edit, append_header, header, header_values, headers, remove_header, set_header};
+use super::head::{
+    Edit, append_header, as_text, header, header_values, headers, remove_header, set_header, text,
+};
 use crate::component::bindings::portcullis::policy::response::Host;
-use crate::component::bindings::portcullis::policy::types::{Field, Refused};
+use crate::component::bindings::portcullis::policy::types::{Field, FieldBytes, Refused};
 use crate::instance::stage::Stage;
 use crate::instance::state::State;
 
@@ -57,25 +59,45 @@ impl Host for State {
     }
 
     fn header(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.header_bytes(name)?.map(text))
+    }
+
+    fn header_bytes(&mut self, name: String) -> Result<Option<Vec<u8>>> {
         self.note_read("response.header ", &name);
         Ok(self.response()?.and_then(|response| header(&response.fields, &name)))
     }
 
-    fn header_values(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
+    fn header_values(&mut self, name: String) -> Result<Vec<String>> {
+        Ok(self.header_values_bytes(name)?.into_iter().map(text).collect())
+    }
+
+    fn header_values_bytes(&mut self, name: String) -> Result<Vec<Vec<u8>>> {
         self.note_read("response.header ", &name);
         Ok(self.response()?.map(|response| header_values(&response.fields, &name)).unwrap_or_default())
     }
 
     fn headers(&mut self) -> Result<Vec<Field>> {
+        Ok(as_text(self.headers_bytes()?))
+    }
+
+    fn headers_bytes(&mut self) -> Result<Vec<FieldBytes>> {
         self.note_reads("response.header ");
         Ok(self.response()?.map(|response| headers(&response.fields)).unwrap_or_default())
     }
 
-    fn set_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+    fn set_header(&mut self, name: String, value: String) -> Result<Edit> {
+        self.set_header_bytes(name, value.into_bytes())
+    }
+
+    fn set_header_bytes(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
         self.edit_response(|response| set_header(&mut response.fields, 0, &name, &value))
     }
 
-    fn append_header(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
+    fn append_header(&mut self, name: String, value: String) -> Result<Edit> {
+        self.append_header_bytes(name, value.into_bytes())
+    }
+
+    fn append_header_bytes(&mut self, name: String, value: Vec<u8>) -> Result<Edit> {
         self.edit_response(|response| append_header(&mut response.fields, 0, &name, &value))
     }
 

@@ -132,7 +132,7 @@ fn at_each_wait_of_each_hook() {
             if policy.factory().name().contains("waiting") {
                 // And here for a server.
                 for name in HOOKS {
-                    for deed in ["http-client.send", "http-client.send-all"] {
+                    for deed in super::host_calls::WAITS {
                         assert!(give_up_at_each_wait(|| begin(name, deed), || check(name)) >= 3, "{deed}");
                     }
                 }

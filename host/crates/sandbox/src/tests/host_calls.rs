@@ -21,7 +21,8 @@ use crate::{ConfigureError, PolicyComponent, Sandbox};
 const DEED: &str = "request.header";
 const DEED_FIELD: &[u8] = b"x-do";
 /// The calls that wait: only the guest that runs on fibers has them.
-const WAITS: [&str; 2] = ["http-client.send", "http-client.send-all"];
+pub(super) const WAITS: [&str; 4] =
+    ["http-client.send", "http-client.send-all", "http-client.send-bytes", "http-client.send-all-bytes"];
 
 /// The functions that policies can import, as `wit/` has them: `store.get`.
 pub(super) fn contract() -> BTreeSet<String> {
@@ -55,7 +56,7 @@ pub(super) fn contract() -> BTreeSet<String> {
 
 /// Those of an exchange, which `configure` and `on-tick` do not have.
 pub(super) fn needs_exchange(call: &str) -> bool {
-    let interfaces = ["request.", "response.", "body.", "exchange.", "outcome."];
+    let interfaces = ["request.", "response.", "body.", "exchange.", "connection.", "outcome."];
     call == "matchers.find-client" || interfaces.iter().any(|interface| call.starts_with(interface))
 }
 

@@ -61,8 +61,11 @@ impl Future for Answer {
         let mut answer = OutboundResponse::default();
         answer.head.status = 201;
         answer.head.fields.append(b"x-to", b"guest").unwrap();
-        let from = request.head.fields.get(b"x-from").unwrap().to_vec();
-        let from = String::from_utf8(from).unwrap();
+        if let Some(bytes) = request.head.fields.get(b"x-bytes") {
+            answer.head.fields.append(b"x-bytes", bytes).unwrap();
+        }
+        let from =
+            String::from_utf8_lossy(request.head.fields.get(b"x-from").unwrap_or_default()).into_owned();
         let body = String::from_utf8(request.body.to_vec()).unwrap();
         let told = format!("{} {} {from} {body}", request.head.method, request.head.target());
         answer.body = told.into();
@@ -111,6 +114,20 @@ fn does(policy: &dyn Policy, deed: &str) -> String {
     let (exchange, result) = run(policy, Hook::RequestHead, exchange);
     result.unwrap();
     exchange.attributes.get("result").unwrap().to_owned()
+}
+
+#[test]
+fn bytes_that_are_not_text_are_sent_and_answered_as_they_are() {
+    in_time(|| {
+        let (sandbox, _servers) = sandbox();
+        let policy = configured(&sandbox, CAPABILITIES, &config("asking with bytes", "{}")).unwrap().worker();
+        let mut exchange = exchange();
+        exchange.request.fields.append(b"x-do", b"ask-bytes http://a.test/x").unwrap();
+        exchange.request.fields.append(b"x-bytes", b"caf\xe9\xff").unwrap();
+        let (exchange, result) = run(&*policy, Hook::RequestHead, exchange);
+        result.unwrap();
+        assert_eq!(exchange.attributes.get("result"), Some(r"caf\xe9\xff caf\xe9\xff"));
+    });
 }
 
 #[test]

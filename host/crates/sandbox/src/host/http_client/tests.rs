@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_model::{HttpGrant, HttpUrl};
 
-use super::{Error, Field, Inbound, Outbound, check, left_to_wait};
+use super::{Error, FieldBytes, Inbound, Outbound, check, left_to_wait};
 use crate::host::recorded::Answer;
 
 fn grant(url: &str, path: &str) -> HttpGrant {
@@ -20,8 +20,8 @@ fn request(url: &str) -> Outbound {
     }
 }
 
-fn field(name: &str, value: &str) -> Field {
-    Field { name: name.into(), value: value.into() }
+fn field(name: &str, value: &str) -> FieldBytes {
+    (name.into(), value.into())
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_answer_reads_back_from_a_record() {
     let details = vec![("name".to_owned(), "value".to_owned())];
     let inbound = Inbound { status: 204, headers: vec![field("a", "b")], body: vec![0, 255], details };
     let read = Inbound::from_json(&inbound.to_json()).unwrap();
-    assert_eq!((read.status, &*read.headers[0].name, &*read.body), (204, "a", &[0, 255][..]));
+    assert_eq!((read.status, &*read.headers[0].0, &*read.body), (204, "a", &[0, 255][..]));
     assert_eq!(read.details, inbound.details);
     for error in [
         Error::InvalidRequest("a".into()),
