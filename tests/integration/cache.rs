@@ -9,6 +9,7 @@ mod freshness;
 mod keys;
 mod operating;
 mod parts;
+mod policies;
 mod purge;
 mod suite;
 mod tenants;

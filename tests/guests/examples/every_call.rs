@@ -8,6 +8,7 @@ wit_bindgen::generate!({
         import portcullis:policy/exchange@0.2.0;
         import portcullis:policy/connection@0.2.0;
         import portcullis:policy/outcome@0.2.0;
+        import portcullis:policy/cache@0.2.0;
         import portcullis:policy/log@0.2.0;
         import portcullis:policy/clock@0.2.0;
         import portcullis:policy/random@0.2.0;

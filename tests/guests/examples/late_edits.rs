@@ -7,6 +7,7 @@ wit_bindgen::generate!({
         import portcullis:policy/request@0.2.0;
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
+        import portcullis:policy/cache@0.2.0;
         import portcullis:policy/exchange@0.2.0;
         export portcullis:policy/lifecycle@0.2.0;
         export portcullis:policy/request-body@0.2.0;
@@ -20,7 +21,7 @@ use std::sync::OnceLock;
 
 use exports::portcullis::policy::{lifecycle, request_body, response_body};
 use portcullis::policy::types::Refused;
-use portcullis::policy::{body, exchange, request, response};
+use portcullis::policy::{body, cache, exchange, request, response};
 
 static CONFIG: OnceLock<String> = OnceLock::new();
 
@@ -89,6 +90,7 @@ fn run(side: Side, hook: &str) -> Result<(), String> {
             "path" => request::set_path_and_query(first),
             "authority" => request::set_authority(first),
             "upstream" => request::set_upstream(first),
+            "vary" => cache::vary_by(first, second),
             // What a policy before this one has done to the head.
             "show" => {
                 let seen = match side {

@@ -59,7 +59,7 @@ impl Disk {
 }
 
 /// A cache that keeps little in memory.
-fn table(folder: &Path, settings: &str) -> String {
+pub(super) fn table(folder: &Path, settings: &str) -> String {
     // A slow machine is no failed disk, unless a test is about that.
     let patience = if settings.contains("timeout") { "" } else { ", timeout = \"60s\"" };
     format!(
@@ -79,7 +79,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Waits until what is in the folder is known. Before, nothing is stored in it.
-async fn ready(gateway: &TestGateway) {
+pub(super) async fn ready(gateway: &TestGateway) {
     let line = r#"portcullis_cache_disk_ready{cache="c"} 1"#;
     eventually("the index is complete", async || {
         page(gateway).await.lines().any(|found| found == line).then_some(())
@@ -87,7 +87,7 @@ async fn ready(gateway: &TestGateway) {
     .await;
 }
 
-async fn has_files(folder: &Path, count: usize) {
+pub(super) async fn has_files(folder: &Path, count: usize) {
     // A response is found just after its file is in its place, which cannot be seen from here: several looks later it
     // is.
     let seen = Cell::new(0);

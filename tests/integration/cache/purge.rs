@@ -14,12 +14,12 @@ use crate::metrics::page;
 use crate::setup::{KEY, shipped};
 
 /// Runs `portcullis cache` with these arguments.
-async fn cache(gateway: &TestGateway, arguments: &[&str]) -> Ran {
+pub(super) async fn cache(gateway: &TestGateway, arguments: &[&str]) -> Ran {
     portcullis_in(gateway.dir(), ["cache"].iter().chain(arguments)).await
 }
 
 /// Purges, and returns how many responses were met by each thing that was named.
-async fn purge(gateway: &TestGateway, arguments: &[&str]) -> Vec<u64> {
+pub(super) async fn purge(gateway: &TestGateway, arguments: &[&str]) -> Vec<u64> {
     let arguments: Vec<&str> = ["purge", "--json"].into_iter().chain(arguments.iter().copied()).collect();
     let ran = cache(gateway, &arguments).await;
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -184,12 +184,12 @@ fn field_edit(edit: &FieldEdit<String>) -> Value {
 }
 
 fn cache_to_json(view: &CacheView) -> Value {
-    let CacheView { store, says, url, key, now } = view;
+    let CacheView { store, says, url, key, tags, now } = view;
     let now = now.as_ref().map(|now| {
         let Foreseen { result, status, why } = now;
         json!({ "result": result, "status": status, "why": why })
     });
-    json!({ "store": &**store, "says": says, "url": url, "key": key, "now": now })
+    json!({ "store": &**store, "says": says, "url": url, "key": key, "tags": tags, "now": now })
 }
 
 fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {

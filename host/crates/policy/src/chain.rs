@@ -318,7 +318,15 @@ impl Link {
         self.log_fault(exchange, &fault, mode);
         match mode {
             FailureMode::Deny => Settled::Denied(fault),
-            FailureMode::Allow => Settled::Next,
+            FailureMode::Allow => {
+                if matches!(exchange.phase, HookKind::RequestHead | HookKind::RequestBody)
+                    && self.policy.factory().informs_cache()
+                {
+                    // It might have told this response apart from others.
+                    exchange.cache.bypass();
+                }
+                Settled::Next
+            }
         }
     }
 

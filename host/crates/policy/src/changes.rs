@@ -2,7 +2,8 @@
 
 use portcullis_http::{Fields, RequestHead, ResponseHead};
 
-use crate::exchange::{Attributes, Exchange};
+use crate::attributes::Attributes;
+use crate::exchange::Exchange;
 use crate::recorder::{Edit, Message};
 
 /// What a hook may change, as it was before the hook.

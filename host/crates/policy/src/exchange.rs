@@ -7,6 +7,8 @@ use std::sync::Arc;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::{Name, PolicyCost};
 
+use crate::attributes::Attributes;
+use crate::cache::CacheWishes;
 use crate::client_gone::ClientGone;
 use crate::hook::HookKind;
 use crate::recorder::Recorder;
@@ -34,6 +36,8 @@ pub struct Exchange {
     pub trace_id: String,
     /// What policies have set for each other.
     pub attributes: Attributes,
+    /// What policies have said to the cache of the route.
+    pub cache: CacheWishes,
     /// What each policy keeps between its hooks; by position in the chain.
     pub policies: Vec<PolicySlot>,
     /// Position in the chain of the policy whose hook is running.
@@ -83,53 +87,6 @@ impl Default for ClientInfo {
     }
 }
 
-/// Named text that policies set for later policies, for the choice of an upstream and for the access record.
-#[derive(Debug, Clone, Default)]
-pub struct Attributes {
-    entries: Vec<(String, String)>,
-    bytes: usize,
-}
-
-impl Attributes {
-    /// Names and values together, in bytes; more is refused. Enough for a few claims of a token.
-    pub const BYTES_MAX: usize = 16 * 1024;
-
-    /// Returns the value of `name`.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Sets `name`. Returns `false` and changes nothing if the attributes of this exchange would exceed
-    /// [`Self::BYTES_MAX`].
-    #[must_use]
-    pub fn set(&mut self, name: &str, value: &str) -> bool {
-        let old = self.entries.iter_mut().find(|(key, _)| key == name);
-        let freed = old.as_ref().map_or(0, |(key, value)| key.len() + value.len());
-        let bytes = self.bytes - freed + name.len() + value.len();
-        if bytes > Self::BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        match old {
-            Some((_, slot)) => value.clone_into(slot),
-            None => self.entries.push((name.to_owned(), value.to_owned())),
-        }
-        true
-    }
-
-    /// Returns all, in the order in which they were first set.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// Removes all.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes = 0;
-    }
-}
-
 impl std::fmt::Debug for PolicySlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (state, instance) = (self.state.len(), self.instance.is_some());
@@ -149,6 +106,7 @@ impl Default for Exchange {
             upstream: 0,
             trace_id: String::new(),
             attributes: Attributes::default(),
+            cache: CacheWishes::default(),
             policies: Vec::new(),
             policy_at: 0,
             body_begun: false,
@@ -183,6 +141,7 @@ impl Exchange {
         self.upstream = 0;
         self.trace_id.clear();
         self.attributes.clear();
+        self.cache.clear();
         for slot in &mut self.policies {
             slot.state.clear();
             slot.instance = None;

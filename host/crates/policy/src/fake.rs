@@ -25,6 +25,8 @@ pub struct Fake {
     pub body_bytes_max: usize,
     /// Whether it returns each hook only when asked for a second time, as one on a fiber does.
     pub waits: bool,
+    /// Whether it says that it may say something to the cache of a route.
+    pub informs_cache: bool,
     pub deed: Deed,
     /// How many workers have it.
     pub alive: Arc<AtomicUsize>,
@@ -44,6 +46,7 @@ impl Fake {
             failure_mode: FailureMode::Deny,
             body_bytes_max: 100,
             waits: false,
+            informs_cache: false,
             deed: Arc::new(deed),
             alive: Arc::default(),
             refused_requests: None,
@@ -75,6 +78,10 @@ impl PolicyFactory for Fake {
 
     fn failure_mode(&self) -> FailureMode {
         self.failure_mode
+    }
+
+    fn informs_cache(&self) -> bool {
+        self.informs_cache
     }
 
     fn body_bytes_max(&self) -> usize {

@@ -5,6 +5,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+mod attributes;
+pub mod cache;
 mod chain;
 mod changes;
 mod client_gone;
@@ -20,10 +22,11 @@ mod policy;
 mod recorded_call;
 pub mod recorder;
 
+pub use attributes::Attributes;
 pub use chain::{BodyOutcome, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use client_gone::ClientGone;
 pub use decision::{Again, BodyDecision, BodySplit, Decision, Fault, FaultKind, Reply};
-pub use exchange::{Attributes, ClientInfo, Exchange, PolicySlot};
+pub use exchange::{ClientInfo, Exchange, PolicySlot};
 pub use holding::{Holding, Passed};
 pub use hook::{BodySide, Hook, HookKind, Hooks, Outcome};
 pub use policy::{Called, Policy, PolicyFactory, Returned, Watch, Watcher, carry_over, find_version};

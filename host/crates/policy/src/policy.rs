@@ -24,6 +24,11 @@ pub trait PolicyFactory: Send + Sync + std::fmt::Debug {
     /// Returns what a fault of it means for an exchange.
     fn failure_mode(&self) -> FailureMode;
 
+    /// Returns whether it may say something to the cache of a route.
+    fn informs_cache(&self) -> bool {
+        false
+    }
+
     /// Returns how many bytes of one body it may be given at once or hold back.
     fn body_bytes_max(&self) -> usize;
 

@@ -34,6 +34,7 @@ use portcullis_cache::rules::{Settings, StoredHead, Time, tags};
 use portcullis_cache::store::{self, Entry, OpenError, Store, Ticket};
 use portcullis_http::RequestHead;
 use portcullis_model::{Bypass, Cache, Name, RouteCache};
+use portcullis_policy::cache::CacheWishes;
 use portcullis_telemetry::{CacheFigures, CacheReport, DiskFigures, Metrics};
 
 use self::flight::Flights;
@@ -194,10 +195,18 @@ impl CachedRoute {
 
     /// Puts an entry with another head in the place of `old`, after a validation. One that has other tags now is
     /// forgotten instead, and fetched anew when it is wanted: a purge of a tag finds entries by those that they were
-    /// stored with.
-    pub(crate) fn update(&self, ticket: Ticket, old: &Kept, head: StoredHead) -> Option<Kept> {
+    /// stored with. The same holds if policies have added another one to `request`, which the validation was for.
+    pub(crate) fn update(
+        &self,
+        ticket: Ticket,
+        old: &Kept,
+        head: StoredHead,
+        request: Option<&CacheWishes>,
+    ) -> Option<Kept> {
         let store = &self.open.store;
-        if !tags(old.head().fields()).eq(tags(head.fields())) {
+        let is_known = |tag: &str| old.head().tags().any(|known| known == tag.as_bytes());
+        let are_known = request.is_none_or(|wishes| wishes.tags().all(is_known));
+        if !are_known || !tags(old.head().fields()).eq(tags(head.fields())) {
             store.forget(old);
             return None;
         }

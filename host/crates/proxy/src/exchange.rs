@@ -102,6 +102,7 @@ impl ExchangeDriver<'_> {
             // What policies set from now on is part of the key.
             exchange.request.fields.mark_edits();
         }
+        exchange.cache.keys.clone_from(&route.cache_keys);
         self.info.changes = matched.local.snapshot.invalidation.asked(&exchange.request);
         exchange.route.clone_from(&route.name);
         exchange.upstreams.clone_from(&route.upstream_names);

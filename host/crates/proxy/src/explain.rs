@@ -23,7 +23,7 @@ use portcullis_policy::recorder::{HookRecord, Recorder};
 use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
 
 use crate::cache::CachedRoute;
-use crate::cache::view::{CacheView, view};
+use crate::cache::view::{CacheView, keys_for_policies, view};
 use crate::error::ExchangeError;
 use crate::https;
 use crate::plan::{self, Answer, Plan};
@@ -252,6 +252,7 @@ impl<'a> Explainer<'a> {
         if let Action::Forward(Forward { cache: Some(_), .. }) = &route.action {
             exchange.request.fields.mark_edits();
         }
+        exchange.cache.keys = keys_for_policies(route);
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams().into();
         let https_port = || self.https_port(route);

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use portcullis_model::{Name, Route};
 use portcullis_net::{Connector, ListenerState};
+use portcullis_policy::cache::CacheKeys;
 use portcullis_policy::{Policy, PolicyChain, PolicyFactory, carry_over};
 use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
 use crate::cache::CachedRoute;
+use crate::cache::view::keys_for_policies;
 use crate::https;
 use crate::snapshot::Snapshot;
 use crate::upstream::{LocalUpstream, SharedUpstream};
@@ -38,6 +40,8 @@ pub(crate) struct LocalRoute {
     pub(crate) https: Option<Arc<ListenerState>>,
     /// The way through its cache, if it has one.
     pub(crate) cache: Option<Arc<CachedRoute>>,
+    /// What its policies, if there are any, are shown of its cache: a copy of this worker's own.
+    pub(crate) cache_keys: Option<Arc<dyn CacheKeys>>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// By position in the chain.
     pub(crate) policy_metrics: Vec<Arc<RoutePolicyMetrics>>,
@@ -75,6 +79,7 @@ impl Local {
                 chain: Rc::new(PolicyChain::new(policies, route.config.hold_bytes_max)),
                 upstreams,
                 cache: route.cache.clone(),
+                cache_keys: if route.policies.is_empty() { None } else { keys_for_policies(&route.config) },
                 config: Rc::new(route.config.clone()),
             })
         });

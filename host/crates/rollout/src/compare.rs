@@ -7,6 +7,7 @@ use bytes::Bytes;
 use portcullis_http::Fields;
 use portcullis_model::Name;
 use portcullis_model::text::one_line;
+use portcullis_policy::cache::CacheWishes;
 use portcullis_policy::recorder::is_credential;
 use portcullis_policy::{Attributes, Decision, Exchange, Fault, FaultKind, HookKind, Reply};
 
@@ -188,6 +189,7 @@ impl Finder {
                     exchange.upstreams.get(exchange.upstream).map_or("", |name| name).to_owned()
                 };
                 self.value("upstream", None, &upstream(active), &upstream(candidate));
+                self.cache(&active.cache, &candidate.cache);
             }
             HookKind::ResponseHead => {
                 let (a, b) = (&active.response, &candidate.response);
@@ -223,6 +225,27 @@ impl Finder {
                 let (a, b) = (shown(a), shown(b));
                 self.push("attribute", Some(name), a, b);
             }
+        }
+    }
+
+    /// What the two say to the cache: whether the request passes by it, what is added to the key, and the tags.
+    fn cache(&mut self, active: &CacheWishes, candidate: &CacheWishes) {
+        let passes = |wishes: &CacheWishes| if wishes.is_bypassed() { "bypass" } else { "no bypass" };
+        self.value("cache-bypass", None, passes(active), passes(candidate));
+        if !active.parts().eq(candidate.parts()) {
+            let shown = |wishes: &CacheWishes| {
+                let parts: Vec<String> = wishes
+                    .parts()
+                    .map(|(name, value)| format!("{}={}", shortened(name), self.shown(name, value)))
+                    .collect();
+                shortened(&parts.join(" "))
+            };
+            let (a, b) = (shown(active), shown(candidate));
+            self.push("cache-key", None, a, b);
+        }
+        if !active.tags().eq(candidate.tags()) {
+            let shown = |wishes: &CacheWishes| shortened(&wishes.tags().collect::<Vec<_>>().join(" "));
+            self.push("cache-tags", None, shown(active), shown(candidate));
         }
     }
 

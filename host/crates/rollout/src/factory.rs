@@ -74,6 +74,11 @@ impl PolicyFactory for RolloutFactory {
         }
     }
 
+    fn informs_cache(&self) -> bool {
+        let [active, candidate] = &self.0.versions;
+        active.informs_cache() || candidate.informs_cache()
+    }
+
     fn failure_mode(&self) -> FailureMode {
         self.0.version(Side::Active).failure_mode()
     }

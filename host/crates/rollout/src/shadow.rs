@@ -213,6 +213,7 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         upstream: exchange.upstream,
         trace_id: exchange.trace_id.clone(),
         attributes: exchange.attributes.clone(),
+        cache: exchange.cache.clone(),
         policies: Vec::new(),
         gone: ClientGone::default(),
         policy_at: exchange.policy_at,

@@ -5,6 +5,7 @@
 //! would not be enough.
 
 mod body;
+mod cache;
 mod clock;
 mod connection;
 mod crypto;

@@ -1,5 +1,6 @@
 //! Tests with real guests: `tests/guests/examples`.
 
+mod cache;
 mod calls;
 mod cancellation;
 mod capabilities;
@@ -45,6 +46,7 @@ use crate::{ConfigureError, PolicyComponent, Sandbox, SandboxOptions};
 portcullis_test_guests::every_guest! {
     all_hooks => calls::calls_every_hook_in_order,
     asks => http_client::other_hooks_wait_as_well,
+    caches => cache::what_a_policy_says_is_in_the_exchange_in_its_hook_alone,
     capabilities => capabilities::counts_a_rate_limit_exactly_across_threads,
     edits => edits::reads_the_request,
     every_call => host_calls::one_that_the_host_fails_is_a_fault_in_every_hook,

@@ -181,6 +181,9 @@ impl Text {
             for part in list(&cache["key"]) {
                 line!(self, "  {}", string(part));
             }
+            for tag in list(&cache["tags"]) {
+                line!(self, "  tag added by a policy: {}", string(tag));
+            }
             if !cache["now"].is_null() {
                 let now = &cache["now"];
                 line!(self, "  now: {} ({})", string(&now["status"]), string(&now["why"]));

@@ -16,13 +16,14 @@ use crate::words::counted;
 const DIGEST_FILE: &str = "digest";
 
 /// The contract's own files. What a plugin is built against lies in one folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("hooks.wit", include_str!("../../../../wit/hooks.wit")),
     ("request.wit", include_str!("../../../../wit/request.wit")),
     ("response.wit", include_str!("../../../../wit/response.wit")),
     ("body.wit", include_str!("../../../../wit/body.wit")),
     ("exchange.wit", include_str!("../../../../wit/exchange.wit")),
+    ("cache.wit", include_str!("../../../../wit/cache.wit")),
     ("capabilities.wit", include_str!("../../../../wit/capabilities.wit")),
     ("worlds.wit", include_str!("../../../../wit/worlds.wit")),
 ];

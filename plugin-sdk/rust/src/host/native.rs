@@ -180,6 +180,29 @@ pub(crate) fn exchange_set_state(value: &[u8]) -> Result<(), Refused> {
     with_exchange(|exchange| exchange.set_state(value))
 }
 
+pub(crate) fn cache_url() -> Option<String> {
+    with_exchange(|exchange| exchange.cache_url())
+}
+
+pub(crate) fn cache_key() -> Vec<String> {
+    with_exchange(|exchange| exchange.cache_key())
+}
+
+pub(crate) fn cache_vary_by(name: &str, value: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.wish()?.vary_by(name, value))
+}
+
+pub(crate) fn cache_add_tag(tag: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.wish()?.add_tag(tag))
+}
+
+pub(crate) fn cache_bypass() -> Result<(), Refused> {
+    with_exchange(|exchange| {
+        exchange.wish()?.bypass = true;
+        Ok(())
+    })
+}
+
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     with_gateway(|gateway| gateway.log(level, message, fields));
 }

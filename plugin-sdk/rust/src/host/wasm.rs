@@ -138,6 +138,20 @@ pub(crate) fn exchange_reply(reply: Reply) -> Result<(), Refused> {
     wit::exchange::reply_bytes(status, &lines(headers), &body).map_err(refused)
 }
 
+pub(crate) use wit::cache::{key as cache_key, url as cache_url};
+
+pub(crate) fn cache_vary_by(name: &str, value: &str) -> Result<(), Refused> {
+    wit::cache::vary_by(name, value).map_err(refused)
+}
+
+pub(crate) fn cache_add_tag(tag: &str) -> Result<(), Refused> {
+    wit::cache::add_tag(tag).map_err(refused)
+}
+
+pub(crate) fn cache_bypass() -> Result<(), Refused> {
+    wit::cache::bypass().map_err(refused)
+}
+
 pub(crate) use wit::body::{
     is_absent as body_is_absent, is_last as body_is_last, read as body_read, size as body_size,
 };

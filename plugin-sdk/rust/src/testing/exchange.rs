@@ -132,6 +132,13 @@ impl MockExchange {
         self
     }
 
+    /// Takes the cache from the route.
+    #[must_use]
+    pub fn without_cache(self) -> Self {
+        self.state.borrow_mut().cache.is_missing = true;
+        self
+    }
+
     /// Sets the status of the upstream's answer. 200 unless set.
     #[must_use]
     pub fn response(self, status: u16) -> Self {
@@ -148,6 +155,12 @@ impl MockExchange {
         let added = self.state.borrow_mut().response_fields.append(name, value.as_ref());
         added.unwrap_or_else(|refused| panic!("field `{name}` of the test's response: {refused}"));
         self
+    }
+
+    /// Runs code that asks of the exchange, as in `on_request_head`.
+    pub fn run<T>(&self, code: impl FnOnce() -> T) -> T {
+        self.state.borrow_mut().phase = Phase::RequestHead;
+        install(&self.gateway.state, Some(&self.state), code)
     }
 
     /// Runs `on_request_head`.
@@ -336,6 +349,24 @@ impl MockExchange {
     pub fn upstream(&self) -> String {
         let state = self.state.borrow();
         state.upstreams.get(state.upstream).cloned().unwrap_or_default()
+    }
+
+    /// What policies have added to the key of the cache.
+    #[must_use]
+    pub fn cache_parts(&self) -> Vec<(String, String)> {
+        self.state.borrow().cache.parts.clone()
+    }
+
+    /// The tags that policies have added to the response.
+    #[must_use]
+    pub fn cache_tags(&self) -> Vec<String> {
+        self.state.borrow().cache.tags.clone()
+    }
+
+    /// Whether a policy lets the request pass by the cache.
+    #[must_use]
+    pub fn is_cache_bypassed(&self) -> bool {
+        self.state.borrow().cache.bypass
     }
 
     /// The status that the client would get.

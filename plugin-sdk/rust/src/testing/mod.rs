@@ -28,6 +28,7 @@
 //! which hook, how large attributes and state may be. It has no grants: a component that is not granted a capability
 //! that it imports does not load.
 
+pub(crate) mod cache;
 pub(crate) mod crypto;
 mod exchange;
 mod gateway;

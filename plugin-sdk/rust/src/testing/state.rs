@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::cache::CacheWishes;
 use super::crypto::Crypto;
 use super::matchers::Matchers;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
@@ -103,6 +104,7 @@ pub(crate) struct ExchangeState {
     pub(crate) piece: Piece,
     /// The head whose body has begun to go on: first the request's, then the response's.
     pub(crate) begun: Option<Head>,
+    pub(crate) cache: CacheWishes,
 }
 
 /// The bytes of a body that are at hand.
@@ -164,6 +166,7 @@ impl Default for ExchangeState {
             state: Vec::new(),
             piece: Piece::default(),
             begun: None,
+            cache: CacheWishes::default(),
         }
     }
 }
@@ -185,7 +188,7 @@ impl ExchangeState {
     }
 
     /// Whether a head may be edited: in its own hook, and in that of its body until some of the body was let go.
-    fn editable(&self, head: Head) -> Result<(), Refused> {
+    pub(crate) fn editable(&self, head: Head) -> Result<(), Refused> {
         match (head, self.phase) {
             (Head::Request, Phase::RequestHead) | (Head::Response, Phase::ResponseHead) => Ok(()),
             (Head::Request, Phase::RequestBody) | (Head::Response, Phase::ResponseBody)

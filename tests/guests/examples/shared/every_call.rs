@@ -10,7 +10,8 @@ use exports::portcullis::policy::{
     completed, lifecycle, request_body, request_head, response_body, response_head, tick,
 };
 use portcullis::policy::{
-    body, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request, response,
+    body, cache, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request,
+    response,
     secrets, store,
 };
 use portcullis_test_guests_source::setting;
@@ -48,6 +49,9 @@ fn call(deed: &str) {
     }
     if let Some(name) = deed.strip_prefix("outcome.") {
         return call_outcome(name);
+    }
+    if let Some(name) = deed.strip_prefix("cache.") {
+        return call_cache(name);
     }
     if let Some(name) = deed.strip_prefix("crypto.") {
         return call_crypto(name);
@@ -207,6 +211,17 @@ fn call_outcome(name: &str) {
         "endpoint" => done(outcome::endpoint()),
         "error" => done(outcome::error()),
         other => panic!("no call is named outcome.{other}"),
+    }
+}
+
+fn call_cache(name: &str) {
+    match name {
+        "url" => done(cache::url()),
+        "key" => done(cache::key()),
+        "vary-by" => done(cache::vary_by("plan", "gold")),
+        "add-tag" => done(cache::add_tag("news")),
+        "bypass" => done(cache::bypass()),
+        other => panic!("no call is named cache.{other}"),
     }
 }
 

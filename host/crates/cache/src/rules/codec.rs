@@ -23,7 +23,8 @@ const NEVER_STALE: u8 = 2;
 const IMMUTABLE: u8 = 4;
 const HAS_SPAN: u8 = 8;
 const HAS_CONTENT_LENGTH: u8 = 16;
-const ALL: u8 = NO_CACHE | NEVER_STALE | IMMUTABLE | HAS_SPAN | HAS_CONTENT_LENGTH;
+const HAS_ADDED_TAGS: u8 = 32;
+const ALL: u8 = NO_CACHE | NEVER_STALE | IMMUTABLE | HAS_SPAN | HAS_CONTENT_LENGTH | HAS_ADDED_TAGS;
 
 /// The bytes are no stored head of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,8 @@ impl StoredHead {
             | flag(self.rules.never_stale, NEVER_STALE)
             | flag(self.rules.immutable, IMMUTABLE)
             | flag(self.span.is_some(), HAS_SPAN)
-            | flag(self.content_length.is_some(), HAS_CONTENT_LENGTH);
+            | flag(self.content_length.is_some(), HAS_CONTENT_LENGTH)
+            | flag(!self.added_tags.is_empty(), HAS_ADDED_TAGS);
         out.extend([VERSION, flags]);
         out.extend(self.status.to_le_bytes());
         for number in
@@ -71,6 +73,10 @@ impl StoredHead {
         for (_, name, value) in self.fields.iter_bytes() {
             write_bytes(name, out);
             write_bytes(value, out);
+        }
+        if !self.added_tags.is_empty() {
+            write_count(self.added_tags.len(), out);
+            self.added_tags.iter().for_each(|tag| write_bytes(tag, out));
         }
     }
 
@@ -156,6 +162,7 @@ impl<'a> Reader<'a> {
         let selection = self.bytes().filter(|bytes| bytes.len() <= vary::BYTES_MAX && is_selection(bytes))?;
         let withheld = self.names()?;
         let fields = self.fields()?;
+        let added_tags = if is_set(HAS_ADDED_TAGS) { self.tags()? } else { Vec::new() };
         // A part is a 206, and nothing else is.
         (span.is_some() == (status == 206)).then_some(())?;
         Some(StoredHead {
@@ -177,6 +184,7 @@ impl<'a> Reader<'a> {
             selection: selection.to_vec(),
             span,
             content_length,
+            added_tags,
         })
     }
 
@@ -194,6 +202,15 @@ impl<'a> Reader<'a> {
             names.push(String::from_utf8(name.to_vec()).ok()?);
         }
         Some(names)
+    }
+
+    /// Those that are there if there are any.
+    fn tags(&mut self) -> Option<Vec<Box<[u8]>>> {
+        let mut tags = Vec::new();
+        for _ in 0..self.u32()? {
+            tags.push(self.bytes().filter(|tag| !tag.is_empty())?.into());
+        }
+        Some(tags).filter(|tags| !tags.is_empty())
     }
 
     fn name(&mut self) -> Option<&'a [u8]> {

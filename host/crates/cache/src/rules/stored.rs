@@ -6,6 +6,7 @@ use portcullis_http::Fields;
 
 use super::directives::SECONDS_MAX;
 use super::request::Request;
+use super::tags::tags;
 use super::time::{Exchanged, Time};
 use super::vary;
 
@@ -40,6 +41,8 @@ pub struct StoredHead {
     pub(super) span: Option<Span>,
     /// The Content-Length that it had.
     pub(super) content_length: Option<u64>,
+    /// The tags that it was given beside those in its fields.
+    pub(super) added_tags: Vec<Box<[u8]>>,
 }
 
 /// What a stored response demands at each use.
@@ -179,11 +182,29 @@ impl StoredHead {
         self.rules.no_cache
     }
 
+    /// Gives it a tag that is not in its fields.
+    pub fn add_tag(&mut self, tag: &[u8]) {
+        if !self.added_tags.iter().any(|other| **other == *tag) {
+            self.added_tags.push(tag.into());
+        }
+    }
+
+    /// Returns the tags that it was given beside those in its fields.
+    pub fn added_tags(&self) -> impl Iterator<Item = &[u8]> {
+        self.added_tags.iter().map(|tag| &**tag)
+    }
+
+    /// Returns all tags by which it can be purged. One may come twice.
+    pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        tags(&self.fields).chain(self.added_tags())
+    }
+
     /// Returns how many bytes it takes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let names: usize = self.withheld.iter().map(|name| name.capacity() + size_of::<String>()).sum();
-        self.fields.capacity() + self.selection.capacity() + names
+        let tags: usize = self.added_tags.iter().map(|tag| tag.len() + size_of::<Box<[u8]>>()).sum();
+        self.fields.capacity() + self.selection.capacity() + names + tags
     }
 
     /// Returns whether the request has the fields that the response was selected by (RFC 9111, 4.1).

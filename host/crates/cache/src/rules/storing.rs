@@ -274,6 +274,7 @@ pub(super) fn make(
         selection: made.selection,
         span: made.span,
         content_length: made.content_length,
+        added_tags: Vec::new(),
     })
 }
 

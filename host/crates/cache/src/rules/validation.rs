@@ -169,7 +169,7 @@ impl StoredHead {
             may_estimate: may_estimate(settings, request),
         };
         match make(settings, fields, &policy, made, times) {
-            Some(head) => Freshened { head, keep },
+            Some(head) => Freshened { head: Self { added_tags: self.added_tags.clone(), ..head }, keep },
             // It said how long it is fresh, and does not any more.
             None => Freshened { head: Self { times, ..self.clone() }, keep: Err(WhyNot::NoLifetime) },
         }

@@ -193,7 +193,7 @@ impl Fetch<'_, '_> {
         ticket: Ticket,
     ) -> Attempt {
         let store = &self.route.open.store;
-        let Exchange { request, response, .. } = exchange;
+        let Exchange { request, response, cache: wishes, .. } = exchange;
         let request = Request::read(&self.route.rules, request, false);
         let Some(freshened) = found.head().freshen(&self.route.rules, &request, response, true, times) else {
             // It means another one.
@@ -209,7 +209,7 @@ impl Fetch<'_, '_> {
         let mut status = Status::forwarded(self.wanted.why, CacheResult::Revalidated);
         status.answered = Some(304);
         let kept = match freshened.keep {
-            Ok(()) => self.route.update(ticket, found, freshened.head.clone()),
+            Ok(()) => self.route.update(ticket, found, freshened.head.clone(), Some(wishes)),
             Err(why) => {
                 status.detail = Some(why.as_str());
                 store.forget(found);
@@ -255,7 +255,7 @@ impl Fetch<'_, '_> {
         for other in variants.entries().iter().filter(|other| other.variant() != found.variant()) {
             let named = other.head().freshen(&self.route.rules, request, not_modified, false, times);
             let is_kept = named.is_none_or(|named| {
-                named.keep.is_ok() && self.route.update(ticket, other, named.head).is_some()
+                named.keep.is_ok() && self.route.update(ticket, other, named.head, None).is_some()
             });
             if !is_kept {
                 store.forget(other);
@@ -278,11 +278,14 @@ impl Fetch<'_, '_> {
             // It is another part than the client has asked for, which gets it as it is.
             return self.pass(exchange, response, Some("range"));
         }
+        let mut stored = stored;
+        exchange.cache.tags().for_each(|tag| stored.add_tag(tag.as_bytes()));
         let joining = self.join_parts(stored);
         let length = joining.bytes().or(response.body.length());
         let Joining { head, before, others } = joining;
         let (variant, is_fresh) = (head.variant(), head.is_fresh(now));
-        let tags: Vec<Vec<u8>> = tags(&exchange.response.fields).map(<[u8]>::to_vec).collect();
+        let tags: Vec<Vec<u8>> =
+            tags(&exchange.response.fields).chain(head.added_tags()).map(<[u8]>::to_vec).collect();
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
         let is_part = others.part_bytes.is_some();
         let new = NewEntry {
@@ -381,6 +384,10 @@ impl Fetch<'_, '_> {
                 head = joined;
                 before = first.map(|piece| (parts[piece.of].clone(), piece.bytes));
                 others.behind = behind.map(|piece| (parts[piece.of].clone(), piece.bytes));
+                // A purge of any of their tags is to meet what they become.
+                for (part, _) in before.iter().chain(&others.behind) {
+                    part.head().added_tags().for_each(|tag| head.add_tag(tag));
+                }
             }
         }
         others.replaced = known.iter().filter(|old| head.replaces(old.head())).cloned().collect();

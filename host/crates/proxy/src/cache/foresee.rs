@@ -21,14 +21,19 @@ pub struct Foreseen {
 impl CachedRoute {
     /// Returns what the cache would do with the request in `exchange`. Counts no use.
     pub(crate) async fn foresee(&self, exchange: &Exchange, has_body: bool) -> Foreseen {
-        let Exchange { request: head, attributes, upstreams, upstream, .. } = exchange;
+        let Exchange { request: head, attributes, cache: wishes, upstreams, upstream, .. } = exchange;
         let request = Request::read(&self.rules, head, has_body);
         let forwarded = |fwd, result: CacheResult, why: &str| {
             foreseen(result.as_str(), &Status::forwarded(fwd, result), why.to_owned())
         };
         match request.access() {
-            Access::Lookup if !passes_by(&self.config, head) => {}
-            Access::Lookup => return forwarded(Fwd::Bypass, CacheResult::Bypass, "the route's `bypass`"),
+            Access::Lookup if passes_by(&self.config, head) => {
+                return forwarded(Fwd::Bypass, CacheResult::Bypass, "the route's `bypass`");
+            }
+            Access::Lookup if wishes.is_bypassed() => {
+                return forwarded(Fwd::Bypass, CacheResult::Bypass, "a policy lets it pass by");
+            }
+            Access::Lookup => {}
             Access::Bypass(why) => return forwarded(Fwd::Bypass, CacheResult::Bypass, why.as_str()),
             Access::Write => {
                 return forwarded(Fwd::Method, CacheResult::Bypass, "such a method is always forwarded");
@@ -36,7 +41,7 @@ impl CachedRoute {
         }
         let upstream = upstreams.get(*upstream).map_or("", |name| name);
         let mut key = Vec::new();
-        self.key.write(head, upstream, attributes, &mut key);
+        self.key.write(head, upstream, attributes, wishes, &mut key);
         let now = now();
         let choose = |entries: &[Kept]| {
             select(entries.iter().map(|entry| entry.head()), &request, now).map(|at| entries[at].clone())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use portcullis_cache::rules::{Time, tags};
+use portcullis_cache::rules::Time;
 use portcullis_cache::store::Tier;
 use portcullis_model::Name;
 use portcullis_policy::recorder::is_credential;
@@ -71,7 +71,7 @@ pub struct StoredView {
     pub etag: Option<String>,
     /// Its validators.
     pub last_modified: Option<String>,
-    /// The tags that the upstream gave it.
+    /// The tags that the upstream and policies gave it.
     pub tags: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ fn view(entry: &Kept, now: Time) -> StoredView {
         let value = value.map(|value| if is_credential(&name) { mark(value) } else { text(value) });
         (name, value)
     });
-    let tags: BTreeSet<&[u8]> = tags(head.fields()).collect();
+    let tags: BTreeSet<&[u8]> = head.tags().collect();
     let (stale_while_revalidate, stale_if_error) = head.stale_seconds();
     StoredView {
         url: text(key.url()),

@@ -2,8 +2,9 @@
 //!
 //! A key is the URL in its one usual form, a line break, and then all else that the upstream may answer by: the route
 //! and its rules, the upstream, how the client spelt the host, what policies have set, fields that servers read in
-//! place of parts of the URL, and what the operator has named. No part has a line break in it but attributes, which
-//! have their length before them; so no two different requests have the same key.
+//! place of parts of the URL, what the operator has named, and what policies have added. No part has a line break in it
+//! but attributes and what policies have added, which have their length before them; so no two different requests have
+//! the same key.
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::ops::Range;
 use portcullis_http::{FieldError, Fields, Known, RequestHead, Scheme};
 use portcullis_model::{CacheKey, CookieRule, QueryRule, RouteCache, canonical_host};
 use portcullis_policy::Attributes;
+use portcullis_policy::cache::CacheWishes;
 
 /// The key rules of a route.
 #[derive(Debug)]
@@ -31,13 +33,14 @@ impl KeyRules {
         Self { rules: cache.key.clone(), space: format!("{route} {:016x}", hasher.finish()) }
     }
 
-    /// Writes the key of `request`, which is about to be forwarded to `upstream`, in place of what is in `key`. Returns
-    /// where its URL is.
+    /// Writes the key of `request`, which is about to be forwarded to `upstream` and of which policies have said
+    /// `wishes`, in place of what is in `key`. Returns where its URL is.
     pub(crate) fn write(
         &self,
         request: &RequestHead,
         upstream: &str,
         attributes: &Attributes,
+        wishes: &CacheWishes,
         key: &mut Vec<u8>,
     ) -> Range<usize> {
         key.clear();
@@ -58,6 +61,10 @@ impl KeyRules {
             if let Some(value) = attributes.get(name) {
                 push(key, b'a', name, format!("{}:{value}", value.len()).as_bytes());
             }
+        }
+        for (name, value) in wishes.parts() {
+            let lengths = format!("{}:{}", name.len(), value.len());
+            push(key, b'p', &lengths, &[name.as_bytes(), value.as_bytes()].concat());
         }
         url
     }
@@ -249,12 +256,23 @@ pub(super) fn read(rest: &[u8]) -> Option<(&[u8], &[u8], Vec<Part<'_>>)> {
     let mut parts = Vec::new();
     while let Some((kind, behind)) = rest.strip_prefix(b"\n").and_then(|part| part.split_first()) {
         let (name, value) = split_once(behind, b':')?;
-        let (value, behind) = match kind {
+        let (name, value, behind) = match kind {
             b'a' => {
                 let (length, value) = split_once(value, b':')?;
-                value.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)?
+                let (value, behind) = split_at(value, length)?;
+                (name, value, behind)
             }
-            _ => line(value),
+            b'p' => {
+                // The first text is the length of the name.
+                let (length, both) = split_once(value, b':')?;
+                let (name, value) = split_at(both, name)?;
+                let (value, behind) = split_at(value, length)?;
+                (name, value, behind)
+            }
+            _ => {
+                let (value, behind) = line(value);
+                (name, value, behind)
+            }
         };
         parts.push(Part { kind: *kind, name, value });
         rest = behind;
@@ -270,6 +288,11 @@ fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|byte| *byte == separator)?;
     Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+/// The bytes up to a length that is written in digits, and the rest.
+fn split_at<'k>(bytes: &'k [u8], length: &[u8]) -> Option<(&'k [u8], &'k [u8])> {
+    bytes.split_at_checked(std::str::from_utf8(length).ok()?.parse().ok()?)
 }
 
 /// FNV-1a: the same on every machine and in every version, so that keys on a disk stay valid.

@@ -80,16 +80,17 @@ pub(super) enum Judged {
 impl CachedRoute {
     /// Looks for an answer to the request in `exchange`. `key` is a buffer to reuse.
     pub(crate) fn look(&self, exchange: &mut Exchange, has_body: bool, key: &mut Vec<u8>) -> Looked {
-        let Exchange { request: head, response, attributes, upstreams, upstream, .. } = exchange;
+        let Exchange { request: head, response, attributes, cache: wishes, upstreams, upstream, .. } =
+            exchange;
         let head = &*head;
         let request = Request::read(&self.rules, head, has_body);
         match request.access() {
-            Access::Lookup if !passes_by(&self.config, head) => {}
+            Access::Lookup if !passes_by(&self.config, head) && !wishes.is_bypassed() => {}
             Access::Write => return Looked::Write,
             Access::Lookup | Access::Bypass(_) => return Looked::Bypass,
         }
         let upstream = upstreams.get(*upstream).map_or("", |name| name);
-        let url = self.key.write(head, upstream, attributes, key);
+        let url = self.key.write(head, upstream, attributes, wishes, key);
         let variants = self.open.store.find(key);
         let entries = variants.as_ref().map_or(&[][..], |variants| variants.entries());
         let now = now();

@@ -2,7 +2,8 @@
 //!
 //! What is asked for is the stored response and not what that client wanted: of its request there is the URL, what the
 //! key holds and what the response varies by, and nothing else. Policies do not run for it: they have permitted the
-//! request that was answered, and what they have set is part of the key.
+//! request that was answered, and what they have set is part of the key. What they have said to the cache of that
+//! request holds for this one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -113,6 +114,7 @@ fn asked_for(
             }
         }
     }
+    asking.cache.clone_from(&exchange.cache);
     asking.route.clone_from(&exchange.route);
     asking.upstreams.clone_from(&exchange.upstreams);
     asking.upstream = exchange.upstream;

@@ -312,7 +312,8 @@ impl Serve<'_> {
             let kept = match effect {
                 HeadEffect::None => true,
                 HeadEffect::Update(new) => {
-                    new.keep.is_ok() && self.route.update(ticket, found, new.head).is_some()
+                    let wishes = Some(&exchange.cache);
+                    new.keep.is_ok() && self.route.update(ticket, found, new.head, wishes).is_some()
                 }
                 HeadEffect::Stale => false,
             };

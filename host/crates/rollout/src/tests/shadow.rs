@@ -159,6 +159,10 @@ fn each_thing_that_differs_is_told() {
         exchange.request.fields.set(b"x-tenant", b"b\xff").unwrap();
         exchange.request.fields.set(b"x-api-key", b"s3cret").unwrap();
         assert!(exchange.attributes.set("user", "bob"));
+        let cache = &mut exchange.cache;
+        cache.bypass();
+        assert_eq!((cache.vary_by("plan", "gold"), cache.vary_by("token", "s3cret")), (Ok(()), Ok(())));
+        assert_eq!(cache.add_tag("news"), Ok(()));
         Ok(Decision::Next)
     });
     let found = compare(nothing(), edits);
@@ -169,6 +173,9 @@ fn each_thing_that_differs_is_told() {
         ("query", "(not kept)", "(not kept)"),
         ("request-field x-api-key", "absent", "(not kept)"),
         ("request-field x-tenant", "absent", "\"b\u{fffd}\""),
+        ("cache-bypass", "no bypass", "bypass"),
+        ("cache-key", "", "plan=\"gold\" token=(not kept)"),
+        ("cache-tags", "", "news"),
         ("attribute user", "absent", "\"bob\""),
     ]
     .map(|(kind, active, candidate)| (kind.to_owned(), active.to_owned(), candidate.to_owned()));

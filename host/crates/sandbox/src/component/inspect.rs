@@ -34,6 +34,8 @@ pub struct ComponentInfo {
     pub hooks: Hooks,
     /// Whether it exports `lifecycle`.
     pub has_lifecycle: bool,
+    /// Whether it imports what informs the cache of the route.
+    pub informs_cache: bool,
     /// Whether it imports the function that chooses an upstream of the route.
     pub chooses_upstream: bool,
 }
@@ -140,6 +142,7 @@ impl ComponentInfo {
         let unknown = || InspectError::UnknownImport(shown(name));
         match contract_interface(name)?.ok_or_else(unknown)? {
             "types" | "request" | "response" | "body" | "exchange" | "connection" | "outcome" => {}
+            "cache" => self.informs_cache = true,
             interface => self.imports.push(Capability::from_name(interface).ok_or_else(unknown)?),
         }
         Ok(())

@@ -14,8 +14,8 @@ use wasmtime::{Caller, Linker, Result};
 use super::abi::enter;
 use super::define::{Name, edited, fill, give, give_optional, typed};
 use crate::component::bindings::portcullis::policy::{
-    body, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, secrets,
-    store, types,
+    body, cache, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit,
+    secrets, store, types,
 };
 use crate::instance::state::State;
 
@@ -37,6 +37,7 @@ pub(super) fn define(
         "body" => body(linker, name, function),
         "connection" => connection(linker, name, function),
         "outcome" => outcome(linker, name, function),
+        "cache" => cache(linker, name, function),
         "crypto" => crypto(linker, name, function),
         "matchers" => matchers(linker, name, function),
         _ => service(linker, name, interface, function),
@@ -134,6 +135,18 @@ fn outcome(linker: &mut Linker<State>, name: Name<'_>, function: &str) -> Result
         "duration-us" => typed(linker, name, |state, (): ()| state.duration_us()),
         "endpoint" => typed(linker, name, |state, (): ()| state.endpoint()),
         "error" => typed(linker, name, |state, (): ()| state.error()),
+        _ => Ok(false),
+    }
+}
+
+fn cache(linker: &mut Linker<State>, name: Name<'_>, function: &str) -> Result<bool> {
+    use cache::Host;
+    match function {
+        "url" => typed(linker, name, |state, (): ()| state.url()),
+        "key" => typed(linker, name, |state, (): ()| state.key()),
+        "vary-by" => typed(linker, name, |state, (part, value)| state.vary_by(part, value)),
+        "add-tag" => typed(linker, name, |state, (tag,)| state.add_tag(tag)),
+        "bypass" => typed(linker, name, |state, (): ()| state.bypass()),
         _ => Ok(false),
     }
 }

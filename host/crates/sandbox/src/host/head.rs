@@ -1,5 +1,5 @@
-//! What the functions of `request`, `response`, `body`, `outcome`, `exchange` and `connection` have in common: reading
-//! and editing the fields of a head.
+//! What the functions of `request`, `response`, `body`, `outcome`, `exchange`, `connection` and `cache` have in common:
+//! reading and editing the fields of a head.
 
 use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
 use wasmtime::Result;
@@ -21,7 +21,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     policy::body::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::outcome::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::exchange::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    policy::connection::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+    policy::connection::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    policy::cache::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
 impl policy::types::Host for State {}

@@ -44,8 +44,9 @@ impl State {
         self.record_slowly(function, described, |state| call(state, arguments))
     }
 
-    /// The same for a call that depends on nothing but its arguments and what the policy made when it was configured:
-    /// it is noted, and carried out in a replay as well, for another version may have made something else.
+    /// The same for a call that depends on nothing but its arguments, what is in the exchange, and what the policy made
+    /// when it was configured: it is noted, and carried out in a replay as well, for another version may have made
+    /// something else.
     #[inline]
     pub(crate) fn observed<A, T>(
         &mut self,

@@ -23,13 +23,21 @@ impl State {
 
     /// Makes an edit of what is sent to the upstream: in the hook of the head, and in that of the body until the policy
     /// has let some of it go.
-    fn edit_outbound(&mut self, edit: impl FnOnce(&mut Exchange) -> Edit) -> Result<Edit> {
+    pub(super) fn edit_outbound(&mut self, edit: impl FnOnce(&mut Exchange) -> Edit) -> Result<Edit> {
+        match self.outbound()? {
+            Some(exchange) => Ok(edit(exchange)),
+            None => Ok(Err(Refused::ReadOnly)),
+        }
+    }
+
+    /// Returns the exchange, if what is sent to the upstream may be edited.
+    pub(super) fn outbound(&mut self) -> Result<Option<&mut Exchange>> {
         let stage = self.stage;
         let exchange = self.exchange()?;
         Ok(match stage {
-            Stage::Hook(HookKind::RequestHead) => edit(exchange),
-            Stage::Hook(HookKind::RequestBody) if !exchange.body_begun => edit(exchange),
-            _ => Err(Refused::ReadOnly),
+            Stage::Hook(HookKind::RequestHead) => Some(exchange),
+            Stage::Hook(HookKind::RequestBody) if !exchange.body_begun => Some(exchange),
+            _ => None,
         })
     }
 

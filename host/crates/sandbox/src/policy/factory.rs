@@ -194,6 +194,10 @@ impl PolicyFactory for Factory {
         self.failure_mode
     }
 
+    fn informs_cache(&self) -> bool {
+        self.context.component.info.informs_cache
+    }
+
     fn body_bytes_max(&self) -> usize {
         self.context.policy.limits.body_bytes
     }

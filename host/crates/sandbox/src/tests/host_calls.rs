@@ -34,7 +34,7 @@ pub(super) fn contract() -> BTreeSet<String> {
     let imports = worlds.lines().filter_map(|line| line.trim().strip_prefix("import ")?.strip_suffix(';'));
     let imports: BTreeSet<&str> = imports.collect();
     let mut functions = BTreeSet::new();
-    for file in ["request.wit", "response.wit", "body.wit", "exchange.wit", "capabilities.wit"] {
+    for file in ["request.wit", "response.wit", "body.wit", "exchange.wit", "cache.wit", "capabilities.wit"] {
         let mut interface = String::new();
         for line in read(file).lines().map(str::trim).filter(|line| !line.starts_with("///")) {
             if let Some(name) = line.strip_prefix("interface ") {
@@ -56,7 +56,7 @@ pub(super) fn contract() -> BTreeSet<String> {
 
 /// Those of an exchange, which `configure` and `on-tick` do not have.
 pub(super) fn needs_exchange(call: &str) -> bool {
-    let interfaces = ["request.", "response.", "body.", "exchange.", "connection.", "outcome."];
+    let interfaces = ["request.", "response.", "body.", "exchange.", "connection.", "outcome.", "cache."];
     call == "matchers.find-client" || interfaces.iter().any(|interface| call.starts_with(interface))
 }
 

@@ -33,7 +33,7 @@ fn noted(policy: &Rc<dyn Policy>, deeds: &[&str], recorder: Recorder) -> (Vec<St
 }
 
 /// Calls a hook that succeeds, and has it noted. Polls all the time: nothing wakes what is called beside the worker.
-fn call(policy: &Rc<dyn Policy>, exchange: Box<Exchange>) -> Box<Exchange> {
+pub(super) fn call(policy: &Rc<dyn Policy>, exchange: Box<Exchange>) -> Box<Exchange> {
     let mut call = pin!(call_recorded(&**policy, Hook::RequestHead, exchange));
     let (exchange, result) = loop {
         if let Poll::Ready(returned) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

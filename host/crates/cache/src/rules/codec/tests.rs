@@ -26,12 +26,22 @@ fn full(asked: &str, etag: &str) -> StoredHead {
     store_as(&settings, ("GET", &[("range", "bytes=0-4"), ("foo", asked)]), (206, &lines)).unwrap()
 }
 
+/// One with tags that are not in its fields.
+fn tagged() -> StoredHead {
+    let mut head = full("1", "\"e\"");
+    for tag in ["a b", "\u{fc}", "a b"] {
+        head.add_tag(tag.as_bytes());
+    }
+    head
+}
+
 #[test]
 fn reads_what_it_writes() {
     for head in [
         full("1, 2", "\"e\""),
         stored(&[("cache-control", "s-maxage=60, no-cache"), ("etag", "W/\"x\"")]),
         stored(&[("cache-control", "max-age=2147483648")]),
+        tagged(),
     ] {
         let read = StoredHead::decode(&encoded(&head)).unwrap();
         assert_eq!(format!("{read:?}"), format!("{head:?}"));
@@ -53,6 +63,17 @@ fn refuses_what_it_did_not_write() {
         let mut other = bytes.clone();
         other[at] = byte;
         assert_eq!(StoredHead::decode(&other).err(), Some(DecodeError), "{at}");
+    }
+    let tags = encoded(&tagged());
+    for end in 0..tags.len() {
+        assert_eq!(StoredHead::decode(&tags[..end]).err(), Some(DecodeError), "cut at {end}");
+    }
+    // No tags where there should be some, and an empty one.
+    for tags in [&[0_u32][..], &[1, 0]] {
+        let mut other = bytes.clone();
+        other[1] |= super::HAS_ADDED_TAGS;
+        other.extend(tags.iter().flat_map(|number| number.to_le_bytes()));
+        assert_eq!(StoredHead::decode(&other).err(), Some(DecodeError), "{tags:?}");
     }
     // A count that would take all memory if it were believed.
     let mut hostile = bytes.clone();

@@ -162,3 +162,17 @@ fn a_failure_at_the_end_keeps_nobody_from_hearing_of_it() {
     block_on(chain.completed(Box::default(), &Outcome { status: 200, ..Outcome::default() }));
     assert_eq!(*log.borrow(), ["a.on-completed", "b.on-completed"]);
 }
+
+/// What a policy that failed would have said to the cache is not known, so the cache is not asked.
+#[test]
+fn a_request_passes_by_the_cache_if_a_policy_that_may_inform_it_fails_open() {
+    let log = Log::default();
+    for (informs_cache, hook, is_bypassed) in
+        [(true, "on-request-head", true), (false, "on-request-head", false), (true, "on-completed", false)]
+    {
+        let policy = Fake { informs_cache, ..Fake::allowing("a", &log, vec![fails(hook)]) };
+        let chain = chain(vec![policy, Fake::new("b", &log, vec![])]);
+        let exchange = block_on(chain.completed(permitted(run_request(&chain)), &Outcome::default()));
+        assert_eq!(exchange.cache.is_bypassed(), is_bypassed, "{hook}");
+    }
+}

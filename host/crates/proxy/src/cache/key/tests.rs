@@ -1,11 +1,13 @@
 use portcullis_model::{Collapse, StaleRules, VaryRule};
 use portcullis_policy::Exchange;
+use proptest::prelude::*;
 
 use super::*;
 
 /// Writes the key of a request.
 fn write(rules: &KeyRules, exchange: &Exchange, key: &mut Vec<u8>) -> Range<usize> {
-    rules.write(&exchange.request, &exchange.upstreams[exchange.upstream], &exchange.attributes, key)
+    let upstream = &exchange.upstreams[exchange.upstream];
+    rules.write(&exchange.request, upstream, &exchange.attributes, &exchange.cache, key)
 }
 
 /// A route's cache with these key rules.
@@ -136,6 +138,63 @@ fn fields_cookies_and_attributes_count_if_they_are_named() {
 }
 
 #[test]
+fn what_policies_add_counts_and_passes_for_nothing_else() {
+    let added = |parts: &[(&str, &str)]| {
+        let mut exchange = exchange("a.test", "/x", &[]);
+        parts.iter().for_each(|(name, value)| exchange.cache.vary_by(name, value).unwrap());
+        key(&exchange).1
+    };
+    let mut set = exchange("a.test", "/x", &[]);
+    set.request.fields.append(b"x", b"1").unwrap();
+    let mut keys = vec![
+        added(&[]),
+        key(&set).1,
+        added(&[("a", "")]),
+        added(&[("a", "b")]),
+        added(&[("ab", "")]),
+        added(&[("a", "b"), ("a", "c")]),
+        added(&[("a", "c"), ("a", "b")]),
+        added(&[("a", "b"), ("c", "d")]),
+        // Values that look like parts of other kinds, or of this one.
+        added(&[("a", "\nex:1")]),
+        added(&[("a", "b\np1:1:cd")]),
+        added(&[("a", "b\np1:1:c"), ("d", "")]),
+        added(&[("1:1:a", "b")]),
+        added(&[("1", "1:ab")]),
+    ];
+    let count = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), count);
+}
+
+proptest! {
+    /// Requests have the same key only if the same was added in the same order, whatever that is made of.
+    #[test]
+    fn what_policies_add_never_collides(
+        one in prop::collection::vec(("[1:p\na]{1,4}", "[1:pe\na]{0,8}"), 0..4),
+        other in prop::collection::vec(("[1:p\na]{1,4}", "[1:pe\na]{0,8}"), 0..4),
+    ) {
+        let added = |parts: &[(String, String)]| {
+            let mut exchange = exchange("a.test", "/x", &[]);
+            for (name, value) in parts {
+                // A name with a line break is refused.
+                let _ = exchange.cache.vary_by(name, value);
+            }
+            let parts: Vec<_> = exchange.cache.parts().map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+            (key(&exchange).1, parts)
+        };
+        let (one, other) = (added(&one), added(&other));
+        prop_assert_eq!(one.0 == other.0, one.1 == other.1);
+        let (_, _, read) = read(one.0.as_bytes()).unwrap();
+        let read = read.iter().filter(|part| part.kind == b'p');
+        prop_assert!(read.map(|part| (part.name, part.value)).eq(
+            one.1.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        ));
+    }
+}
+
+#[test]
 fn only_what_certainly_does_not_count_is_left_out_of_a_query() {
     let url = |query: QueryRule, target: &str| {
         key_of(CacheKey { query, ..CacheKey::default() }, &exchange("a.test", target, &[])).0
@@ -182,6 +241,7 @@ fn a_key_is_read_as_it_was_written() {
     exchange.request.fields.append(b"x-tenant", b"a: b").unwrap();
     assert!(exchange.attributes.set("tier", "1\nhA\n"));
     assert!(exchange.attributes.set("user", ""));
+    exchange.cache.vary_by("pl:an", "go\nld").unwrap();
     let (_, rest) = key_of(rules, &exchange);
     let (space, upstream, parts) = read(rest.as_bytes()).unwrap();
     assert!(space.starts_with(b"r ") && upstream == b"up");
@@ -199,6 +259,7 @@ fn a_key_is_read_as_it_was_written() {
         ('c', "lang", "de"),
         ('a', "tier", "1\nhA\n"),
         ('a', "user", ""),
+        ('p', "pl:an", "go\nld"),
     ];
     let expected = expected.map(|(kind, name, value)| (kind, name.to_owned(), value.to_owned()));
     assert_eq!(parts, expected);
