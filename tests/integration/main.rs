@@ -11,6 +11,7 @@ mod cache;
 mod cli;
 mod closing;
 mod compiling;
+mod compression;
 mod credentials;
 mod demo;
 mod descriptors;

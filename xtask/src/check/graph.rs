@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-http", &["portcullis-model"]),
     ("portcullis-traffic", &["portcullis-model"]),
     ("portcullis-cache", &["portcullis-http", "portcullis-model"]),
+    ("portcullis-compress", &["portcullis-http", "portcullis-model"]),
     ("portcullis-config", &["portcullis-model"]),
     ("portcullis-telemetry", &["portcullis-model"]),
     ("portcullis-files", &["portcullis-model", "portcullis-http", "portcullis-traffic"]),
@@ -44,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "portcullis-proxy",
         &[
             "portcullis-cache",
+            "portcullis-compress",
             "portcullis-files",
             "portcullis-policy",
             "portcullis-http",
@@ -95,6 +97,7 @@ const PURE: &[&str] = &[
     "portcullis-http",
     "portcullis-traffic",
     "portcullis-cache",
+    "portcullis-compress",
     "portcullis-config",
     "portcullis-services",
     "portcullis-rewrite",

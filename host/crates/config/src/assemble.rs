@@ -128,7 +128,7 @@ pub(crate) fn assemble(loader: &mut Loader<'_>, documents: &[Document]) -> Gatew
         caches_used: used.clone(),
         listeners_used: used,
     };
-    let route_list = route::routes(loader, routes, &mut names, &upstream_list);
+    let route_list = route::routes(loader, routes, &mut names, &upstream_list, server.compress.as_ref());
     let Names { policies_used, upstreams_used, caches_used, listeners_used, .. } = names;
     report_unused(loader, "policy", policies, &policies_used);
     report_unused(loader, "upstream", upstreams, &upstreams_used);

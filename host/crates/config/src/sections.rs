@@ -1,6 +1,7 @@
 //! The parts of the model, each made from its section of the file.
 
 pub(crate) mod cache;
+pub(crate) mod compress;
 pub(crate) mod covered_hosts;
 pub(crate) mod field_match;
 pub(crate) mod host_header;

@@ -1,15 +1,18 @@
 //! Finds the file that a request asks for, and reads the first piece of what the client gets of it.
 
+use std::ffi::{CStr, CString};
 use std::fs::Metadata;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use portcullis_http::{Fields, RequestHead, Selection, Validators, select_representation};
-use portcullis_model::{Symlinks, media_type};
+use portcullis_model::{Coding, Symlinks, media_type};
 use portcullis_traffic::Permits;
 
+use crate::open::Opened;
 use crate::rest::{PIECE_BYTES, Rest, piece};
 use crate::{FileError, FilePath, open};
 
@@ -31,6 +34,9 @@ pub struct Wanted {
     pub conditions: Fields,
     /// Whether the content is sent; a response to HEAD has none.
     pub content: bool,
+    /// The codings in which the client takes the file, the one that it likes best first, if encoded files beside it are
+    /// looked for.
+    pub codings: Vec<Coding>,
 }
 
 /// What was found.
@@ -53,6 +59,8 @@ pub struct FoundFile {
     pub modified: Option<u64>,
     /// Its whole length.
     pub length: u64,
+    /// The coding of its content, if it is one that stands beside the file with the name that was asked for.
+    pub coding: Option<Coding>,
     /// Its type, by the extension of its name.
     pub media_type: &'static str,
     /// The first piece of what is sent; empty if nothing is.
@@ -82,6 +90,12 @@ pub fn find(wanted: &Wanted, open_files: &Permits) -> Result<Found, FileError> {
     if opened.metadata.is_dir() {
         return find_index().map(|_| Found::Folder);
     }
+    let file_name = if path.is_folder() { path.index(index)? } else { path.file()? };
+    let encoded = wanted.codings.iter().find_map(|coding| {
+        let encoded = beside(&root, &file_name, *coding, *symlinks)?;
+        is_its(&encoded.metadata, &opened.metadata).then_some((encoded, Some(*coding)))
+    });
+    let (opened, coding) = encoded.unwrap_or((opened, None));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (length, mtime) = (opened.metadata.len(), opened.metadata.mtime());
     let is_settled = is_settled(&opened.metadata, now);
@@ -108,7 +122,32 @@ pub fn find(wanted: &Wanted, open_files: &Permits) -> Result<Found, FileError> {
     let first = piece(&opened.file, at, end)?;
     let rest = permit.map(|permit| Rest::new(opened.file, permit, at + first.len() as u64, end));
     let media_type = media_type(&String::from_utf8_lossy(name));
-    Ok(Found::File(Box::new(FoundFile { selection, etag, modified, length, media_type, first, rest })))
+    Ok(Found::File(Box::new(FoundFile {
+        selection,
+        etag,
+        modified,
+        length,
+        coding,
+        media_type,
+        first,
+        rest,
+    })))
+}
+
+/// Opens the file that stands beside `name` in this coding, if there is one that may be sent.
+fn beside(root: impl AsFd, name: &CStr, coding: Coding, symlinks: Symlinks) -> Option<Opened> {
+    let extension: &[u8] = match coding {
+        Coding::Zstd => b".zst",
+        Coding::Brotli => b".br",
+        Coding::Gzip => b".gz",
+    };
+    let name = CString::new([name.to_bytes(), extension].concat()).ok()?;
+    open::below(root, &name, symlinks).ok().filter(|opened| opened.metadata.is_file())
+}
+
+/// Returns whether an encoded file is of the plain one as it is now: not older.
+fn is_its(encoded: &Metadata, plain: &Metadata) -> bool {
+    (encoded.mtime(), encoded.mtime_nsec()) >= (plain.mtime(), plain.mtime_nsec())
 }
 
 /// Returns the fields of a request that say on which conditions, and what of it, a file is sent.

@@ -55,6 +55,8 @@ impl Changes {
             ("via", before.via != after.via),
             ("access-log", before.access_log != after.access_log),
             ("plugin-store-max", before.plugin_store_max != after.plugin_store_max),
+            ("compress", before.compress != after.compress),
+            ("encoders-max", before.encoders_max != after.encoders_max),
         ] {
             if differs {
                 self.live.push(format!("server.{key} changed"));

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use portcullis_admin::ExplainRequest;
 use portcullis_http::{RequestHead, ResponseHead};
 use portcullis_model::text::escape;
-use portcullis_model::{Balance, FieldChange, FieldEdit, Gateway, HashKey, Name, UpstreamProtocol};
+use portcullis_model::{Balance, Coding, FieldChange, FieldEdit, Gateway, HashKey, Name, UpstreamProtocol};
 use portcullis_policy::PolicyFactory;
 use portcullis_policy::recorder::{Effects, Recorder, bytes_to_json};
 use portcullis_proxy::{
-    CacheView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Foreseen, Question,
-    RouteVerdict, Snapshot, TriedRoute, UpstreamView,
+    CacheView, EncodingView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Foreseen,
+    Question, RouteVerdict, Snapshot, TriedRoute, UpstreamView,
 };
 use serde_json::{Value, json};
 
@@ -118,6 +118,7 @@ fn explanation_to_json(explanation: &Explanation, mode: &str) -> Value {
         "route": route.map(|tried| &*tried.route),
         "policies": explanation.hooks.iter().map(hook_to_json).collect::<Vec<_>>(),
         "notes-left-out": explanation.left_out,
+        "encoding": explanation.encoding.as_ref().map(encoding),
         "ending": ending(&explanation.ending),
     })
 }
@@ -173,6 +174,10 @@ fn ending(ending: &Ending) -> Value {
             "response-edits": response_edits.fields.iter().map(field_edit).collect::<Vec<_>>(),
         }),
     }
+}
+
+fn encoding(view: &EncodingView) -> Value {
+    json!({ "coding": view.coding.map(Coding::name), "says": view.says })
 }
 
 fn field_edit(edit: &FieldEdit<String>) -> Value {

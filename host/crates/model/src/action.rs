@@ -103,6 +103,8 @@ pub struct Files {
     pub index: String,
     /// Which symbolic links are followed.
     pub symlinks: Symlinks,
+    /// Whether encoded files that stand beside a file are sent in its place: `precompressed`.
+    pub precompressed: bool,
 }
 
 /// Which symbolic links are followed below a folder.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Cache, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Protocols, Route, Secret,
-    Upstream,
+    Cache, Compress, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Protocols, Route,
+    Secret, Upstream,
 };
 
 /// One validated configuration.
@@ -62,6 +62,10 @@ pub struct Server {
     pub file_reads_max: u32,
     /// Files that may be open for `files` of routes, beside those that are read at once.
     pub open_files_max: u32,
+    /// How routes that say nothing of it encode responses.
+    pub compress: Option<Compress>,
+    /// Responses that may be encoded at once, for each worker.
+    pub encoders_max: usize,
     /// Bytes that compiling a plugin may take.
     pub policy_compile_memory_bytes: u64,
     /// CPU time that compiling a plugin may take, in whole seconds.
@@ -91,6 +95,8 @@ impl Default for Server {
             policy_http_calls_max: 1000,
             file_reads_max: 8,
             open_files_max: 1000,
+            compress: None,
+            encoders_max: 128,
             policy_compile_memory_bytes: 4 << 30,
             policy_compile_time: Duration::from_secs(900),
             control: Control::default(),

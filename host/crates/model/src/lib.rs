@@ -10,6 +10,7 @@
 
 mod action;
 mod cache;
+mod compress;
 mod cost;
 mod gateway;
 mod host_header;
@@ -35,6 +36,7 @@ pub use cache::{
     Bypass, Cache, CacheDisk, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
     VaryRule,
 };
+pub use compress::{Coding, Compress, Credentials, Effort, MediaPattern};
 pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Action, Name, Origin, PathRules, ResponseEdits, RouteMatch};
+use crate::{Action, Compress, Name, Origin, PathRules, ResponseEdits, RouteMatch};
 
 /// `[routes.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Route {
     pub action: Action,
     /// What is changed in the fields of its responses.
     pub response_edits: ResponseEdits,
+    /// How its responses are encoded for clients that accept it: `compress`.
+    pub compress: Option<Compress>,
     /// From the request's head to the response's last byte; `None` is unbounded, so that streams and tunnels live.
     pub timeout: Option<Duration>,
     /// Bytes of a request body; `None` is unbounded. A larger one is answered 413.

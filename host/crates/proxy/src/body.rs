@@ -35,6 +35,9 @@ pub(crate) enum BodyError {
     /// The upstream went away or broke the protocol.
     #[error("the upstream's response body ended early: {0}")]
     Upstream(String),
+    /// It cannot be encoded on.
+    #[error("{0}")]
+    Encode(String),
     /// The file that it comes from cannot be read on.
     #[error("{0}")]
     File(String),

@@ -265,7 +265,7 @@ impl Failure for BodyError {
             | Self::Unheld { side: BodySide::Request, .. } => FaultSide::Client,
             Self::Upstream(_) | Self::Unheld { side: BodySide::Response, .. } => FaultSide::Upstream,
             Self::Policy { .. } => FaultSide::Policy,
-            Self::File(_) => FaultSide::Gateway,
+            Self::File(_) | Self::Encode(_) => FaultSide::Gateway,
         }
     }
 }
@@ -400,6 +400,7 @@ impl ExchangeError {
             Self::File(FileError::Busy | FileError::Stopped) => (503, "too many files are being read"),
             Self::File(FileError::TimedOut) => (504, "the file could not be read in time"),
             Self::File(_) | Self::RequestBody(BodyError::File(_)) => (500, "the file cannot be read"),
+            Self::RequestBody(BodyError::Encode(_)) => (500, "the response cannot be encoded"),
             Self::Loop => (508, "the request is in a loop"),
             Self::Trace => (405, "TRACE is not allowed"),
             Self::Connect => (501, "CONNECT is not supported"),

@@ -20,6 +20,7 @@ use crate::cache::invalidate::Invalidation;
 use crate::cache::look::Looked;
 use crate::cache::serve::Serve;
 use crate::call::CallResponse;
+use crate::compress;
 use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
@@ -63,6 +64,8 @@ pub(crate) struct Answer {
     pub(crate) declared: Option<u64>,
     /// How long it may take.
     pub(crate) timeouts: Timeouts,
+    /// The route itself or its cache made it, and nothing changed it for this client, so that others get the same.
+    pub(crate) is_public: bool,
     /// The client has gone: the answer is for the record alone.
     pub(crate) client_gone: bool,
 }
@@ -98,6 +101,7 @@ impl ExchangeDriver<'_> {
         let matched = Matched { local, route: route.clone() };
         let config = route.config.clone();
         let chain = route.chain.clone();
+        self.info.asked = compress::asked(&config, &exchange);
         if route.cache.is_some() {
             // What policies set from now on is part of the key.
             exchange.request.fields.mark_edits();
@@ -167,7 +171,8 @@ impl ExchangeDriver<'_> {
                 };
             }
             Plan::Serve(action) => {
-                let found = self.find_file(action, &config, &permitted, timeouts).await;
+                let changes_bodies = chain.has_body_hook(BodySide::Response);
+                let found = self.find_file(action, &config, &permitted, changes_bodies, timeouts).await;
                 let (exchange, answered) = files::answer(found, &config, permitted);
                 return match answered {
                     Ok(content) => {
@@ -374,9 +379,11 @@ impl ExchangeDriver<'_> {
         action: &Files,
         route: &Route,
         permitted: &Permitted<Box<Exchange>>,
+        changes_bodies: bool,
         timeouts: Timeouts,
     ) -> Result<Found, ExchangeError> {
-        let mut pending = self.worker.files().find(files::wanted(action, route, permitted)?);
+        let wanted = files::wanted(action, route, permitted, changes_bodies)?;
+        let mut pending = self.worker.files().find(wanted);
         let until = timeouts.bounded(Instant::now() + self.connection.timeouts().idle);
         poll_fn(|cx| {
             if let Poll::Ready(found) = Pin::new(&mut pending).poll(cx) {
@@ -420,6 +427,7 @@ impl ExchangeDriver<'_> {
                     route: None,
                     declared: None,
                     timeouts: Timeouts::default(),
+                    is_public: false,
                     client_gone: false,
                 }
             }
@@ -498,7 +506,9 @@ impl ExchangeDriver<'_> {
             body = watched(body, &chain, BodySide::Response, &mut exchange, until);
         }
         self.slot.put(exchange);
-        Answer { body, tunnel, route: Some(matched), declared, timeouts, client_gone }
+        let is_shared = compress::is_shared(&matched.route.config, self.info.cache);
+        let is_public = made_by == MadeBy::Route && !filtered && is_shared;
+        Answer { body, tunnel, route: Some(matched), declared, timeouts, is_public, client_gone }
     }
 
     /// Makes the response what a body hook has replied before anything of the response was released, or what the

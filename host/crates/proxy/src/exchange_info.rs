@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use portcullis_compress::Asked;
 use portcullis_http::RequestHead;
-use portcullis_telemetry::CacheResult;
+use portcullis_telemetry::{CacheResult, EncodingReport};
 use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
@@ -64,6 +65,10 @@ pub(crate) struct ExchangeInfo {
     pub(crate) in_flight: Option<InFlight>,
     /// What the route's cache did, if it has one.
     pub(crate) cache: Option<CacheResult>,
+    /// What the client says of codings, if the route encodes.
+    pub(crate) asked: Option<Asked>,
+    /// What became of the response, if the route encodes.
+    pub(crate) encoding: Option<EncodingReport>,
     /// The URL that the client asked to change, if it may be stored in a cache.
     pub(crate) changes: Option<Box<RequestHead>>,
     /// What went wrong.
@@ -87,6 +92,8 @@ impl ExchangeInfo {
             endpoint: None,
             in_flight: None,
             cache: None,
+            asked: None,
+            encoding: None,
             changes: None,
             error: None,
             side: None,

@@ -20,10 +20,11 @@ use portcullis_model::{
 };
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
-use portcullis_policy::{ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
+use portcullis_policy::{BodySide, ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
 
 use crate::cache::CachedRoute;
 use crate::cache::view::{CacheView, keys_for_policies, view};
+use crate::compress;
 use crate::error::ExchangeError;
 use crate::https;
 use crate::plan::{self, Answer, Plan};
@@ -35,6 +36,7 @@ use crate::target::edit_response::{MadeBy, edit_response};
 use crate::target::{self, files, rewrite::rewrite};
 use crate::upstream::SharedUpstream;
 
+pub use crate::compress::view::EncodingView;
 pub use upstream_view::{EndpointHealth, EndpointView, UpstreamView};
 
 /// A request to explain.
@@ -71,6 +73,8 @@ pub struct Explanation {
     pub hooks: Vec<HookRecord>,
     /// Notes about them that were dropped at the limit.
     pub left_out: usize,
+    /// What the route makes of the response, if it encodes.
+    pub encoding: Option<EncodingView>,
     /// How it ends.
     pub ending: Ending,
 }
@@ -228,6 +232,7 @@ impl<'a> Explainer<'a> {
             routes: Vec::new(),
             hooks: Vec::new(),
             left_out: 0,
+            encoding: None,
             ending: Ending::Refused { status: 0, reason: String::new(), response: None },
         };
         let received = match arrived {
@@ -253,6 +258,9 @@ impl<'a> Explainer<'a> {
             exchange.request.fields.mark_edits();
         }
         exchange.cache.keys = keys_for_policies(route);
+        let encoding =
+            route.compress.as_ref().map(|rules| compress::view::view(rules, &exchange.request.fields));
+        explanation.encoding = encoding;
         exchange.route = route.name.clone();
         exchange.upstreams = route.upstreams().into();
         let https_port = || self.https_port(route);
@@ -440,7 +448,8 @@ impl<'a> Explainer<'a> {
                 }
             }
             Plan::Serve(action) => {
-                let found = files::look(action, route, &permitted);
+                let changes_bodies = chain.has_body_hook(BodySide::Response);
+                let found = files::look(action, route, &permitted, changes_bodies);
                 match files::answer(found, route, permitted) {
                     (exchange, Ok(content)) => {
                         let first = content.first.clone();

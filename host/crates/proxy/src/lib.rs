@@ -11,6 +11,7 @@ mod body;
 mod cache;
 mod call;
 mod coalesce;
+mod compress;
 mod connection;
 mod downstream;
 mod endpoint;
@@ -63,8 +64,8 @@ pub use cache::purge::Purging;
 pub use cache::typed_url::{PurgeTarget, TypedUrl, UrlError};
 pub use cache::view::CacheView;
 pub use explain::{
-    Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict, TriedRoute,
-    UpstreamView,
+    EncodingView, Ending, EndpointHealth, EndpointView, Explainer, Explanation, Question, RouteVerdict,
+    TriedRoute, UpstreamView,
 };
 pub use outbound::OutboundClient;
 pub use portcullis_cache::store::check_folder as check_cache_folder;

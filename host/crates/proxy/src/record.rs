@@ -35,6 +35,9 @@ pub(crate) fn record(
     if let Some(result) = info.cache {
         metrics.cache(worker.index, result, response_bytes);
     }
+    if let Some(report) = info.encoding {
+        metrics.encoding(worker.index, report, response_bytes);
+    }
     if let Some(route) = route {
         for (metrics, policy) in route.policy_metrics.iter().zip(&exchange.policies) {
             if !policy.cost.is_nothing() {
@@ -69,6 +72,7 @@ pub(crate) fn record(
         upstream: exchange.upstreams.get(exchange.upstream).filter(|_| asked).map(|name| &**name),
         endpoint: info.endpoint_address(),
         cache: info.cache,
+        encoding: info.encoding,
         attempts: info.attempts,
         request_bytes,
         response_bytes,

@@ -10,6 +10,7 @@ use portcullis_policy::Exchange;
 
 use crate::body::{Body, Frame};
 use crate::coalesce::Coalesced;
+use crate::compress::Encoding;
 use crate::downstream::{Content, ResponseSink};
 use crate::error::StreamError;
 use crate::respond;
@@ -36,6 +37,8 @@ pub(crate) struct ResponseWriter<'a> {
     /// How long the client may take nothing of the data that is ready for it.
     pub(crate) client_idle: Duration,
     pub(crate) timeouts: Timeouts,
+    /// How it is encoded, if it may be.
+    pub(crate) encoding: Option<&'a Encoding<'a>>,
 }
 
 /// The sink's function that is polled while a piece or the rest of a response is written.
@@ -77,9 +80,12 @@ impl ResponseWriter<'_> {
         declared: Option<u64>,
         sent: &mut Sent,
     ) -> Result<(), StreamError> {
-        let exchange = self.exchange(&mut body).await?;
+        let mut exchange = self.exchange(&mut body).await?;
+        let (mut body, mut declared) = respond::content(&exchange.response, body, declared);
+        if let Some(encoding) = self.encoding {
+            (body, declared) = encoding.encode(&mut exchange, body, declared, self.sink.wants_head());
+        }
         let head = &exchange.response;
-        let (mut body, declared) = respond::content(head, body, declared);
         let bodyless = head.is_bodyless(self.sink.wants_head());
         let length = if bodyless { declared } else { body.length() };
         let content = Content { length, bodyless, ends: bodyless || length == Some(0) };

@@ -6,6 +6,7 @@ use portcullis_policy::{Exchange, Outcome};
 use tokio::time::Instant;
 
 use crate::body::Body;
+use crate::compress::Encoding;
 use crate::connection::Connection;
 use crate::downstream::ResponseSink;
 use crate::error::{Malformed, StreamError};
@@ -57,7 +58,7 @@ impl Serving<'_> {
             timer: self.timer,
             info: &mut info,
         };
-        let Answer { body, tunnel, route, declared, timeouts, client_gone } =
+        let Answer { body, tunnel, route, declared, timeouts, is_public, client_gone } =
             driver.run(exchange, body).await;
         if let Some(upstream) = tunnel {
             return Some(Box::new(Upgraded { upstream, info, route, deadline: timeouts.deadline }));
@@ -67,7 +68,11 @@ impl Serving<'_> {
             // The status is for the record.
             Sent { status: self.status().await, bytes: 0 }
         } else {
-            let (sent, result) = self.writer(client, timeouts).write(body, declared).await;
+            let encoding = encoding(self.worker, &info, route.as_ref(), is_public);
+            let mut writer = self.writer(client, timeouts);
+            writer.encoding = encoding.as_ref();
+            let (sent, result) = writer.write(body, declared).await;
+            info.encoding = encoding.as_ref().and_then(Encoding::report);
             if let Err(error) = result {
                 info.fail(&error);
             }
@@ -144,6 +149,7 @@ impl Serving<'_> {
             sink: client,
             client_idle: self.connection.timeouts().idle,
             timeouts,
+            encoding: None,
         }
     }
 
@@ -181,4 +187,17 @@ impl Serving<'_> {
         record(worker, self.connection, &exchange, slot, info, matched, &sent);
         worker.release_exchange(Some(exchange));
     }
+}
+
+/// Returns how the response on `route` is encoded, if it may be.
+fn encoding<'a>(
+    worker: &'a Worker,
+    info: &ExchangeInfo,
+    route: Option<&'a Matched>,
+    is_public: bool,
+) -> Option<Encoding<'a>> {
+    let Matched { local, route } = route?;
+    let (rules, asked) = (route.config.compress.as_ref()?, info.asked?);
+    let encoders_max = local.snapshot.gateway.server.encoders_max;
+    Some(Encoding::new(rules, asked, is_public, &worker.encoders, encoders_max))
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use portcullis_compress::Pool;
 use portcullis_files::FilePool;
 use portcullis_http::{Fields, Known, http_date};
 use portcullis_net::{Connector, Tasks};
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) unrouted: Arc<RouteMetrics>,
     /// What goes on for a cache without a client.
     fills: Tasks,
+    /// What encodes responses.
+    pub(crate) encoders: Pool,
     /// A buffer for short use.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -74,6 +77,7 @@ impl Worker {
             access_log,
             unrouted,
             fills: Tasks::new(),
+            encoders: Pool::default(),
             scratch: RefCell::default(),
         }
     }

@@ -39,7 +39,8 @@ impl CacheResult {
     }
 
     /// Whether the body came from the cache.
-    pub(crate) const fn is_from_cache(self) -> bool {
+    #[must_use]
+    pub const fn is_from_cache(self) -> bool {
         matches!(self, Self::Hit | Self::DiskHit | Self::Stale | Self::Revalidated | Self::Collapsed)
     }
 }

@@ -7,6 +7,7 @@
 mod access;
 mod cache_result;
 mod caches;
+mod encoding_result;
 mod endpoints;
 mod escape;
 mod exposition;
@@ -23,6 +24,7 @@ mod timestamp;
 pub use access::{AccessLog, AccessLogError, AccessLogWriter};
 pub use cache_result::CacheResult;
 pub use caches::{CacheFigures, CacheReport, DiskFigures, PurgeFigures};
+pub use encoding_result::{EncodingReport, EncodingResult, PlainReason};
 pub use endpoints::EndpointMetrics;
 pub use exposition::{Exposition, MetricKind};
 pub use fault_side::FaultSide;

@@ -17,6 +17,7 @@ use portcullis_model::{Lock, Name};
 
 use crate::cache_result::CacheResult;
 use crate::caches::{CacheReport, Caches};
+use crate::encoding_result::{EncodingReport, EncodingResult};
 use crate::endpoints::{EndpointMetrics, Endpoints};
 use crate::exposition::{Exposition, MetricKind};
 use crate::fault_side::FaultSide;
@@ -149,6 +150,7 @@ impl Metrics {
         self.render_routes(&mut out);
         self.render_caches(&mut out);
         self.caches.render(&mut out);
+        self.render_encoding(&mut out);
         let policies = self.route_policies.all();
         policies::render(&mut out, policies.iter().map(|(names, metrics)| (names, &**metrics)));
         self.render_upstreams(&mut out);
@@ -228,6 +230,30 @@ impl Metrics {
         out.family(name, MetricKind::Counter, "Bytes of response bodies that came from a cache.");
         for (route, sum) in &routes {
             out.sample(name, &[("route", route)], sum.cache_bytes);
+        }
+    }
+
+    fn render_encoding(&self, out: &mut Exposition<'_>) {
+        let routes = self.routes.all().into_iter().map(|(route, metrics)| (route, metrics.sum()));
+        let routes: Vec<_> = routes.filter(|(_, sum)| sum.encoding.iter().any(|count| *count > 0)).collect();
+        let name = "portcullis_encoding_responses_total";
+        let help = "Responses of routes that encode, by the coding, or why they were sent as they were.";
+        out.family(name, MetricKind::Counter, help);
+        for (route, sum) in &routes {
+            for (result, count) in EncodingResult::ALL.iter().zip(sum.encoding) {
+                if count > 0 {
+                    out.sample(name, &[("route", route), ("result", result.as_str())], count);
+                }
+            }
+        }
+        for (name, help, bytes) in [
+            ("portcullis_encoding_plain_bytes_total", "Bytes that were encoded.", 0),
+            ("portcullis_encoding_encoded_bytes_total", "Bytes that they became and that were sent.", 1),
+        ] {
+            out.family(name, MetricKind::Counter, help);
+            for (route, sum) in &routes {
+                out.sample(name, &[("route", route)], sum.encoding_bytes[bytes]);
+            }
         }
     }
 
@@ -324,6 +350,10 @@ struct Shard {
     cache: [AtomicU64; CacheResult::ALL.len()],
     /// Bytes of response bodies that came from the cache.
     cache_bytes: AtomicU64,
+    /// What became of responses, if the route encodes.
+    encoding: [AtomicU64; EncodingResult::COUNT],
+    /// Bytes of encoded responses before and after.
+    encoding_bytes: [AtomicU64; 2],
 }
 
 /// A route's numbers over all workers.
@@ -337,6 +367,8 @@ struct Sum {
     errors: [u64; FaultSide::ALL.len()],
     cache: [u64; CacheResult::ALL.len()],
     cache_bytes: u64,
+    encoding: [u64; EncodingResult::COUNT],
+    encoding_bytes: [u64; 2],
 }
 
 impl RouteMetrics {
@@ -377,6 +409,16 @@ impl RouteMetrics {
         }
     }
 
+    /// Counts what became of a response, whose body had so many bytes as it was sent.
+    pub fn encoding(&self, worker: usize, report: EncodingReport, response_bytes: u64) {
+        let shard = &self.shards[worker % self.shards.len()];
+        bump(&shard.encoding[report.result.place()]);
+        if let EncodingResult::Encoded(_) = report.result {
+            shard.encoding_bytes[0].fetch_add(report.plain_bytes, Ordering::Relaxed);
+            shard.encoding_bytes[1].fetch_add(response_bytes, Ordering::Relaxed);
+        }
+    }
+
     fn sum(&self) -> Sum {
         let mut sum = Sum::default();
         for shard in &self.shards {
@@ -390,6 +432,8 @@ impl RouteMetrics {
             add(&mut sum.bytes, &shard.bytes);
             add(&mut sum.errors, &shard.errors);
             add(&mut sum.cache, &shard.cache);
+            add(&mut sum.encoding, &shard.encoding);
+            add(&mut sum.encoding_bytes, &shard.encoding_bytes);
             sum.cache_bytes += read(&shard.cache_bytes);
             sum.slower += read(&shard.slower);
             sum.micros += read(&shard.micros);

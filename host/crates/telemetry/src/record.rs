@@ -15,6 +15,7 @@ use portcullis_model::PolicyCost;
 use portcullis_model::text::push_decimal;
 
 use crate::cache_result::CacheResult;
+use crate::encoding_result::{EncodingReport, EncodingResult};
 use crate::escape::{push_json, push_seconds, push_text};
 use crate::fault_side::FaultSide;
 use crate::timestamp::Timestamp;
@@ -61,6 +62,8 @@ pub struct AccessRecord<'a> {
     pub endpoint: Option<&'a str>,
     /// What the route's cache did, if it has one.
     pub cache: Option<CacheResult>,
+    /// What became of the response, if the route encodes.
+    pub encoding: Option<EncodingReport>,
     /// Endpoints that were tried.
     pub attempts: u32,
     /// Bytes of the request's body that were received.
@@ -86,6 +89,12 @@ pub struct AccessRecord<'a> {
 }
 
 impl AccessRecord<'_> {
+    /// Returns how many bytes the response had before it was encoded.
+    fn plain_bytes(&self) -> Option<u64> {
+        let encoded = |report: &EncodingReport| matches!(report.result, EncodingResult::Encoded(_));
+        self.encoding.filter(encoded).map(|report| report.plain_bytes)
+    }
+
     /// Appends the record as a line of text.
     pub(crate) fn push_text<'b>(
         &self,
@@ -121,6 +130,7 @@ impl AccessRecord<'_> {
         pair("upstream", self.upstream);
         pair("endpoint", self.endpoint);
         pair("cache", self.cache.map(CacheResult::as_str));
+        pair("encoding", self.encoding.map(|encoding| encoding.result.as_str()));
         pair("tls", self.tls);
         pair("trace", Some(self.trace_id));
         if self.peer != self.client {
@@ -134,6 +144,10 @@ impl AccessRecord<'_> {
         push_decimal(out, self.attempts.into());
         out.extend_from_slice(b" received=");
         push_decimal(out, self.request_bytes);
+        if let Some(bytes) = self.plain_bytes() {
+            out.extend_from_slice(b" plain=");
+            push_decimal(out, bytes);
+        }
         out.extend_from_slice(b" time=");
         push_seconds(out, micros(self.duration));
         if let Some(duration) = self.upstream_duration {
@@ -190,6 +204,7 @@ impl AccessRecord<'_> {
         text("upstream", self.upstream.map(str::as_bytes), TEXT_MAX);
         text("endpoint", self.endpoint.map(str::as_bytes), TEXT_MAX);
         text("cache", self.cache.map(|result| result.as_str().as_bytes()), TEXT_MAX);
+        text("encoding", self.encoding.map(|encoding| encoding.result.as_str().as_bytes()), TEXT_MAX);
         text("tls", self.tls.map(str::as_bytes), TEXT_MAX);
         text("trace_id", Some(self.trace_id.as_bytes()), TEXT_MAX);
         text("user_agent", self.user_agent, TEXT_MAX);
@@ -205,6 +220,7 @@ impl AccessRecord<'_> {
         number("attempts", Some(self.attempts.into()));
         number("request_bytes", Some(self.request_bytes));
         number("response_bytes", Some(self.response_bytes));
+        number("plain_bytes", self.plain_bytes());
         number("duration_us", Some(micros(self.duration)));
         number("upstream_duration_us", self.upstream_duration.map(micros));
         number("policy_cpu_ns", self.policy_cpu.map(nanos));

@@ -21,6 +21,7 @@ pub(crate) fn explanation(json: &Value) -> String {
     text.routes(json);
     text.policies(json);
     text.ending(json);
+    text.encoding(&json["encoding"]);
     text.0
 }
 
@@ -170,6 +171,13 @@ impl Text {
                     self.response(&ending["response"]);
                 }
             }
+        }
+    }
+
+    /// What the route's `compress` makes of the response.
+    fn encoding(&mut self, encoding: &Value) {
+        if !encoding.is_null() {
+            line!(self, "\nencoding: {}", string(&encoding["says"]));
         }
     }
 

@@ -9,12 +9,15 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{Forward, HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream};
+use portcullis_model::{
+    Compress, Forward, HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream,
+};
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section, Used, is_wrong, unknown};
+use crate::sections::compress;
 use crate::sections::field_match::{fields, is_token};
 use crate::syntax::keys::ROUTE;
 use crate::syntax::pattern;
@@ -43,10 +46,11 @@ pub(crate) fn routes<'a>(
     section: &Section<'a>,
     names: &mut Names<'_, 'a>,
     upstreams: &[Upstream],
+    compress: Option<&Compress>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     for named in section.values().filter(|named| named.table.is_some()) {
-        routes.push(route(loader, named, names, upstreams));
+        routes.push(route(loader, named, names, upstreams, compress));
     }
     let valid = routes.iter().filter_map(|(route, valid)| valid.then_some(route));
     let listeners: Vec<Name> = names.listeners.keys().map(|name| Name::from(*name)).collect();
@@ -63,6 +67,7 @@ fn route<'a>(
     named: &Named<'a>,
     names: &mut Names<'_, 'a>,
     upstreams: &[Upstream],
+    compress: Option<&Compress>,
 ) -> (Route, bool) {
     let view = View::new(named.table, &ROUTE, named.span);
     let count = loader.reports.len();
@@ -104,12 +109,14 @@ fn route<'a>(
         Forward { upstreams: to, attempts, host: None, filters: Vec::new(), cache: cache.map(Box::new) };
     let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
     let response_edits = fields::response_edits(loader, named, view, &matches.path);
+    let compress = compress::of_route(loader, named, view, &action, compress);
     let route = Route {
         name: named.name.into(),
         matches,
         policies,
         action,
         response_edits,
+        compress,
         timeout: view.duration("timeout"),
         body_bytes_max: limits.size("body"),
         hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),

@@ -8,6 +8,7 @@ use portcullis_model::{AccessLog, AccessLogFormat, Control, LogTarget, Name, Ser
 use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
+use crate::sections::compress::compress;
 use crate::sections::field_match::is_token;
 use crate::syntax::authority::address_help;
 use crate::syntax::view::View;
@@ -60,6 +61,8 @@ pub(crate) fn server(loader: &mut Loader<'_>, view: View<'_>) -> Server {
             .unwrap_or(defaults.policy_compile_memory_bytes),
         policy_compile_time: view.duration("policy-compile-time").unwrap_or(defaults.policy_compile_time),
         policy_memory_bytes_max: view.size("policy-memory-max").unwrap_or(defaults.policy_memory_bytes_max),
+        compress: compress(loader, "`server`", view, None),
+        encoders_max: view.integer("encoders-max").unwrap_or(defaults.encoders_max),
     }
 }
 

@@ -73,7 +73,17 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     if route && is(&["static", "root", "alias", "file-server", "static-files"]) {
         return Some("write files = { root = \"/srv/www\" }");
     }
-    if route && is(&["error-page", "basic-auth", "gzip", "compress", "cache", "cors"]) {
+    if route && is(&["gzip-static", "brotli-static", "precompressed"]) {
+        return Some("write files = { root = \"...\", precompressed = true }");
+    }
+    if (route || shape.noun == "`server`")
+        && is(&["gzip", "brotli", "zstd", "encode", "compression", "gzip-types", "compressor"])
+    {
+        return Some(
+            "write compress = true, or compress = { codings = [...], types = [...], min-size = \"...\" }",
+        );
+    }
+    if route && is(&["error-page", "basic-auth", "cors"]) {
         return Some("no key does this; a policy can: docs/writing-a-policy.md shows how to write one");
     }
     if route && is(&["listener"]) {

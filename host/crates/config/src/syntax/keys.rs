@@ -1,6 +1,7 @@
 //! Every key that a config file may have: the one table that checks, the JSON schema and the reference are made from.
 
 mod cache;
+mod compress;
 mod gateway;
 mod plugins;
 mod policy;
@@ -10,6 +11,7 @@ mod upstream;
 use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
 pub(crate) use cache::{CACHE, ROUTE_CACHE};
+pub(crate) use compress::COMPRESS;
 pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, GRANTS, HTTP_GRANT, POLICY, POLICY_LIMITS};

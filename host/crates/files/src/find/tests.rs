@@ -39,6 +39,7 @@ fn wanted(
         symlinks,
         conditions: conditions_of(&request),
         content: true,
+        codings: Vec::new(),
     })
 }
 
@@ -207,4 +208,56 @@ fn another_content_has_another_tag_even_at_the_same_time() {
     let changed = u64::try_from(metadata.ctime()).unwrap();
     assert!(is_settled(&metadata, changed + UNSETTLED) && !is_settled(&metadata, changed + UNSETTLED - 1));
     assert!(etag(&metadata, true).starts_with('"') && etag(&metadata, false).starts_with("W/\""));
+}
+
+#[test]
+fn an_encoded_file_stands_in_if_it_is_not_older() {
+    let folder = folder();
+    let root = folder.path().join("root");
+    let set = |name: &str, text: &str, seconds: u64| {
+        let path = root.join(name);
+        fs::write(&path, text).unwrap();
+        let time = UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    };
+    set("app.js", "plain", 1000);
+    set("app.js.br", "brotli", 1000);
+    set("app.js.gz", "old", 999);
+    set("docs/index.html", "start", 1000);
+    set("docs/index.html.zst", "zstd", 2000);
+    fs::create_dir(root.join("app.js.zst")).unwrap();
+    let found = |path: &str, codings: &[Coding]| {
+        let mut wanted = wanted(folder.path(), path, Symlinks::Inside, &[]).unwrap();
+        wanted.codings = codings.to_vec();
+        match find(&wanted, &Permits::new(1)).unwrap() {
+            Found::File(file) => {
+                (file.coding, String::from_utf8(file.first.to_vec()).unwrap(), file.media_type, file.etag)
+            }
+            Found::Folder => panic!("{path} is a folder"),
+        }
+    };
+    let (coding, content, media_type, tag) = found("/app.js", &Coding::ALL);
+    assert_eq!(
+        (coding, &*content, media_type),
+        (Some(Coding::Brotli), "brotli", "text/javascript; charset=utf-8")
+    );
+    let (coding, content, _, plain) = found("/app.js", &[Coding::Gzip, Coding::Zstd]);
+    assert_eq!((coding, &*content), (None, "plain"));
+    assert_ne!(tag, plain);
+    let (coding, content, media_type, _) = found("/docs/", &[Coding::Gzip, Coding::Zstd]);
+    assert_eq!((coding, &*content, media_type), (Some(Coding::Zstd), "zstd", "text/html; charset=utf-8"));
+    // By its own name it is a file like any other.
+    assert_eq!(found("/app.js.br", &Coding::ALL).0, None);
+}
+
+#[test]
+fn no_link_leads_out_by_way_of_an_encoded_file() {
+    let folder = folder();
+    symlink(folder.path().join("secret"), folder.path().join("root/a.txt.gz")).unwrap();
+    let mut wanted = wanted(folder.path(), "/a.txt", Symlinks::Inside, &[]).unwrap();
+    wanted.codings = Coding::ALL.to_vec();
+    match find(&wanted, &Permits::new(1)).unwrap() {
+        Found::File(file) => assert_eq!((file.coding, &*file.first), (None, &b"abcdefghij"[..])),
+        Found::Folder => panic!("it is a file"),
+    }
 }

@@ -38,6 +38,7 @@ fn route(name: &str) -> Route {
             cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
+        compress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -20,6 +20,7 @@ async fn a_policy_that_is_missing_denies() {
             cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
+        compress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -15,6 +15,7 @@ fn errors(policies: &[&str], action: Action) -> Vec<String> {
         policies: policies.iter().map(|name| Name::from(*name)).collect(),
         action,
         response_edits: portcullis_model::ResponseEdits::default(),
+        compress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,
@@ -54,7 +55,7 @@ fn a_route_without_its_policies_and_upstreams_is_refused() {
 fn a_route_without_its_folder_is_refused() {
     let files = |root: &str| {
         let (index, symlinks) = ("index.html".to_owned(), Symlinks::Inside);
-        Action::Files(Files { root: root.into(), path: None, index, symlinks })
+        Action::Files(Files { root: root.into(), path: None, index, symlinks, precompressed: false })
     };
     assert_eq!(errors(&[], files("/")), [""; 0]);
     for root in ["/nowhere", "/etc/hostname"] {

@@ -36,6 +36,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
             cache: None,
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
+        compress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

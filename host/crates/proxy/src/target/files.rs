@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use portcullis_compress::Accepted;
 use portcullis_files::{
     FileError, FilePath, FilePool, Found, FoundFile, Pending, Rest, Wanted, conditions_of,
 };
 use portcullis_http::{Selection, http_date, read_path};
-use portcullis_model::{Files, Redirect, Route, Template, TemplatePart};
+use portcullis_model::{Action, Coding, Files, Redirect, Route, Template, TemplatePart};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::Permits;
 
@@ -33,7 +34,7 @@ pub(crate) struct Content {
     declared: Option<u64>,
 }
 
-/// Returns what to look for.
+/// Returns what to look for. Policies that change bodies of responses get plain files.
 ///
 /// # Errors
 /// If the path names no file.
@@ -41,6 +42,7 @@ pub(crate) fn wanted(
     action: &Files,
     route: &Route,
     permitted: &Permitted<Box<Exchange>>,
+    changes_bodies: bool,
 ) -> Result<Wanted, ExchangeError> {
     let request = &permitted.request;
     let rewritten = action.path.as_ref().and_then(|path| fill(path, &route.matches.path, request));
@@ -60,6 +62,10 @@ pub(crate) fn wanted(
         symlinks: action.symlinks,
         conditions: conditions_of(request),
         content: request.method == "GET",
+        codings: match action.precompressed && !changes_bodies {
+            true => Accepted::read(&request.fields).in_order(&Coding::ALL),
+            false => Vec::new(),
+        },
     })
 }
 
@@ -68,8 +74,9 @@ pub(crate) fn look(
     action: &Files,
     route: &Route,
     permitted: &Permitted<Box<Exchange>>,
+    changes_bodies: bool,
 ) -> Result<Found, ExchangeError> {
-    let wanted = wanted(action, route, permitted)?;
+    let wanted = wanted(action, route, permitted, changes_bodies)?;
     portcullis_files::find(&wanted, &Permits::new(1)).map_err(ExchangeError::File)
 }
 
@@ -98,7 +105,8 @@ pub(crate) fn answer(
         }
         Found::File(file) => {
             response.clear();
-            send(*file, request.method == "HEAD", |name, value| {
+            let varies = matches!(&route.action, Action::Files(files) if files.precompressed);
+            send(*file, request.method == "HEAD", varies, |name, value| {
                 response.fields.set(name.as_bytes(), value.as_bytes()).is_ok()
             })
             .map(|(status, content)| {
@@ -114,10 +122,14 @@ pub(crate) fn answer(
 fn send(
     file: FoundFile,
     is_head: bool,
+    varies: bool,
     mut set: impl FnMut(&str, &str) -> bool,
 ) -> Result<(u16, Content), ExchangeError> {
-    let FoundFile { selection, etag, modified, length, media_type, first, rest } = file;
+    let FoundFile { selection, etag, modified, length, coding, media_type, first, rest } = file;
     let mut fields = vec![("etag", etag), ("accept-ranges", "bytes".to_owned())];
+    if varies {
+        fields.push(("vary", "accept-encoding".to_owned()));
+    }
     if let Some(modified) = modified {
         fields.push(("last-modified", String::from_utf8_lossy(&http_date(modified)).into_owned()));
     }
@@ -134,6 +146,9 @@ fn send(
     };
     if selection != Selection::NotModified {
         fields.push(("content-type", media_type.to_owned()));
+        if let Some(coding) = coding {
+            fields.push(("content-encoding", coding.name().to_owned()));
+        }
     }
     match fields.iter().all(|(name, value)| set(name, value)) {
         true => {

@@ -34,6 +34,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         error: None,
         error_side: None,
         cache: None,
+        encoding: None,
     }
 }
 

@@ -202,6 +202,7 @@ fn files(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, forward: &m
     });
     let view = view.view("files");
     let (index, symlinks) = (index(loader, &place, view), view.word("symlinks"));
+    let precompressed = view.bool("precompressed").unwrap_or(false);
     let (typed, span) = view.text("root")?;
     let root = loader.resolve(typed, span);
     let wrong = match std::fs::metadata(&root) {
@@ -218,7 +219,7 @@ fn files(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, forward: &m
         Some("follow") => Symlinks::Follow,
         _ => Symlinks::Inside,
     };
-    Some(Files { root, path, index, symlinks })
+    Some(Files { root, path, index, symlinks, precompressed })
 }
 
 fn index(loader: &mut Loader<'_>, place: &str, view: View<'_>) -> String {

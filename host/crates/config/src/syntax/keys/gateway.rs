@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::syntax::keys::COMPRESS;
 use crate::syntax::shape::{GIB, KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
 
 pub(crate) static SERVER: Shape = Shape {
@@ -60,6 +61,22 @@ pub(crate) static SERVER: Shape = Shape {
             presence: Presence::Absent("text on standard output"),
             example: r#"{ format = "json", file = "access.log" }"#,
             doc: "One record for each exchange.",
+        },
+        Key {
+            name: "compress",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&COMPRESS)]),
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "How routes that say nothing of it encode responses for clients that accept it; see \
+                  [compression.md](compression.md).",
+        },
+        Key {
+            name: "encoders-max",
+            kind: Kind::Integer { min: 1, max: 100_000 },
+            presence: Presence::Default("128"),
+            example: "32",
+            doc: "Responses that may be encoded at once, for each worker, beside those that are small and here as a whole. One \
+                  more is sent as it is.",
         },
         Key {
             name: "policy-instances-max",

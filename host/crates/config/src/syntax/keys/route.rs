@@ -1,7 +1,7 @@
 //! Keys of `[routes.NAME]`.
 
 use super::upstream::FIXED_HOST;
-use crate::syntax::keys::ROUTE_CACHE;
+use crate::syntax::keys::{COMPRESS, ROUTE_CACHE};
 use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static ROUTE: Shape = Shape {
@@ -62,6 +62,14 @@ pub(crate) static ROUTE: Shape = Shape {
             example: r#"{ store = "assets", ttl = "10m" }"#,
             doc: "With `to`: keeps responses and answers from them, after the policies have permitted a request; see \
                   [cache.md](cache.md). A name alone takes every default.",
+        },
+        Key {
+            name: "compress",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&COMPRESS)]),
+            presence: Presence::Absent("what `compress` of `server` says"),
+            example: r#"{ effort = "low" }"#,
+            doc: "Encodes responses for clients that accept it, as the last step before they are sent; see \
+                  [compression.md](compression.md). `true` takes every default, `false` switches it off.",
         },
         Key {
             name: "redirect",
@@ -340,6 +348,14 @@ pub(crate) static FILES: Shape = Shape {
             presence: Presence::Default(r#""inside""#),
             example: r#""refuse""#,
             doc: "Which symbolic links below the folder are followed: those that stay inside, none, or all.",
+        },
+        Key {
+            name: "precompressed",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Whether `app.js.zst`, `app.js.br` or `app.js.gz` is sent in place of `app.js` to a client that accepts its \
+                  coding, if it is not older than that; see [compression.md](compression.md#files-that-are-encoded-already).",
         },
     ],
 };
