@@ -15,7 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::cache::{CacheCommand, CacheInspectArguments, CacheListArguments, CachePurgeArguments};
 pub(crate) use self::config::ConfigArgument;
 pub(crate) use self::plugin::{
-    CaseArguments, InspectArguments, ListArguments, LockArguments, PluginCommand, TestArguments, WitArguments,
+    BuildArguments, CaseArguments, DevArguments, InspectArguments, ListArguments, LockArguments,
+    NewArguments, PluginCommand, PluginLanguage, TestArguments, WitArguments,
 };
 pub(crate) use self::records::{DiffArguments, RecordArguments, ReplayArguments};
 pub(crate) use self::rollout::{
@@ -370,6 +371,8 @@ Examples:
         visible_alias = "plugins",
         after_help = "\
 For authors of policies (docs/writing-a-policy.md):
+  portcullis plugin new tenant --lang rust
+  portcullis plugin build tenant
   portcullis plugin wit -o wit/deps/portcullis
   portcullis plugin inspect tenant.wasm
   portcullis plugin test

@@ -64,7 +64,11 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(arguments) => status::show(&arguments),
         Command::Plugin { command } => {
             // What a policy under test logs is a part of the results, and its faults are too.
-            let level = if matches!(command, PluginCommand::Test(_)) { "off" } else { "warn" };
+            let level = match command {
+                PluginCommand::Test(_) => "off",
+                PluginCommand::Dev(_) => &cli.log.log_level,
+                _ => "warn",
+            };
             start_log(&LogOptions { log_level: level.to_owned(), ..cli.log.clone() })?;
             plugin::run(&command, cli.log.log_format)
         }

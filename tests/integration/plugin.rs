@@ -1,9 +1,14 @@
 //! `portcullis plugin`: what authors of plugins work with.
 
-use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, MISBEHAVE, PLAIN};
+use std::os::unix::fs::PermissionsExt;
+
+use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, MISBEHAVE, PLAIN, VERSION_1, VERSION_2};
 use serde_json::Value;
 
-use crate::harness::{TestClient, TestGateway, TestUpstream, portcullis_in};
+use crate::harness::{
+    TestClient, TestGateway, TestUpstream, eventually, portcullis_in, portcullis_started,
+    portcullis_started_with, portcullis_with,
+};
 use crate::setup::every_grant;
 
 #[tokio::test]
@@ -234,4 +239,139 @@ async fn a_record_becomes_a_case_that_passes() {
     let ran = portcullis_in(&folder, ["plugin".as_ref(), "case".as_ref(), file.as_os_str()]).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);
     assert!(ran.stderr.contains("hooks of hooks, stamp"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_new_project_in_rust_builds_and_passes_its_cases() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let sdk = format!("{root}/plugin-sdk/rust");
+    let ran =
+        portcullis_in(dir.path(), ["plugin", "new", "tenant-gate", "--lang", "rust", "--sdk", &sdk]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let project = dir.path().join("tenant-gate");
+    // With the versions of this repository, nothing is fetched; and what is compiled once stays.
+    std::fs::copy(format!("{root}/Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-new");
+    let environment = [
+        ("CARGO_NET_OFFLINE", "true"),
+        ("CARGO_TARGET_DIR", target),
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ];
+    let ran = portcullis_with(&project, &environment, ["plugin", "build"]).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("on-request-head, on-response-head, needs no grants"), "{}", ran.stdout);
+    // To where a build without these variables would have put it.
+    let (built, _) = ran.stdout.split_once(": ").unwrap();
+    let place = project.join("target/wasm32-wasip2/release/tenant_gate.wasm");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::copy(built, &place).unwrap();
+
+    let ran = portcullis_in(&project, ["plugin", "test"]).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.ends_with("6 runs of 1 file: 6 passed, 0 failed\n"), "{}", ran.stdout);
+    let ran = portcullis_in(&project, ["validate", "-c", "gateway.toml"]).await;
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "ok: 1 listener, 1 route, 1 policy\n"),
+        "{}",
+        ran.stderr
+    );
+
+    // Nothing is written over.
+    let ran =
+        portcullis_in(dir.path(), ["plugin", "new", "tenant-gate", "--lang", "rust", "--sdk", &sdk]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("has something in it"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn what_a_new_project_needs_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = portcullis_in(dir.path(), ["plugin", "new", "tenant", "--lang", "rust"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("--sdk ../portcullis/plugin-sdk/rust"), "{}", ran.stderr);
+    let ran = portcullis_in(dir.path(), ["plugin", "new", "Tenant", "--lang", "js"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("cannot be the name of a plugin"), "{}", ran.stderr);
+
+    let ran = portcullis_in(dir.path(), ["plugin", "new", "tenant", "--lang", "js"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let project = dir.path().join("tenant");
+    for file in ["policy.js", "wit/world.wit", "wit/deps/portcullis/hooks.wit", "tests/tenant.cases.toml"] {
+        assert!(project.join(file).is_file(), "no {file}");
+    }
+    // Without a tool, the message says what to install.
+    let ran = portcullis_with(&project, &[("PATH", "/nowhere")], ["plugin", "build"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("`npm` is not found") && ran.stderr.contains("Node.js"), "{}", ran.stderr);
+    let ran = portcullis_in(dir.path(), ["plugin", "build"]).await;
+    assert!(ran.stderr.contains("neither a Cargo.toml nor a package.json"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn cases_run_again_when_a_file_is_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases = "plugin = \"builtin:headers\"\n[policy]\nconfig = { request = { set = { x-a = \"1\" } } }\n\
+                 [[case]]\nname = \"a\"\nrequest = { url = \"/\" }\nexpect.request.headers = { x-a = \"1\" }\n";
+    let file = dir.path().join("a.cases.toml");
+    std::fs::write(&file, cases).unwrap();
+    let started = portcullis_started(dir.path(), ["plugin", "test", "--watch", "--junit", "report.xml"]);
+    let reports = async |text: &str| {
+        eventually(text, async || {
+            let report = std::fs::read_to_string(dir.path().join("report.xml")).ok()?;
+            report.contains(text).then_some(())
+        })
+        .await;
+    };
+    reports("tests=\"2\" failures=\"0\" errors=\"0\"").await;
+    std::fs::write(&file, cases.replace("{ x-a = \"1\" }\n", "{ x-a = \"2\" }\n")).unwrap();
+    reports("tests=\"2\" failures=\"2\" errors=\"0\"").await;
+    // A mistake does not end it, and a new file is found.
+    std::fs::write(&file, "nonsense").unwrap();
+    reports("errors=\"1\"").await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(dir.path().join("b.cases.toml"), cases).unwrap();
+    reports("<testsuite name=\"b.cases.toml\" tests=\"2\" failures=\"0\"").await;
+    started.signal(rustix::process::Signal::TERM);
+    started.ended().await;
+}
+
+#[tokio::test]
+async fn a_saved_file_is_built_and_swapped_in() {
+    let gateway = TestGateway::builder();
+    let project = gateway.dir().to_path_buf();
+    // What npm would do is of no interest here.
+    let tools = project.join("tools");
+    std::fs::create_dir_all(&tools).unwrap();
+    std::fs::create_dir_all(project.join("node_modules")).unwrap();
+    let npm =
+        "#!/bin/sh\n[ \"$1\" = --version ] || { mkdir -p build && cp source.bin build/version.wasm; }\n";
+    std::fs::write(tools.join("npm"), npm).unwrap();
+    std::fs::set_permissions(tools.join("npm"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(project.join("package.json"), "{ \"name\": \"version\" }").unwrap();
+    std::fs::write(project.join("source.bin"), VERSION_1).unwrap();
+    let config = "[listeners.web]\naddress = \"127.0.0.1:0\"\n[policies.version]\nplugin = \"version.wasm\"\n\
+                  [routes.all]\nuse = [\"version\"]\nrespond = { status = 204 }\n";
+    std::fs::write(project.join("gateway.toml"), config).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let started = portcullis_started_with(&project, &[("PATH", &path)], ["plugin", "dev"]);
+    let runs = async |generation: u64| {
+        eventually("that generation runs", async || {
+            let ran = portcullis_in(&project, ["status", "-c", "gateway.toml", "--json"]).await;
+            let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+            (status["generation"] == generation).then_some(())
+        })
+        .await;
+    };
+    runs(1).await;
+    std::fs::write(project.join("source.bin"), "no component").unwrap();
+    std::fs::write(project.join("source.bin"), VERSION_2).unwrap();
+    runs(2).await;
+    started.signal(rustix::process::Signal::TERM);
+    let ran = started.ended().await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.matches("built version.wasm in ").count() >= 2, "{}", ran.stderr);
 }

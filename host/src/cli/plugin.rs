@@ -2,13 +2,56 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::ConfigArgument;
 
 /// What to do about plugins: what their authors need comes first, what operators need of registries after it.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Make a project for a new plugin, which builds
+    #[command(after_help = "\
+Makes a folder with a small policy that builds, test cases for it, a config to
+try it with (the gateway answers by itself, so no server is needed), and a
+README. The name is that of the policy, the package and the folder.
+
+The SDK for Rust is not in a registry of crates: --sdk names its folder,
+plugin-sdk/rust in a copy of the repository. Below such a copy it is found.
+A policy in JavaScript needs no SDK, and has the contract in its folder.
+
+Examples:
+  portcullis plugin new tenant --lang rust --sdk ../portcullis/plugin-sdk/rust
+  portcullis plugin new tenant --lang js -o policies/tenant")]
+    New(NewArguments),
+
+    /// Build the plugin of a folder, with its language's own tools
+    #[command(after_help = "\
+With a Cargo.toml it runs `cargo build --release --target wasm32-wasip2`; with
+a package.json it installs what that names, if that was not done, and runs
+`npm run build`, which has to leave build/NAME.wasm. If a tool is missing, the
+message says what to install. A manifest.json beside it is put into the
+component, unless that has a manifest, with the digest of this gateway's
+contract. The last line says how large the component is, which hooks it has and
+which grants it needs.
+
+Examples:
+  portcullis plugin build
+  portcullis plugin build policies/tenant && portcullis plugin test policies")]
+    Build(BuildArguments),
+
+    /// Run a gateway with the plugin of a folder, and build it again whenever a file is saved
+    #[command(after_help = "\
+Builds the plugin, runs its test cases, and starts a gateway with the config of
+the folder, which swaps each new build in without dropping a connection. The
+access log, and the plugin's own log, are on the terminal. If a build or a case
+fails, the message is shown and the plugin from before keeps running. Ctrl-C
+ends the gateway, and with it the command.
+
+Examples:
+  portcullis plugin dev
+  portcullis plugin dev policies/tenant -c edge.toml --no-test")]
+    Dev(DevArguments),
+
     /// Write the contract of this gateway: the WIT files that plugins are built against
     #[command(after_help = "\
 Prints the contract as one WIT file, or writes its files and its digest into a
@@ -126,6 +169,54 @@ Examples:
     List(ListArguments),
 }
 
+/// A language that `plugin new` has a project for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PluginLanguage {
+    /// Rust, with the SDK
+    Rust,
+    /// JavaScript, by componentize-js
+    Js,
+}
+
+/// Of `plugin new`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NewArguments {
+    /// The name of the plugin
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The language
+    #[arg(long, value_enum)]
+    pub(crate) lang: PluginLanguage,
+    /// The folder [default: NAME]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The SDK for Rust [default: that of the repository around the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+/// Of `plugin build`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BuildArguments {
+    /// The folder of the project
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+/// Of `plugin dev`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DevArguments {
+    /// The folder of the project
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// The config of the gateway [default: gateway.toml in the folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Run no test cases
+    #[arg(long)]
+    pub(crate) no_test: bool,
+}
+
 /// Of `plugin wit`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WitArguments {
@@ -207,8 +298,13 @@ impl PluginCommand {
     pub(crate) fn serves_or_keeps(&self) -> bool {
         match self {
             // Compiling some languages takes long.
-            Self::Test(_) | Self::Lock(_) | Self::Fetch(_) => true,
-            Self::Wit(_) | Self::Inspect(_) | Self::Case(_) | Self::List(_) => false,
+            Self::Dev(_) | Self::Test(_) | Self::Lock(_) | Self::Fetch(_) => true,
+            Self::New(_)
+            | Self::Build(_)
+            | Self::Wit(_)
+            | Self::Inspect(_)
+            | Self::Case(_)
+            | Self::List(_) => false,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! `portcullis plugin`: what authors of plugins need, and what operators need of plugins in registries.
 
+mod build;
 mod case;
+mod dev;
 mod images;
 mod inspect;
+mod new;
 mod test;
 mod wit;
 
@@ -24,6 +27,9 @@ pub(crate) fn run(command: &PluginCommand, format: LogFormat) -> anyhow::Result<
             ExitCode::from(test::TROUBLE)
         })),
         PluginCommand::Case(arguments) => case::run(arguments),
+        PluginCommand::New(arguments) => new::run(arguments),
+        PluginCommand::Build(arguments) => build::run(arguments),
+        PluginCommand::Dev(arguments) => dev::run(arguments),
         PluginCommand::Lock(arguments) => images::lock(arguments),
         PluginCommand::Fetch(config) => images::fetch(config),
         PluginCommand::List(arguments) => images::list(arguments),

@@ -78,6 +78,19 @@ pub fn portcullis_started<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIt
     Started(Some(portcullis.spawn().unwrap()))
 }
 
+/// The same, with these variables in the environment.
+pub fn portcullis_started_with<A: AsRef<OsStr>>(
+    folder: &Path,
+    variables: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = A>,
+) -> Started {
+    let mut portcullis = command();
+    portcullis.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
+    portcullis.envs(variables.iter().copied());
+    portcullis.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Started(Some(portcullis.spawn().unwrap()))
+}
+
 impl Started {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {

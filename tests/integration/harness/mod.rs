@@ -64,7 +64,7 @@ pub use self::{
     client::{Reply, TestClient},
     command::{
         Ran, Started, curl, portcullis, portcullis_in, portcullis_reading, portcullis_started,
-        portcullis_with, program, sh,
+        portcullis_started_with, portcullis_with, program, sh,
     },
     gateway::{Builder, Failed, TestGateway},
     h2::{H2Client, H2Frame, H2Frames},

@@ -26,7 +26,7 @@ mod sandbox;
 mod wasi;
 
 pub use component::anatomy::{Anatomy, dissect};
-pub use component::inspect::{ComponentInfo, Manifest, inspect};
+pub use component::inspect::{ComponentInfo, MANIFEST_SECTION, Manifest, inspect};
 pub use component::{Compiled, PolicyComponent};
 pub use contract::{DIGEST as CONTRACT_DIGEST, PACKAGE as CONTRACT_PACKAGE, VERSION as CONTRACT_VERSION};
 pub use error::{ConfigureError, InspectError, SandboxError};

@@ -48,11 +48,12 @@ pub(super) fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         let tested = test(&stage, arguments)?;
         return Ok(tested.exit_code());
     }
-    let (changed, changes) = mpsc::channel();
+    let (changed, changes) = mpsc::sync_channel(1);
     let watch = Watch::start(move || {
-        let _closed = changed.send(());
-    })
-    .context("files cannot be watched")?;
+        // One change that waits stands for any number of them.
+        let _full = changed.try_send(());
+    });
+    let watch = watch.context("files cannot be watched")?;
     loop {
         let read_at = SystemTime::now();
         match test(&stage, arguments) {
@@ -72,6 +73,26 @@ pub(super) fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         }
         tell("\n");
     }
+}
+
+/// Runs the cases below a folder once, if there are any.
+///
+/// # Errors
+/// See [`run`].
+pub(super) fn run_below(folder: &Path) -> anyhow::Result<()> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    find_in(folder, 0, &mut files, &mut folders)?;
+    if !files.is_empty() {
+        let arguments = TestArguments {
+            paths: vec![folder.to_path_buf()],
+            plugin: None,
+            case: None,
+            junit: None,
+            watch: false,
+        };
+        test(&Stage::new()?, &arguments)?;
+    }
+    Ok(())
 }
 
 /// What one run over all files gave.

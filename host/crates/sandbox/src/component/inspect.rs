@@ -21,7 +21,7 @@ const MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// The version of manifests that this gateway reads. One without a version is of the first.
 const MANIFEST_VERSION: u64 = 1;
 /// The custom section that carries the manifest.
-const MANIFEST_SECTION: &str = "portcullis:manifest";
+pub const MANIFEST_SECTION: &str = "portcullis:manifest";
 
 /// What a component says about itself.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,0 +1,224 @@
+//! `portcullis plugin new`: a project for a plugin that builds, with test cases and a config to try it with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use portcullis_model::text::escape as shown;
+use portcullis_sandbox::CONTRACT_VERSION;
+
+use super::wit;
+use crate::cli::{NewArguments, PluginLanguage};
+use crate::output::print;
+
+/// Names of plugins may be this long.
+const NAME_BYTES_MAX: usize = 64;
+/// The SDK in a copy of the repository.
+const SDK: &str = "plugin-sdk/rust";
+
+/// The files of a project: the path in it, and the template.
+type Template = &'static [(&'static str, &'static str)];
+
+/// What all projects have.
+const COMMON: Template = &[
+    ("gateway.toml", include_str!("templates/gateway.toml.txt")),
+    ("tests/{{name}}.cases.toml", include_str!("templates/cases.toml.txt")),
+];
+
+const RUST: Template = &[
+    ("Cargo.toml", include_str!("templates/rust/Cargo.toml.txt")),
+    (".cargo/config.toml", include_str!("templates/rust/config.toml.txt")),
+    (".gitignore", include_str!("templates/rust/gitignore.txt")),
+    ("README.md", include_str!("templates/rust/README.md.txt")),
+    ("src/lib.rs", include_str!("templates/rust/lib.rs.txt")),
+];
+
+const JAVASCRIPT: Template = &[
+    (".gitignore", include_str!("templates/js/gitignore.txt")),
+    ("README.md", include_str!("templates/js/README.md.txt")),
+    ("build.mjs", include_str!("templates/js/build.mjs.txt")),
+    ("manifest.json", include_str!("templates/js/manifest.json.txt")),
+    ("package.json", include_str!("templates/js/package.json.txt")),
+    ("policy.js", include_str!("templates/js/policy.js.txt")),
+    ("wit/world.wit", include_str!("templates/js/world.wit.txt")),
+];
+
+/// Makes the project.
+///
+/// # Errors
+/// If the name is not one, or the folder is there already and has something in it.
+pub(super) fn run(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
+    let name = arguments.name.as_str();
+    check_name(name)?;
+    let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from(name));
+    if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!(
+            "the folder {} has something in it\n  = help: name another one with -o",
+            shown(&folder.display().to_string())
+        );
+    }
+    let values = Values::of(name, arguments)?;
+    let template = match arguments.lang {
+        PluginLanguage::Rust => RUST,
+        PluginLanguage::Js => JAVASCRIPT,
+    };
+    for (path, text) in COMMON.iter().chain(template) {
+        write(&folder.join(values.fill(path)), &values.fill(text))?;
+    }
+    if arguments.lang == PluginLanguage::Js {
+        wit::write(&folder.join("wit/deps/portcullis"))?;
+    }
+    print(&format!(
+        "made the plugin `{name}`. Now:\n  cd {}\n  portcullis plugin build\n  portcullis plugin test\n  \
+         portcullis run -c gateway.toml\n  curl -i http://127.0.0.1:8080/\n",
+        shown(&folder.display().to_string())
+    ))
+}
+
+/// What stands for the names in templates.
+struct Values {
+    name: String,
+    /// The name as that of a type.
+    type_name: String,
+    /// Where the component will be.
+    component: String,
+    /// The folder of the SDK.
+    sdk: String,
+}
+
+impl Values {
+    fn of(name: &str, arguments: &NewArguments) -> anyhow::Result<Self> {
+        let words = name.split('-').map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+        });
+        let (component, sdk) = match arguments.lang {
+            PluginLanguage::Rust => {
+                let file = name.replace('-', "_");
+                (format!("target/wasm32-wasip2/release/{file}.wasm"), sdk(arguments.sdk.as_deref())?)
+            }
+            PluginLanguage::Js => (format!("{name}.wasm"), String::new()),
+        };
+        Ok(Self { name: name.to_owned(), type_name: words.collect(), component, sdk })
+    }
+
+    fn fill(&self, template: &str) -> String {
+        template
+            .replace("{{name}}", &self.name)
+            .replace("{{type}}", &self.type_name)
+            .replace("{{component}}", &self.component)
+            .replace("{{sdk}}", &self.sdk)
+            .replace("{{contract}}", CONTRACT_VERSION)
+    }
+}
+
+/// A name that is one for cargo, for npm, for WIT, for a policy and for a file.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let words = name.split('-');
+    let is_word = |word: &str| {
+        word.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    if name.len() > NAME_BYTES_MAX || !words.clone().all(is_word) {
+        bail!(
+            "`{}` cannot be the name of a plugin\n  = help: names are words of a-z and 0-9 that begin with a letter, with - \
+             between them, such as `tenant-auth`, and have at most {NAME_BYTES_MAX} characters",
+            shown(name)
+        );
+    }
+    // What none of the languages takes for a name of its own.
+    if ["test", "core", "std", "alloc", "self", "super", "crate", "type", "node", "policy"].contains(&name) {
+        bail!("`{name}` means something else to a language\n  = help: add a word, as in `{name}-gate`");
+    }
+    Ok(())
+}
+
+/// The folder of the SDK, absolute: the one that was named, or that of the repository that the current folder is in.
+fn sdk(named: Option<&Path>) -> anyhow::Result<String> {
+    let here = std::env::current_dir().context("the current folder cannot be found")?;
+    let found = match named {
+        Some(path) => Some(here.join(path)),
+        None => here.ancestors().map(|folder| folder.join(SDK)).find(|sdk| is_sdk(sdk)),
+    };
+    let Some(found) = found else {
+        bail!(
+            "the SDK for Rust is not found\n  = help: it is in the repository of Portcullis: name it with --sdk \
+             ../portcullis/{SDK}"
+        );
+    };
+    if !is_sdk(&found) {
+        bail!(
+            "{} is not the SDK for Rust\n  = help: it is the folder {SDK} in the repository of Portcullis",
+            shown(&found.display().to_string())
+        );
+    }
+    let found = found.canonicalize().context("the folder of the SDK cannot be found")?;
+    match found.to_str().filter(|path| !path.contains(['"', '\\', '\n'])) {
+        Some(path) => Ok(path.to_owned()),
+        None => bail!(
+            "the path of the SDK cannot be written into Cargo.toml: {}",
+            shown(&found.display().to_string())
+        ),
+    }
+}
+
+fn is_sdk(folder: &Path) -> bool {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+    manifest.contains("name = \"portcullis-sdk\"")
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let failed = || format!("{} cannot be written", shown(&path.display().to_string()));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(failed)?;
+    }
+    fs::write(path, text).with_context(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COMMON, JAVASCRIPT, RUST, Values, check_name};
+
+    #[test]
+    fn a_name_is_one_everywhere() {
+        for name in ["tenant", "tenant-auth", "a1", "a-b2-c"] {
+            check_name(name).unwrap();
+        }
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "a--b",
+            "1a",
+            "a-1",
+            "Tenant",
+            "tenant_auth",
+            "a.b",
+            "../a",
+            "ü",
+            "test",
+            "policy",
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn nothing_of_a_template_is_left_in_a_file() {
+        let values = Values {
+            name: "tenant-auth".to_owned(),
+            type_name: "TenantAuth".to_owned(),
+            component: "a.wasm".to_owned(),
+            sdk: "/sdk".to_owned(),
+        };
+        for (path, text) in COMMON.iter().chain(RUST).chain(JAVASCRIPT) {
+            let (path, text) = (values.fill(path), values.fill(text));
+            assert!(!path.contains("{{") && !text.contains("{{"), "{path}:\n{text}");
+        }
+        assert_eq!(values.fill("struct {{type}} of {{name}}"), "struct TenantAuth of tenant-auth");
+    }
+}
