@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, MISBEHAVE, PLAIN, VERSION_1, VERSION_2};
+use portcullis_test_guests::{ALL_HOOKS, CAPABILITIES, EDITS, MISBEHAVE, PLAIN, VERSION_1, VERSION_2};
 use serde_json::Value;
 
 use crate::harness::{
@@ -147,6 +147,7 @@ async fn every_part_of_an_exchange_can_be_expected() {
         ("hooks", include_str!("../cases/plugin-test/hooks.cases.toml"), ALL_HOOKS),
         ("misbehave", include_str!("../cases/plugin-test/misbehave.cases.toml"), MISBEHAVE),
         ("capable", include_str!("../cases/plugin-test/capable.cases.toml"), CAPABILITIES),
+        ("edits", include_str!("../cases/plugin-test/edits.cases.toml"), EDITS),
     ] {
         std::fs::write(dir.path().join(format!("{name}.cases.toml")), cases).unwrap();
         std::fs::write(dir.path().join(format!("{name}.wasm")), component).unwrap();
@@ -157,7 +158,7 @@ async fn every_part_of_an_exchange_can_be_expected() {
 
     // Only those that were asked for.
     let ran = portcullis_in(dir.path(), ["plugin", "test", "--case", "loop"]).await;
-    assert!(ran.stdout.ends_with("2 runs of 3 files: 2 passed, 0 failed\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("2 runs of 4 files: 2 passed, 0 failed\n"), "{}", ran.stdout);
     let ran = portcullis_in(dir.path(), ["plugin", "test", "--case", "no such case"]).await;
     assert_eq!(ran.code, Some(2), "{}", ran.stdout);
     assert!(ran.stderr.contains("no case has `no such case` in its name"), "{}", ran.stderr);

@@ -348,6 +348,20 @@ pub(super) static REQUEST: Shape = Shape {
             example: r#""203.0.113.7""#,
             doc: "The client's address.",
         },
+        Key {
+            name: "tls-server-name",
+            kind: Kind::Text("a name"),
+            presence: Presence::Absent("the host of the URL, if that is `https` and names no address"),
+            example: r#""api.example.com""#,
+            doc: "The name that the client asks for in TLS.",
+        },
+        Key {
+            name: "client-certificate",
+            kind: Kind::Table(&BYTES),
+            presence: Presence::Absent("the client has shown none"),
+            example: r#"{ file = "client.der" }"#,
+            doc: "The certificate of the client that TLS has verified, in DER.",
+        },
     ],
 };
 

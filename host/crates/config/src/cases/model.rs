@@ -83,6 +83,10 @@ pub struct CaseRequest {
     pub pieces: Vec<Vec<u8>>,
     /// The client's address.
     pub client: IpAddr,
+    /// The name that the client asks for in TLS; `None` is that of the URL.
+    pub tls_server_name: Option<String>,
+    /// The client's certificate, in DER.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 /// A response of a case, as it is typed.

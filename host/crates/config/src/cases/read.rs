@@ -300,6 +300,13 @@ fn exchange(loader: &mut Loader<'_>, view: View<'_>, after: Duration) -> Option<
         },
     };
     let (url, _) = request.text("url")?;
+    for key in ["tls-server-name", "client-certificate"] {
+        if let (Some(span), false) = (request.key_span(key), url.starts_with("https://")) {
+            let message = format!("a request without TLS has a `{key}`");
+            let report = Report::new(span, message, "the URL does not begin with https://");
+            loader.report(report.help("write the URL with https://, or remove it"));
+        }
+    }
     Some(CaseExchange {
         after,
         request: CaseRequest {
@@ -309,6 +316,8 @@ fn exchange(loader: &mut Loader<'_>, view: View<'_>, after: Duration) -> Option<
             headers: headers(request),
             pieces: pieces(loader, request),
             client,
+            tls_server_name: request.word("tls-server-name").map(str::to_owned),
+            client_certificate: request.node("client-certificate").and_then(|node| bytes(loader, node)),
         },
         response: CaseResponse {
             place: Place(response.span),

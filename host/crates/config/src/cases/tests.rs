@@ -102,6 +102,10 @@ fn mistakes_are_shown_at_their_lines() {
         &with("request = { url = \"/\", body = { file = \"gone\" } }"),
         &[":4:40", "there is no such file"],
     );
+    refused(
+        &with("request = { url = \"http://a.test/\", tls-server-name = \"a.test\" }"),
+        &["a.cases.toml:4:37", "without TLS"],
+    );
     refused(&with("request = { url = \"/\" }\nhttp = [{ url = \"auth\" }]"), &[":5:17", "cannot be used"]);
     refused("[[case]]\nname = \"a\"\nrequest = { url = \"/\" }\n", &["the file names no plugin", "--plugin"]);
     refused(

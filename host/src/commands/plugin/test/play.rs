@@ -1,5 +1,6 @@
 //! Plays the exchanges of a case through the policy, as the gateway would.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -231,14 +232,28 @@ fn arrive(request: &CaseRequest) -> Result<Exchange, String> {
     strip_request_hop_by_hop(&mut parsed.fields);
     let address = rewrite_forwarding_fields(&mut parsed, request.client, &[], &mut Vec::new())
         .map_err(|error| error.to_string())?;
+    let named = request.tls_server_name.as_deref();
+    let server_name = named.or_else(|| url.tls.then(|| host_name(&parsed)).flatten());
+    let client = ClientInfo {
+        address,
+        peer: request.client,
+        tls_server_name: server_name.map(|name| name.to_ascii_lowercase().into()),
+        certificate: request.client_certificate.as_deref().map(Into::into),
+    };
     Ok(Exchange {
         request: parsed,
-        client: ClientInfo { address, peer: request.client, ..ClientInfo::default() },
+        client,
         route: Name::from(ROUTE),
         upstreams: [Name::from(UPSTREAM)].into(),
         trace_id: TRACE_ID.to_owned(),
         ..Exchange::default()
     })
+}
+
+/// The host of a request, unless it is an address, which is no name that a client asks for (RFC 6066, 3).
+fn host_name(request: &RequestHead) -> Option<&str> {
+    let host = request.host();
+    (!host.starts_with('[') && host.parse::<IpAddr>().is_err()).then_some(host)
 }
 
 /// The response as the policy meets it.
