@@ -13,6 +13,7 @@ mod closing;
 mod compiling;
 mod compression;
 mod credentials;
+mod crowding;
 mod demo;
 mod descriptors;
 mod diff;

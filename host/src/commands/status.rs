@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_admin::{
     EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status,
-    StatusRequest,
+    StatusRequest, UpstreamLimitsStatus,
 };
 
 use crate::cli::StatusArguments;
@@ -102,7 +102,23 @@ fn text(status: &Status) -> String {
             })
         }),
     ));
+    for upstream in &status.upstreams {
+        if let Some(limits) = &upstream.limits {
+            text.push_str(&limits_line(&upstream.name, limits));
+        }
+    }
     text
+}
+
+fn limits_line(upstream: &str, limits: &UpstreamLimitsStatus) -> String {
+    let UpstreamLimitsStatus { under_way, requests_max, endpoint_requests_max, waiting, waiting_max } =
+        limits;
+    let of = requests_max.map_or_else(String::new, |max| format!(" of {max}"));
+    let each =
+        endpoint_requests_max.map_or_else(String::new, |max| format!(", at most {max} at an endpoint"));
+    format!(
+        "limits of {upstream}: {under_way}{of} requests under way{each}; {waiting} of {waiting_max} wait\n"
+    )
 }
 
 fn endpoint_state(endpoint: &EndpointStatus) -> String {

@@ -42,7 +42,7 @@ pub use socket_path::Surroundings;
 pub use status::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
     PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus,
-    UnroutedStatus, UpstreamStatus,
+    UnroutedStatus, UpstreamLimitsStatus, UpstreamStatus,
 };
 pub use web::WebServer;
 

@@ -233,6 +233,27 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its endpoints, by priority, and those of one priority in the order of the config.
     pub endpoints: Vec<EndpointStatus>,
+    /// What its limits count, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<UpstreamLimitsStatus>,
+}
+
+/// What the limits of an upstream count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpstreamLimitsStatus {
+    /// Requests under way.
+    pub under_way: u32,
+    /// As many may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_max: Option<u32>,
+    /// As many may be at one endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_requests_max: Option<u32>,
+    /// Requests that wait.
+    pub waiting: u32,
+    /// As many may wait.
+    pub waiting_max: u32,
 }
 
 /// Why an endpoint is ejected.

@@ -251,6 +251,11 @@ fn upstream(view: &UpstreamView) -> Value {
                 }
             }
         },
+        "limits": (!config.limits.is_unbounded()).then(|| json!({
+            "requests": config.limits.requests_max,
+            "endpoint-requests": config.limits.endpoint_requests_max,
+            "waiting": config.limits.waiting_max,
+        })),
         "endpoints": endpoints.collect::<Vec<_>>(),
     })
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
     PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus,
-    UpstreamStatus,
+    UpstreamLimitsStatus, UpstreamStatus,
 };
 use portcullis_model::{Gateway, PolicyConfig};
-use portcullis_proxy::{Listening, Snapshot};
+use portcullis_proxy::{Listening, Snapshot, UpstreamState};
 use portcullis_sandbox::{LastFault, Manifest, PolicyReport, SandboxReport, Standing, UnderWay};
 use portcullis_telemetry::Metrics;
 
@@ -185,7 +185,7 @@ fn quarantine_status(standing: Standing) -> QuarantineStatus {
 }
 
 fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
-    let upstreams = snapshot.upstreams().map(|(config, endpoints, now)| {
+    let upstreams = snapshot.upstreams().map(|UpstreamState { config, endpoints, now, counts }| {
         let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
             address: member.endpoint.address().to_string(),
             weight: member.weight,
@@ -199,7 +199,14 @@ fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
                 reason: left_out.reason,
             }),
         });
-        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect() }
+        let limits = counts.map(|counts| UpstreamLimitsStatus {
+            under_way: counts.under_way,
+            requests_max: config.limits.requests_max,
+            endpoint_requests_max: config.limits.endpoint_requests_max,
+            waiting: counts.waiting,
+            waiting_max: config.limits.waiting_max,
+        });
+        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect(), limits }
     });
     upstreams.collect()
 }

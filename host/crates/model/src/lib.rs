@@ -61,8 +61,8 @@ pub use route_match::{
 };
 pub use secret::Secret;
 pub use upstream::{
-    Balance, Ejection, Endpoint, HashKey, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
-    UpstreamTls,
+    Balance, Ejection, Endpoint, HashKey, Upstream, UpstreamHttp2, UpstreamLimits, UpstreamProtocol,
+    UpstreamTimeouts, UpstreamTls,
 };
 
 use std::sync::Arc;

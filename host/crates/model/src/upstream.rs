@@ -14,6 +14,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// How many exchanges it may have under way, and how many requests may wait for one of them to end.
+    pub limits: UpstreamLimits,
     /// For how long the share of an endpoint grows that was added beside others or let back in; zero gives it all of
     /// its share at once.
     pub slow_start: Duration,
@@ -78,6 +80,33 @@ pub enum Balance {
         /// requests go to the key's next one: 100 % or more. `None` does not bound it.
         load_max: Option<Share>,
     },
+}
+
+/// How many exchanges an upstream may have under way, over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// All of them together; `None` is unbounded.
+    pub requests_max: Option<u32>,
+    /// Those at one endpoint; `None` is unbounded.
+    pub endpoint_requests_max: Option<u32>,
+    /// Requests that wait for one of them to end: none. One more is answered 503.
+    pub waiting_max: u32,
+    /// How long a request waits: 1 s. After that it is answered 503.
+    pub wait: Duration,
+}
+
+impl UpstreamLimits {
+    /// Returns whether nothing is bounded.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        self.requests_max.is_none() && self.endpoint_requests_max.is_none()
+    }
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self { requests_max: None, endpoint_requests_max: None, waiting_max: 0, wait: Duration::from_secs(1) }
+    }
 }
 
 /// What about a request its endpoint is chosen by.

@@ -87,6 +87,14 @@ pub(crate) enum ExchangeError {
         /// The upstream.
         upstream: String,
     },
+    /// The upstream, or each of its endpoints, has as many exchanges under way as it may have.
+    #[error("upstream `{upstream}` has as many requests under way as it may have, and {}", waited_words(.waited))]
+    Full {
+        /// The upstream.
+        upstream: String,
+        /// How long the request waited; `None` if as many wait as may.
+        waited: Option<Duration>,
+    },
     /// The endpoint did not answer in time.
     #[error("endpoint {endpoint} sent no response head in time")]
     ResponseTimeout {
@@ -138,6 +146,13 @@ pub(crate) enum ExchangeError {
     /// The client went away before it was answered.
     #[error("the client went away")]
     ClientGone,
+}
+
+fn waited_words(waited: &Option<Duration>) -> String {
+    match waited {
+        Some(waited) => format!("none ended within {waited:?}"),
+        None => "no more may wait".to_owned(),
+    }
 }
 
 /// How a request failed, for others that waited for its response.
@@ -302,6 +317,7 @@ impl Failure for ExchangeError {
             Self::File(_) => FaultSide::Gateway,
             Self::Unreachable { .. }
             | Self::NoEndpoint { .. }
+            | Self::Full { .. }
             | Self::NotSent { source: NotSent::ExtendedConnect, .. }
             | Self::ResponseTimeout { .. }
             | Self::Upstream { .. }
@@ -355,6 +371,7 @@ impl ExchangeError {
             self,
             Self::Unreachable { .. }
                 | Self::NoEndpoint { .. }
+                | Self::Full { .. }
                 | Self::ResponseTimeout { .. }
                 | Self::Upstream { .. }
                 | Self::Unprocessed { .. }
@@ -409,6 +426,7 @@ impl ExchangeError {
             }
             Self::Unreachable { .. } => (502, "the upstream could not be reached"),
             Self::NoEndpoint { .. } => (503, "no upstream server is available"),
+            Self::Full { .. } => (503, "the upstream is busy"),
             Self::ResponseTimeout { .. } | Self::Timeout => (504, "the upstream did not answer in time"),
             Self::Upstream { .. }
             | Self::ResponseHeadTooLarge { .. }

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use portcullis_compress::Asked;
 use portcullis_http::RequestHead;
 use portcullis_telemetry::{CacheResult, EncodingReport};
-use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
 use crate::endpoint::LocalEndpoint;
 use crate::error::{Failure, FaultSide};
+use crate::gate::UnderWay;
 use crate::recording::Recording;
 
 /// Bytes of a target that are kept for a record, which shows fewer.
@@ -62,7 +62,7 @@ pub(crate) struct ExchangeInfo {
     /// make them contend for one cache line.
     pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
     /// Counts the exchange at the endpoint for as long as this is kept.
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) in_flight: Option<UnderWay>,
     /// What the route's cache did, if it has one.
     pub(crate) cache: Option<CacheResult>,
     /// What the client says of codings, if the route encodes.

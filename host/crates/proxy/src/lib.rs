@@ -20,6 +20,7 @@ mod exchange;
 mod exchange_info;
 mod explain;
 mod filter;
+mod gate;
 mod h1;
 mod h2;
 mod h2_pool;
@@ -70,5 +71,5 @@ pub use explain::{
 pub use outbound::OutboundClient;
 pub use portcullis_cache::store::check_folder as check_cache_folder;
 pub use recording::{Recorded, RecordingRequest, RecordingStream, Recordings, TooManyRecordings};
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Snapshot, SnapshotError, UpstreamState};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -31,7 +31,7 @@ pub(crate) fn refusal(head: &mut ResponseHead, refused: &ExchangeError) -> Bytes
         ExchangeError::Range { length } => {
             add(head, b"content-range", format!("bytes */{length}").as_bytes())
         }
-        ExchangeError::File(FileError::Busy) => add(head, b"retry-after", b"1"),
+        ExchangeError::File(FileError::Busy) | ExchangeError::Full { .. } => add(head, b"retry-after", b"1"),
         _ => {}
     }
     body

@@ -10,7 +10,7 @@ use portcullis_model::{Action, Endpoint, Forward, Gateway, Name, Route, Upstream
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
-use portcullis_traffic::EndpointSet;
+use portcullis_traffic::{Counts, EndpointSet};
 
 use crate::cache::invalidate::Invalidation;
 use crate::cache::{self, CachedRoute, Caches};
@@ -45,6 +45,19 @@ pub(crate) struct SharedRoute {
     pub(crate) upstreams: Vec<Arc<SharedUpstream>>,
     /// The way through its cache, if it has one.
     pub(crate) cache: Option<Arc<CachedRoute>>,
+}
+
+/// An upstream as it is now.
+#[derive(Debug)]
+pub struct UpstreamState<'a> {
+    /// Its configuration.
+    pub config: &'a Upstream,
+    /// Its current endpoints.
+    pub endpoints: Arc<EndpointSet>,
+    /// The time that their health counts by.
+    pub now: Duration,
+    /// What is under way and what waits, if it has limits.
+    pub counts: Option<Counts>,
 }
 
 /// Why a configuration cannot run.
@@ -296,11 +309,14 @@ impl Snapshot {
         &self.gateway
     }
 
-    /// The upstreams, by name, each with its current endpoints and the time that their health counts by.
-    pub fn upstreams(&self) -> impl Iterator<Item = (&Upstream, Arc<EndpointSet>, Duration)> {
-        self.upstreams
-            .values()
-            .map(|upstream| (&upstream.config, upstream.endpoints.current(), upstream.now()))
+    /// The upstreams, by name.
+    pub fn upstreams(&self) -> impl Iterator<Item = UpstreamState<'_>> {
+        self.upstreams.values().map(|upstream| UpstreamState {
+            config: &upstream.config,
+            endpoints: upstream.endpoints.current(),
+            now: upstream.now(),
+            counts: upstream.gate.as_ref().map(|gate| gate.counts()),
+        })
     }
 
     /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no

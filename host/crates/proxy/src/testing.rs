@@ -55,6 +55,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         name: "app".into(),
         endpoints: listed(addresses),
         balance: Balance::default(),
+        limits: portcullis_model::UpstreamLimits::default(),
         slow_start: std::time::Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,

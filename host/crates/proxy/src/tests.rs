@@ -145,10 +145,10 @@ impl World {
         assert_eq!(self.connections.open(), 0, "connections");
         assert!(self.tasks.is_empty(), "tasks");
         let local = self.worker.current();
-        for (upstream, endpoints, _) in local.snapshot.upstreams() {
-            for member in endpoints.members() {
+        for upstream in local.snapshot.upstreams() {
+            for member in upstream.endpoints.members() {
                 let endpoint = &member.endpoint;
-                let (name, in_flight) = (&upstream.name, endpoint.in_flight());
+                let (name, in_flight) = (&upstream.config.name, endpoint.in_flight());
                 assert_eq!(in_flight, 0, "exchanges at {} of {name}", endpoint.address());
             }
         }
@@ -236,6 +236,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         name: "up".into(),
         endpoints: endpoints.iter().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        limits: portcullis_model::UpstreamLimits::default(),
         slow_start: std::time::Duration::ZERO,
         protocol: UpstreamProtocol::Http1,
         tls: None,

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::call::Call;
 use crate::endpoint::LocalEndpoint;
+use crate::gate::Gate;
 use crate::h2_pool::Opening;
 use crate::pool::Reusable as _;
 use crate::{h1, h2};
@@ -32,6 +33,8 @@ pub(crate) struct SharedUpstream {
     pub(crate) endpoints: Endpoints,
     /// Bounds the requests that are tried on a further endpoint.
     pub(crate) retry_budget: Option<Arc<RetryBudget>>,
+    /// Bounds its exchanges, if its `limits` do.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) tls: Option<UpstreamTlsContext>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
     all_metrics: Arc<Metrics>,
@@ -59,10 +62,15 @@ impl SharedUpstream {
             kept.filter(|kept| kept.share() == share).unwrap_or_else(|| Arc::new(RetryBudget::new(share)))
         });
         let metrics = all_metrics.upstream(&config.name);
+        let gate = (!config.limits.is_unbounded()).then(|| {
+            let kept = previous.and_then(|previous| previous.gate.clone());
+            kept.unwrap_or_else(|| Arc::new(Gate::new(metrics.clone())))
+        });
         let new = Self {
             config,
             endpoints,
             retry_budget,
+            gate,
             tls,
             metrics,
             all_metrics,
@@ -79,6 +87,9 @@ impl SharedUpstream {
     pub(crate) fn replace(&self, endpoints: &[portcullis_model::Endpoint]) {
         self.endpoints.replace(endpoints, self.now());
         self.show_endpoints();
+        if let Some(gate) = &self.gate {
+            gate.wake();
+        }
     }
 
     fn show_endpoints(&self) {

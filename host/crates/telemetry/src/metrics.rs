@@ -259,7 +259,7 @@ impl Metrics {
 
     fn render_upstreams(&self, out: &mut Exposition<'_>) {
         type Pick = fn(&UpstreamMetrics) -> &AtomicU64;
-        let families: [(&str, &str, Pick); 5] = [
+        let families: [(&str, &str, Pick); 7] = [
             ("portcullis_upstream_connects_total", "Connections made to endpoints.", |m| &m.connects),
             ("portcullis_upstream_connect_failures_total", "Connections that failed.", |m| {
                 &m.connect_failures
@@ -271,10 +271,28 @@ impl Metrics {
                 |m| &m.retries_refused,
             ),
             ("portcullis_upstream_ejections_total", "Endpoints left out for a while.", |m| &m.ejections),
+            ("portcullis_upstream_requests_waited_total", "Requests that had to wait for room.", |m| {
+                &m.waited
+            }),
+            (
+                "portcullis_upstream_requests_refused_total",
+                "Requests refused because the upstream had as many under way as it may have.",
+                |m| &m.refused,
+            ),
         ];
+        let gauges: [(&str, &str, Pick); 2] = [
+            (
+                "portcullis_upstream_requests_under_way",
+                "Requests under way, if the upstream has limits.",
+                |m| &m.under_way,
+            ),
+            ("portcullis_upstream_requests_waiting", "Requests that wait for room.", |m| &m.waiting),
+        ];
+        let counters = families.map(|(name, help, pick)| (name, MetricKind::Counter, help, pick));
+        let gauges = gauges.map(|(name, help, pick)| (name, MetricKind::Gauge, help, pick));
         let upstreams = self.upstreams.all();
-        for (name, help, pick) in families {
-            out.family(name, MetricKind::Counter, help);
+        for (name, kind, help, pick) in counters.into_iter().chain(gauges) {
+            out.family(name, kind, help);
             for (upstream, metrics) in &upstreams {
                 out.sample(name, &[("upstream", upstream)], read(pick(metrics)));
             }
@@ -304,6 +322,10 @@ pub struct UpstreamMetrics {
     retries: AtomicU64,
     retries_refused: AtomicU64,
     ejections: AtomicU64,
+    waited: AtomicU64,
+    refused: AtomicU64,
+    under_way: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl UpstreamMetrics {
@@ -325,6 +347,32 @@ impl UpstreamMetrics {
     /// Counts an ejection of an endpoint.
     pub fn ejection(&self) {
         bump(&self.ejections);
+    }
+
+    /// Counts a request that got room of an upstream with limits, until [`Self::leave`].
+    pub fn enter(&self) {
+        bump(&self.under_way);
+    }
+
+    /// The room of a request is free again.
+    pub fn leave(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that waits for room, until [`Self::end_waiting`].
+    pub fn begin_waiting(&self) {
+        bump(&self.waited);
+        bump(&self.waiting);
+    }
+
+    /// A request waits no more.
+    pub fn end_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was refused because there was no room.
+    pub fn refused(&self) {
+        bump(&self.refused);
     }
 }
 

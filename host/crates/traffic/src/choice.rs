@@ -55,6 +55,15 @@ impl Key {
     }
 }
 
+/// Why no endpoint was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPick {
+    /// All were tried.
+    NoneLeft,
+    /// Those that are left have as many exchanges as they may have.
+    Full,
+}
+
 /// The endpoint of one attempt.
 #[derive(Debug)]
 pub struct Pick {
@@ -92,7 +101,10 @@ impl Pick {
 
 impl Endpoints {
     /// Chooses an endpoint of the current set, as [`EndpointSet::pick`] does.
-    pub fn pick(&self, choice: &Choice<'_>) -> Option<Pick> {
+    ///
+    /// # Errors
+    /// As [`EndpointSet::pick`].
+    pub fn pick(&self, choice: &Choice<'_>) -> Result<Pick, NoPick> {
         self.load().pick(choice)
     }
 }
@@ -102,26 +114,47 @@ impl EndpointSet {
     /// priority come if none of a higher one is left.
     ///
     /// If all that are left are ejected, they are chosen from as if they were healthy: refusing the request would
-    /// be a certain failure, and an upstream that comes back whole is noticed by its first request. Returns `None`
-    /// if all were tried.
-    pub fn pick(&self, choice: &Choice<'_>) -> Option<Pick> {
-        let untried = |member: &Member| !choice.tried.contains(member.endpoint.id());
-        let available =
-            |member: &Member| untried(member) && member.endpoint.health().is_available(choice.now);
+    /// be a certain failure, and an upstream that comes back whole is noticed by its first request.
+    ///
+    /// An endpoint that has as many exchanges as it may have is not chosen. That is exact if the callers choose one
+    /// after the other, as under the lock of a [`Limiter`](crate::Limiter).
+    ///
+    /// # Errors
+    /// All were tried, or a backup would have to take the place of an endpoint that is only full.
+    pub fn pick(&self, choice: &Choice<'_>) -> Result<Pick, NoPick> {
+        let is_untried = |member: &Member| !choice.tried.contains(member.endpoint.id());
+        let is_usable = |member: &Member| member.endpoint.health().is_available(choice.now);
+        let untried = |member: &Member| is_untried(member) && !self.is_full(member);
+        let available = |member: &Member| untried(member) && is_usable(member);
         for level in &self.levels {
             // A turn that ends in a refused probe means that another worker took it, and the endpoint is not available
             // any more; so there are at most as many of them as endpoints.
             for _ in level.range.clone() {
                 match self.choose(level, choice, available) {
                     Some(pick) if pick.endpoint().health().admit(&self.rules.ejection, choice.now) => {
-                        return Some(pick);
+                        return Ok(pick);
                     }
                     Some(_) => {}
                     None => break,
                 }
             }
+            let is_only_full =
+                |member: &Member| is_untried(member) && is_usable(member) && self.is_full(member);
+            if self.rules.endpoint_requests_max.is_some() && self.of(level).iter().any(is_only_full) {
+                return Err(NoPick::Full);
+            }
         }
-        self.levels.iter().find_map(|level| self.choose(level, choice, untried))
+        let any = self.levels.iter().find_map(|level| self.choose(level, choice, untried));
+        any.ok_or(if self.members.iter().any(is_untried) { NoPick::Full } else { NoPick::NoneLeft })
+    }
+
+    /// Returns whether it has as many exchanges as an endpoint may have.
+    fn is_full(&self, member: &Member) -> bool {
+        self.rules.endpoint_requests_max.is_some_and(|max| member.endpoint.in_flight() >= max)
+    }
+
+    fn of(&self, level: &Level) -> &[Member] {
+        self.members.get(level.range.clone()).unwrap_or_default()
     }
 
     /// Returns the position of the endpoint that [`Self::pick`] would choose for a new request with this key, or `None`

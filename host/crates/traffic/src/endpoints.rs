@@ -40,12 +40,19 @@ pub(crate) struct Rules {
     pub(crate) balance: Balance,
     pub(crate) ejection: Ejection,
     pub(crate) slow_start: Duration,
+    /// Exchanges that an endpoint may have under way.
+    pub(crate) endpoint_requests_max: Option<u32>,
 }
 
 impl Rules {
     fn of(upstream: &Upstream) -> Self {
-        let Upstream { balance, ejection, slow_start, .. } = upstream;
-        Self { balance: balance.clone(), ejection: ejection.clone(), slow_start: *slow_start }
+        let Upstream { balance, ejection, slow_start, limits, .. } = upstream;
+        Self {
+            balance: balance.clone(),
+            ejection: ejection.clone(),
+            slow_start: *slow_start,
+            endpoint_requests_max: limits.endpoint_requests_max,
+        }
     }
 }
 

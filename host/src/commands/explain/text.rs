@@ -209,6 +209,11 @@ impl Text {
             line!(self, "  {}: {}", string(&field["name"]), bytes(&field["value"]));
         }
         let endpoints = list(&upstream["endpoints"]);
+        if let Some(limits) = upstream["limits"].as_object() {
+            let bounds = limits.iter().filter(|(_, bound)| !bound.is_null());
+            let bounds: Vec<String> = bounds.map(|(name, bound)| format!("{name} {bound}")).collect();
+            line!(self, "limits: {}", bounds.join(", "));
+        }
         line!(self, "endpoints, balanced by {}", string(&upstream["balance"]));
         for endpoint in endpoints {
             let mark = if endpoint["next"] == true { ">" } else { " " };

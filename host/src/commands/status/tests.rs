@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use portcullis_admin::{
     EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
     PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus,
-    UpstreamStatus,
+    UpstreamLimitsStatus, UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -111,6 +111,13 @@ fn shows_everything_in_tables() {
                     left_out: Some(LeftOutStatus { lasted_s: 90, reason: "connection refused".to_owned() }),
                 },
             ],
+            limits: Some(UpstreamLimitsStatus {
+                under_way: 2,
+                requests_max: Some(100),
+                endpoint_requests_max: Some(60),
+                waiting: 0,
+                waiting_max: 10,
+            }),
         }],
     };
     let expected = "\
@@ -135,6 +142,7 @@ under way in the canary of keys: 3 of 20 hook calls
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
 app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms
 app       10.0.0.2:80  3       0          backup 1, left out for 1 min 30 s: connection refused
+limits of app: 2 of 100 requests under way, at most 60 at an endpoint; 0 of 10 wait
 ";
     assert_eq!(text(&status), expected);
 }

@@ -1,10 +1,12 @@
 //! `[upstreams.NAME]`.
 
 mod balance;
+mod limits;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use balance::{balance, common_priority, slow_start};
+use limits::limits;
 use portcullis_model::{
     Ejection, Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
@@ -80,6 +82,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
             }),
             keepalive: timeouts.duration("keepalive").unwrap_or(times.keepalive),
         },
+        limits: limits(loader, named, view),
         ejection,
         idle_connections_max: view.integer("idle-connections").unwrap_or(IDLE_CONNECTIONS),
         head_bytes_max: view.bytes("head").unwrap_or(HEAD_BYTES),

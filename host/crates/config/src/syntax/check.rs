@@ -106,10 +106,11 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     {
         return Some("write it as `balance`, such as balance = \"least-requests\"");
     }
-    if upstream
-        && is(&["health-check", "health-checks", "healthcheck", "sticky", "max-conns", "max-connections"])
-    {
+    if upstream && is(&["health-check", "health-checks", "healthcheck", "sticky"]) {
         return Some("no key does this; endpoints that fail are left out as `ejection` says");
+    }
+    if upstream && is(&["max-conns", "maxconn", "max-connections", "circuit-breaker", "queue"]) {
+        return Some("write limits = { endpoint-requests = 100, waiting = 100 } in the upstream");
     }
     if upstream && is(&["servers", "server", "targets", "nodes"]) {
         return Some("write endpoints = [\"HOST:PORT\"]");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::{
     Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HostHeader, HostPattern, LogTarget,
-    PluginSource, RequestFilter, Share, TlsVersion, UpstreamProtocol,
+    PluginSource, RequestFilter, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -50,7 +50,7 @@ fn routes_are_in_match_order() {
 #[test]
 fn the_ways_to_balance_arrive_as_they_were_typed() {
     let gateway = right("upstream-balance.toml");
-    let [any, quick, session] = &gateway.upstreams[..] else { panic!("{:?}", gateway.upstreams) };
+    let [any, quick, session, small] = &gateway.upstreams[..] else { panic!("{:?}", gateway.upstreams) };
     assert_eq!((&any.balance, any.slow_start), (&Balance::Random, Duration::ZERO));
     assert_eq!((&quick.balance, quick.slow_start), (&Balance::PeakEwma, Duration::from_secs(30)));
     let endpoints = quick.endpoints.iter().map(|endpoint| (endpoint.weight, endpoint.priority));
@@ -60,6 +60,13 @@ fn the_ways_to_balance_arrive_as_they_were_typed() {
         load_max: Some(Share::of_hundredths(12_500)),
     };
     assert_eq!(session.balance, hashed);
+    let limits = UpstreamLimits {
+        requests_max: Some(500),
+        endpoint_requests_max: Some(100),
+        waiting_max: 50,
+        wait: Duration::from_secs(5),
+    };
+    assert_eq!((small.limits, any.limits), (limits, UpstreamLimits::default()));
 }
 
 #[test]

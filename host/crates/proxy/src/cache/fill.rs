@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use portcullis_cache::rules::StoredHead;
 use portcullis_cache::store::{Fill, Store};
-use portcullis_traffic::InFlight;
 use tokio::time::Instant;
 
 use super::Kept;
 use crate::body::{Body, Frame};
+use crate::gate::UnderWay;
 use crate::timeouts::{IdleTimer, Timeouts};
 use crate::timer::Timer;
 use crate::worker::Worker;
@@ -27,7 +27,7 @@ pub(super) struct Filling {
     /// How long the disk may write nothing. After that it is not stored there.
     pub(super) disk_timeout: Duration,
     /// Counts as under way at its endpoint.
-    pub(super) in_flight: Option<InFlight>,
+    pub(super) in_flight: Option<UnderWay>,
 }
 
 /// What other stored responses have to do with one that is being stored.

@@ -4,13 +4,14 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead, Version};
 use portcullis_model::{HostHeader, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
-use portcullis_traffic::{Begin, Choice, Failure, Next, Pick, Retries};
+use portcullis_traffic::{Begin, Choice, Failure, Next, NoPick, Pick, Retries};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
@@ -19,6 +20,7 @@ use crate::downstream::Downstream;
 use crate::endpoint::LocalEndpoint;
 use crate::error::{EndpointFault, ExchangeError};
 use crate::exchange_info::ExchangeInfo;
+use crate::gate::{Gate, Room, UnderWay};
 use crate::random;
 use crate::replay::keeping;
 use crate::slot::Slot;
@@ -118,7 +120,7 @@ impl Forward<'_> {
         if traits.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
             body = keeping(body, shared.config.replay_bytes_max);
         }
-        let (mut retries, mut last) = (Retries::new(self.attempts), None);
+        let (mut retries, mut last, mut room) = (Retries::new(self.attempts), None, None);
         loop {
             let now = shared.now();
             let left = shared.endpoints.has_untried(retries.tried());
@@ -131,7 +133,12 @@ impl Forward<'_> {
                 }
             }
             let choice = Choice { now, tried: retries.tried(), key, chance: &random::next };
-            let Some(pick) = shared.endpoints.pick(&choice) else { break };
+            let picked = match &shared.gate {
+                None => shared.endpoints.pick(&choice).ok(),
+                // Boxed, so that it does not make the future of all other requests larger.
+                Some(gate) => Box::pin(self.pass(gate, choice, &mut room)).await?,
+            };
+            let Some(pick) = picked else { break };
             let endpoint = self.upstream.endpoint(pick.endpoint());
             self.info.attempts = retries.attempts();
             self.info.endpoint = Some(endpoint.clone());
@@ -143,7 +150,7 @@ impl Forward<'_> {
                 let AttemptError { error, resend } = match attempt.await {
                     Ok(response) => {
                         self.record_answer(&endpoint, &pick);
-                        self.info.in_flight = Some(pick.in_flight);
+                        self.info.in_flight = Some(UnderWay::new(pick.in_flight, room));
                         return Ok(response);
                     }
                     Err(failed) => failed,
@@ -181,6 +188,58 @@ impl Forward<'_> {
             };
         }
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
+    }
+
+    /// Chooses an endpoint of an upstream that bounds its exchanges. The first time it takes room for the exchange and
+    /// may wait for it. Another endpoint, for a retry, is not waited for: whoever has failed is not to hold room for long.
+    async fn pass(
+        &mut self,
+        gate: &Arc<Gate>,
+        choice: Choice<'_>,
+        room: &mut Option<Room>,
+    ) -> Result<Option<Pick>, ExchangeError> {
+        let shared = &self.upstream.shared;
+        let limits = &shared.config.limits;
+        let full = |waited| ExchangeError::Full { upstream: shared.name().to_string(), waited };
+        if room.is_some() {
+            return Ok(gate.again(|| shared.endpoints.pick(&choice)).ok());
+        }
+        let mut entered = gate.enter(limits, false, || shared.endpoints.pick(&choice));
+        if let Err(NoPick::Full) = entered {
+            let until = self.bounded(Instant::now() + limits.wait);
+            let Some(waiting) = gate.wait(limits) else {
+                shared.metrics.refused();
+                return Err(full(None));
+            };
+            loop {
+                // Enabled before it looks, so that it misses no room that is made in between.
+                let mut freed = std::pin::pin!(gate.freed());
+                freed.as_mut().enable();
+                let choice = Choice { now: shared.now(), ..choice };
+                entered = gate.enter(limits, true, || shared.endpoints.pick(&choice));
+                if !matches!(entered, Err(NoPick::Full)) {
+                    break;
+                }
+                let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+                let woken = std::future::poll_fn(|cx| {
+                    if freed.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(true));
+                    }
+                    if timer.poll(cx, until).is_ready() {
+                        return Poll::Ready(Ok(false));
+                    }
+                    downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+                });
+                if !woken.await? {
+                    shared.metrics.refused();
+                    return Err(self.timeout(full(Some(limits.wait))));
+                }
+            }
+            drop(waiting);
+        }
+        let Ok((pick, taken)) = entered else { return Ok(None) };
+        *room = Some(taken);
+        Ok(Some(pick))
     }
 
     fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick) {

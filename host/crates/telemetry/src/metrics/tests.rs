@@ -119,6 +119,12 @@ fn the_rest_is_counted() {
     upstream.connect(false);
     upstream.retry();
     upstream.ejection();
+    upstream.enter();
+    upstream.enter();
+    upstream.leave();
+    upstream.begin_waiting();
+    upstream.end_waiting();
+    upstream.refused();
     for generation in 1..=3 {
         metrics.generation_started(generation);
     }
@@ -128,6 +134,10 @@ fn the_rest_is_counted() {
     has(&text, r#"portcullis_upstream_connect_failures_total{upstream="u"} 1"#);
     has(&text, r#"portcullis_upstream_retries_total{upstream="u"} 1"#);
     has(&text, r#"portcullis_upstream_ejections_total{upstream="u"} 1"#);
+    has(&text, r#"portcullis_upstream_requests_under_way{upstream="u"} 1"#);
+    has(&text, r#"portcullis_upstream_requests_waiting{upstream="u"} 0"#);
+    has(&text, r#"portcullis_upstream_requests_waited_total{upstream="u"} 1"#);
+    has(&text, r#"portcullis_upstream_requests_refused_total{upstream="u"} 1"#);
     has(&text, "portcullis_generation 3");
     has(&text, r#"portcullis_reloads_total{result="taken"} 2"#);
     has(&text, r#"portcullis_reloads_total{result="refused"} 1"#);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use portcullis_model::{Balance, Ejection, HashKey, Share, Upstream};
 use proptest::prelude::*;
 
-use super::{Choice, Key, Pick};
+use super::{Choice, Key, NoPick, Pick};
 use crate::endpoints::testing::{chance, listed, upstream};
 use crate::{Endpoint, Endpoints, Tried};
 
@@ -66,7 +66,7 @@ fn a_retry_goes_to_another_endpoint_until_all_were_tried() {
         let state = state(balance, &[1, 5, 1]);
         let mut tried = Tried::new();
         let mut seen = Vec::new();
-        while let Some(pick) = state.pick(&Choice { now: START, tried: &tried, key: None, chance: &chance }) {
+        while let Ok(pick) = state.pick(&Choice { now: START, tried: &tried, key: None, chance: &chance }) {
             tried.insert(pick.endpoint().id());
             seen.push(position(&state, &pick));
         }
@@ -375,7 +375,7 @@ fn a_retry_goes_to_a_backup_once_those_before_it_were_tried() {
     config.endpoints[2].priority = 1;
     let state = Endpoints::new(&config);
     let (mut tried, mut seen) = (Tried::new(), Vec::new());
-    while let Some(pick) = state.pick(&Choice { now: START, tried: &tried, key: None, chance: &chance }) {
+    while let Ok(pick) = state.pick(&Choice { now: START, tried: &tried, key: None, chance: &chance }) {
         tried.insert(pick.endpoint().id());
         seen.push(position(&state, &pick));
     }
@@ -507,5 +507,37 @@ proptest! {
         state.replace(&listed(&all), START);
         let after: Vec<String> = (0..100).map(address).collect();
         prop_assert_eq!(after, before);
+    }
+}
+
+#[test]
+fn no_endpoint_has_more_than_it_may_have_and_backups_take_none_of_it() {
+    let names = [("a", 1), ("b", 1), ("spare", 1)];
+    for balance in
+        [Balance::RoundRobin, Balance::LeastRequests, Balance::PeakEwma, Balance::Random, by_hash(None)]
+    {
+        let mut config = upstream(balance.clone(), &names);
+        config.endpoints[2].priority = 1;
+        config.limits.endpoint_requests_max = Some(3);
+        let state = Endpoints::new(&config);
+        let key = matches!(balance, Balance::Hash { .. }).then(Key::default);
+        let pick = |tried: &Tried| state.pick(&Choice { now: START, tried, key, chance: &chance });
+        let none = Tried::new();
+        let mut held: Vec<Pick> = (0..6).map(|_| pick(&none).unwrap()).collect();
+        assert_eq!((counts(&state), pick(&none).err()), (vec![3, 3, 0], Some(NoPick::Full)), "{balance:?}");
+        // What was tried is not only full.
+        let mut tried = Tried::new();
+        tried.insert(endpoint(&state, 0).id());
+        assert_eq!(pick(&tried).err(), Some(NoPick::Full));
+        tried.insert(endpoint(&state, 1).id());
+        drop(pick(&tried).unwrap());
+        tried.insert(endpoint(&state, 2).id());
+        assert_eq!(pick(&tried).err(), Some(NoPick::NoneLeft));
+        // One that is left out is no reason to wait.
+        assert!(fail(&state, 0, START) && fail(&state, 1, START));
+        held.extend((0..3).map(|_| pick(&none).unwrap()));
+        assert_eq!((counts(&state), pick(&none).err()), (vec![3, 3, 3], Some(NoPick::Full)), "{balance:?}");
+        drop(held);
+        assert_eq!(counts(&state), [0, 0, 0]);
     }
 }

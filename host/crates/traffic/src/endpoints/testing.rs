@@ -24,6 +24,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         name: "u".into(),
         endpoints: listed(endpoints),
         balance,
+        limits: portcullis_model::UpstreamLimits::default(),
         slow_start: Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,

@@ -142,7 +142,7 @@ proptest! {
             && retries.begin(endpoints.has_untried(retries.tried()), None, NOW) == Begin::Allowed
         {
             let choice = Choice { now: NOW, tried: retries.tried(), key: None, chance: &chance };
-            let Some(pick) = endpoints.pick(&choice) else { break };
+            let Ok(pick) = endpoints.pick(&choice) else { break };
             let id = pick.endpoint().id();
             prop_assert!(!asked.contains(&id), "an endpoint was tried twice");
             asked.push(id);

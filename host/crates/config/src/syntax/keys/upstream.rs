@@ -85,6 +85,13 @@ pub(crate) static UPSTREAM: Shape = Shape {
             doc: "When an endpoint that fails is left out, and for how long.",
         },
         Key {
+            name: "limits",
+            kind: Kind::Table(&UPSTREAM_LIMITS),
+            presence: Presence::Absent("unbounded"),
+            example: r#"{ requests = 500, waiting = 100 }"#,
+            doc: "How many requests may be under way, over all workers, and how many may wait for one of them to end.",
+        },
+        Key {
             name: "idle-connections",
             kind: Kind::Integer { min: 0, max: 100_000 },
             presence: Presence::Default("64"),
@@ -160,6 +167,43 @@ pub(crate) static HASH: Shape = Shape {
             presence: Presence::Absent("a header decides"),
             example: r#""session""#,
             doc: "The cookie that decides. A request without it goes by its client's address.",
+        },
+    ],
+};
+
+pub(crate) static UPSTREAM_LIMITS: Shape = Shape {
+    noun: "`limits`",
+    keys: &[
+        Key {
+            name: "requests",
+            kind: Kind::Integer { min: 1, max: 10_000_000 },
+            presence: Presence::Absent("unbounded"),
+            example: "500",
+            doc: "Requests to all endpoints together, from their first attempt to the last byte of the response; tunnels \
+                  count too.",
+        },
+        Key {
+            name: "endpoint-requests",
+            kind: Kind::Integer { min: 1, max: 10_000_000 },
+            presence: Presence::Absent("unbounded"),
+            example: "100",
+            doc: "Requests to each endpoint, and so its connections in use over HTTP/1. One that has as many gets no \
+                  more; backups do not step in for it.",
+        },
+        Key {
+            name: "waiting",
+            kind: Kind::Integer { min: 0, max: 1_000_000 },
+            presence: Presence::Default("0"),
+            example: "100",
+            doc: "Requests that may wait until another one has ended, in the order in which they came. One more is \
+                  answered 503 with `Retry-After`.",
+        },
+        Key {
+            name: "wait",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""1s""#),
+            example: r#""5s""#,
+            doc: "How long a request may wait. After that it is answered 503.",
         },
     ],
 };
