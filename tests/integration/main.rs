@@ -50,6 +50,7 @@ mod recording;
 mod registry;
 mod registry_access;
 mod reload;
+mod retrying;
 mod rollouts;
 mod route_headers;
 mod routes;

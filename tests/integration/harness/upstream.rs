@@ -155,6 +155,19 @@ impl TestUpstream {
         Self::start(false, None, streaming(handler)).await
     }
 
+    /// The same at an address that was in use a moment ago, or at a free one.
+    pub async fn streaming_h1_at<F>(
+        address: Option<SocketAddr>,
+        handler: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<StreamBody>> + Send + 'static,
+    {
+        let free = || SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(address.unwrap_or_else(free)).await.unwrap();
+        Self::start_on(listener, false, None, streaming(handler))
+    }
+
     /// HTTP/2 with such a handler.
     pub async fn streaming_h2<F>(handler: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Self
     where

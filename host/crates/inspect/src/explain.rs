@@ -213,7 +213,7 @@ fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {
 }
 
 fn upstream(view: &UpstreamView) -> Value {
-    let UpstreamView { config, endpoints, next } = view;
+    let UpstreamView { config, tries, endpoints, next } = view;
     let endpoints = endpoints.iter().enumerate().map(|(at, endpoint)| {
         let EndpointView { address, weight, priority, host, health } = endpoint;
         json!({
@@ -251,6 +251,12 @@ fn upstream(view: &UpstreamView) -> Value {
                 }
             }
         },
+        "attempts": tries.attempts,
+        "retry-on": tries.retry.as_ref().map(|retry| {
+            let words = [(retry.on_reset, "reset"), (retry.on_timeout, "timeout")];
+            let words = words.into_iter().filter(|(is_on, _)| *is_on).map(|(_, word)| word.to_owned());
+            words.chain(retry.on_statuses.iter().map(u16::to_string)).collect::<Vec<_>>()
+        }),
         "limits": (!config.limits.is_unbounded()).then(|| json!({
             "requests": config.limits.requests_max,
             "endpoint-requests": config.limits.endpoint_requests_max,

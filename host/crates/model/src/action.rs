@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{HostHeader, Name, PathPattern, RouteCache};
 
@@ -23,14 +24,43 @@ pub enum Action {
 pub struct Forward {
     /// Names of the upstreams it may use; the first unless a policy chooses another. Never empty.
     pub upstreams: Vec<Name>,
-    /// Endpoints that are tried when nothing of the request was sent, the first included.
-    pub attempts: u32,
+    /// How often a request is tried.
+    pub tries: Tries,
     /// What `Host` says to the endpoint: `rewrite.host`. `None` leaves it to the upstream.
     pub host: Option<HostHeader>,
     /// What is changed in a request, in this order, before it is sent: `request-headers`, then `rewrite.path`.
     pub filters: Vec<RequestFilter>,
     /// How responses are kept, if they are: `cache`.
     pub cache: Option<Box<RouteCache>>,
+}
+
+/// How often a request is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tries {
+    /// Attempts, the first included. Without `retry`, each is at another endpoint, after nothing of the request was
+    /// sent.
+    pub attempts: u32,
+    /// When a request that was sent is tried again; `None` never does.
+    pub retry: Option<Arc<Retry>>,
+}
+
+/// When a request that was sent is tried again: `retry`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// If the connection ended before the head of a response.
+    pub on_reset: bool,
+    /// If the head of a response did not come in time.
+    pub on_timeout: bool,
+    /// If the response has one of these statuses, in order.
+    pub on_statuses: Vec<u16>,
+    /// How long one attempt may take to connect, and then to the head of its response, while another one may follow.
+    pub try_timeout: Option<Duration>,
+    /// The longest pause before the first retry: 25 ms. It doubles with each.
+    pub delay: Duration,
+    /// What it does not exceed: 250 ms.
+    pub delay_max: Duration,
+    /// Whether requests are tried again whose method is not idempotent.
+    pub non_idempotent: bool,
 }
 
 /// A change of a request.

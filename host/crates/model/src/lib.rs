@@ -29,8 +29,8 @@ pub mod text;
 mod upstream;
 
 pub use action::{
-    Action, FieldChange, FieldEdit, Files, Forward, Redirect, RequestFilter, Respond, ResponseEdits,
-    Symlinks, Template, TemplatePart,
+    Action, FieldChange, FieldEdit, Files, Forward, Redirect, RequestFilter, Respond, ResponseEdits, Retry,
+    Symlinks, Template, TemplatePart, Tries,
 };
 pub use cache::{
     Bypass, Cache, CacheDisk, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,

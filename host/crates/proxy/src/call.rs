@@ -108,6 +108,9 @@ pub(crate) trait Call {
     /// Records that the endpoint did not answer in time. A connection that others share is then checked with a ping.
     fn timed_out(&self) {}
 
+    /// Returns whether [`Self::into_unread_body`] returns the body.
+    fn holds_body(&self) -> bool;
+
     /// Returns the request's body from its beginning, if nothing of it was read or all that was read is kept.
     fn into_unread_body(self: Box<Self>) -> Option<Body>;
 }

@@ -117,6 +117,14 @@ pub(crate) enum ExchangeError {
         /// What it said.
         reason: String,
     },
+    /// The endpoint answered with a status for which the route tries again, which then had no success.
+    #[error("endpoint {endpoint} answered {status}")]
+    Status {
+        /// The endpoint.
+        endpoint: String,
+        /// The status.
+        status: u16,
+    },
     /// Nothing was sent to the endpoint.
     #[error("endpoint {endpoint} was not asked: {source}")]
     NotSent {
@@ -322,6 +330,7 @@ impl Failure for ExchangeError {
             | Self::ResponseTimeout { .. }
             | Self::Upstream { .. }
             | Self::Unprocessed { .. }
+            | Self::Status { .. }
             | Self::ResponseHeadTooLarge { .. }
             | Self::Timeout => FaultSide::Upstream,
             Self::RequestBody(error) => error.side(),
@@ -375,6 +384,7 @@ impl ExchangeError {
                 | Self::ResponseTimeout { .. }
                 | Self::Upstream { .. }
                 | Self::Unprocessed { .. }
+                | Self::Status { .. }
                 | Self::ResponseHeadTooLarge { .. }
         )
     }
@@ -431,6 +441,7 @@ impl ExchangeError {
             Self::Upstream { .. }
             | Self::ResponseHeadTooLarge { .. }
             | Self::RequestBody(BodyError::Upstream(_)) => (502, "the upstream sent no valid response"),
+            Self::Status { status, .. } => (*status, "the upstream has no other answer"),
             Self::Unprocessed { .. } => (502, "the upstream took no further request"),
             Self::NotSent { source: NotSent::HeadTooLarge { .. }, .. } => {
                 (431, "the request head is too large for the upstream")

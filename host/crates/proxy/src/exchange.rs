@@ -238,7 +238,7 @@ impl ExchangeDriver<'_> {
         let mut forward = Forward {
             upstream: &upstream,
             host: action.host.as_ref(),
-            attempts: action.attempts,
+            tries: &action.tries,
             slot: self.slot,
             downstream: &mut *self.downstream,
             timer: &mut *self.timer,

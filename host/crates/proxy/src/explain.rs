@@ -472,8 +472,8 @@ impl<'a> Explainer<'a> {
                     Err(error) => error,
                     Ok(()) => {
                         let chosen = exchange.upstreams.get(exchange.upstream);
-                        let host = action.host.as_ref();
-                        if let Some(upstream) = chosen.and_then(|name| self.upstream(name, host, &exchange)) {
+                        if let Some(upstream) = chosen.and_then(|name| self.upstream(name, action, &exchange))
+                        {
                             let has_body = arrived.body_length != Some(0);
                             let mut cache = view(route, &exchange, has_body).map(Box::new);
                             if let (Some(cache), Some(running)) = (&mut cache, self.cache_of(route)) {

@@ -209,7 +209,7 @@ fn answering(answer: impl Fn(&Message) -> Vec<u8> + 'static) -> Reach {
 fn forward(attempts: u32) -> Action {
     Action::Forward(Forward {
         upstreams: vec!["up".into()],
-        attempts,
+        tries: portcullis_model::Tries { attempts, retry: None },
         host: None,
         filters: Vec::new(),
         cache: None,

@@ -34,7 +34,7 @@ pub use limiter::{Counts, Limiter};
 pub use permit::{Permit, Permits};
 pub use quarantine::{Probe, Quarantine, Standing, Transition};
 pub use rate::{Quota, RateLimiter, Verdict};
-pub use retry::{Begin, Failure, Next, Retries};
+pub use retry::{Begin, Failure, Next, Retries, backoff};
 pub use tried::Tried;
 
 /// Returns the nanoseconds of a duration. 2^64 of them are 584 years: a longer duration counts as that.

@@ -22,6 +22,11 @@ pub enum Failure {
         /// The endpoint is a name that has another address, which has not failed.
         other_address: bool,
     },
+    /// The request may have been acted on, and is to be sent again nevertheless.
+    Repeatable {
+        /// The upstream's budget was asked for the retry already.
+        paid: bool,
+    },
     /// The request may have been acted on, or cannot be sent again.
     Final,
 }
@@ -34,6 +39,15 @@ impl Failure {
     pub fn of_closed(unprocessed: bool, maybe_stale: bool, idempotent: bool) -> Self {
         if unprocessed || (maybe_stale && idempotent) { Self::Connection } else { Self::Final }
     }
+}
+
+/// Returns the pause before a retry, of which `retry` is the number from 1: a random part of `delay`, which doubles
+/// with each up to `delay_max`. Random, so that requests that failed together do not come back together.
+#[must_use]
+pub fn backoff(delay: Duration, delay_max: Duration, retry: u32, chance: u64) -> Duration {
+    let longest = delay.saturating_mul(1 << retry.saturating_sub(1).min(20)).min(delay_max);
+    // 53 bits of chance: a part of 1, which is less than 1.
+    longest.mul_f64((chance >> 11) as f64 / (1_u64 << 53) as f64)
 }
 
 /// What is done next with a request that failed.
@@ -68,19 +82,46 @@ pub struct Retries {
     /// How often the current endpoint may still be asked again.
     again: u32,
     new_connection: bool,
+    /// Whether endpoints are tried again once all were.
+    goes_round: bool,
+    /// Whether a pause comes before the next attempt.
+    pauses: bool,
+    /// Whether the budget was asked for the next attempt.
+    paid: bool,
 }
 
 impl Retries {
-    /// A request that was not sent yet, and may be tried on `attempts_max` endpoints, at least one.
+    /// A request that was not sent yet, and may be tried `attempts_max` times, at least once: each time on another
+    /// endpoint, or if it `goes_round` on the same ones again once all were tried.
     #[must_use]
-    pub fn new(attempts_max: u32) -> Self {
+    pub fn new(attempts_max: u32, goes_round: bool) -> Self {
         Self {
             attempts: 0,
             attempts_max: attempts_max.max(1),
             tried: Tried::new(),
             again: 0,
             new_connection: false,
+            goes_round,
+            pauses: false,
+            paid: false,
         }
+    }
+
+    /// Returns whether another attempt may follow the one that is under way even if it was sent.
+    #[must_use]
+    pub fn may_follow(&self) -> bool {
+        self.goes_round && self.attempts < self.attempts_max
+    }
+
+    /// Returns which retry comes next, from 1, if there is to be a pause before it: after a request that was sent, or
+    /// once all endpoints were tried. If none is `left`, the next attempt begins with all of them again.
+    pub fn pause(&mut self, left: bool) -> Option<u32> {
+        let is_round = !left && self.goes_round && self.attempts > 0 && self.attempts < self.attempts_max;
+        if is_round {
+            self.tried = Tried::new();
+        }
+        let pauses = std::mem::take(&mut self.pauses) || is_round;
+        (pauses && self.attempts < self.attempts_max).then_some(self.attempts)
     }
 
     /// Begins an attempt on one more endpoint, if one is `left` that was not tried, the route allows so many, and the
@@ -91,7 +132,7 @@ impl Retries {
         }
         match budget {
             Some(budget) if self.attempts == 0 => budget.record_request(),
-            Some(budget) if !budget.take(now) => return Begin::OverBudget,
+            Some(budget) if !std::mem::take(&mut self.paid) && !budget.take(now) => return Begin::OverBudget,
             Some(_) | None => {}
         }
         self.attempts += 1;
@@ -112,6 +153,11 @@ impl Retries {
             Failure::Connection if self.again > 0 => self.new_connection = true,
             Failure::Unsent { other_address: true } if self.again > 0 => {}
             Failure::Connection | Failure::Unsent { .. } => {
+                self.tried.insert(endpoint);
+                return Next::OtherEndpoint;
+            }
+            Failure::Repeatable { paid } => {
+                (self.paid, self.pauses) = (paid, true);
                 self.tried.insert(endpoint);
                 return Next::OtherEndpoint;
             }

@@ -209,6 +209,10 @@ impl Text {
             line!(self, "  {}: {}", string(&field["name"]), bytes(&field["value"]));
         }
         let endpoints = list(&upstream["endpoints"]);
+        if upstream["retry-on"].is_array() {
+            let on: Vec<String> = list(&upstream["retry-on"]).iter().map(string).collect();
+            line!(self, "up to {} attempts, on failure to connect, {}", upstream["attempts"], on.join(", "));
+        }
         if let Some(limits) = upstream["limits"].as_object() {
             let bounds = limits.iter().filter(|(_, bound)| !bound.is_null());
             let bounds: Vec<String> = bounds.map(|(name, bound)| format!("{name} {bound}")).collect();

@@ -5,6 +5,7 @@ mod cache;
 pub(crate) mod effect;
 pub(crate) mod fields;
 mod order;
+mod retry;
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,6 @@ use crate::syntax::keys::ROUTE;
 use crate::syntax::pattern;
 use crate::syntax::view::View;
 
-/// Endpoints that are tried by default.
-const ATTEMPTS: u32 = 3;
 /// Bytes of one body that the policies of a route may hold back by default.
 const HOLD_BYTES: usize = 1 << 20;
 
@@ -103,10 +102,10 @@ fn route<'a>(
         .map(|upstream| upstream.endpoints.len());
     let endpoints = u32::try_from(sizes.max().unwrap_or(1)).unwrap_or(u32::MAX).max(1);
     let limits = view.view("limits");
-    let attempts = view.integer("attempts").unwrap_or(ATTEMPTS).min(endpoints);
+    let tries = retry::tries(loader, named, view, endpoints);
     let cache = cache::cache(loader, named, view, names.caches, &mut names.caches_used);
     let forward =
-        Forward { upstreams: to, attempts, host: None, filters: Vec::new(), cache: cache.map(Box::new) };
+        Forward { upstreams: to, tries, host: None, filters: Vec::new(), cache: cache.map(Box::new) };
     let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
     let response_edits = fields::response_edits(loader, named, view, &matches.path);
     let compress = compress::of_route(loader, named, view, &action, compress);

@@ -127,6 +127,9 @@ fn base(path: &str) -> &'static str {
             // `http2` says something of this protocol alone.
             "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\nprotocol = \"h2\"\n"
         }
+        // A queue needs a limit, and without one there is no wait.
+        "upstreams.app.limits" => "requests = 500\nwaiting = 10\n",
+        "routes.all.retry" => "on = [\"reset\", \"timeout\"]\n",
         "policies.p" | "policies.q" => "plugin = \"../files/everything.wasm\"\n",
         "policies.p.canary" => {
             "plugin = \"../files/everything.wasm\"\nshare = \"5%\"\nconfig = { other = true }\n"
@@ -161,7 +164,7 @@ fn is_left_out(path: &str) -> bool {
     };
     match path.split('.').collect::<Vec<_>>().as_slice() {
         ["routes", route, key @ ("redirect" | "respond" | "files")] => *key != action(route),
-        ["routes", route, "request-headers"] => action(route) != "to",
+        ["routes", route, "request-headers" | "retry"] => action(route) != "to",
         ["routes", route, "rewrite"] => !["to", "files"].contains(&action(route)),
         _ => matches!(path, "policies.p.shadow" | "policies.q.canary"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::{
     Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HostHeader, HostPattern, LogTarget,
-    PluginSource, RequestFilter, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
+    PluginSource, RequestFilter, Retry, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -45,6 +45,24 @@ fn routes_are_in_match_order() {
     let origin = &gateway.routes.iter().find(|route| &*route.name == "root").unwrap().origin;
     assert!(origin.file.ends_with("routes.toml"));
     assert_eq!(origin.line, 7);
+}
+
+#[test]
+fn a_retry_arrives_as_it_was_typed() {
+    let Some(Action::Forward(forward)) = right("route-retry.toml").routes.pop().map(|route| route.action)
+    else {
+        panic!("it forwards")
+    };
+    let retry = Retry {
+        on_reset: false,
+        on_timeout: true,
+        on_statuses: vec![502, 503],
+        try_timeout: Some(Duration::from_secs(2)),
+        delay: Duration::from_millis(100),
+        delay_max: Duration::from_millis(250),
+        non_idempotent: true,
+    };
+    assert_eq!((forward.tries.attempts, forward.tries.retry.as_deref()), (5, Some(&retry)));
 }
 
 #[test]
@@ -113,7 +131,10 @@ fn policies_get_their_files_and_secrets() {
     );
     // The upstream has one endpoint, so that there is nothing to try twice.
     let Action::Forward(forward) = &route.action else { panic!("{:?}", route.action) };
-    assert_eq!((forward.attempts, route.body_bytes_max, route.hold_bytes_max), (1, Some(10 << 20), 64 << 10));
+    assert_eq!(
+        (forward.tries.attempts, route.body_bytes_max, route.hold_bytes_max),
+        (1, Some(10 << 20), 64 << 10)
+    );
 
     let gateway = right("grants-and-secrets.toml");
     let secret = |name: &str| gateway.secrets.get(name).unwrap().expose().to_vec();

@@ -32,7 +32,7 @@ fn route(name: &str) -> Route {
         policies: Vec::new(),
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("app")],
-            attempts: 1,
+            tries: portcullis_model::Tries { attempts: 1, retry: None },
             host: None,
             filters: Vec::new(),
             cache: None,

@@ -118,22 +118,13 @@ impl Fetch<'_, '_> {
         let body = std::mem::take(&mut self.body);
         let outcome = {
             let Forward {
-                upstream,
-                host,
-                attempts,
-                slot,
-                downstream,
-                timer,
-                info,
-                client_idle,
-                deadline,
-                ..
+                upstream, host, tries, slot, downstream, timer, info, client_idle, deadline, ..
             } = &mut *self.forward;
             let mut patient = Patient { client: &mut **downstream, lead: self.lead.as_ref() };
             let mut forward = Forward {
                 upstream,
                 host: *host,
-                attempts: *attempts,
+                tries,
                 slot,
                 downstream: &mut patient,
                 timer,

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portcullis_http::{FieldError, ResponseHead};
-use portcullis_model::HostHeader;
+use portcullis_model::{HostHeader, Tries};
 use portcullis_policy::{Exchange, Permitted};
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ const AT_ONCE_MAX: usize = 1000;
 pub(crate) struct Background {
     pub(crate) upstream: Rc<LocalUpstream>,
     pub(crate) host: Option<HostHeader>,
-    pub(crate) attempts: u32,
+    pub(crate) tries: Tries,
     /// How long it may take as a whole.
     pub(crate) timeout: Option<Duration>,
 }
@@ -68,7 +68,7 @@ pub(crate) fn renew(
         let mut forward = Forward {
             upstream: &background.upstream,
             host: background.host.as_ref(),
-            attempts: background.attempts,
+            tries: &background.tries,
             slot: &slot,
             downstream: &mut NoClient,
             timer: &mut timer,

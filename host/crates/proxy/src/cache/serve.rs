@@ -330,7 +330,7 @@ impl Serve<'_> {
         let background = Background {
             upstream: self.forward.upstream.clone(),
             host: self.forward.host.cloned(),
-            attempts: self.forward.attempts,
+            tries: self.forward.tries.clone(),
             timeout: self.timeout,
         };
         refresh::renew(self.worker, self.route, background, permit, exchange, wanted);

@@ -14,7 +14,7 @@ async fn a_policy_that_is_missing_denies() {
         policies: vec![Name::from("keys")],
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("u")],
-            attempts: 1,
+            tries: portcullis_model::Tries { attempts: 1, retry: None },
             host: None,
             filters: Vec::new(),
             cache: None,

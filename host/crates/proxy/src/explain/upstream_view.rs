@@ -1,6 +1,6 @@
 //! What an explanation says of the upstream that a request would go to.
 
-use portcullis_model::{Endpoint, HostHeader, Name, Upstream};
+use portcullis_model::{Endpoint, Forward, Name, Tries, Upstream};
 use portcullis_policy::Exchange;
 use portcullis_traffic::Member;
 
@@ -12,6 +12,8 @@ use crate::upstream::{self, balance_key};
 pub struct UpstreamView {
     /// Its configuration.
     pub config: Upstream,
+    /// How often the request would be tried.
+    pub tries: Tries,
     /// Its endpoints.
     pub endpoints: Vec<EndpointView>,
     /// The endpoint that would be chosen now, if that is known: from a running gateway, or because there is only one.
@@ -45,11 +47,11 @@ pub struct EndpointHealth {
 }
 
 impl Explainer<'_> {
-    /// The upstream `name`; `host` is what the route says of `Host`.
+    /// The upstream `name`, as the route's `action` would ask it.
     pub(super) fn upstream(
         &self,
         name: &Name,
-        host: Option<&HostHeader>,
+        action: &Forward,
         exchange: &Exchange,
     ) -> Option<UpstreamView> {
         let request = &exchange.request;
@@ -58,7 +60,9 @@ impl Explainer<'_> {
             Some(shared) => &shared.config,
             None => self.gateway.upstreams.iter().find(|upstream| upstream.name == *name)?,
         };
-        let host = |address: &str| upstream::host(host.unwrap_or(&config.host), request, address).to_owned();
+        let host = |address: &str| {
+            upstream::host(action.host.as_ref().unwrap_or(&config.host), request, address).to_owned()
+        };
         let (endpoints, next): (Vec<EndpointView>, Option<usize>) = match shared {
             Some(shared) => {
                 let (set, now) = (shared.endpoints.current(), shared.now());
@@ -87,6 +91,6 @@ impl Explainer<'_> {
                 (endpoints.iter().map(view).collect(), (endpoints.len() == 1).then_some(0))
             }
         };
-        Some(UpstreamView { endpoints, next, config: config.clone() })
+        Some(UpstreamView { endpoints, next, config: config.clone(), tries: action.tries.clone() })
     }
 }

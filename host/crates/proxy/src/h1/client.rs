@@ -144,7 +144,6 @@ impl ClientCall {
             return Err(CallError::Protocol("it switched protocols without being asked".to_owned()));
         }
         if status >= 200 || status == 101 {
-            self.pump.stop_keeping();
             self.parsed = Some(parsed);
             return Ok(CallEvent::Final);
         }
@@ -204,7 +203,8 @@ impl Call for ClientCall {
     }
 
     fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
-        let this = *self;
+        let mut this = *self;
+        this.pump.stop_keeping();
         let (mut connection, parsed) = (this.connection, this.parsed);
         if head.status == 101 {
             let Io { stream, unread, .. } = connection.io;
@@ -233,6 +233,10 @@ impl Call for ClientCall {
             return CallResponse { body: Body::Empty, tunnel: None, declared };
         }
         CallResponse { body: Body::stream(body), tunnel: None, declared }
+    }
+
+    fn holds_body(&self) -> bool {
+        !self.pump.touched || self.pump.body.is_kept()
     }
 
     fn into_unread_body(self: Box<Self>) -> Option<Body> {

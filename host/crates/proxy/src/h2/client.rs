@@ -174,7 +174,6 @@ impl Call for ClientCall {
         let length = convert::read_response(parts.status, &parts.headers, FIELDS_MAX, head)
             .map_err(|malformed| CallError::Protocol(malformed.0.to_owned()))?;
         self.received = Some((receive, length));
-        self.pump.stop_keeping();
         if let State::Waiting(_, send) = std::mem::replace(&mut self.state, State::Over) {
             self.state = State::Answered(send);
         }
@@ -195,7 +194,8 @@ impl Call for ClientCall {
     }
 
     fn into_response(self: Box<Self>, head: &ResponseHead) -> CallResponse {
-        let this = *self;
+        let mut this = *self;
+        this.pump.stop_keeping();
         let (State::Answered(send), Some((receive, length))) = (this.state, this.received) else {
             return CallResponse { body: Body::Empty, tunnel: None, declared: None };
         };
@@ -226,6 +226,10 @@ impl Call for ClientCall {
 
     fn timed_out(&self) {
         self.open.shared.suspect();
+    }
+
+    fn holds_body(&self) -> bool {
+        self.pump.is_untouched() || self.pump.body.is_kept()
     }
 
     fn into_unread_body(self: Box<Self>) -> Option<Body> {
@@ -367,8 +371,12 @@ impl Pump {
         self.state = PumpState::Done;
     }
 
+    fn is_untouched(&self) -> bool {
+        self.progress == 0 && self.pending.is_empty()
+    }
+
     fn into_unread(self) -> Option<Body> {
-        let untouched = self.progress == 0 && self.pending.is_empty();
+        let untouched = self.is_untouched();
         self.body.into_unread(untouched)
     }
 }

@@ -35,7 +35,7 @@ fn errors(policies: &[&str], action: Action) -> Vec<String> {
 fn a_route_without_its_policies_and_upstreams_is_refused() {
     let action = Action::Forward(Forward {
         upstreams: vec![Name::from("one"), Name::from("two")],
-        attempts: 1,
+        tries: portcullis_model::Tries { attempts: 1, retry: None },
         host: None,
         filters: Vec::new(),
         cache: None,

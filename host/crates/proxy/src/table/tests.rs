@@ -30,7 +30,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
         policies: Vec::new(),
         action: Action::Forward(Forward {
             upstreams: vec![Name::from("u")],
-            attempts: 1,
+            tries: portcullis_model::Tries { attempts: 1, retry: None },
             host: None,
             filters: Vec::new(),
             cache: None,

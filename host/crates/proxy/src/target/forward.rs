@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_http::{RequestHead, ResponseHead, Version};
-use portcullis_model::{HostHeader, UpstreamProtocol, UpstreamTimeouts};
+use portcullis_model::{HostHeader, Retry, Tries, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
-use portcullis_traffic::{Begin, Choice, Failure, Next, NoPick, Pick, Retries};
+use portcullis_traffic::{Begin, Choice, Failure, Next, NoPick, Pick, Retries, backoff};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
@@ -33,8 +33,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) upstream: &'a Rc<LocalUpstream>,
     /// What `Host` says, if the route says it instead of the upstream.
     pub(crate) host: Option<&'a HostHeader>,
-    /// Endpoints that are tried, the first included.
-    pub(crate) attempts: u32,
+    pub(crate) tries: &'a Tries,
     pub(crate) slot: &'a Rc<Slot>,
     pub(crate) downstream: &'a mut dyn Downstream,
     pub(crate) timer: &'a mut Timer,
@@ -52,6 +51,8 @@ pub(crate) struct Forward<'a> {
 struct Traits {
     /// It may be sent twice.
     idempotent: bool,
+    /// It is tried again after it was sent, as the route says, if there is an attempt left.
+    repeats: bool,
     /// It is an extended CONNECT, which an HTTP/2 endpoint must have offered.
     extended: bool,
 }
@@ -60,6 +61,7 @@ impl Traits {
     fn of(request: &RequestHead) -> Self {
         Self {
             idempotent: request.is_idempotent(),
+            repeats: false,
             extended: request.upgrade.is_some() && request.version == Version::Http2,
         }
     }
@@ -86,6 +88,9 @@ enum Resend {
     Unsent(Body),
     /// Only the connection failed: it was stale, or took no more requests. This is the body from its beginning.
     Connection(Body),
+    /// The route has it tried again. This is the body from its beginning; if it was `paid`, the retry has its token of
+    /// the budget.
+    Repeat { body: Body, paid: bool },
     /// It may not.
     Never,
 }
@@ -105,7 +110,7 @@ impl Forward<'_> {
         mut body: Body,
     ) -> Result<CallResponse, ExchangeError> {
         let exchange = permitted.into_inner();
-        let traits = Traits::of(&exchange.request);
+        let mut traits = Traits::of(&exchange.request);
         let upgrades = exchange.request.upgrade.is_some();
         let key = balance_key(&self.upstream.shared.config, &exchange);
         self.slot.put(exchange);
@@ -117,13 +122,21 @@ impl Forward<'_> {
 
         let shared = &self.upstream.shared;
         // Whatever the method, an HTTP/2 endpoint may say that it did not act on a request.
-        if traits.idempotent || shared.config.protocol == UpstreamProtocol::Http2 {
+        let repeats =
+            self.tries.retry.as_ref().is_some_and(|retry| traits.idempotent || retry.non_idempotent);
+        if traits.idempotent || repeats || shared.config.protocol == UpstreamProtocol::Http2 {
             body = keeping(body, shared.config.replay_bytes_max);
         }
-        let (mut retries, mut last, mut room) = (Retries::new(self.attempts), None, None);
+        let mut retries = Retries::new(self.tries.attempts, self.tries.retry.is_some());
+        let (mut last, mut room) = (None, None);
         loop {
+            let mut left = shared.endpoints.has_untried(retries.tried());
+            if let (Some(number), Some(retry)) = (retries.pause(left), &self.tries.retry) {
+                left = true;
+                let pause = backoff(retry.delay, retry.delay_max, number, random::next());
+                self.pause(pause).await?;
+            }
             let now = shared.now();
-            let left = shared.endpoints.has_untried(retries.tried());
             match retries.begin(left, shared.retry_budget.as_deref(), now) {
                 Begin::Allowed => {}
                 Begin::NoneLeft => break,
@@ -145,6 +158,7 @@ impl Forward<'_> {
             if self.info.attempts > 1 {
                 shared.metrics.retry();
             }
+            traits.repeats = repeats && retries.may_follow();
             (body, last) = loop {
                 let attempt = self.attempt(&endpoint, body, traits, retries.needs_new_connection());
                 let AttemptError { error, resend } = match attempt.await {
@@ -155,6 +169,9 @@ impl Forward<'_> {
                     }
                     Err(failed) => failed,
                 };
+                if let ExchangeError::Status { .. } = error {
+                    self.record_answer(&endpoint, &pick);
+                }
                 let faulty = is_endpoint_fault(&error, &pick);
                 let (failure, whole, other_address) = match resend {
                     Resend::Connection(body) => (Failure::Connection, Some(body), false),
@@ -162,6 +179,7 @@ impl Forward<'_> {
                         let other_address = faulty && self.mark_address_failed(&endpoint, &error);
                         (Failure::Unsent { other_address }, Some(body), other_address)
                     }
+                    Resend::Repeat { body, paid } => (Failure::Repeatable { paid }, Some(body), false),
                     Resend::Never => {
                         let other_address = faulty && self.mark_address_failed(&endpoint, &error);
                         (Failure::Final, None, other_address)
@@ -190,8 +208,28 @@ impl Forward<'_> {
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
     }
 
+    /// Waits before a retry.
+    async fn pause(&mut self, pause: Duration) -> Result<(), ExchangeError> {
+        let end = Instant::now() + pause;
+        let until = self.bounded(end);
+        let (downstream, timer) = (&mut *self.downstream, &mut *self.timer);
+        std::future::poll_fn(|cx| {
+            if timer.poll(cx, until).is_ready() {
+                return Poll::Ready(if until < end { Err(ExchangeError::Timeout) } else { Ok(()) });
+            }
+            downstream.poll_gone(cx).map(|()| Err(ExchangeError::ClientGone))
+        })
+        .await
+    }
+
+    /// Returns the rules of a retry for an attempt that another one may follow.
+    fn retry(&self, traits: Traits) -> Option<&'_ Retry> {
+        self.tries.retry.as_deref().filter(|_| traits.repeats)
+    }
+
     /// Chooses an endpoint of an upstream that bounds its exchanges. The first time it takes room for the exchange and
-    /// may wait for it. Another endpoint, for a retry, is not waited for: whoever has failed is not to hold room for long.
+    /// may wait for it. Another endpoint, for a retry, is not waited for: whoever has failed is not to hold room for
+    /// long.
     async fn pass(
         &mut self,
         gate: &Arc<Gate>,
@@ -307,7 +345,9 @@ impl Forward<'_> {
             return Ok(reused);
         }
         let shared = self.upstream.shared.clone();
-        let deadline = self.bounded(Instant::now() + shared.timeouts().connect);
+        let try_timeout = self.retry(traits).and_then(|retry| retry.try_timeout);
+        let connect = shared.timeouts().connect.min(try_timeout.unwrap_or(Duration::MAX));
+        let deadline = self.bounded(Instant::now() + connect);
         let downstream = &mut *self.downstream;
         let upstream = self.upstream;
         let mut connecting = std::pin::pin!(async move {
@@ -337,7 +377,7 @@ impl Forward<'_> {
             Ok(Err(gone)) => Err(gone),
             Err(_) => Err(self.timeout(ExchangeError::Unreachable {
                 upstream: shared.name().to_string(),
-                source: portcullis_net::ConnectError::timed_out(self.endpoint(), shared.timeouts().connect),
+                source: portcullis_net::ConnectError::timed_out(self.endpoint(), connect),
             })),
         }
     }
@@ -349,7 +389,10 @@ impl Forward<'_> {
         mut head: ResponseHead,
         traits: Traits,
     ) -> Result<CallResponse, AttemptError> {
-        let UpstreamTimeouts { response_head, idle, .. } = *self.upstream.shared.timeouts();
+        let UpstreamTimeouts { mut response_head, idle, .. } = *self.upstream.shared.timeouts();
+        if let Some(try_timeout) = self.retry(traits).and_then(|retry| retry.try_timeout) {
+            response_head = response_head.min(try_timeout);
+        }
         let (slot, client_idle, timeouts) = (self.slot, self.client_idle, self.timeouts());
         loop {
             let (mut idle_timer, mut waited_for) = (IdleTimer::default(), None);
@@ -383,6 +426,12 @@ impl Forward<'_> {
                     self.downstream.send_informational(&head);
                 }
                 Some(Ok(CallEvent::Final)) => {
+                    if self.is_repeated(&*call, head.status, traits) {
+                        let error = ExchangeError::Status { endpoint: self.endpoint(), status: head.status };
+                        let repeat = |body| Resend::Repeat { body, paid: true };
+                        let resend = call.into_unread_body().map_or(Resend::Never, repeat);
+                        return Err(AttemptError { error, resend });
+                    }
                     let mut response = call.into_response(&head);
                     let mut exchange = self.exchange(&mut response.body).await.map_err(AttemptError::last)?;
                     exchange.response = head;
@@ -397,8 +446,15 @@ impl Forward<'_> {
                 }
                 None => {
                     call.timed_out();
-                    let error = ExchangeError::ResponseTimeout { endpoint: self.endpoint() };
-                    return Err(AttemptError::last(self.timeout(error)));
+                    let error = self.timeout(ExchangeError::ResponseTimeout { endpoint: self.endpoint() });
+                    let repeats = self.retry(traits).is_some_and(|retry| retry.on_timeout);
+                    let resend = match call.into_unread_body() {
+                        Some(body) if repeats && !matches!(error, ExchangeError::Timeout) => {
+                            Resend::Repeat { body, paid: false }
+                        }
+                        _ => Resend::Never,
+                    };
+                    return Err(AttemptError { error, resend });
                 }
             }
         }
@@ -421,6 +477,21 @@ impl Forward<'_> {
         .await
     }
 
+    /// Returns whether a response with this status is dropped and its request tried again. Takes a token of the budget
+    /// for that.
+    fn is_repeated(&self, call: &dyn Call, status: u16, traits: Traits) -> bool {
+        let Some(retry) = self.retry(traits) else { return false };
+        if retry.on_statuses.binary_search(&status).is_err() || !call.holds_body() {
+            return false;
+        }
+        let shared = &self.upstream.shared;
+        let paid = shared.retry_budget.as_ref().is_none_or(|budget| budget.take(shared.now()));
+        if !paid {
+            shared.metrics.retry_refused();
+        }
+        paid
+    }
+
     fn call_failed(&self, error: CallError, call: Box<dyn Call>, traits: Traits) -> AttemptError {
         let endpoint = self.endpoint();
         let failed = |reason: String| ExchangeError::Upstream { endpoint: self.endpoint(), reason };
@@ -440,8 +511,10 @@ impl Forward<'_> {
                     false => failed(reason),
                 };
                 let failure = Failure::of_closed(unprocessed, maybe_stale, traits.idempotent);
+                let repeats = self.retry(traits).is_some_and(|retry| retry.on_reset);
                 let resend = match call.into_unread_body() {
                     Some(body) if failure == Failure::Connection => Resend::Connection(body),
+                    Some(body) if repeats => Resend::Repeat { body, paid: false },
                     _ => Resend::Never,
                 };
                 AttemptError { error, resend }

@@ -33,7 +33,7 @@ pub(super) fn acts_alone(view: View<'_>) -> bool {
     ACTIONS.iter().any(|key| *key != "to" && view.key_span(key).is_some())
 }
 
-/// Reads the action of a route. `to` and `attempts` are what it says of forwarding, checked.
+/// Reads the action of a route. `to`, `attempts` and `retry` are what it says of forwarding, checked.
 pub(super) fn action(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
@@ -61,6 +61,7 @@ pub(super) fn action(
     if !written.iter().any(|(key, _)| *key == "to") {
         for (key, what) in [
             ("attempts", "says how often to ask one"),
+            ("retry", "says when to ask one again"),
             ("rewrite", "says what to ask one for"),
             ("request-headers", "changes the fields that one would get"),
             ("cache", "says how to keep its responses"),

@@ -1,5 +1,7 @@
 //! Keys of `[routes.NAME]`.
 
+use std::time::Duration;
+
 use super::upstream::FIXED_HOST;
 use crate::syntax::keys::{COMPRESS, ROUTE_CACHE};
 use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
@@ -128,7 +130,15 @@ pub(crate) static ROUTE: Shape = Shape {
             presence: Presence::Default("3"),
             example: "1",
             doc: "With `to`: endpoints that are tried while nothing of the request was sent, the first included. Never more than \
-                  the upstream has.",
+                  the upstream has, unless `retry` lets it ask them again.",
+        },
+        Key {
+            name: "retry",
+            kind: Kind::Table(&RETRY),
+            presence: Presence::Absent("a request is never tried again once something of it was sent"),
+            example: r#"{ on = ["reset", "timeout", 503], try-timeout = "2s" }"#,
+            doc: "With `to`: when a request is tried again that was sent, within `attempts` and the upstream's \
+                  `retry-budget`.",
         },
         Key {
             name: "encoded-slash",
@@ -263,6 +273,53 @@ pub(crate) static RESPONSE_HEADERS: Shape = Shape {
             example: "true",
             doc: "Whether the changes also apply if the gateway or a policy answers in place of the upstream or the action: to \
                   errors, refusals and replies.",
+        },
+    ],
+};
+
+pub(crate) static RETRY: Shape = Shape {
+    noun: "`retry`",
+    keys: &[
+        Key {
+            name: "on",
+            kind: Kind::List(&Kind::Either(&[
+                Kind::Choice(&["reset", "timeout"]),
+                Kind::Integer { min: 400, max: 599 },
+            ])),
+            presence: Presence::Required,
+            example: r#"["reset", "timeout", 502, 503, 504]"#,
+            doc: "What it is tried again for: `reset`, the connection ended before the head of a response; `timeout`, the \
+                  head did not come in time; a status of the response, which is then dropped.",
+        },
+        Key {
+            name: "try-timeout",
+            kind: up_to_a_day(1),
+            presence: Presence::Absent("`timeouts` of the upstream alone"),
+            example: r#""2s""#,
+            doc: "With `timeout` in `on`: how long an attempt that another one may follow takes at most to connect, and \
+                  from the end of the request to the head of the response.",
+        },
+        Key {
+            name: "delay",
+            kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(60) },
+            presence: Presence::Default(r#""25ms""#),
+            example: r#""100ms""#,
+            doc: "The longest pause before the first retry of a request that was sent, or once all endpoints were tried. \
+                  It doubles with each, and a random part of it is waited for.",
+        },
+        Key {
+            name: "delay-max",
+            kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(60) },
+            presence: Presence::Default(r#""250ms""#),
+            example: r#""1s""#,
+            doc: "The longest pause of all.",
+        },
+        Key {
+            name: "non-idempotent",
+            kind: Kind::Bool,
+            presence: Presence::Default("false"),
+            example: "true",
+            doc: "Also tries POST and PATCH again, which may then be acted on twice.",
         },
     ],
 };
