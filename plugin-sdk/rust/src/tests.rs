@@ -149,7 +149,7 @@ fn writes_the_manifest_with_its_schema() {
 #[test]
 fn reads_settings_as_the_schema_says() {
     let gateway = MockGateway::new();
-    let read = |text: &str| gateway.configure::<Whole>(text);
+    let read = |text: &str| gateway.configure::<Whole>(text).map(crate::testing::Configured::into_inner);
     let whole = read(r#"{"needed": 7, "inner": {"a": "x"}}"#).unwrap().0;
     assert_eq!((whole.text.as_str(), whole.truth, whole.small, whole.needed), ("a \"b\"\n", true, -3, 7));
     assert_eq!((whole.choice, whole.kind, whole.maybe), (Choice::ClientAddress, Plain::OneTwo, None));
@@ -286,6 +286,149 @@ fn the_mock_refuses_what_the_gateway_refuses() {
     exchange.request_head(&mut Edits);
     exchange.response_head(&mut Edits);
     assert_eq!(exchange.status(), 503);
+}
+
+/// Answers with what it is given, in every hook.
+#[derive(Debug)]
+struct Answers(Reply);
+
+#[policy(name = "answers", description = "")]
+impl Answers {
+    fn configure(settings: Plain) -> Self {
+        let _ = settings;
+        Self(Reply::new(200))
+    }
+
+    fn on_request_head(&self) -> Reply {
+        self.0.clone()
+    }
+
+    fn on_request_body(&self) -> Reply {
+        self.0.clone()
+    }
+
+    fn on_response_body(&self) -> BodyDecision {
+        BodyDecision::Replace(vec![b'x'; self.0.body.len() + 1])
+    }
+
+    fn on_completed(&self) -> Result<(), Stop> {
+        Err(self.0.clone().into())
+    }
+}
+
+#[test]
+fn a_reply_that_the_gateway_cannot_send_is_a_failure() {
+    let large = vec![b'x'; 1 << 20];
+    for (reply, why) in [
+        (Reply::new(199), "invalid value"),
+        (Reply::new(200).header("a b", "1"), "invalid name"),
+        (Reply::new(200).header("x-a", "1\n2"), "invalid value"),
+        (Reply::new(200).header("Content-Length", "5"), "the gateway alone writes this field"),
+        (Reply::new(200).header("x-a", large.clone()), "too large"),
+        (Reply::new(200).content("text/plain", [&large[..], b"x"].concat()), "too large"),
+    ] {
+        let mut policy = Answers(reply);
+        let mut exchange = MockExchange::new("GET", "/");
+        let failure = format!("its reply was refused: {why}");
+        assert_eq!(exchange.request_head(&mut policy), Decision::Fail(failure.clone()));
+        assert_eq!(exchange.request_body(&mut policy, "x", true), BodyDecision::Fail(failure));
+    }
+    let mut policy = Answers(Reply::new(200).content("text/plain", large));
+    let mut exchange = MockExchange::new("GET", "/");
+    assert!(matches!(exchange.request_head(&mut policy), Decision::Reply(_)), "it is as large as it may be");
+    assert!(matches!(exchange.completed(&mut policy, &Outcome::default()), Decision::Fail(_)));
+    let failure = "what it decided about a body was refused: too large".to_owned();
+    assert_eq!(exchange.response_body(&mut policy, "x", true), BodyDecision::Fail(failure));
+}
+
+/// Holds all of a body, or finishes with the first piece, and notes how much it was shown each time.
+#[derive(Debug, Default)]
+struct Holds {
+    finishes: bool,
+    shown: Vec<usize>,
+}
+
+#[policy(name = "holds", description = "")]
+impl Holds {
+    fn on_request_body(&mut self, chunk: Chunk) -> BodyDecision {
+        self.shown.push(chunk.len());
+        if self.finishes { BodyDecision::Finish } else { BodyDecision::Hold }
+    }
+
+    fn on_response_body(&mut self, chunk: Chunk) -> BodyDecision {
+        self.on_request_body(chunk)
+    }
+}
+
+#[test]
+fn a_body_that_is_held_comes_again_when_as_much_again_has_come() {
+    let mut policy = Holds::default();
+    let mut exchange = MockExchange::new("POST", "/");
+    assert_eq!(exchange.send_request_body(&mut policy, [b"x"; 100]), Ok(vec![b'x'; 100]));
+    assert_eq!(policy.shown.last(), Some(&100));
+    assert!(policy.shown.iter().sum::<usize>() <= 300, "{:?}", policy.shown);
+    assert!(policy.shown.len() > 3 && policy.shown.len() < 20, "{:?}", policy.shown);
+}
+
+#[test]
+fn more_than_the_limit_is_not_held() {
+    let half = vec![b'x'; 1 << 19];
+    let send = |pieces: usize, finishes: bool| {
+        let mut policy = Holds { finishes, ..Holds::default() };
+        let mut exchange = MockExchange::new("POST", "/");
+        let of = vec![half.clone(); pieces];
+        let request = exchange.send_request_body(&mut policy, of.clone());
+        let response = exchange.send_response_body(&mut policy, of);
+        [request, response].map(|sent| sent.map(|sent| sent.len()))
+    };
+    assert_eq!(send(2, false), [Ok(1 << 20), Ok(1 << 20)]);
+    assert_eq!(send(4, false), [Err(Reply::new(413).into()), Err(Reply::new(502).into())]);
+    assert_eq!(send(4, true), [Ok(2 << 20), Ok(2 << 20)], "what is not held has no limit");
+}
+
+/// Draws a number when it is configured, and counts in its own field.
+#[derive(Debug)]
+struct Drawn {
+    number: Vec<u8>,
+    calls: usize,
+}
+
+#[policy(name = "drawn", description = "")]
+impl Drawn {
+    fn configure(settings: Plain) -> Result<Self, random::Error> {
+        let _ = settings;
+        log::info("configured");
+        Ok(Self { number: random::bytes(8)?, calls: 0 })
+    }
+
+    fn on_request_head(&mut self, exchange: &mut Exchange) -> Result<(), Stop> {
+        self.calls += 1;
+        store::set("left", "by an exchange", None)?;
+        exchange.set_attribute("seen", &format!("{:?} {}", self.number, self.calls))?;
+        Ok(())
+    }
+
+    fn on_response_head(&mut self, exchange: &mut Exchange) -> Result<(), Stop> {
+        self.on_request_head(exchange)
+    }
+}
+
+#[test]
+fn each_exchange_has_an_instance_as_configure_left_it() {
+    let gateway = MockGateway::new();
+    let mut policy = gateway.configure::<Drawn>("\"three\"").unwrap();
+    let number = format!("{:?}", policy.number);
+    let seen = |exchange: &MockExchange| exchange.attribute_value("seen").unwrap_or_default();
+    let (mut one, mut other) = (gateway.exchange("GET", "/"), gateway.exchange("GET", "/"));
+    for _ in 0..2 {
+        assert_eq!(one.request_head(&mut policy), Decision::Next);
+    }
+    assert_eq!(other.request_head(&mut policy), Decision::Next);
+    assert_eq!(one.response_head(&mut policy), Decision::Next);
+    assert_eq!((seen(&one), seen(&other)), (format!("{number} 3"), format!("{number} 1")));
+    assert_eq!(policy.calls, 0, "it is as `configure` left it");
+    assert_eq!(gateway.log_lines(), ["INFO configured"], "`configure` ran once");
+    assert_eq!(gateway.run(|| store::get("left")), Ok(Some(b"by an exchange".to_vec())));
 }
 
 #[test]

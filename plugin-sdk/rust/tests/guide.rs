@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn lets_those_in_who_have_paid() {
         let gateway = MockGateway::new();
-        let mut policy: Tenant = gateway.configure(CONFIG).expect("the settings are right");
+        let mut policy = gateway.configure::<Tenant>(CONFIG).expect("the settings are right");
 
         let mut exchange = gateway.exchange("GET", "/").header("x-tenant", "acme");
         assert_eq!(exchange.request_head(&mut policy), Decision::Next);
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn sends_the_others_away() {
         let gateway = MockGateway::new();
-        let mut policy: Tenant = gateway.configure(CONFIG).expect("the settings are right");
+        let mut policy = gateway.configure::<Tenant>(CONFIG).expect("the settings are right");
         for (tenant, status) in [("initech", 402), ("nobody", 403)] {
             let mut exchange = gateway.exchange("GET", "/").header("x-tenant", tenant);
             match exchange.request_head(&mut policy) {
@@ -165,6 +165,39 @@ mod bodies {
         let sent = |pieces: [&str; 2]| MockExchange::new("POST", "/").send_request_body(&mut Leak, pieces);
         assert_eq!(sent(["a sec", "ond"]), Ok(b"a second".to_vec()));
         assert_eq!(sent(["a sec", "ret"]), Err(Reply::new(403).into()));
+    }
+}
+
+mod prices {
+    use portcullis_sdk::cache;
+    use portcullis_sdk::prelude::*;
+
+    /// The shop shows each plan its own prices. Which plan a session has, another policy has found out.
+    #[derive(Default)]
+    struct Prices;
+
+    #[policy(name = "prices", description = "Keeps the prices of each plan apart.")]
+    impl Prices {
+        fn on_request_head(&self, exchange: &Exchange) -> Result<(), Stop> {
+            match exchange.attribute("plan") {
+                Some(plan) => cache::vary_by("plan", &plan)?,
+                None => cache::bypass()?,
+            }
+            cache::add_tag("prices")?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn keeps_plans_apart() {
+        use portcullis_sdk::testing::MockExchange;
+
+        let mut known = MockExchange::new("GET", "/").attribute("plan", "gold");
+        assert_eq!(known.request_head(&mut Prices), Decision::Next);
+        assert_eq!(known.cache_parts(), [("plan".to_owned(), "gold".to_owned())]);
+        let mut unknown = MockExchange::new("GET", "/");
+        assert_eq!(unknown.request_head(&mut Prices), Decision::Next);
+        assert!(unknown.is_cache_bypassed());
     }
 }
 

@@ -1,4 +1,4 @@
-use portcullis_sdk::testing::{MockExchange, MockGateway};
+use portcullis_sdk::testing::{Configured, MockExchange, MockGateway};
 
 use super::*;
 
@@ -7,11 +7,11 @@ fn digest(key: &str) -> String {
     sha2::Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn policy(more: &str) -> ApiKey {
+fn policy(more: &str) -> Configured<ApiKey> {
     configure(&format!(r#"{{"keys": [{{"name": "alice", "sha256": "{}"}}]{more}}}"#, digest("k1"))).unwrap()
 }
 
-fn configure(config: &str) -> Result<ApiKey, String> {
+fn configure(config: &str) -> Result<Configured<ApiKey>, String> {
     MockGateway::new().configure(config)
 }
 

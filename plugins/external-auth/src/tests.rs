@@ -1,5 +1,5 @@
 use portcullis_sdk::http_client::Error;
-use portcullis_sdk::testing::MockGateway;
+use portcullis_sdk::testing::{Configured, MockGateway};
 
 use super::*;
 
@@ -7,7 +7,7 @@ const URL: &str = "https://auth.internal/check";
 const CONFIG: &str = r#"{"url": "https://auth.internal/check", "upstream-fields": ["X-User"]}"#;
 
 /// A gateway whose service answers like that.
-fn gateway(answer: Result<Inbound, Error>) -> (MockGateway, ExternalAuth) {
+fn gateway(answer: Result<Inbound, Error>) -> (MockGateway, Configured<ExternalAuth>) {
     let gateway = MockGateway::new().http("GET", URL, answer);
     let policy = gateway.configure(CONFIG).unwrap();
     (gateway, policy)
@@ -55,7 +55,7 @@ fn bytes_that_are_not_text_are_passed_on_as_they_are() {
 
     let refusal = Inbound::new(401).with_header("www-authenticate", b"Basic realm=\"\xe9\"");
     let gateway = MockGateway::new().http("GET", URL, Ok(refusal));
-    let mut policy: ExternalAuth = gateway.configure(CONFIG).unwrap();
+    let mut policy = gateway.configure::<ExternalAuth>(CONFIG).unwrap();
     match gateway.exchange("GET", "/").request_head(&mut policy) {
         Decision::Reply(reply) => assert_eq!(reply.headers[0].value, b"Basic realm=\"\xe9\""),
         other => panic!("{other:?}"),

@@ -1,8 +1,8 @@
-use portcullis_sdk::testing::{MockExchange, MockGateway};
+use portcullis_sdk::testing::{Configured, MockExchange, MockGateway};
 
 use super::*;
 
-fn configure(config: &str) -> Result<Headers, String> {
+fn configure(config: &str) -> Result<Configured<Headers>, String> {
     MockGateway::new().configure(config)
 }
 

@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
-use portcullis_sdk::testing::{MockExchange, MockGateway};
+use portcullis_sdk::testing::{Configured, MockExchange, MockGateway};
 
 use super::*;
 
-fn configure(config: &str) -> Result<IpFilter, String> {
+fn configure(config: &str) -> Result<Configured<IpFilter>, String> {
     MockGateway::new().configure(config)
 }
 

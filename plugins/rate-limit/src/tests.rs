@@ -1,4 +1,4 @@
-use portcullis_sdk::testing::MockGateway;
+use portcullis_sdk::testing::{Configured, MockGateway};
 
 use super::*;
 
@@ -11,14 +11,14 @@ fn status(decision: &Decision) -> u16 {
 }
 
 /// How many of `count` requests get through at once.
-fn passing(gateway: &MockGateway, policy: &mut RateLimit, count: u32) -> u32 {
+fn passing(gateway: &MockGateway, policy: &mut Configured<RateLimit>, count: u32) -> u32 {
     (0..count).map(|_| u32::from(gateway.exchange("GET", "/").request_head(policy) == Decision::Next)).sum()
 }
 
 #[test]
 fn refuses_past_the_burst_and_says_when_to_come_again() {
     let gateway = MockGateway::new();
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "6/m", "burst": 1}"#).unwrap();
+    let mut policy = gateway.configure::<RateLimit>(r#"{"rate": "6/m", "burst": 1}"#).unwrap();
     assert_eq!(passing(&gateway, &mut policy, 2), 2);
     let Decision::Reply(reply) = gateway.exchange("GET", "/").request_head(&mut policy) else {
         panic!("the third is one too many")
@@ -37,14 +37,14 @@ fn refuses_past_the_burst_and_says_when_to_come_again() {
 #[test]
 fn without_a_burst_all_of_the_rate_may_come_at_once() {
     let gateway = MockGateway::new();
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "5/s"}"#).unwrap();
+    let mut policy = gateway.configure::<RateLimit>(r#"{"rate": "5/s"}"#).unwrap();
     assert_eq!(passing(&gateway, &mut policy, 9), 5);
 }
 
 #[test]
 fn retry_after_is_never_zero() {
     let gateway = MockGateway::new();
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "1000/s", "burst": 0}"#).unwrap();
+    let mut policy = gateway.configure::<RateLimit>(r#"{"rate": "1000/s", "burst": 0}"#).unwrap();
     assert_eq!(passing(&gateway, &mut policy, 1), 1);
     let Decision::Reply(reply) = gateway.exchange("GET", "/").request_head(&mut policy) else {
         panic!("the second is one too many")
@@ -55,7 +55,7 @@ fn retry_after_is_never_zero() {
 #[test]
 fn answers_carry_the_fields_beside_those_of_others() {
     let gateway = MockGateway::new();
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "10/s", "name": "api"}"#).unwrap();
+    let mut policy = gateway.configure::<RateLimit>(r#"{"rate": "10/s", "name": "api"}"#).unwrap();
     let mut exchange = gateway.exchange("GET", "/").with_response_header("ratelimit", "\"upstream\";r=3");
     exchange.request_head(&mut policy);
     assert_eq!(exchange.response_head(&mut policy), Decision::Next);
@@ -67,13 +67,13 @@ fn answers_carry_the_fields_beside_those_of_others() {
 #[test]
 fn fields_can_be_left_out_and_need_a_counted_request() {
     let gateway = MockGateway::new();
-    let mut silent: RateLimit = gateway.configure(r#"{"rate": "10/s", "fields": false}"#).unwrap();
+    let mut silent = gateway.configure::<RateLimit>(r#"{"rate": "10/s", "fields": false}"#).unwrap();
     let mut exchange = gateway.exchange("GET", "/");
     exchange.request_head(&mut silent);
     exchange.response_head(&mut silent);
     assert_eq!(exchange.response_header("ratelimit"), None);
 
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "10/s"}"#).unwrap();
+    let mut policy = gateway.configure::<RateLimit>(r#"{"rate": "10/s"}"#).unwrap();
     let mut uncounted = gateway.exchange("GET", "/");
     assert_eq!(uncounted.response_head(&mut policy), Decision::Next);
     assert_eq!(uncounted.response_header("ratelimit"), None);
@@ -88,22 +88,22 @@ fn counts_apart_by_each_key() {
     ] {
         let gateway = MockGateway::new();
         let config = format!(r#"{{"rate": "1/h", "key": {key}}}"#);
-        let mut policy: RateLimit = gateway.configure(&config).unwrap();
+        let mut policy = gateway.configure::<RateLimit>(&config).unwrap();
         let statuses = [same[0], same[1], other]
             .map(|address| status(&from(&gateway, address).request_head(&mut policy)));
         assert_eq!(statuses, [200, 429, 200], "{key} {same:?}");
     }
 
     let gateway = MockGateway::new();
-    let mut by_route: RateLimit = gateway.configure(r#"{"rate": "1/h", "key": "route"}"#).unwrap();
+    let mut by_route = gateway.configure::<RateLimit>(r#"{"rate": "1/h", "key": "route"}"#).unwrap();
     let routes = [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1")];
     let statuses = routes
         .map(|(route, address)| status(&from(&gateway, address).route(route).request_head(&mut by_route)));
     assert_eq!(statuses, [200, 429, 200]);
 
     let gateway = MockGateway::new();
-    let mut by_header: RateLimit =
-        gateway.configure(r#"{"rate": "1/h", "key": {"header": "x-user"}}"#).unwrap();
+    let mut by_header =
+        gateway.configure::<RateLimit>(r#"{"rate": "1/h", "key": {"header": "x-user"}}"#).unwrap();
     let users = ["a", "a", "b"];
     let statuses = users.map(|user| {
         status(&gateway.exchange("GET", "/").header("x-user", user).request_head(&mut by_header))
@@ -111,8 +111,8 @@ fn counts_apart_by_each_key() {
     assert_eq!(statuses, [200, 429, 200]);
 
     let gateway = MockGateway::new();
-    let mut by_attribute: RateLimit =
-        gateway.configure(r#"{"rate": "1/h", "key": {"attribute": "api-key.name"}}"#).unwrap();
+    let mut by_attribute =
+        gateway.configure::<RateLimit>(r#"{"rate": "1/h", "key": {"attribute": "api-key.name"}}"#).unwrap();
     let statuses = users.map(|user| {
         let mut exchange = gateway.exchange("GET", "/").attribute("api-key.name", user);
         status(&exchange.request_head(&mut by_attribute))
@@ -123,7 +123,8 @@ fn counts_apart_by_each_key() {
 #[test]
 fn a_request_without_the_key_counts_under_its_address() {
     let gateway = MockGateway::new();
-    let mut policy: RateLimit = gateway.configure(r#"{"rate": "1/h", "key": {"header": "x-user"}}"#).unwrap();
+    let mut policy =
+        gateway.configure::<RateLimit>(r#"{"rate": "1/h", "key": {"header": "x-user"}}"#).unwrap();
     let statuses = ["192.0.2.1", "192.0.2.1", "192.0.2.2"].map(|address| {
         status(&gateway.exchange("GET", "/").client_address(address).request_head(&mut policy))
     });

@@ -10,7 +10,8 @@ use crate::matchers::{Error as MatchError, JsonError, JsonValue, MakeError};
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::testing::state::{Head, Kind, in_exchange, text, with_exchange, with_gateway};
+use crate::testing::fields::text;
+use crate::testing::state::{Head, Kind, in_exchange, with_exchange, with_gateway};
 use crate::testing::{crypto, matchers};
 use crate::{Field, FieldBytes, Refused};
 

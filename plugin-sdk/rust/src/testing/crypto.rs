@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use crate::crypto::{Algorithm, Error, Hash, JwsError, Key, KeyError, Verified};
 
 /// The keys that were imported; a number is the place of one, plus one. Of one that was forgotten the place is empty.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Crypto(Vec<Option<MockKey>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]

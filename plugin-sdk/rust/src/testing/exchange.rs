@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::MockGateway;
-use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install, text};
+use super::fields::{check_reply, text};
+use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install};
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Reply, Request, Response, Stop};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Refused, Reply, Request, Response, Stop};
 
 /// One request and its response, for tests. Say what it is like, run hooks, and look at what they made of it.
 ///
@@ -163,9 +164,9 @@ impl MockExchange {
         install(&self.gateway.state, Some(&self.state), code)
     }
 
-    /// Runs `on_request_head`.
+    /// Runs `on_request_head`. A reply that the gateway cannot send is a failure, in all hooks.
     pub fn request_head<P: Policy>(&mut self, policy: &mut P) -> Decision {
-        self.during(Phase::RequestHead, || policy.request_head(&mut Request(()), &mut Exchange(())))
+        checked(self.during(Phase::RequestHead, || policy.request_head(&mut Request(()), &mut Exchange(()))))
     }
 
     /// Runs `on_request_body` with one piece. What it lets go by itself is in [`MockExchange::passed`].
@@ -176,31 +177,31 @@ impl MockExchange {
         last: bool,
     ) -> BodyDecision {
         self.give(bytes.into(), last);
-        let decision = self.during(Phase::RequestBody, || {
+        let decision = checked_body(self.during(Phase::RequestBody, || {
             policy.request_body(Chunk(()), &mut Request(()), &mut Exchange(()))
-        });
+        }));
         self.state.borrow_mut().body_decided(Head::Request, &decision);
         decision
     }
 
     /// Sends a body through `on_request_body` piece by piece, holding and replacing as the gateway does, and returns
-    /// what comes out.
+    /// what comes out. As there, a hook that holds much is called again when about as much again has come.
     ///
     /// # Errors
-    /// A reply or a failure.
+    /// A reply or a failure, and 413 if more would have to be held than the body limit of 1 MiB.
     pub fn send_request_body<P: Policy, B: Into<Vec<u8>>>(
         &mut self,
         policy: &mut P,
         pieces: impl IntoIterator<Item = B>,
     ) -> Result<Vec<u8>, Stop> {
-        self.send(pieces, |exchange, bytes, last| exchange.request_body(policy, bytes, last))
+        self.send(pieces, 413, |exchange, bytes, last| exchange.request_body(policy, bytes, last))
     }
 
     /// Runs `on_response_head`.
     pub fn response_head<P: Policy>(&mut self, policy: &mut P) -> Decision {
-        self.during(Phase::ResponseHead, || {
+        checked(self.during(Phase::ResponseHead, || {
             policy.response_head(&mut Response(()), &Request(()), &mut Exchange(()))
-        })
+        }))
     }
 
     /// Runs `on_response_body` with one piece. What it lets go by itself is in [`MockExchange::passed`].
@@ -211,24 +212,23 @@ impl MockExchange {
         last: bool,
     ) -> BodyDecision {
         self.give(bytes.into(), last);
-        let decision = self.during(Phase::ResponseBody, || {
+        let decision = checked_body(self.during(Phase::ResponseBody, || {
             policy.response_body(Chunk(()), &mut Response(()), &Request(()), &mut Exchange(()))
-        });
+        }));
         self.state.borrow_mut().body_decided(Head::Response, &decision);
         decision
     }
 
-    /// Sends a body through `on_response_body` piece by piece, holding and replacing as the gateway does, and returns
-    /// what comes out.
+    /// Sends a body through `on_response_body` piece by piece, as [`MockExchange::send_request_body`] does.
     ///
     /// # Errors
-    /// A reply or a failure.
+    /// A reply or a failure, and 502 if more would have to be held than the body limit of 1 MiB.
     pub fn send_response_body<P: Policy, B: Into<Vec<u8>>>(
         &mut self,
         policy: &mut P,
         pieces: impl IntoIterator<Item = B>,
     ) -> Result<Vec<u8>, Stop> {
-        self.send(pieces, |exchange, bytes, last| exchange.response_body(policy, bytes, last))
+        self.send(pieces, 502, |exchange, bytes, last| exchange.response_body(policy, bytes, last))
     }
 
     /// What the last body hook let go by itself, with `Chunk::pass` and `Chunk::replace`.
@@ -244,24 +244,34 @@ impl MockExchange {
     fn send<B: Into<Vec<u8>>>(
         &mut self,
         pieces: impl IntoIterator<Item = B>,
+        too_large: u16,
         mut hook: impl FnMut(&mut Self, Vec<u8>, bool) -> BodyDecision,
     ) -> Result<Vec<u8>, Stop> {
         let (mut sent, mut held) = (Vec::new(), Vec::new());
-        let (mut collects, mut finished) = (false, false);
+        // Bytes that came, and those that the hook was shown, each as often as it was.
+        let (mut came, mut shown) = (0, 0);
+        let mut again = Again::WithMore;
         let mut pieces = pieces.into_iter().map(Into::into).peekable();
         loop {
-            let piece: Option<Vec<u8>> = pieces.next();
-            held.extend(piece.unwrap_or_default());
+            let piece: Vec<u8> = pieces.next().unwrap_or_default();
             let last = pieces.peek().is_none();
-            if held.len() > BODY_BYTES_MAX {
-                return Err(Reply::new(413).into());
-            }
-            if finished {
-                sent.append(&mut held);
-            } else if last || !collects {
+            came += piece.len();
+            let holds = !held.is_empty();
+            held.extend(piece);
+            let can_wait = match again {
+                Again::WithMore => holds && shown + held.len() > 2 * came,
+                Again::AtEnd => true,
+                Again::Never => {
+                    sent.append(&mut held);
+                    true
+                }
+            };
+            if again != Again::Never && (last || !can_wait) {
+                shown += held.len();
                 let decision = hook(self, std::mem::take(&mut held), last);
                 let piece = std::mem::take(&mut self.state.borrow_mut().piece);
                 let (mut rest, mut passed) = (piece.rest, piece.passed);
+                again = Again::WithMore;
                 let kept = match decision {
                     BodyDecision::Forward => 0,
                     BodyDecision::Replace(bytes) => {
@@ -270,12 +280,12 @@ impl MockExchange {
                     }
                     BodyDecision::Hold => rest.len(),
                     BodyDecision::Collect => {
-                        collects = true;
+                        again = Again::AtEnd;
                         rest.len()
                     }
                     BodyDecision::Pass(size) => rest.len().saturating_sub(size),
                     BodyDecision::Finish => {
-                        finished = true;
+                        again = Again::Never;
                         0
                     }
                     BodyDecision::Reply(reply) => return Err(reply.into()),
@@ -286,17 +296,20 @@ impl MockExchange {
                 sent.append(&mut passed);
                 sent.append(&mut rest);
             }
+            if held.len() > BODY_BYTES_MAX {
+                return Err(Reply::new(too_large).into());
+            }
             if last {
                 return Ok(sent);
             }
         }
     }
 
-    /// Runs `on_completed`.
+    /// Runs `on_completed`. A reply is a failure.
     pub fn completed<P: Policy>(&mut self, policy: &mut P, outcome: &Outcome) -> Decision {
-        self.during(Phase::Completed, || {
+        without_reply(self.during(Phase::Completed, || {
             policy.completed(outcome, &Response(()), &Request(()), &mut Exchange(()))
-        })
+        }))
     }
 
     fn during<T>(&mut self, phase: Phase, hook: impl FnOnce() -> T) -> T {
@@ -391,5 +404,46 @@ impl MockExchange {
     #[must_use]
     pub fn attribute_value(&self, name: &str) -> Option<String> {
         self.state.borrow().attributes.get(name).cloned()
+    }
+}
+
+/// When a hook wants to be called again for a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    WithMore,
+    AtEnd,
+    Never,
+}
+
+/// A decision as the gateway takes it: a reply that it cannot send is a failure.
+fn checked(decision: Decision) -> Decision {
+    match &decision {
+        Decision::Reply(reply) => match check_reply(reply) {
+            Ok(()) => decision,
+            Err(refused) => Decision::Fail(format!("its reply was refused: {refused}")),
+        },
+        Decision::Next | Decision::Fail(_) => decision,
+    }
+}
+
+/// The same of a body.
+fn checked_body(decision: BodyDecision) -> BodyDecision {
+    match &decision {
+        BodyDecision::Reply(reply) => match check_reply(reply) {
+            Ok(()) => decision,
+            Err(refused) => BodyDecision::Fail(format!("its reply was refused: {refused}")),
+        },
+        BodyDecision::Replace(bytes) if bytes.len() > BODY_BYTES_MAX => {
+            BodyDecision::Fail(format!("what it decided about a body was refused: {}", Refused::TooLarge))
+        }
+        _ => decision,
+    }
+}
+
+/// A decision of a hook that no client waits for.
+pub(super) fn without_reply(decision: Decision) -> Decision {
+    match decision {
+        Decision::Reply(_) => Decision::Fail("it replied where no client waits".to_owned()),
+        Decision::Next | Decision::Fail(_) => decision,
     }
 }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::exchange::without_reply;
 use super::state::{GatewayState, install};
-use super::{MockExchange, crypto};
+use super::{Configured, MockExchange, crypto};
 use crate::Decision;
 use crate::crypto::Algorithm;
 use crate::http_client::{self, Inbound, Outbound};
@@ -88,21 +89,29 @@ impl MockGateway {
         self.state.borrow_mut().elapsed += by;
     }
 
-    /// Makes a policy from its configuration as JSON.
+    /// Has one instance of each policy see all exchanges, as with `isolation = "worker"`. Of several that a worker has,
+    /// this is one.
+    #[must_use]
+    pub fn worker(self) -> Self {
+        self.state.borrow_mut().is_worker = true;
+        self
+    }
+
+    /// Makes a policy from its configuration as JSON, of which each exchange has an instance of its own.
     ///
     /// # Errors
     /// What the policy, or the reading of its settings, says against the configuration. The real gateway checks the
     /// schema, bounds and patterns included, before it asks the policy.
-    pub fn configure<P: Policy>(&self, config: &str) -> Result<P, String> {
+    pub fn configure<P: Policy>(&self, config: &str) -> Result<Configured<P>, String> {
         self.state.borrow_mut().configuring = true;
-        let configured = self.run(|| P::from_config(config));
+        let configured = self.run(|| Configured::from_config(config));
         self.state.borrow_mut().configuring = false;
         configured
     }
 
-    /// Runs `on_tick`.
+    /// Runs `on_tick`. A reply is a failure.
     pub fn tick<P: Policy>(&self, policy: &mut P) -> Decision {
-        self.run(|| policy.tick())
+        without_reply(self.run(|| policy.tick()))
     }
 
     /// Begins an exchange on this gateway.

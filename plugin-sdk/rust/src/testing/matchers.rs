@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::matchers::{Error, JsonError, JsonValue, MakeError};
 
 /// The sets that were made.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Matchers {
     patterns: Sets<RegexSet>,
     networks: Sets<Vec<IpNet>>,
@@ -17,7 +17,7 @@ pub(crate) struct Matchers {
 
 /// What each set was made of, and what is in its place now. A number is the place of one, plus one; of one that was
 /// forgotten the place is empty.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Sets<T>(Vec<Option<(Vec<String>, T)>>);
 
 impl<T> Default for Sets<T> {

@@ -25,15 +25,19 @@
 //! ```
 //!
 //! The mock keeps the contract's rules if a policy can run into them: which fields are forbidden, what is read-only in
-//! which hook, how large attributes and state may be. It has no grants: a component that is not granted a capability
-//! that it imports does not load.
+//! which hook, how large a head, attributes, state and a body that is held may be, and which replies can be sent. As in
+//! the gateway, each exchange has an instance of the policy of its own: see [`Configured`]. The mock has no grants: a
+//! component that is not granted a capability that it imports does not load.
 
 pub(crate) mod cache;
+mod configured;
 pub(crate) mod crypto;
 mod exchange;
+pub(crate) mod fields;
 mod gateway;
 pub(crate) mod matchers;
 pub(crate) mod state;
 
+pub use configured::Configured;
 pub use exchange::MockExchange;
 pub use gateway::MockGateway;

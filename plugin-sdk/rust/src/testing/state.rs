@@ -1,5 +1,6 @@
 //! What the mock knows, and which mock the functions of this thread ask.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use super::cache::CacheWishes;
 use super::crypto::Crypto;
+use super::fields::Fields;
 use super::matchers::Matchers;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::random::Error as RandomError;
 use crate::rate_limit::{Quota, Verdict};
 use crate::store::Error;
-use crate::{BodyDecision, Field, FieldBytes, Refused};
+use crate::{BodyDecision, Field, Refused};
 
 type Shared<T> = Rc<RefCell<T>>;
 
@@ -41,14 +43,19 @@ pub(crate) fn install<T>(
     code()
 }
 
-pub(crate) fn with_gateway<T>(call: impl FnOnce(&mut GatewayState) -> T) -> T {
-    let gateway = CURRENT.with_borrow(|current| current.as_ref().map(|(gateway, _)| Rc::clone(gateway)));
-    let Some(gateway) = gateway else {
+/// The gateway, and the exchange if there is one.
+pub(crate) fn at_hand() -> (Shared<GatewayState>, Option<Shared<ExchangeState>>) {
+    let at_hand = CURRENT.with_borrow(Clone::clone);
+    let Some(at_hand) = at_hand else {
         panic!(
             "there is no gateway outside of a component: run this through `MockGateway::run` or a hook of `MockExchange`"
         )
     };
-    call(&mut gateway.borrow_mut())
+    at_hand
+}
+
+pub(crate) fn with_gateway<T>(call: impl FnOnce(&mut GatewayState) -> T) -> T {
+    call(&mut at_hand().0.borrow_mut())
 }
 
 /// Whether an exchange is at hand.
@@ -105,6 +112,8 @@ pub(crate) struct ExchangeState {
     /// The head whose body has begun to go on: first the request's, then the response's.
     pub(crate) begun: Option<Head>,
     pub(crate) cache: CacheWishes,
+    /// The instances of policies that the gateway has configured, by their numbers.
+    pub(crate) instances: HashMap<u64, Box<dyn Any>>,
 }
 
 /// The bytes of a body that are at hand.
@@ -115,6 +124,9 @@ pub(crate) struct Piece {
     /// What was let go, or took the place of others.
     pub(crate) passed: Vec<u8>,
 }
+
+/// The longest method that a policy may set.
+const METHOD_BYTES_MAX: usize = 64;
 
 /// The body limit of a policy, unless its operator sets another.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -167,6 +179,7 @@ impl Default for ExchangeState {
             piece: Piece::default(),
             begun: None,
             cache: CacheWishes::default(),
+            instances: HashMap::new(),
         }
     }
 }
@@ -230,7 +243,10 @@ impl ExchangeState {
 
     pub(crate) fn set_method(&mut self, method: &str) -> Result<(), Refused> {
         self.editable(Head::Request)?;
-        if Field::check_name(method) == Err(Refused::InvalidName) || method == "CONNECT" {
+        if Field::check_name(method) == Err(Refused::InvalidName) || method.len() > METHOD_BYTES_MAX {
+            return Err(Refused::InvalidName);
+        }
+        if method == "CONNECT" {
             return Err(Refused::InvalidValue);
         }
         method.clone_into(&mut self.method);
@@ -241,7 +257,7 @@ impl ExchangeState {
         self.editable(Head::Request)?;
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
         if authority.is_empty() || !authority.bytes().all(valid) {
-            return Err(Refused::InvalidValue);
+            return Err(Refused::InvalidName);
         }
         authority.clone_into(&mut self.authority);
         Ok(())
@@ -298,57 +314,6 @@ impl ExchangeState {
     }
 }
 
-/// The text of a value, with U+FFFD in the place of what is not UTF-8.
-pub(crate) fn text(value: Vec<u8>) -> String {
-    String::from_utf8_lossy(&value).into_owned()
-}
-
-/// The field lines of a head.
-#[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<(String, Vec<u8>)>);
-
-impl Fields {
-    pub(crate) fn joined(&self, name: &str) -> Option<Vec<u8>> {
-        let values = self.values(name);
-        let separator = if name.eq_ignore_ascii_case("cookie") { b"; " } else { b", " };
-        (!values.is_empty()).then(|| values.join(&separator[..]))
-    }
-
-    pub(crate) fn values(&self, name: &str) -> Vec<Vec<u8>> {
-        let lines = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        lines.map(|(_, value)| value.clone()).collect()
-    }
-
-    pub(crate) fn all(&self) -> Vec<FieldBytes> {
-        self.0.iter().map(|(name, value)| FieldBytes { name: name.clone(), value: value.clone() }).collect()
-    }
-
-    pub(crate) fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {
-        check(name, value)?;
-        let at = self.0.iter().position(|(key, _)| key.eq_ignore_ascii_case(name)).unwrap_or(self.0.len());
-        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-        self.0.insert(at, (name.to_ascii_lowercase(), value.to_vec()));
-        Ok(())
-    }
-
-    pub(crate) fn append(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {
-        check(name, value)?;
-        self.0.push((name.to_ascii_lowercase(), value.to_vec()));
-        Ok(())
-    }
-
-    pub(crate) fn remove(&mut self, name: &str) -> Result<(), Refused> {
-        check(name, b"")?;
-        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-        Ok(())
-    }
-}
-
-fn check(name: &str, value: &[u8]) -> Result<(), Refused> {
-    Field::check_name(name)?;
-    Field::check_value(value)
-}
-
 /// The kinds of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -357,7 +322,7 @@ pub(crate) enum Kind {
     Histogram,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Metric {
     kind: Kind,
     name: String,
@@ -372,14 +337,14 @@ impl Metric {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     value: Vec<u8>,
     number: bool,
     until: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct GatewayState {
     pub(crate) elapsed: Duration,
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
@@ -390,6 +355,8 @@ pub(crate) struct GatewayState {
     pub(crate) http_requests: Vec<Outbound>,
     /// Whether a policy is being configured.
     pub(crate) configuring: bool,
+    /// Whether an instance sees many exchanges.
+    pub(crate) is_worker: bool,
     pub(crate) matchers: Matchers,
     metrics: Vec<Metric>,
     // For each bucket, when it will be full again.
