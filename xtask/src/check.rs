@@ -9,6 +9,7 @@ mod outcome;
 mod packages;
 mod prose;
 mod rust;
+mod sdk;
 mod words;
 
 use std::time::Instant;
@@ -93,6 +94,18 @@ const CHECKS: &[Check] = &[
         proves: "a component that was built for a version of wit/ that is on record still loads, and wit/digest is current",
         help: "wit/README.md says what can be added; `cargo xtask record-contract` puts a version on record",
         run: contract::check,
+    },
+    Check {
+        name: "bindings",
+        proves: "the SDK's bindings, which are checked in, are those of wit/",
+        help: "run `PORTCULLIS_BLESS=1 cargo xtask check bindings`",
+        run: || sdk::bindings().map(Outcome::from),
+    },
+    Check {
+        name: "package",
+        proves: "the SDK can be published as it is: its packages have all that they are built from",
+        help: "what a package needs lies inside of it; what it leaves out is in `exclude` of its Cargo.toml",
+        run: sdk::package,
     },
     Check {
         name: "deny",

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 const SKIPPED: [&str; 5] = [".git", "portcullis-demo", "results", "node_modules", "venv"];
 
 /// Folders of the same kind at their places: a folder of sources may be called `target` too.
-const SKIPPED_PATHS: [&str; 2] = ["target", "fuzz/target"];
+const SKIPPED_PATHS: [&str; 3] = ["target", "fuzz/target", "plugin-sdk/rust/bindings"];
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {

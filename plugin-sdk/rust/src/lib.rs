@@ -73,8 +73,11 @@ extern crate self as portcullis_sdk;
 
 #[cfg(target_family = "wasm")]
 #[allow(
+    unsafe_code,
     missing_debug_implementations,
     unreachable_pub,
+    unused_lifetimes,
+    rust_2018_idioms,
     clippy::all,
     clippy::mem_forget,
     clippy::allow_attributes_without_reason,
