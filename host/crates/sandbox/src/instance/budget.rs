@@ -7,9 +7,9 @@
 //! Between two of these places there is only straight code of the guest or one host function, and both are bounded.
 //!
 //! CPU time before the first tick counts as well. A thread remembers a moment at which it has read both clocks, and
-//! reads them again if that is more than a tenth of a millisecond ago; from it follows the thread's clock at the start
-//! of the call. If the thread was off its core in between, that time is not charged to the call: a call is never
-//! charged for what it did not use.
+//! reads them again if that is more than a millisecond ago; from it follows the thread's clock at the start of the
+//! call. If the thread was off its core in between, that time is not charged to the call: a call is never charged for
+//! what it did not use.
 //!
 //! A call that ends within a tick never reads the thread's clock. It has used the time that passed, which is as good.
 //!
@@ -27,11 +27,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_services::OutOfTime;
-use portcullis_services::cpu_time::{MOMENT_AGE_MAX, thread_cpu_time, thread_cpu_time_at};
+use portcullis_services::cpu_time::{thread_cpu_time, thread_cpu_time_at};
 use wasmtime::{Result, UpdateDeadline};
 
 use crate::engine::ticker::{TICK, Ticker};
 
+/// The time of a fiber's turn that was shorter counts as CPU time.
+const SHORT_TURN: Duration = Duration::from_micros(100);
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
 
@@ -156,7 +158,7 @@ impl Turns {
         if self.0.met.load(Ordering::Relaxed) {
             return false;
         }
-        let used = match ran < MOMENT_AGE_MAX {
+        let used = match ran < SHORT_TURN {
             true => nanos(ran),
             false => nanos(thread_cpu_time()).saturating_sub(counted_to),
         };
