@@ -14,7 +14,7 @@ impl State {
     /// Returns the piece at hand, or an error, which traps, if there is no exchange.
     fn piece(&mut self) -> Result<Option<&mut Piece>> {
         self.exchange()?;
-        Ok(self.at_hand.piece.as_mut())
+        Ok(self.at_hand.piece.as_deref_mut())
     }
 
     fn decide(&mut self, decide: impl FnOnce(&mut Piece) -> Edit) -> Result<Edit> {

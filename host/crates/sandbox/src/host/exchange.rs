@@ -63,7 +63,8 @@ impl Host for State {
         if self.stage == Stage::Hook(HookKind::Completed) {
             return Ok(Err(Refused::ReadOnly));
         }
-        Ok(check_reply(status, &headers, body, body_bytes_max).map(|reply| self.at_hand.reply = Some(reply)))
+        Ok(check_reply(status, &headers, body, body_bytes_max)
+            .map(|reply| self.at_hand.reply = Some(Box::new(reply))))
     }
 
     fn attribute(&mut self, name: String) -> Result<Option<String>> {

@@ -10,7 +10,7 @@ impl State {
     /// Returns what `part` takes of the outcome, or its default before there is one.
     fn of_outcome<T: Default>(&mut self, part: impl FnOnce(&Outcome) -> T) -> Result<T> {
         self.exchange()?;
-        Ok(self.at_hand.outcome.as_ref().map(part).unwrap_or_default())
+        Ok(self.at_hand.outcome.as_deref().map(part).unwrap_or_default())
     }
 }
 

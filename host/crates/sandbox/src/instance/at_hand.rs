@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use portcullis_policy::{Again, BodyDecision, BodySplit, Decision, Hook, Outcome, Passed, Reply};
 
-/// There for the length of a hook. Each hook begins with a new one.
+/// There for the length of a hook. Each hook begins with a new one, which most hooks leave empty: so it is small.
 #[derive(Debug, Default)]
 pub(crate) struct AtHand {
     /// Of the hooks of a body.
-    pub(crate) piece: Option<Piece>,
+    pub(crate) piece: Option<Box<Piece>>,
     /// Of `on-completed`.
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Box<Outcome>>,
     /// What the client is answered.
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Option<Box<Reply>>,
 }
 
 /// A piece of a body.
@@ -34,16 +34,16 @@ impl AtHand {
         match hook {
             Hook::RequestHead | Hook::ResponseHead => Self::default(),
             Hook::RequestBody { chunk, last } | Hook::ResponseBody { chunk, last } => {
-                Self { piece: Some(Piece::new(chunk, last)), ..Self::default() }
+                Self { piece: Some(Box::new(Piece::new(chunk, last))), ..Self::default() }
             }
-            Hook::Completed(outcome) => Self { outcome: Some(outcome), ..Self::default() },
+            Hook::Completed(outcome) => Self { outcome: Some(Box::new(outcome)), ..Self::default() },
         }
     }
 
     /// Returns what the hook has decided, now that it has returned.
     pub(crate) fn decided(self) -> Decision {
         match (self.reply, self.piece) {
-            (Some(reply), _) => Decision::Reply(reply),
+            (Some(reply), _) => Decision::Reply(*reply),
             (None, Some(piece)) => Decision::Body(piece.decided()),
             (None, None) => Decision::Next,
         }
