@@ -13,6 +13,7 @@ mod abi;
 mod contract;
 mod define;
 pub(crate) mod guest;
+mod shapes;
 mod types;
 mod wasi;
 

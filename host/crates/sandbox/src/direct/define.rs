@@ -1,8 +1,9 @@
 //! Ways to define a host function for core modules.
 
-use wasmtime::{Caller, FuncType, Linker, Result, ValType};
+use wasmtime::{Caller, Linker, Result, Val, ValType};
 
 use super::abi::{Lift, Lower, Parameters, Reader, Writer, enter};
+use super::shapes;
 use crate::host::head::{Edit, HEAD_BYTES_MAX};
 use crate::instance::state::State;
 
@@ -40,7 +41,7 @@ params!(A B C D);
 /// Defines a function by the types of its parameters and of what it gives. Returns that it did.
 pub(super) fn typed<P: Params + 'static, R: Lower + 'static>(
     linker: &mut Linker<State>,
-    (module, name): Name<'_>,
+    name: Name<'_>,
     call: fn(&mut State, P) -> Result<R>,
 ) -> Result<bool> {
     let mut params = Vec::new();
@@ -50,19 +51,19 @@ pub(super) fn typed<P: Params + 'static, R: Lower + 'static>(
     if in_memory {
         params.push(ValType::I32);
     }
-    let ty = FuncType::new(linker.engine(), params, R::RESULT);
-    linker.func_new(module, name, ty, move |mut caller: Caller<'_, State>, params, results| {
-        let (mut reader, _) = enter(&mut caller)?;
+    let run = move |caller: &mut Caller<'_, State>, params: &[Val]| {
+        let (mut reader, _) = enter(caller)?;
         let mut parameters = Parameters(params.iter());
         let taken = P::lift(&mut parameters, &mut reader)?;
         let place = if in_memory { parameters.number()? } else { 0 };
         let given = call(caller.data_mut(), taken)?;
-        match results.first_mut() {
-            Some(result) => *result = given.value(),
-            None => given.store(&mut Writer(&mut caller), place)?,
+        if R::RESULT.is_some() {
+            return Ok(Some(given.value()));
         }
-        Ok(())
-    })?;
+        given.store(&mut Writer(caller), place)?;
+        Ok(None)
+    };
+    shapes::define(linker, name, params, R::RESULT, Box::new(run))?;
     Ok(true)
 }
 
