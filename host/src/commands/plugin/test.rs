@@ -202,13 +202,17 @@ async fn test_file(
     cases: &CaseFile,
     file: &mut TestedFile,
 ) -> anyhow::Result<()> {
+    let is_meant =
+        |case: &&Case| arguments.case.as_ref().is_none_or(|part| case.name.value.contains(part.as_str()));
+    let meant: Vec<&Case> = cases.cases.iter().filter(is_meant).collect();
+    if meant.is_empty() {
+        return Ok(());
+    }
     let mut compiled = Vec::new();
     for isolation in &cases.isolations {
         compiled.push((*isolation, stage.compile(cases, *isolation)?));
     }
-    let is_meant =
-        |case: &&Case| arguments.case.as_ref().is_none_or(|part| case.name.value.contains(part.as_str()));
-    for case in cases.cases.iter().filter(is_meant) {
+    for case in meant {
         let mut of_case = Vec::new();
         for (isolation, compiled) in &mut compiled {
             let start = Instant::now();

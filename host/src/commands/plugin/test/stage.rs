@@ -9,6 +9,7 @@ use portcullis_model::{Capability, HttpUrl, Isolation, Lock, PolicyConfig, Serve
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_policy::{PolicyChain, PolicyFactory};
 use portcullis_sandbox::{ConfigureError, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
+use sha2::{Digest as _, Sha256};
 
 use super::play::{Played, Unsent, fields, play, time};
 use crate::run::cache_dir::default_cache_dir;
@@ -17,18 +18,28 @@ use crate::run::compiler::ChildCompiler;
 /// Bytes that a route holds back at most by default.
 const HOLD_BYTES_MAX: usize = 1 << 20;
 
+/// Components that are kept compiled, for other files of cases and for the next run of `--watch`.
+const COMPONENTS_MAX: usize = 8;
+/// Configured policies that are kept for other cases of a file.
+const CONFIGURED_MAX: usize = 8;
+
 /// The sandbox of all cases.
 pub(super) struct Stage {
     sandbox: Sandbox,
     servers: Arc<Servers>,
+    /// What was compiled, the newest at the end.
+    compiled: Lock<Vec<(CodeId, Arc<PolicyComponent>)>>,
 }
+
+/// The digest of a component, and what it is compiled for.
+type CodeId = ([u8; 32], Isolation);
 
 /// A component, compiled for one isolation.
 pub(super) struct Compiled {
     component: Arc<PolicyComponent>,
     isolation: Isolation,
-    /// What it was last configured to, if nothing that a case leaves behind can reach the next.
-    last: Option<(PolicyConfig, Arc<dyn PolicyFactory>)>,
+    /// What it was configured to, if nothing that a case leaves behind can reach the next; the newest at the end.
+    configured: Vec<(PolicyConfig, Arc<dyn PolicyFactory>)>,
 }
 
 /// How a case went, before it is judged.
@@ -59,16 +70,25 @@ impl Stage {
         let sandbox = sandbox.context("the sandbox cannot be set up")?;
         let servers = Arc::new(Servers::default());
         sandbox.send_by(servers.clone());
-        Ok(Self { sandbox, servers })
+        Ok(Self { sandbox, servers, compiled: Lock::default() })
     }
 
-    /// Compiles the component of a file.
+    /// Compiles the component of a file, unless that was done.
     ///
     /// # Errors
     /// If it does not compile.
     pub(super) fn compile(&self, file: &CaseFile, isolation: Isolation) -> anyhow::Result<Compiled> {
-        let compiled = self.sandbox.compile(&file.component, isolation)?;
-        Ok(Compiled { component: compiled.component, isolation, last: None })
+        let id = (Sha256::digest(&file.component).into(), isolation);
+        let known = self.compiled.lock().iter().find(|(known, _)| *known == id).map(|(_, code)| code.clone());
+        let component = match known {
+            Some(component) => component,
+            None => {
+                let component = self.sandbox.compile(&file.component, isolation)?.component;
+                keep(&mut self.compiled.lock(), COMPONENTS_MAX, (id, component.clone()));
+                component
+            }
+        };
+        Ok(Compiled { component, isolation, configured: Vec::new() })
     }
 
     /// Runs a case.
@@ -109,16 +129,23 @@ impl Stage {
         let config = PolicyConfig { isolation: compiled.isolation, ..case.policy.clone() };
         let keeps = [Capability::RateLimit, Capability::Store, Capability::Metrics, Capability::HttpClient];
         let is_shared = !keeps.iter().any(|keeps| compiled.component.info().imports.contains(keeps));
-        if let Some((_, factory)) = compiled.last.as_ref().filter(|(last, _)| is_shared && *last == config) {
+        if let Some((_, factory)) = compiled.configured.iter().find(|(known, _)| *known == config) {
             return Ok(factory.clone());
         }
-        compiled.last = None;
         let factory = self.sandbox.configure(&compiled.component, &config, &file.secrets)?;
         if is_shared {
-            compiled.last = Some((config, factory.clone()));
+            keep(&mut compiled.configured, CONFIGURED_MAX, (config, factory.clone()));
         }
         Ok(factory)
     }
+}
+
+/// Adds to a list of at most `max`, from which the oldest then goes.
+fn keep<T>(list: &mut Vec<T>, max: usize, new: T) {
+    if list.len() >= max {
+        list.remove(0);
+    }
+    list.push(new);
 }
 
 /// The servers that policies ask: what a case says that they answer.
