@@ -304,6 +304,11 @@ async fn what_a_new_project_needs_is_said() {
     for file in ["policy.js", "wit/world.wit", "wit/deps/portcullis/hooks.wit", "tests/tenant.cases.toml"] {
         assert!(project.join(file).is_file(), "no {file}");
     }
+    let ran = portcullis_in(dir.path(), ["plugin", "new", "typed", "--lang", "ts", "-o", "other"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for file in ["policy.ts", "tsconfig.json", "wit/deps/portcullis/hooks.wit", "tests/typed.cases.toml"] {
+        assert!(dir.path().join("other").join(file).is_file(), "no {file}");
+    }
     // Without a tool, the message says what to install.
     let ran = portcullis_with(&project, &[("PATH", "/nowhere")], ["plugin", "build"]).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);

@@ -17,7 +17,8 @@ README. The name is that of the policy, the package and the folder.
 
 The SDK for Rust is not in a registry of crates: --sdk names its folder,
 plugin-sdk/rust in a copy of the repository. Below such a copy it is found.
-A policy in JavaScript needs no SDK, and has the contract in its folder.
+A policy in JavaScript or TypeScript needs no SDK, and has the contract in its
+folder.
 
 Examples:
   portcullis plugin new tenant --lang rust --sdk ../portcullis/plugin-sdk/rust
@@ -176,6 +177,8 @@ pub(crate) enum PluginLanguage {
     Rust,
     /// JavaScript, by componentize-js
     Js,
+    /// TypeScript, by tsc and componentize-js, with the types of the contract
+    Ts,
 }
 
 /// Of `plugin new`.

@@ -44,6 +44,17 @@ const JAVASCRIPT: Template = &[
     ("wit/world.wit", include_str!("templates/js/world.wit.txt")),
 ];
 
+const TYPESCRIPT: Template = &[
+    (".gitignore", include_str!("templates/ts/gitignore.txt")),
+    ("README.md", include_str!("templates/ts/README.md.txt")),
+    ("build.mjs", include_str!("templates/ts/build.mjs.txt")),
+    ("manifest.json", include_str!("templates/js/manifest.json.txt")),
+    ("package.json", include_str!("templates/ts/package.json.txt")),
+    ("policy.ts", include_str!("templates/ts/policy.ts.txt")),
+    ("tsconfig.json", include_str!("templates/ts/tsconfig.json.txt")),
+    ("wit/world.wit", include_str!("templates/js/world.wit.txt")),
+];
+
 /// Makes the project.
 ///
 /// # Errors
@@ -62,11 +73,12 @@ pub(super) fn run(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let template = match arguments.lang {
         PluginLanguage::Rust => RUST,
         PluginLanguage::Js => JAVASCRIPT,
+        PluginLanguage::Ts => TYPESCRIPT,
     };
     for (path, text) in COMMON.iter().chain(template) {
         write(&folder.join(values.fill(path)), &values.fill(text))?;
     }
-    if arguments.lang == PluginLanguage::Js {
+    if matches!(arguments.lang, PluginLanguage::Js | PluginLanguage::Ts) {
         wit::write(&folder.join("wit/deps/portcullis"))?;
     }
     print(&format!(
@@ -100,7 +112,7 @@ impl Values {
                 let file = name.replace('-', "_");
                 (format!("target/wasm32-wasip2/release/{file}.wasm"), sdk(arguments.sdk.as_deref())?)
             }
-            PluginLanguage::Js => (format!("{name}.wasm"), String::new()),
+            PluginLanguage::Js | PluginLanguage::Ts => (format!("{name}.wasm"), String::new()),
         };
         Ok(Self { name: name.to_owned(), type_name: words.collect(), component, sdk })
     }
@@ -180,7 +192,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMMON, JAVASCRIPT, RUST, Values, check_name};
+    use super::{COMMON, JAVASCRIPT, RUST, TYPESCRIPT, Values, check_name};
 
     #[test]
     fn a_name_is_one_everywhere() {
@@ -215,7 +227,7 @@ mod tests {
             component: "a.wasm".to_owned(),
             sdk: "/sdk".to_owned(),
         };
-        for (path, text) in COMMON.iter().chain(RUST).chain(JAVASCRIPT) {
+        for (path, text) in COMMON.iter().chain(RUST).chain(JAVASCRIPT).chain(TYPESCRIPT) {
             let (path, text) = (values.fill(path), values.fill(text));
             assert!(!path.contains("{{") && !text.contains("{{"), "{path}:\n{text}");
         }
