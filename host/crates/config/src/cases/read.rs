@@ -154,6 +154,11 @@ fn component(
         };
         return Some((PluginSource::Builtin(Name::from(name)), Cow::Borrowed(bytes), span));
     }
+    if typed.contains("://") {
+        let report = Report::new(span, "an image in a registry cannot be tested", "not a file");
+        loader.report(report.help("name its .wasm file, here or with --plugin"));
+        return None;
+    }
     let read = match plugin {
         // What the command line names starts from the current folder.
         Some(typed) => {

@@ -112,6 +112,10 @@ fn mistakes_are_shown_at_their_lines() {
         "plugin = \"builtin:none\"\n[[case]]\nname = \"a\"\nrequest = { url = \"/\" }\n",
         &[":1:10", "api-key"],
     );
+    refused(
+        "plugin = \"oci://registry.example/a:1\"\n[[case]]\nname = \"a\"\nrequest = { url = \"/\" }\n",
+        &[":1:10", "an image in a registry", "--plugin"],
+    );
     refused("plugin = \"builtin:api-key\"\n", &["has no `case`"]);
     refused("plugin = \n", &["a.cases.toml:1:", "this is not TOML"]);
 }
