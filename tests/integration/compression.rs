@@ -1,6 +1,7 @@
 //! Responses that are encoded for clients that accept it: which, how, what their heads say, and that a client sees
 //! exactly the bytes that it would have got without it.
 
+mod bodies;
 mod files;
 mod streams;
 

@@ -17,9 +17,7 @@ pub fn mark_encoded(fields: &mut Fields, coding: Coding) -> Result<(), FieldErro
         fields.remove(b"content-encoding");
         return Err(full);
     }
-    for name in ["accept-ranges", "content-md5", "content-digest", "repr-digest", "digest"] {
-        fields.remove(name.as_bytes());
-    }
+    remove_digests(fields);
     Ok(())
 }
 
@@ -31,6 +29,23 @@ pub fn mark_varying(fields: &mut Fields) -> Result<(), FieldError> {
     let is_covering = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding");
     let is_covered = fields.get_all(b"vary").flat_map(list_elements).any(is_covering);
     if is_covered { Ok(()) } else { fields.append(b"vary", b"accept-encoding") }
+}
+
+/// Says in the fields of a message, whose `Content-Encoding` was removed, that its content was decoded: a strong `ETag`
+/// becomes weak, and what is about the encoded bytes goes.
+pub fn mark_decoded(fields: &mut Fields) {
+    // A section without room goes without the tag, which would be wrong.
+    if weaken(fields).is_err() {
+        fields.remove(b"etag");
+    }
+    remove_digests(fields);
+}
+
+/// Removes what is about the bytes of content that was changed.
+fn remove_digests(fields: &mut Fields) {
+    for name in ["accept-ranges", "content-md5", "content-digest", "repr-digest", "digest"] {
+        fields.remove(name.as_bytes());
+    }
 }
 
 /// Says in the fields of a 304 that the client holds the encoded response, if the request's `If-None-Match` has the

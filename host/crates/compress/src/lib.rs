@@ -20,5 +20,5 @@ pub use asked::Asked;
 pub use decide::{Why, decide};
 pub use decode::{DecodeBounds, DecodeError, Decoder};
 pub use encode::{EncodeError, Encoder};
-pub use head::{mark_encoded, mark_not_modified, mark_varying};
+pub use head::{mark_decoded, mark_encoded, mark_not_modified, mark_varying};
 pub use pool::{Pool, Pooled};

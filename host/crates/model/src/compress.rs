@@ -73,6 +73,19 @@ pub struct Compress {
     pub credentials: Credentials,
 }
 
+/// `decompress` of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decompress {
+    /// Whether bodies of requests are decoded.
+    pub requests: bool,
+    /// Whether bodies of responses are.
+    pub responses: bool,
+    /// Bytes that a decoded body may have.
+    pub bytes_max: u64,
+    /// Bytes that it may have for each byte that was encoded.
+    pub ratio_max: u32,
+}
+
 /// Media types: one, all of a kind, or all with a suffix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaPattern {

@@ -36,7 +36,7 @@ pub use cache::{
     Bypass, Cache, CacheDisk, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
     VaryRule,
 };
-pub use compress::{Coding, Compress, Credentials, Effort, MediaPattern};
+pub use compress::{Coding, Compress, Credentials, Decompress, Effort, MediaPattern};
 pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Action, Compress, Name, Origin, PathRules, ResponseEdits, RouteMatch};
+use crate::{Action, Compress, Decompress, Name, Origin, PathRules, ResponseEdits, RouteMatch};
 
 /// `[routes.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Route {
     pub response_edits: ResponseEdits,
     /// How its responses are encoded for clients that accept it: `compress`.
     pub compress: Option<Compress>,
+    /// Which bodies are decoded before policies see them: `decompress`.
+    pub decompress: Option<Decompress>,
     /// From the request's head to the response's last byte; `None` is unbounded, so that streams and tunnels live.
     pub timeout: Option<Duration>,
     /// Bytes of a request body; `None` is unbounded. A larger one is answered 413.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use portcullis_cache::store::FilePart;
+use portcullis_compress::DecodeError;
 use portcullis_http::Fields;
 use portcullis_policy::BodySide;
 
@@ -35,6 +36,14 @@ pub(crate) enum BodyError {
     /// The upstream went away or broke the protocol.
     #[error("the upstream's response body ended early: {0}")]
     Upstream(String),
+    /// It cannot be decoded, or is larger than it may be when it is.
+    #[error("the {} body cannot be decoded: {error}", if *side == BodySide::Request { "request" } else { "response" })]
+    Decode {
+        /// Which of the two bodies it is.
+        side: BodySide,
+        /// Why.
+        error: DecodeError,
+    },
     /// It cannot be encoded on.
     #[error("{0}")]
     Encode(String),

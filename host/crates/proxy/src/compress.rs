@@ -18,6 +18,7 @@ use portcullis_telemetry::{CacheResult, EncodingReport, EncodingResult, PlainRea
 
 use self::encoded::EncodedBody;
 use crate::body::Body;
+use crate::target::edit_response::MadeBy;
 
 /// Returns what the client of `exchange` says of codings, if `route` encodes. For the request as it arrived, before
 /// policies and the route change what the upstream is asked for.
@@ -28,9 +29,11 @@ pub(crate) fn asked(route: &Route, exchange: &Exchange) -> Option<Asked> {
     Some(Asked { has_credentials, ..asked })
 }
 
-/// Returns whether what the action of `route` has answered is the same for all clients. `cache` is what its cache did.
-pub(crate) fn is_shared(route: &Route, cache: Option<CacheResult>) -> bool {
+/// Returns whether a response on `route` that `made_by` made is the same for all clients. `cache` is what the route's
+/// cache did.
+pub(crate) fn is_shared(route: &Route, made_by: MadeBy, cache: Option<CacheResult>) -> bool {
     match &route.action {
+        _ if made_by == MadeBy::Others => false,
         Action::Files(_) | Action::Respond(_) | Action::Redirect(_) => true,
         Action::Forward(_) => cache.is_some_and(CacheResult::is_from_cache),
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_compress::DecodeError;
 use portcullis_files::FileError;
 use portcullis_http::PathError;
 use portcullis_net::ConnectError;
@@ -145,6 +146,12 @@ pub(crate) enum ExchangeError {
     /// The client wants an answer from the cache alone, and there is none.
     #[error("the client wants what is stored, and nothing is")]
     NotStored,
+    /// The body of the request has another coding than those that are decoded, or several.
+    #[error("the request body is encoded in a way that is not known")]
+    Coding,
+    /// As many bodies as may be are being decoded.
+    #[error("too many bodies are being decoded")]
+    Decoders,
     /// The upstream failed another request for the same response, which this one waited for.
     #[error("{0}")]
     Shared(Arc<SharedFailure>),
@@ -285,8 +292,11 @@ impl Failure for BodyError {
             Self::Downstream(_)
             | Self::DownstreamTimeout
             | Self::TooLarge { .. }
-            | Self::Unheld { side: BodySide::Request, .. } => FaultSide::Client,
-            Self::Upstream(_) | Self::Unheld { side: BodySide::Response, .. } => FaultSide::Upstream,
+            | Self::Unheld { side: BodySide::Request, .. }
+            | Self::Decode { side: BodySide::Request, .. } => FaultSide::Client,
+            Self::Upstream(_)
+            | Self::Unheld { side: BodySide::Response, .. }
+            | Self::Decode { side: BodySide::Response, .. } => FaultSide::Upstream,
             Self::Policy { .. } => FaultSide::Policy,
             Self::File(_) | Self::Encode(_) => FaultSide::Gateway,
         }
@@ -317,10 +327,11 @@ impl Failure for ExchangeError {
             | Self::Range { .. }
             | Self::NotSent { source: NotSent::HeadTooLarge { .. } | NotSent::Malformed(_), .. }
             | Self::NotStored
+            | Self::Coding
             | Self::ClientGone => FaultSide::Client,
             // Without a socket or a port of our own, the endpoint was not reached at all.
             Self::Unreachable { source, .. } if !source.is_endpoint_fault() => FaultSide::Gateway,
-            Self::ResponseTooLarge => FaultSide::Gateway,
+            Self::ResponseTooLarge | Self::Decoders => FaultSide::Gateway,
             Self::File(error) if is_missing(error) => FaultSide::Client,
             Self::File(_) => FaultSide::Gateway,
             Self::Unreachable { .. }
@@ -427,6 +438,18 @@ impl ExchangeError {
             Self::File(FileError::Busy | FileError::Stopped) => (503, "too many files are being read"),
             Self::File(FileError::TimedOut) => (504, "the file could not be read in time"),
             Self::File(_) | Self::RequestBody(BodyError::File(_)) => (500, "the file cannot be read"),
+            Self::Coding => (415, "the request body is encoded in a way that is not known"),
+            Self::Decoders => (503, "too many bodies are being decoded"),
+            Self::RequestBody(BodyError::Decode {
+                side: BodySide::Request,
+                error: DecodeError::TooLarge(_) | DecodeError::TooDense(_),
+            }) => (413, "the request body is too large when it is decoded"),
+            Self::RequestBody(BodyError::Decode { side: BodySide::Request, .. }) => {
+                (400, "the request body is not what its coding says")
+            }
+            Self::RequestBody(BodyError::Decode { side: BodySide::Response, .. }) => {
+                (502, "the upstream sent no valid response")
+            }
             Self::RequestBody(BodyError::Encode(_)) => (500, "the response cannot be encoded"),
             Self::Loop => (508, "the request is in a loop"),
             Self::Trace => (405, "TRACE is not allowed"),

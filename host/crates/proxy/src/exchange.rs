@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use portcullis_files::{FileError, Found};
-use portcullis_http::ResponseHead;
 use portcullis_model::{Files, Route};
 use portcullis_policy::{BodySide, ClientGone, Exchange, HeadOutcome, Permitted, PolicyChain, Reply};
 use tokio::time::Instant;
@@ -22,6 +21,7 @@ use crate::cache::serve::Serve;
 use crate::call::CallResponse;
 use crate::compress;
 use crate::connection::Connection;
+use crate::decompress::Decoding;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
 use crate::exchange_info::{ExchangeInfo, RawRequest};
@@ -91,7 +91,6 @@ impl ExchangeDriver<'_> {
             Ok(received) => received,
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
-
         let listener = &self.connection.listener().name;
         let found = plan::route(&local.snapshot.table, listener, &mut exchange.request);
         let route = match found.and_then(|at| local.routes.get(at).ok_or(ExchangeError::NoRoute)) {
@@ -121,7 +120,12 @@ impl ExchangeDriver<'_> {
         if let Some(limit) = config.body_bytes_max {
             body.set_limit(limit);
         }
-
+        if let Some(decoding) = Decoding::of(self.worker, &matched) {
+            match decoding.request(&mut exchange, std::mem::take(&mut body)) {
+                Ok(plain) => body = plain,
+                Err(error) => return self.refuse(exchange, Some(matched), 0, &error).await,
+            }
+        }
         let permitted = match self.request_head(&chain, exchange).await {
             HeadOutcome::Permitted(permitted) => permitted,
             HeadOutcome::Replied(replied) => {
@@ -164,7 +168,7 @@ impl ExchangeDriver<'_> {
                 let made_by = answer.made_by();
                 return match target::answer(answer, &config, permitted) {
                     (exchange, Ok(body)) => {
-                        let response = configured(&exchange.response, body);
+                        let response = respond::configured(&exchange.response, body);
                         self.respond(exchange, matched, chain.len(), response, timeouts, made_by).await
                     }
                     (exchange, Err(error)) => self.refuse(exchange, Some(matched), chain.len(), &error).await,
@@ -415,7 +419,7 @@ impl ExchangeDriver<'_> {
         }
         let mut answer = match matched {
             Some(matched) => {
-                let response = gateway_response(body);
+                let response = respond::gateway_response(body);
                 self.respond(exchange, matched, until, response, Timeouts::default(), MadeBy::Others).await
             }
             None => {
@@ -439,7 +443,7 @@ impl ExchangeDriver<'_> {
     /// Answers with a policy's reply.
     async fn reply(self, mut exchange: Box<Exchange>, matched: Matched, at: usize, reply: Reply) -> Answer {
         let body = respond::reply(&mut exchange.response, reply);
-        let response = gateway_response(body);
+        let response = respond::gateway_response(body);
         self.respond(exchange, matched, at, response, Timeouts::default(), MadeBy::Others).await
     }
 
@@ -455,6 +459,17 @@ impl ExchangeDriver<'_> {
         mut made_by: MadeBy,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
+        if let (Some(decoding), MadeBy::Route, None) = (Decoding::of(self.worker, &matched), made_by, &tunnel)
+        {
+            match decoding.response(&mut exchange, body, declared) {
+                Ok(plain) => (body, declared) = plain,
+                Err(error) => {
+                    self.info.fail(&error);
+                    (body, declared) = (Body::Full(respond::refusal(&mut exchange.response, &error)), None);
+                    made_by = MadeBy::Others;
+                }
+            }
+        }
         self.worker.add_date(&mut exchange.response.fields);
         let chain = matched.route.chain.clone();
         let (mut exchange, replaced, fault) = if chain.has_response_head_hook() {
@@ -506,8 +521,7 @@ impl ExchangeDriver<'_> {
             body = watched(body, &chain, BodySide::Response, &mut exchange, until);
         }
         self.slot.put(exchange);
-        let is_shared = compress::is_shared(&matched.route.config, self.info.cache);
-        let is_public = made_by == MadeBy::Route && !filtered && is_shared;
+        let is_public = !filtered && compress::is_shared(&matched.route.config, made_by, self.info.cache);
         Answer { body, tunnel, route: Some(matched), declared, timeouts, is_public, client_gone }
     }
 
@@ -583,16 +597,4 @@ impl ExchangeDriver<'_> {
             }
         }
     }
-}
-
-/// A response that the configuration describes. If its status allows a body, the answer to HEAD says how long it
-/// would be.
-fn configured(head: &ResponseHead, body: bytes::Bytes) -> CallResponse {
-    let declared = (!head.is_bodyless(false)).then_some(body.len() as u64);
-    CallResponse { body: Body::Full(body), tunnel: None, declared }
-}
-
-/// A response of the gateway's own making.
-fn gateway_response(body: bytes::Bytes) -> CallResponse {
-    CallResponse { body: Body::Full(body), tunnel: None, declared: None }
 }

@@ -25,6 +25,7 @@ use portcullis_policy::{BodySide, ClientInfo, Exchange, HeadOutcome, PolicyChain
 use crate::cache::CachedRoute;
 use crate::cache::view::{CacheView, keys_for_policies, view};
 use crate::compress;
+use crate::decompress::prepare;
 use crate::error::ExchangeError;
 use crate::https;
 use crate::plan::{self, Answer, Plan};
@@ -270,6 +271,12 @@ impl<'a> Explainer<'a> {
             let response = Some((exchange.response, body));
             let (status, reason) = (error.response().0, error.to_string());
             explanation.ending = Ending::Refused { status, reason, response };
+            return explanation;
+        }
+        if let Some(rules) = &route.decompress
+            && let Err(error) = prepare(rules, &mut exchange.request.fields, received.body_length != Some(0))
+        {
+            explanation.ending = refused(&error);
             return explanation;
         }
         exchange.recorder = recorder.map(Box::new);

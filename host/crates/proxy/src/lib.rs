@@ -13,6 +13,7 @@ mod call;
 mod coalesce;
 mod compress;
 mod connection;
+mod decompress;
 mod downstream;
 mod endpoint;
 mod error;

@@ -7,6 +7,7 @@ use portcullis_model::{Action, Route};
 use portcullis_policy::Reply;
 
 use crate::body::Body;
+use crate::call::CallResponse;
 
 use crate::error::ExchangeError;
 
@@ -31,7 +32,10 @@ pub(crate) fn refusal(head: &mut ResponseHead, refused: &ExchangeError) -> Bytes
         ExchangeError::Range { length } => {
             add(head, b"content-range", format!("bytes */{length}").as_bytes())
         }
-        ExchangeError::File(FileError::Busy) | ExchangeError::Full { .. } => add(head, b"retry-after", b"1"),
+        ExchangeError::Coding => add(head, b"accept-encoding", b"zstd, br, gzip"),
+        ExchangeError::File(FileError::Busy) | ExchangeError::Full { .. } | ExchangeError::Decoders => {
+            add(head, b"retry-after", b"1");
+        }
         _ => {}
     }
     body
@@ -120,6 +124,18 @@ pub(crate) fn finish_reply(head: &mut ResponseHead, status: u16, body: Bytes) ->
 /// whatever it came with (RFC 9110, 15.3.6).
 pub(crate) fn content(head: &ResponseHead, body: Body, declared: Option<u64>) -> (Body, Option<u64>) {
     if head.status == 205 { (Body::Full(Bytes::new()), None) } else { (body, declared) }
+}
+
+/// A response that the configuration describes. If its status allows a body, the answer to HEAD says how long it
+/// would be.
+pub(crate) fn configured(head: &ResponseHead, body: Bytes) -> CallResponse {
+    let declared = (!head.is_bodyless(false)).then_some(body.len() as u64);
+    CallResponse { body: Body::Full(body), tunnel: None, declared }
+}
+
+/// A response of the gateway's own making.
+pub(crate) fn gateway_response(body: Bytes) -> CallResponse {
+    CallResponse { body: Body::Full(body), tunnel: None, declared: None }
 }
 
 // The names and values above are valid. If policies have filled the section, the field is left out.

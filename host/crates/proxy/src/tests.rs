@@ -259,6 +259,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         action: forward(2),
         response_edits: portcullis_model::ResponseEdits::default(),
         compress: None,
+        decompress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 64 * 1024,

@@ -15,6 +15,7 @@ use portcullis_net::{Connector, Tasks};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{AccessLogWriter, RouteMetrics};
 
+use crate::decompress::Decoders;
 use crate::local::Local;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
@@ -55,6 +56,8 @@ pub(crate) struct Worker {
     fills: Tasks,
     /// What encodes responses.
     pub(crate) encoders: Pool,
+    /// What decodes bodies.
+    pub(crate) decoders: Decoders,
     /// A buffer for short use.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -78,6 +81,7 @@ impl Worker {
             unrouted,
             fills: Tasks::new(),
             encoders: Pool::default(),
+            decoders: Decoders::default(),
             scratch: RefCell::default(),
         }
     }

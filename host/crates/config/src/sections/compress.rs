@@ -1,6 +1,6 @@
 //! `compress` of a route, and of `[server]` for all routes that say nothing of it.
 
-use portcullis_model::{Action, Coding, Compress, Credentials, Effort, MediaPattern};
+use portcullis_model::{Action, Coding, Compress, Credentials, Decompress, Effort, MediaPattern};
 
 use crate::diagnostic::Report;
 use crate::loader::Loader;
@@ -9,6 +9,11 @@ use crate::syntax::view::View;
 
 /// Bytes below which what encoding saves is less than what a packet carries anyhow.
 const BYTES_MIN: u64 = 1024;
+
+/// Bytes that a decoded body may have by default.
+const DECODED_BYTES_MAX: u64 = 64 << 20;
+/// How much a body may grow by default. Text that repeats itself seldom comes near it, and a bomb goes beyond.
+const RATIO_MAX: u32 = 200;
 
 /// The media types that are encoded by default: those that are not compressed in themselves.
 const TYPES: [&str; 19] = [
@@ -80,6 +85,19 @@ pub(crate) fn of_route(
     }
     let place = format!("route `{}`", named.name);
     compress(loader, &place, view, default).filter(|_| !is_redirect)
+}
+
+/// Reads the `decompress` of a route.
+pub(crate) fn decompress(route: View<'_>) -> Option<Decompress> {
+    let view = route.view("decompress");
+    let is_on = route.bool("decompress").unwrap_or(view.is_there());
+    let decompress = Decompress {
+        requests: view.bool("requests").unwrap_or(true),
+        responses: view.bool("responses").unwrap_or(true),
+        bytes_max: view.size("size").unwrap_or(DECODED_BYTES_MAX),
+        ratio_max: view.integer("ratio").unwrap_or(RATIO_MAX),
+    };
+    is_on.then_some(decompress)
 }
 
 fn codings(loader: &mut Loader<'_>, place: &str, view: View<'_>) -> Vec<Coding> {

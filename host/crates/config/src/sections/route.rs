@@ -116,6 +116,7 @@ fn route<'a>(
         action,
         response_edits,
         compress,
+        decompress: compress::decompress(view),
         timeout: view.duration("timeout"),
         body_bytes_max: limits.size("body"),
         hold_bytes_max: limits.bytes("hold").unwrap_or(HOLD_BYTES),

@@ -11,7 +11,7 @@ mod upstream;
 use crate::syntax::shape::{Key, Kind, Presence, Shape};
 
 pub(crate) use cache::{CACHE, ROUTE_CACHE};
-pub(crate) use compress::COMPRESS;
+pub(crate) use compress::{COMPRESS, DECOMPRESS};
 pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, GRANTS, HTTP_GRANT, POLICY, POLICY_LIMITS};

@@ -172,7 +172,7 @@ fn is_left_out(path: &str) -> bool {
 
 /// Whether a key of a table says nothing there.
 fn is_without_effect(path: &str, key: &str) -> bool {
-    matches!((path, key), ("routes.moved" | "routes.fixed" | "routes.pages", "attempts"))
+    matches!((path, key), ("routes.moved" | "routes.fixed" | "routes.pages", "attempts" | "decompress"))
 }
 
 /// A table with its base, and with every default spelled out if wanted.

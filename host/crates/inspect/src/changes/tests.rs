@@ -39,6 +39,7 @@ fn route(name: &str) -> Route {
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         compress: None,
+        decompress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -21,6 +21,7 @@ async fn a_policy_that_is_missing_denies() {
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         compress: None,
+        decompress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

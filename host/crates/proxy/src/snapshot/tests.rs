@@ -16,6 +16,7 @@ fn errors(policies: &[&str], action: Action) -> Vec<String> {
         action,
         response_edits: portcullis_model::ResponseEdits::default(),
         compress: None,
+        decompress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

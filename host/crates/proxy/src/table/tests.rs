@@ -37,6 +37,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
         }),
         response_edits: portcullis_model::ResponseEdits::default(),
         compress: None,
+        decompress: None,
         timeout: None,
         body_bytes_max: None,
         hold_bytes_max: 0,

@@ -65,6 +65,7 @@ pub(super) fn action(
             ("rewrite", "says what to ask one for"),
             ("request-headers", "changes the fields that one would get"),
             ("cache", "says how to keep its responses"),
+            ("decompress", "says how to decode what comes from it and goes to it"),
         ] {
             let Some(span) = view.key_span(key) else { continue };
             if key == "rewrite" && view.key_span("files").is_some() {

@@ -46,3 +46,39 @@ pub(crate) static COMPRESS: Shape = Shape {
         },
     ],
 };
+
+pub(crate) static DECOMPRESS: Shape = Shape {
+    noun: "`decompress`",
+    keys: &[
+        Key {
+            name: "requests",
+            kind: Kind::Bool,
+            presence: Presence::Default("true"),
+            example: "false",
+            doc: "Whether bodies of requests are decoded. A request in another coding than zstd, br and gzip, or in several, is \
+                  answered 415.",
+        },
+        Key {
+            name: "responses",
+            kind: Kind::Bool,
+            presence: Presence::Default("true"),
+            example: "false",
+            doc: "Whether bodies of responses are. The upstream is then not told which codings the client takes, so that it \
+                  mostly sends plain bodies.",
+        },
+        Key {
+            name: "size",
+            kind: Kind::Size { min: 1, max: 1 << 50 },
+            presence: Presence::Default(r#""64MiB""#),
+            example: r#""1MiB""#,
+            doc: "Bytes that a decoded body may have.",
+        },
+        Key {
+            name: "ratio",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("200"),
+            example: "50",
+            doc: "Bytes that a decoded body may have for each byte that was encoded, beyond its first 256 KiB.",
+        },
+    ],
+};

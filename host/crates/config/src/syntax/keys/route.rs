@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::upstream::FIXED_HOST;
-use crate::syntax::keys::{COMPRESS, ROUTE_CACHE};
+use crate::syntax::keys::{COMPRESS, DECOMPRESS, ROUTE_CACHE};
 use crate::syntax::shape::{GIB, Key, Kind, Presence, Shape, up_to_a_day};
 
 pub(crate) static ROUTE: Shape = Shape {
@@ -72,6 +72,14 @@ pub(crate) static ROUTE: Shape = Shape {
             example: r#"{ effort = "low" }"#,
             doc: "Encodes responses for clients that accept it, as the last step before they are sent; see \
                   [compression.md](compression.md). `true` takes every default, `false` switches it off.",
+        },
+        Key {
+            name: "decompress",
+            kind: Kind::Either(&[Kind::Bool, Kind::Table(&DECOMPRESS)]),
+            presence: Presence::Default("false"),
+            example: r#"{ responses = false, size = "1MiB" }"#,
+            doc: "With `to`: decodes bodies, so that policies and the upstream get plain ones; see \
+                  [compression.md](compression.md#plain-bodies-for-policies). `true` takes every default.",
         },
         Key {
             name: "redirect",
