@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::MockGateway;
-use super::fields::{check_reply, text};
-use super::state::{BODY_BYTES_MAX, ExchangeState, Head, Phase, Piece, install};
+use super::fields::{BODY_BYTES_MAX, check_reply, text};
+use super::state::{ExchangeState, Head, Phase, Piece, install};
 use crate::policy::Policy;
 use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Refused, Reply, Request, Response, Stop};
 

@@ -1,7 +1,9 @@
 //! The field lines of a head, with the gateway's rules.
 
-use super::state::BODY_BYTES_MAX;
 use crate::{Field, FieldBytes, Refused, Reply};
+
+/// The body limit of a policy, unless its operator sets another.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What a head may have after an edit.
 const HEAD_BYTES_MAX: usize = 64 << 10;

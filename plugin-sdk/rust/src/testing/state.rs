@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::cache::CacheWishes;
 use super::crypto::Crypto;
-use super::fields::Fields;
+use super::fields::{BODY_BYTES_MAX, Fields};
 use super::matchers::Matchers;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
@@ -127,9 +127,6 @@ pub(crate) struct Piece {
 
 /// The longest method that a policy may set.
 const METHOD_BYTES_MAX: usize = 64;
-
-/// The body limit of a policy, unless its operator sets another.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 impl Piece {
     fn within(&self, place: u64) -> usize {
