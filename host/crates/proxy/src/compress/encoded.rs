@@ -40,7 +40,7 @@ pub(super) struct EncodedBody {
     next: Option<Result<Frame, BodyError>>,
     /// The encoder holds something back.
     holds: bool,
-    /// Data goes on as it comes: somebody reads it live.
+    /// Data goes on as it comes: the reader waits for each message.
     is_live: bool,
     /// Fires when data has waited long enough. Made when first needed.
     flush: Option<Pin<Box<Sleep>>>,
