@@ -26,7 +26,7 @@ use wasmtime::{Engine, Instance, InstancePre, Linker, Memory, Module, Result, St
 use wasmtime::{bail, format_err};
 
 use self::guest::{Guest, Realloc};
-use crate::component::wipe::{PageMap, Regions, Written};
+use crate::component::wipe::{PageMap, Regions, ThreadMark, Written};
 use crate::contract::PACKAGE;
 use crate::instance::state::State;
 
@@ -245,6 +245,11 @@ impl DirectInstance {
         };
         let at = function.call(&mut *store, ())?;
         returned(self.memory, store, at, post_return.as_ref())
+    }
+
+    /// Its guest is about to run on a thread.
+    pub(crate) fn runs_on(&mut self, thread: ThreadMark) {
+        self.written.runs_on(thread);
     }
 
     /// Restores memory and globals: see `wipe.rs`. Returns `false` if more pages were written than restoring is worth.

@@ -395,6 +395,7 @@ impl Instance {
 
     fn begin(&mut self, hook: HookKind, given: Option<(Box<Exchange>, AtHand)>, yields: bool) {
         self.0.uses += 1;
+        self.0.guest.runs_here();
         let store = &mut self.0.store;
         let state = store.data_mut();
         if let Some((exchange, at_hand)) = given {

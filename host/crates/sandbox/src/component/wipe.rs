@@ -4,7 +4,8 @@
 //! functions, a store. Nothing of that is the guest's, who can change its memory, its globals, its tables and the
 //! handles that it has. So an image has something added (the crate `rewrite`): a second memory, which the guest's code
 //! cannot name, with what is in the first one at the start, and functions that put its pages and the globals back.
-//! Which pages were written, the kernel knows: they are its own copies, no longer those of the image.
+//! Which pages were written, the kernel knows: they are its own copies, no longer those of the image. Its table of them
+//! is read again only if the thread has had a page fault since (`faults.rs`).
 //!
 //! What has grown its memory or had a handle of WASI is not wiped but dropped; nor is an image wiped whose code could
 //! change its tables, or whose memory is not all in one. Without Linux's `/proc/self/pagemap` nothing is.
@@ -21,10 +22,13 @@ use wasmtime::component::{
 };
 use wasmtime::{Result, Store, format_err};
 
+use self::faults::Moment;
+pub(crate) use self::faults::ThreadMark;
 pub(crate) use self::pages::PageMap;
 use crate::instance::state::State;
 use crate::run::block_on::block_on;
 
+mod faults;
 mod pages;
 
 /// Bytes that a wipe may restore. If more were written, a new instance costs no more.
@@ -97,6 +101,8 @@ type Reset = TypedFunc<(), ()>;
 pub(crate) struct Written {
     /// Places and lengths, kept for the next time.
     regions: Vec<(u32, u32)>,
+    /// The moment right before they were read, if they are all for as long as it lasts.
+    known: Option<Moment>,
     /// Bytes that the first wipe restored.
     first: usize,
 }
@@ -104,6 +110,12 @@ pub(crate) struct Written {
 impl Written {
     /// Finds what was written of a memory at `address`. Returns `false` if that is more than restoring it is worth.
     pub(crate) fn find(&mut self, address: usize, bytes: usize, pages: &PageMap) -> Result<bool> {
+        let now = pages.now();
+        if now.is_some() && now == self.known {
+            return Ok(true);
+        }
+        // What becomes written while the table is read is one fault more, by which the next time sees it.
+        self.known = now;
         if !pages.written(address, bytes, RESTORED_BYTES_MAX, &mut self.regions)? {
             return Ok(false);
         }
@@ -112,6 +124,12 @@ impl Written {
             self.first = written;
         }
         Ok(written <= RESTORED_BYTES_MUCH || written <= 2 * self.first)
+    }
+
+    /// The guest of that memory is about to run on a thread. Only faults of the thread that has read what is written say
+    /// what of that is new.
+    pub(crate) fn runs_on(&mut self, thread: ThreadMark) {
+        self.known = self.known.filter(|known| known.thread == thread);
     }
 
     /// Returns what restores it, call by call: one at least, whatever was written, because it puts back the globals
@@ -137,7 +155,7 @@ pub(crate) struct Wiper {
     bytes: usize,
     restore: Restore,
     resets: Vec<Reset>,
-    written: Written,
+    pub(crate) written: Written,
 }
 
 impl Wiper {

@@ -6,7 +6,7 @@ use wasmtime::{Result, Store, format_err};
 
 use crate::component::Code;
 use crate::component::hooks::HookFuncs;
-use crate::component::wipe::{PageMap, Wiper};
+use crate::component::wipe::{PageMap, ThreadMark, Wiper};
 use crate::direct::DirectInstance;
 use crate::instance::bounds::handed_over_max;
 use crate::instance::state::State;
@@ -29,6 +29,16 @@ pub(super) enum GuestInstance {
 }
 
 impl GuestInstance {
+    /// It is about to run on this thread.
+    pub(super) fn runs_here(&mut self) {
+        let thread = ThreadMark::current();
+        match self {
+            Self::Direct(instance) => instance.runs_on(thread),
+            Self::Linked { wiper: Some(wiper), .. } => wiper.written.runs_on(thread),
+            Self::Linked { wiper: None, .. } => {}
+        }
+    }
+
     /// Restores everything that the guest could change. Returns `false` if restoring would take too long.
     pub(super) fn wipe(&mut self, code: Code<'_>, store: &mut Store<State>, pages: &PageMap) -> Result<bool> {
         match (self, code) {

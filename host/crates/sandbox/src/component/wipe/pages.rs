@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 
+use super::faults::{Faults, Moment};
+
 /// The kernel's table of this process's pages, `/proc/self/pagemap`.
 ///
 /// A memory is a private mapping of its image, and of nothing after the image's end. A page of it that was only read
@@ -14,6 +16,8 @@ use std::io;
 pub(crate) struct PageMap {
     file: File,
     page_bytes: usize,
+    /// Says when the table has to be read again; without it, each time.
+    faults: Option<Faults>,
 }
 
 /// In an entry: the page is in memory.
@@ -36,13 +40,19 @@ impl PageMap {
     pub(crate) fn open() -> Option<Self> {
         let page_bytes = page_bytes()?;
         let file = File::open("/proc/self/pagemap").ok()?;
-        let pages = Self { file, page_bytes };
+        let pages = Self { file, page_bytes, faults: Faults::open() };
         // A written page of our own: if the kernel does not report it, the kernel cannot be relied on.
         let probe = vec![1_u8; 2 * page_bytes];
         let address = probe.as_ptr().addr().next_multiple_of(page_bytes);
         let mut written = Vec::new();
         let seen = pages.written(address, page_bytes, page_bytes, &mut written);
         (seen.ok()? && written.len() == 1 && probe.iter().all(|byte| *byte == 1)).then_some(pages)
+    }
+
+    /// Returns the moment that this is. A memory whose guest runs on this thread alone has no new written pages for as
+    /// long as it lasts.
+    pub(super) fn now(&self) -> Option<Moment> {
+        self.faults.as_ref()?.now()
     }
 
     /// Finds the regions of a memory that were written since it was mapped: their offsets and lengths, in bytes.
