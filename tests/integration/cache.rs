@@ -10,6 +10,7 @@ mod keys;
 mod operating;
 mod parts;
 mod policies;
+mod policy_purges;
 mod purge;
 mod suite;
 mod tenants;

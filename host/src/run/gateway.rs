@@ -73,6 +73,7 @@ impl Running {
         };
         let workers =
             Workers::start(count, snapshot, &process.outbound).context("the gateway cannot start")?;
+        process.caches.set(&workers.snapshot());
         process.metrics.generation_started(1);
         process.rollouts.set(composed.rollouts());
         if let Some(server) = &metrics {
@@ -214,6 +215,7 @@ impl Running {
         let of_upstreams = snapshot.trust_changed();
         let listened = self.workers.listening();
         self.workers.apply(snapshot)?;
+        self.process.caches.set(&self.workers.snapshot());
         if self.process.outbound.trust(roots) || of_upstreams {
             report::trust_changed();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use portcullis_model::Gateway;
-use portcullis_proxy::OutboundClient;
+use portcullis_proxy::{CacheControl, OutboundClient};
 use portcullis_sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use portcullis_telemetry::Metrics;
 
@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) workers: usize,
     /// What sends the requests of policies.
     pub(crate) outbound: OutboundClient,
+    /// The caches, for the purges of policies.
+    pub(crate) caches: CacheControl,
     /// Whether the configuration on disk is refused.
     pub(crate) config_refused: Arc<AtomicBool>,
 }
@@ -89,6 +91,8 @@ impl Process {
         })?;
         let outbound = OutboundClient::new(server.policy_http_calls_max);
         sandbox.send_by(Arc::new(outbound.clone()));
+        let caches = CacheControl::default();
+        sandbox.purge_by(Arc::new(caches.clone()));
         let metrics = Arc::new(Metrics::new(workers));
         Ok(Self {
             sandbox,
@@ -96,6 +100,7 @@ impl Process {
             rollouts: Arc::default(),
             workers,
             outbound,
+            caches,
             config_refused: Arc::default(),
         })
     }

@@ -61,9 +61,9 @@
 //!
 //! # Capabilities
 //!
-//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`], [`matchers`] and
-//! [`http_client`] are modules of functions. The component imports those that it calls and no others, and each must be
-//! granted in the gateway's config. [`cache`] needs no grant.
+//! [`log`], [`clock`], [`random`], [`metrics`], [`secrets`], [`rate_limit`], [`store`], [`crypto`], [`matchers`],
+//! [`http_client`] and [`cache_purge`] are modules of functions. The component imports those that it calls and no
+//! others, and each must be granted in the gateway's config. [`cache`] needs no grant.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -88,6 +88,7 @@ extern crate self as portcullis_sdk;
 #[doc(hidden)]
 pub mod bindings;
 pub mod cache;
+pub mod cache_purge;
 pub mod clock;
 pub mod config;
 pub mod crypto;

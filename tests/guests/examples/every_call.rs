@@ -1,4 +1,4 @@
-//! Makes each call of the contract on demand, in each hook: all but `http-client`, so that it needs no fiber.
+//! Makes each call of the contract on demand, in each hook: all but those that wait, so that it needs no fiber.
 
 wit_bindgen::generate!({
     inline: "package test:guest; world every-call {
@@ -38,6 +38,10 @@ fn send() {
 
 fn send_all() {
     panic!("no call is named http-client.send-all");
+}
+
+fn purge(name: &str) {
+    panic!("no call is named cache-purge.{name}");
 }
 
 fn send_bytes() {

@@ -2,7 +2,7 @@
 
 wit_bindgen::generate!({ world: "portcullis:policy/all-hooks", path: "../../wit" });
 
-use portcullis::policy::http_client;
+use portcullis::policy::{cache_purge, http_client};
 
 include!("shared/every_call.rs");
 
@@ -36,4 +36,13 @@ fn send_bytes() {
 
 fn send_all_bytes() {
     done(http_client::send_all_bytes(&[outbound_bytes(), outbound_bytes()]));
+}
+
+fn purge(name: &str) {
+    match name {
+        "url" => done(cache_purge::url("a.test/x", false)),
+        "prefix" => done(cache_purge::prefix("a.test/x*", true)),
+        "tag" => done(cache_purge::tag("news", true)),
+        other => panic!("no call is named cache-purge.{other}"),
+    }
 }

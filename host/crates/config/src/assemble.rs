@@ -55,7 +55,7 @@ pub(crate) fn server_and_policies(
     documents: &[Document],
     sections: &Sections<'_>,
 ) -> (Server, BTreeMap<Name, Secret>, Vec<PolicyConfig>) {
-    let Sections { policies, secrets, registries, signers, .. } = sections;
+    let Sections { policies, secrets, registries, signers, caches, .. } = sections;
     let broken = broken_sections(documents);
     let used_by = |section: &Section<'_>, key: &str| Used {
         uncertain: section.is_empty() && broken.contains(key),
@@ -66,6 +66,7 @@ pub(crate) fn server_and_policies(
         secrets_used: used_by(policies, "policies"),
         signers,
         signers_used: used_by(policies, "policies"),
+        caches: Some(caches),
     };
     let view = single_server(loader, documents);
     let server = server::server(loader, view);

@@ -29,12 +29,14 @@ pub(crate) struct Used<'a> {
     pub(crate) uncertain: bool,
 }
 
-/// The secrets and signers that policies may name, and those that they did name.
+/// The secrets, signers and caches that policies may name, and those that they did name.
 pub(crate) struct Nameable<'s, 'a> {
     pub(crate) secrets: &'s Section<'a>,
     pub(crate) secrets_used: Used<'a>,
     pub(crate) signers: &'s Section<'a>,
     pub(crate) signers_used: Used<'a>,
+    /// `None` if any cache may be named.
+    pub(crate) caches: Option<&'s Section<'a>>,
 }
 
 /// Whether a key has a value of the wrong type, which was reported.

@@ -299,6 +299,10 @@ fn scope(grants: &Grants, capability: Capability) -> String {
             });
             format!("{name} ({})", servers.collect::<Vec<_>>().join(", "))
         }
+        Capability::CachePurge => match &grants.cache_purge {
+            Some(grant) => format!("{name} ({})", grant.caches.join(", ")),
+            None => name.to_owned(),
+        },
         _ => name.to_owned(),
     }
 }

@@ -49,8 +49,8 @@ pub use lock::Lock;
 pub use media_type::media_type;
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
-    Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, QuarantineRule, RateQuota,
-    ResourceLimits, StoreGrant,
+    Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, PurgeGrant, QuarantineRule,
+    RateQuota, ResourceLimits, StoreGrant,
 };
 pub use protocols::{Protocol, Protocols};
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};

@@ -83,11 +83,13 @@ pub enum Capability {
     Matchers,
     /// Requests of its own to HTTP servers.
     HttpClient,
+    /// Remove what caches have stored.
+    CachePurge,
 }
 
 impl Capability {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -98,6 +100,7 @@ impl Capability {
         Self::Crypto,
         Self::Matchers,
         Self::HttpClient,
+        Self::CachePurge,
     ];
 
     /// Its name in WIT.
@@ -114,6 +117,7 @@ impl Capability {
             Self::Crypto => "crypto",
             Self::Matchers => "matchers",
             Self::HttpClient => "http-client",
+            Self::CachePurge => "cache-purge",
         }
     }
 
@@ -140,7 +144,14 @@ impl Capability {
             Self::Crypto => "crypto = true",
             Self::Matchers => "matchers = true",
             Self::HttpClient => "http = [\"https://HOST/PATH\"]",
+            Self::CachePurge => "cache-purge = [\"CACHE\"]",
         }
+    }
+
+    /// Whether its functions wait.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::HttpClient | Self::CachePurge)
     }
 
     /// The capability of that name.
@@ -173,6 +184,8 @@ pub struct Grants {
     pub matchers: bool,
     /// `http = ["https://host"]`: the servers that it may ask.
     pub http: Vec<HttpGrant>,
+    /// `cache-purge = ["assets"]` (or a table): the caches that it may purge, and how often.
+    pub cache_purge: Option<PurgeGrant>,
 }
 
 impl Grants {
@@ -190,6 +203,7 @@ impl Grants {
             Capability::Crypto => self.crypto,
             Capability::Matchers => self.matchers,
             Capability::HttpClient => !self.http.is_empty(),
+            Capability::CachePurge => self.cache_purge.is_some(),
         }
     }
 
@@ -206,6 +220,7 @@ impl Grants {
             Capability::Crypto => self.crypto = false,
             Capability::Matchers => self.matchers = false,
             Capability::HttpClient => self.http.clear(),
+            Capability::CachePurge => self.cache_purge = None,
         }
     }
 
@@ -248,6 +263,20 @@ impl Default for StoreGrant {
     fn default() -> Self {
         Self { entries_max: 10_000, bytes_max: 16 << 20 }
     }
+}
+
+/// Which caches a policy may purge, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeGrant {
+    /// The caches.
+    pub caches: Vec<Name>,
+    /// Purges in a second, over all workers: 100, as a site that purges what each of its writes changes needs them.
+    pub per_second: u32,
+}
+
+impl PurgeGrant {
+    /// Purges in a second, if nothing else is granted.
+    pub const PER_SECOND: u32 = 100;
 }
 
 /// What a policy may cost.

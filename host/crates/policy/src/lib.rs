@@ -7,6 +7,7 @@
 
 mod attributes;
 pub mod cache;
+pub mod cache_purger;
 mod chain;
 mod changes;
 mod client_gone;

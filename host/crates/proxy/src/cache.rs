@@ -6,6 +6,7 @@
 //! through it: [`look`] answers what it can at once, [`serve`] waits and asks the upstream.
 
 mod body;
+pub(crate) mod control;
 mod disk;
 mod disk_log;
 mod fetch;

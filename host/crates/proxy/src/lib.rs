@@ -60,6 +60,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use cache::control::CacheControl;
 pub use cache::foresee::Foreseen;
 pub use cache::inspect::{CacheSummary, StoredView};
 pub use cache::purge::Purging;

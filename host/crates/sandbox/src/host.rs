@@ -6,6 +6,7 @@
 
 mod body;
 mod cache;
+mod cache_purge;
 mod clock;
 mod connection;
 mod crypto;
@@ -43,7 +44,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     store::link(linker)?;
     crypto::link(linker)?;
     matchers::link(linker)?;
-    http_client::link(linker)
+    http_client::link(linker)?;
+    cache_purge::link(linker)
 }
 
 impl State {

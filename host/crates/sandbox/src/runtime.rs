@@ -4,6 +4,7 @@ use portcullis_model::Lock;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use portcullis_policy::cache_purger::CachePurger;
 use portcullis_policy::outbound::Outbound;
 use portcullis_rewrite::single::{Single, single};
 use portcullis_rewrite::split::split;
@@ -55,6 +56,8 @@ pub(crate) struct Runtime {
     pub(crate) policies: SharedPolicies,
     /// What sends the requests of policies; empty until the gateway has it.
     pub(crate) outbound: Arc<OnceLock<Arc<dyn Outbound>>>,
+    /// What carries out the purges of policies; empty until the gateway has it.
+    pub(crate) purger: Arc<OnceLock<Arc<dyn CachePurger>>>,
     /// Makes things fail in tests.
     pub(crate) injector: Option<Arc<dyn Injector>>,
 }
@@ -89,6 +92,7 @@ impl Runtime {
             memory: Arc::new(MemoryTotal::new(options.memory_bytes_max)),
             policies: SharedPolicies::default(),
             outbound: Arc::default(),
+            purger: Arc::default(),
             injector,
             engines,
         })

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use portcullis_model::{Isolation, Name, PolicyConfig, Secret};
 use portcullis_policy::PolicyFactory;
+use portcullis_policy::cache_purger::CachePurger;
 use portcullis_policy::outbound::Outbound;
 use wasmtime::Cache;
 use wasmtime::component::Component;
@@ -50,6 +51,12 @@ impl Sandbox {
     /// one that is given stays.
     pub fn send_by(&self, outbound: Arc<dyn Outbound>) {
         self.0.outbound.get_or_init(|| outbound);
+    }
+
+    /// Lets policies that are granted it purge caches by `purger`; without it they get an error. The first one that is
+    /// given stays.
+    pub fn purge_by(&self, purger: Arc<dyn CachePurger>) {
+        self.0.purger.get_or_init(|| purger);
     }
 
     /// Compiles a component for policies of that isolation, or takes its code from the cache, and links it. Takes up to

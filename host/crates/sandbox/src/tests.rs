@@ -1,6 +1,7 @@
 //! Tests with real guests: `tests/guests/examples`.
 
 mod cache;
+mod cache_purge;
 mod calls;
 mod cancellation;
 mod capabilities;
@@ -33,8 +34,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use portcullis_model::{
-    FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, RateQuota, ResourceLimits,
-    Secret, StoreGrant, Version,
+    FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, PurgeGrant, RateQuota,
+    ResourceLimits, Secret, StoreGrant, Version,
 };
 use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
 
@@ -56,6 +57,7 @@ portcullis_test_guests::every_guest! {
     late_edits => edits::edits_the_head_until_the_policy_lets_its_body_go,
     misbehave => faults::tells_every_fault_in_every_hook_by_its_kind,
     plain => load::inspects_a_component,
+    purges => cache_purge::a_purge_goes_to_the_caches_that_were_granted_and_is_waited_for,
     renews => capabilities::on_tick_renews_sets_and_keys_and_releases_old_ones,
     tick_asks => http_client::on_tick_waits_on_its_own_thread,
     ticker => calls::ticks_until_the_policy_is_dropped,
@@ -138,6 +140,7 @@ fn config(name: &str, json: &str) -> PolicyConfig {
                 private: false,
                 ca: None,
             }],
+            cache_purge: Some(PurgeGrant { caches: vec!["c".into()], per_second: PurgeGrant::PER_SECOND }),
         },
         isolation: ISOLATION.get(),
         limits: ResourceLimits::default(),

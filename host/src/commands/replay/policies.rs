@@ -11,7 +11,7 @@ use portcullis_config::{Loaded, LoadedComponents};
 use portcullis_model::text::hex;
 use portcullis_model::{
     Capability, FailureMode, Gateway, Grants, HttpGrant, Isolation, Name, PluginSource, PolicyConfig,
-    RateQuota, ResourceLimits, Secret, StoreGrant, Version,
+    PurgeGrant, RateQuota, ResourceLimits, Secret, StoreGrant, Version,
 };
 use portcullis_policy::Policy;
 use portcullis_policy::recorder::HookRecord;
@@ -287,6 +287,9 @@ fn grants(component: &[u8], secrets: Vec<Name>) -> anyhow::Result<Grants> {
         matchers: has(Capability::Matchers),
         // Requests in the record are answered from it; others go to a name that never resolves (RFC 6761, 6.4).
         http: has(Capability::HttpClient).then(nobody).into_iter().collect(),
+        // There is none here.
+        cache_purge: has(Capability::CachePurge)
+            .then(|| PurgeGrant { caches: Vec::new(), per_second: PurgeGrant::PER_SECOND }),
         secrets,
     })
 }

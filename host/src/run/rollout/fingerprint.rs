@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_model::text::hex;
 use portcullis_model::{
     AbortRules, Candidate, CostRule, FailureMode, FaultRule, FieldMatch, Grants, HttpGrant, PluginSource,
-    PolicyConfig, QuarantineRule, ResourceLimits, Selection, Share,
+    PolicyConfig, PurgeGrant, QuarantineRule, ResourceLimits, Selection, Share,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -88,8 +88,19 @@ impl Fields {
     }
 
     fn grants(&mut self, grants: &Grants) {
-        let Grants { log, clock, random, rate_limit, metrics, store, secrets, crypto, matchers, http } =
-            grants;
+        let Grants {
+            log,
+            clock,
+            random,
+            rate_limit,
+            metrics,
+            store,
+            secrets,
+            crypto,
+            matchers,
+            http,
+            cache_purge,
+        } = grants;
         let granted = [
             ("log", log),
             ("clock", clock),
@@ -120,6 +131,10 @@ impl Fields {
             if let Some(ca) = ca {
                 self.put("http.ca", ca.digest);
             }
+        }
+        if let Some(PurgeGrant { caches, per_second }) = cache_purge {
+            caches.iter().for_each(|cache| self.put("cache-purge", cache));
+            self.put("cache-purge.per-second", per_second);
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     attributes: Option<Vec<LitStr>>,
 }
 
-const CAPABILITIES: [&str; 10] = [
+const CAPABILITIES: [&str; 11] = [
     "log",
     "clock",
     "random",
@@ -26,6 +26,7 @@ const CAPABILITIES: [&str; 10] = [
     "crypto",
     "matchers",
     "http-client",
+    "cache-purge",
 ];
 
 impl syn::parse::Parse for Arguments {

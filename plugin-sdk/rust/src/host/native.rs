@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::cache_purge::Error as PurgeError;
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, KeyError, Verified};
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
@@ -202,6 +203,18 @@ pub(crate) fn cache_bypass() -> Result<(), Refused> {
         exchange.wish()?.bypass = true;
         Ok(())
     })
+}
+
+pub(crate) fn cache_purge_url(url: &str, soft: bool) -> Result<u64, PurgeError> {
+    with_gateway(|gateway| gateway.purge("url", url, soft))
+}
+
+pub(crate) fn cache_purge_prefix(url: &str, soft: bool) -> Result<u64, PurgeError> {
+    with_gateway(|gateway| gateway.purge("prefix", url, soft))
+}
+
+pub(crate) fn cache_purge_tag(tag: &str, soft: bool) -> Result<u64, PurgeError> {
+    with_gateway(|gateway| gateway.purge("tag", tag, soft))
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::bindings::portcullis::policy as wit;
+use crate::cache_purge::Error as PurgeError;
 use crate::crypto::{Algorithm, Error as CryptoError, Hash, JwsError, Key, KeyError, Verified};
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
@@ -146,6 +147,28 @@ pub(crate) fn cache_vary_by(name: &str, value: &str) -> Result<(), Refused> {
 
 pub(crate) fn cache_add_tag(tag: &str) -> Result<(), Refused> {
     wit::cache::add_tag(tag).map_err(refused)
+}
+
+fn purge_error(error: wit::cache_purge::Error) -> PurgeError {
+    match error {
+        wit::cache_purge::Error::Invalid(why) => PurgeError::Invalid(why),
+        wit::cache_purge::Error::NotAllowed(why) => PurgeError::NotAllowed(why),
+        wit::cache_purge::Error::Busy => PurgeError::Busy,
+        wit::cache_purge::Error::NotLasting => PurgeError::NotLasting,
+        wit::cache_purge::Error::Other(what) => PurgeError::Other(what),
+    }
+}
+
+pub(crate) fn cache_purge_url(url: &str, soft: bool) -> Result<u64, PurgeError> {
+    wit::cache_purge::url(url, soft).map_err(purge_error)
+}
+
+pub(crate) fn cache_purge_prefix(url: &str, soft: bool) -> Result<u64, PurgeError> {
+    wit::cache_purge::prefix(url, soft).map_err(purge_error)
+}
+
+pub(crate) fn cache_purge_tag(tag: &str, soft: bool) -> Result<u64, PurgeError> {
+    wit::cache_purge::tag(tag, soft).map_err(purge_error)
 }
 
 pub(crate) fn cache_bypass() -> Result<(), Refused> {

@@ -125,6 +125,12 @@ impl MockGateway {
         install(&self.state, None, code)
     }
 
+    /// What was purged so far, such as `tag news (soft)`.
+    #[must_use]
+    pub fn purges(&self) -> Vec<String> {
+        self.state.borrow().purges.clone()
+    }
+
     /// What was logged so far: level, message, then `name=value` for each field.
     #[must_use]
     pub fn log_lines(&self) -> Vec<String> {

@@ -11,6 +11,7 @@ use super::cache::CacheWishes;
 use super::crypto::Crypto;
 use super::fields::{BODY_BYTES_MAX, Fields};
 use super::matchers::Matchers;
+use crate::cache_purge::Error as PurgeError;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
 use crate::random::Error as RandomError;
@@ -355,6 +356,8 @@ pub(crate) struct GatewayState {
     /// Whether an instance sees many exchanges.
     pub(crate) is_worker: bool,
     pub(crate) matchers: Matchers,
+    /// What was purged, as `tag news (soft)`.
+    pub(crate) purges: Vec<String>,
     metrics: Vec<Metric>,
     // For each bucket, when it will be full again.
     buckets: HashMap<String, Duration>,
@@ -394,6 +397,18 @@ impl GatewayState {
             (mixed ^ (mixed >> 31)) as u8
         };
         Ok((0..count).map(next).collect())
+    }
+
+    /// Notes a purge. There is nothing that it could meet.
+    pub(crate) fn purge(&mut self, kind: &str, what: &str, soft: bool) -> Result<u64, PurgeError> {
+        if self.configuring {
+            return Err(PurgeError::NotAllowed("`configure` must not wait".to_owned()));
+        }
+        if what.is_empty() || what.len() > 8 << 10 {
+            return Err(PurgeError::Invalid("it is empty or has more than 8 KiB".to_owned()));
+        }
+        self.purges.push(format!("{kind} {what}{}", if soft { " (soft)" } else { "" }));
+        Ok(0)
     }
 
     /// The answers to several requests at once, of which there may be 32.

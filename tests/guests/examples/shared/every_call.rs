@@ -50,6 +50,9 @@ fn call(deed: &str) {
     if let Some(name) = deed.strip_prefix("outcome.") {
         return call_outcome(name);
     }
+    if let Some(name) = deed.strip_prefix("cache-purge.") {
+        return purge(name);
+    }
     if let Some(name) = deed.strip_prefix("cache.") {
         return call_cache(name);
     }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use portcullis_model::{
-    FailureMode, Grants, HttpGrant, HttpUrl, Isolation, Name, Origin, PluginSource, PolicyConfig, RateQuota,
-    Secret, StoreGrant, Version,
+    FailureMode, Grants, HttpGrant, HttpUrl, Isolation, Name, Origin, PluginSource, PolicyConfig, PurgeGrant,
+    RateQuota, Secret, StoreGrant, Version,
 };
 
 use super::keys;
@@ -69,6 +69,7 @@ pub(super) fn file(
         secrets_used: Used::default(),
         signers: &none,
         signers_used: Used::default(),
+        caches: None,
     };
     let named = Named { name, span: policy.span, table: None };
     let tested = tested(loader, &named, policy, &mut names, (span, &info));
@@ -238,6 +239,8 @@ fn all_grants<'n>(
         matchers: has(Capability::Matchers),
         http,
         secrets: secrets.cloned().collect(),
+        cache_purge: has(Capability::CachePurge)
+            .then(|| PurgeGrant { caches: Vec::new(), per_second: PurgeGrant::PER_SECOND }),
     }
 }
 

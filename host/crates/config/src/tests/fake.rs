@@ -36,7 +36,13 @@ impl Components for FakePlugins {
             "api-key" => info(Some(api_key()), &[]),
             "headers" => info(Some(headers()), &[]),
             "rate-limit" => info(Some(rate_limit()), &[Capability::RateLimit]),
-            "everything" | "everything-2" => PluginInfo { has_tick: true, ..info(None, &Capability::ALL) },
+            "everything" | "everything-2" => {
+                // Which cache would be purged, each case would have to say.
+                let all: Vec<_> =
+                    Capability::ALL.into_iter().filter(|one| *one != Capability::CachePurge).collect();
+                PluginInfo { has_tick: true, ..info(None, &all) }
+            }
+            "purging" => info(None, &[Capability::CachePurge]),
             "secretive" => info(None, &[Capability::Secrets]),
             "signing" => info(None, &[Capability::Crypto]),
             "asking" => info(

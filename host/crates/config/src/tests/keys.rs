@@ -166,6 +166,8 @@ fn is_left_out(path: &str) -> bool {
         ["routes", route, key @ ("redirect" | "respond" | "files")] => *key != action(route),
         ["routes", route, "request-headers" | "retry"] => action(route) != "to",
         ["routes", route, "rewrite"] => !["to", "files"].contains(&action(route)),
+        // Its plugin purges no cache.
+        [.., "grants", "cache-purge"] => true,
         _ => matches!(path, "policies.p.shadow" | "policies.q.canary"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::{
     Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HostHeader, HostPattern, LogTarget,
-    PluginSource, RequestFilter, Retry, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
+    PluginSource, PurgeGrant, RequestFilter, Retry, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -141,6 +141,18 @@ fn policies_get_their_files_and_secrets() {
     assert_eq!(secret("token"), b"s3cr3t-value");
     assert_eq!(secret("from-env"), b"portcullis-config");
     assert!(!format!("{gateway:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn a_grant_to_purge_is_a_list_or_a_table() {
+    let gateway = right("purge-grants.toml");
+    let grants: Vec<_> = gateway.policies.iter().map(|policy| policy.grants.cache_purge.clone()).collect();
+    let grant = |caches: &[&str], per_second| {
+        let caches = caches.iter().map(|cache| (*cache).into()).collect();
+        Some(PurgeGrant { caches, per_second })
+    };
+    // 100 is the documented default.
+    assert_eq!(grants, [grant(&["pages", "assets"], 100), grant(&["assets"], 10)]);
 }
 
 #[test]

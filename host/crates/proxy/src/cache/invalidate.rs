@@ -22,7 +22,7 @@ const EARLIER_MAX: usize = 64;
 
 /// How many times longer a change waits to be written down than a request waits to find something: what it would undo
 /// if it did not is worth more.
-const PATIENCE: u32 = 10;
+pub(super) const PATIENCE: u32 = 10;
 
 /// The forms that a URL may have in the caches of a generation, and in those that it took over.
 #[derive(Debug, Default)]

@@ -7,11 +7,13 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use portcullis_cache::store::{Mode, Purge, Purged};
 use portcullis_http::{RequestHead, set_request_target};
 use portcullis_model::PathRules;
 
+use super::invalidate::PATIENCE;
 use super::now;
 use super::typed_url::{Extent, PurgeTarget, TypedUrl, UrlError};
 use crate::snapshot::Snapshot;
@@ -75,6 +77,12 @@ impl Snapshot {
         open.purges.count(target, purging.in_memory + purging.on_disk);
         purging.urls = urls.iter().map(|url| String::from_utf8_lossy(url).into_owned()).collect();
         Some(Ok(purging))
+    }
+
+    /// Returns how long the disk of `cache` may take to write down a purge; `None` if it has none.
+    pub(super) fn write_timeout(&self, cache: &str) -> Option<Duration> {
+        let disk = self.caches.get(cache)?.config.disk.as_ref()?;
+        Some(disk.timeout * PATIENCE)
     }
 
     /// Returns up to `max` URLs in the memory of `cache` that differ from `url` in what is easily mistaken: scheme,

@@ -94,10 +94,10 @@ pub fn dissect(component: &[u8]) -> Result<Anatomy, InspectError> {
         }
     }
     anatomy.no_image = image::instrument(component).err();
-    let waits = anatomy.info.imports.contains(&portcullis_model::Capability::HttpClient);
+    let waits = anatomy.info.imports.iter().find(|capability| capability.waits());
     anatomy.not_direct = match waits {
-        true => Some("it imports `http-client`, so its hooks wait and run on fibers".to_owned()),
-        false => direct::obstacle(component, SPLIT_FROM),
+        Some(waits) => Some(format!("it imports `{}`, so its hooks wait and run on fibers", waits.name())),
+        None => direct::obstacle(component, SPLIT_FROM),
     };
     Ok(anatomy)
 }

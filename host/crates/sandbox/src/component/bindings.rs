@@ -11,6 +11,9 @@ wasmtime::component::bindgen!({
         "portcullis:policy/http-client.send-bytes": async | trappable,
         "portcullis:policy/http-client.send-all": async | trappable,
         "portcullis:policy/http-client.send-all-bytes": async | trappable,
+        "portcullis:policy/cache-purge.url": async | trappable,
+        "portcullis:policy/cache-purge.prefix": async | trappable,
+        "portcullis:policy/cache-purge.tag": async | trappable,
         default: trappable,
     },
 });

@@ -8,7 +8,7 @@ use std::sync::{Arc, Once, OnceLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use portcullis_model::{Capability, FailureMode, Isolation, Lock, Name, PolicyConfig, Secret, Version};
+use portcullis_model::{FailureMode, Isolation, Lock, Name, PolicyConfig, Secret, Version};
 use portcullis_policy::{HookKind, Hooks, Policy, PolicyFactory};
 use portcullis_services::clock;
 use portcullis_services::cpu_time::thread_cpu_time;
@@ -73,7 +73,7 @@ impl Factory {
         }
         let shared = sandbox.policies.get(&state_name(config));
         shared.provide(&config.grants);
-        let waits = component.info.imports.contains(&Capability::HttpClient);
+        let waits = component.info.imports.iter().any(|capability| capability.waits());
         let policy_services = Arc::new(PolicyServices {
             name: policy.clone(),
             version: config.version,
@@ -88,6 +88,8 @@ impl Factory {
             http_calls: Permits::new(config.limits.http_calls),
             refused_requests: Arc::default(),
             outbound: sandbox.outbound.clone(),
+            purge_window: purge_window(config),
+            purger: sandbox.purger.clone(),
             log_window: LogWindow::new(config.limits.log_lines, config.limits.log_bytes),
         });
         let context = Arc::new(PolicyContext {
@@ -170,6 +172,11 @@ impl Factory {
             }
         }
     }
+}
+
+/// Counts the purges of a policy in the current second, as the lines of a log are counted.
+fn purge_window(config: &PolicyConfig) -> LogWindow {
+    LogWindow::new(config.grants.cache_purge.as_ref().map_or(0, |grant| grant.per_second), u32::MAX)
 }
 
 /// The name that buckets, store and metrics belong to. A canary has those of its policy, for a client must meet one

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use portcullis_model::{Grants, Name, ResourceLimits, Secret, Version};
+use portcullis_policy::cache_purger::CachePurger;
 use portcullis_policy::outbound::Outbound;
 use portcullis_services::crypto::{Keys, LeftOutKeys};
 use portcullis_services::log_window::LogWindow;
@@ -39,4 +40,8 @@ pub(crate) struct PolicyServices {
     /// What sends its requests; empty until the gateway has it.
     pub(crate) outbound: Arc<OnceLock<Arc<dyn Outbound>>>,
     pub(crate) log_window: LogWindow,
+    /// How often it has purged in the current second.
+    pub(crate) purge_window: LogWindow,
+    /// What carries out its purges; empty until the gateway has it.
+    pub(crate) purger: Arc<OnceLock<Arc<dyn CachePurger>>>,
 }

@@ -21,8 +21,15 @@ use crate::{ConfigureError, PolicyComponent, Sandbox};
 const DEED: &str = "request.header";
 const DEED_FIELD: &[u8] = b"x-do";
 /// The calls that wait: only the guest that runs on fibers has them.
-pub(super) const WAITS: [&str; 4] =
-    ["http-client.send", "http-client.send-all", "http-client.send-bytes", "http-client.send-all-bytes"];
+pub(super) const WAITS: [&str; 7] = [
+    "http-client.send",
+    "http-client.send-all",
+    "http-client.send-bytes",
+    "http-client.send-all-bytes",
+    "cache-purge.url",
+    "cache-purge.prefix",
+    "cache-purge.tag",
+];
 
 /// The functions that policies can import, as `wit/` has them: `store.get`.
 pub(super) fn contract() -> BTreeSet<String> {

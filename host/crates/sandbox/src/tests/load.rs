@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use portcullis_model::{Capability, Isolation};
 use portcullis_policy::HookKind;
-use portcullis_test_guests::{CAPABILITIES, HOOK_COST, PLAIN, TICKER, UNKNOWN_IMPORT, WRONG_VERSION};
+use portcullis_test_guests::{
+    CAPABILITIES, EVERY_CALL_WAITS, HOOK_COST, PLAIN, TICKER, UNKNOWN_IMPORT, WRONG_VERSION,
+};
 
 use super::{config, factory};
 use crate::contract::{DIGEST, VERSION};
@@ -23,7 +25,7 @@ pub(super) fn inspects_a_component() {
     let manifest = info.manifest.unwrap();
     assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("plain", "1.2.3"));
     assert_eq!(manifest.config_schema.unwrap()["type"], "object");
-    assert_eq!(inspect(CAPABILITIES).unwrap().imports, Capability::ALL);
+    assert_eq!(inspect(EVERY_CALL_WAITS).unwrap().imports, Capability::ALL);
     let ticker = inspect(TICKER).unwrap();
     assert!(ticker.has_lifecycle && ticker.hooks.has(HookKind::Tick));
     assert_eq!((ticker.imports, ticker.manifest), (vec![Capability::Store], None));
@@ -105,7 +107,7 @@ fn says_so_when_a_component_was_built_against_another_text_of_its_version() {
 #[test]
 fn refuses_what_was_not_granted() {
     type Revoke = fn(&mut portcullis_model::Grants);
-    let revoke: [(Capability, Revoke); 9] = [
+    let revoke: [(Capability, Revoke); 10] = [
         (Capability::Log, |grants| grants.log = false),
         (Capability::Clock, |grants| grants.clock = false),
         (Capability::Random, |grants| grants.random = false),
@@ -115,6 +117,7 @@ fn refuses_what_was_not_granted() {
         (Capability::Crypto, |grants| grants.crypto = false),
         (Capability::Matchers, |grants| grants.matchers = false),
         (Capability::HttpClient, |grants| grants.http.clear()),
+        (Capability::CachePurge, |grants| grants.cache_purge = None),
     ];
     // And secrets, below.
     assert_eq!(revoke.len() + 1, Capability::ALL.len());
@@ -122,7 +125,7 @@ fn refuses_what_was_not_granted() {
         let mut config = config("ungranted", "{}");
         config.grants.secrets.push("key".into());
         revoke(&mut config.grants);
-        let error = factory(CAPABILITIES, &config).unwrap_err().to_string();
+        let error = factory(EVERY_CALL_WAITS, &config).unwrap_err().to_string();
         let expected = format!(
             "policy `ungranted`: the component imports `{}`, which was not granted",
             capability.name()

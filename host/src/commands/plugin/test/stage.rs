@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use portcullis_config::{CannedAnswer, Case, CaseFile};
 use portcullis_model::{Capability, HttpUrl, Isolation, Lock, PolicyConfig, Server};
+use portcullis_policy::cache_purger::{CachePurger, PurgeRequest, Purging};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_policy::{PolicyChain, PolicyFactory};
 use portcullis_sandbox::{ConfigureError, PolicyComponent, Sandbox, SandboxError, SandboxOptions};
@@ -70,6 +71,7 @@ impl Stage {
         let sandbox = sandbox.context("the sandbox cannot be set up")?;
         let servers = Arc::new(Servers::default());
         sandbox.send_by(servers.clone());
+        sandbox.purge_by(servers.clone());
         Ok(Self { sandbox, servers, compiled: Lock::default() })
     }
 
@@ -127,7 +129,13 @@ impl Stage {
         compiled: &mut Compiled,
     ) -> Result<Arc<dyn PolicyFactory>, ConfigureError> {
         let config = PolicyConfig { isolation: compiled.isolation, ..case.policy.clone() };
-        let keeps = [Capability::RateLimit, Capability::Store, Capability::Metrics, Capability::HttpClient];
+        let keeps = [
+            Capability::RateLimit,
+            Capability::Store,
+            Capability::Metrics,
+            Capability::HttpClient,
+            Capability::CachePurge,
+        ];
         let is_shared = !keeps.iter().any(|keeps| compiled.component.info().imports.contains(keeps));
         if let Some((_, factory)) = compiled.configured.iter().find(|(known, _)| *known == config) {
             return Ok(factory.clone());
@@ -161,6 +169,13 @@ impl Outbound for Servers {
             Some(answer) => respond(answer),
             None => Err(OutboundError::Connect("no `http` of the test answers this URL".to_owned())),
         }))
+    }
+}
+
+/// There is nothing stored that a purge could meet.
+impl CachePurger for Servers {
+    fn purge(&self, _: PurgeRequest) -> Purging {
+        Box::pin(std::future::ready(Ok(0)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `grants`: what a policy may use, compared with what its plugin imports.
 
-use portcullis_model::{Capability, Grants, Name, RateQuota, StoreGrant};
+use portcullis_model::{Capability, Grants, Name, PurgeGrant, RateQuota, StoreGrant};
 
 use super::http;
 use crate::diagnostic::Report;
@@ -17,6 +17,7 @@ pub(super) fn grants<'a>(
     view: View<'a>,
     names: &mut Nameable<'_, 'a>,
 ) -> Grants {
+    let cache_purge = cache_purge(loader, named, view, names);
     let (secrets, used) = (names.secrets, &mut names.secrets_used);
     let (rate, store) = (view.view("rate-limit"), view.view("store"));
     let quota = RateQuota::default();
@@ -52,7 +53,36 @@ pub(super) fn grants<'a>(
         crypto: has("crypto"),
         matchers: has("matchers"),
         http: http::grants(loader, named, view),
+        cache_purge,
     }
+}
+
+/// The caches that a policy may purge.
+fn cache_purge(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    names: &Nameable<'_, '_>,
+) -> Option<PurgeGrant> {
+    // What is wrong with it is reported, and is no reason to report that it is missing.
+    view.key_span("cache-purge")?;
+    let table = view.view("cache-purge");
+    let mut caches: Vec<Name> = Vec::new();
+    let texts = if table.is_there() { table.texts("caches") } else { view.texts("cache-purge") };
+    for (name, span) in texts {
+        if caches.iter().any(|other| **other == *name) {
+            let message =
+                format!("policy `{}` is granted to purge the cache `{}` twice", named.name, shown(name));
+            loader.report(Report::new(span, message, "granted before").help("remove one of the two"));
+        } else if let Some(known) = names.caches.filter(|known| !known.contains_key(name)) {
+            let by = format!("policy `{}`", named.name);
+            loader.report(unknown("cache", (name, span), known, &by).0);
+        } else {
+            caches.push(name.into());
+        }
+    }
+    let per_second = table.integer("per-second").unwrap_or(PurgeGrant::PER_SECOND);
+    Some(PurgeGrant { caches, per_second })
 }
 
 /// A component must be granted what it imports.

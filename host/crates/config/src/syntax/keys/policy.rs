@@ -316,6 +316,33 @@ pub(crate) static GRANTS: Shape = Shape {
             doc: "HTTP servers that it may ask: scheme, host, port if it is not the usual one, and perhaps what paths begin \
                   with, up to the end of a segment.",
         },
+        Key {
+            name: "cache-purge",
+            kind: Kind::Either(&[Kind::List(&Kind::Text("the name of a cache")), Kind::Table(&PURGE_GRANT)]),
+            presence: Presence::Absent("none"),
+            example: r#"["assets"]"#,
+            doc: "Caches whose stored responses it may remove, by URL, prefix or tag.",
+        },
+    ],
+};
+
+pub(crate) static PURGE_GRANT: Shape = Shape {
+    noun: "`cache-purge` grant",
+    keys: &[
+        Key {
+            name: "caches",
+            kind: Kind::List(&Kind::Text("the name of a cache")),
+            presence: Presence::Required,
+            example: r#"["assets"]"#,
+            doc: "The caches.",
+        },
+        Key {
+            name: "per-second",
+            kind: Kind::Integer { min: 1, max: 10_000 },
+            presence: Presence::Default("100"),
+            example: "10",
+            doc: "Purges in a second, over all workers. One more is no fault: the plugin gets the error `busy`, and decides.",
+        },
     ],
 };
 
