@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::edge::{Edge, Http};
 use crate::harness::{Answer, Pieces, RawUpstream, TestGateway, TestUpstream, eventually, portcullis_in};
-use crate::setup::record;
+use crate::setup::{config, policy, record};
 
 /// Returns an address without a listener. The socket keeps the port from others, and refuses.
 async fn refusing() -> (SocketAddr, tokio::net::TcpSocket) {
@@ -422,4 +422,58 @@ async fn an_endpoint_that_a_reload_adds_starts_slowly() {
     }
     // A tenth of its share is 20.
     assert!((1..80).contains(&new), "{new}");
+}
+
+#[tokio::test]
+async fn the_key_of_a_policy_decides_whatever_the_upstream_balances_by() {
+    let upstreams =
+        [TestUpstream::named("a").await, TestUpstream::named("b").await, TestUpstream::named("c").await];
+    let endpoints = upstreams.each_ref().map(|upstream| upstream.address().to_string());
+    for balance in ["\"round-robin\"", "\"least-requests\"", "{ hash = \"path\" }"] {
+        let policies = policy("edits", "edits", "")
+            + &policy("late", "late_edits", "config = { request-body = \"collect; if alice; key alice\" }");
+        let text = config(upstreams[0].address(), &["edits", "late"], &policies)
+            .replace(&format!("[\"{}\"]", endpoints[0]), &format!("{endpoints:?}\nbalance = {balance}"));
+        let gateway = TestGateway::builder()
+            .file("edits.wasm", portcullis_test_guests::EDITS)
+            .file("late_edits.wasm", portcullis_test_guests::LATE_EDITS)
+            .start(&text)
+            .await;
+        let mut owners = BTreeMap::new();
+        for key in ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"] {
+            let edit = format!("request.set-endpoint-key {key}");
+            for at in 0..6 {
+                let version = if at % 2 == 0 { Http::One } else { Http::Two };
+                let path = format!("/{at}");
+                let reply = version.client(&gateway).await.get_with(&path, &[("x-edit", &edit)]).await;
+                let owner = owners.entry(key).or_insert_with(|| reply.text());
+                assert_eq!(*owner, reply.text(), "{key} by {balance}");
+            }
+        }
+        let used: std::collections::BTreeSet<&String> = owners.values().collect();
+        assert!(used.len() > 1, "{owners:?}");
+        // What is in a body can be the key too.
+        for at in 0..4 {
+            let version = if at % 2 == 0 { Http::One } else { Http::Two };
+            let reply = version
+                .client(&gateway)
+                .await
+                .send(Method::POST, &format!("/b{at}"), &[], "I am alice")
+                .await;
+            assert_eq!(reply.text(), owners["alice"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_requests_of_a_key_whose_endpoint_is_gone_go_to_another() {
+    let (a, (gone, _socket)) = (TestUpstream::named("a").await, refusing().await);
+    let text = config(a.address(), &["edits"], &policy("edits", "edits", ""))
+        .replace(&format!("[\"{}\"]", a.address()), &format!("[\"{}\", \"{gone}\"]", a.address()));
+    let gateway = TestGateway::builder().file("edits.wasm", portcullis_test_guests::EDITS).start(&text).await;
+    let mut client = Http::One.client(&gateway).await;
+    for key in 0..20 {
+        let reply = client.get_with("/", &[("x-edit", &format!("request.set-endpoint-key {key}"))]).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "a"), "{key}");
+    }
 }

@@ -508,3 +508,24 @@ async fn without_a_gateway_live_says_where_it_looked() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
     assert!(ran.stderr.contains("no gateway answers"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn the_key_of_the_endpoint_the_connection_and_who_sees_the_body_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+    let text = setup::config("127.0.0.1:9".parse().unwrap(), &["edits"], &policy("edits", "edits", ""));
+    write("portcullis.toml", text.as_bytes());
+    write("edits.wasm", portcullis_test_guests::EDITS);
+    let ran =
+        explain(dir.path(), &["-H", "x-edit: request.set-endpoint-key alice", "GET", "http://a.test/"]).await;
+    let expected = [
+        "endpoint-key = alice",
+        "policies that see its body first, and may change this: edits",
+        "endpoints, balanced by the key that a policy has set",
+    ];
+    says(&ran, &expected);
+    let json = as_json(dir.path(), &["-H", "x-edit: connection.tls-version", "GET", "https://a.test/"]).await;
+    assert_eq!(json["client"]["tls"]["version"], "TLSv1.3");
+    assert_eq!(json["client"]["listener"], "web");
+    assert_eq!(json["policies"][0]["edits"][0]["value"], "TLSv1.3", "{json}");
+}

@@ -5,7 +5,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Answer, RawClient, TestClient, TestGateway, TestUpstream, eventually, within};
+use crate::harness::{
+    Answer, Authority, RawClient, TestClient, TestGateway, TestUpstream, eventually, within,
+};
 use crate::setup::{attribute, config, misbehave, policy, record};
 
 /// A gateway whose route runs the guest that notes each hook, and then `more`.
@@ -465,4 +467,60 @@ async fn nothing_passes_beside_a_policy_that_decides_by_the_body() {
     assert_eq!(h2.send(Method::HEAD, "/", &[], "").await.status, 418);
     assert_eq!(h2.connect(Some("websocket"), "/socket").await.unwrap().status(), 418);
     assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn policies_see_the_connection() {
+    let (upstream, authority) = (TestUpstream::named("app").await, Authority::new());
+    let site = authority.issue(&["a.test"]);
+    for isolation in ["exchange", "worker"] {
+        let text = config(
+            upstream.address(),
+            &["edits"],
+            &policy("edits", "edits", &format!("isolation = \"{isolation}\"")),
+        ) + "[listeners.secure]\naddress = \"127.0.0.1:0\"\n\
+               tls = { certificates = [{ cert = \"site.pem\", key = \"site.key\" }] }\n";
+        let gateway = TestGateway::builder()
+            .file("edits.wasm", portcullis_test_guests::EDITS)
+            .file("site.pem", &site.certificate)
+            .file("site.key", &site.key)
+            .start(&text)
+            .await;
+        let (web, secure) = (gateway.address("web"), gateway.address("secure"));
+        let none = ["none", "none", "none"];
+        let clients = [
+            ("HTTP/1.1", "web", none, TestClient::h1(web).await),
+            ("HTTP/2", "web", none, TestClient::h2(web).await),
+            (
+                "HTTP/1.1",
+                "secure",
+                ["TLSv1.3", "http/1.1", "a.test"],
+                TestClient::h1_tls(secure, &authority, "a.test").await,
+            ),
+            (
+                "HTTP/2",
+                "secure",
+                ["TLSv1.3", "h2", "a.test"],
+                TestClient::h2_tls(secure, &authority, "a.test").await,
+            ),
+        ];
+        for (at, (protocol, listener, [version, alpn, name], mut client)) in clients.into_iter().enumerate() {
+            let mut told = async |what: &str| {
+                let path = format!("/{isolation}-{at}-{what}");
+                client.get_with(&path, &[("x-edit", &format!("connection.{what}"))]).await;
+                attribute(&record(&gateway, &path).await, "request-head").to_owned()
+            };
+            assert_eq!(told("protocol").await, protocol);
+            assert_eq!(told("listener").await, listener);
+            assert_eq!(told("peer-address").await, "127.0.0.1");
+            assert_eq!(told("tls-version").await, version);
+            assert_eq!(told("tls-alpn").await, alpn);
+            assert_eq!(told("tls-server-name").await, name);
+            let cipher = told("tls-cipher").await;
+            assert!(
+                if version == "none" { cipher == "none" } else { cipher.starts_with("TLS_") },
+                "{cipher}"
+            );
+        }
+    }
 }

@@ -67,6 +67,7 @@ mod streaming;
 mod swaps;
 mod timeouts;
 mod tls;
+mod trailers;
 mod upgrade;
 mod upstream_h2;
 mod upstream_pools;

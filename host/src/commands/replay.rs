@@ -124,6 +124,10 @@ async fn replay(record: &Value, policies: &Policies, scrubber: &Scrubber) -> any
         }
         exchange.policy_at = position;
         exchange.body_begun = recorded["input"]["begun"] == true;
+        exchange.trailers = match recorded.get("trailers") {
+            Some(trailers) => Some(Box::new(read::fields_from_json(trailers).with_context(broken)?)),
+            None => None,
+        };
         let calls = list(&recorded["calls"]).iter().map(read::call_from_json).collect::<Option<Vec<_>>>();
         let edits = list(&recorded["edits"]).iter().map(read::edit_from_json).collect::<Option<Vec<_>>>();
         let (calls, edits) = (calls.with_context(broken)?, edits.with_context(broken)?);
@@ -212,6 +216,7 @@ struct Before {
     request: portcullis_http::RequestHead,
     response: portcullis_http::ResponseHead,
     upstream: usize,
+    endpoint_key: Option<Box<[u8]>>,
     attributes: Attributes,
 }
 
@@ -221,6 +226,7 @@ impl Before {
             request: exchange.request.clone(),
             response: exchange.response.clone(),
             upstream: exchange.upstream,
+            endpoint_key: exchange.endpoint_key.clone(),
             attributes: exchange.attributes.clone(),
         }
     }
@@ -229,6 +235,7 @@ impl Before {
         exchange.request = self.request;
         exchange.response = self.response;
         exchange.upstream = self.upstream;
+        exchange.endpoint_key = self.endpoint_key;
         exchange.attributes = self.attributes;
     }
 }

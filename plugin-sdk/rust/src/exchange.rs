@@ -50,6 +50,43 @@ impl Exchange {
         host::exchange_tls_server_name()
     }
 
+    /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`. More may come.
+    #[must_use]
+    pub fn protocol(&self) -> String {
+        host::exchange_protocol()
+    }
+
+    /// The name of the listener that accepted the connection.
+    #[must_use]
+    pub fn listener(&self) -> String {
+        host::exchange_listener()
+    }
+
+    /// The address of the peer of the connection, which is a proxy's if there is one before the gateway.
+    #[must_use]
+    pub fn peer_address(&self) -> IpAddr {
+        host::exchange_peer_address()
+    }
+
+    /// `TLSv1.2` or `TLSv1.3`. `None` without TLS. More may come.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<String> {
+        host::exchange_tls_version()
+    }
+
+    /// The cipher suite by its name in IANA's registry, such as `TLS_AES_128_GCM_SHA256`. `None` without TLS.
+    #[must_use]
+    pub fn tls_cipher(&self) -> Option<String> {
+        host::exchange_tls_cipher()
+    }
+
+    /// The protocol that the client and the listener agreed on in the TLS handshake (ALPN), such as `h2`. `None`
+    /// without TLS or ALPN.
+    #[must_use]
+    pub fn tls_alpn(&self) -> Option<String> {
+        host::exchange_tls_alpn()
+    }
+
     /// The name of the route that the request took.
     #[must_use]
     pub fn route(&self) -> String {

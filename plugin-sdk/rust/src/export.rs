@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Request, Response, host};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Request, Response, Trailers, host};
 
 /// The policy of this instance. One instance sees one exchange at a time, and hooks do not call one another.
 #[derive(Debug)]
@@ -38,7 +38,14 @@ impl<P: Policy> Instance<P> {
     }
 
     pub fn on_request_body(&self) -> Result<(), String> {
-        self.with(|policy| decide_body(policy.request_body(Chunk(()), &mut Request(()), &mut Exchange(()))))
+        self.with(|policy| {
+            decide_body(policy.request_body(
+                Chunk(()),
+                &mut Trailers(()),
+                &mut Request(()),
+                &mut Exchange(()),
+            ))
+        })
     }
 
     pub fn on_response_head(&self) -> Result<(), String> {
@@ -47,14 +54,26 @@ impl<P: Policy> Instance<P> {
 
     pub fn on_response_body(&self) -> Result<(), String> {
         self.with(|policy| {
-            decide_body(policy.response_body(Chunk(()), &mut Response(()), &Request(()), &mut Exchange(())))
+            decide_body(policy.response_body(
+                Chunk(()),
+                &mut Trailers(()),
+                &mut Response(()),
+                &Request(()),
+                &mut Exchange(()),
+            ))
         })
     }
 
     pub fn on_completed(&self) -> Result<(), String> {
         let outcome = host::outcome();
         self.with(|policy| {
-            without_reply(policy.completed(&outcome, &Response(()), &Request(()), &mut Exchange(())))
+            without_reply(policy.completed(
+                &outcome,
+                &Trailers(()),
+                &Response(()),
+                &Request(()),
+                &mut Exchange(()),
+            ))
         })
     }
 

@@ -53,10 +53,10 @@
 //! |---|---|---|
 //! | `configure(settings)`, without `self` | any type that derives [`Config`] | `Self`, or `Result<Self, impl Display>` |
 //! | `on_request_head` | `&mut Request`, `&mut Exchange` | [`IntoDecision`] |
-//! | `on_request_body` | [`Chunk`], `&mut Request`, `&mut Exchange` | [`IntoBodyDecision`] |
+//! | `on_request_body` | [`Chunk`], `&mut Trailers`, `&mut Request`, `&mut Exchange` | [`IntoBodyDecision`] |
 //! | `on_response_head` | `&mut Response`, `&Request`, `&mut Exchange` | [`IntoDecision`] |
-//! | `on_response_body` | [`Chunk`], `&mut Response`, `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
-//! | `on_completed` | `&Outcome`, `&Response`, `&Request`, `&mut Exchange` | nothing, or a `Result` of it |
+//! | `on_response_body` | [`Chunk`], `&mut Trailers`, `&mut Response`, `&Request`, `&mut Exchange` | [`IntoBodyDecision`] |
+//! | `on_completed` | `&Outcome`, `&Trailers`, `&Response`, `&Request`, `&mut Exchange` | nothing, or a `Result` of it |
 //! | `on_tick` | none | nothing, or a `Result` of it |
 //!
 //! # Capabilities
@@ -112,6 +112,7 @@ pub mod secrets;
 pub mod store;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod trailers;
 mod types;
 
 pub use config::{ConfigSchema, FileText};
@@ -122,6 +123,7 @@ pub use policy::{IntoConfigured, Policy};
 pub use portcullis_sdk_macros::{Config, policy};
 pub use request::Request;
 pub use response::Response;
+pub use trailers::Trailers;
 pub use types::{
     BodyDecision, Chunk, Decision, Field, FieldBytes, IntoBodyDecision, IntoDecision, Outcome, Refused,
     Reply, Stop,
@@ -131,7 +133,7 @@ pub use types::{
 pub mod prelude {
     pub use crate::{
         BodyDecision, Chunk, Config, Decision, Exchange, FileText, Outcome, Refused, Reply, Request,
-        Response, Stop, policy,
+        Response, Stop, Trailers, policy,
     };
 }
 

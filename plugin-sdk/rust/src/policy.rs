@@ -1,7 +1,7 @@
 //! The trait behind `#[policy]`.
 
 use crate::manifest::Manifest;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response, Trailers};
 
 /// A policy, as the gateway and the tests run it. [`#[policy]`](macro@crate::policy) implements it: each hook that the
 /// `impl` block has, with the arguments that it wants; the others do nothing here and are not exported from the
@@ -36,8 +36,14 @@ pub trait Policy: Sized + 'static {
     }
 
     /// `on_request_body`.
-    fn request_body(&mut self, chunk: Chunk, request: &mut Request, exchange: &mut Exchange) -> BodyDecision {
-        let _ = (chunk, request, exchange);
+    fn request_body(
+        &mut self,
+        chunk: Chunk,
+        trailers: &mut Trailers,
+        request: &mut Request,
+        exchange: &mut Exchange,
+    ) -> BodyDecision {
+        let _ = (chunk, trailers, request, exchange);
         BodyDecision::Forward
     }
 
@@ -56,11 +62,12 @@ pub trait Policy: Sized + 'static {
     fn response_body(
         &mut self,
         chunk: Chunk,
+        trailers: &mut Trailers,
         response: &mut Response,
         request: &Request,
         exchange: &mut Exchange,
     ) -> BodyDecision {
-        let _ = (chunk, response, request, exchange);
+        let _ = (chunk, trailers, response, request, exchange);
         BodyDecision::Forward
     }
 
@@ -68,11 +75,12 @@ pub trait Policy: Sized + 'static {
     fn completed(
         &mut self,
         outcome: &Outcome,
+        trailers: &Trailers,
         response: &Response,
         request: &Request,
         exchange: &mut Exchange,
     ) -> Decision {
-        let _ = (outcome, response, request, exchange);
+        let _ = (outcome, trailers, response, request, exchange);
         Decision::Next
     }
 

@@ -143,6 +143,16 @@ impl Request {
         host::request_set_upstream(name)
     }
 
+    /// Sends requests of the same key to the same endpoint of the upstream for as long as it is there and in health,
+    /// whatever the upstream's `balance` says. If it is not, its keys are spread over the others. A retry goes to
+    /// another endpoint.
+    ///
+    /// # Errors
+    /// At most 1 KiB; more is [`Refused::TooLarge`].
+    pub fn set_endpoint_key(&mut self, key: impl AsRef<[u8]>) -> Result<(), Refused> {
+        host::request_set_endpoint_key(key.as_ref())
+    }
+
     /// All values of a field joined by `", "` (RFC 9110, 5.3), those of `Cookie` by `"; "`. The name is compared
     /// without case. `None` if there is no such field. Bytes that are not UTF-8 become U+FFFD. A policy that admits or
     /// refuses by the value of one line must use [`Request::header_values`]: a client may send several lines, and each

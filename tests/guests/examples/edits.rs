@@ -7,6 +7,7 @@ wit_bindgen::generate!({
         import portcullis:policy/request@0.2.0;
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
+        import portcullis:policy/trailers@0.2.0;
         import portcullis:policy/exchange@0.2.0;
         import portcullis:policy/connection@0.2.0;
         import portcullis:policy/outcome@0.2.0;
@@ -22,7 +23,7 @@ wit_bindgen::generate!({
 
 use exports::portcullis::policy::{completed, request_body, request_head, response_body, response_head};
 use portcullis::policy::types::{Field, FieldBytes, Refused};
-use portcullis::policy::{body, connection, exchange, outcome, request, response};
+use portcullis::policy::{body, connection, exchange, outcome, request, response, trailers};
 
 struct Edits;
 
@@ -109,6 +110,23 @@ fn edit(hook: &str) {
         "request.append-header" => told(request::append_header(first, second)),
         "request.append-header-bytes" => told(request::append_header_bytes(first, &unhex(second))),
         "request.remove-header" => told(request::remove_header(first)),
+        "request.set-endpoint-key" => told(request::set_endpoint_key(first)),
+        "request.set-endpoint-key-bytes" => told(request::set_endpoint_key_bytes(&unhex(first))),
+        "request.set-endpoint-key-size" => told(request::set_endpoint_key(&"x".repeat(size()))),
+        "trailers.header" => text(trailers::header(first).as_deref()),
+        "trailers.header-bytes" => {
+            trailers::header_bytes(first).map_or_else(|| text(None), |value| shown(&value))
+        }
+        "trailers.header-values" => trailers::header_values(first).join("|"),
+        "trailers.header-values-bytes" => lines(&trailers::header_values_bytes(first)),
+        "trailers.headers" => head(trailers::headers()),
+        "trailers.headers-bytes" => head_bytes(trailers::headers_bytes()),
+        "trailers.set-header" => told(trailers::set_header(first, second)),
+        "trailers.set-header-bytes" => told(trailers::set_header_bytes(first, &unhex(second))),
+        "trailers.set-header-size" => told(trailers::set_header("x-big", &"x".repeat(size()))),
+        "trailers.append-header" => told(trailers::append_header(first, second)),
+        "trailers.append-header-bytes" => told(trailers::append_header_bytes(first, &unhex(second))),
+        "trailers.remove-header" => told(trailers::remove_header(first)),
         "response.status" => response::status().to_string(),
         "response.header" => text(response::header(first).as_deref()),
         "response.header-bytes" => {
@@ -126,6 +144,13 @@ fn edit(hook: &str) {
         "response.remove-header" => told(response::remove_header(first)),
         "exchange.client-address" => exchange::client_address(),
         "exchange.client-address-bytes" => format!("{:x?}", exchange::client_address_bytes()),
+        "connection.protocol" => connection::protocol(),
+        "connection.listener" => connection::listener(),
+        "connection.peer-address" => connection::peer_address(),
+        "connection.peer-address-bytes" => format!("{:x?}", connection::peer_address_bytes()),
+        "connection.tls-version" => text(connection::tls_version().as_deref()),
+        "connection.tls-cipher" => text(connection::tls_cipher().as_deref()),
+        "connection.tls-alpn" => text(connection::tls_alpn().as_deref()),
         "connection.client-certificate" => format!("{:?}", connection::client_certificate()),
         "connection.tls-server-name" => text(connection::tls_server_name().as_deref()),
         "exchange.route" => exchange::route(),

@@ -5,6 +5,7 @@ wit_bindgen::generate!({
         import portcullis:policy/request@0.2.0;
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
+        import portcullis:policy/trailers@0.2.0;
         import portcullis:policy/exchange@0.2.0;
         import portcullis:policy/connection@0.2.0;
         import portcullis:policy/outcome@0.2.0;

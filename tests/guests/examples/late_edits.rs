@@ -1,4 +1,4 @@
-//! Follows a script in its body hooks: `{"request-body":"collect; set x-a b"}`.
+//! Follows a script in its body hooks and at the end: `{"request-body":"collect; set x-a b"}`.
 //!
 //! Steps are separated by `; `, their words by a space. What came of an edit is in the attribute of the hook's name.
 
@@ -8,10 +8,12 @@ wit_bindgen::generate!({
         import portcullis:policy/response@0.2.0;
         import portcullis:policy/body@0.2.0;
         import portcullis:policy/cache@0.2.0;
+        import portcullis:policy/trailers@0.2.0;
         import portcullis:policy/exchange@0.2.0;
         export portcullis:policy/lifecycle@0.2.0;
         export portcullis:policy/request-body@0.2.0;
         export portcullis:policy/response-body@0.2.0;
+        export portcullis:policy/completed@0.2.0;
     }",
     path: "../../wit",
     generate_all,
@@ -19,9 +21,9 @@ wit_bindgen::generate!({
 
 use std::sync::OnceLock;
 
-use exports::portcullis::policy::{lifecycle, request_body, response_body};
+use exports::portcullis::policy::{completed, lifecycle, request_body, response_body};
 use portcullis::policy::types::Refused;
-use portcullis::policy::{body, cache, exchange, request, response};
+use portcullis::policy::{body, cache, exchange, request, response, trailers};
 
 static CONFIG: OnceLock<String> = OnceLock::new();
 
@@ -70,6 +72,8 @@ fn run(side: Side, hook: &str) -> Result<(), String> {
                 return body::collect().map_err(|refused| format!("{refused:?}"));
             }
             "collect" => continue,
+            "last" if !body::is_last() => return Ok(()),
+            "last" => continue,
             // The steps behind it run only for a body that has this in it, or only if there is none.
             "if" if String::from_utf8_lossy(&body::read(0, u64::MAX)).contains(first) => continue,
             "absent" if body::is_absent() => continue,
@@ -91,6 +95,14 @@ fn run(side: Side, hook: &str) -> Result<(), String> {
             "authority" => request::set_authority(first),
             "upstream" => request::set_upstream(first),
             "vary" => cache::vary_by(first, second),
+            "key" => request::set_endpoint_key(first),
+            "trailer" => trailers::set_header(first, second),
+            "no-trailer" => trailers::remove_header(first),
+            "trailers" => {
+                let all: Vec<String> =
+                    trailers::headers().into_iter().map(|(name, value)| name + "=" + &value).collect();
+                exchange::set_attribute("trailers", &all.join("|"))
+            }
             // What a policy before this one has done to the head.
             "show" => {
                 let seen = match side {
@@ -116,6 +128,12 @@ impl lifecycle::Guest for LateEdits {
 impl request_body::Guest for LateEdits {
     fn on_request_body() -> Result<(), String> {
         run(Side::Request, "request-body")
+    }
+}
+
+impl completed::Guest for LateEdits {
+    fn on_completed() -> Result<(), String> {
+        run(Side::Response, "completed")
     }
 }
 

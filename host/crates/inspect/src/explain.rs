@@ -166,9 +166,10 @@ fn ending(ending: &Ending) -> Value {
             response["body-bytes"] = json!(body_bytes);
             json!({ "kind": "answered", "by": by, "status": answer.0.status, "response": response })
         }
-        Ending::Forwarded { request, cache, upstream: to, response_edits } => json!({
+        Ending::Forwarded { request, body_policies, cache, upstream: to, response_edits } => json!({
             "kind": "forwarded",
             "request": request_to_json(request),
+            "body-policies": body_policies.iter().map(|name| &**name).collect::<Vec<_>>(),
             "cache": cache.as_deref().map(cache_to_json),
             "upstream": upstream(to),
             "response-edits": response_edits.fields.iter().map(field_edit).collect::<Vec<_>>(),
@@ -213,7 +214,7 @@ fn response((head, body): &(ResponseHead, bytes::Bytes)) -> Value {
 }
 
 fn upstream(view: &UpstreamView) -> Value {
-    let UpstreamView { config, tries, endpoints, next } = view;
+    let UpstreamView { config, tries, endpoints, by_policy, next } = view;
     let endpoints = endpoints.iter().enumerate().map(|(at, endpoint)| {
         let EndpointView { address, weight, priority, host, health } = endpoint;
         json!({
@@ -234,6 +235,7 @@ fn upstream(view: &UpstreamView) -> Value {
         },
         "tls": config.tls.is_some(),
         "balance": match &config.balance {
+            _ if *by_policy => "the key that a policy has set".to_owned(),
             Balance::RoundRobin => "round-robin".to_owned(),
             Balance::LeastRequests => "least-requests".to_owned(),
             Balance::PeakEwma => "peak-ewma".to_owned(),

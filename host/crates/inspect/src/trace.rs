@@ -32,6 +32,9 @@ pub fn hook_to_json(record: &HookRecord) -> Value {
     if let Some(quarantine) = &record.quarantine {
         hook["quarantine"] = quarantine_to_json(*quarantine);
     }
+    if let Some(trailers) = &record.trailers {
+        hook["trailers"] = fields_to_json(trailers);
+    }
     match &record.input {
         Input::None => {}
         Input::Piece { chunk, last, begun } => {
@@ -97,12 +100,14 @@ fn edit_to_json(edit: &Edit) -> Value {
         Edit::Authority(authority) => json!({ "edit": "authority", "value": authority }),
         Edit::Target(target) => json!({ "edit": "target", "value": target }),
         Edit::Upstream(name) => json!({ "edit": "upstream", "value": &**name }),
+        Edit::EndpointKey(key) => json!({ "edit": "endpoint-key", "value": bytes_to_json(key) }),
         Edit::Status(status) => json!({ "edit": "status", "value": status }),
         Edit::Attribute { name, value } => json!({ "edit": "attribute", "name": name, "value": value }),
         Edit::Field { message, name, before, after } => {
             let edit = match message {
                 Message::Request => "request-header",
                 Message::Response => "response-header",
+                Message::Trailers => "trailer",
             };
             let lines = |lines: &[Vec<u8>]| lines.iter().map(|line| bytes_to_json(line)).collect::<Vec<_>>();
             json!({ "edit": edit, "name": name, "before": lines(before), "after": lines(after) })
@@ -123,6 +128,7 @@ pub fn fields_to_json(fields: &Fields) -> Value {
 /// The head of a request.
 pub fn request_to_json(request: &RequestHead) -> Value {
     json!({
+        "version": request.version.as_str(),
         "method": request.method,
         "scheme": request.scheme.as_str(),
         "authority": request.authority,
@@ -144,6 +150,10 @@ pub fn client_to_json(client: &ClientInfo) -> Value {
         "peer": client.peer.to_string(),
         "tls-server-name": client.tls_server_name.as_deref(),
         "certificate": client.certificate.as_deref().map(bytes_to_json),
+        "tls": client.tls.as_ref().map(|tls| json!({
+            "version": tls.version.name(), "cipher": tls.cipher, "alpn": tls.alpn,
+        })),
+        "listener": &*client.listener,
     })
 }
 

@@ -242,3 +242,20 @@ pub enum TlsVersion {
     /// TLS 1.3 (RFC 8446).
     V1_3,
 }
+
+impl TlsVersion {
+    /// Returns its usual name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_2 => "TLSv1.2",
+            Self::V1_3 => "TLSv1.3",
+        }
+    }
+
+    /// Returns the version of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::V1_2, Self::V1_3].into_iter().find(|version| version.name() == name)
+    }
+}

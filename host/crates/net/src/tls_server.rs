@@ -196,13 +196,19 @@ pub enum Alpn {
 }
 
 impl Alpn {
+    /// Returns its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+
     /// Returns its name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Http1 => b"http/1.1",
-            Self::Http2 => b"h2",
-        }
+        self.as_str().as_bytes()
     }
 
     /// Returns the protocol of that name, if it is supported.
@@ -240,15 +246,22 @@ impl TlsInfo {
                 // Nothing older is compiled in.
                 _ => TlsVersion::V1_2,
             },
-            cipher: connection
-                .negotiated_cipher_suite()
-                .and_then(|suite| suite.suite().as_str())
-                .unwrap_or("unknown"),
+            cipher: connection.negotiated_cipher_suite().map_or("unknown", |suite| cipher(suite.suite())),
             client_certificate: connection
                 .peer_certificates()
                 .and_then(|chain| chain.first())
                 .map(|leaf| Arc::from(leaf.as_ref())),
         }
+    }
+}
+
+/// Returns the name of a cipher suite in IANA's registry, which for TLS 1.3 is another than in the library.
+fn cipher(suite: rustls::CipherSuite) -> &'static str {
+    match suite {
+        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or("unknown"),
     }
 }
 

@@ -148,6 +148,11 @@ impl PolicyChain {
         self.links.iter().map(|link| link.name())
     }
 
+    /// Returns the names of those that are called for a hook, in the order of their calls.
+    pub fn names_with(&self, kind: HookKind) -> impl Iterator<Item = &Name> {
+        self.having(kind).iter().map(|link| link.name())
+    }
+
     /// Returns whether there is no policy.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -11,6 +11,8 @@ pub(crate) struct Before {
     request: RequestHead,
     response: ResponseHead,
     upstream: usize,
+    endpoint_key: Option<Box<[u8]>>,
+    trailers: Option<Box<Fields>>,
     attributes: Attributes,
 }
 
@@ -20,6 +22,8 @@ impl Before {
             request: exchange.request.clone(),
             response: exchange.response.clone(),
             upstream: exchange.upstream,
+            endpoint_key: exchange.endpoint_key.clone(),
+            trailers: exchange.trailers.clone(),
             attributes: exchange.attributes.clone(),
         }
     }
@@ -42,11 +46,18 @@ impl Before {
         {
             edits.push(Edit::Upstream(name.clone()));
         }
+        if let Some(key) = after.endpoint_key.as_ref().filter(|key| self.endpoint_key.as_ref() != Some(key)) {
+            edits.push(Edit::EndpointKey(key.to_vec()));
+        }
         compare_fields(Message::Request, &old.fields, &new.fields, &mut edits);
         if self.response.status != after.response.status {
             edits.push(Edit::Status(after.response.status));
         }
         compare_fields(Message::Response, &self.response.fields, &after.response.fields, &mut edits);
+        let none = Fields::new();
+        let [old, new] =
+            [&self.trailers, &after.trailers].map(|trailers| trailers.as_deref().unwrap_or(&none));
+        compare_fields(Message::Trailers, old, new, &mut edits);
         let set = after.attributes.iter().filter(|(name, value)| self.attributes.get(name) != Some(*value));
         edits.extend(
             set.map(|(name, value)| Edit::Attribute { name: name.to_owned(), value: value.to_owned() }),
@@ -71,11 +82,13 @@ impl Edit {
                 Some(at) => exchange.upstream = at,
                 None => return false,
             },
+            Self::EndpointKey(key) => exchange.endpoint_key = Some(key.as_slice().into()),
             Self::Status(status) => exchange.response.status = *status,
             Self::Field { message, name, after, .. } => {
                 let fields = match message {
                     Message::Request => &mut exchange.request.fields,
                     Message::Response => &mut exchange.response.fields,
+                    Message::Trailers => exchange.trailers.get_or_insert_default(),
                 };
                 fields.remove(name.as_bytes());
                 return after.iter().all(|value| fields.append(name.as_bytes(), value).is_ok());

@@ -1,11 +1,12 @@
 //! The part of an exchange that policies see and edit.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use portcullis_http::{RequestHead, ResponseHead};
-use portcullis_model::{Name, PolicyCost};
+use portcullis_http::{Fields, RequestHead, ResponseHead};
+use portcullis_model::{Name, PolicyCost, TlsVersion};
 
 use crate::attributes::Attributes;
 use crate::cache::CacheWishes;
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub upstreams: Arc<[Name]>,
     /// Index into `upstreams` of the one that is used.
     pub upstream: usize,
+    /// What the endpoint is chosen by, if a policy has said so.
+    pub endpoint_key: Option<Box<[u8]>>,
     /// 32 hexadecimal digits: the trace id of a valid `traceparent`, else made by the gateway.
     pub trace_id: String,
     /// What policies have set for each other.
@@ -45,6 +48,9 @@ pub struct Exchange {
     /// Of a body hook: whether that policy has let some of the body go in an earlier call, so that the head may be on
     /// its way and cannot be edited any more.
     pub body_begun: bool,
+    /// The trailers of the message whose body hook runs, once its end is known. In [`HookKind::Completed`] those that
+    /// were sent behind the response.
+    pub trailers: Option<Box<Fields>>,
     /// Whether the client has gone away, for hooks that wait.
     pub gone: ClientGone,
     /// Notes, if an explanation, a recording or a replay asked for them.
@@ -78,12 +84,46 @@ pub struct ClientInfo {
     pub tls_server_name: Option<Arc<str>>,
     /// DER of the client certificate that TLS verified.
     pub certificate: Option<Arc<[u8]>>,
+    /// What TLS agreed on; `None` without TLS.
+    pub tls: Option<ClientTls>,
+    /// The listener that accepted the connection.
+    pub listener: Name,
+}
+
+/// What the TLS handshake with a client agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The version.
+    pub version: TlsVersion,
+    /// The cipher suite, by its name in IANA's registry.
+    pub cipher: Cow<'static, str>,
+    /// The protocol that ALPN agreed on.
+    pub alpn: Option<Cow<'static, str>>,
+}
+
+impl ClientTls {
+    /// Returns what most clients agree on that speak HTTP/1.1, for exchanges without a connection.
+    #[must_use]
+    pub fn of_http1() -> Self {
+        Self {
+            version: TlsVersion::V1_3,
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
+            alpn: Some("http/1.1".into()),
+        }
+    }
 }
 
 impl Default for ClientInfo {
     fn default() -> Self {
         let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { address: unspecified, peer: unspecified, tls_server_name: None, certificate: None }
+        Self {
+            address: unspecified,
+            peer: unspecified,
+            tls_server_name: None,
+            certificate: None,
+            tls: None,
+            listener: Name::from(""),
+        }
     }
 }
 
@@ -104,12 +144,14 @@ impl Default for Exchange {
             route: Name::from(""),
             upstreams: Arc::from([]),
             upstream: 0,
+            endpoint_key: None,
             trace_id: String::new(),
             attributes: Attributes::default(),
             cache: CacheWishes::default(),
             policies: Vec::new(),
             policy_at: 0,
             body_begun: false,
+            trailers: None,
             gone: ClientGone::default(),
             recorder: None,
         }
@@ -138,7 +180,9 @@ impl Exchange {
         self.phase = HookKind::default();
         self.client.tls_server_name = None;
         self.client.certificate = None;
+        self.client.tls = None;
         self.upstream = 0;
+        self.endpoint_key = None;
         self.trace_id.clear();
         self.attributes.clear();
         self.cache.clear();
@@ -150,6 +194,7 @@ impl Exchange {
         }
         self.policy_at = 0;
         self.body_begun = false;
+        self.trailers = None;
         self.recorder = None;
         if self.gone.is_notified() {
             self.gone = ClientGone::default();

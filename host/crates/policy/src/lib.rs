@@ -27,7 +27,7 @@ pub use attributes::Attributes;
 pub use chain::{BodyOutcome, HeadOutcome, HeldBody, Permitted, PolicyChain, Replied};
 pub use client_gone::ClientGone;
 pub use decision::{Again, BodyDecision, BodySplit, Decision, Fault, FaultKind, Reply};
-pub use exchange::{ClientInfo, Exchange, PolicySlot};
+pub use exchange::{ClientInfo, ClientTls, Exchange, PolicySlot};
 pub use holding::{Holding, Passed};
 pub use hook::{BodySide, Hook, HookKind, Hooks, Outcome};
 pub use policy::{Called, Policy, PolicyFactory, Returned, Watch, Watcher, carry_over, find_version};

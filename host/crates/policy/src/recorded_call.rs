@@ -9,7 +9,7 @@ use crate::recorder::{Decided, HookRecord, Input};
 /// Runs a hook of an exchange that has a recorder, and notes it there. Without a recorder it only runs the hook.
 pub async fn call_recorded(policy: &dyn Policy, hook: Hook, mut exchange: Box<Exchange>) -> Returned {
     let (name, input, at) = (hook.name(), Input::of(&hook, exchange.body_begun), exchange.policy_at);
-    let before = Before::of(&exchange);
+    let (before, trailers) = (Before::of(&exchange), exchange.trailers.clone());
     let cpu_before = exchange.slot().cost.cpu;
     let (mut exchange, result) = match policy.call(hook, exchange) {
         Called::Ready(exchange, result) => (exchange, result),
@@ -26,6 +26,7 @@ pub async fn call_recorded(policy: &dyn Policy, hook: Hook, mut exchange: Box<Ex
             at,
             hook: name.to_owned(),
             input,
+            trailers,
             decided: Decided::of(&result, factory.failure_mode()),
             edits,
             calls,

@@ -92,6 +92,8 @@ pub struct HookRecord {
     pub hook: String,
     /// What it was given beside the exchange.
     pub input: Input,
+    /// The trailers that were at hand.
+    pub trailers: Option<Box<Fields>>,
     /// What it decided.
     pub decided: Decided,
     /// What it changed in the exchange.
@@ -386,7 +388,8 @@ impl Recorder {
             Decided::Next | Decided::Forward | Decided::Hold => 0,
         };
         let edits: usize = record.edits.iter().map(Edit::size).sum();
-        if self.take_room(input + decided + edits) {
+        let trailers = record.trailers.as_ref().map_or(0, |trailers| trailers.size());
+        if self.take_room(input + trailers + decided + edits) {
             self.hooks.push(record);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use portcullis_model::{ConnectionLimits, DownstreamTimeouts, Listener};
 use portcullis_net::{ConnectionPermit, DrainSignal, ListenerState, TlsInfo};
-use portcullis_policy::Exchange;
+use portcullis_policy::{ClientTls, Exchange};
 use tokio::time::Instant;
 
 use crate::receive::PeerInfo;
@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) state: Arc<ListenerState>,
     pub(crate) peer: SocketAddr,
     pub(crate) tls: Option<TlsInfo>,
+    /// The same for policies.
+    client_tls: Option<ClientTls>,
     /// When it was accepted.
     pub(crate) accepted: Instant,
     drain: DrainSignal,
@@ -41,7 +43,12 @@ impl Connection {
         permit: ConnectionPermit,
     ) -> Self {
         let (accepted, waiting) = (Instant::now(), RefCell::new(None));
-        Self { state, peer, tls, accepted, drain, waiting, _permit: permit }
+        let client_tls = tls.as_ref().map(|tls| ClientTls {
+            version: tls.version,
+            cipher: tls.cipher.into(),
+            alpn: tls.alpn.map(|alpn| alpn.as_str().into()),
+        });
+        Self { state, peer, tls, client_tls, accepted, drain, waiting, _permit: permit }
     }
 
     pub(crate) fn listener(&self) -> &Listener {
@@ -63,6 +70,8 @@ impl Connection {
             address: self.peer.ip(),
             server_name: tls.and_then(|tls| tls.server_name.as_ref()),
             certificate: tls.and_then(|tls| tls.client_certificate.as_ref()),
+            tls: self.client_tls.as_ref(),
+            listener: &self.listener().name,
         }
     }
 

@@ -20,7 +20,9 @@ use portcullis_model::{
 };
 use portcullis_net::ListenerState;
 use portcullis_policy::recorder::{HookRecord, Recorder};
-use portcullis_policy::{BodySide, ClientInfo, Exchange, HeadOutcome, PolicyChain, PolicyFactory};
+use portcullis_policy::{
+    BodySide, ClientInfo, ClientTls, Exchange, HeadOutcome, HookKind, PolicyChain, PolicyFactory,
+};
 
 use crate::cache::CachedRoute;
 use crate::cache::view::{CacheView, keys_for_policies, view};
@@ -144,8 +146,10 @@ pub enum Ending {
     },
     /// It goes to an upstream.
     Forwarded {
-        /// As it is sent.
+        /// As it is sent, unless one of `body_policies` changes it.
         request: Box<RequestHead>,
+        /// The policies that see its body first.
+        body_policies: Vec<Name>,
         /// What the route's cache makes of it, if it has one.
         cache: Option<Box<CacheView>>,
         /// Where.
@@ -362,10 +366,14 @@ impl<'a> Explainer<'a> {
             Err(error) => return Err((error.status(), error.to_string())),
         };
         parsed(&exchange.request);
+        let tls = question.tls.then(ClientTls::of_http1);
+        let listener = self.listener(question).map_or_else(|| "".into(), |listener| listener.name.clone());
         let peer = PeerInfo {
             address: question.peer,
             server_name: question.server_name.as_ref(),
             certificate: None,
+            tls: tls.as_ref(),
+            listener: &listener,
         };
         let received = receive(&self.gateway.server, exchange, peer, &mut Vec::new())
             .map_err(|error| (error.response().0, error.to_string()))?;
@@ -489,7 +497,9 @@ impl<'a> Explainer<'a> {
                             let (request, upstream) =
                                 (Box::new(exchange.request.clone()), Box::new(upstream));
                             let response_edits = route.response_edits.clone();
-                            let ending = Ending::Forwarded { request, cache, upstream, response_edits };
+                            let body_policies = chain.names_with(HookKind::RequestBody).cloned().collect();
+                            let ending =
+                                Ending::Forwarded { request, body_policies, cache, upstream, response_edits };
                             return (exchange, ending);
                         }
                         ExchangeError::NoEndpoint { upstream: String::new() }

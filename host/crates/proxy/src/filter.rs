@@ -51,7 +51,14 @@ pub(crate) struct FilteredBody {
     gone: Option<ClientGone>,
 }
 
-type Running = Pin<Box<dyn Future<Output = (HeldBody, BodyOutcome)>>>;
+type Running = Pin<Box<dyn Future<Output = Filtered>>>;
+
+/// What policies have made of a piece.
+struct Filtered {
+    held: HeldBody,
+    outcome: BodyOutcome,
+    trailers: Option<Box<Fields>>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -110,10 +117,11 @@ impl FilteredBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         loop {
             if let Some(running) = &mut self.running {
-                let (held, outcome) = ready!(running.as_mut().poll(cx));
+                let filtered = ready!(running.as_mut().poll(cx));
                 self.running = None;
-                self.held = held;
-                match self.settle(outcome) {
+                self.held = filtered.held;
+                self.trailers = filtered.trailers.filter(|trailers| !trailers.is_empty());
+                match self.settle(filtered.outcome) {
                     Ok(piece) if piece.is_empty() => {}
                     Ok(piece) => return Poll::Ready(Some(Ok(Frame::Data(piece)))),
                     Err(error) => return Poll::Ready(Some(Err(error))),
@@ -200,14 +208,17 @@ impl FilteredBody {
         self.slot.poll_take_driving(cx, |cx| self.inner.poll_drive(cx))
     }
 
-    fn start(&mut self, exchange: Box<Exchange>, piece: Bytes, last: bool) {
+    fn start(&mut self, mut exchange: Box<Exchange>, piece: Bytes, last: bool) {
         let (chain, slot) = (self.chain.clone(), self.slot.clone());
         let (side, until, mut held) = (self.side, self.until, std::mem::take(&mut self.held));
         self.in_turn += 1;
+        // Policies may edit them, and add some to a body that has none.
+        exchange.trailers = self.trailers.take();
         self.running = Some(Box::pin(async move {
-            let (exchange, outcome) = chain.body(side, &mut held, exchange, piece, last, until).await;
+            let (mut exchange, outcome) = chain.body(side, &mut held, exchange, piece, last, until).await;
+            let trailers = exchange.trailers.take();
             slot.put(exchange);
-            (held, outcome)
+            Filtered { held, outcome, trailers }
         }));
     }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_http::{FieldError, Known, rewrite_forwarding_fields, strip_request_hop_by_hop};
-use portcullis_model::Server;
-use portcullis_policy::Exchange;
+use portcullis_model::{Name, Server};
+use portcullis_policy::{ClientTls, Exchange};
 
 use crate::error::ExchangeError;
 use crate::random;
@@ -19,6 +19,10 @@ pub(crate) struct PeerInfo<'a> {
     pub(crate) server_name: Option<&'a Arc<str>>,
     /// The verified client certificate, in DER.
     pub(crate) certificate: Option<&'a Arc<[u8]>>,
+    /// What TLS agreed on.
+    pub(crate) tls: Option<&'a ClientTls>,
+    /// The listener that accepted the connection.
+    pub(crate) listener: &'a Name,
 }
 
 impl PeerInfo<'_> {
@@ -75,6 +79,11 @@ fn prepare(
         rewrite_forwarding_fields(&mut exchange.request, peer.address, &server.trusted_proxies, scratch)?;
     exchange.client.tls_server_name = peer.server_name.cloned();
     exchange.client.certificate = peer.certificate.cloned();
+    exchange.client.tls = peer.tls.cloned();
+    if !Arc::ptr_eq(&exchange.client.listener, peer.listener) {
+        // An exchange is used again, mostly on the same listener.
+        exchange.client.listener.clone_from(peer.listener);
+    }
     exchange.trace_id.clear();
     match exchange.request.fields.get(b"traceparent").and_then(trace_id) {
         Some(id) => exchange.trace_id.push_str(id),

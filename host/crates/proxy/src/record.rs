@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use portcullis_http::Scheme;
-use portcullis_model::TlsVersion;
 use portcullis_policy::Exchange;
 use portcullis_telemetry::AccessRecord;
 use tokio::time::Instant;
@@ -82,10 +81,7 @@ pub(crate) fn record(
             _ => None,
         },
         policy_cpu,
-        tls: connection.tls.as_ref().map(|tls| match tls.version {
-            TlsVersion::V1_2 => "TLSv1.2",
-            TlsVersion::V1_3 => "TLSv1.3",
-        }),
+        tls: connection.tls.as_ref().map(|tls| tls.version.name()),
         trace_id: &exchange.trace_id,
         user_agent: request.fields.get(b"user-agent"),
         error: info.error.as_deref(),

@@ -154,6 +154,7 @@ impl ResponseWriter<'_> {
                 }
                 Some(Frame::Trailers(trailers)) => {
                     self.sink.end(Some(&trailers))?;
+                    self.slot.keep_trailers(trailers);
                     return self.flush().await;
                 }
                 None => {

@@ -171,6 +171,7 @@ impl Serving<'_> {
         if let Some(Matched { route, .. }) = matched
             && route.chain.has_completed_hook()
         {
+            exchange.trailers = slot.take_trailers();
             let outcome = Outcome {
                 status: sent.status,
                 request_bytes: slot.request_bytes(),

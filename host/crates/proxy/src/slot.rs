@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use portcullis_http::Fields;
 use portcullis_policy::{Exchange, Fault, Reply};
 
 use crate::body::{Body, BodyError};
@@ -26,6 +27,8 @@ pub(crate) struct Slot {
     stop: RefCell<Option<PolicyStop>>,
     /// Bytes of the request's body so far.
     request_bytes: Cell<u64>,
+    /// The trailers that were sent behind the response.
+    trailers: RefCell<Option<Box<Fields>>>,
 }
 
 /// A body hook ended the message.
@@ -140,8 +143,19 @@ impl Slot {
         self.request_bytes.get()
     }
 
+    /// Keeps the trailers that were sent behind the response, for the end of the exchange.
+    pub(crate) fn keep_trailers(&self, trailers: Box<Fields>) {
+        *self.trailers.borrow_mut() = Some(trailers);
+    }
+
+    /// Takes them.
+    pub(crate) fn take_trailers(&self) -> Option<Box<Fields>> {
+        self.trailers.borrow_mut().take()
+    }
+
     /// Empties the slot for the next exchange.
     pub(crate) fn clear(&self) {
+        self.trailers.borrow_mut().take();
         self.exchange.borrow_mut().take();
         self.waiter.borrow_mut().take();
         self.reserved.set(false);

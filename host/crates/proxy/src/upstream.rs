@@ -347,12 +347,15 @@ pub(crate) fn host<'a>(setting: &'a HostHeader, request: &'a RequestHead, addres
     }
 }
 
-/// Returns the key that an endpoint of `upstream` is chosen by, if it balances by one.
+/// Returns the key that an endpoint of `upstream` is chosen by: that of a policy, or what the upstream balances by.
 pub(crate) fn balance_key(upstream: &Upstream, exchange: &Exchange) -> Option<Key> {
     let client = || match exchange.client.address.to_canonical() {
         IpAddr::V4(address) => Key::of(&address.octets()),
         IpAddr::V6(address) => Key::of(&address.octets()),
     };
+    if let Some(key) = &exchange.endpoint_key {
+        return Some(Key::of(key));
+    }
     let Balance::Hash { key, .. } = &upstream.balance else { return None };
     Some(match key {
         HashKey::Client => client(),

@@ -189,6 +189,10 @@ impl Finder {
                     exchange.upstreams.get(exchange.upstream).map_or("", |name| name).to_owned()
                 };
                 self.value("upstream", None, &upstream(active), &upstream(candidate));
+                if active.endpoint_key != candidate.endpoint_key {
+                    // It may be a session or a user.
+                    self.push("endpoint-key", None, NOT_KEPT.to_owned(), NOT_KEPT.to_owned());
+                }
                 self.cache(&active.cache, &candidate.cache);
             }
             HookKind::ResponseHead => {

@@ -211,6 +211,7 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         route: exchange.route.clone(),
         upstreams: exchange.upstreams.clone(),
         upstream: exchange.upstream,
+        endpoint_key: exchange.endpoint_key.clone(),
         trace_id: exchange.trace_id.clone(),
         attributes: exchange.attributes.clone(),
         cache: exchange.cache.clone(),
@@ -218,6 +219,7 @@ fn copy(exchange: &Exchange) -> Box<Exchange> {
         gone: ClientGone::default(),
         policy_at: exchange.policy_at,
         body_begun: exchange.body_begun,
+        trailers: exchange.trailers.clone(),
         recorder: None,
     })
 }

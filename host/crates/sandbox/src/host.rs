@@ -25,6 +25,7 @@ pub(crate) mod request;
 mod response;
 mod secrets;
 mod store;
+mod trailers;
 
 use portcullis_model::Capability;
 use wasmtime::component::Linker;

@@ -33,11 +33,14 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use portcullis_http::Fields;
 use portcullis_model::{
     FailureMode, Grants, Isolation, Name, Origin, PluginSource, PolicyConfig, PurgeGrant, RateQuota,
-    ResourceLimits, Secret, StoreGrant, Version,
+    ResourceLimits, Secret, StoreGrant, TlsVersion, Version,
 };
-use portcullis_policy::{Called, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory};
+use portcullis_policy::{
+    Called, ClientTls, Decision, Exchange, Fault, FaultKind, Hook, Policy, PolicyFactory,
+};
 
 use crate::component::ImageSource;
 use crate::component::image;
@@ -258,6 +261,20 @@ fn logged(body: impl FnOnce()) -> String {
     tracing::subscriber::with_default(subscriber, body);
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
+}
+
+/// What TLS agreed on with the client, if it speaks TLS.
+fn tls() -> ClientTls {
+    ClientTls { version: TlsVersion::V1_3, cipher: "TLS_AES_128_GCM_SHA256".into(), alpn: Some("h2".into()) }
+}
+
+/// Trailers behind a body.
+fn trailers() -> Fields {
+    let mut trailers = Fields::new();
+    for (name, value) in [("x-some", &b"first"[..]), ("x-some", b"second"), ("x-bytes", b"\xff a")] {
+        trailers.append(name.as_bytes(), value).unwrap();
+    }
+    trailers
 }
 
 fn piece(text: &'static str, last: bool) -> Hook {

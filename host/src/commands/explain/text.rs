@@ -208,6 +208,10 @@ impl Text {
         for field in list(&request["fields"]) {
             line!(self, "  {}: {}", string(&field["name"]), bytes(&field["value"]));
         }
+        let policies: Vec<String> = list(&ending["body-policies"]).iter().map(string).collect();
+        if !policies.is_empty() {
+            line!(self, "policies that see its body first, and may change this: {}", policies.join(", "));
+        }
         let endpoints = list(&upstream["endpoints"]);
         if upstream["retry-on"].is_array() {
             let on: Vec<String> = list(&upstream["retry-on"]).iter().map(string).collect();
@@ -330,6 +334,7 @@ pub(crate) fn edited(edit: &Value) -> String {
     let message = match edit["edit"].as_str() {
         Some("request-header") => "request",
         Some("response-header") => "response",
+        Some("trailer") => "trailer",
         Some("attribute") => return format!("attribute {name} = {}", value(&edit["value"])),
         _ => return format!("{} = {}", string(&edit["edit"]), value(&edit["value"])),
     };

@@ -102,6 +102,7 @@ const HOOKS: [Hook; 6] = [
         method: "request_body",
         arguments: &[
             ("Chunk", "chunk", Access::Own),
+            ("Trailers", "trailers", Access::Edit),
             ("Request", "request", Access::Edit),
             ("Exchange", "exchange", Access::Edit),
         ],
@@ -122,6 +123,7 @@ const HOOKS: [Hook; 6] = [
         method: "response_body",
         arguments: &[
             ("Chunk", "chunk", Access::Own),
+            ("Trailers", "trailers", Access::Edit),
             ("Response", "response", Access::Edit),
             ("Request", "request", Access::Read),
             ("Exchange", "exchange", Access::Edit),
@@ -133,6 +135,7 @@ const HOOKS: [Hook; 6] = [
         method: "completed",
         arguments: &[
             ("Outcome", "outcome", Access::Read),
+            ("Trailers", "trailers", Access::Read),
             ("Response", "response", Access::Read),
             ("Request", "request", Access::Read),
             ("Exchange", "exchange", Access::Edit),

@@ -110,6 +110,71 @@ pub(crate) fn request_set_upstream(name: &str) -> Result<(), Refused> {
     with_exchange(|exchange| exchange.set_upstream(name))
 }
 
+pub(crate) fn request_set_endpoint_key(key: &[u8]) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.set_endpoint_key(key))
+}
+
+pub(crate) fn trailers_header(name: &str) -> Option<String> {
+    trailers_header_bytes(name).map(text)
+}
+
+pub(crate) fn trailers_header_bytes(name: &str) -> Option<Vec<u8>> {
+    with_exchange(|exchange| exchange.trailers()?.joined(name))
+}
+
+pub(crate) fn trailers_header_values(name: &str) -> Vec<String> {
+    trailers_header_values_bytes(name).into_iter().map(text).collect()
+}
+
+pub(crate) fn trailers_header_values_bytes(name: &str) -> Vec<Vec<u8>> {
+    with_exchange(|exchange| exchange.trailers().map(|trailers| trailers.values(name)).unwrap_or_default())
+}
+
+pub(crate) fn trailers_headers() -> Vec<Field> {
+    let field = |FieldBytes { name, value }| Field { name, value: text(value) };
+    trailers_headers_bytes().into_iter().map(field).collect()
+}
+
+pub(crate) fn trailers_headers_bytes() -> Vec<FieldBytes> {
+    with_exchange(|exchange| exchange.trailers().map(|trailers| trailers.all()).unwrap_or_default())
+}
+
+pub(crate) fn trailers_set_header(name: &str, value: &[u8]) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.edit_trailers(name, |trailers| trailers.set(name, value)))
+}
+
+pub(crate) fn trailers_append_header(name: &str, value: &[u8]) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.edit_trailers(name, |trailers| trailers.append(name, value)))
+}
+
+pub(crate) fn trailers_remove_header(name: &str) -> Result<(), Refused> {
+    with_exchange(|exchange| exchange.edit_trailers(name, |trailers| trailers.remove(name)))
+}
+
+pub(crate) fn exchange_protocol() -> String {
+    with_exchange(|exchange| exchange.protocol.clone())
+}
+
+pub(crate) fn exchange_listener() -> String {
+    with_exchange(|exchange| exchange.listener.clone())
+}
+
+pub(crate) fn exchange_peer_address() -> IpAddr {
+    with_exchange(|exchange| exchange.peer_address.unwrap_or(exchange.client_address))
+}
+
+pub(crate) fn exchange_tls_version() -> Option<String> {
+    with_exchange(|exchange| exchange.tls.as_ref().map(|(version, ..)| version.clone()))
+}
+
+pub(crate) fn exchange_tls_cipher() -> Option<String> {
+    with_exchange(|exchange| exchange.tls.as_ref().map(|(_, cipher, _)| cipher.clone()))
+}
+
+pub(crate) fn exchange_tls_alpn() -> Option<String> {
+    with_exchange(|exchange| exchange.tls.as_ref().and_then(|(.., alpn)| alpn.clone()))
+}
+
 pub(crate) fn body_size() -> u64 {
     with_exchange(|exchange| exchange.piece.rest.len() as u64)
 }

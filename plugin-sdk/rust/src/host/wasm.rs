@@ -77,6 +77,12 @@ head! {
     request_set_header request_append_header request_remove_header
 }
 head! {
+    trailers:
+    trailers_header trailers_header_bytes trailers_header_values trailers_header_values_bytes
+    trailers_headers trailers_headers_bytes
+    trailers_set_header trailers_append_header trailers_remove_header
+}
+head! {
     response:
     response_header response_header_bytes response_header_values response_header_values_bytes
     response_headers response_headers_bytes
@@ -101,6 +107,10 @@ pub(crate) fn request_set_path_and_query(value: &str) -> Result<(), Refused> {
     wit::request::set_path_and_query(value).map_err(refused)
 }
 
+pub(crate) fn request_set_endpoint_key(key: &[u8]) -> Result<(), Refused> {
+    wit::request::set_endpoint_key_bytes(key).map_err(refused)
+}
+
 pub(crate) fn request_set_upstream(name: &str) -> Result<(), Refused> {
     wit::request::set_upstream(name).map_err(refused)
 }
@@ -110,7 +120,9 @@ pub(crate) fn response_set_status(status: u16) -> Result<(), Refused> {
 }
 
 pub(crate) use wit::connection::{
-    client_certificate as exchange_client_certificate, tls_server_name as exchange_tls_server_name,
+    client_certificate as exchange_client_certificate, listener as exchange_listener,
+    protocol as exchange_protocol, tls_alpn as exchange_tls_alpn, tls_cipher as exchange_tls_cipher,
+    tls_server_name as exchange_tls_server_name, tls_version as exchange_tls_version,
 };
 pub(crate) use wit::exchange::{
     attribute as exchange_attribute, route as exchange_route, state as exchange_state,
@@ -118,8 +130,15 @@ pub(crate) use wit::exchange::{
 };
 
 pub(crate) fn exchange_client_address() -> IpAddr {
-    let bytes = wit::exchange::client_address_bytes();
-    match (<[u8; 4]>::try_from(&*bytes), <[u8; 16]>::try_from(&*bytes)) {
+    address(&wit::exchange::client_address_bytes())
+}
+
+pub(crate) fn exchange_peer_address() -> IpAddr {
+    address(&wit::connection::peer_address_bytes())
+}
+
+fn address(bytes: &[u8]) -> IpAddr {
+    match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
         (Ok(v4), _) => v4.into(),
         (_, Ok(v6)) => v6.into(),
         _ => panic!("the gateway gave an address of {} bytes", bytes.len()),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::state::{GatewayState, at_hand, install};
 use crate::manifest::Manifest;
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response};
+use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Request, Response, Trailers};
 
 /// A policy that a [`MockGateway`](super::MockGateway) has configured. As with `isolation = "exchange"`, the gateway's
 /// default, each exchange has an instance of its own in the state in which `configure` left it: what a hook keeps in
@@ -112,8 +112,14 @@ impl<P: Policy> Policy for Configured<P> {
         self.with(|policy| policy.request_head(request, exchange))
     }
 
-    fn request_body(&mut self, chunk: Chunk, request: &mut Request, exchange: &mut Exchange) -> BodyDecision {
-        self.with(|policy| policy.request_body(chunk, request, exchange))
+    fn request_body(
+        &mut self,
+        chunk: Chunk,
+        trailers: &mut Trailers,
+        request: &mut Request,
+        exchange: &mut Exchange,
+    ) -> BodyDecision {
+        self.with(|policy| policy.request_body(chunk, trailers, request, exchange))
     }
 
     fn response_head(
@@ -128,21 +134,23 @@ impl<P: Policy> Policy for Configured<P> {
     fn response_body(
         &mut self,
         chunk: Chunk,
+        trailers: &mut Trailers,
         response: &mut Response,
         request: &Request,
         exchange: &mut Exchange,
     ) -> BodyDecision {
-        self.with(|policy| policy.response_body(chunk, response, request, exchange))
+        self.with(|policy| policy.response_body(chunk, trailers, response, request, exchange))
     }
 
     fn completed(
         &mut self,
         outcome: &Outcome,
+        trailers: &Trailers,
         response: &Response,
         request: &Request,
         exchange: &mut Exchange,
     ) -> Decision {
-        self.with(|policy| policy.completed(outcome, response, request, exchange))
+        self.with(|policy| policy.completed(outcome, trailers, response, request, exchange))
     }
 
     fn tick(&mut self) -> Decision {

@@ -8,7 +8,9 @@ use super::MockGateway;
 use super::fields::{BODY_BYTES_MAX, check_reply, text};
 use super::state::{ExchangeState, Head, Phase, Piece, install};
 use crate::policy::Policy;
-use crate::{BodyDecision, Chunk, Decision, Exchange, Outcome, Refused, Reply, Request, Response, Stop};
+use crate::{
+    BodyDecision, Chunk, Decision, Exchange, Outcome, Refused, Reply, Request, Response, Stop, Trailers,
+};
 
 /// One request and its response, for tests. Say what it is like, run hooks, and look at what they made of it.
 ///
@@ -109,6 +111,63 @@ impl MockExchange {
         self
     }
 
+    /// Sets the address of the peer of the connection, which is the client's own unless a proxy is before the gateway.
+    ///
+    /// # Panics
+    /// If it is not an IP address.
+    #[must_use]
+    pub fn peer_address(self, address: &str) -> Self {
+        let address: IpAddr = address.parse().expect("the address of a test's peer is an IP address");
+        self.state.borrow_mut().peer_address = Some(address.to_canonical());
+        self
+    }
+
+    /// Sets the protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`. `HTTP/1.1` unless set.
+    #[must_use]
+    pub fn protocol(self, protocol: &str) -> Self {
+        self.state.borrow_mut().protocol = protocol.to_owned();
+        self
+    }
+
+    /// Sets the name of the listener. `web` unless set.
+    #[must_use]
+    pub fn listener(self, name: &str) -> Self {
+        self.state.borrow_mut().listener = name.to_owned();
+        self
+    }
+
+    /// Sets what the TLS handshake agreed on: the version, the cipher suite and the protocol of ALPN. None of it unless
+    /// set.
+    #[must_use]
+    pub fn tls(self, version: &str, cipher: &str, alpn: Option<&str>) -> Self {
+        let alpn = alpn.map(str::to_owned);
+        self.state.borrow_mut().tls = Some((version.to_owned(), cipher.to_owned(), alpn));
+        self
+    }
+
+    /// Adds a trailer, which comes with the last piece of the next body.
+    ///
+    /// # Panics
+    /// If a gateway would not let the field through.
+    #[must_use]
+    pub fn trailer(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let added = self.state.borrow_mut().add_trailer(name, value.as_ref());
+        added.unwrap_or_else(|refused| panic!("field `{name}` of the test's trailers: {refused}"));
+        self
+    }
+
+    /// A trailer that would be sent, lines joined by `", "`.
+    #[must_use]
+    pub fn trailer_value(&self, name: &str) -> Option<String> {
+        self.state.borrow().trailers.joined(name).map(text)
+    }
+
+    /// What the endpoint would be chosen by, if the policy has said so.
+    #[must_use]
+    pub fn endpoint_key(&self) -> Option<Vec<u8>> {
+        self.state.borrow().endpoint_key.clone()
+    }
+
     /// Sets the name of the route.
     #[must_use]
     pub fn route(self, name: &str) -> Self {
@@ -178,7 +237,7 @@ impl MockExchange {
     ) -> BodyDecision {
         self.give(bytes.into(), last);
         let decision = checked_body(self.during(Phase::RequestBody, || {
-            policy.request_body(Chunk(()), &mut Request(()), &mut Exchange(()))
+            policy.request_body(Chunk(()), &mut Trailers(()), &mut Request(()), &mut Exchange(()))
         }));
         self.state.borrow_mut().body_decided(Head::Request, &decision);
         decision
@@ -213,7 +272,13 @@ impl MockExchange {
     ) -> BodyDecision {
         self.give(bytes.into(), last);
         let decision = checked_body(self.during(Phase::ResponseBody, || {
-            policy.response_body(Chunk(()), &mut Response(()), &Request(()), &mut Exchange(()))
+            policy.response_body(
+                Chunk(()),
+                &mut Trailers(()),
+                &mut Response(()),
+                &Request(()),
+                &mut Exchange(()),
+            )
         }));
         self.state.borrow_mut().body_decided(Head::Response, &decision);
         decision
@@ -308,7 +373,7 @@ impl MockExchange {
     /// Runs `on_completed`. A reply is a failure.
     pub fn completed<P: Policy>(&mut self, policy: &mut P, outcome: &Outcome) -> Decision {
         without_reply(self.during(Phase::Completed, || {
-            policy.completed(outcome, &Response(()), &Request(()), &mut Exchange(()))
+            policy.completed(outcome, &Trailers(()), &Response(()), &Request(()), &mut Exchange(()))
         }))
     }
 

@@ -82,3 +82,28 @@ fn check(name: &str, value: &[u8]) -> Result<(), Refused> {
     Field::check_name(name)?;
     Field::check_value(value)
 }
+
+/// Refuses the fields that may not be trailers, of which these are the most usual.
+pub(crate) fn check_trailer(name: &str) -> Result<(), Refused> {
+    let name = name.to_ascii_lowercase();
+    let forbidden = [
+        "age",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-range",
+        "content-type",
+        "cookie",
+        "expires",
+        "location",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "trailer",
+        "vary",
+        "www-authenticate",
+    ];
+    let is_forbidden = forbidden.contains(&name.as_str())
+        || ["if-", "x-forwarded-"].iter().any(|prefix| name.starts_with(prefix));
+    if is_forbidden { Err(Refused::Forbidden) } else { Field::check_name(&name) }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::cache::CacheWishes;
 use super::crypto::Crypto;
-use super::fields::{BODY_BYTES_MAX, Fields};
+use super::fields::{BODY_BYTES_MAX, Fields, check_trailer};
 use super::matchers::Matchers;
 use crate::cache_purge::Error as PurgeError;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
@@ -100,16 +100,25 @@ pub(crate) struct ExchangeState {
     pub(crate) request_fields: Fields,
     pub(crate) upstreams: Vec<String>,
     pub(crate) upstream: usize,
+    pub(crate) endpoint_key: Option<Vec<u8>>,
     pub(crate) status: u16,
     pub(crate) response_fields: Fields,
     pub(crate) client_address: IpAddr,
     pub(crate) client_certificate: Option<Vec<u8>>,
     pub(crate) tls_server_name: Option<String>,
+    /// The client's own, unless set.
+    pub(crate) peer_address: Option<IpAddr>,
+    pub(crate) protocol: String,
+    pub(crate) listener: String,
+    /// Version, cipher suite and protocol.
+    pub(crate) tls: Option<(String, String, Option<String>)>,
     pub(crate) route: String,
     pub(crate) trace_id: String,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) state: Vec<u8>,
     pub(crate) piece: Piece,
+    /// The trailers of the next body that ends.
+    pub(crate) trailers: Fields,
     /// The head whose body has begun to go on: first the request's, then the response's.
     pub(crate) begun: Option<Head>,
     pub(crate) cache: CacheWishes,
@@ -165,16 +174,22 @@ impl Default for ExchangeState {
             request_fields: Fields::default(),
             upstreams: vec!["upstream".to_owned()],
             upstream: 0,
+            endpoint_key: None,
             status: 200,
             response_fields: Fields::default(),
             client_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             client_certificate: None,
             tls_server_name: None,
+            peer_address: None,
+            protocol: "HTTP/1.1".to_owned(),
+            listener: "web".to_owned(),
+            tls: None,
             route: "test".to_owned(),
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             attributes: BTreeMap::new(),
             state: Vec::new(),
             piece: Piece::default(),
+            trailers: Fields::default(),
             begun: None,
             cache: CacheWishes::default(),
             instances: HashMap::new(),
@@ -225,6 +240,46 @@ impl ExchangeState {
         if goes_on > 0 || !self.piece.passed.is_empty() {
             self.begun = Some(head);
         }
+    }
+
+    /// The trailers, if there are some in this hook.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        match self.phase {
+            Phase::RequestBody | Phase::ResponseBody => self.piece.last.then_some(&self.trailers),
+            Phase::Completed => Some(&self.trailers),
+            Phase::RequestHead | Phase::ResponseHead => None,
+        }
+    }
+
+    pub(crate) fn edit_trailers(
+        &mut self,
+        name: &str,
+        edit: impl FnOnce(&mut Fields) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let has_none = match self.phase {
+            Phase::Completed => true,
+            Phase::ResponseBody => self.method == "HEAD" || matches!(self.status, 204 | 205 | 304),
+            Phase::RequestHead | Phase::RequestBody | Phase::ResponseHead => false,
+        };
+        if self.trailers().is_none() || has_none {
+            return Err(Refused::ReadOnly);
+        }
+        check_trailer(name)?;
+        edit(&mut self.trailers)
+    }
+
+    pub(crate) fn add_trailer(&mut self, name: &str, value: &[u8]) -> Result<(), Refused> {
+        check_trailer(name)?;
+        self.trailers.append(name, value)
+    }
+
+    pub(crate) fn set_endpoint_key(&mut self, key: &[u8]) -> Result<(), Refused> {
+        self.editable(Head::Request)?;
+        if key.len() > 1 << 10 {
+            return Err(Refused::TooLarge);
+        }
+        self.endpoint_key = Some(key.to_vec());
+        Ok(())
     }
 
     /// The piece of a body, in the hooks of bodies.

@@ -11,8 +11,7 @@ use exports::portcullis::policy::{
 };
 use portcullis::policy::{
     body, cache, clock, connection, crypto, exchange, log, matchers, metrics, outcome, random, rate_limit, request,
-    response,
-    secrets, store,
+    response, secrets, store, trailers,
 };
 use portcullis_test_guests_source::setting;
 
@@ -43,6 +42,9 @@ fn call(deed: &str) {
     }
     if let Some(name) = deed.strip_prefix("body.") {
         return call_body(name);
+    }
+    if let Some(name) = deed.strip_prefix("trailers.") {
+        return call_trailers(name);
     }
     if let Some(name) = deed.strip_prefix("connection.") {
         return call_connection(name);
@@ -132,6 +134,8 @@ fn call_request(name: &str) {
         "query" => done(request::query()),
         "set-path-and-query" => done(request::set_path_and_query("/c?d")),
         "set-upstream" => done(request::set_upstream("elsewhere")),
+        "set-endpoint-key" => done(request::set_endpoint_key("key")),
+        "set-endpoint-key-bytes" => done(request::set_endpoint_key_bytes(b"key")),
         "header" => done(request::header("x-some")),
         "header-bytes" => done(request::header_bytes("x-some")),
         "header-values" => done(request::header_values("x-do")),
@@ -184,9 +188,33 @@ fn call_exchange(name: &str) {
 
 fn call_connection(name: &str) {
     match name {
+        "protocol" => done(connection::protocol()),
+        "listener" => done(connection::listener()),
+        "peer-address" => done(connection::peer_address()),
+        "peer-address-bytes" => done(connection::peer_address_bytes()),
+        "tls-version" => done(connection::tls_version()),
+        "tls-cipher" => done(connection::tls_cipher()),
+        "tls-alpn" => done(connection::tls_alpn()),
         "tls-server-name" => done(connection::tls_server_name()),
         "client-certificate" => done(connection::client_certificate()),
         other => panic!("no call is named connection.{other}"),
+    }
+}
+
+fn call_trailers(name: &str) {
+    match name {
+        "header" => done(trailers::header("x-some")),
+        "header-bytes" => done(trailers::header_bytes("x-some")),
+        "header-values" => done(trailers::header_values("x-some")),
+        "header-values-bytes" => done(trailers::header_values_bytes("x-some")),
+        "headers" => done(trailers::headers()),
+        "headers-bytes" => done(trailers::headers_bytes()),
+        "set-header" => done(trailers::set_header("x-some", "value")),
+        "set-header-bytes" => done(trailers::set_header_bytes("x-some", b"value")),
+        "append-header" => done(trailers::append_header("x-some", "other")),
+        "append-header-bytes" => done(trailers::append_header_bytes("x-some", b"other")),
+        "remove-header" => done(trailers::remove_header("x-some")),
+        other => panic!("no call is named trailers.{other}"),
     }
 }
 

@@ -2,10 +2,10 @@
 //! not in that form is `None`.
 
 use bytes::Bytes;
-use portcullis_http::{Fields, RequestHead, ResponseHead, Scheme};
-use portcullis_model::{Name, PathRules};
+use portcullis_http::{Fields, RequestHead, ResponseHead, Scheme, Version};
+use portcullis_model::{Name, PathRules, TlsVersion};
 use portcullis_policy::recorder::{Edit, HostCall, Message, bytes_from_json};
-use portcullis_policy::{ClientInfo, Outcome};
+use portcullis_policy::{ClientInfo, ClientTls, Outcome};
 use serde_json::Value;
 
 /// How an exchange ended, as `hook_to_json` writes it into the input of `on-completed`.
@@ -43,6 +43,8 @@ pub fn edit_from_json(value: &Value) -> Option<Edit> {
         "attribute" => Some(Edit::Attribute { name: text("name")?, value: text("value")? }),
         "request-header" => field(Message::Request),
         "response-header" => field(Message::Response),
+        "trailer" => field(Message::Trailers),
+        "endpoint-key" => Some(Edit::EndpointKey(bytes_from_json(value.get("value")?)?)),
         _ => None,
     }
 }
@@ -57,7 +59,8 @@ pub fn call_from_json(value: &Value) -> Option<HostCall> {
     })
 }
 
-fn fields_from_json(value: &Value) -> Option<Fields> {
+/// Fields, as `fields_to_json` writes them.
+pub fn fields_from_json(value: &Value) -> Option<Fields> {
     let mut fields = Fields::new();
     for field in value.as_array()? {
         let value = bytes_from_json(field.get("value")?)?;
@@ -71,6 +74,13 @@ pub fn request_from_json(value: &Value) -> Option<RequestHead> {
     let text = |name: &str| value.get(name)?.as_str();
     let mut request = RequestHead::default();
     request.method.push_str(text("method").filter(|method| portcullis_http::is_token(method.as_bytes()))?);
+    request.version = match text("version") {
+        Some("HTTP/1.0") => Version::Http10,
+        Some("HTTP/2.0") => Version::Http2,
+        // Older records have none.
+        Some("HTTP/1.1") | None => Version::Http11,
+        Some(_) => return None,
+    };
     request.scheme = match text("scheme")? {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
@@ -102,11 +112,21 @@ pub fn response_from_json(value: &Value) -> Option<ResponseHead> {
 /// Reads the client that `client_to_json` has written.
 pub fn client_from_json(value: &Value) -> Option<ClientInfo> {
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
+    let tls = |tls: &Value| {
+        let text = |name: &str| tls.get(name).and_then(Value::as_str);
+        Some(ClientTls {
+            version: TlsVersion::from_name(text("version")?)?,
+            cipher: text("cipher")?.to_owned().into(),
+            alpn: text("alpn").map(|alpn| alpn.to_owned().into()),
+        })
+    };
     Some(ClientInfo {
         address: address("address")?,
         peer: address("peer")?,
         tls_server_name: value.get("tls-server-name").and_then(Value::as_str).map(Into::into),
         certificate: value.get("certificate").and_then(bytes_from_json).map(Into::into),
+        tls: value.get("tls").and_then(tls),
+        listener: value.get("listener").and_then(Value::as_str).unwrap_or_default().into(),
     })
 }
 

@@ -270,6 +270,7 @@ impl Redaction<'_> {
             let message = match edit["edit"].as_str() {
                 Some("request-header") => "request.header",
                 Some("response-header") => "response.header",
+                Some("trailer") => "trailer",
                 // `api-key.name` is not an API key, and `oidc.id-token` is a token.
                 Some("attribute") if is_credential(name.rsplit('.').next().unwrap_or(&name)) => {
                     if let Some(value) = edit.get_mut("value") {
@@ -296,6 +297,7 @@ impl Redaction<'_> {
             }
         }
         self.fields("response.header", member(hook, &["decision", "fields"]));
+        self.fields("trailer", member(hook, &["trailers"]));
         let hook_name = hook["hook"].as_str().unwrap_or_default().to_owned();
         if let Some(chunk) = member(hook, &["input", "chunk"]) {
             self.parameters(chunk, &format!("body of {hook_name}"), true);

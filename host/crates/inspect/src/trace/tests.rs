@@ -12,6 +12,7 @@ pub(super) fn record(input: Input, decided: Decided, edits: Vec<Edit>, calls: Ve
         at: 1,
         hook: "on-request-head".to_owned(),
         input,
+        trailers: None,
         decided,
         edits,
         calls,

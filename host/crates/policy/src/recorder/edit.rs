@@ -13,11 +13,13 @@ pub enum Edit {
     Target(String),
     /// Another upstream of the route.
     Upstream(Name),
+    /// What the endpoint is chosen by.
+    EndpointKey(Vec<u8>),
     /// The response's status.
     Status(u16),
     /// The lines of a field.
     Field {
-        /// The message that has the field.
+        /// Where the field is.
         message: Message,
         /// Its name, lower case.
         name: String,
@@ -35,13 +37,15 @@ pub enum Edit {
     },
 }
 
-/// One of the two messages of an exchange.
+/// A section of fields in the messages of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
     /// From the client.
     Request,
     /// To the client.
     Response,
+    /// The trailers of the one whose body hook ran.
+    Trailers,
 }
 
 impl Edit {
@@ -51,6 +55,7 @@ impl Edit {
         match self {
             Self::Method(text) | Self::Authority(text) | Self::Target(text) => text.len(),
             Self::Upstream(name) => name.len(),
+            Self::EndpointKey(key) => key.len(),
             Self::Status(_) => 2,
             Self::Field { name, before, after, .. } => name.len() + lines(before) + lines(after),
             Self::Attribute { name, value } => name.len() + value.len(),

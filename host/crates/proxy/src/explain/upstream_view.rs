@@ -16,6 +16,8 @@ pub struct UpstreamView {
     pub tries: Tries,
     /// Its endpoints.
     pub endpoints: Vec<EndpointView>,
+    /// Whether a policy has set the key that the endpoint is chosen by.
+    pub by_policy: bool,
     /// The endpoint that would be chosen now, if that is known: from a running gateway, or because there is only one.
     pub next: Option<usize>,
 }
@@ -91,6 +93,7 @@ impl Explainer<'_> {
                 (endpoints.iter().map(view).collect(), (endpoints.len() == 1).then_some(0))
             }
         };
-        Some(UpstreamView { endpoints, next, config: config.clone(), tries: action.tries.clone() })
+        let (by_policy, tries) = (exchange.endpoint_key.is_some(), action.tries.clone());
+        Some(UpstreamView { endpoints, by_policy, next, config: config.clone(), tries })
     }
 }

@@ -141,7 +141,8 @@ impl ComponentInfo {
         }
         let unknown = || InspectError::UnknownImport(shown(name));
         match contract_interface(name)?.ok_or_else(unknown)? {
-            "types" | "request" | "response" | "body" | "exchange" | "connection" | "outcome" => {}
+            "types" | "request" | "response" | "body" | "trailers" | "exchange" | "connection"
+            | "outcome" => {}
             "cache" => self.informs_cache = true,
             interface => self.imports.push(Capability::from_name(interface).ok_or_else(unknown)?),
         }

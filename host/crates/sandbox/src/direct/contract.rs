@@ -33,6 +33,7 @@ pub(super) fn define(
     match interface {
         "request" => head::request(linker, name, function),
         "response" => head::response(linker, name, function),
+        "trailers" => head::trailers(linker, name, function),
         "exchange" => exchange(linker, name, function),
         "body" => body(linker, name, function),
         "connection" => connection(linker, name, function),
@@ -104,6 +105,13 @@ fn exchange(linker: &mut Linker<State>, name: Name<'_>, function: &str) -> Resul
 fn connection(linker: &mut Linker<State>, name: Name<'_>, function: &str) -> Result<bool> {
     use connection::Host;
     match function {
+        "protocol" => give(linker, name, State::protocol),
+        "listener" => give(linker, name, |state| Ok(&*state.exchange()?.client.listener)),
+        "peer-address" => typed(linker, name, |state, (): ()| state.peer_address()),
+        "peer-address-bytes" => typed(linker, name, |state, (): ()| state.peer_address_bytes()),
+        "tls-version" => typed(linker, name, |state, (): ()| state.tls_version()),
+        "tls-cipher" => typed(linker, name, |state, (): ()| state.tls_cipher()),
+        "tls-alpn" => typed(linker, name, |state, (): ()| state.tls_alpn()),
         "tls-server-name" => typed(linker, name, |state, (): ()| state.tls_server_name()),
         "client-certificate" => typed(linker, name, |state, (): ()| state.client_certificate()),
         _ => Ok(false),

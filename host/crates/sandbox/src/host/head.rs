@@ -1,5 +1,5 @@
-//! What the functions of `request`, `response`, `body`, `outcome`, `exchange`, `connection` and `cache` have in common:
-//! reading and editing the fields of a head.
+//! What the functions of `request`, `response`, `body`, `trailers`, `outcome`, `exchange`, `connection` and `cache` have
+//! in common: reading and editing the fields of a head.
 
 use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
 use wasmtime::Result;
@@ -19,6 +19,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     policy::request::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::response::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::body::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    policy::trailers::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::outcome::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::exchange::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     policy::connection::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;

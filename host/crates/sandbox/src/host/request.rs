@@ -46,6 +46,9 @@ impl State {
     }
 }
 
+/// The longest key of an endpoint.
+const KEY_BYTES_MAX: usize = 1 << 10;
+
 /// What of a head is not its fields.
 pub(crate) fn fixed_size(request: &RequestHead) -> usize {
     request.method.len() + request.target().len() + request.authority.len()
@@ -116,6 +119,20 @@ impl Host for State {
         self.edit_outbound(|exchange| {
             let at = exchange.upstreams.iter().position(|upstream| **upstream == *name);
             exchange.upstream = at.ok_or(Refused::InvalidValue)?;
+            Ok(())
+        })
+    }
+
+    fn set_endpoint_key(&mut self, key: String) -> Result<Edit> {
+        self.set_endpoint_key_bytes(key.into_bytes())
+    }
+
+    fn set_endpoint_key_bytes(&mut self, key: Vec<u8>) -> Result<Edit> {
+        self.edit_outbound(|exchange| {
+            if key.len() > KEY_BYTES_MAX {
+                return Err(Refused::TooLarge);
+            }
+            exchange.endpoint_key = Some(key.into());
             Ok(())
         })
     }

@@ -10,7 +10,7 @@ use portcullis_test_guests::{EDITS, EVERY_CALL, EVERY_CALL_WAITS, HOOK_COST, MIS
 use super::faults::{HOOKS, hook};
 use super::injected::asking;
 use super::straight::guest::Straight;
-use super::{SANDBOX, both, component, config, exchange, on_fibers, policy, run, run_in_time};
+use super::{SANDBOX, both, component, config, exchange, on_fibers, policy, run, run_in_time, tls, trailers};
 use crate::component::Code;
 use crate::component::image;
 use crate::{Sandbox, SandboxOptions};
@@ -32,7 +32,7 @@ fn guests_that_do_not_wait_are_called_directly() {
 }
 
 /// What can be asked and edited, with values of every sort.
-const EDITS_OF_ALL_SORTS: [&str; 56] = [
+const EDITS_OF_ALL_SORTS: [&str; 79] = [
     "request.method",
     "request.scheme",
     "request.authority",
@@ -84,6 +84,29 @@ const EDITS_OF_ALL_SORTS: [&str; 56] = [
     "exchange.client-address-bytes",
     "exchange.reply-header x-a b",
     "exchange.reply-bytes x-a ff",
+    "request.set-endpoint-key one",
+    "request.set-endpoint-key-bytes ff",
+    "request.set-endpoint-key-size 2000",
+    "trailers.header x-some",
+    "trailers.header-bytes x-bytes",
+    "trailers.header-values x-bytes",
+    "trailers.header-values-bytes x-bytes",
+    "trailers.headers",
+    "trailers.headers-bytes",
+    "trailers.set-header x-some other",
+    "trailers.set-header content-length 5",
+    "trailers.set-header-bytes x-some ff",
+    "trailers.set-header-size 70000",
+    "trailers.append-header x-some other",
+    "trailers.append-header-bytes x-some ff",
+    "trailers.remove-header x-some",
+    "connection.protocol",
+    "connection.listener",
+    "connection.peer-address",
+    "connection.peer-address-bytes",
+    "connection.tls-version",
+    "connection.tls-cipher",
+    "connection.tls-alpn",
     "connection.tls-server-name",
     "connection.client-certificate",
     "exchange.attribute kept",
@@ -93,7 +116,8 @@ const EDITS_OF_ALL_SORTS: [&str; 56] = [
 
 fn told(exchange: &Exchange) -> String {
     let attributes: Vec<_> = exchange.attributes.iter().collect();
-    format!("{:?} {:?} {:?} {attributes:?}", exchange.request, exchange.response, exchange.upstream)
+    let Exchange { request, response, upstream, endpoint_key, trailers, .. } = exchange;
+    format!("{request:?} {response:?} {upstream} {endpoint_key:?} {trailers:?} {attributes:?}")
 }
 
 #[test]
@@ -106,6 +130,8 @@ fn what_a_policy_sees_and_does_is_the_same() {
                 let [direct, linked] = [0, 1].map(|way| {
                     let mut exchange = exchange();
                     exchange.client.address = "2001:db8::7".parse().unwrap();
+                    exchange.client.tls = Some(tls());
+                    exchange.trailers = Some(Box::new(trailers()));
                     assert!(exchange.attributes.set("kept", "yes"));
                     for (field, value) in [("x-many", &b"first"[..]), ("x-many", b""), ("x-bytes", b"\xff a")]
                     {

@@ -8,7 +8,7 @@ use portcullis_model::Name;
 use portcullis_policy::{BodyDecision, Decision, Exchange, FaultKind, Hook, Outcome};
 use portcullis_test_guests::{EDITS, LATE_EDITS};
 
-use super::{both, config, exchange, piece, policy, run};
+use super::{both, config, exchange, piece, policy, run, tls, trailers};
 
 fn hook(name: &str) -> Hook {
     match name {
@@ -398,5 +398,136 @@ fn bounds_the_attributes() {
     both(|| {
         check("request-head", "exchange.set-attribute-size 16000", "ok");
         check("request-head", "exchange.set-attribute-size 16384", "too-large");
+    });
+}
+
+#[test]
+fn trailers_are_at_hand_where_a_body_ends_and_can_be_edited_there() {
+    let with = || {
+        let mut exchange = exchange();
+        exchange.trailers = Some(Box::new(trailers()));
+        exchange
+    };
+    both(|| {
+        for at in ["request-body", "response-body", "completed"] {
+            let told = |edit| edited(at, with(), edit).1;
+            assert_eq!(told("trailers.header X-Some"), "first, second");
+            assert_eq!(told("trailers.header-values x-some"), "first|second");
+            assert_eq!(told("trailers.header x-bytes"), "\u{fffd} a");
+            assert_eq!(told("trailers.header x-none"), "none");
+        }
+        for at in ["request-body", "response-body"] {
+            let edit = |edit: &str| {
+                let (exchange, told) = edited(at, with(), edit);
+                (exchange.trailers.unwrap_or_default(), told)
+            };
+            let (after, told) = edit("trailers.set-header grpc-status 0");
+            assert_eq!((after.get(b"grpc-status"), told.as_str()), (Some(&b"0"[..]), "ok"));
+            let (after, told) = edit("trailers.append-header x-some third");
+            assert_eq!((after.get_all(b"x-some").count(), told.as_str()), (3, "ok"));
+            let (after, told) = edit("trailers.remove-header x-some");
+            assert_eq!((after.get(b"x-some"), told.as_str()), (None, "ok"));
+            assert_eq!(edit("trailers.set-header-size 70000").1, "too-large");
+            assert_eq!(edit("trailers.set-header no@token x").1, "invalid-name");
+            // What is framing, routing or a credential must not come behind what it is about.
+            for name in [
+                "Content-Length",
+                "transfer-encoding",
+                "Host",
+                "CONNECTION",
+                "te",
+                "trailer",
+                "upgrade",
+                "authorization",
+                "cookie",
+                "set-cookie",
+                "cache-control",
+                "content-type",
+                "content-encoding",
+                "if-match",
+                "x-forwarded-for",
+                "vary",
+                "age",
+            ] {
+                let (after, told) = edit(&format!("trailers.set-header {name} 5"));
+                assert_eq!((after.len(), told.as_str()), (3, "forbidden"), "{name}");
+                assert_eq!(edit(&format!("trailers.append-header {name} 5")).1, "forbidden", "{name}");
+            }
+            // A body without trailers gets some.
+            let (exchange, told) = edited(at, exchange(), "trailers.set-header x-a b");
+            assert_eq!((exchange.trailers.unwrap().len(), told.as_str()), (1, "ok"));
+        }
+    });
+}
+
+#[test]
+fn trailers_are_read_only_where_none_can_be_sent() {
+    both(|| {
+        let edit = "trailers.set-header x-a b";
+        for at in ["request-head", "response-head", "completed"] {
+            check(at, edit, "read-only");
+        }
+        let policy = policy(EDITS, &config("editing", "{}"));
+        let mut midway = exchange();
+        midway.request.fields.set(b"x-edit", edit.as_bytes()).unwrap();
+        let (midway, _) = run(&*policy, piece("x", false), midway);
+        assert_eq!(midway.attributes.get("request-body"), Some("read-only"), "more of the body follows");
+        let told = |at, change: fn(&mut Exchange)| {
+            let mut exchange = exchange();
+            change(&mut exchange);
+            edited(at, exchange, edit).1
+        };
+        assert_eq!(
+            told("response-body", |exchange| exchange.request.method = "HEAD".to_owned()),
+            "read-only"
+        );
+        for status in [204, 205, 304] {
+            let mut empty = exchange();
+            empty.response.status = status;
+            assert_eq!(edited("response-body", empty, edit).1, "read-only", "{status}");
+        }
+        let upgrade = |exchange: &mut Exchange| exchange.request.upgrade = Some("websocket".to_owned());
+        assert_eq!(told("request-body", upgrade), "read-only");
+    });
+}
+
+#[test]
+fn shows_the_connection() {
+    both(|| {
+        let told = |edit| {
+            let mut exchange = exchange();
+            exchange.request.version = Version::Http2;
+            exchange.client.listener = Name::from("public");
+            exchange.client.peer = "::ffff:192.0.2.7".parse().unwrap();
+            exchange.client.tls = Some(tls());
+            edited("request-head", exchange, edit).1
+        };
+        assert_eq!(told("connection.protocol"), "HTTP/2");
+        assert_eq!(told("connection.listener"), "public");
+        assert_eq!(told("connection.peer-address"), "192.0.2.7");
+        assert_eq!(told("connection.peer-address-bytes"), "[c0, 0, 2, 7]");
+        assert_eq!(told("connection.tls-version"), "TLSv1.3");
+        assert_eq!(told("connection.tls-cipher"), "TLS_AES_128_GCM_SHA256");
+        assert_eq!(told("connection.tls-alpn"), "h2");
+        check("request-head", "connection.protocol", "HTTP/1.1");
+        for what in ["tls-version", "tls-cipher", "tls-alpn"] {
+            check("completed", &format!("connection.{what}"), "none");
+        }
+    });
+}
+
+#[test]
+fn sets_the_key_of_the_endpoint() {
+    both(|| {
+        let key = |edit| {
+            let (exchange, told) = edited("request-head", exchange(), edit);
+            (exchange.endpoint_key, told)
+        };
+        assert_eq!(key("request.set-endpoint-key alice"), (Some(b"alice"[..].into()), "ok".to_owned()));
+        assert_eq!(key("request.set-endpoint-key-bytes ff00"), (Some([0xff, 0][..].into()), "ok".to_owned()));
+        assert_eq!(key("request.set-endpoint-key-size 1024").1, "ok");
+        assert_eq!(key("request.set-endpoint-key-size 1025"), (None, "too-large".to_owned()));
+        check("request-body", "request.set-endpoint-key alice", "ok");
+        check("response-head", "request.set-endpoint-key alice", "read-only");
     });
 }

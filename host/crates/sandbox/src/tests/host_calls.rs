@@ -63,7 +63,8 @@ pub(super) fn contract() -> BTreeSet<String> {
 
 /// Those of an exchange, which `configure` and `on-tick` do not have.
 pub(super) fn needs_exchange(call: &str) -> bool {
-    let interfaces = ["request.", "response.", "body.", "exchange.", "connection.", "outcome.", "cache."];
+    let interfaces =
+        ["request.", "response.", "body.", "trailers.", "exchange.", "connection.", "outcome.", "cache."];
     call == "matchers.find-client" || interfaces.iter().any(|interface| call.starts_with(interface))
 }
 

@@ -13,7 +13,8 @@ use portcullis_http::{
 use portcullis_model::Name;
 use portcullis_policy::recorder::{Decided, Effects, HookRecord, Recorder, SimulatedTime};
 use portcullis_policy::{
-    BodyOutcome, BodySide, ClientInfo, Exchange, HeadOutcome, HeldBody, Outcome, PolicyChain, Reply,
+    BodyOutcome, BodySide, ClientInfo, ClientTls, Exchange, HeadOutcome, HeldBody, Outcome, PolicyChain,
+    Reply,
 };
 
 use crate::commands::explain::Url;
@@ -239,6 +240,8 @@ fn arrive(request: &CaseRequest) -> Result<Exchange, String> {
         peer: request.client,
         tls_server_name: server_name.map(|name| name.to_ascii_lowercase().into()),
         certificate: request.client_certificate.as_deref().map(Into::into),
+        tls: url.tls.then(ClientTls::of_http1),
+        ..ClientInfo::default()
     };
     Ok(Exchange {
         request: parsed,

@@ -22,6 +22,8 @@ pub(super) fn request(linker: &mut Linker<State>, name: Name<'_>, function: &str
         "set-authority" => typed(linker, name, |state, (authority,)| state.set_authority(authority)),
         "set-path-and-query" => typed(linker, name, |state, (value,)| state.set_path_and_query(value)),
         "set-upstream" => typed(linker, name, |state, (upstream,)| state.set_upstream(upstream)),
+        "set-endpoint-key" => typed(linker, name, |state, (key,)| state.set_endpoint_key(key)),
+        "set-endpoint-key-bytes" => typed(linker, name, |state, (key,)| state.set_endpoint_key_bytes(key)),
         "header" => header(linker, name, Form::Text, request_fields),
         "header-bytes" => header(linker, name, Form::Bytes, request_fields),
         "header-values" => header_values(linker, name, Form::Text, request_fields),
@@ -91,6 +93,39 @@ fn set_response_header(state: &mut State, name: &str, value: &[u8]) -> Result<Ed
 
 fn append_response_header(state: &mut State, name: &str, value: &[u8]) -> Result<Edit> {
     state.edit_response(|response| head::append_header(&mut response.fields, 0, name, value))
+}
+
+pub(super) fn trailers(linker: &mut Linker<State>, name: Name<'_>, function: &str) -> Result<bool> {
+    use policy::trailers::Host;
+    match function {
+        "header" => header(linker, name, Form::Text, trailer_fields),
+        "header-bytes" => header(linker, name, Form::Bytes, trailer_fields),
+        "header-values" => header_values(linker, name, Form::Text, trailer_fields),
+        "header-values-bytes" => header_values(linker, name, Form::Bytes, trailer_fields),
+        "headers" => typed(linker, name, |state, (): ()| Host::headers(state)),
+        "headers-bytes" => typed(linker, name, |state, (): ()| Host::headers_bytes(state)),
+        "set-header" => edit_field(linker, name, Form::Text, set_trailer),
+        "set-header-bytes" => edit_field(linker, name, Form::Bytes, set_trailer),
+        "append-header" => edit_field(linker, name, Form::Text, append_trailer),
+        "append-header-bytes" => edit_field(linker, name, Form::Bytes, append_trailer),
+        "remove-header" => edit_name(linker, name, |state, name| {
+            state.edit_trailers(name, |trailers| head::remove_header(trailers, name))
+        }),
+        _ => Ok(false),
+    }
+}
+
+fn trailer_fields<'a>(state: &'a mut State, name: &str) -> Result<Option<&'a Fields>> {
+    state.note_read("trailer ", name);
+    state.trailers()
+}
+
+fn set_trailer(state: &mut State, name: &str, value: &[u8]) -> Result<Edit> {
+    state.edit_trailers(name, |trailers| head::set_header(trailers, 0, name, value))
+}
+
+fn append_trailer(state: &mut State, name: &str, value: &[u8]) -> Result<Edit> {
+    state.edit_trailers(name, |trailers| head::append_header(trailers, 0, name, value))
 }
 
 /// How values of fields are given and taken.
