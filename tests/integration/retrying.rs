@@ -10,9 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::edge::{COMBINATIONS, Edge, Http};
-use crate::harness::{
-    Answer, Pieces, RawUpstream, Received, TestGateway, TestUpstream, eventually, portcullis_in,
-};
+use crate::harness::{Answer, RawUpstream, Received, TestGateway, TestUpstream, eventually, portcullis_in};
 use crate::setup::record;
 
 /// An endpoint that gets nearly every first attempt.

@@ -25,7 +25,7 @@ pub(crate) struct Room(Arc<Gate>);
 pub(crate) struct Waiting(Arc<Gate>);
 
 /// An exchange that is under way at an endpoint until this is dropped.
-// In this order: who is woken must find the endpoint's count lowered.
+// In this order: the request that is woken must find the endpoint's count lowered.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     _in_flight: InFlight,

@@ -228,8 +228,8 @@ impl Forward<'_> {
     }
 
     /// Chooses an endpoint of an upstream that bounds its exchanges. The first time it takes room for the exchange and
-    /// may wait for it. Another endpoint, for a retry, is not waited for: whoever has failed is not to hold room for
-    /// long.
+    /// may wait for it. Another endpoint, for a retry, is not waited for: a request that has failed is not to hold room
+    /// for long.
     async fn pass(
         &mut self,
         gate: &Arc<Gate>,
