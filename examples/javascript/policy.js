@@ -1,7 +1,7 @@
 // Lets requests in that carry a known key, tells later policies and the access log whose it is, and keeps the key itself
 // from the server.
-import * as request from "portcullis:policy/request@0.2.0";
-import * as exchange from "portcullis:policy/exchange@0.2.0";
+import * as request from "portcullis:policy/request@0.2.1";
+import * as exchange from "portcullis:policy/exchange@0.2.1";
 
 // What `configure` leaves here is in the memory of each instance from the start.
 let header = "";

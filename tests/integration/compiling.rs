@@ -32,7 +32,7 @@ fn bomb(branches: usize, locals: usize) -> Vec<u8> {
             (type $tick-type (func (result (result (error string)))))
             (func $tick (type $tick-type) (canon lift (core func $m "tick") (memory $m "memory")))
             (instance $ticking (export "on-tick" (func $tick)))
-            (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#,
+            (export "portcullis:policy/tick@0.2.1" (instance $ticking)))"#,
         locals = "i32 ".repeat(locals)
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))

@@ -212,7 +212,7 @@ async fn a_plugin_that_is_looked_at_does_not_steer_the_terminal() {
     let text = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
     let cases = [
         ("import.wasm", import(&format!("wasi:evil{harmful}"))),
-        ("contract.wasm", import(&format!("portcullis:policy/{harmful}@0.2.0"))),
+        ("contract.wasm", import(&format!("portcullis:policy/{harmful}@0.2.1"))),
         ("version.wasm", import(&format!("portcullis:policy/request@{harmful}"))),
         ("manifest.wasm", manifest(&format!("{{\"name\":\"a\",\"{text}\":1,{text}"))),
         (&*format!("name{text}.wasm"), b"\0asm and no more".to_vec()),

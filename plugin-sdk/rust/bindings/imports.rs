@@ -100,7 +100,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "method"]
                         fn wit_import1(_: *mut u8);
@@ -141,7 +141,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-method"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -216,7 +216,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "scheme"]
                         fn wit_import1(_: *mut u8);
@@ -255,7 +255,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "authority"]
                         fn wit_import1(_: *mut u8);
@@ -299,7 +299,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-authority"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -374,7 +374,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "path"]
                         fn wit_import1(_: *mut u8);
@@ -412,7 +412,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "query"]
                         fn wit_import1(_: *mut u8);
@@ -472,7 +472,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-path-and-query"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -550,9 +550,169 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-upstream"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result9 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V8;
+                                let v8 = match l4 {
+                                    0 => V8::InvalidName,
+                                    1 => V8::InvalidValue,
+                                    2 => V8::Forbidden,
+                                    3 => V8::ReadOnly,
+                                    4 => V8::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e8 = {
+                                            let l5 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        V8::Other(e8)
+                                    }
+                                };
+                                v8
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result9
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Requests of the same key go to the same endpoint of the upstream for as long as it is there and in health,
+            /// whatever the upstream's `balance` says. If it is not, its keys are spread over the others, and come back with it.
+            /// A retry goes to another endpoint. At most 1 KiB; more is refused as `too-large`.
+            #[allow(async_fn_in_trait)]
+            pub fn set_endpoint_key(key: &str) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "set-endpoint-key"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result9 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V8;
+                                let v8 = match l4 {
+                                    0 => V8::InvalidName,
+                                    1 => V8::InvalidValue,
+                                    2 => V8::Forbidden,
+                                    3 => V8::ReadOnly,
+                                    4 => V8::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e8 = {
+                                            let l5 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        V8::Other(e8)
+                                    }
+                                };
+                                v8
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result9
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn set_endpoint_key_bytes(
+                key: &[u8],
+            ) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "set-endpoint-key-bytes"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
                     }
                     #[cfg(not(target_arch = "wasm32"))]
@@ -631,7 +791,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -688,7 +848,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-bytes"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -743,7 +903,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-values"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -804,7 +964,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-values-bytes"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -863,7 +1023,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "headers"]
                         fn wit_import1(_: *mut u8);
@@ -929,7 +1089,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "headers-bytes"]
                         fn wit_import1(_: *mut u8);
@@ -1008,7 +1168,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-header"]
                         fn wit_import3(
@@ -1104,7 +1264,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-header-bytes"]
                         fn wit_import3(
@@ -1200,7 +1360,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "append-header"]
                         fn wit_import3(
@@ -1296,7 +1456,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "append-header-bytes"]
                         fn wit_import3(
@@ -1387,7 +1547,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/request@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/request@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "remove-header"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -1470,7 +1630,7 @@ pub mod portcullis {
             pub fn status() -> u16 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "status"]
                         fn wit_import0() -> i32;
@@ -1502,7 +1662,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-status"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -1580,7 +1740,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -1637,7 +1797,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-bytes"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -1691,7 +1851,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-values"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -1752,7 +1912,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "header-values-bytes"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -1811,7 +1971,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "headers"]
                         fn wit_import1(_: *mut u8);
@@ -1877,7 +2037,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "headers-bytes"]
                         fn wit_import1(_: *mut u8);
@@ -1956,7 +2116,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-header"]
                         fn wit_import3(
@@ -2052,7 +2212,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-header-bytes"]
                         fn wit_import3(
@@ -2148,7 +2308,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "append-header"]
                         fn wit_import3(
@@ -2244,7 +2404,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "append-header-bytes"]
                         fn wit_import3(
@@ -2334,7 +2494,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/response@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/response@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "remove-header"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -2412,7 +2572,7 @@ pub mod portcullis {
             pub fn size() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "size"]
                         fn wit_import0() -> i64;
@@ -2431,7 +2591,7 @@ pub mod portcullis {
             pub fn is_last() -> bool {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "is-last"]
                         fn wit_import0() -> i32;
@@ -2450,7 +2610,7 @@ pub mod portcullis {
             pub fn is_absent() -> bool {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "is-absent"]
                         fn wit_import0() -> i32;
@@ -2481,7 +2641,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "read"]
                         fn wit_import1(_: i64, _: i64, _: *mut u8);
@@ -2520,7 +2680,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "pass"]
                         fn wit_import1(_: i64, _: *mut u8);
@@ -2602,7 +2762,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "replace"]
                         fn wit_import2(_: i64, _: *mut u8, _: usize, _: *mut u8);
@@ -2685,7 +2845,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "hold"]
                         fn wit_import1(_: *mut u8);
@@ -2760,7 +2920,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "collect"]
                         fn wit_import1(_: *mut u8);
@@ -2835,7 +2995,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/body@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/body@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "finish"]
                         fn wit_import1(_: *mut u8);
@@ -2893,6 +3053,860 @@ pub mod portcullis {
                 }
             }
         }
+        /// The trailer fields of the message whose body ends: those of chunked bodies of HTTP/1.1 and those of HTTP/2, such as
+        /// `grpc-status`. Needs no grant.
+        ///
+        /// They are at hand in the call of a body hook in which `body.is-last` holds, and can be edited in it, whatever was let
+        /// go before; in `on-completed` they are those that were sent behind the response. In all other calls there are none,
+        /// and edits are refused as `read-only`, as for messages behind which no trailers can be sent: those that have no body
+        /// (`body.is-absent`, 205) and requests for an upgrade. A body that came without trailers can get some. A client of
+        /// HTTP/1.0 gets none, and a policy that called `body.finish` is not called for them.
+        ///
+        /// Fields that may not be trailers (RFC 9110, 6.5.1: framing, routing, authentication, what controls caches and what
+        /// describes the body) never are: those of a peer are dropped, and edits of them are refused as `forbidden`. A client's
+        /// trailers also come without credentials and without what only the gateway may say of the client.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod trailers {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Field = super::super::super::portcullis::policy::types::Field;
+            pub type FieldBytes = super::super::super::portcullis::policy::types::FieldBytes;
+            pub type Refused = super::super::super::portcullis::policy::types::Refused;
+            #[allow(unused_unsafe, clippy::all)]
+            /// All values of a field joined by `", "`; none if there is no such field. See `request.header`.
+            #[allow(async_fn_in_trait)]
+            pub fn header(name: &str) -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "header"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result7 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                let bytes6 = _rt::Vec::from_raw_parts(
+                                    l4.cast(),
+                                    len6,
+                                    len6,
+                                );
+                                _rt::string_lift(bytes6)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn header_bytes(name: &str) -> ::core::option::Option<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "header-bytes"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result7 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l4.cast(), len6, len6))
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The value of each line of a field, in order. See `request.header-values`.
+            #[allow(async_fn_in_trait)]
+            pub fn header_values(name: &str) -> _rt::Vec<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "header-values"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = *ptr1.add(0).cast::<*mut u8>();
+                    let l4 = *ptr1
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base8 = l3;
+                    let len8 = l4;
+                    let mut result8 = _rt::Vec::with_capacity(len8);
+                    for i in 0..len8 {
+                        let base = base8
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        let e8 = {
+                            let l5 = *base.add(0).cast::<*mut u8>();
+                            let l6 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len7 = l6;
+                            let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+                            _rt::string_lift(bytes7)
+                        };
+                        result8.push(e8);
+                    }
+                    _rt::cabi_dealloc(
+                        base8,
+                        len8 * (2 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result9 = result8;
+                    result9
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn header_values_bytes(name: &str) -> _rt::Vec<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "header-values-bytes"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = *ptr1.add(0).cast::<*mut u8>();
+                    let l4 = *ptr1
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base8 = l3;
+                    let len8 = l4;
+                    let mut result8 = _rt::Vec::with_capacity(len8);
+                    for i in 0..len8 {
+                        let base = base8
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        let e8 = {
+                            let l5 = *base.add(0).cast::<*mut u8>();
+                            let l6 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len7 = l6;
+                            <_ as From<
+                                _rt::Vec<_>,
+                            >>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7))
+                        };
+                        result8.push(e8);
+                    }
+                    _rt::cabi_dealloc(
+                        base8,
+                        len8 * (2 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result9 = result8;
+                    result9
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// All fields in order.
+            #[allow(async_fn_in_trait)]
+            pub fn headers() -> _rt::Vec<Field> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "headers"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base10 = l2;
+                    let len10 = l3;
+                    let mut result10 = _rt::Vec::with_capacity(len10);
+                    for i in 0..len10 {
+                        let base = base10
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        let e10 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len9 = l8;
+                            let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+                            (_rt::string_lift(bytes6), _rt::string_lift(bytes9))
+                        };
+                        result10.push(e10);
+                    }
+                    _rt::cabi_dealloc(
+                        base10,
+                        len10 * (4 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result11 = result10;
+                    result11
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn headers_bytes() -> _rt::Vec<FieldBytes> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "headers-bytes"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base10 = l2;
+                    let len10 = l3;
+                    let mut result10 = _rt::Vec::with_capacity(len10);
+                    for i in 0..len10 {
+                        let base = base10
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        let e10 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len9 = l8;
+                            (
+                                _rt::string_lift(bytes6),
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l7.cast(), len9, len9)),
+                            )
+                        };
+                        result10.push(e10);
+                    }
+                    _rt::cabi_dealloc(
+                        base10,
+                        len10 * (4 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result11 = result10;
+                    result11
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Replaces all lines of a field by one.
+            #[allow(async_fn_in_trait)]
+            pub fn set_header(
+                name: &str,
+                value: &str,
+            ) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "set-header"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result10 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V9;
+                                let v9 = match l5 {
+                                    0 => V9::InvalidName,
+                                    1 => V9::InvalidValue,
+                                    2 => V9::Forbidden,
+                                    3 => V9::ReadOnly,
+                                    4 => V9::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e9 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        V9::Other(e9)
+                                    }
+                                };
+                                v9
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn set_header_bytes(
+                name: &str,
+                value: &[u8],
+            ) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "set-header-bytes"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result10 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V9;
+                                let v9 = match l5 {
+                                    0 => V9::InvalidName,
+                                    1 => V9::InvalidValue,
+                                    2 => V9::Forbidden,
+                                    3 => V9::ReadOnly,
+                                    4 => V9::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e9 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        V9::Other(e9)
+                                    }
+                                };
+                                v9
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Adds a line to a field.
+            #[allow(async_fn_in_trait)]
+            pub fn append_header(
+                name: &str,
+                value: &str,
+            ) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "append-header"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result10 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V9;
+                                let v9 = match l5 {
+                                    0 => V9::InvalidName,
+                                    1 => V9::InvalidValue,
+                                    2 => V9::Forbidden,
+                                    3 => V9::ReadOnly,
+                                    4 => V9::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e9 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        V9::Other(e9)
+                                    }
+                                };
+                                v9
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as bytes.
+            #[allow(async_fn_in_trait)]
+            pub fn append_header_bytes(
+                name: &str,
+                value: &[u8],
+            ) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = value;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "append-header-bytes"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result10 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V9;
+                                let v9 = match l5 {
+                                    0 => V9::InvalidName,
+                                    1 => V9::InvalidValue,
+                                    2 => V9::Forbidden,
+                                    3 => V9::ReadOnly,
+                                    4 => V9::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e9 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        V9::Other(e9)
+                                    }
+                                };
+                                v9
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Removes all lines of a field; an absent field is no error.
+            #[allow(async_fn_in_trait)]
+            pub fn remove_header(name: &str) -> ::core::result::Result<(), Refused> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/trailers@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "remove-header"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result9 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::portcullis::policy::types::Refused as V8;
+                                let v8 = match l4 {
+                                    0 => V8::InvalidName,
+                                    1 => V8::InvalidValue,
+                                    2 => V8::Forbidden,
+                                    3 => V8::ReadOnly,
+                                    4 => V8::TooLarge,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e8 = {
+                                            let l5 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        V8::Other(e8)
+                                    }
+                                };
+                                v8
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result9
+                }
+            }
+        }
         /// What the gateway knows about the exchange, how a policy answers it, and what policies pass to each other. Needs no
         /// grant.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -2923,7 +3937,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "client-address"]
                         fn wit_import1(_: *mut u8);
@@ -2961,7 +3975,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "client-address-bytes"]
                         fn wit_import1(_: *mut u8);
@@ -3000,7 +4014,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "route"]
                         fn wit_import1(_: *mut u8);
@@ -3038,7 +4052,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "trace-id"]
                         fn wit_import1(_: *mut u8);
@@ -3121,7 +4135,7 @@ pub mod portcullis {
                     let len4 = vec4.len();
                     let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "reply"]
                         fn wit_import6(
@@ -3255,7 +4269,7 @@ pub mod portcullis {
                     let len4 = vec4.len();
                     let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "reply-bytes"]
                         fn wit_import6(
@@ -3354,7 +4368,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "attribute"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3418,7 +4432,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-attribute"]
                         fn wit_import3(
@@ -3506,7 +4520,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "state"]
                         fn wit_import1(_: *mut u8);
@@ -3549,7 +4563,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/exchange@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set-state"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3615,6 +4629,323 @@ pub mod portcullis {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             #[allow(unused_unsafe, clippy::all)]
+            /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`. More may come.
+            #[allow(async_fn_in_trait)]
+            pub fn protocol() -> _rt::String {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "protocol"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len4 = l3;
+                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                    let result5 = _rt::string_lift(bytes4);
+                    result5
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The name of the listener that accepted the connection.
+            #[allow(async_fn_in_trait)]
+            pub fn listener() -> _rt::String {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "listener"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len4 = l3;
+                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                    let result5 = _rt::string_lift(bytes4);
+                    result5
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The address of the peer of the connection, which is a proxy's if there is one before the gateway; in the form of
+            /// `exchange.client-address`.
+            #[allow(async_fn_in_trait)]
+            pub fn peer_address() -> _rt::String {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "peer-address"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len4 = l3;
+                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                    let result5 = _rt::string_lift(bytes4);
+                    result5
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same as the 4 or 16 bytes of the address, in network byte order.
+            #[allow(async_fn_in_trait)]
+            pub fn peer_address_bytes() -> _rt::Vec<u8> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "peer-address-bytes"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len4 = l3;
+                    let result5 = <_ as From<
+                        _rt::Vec<_>,
+                    >>::from(_rt::Vec::from_raw_parts(l2.cast(), len4, len4));
+                    result5
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// `TLSv1.2` or `TLSv1.3`. None without TLS. More may come.
+            #[allow(async_fn_in_trait)]
+            pub fn tls_version() -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "tls-version"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The cipher suite by its name in IANA's registry, such as `TLS_AES_128_GCM_SHA256`. None without TLS.
+            #[allow(async_fn_in_trait)]
+            pub fn tls_cipher() -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "tls-cipher"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The protocol that the client and the listener agreed on in the TLS handshake (ALPN), such as `h2`. None without
+            /// TLS or ALPN.
+            #[allow(async_fn_in_trait)]
+            pub fn tls_alpn() -> ::core::option::Option<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "tls-alpn"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result6 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result6
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
             /// The host name that the client asked for in the TLS handshake (SNI), in lower case. None without TLS or SNI.
             #[allow(async_fn_in_trait)]
             pub fn tls_server_name() -> ::core::option::Option<_rt::String> {
@@ -3632,7 +4963,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "tls-server-name"]
                         fn wit_import1(_: *mut u8);
@@ -3686,7 +5017,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/connection@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "client-certificate"]
                         fn wit_import1(_: *mut u8);
@@ -3733,7 +5064,7 @@ pub mod portcullis {
             pub fn status() -> u16 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "status"]
                         fn wit_import0() -> i32;
@@ -3752,7 +5083,7 @@ pub mod portcullis {
             pub fn request_bytes() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "request-bytes"]
                         fn wit_import0() -> i64;
@@ -3771,7 +5102,7 @@ pub mod portcullis {
             pub fn response_bytes() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "response-bytes"]
                         fn wit_import0() -> i64;
@@ -3790,7 +5121,7 @@ pub mod portcullis {
             pub fn duration_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "duration-us"]
                         fn wit_import0() -> i64;
@@ -3821,7 +5152,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "endpoint"]
                         fn wit_import1(_: *mut u8);
@@ -3875,7 +5206,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/outcome@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "error"]
                         fn wit_import1(_: *mut u8);
@@ -3950,7 +5281,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "url"]
                         fn wit_import1(_: *mut u8);
@@ -4005,7 +5336,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "key"]
                         fn wit_import1(_: *mut u8);
@@ -4075,7 +5406,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "vary-by"]
                         fn wit_import3(
@@ -4167,7 +5498,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "add-tag"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -4242,7 +5573,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/cache@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "bypass"]
                         fn wit_import1(_: *mut u8);
@@ -4392,7 +5723,7 @@ pub mod portcullis {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/log@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/log@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "log"]
                         fn wit_import5(
@@ -4428,7 +5759,7 @@ pub mod portcullis {
             pub fn enabled(level: Level) -> bool {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/log@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/log@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "enabled"]
                         fn wit_import0(_: i32) -> i32;
@@ -4454,7 +5785,7 @@ pub mod portcullis {
             pub fn now_ms() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/clock@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/clock@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "now-ms"]
                         fn wit_import0() -> i64;
@@ -4473,7 +5804,7 @@ pub mod portcullis {
             pub fn monotonic_us() -> u64 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/clock@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/clock@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "monotonic-us"]
                         fn wit_import0() -> i64;
@@ -4547,7 +5878,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/random@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/random@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "bytes"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -4680,7 +6011,7 @@ pub mod portcullis {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "counter"]
                         fn wit_import5(
@@ -4743,7 +6074,7 @@ pub mod portcullis {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "gauge"]
                         fn wit_import5(
@@ -4809,7 +6140,7 @@ pub mod portcullis {
                         }
                     }
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "histogram"]
                         fn wit_import5(
@@ -4838,7 +6169,7 @@ pub mod portcullis {
             pub fn add(metric: Metric, value: u64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "add"]
                         fn wit_import0(_: i32, _: i64);
@@ -4856,7 +6187,7 @@ pub mod portcullis {
             pub fn set(metric: Metric, value: f64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set"]
                         fn wit_import0(_: i32, _: f64);
@@ -4874,7 +6205,7 @@ pub mod portcullis {
             pub fn observe(metric: Metric, value: f64) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/metrics@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "observe"]
                         fn wit_import0(_: i32, _: f64);
@@ -4915,7 +6246,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/secrets@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/secrets@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5018,7 +6349,7 @@ pub mod portcullis {
                     let Quota { requests: requests1, per_ms: per_ms1, burst: burst1 } = quota;
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/rate-limit@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/rate-limit@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "check"]
                         fn wit_import3(
@@ -5137,7 +6468,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5264,7 +6595,7 @@ pub mod portcullis {
                     };
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "set"]
                         fn wit_import4(
@@ -5402,7 +6733,7 @@ pub mod portcullis {
                     };
                     let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "compare-and-set"]
                         fn wit_import6(
@@ -5541,7 +6872,7 @@ pub mod portcullis {
                     };
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "increment"]
                         fn wit_import3(
@@ -5656,7 +6987,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -5751,7 +7082,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/store@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/store@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "list"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -6087,7 +7418,7 @@ pub mod portcullis {
                     };
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "import-jwk"]
                         fn wit_import4(
@@ -6274,7 +7605,7 @@ pub mod portcullis {
                     };
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "import-jwks"]
                         fn wit_import4(
@@ -6459,7 +7790,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "import-secret"]
                         fn wit_import3(
@@ -6629,7 +7960,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "import-granted-secret"]
                         fn wit_import3(
@@ -6780,7 +8111,7 @@ pub mod portcullis {
             pub fn forget_key(key: Key) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "forget-key"]
                         fn wit_import0(_: i32);
@@ -6821,7 +8152,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "verify"]
                         fn wit_import3(
@@ -6947,7 +8278,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "verify-jws"]
                         fn wit_import3(
@@ -7103,7 +8434,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "mac"]
                         fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -7222,7 +8553,7 @@ pub mod portcullis {
                     let len2 = vec2.len();
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "hmac"]
                         fn wit_import4(
@@ -7356,7 +8687,7 @@ pub mod portcullis {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "digest"]
                         fn wit_import3(
@@ -7463,7 +8794,7 @@ pub mod portcullis {
                     let ptr1 = vec1.as_ptr().cast::<u8>();
                     let len1 = vec1.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/crypto@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "constant-time-eq"]
                         fn wit_import2(
@@ -7718,7 +9049,7 @@ pub mod portcullis {
                     }
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "make-regex-set"]
                         fn wit_import3(_: *mut u8, _: usize, _: *mut u8);
@@ -7839,7 +9170,7 @@ pub mod portcullis {
                     }
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "replace-regex-set"]
                         fn wit_import3(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -7924,7 +9255,7 @@ pub mod portcullis {
             pub fn forget_regex_set(set: RegexSet) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "forget-regex-set"]
                         fn wit_import0(_: i32);
@@ -7960,7 +9291,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "is-match"]
                         fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -8049,7 +9380,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "matches"]
                         fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -8144,7 +9475,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "make-network-set"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -8246,7 +9577,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "replace-network-set"]
                         fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -8330,7 +9661,7 @@ pub mod portcullis {
             pub fn forget_network_set(set: NetworkSet) -> () {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "forget-network-set"]
                         fn wit_import0(_: i32);
@@ -8367,7 +9698,7 @@ pub mod portcullis {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "find-network"]
                         fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -8464,7 +9795,7 @@ pub mod portcullis {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "find-client"]
                         fn wit_import1(_: i32, _: *mut u8);
@@ -8584,7 +9915,7 @@ pub mod portcullis {
                     }
                     let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/matchers@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "read-json"]
                         fn wit_import4(
@@ -9077,7 +10408,7 @@ pub mod portcullis {
                     }
                     let ptr12 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "send"]
                         fn wit_import13(
@@ -9449,7 +10780,7 @@ pub mod portcullis {
                     }
                     let ptr12 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "send-bytes"]
                         fn wit_import13(
@@ -9872,7 +11203,7 @@ pub mod portcullis {
                     }
                     let ptr13 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "send-all"]
                         fn wit_import14(_: *mut u8, _: usize, _: *mut u8);
@@ -10275,7 +11606,7 @@ pub mod portcullis {
                     }
                     let ptr13 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.0")]
+                    #[link(wasm_import_module = "portcullis:policy/http-client@0.2.1")]
                     unsafe extern "C" {
                         #[link_name = "send-all-bytes"]
                         fn wit_import14(_: *mut u8, _: usize, _: *mut u8);
@@ -10532,6 +11863,436 @@ pub mod portcullis {
                 }
             }
         }
+        /// Removes stored responses from caches. Grant: `cache-purge = ["assets"]`, which names the caches; each call means all
+        /// of them.
+        ///
+        /// A call waits until the purge is done, without delaying other exchanges: it counts for each request that begins after
+        /// the call has returned, on all workers, in memory and on the disk, and for responses that are on their way. It may be
+        /// made in the hooks of an exchange and in `on-tick`, not in `configure`. A policy that imports this runs on fibers, as
+        /// one that imports `http-client` does. A shadow, and an explanation, purge nothing: the calls return 0.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod cache_purge {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// Why a purge was not done, or does not last.
+            #[derive(Clone)]
+            pub enum Error {
+                /// The text is no URL with a host, or no tag, and why.
+                Invalid(_rt::String),
+                /// It is not allowed in this hook, and why.
+                NotAllowed(_rt::String),
+                /// The policy has purged as often in this second as it may (100 times, unless the grant says otherwise), or 64
+                /// of its purges wait.
+                Busy,
+                /// It counts, but a disk did not write it down: after a crash, what was purged may be there again.
+                NotLasting,
+                /// Anything else, and what.
+                Other(_rt::String),
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Error::Invalid(e) => {
+                            f.debug_tuple("Error::Invalid").field(e).finish()
+                        }
+                        Error::NotAllowed(e) => {
+                            f.debug_tuple("Error::NotAllowed").field(e).finish()
+                        }
+                        Error::Busy => f.debug_tuple("Error::Busy").finish(),
+                        Error::NotLasting => f.debug_tuple("Error::NotLasting").finish(),
+                        Error::Other(e) => {
+                            f.debug_tuple("Error::Other").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Removes the responses of one URL, in all variants, whatever policies have added to their keys. The URL is the
+            /// one that clients use; without a scheme it means http and https. `soft` keeps them as stale responses. Returns
+            /// how many there were.
+            #[allow(async_fn_in_trait)]
+            pub fn url(url: &str, soft: bool) -> ::core::result::Result<u64, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 16 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 16
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/cache-purge@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "url"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        match &soft {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr1,
+                    );
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result16 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i64>();
+                                l4 as u64
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v15 = match l5 {
+                                    0 => {
+                                        let e15 = {
+                                            let l6 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        Error::Invalid(e15)
+                                    }
+                                    1 => {
+                                        let e15 = {
+                                            let l9 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            _rt::string_lift(bytes11)
+                                        };
+                                        Error::NotAllowed(e15)
+                                    }
+                                    2 => Error::Busy,
+                                    3 => Error::NotLasting,
+                                    n => {
+                                        debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            _rt::string_lift(bytes14)
+                                        };
+                                        Error::Other(e15)
+                                    }
+                                };
+                                v15
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same for this URL and all below it: `https://a.test/img` takes `/img`, `/img/x` and `/img?x`, and not
+            /// `/images`; `https://a.test/im*` all that begin so. All keys of the caches are searched.
+            #[allow(async_fn_in_trait)]
+            pub fn prefix(url: &str, soft: bool) -> ::core::result::Result<u64, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 16 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 16
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/cache-purge@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "prefix"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        match &soft {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr1,
+                    );
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result16 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i64>();
+                                l4 as u64
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v15 = match l5 {
+                                    0 => {
+                                        let e15 = {
+                                            let l6 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        Error::Invalid(e15)
+                                    }
+                                    1 => {
+                                        let e15 = {
+                                            let l9 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            _rt::string_lift(bytes11)
+                                        };
+                                        Error::NotAllowed(e15)
+                                    }
+                                    2 => Error::Busy,
+                                    3 => Error::NotLasting,
+                                    n => {
+                                        debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            _rt::string_lift(bytes14)
+                                        };
+                                        Error::Other(e15)
+                                    }
+                                };
+                                v15
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The same for all responses with this tag: from `Surrogate-Key`, `Cache-Tag` or `cache.add-tag`.
+            #[allow(async_fn_in_trait)]
+            pub fn tag(tag: &str, soft: bool) -> ::core::result::Result<u64, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 16 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 16
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = tag;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "portcullis:policy/cache-purge@0.2.1")]
+                    unsafe extern "C" {
+                        #[link_name = "tag"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        match &soft {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr1,
+                    );
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result16 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i64>();
+                                l4 as u64
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v15 = match l5 {
+                                    0 => {
+                                        let e15 = {
+                                            let l6 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        Error::Invalid(e15)
+                                    }
+                                    1 => {
+                                        let e15 = {
+                                            let l9 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            _rt::string_lift(bytes11)
+                                        };
+                                        Error::NotAllowed(e15)
+                                    }
+                                    2 => Error::Busy,
+                                    3 => Error::NotLasting,
+                                    n => {
+                                        debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            _rt::string_lift(bytes14)
+                                        };
+                                        Error::Other(e15)
+                                    }
+                                };
+                                v15
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -10678,147 +12439,165 @@ mod _rt {
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.61.1:portcullis:policy@0.2.0:imports:encoded world"
+    link_section = "component-type:wit-bindgen:0.61.1:portcullis:policy@0.2.1:imports:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 5762] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x84,\x01A\x02\x01A'\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 6547] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x952\x01A\x02\x01A+\x01\
 B\x07\x01o\x02ss\x04\0\x05field\x03\0\0\x01p}\x01o\x02s\x02\x04\0\x0bfield-bytes\
 \x03\0\x03\x01q\x06\x0cinvalid-name\0\0\x0dinvalid-value\0\0\x09forbidden\0\0\x09\
 read-only\0\0\x09too-large\0\0\x05other\x01s\0\x04\0\x07refused\x03\0\x05\x03\0\x1d\
-portcullis:policy/types@0.2.0\x05\0\x02\x03\0\0\x05field\x02\x03\0\0\x0bfield-by\
-tes\x02\x03\0\0\x07refused\x01B0\x02\x03\x02\x01\x01\x04\0\x05field\x03\0\0\x02\x03\
+portcullis:policy/types@0.2.1\x05\0\x02\x03\0\0\x05field\x02\x03\0\0\x0bfield-by\
+tes\x02\x03\0\0\x07refused\x01B4\x02\x03\x02\x01\x01\x04\0\x05field\x03\0\0\x02\x03\
 \x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x07refused\
 \x03\0\x04\x01@\0\0s\x04\0\x06method\x01\x06\x01j\0\x01\x05\x01@\x01\x06methods\0\
 \x07\x04\0\x0aset-method\x01\x08\x04\0\x06scheme\x01\x06\x04\0\x09authority\x01\x06\
 \x01@\x01\x09authoritys\0\x07\x04\0\x0dset-authority\x01\x09\x04\0\x04path\x01\x06\
 \x01ks\x01@\0\0\x0a\x04\0\x05query\x01\x0b\x01@\x01\x05values\0\x07\x04\0\x12set\
 -path-and-query\x01\x0c\x01@\x01\x04names\0\x07\x04\0\x0cset-upstream\x01\x0d\x01\
-@\x01\x04names\0\x0a\x04\0\x06header\x01\x0e\x01p}\x01k\x0f\x01@\x01\x04names\0\x10\
-\x04\0\x0cheader-bytes\x01\x11\x01ps\x01@\x01\x04names\0\x12\x04\0\x0dheader-val\
-ues\x01\x13\x01p\x0f\x01@\x01\x04names\0\x14\x04\0\x13header-values-bytes\x01\x15\
-\x01p\x01\x01@\0\0\x16\x04\0\x07headers\x01\x17\x01p\x03\x01@\0\0\x18\x04\0\x0dh\
-eaders-bytes\x01\x19\x01@\x02\x04names\x05values\0\x07\x04\0\x0aset-header\x01\x1a\
-\x01@\x02\x04names\x05value\x0f\0\x07\x04\0\x10set-header-bytes\x01\x1b\x04\0\x0d\
-append-header\x01\x1a\x04\0\x13append-header-bytes\x01\x1b\x04\0\x0dremove-heade\
-r\x01\x0d\x03\0\x1fportcullis:policy/request@0.2.0\x05\x04\x01B&\x02\x03\x02\x01\
-\x01\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x02\
-\x03\x02\x01\x03\x04\0\x07refused\x03\0\x04\x01@\0\0{\x04\0\x06status\x01\x06\x01\
-j\0\x01\x05\x01@\x01\x06status{\0\x07\x04\0\x0aset-status\x01\x08\x01ks\x01@\x01\
-\x04names\0\x09\x04\0\x06header\x01\x0a\x01p}\x01k\x0b\x01@\x01\x04names\0\x0c\x04\
-\0\x0cheader-bytes\x01\x0d\x01ps\x01@\x01\x04names\0\x0e\x04\0\x0dheader-values\x01\
-\x0f\x01p\x0b\x01@\x01\x04names\0\x10\x04\0\x13header-values-bytes\x01\x11\x01p\x01\
-\x01@\0\0\x12\x04\0\x07headers\x01\x13\x01p\x03\x01@\0\0\x14\x04\0\x0dheaders-by\
-tes\x01\x15\x01@\x02\x04names\x05values\0\x07\x04\0\x0aset-header\x01\x16\x01@\x02\
-\x04names\x05value\x0b\0\x07\x04\0\x10set-header-bytes\x01\x17\x04\0\x0dappend-h\
-eader\x01\x16\x04\0\x13append-header-bytes\x01\x17\x01@\x01\x04names\0\x07\x04\0\
-\x0dremove-header\x01\x18\x03\0\x20portcullis:policy/response@0.2.0\x05\x05\x01B\
-\x13\x02\x03\x02\x01\x03\x04\0\x07refused\x03\0\0\x01@\0\0w\x04\0\x04size\x01\x02\
-\x01@\0\0\x7f\x04\0\x07is-last\x01\x03\x04\0\x09is-absent\x01\x03\x01p}\x01@\x02\
-\x06offsetw\x04sizew\0\x04\x04\0\x04read\x01\x05\x01j\0\x01\x01\x01@\x01\x04size\
-w\0\x06\x04\0\x04pass\x01\x07\x01@\x02\x04sizew\x05bytes\x04\0\x06\x04\0\x07repl\
-ace\x01\x08\x01@\0\0\x06\x04\0\x04hold\x01\x09\x04\0\x07collect\x01\x09\x04\0\x06\
-finish\x01\x09\x03\0\x1cportcullis:policy/body@0.2.0\x05\x06\x01B\x1c\x02\x03\x02\
-\x01\x01\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\
-\x02\x03\x02\x01\x03\x04\0\x07refused\x03\0\x04\x01@\0\0s\x04\0\x0eclient-addres\
-s\x01\x06\x01p}\x01@\0\0\x07\x04\0\x14client-address-bytes\x01\x08\x04\0\x05rout\
-e\x01\x06\x04\0\x08trace-id\x01\x06\x01p\x01\x01j\0\x01\x05\x01@\x03\x06status{\x07\
-headers\x09\x04body\x07\0\x0a\x04\0\x05reply\x01\x0b\x01p\x03\x01@\x03\x06status\
-{\x07headers\x0c\x04body\x07\0\x0a\x04\0\x0breply-bytes\x01\x0d\x01ks\x01@\x01\x04\
-names\0\x0e\x04\0\x09attribute\x01\x0f\x01@\x02\x04names\x05values\0\x0a\x04\0\x0d\
-set-attribute\x01\x10\x04\0\x05state\x01\x08\x01@\x01\x05value\x07\0\x0a\x04\0\x09\
-set-state\x01\x11\x03\0\x20portcullis:policy/exchange@0.2.0\x05\x07\x01B\x07\x01\
-ks\x01@\0\0\0\x04\0\x0ftls-server-name\x01\x01\x01p}\x01k\x02\x01@\0\0\x03\x04\0\
-\x12client-certificate\x01\x04\x03\0\"portcullis:policy/connection@0.2.0\x05\x08\
-\x01B\x0a\x01@\0\0{\x04\0\x06status\x01\0\x01@\0\0w\x04\0\x0drequest-bytes\x01\x01\
-\x04\0\x0eresponse-bytes\x01\x01\x04\0\x0bduration-us\x01\x01\x01ks\x01@\0\0\x02\
-\x04\0\x08endpoint\x01\x03\x04\0\x05error\x01\x03\x03\0\x1fportcullis:policy/out\
-come@0.2.0\x05\x09\x01B\x0f\x02\x03\x02\x01\x03\x04\0\x07refused\x03\0\0\x01ks\x01\
-@\0\0\x02\x04\0\x03url\x01\x03\x01ps\x01@\0\0\x04\x04\0\x03key\x01\x05\x01j\0\x01\
-\x01\x01@\x02\x04names\x05values\0\x06\x04\0\x07vary-by\x01\x07\x01@\x01\x03tags\
-\0\x06\x04\0\x07add-tag\x01\x08\x01@\0\0\x06\x04\0\x06bypass\x01\x09\x03\0\x1dpo\
-rtcullis:policy/cache@0.2.0\x05\x0a\x01B\x08\x01m\x05\x05trace\x05debug\x04info\x04\
-warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07\
-messages\x06fields\x03\x01\0\x04\0\x03log\x01\x04\x01@\x01\x05level\x01\0\x7f\x04\
-\0\x07enabled\x01\x05\x03\0\x1bportcullis:policy/log@0.2.0\x05\x0b\x01B\x03\x01@\
-\0\0w\x04\0\x06now-ms\x01\0\x04\0\x0cmonotonic-us\x01\0\x03\0\x1dportcullis:poli\
-cy/clock@0.2.0\x05\x0c\x01B\x06\x01q\x03\x08too-many\0\0\x0bunavailable\x01s\0\x05\
-other\x01s\0\x04\0\x05error\x03\0\0\x01p}\x01j\x01\x02\x01\x01\x01@\x01\x05count\
-y\0\x03\x04\0\x05bytes\x01\x04\x03\0\x1eportcullis:policy/random@0.2.0\x05\x0d\x01\
-B\x0d\x01y\x04\0\x06metric\x03\0\0\x01o\x02ss\x01p\x02\x01@\x02\x04names\x06labe\
-ls\x03\0\x01\x04\0\x07counter\x01\x04\x04\0\x05gauge\x01\x04\x04\0\x09histogram\x01\
-\x04\x01@\x02\x06metric\x01\x05valuew\x01\0\x04\0\x03add\x01\x05\x01@\x02\x06met\
-ric\x01\x05valueu\x01\0\x04\0\x03set\x01\x06\x04\0\x07observe\x01\x06\x03\0\x1fp\
-ortcullis:policy/metrics@0.2.0\x05\x0e\x01B\x04\x01p}\x01k\0\x01@\x01\x04names\0\
-\x01\x04\0\x03get\x01\x02\x03\0\x1fportcullis:policy/secrets@0.2.0\x05\x0f\x01B\x06\
-\x01r\x03\x08requestsy\x06per-msw\x05bursty\x04\0\x05quota\x03\0\0\x01r\x04\x07a\
-llowed\x7f\x09remainingy\x0eretry-after-msw\x0ereset-after-msw\x04\0\x07verdict\x03\
-\0\x02\x01@\x03\x06buckets\x05quota\x01\x04costy\0\x03\x04\0\x05check\x01\x04\x03\
-\0\"portcullis:policy/rate-limit@0.2.0\x05\x10\x01B\x17\x01q\x05\x0bunavailable\x01\
-s\0\x09too-large\0\0\x05quota\0\0\x0cnot-a-number\0\0\x05other\x01s\0\x04\0\x05e\
-rror\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01\x01\x01@\x01\x03keys\0\x04\x04\0\x03\
-get\x01\x05\x01kw\x01j\0\x01\x01\x01@\x03\x03keys\x05value\x02\x06ttl-ms\x06\0\x07\
-\x04\0\x03set\x01\x08\x01j\x01\x7f\x01\x01\x01@\x04\x03keys\x08expected\x03\x05v\
-alue\x02\x06ttl-ms\x06\0\x09\x04\0\x0fcompare-and-set\x01\x0a\x01j\x01x\x01\x01\x01\
-@\x03\x03keys\x02byx\x06ttl-ms\x06\0\x0b\x04\0\x09increment\x01\x0c\x01@\x01\x03\
-keys\0\x07\x04\0\x06delete\x01\x0d\x01ps\x01j\x01\x0e\x01\x01\x01@\x01\x06prefix\
-s\0\x0f\x04\0\x04list\x01\x10\x03\0\x1dportcullis:policy/store@0.2.0\x05\x11\x01\
-B,\x01s\x04\0\x09algorithm\x03\0\0\x01s\x04\0\x04hash\x03\0\x02\x01y\x04\0\x03ke\
-y\x03\0\x04\x01q\x08\x09malformed\x01s\0\x0bunsupported\x01s\0\x0fwrong-algorith\
-m\x01s\0\x04weak\x01s\0\x09no-secret\0\0\x09too-large\0\0\x08too-many\0\0\x05oth\
-er\x01s\0\x04\0\x09key-error\x03\0\x06\x01q\x05\x06no-key\0\0\x0fwrong-algorithm\
-\0\0\x09too-large\0\0\x0bunsupported\x01s\0\x05other\x01s\0\x04\0\x05error\x03\0\
-\x08\x01q\x06\x09malformed\x01s\0\x0bunsupported\x01s\0\x06no-key\0\0\x0fwrong-s\
-ignature\0\0\x09too-large\0\0\x05other\x01s\0\x04\0\x09jws-error\x03\0\x0a\x01p}\
-\x01r\x03\x03key\x05\x06headers\x07payload\x0c\x04\0\x08verified\x03\0\x0d\x01k\x01\
-\x01j\x01\x05\x01\x07\x01@\x02\x03jwks\x09algorithm\x0f\0\x10\x04\0\x0aimport-jw\
-k\x01\x11\x01p\x05\x01j\x01\x12\x01\x07\x01@\x02\x04jwkss\x09algorithm\x0f\0\x13\
-\x04\0\x0bimport-jwks\x01\x14\x01@\x02\x06secret\x0c\x09algorithm\x01\0\x10\x04\0\
-\x0dimport-secret\x01\x15\x01@\x02\x04names\x09algorithm\x01\0\x10\x04\0\x15impo\
-rt-granted-secret\x01\x16\x01@\x01\x03key\x05\x01\0\x04\0\x0aforget-key\x01\x17\x01\
-j\x01\x7f\x01\x09\x01@\x03\x03key\x05\x07message\x0c\x09signature\x0c\0\x18\x04\0\
-\x06verify\x01\x19\x01j\x01\x0e\x01\x0b\x01@\x02\x05tokens\x04keys\x12\0\x1a\x04\
-\0\x0averify-jws\x01\x1b\x01j\x01\x0c\x01\x09\x01@\x02\x03key\x05\x07message\x0c\
-\0\x1c\x04\0\x03mac\x01\x1d\x01@\x03\x04hash\x03\x06secret\x0c\x07message\x0c\0\x1c\
-\x04\0\x04hmac\x01\x1e\x01@\x02\x04hash\x03\x04data\x0c\0\x1c\x04\0\x06digest\x01\
-\x1f\x01@\x02\x01a\x0c\x01b\x0c\0\x7f\x04\0\x10constant-time-eq\x01\x20\x03\0\x1e\
-portcullis:policy/crypto@0.2.0\x05\x12\x01B/\x01y\x04\0\x09regex-set\x03\0\0\x01\
-y\x04\0\x0bnetwork-set\x03\0\x02\x01q\x06\x07not-now\0\0\x09malformed\x01s\0\x09\
-too-large\0\0\x08too-many\0\0\x06no-set\0\0\x05other\x01s\0\x04\0\x0amake-error\x03\
-\0\x04\x01q\x05\x06no-set\0\0\x09too-large\0\0\x0atoo-costly\0\0\x0finvalid-addr\
-ess\0\0\x05other\x01s\0\x04\0\x05error\x03\0\x06\x01q\x06\x04null\0\0\x07boolean\
-\x01\x7f\0\x06number\x01s\0\x04text\x01s\0\x05items\x01s\0\x07members\x01s\0\x04\
-\0\x0ajson-value\x03\0\x08\x01q\x04\x09malformed\x01s\0\x0finvalid-pointer\x01s\0\
-\x09too-large\0\0\x05other\x01s\0\x04\0\x0ajson-error\x03\0\x0a\x01ps\x01j\x01\x01\
-\x01\x05\x01@\x01\x08patterns\x0c\0\x0d\x04\0\x0emake-regex-set\x01\x0e\x01j\0\x01\
-\x05\x01@\x02\x03set\x01\x08patterns\x0c\0\x0f\x04\0\x11replace-regex-set\x01\x10\
-\x01@\x01\x03set\x01\x01\0\x04\0\x10forget-regex-set\x01\x11\x01p}\x01j\x01\x7f\x01\
-\x07\x01@\x02\x03set\x01\x04text\x12\0\x13\x04\0\x08is-match\x01\x14\x01py\x01j\x01\
-\x15\x01\x07\x01@\x02\x03set\x01\x04text\x12\0\x16\x04\0\x07matches\x01\x17\x01j\
-\x01\x03\x01\x05\x01@\x01\x08networkss\0\x18\x04\0\x10make-network-set\x01\x19\x01\
-@\x02\x03set\x03\x08networkss\0\x0f\x04\0\x13replace-network-set\x01\x1a\x01@\x01\
-\x03set\x03\x01\0\x04\0\x12forget-network-set\x01\x1b\x01ky\x01j\x01\x1c\x01\x07\
-\x01@\x02\x03set\x03\x07addresss\0\x1d\x04\0\x0cfind-network\x01\x1e\x01@\x01\x03\
-set\x03\0\x1d\x04\0\x0bfind-client\x01\x1f\x01k\x09\x01p\x20\x01j\x01!\x01\x0b\x01\
-@\x02\x08document\x12\x08pointers\x0c\0\"\x04\0\x09read-json\x01#\x03\0\x20portc\
-ullis:policy/matchers@0.2.0\x05\x13\x01B!\x02\x03\x02\x01\x01\x04\0\x05field\x03\
-\0\0\x02\x03\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x01p\x01\x01p}\x01o\x02s\
-s\x01p\x06\x01r\x05\x06methods\x03urls\x07headers\x04\x04body\x05\x07options\x07\
-\x04\0\x08outbound\x03\0\x08\x01p\x03\x01r\x05\x06methods\x03urls\x07headers\x0a\
-\x04body\x05\x07options\x07\x04\0\x0eoutbound-bytes\x03\0\x0b\x01r\x04\x06status\
-{\x07headers\x04\x04body\x05\x07details\x07\x04\0\x07inbound\x03\0\x0d\x01r\x04\x06\
-status{\x07headers\x0a\x04body\x05\x07details\x07\x04\0\x0dinbound-bytes\x03\0\x0f\
-\x01q\x09\x0finvalid-request\x01s\0\x0bnot-allowed\x01s\0\x04busy\0\0\x07timeout\
-\0\0\x07connect\x01s\0\x08protocol\x01s\0\x09too-large\0\0\x0bclient-gone\0\0\x05\
-other\x01s\0\x04\0\x05error\x03\0\x11\x01j\x01\x0e\x01\x12\x01@\x01\x07request\x09\
-\0\x13\x04\0\x04send\x01\x14\x01j\x01\x10\x01\x12\x01@\x01\x07request\x0c\0\x15\x04\
-\0\x0asend-bytes\x01\x16\x01p\x09\x01p\x13\x01@\x01\x08requests\x17\0\x18\x04\0\x08\
-send-all\x01\x19\x01p\x0c\x01p\x15\x01@\x01\x08requests\x1a\0\x1b\x04\0\x0esend-\
-all-bytes\x01\x1c\x03\0#portcullis:policy/http-client@0.2.0\x05\x14\x04\0\x1fpor\
-tcullis:policy/imports@0.2.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09produc\
-ers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060\
-.61.1";
+@\x01\x03keys\0\x07\x04\0\x10set-endpoint-key\x01\x0e\x01p}\x01@\x01\x03key\x0f\0\
+\x07\x04\0\x16set-endpoint-key-bytes\x01\x10\x01@\x01\x04names\0\x0a\x04\0\x06he\
+ader\x01\x11\x01k\x0f\x01@\x01\x04names\0\x12\x04\0\x0cheader-bytes\x01\x13\x01p\
+s\x01@\x01\x04names\0\x14\x04\0\x0dheader-values\x01\x15\x01p\x0f\x01@\x01\x04na\
+mes\0\x16\x04\0\x13header-values-bytes\x01\x17\x01p\x01\x01@\0\0\x18\x04\0\x07he\
+aders\x01\x19\x01p\x03\x01@\0\0\x1a\x04\0\x0dheaders-bytes\x01\x1b\x01@\x02\x04n\
+ames\x05values\0\x07\x04\0\x0aset-header\x01\x1c\x01@\x02\x04names\x05value\x0f\0\
+\x07\x04\0\x10set-header-bytes\x01\x1d\x04\0\x0dappend-header\x01\x1c\x04\0\x13a\
+ppend-header-bytes\x01\x1d\x04\0\x0dremove-header\x01\x0d\x03\0\x1fportcullis:po\
+licy/request@0.2.1\x05\x04\x01B&\x02\x03\x02\x01\x01\x04\0\x05field\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x07refused\
+\x03\0\x04\x01@\0\0{\x04\0\x06status\x01\x06\x01j\0\x01\x05\x01@\x01\x06status{\0\
+\x07\x04\0\x0aset-status\x01\x08\x01ks\x01@\x01\x04names\0\x09\x04\0\x06header\x01\
+\x0a\x01p}\x01k\x0b\x01@\x01\x04names\0\x0c\x04\0\x0cheader-bytes\x01\x0d\x01ps\x01\
+@\x01\x04names\0\x0e\x04\0\x0dheader-values\x01\x0f\x01p\x0b\x01@\x01\x04names\0\
+\x10\x04\0\x13header-values-bytes\x01\x11\x01p\x01\x01@\0\0\x12\x04\0\x07headers\
+\x01\x13\x01p\x03\x01@\0\0\x14\x04\0\x0dheaders-bytes\x01\x15\x01@\x02\x04names\x05\
+values\0\x07\x04\0\x0aset-header\x01\x16\x01@\x02\x04names\x05value\x0b\0\x07\x04\
+\0\x10set-header-bytes\x01\x17\x04\0\x0dappend-header\x01\x16\x04\0\x13append-he\
+ader-bytes\x01\x17\x01@\x01\x04names\0\x07\x04\0\x0dremove-header\x01\x18\x03\0\x20\
+portcullis:policy/response@0.2.1\x05\x05\x01B\x13\x02\x03\x02\x01\x03\x04\0\x07r\
+efused\x03\0\0\x01@\0\0w\x04\0\x04size\x01\x02\x01@\0\0\x7f\x04\0\x07is-last\x01\
+\x03\x04\0\x09is-absent\x01\x03\x01p}\x01@\x02\x06offsetw\x04sizew\0\x04\x04\0\x04\
+read\x01\x05\x01j\0\x01\x01\x01@\x01\x04sizew\0\x06\x04\0\x04pass\x01\x07\x01@\x02\
+\x04sizew\x05bytes\x04\0\x06\x04\0\x07replace\x01\x08\x01@\0\0\x06\x04\0\x04hold\
+\x01\x09\x04\0\x07collect\x01\x09\x04\0\x06finish\x01\x09\x03\0\x1cportcullis:po\
+licy/body@0.2.1\x05\x06\x01B\"\x02\x03\x02\x01\x01\x04\0\x05field\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x07refused\
+\x03\0\x04\x01ks\x01@\x01\x04names\0\x06\x04\0\x06header\x01\x07\x01p}\x01k\x08\x01\
+@\x01\x04names\0\x09\x04\0\x0cheader-bytes\x01\x0a\x01ps\x01@\x01\x04names\0\x0b\
+\x04\0\x0dheader-values\x01\x0c\x01p\x08\x01@\x01\x04names\0\x0d\x04\0\x13header\
+-values-bytes\x01\x0e\x01p\x01\x01@\0\0\x0f\x04\0\x07headers\x01\x10\x01p\x03\x01\
+@\0\0\x11\x04\0\x0dheaders-bytes\x01\x12\x01j\0\x01\x05\x01@\x02\x04names\x05val\
+ues\0\x13\x04\0\x0aset-header\x01\x14\x01@\x02\x04names\x05value\x08\0\x13\x04\0\
+\x10set-header-bytes\x01\x15\x04\0\x0dappend-header\x01\x14\x04\0\x13append-head\
+er-bytes\x01\x15\x01@\x01\x04names\0\x13\x04\0\x0dremove-header\x01\x16\x03\0\x20\
+portcullis:policy/trailers@0.2.1\x05\x07\x01B\x1c\x02\x03\x02\x01\x01\x04\0\x05f\
+ield\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0bfield-bytes\x03\0\x02\x02\x03\x02\x01\x03\
+\x04\0\x07refused\x03\0\x04\x01@\0\0s\x04\0\x0eclient-address\x01\x06\x01p}\x01@\
+\0\0\x07\x04\0\x14client-address-bytes\x01\x08\x04\0\x05route\x01\x06\x04\0\x08t\
+race-id\x01\x06\x01p\x01\x01j\0\x01\x05\x01@\x03\x06status{\x07headers\x09\x04bo\
+dy\x07\0\x0a\x04\0\x05reply\x01\x0b\x01p\x03\x01@\x03\x06status{\x07headers\x0c\x04\
+body\x07\0\x0a\x04\0\x0breply-bytes\x01\x0d\x01ks\x01@\x01\x04names\0\x0e\x04\0\x09\
+attribute\x01\x0f\x01@\x02\x04names\x05values\0\x0a\x04\0\x0dset-attribute\x01\x10\
+\x04\0\x05state\x01\x08\x01@\x01\x05value\x07\0\x0a\x04\0\x09set-state\x01\x11\x03\
+\0\x20portcullis:policy/exchange@0.2.1\x05\x08\x01B\x10\x01@\0\0s\x04\0\x08proto\
+col\x01\0\x04\0\x08listener\x01\0\x04\0\x0cpeer-address\x01\0\x01p}\x01@\0\0\x01\
+\x04\0\x12peer-address-bytes\x01\x02\x01ks\x01@\0\0\x03\x04\0\x0btls-version\x01\
+\x04\x04\0\x0atls-cipher\x01\x04\x04\0\x08tls-alpn\x01\x04\x04\0\x0ftls-server-n\
+ame\x01\x04\x01k\x01\x01@\0\0\x05\x04\0\x12client-certificate\x01\x06\x03\0\"por\
+tcullis:policy/connection@0.2.1\x05\x09\x01B\x0a\x01@\0\0{\x04\0\x06status\x01\0\
+\x01@\0\0w\x04\0\x0drequest-bytes\x01\x01\x04\0\x0eresponse-bytes\x01\x01\x04\0\x0b\
+duration-us\x01\x01\x01ks\x01@\0\0\x02\x04\0\x08endpoint\x01\x03\x04\0\x05error\x01\
+\x03\x03\0\x1fportcullis:policy/outcome@0.2.1\x05\x0a\x01B\x0f\x02\x03\x02\x01\x03\
+\x04\0\x07refused\x03\0\0\x01ks\x01@\0\0\x02\x04\0\x03url\x01\x03\x01ps\x01@\0\0\
+\x04\x04\0\x03key\x01\x05\x01j\0\x01\x01\x01@\x02\x04names\x05values\0\x06\x04\0\
+\x07vary-by\x01\x07\x01@\x01\x03tags\0\x06\x04\0\x07add-tag\x01\x08\x01@\0\0\x06\
+\x04\0\x06bypass\x01\x09\x03\0\x1dportcullis:policy/cache@0.2.1\x05\x0b\x01B\x08\
+\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\
+\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x03l\
+og\x01\x04\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x05\x03\0\x1bportcul\
+lis:policy/log@0.2.1\x05\x0c\x01B\x03\x01@\0\0w\x04\0\x06now-ms\x01\0\x04\0\x0cm\
+onotonic-us\x01\0\x03\0\x1dportcullis:policy/clock@0.2.1\x05\x0d\x01B\x06\x01q\x03\
+\x08too-many\0\0\x0bunavailable\x01s\0\x05other\x01s\0\x04\0\x05error\x03\0\0\x01\
+p}\x01j\x01\x02\x01\x01\x01@\x01\x05county\0\x03\x04\0\x05bytes\x01\x04\x03\0\x1e\
+portcullis:policy/random@0.2.1\x05\x0e\x01B\x0d\x01y\x04\0\x06metric\x03\0\0\x01\
+o\x02ss\x01p\x02\x01@\x02\x04names\x06labels\x03\0\x01\x04\0\x07counter\x01\x04\x04\
+\0\x05gauge\x01\x04\x04\0\x09histogram\x01\x04\x01@\x02\x06metric\x01\x05valuew\x01\
+\0\x04\0\x03add\x01\x05\x01@\x02\x06metric\x01\x05valueu\x01\0\x04\0\x03set\x01\x06\
+\x04\0\x07observe\x01\x06\x03\0\x1fportcullis:policy/metrics@0.2.1\x05\x0f\x01B\x04\
+\x01p}\x01k\0\x01@\x01\x04names\0\x01\x04\0\x03get\x01\x02\x03\0\x1fportcullis:p\
+olicy/secrets@0.2.1\x05\x10\x01B\x06\x01r\x03\x08requestsy\x06per-msw\x05bursty\x04\
+\0\x05quota\x03\0\0\x01r\x04\x07allowed\x7f\x09remainingy\x0eretry-after-msw\x0e\
+reset-after-msw\x04\0\x07verdict\x03\0\x02\x01@\x03\x06buckets\x05quota\x01\x04c\
+osty\0\x03\x04\0\x05check\x01\x04\x03\0\"portcullis:policy/rate-limit@0.2.1\x05\x11\
+\x01B\x17\x01q\x05\x0bunavailable\x01s\0\x09too-large\0\0\x05quota\0\0\x0cnot-a-\
+number\0\0\x05other\x01s\0\x04\0\x05error\x03\0\0\x01p}\x01k\x02\x01j\x01\x03\x01\
+\x01\x01@\x01\x03keys\0\x04\x04\0\x03get\x01\x05\x01kw\x01j\0\x01\x01\x01@\x03\x03\
+keys\x05value\x02\x06ttl-ms\x06\0\x07\x04\0\x03set\x01\x08\x01j\x01\x7f\x01\x01\x01\
+@\x04\x03keys\x08expected\x03\x05value\x02\x06ttl-ms\x06\0\x09\x04\0\x0fcompare-\
+and-set\x01\x0a\x01j\x01x\x01\x01\x01@\x03\x03keys\x02byx\x06ttl-ms\x06\0\x0b\x04\
+\0\x09increment\x01\x0c\x01@\x01\x03keys\0\x07\x04\0\x06delete\x01\x0d\x01ps\x01\
+j\x01\x0e\x01\x01\x01@\x01\x06prefixs\0\x0f\x04\0\x04list\x01\x10\x03\0\x1dportc\
+ullis:policy/store@0.2.1\x05\x12\x01B,\x01s\x04\0\x09algorithm\x03\0\0\x01s\x04\0\
+\x04hash\x03\0\x02\x01y\x04\0\x03key\x03\0\x04\x01q\x08\x09malformed\x01s\0\x0bu\
+nsupported\x01s\0\x0fwrong-algorithm\x01s\0\x04weak\x01s\0\x09no-secret\0\0\x09t\
+oo-large\0\0\x08too-many\0\0\x05other\x01s\0\x04\0\x09key-error\x03\0\x06\x01q\x05\
+\x06no-key\0\0\x0fwrong-algorithm\0\0\x09too-large\0\0\x0bunsupported\x01s\0\x05\
+other\x01s\0\x04\0\x05error\x03\0\x08\x01q\x06\x09malformed\x01s\0\x0bunsupporte\
+d\x01s\0\x06no-key\0\0\x0fwrong-signature\0\0\x09too-large\0\0\x05other\x01s\0\x04\
+\0\x09jws-error\x03\0\x0a\x01p}\x01r\x03\x03key\x05\x06headers\x07payload\x0c\x04\
+\0\x08verified\x03\0\x0d\x01k\x01\x01j\x01\x05\x01\x07\x01@\x02\x03jwks\x09algor\
+ithm\x0f\0\x10\x04\0\x0aimport-jwk\x01\x11\x01p\x05\x01j\x01\x12\x01\x07\x01@\x02\
+\x04jwkss\x09algorithm\x0f\0\x13\x04\0\x0bimport-jwks\x01\x14\x01@\x02\x06secret\
+\x0c\x09algorithm\x01\0\x10\x04\0\x0dimport-secret\x01\x15\x01@\x02\x04names\x09\
+algorithm\x01\0\x10\x04\0\x15import-granted-secret\x01\x16\x01@\x01\x03key\x05\x01\
+\0\x04\0\x0aforget-key\x01\x17\x01j\x01\x7f\x01\x09\x01@\x03\x03key\x05\x07messa\
+ge\x0c\x09signature\x0c\0\x18\x04\0\x06verify\x01\x19\x01j\x01\x0e\x01\x0b\x01@\x02\
+\x05tokens\x04keys\x12\0\x1a\x04\0\x0averify-jws\x01\x1b\x01j\x01\x0c\x01\x09\x01\
+@\x02\x03key\x05\x07message\x0c\0\x1c\x04\0\x03mac\x01\x1d\x01@\x03\x04hash\x03\x06\
+secret\x0c\x07message\x0c\0\x1c\x04\0\x04hmac\x01\x1e\x01@\x02\x04hash\x03\x04da\
+ta\x0c\0\x1c\x04\0\x06digest\x01\x1f\x01@\x02\x01a\x0c\x01b\x0c\0\x7f\x04\0\x10c\
+onstant-time-eq\x01\x20\x03\0\x1eportcullis:policy/crypto@0.2.1\x05\x13\x01B/\x01\
+y\x04\0\x09regex-set\x03\0\0\x01y\x04\0\x0bnetwork-set\x03\0\x02\x01q\x06\x07not\
+-now\0\0\x09malformed\x01s\0\x09too-large\0\0\x08too-many\0\0\x06no-set\0\0\x05o\
+ther\x01s\0\x04\0\x0amake-error\x03\0\x04\x01q\x05\x06no-set\0\0\x09too-large\0\0\
+\x0atoo-costly\0\0\x0finvalid-address\0\0\x05other\x01s\0\x04\0\x05error\x03\0\x06\
+\x01q\x06\x04null\0\0\x07boolean\x01\x7f\0\x06number\x01s\0\x04text\x01s\0\x05it\
+ems\x01s\0\x07members\x01s\0\x04\0\x0ajson-value\x03\0\x08\x01q\x04\x09malformed\
+\x01s\0\x0finvalid-pointer\x01s\0\x09too-large\0\0\x05other\x01s\0\x04\0\x0ajson\
+-error\x03\0\x0a\x01ps\x01j\x01\x01\x01\x05\x01@\x01\x08patterns\x0c\0\x0d\x04\0\
+\x0emake-regex-set\x01\x0e\x01j\0\x01\x05\x01@\x02\x03set\x01\x08patterns\x0c\0\x0f\
+\x04\0\x11replace-regex-set\x01\x10\x01@\x01\x03set\x01\x01\0\x04\0\x10forget-re\
+gex-set\x01\x11\x01p}\x01j\x01\x7f\x01\x07\x01@\x02\x03set\x01\x04text\x12\0\x13\
+\x04\0\x08is-match\x01\x14\x01py\x01j\x01\x15\x01\x07\x01@\x02\x03set\x01\x04tex\
+t\x12\0\x16\x04\0\x07matches\x01\x17\x01j\x01\x03\x01\x05\x01@\x01\x08networkss\0\
+\x18\x04\0\x10make-network-set\x01\x19\x01@\x02\x03set\x03\x08networkss\0\x0f\x04\
+\0\x13replace-network-set\x01\x1a\x01@\x01\x03set\x03\x01\0\x04\0\x12forget-netw\
+ork-set\x01\x1b\x01ky\x01j\x01\x1c\x01\x07\x01@\x02\x03set\x03\x07addresss\0\x1d\
+\x04\0\x0cfind-network\x01\x1e\x01@\x01\x03set\x03\0\x1d\x04\0\x0bfind-client\x01\
+\x1f\x01k\x09\x01p\x20\x01j\x01!\x01\x0b\x01@\x02\x08document\x12\x08pointers\x0c\
+\0\"\x04\0\x09read-json\x01#\x03\0\x20portcullis:policy/matchers@0.2.1\x05\x14\x01\
+B!\x02\x03\x02\x01\x01\x04\0\x05field\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0bfield\
+-bytes\x03\0\x02\x01p\x01\x01p}\x01o\x02ss\x01p\x06\x01r\x05\x06methods\x03urls\x07\
+headers\x04\x04body\x05\x07options\x07\x04\0\x08outbound\x03\0\x08\x01p\x03\x01r\
+\x05\x06methods\x03urls\x07headers\x0a\x04body\x05\x07options\x07\x04\0\x0eoutbo\
+und-bytes\x03\0\x0b\x01r\x04\x06status{\x07headers\x04\x04body\x05\x07details\x07\
+\x04\0\x07inbound\x03\0\x0d\x01r\x04\x06status{\x07headers\x0a\x04body\x05\x07de\
+tails\x07\x04\0\x0dinbound-bytes\x03\0\x0f\x01q\x09\x0finvalid-request\x01s\0\x0b\
+not-allowed\x01s\0\x04busy\0\0\x07timeout\0\0\x07connect\x01s\0\x08protocol\x01s\
+\0\x09too-large\0\0\x0bclient-gone\0\0\x05other\x01s\0\x04\0\x05error\x03\0\x11\x01\
+j\x01\x0e\x01\x12\x01@\x01\x07request\x09\0\x13\x04\0\x04send\x01\x14\x01j\x01\x10\
+\x01\x12\x01@\x01\x07request\x0c\0\x15\x04\0\x0asend-bytes\x01\x16\x01p\x09\x01p\
+\x13\x01@\x01\x08requests\x17\0\x18\x04\0\x08send-all\x01\x19\x01p\x0c\x01p\x15\x01\
+@\x01\x08requests\x1a\0\x1b\x04\0\x0esend-all-bytes\x01\x1c\x03\0#portcullis:pol\
+icy/http-client@0.2.1\x05\x15\x01B\x08\x01q\x05\x07invalid\x01s\0\x0bnot-allowed\
+\x01s\0\x04busy\0\0\x0bnot-lasting\0\0\x05other\x01s\0\x04\0\x05error\x03\0\0\x01\
+j\x01w\x01\x01\x01@\x02\x03urls\x04soft\x7f\0\x02\x04\0\x03url\x01\x03\x04\0\x06\
+prefix\x01\x03\x01@\x02\x03tags\x04soft\x7f\0\x02\x04\0\x03tag\x01\x04\x03\0#por\
+tcullis:policy/cache-purge@0.2.1\x05\x16\x04\0\x1fportcullis:policy/imports@0.2.\
+1\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

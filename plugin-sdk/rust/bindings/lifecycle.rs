@@ -86,21 +86,21 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_portcullis_policy_lifecycle_0_2_0_cabi {
+                macro_rules! __export_portcullis_policy_lifecycle_0_2_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "portcullis:policy/lifecycle@0.2.0#configure")] unsafe extern "C"
+                        "portcullis:policy/lifecycle@0.2.1#configure")] unsafe extern "C"
                         fn export_configure(arg0 : * mut u8, arg1 : usize,) -> * mut u8 {
                         unsafe { $($path_to_types)*:: _export_configure_cabi::<$ty >
                         (arg0, arg1) } } #[unsafe (export_name =
-                        "cabi_post_portcullis:policy/lifecycle@0.2.0#configure")] unsafe
+                        "cabi_post_portcullis:policy/lifecycle@0.2.1#configure")] unsafe
                         extern "C" fn _post_return_configure(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_configure::<$ty > (arg0) } }
                         };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_portcullis_policy_lifecycle_0_2_0_cabi;
+                pub use __export_portcullis_policy_lifecycle_0_2_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -169,7 +169,7 @@ macro_rules! __export_lifecycle_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::portcullis::policy::lifecycle::__export_portcullis_policy_lifecycle_0_2_0_cabi!($ty
+        exports::portcullis::policy::lifecycle::__export_portcullis_policy_lifecycle_0_2_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::portcullis::policy::lifecycle);
         const _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe
         (link_section =
@@ -179,7 +179,7 @@ macro_rules! __export_lifecycle_impl {
         b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07l\x01A\x02\x01A\x02\x01\
 B\x03\x01j\0\x01s\x01@\x01\x06configs\0\0\x04\0\x09configure\x01\x01\x04\0!portc\
-ullis:policy/lifecycle@0.2.0\x05\0\x04\0\x18portcullis:sdk/lifecycle\x04\0\x0b\x0f\
+ullis:policy/lifecycle@0.2.1\x05\0\x04\0\x18portcullis:sdk/lifecycle\x04\0\x0b\x0f\
 \x01\0\x09lifecycle\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compo\
 nent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };

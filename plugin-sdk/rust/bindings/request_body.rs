@@ -70,21 +70,21 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_portcullis_policy_request_body_0_2_0_cabi {
+                macro_rules! __export_portcullis_policy_request_body_0_2_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "portcullis:policy/request-body@0.2.0#on-request-body")] unsafe
+                        "portcullis:policy/request-body@0.2.1#on-request-body")] unsafe
                         extern "C" fn export_on_request_body() -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_on_request_body_cabi::<$ty > () } }
                         #[unsafe (export_name =
-                        "cabi_post_portcullis:policy/request-body@0.2.0#on-request-body")]
+                        "cabi_post_portcullis:policy/request-body@0.2.1#on-request-body")]
                         unsafe extern "C" fn _post_return_on_request_body(arg0 : * mut
                         u8,) { unsafe { $($path_to_types)*::
                         __post_return_on_request_body::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_portcullis_policy_request_body_0_2_0_cabi;
+                pub use __export_portcullis_policy_request_body_0_2_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -145,7 +145,7 @@ macro_rules! __export_request_body_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::portcullis::policy::request_body::__export_portcullis_policy_request_body_0_2_0_cabi!($ty
+        exports::portcullis::policy::request_body::__export_portcullis_policy_request_body_0_2_1_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::portcullis::policy::request_body); const _ : () = { #[rustfmt::skip]
         #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
@@ -155,7 +155,7 @@ macro_rules! __export_request_body_impl {
         b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07p\x01A\x02\x01A\x02\x01\
 B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x0fon-request-body\x01\x01\x04\0$portcullis:p\
-olicy/request-body@0.2.0\x05\0\x04\0\x1bportcullis:sdk/request-body\x04\0\x0b\x12\
+olicy/request-body@0.2.1\x05\0\x04\0\x1bportcullis:sdk/request-body\x04\0\x0b\x12\
 \x01\0\x0crequest-body\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-co\
 mponent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };

@@ -75,21 +75,21 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_portcullis_policy_response_body_0_2_0_cabi {
+                macro_rules! __export_portcullis_policy_response_body_0_2_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "portcullis:policy/response-body@0.2.0#on-response-body")] unsafe
+                        "portcullis:policy/response-body@0.2.1#on-response-body")] unsafe
                         extern "C" fn export_on_response_body() -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_on_response_body_cabi::<$ty > () } }
                         #[unsafe (export_name =
-                        "cabi_post_portcullis:policy/response-body@0.2.0#on-response-body")]
+                        "cabi_post_portcullis:policy/response-body@0.2.1#on-response-body")]
                         unsafe extern "C" fn _post_return_on_response_body(arg0 : * mut
                         u8,) { unsafe { $($path_to_types)*::
                         __post_return_on_response_body::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_portcullis_policy_response_body_0_2_0_cabi;
+                pub use __export_portcullis_policy_response_body_0_2_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -150,7 +150,7 @@ macro_rules! __export_response_body_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::portcullis::policy::response_body::__export_portcullis_policy_response_body_0_2_0_cabi!($ty
+        exports::portcullis::policy::response_body::__export_portcullis_policy_response_body_0_2_1_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::portcullis::policy::response_body); const _ : () = { #[rustfmt::skip]
         #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
@@ -160,7 +160,7 @@ macro_rules! __export_response_body_impl {
         b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07s\x01A\x02\x01A\x02\x01\
 B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x10on-response-body\x01\x01\x04\0%portcullis:\
-policy/response-body@0.2.0\x05\0\x04\0\x1cportcullis:sdk/response-body\x04\0\x0b\
+policy/response-body@0.2.1\x05\0\x04\0\x1cportcullis:sdk/response-body\x04\0\x0b\
 \x13\x01\0\x0dresponse-body\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dw\
 it-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };

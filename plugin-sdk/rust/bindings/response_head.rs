@@ -68,21 +68,21 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_portcullis_policy_response_head_0_2_0_cabi {
+                macro_rules! __export_portcullis_policy_response_head_0_2_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "portcullis:policy/response-head@0.2.0#on-response-head")] unsafe
+                        "portcullis:policy/response-head@0.2.1#on-response-head")] unsafe
                         extern "C" fn export_on_response_head() -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_on_response_head_cabi::<$ty > () } }
                         #[unsafe (export_name =
-                        "cabi_post_portcullis:policy/response-head@0.2.0#on-response-head")]
+                        "cabi_post_portcullis:policy/response-head@0.2.1#on-response-head")]
                         unsafe extern "C" fn _post_return_on_response_head(arg0 : * mut
                         u8,) { unsafe { $($path_to_types)*::
                         __post_return_on_response_head::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_portcullis_policy_response_head_0_2_0_cabi;
+                pub use __export_portcullis_policy_response_head_0_2_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -143,7 +143,7 @@ macro_rules! __export_response_head_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::portcullis::policy::response_head::__export_portcullis_policy_response_head_0_2_0_cabi!($ty
+        exports::portcullis::policy::response_head::__export_portcullis_policy_response_head_0_2_1_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::portcullis::policy::response_head); const _ : () = { #[rustfmt::skip]
         #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
@@ -153,7 +153,7 @@ macro_rules! __export_response_head_impl {
         b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07s\x01A\x02\x01A\x02\x01\
 B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x10on-response-head\x01\x01\x04\0%portcullis:\
-policy/response-head@0.2.0\x05\0\x04\0\x1cportcullis:sdk/response-head\x04\0\x0b\
+policy/response-head@0.2.1\x05\0\x04\0\x1cportcullis:sdk/response-head\x04\0\x0b\
 \x13\x01\0\x0dresponse-head\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dw\
 it-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };

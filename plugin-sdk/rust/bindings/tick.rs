@@ -69,19 +69,19 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_portcullis_policy_tick_0_2_0_cabi {
+                macro_rules! __export_portcullis_policy_tick_0_2_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "portcullis:policy/tick@0.2.0#on-tick")] unsafe extern "C" fn
+                        "portcullis:policy/tick@0.2.1#on-tick")] unsafe extern "C" fn
                         export_on_tick() -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_on_tick_cabi::<$ty > () } } #[unsafe (export_name =
-                        "cabi_post_portcullis:policy/tick@0.2.0#on-tick")] unsafe extern
+                        "cabi_post_portcullis:policy/tick@0.2.1#on-tick")] unsafe extern
                         "C" fn _post_return_on_tick(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_on_tick::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_portcullis_policy_tick_0_2_0_cabi;
+                pub use __export_portcullis_policy_tick_0_2_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -142,7 +142,7 @@ macro_rules! __export_tick_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::portcullis::policy::tick::__export_portcullis_policy_tick_0_2_0_cabi!($ty
+        exports::portcullis::policy::tick::__export_portcullis_policy_tick_0_2_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::portcullis::policy::tick); const
         _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section
         = "component-type:wit-bindgen:0.61.1:portcullis:sdk:tick:imports and exports")]
@@ -151,7 +151,7 @@ macro_rules! __export_tick_impl {
         b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07X\x01A\x02\x01A\x02\x01\
 B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x07on-tick\x01\x01\x04\0\x1cportcullis:policy\
-/tick@0.2.0\x05\0\x04\0\x13portcullis:sdk/tick\x04\0\x0b\x0a\x01\0\x04tick\x03\0\
+/tick@0.2.1\x05\0\x04\0\x13portcullis:sdk/tick\x04\0\x0b\x0a\x01\0\x04tick\x03\0\
 \0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bi\
 ndgen-rust\x060.61.1";
         };

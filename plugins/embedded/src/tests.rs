@@ -45,7 +45,7 @@ fn read(bytes: &[u8]) -> Component {
 fn check(bytes: &[u8], name: &str, imports: &[&str], exports: &[&str]) -> Value {
     let component = read(bytes);
     let of_contract = |name: &String| {
-        let name = name.strip_prefix("portcullis:policy/")?.strip_suffix("@0.2.0")?;
+        let name = name.strip_prefix("portcullis:policy/")?.strip_suffix("@0.2.1")?;
         (name != "types").then(|| name.to_owned())
     };
     let imported: Vec<String> = component.imports.iter().filter_map(of_contract).collect();

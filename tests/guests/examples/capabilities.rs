@@ -2,9 +2,9 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world capable {
-        include portcullis:policy/imports@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
+        include portcullis:policy/imports@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
     }",
     path: "../../wit",
     generate_all,

@@ -3,12 +3,12 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world globals {
-        import portcullis:policy/exchange@0.2.0;
-        import portcullis:policy/metrics@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
-        export portcullis:policy/response-head@0.2.0;
-        export portcullis:policy/completed@0.2.0;
+        import portcullis:policy/exchange@0.2.1;
+        import portcullis:policy/metrics@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
+        export portcullis:policy/response-head@0.2.1;
+        export portcullis:policy/completed@0.2.1;
     }",
     path: "../../wit",
     generate_all,

@@ -4,16 +4,16 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world late-edits {
-        import portcullis:policy/request@0.2.0;
-        import portcullis:policy/response@0.2.0;
-        import portcullis:policy/body@0.2.0;
-        import portcullis:policy/cache@0.2.0;
-        import portcullis:policy/trailers@0.2.0;
-        import portcullis:policy/exchange@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-body@0.2.0;
-        export portcullis:policy/response-body@0.2.0;
-        export portcullis:policy/completed@0.2.0;
+        import portcullis:policy/request@0.2.1;
+        import portcullis:policy/response@0.2.1;
+        import portcullis:policy/body@0.2.1;
+        import portcullis:policy/cache@0.2.1;
+        import portcullis:policy/trailers@0.2.1;
+        import portcullis:policy/exchange@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-body@0.2.1;
+        export portcullis:policy/response-body@0.2.1;
+        export portcullis:policy/completed@0.2.1;
     }",
     path: "../../wit",
     generate_all,

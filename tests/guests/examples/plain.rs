@@ -1,7 +1,7 @@
 //! The least that a policy can be: one hook, no import, no configuration.
 
 wit_bindgen::generate!({
-    inline: "package test:guest; world plain { export portcullis:policy/request-head@0.2.0; }",
+    inline: "package test:guest; world plain { export portcullis:policy/request-head@0.2.1; }",
     path: "../../wit",
     generate_all,
 });

@@ -4,14 +4,14 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world purges {
-        import portcullis:policy/cache-purge@0.2.0;
-        import portcullis:policy/exchange@0.2.0;
-        import portcullis:policy/request@0.2.0;
-        import portcullis:policy/response@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
-        export portcullis:policy/response-head@0.2.0;
-        export portcullis:policy/tick@0.2.0;
+        import portcullis:policy/cache-purge@0.2.1;
+        import portcullis:policy/exchange@0.2.1;
+        import portcullis:policy/request@0.2.1;
+        import portcullis:policy/response@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
+        export portcullis:policy/response-head@0.2.1;
+        export portcullis:policy/tick@0.2.1;
     }",
     path: "../../wit",
     generate_all,

@@ -2,13 +2,13 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world renews {
-        import portcullis:policy/crypto@0.2.0;
-        import portcullis:policy/exchange@0.2.0;
-        import portcullis:policy/matchers@0.2.0;
-        import portcullis:policy/store@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
-        export portcullis:policy/tick@0.2.0;
+        import portcullis:policy/crypto@0.2.1;
+        import portcullis:policy/exchange@0.2.1;
+        import portcullis:policy/matchers@0.2.1;
+        import portcullis:policy/store@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
+        export portcullis:policy/tick@0.2.1;
     }",
     path: "../../wit",
     generate_all,

@@ -3,7 +3,7 @@
 wit_bindgen::generate!({
     inline: "package test:guest;
         interface launch { fire: func(); }
-        world unknown { import launch; export portcullis:policy/request-head@0.2.0; }",
+        world unknown { import launch; export portcullis:policy/request-head@0.2.1; }",
     path: "../../wit",
     generate_all,
 });

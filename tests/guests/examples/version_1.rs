@@ -2,10 +2,10 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world version {
-        import portcullis:policy/request@0.2.0;
-        import portcullis:policy/response@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
-        export portcullis:policy/response-head@0.2.0;
+        import portcullis:policy/request@0.2.1;
+        import portcullis:policy/response@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
+        export portcullis:policy/response-head@0.2.1;
     }",
     path: "../../wit",
     generate_all,

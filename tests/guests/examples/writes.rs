@@ -3,10 +3,10 @@
 
 wit_bindgen::generate!({
     inline: "package test:guest; world writes {
-        import portcullis:policy/request@0.2.0;
-        import portcullis:policy/exchange@0.2.0;
-        export portcullis:policy/lifecycle@0.2.0;
-        export portcullis:policy/request-head@0.2.0;
+        import portcullis:policy/request@0.2.1;
+        import portcullis:policy/exchange@0.2.1;
+        export portcullis:policy/lifecycle@0.2.1;
+        export portcullis:policy/request-head@0.2.1;
     }",
     path: "../../wit",
     generate_all,

@@ -195,7 +195,7 @@ fn host_functions_in_straight_code_meet_the_deadline() {
 fn hands_over(text: (u32, u32), out: u32, given: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
-            (import "portcullis:policy/secrets@0.2.0" (instance $secrets
+            (import "portcullis:policy/secrets@0.2.1" (instance $secrets
                 (export "get" (func (param "name" string) (result (option (list u8)))))))
             (core module $shim
                 (type $t (func (param i32 i32 i32)))
@@ -204,18 +204,18 @@ fn hands_over(text: (u32, u32), out: u32, given: u32) -> Vec<u8> {
                     local.get 0 local.get 1 local.get 2 i32.const 0 call_indirect (type $t)))
             (core instance $shim (instantiate $shim))
             (core module $m
-                (import "portcullis:policy/secrets@0.2.0" "get" (func $get (param i32 i32 i32)))
+                (import "portcullis:policy/secrets@0.2.1" "get" (func $get (param i32 i32 i32)))
                 (memory (export "memory") 1)
                 (data (i32.const 64) "key\ff")
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32)
                     ;; The configuration has a place; for anything else it is `given`.
                     (if (result i32) (i32.eq (local.get 3) (i32.const 2))
                         (then (i32.const 1024)) (else (i32.const {given}))))
-                (func (export "portcullis:policy/lifecycle@0.2.0#configure") (param i32 i32) (result i32)
+                (func (export "portcullis:policy/lifecycle@0.2.1#configure") (param i32 i32) (result i32)
                     (call $get (i32.const {at}) (i32.const {length}) (i32.const {out})) (i32.const 16))
-                (func (export "portcullis:policy/tick@0.2.0#on-tick") (result i32) (i32.const 16)))
+                (func (export "portcullis:policy/tick@0.2.1#on-tick") (result i32) (i32.const 16)))
             (core instance $m (instantiate $m
-                (with "portcullis:policy/secrets@0.2.0" (instance (export "get" (func $shim "0"))))))
+                (with "portcullis:policy/secrets@0.2.1" (instance (export "get" (func $shim "0"))))))
             (alias core export $m "memory" (core memory $memory))
             (core func $get (canon lower (func $secrets "get") (memory $memory) (realloc (func $m "realloc"))))
             (core module $fix
@@ -226,14 +226,14 @@ fn hands_over(text: (u32, u32), out: u32, given: u32) -> Vec<u8> {
             (type $configure-type (func (param "config" string) (result (result (error string)))))
             (type $tick-type (func (result (result (error string)))))
             (func $configure (type $configure-type)
-                (canon lift (core func $m "portcullis:policy/lifecycle@0.2.0#configure") (memory $memory)
+                (canon lift (core func $m "portcullis:policy/lifecycle@0.2.1#configure") (memory $memory)
                     (realloc (func $m "realloc"))))
             (func $tick (type $tick-type)
-                (canon lift (core func $m "portcullis:policy/tick@0.2.0#on-tick") (memory $memory)))
+                (canon lift (core func $m "portcullis:policy/tick@0.2.1#on-tick") (memory $memory)))
             (instance $lifecycle (export "configure" (func $configure)))
             (instance $ticking (export "on-tick" (func $tick)))
-            (export "portcullis:policy/lifecycle@0.2.0" (instance $lifecycle))
-            (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#,
+            (export "portcullis:policy/lifecycle@0.2.1" (instance $lifecycle))
+            (export "portcullis:policy/tick@0.2.1" (instance $ticking)))"#,
         at = text.0 as i32,
         length = text.1 as i32,
         out = out as i32,

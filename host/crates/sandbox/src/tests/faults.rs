@@ -291,8 +291,8 @@ fn configures(import: &str, body: &str) -> Vec<u8> {
             (func $tick (type $tick-type) (canon lift (core func $m "tick") (memory $m "memory")))
             (instance $lifecycle (export "configure" (func $configure)))
             (instance $ticking (export "on-tick" (func $tick)))
-            (export "portcullis:policy/lifecycle@0.2.0" (instance $lifecycle))
-            (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#
+            (export "portcullis:policy/lifecycle@0.2.1" (instance $lifecycle))
+            (export "portcullis:policy/tick@0.2.1" (instance $ticking)))"#
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))
 }

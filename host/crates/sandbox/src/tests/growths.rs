@@ -334,7 +334,7 @@ fn with_tick(function: &Function, tables: &TableSection, modules: u32) -> Vec<u8
     let mut interface = ComponentInstanceSection::new();
     interface.export_items([("on-tick", ComponentExportKind::Func, 0)]);
     let mut hooks = ComponentExportSection::new();
-    hooks.export("portcullis:policy/tick@0.2.0", ComponentExportKind::Instance, 0, None);
+    hooks.export("portcullis:policy/tick@0.2.1", ComponentExportKind::Instance, 0, None);
     let mut component = Component::new();
     component.section(&ModuleSection(&module)).section(&instances).section(&aliases).section(&types);
     component.section(&lifted).section(&interface).section(&hooks);

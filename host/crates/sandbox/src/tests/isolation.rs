@@ -246,8 +246,8 @@ fn keeper() -> Vec<u8> {
         (func $tick (type $tick-type) (canon lift (core func $main "tick") (memory $main "memory")))
         (instance $lifecycle (export "configure" (func $configure)))
         (instance $ticking (export "on-tick" (func $tick)))
-        (export "portcullis:policy/lifecycle@0.2.0" (instance $lifecycle))
-        (export "portcullis:policy/tick@0.2.0" (instance $ticking)))"#;
+        (export "portcullis:policy/lifecycle@0.2.1" (instance $lifecycle))
+        (export "portcullis:policy/tick@0.2.1" (instance $ticking)))"#;
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
