@@ -208,7 +208,7 @@ async fn what_may_hold_a_secret_is_encoded_for_the_sites_own_pages_alone() {
 async fn curl_reads_the_bytes_that_it_gets_without_encoding() {
     let server = TestUpstream::h1(|request| {
         let length: usize = request.path()[1..].parse().unwrap();
-        let body = if length % 2 == 0 { Bytes::from(text(length)) } else { pattern(length) };
+        let body = if length.is_multiple_of(2) { Bytes::from(text(length)) } else { pattern(length) };
         Answer::text("").body(body).header("content-type", "text/css")
     })
     .await;

@@ -519,7 +519,7 @@ async fn the_key_of_the_endpoint_the_connection_and_who_sees_the_body_are_shown(
     let ran =
         explain(dir.path(), &["-H", "x-edit: request.set-endpoint-key alice", "GET", "http://a.test/"]).await;
     let expected = [
-        "endpoint-key = alice",
+        "endpoint-key = \"alice\"",
         "policies that see its body first, and may change this: edits",
         "endpoints, balanced by the key that a policy has set",
     ];

@@ -341,19 +341,24 @@ async fn edits_in_wrong_phases_change_nothing() {
     {
         let path = format!("/{protocol}/request");
         client.get_with(&path, &[("x-edit", "request.append-header x-a value")]).await;
-        assert_eq!(upstream.last_request().header("x-a"), "value");
+        // The hook of the body adds a line too: nothing of the body has been let go before it.
+        assert_eq!(upstream.last_request().header("x-a"), "value, value");
         let made = record(&gateway, &path).await;
-        assert_eq!(attribute(&made, "request-head"), "ok");
-        for hook in ["request-body", "response-head", "response-body", "completed"] {
+        for hook in ["request-head", "request-body"] {
+            assert_eq!(attribute(&made, hook), "ok");
+        }
+        for hook in ["response-head", "response-body", "completed"] {
             assert!(attribute(&made, hook).contains("read-only"), "{hook}: {made}");
         }
 
         let path = format!("/{protocol}/response");
         let reply = client.get_with(&path, &[("x-edit", "response.append-header x-a value")]).await;
-        assert_eq!(reply.header("x-a"), "value");
+        assert_eq!(reply.header("x-a"), "value, value");
         let made = record(&gateway, &path).await;
-        assert_eq!(attribute(&made, "response-head"), "ok");
-        for hook in ["request-head", "request-body", "response-body", "completed"] {
+        for hook in ["response-head", "response-body"] {
+            assert_eq!(attribute(&made, hook), "ok");
+        }
+        for hook in ["request-head", "request-body", "completed"] {
             assert!(attribute(&made, hook).contains("read-only"), "{hook}: {made}");
         }
     }

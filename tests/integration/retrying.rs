@@ -207,7 +207,6 @@ impl Load {
                         if at % 3 == 0 { (Method::PUT, "a body") } else { (Method::GET, "") };
                     let reply = client.send(method, "/", &[], body).await;
                     if reply.status != 200 {
-                        eprintln!("{}: {}", reply.status, reply.text());
                         failed.fetch_add(1, Ordering::SeqCst);
                     }
                     done.fetch_add(1, Ordering::SeqCst);

@@ -609,8 +609,8 @@ pub mod portcullis {
             }
             #[allow(unused_unsafe, clippy::all)]
             /// Requests of the same key go to the same endpoint of the upstream for as long as it is there and in health,
-            /// whatever the upstream's `balance` says. If it is not, its keys are spread over the others, and come back with it.
-            /// A retry goes to another endpoint. At most 1 KiB; more is refused as `too-large`.
+            /// whatever the upstream's `balance` says. If it is not, its keys are spread over the others, and come back with
+            /// it. A retry goes to another endpoint. At most 1 KiB; more is refused as `too-large`.
             #[allow(async_fn_in_trait)]
             pub fn set_endpoint_key(key: &str) -> ::core::result::Result<(), Refused> {
                 unsafe {

@@ -32,7 +32,8 @@ use crate::{Field, FieldBytes, Refused, host};
 pub struct Trailers(pub(crate) ());
 
 impl Trailers {
-    /// All values of a field joined by `", "`. `None` if there is no such field. Bytes that are not UTF-8 become U+FFFD.
+    /// All values of a field joined by `", "`. `None` if there is no such field. Bytes that are not UTF-8 become
+    /// U+FFFD.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         host::trailers_header(name)

@@ -99,7 +99,7 @@ fn shipped_policies_ask_for_what_they_use_and_no_more() {
         ),
         (
             "headers",
-            &["exchange", "request", "response"],
+            &["connection", "exchange", "request", "response"],
             &["lifecycle", heads[0], heads[1]],
             &["request", "response"],
         ),

@@ -197,10 +197,8 @@ async fn joined_parts_have_the_tags_of_all() {
     let whole = content.clone();
     let (_upstream, gateway) = started("object = \"1KiB\"", "", move |request| {
         let range = request.header("range");
-        let part = match range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) {
-            Some((start, end)) => Some((start.parse::<usize>().unwrap(), end.parse::<usize>().unwrap())),
-            None => None,
-        };
+        let part = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+        let part = part.map(|(start, end)| (start.parse::<usize>().unwrap(), end.parse::<usize>().unwrap()));
         let (status, body) = match part {
             Some((start, end)) => (206, &content[start..=end]),
             None => (200, &content[..]),

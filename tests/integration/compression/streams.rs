@@ -16,12 +16,12 @@ async fn a_stream_of_events_arrives_event_by_event() {
         for (media_type, coding) in
             CODINGS.map(|coding| ("text/event-stream", coding)).into_iter().chain([("text/html", "gzip")])
         {
-            let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
             let handler = move |_| {
                 let sender = sender.clone();
                 async move {
                     let (pieces, body) = Pieces::new();
-                    sender.send(pieces).unwrap();
+                    sender.send(pieces).await.unwrap();
                     Response::builder().header("content-type", media_type).body(body.boxed()).unwrap()
                 }
             };

@@ -137,9 +137,8 @@ impl Decoder {
             Stream::Gzip(stream) => {
                 let (read, written) = (stream.total_in(), stream.total_out());
                 // An empty piece only takes out what is left: that nothing is, is no error.
-                let status = match stream.decompress(piece, room, FlushDecompress::None) {
-                    Ok(status) => status,
-                    Err(_) => return Err(invalid),
+                let Ok(status) = stream.decompress(piece, room, FlushDecompress::None) else {
+                    return Err(invalid);
                 };
                 Ok(Decoded {
                     read: usize::try_from(stream.total_in() - read).unwrap_or(piece.len()),

@@ -32,8 +32,8 @@ pub fn strip_response_hop_by_hop(fields: &mut Fields) {
 }
 
 /// Removes from a client's trailers what must not be forwarded: see [`is_forbidden_trailer`], [`is_identity`] and
-/// [`has_underscore`], and credentials. A policy that judges by the head does not look for them there, and a server that
-/// adds trailers to the fields of the head would believe that a policy or the gateway has written them.
+/// [`has_underscore`], and credentials. A policy that judges by the head does not look for them there, and a server
+/// that adds trailers to the fields of the head would believe that a policy or the gateway has written them.
 pub fn strip_request_trailers(trailers: &mut Fields) {
     trailers.retain_bytes(|known, name, _| {
         !is_forbidden(known, name) && !is_identity(name) && !is_credential(name) && !has_underscore(name)

@@ -11,13 +11,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use portcullis_compress::{DecodeBounds, DecodeError, Decoder, mark_decoded, mark_not_modified};
 use portcullis_http::{Fields, list_elements};
-use portcullis_model::{Coding, Decompress};
+use portcullis_model::{Coding, Decompress, Route};
 use portcullis_policy::{BodySide, Exchange};
 
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::error::ExchangeError;
-use crate::exchange::Matched;
-use crate::worker::Worker;
 
 /// Decoded bytes before other tasks get a turn.
 const TURN_BYTES: usize = 128 * 1024;
@@ -56,15 +54,10 @@ pub(crate) struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// Returns how bodies are decoded on the route of `matched`, if they are.
-    pub(crate) fn of(worker: &'a Worker, matched: &Matched) -> Option<Self> {
-        let Matched { local, route } = matched;
-        Some(Self {
-            rules: route.config.decompress?,
-            body_bytes_max: route.config.body_bytes_max,
-            decoders: &worker.decoders,
-            decoders_max: local.snapshot.gateway.server.encoders_max,
-        })
+    /// Returns how bodies are decoded on `route`, if they are, by `decoders` of which at most `decoders_max` are used.
+    pub(crate) fn of(decoders: &'a Decoders, decoders_max: usize, route: &Route) -> Option<Self> {
+        let Route { decompress, body_bytes_max, .. } = route;
+        Some(Self { rules: (*decompress)?, body_bytes_max: *body_bytes_max, decoders, decoders_max })
     }
 
     /// Prepares the request in `exchange` with `body`, and returns its plain body.

@@ -21,7 +21,6 @@ use crate::cache::serve::Serve;
 use crate::call::CallResponse;
 use crate::compress;
 use crate::connection::Connection;
-use crate::decompress::Decoding;
 use crate::downstream::Downstream;
 use crate::error::ExchangeError;
 use crate::exchange_info::{ExchangeInfo, RawRequest};
@@ -120,7 +119,7 @@ impl ExchangeDriver<'_> {
         if let Some(limit) = config.body_bytes_max {
             body.set_limit(limit);
         }
-        if let Some(decoding) = Decoding::of(self.worker, &matched) {
+        if let Some(decoding) = matched.local.decoding(&self.worker.decoders, &matched.route) {
             match decoding.request(&mut exchange, std::mem::take(&mut body)) {
                 Ok(plain) => body = plain,
                 Err(error) => return self.refuse(exchange, Some(matched), 0, &error).await,
@@ -459,7 +458,8 @@ impl ExchangeDriver<'_> {
         mut made_by: MadeBy,
     ) -> Answer {
         let CallResponse { mut body, mut tunnel, mut declared } = response;
-        if let (Some(decoding), MadeBy::Route, None) = (Decoding::of(self.worker, &matched), made_by, &tunnel)
+        if let (Some(decoding), MadeBy::Route, None) =
+            (matched.local.decoding(&self.worker.decoders, &matched.route), made_by, &tunnel)
         {
             match decoding.response(&mut exchange, body, declared) {
                 Ok(plain) => (body, declared) = plain,

@@ -12,6 +12,7 @@ use portcullis_telemetry::{RouteMetrics, RoutePolicyMetrics};
 
 use crate::cache::CachedRoute;
 use crate::cache::view::keys_for_policies;
+use crate::decompress::{Decoders, Decoding};
 use crate::https;
 use crate::snapshot::Snapshot;
 use crate::upstream::{LocalUpstream, SharedUpstream};
@@ -48,6 +49,11 @@ pub(crate) struct LocalRoute {
 }
 
 impl Local {
+    /// Returns how bodies are decoded on `route`, if they are, by this worker's `decoders`.
+    pub(crate) fn decoding<'a>(&self, decoders: &'a Decoders, route: &LocalRoute) -> Option<Decoding<'a>> {
+        Decoding::of(decoders, self.snapshot.gateway.server.encoders_max, &route.config)
+    }
+
     /// Returns this worker's view of `snapshot`.
     pub(crate) fn new(snapshot: Arc<Snapshot>, connector: &Rc<Connector>, previous: Option<&Self>) -> Self {
         let mut policies: HashMap<Name, Rc<dyn Policy>> = HashMap::new();

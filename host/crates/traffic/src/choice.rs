@@ -9,7 +9,7 @@ use portcullis_model::Balance;
 
 use crate::endpoint::WHOLE;
 use crate::level::Level;
-use crate::{Endpoint, EndpointSet, Endpoints, InFlight, Member, Tried, rendezvous};
+use crate::{Endpoint, EndpointSet, Endpoints, InFlight, Key, Member, Tried};
 
 /// How often a choice by count is made again because another worker changed the count in between.
 const CLAIM_ATTEMPTS: u32 = 4;
@@ -40,18 +40,6 @@ impl std::fmt::Debug for Choice<'_> {
             .field("tried", tried)
             .field("key", key)
             .finish_non_exhaustive()
-    }
-}
-
-/// A hash of what about a request its endpoint is chosen by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Key(pub(crate) u64);
-
-impl Key {
-    /// The key of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(rendezvous::hash(bytes))
     }
 }
 
@@ -202,17 +190,17 @@ impl EndpointSet {
         let eligible = |at: usize| self.members.get(at).is_some_and(&eligible);
         let at = match (key, &self.rules.balance) {
             (Some(key), balance @ Balance::Hash { load_max: Some(_), .. }) => {
-                let owner = || self.owner(level, balance, key, now, &eligible);
+                let owner = || self.owner(level, balance, key, now, eligible);
                 return self.claim(owner, now);
             }
-            (Some(key), balance) => self.owner(level, balance, key, now, &eligible)?.0,
+            (Some(key), balance) => self.owner(level, balance, key, now, eligible)?.0,
             (None, Balance::RoundRobin | Balance::Hash { .. }) => {
-                let at = level.turn(&eligible)?;
+                let at = level.turn(eligible)?;
                 let other = |whole: &dyn Fn(usize) -> bool| level.spare_turn(|at| whole(at) && eligible(at));
                 self.unless_starting(at, now, chance, other)
             }
             (None, Balance::Random) => {
-                let at = level.draw(chance, &eligible)?;
+                let at = level.draw(chance, eligible)?;
                 let other =
                     |whole: &dyn Fn(usize) -> bool| level.draw(chance, |at| whole(at) && eligible(at));
                 self.unless_starting(at, now, chance, other)

@@ -12,18 +12,7 @@ use arc_swap::{ArcSwap, Guard};
 use portcullis_model::{Balance, Ejection, Name, Upstream};
 
 use crate::level::Level;
-use crate::{Endpoint, EndpointId, Tried};
-
-/// An endpoint of a set.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
-    /// Its share beside the others of its priority; at least 1.
-    pub weight: u32,
-    /// Endpoints with a higher number are used while none with a lower one can be.
-    pub priority: u8,
-}
+use crate::{Endpoint, EndpointId, Member, Tried};
 
 /// Endpoints and the rules by which one of them is chosen.
 #[derive(Debug)]

@@ -4,9 +4,8 @@
 
 use std::ops::Range;
 
-use crate::choice::Key;
 use crate::round_robin::RoundRobin;
-use crate::{Member, rendezvous};
+use crate::{Key, Member, rendezvous};
 
 /// How often a random choice is made again before the eligible endpoints are added up.
 const DRAWS: u32 = 4;

@@ -16,6 +16,7 @@ mod health;
 mod latency;
 mod level;
 mod limiter;
+mod member;
 mod permit;
 mod quarantine;
 mod rate;
@@ -26,14 +27,16 @@ mod siphash;
 mod tried;
 
 pub use budget::RetryBudget;
-pub use choice::{Choice, Key, NoPick, Pick};
+pub use choice::{Choice, NoPick, Pick};
 pub use endpoint::{Endpoint, EndpointId, InFlight};
-pub use endpoints::{EndpointSet, Endpoints, Member};
+pub use endpoints::{EndpointSet, Endpoints};
 pub use health::{Health, LeftOut};
 pub use limiter::{Counts, Limiter};
+pub use member::Member;
 pub use permit::{Permit, Permits};
 pub use quarantine::{Probe, Quarantine, Standing, Transition};
 pub use rate::{Quota, RateLimiter, Verdict};
+pub use rendezvous::Key;
 pub use retry::{Begin, Failure, Next, Retries, backoff};
 pub use tried::Tried;
 

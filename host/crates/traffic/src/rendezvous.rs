@@ -14,6 +14,18 @@
 
 use crate::siphash;
 
+/// A hash of what about a request its endpoint is chosen by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Key(pub(crate) u64);
+
+impl Key {
+    /// The key of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(hash(bytes))
+    }
+}
+
 /// Returns the hash of a key, or of an endpoint's address. It is not secret: a client that may choose its key may
 /// choose its endpoint.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {

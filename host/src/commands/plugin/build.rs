@@ -103,7 +103,9 @@ fn artifact(said: &str) -> Option<PathBuf> {
     let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");
     let files = artifacts.flat_map(|artifact| artifact["filenames"].as_array().cloned().unwrap_or_default());
     let components = files.filter_map(|file| Some(PathBuf::from(file.as_str()?)));
-    components.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).last()
+    components.fold(None, |last, file| {
+        if file.extension().is_some_and(|extension| extension == "wasm") { Some(file) } else { last }
+    })
 }
 
 /// Builds with npm, after installing what package.json names if that was not done. Returns what that leaves, and the
@@ -113,9 +115,12 @@ fn javascript(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
         "install Node.js 20 or newer, which brings npm along, or on Debian `apt-get install nodejs npm`";
     let npm = tool("npm", help)?;
     let run = |arguments: &[&str], failed: &str| -> anyhow::Result<()> {
-        let mut npm = Command::new(&npm);
-        let status =
-            npm.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = Command::new(npm)
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
         if !status.context("npm cannot be run")?.success() {
             bail!("{failed}; its messages are above");
         }

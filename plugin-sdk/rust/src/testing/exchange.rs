@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::MockGateway;
 use super::fields::{BODY_BYTES_MAX, check_reply, text};
-use super::state::{ExchangeState, Head, Phase, Piece, install};
+use super::piece::Piece;
+use super::state::{ExchangeState, Head, Phase, install};
 use crate::policy::Policy;
 use crate::{
     BodyDecision, Chunk, Decision, Exchange, Outcome, Refused, Reply, Request, Response, Stop, Trailers,

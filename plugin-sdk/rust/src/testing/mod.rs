@@ -36,6 +36,7 @@ mod exchange;
 pub(crate) mod fields;
 mod gateway;
 pub(crate) mod matchers;
+pub(crate) mod piece;
 pub(crate) mod state;
 
 pub use configured::Configured;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::cache::CacheWishes;
 use super::crypto::Crypto;
-use super::fields::{BODY_BYTES_MAX, Fields, check_trailer};
+use super::fields::{Fields, check_trailer};
 use super::matchers::Matchers;
+use super::piece::Piece;
 use crate::cache_purge::Error as PurgeError;
 use crate::http_client::{Error as HttpError, Inbound, Outbound};
 use crate::log::Level;
@@ -126,41 +127,8 @@ pub(crate) struct ExchangeState {
     pub(crate) instances: HashMap<u64, Box<dyn Any>>,
 }
 
-/// The bytes of a body that are at hand.
-#[derive(Debug, Default)]
-pub(crate) struct Piece {
-    pub(crate) rest: Vec<u8>,
-    pub(crate) last: bool,
-    /// What was let go, or took the place of others.
-    pub(crate) passed: Vec<u8>,
-}
-
 /// The longest method that a policy may set.
 const METHOD_BYTES_MAX: usize = 64;
-
-impl Piece {
-    fn within(&self, place: u64) -> usize {
-        usize::try_from(place).unwrap_or(usize::MAX).min(self.rest.len())
-    }
-
-    pub(crate) fn read(&self, offset: u64, size: u64) -> &[u8] {
-        &self.rest[self.within(offset)..self.within(offset.saturating_add(size))]
-    }
-
-    pub(crate) fn pass(&mut self, size: u64) {
-        let passed = self.rest.drain(..self.within(size));
-        self.passed.extend(passed);
-    }
-
-    pub(crate) fn replace(&mut self, size: u64, with: &[u8]) -> Result<(), Refused> {
-        if with.len() > BODY_BYTES_MAX {
-            return Err(Refused::TooLarge);
-        }
-        self.rest.drain(..self.within(size));
-        self.passed.extend_from_slice(with);
-        Ok(())
-    }
-}
 
 impl Default for ExchangeState {
     fn default() -> Self {

@@ -21,6 +21,9 @@ use crate::snapshot::Snapshot;
 /// Purges of one policy that may wait at once.
 const WAITING_MAX: u32 = 64;
 
+/// Purges of all policies together that the thread has not taken yet.
+const UNTAKEN_MAX: usize = 1024;
+
 /// How long a purge waits to be written down on a disk that is not known any more.
 const WRITTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,7 +37,7 @@ struct Inner {
     /// How many purges of each policy wait.
     waiting: Lock<HashMap<Name, u32>>,
     /// To the thread, which the first purge starts. It ends with the last clone. `None` if it cannot be started.
-    thread: OnceLock<Option<mpsc::UnboundedSender<Job>>>,
+    thread: OnceLock<Option<mpsc::Sender<Job>>>,
 }
 
 /// A purge that waits for its turn. There are as many as `waiting` allows.
@@ -51,9 +54,9 @@ impl CacheControl {
         *self.0.current.lock() = Arc::downgrade(snapshot);
     }
 
-    fn thread(&self) -> Option<&mpsc::UnboundedSender<Job>> {
+    fn thread(&self) -> Option<&mpsc::Sender<Job>> {
         let start = || {
-            let (send, receive) = mpsc::unbounded_channel();
+            let (send, receive) = mpsc::channel(UNTAKEN_MAX);
             let inner = Arc::downgrade(&self.0);
             let runtime = runtime::Builder::new_current_thread().enable_time().build();
             let started = runtime.and_then(|runtime| {
@@ -94,7 +97,7 @@ impl Inner {
 }
 
 /// Does the purges that come, one policy after the other, until all clones are gone.
-async fn run(inner: Weak<Inner>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+async fn run(inner: Weak<Inner>, mut jobs: mpsc::Receiver<Job>) {
     let mut queue = Queue::default();
     loop {
         if queue.is_empty() {
@@ -173,7 +176,14 @@ impl CachePurger for CacheControl {
     fn purge(&self, request: PurgeRequest) -> Waiting {
         let (done, receive) = oneshot::channel();
         let sent = match self.thread() {
-            Some(thread) if self.0.enter(&request.policy) => thread.send(Job { request, done }).is_ok(),
+            Some(thread) if self.0.enter(&request.policy) => {
+                let policy = request.policy.clone();
+                let sent = thread.try_send(Job { request, done }).is_ok();
+                if !sent {
+                    self.0.leave(&policy);
+                }
+                sent
+            }
             _ => false,
         };
         Box::pin(async move {

@@ -173,17 +173,14 @@ impl Forward<'_> {
                     self.record_answer(&endpoint, &pick);
                 }
                 let faulty = is_endpoint_fault(&error, &pick);
-                let (failure, whole, other_address) = match resend {
-                    Resend::Connection(body) => (Failure::Connection, Some(body), false),
-                    Resend::Unsent(body) => {
-                        let other_address = faulty && self.mark_address_failed(&endpoint, &error);
-                        (Failure::Unsent { other_address }, Some(body), other_address)
-                    }
-                    Resend::Repeat { body, paid } => (Failure::Repeatable { paid }, Some(body), false),
-                    Resend::Never => {
-                        let other_address = faulty && self.mark_address_failed(&endpoint, &error);
-                        (Failure::Final, None, other_address)
-                    }
+                let other_address = faulty
+                    && matches!(resend, Resend::Unsent(_) | Resend::Never)
+                    && self.mark_address_failed(&endpoint, &error);
+                let (failure, whole) = match resend {
+                    Resend::Connection(body) => (Failure::Connection, Some(body)),
+                    Resend::Unsent(body) => (Failure::Unsent { other_address }, Some(body)),
+                    Resend::Repeat { body, paid } => (Failure::Repeatable { paid }, Some(body)),
+                    Resend::Never => (Failure::Final, None),
                 };
                 let next = retries.after(endpoint.shared.id(), failure);
                 tracing::debug!(%error, ?next, "an attempt failed");

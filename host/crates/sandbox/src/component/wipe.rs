@@ -126,8 +126,8 @@ impl Written {
         Ok(written <= RESTORED_BYTES_MUCH || written <= 2 * self.first)
     }
 
-    /// The guest of that memory is about to run on a thread. Only faults of the thread that has read what is written say
-    /// what of that is new.
+    /// The guest of that memory is about to run on a thread. Only faults of the thread that has read what is written
+    /// say what of that is new.
     pub(crate) fn runs_on(&mut self, thread: ThreadMark) {
         self.known = self.known.filter(|known| known.thread == thread);
     }

@@ -1,5 +1,5 @@
-//! What the functions of `request`, `response`, `body`, `trailers`, `outcome`, `exchange`, `connection` and `cache` have
-//! in common: reading and editing the fields of a head.
+//! What the functions of `request`, `response`, `body`, `trailers`, `outcome`, `exchange`, `connection` and `cache`
+//! have in common: reading and editing the fields of a head.
 
 use portcullis_http::{FieldError, Fields, is_field_value, is_gateway_owned, is_hop_by_hop, is_token};
 use wasmtime::Result;

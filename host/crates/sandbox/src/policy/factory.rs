@@ -38,6 +38,20 @@ const SYNC_DEADLINE_MAX: Duration = Duration::from_millis(10);
 /// the policy is configured: the workers would stop to make them one by one as it goes live.
 const SPARE_AFTER: Duration = Duration::from_millis(5);
 
+/// Returns the secrets that a policy is granted.
+///
+/// # Errors
+/// If there is no such secret.
+fn granted_secrets(
+    config: &PolicyConfig,
+    secrets: &BTreeMap<Name, Secret>,
+) -> Result<BTreeMap<Name, Secret>, ConfigureError> {
+    let missing =
+        |name: &Name| ConfigureError::NoSecret { policy: config.name.clone(), secret: name.clone() };
+    let granted = |name: &Name| Ok((name.clone(), secrets.get(name).ok_or_else(|| missing(name))?.clone()));
+    config.grants.secrets.iter().map(granted).collect()
+}
+
 /// A configured policy.
 pub(crate) struct Factory {
     context: Arc<PolicyContext>,
@@ -64,13 +78,7 @@ impl Factory {
                 return Err(ConfigureError::NotGranted { policy, capability: capability.name(), hint });
             }
         }
-        let mut granted = BTreeMap::new();
-        for name in &config.grants.secrets {
-            let Some(secret) = secrets.get(name) else {
-                return Err(ConfigureError::NoSecret { policy: policy.clone(), secret: name.clone() });
-            };
-            granted.insert(name.clone(), secret.clone());
-        }
+        let granted = granted_secrets(config, secrets)?;
         let shared = sandbox.policies.get(&state_name(config));
         shared.provide(&config.grants);
         let waits = component.info.imports.iter().any(|capability| capability.waits());

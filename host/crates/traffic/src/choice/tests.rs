@@ -4,9 +4,9 @@ use std::time::Duration;
 use portcullis_model::{Balance, Ejection, HashKey, Share, Upstream};
 use proptest::prelude::*;
 
-use super::{Choice, Key, NoPick, Pick};
+use super::{Choice, NoPick, Pick};
 use crate::endpoints::testing::{chance, listed, upstream};
-use crate::{Endpoint, Endpoints, Tried};
+use crate::{Endpoint, Endpoints, Key, Tried};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(1000);

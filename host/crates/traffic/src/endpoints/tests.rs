@@ -6,9 +6,9 @@ use std::time::Duration;
 use portcullis_model::{Balance, Ejection};
 use proptest::prelude::*;
 
+use super::Endpoints;
 use super::testing::{chance, listed, upstream};
-use super::{Endpoints, Member};
-use crate::{Choice, Endpoint, Pick, Tried};
+use crate::{Choice, Endpoint, Member, Pick, Tried};
 
 const START: Duration = Duration::from_secs(1000);
 

@@ -337,8 +337,7 @@ fn begun(decisions: Vec<BodyDecision>, pieces: &[&str]) -> Vec<bool> {
     for (at, piece) in pieces.iter().enumerate() {
         stream.pass(piece, at + 1 == pieces.len());
     }
-    let seen = seen.lock().unwrap().clone();
-    seen
+    seen.lock().unwrap().clone()
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn a_large_message_is_written_at_once() {
     io.out.bytes.extend_from_slice(b"head");
     let mut piece = Bytes::from(vec![0; COPY_BYTES_MAX]);
     let first = poll_fn(|cx| {
-        let _ = io.poll_write_with(cx, &mut piece);
+        let _written = io.poll_write_with(cx, &mut piece);
         Poll::Ready(io.out.is_empty())
     });
     assert!(first.await, "its head went with it");

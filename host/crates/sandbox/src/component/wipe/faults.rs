@@ -5,9 +5,9 @@
 //! fault since it last read which pages of a memory are written knows them still, if no other thread has run the
 //! memory's guest meanwhile: reading the count takes a tenth of what reading the page table takes.
 //!
-//! There is one other way to a written page. The kernel joins pages of anonymous memory to huge ones by itself, and then
-//! the page has places that were never written and need no fault any more. So huge pages are off for the whole process,
-//! and if they cannot be, the page table is read each time. Source: Linux, mm/memory.c (`mm_account_fault`),
+//! There is one other way to a written page. The kernel joins pages of anonymous memory to huge ones by itself, and
+//! then the page has places that were never written and need no fault any more. So huge pages are off for the whole
+//! process, and if they cannot be, the page table is read each time. Source: Linux, mm/memory.c (`mm_account_fault`),
 //! mm/khugepaged.c, prctl(2), getrusage(2).
 
 use std::sync::atomic::{AtomicU64, Ordering};
