@@ -116,7 +116,7 @@ pub fn policy(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 ///
 /// let limit = MockGateway::new().configure::<Limit>(r#"{"key": {"header": "x-user"}}"#)?;
-/// assert_eq!((limit.0.key, limit.0.burst), (Key::Header("x-user".to_owned()), 10));
+/// assert_eq!((&limit.0.key, limit.0.burst), (&Key::Header("x-user".to_owned()), 10));
 /// # Ok::<(), String>(())
 /// ```
 #[proc_macro_derive(Config, attributes(config))]

@@ -29,14 +29,12 @@ pub(crate) struct Io {
     pub(crate) unread: BytesMut,
     /// To be written.
     pub(crate) out: OutBuffer,
-    /// Whether that has let other tasks go first: see [`Io::poll_turn`].
-    has_waited: bool,
 }
 
 impl Io {
     /// Returns a connection without buffers.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, unread: BytesMut::new(), out: OutBuffer::default(), has_waited: false }
+        Self { stream, unread: BytesMut::new(), out: OutBuffer::default() }
     }
 
     /// Releases empty buffers. New ones are taken when they are needed.
@@ -73,7 +71,8 @@ impl Io {
         poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.unread)
     }
 
-    /// Lets the tasks go first that are ready now, once for each small message.
+    /// Lets the tasks go first that are ready now, once for each message that begins with a small write. The later
+    /// pieces of a body do not: a task that wakes itself again and again keeps the worker from its sockets.
     ///
     /// If data has come for many connections, the worker so works through all of it, and then writes. Peers on this
     /// machine wait meanwhile, and are woken for several messages at once instead of for each one; to wake a core that
@@ -81,7 +80,7 @@ impl Io {
     /// nothing.
     fn poll_turn(&mut self, cx: &mut Context<'_>, piece_bytes: usize) -> Poll<()> {
         let is_small = self.out.pending().len() + piece_bytes <= COPY_BYTES_MAX;
-        if self.out.is_empty() || !is_small || std::mem::replace(&mut self.has_waited, true) {
+        if self.out.is_empty() || !std::mem::take(&mut self.out.is_begun) || !is_small {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
@@ -98,7 +97,6 @@ impl Io {
             }
             self.out.advance(written);
         }
-        self.has_waited = false;
         // TCP buffers nothing here. TLS buffers what does not fit into the socket; a flush sends it.
         match &self.stream {
             Stream::Tcp(_) => Poll::Ready(Ok(())),
@@ -123,8 +121,6 @@ impl Io {
             self.out.advance(written.min(head));
             piece.advance(written.saturating_sub(head));
         }
-        // What is left of `out` has waited, or was too much to wait.
-        self.has_waited = true;
         self.poll_write(cx)
     }
 }
@@ -135,6 +131,8 @@ pub(crate) struct OutBuffer {
     /// Append here.
     pub(crate) bytes: Vec<u8>,
     at: usize,
+    /// A message begins, of which nothing was written.
+    is_begun: bool,
 }
 
 impl OutBuffer {
@@ -148,8 +146,9 @@ impl OutBuffer {
         self.at == self.bytes.len()
     }
 
-    /// Takes a buffer before something is written to it.
+    /// Takes a buffer before a message is written to it.
     pub(crate) fn prepare(&mut self) {
+        self.is_begun = true;
         if self.bytes.capacity() == 0 {
             self.bytes = buffers::take_write();
         }

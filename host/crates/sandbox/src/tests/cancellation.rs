@@ -133,7 +133,8 @@ fn at_each_wait_of_each_hook() {
                 // And here for a server.
                 for name in HOOKS {
                     for deed in super::host_calls::WAITS {
-                        assert!(give_up_at_each_wait(|| begin(name, deed), || check(name)) >= 3, "{deed}");
+                        let waits = give_up_at_each_wait(|| begin(name, deed), || check(name));
+                        assert!(waits >= 3, "{deed}: {waits}");
                     }
                 }
             }

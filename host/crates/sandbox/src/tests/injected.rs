@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portcullis_model::{Isolation, Lock, Name, PolicyConfig, Secret};
+use portcullis_policy::cache_purger::{CachePurger, PurgeError, PurgeRequest, Purging};
 use portcullis_policy::outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse, Outgoing};
 use portcullis_policy::{Exchange, Fault, Policy, PolicyFactory};
 use portcullis_test_guests::{EVERY_CALL, EVERY_CALL_WAITS};
@@ -221,7 +222,7 @@ pub(super) fn call(
     (exchange, result.map(drop))
 }
 
-/// A server that answers when it was waited for a few times.
+/// A server, and caches, that answer when they were waited for a few times.
 #[derive(Debug)]
 struct Patience;
 
@@ -239,6 +240,14 @@ impl Outbound for Patience {
     fn send(&self, _: OutboundRequest) -> Outgoing {
         AWAITED.fetch_add(1, Ordering::SeqCst);
         Box::pin(Answer { polls: 0 })
+    }
+}
+
+impl CachePurger for Patience {
+    fn purge(&self, _: PurgeRequest) -> Purging {
+        AWAITED.fetch_add(1, Ordering::SeqCst);
+        let answer = Answer { polls: 0 };
+        Box::pin(async move { answer.await.map(|_| 1).map_err(|_| PurgeError::Busy) })
     }
 }
 
@@ -280,6 +289,7 @@ pub(super) fn alone() -> Alone {
     // A test that failed leaves nothing half-done here.
     let compiled = COMPILED.lock();
     SANDBOX.send_by(Arc::new(Patience));
+    SANDBOX.purge_by(Arc::new(Patience));
     Alone { sandbox: SANDBOX.clone(), compiled }
 }
 

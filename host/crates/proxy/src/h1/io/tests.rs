@@ -32,11 +32,15 @@ async fn written(io: &mut Io, mut piece: Bytes) -> usize {
 async fn a_small_message_lets_others_go_first_once() {
     let (mut io, mut client) = connected().await;
     for _ in 0..2 {
+        io.out.prepare();
         io.out.bytes.extend_from_slice(b"head and ");
         assert_eq!(written(&mut io, Bytes::from_static(b"body")).await, 1);
         let mut read = [0; 13];
         client.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"head and body");
+        io.out.bytes.extend_from_slice(b"more of the body");
+        assert_eq!(written(&mut io, Bytes::new()).await, 0, "it has waited for others before");
+        client.read_exact(&mut [0; 16]).await.unwrap();
     }
     assert_eq!(written(&mut io, Bytes::new()).await, 0, "there is nothing to write");
 }
@@ -44,6 +48,7 @@ async fn a_small_message_lets_others_go_first_once() {
 #[tokio::test]
 async fn a_large_message_is_written_at_once() {
     let (mut io, _client) = connected().await;
+    io.out.prepare();
     io.out.bytes.extend_from_slice(b"head");
     let mut piece = Bytes::from(vec![0; COPY_BYTES_MAX]);
     let first = poll_fn(|cx| {

@@ -12,6 +12,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(target_os = "linux")]
+use nix::sys::resource::{UsageWho, getrusage};
+
 /// A thread of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ThreadMark(u64);
@@ -44,8 +47,8 @@ impl Faults {
     pub(super) fn open() -> Option<Self> {
         rustix::thread::disable_transparent_huge_pages(true).ok()?;
         let are_off = rustix::thread::transparent_huge_pages_are_disabled().ok()?;
-        // A thread has faults before it comes here: a kernel that says none does not count them.
-        let counts = count().is_some_and(|faults| faults > 0);
+        // A process has faults before it comes here: a kernel that says none does not count them.
+        let counts = count_of(UsageWho::RUSAGE_SELF).is_some_and(|faults| faults > 0) && count().is_some();
         (are_off && counts).then_some(Self(()))
     }
 
@@ -63,8 +66,12 @@ impl Faults {
 /// Returns how many page faults this thread has had.
 #[cfg(target_os = "linux")]
 fn count() -> Option<u64> {
-    use nix::sys::resource::{UsageWho, getrusage};
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
+    count_of(UsageWho::RUSAGE_THREAD)
+}
+
+#[cfg(target_os = "linux")]
+fn count_of(who: UsageWho) -> Option<u64> {
+    let usage = getrusage(who).ok()?;
     let [minor, major] = [usage.minor_page_faults(), usage.major_page_faults()].map(u64::try_from);
     minor.ok()?.checked_add(major.ok()?)
 }

@@ -219,7 +219,7 @@ fn what_is_written_again_is_known() {
             .count()
     };
     for at in [70_000, 0, 70_000, 200_000] {
-        // Anything else on this thread may have a fault as well, but not often.
-        assert!(read(&mut guest, at) < 50);
+        // On a busy machine the kernel may take pages away, so that the thread has further faults; but not each time.
+        assert!(read(&mut guest, at) < 100);
     }
 }
