@@ -145,8 +145,9 @@ fn shipped_policies_ask_for_what_they_use_and_no_more() {
         assert!(described.into_iter().all(|property| property["description"].is_string()), "{name}");
         let asked: Vec<&str> =
             manifest["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let needs_no_grant = ["connection", "exchange", "request", "response"];
         let capabilities: Vec<&&str> =
-            imports.iter().filter(|import| !["exchange", "request", "response"].contains(import)).collect();
+            imports.iter().filter(|import| !needs_no_grant.contains(import)).collect();
         assert!(asked.iter().eq(capabilities), "capabilities of {name}");
     }
 }

@@ -1,7 +1,7 @@
 //! Content codings, without I/O and without a runtime: which of them a response gets, what becomes of its head, and
 //! streams that encode and decode within bounds.
 //!
-//! [`Asked`] is what a request says of codings, [`decide`] the rule by which a response is encoded, [`Encoder`] and
+//! [`Asked`] is what a request says of codings, [`decide()`] the rule by which a response is encoded, [`Encoder`] and
 //! [`Decoder`] do the work piece by piece, and a [`Pool`] bounds how many encoders there are.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
