@@ -279,7 +279,10 @@ async fn no_wrong_byte_and_nothing_changed_comes_back() {
         .collect();
     let begin = Instant::now();
     let (mut chance, mut kills, mut full) = (Chance(7), 0, 0);
-    while kills < 3 || begin.elapsed() < Duration::from_secs(seconds()) {
+    let count = |counter: &AtomicU64| counter.load(SeqCst);
+    let is_enough = || count(&world.disk_hits) > 10 && count(&world.changes) > 5;
+    // On a busy machine little happens between two ends.
+    while kills < 3 || begin.elapsed() < Duration::from_secs(seconds()) || (!is_enough() && kills < 30) {
         let gateway = disk.start(&upstream).await;
         *world.address.lock().unwrap() = Some(gateway.address("web"));
         ready(&gateway).await;
@@ -302,7 +305,6 @@ async fn no_wrong_byte_and_nothing_changed_comes_back() {
     for client in clients {
         client.await.unwrap();
     }
-    let count = |counter: &AtomicU64| counter.load(SeqCst);
     eprintln!(
         "{} requests, {} hits from memory, {} from the disk, {} parts, {} changes, {} lost to ends; {kills} ends of \
          the gateway, {full} times a full disk",
@@ -313,7 +315,7 @@ async fn no_wrong_byte_and_nothing_changed_comes_back() {
         count(&world.changes),
         count(&world.lost)
     );
-    assert!(count(&world.disk_hits) > 10 && count(&world.changes) > 5);
+    assert!(is_enough());
 }
 
 #[tokio::test]
