@@ -29,6 +29,7 @@ mod h2_answers;
 mod h2_attacks;
 mod h2_requests;
 mod harness;
+mod health_checks;
 mod hooks;
 mod hops;
 mod http1;

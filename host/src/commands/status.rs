@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status,
-    StatusRequest, UpstreamLimitsStatus,
+    CheckStatus, EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus,
+    Status, StatusRequest, UpstreamLimitsStatus,
 };
 
 use crate::cli::StatusArguments;
@@ -130,6 +130,13 @@ fn endpoint_state(endpoint: &EndpointStatus) -> String {
     if let (true, Some(latency_us)) = (endpoint.healthy, endpoint.latency_us) {
         let latency = Duration::from_micros(latency_us);
         state.push_str(&format!(", answers in {:.1} ms", latency.as_secs_f64() * 1000.0));
+    }
+    for CheckStatus { check, passes, error, .. } in &endpoint.checks {
+        match error {
+            Some(error) if *passes => state.push_str(&format!(", last check `{check}` failed: {error}")),
+            None if !passes => state.push_str(&format!(", last check `{check}` passed")),
+            _ => {}
+        }
     }
     match endpoint.priority {
         0 => state,

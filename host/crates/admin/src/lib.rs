@@ -40,9 +40,9 @@ pub use rollout::{
 pub use socket::{ControlSocket, SocketError, check_socket_folder};
 pub use socket_path::Surroundings;
 pub use status::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
-    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest, UnderWayStatus,
-    UnroutedStatus, UpstreamLimitsStatus, UpstreamStatus,
+    CheckStatus, EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus,
+    MemoryStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, StatusRequest,
+    UnderWayStatus, UnroutedStatus, UpstreamLimitsStatus, UpstreamStatus,
 };
 pub use web::WebServer;
 

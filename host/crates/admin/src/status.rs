@@ -256,7 +256,7 @@ pub struct UpstreamLimitsStatus {
     pub waiting_max: u32,
 }
 
-/// Why an endpoint is ejected.
+/// Why an endpoint is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeftOutStatus {
@@ -279,11 +279,29 @@ pub struct EndpointStatus {
     /// How long it takes to answer, in microseconds, by a moving average, if its upstream balances by that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,
-    /// Whether it is not ejected for its failures.
+    /// Whether it is used: not left out for its failures or by a health check.
     pub healthy: bool,
     /// Exchanges in flight there.
     pub in_flight: u32,
-    /// If it is ejected: for how many seconds, and what it did last.
+    /// If it is left out: for how many seconds, and what it did last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOutStatus>,
+    /// What its health checks have found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// A health check of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckStatus {
+    /// What is asked, such as `GET /healthz`.
+    pub check: String,
+    /// Whether the endpoint passes it.
+    pub passes: bool,
+    /// Seconds for which it has.
+    pub lasted_s: u64,
+    /// Why the last one failed; absent if it passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }

@@ -270,7 +270,7 @@ fn upstream(view: &UpstreamView) -> Value {
 
 fn health_name(health: EndpointHealth) -> &'static str {
     match health {
-        EndpointHealth { ejected: false, .. } => "healthy",
+        EndpointHealth { left_out: false, .. } => "healthy",
         EndpointHealth { available: true, .. } => "probe-due",
         EndpointHealth { .. } => "left-out",
     }

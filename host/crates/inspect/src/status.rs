@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
-    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus,
-    UpstreamLimitsStatus, UpstreamStatus,
+    CheckStatus, EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus,
+    MemoryStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus,
+    UnroutedStatus, UpstreamLimitsStatus, UpstreamStatus,
 };
 use portcullis_model::{Gateway, PolicyConfig};
 use portcullis_proxy::{Listening, Snapshot, UpstreamState};
@@ -192,12 +192,20 @@ fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
             priority: member.priority,
             latency_us: (member.endpoint.latency(now))
                 .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
-            healthy: !member.endpoint.health().is_ejected(),
+            healthy: !member.endpoint.health().is_left_out(),
             in_flight: member.endpoint.in_flight(),
             left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {
                 lasted_s: now.saturating_sub(left_out.since).as_secs(),
                 reason: left_out.reason,
             }),
+            checks: (member.endpoint.health().checks().into_iter())
+                .map(|state| CheckStatus {
+                    check: state.check.to_string(),
+                    passes: state.passes,
+                    lasted_s: now.saturating_sub(state.since).as_secs(),
+                    error: state.error,
+                })
+                .collect(),
         });
         let limits = counts.map(|counts| UpstreamLimitsStatus {
             under_way: counts.under_way,

@@ -13,6 +13,7 @@ mod cache;
 mod compress;
 mod cost;
 mod gateway;
+mod health_check;
 mod host_header;
 mod http_grant;
 mod limits;
@@ -42,6 +43,7 @@ pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,
     Server, TlsServer, TlsVersion,
 };
+pub use health_check::{HealthCheck, HealthProbe};
 pub use host_header::HostHeader;
 pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};

@@ -1,9 +1,10 @@
 //! The servers behind the gateway.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{FieldCase, HostHeader, Name, Origin, Share};
+use crate::{FieldCase, HealthCheck, HostHeader, Name, Origin, Share};
 
 /// A set of interchangeable servers: `[upstreams.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// When a failing endpoint is left out, and for how long.
     pub ejection: Ejection,
+    /// What its endpoints are asked again and again. One that fails a check is left out.
+    pub health_checks: Vec<Arc<HealthCheck>>,
     /// Idle connections that each worker keeps to each endpoint.
     pub idle_connections_max: usize,
     /// Bytes of a response head that is accepted.

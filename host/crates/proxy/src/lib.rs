@@ -50,6 +50,7 @@ mod timeouts;
 mod timer;
 mod tunnel;
 mod tunnel_end;
+mod upkeep;
 mod upstream;
 mod via;
 mod watched;

@@ -319,6 +319,11 @@ impl Snapshot {
         })
     }
 
+    /// Returns whether an upstream needs the upkeep thread.
+    pub(crate) fn needs_upkeep(&self) -> bool {
+        self.gateway.upstreams.iter().any(|upstream| !upstream.health_checks.is_empty())
+    }
+
     /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no
     /// upstream of that name. A later generation in which the upstream is the same keeps them.
     pub fn replace_endpoints(&self, upstream: &str, endpoints: &[Endpoint]) -> bool {

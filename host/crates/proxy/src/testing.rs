@@ -64,6 +64,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts { pool_idle: LONG, ..UpstreamTimeouts::default() },
         ejection: Ejection::default(),
+        health_checks: Vec::new(),
         idle_connections_max: 10,
         head_bytes_max: 1000,
         replay_bytes_max: 0,

@@ -245,6 +245,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
+        health_checks: Vec::new(),
         idle_connections_max: 8,
         head_bytes_max: 32 * 1024,
         replay_bytes_max: 64 * 1024,

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{
-    Balance, HashKey, HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts,
+    Balance, HashKey, HealthCheck, HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts,
 };
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget};
+use portcullis_traffic::{CheckChange, Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -97,7 +97,7 @@ impl SharedUpstream {
         let set = self.endpoints.current();
         let metrics = set.members().iter().map(|member| {
             let metrics = self.endpoint_metrics(&member.endpoint);
-            metrics.set_left_out(member.endpoint.health().is_ejected());
+            metrics.set_left_out(member.endpoint.health().is_left_out());
             metrics
         });
         *shown = metrics.collect();
@@ -157,12 +157,48 @@ impl SharedUpstream {
             pick.record_latency(self.now());
         }
         if endpoint.shared.record_answer(|| self.now()) {
-            endpoint.metrics.set_left_out(false);
+            endpoint.metrics.set_left_out(endpoint.shared.health().is_left_out());
             let (address, upstream) = (endpoint.address(), &self.config.name);
             tracing::info!(
                 %upstream, endpoint = %address,
                 "endpoint {address} of upstream `{upstream}` is back",
             );
+        }
+    }
+
+    /// Records the result of a health check, and logs it if that leaves the endpoint out or lets it back in.
+    pub(crate) fn record_check(&self, endpoint: &Endpoint, check: &Arc<HealthCheck>, error: Option<String>) {
+        let (now, health, metrics) = (self.now(), endpoint.health(), self.endpoint_metrics(endpoint));
+        metrics.check(error.is_none());
+        let reason = error.clone().unwrap_or_default();
+        let change = health.record_check(check, error, now);
+        metrics.set_left_out(health.is_left_out());
+        let Some(change) = change else { return };
+        if change == CheckChange::Passes {
+            endpoint.record_return(now);
+        }
+        let set = self.endpoints.current();
+        let (left, all) = (set.healthy(), set.members().len());
+        let (address, upstream) = (endpoint.address(), &self.config.name);
+        match change {
+            CheckChange::Fails => tracing::warn!(
+                %upstream, endpoint = %address,
+                "endpoint {address} of upstream `{upstream}` left out: it fails its check `{check}`: {reason}; \
+                 {left} of {all} left",
+            ),
+            CheckChange::Passes => tracing::info!(
+                %upstream, endpoint = %address,
+                "endpoint {address} of upstream `{upstream}` passes its check `{check}` again; {left} of {all} left",
+            ),
+        }
+    }
+
+    /// Forgets checks of the endpoint that are not made any more.
+    pub(crate) fn retain_checks(&self, endpoint: &Endpoint) {
+        let health = endpoint.health();
+        if health.checks().iter().any(|state| !self.config.health_checks.contains(&state.check)) {
+            health.retain_checks(&self.config.health_checks);
+            self.endpoint_metrics(endpoint).set_left_out(health.is_left_out());
         }
     }
 

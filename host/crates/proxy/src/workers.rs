@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::outbound::OutboundClient;
 use crate::recording::Recordings;
 use crate::snapshot::Snapshot;
+use crate::upkeep::Upkeep;
 use crate::worker::Published;
 use crate::worker_loop::{self, Command, Listen};
 
@@ -29,6 +30,8 @@ pub struct Workers {
     threads: Vec<Thread>,
     listeners: Lock<BTreeMap<Name, Bound>>,
     listeners_opened: AtomicU64,
+    /// Looks after upstreams, once one needs it.
+    upkeep: Lock<Option<Upkeep>>,
 }
 
 #[derive(Debug)]
@@ -106,8 +109,13 @@ impl Workers {
         let threads = (0..count.max(1))
             .map(|at| Thread::start(at, published.clone(), outbound.clone()).map_err(StartError::Thread));
         let threads = threads.collect::<Result<Vec<_>, _>>()?;
-        let workers =
-            Self { published, threads, listeners: Lock::default(), listeners_opened: AtomicU64::new(0) };
+        let workers = Self {
+            published,
+            threads,
+            listeners: Lock::default(),
+            listeners_opened: AtomicU64::new(0),
+            upkeep: Lock::default(),
+        };
         workers.put_into_effect(None)?;
         Ok(workers)
     }
@@ -139,6 +147,12 @@ impl Workers {
             let listeners = snapshot.as_ref().map_or(&current.listeners, |snapshot| &snapshot.listeners);
             listeners.iter().map(|(name, state)| (name.clone(), state.clone())).collect()
         };
+        let needs_upkeep =
+            snapshot.as_ref().map_or_else(|| self.snapshot().needs_upkeep(), Snapshot::needs_upkeep);
+        let mut upkeep = self.upkeep.lock();
+        if needs_upkeep && upkeep.is_none() {
+            *upkeep = Some(Upkeep::start(self.published.clone()).map_err(StartError::Thread)?);
+        }
         let mut bound = self.lock();
         let plan = plan(&wanted, &bound, self.threads.len())?;
         let opened = plan.iter().filter(|planned| matches!(planned.sockets, Sockets::Opened(_))).count();
@@ -153,6 +167,9 @@ impl Workers {
             snapshot.begin();
             self.published.snapshot.store(Arc::new(snapshot));
             self.published.generation.store(generation, Ordering::Release);
+        }
+        if let Some(upkeep) = &*upkeep {
+            upkeep.look();
         }
         let mut send = |command: &mut dyn FnMut() -> Option<Command>| {
             for of_worker in &mut places {

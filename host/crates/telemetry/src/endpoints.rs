@@ -15,6 +15,8 @@ pub struct EndpointMetrics {
     left_out: AtomicBool,
     failures: AtomicU64,
     ejections: AtomicU64,
+    checks: AtomicU64,
+    checks_failed: AtomicU64,
 }
 
 impl EndpointMetrics {
@@ -28,7 +30,15 @@ impl EndpointMetrics {
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sets whether the endpoint is ejected now.
+    /// Counts a health check of the endpoint.
+    pub fn check(&self, passed: bool) {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        if !passed {
+            self.checks_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets whether the endpoint is left out now.
     pub fn set_left_out(&self, left_out: bool) {
         self.left_out.store(left_out, Ordering::Relaxed);
     }
@@ -60,7 +70,19 @@ impl Endpoints {
                 .collect()
         };
         type Read = fn(&EndpointMetrics) -> u64;
-        let families: [(&str, MetricKind, &str, Read); 3] = [
+        let families: [(&str, MetricKind, &str, Read); 5] = [
+            (
+                "portcullis_upstream_endpoint_checks_failed_total",
+                MetricKind::Counter,
+                "Health checks that the endpoint did not pass.",
+                |metrics| metrics.checks_failed.load(Ordering::Relaxed),
+            ),
+            (
+                "portcullis_upstream_endpoint_checks_total",
+                MetricKind::Counter,
+                "Health checks of the endpoint.",
+                |metrics| metrics.checks.load(Ordering::Relaxed),
+            ),
             (
                 "portcullis_upstream_endpoint_ejections_total",
                 MetricKind::Counter,
@@ -76,7 +98,7 @@ impl Endpoints {
             (
                 "portcullis_upstream_endpoint_healthy",
                 MetricKind::Gauge,
-                "1 if the endpoint is used, 0 if it is left out for its failures.",
+                "1 if the endpoint is used, 0 if it is left out for its failures or by a health check.",
                 |metrics| u64::from(!metrics.left_out.load(Ordering::Relaxed)),
             ),
         ];

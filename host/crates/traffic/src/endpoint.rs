@@ -87,9 +87,14 @@ impl Endpoint {
         self.answers.fetch_add(1, Ordering::Relaxed);
         let is_back = self.health.record_success();
         if is_back {
-            self.started.store(nanos(now()), Ordering::Relaxed);
+            self.record_return(now());
         }
         is_back
+    }
+
+    /// Records that it was let back in because it passes a check again: its slow start begins.
+    pub fn record_return(&self, now: Duration) {
+        self.started.store(nanos(now), Ordering::Relaxed);
     }
 
     /// Records how long the head of a response took. Only balancing by latency looks at it.

@@ -101,7 +101,7 @@ impl EndpointSet {
     /// Returns how many of its endpoints are not left out.
     #[must_use]
     pub fn healthy(&self) -> usize {
-        self.members.iter().filter(|member| !member.endpoint.health().is_ejected()).count()
+        self.members.iter().filter(|member| !member.endpoint.health().is_left_out()).count()
     }
 }
 

@@ -1,16 +1,18 @@
-//! Whether an endpoint works, judged by the exchanges that it has.
+//! Whether an endpoint works, judged by the exchanges that it has and by the health checks of its upstream.
 //!
-//! An endpoint that fails [`Ejection::failures`] times in a row is left out for [`Ejection::duration`]. After that,
-//! one exchange at a time is sent to it as a probe: an answer lets the endpoint back in, a failure leaves it out
-//! for another duration. A probe that ends without either (the client went away) blocks nothing: the next one may
-//! go after another duration.
+//! An endpoint that fails a check gets no exchange until it passes again. Beside that, an endpoint that fails
+//! [`Ejection::failures`] times in a row is left out for [`Ejection::duration`]. After that, one exchange at a time is
+//! sent to it as a probe: an answer lets the endpoint back in, a failure leaves it out for another duration. A probe
+//! that ends without either (the client went away) blocks nothing: the next one may go after another duration.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis_model::{Ejection, Lock};
+use portcullis_model::{Ejection, HealthCheck, Lock};
 
-use crate::nanos;
+use crate::checks::Checks;
+use crate::{CheckChange, CheckState, nanos};
 
 /// The health of an endpoint.
 #[derive(Debug, Default)]
@@ -22,21 +24,66 @@ pub struct Health {
     /// 0 while the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. The exchange that
     /// takes the probe moves it on by a duration, so that no other exchange takes it too.
     probe_at: AtomicU64,
+    /// How many of the checks it fails.
+    failing: AtomicU32,
+    checks: Lock<Checks>,
 }
 
-// Relaxed throughout: each of these is a value of its own that guards no other memory.
+// Relaxed throughout: each of these is a value of its own that guards no other memory. `failing` is written under the
+// lock of `checks`.
 impl Health {
-    /// Returns whether the endpoint is left out: it failed, and has not answered since.
+    /// Returns whether the endpoint is left out for what it did: it failed, and has not answered since.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
         self.probe_at.load(Ordering::Relaxed) != 0
     }
 
+    /// Returns whether the endpoint is left out, for what it did or because it fails a check.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.fails_a_check() || self.is_ejected()
+    }
+
     /// Returns since when it is left out and why, or `None` if it is healthy.
     #[must_use]
     pub fn left_out(&self) -> Option<LeftOut> {
+        if let Some(failing) = self.checks.lock().first_failing() {
+            let error = failing.error.as_deref().unwrap_or("it has not passed often enough since");
+            let reason = format!("it fails its check `{}`: {error}", failing.check);
+            return Some(LeftOut { since: failing.since, reason, reported: failing.since });
+        }
         let left_out = || self.left_out.lock().clone();
         self.is_ejected().then(left_out)
+    }
+
+    /// Records the result of a check. Returns what that changed.
+    pub fn record_check(
+        &self,
+        check: &Arc<HealthCheck>,
+        error: Option<String>,
+        now: Duration,
+    ) -> Option<CheckChange> {
+        let mut checks = self.checks.lock();
+        let change = checks.record(check, error, now);
+        self.failing.store(checks.failing(), Ordering::Relaxed);
+        change
+    }
+
+    /// Forgets all checks that are not among `checks`, so that they leave it out no longer.
+    pub fn retain_checks(&self, wanted: &[Arc<HealthCheck>]) {
+        let mut checks = self.checks.lock();
+        checks.retain(wanted);
+        self.failing.store(checks.failing(), Ordering::Relaxed);
+    }
+
+    /// Returns what each check has found, in the order of their first results.
+    #[must_use]
+    pub fn checks(&self) -> Vec<CheckState> {
+        self.checks.lock().states().to_vec()
+    }
+
+    fn fails_a_check(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) != 0
     }
 
     /// Records the reason of a failure of an endpoint that is left out, since `now` if it is `new`. Returns how
@@ -54,9 +101,13 @@ impl Health {
         is_due.then(|| now.saturating_sub(left_out.since))
     }
 
-    /// Returns whether an exchange may be sent there now: the endpoint is healthy, or a probe is due.
+    /// Returns whether an exchange may be sent there now: the endpoint is healthy, or fails no check and a probe is
+    /// due.
     #[must_use]
     pub fn is_available(&self, now: Duration) -> bool {
+        if self.fails_a_check() {
+            return false;
+        }
         let probe_at = self.probe_at.load(Ordering::Relaxed);
         probe_at == 0 || probe_at <= nanos(now)
     }

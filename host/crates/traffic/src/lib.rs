@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod budget;
+mod checks;
 mod choice;
 mod endpoint;
 mod endpoints;
@@ -27,6 +28,7 @@ mod siphash;
 mod tried;
 
 pub use budget::RetryBudget;
+pub use checks::{CheckChange, CheckState};
 pub use choice::{Choice, NoPick, Pick};
 pub use endpoint::{Endpoint, EndpointId, InFlight};
 pub use endpoints::{EndpointSet, Endpoints};

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use portcullis_admin::{
-    EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus, MemoryStatus,
-    PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus, UnroutedStatus,
-    UpstreamLimitsStatus, UpstreamStatus,
+    CheckStatus, EndpointStatus, FaultStatus, HookCount, InstanceStatus, LeftOutStatus, ListenerStatus,
+    MemoryStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus, Status, UnderWayStatus,
+    UnroutedStatus, UpstreamLimitsStatus, UpstreamStatus,
 };
 
 use super::{age, cpu, size, text};
@@ -100,6 +100,12 @@ fn shows_everything_in_tables() {
                     healthy: true,
                     in_flight: 2,
                     left_out: None,
+                    checks: vec![CheckStatus {
+                        check: "GET /healthz".to_owned(),
+                        passes: true,
+                        lasted_s: 9,
+                        error: Some("it answered 503".to_owned()),
+                    }],
                 },
                 EndpointStatus {
                     address: "10.0.0.2:80".to_owned(),
@@ -109,6 +115,12 @@ fn shows_everything_in_tables() {
                     healthy: false,
                     in_flight: 0,
                     left_out: Some(LeftOutStatus { lasted_s: 90, reason: "connection refused".to_owned() }),
+                    checks: vec![CheckStatus {
+                        check: "TCP connect".to_owned(),
+                        passes: true,
+                        lasted_s: 9,
+                        error: None,
+                    }],
                 },
             ],
             limits: Some(UpstreamLimitsStatus {
@@ -140,7 +152,7 @@ under way in keys: 2 of 250 hook calls, 1 of 200 requests of its own
 under way in the canary of keys: 3 of 20 hook calls
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
-app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms
+app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms, last check `GET /healthz` failed: it answered 503
 app       10.0.0.2:80  3       0          backup 1, left out for 1 min 30 s: connection refused
 limits of app: 2 of 100 requests under way, at most 60 at an endpoint; 0 of 10 wait
 ";

@@ -1,11 +1,13 @@
 //! `[upstreams.NAME]`.
 
 mod balance;
+mod health_checks;
 mod limits;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use balance::{balance, common_priority, slow_start};
+use health_checks::health_checks;
 use limits::limits;
 use portcullis_model::{
     Ejection, Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
@@ -84,6 +86,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         },
         limits: limits(loader, named, view),
         ejection,
+        health_checks: health_checks(loader, named, view, protocol),
         idle_connections_max: view.integer("idle-connections").unwrap_or(IDLE_CONNECTIONS),
         head_bytes_max: view.bytes("head").unwrap_or(HEAD_BYTES),
         replay_bytes_max: view.bytes("replay").unwrap_or(REPLAY_BYTES),

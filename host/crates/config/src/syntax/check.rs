@@ -106,8 +106,13 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     {
         return Some("write it as `balance`, such as balance = \"least-requests\"");
     }
-    if upstream && is(&["health-check", "health-checks", "healthcheck", "sticky"]) {
-        return Some("no key does this; endpoints that fail are left out as `ejection` says");
+    if upstream && is(&["health-check", "healthcheck", "health", "check", "checks"]) {
+        return Some("write health-checks = [{ path = \"/healthz\" }]");
+    }
+    if upstream && is(&["sticky"]) {
+        return Some(
+            "no key does this; balance = { hash = { cookie = \"session\" } } goes by a cookie of the application",
+        );
     }
     if upstream && is(&["max-conns", "maxconn", "max-connections", "circuit-breaker", "queue"]) {
         return Some("write limits = { endpoint-requests = 100, waiting = 100 } in the upstream");

@@ -3,6 +3,7 @@
 mod cache;
 mod compress;
 mod gateway;
+mod health_check;
 mod plugins;
 mod policy;
 mod route;
@@ -13,6 +14,7 @@ use crate::syntax::shape::{Key, Kind, Presence, Shape};
 pub(crate) use cache::{CACHE, ROUTE_CACHE};
 pub(crate) use compress::{COMPRESS, DECOMPRESS};
 pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
+pub(crate) use health_check::HEALTH_CHECK;
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, GRANTS, HTTP_GRANT, POLICY, POLICY_LIMITS};
 pub(crate) use route::ROUTE;

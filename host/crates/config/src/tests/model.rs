@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_model::{
-    Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HostHeader, HostPattern, LogTarget,
-    PluginSource, PurgeGrant, RequestFilter, Retry, Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
+    Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HealthCheck, HealthProbe, HostHeader,
+    HostPattern, LogTarget, PluginSource, PurgeGrant, RequestFilter, Retry, Share, TlsVersion,
+    UpstreamLimits, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -85,6 +86,40 @@ fn the_ways_to_balance_arrive_as_they_were_typed() {
         wait: Duration::from_secs(5),
     };
     assert_eq!((small.limits, any.limits), (limits, UpstreamLimits::default()));
+}
+
+#[test]
+fn health_checks_arrive_as_they_were_typed() {
+    let gateway = right("health-checks.toml");
+    let [page, grpc, tcp, text] = &gateway.upstreams[0].health_checks[..] else { panic!("{gateway:?}") };
+    let probe = HealthProbe::Http {
+        method: "HEAD".into(),
+        path: "/healthz?deep=1".into(),
+        host: Some("app.test".into()),
+        statuses: vec![200, 401],
+        body: None,
+    };
+    assert_eq!((&page.probe, page.port, page.rise, page.fall), (&probe, Some(9000), 2, 1));
+    let expected = HealthCheck {
+        probe: HealthProbe::Grpc { service: "shop.v1.Orders".into() },
+        port: None,
+        interval: Duration::from_secs(1),
+        jitter: Share::of_hundredths(0),
+        timeout: Duration::from_millis(300),
+        rise: 4,
+        fall: 3,
+    };
+    assert_eq!(**grpc, expected);
+    assert_eq!(
+        (&tcp.probe, tcp.interval, tcp.timeout),
+        (&HealthProbe::Tcp, Duration::from_secs(10), Duration::from_secs(2))
+    );
+    assert_eq!(tcp.jitter, Share::of_hundredths(1000));
+    let names = [page, grpc, tcp, text].map(|check| check.to_string());
+    assert_eq!(
+        names,
+        ["HEAD /healthz?deep=1 at port 9000", "gRPC health of shop.v1.Orders", "TCP connect", "GET /"]
+    );
 }
 
 #[test]

@@ -40,9 +40,9 @@ pub struct EndpointView {
 /// The health of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointHealth {
-    /// It failed, and no answer has come from it since.
-    pub ejected: bool,
-    /// An exchange may be sent there now: it is healthy, or a probe is due.
+    /// It failed, and no answer has come from it since, or it fails a health check.
+    pub left_out: bool,
+    /// An exchange may be sent there now: it is healthy, or fails no check and a probe is due.
     pub available: bool,
     /// Exchanges under way.
     pub in_flight: u32,
@@ -74,7 +74,7 @@ impl Explainer<'_> {
                     priority: *priority,
                     host: host(endpoint.address()),
                     health: Some(EndpointHealth {
-                        ejected: endpoint.health().is_ejected(),
+                        left_out: endpoint.health().is_left_out(),
                         available: endpoint.health().is_available(now),
                         in_flight: endpoint.in_flight(),
                     }),

@@ -33,6 +33,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         field_case: portcullis_model::FieldCase::Lower,
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
+        health_checks: Vec::new(),
         idle_connections_max: 1,
         head_bytes_max: 1,
         replay_bytes_max: 0,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::health_check::HEALTH_CHECK;
 use crate::syntax::shape::{KIB, Key, Kind, MIB, Presence, Shape, up_to_a_day};
 
 pub(crate) static UPSTREAM: Shape = Shape {
@@ -83,6 +84,14 @@ pub(crate) static UPSTREAM: Shape = Shape {
             presence: Presence::Absent("every default"),
             example: r#"{ failures = 3, duration = "30s" }"#,
             doc: "When an endpoint that fails is left out, and for how long.",
+        },
+        Key {
+            name: "health-checks",
+            kind: Kind::List(&Kind::Table(&HEALTH_CHECK)),
+            presence: Presence::Absent("no endpoint is asked anything"),
+            example: r#"[{ path = "/healthz", interval = "5s" }]"#,
+            doc: "What every endpoint is asked again and again. One that fails any of them is left out until it passes \
+                  again.",
         },
         Key {
             name: "limits",
