@@ -41,6 +41,7 @@ mod listeners;
 mod malformed;
 mod metrics;
 mod nginx;
+mod outliers;
 mod pace;
 mod paths;
 mod pieces;

@@ -103,6 +103,10 @@ fn text(status: &Status) -> String {
         }),
     ));
     for upstream in &status.upstreams {
+        if upstream.panic {
+            let name = &upstream.name;
+            text.push_str(&format!("too few endpoints of {name} are healthy: requests go to all of them\n"));
+        }
         if let Some(limits) = &upstream.limits {
             text.push_str(&limits_line(&upstream.name, limits));
         }

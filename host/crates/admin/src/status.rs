@@ -233,6 +233,9 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its endpoints, by priority, and those of one priority in the order of the config.
     pub endpoints: Vec<EndpointStatus>,
+    /// Whether so few of them are healthy that requests go to all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub panic: bool,
     /// What its limits count, if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<UpstreamLimitsStatus>,

@@ -186,6 +186,7 @@ fn quarantine_status(standing: Standing) -> QuarantineStatus {
 
 fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
     let upstreams = snapshot.upstreams().map(|UpstreamState { config, endpoints, now, counts }| {
+        let panic = endpoints.panics();
         let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
             address: member.endpoint.address().to_string(),
             weight: member.weight,
@@ -214,7 +215,7 @@ fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
             waiting: counts.waiting,
             waiting_max: config.limits.waiting_max,
         });
-        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect(), limits }
+        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect(), panic, limits }
     });
     upstreams.collect()
 }

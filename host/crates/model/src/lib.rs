@@ -63,8 +63,8 @@ pub use route_match::{
 };
 pub use secret::Secret;
 pub use upstream::{
-    Balance, Ejection, Endpoint, HashKey, Upstream, UpstreamHttp2, UpstreamLimits, UpstreamProtocol,
-    UpstreamTimeouts, UpstreamTls,
+    Balance, Ejection, Endpoint, HashKey, Outliers, Panic, Upstream, UpstreamHttp2, UpstreamLimits,
+    UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 
 use std::sync::Arc;

@@ -36,6 +36,8 @@ pub struct Upstream {
     pub ejection: Ejection,
     /// What its endpoints are asked again and again. One that fails a check is left out.
     pub health_checks: Vec<Arc<HealthCheck>>,
+    /// What is done if too few endpoints are healthy.
+    pub panic: Panic,
     /// Idle connections that each worker keeps to each endpoint.
     pub idle_connections_max: usize,
     /// Bytes of a response head that is accepted.
@@ -218,10 +220,43 @@ pub struct Ejection {
     pub failures: u32,
     /// How long it is left out: 10 s, as nginx's `fail_timeout`.
     pub duration: Duration,
+    /// How long at most, if it fails again and again: each time is twice as long as the one before. The same as
+    /// `duration` if the time does not grow.
+    pub duration_max: Duration,
+    /// The share of an upstream's endpoints that may be left out for what they did; rounded down.
+    pub share_max: Share,
+    /// What leaves an endpoint out that does worse than the others, if anything.
+    pub outliers: Option<Outliers>,
 }
 
 impl Default for Ejection {
     fn default() -> Self {
-        Self { failures: 1, duration: Duration::from_secs(10) }
+        let duration = Duration::from_secs(10);
+        Self { failures: 1, duration, duration_max: duration, share_max: Share::ALL, outliers: None }
     }
+}
+
+/// When an endpoint does so much worse than the others that it is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outliers {
+    /// By how much more of its exchanges fail than of the others', in parts of all.
+    pub failures: Option<Share>,
+    /// How many times as long it takes to answer as the others do.
+    pub latency: Option<Share>,
+    /// How long exchanges are counted before endpoints are compared: 10 s.
+    pub window: Duration,
+    /// Exchanges that an endpoint, and all others together, must have had in a window: 50.
+    pub requests_min: u32,
+}
+
+/// What is done if too few endpoints of an upstream are healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Panic {
+    /// If none is, exchanges go to all as if all were.
+    #[default]
+    NoneLeft,
+    /// If fewer than this share are, exchanges go to all as if all were.
+    Below(Share),
+    /// Exchanges never go to an endpoint that is left out, except probes.
+    Off,
 }

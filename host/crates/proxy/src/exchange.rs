@@ -249,6 +249,7 @@ impl ExchangeDriver<'_> {
             client_idle: self.connection.timeouts().idle,
             deadline,
             peer: None,
+            status: 0,
         };
         let outcome = match asked {
             None => forward.run(permitted, body).await,

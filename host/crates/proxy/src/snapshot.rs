@@ -321,7 +321,9 @@ impl Snapshot {
 
     /// Returns whether an upstream needs the upkeep thread.
     pub(crate) fn needs_upkeep(&self) -> bool {
-        self.gateway.upstreams.iter().any(|upstream| !upstream.health_checks.is_empty())
+        let needs =
+            |upstream: &Upstream| !upstream.health_checks.is_empty() || upstream.ejection.outliers.is_some();
+        self.gateway.upstreams.iter().any(needs)
     }
 
     /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no

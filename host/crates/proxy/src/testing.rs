@@ -65,6 +65,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         timeouts: UpstreamTimeouts { pool_idle: LONG, ..UpstreamTimeouts::default() },
         ejection: Ejection::default(),
         health_checks: Vec::new(),
+        panic: portcullis_model::Panic::default(),
         idle_connections_max: 10,
         head_bytes_max: 1000,
         replay_bytes_max: 0,

@@ -246,6 +246,7 @@ fn gateway(endpoints: &[&str], policies: &[&str], change: impl FnOnce(&mut Gatew
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
         health_checks: Vec::new(),
+        panic: portcullis_model::Panic::default(),
         idle_connections_max: 8,
         head_bytes_max: 32 * 1024,
         replay_bytes_max: 64 * 1024,

@@ -1,10 +1,11 @@
-//! What upstreams need beside their exchanges: their endpoints are checked.
+//! What upstreams need beside their exchanges: their endpoints are checked, and compared with each other.
 //!
 //! It happens on one thread of the process, so that an endpoint is asked once, however many workers there are, and what
 //! it has found is published in the endpoint itself, which all workers share. The thread is started when a
 //! configuration has work for it first, and ends with the workers.
 
 mod checks;
+mod judges;
 mod probe;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use self::checks::Checks;
+use self::judges::Judges;
 use crate::worker::Published;
 
 /// The thread. Dropping this ends it.
@@ -55,9 +57,15 @@ impl Drop for Upkeep {
 }
 
 async fn run(published: &Published, shared: &Shared) {
-    let mut checks = Checks::default();
+    let (mut checks, mut judges) = (Checks::default(), Judges::default());
     while !shared.ended.load(Ordering::Relaxed) {
-        checks.follow(&published.snapshot.load_full());
-        shared.changed.notified().await;
+        let snapshot = published.snapshot.load_full();
+        checks.follow(&snapshot);
+        judges.follow(&snapshot);
+        drop(snapshot);
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            never = judges.run() => match never {},
+        }
     }
 }

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{
-    Balance, HashKey, HealthCheck, HostHeader, Lock, Name, Upstream, UpstreamProtocol, UpstreamTimeouts,
+    Balance, HashKey, HealthCheck, HostHeader, Lock, Name, Panic, Share, Upstream, UpstreamProtocol,
+    UpstreamTimeouts,
 };
 use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
-use portcullis_traffic::{CheckChange, Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget};
+use portcullis_traffic::{
+    CheckChange, Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget, outliers,
+};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -42,6 +46,10 @@ pub(crate) struct SharedUpstream {
     shown: Lock<Vec<Arc<EndpointMetrics>>>,
     /// What the times given to `endpoints` count from.
     origin: Instant,
+    /// Held while it is decided whether one more endpoint may be left out for what it did.
+    ejecting: Lock<()>,
+    /// Whether exchanges go to all endpoints because too few are healthy.
+    panics: AtomicBool,
 }
 
 impl SharedUpstream {
@@ -76,6 +84,8 @@ impl SharedUpstream {
             all_metrics,
             shown: Lock::default(),
             origin,
+            ejecting: Lock::default(),
+            panics: AtomicBool::new(previous.is_some_and(|previous| previous.panics.load(Ordering::Relaxed))),
         };
         new.show_endpoints();
         new
@@ -101,6 +111,8 @@ impl SharedUpstream {
             metrics
         });
         *shown = metrics.collect();
+        drop(shown);
+        self.health_changed();
     }
 
     fn endpoint_metrics(&self, endpoint: &Endpoint) -> Arc<EndpointMetrics> {
@@ -124,25 +136,23 @@ impl SharedUpstream {
     pub(crate) fn record_failure(&self, endpoint: &LocalEndpoint, reason: &str) {
         let LocalEndpoint { shared, metrics, .. } = endpoint;
         metrics.failure();
-        let (now, health) = (self.now(), shared.health());
-        let ejected = health.record_failure(&self.config.ejection, now);
-        if !ejected && !health.is_ejected() {
-            return;
+        let (now, health, ejection) = (self.now(), shared.health(), &self.config.ejection);
+        if ejection.outliers.is_some() {
+            shared.count(true, None);
         }
-        let lasted = health.record_reason(reason, ejected, now);
-        let set = self.endpoints.current();
-        let (left, all) = (set.healthy(), set.members().len());
-        let (address, upstream, duration) =
-            (shared.address(), &self.config.name, self.config.ejection.duration);
+        let ejected = {
+            // Two workers must not both leave out the last one that may be.
+            let _turn = (ejection.share_max < Share::ALL).then(|| self.ejecting.lock());
+            health.record_failure(ejection, now, || self.endpoints.current().may_eject())
+        };
         if ejected {
-            self.metrics.ejection();
-            metrics.ejection();
-            metrics.set_left_out(true);
-            tracing::warn!(
-                %upstream, endpoint = %address,
-                "endpoint {address} of upstream `{upstream}` left out for {duration:?}: {reason}; {left} of {all} left",
-            );
-        } else if let Some(lasted) = lasted {
+            self.report_ejection(shared, metrics, reason, now);
+        } else if health.is_ejected()
+            && let Some(lasted) = health.record_reason(reason, false, now)
+        {
+            let set = self.endpoints.current();
+            let (left, all) = (set.healthy(), set.members().len());
+            let (address, upstream) = (shared.address(), &self.config.name);
             tracing::warn!(
                 %upstream, endpoint = %address,
                 "endpoint {address} of upstream `{upstream}` has been left out for {} s: {reason}; {left} of {all} left",
@@ -151,10 +161,70 @@ impl SharedUpstream {
         }
     }
 
+    /// Counts and logs that an endpoint is left out from now on for what it did.
+    fn report_ejection(&self, endpoint: &Endpoint, metrics: &EndpointMetrics, reason: &str, now: Duration) {
+        let health = endpoint.health();
+        let _reminder = health.record_reason(reason, true, now);
+        self.metrics.ejection();
+        metrics.ejection();
+        metrics.set_left_out(true);
+        let set = self.endpoints.current();
+        let (left, all, duration) =
+            (set.healthy(), set.members().len(), health.ejected_for(&self.config.ejection));
+        let (address, upstream) = (endpoint.address(), &self.config.name);
+        tracing::warn!(
+            %upstream, endpoint = %address,
+            "endpoint {address} of upstream `{upstream}` left out for {duration:?}: {reason}; {left} of {all} left",
+        );
+        self.health_changed();
+    }
+
+    /// Compares the endpoints by what they did since this was called last, and leaves outliers out.
+    pub(crate) fn judge(&self) {
+        let Some(rules) = &self.config.ejection.outliers else { return };
+        let set = self.endpoints.current();
+        let counted = set.members().iter().map(|member| (&member.endpoint, member.endpoint.take_counts()));
+        let (endpoints, tallies): (Vec<_>, Vec<_>) =
+            counted.filter(|(endpoint, _)| !endpoint.health().is_left_out()).unzip();
+        for (at, reason) in outliers(rules, &tallies) {
+            let Some(endpoint) = endpoints.get(at) else { continue };
+            let now = self.now();
+            let turn = self.ejecting.lock();
+            let ejected = set.may_eject() && endpoint.health().eject(&self.config.ejection, now);
+            drop(turn);
+            if ejected {
+                self.report_ejection(endpoint, &self.endpoint_metrics(endpoint), &reason, now);
+            }
+        }
+    }
+
+    /// Says when so few endpoints are healthy that exchanges go to all, and when that is over.
+    fn health_changed(&self) {
+        let panics = self.endpoints.current().panics();
+        self.metrics.set_panic(panics);
+        if self.panics.swap(panics, Ordering::Relaxed) == panics || self.config.panic == Panic::NoneLeft {
+            return;
+        }
+        let upstream = &self.config.name;
+        match panics {
+            true => tracing::warn!(
+                %upstream,
+                "so few endpoints of upstream `{upstream}` are healthy that requests go to all of them (`panic`)",
+            ),
+            false => tracing::info!(
+                %upstream,
+                "enough endpoints of upstream `{upstream}` are healthy: requests go to those alone",
+            ),
+        }
+    }
+
     /// Records that the chosen endpoint answered, and logs it if that lets the endpoint back in.
-    pub(crate) fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick) {
+    pub(crate) fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick, status: u16) {
         if self.config.balance == Balance::PeakEwma {
             pick.record_latency(self.now());
+        }
+        if self.config.ejection.outliers.is_some() {
+            endpoint.shared.count(status >= 500, Some(pick.took(self.now())));
         }
         if endpoint.shared.record_answer(|| self.now()) {
             endpoint.metrics.set_left_out(endpoint.shared.health().is_left_out());
@@ -163,6 +233,7 @@ impl SharedUpstream {
                 %upstream, endpoint = %address,
                 "endpoint {address} of upstream `{upstream}` is back",
             );
+            self.health_changed();
         }
     }
 
@@ -191,6 +262,7 @@ impl SharedUpstream {
                 "endpoint {address} of upstream `{upstream}` passes its check `{check}` again; {left} of {all} left",
             ),
         }
+        self.health_changed();
     }
 
     /// Forgets checks of the endpoint that are not made any more.
@@ -199,6 +271,7 @@ impl SharedUpstream {
         if health.checks().iter().any(|state| !self.config.health_checks.contains(&state.check)) {
             health.retain_checks(&self.config.health_checks);
             self.endpoint_metrics(endpoint).set_left_out(health.is_left_out());
+            self.health_changed();
         }
     }
 

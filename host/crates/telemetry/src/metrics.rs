@@ -280,7 +280,12 @@ impl Metrics {
                 |m| &m.refused,
             ),
         ];
-        let gauges: [(&str, &str, Pick); 2] = [
+        let gauges: [(&str, &str, Pick); 3] = [
+            (
+                "portcullis_upstream_panic",
+                "1 if so few endpoints are healthy that requests go to all of them.",
+                |m| &m.panic,
+            ),
             (
                 "portcullis_upstream_requests_under_way",
                 "Requests under way, if the upstream has limits.",
@@ -326,6 +331,7 @@ pub struct UpstreamMetrics {
     refused: AtomicU64,
     under_way: AtomicU64,
     waiting: AtomicU64,
+    panic: AtomicU64,
 }
 
 impl UpstreamMetrics {
@@ -368,6 +374,11 @@ impl UpstreamMetrics {
     /// A request waits no more.
     pub fn end_waiting(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sets whether so few endpoints are healthy that requests go to all.
+    pub fn set_panic(&self, panics: bool) {
+        self.panic.store(u64::from(panics), Ordering::Relaxed);
     }
 
     /// Counts a request that was refused because there was no room.

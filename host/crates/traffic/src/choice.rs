@@ -5,7 +5,7 @@ mod load;
 use std::time::Duration;
 
 use load::Load;
-use portcullis_model::Balance;
+use portcullis_model::{Balance, Panic};
 
 use crate::endpoint::WHOLE;
 use crate::level::Level;
@@ -71,7 +71,13 @@ impl Pick {
 
     /// Records that the head of the response arrived `now`, for balancing by latency.
     pub fn record_latency(&self, now: Duration) {
-        self.endpoint().record_latency(now.saturating_sub(self.at), now);
+        self.endpoint().record_latency(self.took(now), now);
+    }
+
+    /// Returns how long ago it was chosen.
+    #[must_use]
+    pub fn took(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.at)
     }
 
     /// Returns whether the endpoint has answered another exchange since it was chosen.
@@ -101,8 +107,9 @@ impl EndpointSet {
     /// Chooses an endpoint that was not tried: a healthy one, or one to which a probe is due. Endpoints of a lower
     /// priority come if none of a higher one is left.
     ///
-    /// If all that are left are ejected, they are chosen from as if they were healthy: refusing the request would
-    /// be a certain failure, and an upstream that comes back whole is noticed by its first request.
+    /// If all that are left are left out, they are chosen from as if they were healthy: refusing the request would
+    /// be a certain failure, and an upstream that comes back whole is noticed by its first request. The upstream's
+    /// `panic` can have that begin earlier, or never.
     ///
     /// An endpoint that has as many exchanges as it may have is not chosen. That is exact if the callers choose one
     /// after the other, as under the lock of a [`Limiter`](crate::Limiter).
@@ -114,7 +121,8 @@ impl EndpointSet {
         let is_usable = |member: &Member| member.endpoint.health().is_available(choice.now);
         let untried = |member: &Member| is_untried(member) && !self.is_full(member);
         let available = |member: &Member| untried(member) && is_usable(member);
-        for level in &self.levels {
+        let panics = matches!(self.rules.panic, Panic::Below(share) if self.is_below(share));
+        for level in self.levels.iter().take_while(|_| !panics) {
             // A turn that ends in a refused probe means that another worker took it, and the endpoint is not available
             // any more; so there are at most as many of them as endpoints.
             for _ in level.range.clone() {
@@ -131,6 +139,9 @@ impl EndpointSet {
             if self.rules.endpoint_requests_max.is_some() && self.of(level).iter().any(is_only_full) {
                 return Err(NoPick::Full);
             }
+        }
+        if self.rules.panic == Panic::Off {
+            return Err(NoPick::NoneLeft);
         }
         let any = self.levels.iter().find_map(|level| self.choose(level, choice, untried));
         any.ok_or(if self.members.iter().any(is_untried) { NoPick::Full } else { NoPick::NoneLeft })
@@ -152,9 +163,11 @@ impl EndpointSet {
         let is_available =
             |at: usize| self.members.get(at).is_some_and(|member| member.endpoint.health().is_available(now));
         let all = |_: usize| true;
-        let usable = self.levels.iter().find(|level| level.range.clone().any(is_available));
+        let panics = matches!(self.rules.panic, Panic::Below(share) if self.is_below(share));
+        let usable = self.levels.iter().find(|level| !panics && level.range.clone().any(is_available));
         match usable {
             Some(level) => self.peek_at(level, now, key, &is_available),
+            None if self.rules.panic == Panic::Off => None,
             None => self.peek_at(self.levels.first()?, now, key, &all),
         }
     }

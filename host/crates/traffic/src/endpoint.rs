@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis_model::Name;
 
 use crate::latency::Latency;
+use crate::outliers::{Tally, Window};
 use crate::{Health, nanos, rendezvous};
 
 /// All of an endpoint's share, and the part of it that an endpoint in its slow start has at least.
@@ -40,6 +41,7 @@ pub struct Endpoint {
     started: AtomicU64,
     latency: Latency,
     health: Health,
+    window: Window,
 }
 
 // Relaxed throughout: each of these is a value of its own that guards no other memory.
@@ -55,6 +57,7 @@ impl Endpoint {
             started: AtomicU64::new(added.map_or(0, nanos)),
             latency: Latency::default(),
             health: Health::default(),
+            window: Window::default(),
         }
     }
 
@@ -85,9 +88,13 @@ impl Endpoint {
     /// The head of a response arrived. Returns whether this is what let the endpoint back in.
     pub fn record_answer(&self, now: impl FnOnce() -> Duration) -> bool {
         self.answers.fetch_add(1, Ordering::Relaxed);
-        let is_back = self.health.record_success();
+        let mut at = Duration::ZERO;
+        let is_back = self.health.record_success(|| {
+            at = now();
+            at
+        });
         if is_back {
-            self.record_return(now());
+            self.record_return(at);
         }
         is_back
     }
@@ -95,6 +102,17 @@ impl Endpoint {
     /// Records that it was let back in because it passes a check again: its slow start begins.
     pub fn record_return(&self, now: Duration) {
         self.started.store(nanos(now), Ordering::Relaxed);
+    }
+
+    /// Counts an exchange for the comparison with other endpoints: whether it `failed`, and how long the head of its
+    /// response `took`, if it came.
+    pub fn count(&self, failed: bool, took: Option<Duration>) {
+        self.window.record(failed, took);
+    }
+
+    /// Returns what was counted since this was called last.
+    pub fn take_counts(&self) -> Tally {
+        self.window.take()
     }
 
     /// Records how long the head of a response took. Only balancing by latency looks at it.

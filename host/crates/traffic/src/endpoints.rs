@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use portcullis_model::{Balance, Ejection, Name, Upstream};
+use portcullis_model::{Balance, Ejection, Name, Panic, Share, Upstream};
 
 use crate::level::Level;
 use crate::{Endpoint, EndpointId, Member, Tried};
@@ -28,6 +28,7 @@ pub struct EndpointSet {
 pub(crate) struct Rules {
     pub(crate) balance: Balance,
     pub(crate) ejection: Ejection,
+    pub(crate) panic: Panic,
     pub(crate) slow_start: Duration,
     /// Exchanges that an endpoint may have under way.
     pub(crate) endpoint_requests_max: Option<u32>,
@@ -35,10 +36,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     fn of(upstream: &Upstream) -> Self {
-        let Upstream { balance, ejection, slow_start, limits, .. } = upstream;
+        let Upstream { balance, ejection, panic, slow_start, limits, .. } = upstream;
         Self {
             balance: balance.clone(),
             ejection: ejection.clone(),
+            panic: *panic,
             slow_start: *slow_start,
             endpoint_requests_max: limits.endpoint_requests_max,
         }
@@ -96,6 +98,34 @@ impl EndpointSet {
     #[must_use]
     pub fn contains(&self, id: EndpointId) -> bool {
         self.members.iter().any(|member| member.endpoint.id() == id)
+    }
+
+    /// Returns whether so few of its endpoints are healthy that exchanges go to all as if all were, as the upstream's
+    /// `panic` says.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        match self.rules.panic {
+            Panic::Off => false,
+            Panic::NoneLeft => self.healthy() == 0,
+            Panic::Below(share) => self.is_below(share),
+        }
+    }
+
+    /// Returns whether fewer than this share of its endpoints are healthy.
+    pub(crate) fn is_below(&self, share: Share) -> bool {
+        let (healthy, all) = (self.healthy() as u64, self.members.len() as u64);
+        healthy * u64::from(Share::ALL.hundredths()) < all * u64::from(share.hundredths())
+    }
+
+    /// Returns whether one more of its endpoints may be left out for what it did.
+    #[must_use]
+    pub fn may_eject(&self) -> bool {
+        let share = self.rules.ejection.share_max;
+        if share == Share::ALL {
+            return true;
+        }
+        let ejected = self.members.iter().filter(|member| member.endpoint.health().is_ejected()).count();
+        (ejected as u64) < share.of(self.members.len() as u64)
     }
 
     /// Returns how many of its endpoints are not left out.

@@ -24,6 +24,7 @@ pub struct Health {
     /// 0 while the endpoint is healthy; otherwise the nanosecond from which a probe may be sent. The exchange that
     /// takes the probe moves it on by a duration, so that no other exchange takes it too.
     probe_at: AtomicU64,
+    row: Lock<Row>,
     /// How many of the checks it fails.
     failing: AtomicU32,
     checks: Lock<Checks>,
@@ -113,24 +114,57 @@ impl Health {
     }
 
     /// An exchange could not connect, was cut off before the response's head, or waited for it in vain. Returns whether
-    /// this is what left the endpoint out.
-    pub fn record_failure(&self, ejection: &Ejection, now: Duration) -> bool {
+    /// this is what left the endpoint out, which `may` can refuse.
+    pub fn record_failure(&self, ejection: &Ejection, now: Duration, may: impl FnOnce() -> bool) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if ejection.failures == 0 || failures < ejection.failures {
+        if self.is_ejected() {
+            let mut row = self.row.lock();
+            if row.probes {
+                row.probes = false;
+                row.count = row.count.saturating_add(1);
+            }
+            // A late failure of an exchange that started before never brings a probe forward.
+            self.probe_at.fetch_max(until(now, row.duration(ejection)), Ordering::Relaxed);
             return false;
         }
-        let until = next_probe(ejection, now);
-        // A late failure of an exchange that started before never brings a probe forward.
-        self.probe_at.fetch_max(until, Ordering::Relaxed) == 0
+        ejection.failures != 0 && failures >= ejection.failures && may() && self.eject(ejection, now)
+    }
+
+    /// Leaves the endpoint out for what it did. Returns `false` if it was left out for that already.
+    pub fn eject(&self, ejection: &Ejection, now: Duration) -> bool {
+        let mut row = self.row.lock();
+        let again = row.back_at.is_some_and(|at| now.saturating_sub(at) < row.duration(ejection));
+        let count = if again { row.count.saturating_add(1) } else { 1 };
+        let next = Row { count, ..Row::default() };
+        let until = until(now, next.duration(ejection));
+        if self.probe_at.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        *row = next;
+        true
+    }
+
+    /// Returns for how long it is left out by now, if it is for what it did.
+    #[must_use]
+    pub fn ejected_for(&self, ejection: &Ejection) -> Duration {
+        self.row.lock().duration(ejection)
     }
 
     /// The endpoint answered. Returns whether this is what let it back in.
-    pub fn record_success(&self) -> bool {
+    pub fn record_success(&self, now: impl FnOnce() -> Duration) -> bool {
         // Nearly always there is nothing to change, and reading does not take the cache line from the other workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        self.probe_at.load(Ordering::Relaxed) != 0 && self.probe_at.swap(0, Ordering::Relaxed) != 0
+        if self.probe_at.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut row = self.row.lock();
+        let is_back = self.probe_at.swap(0, Ordering::Relaxed) != 0;
+        if is_back {
+            (row.back_at, row.probes) = (Some(now()), false);
+        }
+        is_back
     }
 
     /// Returns whether the caller may send there: always if the endpoint is healthy, otherwise only if a probe is
@@ -140,9 +174,34 @@ impl Health {
         if probe_at == 0 {
             return true;
         }
-        let next = next_probe(ejection, now);
-        probe_at <= nanos(now)
-            && self.probe_at.compare_exchange(probe_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if probe_at > nanos(now) {
+            return false;
+        }
+        let mut row = self.row.lock();
+        let next = until(now, row.duration(ejection));
+        let taken =
+            self.probe_at.compare_exchange(probe_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        row.probes |= taken;
+        taken
+    }
+}
+
+/// How often it was left out in a row.
+#[derive(Debug, Default)]
+struct Row {
+    /// Times. One that begins within as long as the last one lasted counts on, and so does a probe that fails.
+    count: u32,
+    /// When it was let back in last.
+    back_at: Option<Duration>,
+    /// A probe was sent of which nothing is known yet.
+    probes: bool,
+}
+
+impl Row {
+    /// Returns how long it is left out.
+    fn duration(&self, ejection: &Ejection) -> Duration {
+        let times = 1_u32.checked_shl(self.count.saturating_sub(1)).unwrap_or(u32::MAX);
+        ejection.duration.saturating_mul(times).min(ejection.duration_max).max(ejection.duration)
     }
 }
 
@@ -160,10 +219,10 @@ pub struct LeftOut {
 /// How often the log says again that an endpoint is left out.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// The nanosecond of the next probe. Never 0, and always after `now`, so that of two workers at the same moment one
-/// takes it.
-fn next_probe(ejection: &Ejection, now: Duration) -> u64 {
-    nanos(now).saturating_add(nanos(ejection.duration).max(1))
+/// The nanosecond of a probe after `duration`. Never 0, and always after `now`, so that of two workers at the same
+/// moment one takes it.
+fn until(now: Duration, duration: Duration) -> u64 {
+    nanos(now).saturating_add(nanos(duration).max(1))
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ fn shows_everything_in_tables() {
                     }],
                 },
             ],
+            panic: true,
             limits: Some(UpstreamLimitsStatus {
                 under_way: 2,
                 requests_max: Some(100),
@@ -154,6 +155,7 @@ under way in the canary of keys: 3 of 20 hook calls
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
 app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms, last check `GET /healthz` failed: it answered 503
 app       10.0.0.2:80  3       0          backup 1, left out for 1 min 30 s: connection refused
+too few endpoints of app are healthy: requests go to all of them
 limits of app: 2 of 100 requests under way, at most 60 at an endpoint; 0 of 10 wait
 ";
     assert_eq!(text(&status), expected);

@@ -1,16 +1,18 @@
 //! `[upstreams.NAME]`.
 
 mod balance;
+mod ejection;
 mod health_checks;
 mod limits;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use balance::{balance, common_priority, slow_start};
+use ejection::{ejection, panic};
 use health_checks::health_checks;
 use limits::limits;
 use portcullis_model::{
-    Ejection, Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 
 use crate::certificates::authorities;
@@ -42,27 +44,10 @@ pub(crate) fn upstreams(loader: &mut Loader<'_>, section: &Section<'_>) -> Vec<U
 
 fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
     let view = View::new(named.table, &UPSTREAM, named.span);
-    let (timeouts, ejection) = (view.view("timeouts"), view.view("ejection"));
-    let (times, ejects) = (UpstreamTimeouts::default(), Ejection::default());
+    let (timeouts, times) = (view.view("timeouts"), UpstreamTimeouts::default());
     let protocol = match view.word("protocol") {
         Some("h2") => UpstreamProtocol::Http2,
         _ => UpstreamProtocol::Http1,
-    };
-    let ejection = Ejection {
-        failures: ejection.integer("failures").unwrap_or(ejects.failures),
-        duration: match (ejection.integer::<u32>("failures"), ejection.key_span("duration")) {
-            (Some(0), Some(span)) => {
-                let message = format!(
-                    "upstream `{}` never leaves an endpoint out, so `duration` says nothing",
-                    named.name
-                );
-                loader.report(
-                    Report::new(span, message, "without effect").help("remove it, or write failures = 1"),
-                );
-                ejects.duration
-            }
-            _ => ejection.duration("duration").unwrap_or(ejects.duration),
-        },
     };
     Upstream {
         name: named.name.into(),
@@ -85,7 +70,8 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
             keepalive: timeouts.duration("keepalive").unwrap_or(times.keepalive),
         },
         limits: limits(loader, named, view),
-        ejection,
+        ejection: ejection(loader, named, view),
+        panic: panic(view),
         health_checks: health_checks(loader, named, view, protocol),
         idle_connections_max: view.integer("idle-connections").unwrap_or(IDLE_CONNECTIONS),
         head_bytes_max: view.bytes("head").unwrap_or(HEAD_BYTES),

@@ -128,6 +128,7 @@ fn base(path: &str) -> &'static str {
             "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\nprotocol = \"h2\"\n"
         }
         // A queue needs a limit, and without one there is no wait.
+        "upstreams.app.ejection.outliers" => "failures = \"20%\"\n",
         "upstreams.app.limits" => "requests = 500\nwaiting = 10\n",
         "routes.all.retry" => "on = [\"reset\", \"timeout\"]\n",
         "policies.p" | "policies.q" => "plugin = \"../files/everything.wasm\"\n",

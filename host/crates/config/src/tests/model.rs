@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_model::{
-    Action, Balance, FieldChange, FieldEdit, Gateway, HashKey, HealthCheck, HealthProbe, HostHeader,
-    HostPattern, LogTarget, PluginSource, PurgeGrant, RequestFilter, Retry, Share, TlsVersion,
-    UpstreamLimits, UpstreamProtocol,
+    Action, Balance, Ejection, FieldChange, FieldEdit, Gateway, HashKey, HealthCheck, HealthProbe,
+    HostHeader, HostPattern, LogTarget, Outliers, Panic, PluginSource, PurgeGrant, RequestFilter, Retry,
+    Share, TlsVersion, UpstreamLimits, UpstreamProtocol,
 };
 
 use super::cases::cases_folder;
@@ -86,6 +86,27 @@ fn the_ways_to_balance_arrive_as_they_were_typed() {
         wait: Duration::from_secs(5),
     };
     assert_eq!((small.limits, any.limits), (limits, UpstreamLimits::default()));
+}
+
+#[test]
+fn what_leaves_endpoints_out_arrives_as_it_was_typed() {
+    let gateway = right("outliers.toml");
+    let [app, strict] = &gateway.upstreams[..] else { panic!("{gateway:?}") };
+    let share = |percent: u32| Share::of_hundredths(percent * 100);
+    let expected = Ejection {
+        failures: 0,
+        duration: Duration::from_secs(5),
+        duration_max: Duration::from_secs(60),
+        share_max: share(50),
+        outliers: Some(Outliers {
+            failures: Some(share(20)),
+            latency: Some(share(250)),
+            window: Duration::from_secs(30),
+            requests_min: 10,
+        }),
+    };
+    assert_eq!((&app.ejection, app.panic), (&expected, Panic::Below(share(40))));
+    assert_eq!((&strict.ejection, strict.panic), (&Ejection::default(), Panic::Off));
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl Fetch<'_, '_> {
                 client_idle: *client_idle,
                 deadline: *deadline,
                 peer: None,
+                status: 0,
             };
             forward.run(permitted, body).await
         };

@@ -76,6 +76,7 @@ pub(crate) fn renew(
             client_idle: Duration::ZERO,
             deadline,
             peer: None,
+            status: 0,
         };
         let fetch = Fetch {
             route: &route,

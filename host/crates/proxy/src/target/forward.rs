@@ -44,6 +44,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) deadline: Option<Instant>,
     /// The address that the request goes to, if the endpoint is a name.
     pub(crate) peer: Option<SocketAddr>,
+    /// The status of the last response.
+    pub(crate) status: u16,
 }
 
 /// What about a request decides how it is sent.
@@ -278,7 +280,7 @@ impl Forward<'_> {
     }
 
     fn record_answer(&self, endpoint: &LocalEndpoint, pick: &Pick) {
-        self.upstream.shared.record_answer(endpoint, pick);
+        self.upstream.shared.record_answer(endpoint, pick, self.status);
         if let Some(peer) = self.peer {
             endpoint.addresses.mark_answered(peer);
         }
@@ -423,6 +425,7 @@ impl Forward<'_> {
                     self.downstream.send_informational(&head);
                 }
                 Some(Ok(CallEvent::Final)) => {
+                    self.status = head.status;
                     if self.is_repeated(&*call, head.status, traits) {
                         let error = ExchangeError::Status { endpoint: self.endpoint(), status: head.status };
                         let repeat = |body| Resend::Repeat { body, paid: true };

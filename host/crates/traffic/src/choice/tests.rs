@@ -1,3 +1,5 @@
+mod panic;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ fn counts(state: &Endpoints) -> Vec<u32> {
 }
 
 fn fail(state: &Endpoints, at: usize, now: Duration) -> bool {
-    endpoint(state, at).health().record_failure(&Ejection::default(), now)
+    endpoint(state, at).health().record_failure(&Ejection::default(), now, || true)
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         timeouts: UpstreamTimeouts::default(),
         ejection: Ejection::default(),
         health_checks: Vec::new(),
+        panic: portcullis_model::Panic::default(),
         idle_connections_max: 1,
         head_bytes_max: 1,
         replay_bytes_max: 0,

@@ -35,7 +35,7 @@ fn turns(endpoints: &Endpoints, count: usize) -> String {
 fn an_address_that_stays_is_the_same_endpoint_with_its_counts_and_health() {
     let endpoints = endpoints(&[("a", 1), ("b", 1)]);
     let (a, b) = (named(&endpoints, "a"), named(&endpoints, "b"));
-    b.health().record_failure(&Ejection::default(), START);
+    b.health().record_failure(&Ejection::default(), START, || true);
     let exchange = pick(&endpoints);
     assert_eq!(exchange.endpoint().id(), a.id());
     endpoints.replace(&listed(&[("c", 1), ("b", 9), ("a", 1)]), START);

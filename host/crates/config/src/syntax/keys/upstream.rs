@@ -94,6 +94,14 @@ pub(crate) static UPSTREAM: Shape = Shape {
                   again.",
         },
         Key {
+            name: "panic",
+            kind: Kind::Percent { min: 0, max: 10_000 },
+            presence: Presence::Absent("if none is healthy"),
+            example: r#""50%""#,
+            doc: "If fewer endpoints than this share are healthy, requests go to all of them. With `\"0%\"` they never go \
+                  to one that is left out.",
+        },
+        Key {
             name: "limits",
             kind: Kind::Table(&UPSTREAM_LIMITS),
             presence: Presence::Absent("unbounded"),
@@ -359,6 +367,41 @@ pub(crate) static UPSTREAM_TIMEOUTS: Shape = Shape {
     ],
 };
 
+pub(crate) static OUTLIERS: Shape = Shape {
+    noun: "`outliers`",
+    keys: &[
+        Key {
+            name: "failures",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Absent("failures are not compared"),
+            example: r#""20%""#,
+            doc: "How many more of its requests may fail than of the others', in percentage points. A status from 500 on is \
+                  a failure here.",
+        },
+        Key {
+            name: "latency",
+            kind: Kind::Percent { min: 10_100, max: 1_000_000 },
+            presence: Presence::Absent("times are not compared"),
+            example: r#""300%""#,
+            doc: "How long it may take on average to answer, beside the others. A difference under 10 ms does not count.",
+        },
+        Key {
+            name: "window",
+            kind: up_to_a_day(10),
+            presence: Presence::Default(r#""10s""#),
+            example: r#""30s""#,
+            doc: "How long requests are counted before endpoints are compared.",
+        },
+        Key {
+            name: "requests",
+            kind: Kind::Integer { min: 1, max: 1_000_000 },
+            presence: Presence::Default("50"),
+            example: "100",
+            doc: "Requests that an endpoint, and all others together, must have had in a window to be compared.",
+        },
+    ],
+};
+
 pub(crate) static EJECTION: Shape = Shape {
     noun: "`ejection`",
     keys: &[
@@ -375,6 +418,27 @@ pub(crate) static EJECTION: Shape = Shape {
             presence: Presence::Default(r#""10s""#),
             example: r#""30s""#,
             doc: "For how long it is left out.",
+        },
+        Key {
+            name: "duration-max",
+            kind: up_to_a_day(1),
+            presence: Presence::Absent("`duration`: it does not grow"),
+            example: r#""5m""#,
+            doc: "For how long at most. Each time in a row is twice as long as the one before.",
+        },
+        Key {
+            name: "share-max",
+            kind: Kind::Percent { min: 1, max: 10_000 },
+            presence: Presence::Default(r#""100%""#),
+            example: r#""50%""#,
+            doc: "How many of the endpoints may be left out for what they did, rounded down.",
+        },
+        Key {
+            name: "outliers",
+            kind: Kind::Table(&OUTLIERS),
+            presence: Presence::Absent("endpoints are not compared"),
+            example: r#"{ failures = "20%", latency = "300%" }"#,
+            doc: "When an endpoint is left out that does worse than the others.",
         },
     ],
 };
