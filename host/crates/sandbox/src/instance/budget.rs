@@ -6,6 +6,10 @@
 //! the epoch, at function entries and loops, and each way back from a host function or another helper of the engine.
 //! Between two of these places there is only straight code of the guest or one host function, and both are bounded.
 //!
+//! A call that is seen to run on makes ticks short, and a hook that may run on a fiber does so from its start. So what a
+//! call gets beyond its deadline is at most one long tick (its longest stretch, see below), and one short tick until it
+//! is met.
+//!
 //! CPU time before the first tick counts as well. A thread remembers a moment at which it has read both clocks, and
 //! reads them again if that is more than a millisecond ago; from it follows the thread's clock at the start of the
 //! call. If the thread was off its core in between, that time is not charged to the call: a call is never charged for
@@ -34,6 +38,8 @@ use crate::engine::ticker::{TICK, Ticker};
 
 /// The time of a fiber's turn that was shorter counts as CPU time.
 const SHORT_TURN: Duration = Duration::from_micros(100);
+/// A call that has used so much when a tick meets it will be long, or is.
+const LONGISH: Duration = Duration::from_micros(500);
 /// From here on a call counts as long: a worker's other exchanges notice it.
 const LONG: Duration = Duration::from_millis(1);
 
@@ -148,7 +154,7 @@ impl Turns {
             self.begin_turn(thread_cpu_time_at(now), self.0.ticker.ticks());
         }
         // It may have waited for so long that the ticker sleeps.
-        self.0.ticker.touch();
+        self.0.ticker.hurry();
     }
 
     /// The fiber stops, `ran` after it went on. Returns whether it stopped by itself, to wait or because it is done,
@@ -215,8 +221,11 @@ impl Budget {
         if yields {
             let turns = self.turns.get_or_insert_with(|| Turns::new(self.ticker.clone()));
             turns.begin(self.counted_to, self.tick);
+            // Others wait for the ends of its turns.
+            self.ticker.hurry();
+        } else {
+            self.ticker.touch();
         }
-        self.ticker.touch();
     }
 
     /// From now on what runs in the store is not the guest's, and has no deadline.
@@ -295,7 +304,7 @@ impl Budget {
             return Err(OutOfTime { limit: self.limit });
         }
         // The ticker sleeps when nothing calls it; this guest still needs it.
-        self.ticker.touch();
+        if self.used + unmet >= LONGISH { self.ticker.hurry() } else { self.ticker.touch() }
         Ok(())
     }
 
@@ -312,6 +321,9 @@ impl Budget {
                     true => passed,
                     false => {
                         let stretch = thread_cpu_time().saturating_sub(self.counted_to);
+                        if self.used + stretch >= LONG {
+                            self.ticker.hurry();
+                        }
                         self.longest = self.longest.max(stretch);
                         self.used + stretch
                     }

@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_services::cpu_time::thread_cpu_time;
 use wasmtime::UpdateDeadline;
 
 use super::{Budget, Length};
-use crate::engine::ticker::TickerThread;
+use crate::engine::ticker::{Ticker, TickerThread};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -185,6 +186,33 @@ fn a_look_that_is_not_on_the_way_back_leaves_the_turn_owed() {
     rest(&ticker, 2);
     assert!(budget.check().is_ok());
     assert!(turns.pause(begun.elapsed()), "it waits for something, and has not given way");
+}
+
+/// A short call, of which there are many thousand a second, leaves ticks long. One that a tick meets when it has run for
+/// a while makes them short, and so does one that ended before, and one on a fiber: so a call that runs on has one long
+/// stretch at most.
+#[test]
+fn calls_that_are_long_or_may_be_make_ticks_short() {
+    let ticker = Arc::new(Ticker::by_hand());
+    let mut budget = Budget::new(ticker.clone());
+    budget.start(10_000 * MS, false);
+    assert!(!ticker.tick_by_hand());
+    burn(MS);
+    assert!(budget.check().is_ok());
+    assert!(ticker.tick_by_hand(), "it was met by a tick");
+    budget.finish();
+    ticker.tick_by_hand();
+
+    budget.start(10_000 * MS, false);
+    burn(2 * MS);
+    budget.finish();
+    assert!(ticker.tick_by_hand(), "it ended before a tick met it");
+
+    budget.start(10_000 * MS, true);
+    assert!(ticker.tick_by_hand(), "it is on a fiber");
+    budget.turns().pause(Duration::ZERO);
+    budget.turns().resume(Instant::now());
+    assert!(ticker.tick_by_hand(), "it goes on");
 }
 
 /// The host calls a guest for memory by a plain call, also if what it is for runs on a fiber: nothing can pause there.
