@@ -282,11 +282,14 @@ impl Writer<'_, '_> {
         if size == 0 {
             return Ok(align);
         }
-        let guest = self.0.data().guest()?;
-        let Some(realloc) = guest.realloc.clone() else { bail!("the guest takes nothing") };
-        self.close(true)?;
+        // Taken out for the call, because a copy would count references in three places.
+        let guest = self.guest()?;
+        let Some(realloc) = guest.realloc.take() else { bail!("the guest takes nothing") };
+        guest.closed = true;
         let at = realloc.call(&mut *self.0, (0, 0, align, size));
-        self.close(false)?;
+        let guest = self.guest()?;
+        guest.realloc = Some(realloc);
+        guest.closed = false;
         let at = at?;
         ensure!(at.is_multiple_of(align), "realloc return: result not aligned");
         let end = u64::from(at) + u64::from(size);
@@ -295,10 +298,8 @@ impl Writer<'_, '_> {
         Ok(at)
     }
 
-    fn close(&mut self, closed: bool) -> Result<()> {
-        let guest = self.0.data_mut().guest.as_mut();
-        guest.ok_or_else(|| format_err!("the guest has no memory yet"))?.closed = closed;
-        Ok(())
+    fn guest(&mut self) -> Result<&mut Guest> {
+        self.0.data_mut().guest.as_deref_mut().ok_or_else(|| format_err!("the guest has no memory yet"))
     }
 
     /// Gives bytes, and writes at `at` where they are.
