@@ -38,6 +38,12 @@ impl Exchange {
         host::exchange_client_address()
     }
 
+    /// The same as text: for a field or a name, it saves to write it out here.
+    #[must_use]
+    pub fn client_address_text(&self) -> String {
+        host::exchange_client_address_text()
+    }
+
     /// DER of the client certificate that TLS verified. `None` if the client showed none.
     #[must_use]
     pub fn client_certificate(&self) -> Option<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! Values with variables in them.
 
+use std::borrow::Cow;
+
 use portcullis_sdk::Field;
 use portcullis_sdk::prelude::*;
 
@@ -87,16 +89,27 @@ impl Template {
         request: &Request,
         response: Option<&Response>,
         exchange: &Exchange,
-    ) -> Option<Vec<u8>> {
-        let mut value = Vec::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Text(text) => value.extend_from_slice(text.as_bytes()),
-                Piece::Variable(variable) => value.extend(variable.value(request, response, exchange)?),
+    ) -> Option<Cow<'_, [u8]>> {
+        let value = match self.0.as_slice() {
+            // Checked when it was read.
+            [Piece::Text(text)] => return Some(Cow::Borrowed(text.trim_ascii().as_bytes())),
+            [Piece::Variable(variable)] => variable.value(request, response, exchange)?,
+            pieces => {
+                let mut value = Vec::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => value.extend_from_slice(text.as_bytes()),
+                        Piece::Variable(variable) => {
+                            value.extend(variable.value(request, response, exchange)?)
+                        }
+                    }
+                }
+                value
             }
-        }
+        };
         let trimmed = value.trim_ascii();
-        Field::check_value(trimmed).ok().map(|()| trimmed.to_vec())
+        Field::check_value(trimmed).ok()?;
+        Some(Cow::Owned(if trimmed.len() == value.len() { value } else { trimmed.to_vec() }))
     }
 }
 
@@ -182,7 +195,7 @@ impl Variable {
             Self::Path => Some(request.path()),
             Self::Query => request.query(),
             Self::Status => response.map(|response| response.status().to_string()),
-            Self::ClientAddress => Some(exchange.client_address().to_string()),
+            Self::ClientAddress => Some(exchange.client_address_text()),
             Self::TlsServerName => exchange.tls_server_name(),
             Self::Route => Some(exchange.route()),
             Self::TraceId => Some(exchange.trace_id()),

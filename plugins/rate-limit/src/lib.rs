@@ -138,9 +138,19 @@ impl RateLimit {
             Key::Attribute(name) => exchange.attribute(name),
         };
         match named {
-            Some(value) => format!("v{value}"),
+            Some(mut value) => {
+                value.insert(0, 'v');
+                value
+            }
             None => match exchange.client_address() {
-                IpAddr::V4(address) => format!("a{address}"),
+                IpAddr::V4(address) => {
+                    let mut text = String::with_capacity("a255.255.255.255".len());
+                    for (octet, before) in address.octets().into_iter().zip("a...".chars()) {
+                        text.push(before);
+                        push_number(&mut text, octet.into());
+                    }
+                    text
+                }
                 IpAddr::V6(address) => format!("a{:x}", address.to_bits() >> 64),
             },
         }
@@ -162,8 +172,32 @@ impl RateLimit {
 impl FieldTexts {
     /// The value of `RateLimit`.
     fn limit(&self, remaining: u32, reset: u32) -> String {
-        format!("{};r={remaining};t={reset}", self.name)
+        let mut text = String::with_capacity(self.name.len() + "r=;;t=".len() + 2 * DIGITS_MAX);
+        text.push_str(&self.name);
+        text.push_str(";r=");
+        push_number(&mut text, remaining);
+        text.push_str(";t=");
+        push_number(&mut text, reset);
+        text
     }
+}
+
+/// The most digits of a number.
+const DIGITS_MAX: usize = 10;
+
+/// Appends a number. `format!` takes as long as all the rest of a hook.
+fn push_number(text: &mut String, mut number: u32) {
+    let mut digits = [0; DIGITS_MAX];
+    let mut from = digits.len();
+    loop {
+        from -= 1;
+        digits[from] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend(digits[from..].iter().map(|digit| char::from(*digit)));
 }
 
 fn parse_rate(text: &str) -> Option<(u32, Duration)> {

@@ -155,3 +155,12 @@ fn refuses_wrong_settings() {
         assert_eq!(MockGateway::new().configure::<RateLimit>(config).unwrap_err(), expected, "{config}");
     }
 }
+
+#[test]
+fn numbers_are_written_as_they_always_are() {
+    for number in [0, 7, 10, 255, 4_000_000_000, u32::MAX] {
+        let mut text = "=".to_owned();
+        push_number(&mut text, number);
+        assert_eq!(text, format!("={number}"));
+    }
+}

@@ -215,6 +215,10 @@ pub(crate) fn exchange_client_address() -> IpAddr {
     with_exchange(|exchange| exchange.client_address)
 }
 
+pub(crate) fn exchange_client_address_text() -> String {
+    exchange_client_address().to_string()
+}
+
 pub(crate) fn exchange_client_certificate() -> Option<Vec<u8>> {
     with_exchange(|exchange| exchange.client_certificate.clone())
 }

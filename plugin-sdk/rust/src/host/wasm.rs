@@ -125,8 +125,8 @@ pub(crate) use wit::connection::{
     tls_server_name as exchange_tls_server_name, tls_version as exchange_tls_version,
 };
 pub(crate) use wit::exchange::{
-    attribute as exchange_attribute, route as exchange_route, state as exchange_state,
-    trace_id as exchange_trace_id,
+    attribute as exchange_attribute, client_address as exchange_client_address_text, route as exchange_route,
+    state as exchange_state, trace_id as exchange_trace_id,
 };
 
 pub(crate) fn exchange_client_address() -> IpAddr {
