@@ -100,14 +100,14 @@ fn beyond(text: &str, network: IpAddr, length: u32) -> String {
 /// Sorts ranges and joins those that overlap or touch.
 fn merge<T: Copy + Ord>(ranges: &mut Vec<(T, T)>, next: impl Fn(T) -> Option<T>) {
     ranges.sort_unstable();
-    let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
-    for &(first, last) in ranges.iter() {
-        match merged.last_mut() {
-            Some(before) if next(before.1).is_none_or(|next| first <= next) => before.1 = before.1.max(last),
-            _ => merged.push((first, last)),
+    // In place: there may be a million of them.
+    ranges.dedup_by(|(first, last), before| {
+        let joins = next(before.1).is_none_or(|next| *first <= next);
+        if joins {
+            before.1 = before.1.max(*last);
         }
-    }
-    *ranges = merged;
+        joins
+    });
 }
 
 fn within<T: Copy + Ord>(ranges: &[(T, T)], address: T) -> bool {
