@@ -6,6 +6,10 @@
 //! it, `single.rs`), so here that module is an instance by itself, and the host reads and writes its memory as the
 //! Component Model says (`abi.rs`): handles are resolved once, and what a guest hands over is read where it lies.
 //!
+//! The engine is not asked to look at the time on each way back from the host, which it would do for every small thing
+//! that a guest calls it for: host functions look when they are entered (`abi.rs`), and the module itself before each
+//! instruction that may take long (`looks.rs` of the crate `rewrite`).
+//!
 //! A component of another form, one that calls a function that is not here, and one whose hooks run on fibers is called
 //! by way of wasmtime's components. What a policy sees is the same.
 
@@ -308,6 +312,8 @@ fn returned(
     at: u32,
     post_return: Option<&TypedFunc<u32, ()>>,
 ) -> Result<std::result::Result<(), String>> {
+    // Nothing may have looked since the last call of the host.
+    store.data_mut().budget.check()?;
     ensure!(at.is_multiple_of(4), "return pointer not aligned");
     let bytes_max = store.data().guest()?.bytes_max;
     let bytes = memory.data(&*store);

@@ -138,7 +138,8 @@ impl Instance {
         client: Option<Client>,
     ) -> Result<Self, Failure> {
         let engine = &context.sandbox.engines.images;
-        let (mut store, place) = new_store_of(engine, context, client)?;
+        let is_direct = matches!(image, Image::Direct(_));
+        let (mut store, place) = new_store_of(engine, context, is_direct, client)?;
         store.data_mut().begin(Stage::Configure, context.policy.limits.configure_deadline, false);
         store.set_epoch_deadline(1);
         if let Some((bytes, _)) = image.code().wipe() {
@@ -478,16 +479,18 @@ fn new_store(
     yields: bool,
     client: Option<Client>,
 ) -> Result<(Store<State>, InstancePlace), MakeError> {
-    let made = new_store_of(&context.sandbox.engines.plain, context, client);
+    let made = new_store_of(&context.sandbox.engines.plain, context, context.direct().is_some(), client);
     let (mut store, place) = made.map_err(MakeError::Failed)?;
     store.data_mut().begin(Stage::Configure, context.policy.limits.configure_deadline, yields);
     store.set_epoch_deadline(1);
     Ok((store, place))
 }
 
+/// A store for a guest that is called directly, or for one that is not.
 fn new_store_of(
     engine: &Engine,
     context: &Arc<PolicyContext>,
+    is_direct: bool,
     client: Option<Client>,
 ) -> Result<(Store<State>, InstancePlace), Failure> {
     let sandbox = &context.sandbox;
@@ -520,7 +523,7 @@ fn new_store_of(
     });
     if context.policy.yields {
         store.call_hook_async(returns::OnFiber);
-    } else {
+    } else if !is_direct {
         store.call_hook(returns::on_thread);
     }
     Ok((store, place))

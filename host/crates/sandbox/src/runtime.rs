@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use portcullis_policy::cache_purger::CachePurger;
 use portcullis_policy::outbound::Outbound;
+use portcullis_rewrite::looks::with_looks;
 use portcullis_rewrite::single::{Single, single};
 use portcullis_rewrite::split::split;
 use portcullis_rewrite::wipe::{self, NotWipeable};
@@ -145,7 +146,7 @@ impl Runtime {
         };
         let _compiling = self.compiling.lock();
         let engine = &self.engines.plain;
-        let compiled = Module::from_binary(engine, module)?;
+        let compiled = Module::from_binary(engine, &with_looks(module)?)?;
         DirectCode::link(engine, &single, &compiled, None)
     }
 
@@ -155,6 +156,7 @@ impl Runtime {
         image: &[u8],
     ) -> wasmtime::Result<Option<DirectCode>> {
         let Some((single, module)) = self.single(image) else { return Ok(None) };
+        let module = &*with_looks(module)?;
         let wipeable = match (&self.pages, source.wipeable.check(source.component.borrow_owner())) {
             (Some(_), Ok(())) => wipe::rewrite_module(module),
             (None, _) => Err(NotWipeable::Unsuitable("the system does not say what was written")),

@@ -9,12 +9,14 @@ use wasmtime::{Caller, Result, Val, ValType, bail, ensure, format_err};
 use super::guest::Guest;
 use crate::instance::state::State;
 
-/// Enters a host function: returns the guest's memory and the state.
+/// Enters a host function: returns the guest's memory and the state. Looks at the time, because nothing else may have
+/// done so since the last host function.
 pub(super) fn enter<'a>(caller: &'a mut Caller<'_, State>) -> Result<(Reader<'a>, &'a mut State)> {
     let guest = caller.data().guest()?;
     ensure!(!guest.closed, "cannot leave component instance");
     let (memory, left) = (guest.memory, guest.bytes_max);
     let (memory, state) = memory.data_and_store_mut(caller);
+    state.budget.check()?;
     Ok((Reader { memory, left }, state))
 }
 

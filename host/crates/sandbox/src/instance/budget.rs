@@ -300,11 +300,15 @@ impl Budget {
         if let Some(turns) = self.turns.as_ref().filter(|_| self.yields) {
             turns.0.looked_at.store(nanos(self.used), Ordering::Relaxed);
         }
+        // The ticker sleeps when nothing calls it; this guest still needs it.
+        if self.used + unmet >= LONGISH {
+            self.ticker.hurry()
+        } else {
+            self.ticker.touch()
+        }
         if self.used + unmet - self.longest.max(longest_unmet) >= self.limit {
             return Err(OutOfTime { limit: self.limit });
         }
-        // The ticker sleeps when nothing calls it; this guest still needs it.
-        if self.used + unmet >= LONGISH { self.ticker.hurry() } else { self.ticker.touch() }
         Ok(())
     }
 

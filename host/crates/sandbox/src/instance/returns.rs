@@ -3,7 +3,8 @@
 //! Guest code checks the epoch at the start of each function and loop. A component need do neither: it can call one
 //! host function after the other in straight code, each of which takes its time. So the time is checked here too, after
 //! whatever the engine calls for a guest, of ours or its own: host functions with the lifting of their arguments, the
-//! release of handles, growth of memory, conversion of strings between components.
+//! release of handles, growth of memory, conversion of strings between components. Modules that are called directly do
+//! without it: see `direct.rs`.
 
 use std::future::Future;
 use std::pin::Pin;

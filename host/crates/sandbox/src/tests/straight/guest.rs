@@ -284,6 +284,10 @@ fn straight(main: &[u8], types: &BTreeMap<(String, String), ComponentFunc>) -> (
         function_section.function(nothing);
         code.function(&callee.body());
     }
+    for body in INSTRUCTIONS.map(|(_, body)| body()) {
+        function_section.function(nothing);
+        code.function(&body);
+    }
     let mut exports = ExportSection::new();
     for (name, kind, index) in &exported {
         match kind {
@@ -298,12 +302,12 @@ fn straight(main: &[u8], types: &BTreeMap<(String, String), ComponentFunc>) -> (
         }
     }
     module.section(&function_section);
-    let callees_count = callees.len() as u64;
+    let count_called = callees.len() + INSTRUCTIONS.len();
     let table_type = TableType {
         element_type: RefType::FUNCREF,
         table64: false,
-        minimum: callees_count,
-        maximum: Some(callees_count),
+        minimum: count_called as u64,
+        maximum: Some(count_called as u64),
         shared: false,
     };
     module.section(TableSection::new().table(table_type));
@@ -315,13 +319,38 @@ fn straight(main: &[u8], types: &BTreeMap<(String, String), ComponentFunc>) -> (
         page_size_log2: None,
     }));
     module.section(&exports);
-    let members: Vec<u32> = (count..).take(callees.len()).collect();
+    let members: Vec<u32> = (count..).take(count_called).collect();
     let mut elements = ElementSection::new();
     elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(members.into()));
     module.section(&elements);
     module.section(&code);
     module.section(DataSection::new().active(0, &ConstExpr::i32_const(FIELD_AT), *b"x-do"));
-    (module.finish(), callees.into_iter().map(|callee| callee.name).collect())
+    let instructions = INSTRUCTIONS.map(|(name, _)| name.to_owned());
+    (module.finish(), callees.into_iter().map(|callee| callee.name).chain(instructions).collect())
+}
+
+/// Instructions that take their time, one after the other.
+const INSTRUCTIONS: [(&str, fn() -> Function); 2] = [
+    ("instruction.memory-fill", || {
+        repeated(|code| {
+            code.i32_const(1024).i32_const(0).i32_const(LARGE).memory_fill(0);
+        })
+    }),
+    ("instruction.memory-copy", || {
+        repeated(|code| {
+            code.i32_const(1024).i32_const(2048).i32_const(LARGE).memory_copy(0, 0);
+        })
+    }),
+];
+
+fn repeated(instruction: fn(&mut InstructionSink<'_>)) -> Function {
+    let mut body = Function::new([]);
+    let mut code = body.instructions();
+    for _ in 0..LARGE_CALLS {
+        instruction(&mut code);
+    }
+    code.end();
+    body
 }
 
 impl Callee {
