@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../host/crates/rewrite/src/invariants.rs"]
-#[allow(dead_code, reason = "each target checks one of the two")]
+#[allow(dead_code, reason = "each target checks one of them")]
 mod invariants;
 
 fuzz_target!(|input: &[u8]| {

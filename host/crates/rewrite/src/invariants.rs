@@ -1,9 +1,11 @@
 //! What holds of every rewritten component, whatever came in. The fuzz targets in `fuzz/targets` check it with this
 //! file, and the tests with the seeds of the targets.
 
+use portcullis_rewrite::looks::with_looks;
+use portcullis_rewrite::single::{Imported, single};
 use portcullis_rewrite::split::split;
 use portcullis_rewrite::wipe::{MEMORY, RESTORE, check_code, rewrite};
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 /// What of WebAssembly the gateway's engine takes.
 const FEATURES: WasmFeatures = WasmFeatures::WASM2
@@ -55,6 +57,58 @@ pub(crate) fn check_wipe(component: &[u8]) -> Result<(), String> {
             let at = left.iter().position(|other| *other == body);
             left.swap_remove(at.expect("a function is lost or was changed"));
         }
+    }
+    Ok(())
+}
+
+/// Finds the module of a component. If the component is valid, so is the module, which has everything that is said of
+/// it; and it stays valid when it is made to look at the time.
+///
+/// # Errors
+/// Returns why the component is no single module.
+pub(crate) fn check_single(component: &[u8]) -> Result<(), String> {
+    let single = single(component).map_err(|reason| reason.to_string())?;
+    if !is_valid(component) {
+        return Ok(());
+    }
+    let module = component.get(single.module.clone()).expect("the module is in the component");
+    assert_valid("the module", module);
+    assert_valid(
+        "the module that looks at the time",
+        &with_looks(module).expect("a valid module can be read"),
+    );
+    let (mut imports, mut functions, mut memories) = (Vec::new(), Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(module).flatten() {
+        match payload {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports().flatten() {
+                    assert!(matches!(import.ty, TypeRef::Func(_)), "it imports {import:?}");
+                    imports.push((import.module.to_owned(), import.name.to_owned()));
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section.into_iter().flatten() {
+                    match export.kind {
+                        ExternalKind::Func => functions.push(export.name.to_owned()),
+                        ExternalKind::Memory => memories.push(export.name.to_owned()),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let said: Vec<_> = single.imports.iter().map(|(from, name, _)| (from.clone(), name.clone())).collect();
+    assert_eq!(said, imports, "what it imports");
+    assert!(memories.contains(&single.memory), "`{}` is no memory of it", single.memory);
+    let post_returns = single.exports.values().flatten();
+    for function in single.exports.keys().chain(post_returns).chain(&single.realloc) {
+        assert!(functions.contains(function), "`{function}` is no function of it");
+    }
+    for (_, _, imported) in &single.imports {
+        let (Imported::Function { interface, name } | Imported::Drop { interface, resource: name }) =
+            imported;
+        assert!(!interface.is_empty() && !name.is_empty(), "{imported:?}");
     }
     Ok(())
 }

@@ -3,6 +3,26 @@ use std::path::Path;
 use portcullis_test_guests::{ALL_HOOKS, EVERY_CALL, HOOK_COST, PLAIN};
 
 use super::*;
+use crate::invariants::check_single;
+
+/// Whatever becomes of the bytes of a component, what is found in it is there.
+#[test]
+fn what_is_found_in_a_component_that_was_changed_is_there() {
+    let usual = wat::parse_str(USUAL).unwrap();
+    let mut found = 0;
+    for at in 0..usual.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut changed = usual.clone();
+            changed[at] ^= change;
+            found += usize::from(check_single(&changed).is_ok());
+        }
+        found += usize::from(check_single(&usual[..at]).is_ok());
+    }
+    assert!(found > 50, "{found}");
+    for guest in [PLAIN, HOOK_COST, EVERY_CALL] {
+        check_single(guest).unwrap();
+    }
+}
 
 #[test]
 fn a_guest_is_one_module() {
@@ -33,31 +53,33 @@ fn every_function_that_it_imports_is_found() {
     }
 }
 
-/// A component of the usual form, with something in the place of a part of it.
+/// A component of the usual form.
+const USUAL: &str = r#"(component
+    (import "a:b/c" (instance $c (export "f" (func (param "x" string)))))
+    (core module $shim
+        (type $t (func (param i32 i32)))
+        (table (export "$imports") 1 1 funcref)
+        (func (export "0") (type $t) local.get 0 local.get 1 i32.const 0 call_indirect (type $t)))
+    (core instance $shim (instantiate $shim))
+    (core module $main
+        (import "a:b/c" "f" (func (param i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "a:b/d#run") i32.const 0 i32.const 0 call 0)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+    (core instance $main (instantiate $main
+        (with "a:b/c" (instance (export "f" (func $shim "0"))))))
+    (alias core export $main "memory" (core memory $memory))
+    (core func $f (canon lower (func $c "f") (memory $memory)))
+    (core module $fix
+        (import "" "$imports" (table 1 1 funcref))
+        (import "" "0" (func (param i32 i32)))
+        (elem (i32.const 0) func 0))
+    (core instance (instantiate $fix
+        (with "" (instance (export "$imports" (table $shim "$imports")) (export "0" (func $f))))))
+    (func (export "run") (canon lift (core func $main "a:b/d#run"))))"#;
+
+/// The same with something in the place of a part of it.
 fn with(part: &str, other: &str) -> Result<Single, NotSingle> {
-    const USUAL: &str = r#"(component
-        (import "a:b/c" (instance $c (export "f" (func (param "x" string)))))
-        (core module $shim
-            (type $t (func (param i32 i32)))
-            (table (export "$imports") 1 1 funcref)
-            (func (export "0") (type $t) local.get 0 local.get 1 i32.const 0 call_indirect (type $t)))
-        (core instance $shim (instantiate $shim))
-        (core module $main
-            (import "a:b/c" "f" (func (param i32 i32)))
-            (memory (export "memory") 1)
-            (func (export "a:b/d#run") i32.const 0 i32.const 0 call 0)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable))
-        (core instance $main (instantiate $main
-            (with "a:b/c" (instance (export "f" (func $shim "0"))))))
-        (alias core export $main "memory" (core memory $memory))
-        (core func $f (canon lower (func $c "f") (memory $memory)))
-        (core module $fix
-            (import "" "$imports" (table 1 1 funcref))
-            (import "" "0" (func (param i32 i32)))
-            (elem (i32.const 0) func 0))
-        (core instance (instantiate $fix
-            (with "" (instance (export "$imports" (table $shim "$imports")) (export "0" (func $f))))))
-        (func (export "run") (canon lift (core func $main "a:b/d#run"))))"#;
     assert!(USUAL.contains(part), "{part}");
     single(&wat::parse_str(USUAL.replace(part, other)).unwrap())
 }
