@@ -3,12 +3,13 @@
 //! Deadlines are of CPU time, so that a machine under load, which takes a worker off its core for a while, does not
 //! turn good policies into faults. To read the clock of a thread is a system call that would cost as much as a short
 //! hook. So it is read once a tick (1 ms), at the first of two places that a call comes to: the guest's own checks of
-//! the epoch, at function entries and loops, and each way back from a host function or another helper of the engine.
+//! the epoch, at function entries and loops, and each call of the host (of a guest that is not called directly each way
+//! back, also from other helpers of the engine).
 //! Between two of these places there is only straight code of the guest or one host function, and both are bounded.
 //!
-//! A call that is seen to run on makes ticks short, and a hook that may run on a fiber does so from its start. So what a
-//! call gets beyond its deadline is at most one long tick (its longest stretch, see below), and one short tick until it
-//! is met.
+//! A call that is seen to run on makes ticks short, and a hook that may run on a fiber does so from its start. So what
+//! a call gets beyond its deadline is at most one long tick (its longest stretch, see below), and one short tick until
+//! it is met.
 //!
 //! CPU time before the first tick counts as well. A thread remembers a moment at which it has read both clocks, and
 //! reads them again if that is more than a millisecond ago; from it follows the thread's clock at the start of the
