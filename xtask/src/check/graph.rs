@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-policy", &["portcullis-model", "portcullis-http"]),
     ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
     ("portcullis-rewrite", &[]),
+    ("portcullis-componentize", &[]),
     (
         "portcullis-rollout",
         &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
@@ -100,6 +101,7 @@ const PURE: &[&str] = &[
     "portcullis-compress",
     "portcullis-config",
     "portcullis-services",
+    "portcullis-componentize",
     "portcullis-rewrite",
 ];
 const IMPURE: &[&str] = &["tokio", "mio", "hyper", "async-std", "smol"];
