@@ -1,6 +1,9 @@
 //! The SDK as others get it: its bindings are checked in, so that a policy builds without what generates them, and its
 //! packages have all that they are built from.
 
+mod c;
+mod go;
+
 use std::fs;
 use std::path::Path;
 
@@ -31,33 +34,51 @@ const NEEDED: [&str; 6] = [
     "Cargo.toml",
 ];
 
-/// Compares the bindings with what is generated now, or writes them.
+/// Compares the bindings of all SDKs with what is generated now, or writes them.
 pub(super) fn bindings() -> Result<Findings> {
-    let folder = root().join(SDK).join("bindings");
+    let mut findings = rust()?;
+    findings.extend(same("plugin-sdk/c/bindings", &c::generate()?)?);
+    findings.extend(current("plugin-sdk/go", &go::generate()?)?);
+    Ok(findings)
+}
+
+fn rust() -> Result<Findings> {
     let mut wanted = vec![("imports.rs".to_owned(), generate("imports", None)?)];
     for interface in EXPORTS {
         let file = format!("{}.rs", interface.replace('-', "_"));
         wanted.push((file, generate(interface, Some(interface))?));
     }
-    if std::env::var_os("PORTCULLIS_BLESS").is_some() {
-        if folder.is_dir() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(&folder)?;
-        for (file, text) in &wanted {
-            fs::write(folder.join(file), text)?;
-        }
+    same(&format!("{SDK}/bindings"), &wanted)
+}
+
+/// Compares the files of a folder that has no others with what they should be, or writes them.
+fn same(name: &str, wanted: &[(String, String)]) -> Result<Findings> {
+    let folder = root().join(name);
+    if std::env::var_os("PORTCULLIS_BLESS").is_some() && folder.is_dir() {
+        fs::remove_dir_all(&folder)?;
     }
-    let mut findings = Vec::new();
-    for (file, text) in &wanted {
-        if fs::read_to_string(folder.join(file)).unwrap_or_default() != *text {
-            findings.push(format!("{SDK}/bindings/{file} is not what is generated from wit/"));
-        }
-    }
+    let mut findings = current(name, wanted)?;
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if wanted.iter().all(|(file, _)| *file != name) {
-            findings.push(format!("{SDK}/bindings/{name} belongs to no interface"));
+        let other = entry?.file_name().to_string_lossy().into_owned();
+        if wanted.iter().all(|(file, _)| *file != other) {
+            findings.push(format!("{name}/{other} belongs to no interface"));
+        }
+    }
+    Ok(findings)
+}
+
+/// Compares files of a folder with what they should be, or writes them.
+fn current(name: &str, wanted: &[(String, String)]) -> Result<Findings> {
+    let folder = root().join(name);
+    let mut findings = Vec::new();
+    for (file, text) in wanted {
+        let path = folder.join(file);
+        if std::env::var_os("PORTCULLIS_BLESS").is_some() {
+            fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+            fs::write(&path, text)?;
+        }
+        if fs::read_to_string(path).unwrap_or_default() != *text {
+            findings.push(format!("{name}/{file} is not what is generated from wit/"));
         }
     }
     Ok(findings)

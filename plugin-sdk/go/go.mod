@@ -1,0 +1,3 @@
+module portcullis/policy
+
+go 1.24
