@@ -313,8 +313,25 @@ async fn what_a_new_project_needs_is_said() {
     let ran = portcullis_with(&project, &[("PATH", "/nowhere")], ["plugin", "build"]).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);
     assert!(ran.stderr.contains("`npm` is not found") && ran.stderr.contains("Node.js"), "{}", ran.stderr);
+    for (language, file, missing) in [
+        ("c", "portcullis/portcullis.h", "pip install ziglang"),
+        ("go", "portcullis/request/request.go", "go.dev"),
+        ("python", "portcullis/hook.py", "pip install componentize-py=="),
+    ] {
+        let ran =
+            portcullis_in(dir.path(), ["plugin", "new", "first", "--lang", language, "-o", language]).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let project = dir.path().join(language);
+        for file in [file, "manifest.json", "gateway.toml", "tests/first.cases.toml"] {
+            assert!(project.join(file).is_file(), "no {file} in {language}");
+        }
+        let ran = portcullis_with(&project, &[("PATH", "/nowhere")], ["plugin", "build"]).await;
+        assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+        assert!(ran.stderr.contains("is found") || ran.stderr.contains("is not found"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(missing), "{}", ran.stderr);
+    }
     let ran = portcullis_in(dir.path(), ["plugin", "build"]).await;
-    assert!(ran.stderr.contains("neither a Cargo.toml nor a package.json"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("has no Cargo.toml, package.json, go.mod"), "{}", ran.stderr);
 }
 
 #[tokio::test]

@@ -151,6 +151,12 @@ const CHECKS: &[Check] = &[
         help: "`cargo xtask languages --only javascript` runs it alone; it takes node, npm and a registry of npm's",
         run: || languages::javascript().map(|()| Outcome::default()),
     },
+    Check {
+        name: "languages",
+        proves: "new policies in C, Go and Python build, and do in both isolations what tests/languages expects of them",
+        help: "it takes go, python3 with venv, and an index of pip's; the cases are run by `portcullis plugin test`",
+        run: || languages::projects().map(|()| Outcome::default()),
+    },
 ];
 
 /// Runs the named checks, or all. Returns `false` if one of them failed.

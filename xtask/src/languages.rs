@@ -7,6 +7,8 @@
 mod build;
 mod client;
 mod gateway;
+mod programs;
+mod projects;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +100,11 @@ pub(crate) fn javascript() -> Result<()> {
     run(&["--only", "javascript"])
 }
 
+/// Policies in C, Go and Python, by the gateway's own `plugin new`, `plugin build` and `plugin test`.
+pub(crate) fn projects() -> Result<()> {
+    projects::run(&dev_gateway()?)
+}
+
 fn seconds(word: Option<&str>) -> Result<Duration> {
     let seconds = word.and_then(|word| word.parse().ok()).filter(|seconds| *seconds > 0.0);
     let within = seconds.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok());
@@ -113,7 +120,7 @@ fn dev_gateway() -> Result<PathBuf> {
 
 impl Language {
     fn missing(&self) -> Vec<String> {
-        let missing = self.tools.iter().filter(|(tool, _)| !build::is_there(tool));
+        let missing = self.tools.iter().filter(|(tool, _)| !programs::is_there(tool, "--version"));
         missing
             .map(|(tool, help)| format!("`{tool}` for examples/{} is missing: {help}", self.name))
             .collect()

@@ -179,6 +179,12 @@ pub(crate) enum PluginLanguage {
     Js,
     /// TypeScript, by tsc and componentize-js, with the types of the contract
     Ts,
+    /// C or C++, by zig or clang
+    C,
+    /// Go, by its own toolchain
+    Go,
+    /// Python, by componentize-py
+    Python,
 }
 
 /// Of `plugin new`.

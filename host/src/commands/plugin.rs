@@ -6,6 +6,7 @@ mod dev;
 mod images;
 mod inspect;
 mod new;
+mod sdk;
 mod test;
 mod wit;
 

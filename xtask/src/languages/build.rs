@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::Language;
+use super::programs::run;
 use crate::tools::target;
 use crate::tree::root;
 
@@ -21,12 +22,6 @@ const INSTALLED: &str = "installed";
 /// What a component is not made of: what building it in the work tree leaves there, and what is for readers and the
 /// gateway.
 const SKIPPED: [&str; 6] = ["node_modules", "venv", "__pycache__", COMPONENT, "README.md", "gateway.toml"];
-
-/// Whether a program of that name runs.
-pub(super) fn is_there(tool: &str) -> bool {
-    let quiet = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    quiet.is_ok_and(|status| status.success())
-}
 
 /// Returns the example's component, after building it if a source has changed.
 pub(super) fn component(language: &Language) -> Result<PathBuf> {
@@ -92,20 +87,6 @@ fn install(folder: &Path, lock: &str, install: impl FnOnce(&Path) -> Result<()>)
     }
     install(folder)?;
     Ok(std::fs::write(&marker, locked)?)
-}
-
-/// Runs a command that is quiet unless it fails.
-fn run(command: &mut Command, folder: &Path) -> Result<()> {
-    let output = command.current_dir(folder).stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?} failed:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(())
 }
 
 /// The files of an example. Links are followed: one leads to the contract.

@@ -1,24 +1,32 @@
 //! `portcullis plugin build`: runs the tools of a plugin's language, puts its manifest in, and says what came out.
 
+mod c;
+mod go;
+mod hooks;
+mod javascript;
+mod python;
+mod rust;
+mod tools;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use portcullis_componentize::Contract;
 use portcullis_model::text::escape as shown;
 use portcullis_policy::HookKind;
-use portcullis_sandbox::{CONTRACT_DIGEST, MANIFEST_SECTION};
+use portcullis_sandbox::{CONTRACT_DIGEST, CONTRACT_PACKAGE, CONTRACT_VERSION, MANIFEST_SECTION};
 use serde_json::Value;
 
+use super::wit;
 use crate::cli::BuildArguments;
 use crate::output::print;
 use crate::plugins::PLUGIN_BYTES_MAX;
 
-/// The target of components in Rust.
-const TARGET: &str = "wasm32-wasip2";
 /// The file that has a plugin's manifest, if its language does not make one.
 const MANIFEST: &str = "manifest.json";
-/// The folder for what `npm run build` makes.
+/// The folder for what tools make on the way.
 const MADE: &str = "build";
 /// Bytes of a manifest.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -48,20 +56,26 @@ pub(super) fn run(arguments: &BuildArguments) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// See [`run`].
 pub(super) fn build(folder: &Path) -> anyhow::Result<Built> {
-    let name = folder.display().to_string();
-    let (made, path) = if folder.join("Cargo.toml").is_file() {
-        let made = rust(folder)?;
-        (made.clone(), made)
+    let (bytes, path) = if folder.join("Cargo.toml").is_file() {
+        let path = rust::build(folder)?;
+        (read(&path)?, path)
     } else if folder.join("package.json").is_file() {
-        javascript(folder)?
+        let (made, path) = javascript::build(folder)?;
+        (read(&made)?, path)
+    } else if folder.join("go.mod").is_file() {
+        go::build(folder)?
+    } else if python::is_project(folder) {
+        python::build(folder)?
+    } else if c::is_project(folder) {
+        c::build(folder)?
     } else {
         bail!(
-            "{} has neither a Cargo.toml nor a package.json, so it is no project of a plugin\n  = help: `portcullis plugin \
-             new NAME --lang rust` makes one",
-            shown(&name)
+            "{} has no Cargo.toml, package.json, go.mod, policy.py, policy.c or policy.cpp, so it is no project of a \
+             plugin\n  = help: `portcullis plugin new NAME --lang rust` makes one",
+            shown(&folder.display().to_string())
         );
     };
-    let bytes = finish(folder, &made, &path)?;
+    let bytes = finish(folder, bytes, &path)?;
     let info = portcullis_sandbox::inspect(&bytes).context("what was built is no plugin")?;
     let hooks: Vec<&str> = info.hooks.iter().map(HookKind::name).collect();
     let capabilities: Vec<&str> = info.imports.iter().map(|capability| capability.name()).collect();
@@ -75,89 +89,38 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Built> {
     Ok(Built { path, summary })
 }
 
-/// Builds with cargo, and returns the component that it says it has made.
-fn rust(folder: &Path) -> anyhow::Result<PathBuf> {
-    let cargo =
-        tool("cargo", "install Rust as https://rustup.rs says, or on Debian with `apt-get install rustup`")?;
-    if let Some(sysroot) = output("rustc", &["--print", "sysroot"])
-        && !Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir()
-    {
-        bail!("Rust cannot build components here\n  = help: rustup target add {TARGET}");
-    }
-    let mut cargo = Command::new(cargo);
-    cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
-    let output = cargo.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.context("cargo cannot be run")?;
-    if !output.status.success() {
-        bail!("cargo could not build it; its messages are above");
-    }
-    let said = String::from_utf8_lossy(&output.stdout);
-    artifact(&said).context(
-        "cargo made no component\n  = help: the library wants crate-type = [\"cdylib\"] in Cargo.toml",
-    )
+/// A component that a tool has made.
+fn read(made: &Path) -> anyhow::Result<Vec<u8>> {
+    portcullis_config::read_file(made, PLUGIN_BYTES_MAX).map_err(anyhow::Error::msg)
 }
 
-/// The last component that cargo says it has made: that of the package itself, for it comes after what it needs.
-fn artifact(said: &str) -> Option<PathBuf> {
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");
-    let files = artifacts.flat_map(|artifact| artifact["filenames"].as_array().cloned().unwrap_or_default());
-    let components = files.filter_map(|file| Some(PathBuf::from(file.as_str()?)));
-    components.fold(None, |last, file| {
-        if file.extension().is_some_and(|extension| extension == "wasm") { Some(file) } else { last }
-    })
+/// The manifest of a project whose language makes none, as JSON.
+fn manifest(folder: &Path) -> anyhow::Result<Value> {
+    let text = portcullis_config::read_file(&folder.join(MANIFEST), MANIFEST_BYTES_MAX)
+        .map_err(anyhow::Error::msg)
+        .context("a plugin has its name and its settings in a manifest")?;
+    serde_json::from_slice(&text).with_context(|| format!("{MANIFEST} is not JSON"))
 }
 
-/// Builds with npm, after installing what package.json names if that was not done. Returns what that leaves, and the
-/// place of the component: a gateway that runs would take one without its manifest from there.
-fn javascript(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let help =
-        "install Node.js 20 or newer, which brings npm along, or on Debian `apt-get install nodejs npm`";
-    let npm = tool("npm", help)?;
-    let run = |arguments: &[&str], failed: &str| -> anyhow::Result<()> {
-        let status = Command::new(npm)
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        if !status.context("npm cannot be run")?.success() {
-            bail!("{failed}; its messages are above");
-        }
-        Ok(())
-    };
-    if !folder.join("node_modules").is_dir() {
-        let install = if folder.join("package-lock.json").is_file() { "ci" } else { "install" };
-        run(
-            &[install, "--no-audit", "--no-fund", "--loglevel", "error"],
-            "npm could not install what package.json names",
-        )?;
-    }
-    run(&["run", "--silent", "build"], "`npm run build` failed")?;
-    let package = fs::read(folder.join("package.json")).context("package.json cannot be read")?;
-    let package: Value = serde_json::from_slice(&package).context("package.json is not JSON")?;
-    let name = package["name"]
-        .as_str()
-        .filter(|name| !name.contains(['/', '\\']))
-        .context("package.json has no `name`")?;
-    let file = format!("{name}.wasm");
-    let made = folder.join(MADE).join(&file);
-    if !made.is_file() {
-        bail!("`npm run build` left no {MADE}/{file}, which is what `name` in package.json promises");
-    }
-    Ok((made, folder.join(file)))
+/// The name in a manifest, which is that of the file too.
+fn name(manifest: &Value) -> anyhow::Result<&str> {
+    let name = manifest["name"].as_str().filter(|name| !name.is_empty() && !name.contains(['/', '\\']));
+    name.with_context(|| format!("{MANIFEST} has no `name` that a file can have"))
+}
+
+/// Makes a component of the module that a compiler has made.
+fn component(module: &Path) -> anyhow::Result<Vec<u8>> {
+    let wit = wit::in_one_file();
+    let contract = Contract { package: CONTRACT_PACKAGE, version: CONTRACT_VERSION, wit: &wit };
+    contract.component(&read(module)?).context("no component can be made of what was compiled")
 }
 
 /// Puts the component that was made at its place, with manifest.json and the digest of the contract in it if it has no
 /// manifest. Returns its bytes.
-fn finish(folder: &Path, made: &Path, place: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = portcullis_config::read_file(made, PLUGIN_BYTES_MAX).map_err(anyhow::Error::msg)?;
+fn finish(folder: &Path, mut bytes: Vec<u8>, place: &Path) -> anyhow::Result<Vec<u8>> {
     let info = portcullis_sandbox::inspect(&bytes).context("what was built is no plugin")?;
-    let manifest = folder.join(MANIFEST);
-    if info.manifest.is_none() && manifest.is_file() {
-        let text = portcullis_config::read_file(&manifest, MANIFEST_BYTES_MAX).map_err(anyhow::Error::msg)?;
-        let mut json: Value =
-            serde_json::from_slice(&text).with_context(|| format!("{MANIFEST} is not JSON"))?;
+    if info.manifest.is_none() && folder.join(MANIFEST).is_file() {
+        let mut json = manifest(folder)?;
         let members = json.as_object_mut().with_context(|| format!("{MANIFEST} is no JSON object"))?;
         members.entry("manifest").or_insert_with(|| 1.into());
         members.entry("contract").or_insert_with(|| CONTRACT_DIGEST.into());
@@ -197,26 +160,9 @@ fn leb128(mut number: usize) -> Vec<u8> {
     }
 }
 
-/// A program that there has to be.
-fn tool(name: &'static str, help: &str) -> anyhow::Result<&'static str> {
-    match output(name, &["--version"]) {
-        Some(_) => Ok(name),
-        None => bail!("`{name}` is not found, or does not run\n  = help: {help}"),
-    }
-}
-
-/// What a program prints, if it runs and succeeds.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output =
-        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{artifact, leb128, section};
+    use super::{leb128, section};
 
     #[test]
     fn a_number_takes_a_byte_for_each_seven_bits() {
@@ -229,15 +175,5 @@ mod tests {
     #[test]
     fn a_section_has_its_size_in_front() {
         assert_eq!(section("ab", b"xyz"), [0, 6, 2, b'a', b'b', b'x', b'y', b'z']);
-    }
-
-    #[test]
-    fn the_component_is_the_last_that_cargo_names() {
-        let said = "{\"reason\":\"compiler-artifact\",\"filenames\":[\"/t/libdep.rlib\",\"/t/dep.wasm\"]}\n\
-                    not json\n\
-                    {\"reason\":\"compiler-artifact\",\"filenames\":[\"/t/a.wasm\",\"/t/liba.rlib\"]}\n\
-                    {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(artifact(said).as_deref(), Some(Path::new("/t/a.wasm")));
-        assert_eq!(artifact("{}"), None);
     }
 }

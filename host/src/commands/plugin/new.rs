@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use portcullis_model::text::escape as shown;
 use portcullis_sandbox::CONTRACT_VERSION;
 
-use super::wit;
+use super::{sdk, wit};
 use crate::cli::{NewArguments, PluginLanguage};
 use crate::output::print;
 
@@ -55,6 +55,33 @@ const TYPESCRIPT: Template = &[
     ("wit/world.wit", include_str!("templates/js/world.wit.txt")),
 ];
 
+const C: Template = &[
+    (".gitignore", include_str!("templates/c/gitignore.txt")),
+    ("README.md", include_str!("templates/c/README.md.txt")),
+    ("compile_flags.txt", include_str!("templates/c/compile_flags.txt")),
+    ("manifest.json", include_str!("templates/js/manifest.json.txt")),
+    ("policy.c", include_str!("templates/c/policy.c.txt")),
+];
+
+const GO: Template = &[
+    (".gitignore", include_str!("templates/go/gitignore.txt")),
+    ("README.md", include_str!("templates/go/README.md.txt")),
+    ("go.mod", include_str!("templates/go/go.mod.txt")),
+    ("manifest.json", include_str!("templates/js/manifest.json.txt")),
+    ("policy.go", include_str!("templates/go/policy.go.txt")),
+    ("policy_test.go", include_str!("templates/go/policy_test.go.txt")),
+];
+
+const PYTHON: Template = &[
+    (".gitignore", include_str!("templates/python/gitignore.txt")),
+    ("README.md", include_str!("templates/python/README.md.txt")),
+    ("manifest.json", include_str!("templates/js/manifest.json.txt")),
+    ("policy.py", include_str!("templates/python/policy.py.txt")),
+];
+
+/// What CPython takes when it has just started, and how long it takes to.
+const PYTHON_LIMITS: &str = "limits = { memory = \"64MiB\", configure-deadline = \"30s\" }\n";
+
 /// Makes the project.
 ///
 /// # Errors
@@ -74,12 +101,19 @@ pub(super) fn run(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
         PluginLanguage::Rust => RUST,
         PluginLanguage::Js => JAVASCRIPT,
         PluginLanguage::Ts => TYPESCRIPT,
+        PluginLanguage::C => C,
+        PluginLanguage::Go => GO,
+        PluginLanguage::Python => PYTHON,
     };
     for (path, text) in COMMON.iter().chain(template) {
         write(&folder.join(values.fill(path)), &values.fill(text))?;
     }
-    if matches!(arguments.lang, PluginLanguage::Js | PluginLanguage::Ts) {
-        wit::write(&folder.join("wit/deps/portcullis"))?;
+    match arguments.lang {
+        PluginLanguage::Rust => {}
+        PluginLanguage::Js | PluginLanguage::Ts => wit::write(&folder.join("wit/deps/portcullis"))?,
+        PluginLanguage::C => sdk::write(&folder.join(sdk::FOLDER), sdk::C)?,
+        PluginLanguage::Go => sdk::write(&folder.join(sdk::FOLDER), sdk::GO)?,
+        PluginLanguage::Python => sdk::write(&folder.join(sdk::FOLDER), sdk::PYTHON)?,
     }
     print(&format!(
         "made the plugin `{name}`. Now:\n  cd {}\n  portcullis plugin build\n  portcullis plugin test\n  \
@@ -97,6 +131,8 @@ struct Values {
     component: String,
     /// The folder of the SDK.
     sdk: String,
+    /// A line of TOML with what the language takes, if that is more than what policies have.
+    limits: &'static str,
 }
 
 impl Values {
@@ -110,11 +146,12 @@ impl Values {
         let (component, sdk) = match arguments.lang {
             PluginLanguage::Rust => {
                 let file = name.replace('-', "_");
-                (format!("target/wasm32-wasip2/release/{file}.wasm"), sdk(arguments.sdk.as_deref())?)
+                (format!("target/wasm32-wasip2/release/{file}.wasm"), rust_sdk(arguments.sdk.as_deref())?)
             }
-            PluginLanguage::Js | PluginLanguage::Ts => (format!("{name}.wasm"), String::new()),
+            _ => (format!("{name}.wasm"), String::new()),
         };
-        Ok(Self { name: name.to_owned(), type_name: words.collect(), component, sdk })
+        let limits = if arguments.lang == PluginLanguage::Python { PYTHON_LIMITS } else { "" };
+        Ok(Self { name: name.to_owned(), type_name: words.collect(), component, sdk, limits })
     }
 
     fn fill(&self, template: &str) -> String {
@@ -123,6 +160,7 @@ impl Values {
             .replace("{{type}}", &self.type_name)
             .replace("{{component}}", &self.component)
             .replace("{{sdk}}", &self.sdk)
+            .replace("{{limits}}", self.limits)
             .replace("{{contract}}", CONTRACT_VERSION)
     }
 }
@@ -149,7 +187,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 /// The folder of the SDK, absolute: the one that was named, or that of the repository that the current folder is in.
-fn sdk(named: Option<&Path>) -> anyhow::Result<String> {
+fn rust_sdk(named: Option<&Path>) -> anyhow::Result<String> {
     let here = std::env::current_dir().context("the current folder cannot be found")?;
     let found = match named {
         Some(path) => Some(here.join(path)),
@@ -192,7 +230,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMMON, JAVASCRIPT, RUST, TYPESCRIPT, Values, check_name};
+    use super::{C, COMMON, GO, JAVASCRIPT, PYTHON, RUST, TYPESCRIPT, Values, check_name};
 
     #[test]
     fn a_name_is_one_everywhere() {
@@ -226,8 +264,9 @@ mod tests {
             type_name: "TenantAuth".to_owned(),
             component: "a.wasm".to_owned(),
             sdk: "/sdk".to_owned(),
+            limits: "",
         };
-        for (path, text) in COMMON.iter().chain(RUST).chain(JAVASCRIPT).chain(TYPESCRIPT) {
+        for (path, text) in [COMMON, RUST, JAVASCRIPT, TYPESCRIPT, C, GO, PYTHON].into_iter().flatten() {
             let (path, text) = (values.fill(path), values.fill(text));
             assert!(!path.contains("{{") && !text.contains("{{"), "{path}:\n{text}");
         }

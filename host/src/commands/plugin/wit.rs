@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &WitArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The contract as one file. The first of its files alone names the package.
-fn in_one_file() -> String {
+pub(super) fn in_one_file() -> String {
     FILES.map(|(_, text)| text).join("\n")
 }
 
