@@ -2,6 +2,7 @@
 
 mod cache;
 mod config;
+mod endpoint;
 mod plugin;
 mod records;
 mod rollout;
@@ -14,6 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cache::{CacheCommand, CacheInspectArguments, CacheListArguments, CachePurgeArguments};
 pub(crate) use self::config::ConfigArgument;
+pub(crate) use self::endpoint::{
+    EndpointAddArguments, EndpointArguments, EndpointCommand, EndpointListArguments, EndpointWeightArguments,
+};
 pub(crate) use self::plugin::{
     BuildArguments, CaseArguments, DevArguments, InspectArguments, ListArguments, LockArguments,
     NewArguments, PluginCommand, PluginLanguage, TestArguments, WitArguments,
@@ -366,6 +370,20 @@ Examples:
         command: RolloutCommand,
     },
 
+    /// Add, remove, drain and re-weight endpoints of the running gateway
+    #[command(after_help = "\
+Changes are at once, and hold until they are undone or the gateway ends; a
+reload keeps them. The config is not changed.
+
+Examples:
+  portcullis endpoint list app
+  portcullis endpoint drain app 10.0.0.11:8080
+  portcullis endpoint undrain app 10.0.0.11:8080")]
+    Endpoint {
+        #[command(subcommand)]
+        command: EndpointCommand,
+    },
+
     /// Write plugins, and pin those from registries
     #[command(
         visible_alias = "plugins",
@@ -421,6 +439,7 @@ impl Command {
             | Self::CompilePlugin(_) => true,
             Self::Plugin { command } => command.serves_or_keeps(),
             Self::Validate(_)
+            | Self::Endpoint { .. }
             | Self::Reload(_)
             | Self::Schema
             | Self::Routes(_)

@@ -4,6 +4,7 @@ mod ask;
 mod cache;
 mod demo;
 mod diff;
+mod endpoint;
 mod explain;
 mod plugin;
 mod record;
@@ -72,6 +73,7 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&LogOptions { log_level: level.to_owned(), ..cli.log.clone() })?;
             plugin::run(&command, cli.log.log_format)
         }
+        Command::Endpoint { command } => endpoint::run(&command),
         Command::Rollout { command } => rollout::run(&command),
         Command::Cache { command } => cache::run(&command),
         Command::Demo(arguments) => {

@@ -8,6 +8,7 @@ mod caches;
 pub(crate) mod compiler;
 pub(crate) mod compose;
 pub(crate) mod control;
+mod endpoints;
 pub(crate) mod footprint;
 pub(crate) mod gateway;
 pub(crate) mod logs;

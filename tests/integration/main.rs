@@ -19,6 +19,7 @@ mod descriptors;
 mod diff;
 mod drain;
 mod edge;
+mod endpoint_command;
 mod exchange;
 mod explain;
 mod failures;

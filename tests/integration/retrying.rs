@@ -183,7 +183,7 @@ async fn in_weather(address: Option<SocketAddr>, weather: &Arc<Weather>) -> Test
 }
 
 /// Clients that send idempotent requests one after the other until they are stopped, and count those that failed.
-struct Load {
+pub(crate) struct Load {
     done: Arc<AtomicUsize>,
     failed: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -191,7 +191,7 @@ struct Load {
 }
 
 impl Load {
-    async fn start(gateway: &TestGateway, count: usize) -> Self {
+    pub(crate) async fn start(gateway: &TestGateway, count: usize) -> Self {
         let mut load = Self {
             done: Arc::default(),
             failed: Arc::default(),
@@ -217,7 +217,7 @@ impl Load {
     }
 
     /// Waits until so many more requests were answered.
-    async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let until = self.done.load(Ordering::SeqCst) + count;
         eventually("requests are answered", async || {
             (self.done.load(Ordering::SeqCst) >= until).then_some(())
@@ -226,7 +226,7 @@ impl Load {
     }
 
     /// Returns how many requests failed, and how many were answered.
-    async fn end(mut self) -> (usize, usize) {
+    pub(crate) async fn end(mut self) -> (usize, usize) {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.clients.join_next().await {
             ended.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_admin::{
     CheckStatus, EndpointStatus, FaultStatus, PolicyStatus, QuarantineStatus, RefusedStatus, RouteStatus,
-    Status, StatusRequest, UpstreamLimitsStatus,
+    Status, StatusRequest, UpstreamLimitsStatus, UpstreamStatus,
 };
 
 use crate::cli::StatusArguments;
@@ -88,27 +88,34 @@ fn text(status: &Status) -> String {
         status.policies.iter().for_each(|policy| under_way(policy, &mut policies));
         section(policies);
     }
-    section(table(
-        ["UPSTREAM", "ENDPOINT", "WEIGHT", "UNDER WAY", "STATE"],
-        status.upstreams.iter().flat_map(|upstream| {
-            upstream.endpoints.iter().map(|endpoint| {
-                [
-                    upstream.name.clone(),
-                    endpoint.address.clone(),
-                    endpoint.weight.to_string(),
-                    endpoint.in_flight.to_string(),
-                    endpoint_state(endpoint),
-                ]
-            })
-        }),
-    ));
-    for upstream in &status.upstreams {
-        if upstream.panic {
-            let name = &upstream.name;
+    section(endpoints(&status.upstreams));
+    text
+}
+
+/// Returns the endpoints of upstreams as a table, with a line for what else is to be said of an upstream.
+pub(crate) fn endpoints(upstreams: &[UpstreamStatus]) -> String {
+    let rows = upstreams.iter().flat_map(|upstream| {
+        upstream.endpoints.iter().map(|endpoint| {
+            [
+                upstream.name.clone(),
+                endpoint.address.clone(),
+                endpoint.weight.to_string(),
+                endpoint.in_flight.to_string(),
+                endpoint_state(endpoint),
+            ]
+        })
+    });
+    let mut text = table(["UPSTREAM", "ENDPOINT", "WEIGHT", "UNDER WAY", "STATE"], rows);
+    for UpstreamStatus { name, removed, panic, limits, .. } in upstreams {
+        if !removed.is_empty() {
+            let removed = removed.join(", ");
+            text.push_str(&format!("removed from {name} by `portcullis endpoint`: {removed}\n"));
+        }
+        if *panic {
             text.push_str(&format!("too few endpoints of {name} are healthy: requests go to all of them\n"));
         }
-        if let Some(limits) = &upstream.limits {
-            text.push_str(&limits_line(&upstream.name, limits));
+        if let Some(limits) = limits {
+            text.push_str(&limits_line(name, limits));
         }
     }
     text
@@ -141,6 +148,14 @@ fn endpoint_state(endpoint: &EndpointStatus) -> String {
             None if !passes => state.push_str(&format!(", last check `{check}` passed")),
             _ => {}
         }
+    }
+    if endpoint.weight == 0 {
+        state = format!("drained, {state}");
+    }
+    match endpoint.changed.as_deref() {
+        Some("weight") => state.push_str(", weight by command"),
+        Some(word) => state.push_str(&format!(", {word} by command")),
+        None => {}
     }
     match endpoint.priority {
         0 => state,

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_admin::{
-    Answers, CacheInspectRequest, CacheListRequest, CachePurgeRequest, ControlSocket, ExplainRequest,
-    RecordAnswer, RecordEndRequest, RecordRequest, Refused, ReloadAnswer, ReloadRequest, Requests,
-    RolloutActRequest, RolloutsRequest, Status, StatusRequest, Surroundings,
+    Answers, CacheInspectRequest, CacheListRequest, CachePurgeRequest, ControlSocket, EndpointRequest,
+    ExplainRequest, RecordAnswer, RecordEndRequest, RecordRequest, Refused, ReloadAnswer, ReloadRequest,
+    Requests, RolloutActRequest, RolloutsRequest, Status, StatusRequest, Surroundings,
 };
 use portcullis_inspect::explain_live;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -66,6 +66,7 @@ fn requests(control: Control) -> Requests<Control> {
         .with::<RecordEndRequest>()
         .with::<RolloutsRequest>()
         .with::<RolloutActRequest>()
+        .with::<EndpointRequest>()
         .with::<CacheListRequest>()
         .with::<CacheInspectRequest>()
         .with::<CachePurgeRequest>()

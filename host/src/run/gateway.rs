@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use portcullis_admin::WebServer;
-use portcullis_proxy::{DrainReport, Listening, Recordings, Snapshot, Workers};
+use portcullis_model::Name;
+use portcullis_proxy::{DrainReport, Edit, EditError, Listening, Recordings, Snapshot, Workers};
 use portcullis_telemetry::AccessLog;
 
 use crate::refusal::Refusal;
@@ -121,6 +122,16 @@ impl Running {
     /// What the workers run.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.workers.snapshot()
+    }
+
+    /// Changes an endpoint of an upstream. Returns `None` if there is no upstream of that name.
+    pub(crate) fn edit_endpoint(
+        &self,
+        upstream: &str,
+        address: &Name,
+        edit: Edit,
+    ) -> Option<Result<(), EditError>> {
+        self.workers.edit_endpoint(upstream, address, edit)
     }
 
     /// Returns the handle by which recordings are started.

@@ -12,6 +12,7 @@
 
 mod cache;
 mod client;
+mod endpoint;
 mod explain;
 mod private_folder;
 mod record;
@@ -29,6 +30,7 @@ pub use cache::{
     CacheStatus, CachedResponse,
 };
 pub use client::{AskError, ask, ask_known};
+pub use endpoint::{EndpointAct, EndpointRequest};
 pub use explain::ExplainRequest;
 pub use record::{RecordAnswer, RecordEndRequest, RecordRequest};
 pub use reload::{ReloadAnswer, ReloadRequest};

@@ -233,6 +233,9 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its endpoints, by priority, and those of one priority in the order of the config.
     pub endpoints: Vec<EndpointStatus>,
+    /// Those that it lists and that were removed by `portcullis endpoint`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
     /// Whether so few of them are healthy that requests go to all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub panic: bool,
@@ -275,10 +278,13 @@ pub struct LeftOutStatus {
 pub struct EndpointStatus {
     /// `host:port`, as configured.
     pub address: String,
-    /// Its share.
+    /// Its share; 0 if it is drained.
     pub weight: u32,
     /// Endpoints with a higher number are used while none with a lower one can be.
     pub priority: u8,
+    /// How it was changed by `portcullis endpoint`: `added`, `drained` or `weight`; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
     /// How long it takes to answer, in microseconds, by a moving average, if its upstream balances by that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,

@@ -46,6 +46,7 @@ pub use plugins::{
 pub use schema::schema;
 pub use sections::policy::TICK;
 pub use sections::route::fields::is_written_by_gateway;
+pub use sections::upstream::endpoint as endpoint_address;
 pub use syntax::unseen_fields::is_unseen_field;
 
 use portcullis_model::{OciReference, Share};

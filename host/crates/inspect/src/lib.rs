@@ -16,7 +16,7 @@ pub use diff::{ConfigDiff, NotAPlugin, PluginDiff, PluginFacts};
 pub use explain::{HEAD_BYTES_MAX, QuestionError, check_listener, explain_live, explain_offline};
 pub use plugin::PluginView;
 pub use recording::{VERSION, VERSION_MEMBER, recording_to_json};
-pub use status::{GatewayFacts, PolicyFacts, status};
+pub use status::{GatewayFacts, PolicyFacts, status, upstream_status};
 
 /// Returns the first `max` characters of `text`, and how much was left out.
 #[must_use]

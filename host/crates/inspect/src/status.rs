@@ -185,37 +185,56 @@ fn quarantine_status(standing: Standing) -> QuarantineStatus {
 }
 
 fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
-    let upstreams = snapshot.upstreams().map(|UpstreamState { config, endpoints, now, counts }| {
-        let panic = endpoints.panics();
-        let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
-            address: member.endpoint.address().to_string(),
-            weight: member.weight,
-            priority: member.priority,
-            latency_us: (member.endpoint.latency(now))
-                .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
-            healthy: !member.endpoint.health().is_left_out(),
-            in_flight: member.endpoint.in_flight(),
-            left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {
-                lasted_s: now.saturating_sub(left_out.since).as_secs(),
-                reason: left_out.reason,
-            }),
-            checks: (member.endpoint.health().checks().into_iter())
-                .map(|state| CheckStatus {
-                    check: state.check.to_string(),
-                    passes: state.passes,
-                    lasted_s: now.saturating_sub(state.since).as_secs(),
-                    error: state.error,
-                })
-                .collect(),
-        });
-        let limits = counts.map(|counts| UpstreamLimitsStatus {
-            under_way: counts.under_way,
-            requests_max: config.limits.requests_max,
-            endpoint_requests_max: config.limits.endpoint_requests_max,
-            waiting: counts.waiting,
-            waiting_max: config.limits.waiting_max,
-        });
-        UpstreamStatus { name: config.name.to_string(), endpoints: endpoints.collect(), panic, limits }
+    snapshot.upstreams().map(|state| of_upstream(&state)).collect()
+}
+
+/// Returns the status of an upstream, or `None` if there is none of that name.
+#[must_use]
+pub fn upstream_status(snapshot: &Snapshot, name: &str) -> Option<UpstreamStatus> {
+    snapshot.upstreams().find(|state| *state.config.name == *name).map(|state| of_upstream(&state))
+}
+
+fn of_upstream(state: &UpstreamState<'_>) -> UpstreamStatus {
+    let UpstreamState { config, endpoints, now, counts, edits } = state;
+    let now = *now;
+    let changed =
+        |address: &str| edits.iter().find(|(edited, _)| **edited == *address).map(|(_, word)| *word);
+    let panic = endpoints.panics();
+    let endpoints = endpoints.members().iter().map(|member| EndpointStatus {
+        address: member.endpoint.address().to_string(),
+        weight: member.weight,
+        priority: member.priority,
+        changed: changed(member.endpoint.address()).map(str::to_owned),
+        latency_us: (member.endpoint.latency(now))
+            .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        healthy: !member.endpoint.health().is_left_out(),
+        in_flight: member.endpoint.in_flight(),
+        left_out: member.endpoint.health().left_out().map(|left_out| LeftOutStatus {
+            lasted_s: now.saturating_sub(left_out.since).as_secs(),
+            reason: left_out.reason,
+        }),
+        checks: (member.endpoint.health().checks().into_iter())
+            .map(|state| CheckStatus {
+                check: state.check.to_string(),
+                passes: state.passes,
+                lasted_s: now.saturating_sub(state.since).as_secs(),
+                error: state.error,
+            })
+            .collect(),
     });
-    upstreams.collect()
+    let limits = counts.map(|counts| UpstreamLimitsStatus {
+        under_way: counts.under_way,
+        requests_max: config.limits.requests_max,
+        endpoint_requests_max: config.limits.endpoint_requests_max,
+        waiting: counts.waiting,
+        waiting_max: config.limits.waiting_max,
+    });
+    let removed = edits.iter().filter(|(_, word)| *word == "removed");
+    UpstreamStatus {
+        name: config.name.to_string(),
+        endpoints: endpoints.collect(),
+        removed: removed.map(|(address, _)| address.to_string()).collect(),
+        panic,
+        limits,
+    }
 }

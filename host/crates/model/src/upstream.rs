@@ -58,7 +58,7 @@ pub struct Endpoint {
     /// `host:port`; the host is an IP address or a name that is resolved when a connection is made. An IPv6 address
     /// stands in brackets.
     pub address: Name,
-    /// Its share beside the others: 1 to 1000.
+    /// Its share beside the others: up to 1000; 0 drains it, so that it takes no more exchanges.
     pub weight: u32,
     /// 0 to 9. Endpoints with a higher number are used while none with a lower one can be.
     pub priority: u8,

@@ -225,7 +225,6 @@ impl ExchangeDriver<'_> {
         if let Some(cache) = &route.cache {
             let looked = cache.look(&mut permitted, !body.is_empty(), &mut self.worker.scratch.borrow_mut());
             match looked {
-                // Most hits end here.
                 Looked::Answer { response, status, renew: None } => {
                     let mut exchange = permitted.into_inner();
                     cache.note(&mut exchange, self.info, status, &mut self.worker.scratch.borrow_mut());

@@ -73,6 +73,7 @@ pub use explain::{
 };
 pub use outbound::OutboundClient;
 pub use portcullis_cache::store::check_folder as check_cache_folder;
+pub use portcullis_traffic::{Edit, EditError};
 pub use recording::{Recorded, RecordingRequest, RecordingStream, Recordings, TooManyRecordings};
 pub use snapshot::{Snapshot, SnapshotError, UpstreamState};
 pub use workers::{DrainReport, Listening, StartError, Workers};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use portcullis_cache::store::OpenError;
 use portcullis_files::{FileError, check_root};
-use portcullis_model::{Action, Endpoint, Forward, Gateway, Name, Route, Upstream};
+use portcullis_model::{Action, Forward, Gateway, Name, Route, Upstream};
 use portcullis_net::{ListenerState, SystemRoots, TlsClientError, TlsServerError, UpstreamTlsContext};
 use portcullis_policy::PolicyFactory;
 use portcullis_telemetry::{AccessLog, Metrics};
-use portcullis_traffic::{Counts, EndpointSet};
+use portcullis_traffic::{Counts, Edit, EditError, EndpointSet};
 
 use crate::cache::invalidate::Invalidation;
 use crate::cache::{self, CachedRoute, Caches};
@@ -58,6 +58,8 @@ pub struct UpstreamState<'a> {
     pub now: Duration,
     /// What is under way and what waits, if it has limits.
     pub counts: Option<Counts>,
+    /// The endpoints that an operator has changed, each with a word for how.
+    pub edits: Vec<(Name, &'static str)>,
 }
 
 /// Why a configuration cannot run.
@@ -286,10 +288,13 @@ impl Snapshot {
         self.trust_changed
     }
 
-    /// Has the caches heed the bounds that this generation gives them. Until then those of the generation before it
-    /// hold.
+    /// Has the caches heed the bounds that this generation gives them, and the upstreams what was changed about their
+    /// endpoints since it was built. Until then those of the generation before it hold.
     pub(crate) fn begin(&self) {
         cache::put_into_effect(&self.caches);
+        for upstream in self.upstreams.values() {
+            upstream.begin();
+        }
     }
 
     /// Lets a successor of this process have the folders of caches, which go on in memory alone once it waits for them.
@@ -316,6 +321,7 @@ impl Snapshot {
             endpoints: upstream.endpoints.current(),
             now: upstream.now(),
             counts: upstream.gate.as_ref().map(|gate| gate.counts()),
+            edits: upstream.edits(),
         })
     }
 
@@ -326,11 +332,14 @@ impl Snapshot {
         self.gateway.upstreams.iter().any(needs)
     }
 
-    /// Replaces the endpoints of an upstream while exchanges run, without a reload. Returns `false` if there is no
-    /// upstream of that name. A later generation in which the upstream is the same keeps them.
-    pub fn replace_endpoints(&self, upstream: &str, endpoints: &[Endpoint]) -> bool {
-        let found = self.upstreams.get(upstream);
-        found.inspect(|upstream| upstream.replace(endpoints)).is_some()
+    /// Changes an endpoint of an upstream while exchanges run. Returns `None` if there is no upstream of that name.
+    pub(crate) fn edit_endpoint(
+        &self,
+        upstream: &str,
+        address: &Name,
+        edit: Edit,
+    ) -> Option<Result<(), EditError>> {
+        Some(self.upstreams.get(upstream)?.edit(address, edit))
     }
 
     /// What is odd about certificates; for the log, once for each load.

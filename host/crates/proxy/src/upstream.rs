@@ -1,5 +1,7 @@
 //! The upstreams: what all workers share of them, and each worker's connections to them.
 
+mod edits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +19,7 @@ use portcullis_net::{ConnectError, Connector, Stream, UpstreamTlsContext};
 use portcullis_policy::Exchange;
 use portcullis_telemetry::{EndpointMetrics, Metrics, UpstreamMetrics};
 use portcullis_traffic::{
-    CheckChange, Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget, outliers,
+    CheckChange, Edits, Endpoint, EndpointId, EndpointSet, Endpoints, Key, Pick, RetryBudget, outliers,
 };
 use tokio::time::Instant;
 
@@ -32,8 +34,10 @@ use crate::{h1, h2};
 /// An upstream as all workers see it. Kept over reloads that do not change it.
 #[derive(Debug)]
 pub(crate) struct SharedUpstream {
-    /// Its configuration. The endpoints in it are those that the upstream had at first.
+    /// Its configuration, with the endpoints that it lists.
     pub(crate) config: Upstream,
+    /// What an operator has changed about these.
+    edits: Arc<Lock<Edits>>,
     pub(crate) endpoints: Endpoints,
     /// Bounds the requests that are tried on a further endpoint.
     pub(crate) retry_budget: Option<Arc<RetryBudget>>,
@@ -60,9 +64,11 @@ impl SharedUpstream {
         all_metrics: Arc<Metrics>,
         previous: Option<&Self>,
     ) -> Self {
+        let edits = previous.map(|previous| previous.edits.clone()).unwrap_or_default();
+        let listed = Upstream { endpoints: edits.lock().apply(&config.endpoints), ..config.clone() };
         let endpoints = match previous {
-            Some(previous) => Endpoints::rebuild(&previous.endpoints, &config, previous.now()),
-            None => Endpoints::new(&config),
+            Some(previous) => Endpoints::rebuild(&previous.endpoints, &listed, previous.now()),
+            None => Endpoints::new(&listed),
         };
         let origin = previous.map_or_else(Instant::now, |previous| previous.origin);
         let retry_budget = config.retry_budget.map(|share| {
@@ -76,6 +82,7 @@ impl SharedUpstream {
         });
         let new = Self {
             config,
+            edits,
             endpoints,
             retry_budget,
             gate,

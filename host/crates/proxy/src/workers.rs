@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use portcullis_files::FilePool;
 use portcullis_model::{Lock, Name};
 use portcullis_net::{BindError, ConnectionCount, ListenerState, bind, bind_beside, overlap};
+use portcullis_traffic::{Edit, EditError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::outbound::OutboundClient;
@@ -233,6 +234,18 @@ impl Workers {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.snapshot.load_full()
+    }
+
+    /// Changes an endpoint of an upstream of the current generation. Exchanges that choose one from now on heed it. The
+    /// change holds until it is undone or the process ends, for as long as the upstream and the endpoint are in the
+    /// configuration. Returns `None` if there is no upstream of that name.
+    #[must_use]
+    pub fn edit_endpoint(&self, upstream: &str, address: &Name, edit: Edit) -> Option<Result<(), EditError>> {
+        let edited = self.snapshot().edit_endpoint(upstream, address, edit);
+        if let Some(upkeep) = &*self.upkeep.lock() {
+            upkeep.look();
+        }
+        edited
     }
 
     /// Stops accepting, lets exchanges and tunnels end, and cuts off those that are left after `timeout`. If the future

@@ -117,7 +117,8 @@ impl EndpointSet {
     /// # Errors
     /// All were tried, or a backup would have to take the place of an endpoint that is only full.
     pub fn pick(&self, choice: &Choice<'_>) -> Result<Pick, NoPick> {
-        let is_untried = |member: &Member| !choice.tried.contains(member.endpoint.id());
+        let is_untried =
+            |member: &Member| !member.is_drained() && !choice.tried.contains(member.endpoint.id());
         let is_usable = |member: &Member| member.endpoint.health().is_available(choice.now);
         let untried = |member: &Member| is_untried(member) && !self.is_full(member);
         let available = |member: &Member| untried(member) && is_usable(member);
@@ -160,15 +161,16 @@ impl EndpointSet {
     /// if chance decides or the set is empty. Takes no turn and no probe, and counts no exchange.
     #[must_use]
     pub fn peek(&self, now: Duration, key: Option<Key>) -> Option<usize> {
+        let member = |at: usize| self.members.get(at).filter(|member| !member.is_drained());
         let is_available =
-            |at: usize| self.members.get(at).is_some_and(|member| member.endpoint.health().is_available(now));
-        let all = |_: usize| true;
+            |at: usize| member(at).is_some_and(|member| member.endpoint.health().is_available(now));
+        let all = |at: usize| member(at).is_some();
         let panics = matches!(self.rules.panic, Panic::Below(share) if self.is_below(share));
         let usable = self.levels.iter().find(|level| !panics && level.range.clone().any(is_available));
         match usable {
             Some(level) => self.peek_at(level, now, key, &is_available),
             None if self.rules.panic == Panic::Off => None,
-            None => self.peek_at(self.levels.first()?, now, key, &all),
+            None => self.levels.iter().find_map(|level| self.peek_at(level, now, key, &all)),
         }
     }
 

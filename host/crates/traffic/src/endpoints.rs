@@ -62,7 +62,7 @@ impl EndpointSet {
             let at = *positions.entry(&listed.address).or_insert(members.len());
             // A config names no address twice, but a list that was discovered may.
             if let Some(twin) = members.get_mut(at) {
-                twin.weight = twin.weight.saturating_add(listed.weight.max(1));
+                twin.weight = twin.weight.saturating_add(listed.weight);
                 twin.priority = twin.priority.min(listed.priority);
                 continue;
             }
@@ -70,7 +70,7 @@ impl EndpointSet {
                 Some(endpoint) => Arc::clone(endpoint),
                 None => Arc::new(Endpoint::new(Arc::clone(&listed.address), added)),
             };
-            members.push(Member { endpoint, weight: listed.weight.max(1), priority: listed.priority });
+            members.push(Member { endpoint, weight: listed.weight, priority: listed.priority });
         }
         members.sort_by_key(|member| member.priority);
         let mut levels: Vec<Level> = Vec::new();
@@ -106,14 +106,14 @@ impl EndpointSet {
     pub fn panics(&self) -> bool {
         match self.rules.panic {
             Panic::Off => false,
-            Panic::NoneLeft => self.healthy() == 0,
+            Panic::NoneLeft => self.healthy() == 0 && self.serving().next().is_some(),
             Panic::Below(share) => self.is_below(share),
         }
     }
 
-    /// Returns whether fewer than this share of its endpoints are healthy.
+    /// Returns whether fewer than this share of its endpoints are healthy. Those that are drained do not count.
     pub(crate) fn is_below(&self, share: Share) -> bool {
-        let (healthy, all) = (self.healthy() as u64, self.members.len() as u64);
+        let (healthy, all) = (self.healthy() as u64, self.serving().count() as u64);
         healthy * u64::from(Share::ALL.hundredths()) < all * u64::from(share.hundredths())
     }
 
@@ -128,10 +128,15 @@ impl EndpointSet {
         (ejected as u64) < share.of(self.members.len() as u64)
     }
 
-    /// Returns how many of its endpoints are not left out.
+    /// Returns those that take exchanges: all that are not drained.
+    fn serving(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.is_drained())
+    }
+
+    /// Returns how many of its endpoints are neither left out nor drained.
     #[must_use]
     pub fn healthy(&self) -> usize {
-        self.members.iter().filter(|member| !member.endpoint.health().is_left_out()).count()
+        self.serving().filter(|member| !member.endpoint.health().is_left_out()).count()
     }
 }
 
@@ -168,10 +173,10 @@ impl Endpoints {
         self.0.load_full()
     }
 
-    /// Returns whether there is a current endpoint that is not in `tried`.
+    /// Returns whether there is a current endpoint that takes exchanges and is not in `tried`.
     #[must_use]
     pub fn has_untried(&self, tried: &Tried) -> bool {
-        self.load().members.iter().any(|member| !tried.contains(member.endpoint.id()))
+        self.load().serving().any(|member| !tried.contains(member.endpoint.id()))
     }
 
     /// Returns whether `set` is the current one.

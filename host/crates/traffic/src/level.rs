@@ -65,7 +65,8 @@ impl Level {
 
     /// Returns one of the eligible endpoints, each with a chance in proportion to its weight.
     pub(crate) fn draw(&self, chance: &dyn Fn() -> u64, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        let all = self.sums.last().copied()?;
+        // With a sum of 0 all are drained, and every ticket would be beyond the last of them.
+        let all = self.sums.last().copied().filter(|all| *all > 0)?;
         for _ in 0..DRAWS {
             let ticket = below(chance(), all);
             let at = self.range.start + self.sums.partition_point(|sum| *sum <= ticket);

@@ -11,6 +11,7 @@
 mod budget;
 mod checks;
 mod choice;
+mod edits;
 mod endpoint;
 mod endpoints;
 mod health;
@@ -31,6 +32,7 @@ mod tried;
 pub use budget::RetryBudget;
 pub use checks::{CheckChange, CheckState};
 pub use choice::{Choice, NoPick, Pick};
+pub use edits::{Edit, EditError, Edits};
 pub use endpoint::{Endpoint, EndpointId, InFlight};
 pub use endpoints::{EndpointSet, Endpoints};
 pub use health::{Health, LeftOut};

@@ -96,6 +96,7 @@ fn shows_everything_in_tables() {
                     address: "10.0.0.1:80".to_owned(),
                     weight: 1,
                     priority: 0,
+                    changed: Some("added".to_owned()),
                     latency_us: Some(2345),
                     healthy: true,
                     in_flight: 2,
@@ -111,6 +112,7 @@ fn shows_everything_in_tables() {
                     address: "10.0.0.2:80".to_owned(),
                     weight: 3,
                     priority: 1,
+                    changed: None,
                     latency_us: None,
                     healthy: false,
                     in_flight: 0,
@@ -123,6 +125,7 @@ fn shows_everything_in_tables() {
                     }],
                 },
             ],
+            removed: vec!["10.0.0.3:80".to_owned()],
             panic: true,
             limits: Some(UpstreamLimitsStatus {
                 under_way: 2,
@@ -153,8 +156,9 @@ under way in keys: 2 of 250 hook calls, 1 of 200 requests of its own
 under way in the canary of keys: 3 of 20 hook calls
 
 UPSTREAM  ENDPOINT     WEIGHT  UNDER WAY  STATE
-app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms, last check `GET /healthz` failed: it answered 503
+app       10.0.0.1:80  1       2          healthy, answers in 2.3 ms, last check `GET /healthz` failed: it answered 503, added by command
 app       10.0.0.2:80  3       0          backup 1, left out for 1 min 30 s: connection refused
+removed from app by `portcullis endpoint`: 10.0.0.3:80
 too few endpoints of app are healthy: requests go to all of them
 limits of app: 2 of 100 requests under way, at most 60 at an endpoint; 0 of 10 wait
 ";

@@ -170,8 +170,11 @@ fn warn_of_port(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, addr
     loader.warn(Report::new(span, message, "this port").help(help));
 }
 
-/// Reads `host:port` and returns it in lower case, or what is wrong with it and what to write.
-fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
+/// Reads `host:port` and returns it in lower case.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn endpoint(typed: &str) -> Result<String, (&'static str, String)> {
     let example = || "write it as in \"10.0.0.11:8080\" or \"app.internal:8080\"".to_owned();
     if let Some((scheme, rest)) = typed.split_once("://") {
         let address = rest.split('/').next().unwrap_or("");

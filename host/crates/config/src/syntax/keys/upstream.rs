@@ -273,10 +273,10 @@ pub(crate) static ENDPOINT: Shape = Shape {
         },
         Key {
             name: "weight",
-            kind: Kind::Integer { min: 1, max: 1000 },
+            kind: Kind::Integer { min: 0, max: 1000 },
             presence: Presence::Default("1"),
             example: "2",
-            doc: "Its share beside the other endpoints of its priority.",
+            doc: "Its share beside the other endpoints of its priority. With 0 it is drained: it gets no more requests.",
         },
         Key {
             name: "priority",

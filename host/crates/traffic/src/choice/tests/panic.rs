@@ -43,3 +43,24 @@ fn without_panic_nothing_goes_to_what_is_left_out() {
     let later = now + Duration::from_secs(10);
     assert!(state.pick(&Choice { now: later, ..choice }).is_ok());
 }
+
+#[test]
+fn a_drained_endpoint_is_never_chosen() {
+    let now = Duration::from_secs(100);
+    let hash = Balance::Hash { key: portcullis_model::HashKey::Path, load_max: None };
+    for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::PeakEwma, Balance::Random, hash] {
+        let state = Endpoints::new(&upstream(balance, &[("a", 0), ("b", 2), ("c", 1)]));
+        fail(&state, 1, now);
+        fail(&state, 2, now);
+        for number in 0..50_u32 {
+            let key = (number % 2 == 0).then(|| crate::Key::of(&number.to_be_bytes()));
+            let choice = Choice { now, tried: &Tried::new(), key, chance: &chance };
+            assert_ne!(&**state.pick(&choice).unwrap().endpoint().address(), "a");
+            assert_ne!(state.current().peek(now, key), Some(0));
+        }
+        let drained = Endpoints::new(&upstream(Balance::Random, &[("a", 0)]));
+        let choice = Choice { now, tried: &Tried::new(), key: None, chance: &chance };
+        assert_eq!(drained.pick(&choice).unwrap_err(), NoPick::NoneLeft);
+        assert!(!drained.has_untried(&Tried::new()) && !drained.current().panics());
+    }
+}
