@@ -191,7 +191,7 @@ async fn routes_are_shown_in_match_order_with_their_origin() {
                 "HOST",
                 "PATH",
                 "METHODS",
-                "HEADERS",
+                "CONDITIONS",
                 "LISTENERS",
                 "TLS",
                 "POLICIES",
@@ -224,7 +224,8 @@ async fn routes_are_shown_as_json() {
     assert_eq!(
         routes[0],
         serde_json::json!({
-            "name": "api", "hosts": ["api.test"], "path": "/v1/*", "methods": ["POST"], "headers": { "x-beta": "yes" },
+            "name": "api", "hosts": ["api.test"], "priority": 0, "path": "/v1/*", "path-regex": null,
+            "methods": ["POST"], "conditions": ["x-beta=yes"], "clients": [],
             "listeners": [], "tls": "any", "policies": ["stamp"], "action": "forward", "upstreams": ["app"], "file": "portcullis.toml", "line": 19,
         })
     );

@@ -108,7 +108,7 @@ async fn each_route_says_why_it_lost() {
     let post = json["routes"].as_array().unwrap().iter().find(|route| route["route"] == "post").unwrap();
     assert_eq!(
         (&post["verdict"], &post["condition"], &post["expected"], &post["found"]),
-        (&json!("lost"), &json!("header"), &json!("x-beta: yes"), &json!("no"))
+        (&json!("lost"), &json!("header"), &json!("x-beta=yes"), &json!("no"))
     );
     let json =
         as_json(dir.path(), &["POST", "http://api.test./v1/a", "--routes-only", "-H", "X-Beta: yes"]).await;

@@ -12,6 +12,7 @@ mod cli;
 mod closing;
 mod compiling;
 mod compression;
+mod conditions;
 mod credentials;
 mod crowding;
 mod demo;

@@ -23,19 +23,32 @@ pub(crate) fn run(arguments: &RoutesArguments) -> anyhow::Result<ExitCode> {
         let list: Vec<_> = gateway.routes.iter().map(as_json).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(list)));
     }
-    let header =
-        ["ROUTE", "HOST", "PATH", "METHODS", "HEADERS", "LISTENERS", "TLS", "POLICIES", "ACTION", "ORIGIN"];
+    let header = [
+        "ROUTE",
+        "HOST",
+        "PATH",
+        "METHODS",
+        "CONDITIONS",
+        "LISTENERS",
+        "TLS",
+        "POLICIES",
+        "ACTION",
+        "ORIGIN",
+    ];
     print(&table(header, rows(&gateway.routes)))
 }
 
 fn as_json(route: &Route) -> serde_json::Value {
-    let RouteMatch { path, methods, fields, .. } = &route.matches;
+    let RouteMatch { priority, path, path_regex, methods, conditions, clients, .. } = &route.matches;
     json!({
         "name": &*route.name,
         "hosts": route.matches.hosts().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "priority": priority,
         "path": path.to_string(),
+        "path-regex": path_regex.as_ref().map(ToString::to_string),
         "methods": methods,
-        "headers": fields.iter().map(|field| (field.name.clone(), json!(field.value))).collect::<serde_json::Map<_, _>>(),
+        "conditions": conditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "clients": clients.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "listeners": route.listeners.iter().map(|name| &**name).collect::<Vec<_>>(),
         "tls": if route.tls_required { "required" } else { "any" },
         "policies": route.policies.iter().map(|name| &**name).collect::<Vec<_>>(),
@@ -62,21 +75,22 @@ fn rows(routes: &[Route]) -> impl Iterator<Item = [String; 10]> {
 }
 
 fn row(route: &Route, host: &HostPattern) -> [String; 10] {
-    let RouteMatch { path, methods, fields, .. } = &route.matches;
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|field| match &field.value {
-            Some(value) => format!("{}={value}", field.name),
-            None => field.name.clone(),
-        })
-        .collect();
+    let RouteMatch { priority, path, path_regex, methods, conditions, clients, .. } = &route.matches;
+    let mut shown: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+    if !clients.is_empty() {
+        let clients: Vec<String> = clients.iter().map(ToString::to_string).collect();
+        shown.push(format!("client={}", clients.join("|")));
+    }
+    if *priority != 0 {
+        shown.push(format!("priority={priority}"));
+    }
     let or = |text: String, absent: &str| if text.is_empty() { absent.to_owned() } else { text };
     [
         route.name.to_string(),
         host.to_string(),
-        path.to_string(),
+        path_regex.as_ref().map_or_else(|| path.to_string(), |regex| format!("{path} ~{regex}")),
         or(methods.join(","), "*"),
-        or(fields.join(","), "-"),
+        or(shown.join(","), "-"),
         or(route.listeners.join(","), "*"),
         if route.tls_required { "required" } else { "*" }.to_owned(),
         or(route.policies.join(" > "), "-"),

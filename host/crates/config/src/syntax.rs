@@ -4,6 +4,7 @@
 pub(crate) mod authority;
 pub(crate) mod check;
 pub(crate) mod keys;
+pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod reference;
 pub(crate) mod shape;

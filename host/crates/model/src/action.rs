@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{HostHeader, Name, PathPattern, RouteCache};
+use crate::{HostHeader, HostPattern, Name, PathPattern, Pattern, RouteCache, RouteMatch};
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,8 +68,50 @@ pub struct Retry {
 pub enum RequestFilter {
     /// A field is changed.
     Field(FieldEdit<Template>),
-    /// This path takes the place of the one that was matched. The query stays.
-    Path(Template),
+    /// Another path takes the place of the one that was matched. The query stays.
+    Path(PathRewrite),
+}
+
+/// What takes the place of the path that was matched: `rewrite.path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// This path.
+    To(Template),
+    /// By the first of these expressions that is found in the path. If there is no such one, the path stays.
+    First(Vec<(Pattern, Template)>),
+}
+
+/// Where the variables of a template come from, apart from the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// What the route matches: parameters of its path, groups of its expressions.
+    pub matches: &'a RouteMatch,
+    /// The expression of a [`PathRewrite`], whose groups take the place of those of the route's path.
+    pub regex: Option<&'a Pattern>,
+}
+
+impl<'a> Scope<'a> {
+    /// Returns the variables of a route.
+    #[must_use]
+    pub fn of(matches: &'a RouteMatch) -> Self {
+        Self { matches, regex: None }
+    }
+
+    /// Returns the expression for the path whose groups are variables.
+    #[must_use]
+    pub fn path_regex(&self) -> Option<&'a Pattern> {
+        self.regex.or(self.matches.path_regex.as_ref())
+    }
+
+    /// Returns the expressions for the host, if each host of the route is one.
+    #[must_use]
+    pub fn host_regexes(&self) -> Option<Vec<&'a Pattern>> {
+        let regex = |host: &'a HostPattern| match host {
+            HostPattern::Regex(regex) => Some(regex),
+            _ => None,
+        };
+        self.matches.hosts.iter().map(regex).collect()
+    }
 }
 
 /// A change of the fields of a message.
@@ -128,7 +170,7 @@ pub struct Files {
     /// The folder, absolute.
     pub root: PathBuf,
     /// The path that is looked for in the folder, in place of the one that was matched: `rewrite.path`.
-    pub path: Option<Template>,
+    pub path: Option<PathRewrite>,
     /// The file that stands for a folder: a name without a slash, which does not begin with a dot.
     pub index: String,
     /// Which symbolic links are followed.
@@ -175,6 +217,15 @@ pub enum TemplatePart {
         /// Its place among the segments.
         at: usize,
     },
+    /// `{name}` or `{1}`: what a group of the regular expression for the path took.
+    PathGroup {
+        /// How it is written.
+        name: String,
+        /// The number of the group.
+        group: usize,
+    },
+    /// `{name}`: what the group of this name took in the expression for the host.
+    HostGroup(String),
 }
 
 impl Action {
@@ -199,6 +250,18 @@ impl Action {
     }
 }
 
+impl std::fmt::Display for PathRewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::To(path) => path.fmt(f),
+            Self::First(rules) => rules.iter().enumerate().try_for_each(|(at, (regex, to))| {
+                let comma = if at == 0 { "" } else { ", " };
+                write!(f, "{comma}~{regex} {to}")
+            }),
+        }
+    }
+}
+
 impl std::fmt::Display for Template {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|part| match part {
@@ -208,7 +271,9 @@ impl std::fmt::Display for Template {
             TemplatePart::Path => f.write_str("{path}"),
             TemplatePart::Rest => f.write_str("{rest}"),
             TemplatePart::Query => f.write_str("{query}"),
-            TemplatePart::Segment { name, .. } => write!(f, "{{{name}}}"),
+            TemplatePart::Segment { name, .. }
+            | TemplatePart::PathGroup { name, .. }
+            | TemplatePart::HostGroup(name) => write!(f, "{{{name}}}"),
         })
     }
 }

@@ -11,6 +11,7 @@
 mod action;
 mod cache;
 mod compress;
+mod condition;
 mod cost;
 mod gateway;
 mod health_check;
@@ -19,6 +20,7 @@ mod http_grant;
 mod limits;
 mod lock;
 mod media_type;
+mod pattern;
 mod plugin;
 mod policy;
 mod protocols;
@@ -30,14 +32,15 @@ pub mod text;
 mod upstream;
 
 pub use action::{
-    Action, FieldChange, FieldEdit, Files, Forward, Redirect, RequestFilter, Respond, ResponseEdits, Retry,
-    Symlinks, Template, TemplatePart, Tries,
+    Action, FieldChange, FieldEdit, Files, Forward, PathRewrite, Redirect, RequestFilter, Respond,
+    ResponseEdits, Retry, Scope, Symlinks, Template, TemplatePart, Tries,
 };
 pub use cache::{
     Bypass, Cache, CacheDisk, CacheKey, Collapse, CookieRule, QueryRule, RouteCache, StaleRules, StatusClass,
     VaryRule,
 };
 pub use compress::{Coding, Compress, Credentials, Decompress, Effort, MediaPattern};
+pub use condition::{Condition, Subject, Test};
 pub use cost::PolicyCost;
 pub use gateway::{
     AccessLog, AccessLogFormat, Certificate, Control, FieldCase, Gateway, HalfClosed, Listener, LogTarget,
@@ -49,6 +52,7 @@ pub use http_grant::{Authorities, HttpGrant, HttpUrl, HttpUrlError, Reach};
 pub use limits::{ConnectionLimits, DownstreamTimeouts};
 pub use lock::Lock;
 pub use media_type::media_type;
+pub use pattern::{Pattern, PatternError};
 pub use plugin::{ContentDigest, LockedPlugin, OciReference, PinnedPlugin, Registry, Signer, SignerKey};
 pub use policy::{
     Capability, FailureMode, Grants, Isolation, PluginSource, PolicyConfig, PurgeGrant, QuarantineRule,

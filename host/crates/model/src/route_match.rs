@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use ipnet::IpNet;
+
+use crate::{Condition, Pattern};
+
 /// What of the spelling of a path a route keeps. The default is the strict form, in which no two servers read a path
 /// in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,12 +27,18 @@ impl PathRules {
 pub struct RouteMatch {
     /// The hosts of the request, of which one must match; empty is any. See [`Self::hosts`].
     pub hosts: Vec<HostPattern>,
+    /// Among routes with the same kind of host: the greater one is tried first, whatever their paths are.
+    pub priority: i32,
     /// The path of the request, normalised, percent-encoding kept.
     pub path: PathPattern,
+    /// What must be found in the path as well.
+    pub path_regex: Option<Pattern>,
     /// Methods, upper case as in RFC 9110; empty is any. GET takes HEAD too.
     pub methods: Vec<String>,
-    /// Fields that must be there, in name order.
-    pub fields: Vec<FieldMatch>,
+    /// Conditions on fields, parameters and cookies, in order.
+    pub conditions: Vec<Condition>,
+    /// The addresses of clients; empty is any.
+    pub clients: Vec<IpNet>,
 }
 
 /// A condition on the host, port left out, compared without case.
@@ -41,6 +51,8 @@ pub enum HostPattern {
     Suffix(String),
     /// Exactly this host, lower case.
     Exact(String),
+    /// This is found in the host, lower case.
+    Regex(Pattern),
 }
 
 /// A condition on the path: literal and parameter segments, then perhaps any rest.
@@ -84,19 +96,26 @@ pub struct FieldMatch {
 pub struct Specificity {
     /// How narrow the host is.
     pub host: HostSpecificity,
+    /// The priority of the route.
+    pub priority: i32,
     /// How narrow the path is.
     pub path: PathSpecificity,
+    /// Whether there is a regular expression for the path.
+    pub has_path_regex: bool,
     /// Whether there is a condition on the method.
     pub has_methods: bool,
-    /// The number of conditions on fields.
-    pub fields: usize,
+    /// The number of other conditions; one on the client's address counts as one.
+    pub conditions: usize,
 }
 
-/// How narrow a condition on the host is: an exact host before a suffix, a longer suffix before a shorter one.
+/// How narrow a condition on the host is: an exact host before a suffix, a longer suffix before a shorter one, and all
+/// of them before a regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostSpecificity {
     /// Any host.
     Any,
+    /// Hosts in which a regular expression is found.
+    Regex,
     /// Hosts below a suffix of this many bytes.
     Suffix(usize),
     /// One host.
@@ -136,15 +155,24 @@ impl RouteMatch {
         fitting.max_by_key(|pattern| pattern.specificity())
     }
 
-    /// How narrow the match is by one of its hosts: host before path before methods before fields.
+    /// How narrow the match is by one of its hosts: host before priority before path before methods before the number
+    /// of other conditions.
     #[must_use]
     pub fn specificity_by(&self, host: &HostPattern) -> Specificity {
         Specificity {
             host: host.specificity(),
+            priority: self.priority,
             path: self.path.specificity(),
+            has_path_regex: self.path_regex.is_some(),
             has_methods: !self.methods.is_empty(),
-            fields: self.fields.len(),
+            conditions: self.conditions.len() + usize::from(!self.clients.is_empty()),
         }
+    }
+
+    /// Whether `path`, normalised and without its query, is one that it takes.
+    #[must_use]
+    pub fn takes_path(&self, path: &str) -> bool {
+        self.path.matches(path) && self.path_regex.as_ref().is_none_or(|regex| regex.is_in(path.as_bytes()))
     }
 
     /// How narrow the match is by its narrowest host.
@@ -162,6 +190,32 @@ impl PathPattern {
             PathSegment::Parameter(_) => SegmentSpecificity::Parameter,
         });
         PathSpecificity { segments: segments.collect(), is_exact: !self.rest }
+    }
+
+    /// Whether a segment is the parameter `name`.
+    #[must_use]
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, PathSegment::Parameter(other) if other == name))
+    }
+
+    /// Whether one path alone matches.
+    #[must_use]
+    pub fn is_one_path(&self) -> bool {
+        !self.rest && self.segments.iter().all(|segment| matches!(segment, PathSegment::Literal(_)))
+    }
+
+    /// Whether each path that `other` takes matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let fits = |(mine, others): (&PathSegment, &PathSegment)| match (mine, others) {
+            (PathSegment::Literal(mine), PathSegment::Literal(others)) => mine == others,
+            (PathSegment::Literal(_), PathSegment::Parameter(_)) => false,
+            (PathSegment::Parameter(_), PathSegment::Literal(text)) => !text.is_empty(),
+            (PathSegment::Parameter(_), PathSegment::Parameter(_)) => true,
+        };
+        let (mine, others) = (self.segments.len(), other.segments.len());
+        let ends = if self.rest { mine <= others } else { mine == others && !other.rest };
+        ends && self.segments.iter().zip(&other.segments).all(fits)
     }
 
     /// Whether `path`, normalised and without its query, matches.
@@ -210,6 +264,7 @@ impl HostPattern {
     fn specificity(&self) -> HostSpecificity {
         match self {
             Self::Any => HostSpecificity::Any,
+            Self::Regex(_) => HostSpecificity::Regex,
             Self::Suffix(suffix) => HostSpecificity::Suffix(suffix.len()),
             Self::Exact(_) => HostSpecificity::Exact,
         }
@@ -221,6 +276,7 @@ impl HostPattern {
         match self {
             Self::Any => true,
             Self::Exact(exact) => exact == host,
+            Self::Regex(regex) => regex.is_in(host.as_bytes()),
             Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
         }
     }
@@ -232,6 +288,7 @@ impl std::fmt::Display for HostPattern {
             Self::Any => f.write_str("*"),
             Self::Exact(host) => f.write_str(host),
             Self::Suffix(suffix) => write!(f, "*{suffix}"),
+            Self::Regex(regex) => write!(f, "~{regex}"),
         }
     }
 }

@@ -90,8 +90,7 @@ impl ExchangeDriver<'_> {
             Ok(received) => received,
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
         };
-        let listener = &self.connection.listener().name;
-        let found = plan::route(&local.snapshot.table, listener, &mut exchange.request);
+        let found = plan::route(&local.snapshot.table, &self.connection.listener().name, &mut exchange);
         let route = match found.and_then(|at| local.routes.get(at).ok_or(ExchangeError::NoRoute)) {
             Ok(route) => route.clone(),
             Err(error) => return self.refuse(exchange, None, 0, &error).await,
@@ -195,7 +194,7 @@ impl ExchangeDriver<'_> {
             // The record shows what the client asked for.
             let request = &mut permitted.request;
             self.info.raw = Some(RawRequest::new(&request.method, request.path().as_bytes()));
-            if let Err(error) = rewrite(&action.filters, &config.matches.path, request) {
+            if let Err(error) = rewrite(&action.filters, &config.matches, request) {
                 let exchange = permitted.into_inner();
                 return self.refuse(exchange, Some(matched), chain.len(), &error).await;
             }

@@ -6,7 +6,6 @@
 
 mod upstream_view;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -34,7 +33,7 @@ use crate::plan::{self, Answer, Plan};
 use crate::receive::{PeerInfo, Received, receive};
 use crate::respond;
 use crate::snapshot::{SharedRoute, Snapshot};
-use crate::table::{Mismatch, RouteTable, host_of};
+use crate::table::{Mismatch, RouteTable, Sender, found as found_in, host_of};
 use crate::target::edit_response::{MadeBy, edit_response};
 use crate::target::{self, files, rewrite::rewrite};
 use crate::upstream::SharedUpstream;
@@ -98,7 +97,8 @@ pub struct TriedRoute {
 pub enum RouteVerdict {
     /// It does not take the request.
     Lost {
-        /// The first condition that does not hold: `listener`, `host`, `path`, `method` or `header`.
+        /// The first condition that does not hold: `listener`, `host`, `path`, `method`, `header`,
+        /// `query`, `cookie` or `client`.
         condition: &'static str,
         /// What it asks for.
         expected: String,
@@ -218,7 +218,7 @@ impl<'a> Explainer<'a> {
     pub fn route(&self, question: &Question) -> Option<&'a Route> {
         let mut exchange = Box::<Exchange>::default();
         self.arrive(question, &mut exchange, |_| ()).ok()?;
-        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange.request);
+        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange);
         self.gateway.routes.get(chosen.ok()?)
     }
 
@@ -247,8 +247,9 @@ impl<'a> Explainer<'a> {
                 return explanation;
             }
         };
-        explanation.routes = self.try_routes(question, &exchange.request);
-        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange.request);
+        let sender = Sender::new(self.listener_name(question), &exchange.client);
+        explanation.routes = self.try_routes(sender, &exchange.request);
+        let chosen = plan::route(self.table(), self.listener_name(question), &mut exchange);
         explanation.received = Some(exchange.request.clone());
         let found =
             chosen.and_then(|at| Ok((at, self.gateway.routes.get(at).ok_or(ExchangeError::NoRoute)?)));
@@ -380,18 +381,17 @@ impl<'a> Explainer<'a> {
         Ok(Arrived { received, body_length })
     }
 
-    fn try_routes(&self, question: &Question, request: &RequestHead) -> Vec<TriedRoute> {
+    fn try_routes(&self, sender: Sender<'_>, request: &RequestHead) -> Vec<TriedRoute> {
         let mut won = false;
-        let listener = self.listener_name(question);
         let mut verdict = |(reason, path): (Option<Mismatch<'_>>, String)| match reason {
             _ if won => RouteVerdict::Behind { takes: reason.is_none() },
             None => {
                 won = true;
                 RouteVerdict::Wins
             }
-            Some(mismatch) => lost(mismatch, listener, request, path),
+            Some(mismatch) => lost(mismatch, sender, request, path),
         };
-        let tried = self.table().tried(listener, request).into_iter().filter_map(|(at, reason, path)| {
+        let tried = self.table().tried(sender, request).into_iter().filter_map(|(at, reason, path)| {
             let route = self.gateway.routes.get(at)?;
             let (name, origin) = (route.name.clone(), route.origin.clone());
             Some(TriedRoute { route: name, origin, verdict: verdict((reason, path)) })
@@ -483,7 +483,7 @@ impl<'a> Explainer<'a> {
             }
             Plan::Forward(action) => {
                 exchange = permitted.into_inner();
-                match rewrite(&action.filters, &route.matches.path, &mut exchange.request) {
+                match rewrite(&action.filters, &route.matches, &mut exchange.request) {
                     Err(error) => error,
                     Ok(()) => {
                         let chosen = exchange.upstreams.get(exchange.upstream);
@@ -556,23 +556,22 @@ fn refused(error: &ExchangeError) -> Ending {
     Ending::Refused { status: error.response().0, reason: error.to_string(), response: None }
 }
 
-fn lost(mismatch: Mismatch<'_>, listener: &str, request: &RequestHead, path: String) -> RouteVerdict {
+fn lost(mismatch: Mismatch<'_>, sender: Sender<'_>, request: &RequestHead, path: String) -> RouteVerdict {
     let (condition, expected, found) = match mismatch {
-        Mismatch::Listener(names) => ("listener", names.join(", "), listener.to_owned()),
+        Mismatch::Listener(names) => ("listener", names.join(", "), sender.listener.to_owned()),
         Mismatch::Host(patterns) => {
             let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
             ("host", patterns.join(", "), host_of(request).into_owned())
         }
         Mismatch::Path(pattern) => ("path", pattern.to_string(), path),
         Mismatch::Method(methods) => ("method", methods.join(", "), request.method.clone()),
-        Mismatch::Field(field) => {
-            let lines: Vec<Cow<'_, str>> =
-                request.fields.get_all(field.name.as_bytes()).map(String::from_utf8_lossy).collect();
-            let expected = match &field.value {
-                Some(value) => format!("{}: {value}", field.name),
-                None => field.name.clone(),
-            };
-            ("header", expected, lines.join(", "))
+        Mismatch::PathRegex(regex) => ("path", format!("~{regex}"), path),
+        Mismatch::Condition(condition) => {
+            (condition.on.kind(), condition.to_string(), found_in(&condition.on, request))
+        }
+        Mismatch::Client(networks) => {
+            let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            ("client", networks.join(", "), sender.client.to_string())
         }
     };
     RouteVerdict::Lost { condition, expected, found }

@@ -8,12 +8,13 @@ use std::num::NonZeroU16;
 
 use portcullis_http::RequestHead;
 use portcullis_model::{Action, Files, Forward, Redirect, Respond, Route};
+use portcullis_policy::Exchange;
 
 use crate::error::ExchangeError;
 use crate::https;
 use crate::receive::Received;
 use crate::respond;
-use crate::table::RouteTable;
+use crate::table::{RouteTable, Sender};
 use crate::target::edit_response::MadeBy;
 
 /// What happens to a request that the policies of its route have permitted.
@@ -50,16 +51,18 @@ impl Answer<'_> {
     }
 }
 
-/// Returns the index of the route that takes `request`, and gives the path the form that this route asks for.
+/// Returns the index of the route that takes the request in `exchange`, which came to `listener`, and gives the path the
+/// form that this route asks for.
 ///
 /// # Errors
 /// If no route takes it, or if its path may not be read as that route would.
 pub(crate) fn route(
     table: &RouteTable,
     listener: &str,
-    request: &mut RequestHead,
+    exchange: &mut Exchange,
 ) -> Result<usize, ExchangeError> {
-    let found = table.choose(listener, request).map_err(ExchangeError::Path)?;
+    let sender = Sender::new(listener, &exchange.client);
+    let found = table.choose(sender, &mut exchange.request).map_err(ExchangeError::Path)?;
     found.ok_or(ExchangeError::NoRoute)
 }
 

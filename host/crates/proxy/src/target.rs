@@ -31,7 +31,7 @@ pub(crate) fn answer(
     let Exchange { request, response, .. } = &mut *exchange;
     let body = match answer {
         Answer::LastRecipient => Ok(last_recipient(request, response)),
-        Answer::Redirect(action) => redirect::redirect(action, &route.matches.path, request, response),
+        Answer::Redirect(action) => redirect::redirect(action, &route.matches, request, response),
         Answer::Respond(action) => respond::respond(action, response),
     };
     (exchange, body)

@@ -302,8 +302,8 @@ fn is_quarantined(json: &Value) -> bool {
 fn lost(route: &Value) -> String {
     let (condition, expected) = (string(&route["condition"]), string(&route["expected"]));
     match (route["condition"].as_str(), string(&route["found"])) {
-        (Some("header"), found) if found.is_empty() => {
-            format!("asks for header `{expected}`, which is not there")
+        (Some(kind @ ("header" | "query" | "cookie")), found) if found.is_empty() => {
+            format!("asks for {kind} `{expected}`, which is not there")
         }
         (_, found) => format!("asks for {condition} `{expected}`, and the request has `{found}`"),
     }

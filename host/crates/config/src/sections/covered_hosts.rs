@@ -65,7 +65,7 @@ fn uncovered(route: &Route, carried: &[&str], routes: &Section<'_>) -> Vec<Repor
 /// Whether a certificate that carries `name` covers a host that `host` matches, or may do.
 fn may_cover(name: &str, host: &HostPattern) -> bool {
     match (host, name.strip_prefix("*.")) {
-        (HostPattern::Any, _) => true,
+        (HostPattern::Any | HostPattern::Regex(_), _) => true,
         // Certificates carry addresses in another way.
         (HostPattern::Exact(host), _) if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => true,
         (HostPattern::Exact(host), None) => host == name,

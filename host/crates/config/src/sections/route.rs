@@ -4,24 +4,21 @@ mod action;
 mod cache;
 pub(crate) mod effect;
 pub(crate) mod fields;
+mod matching;
 mod order;
 mod retry;
 
 #[cfg(test)]
 mod tests;
 
-use portcullis_model::{
-    Compress, Forward, HostPattern, Name, PathPattern, PathRules, Route, RouteMatch, Upstream,
-};
+use portcullis_model::{Compress, Forward, Name, PathRules, Route, Scope, Upstream};
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section, Used, is_wrong, unknown};
 use crate::sections::compress;
-use crate::sections::field_match::{fields, is_token};
 use crate::syntax::keys::ROUTE;
-use crate::syntax::pattern;
 use crate::syntax::view::View;
 
 /// Bytes of one body that the policies of a route may hold back by default.
@@ -74,7 +71,7 @@ fn route<'a>(
         keeps_encoded_slash: view.word("encoded-slash") == Some("keep"),
         keeps_empty_segments: view.bool("merge-slashes") == Some(false),
     };
-    let matches = matches(loader, named, view.view("match"), path_rules);
+    let matches = matching::matches(loader, named, view, path_rules);
     // What the check of the keys found counts as well: a condition that cannot be read may exclude anything.
     let at = view.key_span("match").unwrap_or(named.span);
     let node = view.node("match").map_or(at, |node| node.span);
@@ -106,8 +103,8 @@ fn route<'a>(
     let cache = cache::cache(loader, named, view, names.caches, &mut names.caches_used);
     let forward =
         Forward { upstreams: to, tries, host: None, filters: Vec::new(), cache: cache.map(Box::new) };
-    let action = action::action(loader, named, view, &matches.path, names.upstreams, forward);
-    let response_edits = fields::response_edits(loader, named, view, &matches.path);
+    let action = action::action(loader, named, view, Scope::of(&matches), names.upstreams, forward);
+    let response_edits = fields::response_edits(loader, named, view, Scope::of(&matches));
     let compress = compress::of_route(loader, named, view, &action, compress);
     let route = Route {
         name: named.name.into(),
@@ -162,55 +159,4 @@ fn references<'a>(
         }
     }
     found
-}
-
-fn matches(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, rules: PathRules) -> RouteMatch {
-    let invalid = |key: &str, span, label: String, help: String| {
-        Report::new(span, format!("`{key}` of route `{}` is not valid", named.name), label).help(help)
-    };
-    let mut hosts: Vec<HostPattern> = Vec::new();
-    for (typed, span) in view.texts("host") {
-        match pattern::host(typed) {
-            Ok(pattern) if hosts.contains(&pattern) => {
-                loader.report(invalid("host", span, "listed before".into(), "remove one of the two".into()));
-            }
-            Ok(pattern) => hosts.push(pattern),
-            Err((label, help)) => loader.report(invalid("host", span, label, help)),
-        }
-    }
-    let mut path = PathPattern::default();
-    if let Some((typed, span)) = view.text("path") {
-        match pattern::path(typed, rules) {
-            Ok(pattern) => path = pattern,
-            Err((label, help)) => loader.report(invalid("path", span, label, help)),
-        }
-    }
-    let mut methods: Vec<String> = Vec::new();
-    for (method, span) in view.texts("method") {
-        let upper = method.to_ascii_uppercase();
-        if upper == "PRI" {
-            let help = "it begins HTTP/2 and is not a request; leave it out";
-            loader.report(invalid("method", span, "no request has this method".into(), help.into()));
-        } else if !is_token(method) {
-            loader.report(invalid(
-                "method",
-                span,
-                "not a method".into(),
-                "write it as in \"GET\" or [\"GET\", \"POST\"]".into(),
-            ));
-        } else if method != upper {
-            let help = format!(
-                "write {upper:?}: methods are compared with case, and those in use are in upper case"
-            );
-            loader.report(invalid("method", span, "not in upper case".into(), help));
-        } else if methods.contains(&upper) {
-            loader.report(invalid("method", span, "listed before".into(), "remove one of the two".into()));
-        } else {
-            methods.push(upper);
-        }
-    }
-    let place = format!("route `{}`", named.name);
-    let of_host = ("the host has a key of its own", "write host = \"...\" in `match`");
-    let fields = fields(loader, &place, of_host, view);
-    RouteMatch { hosts, path, methods, fields }
 }

@@ -1,6 +1,6 @@
 //! `[server]`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use portcullis_model::{AccessLog, AccessLogFormat, Control, LogTarget, Name, Server};
@@ -122,30 +122,14 @@ fn metrics(loader: &mut Loader<'_>, view: &View<'_>) -> Option<SocketAddr> {
 }
 
 fn network(loader: &mut Loader<'_>, text: &str, span: Span) -> Option<IpNet> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(IpNet::from(address));
-    }
     if text.parse::<IpNet>().is_ok_and(|network| network.prefix_len() == 0) {
         let message = "every peer is a trusted proxy, so any client can say that it is another";
         let help = "name the addresses of the proxies in front of the gateway";
         loader.warn(Report::new(span, message, "this takes in every address").help(help));
     }
-    let report = |label: &str| Report::new(span, "`trusted-proxies` of `server` is not valid", label);
-    match text.parse::<IpNet>() {
-        Ok(network) if network.trunc() == network => Some(network),
-        Ok(network) => {
-            let help = format!(
-                "write \"{}\" for the network, or \"{}\" for the one address",
-                network.trunc(),
-                network.addr()
-            );
-            loader.report(report("the address has bits beyond the network's prefix").help(help));
-            None
-        }
-        Err(_) => {
-            let help = "write an address such as \"192.168.1.7\", or a network such as \"10.0.0.0/8\"";
-            loader.report(report("not an IP address or network").help(help));
-            None
-        }
-    }
+    let read = crate::syntax::network::network(text);
+    let read = read.map_err(|(label, help)| {
+        loader.report(Report::new(span, "`trusted-proxies` of `server` is not valid", label).help(help));
+    });
+    read.ok()
 }

@@ -89,9 +89,14 @@ fn known_elsewhere(key: &str, shape: &Shape) -> Option<&'static str> {
     if route && is(&["listener"]) {
         return Some("write listeners = [\"NAME\"], with the names of the listeners that serve the route");
     }
-    if route && is(&["cookie", "cookies", "query", "priority", "order", "weight"]) {
+    if route && is(&["cookie", "query-string", "args", "source", "remote-addr", "client-ip"]) {
         return Some(
-            "no key does this; `match` has host, path, method and headers, and the most specific route wins",
+            "`match` has host, path, method, headers, query, cookies and client, and the most specific route wins",
+        );
+    }
+    if route && is(&["order", "weight", "rank"]) {
+        return Some(
+            "write priority = 10 in the route: of routes for one host the greatest number is tried first",
         );
     }
     if route && is(&["redirect-https", "https-redirect", "https", "force-tls", "force-https", "ssl"]) {

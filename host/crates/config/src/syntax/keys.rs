@@ -17,7 +17,7 @@ pub(crate) use gateway::{CERTIFICATE, LISTENER, SECRET, SERVER};
 pub(crate) use health_check::HEALTH_CHECK;
 pub(crate) use plugins::{LOCK, LOCKED, REGISTRY, SIGNER};
 pub(crate) use policy::{CANARY, GRANTS, HTTP_GRANT, POLICY, POLICY_LIMITS};
-pub(crate) use route::ROUTE;
+pub(crate) use route::{HOST_REGEX, REWRITE_RULE, ROUTE, VALUE_MATCH};
 pub(crate) use upstream::{ENDPOINT, UPSTREAM};
 
 /// `include` and the sections.

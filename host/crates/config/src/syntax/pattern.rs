@@ -1,6 +1,6 @@
 //! Patterns of hosts and paths.
 
-use portcullis_model::{HostPattern, PathPattern, PathRules, PathSegment, canonical_host};
+use portcullis_model::{HostPattern, PathPattern, PathRules, PathSegment, Pattern, canonical_host};
 
 use crate::syntax::check::is_name;
 
@@ -10,6 +10,17 @@ pub(crate) type PatternError = (String, String);
 /// Bytes of a path pattern: as much as most servers take of a URL.
 const PATH_BYTES_MAX: usize = 8192;
 
+/// Reads a regular expression.
+pub(crate) fn regex(text: &str) -> Result<Pattern, PatternError> {
+    if let Some(rest) = text.strip_prefix('~') {
+        let (flag, rest) = rest.strip_prefix('*').map_or(("", rest), |rest| ("(?i)", rest));
+        let help = format!("write regex = '{flag}{}': the key says that it is one", rest.trim_start());
+        return Err(("`~` is a character to look for".into(), help));
+    }
+    let help = "no look-around and no references to groups: what is matched takes time linear in its length";
+    Pattern::new(text).map_err(|error| (format!("not a regular expression: {error}"), help.into()))
+}
+
 /// Reads a host pattern: `example.com` or `*.example.com`.
 pub(crate) fn host(text: &str) -> Result<HostPattern, PatternError> {
     let error = |label: &str, help: String| Err((label.to_owned(), help));
@@ -18,8 +29,8 @@ pub(crate) fn host(text: &str) -> Result<HostPattern, PatternError> {
     }
     if text.starts_with('~') || text.contains(['^', '$', '(', '|', '\\']) {
         return error(
-            "no regular expressions",
-            "write names, as in [\"example.com\", \"*.example.com\"]".into(),
+            "a regular expression stands in a table of its own",
+            format!("write host = {{ regex = '{}' }}", text.trim_start_matches(['~', '*', ' '])),
         );
     }
     if let Some(name) = text.strip_prefix('.').filter(|name| host_name_error(name).is_none()) {
@@ -110,15 +121,14 @@ pub(crate) fn path(text: &str, rules: PathRules) -> Result<PathPattern, PatternE
     let error = |label: String, help: String| Err((label, help));
     if is_regular_expression(text) {
         return error(
-            "no regular expressions".into(),
-            "write `/prefix/*` for everything below, or `{name}` for any one segment, as in \"/users/{id}\""
-                .into(),
+            "a regular expression stands in a table of its own".into(),
+            format!("write path = {{ regex = '{}' }}", text.trim_start_matches(['~', '*', ' '])),
         );
     }
     if let Some(rest) = text.strip_prefix('*').filter(|rest| !rest.is_empty() && !rest.starts_with('/')) {
         return error(
             "`*` is only possible as the whole last segment".into(),
-            format!("a path is matched from its beginning: a policy can look for `{rest}` at its end"),
+            format!("write path = {{ regex = '{}$' }} for what ends so", rest.replace('.', "\\.")),
         );
     }
     let Some(rest) = text.strip_prefix('/') else {

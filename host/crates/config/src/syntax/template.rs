@@ -1,6 +1,6 @@
 //! Templates: text in which `{name}` stands for a part of the request.
 
-use portcullis_model::{PathPattern, PathSegment, Template, TemplatePart};
+use portcullis_model::{PathSegment, Pattern, Scope, Template, TemplatePart};
 
 use super::pattern::normal_form;
 use super::suggest::{did_you_mean, list};
@@ -8,8 +8,9 @@ use super::suggest::{did_you_mean, list};
 /// What is wrong with a template: the label and the help.
 pub(crate) type TemplateError = (String, String);
 
-/// Reads a template for a URL. `pattern` is the path of the route, whose parameters are variables as well.
-pub(crate) fn template(text: &str, pattern: &PathPattern) -> Result<Template, TemplateError> {
+/// Reads a template for a URL. The parameters of the route's path, and the groups of expressions, are variables as
+/// well.
+pub(crate) fn template(text: &str, scope: Scope<'_>) -> Result<Template, TemplateError> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(open) = rest.find('{') {
@@ -18,7 +19,7 @@ pub(crate) fn template(text: &str, pattern: &PathPattern) -> Result<Template, Te
         let Some((name, after)) = behind.get(1..).and_then(|behind| behind.split_once('}')) else {
             return Err(("a `{` without its `}`".into(), "write it as in \"{path}\"".into()));
         };
-        let part = variable(name, pattern)?;
+        let part = variable(name, scope)?;
         if matches!(part, TemplatePart::Path | TemplatePart::Rest) && before.ends_with('/') {
             let label = format!("two slashes before what `{{{name}}}` stands for");
             return Err((label, format!("leave the slash before `{{{name}}}` out: it begins with one")));
@@ -31,7 +32,7 @@ pub(crate) fn template(text: &str, pattern: &PathPattern) -> Result<Template, Te
 }
 
 /// Reads a template for the value of a field. A brace that does not enclose a name stands for itself, as in JSON.
-pub(crate) fn value_template(text: &str, pattern: &PathPattern) -> Result<Template, TemplateError> {
+pub(crate) fn value_template(text: &str, scope: Scope<'_>) -> Result<Template, TemplateError> {
     let meant = text.split('$').skip(1).map(word_of).find(|word| !word.is_empty());
     if let Some(word) = meant {
         let help = replacement_of(&word).unwrap_or("the variables stand in braces, as in \"{host}\"");
@@ -44,7 +45,7 @@ pub(crate) fn value_template(text: &str, pattern: &PathPattern) -> Result<Templa
         if !literal.is_empty() {
             parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
         }
-        parts.push(variable(name, pattern)?);
+        parts.push(variable(name, scope)?);
         rest = after;
     }
     literal.push_str(rest);
@@ -98,7 +99,8 @@ fn push_literal(parts: &mut Vec<TemplatePart>, text: &str) -> Result<(), Templat
     Ok(())
 }
 
-fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateError> {
+fn variable(name: &str, scope: Scope<'_>) -> Result<TemplatePart, TemplateError> {
+    let pattern = &scope.matches.path;
     let parameter = |(at, segment): (usize, &PathSegment)| match segment {
         PathSegment::Parameter(known) if known == name => {
             Some(TemplatePart::Segment { name: name.to_owned(), at })
@@ -108,6 +110,12 @@ fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateE
     // The parameters of the route come first: their names are the operator's.
     if let Some(part) = pattern.segments.iter().enumerate().find_map(parameter) {
         return Ok(part);
+    }
+    if let Some(group) = scope.path_regex().and_then(|regex| regex.group(name)) {
+        return Ok(TemplatePart::PathGroup { name: name.to_owned(), group });
+    }
+    if names_of_host(scope).contains(&name) {
+        return Ok(TemplatePart::HostGroup(name.to_owned()));
     }
     Ok(match name {
         "scheme" => TemplatePart::Scheme,
@@ -120,7 +128,7 @@ fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateE
             return Err(("the route's path leaves no rest".into(), help));
         }
         _ => {
-            let known = variable_names(pattern);
+            let known = variable_names(scope);
             let help = match did_you_mean(name, known.iter().copied()) {
                 Some(meant) => format!("did you mean {{{meant}}}?"),
                 None => format!("the variables are {}", list(&known)),
@@ -130,14 +138,25 @@ fn variable(name: &str, pattern: &PathPattern) -> Result<TemplatePart, TemplateE
     })
 }
 
-/// Returns the names of all variables of a route with the path `pattern`.
-pub(crate) fn variable_names(pattern: &PathPattern) -> Vec<&str> {
+/// Returns the names that groups have in each of the expressions for the host, if all hosts are such.
+fn names_of_host<'a>(scope: Scope<'a>) -> Vec<&'a str> {
+    let regexes = scope.host_regexes().unwrap_or_default();
+    let Some((first, others)) = regexes.split_first() else { return Vec::new() };
+    let everywhere = |name: &&'a str| others.iter().all(|other| other.names().any(|known| known == *name));
+    first.names().filter(everywhere).collect()
+}
+
+/// Returns the names of all variables of a route.
+pub(crate) fn variable_names(scope: Scope<'_>) -> Vec<&str> {
+    let pattern = &scope.matches.path;
     let mut names = vec!["scheme", "host", "path", "query"];
     names.extend(pattern.rest.then_some("rest"));
     names.extend(pattern.segments.iter().filter_map(|segment| match segment {
         PathSegment::Parameter(name) => Some(name.as_str()),
         PathSegment::Literal(_) => None,
     }));
+    names.extend(scope.path_regex().into_iter().flat_map(Pattern::names));
+    names.extend(names_of_host(scope));
     names
 }
 
@@ -176,16 +195,16 @@ pub(crate) fn check_location(to: &Template) -> Result<(), TemplateError> {
         behind = rest;
         literal = match part {
             TemplatePart::Literal(text) => Some(text),
-            TemplatePart::Host => {
+            TemplatePart::Host | TemplatePart::HostGroup(_) => {
                 server.push('h');
                 None
             }
             TemplatePart::Path | TemplatePart::Rest | TemplatePart::Query => break,
-            TemplatePart::Scheme | TemplatePart::Segment { .. } => {
+            TemplatePart::Scheme | TemplatePart::Segment { .. } | TemplatePart::PathGroup { .. } => {
                 let label = "a variable in the name of the server";
                 return error(
                     label,
-                    "only `{host}` can stand there: else a client chose where others are sent",
+                    "only `{host}` and groups of the host can stand there: else a client chose where others are sent",
                 );
             }
         };
@@ -202,7 +221,7 @@ pub(crate) fn check_location(to: &Template) -> Result<(), TemplateError> {
 pub(crate) fn check_path(path: &Template) -> Result<(), TemplateError> {
     let error = |label: &str, help: &str| Err((label.to_owned(), help.to_owned()));
     match path.0.first() {
-        Some(TemplatePart::Path | TemplatePart::Rest) => {}
+        Some(TemplatePart::Path | TemplatePart::Rest | TemplatePart::PathGroup { .. }) => {}
         Some(TemplatePart::Literal(text)) if text.starts_with('/') => {}
         _ => return error("a path begins with `/`", "write it as in \"/v2{rest}\""),
     }
@@ -214,11 +233,12 @@ pub(crate) fn check_path(path: &Template) -> Result<(), TemplateError> {
             }
             TemplatePart::Literal(text) => example.push_str(text),
             TemplatePart::Path | TemplatePart::Rest => example.push_str("/x"),
-            TemplatePart::Segment { .. } => example.push('x'),
-            TemplatePart::Scheme | TemplatePart::Host | TemplatePart::Query => {
+            TemplatePart::PathGroup { .. } if example.is_empty() => example.push_str("/x"),
+            TemplatePart::Segment { .. } | TemplatePart::PathGroup { .. } => example.push('x'),
+            TemplatePart::Scheme | TemplatePart::Host | TemplatePart::HostGroup(_) | TemplatePart::Query => {
                 return error(
                     "this variable is no part of the path",
-                    "a path can hold {path}, {rest} and the parameters of the route's path; the query stays as it is",
+                    "a path can hold {path}, {rest} and the parameters and groups of the route's path; the query stays as it is",
                 );
             }
         }

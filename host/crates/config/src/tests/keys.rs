@@ -45,6 +45,7 @@ fn collect_kind(path: &str, kind: &'static Kind, found: &mut BTreeMap<String, &'
     match kind {
         Kind::Table(shape) => collect(path, shape, found),
         Kind::Named(shape) => collect(&format!("{path}.NAME"), shape, found),
+        Kind::Fields(kind) => collect_kind(&format!("{path}.NAME"), kind, found),
         Kind::List(kind) => collect_kind(&format!("{path}[]"), kind, found),
         Kind::Either(kinds) => kinds.iter().for_each(|kind| collect_kind(path, kind, found)),
         _ => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_cache::rules::{StoredHead, invalidated, invalidates};
 use portcullis_cache::store::{Mode, Purge, Purged, Store};
 use portcullis_http::{RequestHead, set_request_target};
-use portcullis_model::{Action, Forward, PathPattern, QueryRule, RequestFilter, Route};
+use portcullis_model::{Action, Forward, QueryRule, RequestFilter, Route, RouteMatch};
 use portcullis_policy::Exchange;
 
 use super::key::write_url;
@@ -38,7 +38,7 @@ struct Form {
     timeout: Duration,
     query: QueryRule,
     /// What makes another path of the one that a client asks for.
-    rewrite: Option<(Vec<RequestFilter>, PathPattern)>,
+    rewrite: Option<(Vec<RequestFilter>, RouteMatch)>,
 }
 
 impl Form {
@@ -49,7 +49,7 @@ impl Form {
         };
         let paths: Vec<_> =
             filters.iter().filter(|filter| matches!(filter, RequestFilter::Path(_))).cloned().collect();
-        let rewrite = (!paths.is_empty()).then(|| (paths, route.matches.path.clone()));
+        let rewrite = (!paths.is_empty()).then(|| (paths, route.matches.clone()));
         let timeout = cached.open.config.disk.as_ref().map_or(Duration::ZERO, |disk| disk.timeout * PATIENCE);
         Self { store: cached.open.store.clone(), timeout, query: cached.config.key.query.clone(), rewrite }
     }
@@ -92,10 +92,10 @@ impl Invalidation {
         asked.iter().for_each(|head| add(&QueryRule::All, head));
         for form in self.forms.iter().filter(|form| form.store.is_same(store)) {
             asked.iter().for_each(|head| add(&form.query, head));
-            if let Some((filters, pattern)) = &form.rewrite {
-                for head in asked.iter().filter(|head| pattern.matches(head.path())) {
+            if let Some((filters, matches)) = &form.rewrite {
+                for head in asked.iter().filter(|head| matches.path.matches(head.path())) {
                     let mut rewritten = head.clone();
-                    if rewrite_only_path(filters, pattern, &mut rewritten).is_ok() {
+                    if rewrite_only_path(filters, matches, &mut rewritten).is_ok() {
                         add(&form.query, &rewritten);
                     }
                 }
@@ -168,10 +168,10 @@ impl Invalidation {
             forwarded.iter().for_each(&mut remove);
             match &form.rewrite {
                 None => by_client.iter().for_each(&mut remove),
-                Some((filters, pattern)) => {
-                    for head in by_client.iter().filter(|head| pattern.matches(head.path())) {
+                Some((filters, matches)) => {
+                    for head in by_client.iter().filter(|head| matches.path.matches(head.path())) {
                         let mut rewritten = head.clone();
-                        if rewrite_only_path(filters, pattern, &mut rewritten).is_ok() {
+                        if rewrite_only_path(filters, matches, &mut rewritten).is_ok() {
                             remove(&rewritten);
                         }
                     }

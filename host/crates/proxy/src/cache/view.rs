@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_cache::rules::{Access, Request};
 use portcullis_http::RequestHead;
-use portcullis_model::{Action, Forward, Name, PathPattern, RequestFilter, Route};
+use portcullis_model::{Action, Forward, Name, RequestFilter, Route, RouteMatch};
 use portcullis_policy::cache::{CacheKeyView, CacheKeys, CacheWishes};
 use portcullis_policy::{Attributes, Exchange};
 
@@ -71,14 +71,14 @@ fn key_view(
 struct RouteKeys {
     rules: KeyRules,
     filters: Vec<RequestFilter>,
-    pattern: PathPattern,
+    matches: RouteMatch,
 }
 
 /// Returns the keys of a route for its policies; `None` if it has no cache.
 pub(crate) fn keys_for_policies(route: &Route) -> Option<Arc<dyn CacheKeys>> {
     let Action::Forward(Forward { cache: Some(config), filters, .. }) = &route.action else { return None };
     let rules = KeyRules::new(&route.name, config);
-    Some(Arc::new(RouteKeys { rules, filters: filters.clone(), pattern: route.matches.path.clone() }))
+    Some(Arc::new(RouteKeys { rules, filters: filters.clone(), matches: route.matches.clone() }))
 }
 
 impl CacheKeys for RouteKeys {
@@ -93,7 +93,7 @@ impl CacheKeys for RouteKeys {
             return Some(key_view(&self.rules, request, upstream, attributes, wishes));
         }
         let mut request = request.clone();
-        rewrite(&self.filters, &self.pattern, &mut request).ok()?;
+        rewrite(&self.filters, &self.matches, &mut request).ok()?;
         Some(key_view(&self.rules, &request, upstream, attributes, wishes))
     }
 }

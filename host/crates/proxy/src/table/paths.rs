@@ -16,7 +16,7 @@ use portcullis_http::{EncodedSlash, PathError, PathReading, RequestHead, has_enc
 use portcullis_model::{Name, PathRules};
 
 use super::guard::{Guard, PathRefused};
-use super::{Mismatch, RouteTable, path_of};
+use super::{Mismatch, RouteTable, Sender, path_of};
 
 /// The ways in which a server could read a path.
 struct Readings {
@@ -82,26 +82,26 @@ impl RouteTable {
     /// When the route does not take the path in that form, or the path could be read as one that is guarded better.
     pub(crate) fn choose(
         &self,
-        listener: &str,
+        sender: Sender<'_>,
         request: &mut RequestHead,
     ) -> Result<Option<usize>, PathRefused> {
         if request.written_path().is_none() && !request.path().contains(';') {
-            let found = self.find(listener, request);
+            let found = self.find(sender, request);
             request.path_rules = self.guard(found).map_or_else(PathRules::default, |guard| guard.rules);
             return Ok(found);
         }
-        self.choose_among_readings(listener, request)
+        self.choose_among_readings(sender, request)
     }
 
     #[cold]
     fn choose_among_readings(
         &self,
-        listener: &str,
+        sender: Sender<'_>,
         request: &mut RequestHead,
     ) -> Result<Option<usize>, PathRefused> {
         let readings = Readings::of(request)?;
         let encoded = has_encoded_slash(&readings.merged);
-        let tried = self.tried_with(listener, request, &readings);
+        let tried = self.tried_with(sender, request, &readings);
         let winner = tried.iter().find(|(_, reason, _)| reason.is_none()).map(|(at, ..)| *at);
         let Some(guard) = self.guard(winner) else {
             return if encoded { Err(PathError::EncodedSeparator.into()) } else { Ok(None) };
@@ -115,7 +115,7 @@ impl RouteTable {
         let mut probe = request.clone();
         for reading in readings.all() {
             probe.set_path(reading);
-            let other = self.find(listener, &probe);
+            let other = self.find(sender, &probe);
             if self.guard(other).is_some_and(|other| !guard.is_as_strict_as(other)) {
                 return Err(PathRefused::Guarded { route: self.name(winner), other: self.name(other) });
             }
@@ -129,11 +129,11 @@ impl RouteTable {
     /// is asked for.
     pub(crate) fn tried(
         &self,
-        listener: &str,
+        sender: Sender<'_>,
         request: &RequestHead,
     ) -> Vec<(usize, Option<Mismatch<'_>>, String)> {
         match Readings::of(request) {
-            Ok(readings) => self.tried_with(listener, request, &readings),
+            Ok(readings) => self.tried_with(sender, request, &readings),
             Err(_) => Vec::new(),
         }
     }
@@ -141,7 +141,7 @@ impl RouteTable {
     /// The order of the routes does not depend on the path, and there are at most four forms of it.
     fn tried_with(
         &self,
-        listener: &str,
+        sender: Sender<'_>,
         request: &RequestHead,
         readings: &Readings,
     ) -> Vec<(usize, Option<Mismatch<'_>>, String)> {
@@ -150,7 +150,7 @@ impl RouteTable {
         let mut probe = request.clone();
         for rules in self.distinct_rules() {
             probe.set_path(readings.form(rules, encoded));
-            let reasons = self.reasons(listener, &probe);
+            let reasons = self.reasons(sender, &probe);
             tried.resize(reasons.len(), (0, None, String::new()));
             for ((at, reason), place) in reasons.into_iter().zip(&mut tried) {
                 if self.guard(Some(at)).is_some_and(|guard| guard.rules == rules) {

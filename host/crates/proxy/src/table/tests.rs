@@ -1,5 +1,5 @@
 use super::*;
-use portcullis_model::{Action, Forward, HostPattern, Name, Origin, PathRules};
+use portcullis_model::{Action, Forward, HostPattern, Name, Origin, PathRules, PathSegment, Subject, Test};
 use proptest::prelude::*;
 
 fn pattern(text: &str) -> PathPattern {
@@ -25,7 +25,7 @@ fn route(host: HostPattern, path: &str, methods: &[&str]) -> Route {
             hosts: if host == HostPattern::Any { Vec::new() } else { vec![host] },
             path: pattern(path),
             methods: methods.iter().map(ToString::to_string).collect(),
-            fields: Vec::new(),
+            ..RouteMatch::default()
         },
         policies: Vec::new(),
         action: Action::Forward(Forward {
@@ -61,10 +61,15 @@ fn find(routes: &[Route], method: &str, host: &str, path: &str) -> Option<String
     find_on(routes, "web", &head)
 }
 
+/// A request that comes to `listener` from 10.0.0.7.
+fn at(listener: &str) -> Sender<'_> {
+    Sender { listener, client: IpAddr::from([10, 0, 0, 7]) }
+}
+
 fn find_on(routes: &[Route], listener: &str, head: &RequestHead) -> Option<String> {
     let table = RouteTable::new(routes);
-    let found = table.find(listener, head);
-    let reasons = table.reasons(listener, head);
+    let found = table.find(at(listener), head);
+    let reasons = table.reasons(at(listener), head);
     assert_eq!(reasons.len(), routes.len());
     let first = reasons.iter().find(|(_, reason)| reason.is_none()).map(|(at, _)| *at);
     assert_eq!(first, found, "{head:?}");
@@ -142,24 +147,36 @@ fn some_hosts() -> impl Strategy<Value = Vec<HostPattern>> {
         HostPattern::Exact("c.b".to_owned()),
         HostPattern::Suffix(".b".to_owned()),
         HostPattern::Suffix(".c.b".to_owned()),
+        HostPattern::Regex(Pattern::new("^[ad]").unwrap()),
+        HostPattern::Regex(Pattern::new("b$").unwrap()),
     ]);
     proptest::collection::vec(host, 0..3)
 }
 
 proptest! {
-    /// With several hosts and listeners as well.
+    /// With several hosts, listeners, priorities and regular expressions as well.
     #[test]
     fn a_route_wins_by_its_narrowest_host_on_its_listeners(
         rules in proptest::collection::vec(
-            (some_hosts(), "(/(a|\\{x\\})){0,2}(/\\*)?", proptest::collection::vec("web|admin", 0..2)), 1..8),
+            (
+                some_hosts(),
+                "(/(a|\\{x\\})){0,2}(/\\*)?",
+                proptest::collection::vec("web|admin", 0..2),
+                0..3,
+                proptest::option::of(proptest::sample::select(vec!["a$", "^/b?"])),
+            ),
+            1..8,
+        ),
         host in "a\\.b|c\\.b|d\\.b|d\\.c\\.b|e",
         path in "(/(a|b)?){1,3}",
         listener in "web|admin|other",
     ) {
-        let routes = rules.into_iter().enumerate().map(|(at, (hosts, path, listeners))| {
+        let routes = rules.into_iter().enumerate().map(|(at, (hosts, path, listeners, priority, regex))| {
             let mut route = route(HostPattern::Any, if path.is_empty() { "/" } else { &path }, &[]);
             route.name = Name::from(format!("r{at}"));
             route.matches.hosts = hosts;
+            route.matches.priority = priority;
+            route.matches.path_regex = regex.map(|regex| Pattern::new(regex).unwrap());
             route.listeners = listeners.iter().map(|name| Name::from(&**name)).collect();
             route
         });
@@ -168,7 +185,7 @@ proptest! {
         head.method.push_str("GET");
         head.authority.push_str(&host);
         head.set_target(&path, None);
-        let taking = routes.iter().filter(|route| route.is_on(&listener) && route.matches.path.matches(&path));
+        let taking = routes.iter().filter(|route| route.is_on(&listener) && route.matches.takes_path(&path));
         let by = |route: &Route| Some(route.matches.specificity_by(route.matches.host_for(&host)?));
         let best = taking.filter(|route| by(route).is_some()).max_by_key(|route| (by(route), Reverse(&route.name)));
         let found = find_on(&routes, &listener, &head);
@@ -201,7 +218,8 @@ fn shape(name: &str) -> String {
 fn each_route_tells_the_first_condition_that_fails() {
     let exact = || HostPattern::Exact("a.example".to_owned());
     let mut with_field = route(HostPattern::Any, "/v1/*", &["POST"]);
-    with_field.matches.fields = vec![FieldMatch { name: "x-beta".to_owned(), value: Some("yes".to_owned()) }];
+    with_field.matches.conditions =
+        vec![Condition { on: Subject::Field("x-beta".to_owned()), test: Test::Exact("yes".to_owned()) }];
     let routes = sorted(vec![
         route(exact(), "/v1/*", &[]),
         with_field,
@@ -222,11 +240,13 @@ fn each_route_tells_the_first_condition_that_fails() {
             }
             Some(Mismatch::Path(path)) => format!("path {path}"),
             Some(Mismatch::Method(methods)) => format!("method {}", methods.join(",")),
-            Some(Mismatch::Field(field)) => format!("field {}", field.name),
+            Some(Mismatch::PathRegex(regex)) => format!("path ~{regex}"),
+            Some(Mismatch::Condition(condition)) => format!("{} {condition}", condition.on.kind()),
+            Some(Mismatch::Client(_)) => "client".to_owned(),
         };
-        table.reasons("web", head).into_iter().map(|(_, reason)| told(reason)).collect()
+        table.reasons(at("web"), head).into_iter().map(|(_, reason)| told(reason)).collect()
     };
-    assert_eq!(shown(&head), ["host a.example", "path /v2", "field x-beta", "takes"]);
+    assert_eq!(shown(&head), ["host a.example", "path /v2", "header x-beta=yes", "takes"]);
     head.fields.append(b"x-beta", b"yes").unwrap();
     assert_eq!(shown(&head), ["host a.example", "path /v2", "takes", "takes"]);
     head.method = "GET".to_owned();
@@ -253,8 +273,8 @@ fn choose(routes: &[Route], path: &str) -> Result<Option<(String, String)>, Stri
     head.method.push_str("GET");
     portcullis_http::set_client_target(&mut head, path).map_err(|error| error.to_string())?;
     let table = RouteTable::new(routes);
-    let tried = table.tried("web", &head);
-    let chosen = table.choose("web", &mut head).map_err(|error| error.to_string())?;
+    let tried = table.tried(at("web"), &head);
+    let chosen = table.choose(at("web"), &mut head).map_err(|error| error.to_string())?;
     // What explains it says the same.
     let first = tried.iter().find(|(_, reason, _)| reason.is_none()).map(|(at, ..)| *at);
     assert_eq!(first, chosen, "{path}");

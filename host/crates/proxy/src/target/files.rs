@@ -15,7 +15,7 @@ use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::Permits;
 
 use super::redirect::redirect;
-use super::template::fill;
+use super::template::rewritten;
 use crate::body::{Body, BodyError, BodySource, Frame};
 use crate::call::CallResponse;
 use crate::error::ExchangeError;
@@ -45,7 +45,7 @@ pub(crate) fn wanted(
     changes_bodies: bool,
 ) -> Result<Wanted, ExchangeError> {
     let request = &permitted.request;
-    let rewritten = action.path.as_ref().and_then(|path| fill(path, &route.matches.path, request));
+    let rewritten = action.path.as_ref().and_then(|path| rewritten(path, &route.matches, request));
     let path = match rewritten {
         Some(path) => {
             let mut normal = String::new();
@@ -100,7 +100,7 @@ pub(crate) fn answer(
                 TemplatePart::Query,
             ]);
             let with_slash = Redirect { status: WITH_SLASH, to };
-            let first = redirect(&with_slash, &route.matches.path, request, response)?;
+            let first = redirect(&with_slash, &route.matches, request, response)?;
             Ok(Content { declared: Some(first.len() as u64), first, rest: None })
         }
         Found::File(file) => {

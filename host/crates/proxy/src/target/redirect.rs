@@ -2,22 +2,22 @@
 
 use bytes::Bytes;
 use portcullis_http::{RequestHead, ResponseHead, reason_phrase};
-use portcullis_model::{PathPattern, Redirect};
+use portcullis_model::{Redirect, RouteMatch, Scope};
 
 use super::template::fill;
 use crate::error::ExchangeError;
 
-/// Makes `head` the redirect of `request`, whose route has the path `pattern`, and returns its body.
+/// Makes `head` the redirect of `request`, whose route matches `matches`, and returns its body.
 ///
 /// # Errors
 /// If no place can be named for this request.
 pub(super) fn redirect(
     redirect: &Redirect,
-    pattern: &PathPattern,
+    matches: &RouteMatch,
     request: &RequestHead,
     head: &mut ResponseHead,
 ) -> Result<Bytes, ExchangeError> {
-    let location = location(redirect, pattern, request).ok_or(ExchangeError::NoLocation)?;
+    let location = location(redirect, matches, request).ok_or(ExchangeError::NoLocation)?;
     head.clear();
     head.status = redirect.status;
     let text = format!("{} {}\n{location}\n", redirect.status, reason_phrase(redirect.status));
@@ -29,8 +29,8 @@ pub(super) fn redirect(
 
 /// Returns the value of `Location`, or `None` if it would start with two slashes, or a slash and a backslash:
 /// browsers take that for the name of another server.
-fn location(redirect: &Redirect, pattern: &PathPattern, request: &RequestHead) -> Option<String> {
-    let location = fill(&redirect.to, pattern, request)?;
+fn location(redirect: &Redirect, matches: &RouteMatch, request: &RequestHead) -> Option<String> {
+    let location = fill(&redirect.to, Scope::of(matches), request)?;
     let mut letters = location.chars();
     match (letters.next(), letters.next()) {
         (Some('/'), Some('/' | '\\')) => None,

@@ -1,23 +1,23 @@
 //! Changes a request before it is sent to an upstream.
 
 use portcullis_http::{RequestHead, set_request_target};
-use portcullis_model::{FieldChange, FieldEdit, PathPattern, RequestFilter, Template};
+use portcullis_model::{FieldChange, FieldEdit, PathRewrite, RequestFilter, RouteMatch, Scope, Template};
 
-use super::template::fill;
+use super::template::{fill, rewritten};
 use crate::error::ExchangeError;
 
-/// Applies `filters` in order to a request that the policies have permitted, on a route with the path `pattern`.
+/// Applies `filters` in order to a request that the policies have permitted, on a route that matches `matches`.
 ///
 /// # Errors
 /// If the new path is not one that a client could ask for, or the fields find no room.
 pub(crate) fn rewrite(
     filters: &[RequestFilter],
-    pattern: &PathPattern,
+    matches: &RouteMatch,
     request: &mut RequestHead,
 ) -> Result<(), ExchangeError> {
     filters.iter().try_for_each(|filter| match filter {
-        RequestFilter::Field(edit) => edit_field(edit, pattern, request),
-        RequestFilter::Path(path) => rewrite_path(path, pattern, request),
+        RequestFilter::Field(edit) => edit_field(edit, matches, request),
+        RequestFilter::Path(path) => rewrite_path(path, matches, request),
     })
 }
 
@@ -27,23 +27,23 @@ pub(crate) fn rewrite(
 /// If the new path is not one that a client could ask for.
 pub(crate) fn rewrite_only_path(
     filters: &[RequestFilter],
-    pattern: &PathPattern,
+    matches: &RouteMatch,
     request: &mut RequestHead,
 ) -> Result<(), ExchangeError> {
     filters.iter().try_for_each(|filter| match filter {
         RequestFilter::Field(_) => Ok(()),
-        RequestFilter::Path(path) => rewrite_path(path, pattern, request),
+        RequestFilter::Path(path) => rewrite_path(path, matches, request),
     })
 }
 
-/// Replaces the path. One that a policy has changed so that `pattern` does not take it any more stays as the policy
+/// Replaces the path. One that a policy has changed so that the route does not take it any more stays as the policy
 /// wrote it.
 fn rewrite_path(
-    path: &Template,
-    pattern: &PathPattern,
+    path: &PathRewrite,
+    matches: &RouteMatch,
     request: &mut RequestHead,
 ) -> Result<(), ExchangeError> {
-    let Some(mut target) = fill(path, pattern, request) else { return Ok(()) };
+    let Some(mut target) = rewritten(path, matches, request) else { return Ok(()) };
     if target.is_empty() {
         target.push('/');
     }
@@ -59,14 +59,14 @@ fn rewrite_path(
 /// either.
 fn edit_field(
     edit: &FieldEdit<Template>,
-    pattern: &PathPattern,
+    matches: &RouteMatch,
     request: &mut RequestHead,
 ) -> Result<(), ExchangeError> {
     let name = edit.name.as_bytes();
     let (value, replaces) = match &edit.change {
         FieldChange::Remove => (None, true),
-        FieldChange::Set(value) => (fill(value, pattern, request), true),
-        FieldChange::Add(value) => (fill(value, pattern, request), false),
+        FieldChange::Set(value) => (fill(value, Scope::of(matches), request), true),
+        FieldChange::Add(value) => (fill(value, Scope::of(matches), request), false),
     };
     let Some(value) = value else {
         if replaces {
@@ -83,7 +83,7 @@ fn edit_field(
 
 #[cfg(test)]
 mod tests {
-    use portcullis_model::{PathSegment, Template, TemplatePart as Part};
+    use portcullis_model::{PathPattern, PathSegment, Pattern, Template, TemplatePart as Part};
 
     use super::*;
 
@@ -97,8 +97,9 @@ mod tests {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         request.set_target(path, query);
-        let filters = [RequestFilter::Path(Template(parts.to_vec()))];
-        let done = rewrite(&filters, &pattern, &mut request);
+        let filters = [RequestFilter::Path(PathRewrite::To(Template(parts.to_vec())))];
+        let matches = RouteMatch { path: pattern, ..RouteMatch::default() };
+        let done = rewrite(&filters, &matches, &mut request);
         assert_eq!(done.is_ok().then(|| request.target()), expected, "{target}");
     }
 
@@ -133,20 +134,44 @@ mod tests {
             edit("x-host", FieldChange::Set(Template(vec![Part::Host]))),
             edit("x-list", FieldChange::Add(Template(vec![literal("of "), Part::Query]))),
             edit("x-list", FieldChange::Add(Template(vec![Part::Host]))),
-            RequestFilter::Path(Template(vec![literal("/new")])),
+            RequestFilter::Path(PathRewrite::To(Template(vec![literal("/new")]))),
         ];
         let mut request = RequestHead::default();
         request.set_target("/api/a", None);
         for name in ["x-gone", "x-path", "x-path", "x-host", "x-list", "x-gone"] {
             request.fields.append(name.as_bytes(), b"client").unwrap();
         }
-        rewrite(&filters, &pattern, &mut request).unwrap();
+        let matches = RouteMatch { path: pattern, ..RouteMatch::default() };
+        rewrite(&filters, &matches, &mut request).unwrap();
         let fields: Vec<(&str, &[u8])> =
             request.fields.iter().map(|(_, name, value)| (name, value)).collect();
         // There is no host, so that the fields with one are left out.
         let expected: [(&str, &[u8]); 4] =
             [("x-path", b"/api/a"), ("x-list", b"client"), ("x-rest", b"/a"), ("x-list", b"of")];
         assert_eq!((fields.as_slice(), request.target()), (expected.as_slice(), "/new"));
+    }
+
+    #[test]
+    fn the_first_expression_that_is_found_rewrites() {
+        let group = |group: usize| Part::PathGroup { name: group.to_string(), group };
+        let rule = |regex: &str, parts: &[Part]| (Pattern::new(regex).unwrap(), Template(parts.to_vec()));
+        let filters = [RequestFilter::Path(PathRewrite::First(vec![
+            rule("^/old(/.*)$", &[group(1)]),
+            rule("^/(a|b)/([0-9]+)$", &[literal("/"), group(2), literal("/"), group(1), Part::Path]),
+            rule("^/bad(.*)$", &[group(1)]),
+        ]))];
+        for (path, expected) in [
+            ("/old/x/y", Some("/x/y?q")),
+            ("/b/7", Some("/7/b/b/7?q")),
+            ("/old", Some("/old?q")),
+            ("/bad", Some("/?q")),
+            ("/badly", None),
+        ] {
+            let mut request = RequestHead::default();
+            request.set_target(path, Some("q"));
+            let done = rewrite(&filters, &RouteMatch::default(), &mut request);
+            assert_eq!(done.is_ok().then(|| request.target()), expected, "{path}");
+        }
     }
 
     #[test]

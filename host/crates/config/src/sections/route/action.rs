@@ -1,7 +1,8 @@
 //! What a route does: `to`, `redirect`, `respond` or `files`, exactly one of them.
 
 use portcullis_model::{
-    Action, Files, Forward, PathPattern, Redirect, RequestFilter, Respond, Symlinks, media_type,
+    Action, Files, Forward, PathRewrite, Pattern, Redirect, RequestFilter, Respond, Scope, Symlinks,
+    Template, media_type,
 };
 
 use super::fields::{request_edits, sent_fields};
@@ -12,6 +13,8 @@ use crate::files::source::Span;
 use crate::loader::Loader;
 use crate::references::{Named, Section};
 use crate::sections::host_header::host_header;
+use crate::syntax::keys::REWRITE_RULE;
+use crate::syntax::pattern;
 use crate::syntax::suggest::list;
 use crate::syntax::template::{check_location, check_path, template};
 use crate::syntax::tree::Node;
@@ -38,7 +41,7 @@ pub(super) fn action(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
-    pattern: &PathPattern,
+    scope: Scope<'_>,
     upstreams: &Section<'_>,
     mut forward: Forward,
 ) -> Action {
@@ -75,10 +78,10 @@ pub(super) fn action(
             loader.report(Report::new(span, message, "without effect").help("remove it"));
         }
     }
-    forward.filters.extend(request_edits(loader, named, view, pattern));
-    rewrite(loader, named, view, pattern, &mut forward);
+    forward.filters.extend(request_edits(loader, named, view, scope));
+    rewrite(loader, named, view, scope, &mut forward);
     if view.key_span("redirect").is_some() {
-        return redirect(loader, named, view.view("redirect"), pattern)
+        return redirect(loader, named, view.view("redirect"), scope)
             .map_or(Action::Forward(forward), Action::Redirect);
     }
     if view.key_span("respond").is_some() {
@@ -107,7 +110,7 @@ fn rewrite(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
-    pattern: &PathPattern,
+    scope: Scope<'_>,
     forward: &mut Forward,
 ) {
     let place = format!("`rewrite` of route `{}`", named.name);
@@ -119,11 +122,51 @@ fn rewrite(
         let report = Report::new(span, format!("{place} changes nothing"), "without effect");
         loader.report(report.help("add path = \"/v2{rest}\" or host = \"endpoint\", or remove it"));
     }
-    let Some((text, span)) = view.text("path") else { return };
-    match template(text, pattern).and_then(|path| check_path(&path).map(|()| path)) {
-        Ok(path) => forward.filters.push(RequestFilter::Path(path)),
+    let path = match view.text("path") {
+        Some(typed) => new_path(loader, &place, typed, scope).map(PathRewrite::To),
+        None => rules(loader, &place, view, scope).map(PathRewrite::First),
+    };
+    forward.filters.extend(path.map(RequestFilter::Path));
+}
+
+/// Reads the rules of `rewrite.path`.
+fn rules(
+    loader: &mut Loader<'_>,
+    place: &str,
+    view: View<'_>,
+    scope: Scope<'_>,
+) -> Option<Vec<(Pattern, Template)>> {
+    let mut rules = Vec::new();
+    for node in view.node("path")?.elements() {
+        let view = View::new(node.as_table(), &REWRITE_RULE, node.span);
+        let Some((regex, span)) = view.text("regex") else { continue };
+        match pattern::regex(regex) {
+            Ok(regex) => {
+                let typed = view.text("to");
+                let scope = Scope { regex: Some(&regex), ..scope };
+                let to = typed.and_then(|typed| new_path(loader, place, typed, scope));
+                rules.extend(to.map(|to| (regex, to)));
+            }
+            Err((label, help)) => {
+                let message = format!("`path` of {place} is not valid");
+                loader.report(Report::new(span, message, label).help(help));
+            }
+        }
+    }
+    Some(rules)
+}
+
+fn new_path(
+    loader: &mut Loader<'_>,
+    place: &str,
+    (text, span): (&str, Span),
+    scope: Scope<'_>,
+) -> Option<Template> {
+    match template(text, scope).and_then(|path| check_path(&path).map(|()| path)) {
+        Ok(path) => Some(path),
         Err((label, help)) => {
             loader.report(Report::new(span, format!("`path` of {place} is not valid"), label).help(help));
+            None
         }
     }
 }
@@ -132,7 +175,7 @@ fn redirect(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
-    pattern: &PathPattern,
+    scope: Scope<'_>,
 ) -> Option<Redirect> {
     let place = format!("`redirect` of route `{}`", named.name);
     let status = view.integer("status").unwrap_or(REDIRECT_STATUS);
@@ -142,7 +185,7 @@ fn redirect(
         loader.report(report.help("write 307 or 308, which keep the method, or 301, 302 or 303"));
     }
     let (text, span) = view.text("to")?;
-    match template(text, pattern).and_then(|to| check_location(&to).map(|()| to)) {
+    match template(text, scope).and_then(|to| check_location(&to).map(|()| to)) {
         Ok(to) => Some(Redirect { status, to }),
         Err((label, help)) => {
             loader.report(Report::new(span, format!("`to` of {place} is not valid"), label).help(help));

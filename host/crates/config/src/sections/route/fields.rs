@@ -1,6 +1,6 @@
 //! Fields that a route sends or changes: `headers` of `respond`, `request-headers` and `response-headers`.
 
-use portcullis_model::{FieldChange, FieldEdit, PathPattern, RequestFilter, ResponseEdits, Template};
+use portcullis_model::{FieldChange, FieldEdit, RequestFilter, ResponseEdits, Scope, Template};
 
 use crate::diagnostic::Report;
 use crate::files::source::Span;
@@ -37,27 +37,27 @@ pub(super) fn sent_fields(
     fields
 }
 
-/// Reads `request-headers` of the route with the path `pattern`.
+/// Reads `request-headers` of a route.
 pub(super) fn request_edits(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
-    pattern: &PathPattern,
+    scope: Scope<'_>,
 ) -> Vec<RequestFilter> {
-    let value = |text: &str| value_template(text, pattern);
+    let value = |text: &str| value_template(text, scope);
     let edits: Vec<FieldEdit<Template>> = edits(loader, named, view, "request-headers", value);
     edits.into_iter().map(RequestFilter::Field).collect()
 }
 
-/// Reads `response-headers` of the route with the path `pattern`.
+/// Reads `response-headers` of a route.
 pub(super) fn response_edits(
     loader: &mut Loader<'_>,
     named: &Named<'_>,
     view: View<'_>,
-    pattern: &PathPattern,
+    scope: Scope<'_>,
 ) -> ResponseEdits {
     let value = |text: &str| match next_name(text) {
-        Some((_, name, _)) if variable_names(pattern).contains(&name) => Err((
+        Some((_, name, _)) if variable_names(scope).contains(&name) => Err((
             format!("`{{{name}}}` would be sent as it stands"),
             "write the value out: fields of a response have no variables".to_owned(),
         )),

@@ -1,6 +1,6 @@
 //! That the order of routes leaves no route without requests, but for those that are reported.
 
-use portcullis_model::{FieldMatch, HostPattern, PathRules, RouteMatch};
+use portcullis_model::{Condition, HostPattern, PathRules, RouteMatch, Subject, Test};
 
 use super::order::{covers, tied};
 
@@ -23,24 +23,22 @@ fn rules() -> Vec<RouteMatch> {
     for hosts in hosts {
         for path in paths {
             for methods in methods {
-                rules.extend(fields.map(|fields| {
-                    RouteMatch {
-                        hosts: hosts.clone(),
-                        path: crate::syntax::pattern::path(path, PathRules::default()).unwrap(),
-                        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-                        fields: fields
-                            .iter()
-                            .map(|(name, value)| FieldMatch {
-                                name: (*name).into(),
-                                value: value.map(str::to_owned),
-                            })
-                            .collect(),
-                    }
+                rules.extend(fields.map(|fields| RouteMatch {
+                    hosts: hosts.clone(),
+                    path: crate::syntax::pattern::path(path, PathRules::default()).unwrap(),
+                    methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+                    conditions: fields.iter().map(|(name, value)| condition(name, *value)).collect(),
+                    ..RouteMatch::default()
                 }));
             }
         }
     }
     rules
+}
+
+fn condition(name: &str, value: Option<&str>) -> Condition {
+    let test = value.map_or(Test::Present, |value| Test::Exact(value.to_owned()));
+    Condition { on: Subject::Field(name.to_owned()), test }
 }
 
 /// Host, path, method, and the fields `x` and `y`.
@@ -50,11 +48,11 @@ type Request = (&'static str, &'static str, &'static str, Option<&'static str>, 
 fn takes(rule: &RouteMatch, (host, path, method, x, y): Request) -> bool {
     let methods = rule.methods.is_empty()
         || rule.methods.iter().any(|other| other == method || (method == "HEAD" && other == "GET"));
-    let holds = |condition: &FieldMatch| {
-        let value = if condition.name == "x" { x } else { y };
-        value.is_some() && (condition.value.is_none() || condition.value.as_deref() == value)
+    let holds = |condition: &Condition| {
+        let value = if condition.on.name() == "x" { x } else { y };
+        condition.test.holds(value.into_iter())
     };
-    rule.host_for(host).is_some() && rule.path.matches(path) && methods && rule.fields.iter().all(holds)
+    rule.host_for(host).is_some() && rule.path.matches(path) && methods && rule.conditions.iter().all(holds)
 }
 
 const HOSTS: [&str; 4] = ["a.b", "c.b", "c.a.b", "d"];
@@ -100,6 +98,53 @@ fn the_order_leaves_every_route_something_or_it_is_reported() {
             assert_eq!(tied(a, b), shared, "{a:?} and {b:?}");
             assert!(left || shared, "{b:?} has nothing left beside {a:?}");
             assert!(!shared || covers(a, b) != left, "{a:?} and {b:?}");
+        }
+    }
+}
+
+/// With priorities and with every kind of test, on one host.
+#[test]
+fn priorities_and_tests_leave_every_route_something_or_it_is_reported() {
+    let tests = [
+        None,
+        Some(Test::Present),
+        Some(Test::Absent),
+        Some(Test::Exact("ab".into())),
+        Some(Test::Exact("b".into())),
+        Some(Test::Prefix("a".into())),
+        Some(Test::Prefix("ab".into())),
+        Some(Test::Prefix("b".into())),
+    ];
+    let mut rules = Vec::new();
+    for path in ["/*", "/a/*", "/{x}", "/a", "/{x}/b"] {
+        for priority in [0, 1] {
+            rules.extend(tests.iter().map(|test| {
+                let on = Subject::Field("x".to_owned());
+                RouteMatch {
+                    priority,
+                    path: crate::syntax::pattern::path(path, PathRules::default()).unwrap(),
+                    conditions: test
+                        .iter()
+                        .map(|test| Condition { on: on.clone(), test: test.clone() })
+                        .collect(),
+                    ..RouteMatch::default()
+                }
+            }));
+        }
+    }
+    let paths = ["/", "/a", "/a/", "/b", "/a/b", "/b/b", "/a/c", "/b/c/d"];
+    let values = [None, Some(""), Some("a"), Some("ab"), Some("abc"), Some("b"), Some("bc"), Some("c")];
+    let requests: Vec<Request> =
+        paths.into_iter().flat_map(|path| values.map(|x| ("h", path, "GET", x, None))).collect();
+    for a in &rules {
+        for b in &rules {
+            let shared = requests.iter().any(|request| takes(a, *request) && takes(b, *request));
+            let left = requests.iter().any(|request| takes(b, *request) && !takes(a, *request));
+            let (by, other) = (a.specificity(), b.specificity());
+            assert_eq!(tied(a, b), by == other && shared, "{a:?} and {b:?}");
+            assert_eq!(covers(a, b), !left, "{a:?} and {b:?}");
+            let reported = tied(a, b) || (a.priority > b.priority && covers(a, b));
+            assert!(left || by < other || reported, "{b:?} has nothing left beside {a:?}");
         }
     }
 }

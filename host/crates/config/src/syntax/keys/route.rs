@@ -18,6 +18,14 @@ pub(crate) static ROUTE: Shape = Shape {
                   most specific one does.",
         },
         Key {
+            name: "priority",
+            kind: Kind::Integer { min: -1_000_000, max: 1_000_000 },
+            presence: Presence::Default("0"),
+            example: "10",
+            doc: "Of routes whose hosts are equally narrow, those with the greatest number are tried first, whatever their \
+                  paths are. Where two routes are tied, it decides.",
+        },
+        Key {
             name: "use",
             kind: Kind::List(&Kind::Text("the name of a policy")),
             presence: Presence::Absent("no policies"),
@@ -171,18 +179,23 @@ pub(crate) static MATCH: Shape = Shape {
     keys: &[
         Key {
             name: "host",
-            kind: Kind::Either(&[Kind::Text("a host"), Kind::List(&Kind::Text("a host"))]),
+            kind: Kind::Either(&[
+                Kind::Text("a host"),
+                Kind::Table(&HOST_REGEX),
+                Kind::List(&Kind::Either(&[Kind::Text("a host"), Kind::Table(&HOST_REGEX)])),
+            ]),
             presence: Presence::Absent("any host"),
             example: r#"["example.com", "*.example.com"]"#,
-            doc: "One host or several, without a port: exactly this one, or with `*.` every host below it.",
+            doc: "One host or several, without a port: exactly this one, with `*.` every host below it, or those in which \
+                  a regular expression is found.",
         },
         Key {
             name: "path",
-            kind: Kind::Text("a path"),
+            kind: Kind::Either(&[Kind::Text("a path"), Kind::Table(&PATH_REGEX)]),
             presence: Presence::Default(r#""/*""#),
             example: r#""/users/{id}""#,
             doc: "`/exact`, `/prefix/*` (which takes `/prefix` too), or `/users/{id}` for any one segment. Written in the \
-                  normal form that the gateway brings every path into.",
+                  normal form that the gateway brings every path into. Or a regular expression.",
         },
         Key {
             name: "method",
@@ -193,10 +206,91 @@ pub(crate) static MATCH: Shape = Shape {
         },
         Key {
             name: "headers",
-            kind: Kind::Fields(&Kind::Either(&[Kind::True, Kind::Text("a value")])),
+            kind: Kind::Fields(&VALUE),
             presence: Presence::Absent("any fields"),
             example: r#"{ x-beta = true, x-tenant = "a" }"#,
-            doc: "Fields that the request must have: with this value, or with any (`true`).",
+            doc: "Fields that the request must have: with this value, with any (`true`), with one that begins so or in which \
+                  a regular expression is found; or that it must not have (`false`).",
+        },
+        Key {
+            name: "query",
+            kind: Kind::Fields(&VALUE),
+            presence: Presence::Absent("any query"),
+            example: r#"{ preview = true, version = { prefix = "2." } }"#,
+            doc: "Parameters of the query, in the same way. Names and values are compared after decoding.",
+        },
+        Key {
+            name: "cookies",
+            kind: Kind::Fields(&VALUE),
+            presence: Presence::Absent("any cookies"),
+            example: r#"{ canary = "1" }"#,
+            doc: "Cookies, in the same way.",
+        },
+        Key {
+            name: "client",
+            kind: Kind::Either(&[
+                Kind::Text("an address or network"),
+                Kind::List(&Kind::Text("an address or network")),
+            ]),
+            presence: Presence::Absent("any client"),
+            example: r#"["10.0.0.0/8", "2001:db8::7"]"#,
+            doc: "Addresses and networks of clients, of which one must fit. Behind `trusted-proxies` it is the address that \
+                  they say.",
+        },
+    ],
+};
+
+/// What a field, a parameter or a cookie must be.
+static VALUE: Kind = Kind::Either(&[Kind::Bool, Kind::Text("a value"), Kind::Table(&VALUE_MATCH)]);
+
+pub(crate) static VALUE_MATCH: Shape = Shape {
+    noun: "a condition",
+    keys: &[
+        Key {
+            name: "prefix",
+            kind: Kind::Text("the beginning of a value"),
+            presence: Presence::Absent("`regex` is there"),
+            example: r#""v2.""#,
+            doc: "What the value begins with.",
+        },
+        Key {
+            name: "regex",
+            kind: Kind::Text("a regular expression"),
+            presence: Presence::Absent("`prefix` is there"),
+            example: "'^v[23]$'",
+            doc: "What is found in the value.",
+        },
+    ],
+};
+
+pub(crate) static HOST_REGEX: Shape = Shape {
+    noun: "`host`",
+    keys: &[Key {
+        name: "regex",
+        kind: Kind::Text("a regular expression"),
+        presence: Presence::Required,
+        example: r"'^(?<user>[a-z0-9-]+)\.example\.com$'",
+        doc: "What is found in the host, which is in lower case. Groups with a name are variables of the route.",
+    }],
+};
+
+pub(crate) static PATH_REGEX: Shape = Shape {
+    noun: "`path`",
+    keys: &[
+        Key {
+            name: "regex",
+            kind: Kind::Text("a regular expression"),
+            presence: Presence::Required,
+            example: r"'^/img/(?<id>[0-9]+)\.png$'",
+            doc: "What is found in the path, in its normal form. Its groups are variables of the route: `{id}`, or `{1}` \
+                  for the first.",
+        },
+        Key {
+            name: "under",
+            kind: Kind::Text("a path"),
+            presence: Presence::Default(r#""/*""#),
+            example: r#""/img/*""#,
+            doc: "What must take the path as well: a path as without `regex`, which says how narrow the route is.",
         },
     ],
 };
@@ -206,11 +300,16 @@ pub(crate) static REWRITE: Shape = Shape {
     keys: &[
         Key {
             name: "path",
-            kind: Kind::Text("a path"),
+            kind: Kind::Either(&[
+                Kind::Text("a path"),
+                Kind::Table(&REWRITE_RULE),
+                Kind::List(&Kind::Table(&REWRITE_RULE)),
+            ]),
             presence: Presence::Absent("the path that was matched"),
             example: r#""/v2{rest}""#,
             doc: "The path that the upstream is asked for; the query stays. `{rest}` is what `/*` of `match.path` took, \
-                  `{path}` the whole path, and `{name}` the segment of the parameter of that name in `match.path`.",
+                  `{path}` the whole path, and `{name}` the segment of the parameter, or what the group took, of that name \
+                  in `match.path`. Or a rule, or several, of which the first counts whose expression is found.",
         },
         Key {
             name: "host",
@@ -218,6 +317,26 @@ pub(crate) static REWRITE: Shape = Shape {
             presence: Presence::Absent("what `host` of the upstream says"),
             example: r#"{ value = "internal.example.com" }"#,
             doc: "What `Host` says to the upstream: what the client sent, the endpoint's address, or a fixed value.",
+        },
+    ],
+};
+
+pub(crate) static REWRITE_RULE: Shape = Shape {
+    noun: "a rule of `rewrite.path`",
+    keys: &[
+        Key {
+            name: "regex",
+            kind: Kind::Text("a regular expression"),
+            presence: Presence::Required,
+            example: "'^/old/(.*)$'",
+            doc: "What is found in the path. Otherwise the path stays.",
+        },
+        Key {
+            name: "to",
+            kind: Kind::Text("a path"),
+            presence: Presence::Required,
+            example: r#""/new/{1}""#,
+            doc: "The new path. The groups of `regex` are variables.",
         },
     ],
 };

@@ -1,5 +1,5 @@
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
-use portcullis_model::{PathPattern, PathSegment, Redirect, Template, TemplatePart as Part};
+use portcullis_model::{PathPattern, PathSegment, Redirect, RouteMatch, Template, TemplatePart as Part};
 
 use super::redirect;
 
@@ -23,7 +23,8 @@ fn location(parts: &[Part], request: &RequestHead) -> Option<String> {
     };
     let action = Redirect { status: 307, to: Template(parts.to_vec()) };
     let mut head = ResponseHead::default();
-    let body = redirect(&action, &pattern, request, &mut head).ok()?;
+    let body =
+        redirect(&action, &RouteMatch { path: pattern, ..RouteMatch::default() }, request, &mut head).ok()?;
     let location = String::from_utf8(head.fields.get(b"location").unwrap().to_vec()).unwrap();
     assert_eq!((head.status, body), (307, format!("307 Temporary Redirect\n{location}\n").into()));
     Some(location)
