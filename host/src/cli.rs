@@ -3,6 +3,7 @@
 mod cache;
 mod config;
 mod endpoint;
+mod import;
 mod plugin;
 mod records;
 mod rollout;
@@ -18,6 +19,7 @@ pub(crate) use self::config::ConfigArgument;
 pub(crate) use self::endpoint::{
     EndpointAddArguments, EndpointArguments, EndpointCommand, EndpointListArguments, EndpointWeightArguments,
 };
+pub(crate) use self::import::{ImportArguments, ReportFormat};
 pub(crate) use self::plugin::{
     BuildArguments, CaseArguments, DevArguments, InspectArguments, ListArguments, LockArguments,
     NewArguments, PluginCommand, PluginLanguage, TestArguments, WitArguments,
@@ -55,6 +57,7 @@ Getting started:
                                    would get
   portcullis record --route NAME   keep a client's exchange as a file
   portcullis replay FILE           run the policies of such a file again
+  portcullis import NGINX_CONF     translate a configuration of nginx
   portcullis diff OLD NEW          what a new version of a plugin, or a config,
                                    adds, removes and requires
   portcullis plugin --help         write a plugin, and pin those from registries
@@ -173,6 +176,26 @@ Examples:
   portcullis validate -c next.toml --against edge.toml
   render edge.tmpl | portcullis validate -c -")]
     Validate(ValidateArguments),
+
+    /// Translate a configuration of nginx
+    #[command(after_help = "\
+Reads an nginx.conf and everything that it includes, and writes a config that
+says the same, with comments where the meaning differs. Nothing is run, and no
+file of nginx is changed.
+
+The report on standard error has each directive with its file and line:
+refused (the config does not say it; what to do instead), approximated (what
+differs), converted, not needed. What guards a route in nginx and cannot be
+said closes it: the route answers 503 until you decide. docs/from-nginx.md has
+the answer for each directive.
+
+Exit codes: 0 everything was said, 1 something was refused or is to be filled
+in (the config is written all the same), 2 there is no result.
+
+Examples:
+  portcullis import /etc/nginx/nginx.conf --out portcullis.toml
+  portcullis import nginx.conf --report json 2>report.json >portcullis.toml")]
+    Import(ImportArguments),
 
     /// Compile a plugin within limits; for the gateway itself
     #[command(hide = true)]
@@ -447,7 +470,8 @@ impl Command {
             | Self::Cache { .. }
             | Self::Explain(_)
             | Self::Replay(_)
-            | Self::Diff(_) => false,
+            | Self::Diff(_)
+            | Self::Import(_) => false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod diff;
 mod endpoint;
 mod explain;
+mod import;
 mod plugin;
 mod record;
 mod reload;
@@ -57,6 +58,10 @@ pub(crate) fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Diff(arguments) => Ok(diff::run(&arguments).unwrap_or_else(|error| {
             complain(&error, cli.log.log_format);
             ExitCode::from(diff::TROUBLE)
+        })),
+        Command::Import(arguments) => Ok(import::run(&arguments).unwrap_or_else(|error| {
+            complain(&error, cli.log.log_format);
+            ExitCode::from(import::TROUBLE)
         })),
         Command::CompilePlugin(arguments) => compiler::run(&arguments),
         Command::Schema => print(&format!("{:#}\n", portcullis_config::schema(&Catalog))),

@@ -37,6 +37,7 @@ mod hops;
 mod http1;
 mod http2;
 mod http_client;
+mod import;
 mod late_edits;
 mod limits;
 mod listeners;

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("portcullis-services", &["portcullis-model", "portcullis-traffic"]),
     ("portcullis-rewrite", &[]),
     ("portcullis-componentize", &[]),
+    ("portcullis-import", &[]),
     (
         "portcullis-rollout",
         &["portcullis-policy", "portcullis-http", "portcullis-traffic", "portcullis-model"],
@@ -103,6 +104,7 @@ const PURE: &[&str] = &[
     "portcullis-services",
     "portcullis-componentize",
     "portcullis-rewrite",
+    "portcullis-import",
 ];
 const IMPURE: &[&str] = &["tokio", "mio", "hyper", "async-std", "smol"];
 
