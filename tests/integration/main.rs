@@ -50,6 +50,7 @@ mod paths;
 mod pieces;
 mod plugin;
 mod promotion;
+mod proxy_protocol;
 mod quarantine;
 mod recording;
 mod registry;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use hyper::Method;
 
 use crate::edge::{Edge, Http, pattern};
-use crate::harness::{eventually, tool, within};
+use crate::harness::{RawClient, eventually, tool, within};
 
 /// A running nginx. Dropping it ends it.
 struct Nginx {
@@ -101,6 +101,30 @@ async fn nginx_takes_uploads() {
         for length in [0, 1, 1 << 20] {
             let reply = client.send(Method::POST, "/upload", &[], pattern(length)).await;
             assert_eq!((reply.status, reply.text()), (200, length.to_string()), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nginx_is_told_the_client_by_the_proxy_protocol() {
+    for version in ["v1", "v2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let server = format!(
+            "}} server {{ listen 127.0.0.1:{port} proxy_protocol;\n\
+             return 200 \"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_port\";"
+        );
+        let _nginx = nginx(dir.path(), &server).await;
+        let gateway = Edge::to(([127, 0, 0, 1], port).into())
+            .listener("proxy-protocol = { from = [\"127.0.0.1\"] }")
+            .upstream(&format!("proxy-protocol = \"{version}\""))
+            .start()
+            .await;
+        let mut client = RawClient::connect(gateway.address("web")).await;
+        client.send("PROXY TCP6 2001:db8::7 2001:db8::80 4711 443\r\n").await;
+        for _ in 0..2 {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(client.read_response().await.text(), "2001:db8::7 4711 443", "{version}");
         }
     }
 }

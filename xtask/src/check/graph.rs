@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "portcullis-model",
         ],
     ),
-    ("portcullis-net", &["portcullis-model"]),
+    ("portcullis-net", &["portcullis-http", "portcullis-model"]),
     ("portcullis-registry", &["portcullis-model", "portcullis-net"]),
     (
         "portcullis-proxy",

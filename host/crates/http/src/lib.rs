@@ -17,6 +17,7 @@ mod hop;
 mod identity;
 mod known;
 mod path;
+pub mod proxy_protocol;
 mod range;
 mod selection;
 mod status;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Cache, Compress, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Protocols, Route,
-    Secret, Upstream,
+    Cache, Compress, ConnectionLimits, DownstreamTimeouts, Name, Origin, PolicyConfig, Protocols,
+    ProxyProtocol, Route, Secret, Upstream,
 };
 
 /// One validated configuration.
@@ -163,6 +163,8 @@ pub struct Listener {
     pub protocols: Protocols,
     /// TLS, if the listener has it.
     pub tls: Option<TlsServer>,
+    /// Which load balancers name their clients in front of each connection, if any do.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How long a client may take.
     pub timeouts: DownstreamTimeouts,
     /// How much a client may send.

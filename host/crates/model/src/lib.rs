@@ -24,6 +24,7 @@ mod pattern;
 mod plugin;
 mod policy;
 mod protocols;
+mod proxy_protocol;
 mod rollout;
 mod route;
 mod route_match;
@@ -59,6 +60,7 @@ pub use policy::{
     RateQuota, ResourceLimits, StoreGrant,
 };
 pub use protocols::{Protocol, Protocols};
+pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
 pub use rollout::{AbortRules, Canary, Candidate, CostRule, FaultRule, Selection, Shadow, Share, Version};
 pub use route::Route;
 pub use route_match::{

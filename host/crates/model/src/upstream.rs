@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{FieldCase, HealthCheck, HostHeader, Name, Origin, Share};
+use crate::{FieldCase, HealthCheck, HostHeader, Name, Origin, ProxyVersion, Share};
 
 /// A set of interchangeable servers: `[upstreams.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// TLS to the endpoints, if they have it.
     pub tls: Option<UpstreamTls>,
+    /// The version of the PROXY protocol in which each connection names its client, if it does.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// What `Host` (`:authority`) says.
     pub host: HostHeader,
     /// Whether the upstream's `Server` field is kept from clients.

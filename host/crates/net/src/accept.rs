@@ -1,5 +1,7 @@
 //! The accept loop: from a listening socket to a connection that is ready for HTTP.
 
+mod open;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -8,11 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use self::open::Opened;
 use crate::connect::is_exhausted;
 use crate::count::{ConnectionCount, ConnectionPermit};
 use crate::descriptors::{self, ClientPlace};
@@ -21,13 +21,14 @@ use crate::listen::BACKLOG;
 use crate::state::ListenerState;
 use crate::stream::Stream;
 use crate::tasks::Tasks;
-use crate::tls_server::{ServerTls, TlsInfo};
+use crate::tls_server::TlsInfo;
 
 /// How long an accept loop pauses if a connection fails for lack of file descriptors. Other connections end meanwhile,
 /// and those that wait in the queue are kept.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a running TLS handshake may continue once a drain has begun: a round trip or two.
+/// How long a running TLS handshake, or the header of a load balancer, may continue once a drain has begun: a round
+/// trip or two.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// The things that an accept loop needs. One for each worker and listener.
@@ -43,15 +44,17 @@ pub struct AcceptSettings {
     pub tasks: Tasks,
 }
 
-/// A connection that is ready. Over TLS the handshake is done.
+/// A connection that is ready. The header of a load balancer was read, and over TLS the handshake is done.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
     pub stream: Stream,
-    /// The peer.
+    /// The client: the peer, or the one that a load balancer named in a header of the PROXY protocol.
     pub peer: SocketAddr,
-    /// The address that the peer connected to.
+    /// The address that the client connected to.
     pub local: SocketAddr,
+    /// The peer, if it is a load balancer that named the client.
+    pub proxy: Option<SocketAddr>,
     /// What TLS agreed on.
     pub tls: Option<TlsInfo>,
     /// The listener as it was when the connection was accepted.
@@ -193,92 +196,31 @@ fn start<H, F>(
         return;
     }
     let (drain, handle) = (settings.drain.clone(), Rc::clone(handle));
-    match state.tls().cloned() {
-        None => {
-            let stream = Stream::Tcp(tcp);
-            settings.tasks.spawn_local(handle(Accepted {
-                stream,
-                peer,
-                local,
-                tls: None,
-                state,
-                drain,
-                permit,
-            }));
-        }
-        Some(tls) => {
-            let connections = Arc::clone(&settings.connections);
-            settings.tasks.spawn_local(async move {
-                let drained = async {
-                    drain.wait().await;
-                    tokio::time::sleep(DRAIN_GRACE).await;
-                };
-                // Boxed and dropped before the connection is served: its state is large and short-lived.
-                let done = tokio::select! {
-                    done = Box::pin(handshake(tcp, peer, &tls, &state)) => done,
-                    () = drained => None,
-                };
-                match done {
-                    Some((stream, info)) => {
-                        handle(Accepted { stream, peer, local, tls: Some(info), state, drain, permit }).await;
-                    }
-                    None => connections.handshake_failed(),
-                }
-            });
-        }
+    if !state.opens_first() {
+        let (stream, proxy, tls) = (Stream::Tcp(tcp), None, None);
+        let accepted = Accepted { stream, peer, local, proxy, tls, state, drain, permit };
+        return settings.tasks.spawn_local(handle(accepted));
     }
-}
-
-async fn handshake(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    tls: &ServerTls,
-    state: &ListenerState,
-) -> Option<(Stream, TlsInfo)> {
-    let listener = &state.listener().name;
-    let limit = state.listener().timeouts.handshake;
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-    // Scanners and broken clients do this all day, so it is not a warning; the count shows if there are more than that.
-    match tokio::time::timeout(limit, shake_hands(&acceptor, tcp)).await {
-        Ok(Ok(stream)) => {
-            let info = TlsInfo::of(stream.get_ref().1);
-            Some((Stream::TlsServer(Box::new(stream)), info))
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(%listener, %peer, %error, "tls handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(%listener, %peer, ?limit, "tls handshake took too long");
-            None
-        }
-    }
-}
-
-/// The answer to a client that speaks HTTP without TLS.
-const NEEDS_TLS: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\
-    connection: close\r\n\r\nthis port speaks TLS: use https\n";
-
-/// Bytes that are read from such a client after its answer, so that no reset overtakes that.
-const PLAIN_BYTES_MAX: usize = 64 * 1024;
-
-async fn shake_hands(acceptor: &TlsAcceptor, mut tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    let mut first = [0];
-    // A handshake begins with 22 (RFC 8446, 5.1), a request with the letters of its method.
-    if tcp.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        tcp.write_all(NEEDS_TLS).await?;
-        tcp.shutdown().await?;
-        let (mut buffer, mut left) = ([0; 4096], PLAIN_BYTES_MAX);
-        while left > 0 {
-            match tcp.read(&mut buffer).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
+    let connections = Arc::clone(&settings.connections);
+    settings.tasks.spawn_local(async move {
+        let drained = async {
+            drain.wait().await;
+            tokio::time::sleep(DRAIN_GRACE).await;
+        };
+        // Boxed and dropped before the connection is served: its state is large and short-lived.
+        let opened = tokio::select! {
+            opened = Box::pin(open::open(tcp, peer, &state, &connections)) => opened,
+            () = drained => None,
+        };
+        match opened {
+            Some(Opened { stream, proxied, tls }) => {
+                let proxy = proxied.map(|_| peer);
+                let (peer, local) = proxied.map_or((peer, local), |ends| (ends.source, ends.destination));
+                handle(Accepted { stream, peer, local, proxy, tls, state, drain, permit }).await;
             }
+            None => connections.handshake_failed(),
         }
-        return Err(io::Error::other("plain http where tls is spoken"));
-    }
-    acceptor.accept(tcp).await
+    });
 }
 
 #[cfg(test)]

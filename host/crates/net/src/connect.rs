@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -126,6 +127,8 @@ impl ConnectError {
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
     resolver: Resolver,
+    /// What is sent first on each connection, before TLS.
+    preface: Option<Arc<[u8]>>,
     #[cfg(feature = "memory")]
     dial: Option<crate::memory::Dial>,
 }
@@ -153,6 +156,7 @@ impl Connector {
     pub fn looking_up(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self {
             resolver: Resolver::asking(look_up),
+            preface: None,
             #[cfg(feature = "memory")]
             dial: None,
         }
@@ -161,7 +165,13 @@ impl Connector {
     /// Returns a connector that connects in memory, through `dial`.
     #[cfg(feature = "memory")]
     pub fn in_memory(dial: impl Fn(SocketAddr) -> crate::Dialled + Send + Sync + 'static) -> Self {
-        Self { resolver: Resolver::default(), dial: Some(crate::memory::Dial(Arc::new(dial))) }
+        Self { resolver: Resolver::default(), preface: None, dial: Some(crate::memory::Dial(Arc::new(dial))) }
+    }
+
+    /// Returns a connector that sends `preface` first on each connection, before TLS.
+    #[must_use]
+    pub fn sending_first(&self, preface: impl Into<Arc<[u8]>>) -> Self {
+        Self { preface: Some(preface.into()), ..self.clone() }
     }
 
     /// Connects to `address` (`host:port`, IPv6 in brackets) with TCP_NODELAY, and TLS if `tls` is given, all within
@@ -217,11 +227,13 @@ impl Connector {
         let result = tokio::time::timeout(timeout, async {
             #[cfg(feature = "memory")]
             if let (Some(dial), Ok(address)) = (&self.dial, address.parse()) {
-                let stream = Stream::Memory((dial.0)(address).await.map_err(io_failure)?);
+                let mut stream = Stream::Memory((dial.0)(address).await.map_err(io_failure)?);
+                self.send_preface(&mut stream).await?;
                 return Ok(Connected { stream, peer: address, failed: Vec::new() });
             }
-            let (tcp, to, failed) = self.connect_tcp(address, Instant::now() + timeout, choose).await?;
+            let (mut tcp, to, failed) = self.connect_tcp(address, Instant::now() + timeout, choose).await?;
             peer.get_or_init(|| to);
+            self.send_preface(&mut tcp).await?;
             let stream = match tls {
                 None => Stream::Tcp(tcp),
                 // Boxed, because its state is large and the caller for a plain connection should not carry it.
@@ -264,6 +276,13 @@ impl Connector {
         match tokio::time::timeout(timeout, Box::pin(handshake(address, tcp, tls))).await {
             Ok(secured) => secured.map_err(fail),
             Err(_) => Err(ConnectError::timed_out(address, timeout)),
+        }
+    }
+
+    async fn send_preface(&self, stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), Failure> {
+        match &self.preface {
+            Some(preface) => stream.write_all(preface).await.map_err(io_failure),
+            None => Ok(()),
         }
     }
 

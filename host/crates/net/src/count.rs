@@ -16,6 +16,7 @@ pub struct ConnectionCount {
     handshakes_failed: AtomicU64,
     pub(crate) refused_log: LogLimit,
     pub(crate) accept_log: LogLimit,
+    pub(crate) proxy_log: LogLimit,
 }
 
 impl ConnectionCount {
@@ -29,6 +30,7 @@ impl ConnectionCount {
             handshakes_failed: AtomicU64::new(0),
             refused_log: LogLimit::new(),
             accept_log: LogLimit::new(),
+            proxy_log: LogLimit::new(),
         })
     }
 
@@ -50,7 +52,8 @@ impl ConnectionCount {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Returns the connections whose TLS handshake failed or took too long, since the start.
+    /// Returns the connections on which HTTP could not begin, since the start: the TLS handshake or the header of a
+    /// load balancer was wrong or took too long.
     #[must_use]
     pub fn handshakes_failed(&self) -> u64 {
         self.handshakes_failed.load(Ordering::Relaxed)

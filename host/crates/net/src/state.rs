@@ -59,6 +59,11 @@ impl ListenerState {
         self.port.store(port, Ordering::Relaxed);
     }
 
+    /// Returns whether something comes before HTTP on its connections.
+    pub(crate) fn opens_first(&self) -> bool {
+        self.tls.is_some() || self.listener.proxy_protocol.is_some()
+    }
+
     /// Returns name, protocols, timeouts and limits.
     #[must_use]
     pub fn listener(&self) -> &Listener {

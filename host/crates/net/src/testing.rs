@@ -96,6 +96,7 @@ pub(crate) fn listener(tls: Option<TlsServer>) -> Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         protocols: Protocol::ALL.into_iter().collect(),
         tls,
+        proxy_protocol: None,
         timeouts: portcullis_model::DownstreamTimeouts::default(),
         limits: portcullis_model::ConnectionLimits::default(),
         public_port: None,

@@ -23,6 +23,10 @@ pub(crate) struct Connection {
     /// The listener as it was configured when the connection was accepted. Its limits hold for the whole connection.
     pub(crate) state: Arc<ListenerState>,
     pub(crate) peer: SocketAddr,
+    /// The address that the client connected to.
+    pub(crate) local: SocketAddr,
+    /// The load balancer that named these two.
+    pub(crate) proxy: Option<SocketAddr>,
     pub(crate) tls: Option<TlsInfo>,
     /// The same for policies.
     client_tls: Option<ClientTls>,
@@ -34,9 +38,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Returns a connection that was accepted now.
+    /// Returns a connection that was accepted now, between these addresses, which a load balancer may have named.
     pub(crate) fn new(
-        peer: SocketAddr,
+        (peer, local, proxy): (SocketAddr, SocketAddr, Option<SocketAddr>),
         tls: Option<TlsInfo>,
         state: Arc<ListenerState>,
         drain: DrainSignal,
@@ -48,7 +52,7 @@ impl Connection {
             cipher: tls.cipher.into(),
             alpn: tls.alpn.map(|alpn| alpn.as_str().into()),
         });
-        Self { state, peer, tls, client_tls, accepted, drain, waiting, _permit: permit }
+        Self { state, peer, local, proxy, tls, client_tls, accepted, drain, waiting, _permit: permit }
     }
 
     pub(crate) fn listener(&self) -> &Listener {

@@ -51,7 +51,7 @@ pub(crate) struct ExchangeDriver<'a> {
 }
 
 /// The answer to a request. Its head is in the exchange, which is in the slot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The body, through the policies.
     pub(crate) body: Body,
@@ -248,6 +248,7 @@ impl ExchangeDriver<'_> {
             deadline,
             peer: None,
             status: 0,
+            connection: Some(self.connection),
         };
         let outcome = match asked {
             None => forward.run(permitted, body).await,
@@ -423,15 +424,7 @@ impl ExchangeDriver<'_> {
             None => {
                 self.worker.add_date(&mut exchange.response.fields);
                 self.slot.put(exchange);
-                Answer {
-                    body: Body::Full(body),
-                    tunnel: None,
-                    route: None,
-                    declared: None,
-                    timeouts: Timeouts::default(),
-                    is_public: false,
-                    client_gone: false,
-                }
+                Answer { body: Body::Full(body), ..Answer::default() }
             }
         };
         answer.client_gone |= matches!(error, ExchangeError::ClientGone);

@@ -210,7 +210,7 @@ impl Client {
         let server = self.server(Server::of(request, trusted.as_ref()));
         let mut response = ResponseHead::default();
         let peer = server.addresses.next();
-        if let Some(connection) = server.pool.reuse(peer) {
+        if let Some(connection) = server.pool.reuse(peer, None) {
             let mut call = start(connection, request, &server.pool, true);
             match final_head(&mut call, &mut response).await {
                 // The server closed the connection while it was idle.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use portcullis_http::proxy_protocol::ProxyHeader;
 use portcullis_net::descriptors_are_short;
 use tokio::time::Instant;
 
@@ -14,6 +15,11 @@ use crate::addresses::Addresses;
 pub(crate) trait Reusable {
     /// Returns its address, if the endpoint is a name.
     fn peer(&self) -> Option<SocketAddr>;
+
+    /// Returns what it told the endpoint of its client, if it did. Only that client's exchanges may use it.
+    fn announced(&self) -> Option<ProxyHeader> {
+        None
+    }
 
     /// Returns how long it may stay idle, if the endpoint said so.
     fn keep_for(&self) -> Option<Duration>;
@@ -66,25 +72,29 @@ impl<C: Reusable> Pool<C> {
     pub(crate) fn keep(&self, connection: Box<C>) {
         let mut idle = self.idle.borrow_mut();
         let keep_for = connection.keep_for().map_or(self.idle_for, |allowed| allowed.min(self.idle_for));
-        if idle.len() < self.idle_max
+        let is_one_clients = connection.announced().is_some();
+        if (idle.len() < self.idle_max || is_one_clients && !idle.is_empty())
             && !keep_for.is_zero()
             && !self.retired.get()
             && self.addresses.includes(connection.peer())
             // While descriptors are short, another connection needs this one's.
             && !descriptors_are_short()
         {
+            // Of other clients' connections the oldest is the one whose client has most likely gone.
+            if idle.len() == self.idle_max {
+                idle.remove(0);
+            }
             idle.push(Idle { connection, since: Instant::now(), keep_for });
         }
     }
 
-    /// Takes an idle connection, to `peer` if it is given.
-    pub(crate) fn reuse(&self, peer: Option<SocketAddr>) -> Option<Box<C>> {
+    /// Takes an idle connection, to `peer` if it is given, that says the same of its client.
+    pub(crate) fn reuse(&self, peer: Option<SocketAddr>, announced: Option<ProxyHeader>) -> Option<Box<C>> {
         loop {
             let mut all = self.idle.borrow_mut();
-            let at = match peer {
-                None => all.len().checked_sub(1)?,
-                Some(_) => all.iter().rposition(|idle| idle.connection.peer() == peer)?,
-            };
+            let at = all.iter().rposition(|Idle { connection, .. }| {
+                (peer.is_none() || connection.peer() == peer) && connection.announced() == announced
+            })?;
             let mut idle = all.remove(at);
             if idle.is_fresh() && idle.connection.is_alive() {
                 return Some(idle.connection);

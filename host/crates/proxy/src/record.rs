@@ -60,6 +60,7 @@ pub(crate) fn record(
         time: SystemTime::now(),
         client: exchange.client.address,
         peer: connection.peer.ip().to_canonical(),
+        proxy: connection.proxy.map(|proxy| proxy.ip().to_canonical()),
         listener: &connection.listener().name,
         method: info.raw.as_ref().map_or(&*request.method, |raw| &raw.method),
         scheme: if connection.tls.is_some() { Scheme::Https.as_str() } else { Scheme::Http.as_str() },

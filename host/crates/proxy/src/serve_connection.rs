@@ -13,8 +13,8 @@ use crate::{h1, h2};
 
 /// Serves an accepted connection to its end. Dropping the future closes it.
 pub(crate) async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, peer, tls, state, drain, permit, .. } = accepted;
-    let connection = Rc::new(Connection::new(peer, tls, state, drain, permit));
+    let Accepted { stream, peer, local, proxy, tls, state, drain, permit } = accepted;
+    let connection = Rc::new(Connection::new((peer, local, proxy), tls, state, drain, permit));
     let speaks = |protocol| connection.listener().protocols.contains(protocol);
     let (http1, http2) = (speaks(Protocol::Http1), speaks(Protocol::Http2));
     // With TLS the protocol was agreed by ALPN; a client without ALPN speaks HTTP/1.

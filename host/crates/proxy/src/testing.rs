@@ -59,6 +59,7 @@ pub(crate) fn upstream(addresses: &[&str]) -> Upstream {
         slow_start: std::time::Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,
+        proxy_protocol: None,
         host: HostHeader::default(),
         hide_server: false,
         field_case: portcullis_model::FieldCase::Lower,

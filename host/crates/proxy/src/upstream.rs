@@ -1,5 +1,6 @@
 //! The upstreams: what all workers share of them, and each worker's connections to them.
 
+mod connections;
 mod edits;
 
 use std::cell::{Cell, RefCell};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use portcullis_http::proxy_protocol::ProxyHeader;
 use portcullis_http::{Known, RequestHead, ResponseHead, Scheme, strip_response_hop_by_hop};
 use portcullis_model::{
     Balance, HashKey, HealthCheck, HostHeader, Lock, Name, Panic, Share, Upstream, UpstreamProtocol,
@@ -289,23 +291,6 @@ impl SharedUpstream {
             head.fields.remove_known(Known::Server);
         }
     }
-
-    /// Returns whether connections made for `other` may be used for this upstream as well.
-    fn connects_like(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.config, &other.config);
-        // A connection that was made under authorities which the machine does not trust any more is not used again.
-        let judges_alike = match (&self.tls, &other.tls) {
-            (Some(ours), Some(theirs)) => ours.judges_like(theirs),
-            _ => true,
-        };
-        judges_alike
-            && ours.protocol == theirs.protocol
-            && ours.tls == theirs.tls
-            && ours.head_bytes_max == theirs.head_bytes_max
-            && ours.field_case == theirs.field_case
-            && ours.http2 == theirs.http2
-            && ours.timeouts.keepalive == theirs.timeouts.keepalive
-    }
 }
 
 /// A worker's connections to an upstream.
@@ -361,16 +346,18 @@ impl LocalUpstream {
         local.clone()
     }
 
-    /// Takes an idle connection to the endpoint, or to `peer`, if that is one of its addresses.
+    /// Takes an idle connection to the endpoint, or to `peer`, if that is one of its addresses, that said the same of
+    /// its client.
     pub(crate) fn reuse(
         &self,
         endpoint: &LocalEndpoint,
         peer: Option<SocketAddr>,
+        announced: Option<ProxyHeader>,
         upload: bool,
     ) -> Option<Acquired> {
         match self.shared.config.protocol {
             UpstreamProtocol::Http1 => {
-                endpoint.h1.reuse(peer).map(|connection| Acquired::H1(connection, true))
+                endpoint.h1.reuse(peer, announced).map(|connection| Acquired::H1(connection, true))
             }
             UpstreamProtocol::Http2 => endpoint.h2.lease(peer, upload).map(Acquired::H2),
         }
@@ -383,6 +370,7 @@ impl LocalUpstream {
         &self,
         endpoint: &Rc<LocalEndpoint>,
         peer: Option<SocketAddr>,
+        announced: Option<ProxyHeader>,
         upload: bool,
         alone: bool,
     ) -> Result<Acquired, ConnectError> {
@@ -393,7 +381,7 @@ impl LocalUpstream {
         };
         match self.shared.config.protocol {
             UpstreamProtocol::Http1 => {
-                let connection = connecting.h1(peer).await?;
+                let connection = connecting.h1(peer, announced).await?;
                 Ok(Acquired::H1(Box::new(connection), false))
             }
             UpstreamProtocol::Http2 => loop {
@@ -489,12 +477,16 @@ struct Connecting {
 }
 
 impl Connecting {
-    async fn h1(self, peer: Option<SocketAddr>) -> Result<h1::ClientConnection, ConnectError> {
-        let connected = self.connect(peer).await;
+    async fn h1(
+        self,
+        peer: Option<SocketAddr>,
+        announced: Option<ProxyHeader>,
+    ) -> Result<h1::ClientConnection, ConnectError> {
+        let connected = self.connect(peer, announced).await;
         self.upstream.metrics.connect(connected.is_ok());
         let (stream, peer) = connected?;
         let Upstream { head_bytes_max, field_case, .. } = self.upstream.config;
-        Ok(h1::ClientConnection::new(stream, head_bytes_max, field_case, peer))
+        Ok(h1::ClientConnection::new(stream, head_bytes_max, field_case, peer).announcing(announced))
     }
 
     /// Opens an HTTP/2 connection: for the exchange that needs it, and for others once the endpoint's settings say
@@ -511,7 +503,8 @@ impl Connecting {
     }
 
     async fn handshake(&self, peer: Option<SocketAddr>) -> Result<h2::ClientHandle, ConnectError> {
-        let (stream, peer) = self.connect(peer).await?;
+        // The config refuses to name the client of a connection that many clients share.
+        let (stream, peer) = self.connect(peer, None).await?;
         let Upstream { head_bytes_max, http2, timeouts, .. } = &self.upstream.config;
         let rules = h2::ConnectionRules {
             head_bytes_max: *head_bytes_max,
@@ -526,11 +519,17 @@ impl Connecting {
     }
 
     /// Connects, and returns the address if the endpoint is a name.
-    async fn connect(&self, first: Option<SocketAddr>) -> Result<(Stream, Option<SocketAddr>), ConnectError> {
+    async fn connect(
+        &self,
+        first: Option<SocketAddr>,
+        announced: Option<ProxyHeader>,
+    ) -> Result<(Stream, Option<SocketAddr>), ConnectError> {
         let UpstreamTimeouts { connect, idle, keepalive, .. } = self.upstream.config.timeouts;
         let tls = self.upstream.tls.as_ref();
         let addresses = &self.endpoint.addresses;
-        let (stream, peer) = addresses.connect(&self.connector, tls, connect, first, |_| true).await?;
+        let own = announced.map(|announced| self.upstream.connector(&self.connector, Some(announced)));
+        let connector = own.as_ref().unwrap_or(&self.connector);
+        let (stream, peer) = addresses.connect(connector, tls, connect, first, |_| true).await?;
         // An endpoint that takes nothing is judged by `idle`, however much data the operating system holds for it.
         let unacknowledged = (idle <= UNACKNOWLEDGED_MAX).then(|| idle.max(keepalive));
         stream.watch_peer(keepalive, unacknowledged).map_err(|error| {

@@ -40,6 +40,8 @@ pub struct AccessRecord<'a> {
     pub client: IpAddr,
     /// The peer of the connection.
     pub peer: IpAddr,
+    /// The load balancer that named the peer.
+    pub proxy: Option<IpAddr>,
     /// The listener's name.
     pub listener: &'a str,
     /// The method. Empty if the request could not be read.
@@ -137,6 +139,10 @@ impl AccessRecord<'_> {
             out.extend_from_slice(b" peer=");
             push_address(out, self.peer);
         }
+        if let Some(proxy) = self.proxy {
+            out.extend_from_slice(b" proxy=");
+            push_address(out, proxy);
+        }
         // The combined format has only whole seconds.
         out.extend_from_slice(b" ended=");
         timestamp.push_rfc3339(out, self.time);
@@ -188,6 +194,12 @@ impl AccessRecord<'_> {
         out.extend_from_slice(b"\",\"peer\":\"");
         push_address(out, self.peer);
         out.push(b'"');
+        if let Some(proxy) = self.proxy {
+            push_key(out, "proxy");
+            out.push(b'"');
+            push_address(out, proxy);
+            out.push(b'"');
+        }
         let mut text = |key: &str, value: Option<&[u8]>, max: usize| {
             if let Some(value) = value {
                 push_key(out, key);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use portcullis_model::{
-    Certificate, ConnectionLimits, DownstreamTimeouts, FieldCase, HalfClosed, Listener, Protocol, TlsServer,
-    TlsVersion,
+    Certificate, ConnectionLimits, DownstreamTimeouts, FieldCase, HalfClosed, Listener, Protocol,
+    ProxyProtocol, TlsServer, TlsVersion,
 };
 
 use crate::certificates::pem::Expected;
@@ -17,6 +17,7 @@ use crate::loader::Loader;
 use crate::references::{Named, Section};
 use crate::syntax::authority::address_help;
 use crate::syntax::keys::{CERTIFICATE, LISTENER};
+use crate::syntax::network::network;
 use crate::syntax::view::View;
 
 /// Makes the listeners, and checks that no two have one address.
@@ -118,6 +119,7 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
             .map(|(_, protocol)| protocol)
             .collect(),
         tls: tls.is_there().then(|| tls_server(loader, tls)),
+        proxy_protocol: proxy_protocol(loader, named, view.view("proxy-protocol")),
         timeouts: DownstreamTimeouts {
             request_head: timeouts.duration("request-head").unwrap_or(times.request_head),
             idle: timeouts.duration("idle").unwrap_or(times.idle),
@@ -142,6 +144,38 @@ fn listener(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>, address:
         field_case: field_case(view),
         origin: loader.sources.origin(named.span),
     }
+}
+
+fn proxy_protocol(loader: &mut Loader<'_>, named: &Named<'_>, view: View<'_>) -> Option<ProxyProtocol> {
+    if !view.is_there() {
+        return None;
+    }
+    let key = format!("`proxy-protocol.from` of listener `{}`", named.name);
+    let mut from = Vec::new();
+    for (text, span) in view.texts("from") {
+        let network = match network(text) {
+            Ok(network) => network,
+            Err((label, help)) => {
+                loader.report(Report::new(span, format!("{key} is not valid"), label).help(help));
+                continue;
+            }
+        };
+        if network.prefix_len() == 0 {
+            let message = format!(
+                "every client of listener `{}` can say that it is another, in a header of its own",
+                named.name
+            );
+            let help = "name the addresses of the load balancers in front of the gateway";
+            loader.warn(Report::new(span, message, "this takes in every address").help(help));
+        }
+        from.push(network);
+    }
+    Some(ProxyProtocol {
+        from,
+        serves_others: view.word("others") == Some("serve"),
+        timeout: view.duration("timeout").unwrap_or(ProxyProtocol::TIMEOUT),
+        bytes_max: view.bytes("size").unwrap_or(ProxyProtocol::BYTES_MAX),
+    })
 }
 
 /// The spelling that the key `field-case` asks for.

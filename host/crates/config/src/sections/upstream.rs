@@ -12,7 +12,8 @@ use ejection::{ejection, panic};
 use health_checks::health_checks;
 use limits::limits;
 use portcullis_model::{
-    Endpoint, FieldCase, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    Endpoint, FieldCase, ProxyVersion, Upstream, UpstreamHttp2, UpstreamProtocol, UpstreamTimeouts,
+    UpstreamTls,
 };
 
 use crate::certificates::authorities;
@@ -56,6 +57,7 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         slow_start: slow_start(loader, named, view),
         protocol,
         tls: tls(loader, named, view),
+        proxy_protocol: proxy_protocol(loader, named, view, protocol),
         host: host_header(loader, &format!("upstream `{}`", named.name), view).unwrap_or_default(),
         hide_server: view.bool("hide-server").unwrap_or(false),
         field_case: field_case(view),
@@ -80,6 +82,27 @@ fn upstream(loader: &mut Loader<'_>, named: &Named<'_>) -> Upstream {
         http2: http2(loader, named, view, protocol),
         origin: loader.sources.origin(named.span),
     }
+}
+
+fn proxy_protocol(
+    loader: &mut Loader<'_>,
+    named: &Named<'_>,
+    view: View<'_>,
+    protocol: UpstreamProtocol,
+) -> Option<ProxyVersion> {
+    let version = match view.word("proxy-protocol")? {
+        "v1" => ProxyVersion::V1,
+        _ => ProxyVersion::V2,
+    };
+    if let (UpstreamProtocol::Http2, Some(span)) = (protocol, view.key_span("proxy-protocol")) {
+        let message = format!(
+            "upstream `{}` cannot name the client of a connection that many clients share",
+            named.name
+        );
+        let help = "remove it (X-Forwarded-For names the client of each request), or write protocol = \"h1\"";
+        loader.report(Report::new(span, message, "not over HTTP/2").help(help));
+    }
+    Some(version)
 }
 
 fn http2(

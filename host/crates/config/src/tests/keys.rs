@@ -124,6 +124,7 @@ fn base(path: &str) -> &'static str {
         "listeners.web.tls" => {
             "certificates = [{ cert = \"../files/site.pem\", key = \"../files/site.key\" }]\n"
         }
+        "listeners.web.proxy-protocol" => "from = [\"10.0.0.1\"]\n",
         "upstreams.app" => {
             // `http2` says something of this protocol alone.
             "endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\"]\nprotocol = \"h2\"\n"

@@ -156,3 +156,47 @@ fn each_socket_of_a_group_gets_connections() {
         }
     });
 }
+
+#[test]
+fn a_header_is_read_to_its_last_byte_and_not_beyond() {
+    on_worker(async {
+        let mut described = listener(None);
+        described.proxy_protocol = Some(portcullis_model::ProxyProtocol {
+            from: vec!["127.0.0.0/8".parse().unwrap()],
+            serves_others: false,
+            timeout: Duration::from_secs(60),
+            bytes_max: 300,
+        });
+        let seen = Rc::new(Cell::new(None));
+        let own = Rc::clone(&seen);
+        let running = run(described, move |mut accepted| {
+            let own = Rc::clone(&own);
+            async move {
+                let mut rest = [0; 4];
+                accepted.stream.read_exact(&mut rest).await.unwrap();
+                own.set(Some((accepted.peer.to_string(), accepted.local.to_string(), rest)));
+            }
+        });
+        // Longer than one look at what has arrived.
+        let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x01\x1c".to_vec();
+        v2.extend([192, 0, 2, 1, 192, 0, 2, 2, 0, 7, 0, 9]);
+        v2.resize(300, 0);
+        for header in [b"PROXY TCP4 192.0.2.1 192.0.2.2 7 9\r\n".to_vec(), v2] {
+            for pieces in [1, 7, usize::MAX] {
+                let mut client = TcpStream::connect(running.address).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                for piece in [&header[..], b"rest"].concat().chunks(pieces.min(1000)) {
+                    client.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                let found = loop {
+                    match seen.take() {
+                        Some(found) => break found,
+                        None => tokio::time::sleep(Duration::from_millis(1)).await,
+                    }
+                };
+                assert_eq!(found, ("192.0.2.1:7".to_owned(), "192.0.2.2:9".to_owned(), *b"rest"));
+            }
+        }
+    });
+}

@@ -118,7 +118,17 @@ impl Fetch<'_, '_> {
         let body = std::mem::take(&mut self.body);
         let outcome = {
             let Forward {
-                upstream, host, tries, slot, downstream, timer, info, client_idle, deadline, ..
+                upstream,
+                host,
+                tries,
+                slot,
+                downstream,
+                timer,
+                info,
+                client_idle,
+                deadline,
+                connection,
+                ..
             } = &mut *self.forward;
             let mut patient = Patient { client: &mut **downstream, lead: self.lead.as_ref() };
             let mut forward = Forward {
@@ -133,6 +143,7 @@ impl Fetch<'_, '_> {
                 deadline: *deadline,
                 peer: None,
                 status: 0,
+                connection: *connection,
             };
             forward.run(permitted, body).await
         };

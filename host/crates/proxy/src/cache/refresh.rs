@@ -77,6 +77,7 @@ pub(crate) fn renew(
             deadline,
             peer: None,
             status: 0,
+            connection: None,
         };
         let fetch = Fetch {
             route: &route,

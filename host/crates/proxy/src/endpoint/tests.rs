@@ -21,13 +21,13 @@ fn endpoint() -> LocalEndpoint {
 
 /// Takes all idle connections. Returns how many there were.
 fn take_idle(endpoint: &LocalEndpoint) -> usize {
-    std::iter::from_fn(|| endpoint.h1.reuse(None)).count()
+    std::iter::from_fn(|| endpoint.h1.reuse(None, None)).count()
 }
 
 /// Uses a connection to the endpoint as an exchange does. Returns the address that it leads to.
 async fn exchange(endpoint: &LocalEndpoint, connector: &Connector) -> SocketAddr {
     let first = endpoint.addresses.next();
-    let connection = match endpoint.h1.reuse(first) {
+    let connection = match endpoint.h1.reuse(first, None) {
         Some(connection) => connection,
         None => {
             let connected = endpoint.addresses.connect(connector, None, LONG, first, |_| true).await;

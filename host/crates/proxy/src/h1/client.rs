@@ -10,6 +10,7 @@ use portcullis_http::h1::{
     BodyFraming, CHUNK_END, HeadLimits, ParsedResponse, ResponseError, capitalize_names, parse_response,
     write_chunk_header, write_last_chunk, write_request_head,
 };
+use portcullis_http::proxy_protocol::ProxyHeader;
 use portcullis_http::{Fields, Known, RequestHead, ResponseHead, Version};
 use portcullis_model::FieldCase;
 use portcullis_net::Stream;
@@ -32,6 +33,8 @@ pub(crate) struct ClientConnection {
     case: FieldCase,
     /// The address that it leads to, if the endpoint is a name.
     peer: Option<SocketAddr>,
+    /// What the endpoint was told of its client, if it was.
+    announced: Option<Box<ProxyHeader>>,
     /// How long the endpoint keeps it open, if it said so.
     keep_for: Option<Duration>,
 }
@@ -44,7 +47,13 @@ impl ClientConnection {
         peer: Option<SocketAddr>,
     ) -> Self {
         let limits = HeadLimits { head_bytes: head_bytes_max, fields: FIELDS_MAX };
-        Self { io: Io::new(stream), limits, case, peer, keep_for: None }
+        Self { io: Io::new(stream), limits, case, peer, announced: None, keep_for: None }
+    }
+
+    /// Records what the endpoint was told of its client, if it was.
+    pub(crate) fn announcing(mut self, announced: Option<ProxyHeader>) -> Self {
+        self.announced = announced.map(Box::new);
+        self
     }
 
     /// Sends a request. The connection returns to `pool` when it can be used again.
@@ -90,6 +99,10 @@ impl ClientConnection {
 impl Reusable for ClientConnection {
     fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    fn announced(&self) -> Option<ProxyHeader> {
+        self.announced.as_deref().copied()
     }
 
     fn keep_for(&self) -> Option<Duration> {

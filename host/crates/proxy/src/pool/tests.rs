@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use portcullis_http::proxy_protocol::{ProxyAddresses, ProxyHeader};
+
 use super::{Pool, Reusable};
 use crate::addresses::Addresses;
 
@@ -14,6 +16,7 @@ struct Fake {
     number: u32,
     peer: Option<SocketAddr>,
     keep_for: Option<Duration>,
+    announced: Option<ProxyHeader>,
     alive: bool,
     open: Rc<Cell<u32>>,
 }
@@ -21,6 +24,10 @@ struct Fake {
 impl Reusable for Fake {
     fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    fn announced(&self) -> Option<ProxyHeader> {
+        self.announced
     }
 
     fn keep_for(&self) -> Option<Duration> {
@@ -45,7 +52,14 @@ struct Opener(Rc<Cell<u32>>);
 impl Opener {
     fn open(&self, number: u32) -> Box<Fake> {
         self.0.set(self.0.get() + 1);
-        Box::new(Fake { number, peer: None, keep_for: None, alive: true, open: self.0.clone() })
+        Box::new(Fake {
+            number,
+            peer: None,
+            keep_for: None,
+            announced: None,
+            alive: true,
+            open: self.0.clone(),
+        })
     }
 
     fn count(&self) -> u32 {
@@ -58,7 +72,7 @@ fn pool(idle_max: usize, idle_for: Duration) -> Pool<Fake> {
 }
 
 fn numbers(pool: &Pool<Fake>) -> Vec<u32> {
-    std::iter::from_fn(|| pool.reuse(None)).map(|connection| connection.number).collect()
+    std::iter::from_fn(|| pool.reuse(None, None)).map(|connection| connection.number).collect()
 }
 
 #[test]
@@ -103,9 +117,9 @@ fn a_connection_to_the_address_that_was_chosen_is_taken() {
         connection.peer = Some(peer(last));
         pool.keep(connection);
     }
-    assert_eq!(pool.reuse(Some(peer(2))).map(|found| found.number), Some(2));
-    assert!(pool.reuse(Some(peer(2))).is_none());
-    assert!(pool.reuse(Some(peer(1))).is_some());
+    assert_eq!(pool.reuse(Some(peer(2)), None).map(|found| found.number), Some(2));
+    assert!(pool.reuse(Some(peer(2)), None).is_none());
+    assert!(pool.reuse(Some(peer(1)), None).is_some());
 }
 
 #[test]
@@ -117,4 +131,29 @@ fn a_retired_pool_closes_what_is_idle_and_what_comes_back() {
     assert_eq!(opener.count(), 1, "the one in use");
     pool.keep(in_use);
     assert!(pool.is_empty() && opener.count() == 0);
+}
+
+fn client(port: u16) -> Option<ProxyHeader> {
+    let (source, destination) =
+        (SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 2], 80)));
+    Some(ProxyHeader::Proxied(ProxyAddresses { source, destination }))
+}
+
+#[test]
+fn a_connection_that_named_its_client_serves_no_other() {
+    let (opener, pool) = (Opener::default(), pool(2, LONG));
+    let keep = |number, announced| {
+        let mut connection = opener.open(number);
+        connection.announced = announced;
+        pool.keep(connection);
+    };
+    keep(1, client(1));
+    keep(2, client(2));
+    assert!(pool.reuse(None, client(3)).is_none() && pool.reuse(None, None).is_none());
+    assert!(pool.reuse(None, Some(ProxyHeader::Own)).is_none());
+    // Clients that have gone do not keep out those that come.
+    keep(3, client(3));
+    assert!(pool.reuse(None, client(1)).is_none());
+    assert_eq!(pool.reuse(None, client(3)).map(|found| found.number), Some(3));
+    assert_eq!(pool.reuse(None, client(2)).map(|found| found.number), Some(2));
 }

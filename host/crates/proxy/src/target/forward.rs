@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use portcullis_http::{RequestHead, ResponseHead, Version};
+use portcullis_http::proxy_protocol::ProxyHeader;
+use portcullis_http::{ResponseHead, Version};
 use portcullis_model::{HostHeader, Retry, Tries, UpstreamProtocol, UpstreamTimeouts};
 use portcullis_policy::{Exchange, Permitted};
 use portcullis_traffic::{Begin, Choice, Failure, Next, NoPick, Pick, Retries, backoff};
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::call::{Call, CallError, CallEvent, CallResponse, WaitsFor};
+use crate::connection::Connection;
 use crate::downstream::Downstream;
 use crate::endpoint::LocalEndpoint;
 use crate::error::{EndpointFault, ExchangeError};
@@ -46,6 +48,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) peer: Option<SocketAddr>,
     /// The status of the last response.
     pub(crate) status: u16,
+    /// The client's connection; `None` if the gateway asks by itself.
+    pub(crate) connection: Option<&'a Connection>,
 }
 
 /// What about a request decides how it is sent.
@@ -57,16 +61,8 @@ struct Traits {
     repeats: bool,
     /// It is an extended CONNECT, which an HTTP/2 endpoint must have offered.
     extended: bool,
-}
-
-impl Traits {
-    fn of(request: &RequestHead) -> Self {
-        Self {
-            idempotent: request.is_idempotent(),
-            repeats: false,
-            extended: request.upgrade.is_some() && request.version == Version::Http2,
-        }
-    }
+    /// What its connection tells the endpoint of the client, if it tells anything.
+    announced: Option<ProxyHeader>,
 }
 
 /// Returns whether an error speaks against the endpoint that was chosen.
@@ -112,7 +108,7 @@ impl Forward<'_> {
         mut body: Body,
     ) -> Result<CallResponse, ExchangeError> {
         let exchange = permitted.into_inner();
-        let mut traits = Traits::of(&exchange.request);
+        let mut traits = self.traits(&exchange);
         let upgrades = exchange.request.upgrade.is_some();
         let key = balance_key(&self.upstream.shared.config, &exchange);
         self.slot.put(exchange);
@@ -205,6 +201,17 @@ impl Forward<'_> {
             };
         }
         Err(last.unwrap_or_else(|| ExchangeError::NoEndpoint { upstream: shared.name().to_string() }))
+    }
+
+    /// Returns what about the exchange decides how it is sent.
+    fn traits(&self, exchange: &Exchange) -> Traits {
+        let request = &exchange.request;
+        Traits {
+            idempotent: request.is_idempotent(),
+            repeats: false,
+            extended: request.upgrade.is_some() && request.version == Version::Http2,
+            announced: self.upstream.shared.announced(exchange.client.address, self.connection),
+        }
     }
 
     /// Waits before a retry.
@@ -339,7 +346,8 @@ impl Forward<'_> {
         alone: bool,
     ) -> Result<Acquired, ExchangeError> {
         let peer = endpoint.addresses.next();
-        let mut reused = if alone { None } else { self.upstream.reuse(endpoint, peer, upload) };
+        let mut reused =
+            if alone { None } else { self.upstream.reuse(endpoint, peer, traits.announced, upload) };
         if let Some(reused) = reused.take_if(|reused| !traits.extended || reused.is_settled()) {
             return Ok(reused);
         }
@@ -352,7 +360,7 @@ impl Forward<'_> {
         let mut connecting = std::pin::pin!(async move {
             let acquired = match reused {
                 Some(reused) => reused,
-                None => upstream.connect(endpoint, peer, upload, alone).await?,
+                None => upstream.connect(endpoint, peer, traits.announced, upload, alone).await?,
             };
             if traits.extended {
                 acquired.settled().await;

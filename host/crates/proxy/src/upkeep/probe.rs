@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
+use portcullis_http::proxy_protocol::ProxyHeader;
 use portcullis_http::{RequestHead, ResponseHead, Scheme};
 use portcullis_model::{HealthCheck, HealthProbe, HostHeader, Name, Upstream, UpstreamProtocol};
 use portcullis_net::Connector;
@@ -41,6 +42,9 @@ async fn ask(
     address: &str,
     check: &HealthCheck,
 ) -> Result<(), String> {
+    // A check is the gateway's own, and the endpoint expects a header before all else.
+    let own = upstream.config.proxy_protocol.map(|_| ProxyHeader::Own);
+    let connector = &upstream.connector(connector, own);
     let asked = Asked { upstream, connector, address, check };
     match &check.probe {
         HealthProbe::Tcp => {

@@ -73,9 +73,9 @@ impl Exchange {
             .pick(&Choice { now: shared.now(), tried: &Tried::new(), key: None, chance: &|| 0 })
             .unwrap();
         let endpoint = local.endpoint(pick.endpoint());
-        let acquired = match local.reuse(&endpoint, None, false) {
+        let acquired = match local.reuse(&endpoint, None, None, false) {
             Some(reused) => reused,
-            None => local.connect(&endpoint, None, false, false).await.unwrap(),
+            None => local.connect(&endpoint, None, None, false, false).await.unwrap(),
         };
         let Acquired::H1(connection, reused) = acquired else { panic!("HTTP/1 was configured") };
         Self { pick, endpoint, connection, reused }

@@ -12,6 +12,7 @@ pub(crate) fn record() -> AccessRecord<'static> {
         time: UNIX_EPOCH + Duration::from_millis(1_767_225_599_250),
         client: "203.0.113.7".parse().unwrap(),
         peer: "2001:db8::1".parse().unwrap(),
+        proxy: None,
         listener: "web",
         method: "GET",
         scheme: "https",

@@ -28,6 +28,7 @@ pub(crate) fn upstream(balance: Balance, endpoints: &[(&str, u32)]) -> Upstream 
         slow_start: Duration::ZERO,
         protocol: UpstreamProtocol::default(),
         tls: None,
+        proxy_protocol: None,
         host: HostHeader::default(),
         hide_server: false,
         field_case: portcullis_model::FieldCase::Lower,

@@ -227,6 +227,14 @@ pub(crate) static LISTENER: Shape = Shape {
                   Redirects of routes with `tls = \"required\"` name it. For listeners with `tls`.",
         },
         Key {
+            name: "proxy-protocol",
+            kind: Kind::Table(&PROXY_PROTOCOL),
+            presence: Presence::Absent("connections begin with TLS or HTTP"),
+            example: r#"{ from = ["10.0.0.0/24"] }"#,
+            doc: "Load balancers in front of the listener that name the client of each connection in a header, see \
+                  [below](#behind-a-load-balancer).",
+        },
+        Key {
             name: "timeouts",
             kind: Kind::Table(&LISTENER_TIMEOUTS),
             presence: Presence::Absent("every default"),
@@ -297,6 +305,41 @@ pub(crate) static CERTIFICATE: Shape = Shape {
             presence: Presence::Required,
             example: r#""certs/site.key""#,
             doc: "PEM file with the private key, without a passphrase.",
+        },
+    ],
+};
+
+pub(crate) static PROXY_PROTOCOL: Shape = Shape {
+    noun: "`proxy-protocol`",
+    keys: &[
+        Key {
+            name: "from",
+            kind: Kind::List(&Kind::Text("an IP address or network")),
+            presence: Presence::Required,
+            example: r#"["10.0.0.0/24"]"#,
+            doc: "The load balancers. Each of their connections must begin with a header of version 1 or 2.",
+        },
+        Key {
+            name: "others",
+            kind: Kind::Choice(&["refuse", "serve"]),
+            presence: Presence::Default(r#""refuse""#),
+            example: r#""serve""#,
+            doc: "What becomes of connections of other peers: closed at once, or served as clients that connect \
+                  directly, without a header.",
+        },
+        Key {
+            name: "timeout",
+            kind: up_to_a_day(1),
+            presence: Presence::Default(r#""5s""#),
+            example: r#""2s""#,
+            doc: "From accept to the end of the header.",
+        },
+        Key {
+            name: "size",
+            kind: Kind::Size { min: 232, max: 64 * KIB },
+            presence: Presence::Default(r#""2KiB""#),
+            example: r#""512B""#,
+            doc: "The longest header of version 2 that is accepted, with the fields that load balancers add to the addresses.",
         },
     ],
 };

@@ -50,6 +50,15 @@ pub(crate) static UPSTREAM: Shape = Shape {
             doc: "Whether TLS is spoken to the endpoints; a table says how. Their certificates are verified.",
         },
         Key {
+            name: "proxy-protocol",
+            kind: Kind::Choice(&["v1", "v2"]),
+            presence: Presence::Absent("connections begin with TLS or HTTP"),
+            example: r#""v2""#,
+            doc: "Names the client in a header of the PROXY protocol in front of each connection, for servers that expect \
+                  one. Such a connection serves no other client. Health checks say that they are the gateway's own. \
+                  Not over HTTP/2.",
+        },
+        Key {
             name: "host",
             kind: Kind::Either(&[Kind::Choice(&["preserve", "endpoint"]), Kind::Table(&FIXED_HOST)]),
             presence: Presence::Default(r#""preserve""#),
