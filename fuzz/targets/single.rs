@@ -1,5 +1,5 @@
-//! Whatever component a plugin is: the module that is found in it has what is said of it, and can be made to look at the
-//! time, or there is none.
+//! Whatever component a plugin is: the module that is found in it has what is said of it, and can be made to look at
+//! the time, or there is none.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

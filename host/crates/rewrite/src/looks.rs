@@ -1,8 +1,8 @@
 //! Has a module look at the time before each instruction that may take long.
 //!
-//! The engine looks at the epoch at the start of each function and loop. Between two such places there may be any number
-//! of instructions that copy, fill or grow memory or a table, of which each takes milliseconds. An empty loop before
-//! one of them changes nothing else, and has the engine look there too.
+//! The engine looks at the epoch at the start of each function and loop. Between two such places there may be any
+//! number of instructions that copy, fill or grow memory or a table, of which each takes milliseconds. An empty loop
+//! before one of them changes nothing else, and has the engine look there too.
 
 #[cfg(test)]
 mod tests;

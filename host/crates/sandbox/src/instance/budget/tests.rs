@@ -188,9 +188,9 @@ fn a_look_that_is_not_on_the_way_back_leaves_the_turn_owed() {
     assert!(turns.pause(begun.elapsed()), "it waits for something, and has not given way");
 }
 
-/// A short call, of which there are many thousand a second, leaves ticks long. One that a tick meets when it has run for
-/// a while makes them short, and so does one that ended before, and one on a fiber: so a call that runs on has one long
-/// stretch at most.
+/// A short call, of which there are many thousand a second, leaves ticks long. One that a tick meets when it has run
+/// for a while makes them short, and so does one that ended before, and one on a fiber: so a call that runs on has one
+/// long stretch at most.
 #[test]
 fn calls_that_are_long_or_may_be_make_ticks_short() {
     let ticker = Arc::new(Ticker::by_hand());
