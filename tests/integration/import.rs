@@ -159,13 +159,11 @@ fn said(reply: &Reply, host: &str, fields: &[&str]) -> String {
         (name == host && authority != name).then(|| rest[authority.len()..].to_owned())
     });
     let mut said = format!("{} {}", reply.status, inside.unwrap_or(location));
-    // Pages for errors are each one's own.
+    // Pages for errors are each one's own, and so are the bytes of an encoding.
     if reply.status == 200 || reply.header("content-type") == "application/json" {
-        said.push_str(&format!(
-            " {} {}",
-            reply.header("content-type").split(';').next().unwrap(),
-            reply.text()
-        ));
+        let media = reply.header("content-type");
+        let text = if reply.header("content-encoding").is_empty() { reply.text() } else { String::new() };
+        said.push_str(&format!(" {} {text}", media.split(';').next().unwrap()));
     }
     for field in fields {
         said.push_str(&format!("\n{field}: {}", reply.header(field)));
