@@ -4,6 +4,8 @@
 //! its code uses and no more. What the language's runtime asks of an operating system is answered by an adapter inside
 //! of the component, a virtual WASI (`preview1.wat`).
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod error;
 mod module;
 

@@ -1,4 +1,4 @@
-//! `listen` and `server_name`: where a server is, and for whom.
+//! `listen` and `server_name`: which addresses a server has, and which names.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `proxy_pass` and `grpc_pass`: what is sent where, and how.
+//! `proxy_pass` and `grpc_pass`: what is sent to which server, and how.
 
 use crate::context::Import;
 use crate::draft::Section;
@@ -83,13 +83,13 @@ impl<'a> Import<'a> {
                 (false, None) => format!("{uri}{{rest}}"),
                 (true, None) => {
                     let note = format!(
-                        "nginx asks for {uri}x where this asks for {uri}/x: a slash seems to be missing"
+                        "nginx asks for {uri}x, and this for {uri}/x: a slash seems to be missing"
                     );
                     self.say(section, pass, Verdict::Approximated, &note);
                     format!("{uri}{{rest}}")
                 }
                 (false, Some(base)) => {
-                    let note = format!("nginx asks for {base}//x where this asks for {base}/x");
+                    let note = format!("nginx asks for {base}//x, and this for {base}/x");
                     self.say(section, pass, Verdict::Approximated, &note);
                     format!("{base}{{rest}}")
                 }

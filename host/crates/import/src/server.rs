@@ -9,7 +9,7 @@ use crate::report::Verdict;
 use crate::syntax::Directive;
 use crate::value::Value;
 
-/// Where and for whom routes are: some of a server's listeners, and its hosts or all that no other server has.
+/// What a route belongs to: some of a server's listeners, and its hosts or all that no other server has.
 #[derive(Debug, Clone)]
 struct Place {
     listeners: Vec<String>,

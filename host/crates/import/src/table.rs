@@ -378,7 +378,7 @@ pub(crate) const ROWS: &[Row] = &[
             "variables_hash_bucket_size",
         ],
         &[U, R],
-        "No variables: what uses one is refused where it does",
+        "No variables: what uses one is refused",
     ),
     row(
         &[
@@ -467,7 +467,7 @@ pub(crate) const ROWS: &[Row] = &[
         &[R],
         "Write a policy: [writing-a-policy.md](writing-a-policy.md)",
     ),
-    row(&["load_module"], &[U], "What its directives do is refused where they stand"),
+    row(&["load_module"], &[U], "What its directives do is refused at each of them"),
     row(
         &["resolver", "resolver_timeout", "lua_package_path"],
         &[U],

@@ -35,7 +35,7 @@ pub(crate) fn milliseconds(text: &str) -> Option<u64> {
 /// Writes milliseconds in the largest unit that fits.
 pub(crate) fn duration(milliseconds: u64) -> String {
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, factor)| milliseconds > 0 && milliseconds % factor == 0) {
+    match units.into_iter().find(|(_, factor)| milliseconds > 0 && milliseconds.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", milliseconds / factor),
         None => format!("{milliseconds}ms"),
     }
@@ -56,7 +56,7 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
 /// Writes bytes in the largest unit that fits.
 pub(crate) fn size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units.into_iter().find(|(_, factor)| bytes > 0 && bytes % factor == 0) {
+    match units.into_iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => format!("{bytes}B"),
     }

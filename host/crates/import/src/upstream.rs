@@ -109,8 +109,9 @@ impl<'a> Import<'a> {
         if let Some(connections) = connections.iter().min().filter(|number| **number > 0) {
             section.set_in("limits", "endpoint-requests", *connections);
         }
-        let differ =
-            |list: &[u64]| list.iter().any(|one| Some(one) != list.first()) || list.len() % count != 0;
+        let differ = |list: &[u64]| {
+            list.iter().any(|one| Some(one) != list.first()) || !list.len().is_multiple_of(count)
+        };
         if [&failures, &timeouts, &connections].into_iter().any(|list| differ(list)) {
             let note = "`max_fails`, `fail_timeout` and `max_conns` are the same for all servers of an upstream: the \
                         strictest is taken";

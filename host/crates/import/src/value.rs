@@ -8,9 +8,9 @@ pub(crate) enum Value {
     Text(String),
     Number(u64),
     Flag(bool),
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// Written on one line, in the order in which it was made.
-    Table(Vec<(String, Value)>),
+    Table(Vec<(String, Self)>),
 }
 
 impl Value {

@@ -51,8 +51,8 @@ impl Answer<'_> {
     }
 }
 
-/// Returns the index of the route that takes the request in `exchange`, which came to `listener`, and gives the path the
-/// form that this route asks for.
+/// Returns the index of the route that takes the request in `exchange`, which came to `listener`, and gives the path
+/// the form that this route asks for.
 ///
 /// # Errors
 /// If no route takes it, or if its path may not be read as that route would.

@@ -268,7 +268,13 @@ mod tests {
         };
         for (path, text) in [COMMON, RUST, JAVASCRIPT, TYPESCRIPT, C, GO, PYTHON].into_iter().flatten() {
             let (path, text) = (values.fill(path), values.fill(text));
-            assert!(!path.contains("{{") && !text.contains("{{"), "{path}:\n{text}");
+            // Go has doubled braces of its own, behind which there is never a word.
+            let is_left = |text: &str| {
+                text.split("{{")
+                    .skip(1)
+                    .any(|rest| rest.starts_with(|letter: char| letter.is_ascii_lowercase()))
+            };
+            assert!(!is_left(&path) && !is_left(&text), "{path}:\n{text}");
         }
         assert_eq!(values.fill("struct {{type}} of {{name}}"), "struct TenantAuth of tenant-auth");
     }

@@ -211,7 +211,7 @@ impl Package<'_> {
             direct.as_deref().unwrap_or_default()
         );
         let (parameters, results) = (self.parameters(function)?, self.results(function)?);
-        write!(text, "{}func {name}({parameters}) {results} {{\n", docs(&function.docs, ""))?;
+        writeln!(text, "{}func {name}({parameters}) {results} {{", docs(&function.docs, ""))?;
         text.push_str(&lowered.before);
         let call = format!("import{name}({})", arguments.join(", "));
         match (&function.result, direct) {

@@ -25,7 +25,7 @@ pub struct Directive {
     /// The others.
     pub args: Vec<String>,
     /// What is in its block.
-    pub block: Option<Vec<Directive>>,
+    pub block: Option<Vec<Self>>,
     /// Where it begins.
     pub place: Place,
     /// Its number. No two directives of a tree have the same.

@@ -111,7 +111,7 @@ impl Package<'_> {
             let name = exported(name);
             match &def.kind {
                 TypeDefKind::Record(record) => {
-                    write!(text, "{}type {name} struct {{\n", docs(&def.docs, ""))?;
+                    writeln!(text, "{}type {name} struct {{", docs(&def.docs, ""))?;
                     for field in &record.fields {
                         let docs = docs(&field.docs, "\t");
                         writeln!(text, "{docs}\t{} {}", exported(&field.name), self.type_name(&field.ty)?)?;

@@ -329,8 +329,10 @@ fn straight(main: &[u8], types: &BTreeMap<(String, String), ComponentFunc>) -> (
     (module.finish(), callees.into_iter().map(|callee| callee.name).chain(instructions).collect())
 }
 
+type MakeBody = fn() -> Function;
+
 /// Instructions that take their time, one after the other.
-const INSTRUCTIONS: [(&str, fn() -> Function); 2] = [
+const INSTRUCTIONS: [(&str, MakeBody); 2] = [
     ("instruction.memory-fill", || {
         repeated(|code| {
             code.i32_const(1024).i32_const(0).i32_const(LARGE).memory_fill(0);
