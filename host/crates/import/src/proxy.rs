@@ -82,9 +82,8 @@ impl<'a> Import<'a> {
                 (true, Some(base)) => format!("{base}{{rest}}"),
                 (false, None) => format!("{uri}{{rest}}"),
                 (true, None) => {
-                    let note = format!(
-                        "nginx asks for {uri}x, and this for {uri}/x: a slash seems to be missing"
-                    );
+                    let note =
+                        format!("nginx asks for {uri}x, and this for {uri}/x: a slash seems to be missing");
                     self.say(section, pass, Verdict::Approximated, &note);
                     format!("{uri}{{rest}}")
                 }

@@ -235,7 +235,7 @@ impl SharedUpstream {
         if self.config.ejection.outliers.is_some() {
             endpoint.shared.count(status >= 500, Some(pick.took(self.now())));
         }
-        if endpoint.shared.record_answer(|| self.now()) {
+        if endpoint.shared.record_answer(pick.chosen(), || self.now()) {
             endpoint.metrics.set_left_out(endpoint.shared.health().is_left_out());
             let (address, upstream) = (endpoint.address(), &self.config.name);
             tracing::info!(

@@ -74,6 +74,12 @@ impl Pick {
         self.endpoint().record_latency(self.took(now), now);
     }
 
+    /// Returns when it was chosen.
+    #[must_use]
+    pub fn chosen(&self) -> Duration {
+        self.at
+    }
+
     /// Returns how long ago it was chosen.
     #[must_use]
     pub fn took(&self, now: Duration) -> Duration {

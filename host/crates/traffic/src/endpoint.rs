@@ -85,11 +85,12 @@ impl Endpoint {
         &self.health
     }
 
-    /// The head of a response arrived. Returns whether this is what let the endpoint back in.
-    pub fn record_answer(&self, now: impl FnOnce() -> Duration) -> bool {
+    /// The head of a response arrived, to an exchange for which it was chosen at `chosen`. Returns whether this is what
+    /// let the endpoint back in.
+    pub fn record_answer(&self, chosen: Duration, now: impl FnOnce() -> Duration) -> bool {
         self.answers.fetch_add(1, Ordering::Relaxed);
         let mut at = Duration::ZERO;
-        let is_back = self.health.record_success(|| {
+        let is_back = self.health.record_success(chosen, || {
             at = now();
             at
         });

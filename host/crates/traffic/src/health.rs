@@ -127,15 +127,23 @@ impl Health {
             self.probe_at.fetch_max(until(now, row.duration(ejection)), Ordering::Relaxed);
             return false;
         }
-        ejection.failures != 0 && failures >= ejection.failures && may() && self.eject(ejection, now)
+        ejection.failures != 0
+            && failures >= ejection.failures
+            && may()
+            && self.leave_out(ejection, now, None)
     }
 
-    /// Leaves the endpoint out for what it did. Returns `false` if it was left out for that already.
+    /// Leaves the endpoint out because it does worse than the others: answers to what was asked of it before say nothing
+    /// new. Returns `false` if it was left out for what it did already.
     pub fn eject(&self, ejection: &Ejection, now: Duration) -> bool {
+        self.leave_out(ejection, now, Some(now))
+    }
+
+    fn leave_out(&self, ejection: &Ejection, now: Duration, judged_at: Option<Duration>) -> bool {
         let mut row = self.row.lock();
         let again = row.back_at.is_some_and(|at| now.saturating_sub(at) < row.duration(ejection));
         let count = if again { row.count.saturating_add(1) } else { 1 };
-        let next = Row { count, ..Row::default() };
+        let next = Row { count, judged_at, ..Row::default() };
         let until = until(now, next.duration(ejection));
         if self.probe_at.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
@@ -150,8 +158,9 @@ impl Health {
         self.row.lock().duration(ejection)
     }
 
-    /// The endpoint answered. Returns whether this is what let it back in.
-    pub fn record_success(&self, now: impl FnOnce() -> Duration) -> bool {
+    /// The endpoint answered an exchange for which it was chosen at `chosen`. Returns whether this is what let it back
+    /// in.
+    pub fn record_success(&self, chosen: Duration, now: impl FnOnce() -> Duration) -> bool {
         // Nearly always there is nothing to change, and reading does not take the cache line from the other workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -160,6 +169,9 @@ impl Health {
             return false;
         }
         let mut row = self.row.lock();
+        if row.judged_at.is_some_and(|judged| chosen < judged) {
+            return false;
+        }
         let is_back = self.probe_at.swap(0, Ordering::Relaxed) != 0;
         if is_back {
             (row.back_at, row.probes) = (Some(now()), false);
@@ -195,6 +207,8 @@ struct Row {
     back_at: Option<Duration>,
     /// A probe was sent of which nothing is known yet.
     probes: bool,
+    /// When it was found to do worse than the others, if it is left out for that.
+    judged_at: Option<Duration>,
 }
 
 impl Row {

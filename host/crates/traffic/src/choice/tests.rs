@@ -57,7 +57,7 @@ fn an_ejected_endpoint_gets_nothing_then_one_probe_then_its_share() {
     assert!(!positions(&state, START + 9 * SECOND, 30).contains(&1));
     let probing = positions(&state, START + 10 * SECOND, 30);
     assert_eq!(probing.iter().filter(|at| **at == 1).count(), 1);
-    endpoint(&state, 1).record_answer(|| START);
+    endpoint(&state, 1).record_answer(START, || START);
     let healthy = positions(&state, START + 11 * SECOND, 30);
     assert_eq!(healthy.iter().filter(|at| **at == 1).count(), 10);
 }
@@ -190,7 +190,7 @@ fn an_endpoint_is_known_to_have_answered_others() {
     let state = state(Balance::RoundRobin, &[1]);
     let (slow, quick) = (pick(&state, START), pick(&state, START));
     assert!(!slow.has_answered_others());
-    quick.endpoint().record_answer(|| START);
+    quick.endpoint().record_answer(START, || START);
     assert!(slow.has_answered_others());
     assert!(!pick(&state, START).has_answered_others(), "it counts from when it was chosen");
 }
@@ -214,7 +214,7 @@ fn a_key_stays_at_its_endpoint_whatever_happens_to_the_others() {
         let now = hashed(&state, key, &Tried::new(), START);
         assert!(now != 1 && (now == *home || *home == 1), "{key}: from {home} to {now}");
     }
-    endpoint(&state, 1).record_answer(|| START);
+    endpoint(&state, 1).record_answer(START, || START);
     let again: Vec<usize> = (0..300).map(|key| hashed(&state, key, &Tried::new(), START)).collect();
     assert_eq!(again, homes, "when it is back, so are its keys");
 }
@@ -366,7 +366,7 @@ fn backups_are_used_while_no_endpoint_before_them_can_be() {
         assert_eq!(of(START), "last", "{balance:?}");
         assert!(fail(&state, 3, START));
         assert_eq!(of(START), "a b", "{balance:?}: if all are left out, the first are tried");
-        endpoint(&state, 1).record_answer(|| START);
+        endpoint(&state, 1).record_answer(START, || START);
         assert_eq!(of(START), "b", "{balance:?}");
     }
 }
@@ -398,7 +398,7 @@ fn the_share_of_an_endpoint_grows_after_it_was_added_or_let_back_in() {
         }
         let now = START + 2000 * SECOND;
         assert!(fail(&state, 0, now));
-        assert!(endpoint(&state, 0).record_answer(|| now));
+        assert!(endpoint(&state, 0).record_answer(now, || now));
         for (age, due) in [(0, 200), (50, 1000), (100, 2000_u32)] {
             let share = share(0, now + age * SECOND);
             assert!(share.abs_diff(due) < due / 5 + 50, "{balance:?} back for {age} s: {share} for {due}");

@@ -66,7 +66,7 @@ fn a_removed_endpoint_takes_no_more_exchanges_and_finishes_those_that_it_has() {
     assert!(!endpoints.current().contains(a.id()));
     assert_eq!(turns(&endpoints, 4), "bbbb");
     assert_eq!(a.in_flight(), 1, "it is under way");
-    a.record_answer(|| START);
+    a.record_answer(START, || START);
     drop(exchange);
     assert_eq!(a.in_flight(), 0);
     endpoints.replace(&listed(&[("a", 1), ("b", 1)]), START);

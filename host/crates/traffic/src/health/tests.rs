@@ -18,13 +18,30 @@ fn is_left_out_after_that_many_failures_in_a_row() {
     let (health, ejection) = (Health::default(), ejection(3));
     assert!(!health.record_failure(&ejection, START, || true));
     assert!(!health.record_failure(&ejection, START, || true));
-    assert!(!health.record_success(|| START));
+    assert!(!health.record_success(START, || START));
     assert!(!health.record_failure(&ejection, START, || true));
     assert!(!health.record_failure(&ejection, START, || true));
     assert!(health.is_available(START));
     assert!(health.record_failure(&ejection, START, || true), "the third in a row");
     assert!(health.is_ejected() && !health.is_available(START));
     assert!(!health.record_failure(&ejection, START, || true), "it was left out before");
+}
+
+#[test]
+fn what_was_asked_before_lets_nothing_back_in_that_does_worse_than_the_others() {
+    let (health, ejection) = (Health::default(), ejection(3));
+    assert!(health.eject(&ejection, START));
+    assert!(!health.record_success(START - TICK, || START + SECOND), "it was under way");
+    assert!(health.is_ejected());
+    let due = START + 10 * SECOND;
+    assert!(health.admit(&ejection, due));
+    assert!(!health.record_success(START - TICK, || due), "it was under way still, beside the probe");
+    assert!(health.record_success(due, || due + TICK), "the probe");
+    // Failures in a row are another matter: whatever it answers says that it is there.
+    for _ in 0..3 {
+        health.record_failure(&ejection, due, || true);
+    }
+    assert!(health.is_ejected() && health.record_success(START, || due));
 }
 
 #[test]
@@ -54,7 +71,7 @@ fn a_probe_that_is_answered_lets_it_back_in() {
     let (health, ejection) = (Health::default(), ejection(1));
     health.record_failure(&ejection, START, || true);
     assert!(health.admit(&ejection, START + 10 * SECOND));
-    assert!(health.record_success(|| START));
+    assert!(health.record_success(START, || START));
     assert!(!health.is_ejected() && health.admit(&ejection, START + 10 * SECOND));
 }
 
@@ -102,7 +119,7 @@ fn says_since_when_and_why_it_is_left_out_and_again_each_minute() {
     assert_eq!(health.record_reason("refused", false, START + 60 * SECOND), Some(60 * SECOND));
     assert_eq!(health.record_reason("refused", false, START + 119 * SECOND), None);
     assert_eq!(health.record_reason("refused", false, START + 120 * SECOND), Some(120 * SECOND));
-    health.record_success(|| START);
+    health.record_success(START, || START);
     assert_eq!(health.left_out(), None);
     assert!(health.record_failure(&ejection, START + 200 * SECOND, || true));
     assert_eq!(health.record_reason("refused", true, START + 200 * SECOND), None, "a time of its own");
@@ -127,12 +144,12 @@ fn each_time_in_a_row_is_twice_as_long_up_to_the_longest() {
         health.record_failure(&ejection, now, || true);
     }
     now += 35 * SECOND;
-    assert!(health.admit(&ejection, now) && health.record_success(|| now));
+    assert!(health.admit(&ejection, now) && health.record_success(now, || now));
     // Again within as long as it was left out: it goes on where it was.
     assert!(health.record_failure(&ejection, now + 34 * SECOND, || true));
     assert_eq!(health.ejected_for(&ejection), 35 * SECOND);
     now += 100 * SECOND;
-    assert!(health.admit(&ejection, now) && health.record_success(|| now));
+    assert!(health.admit(&ejection, now) && health.record_success(now, || now));
     assert!(health.record_failure(&ejection, now + 35 * SECOND, || true));
     assert_eq!(health.ejected_for(&ejection), 10 * SECOND, "after a while it begins anew");
 }

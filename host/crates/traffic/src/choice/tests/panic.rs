@@ -26,7 +26,7 @@ fn with_too_few_healthy_endpoints_all_are_chosen_from() {
     all.sort_unstable();
     assert_eq!(all, [0, 0, 1, 1, 2, 2, 3, 3]);
     assert!(state.current().peek(now, None).is_some());
-    endpoint(&state, 0).record_answer(|| now);
+    endpoint(&state, 0).record_answer(now, || now);
     assert!(positions(&state, now, 8).iter().all(|at| [0, 3].contains(at)), "enough are back");
 }
 
