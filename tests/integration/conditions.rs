@@ -76,11 +76,14 @@ async fn start() -> (TestUpstream, TestGateway) {
     (upstream, gateway)
 }
 
+/// Name and value.
+type Field = (&'static str, &'static str);
+
 #[tokio::test]
 async fn a_request_takes_the_first_route_whose_conditions_all_hold() {
     let (_upstream, gateway) = start().await;
     let www = ("host", "www.example.com");
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, &[Field], &str)] = &[
         // A greater priority wins over a narrower path, and not over a narrower host.
         ("/shop/7", &[www], "back at noon"),
         ("/shop/7", &[www, ("cookie", "a=b; tester=1")], "shop"),

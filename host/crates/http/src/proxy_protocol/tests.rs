@@ -20,10 +20,10 @@ fn v2(rest: &[u8]) -> Vec<u8> {
 /// Reads what arrives byte by byte, and returns the header with its length.
 fn read(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usize)>, ProxyHeaderError> {
     for seen in 0..=bytes.len() {
-        if let HeaderLength::Known(length) = header_length(&bytes[..seen], max)? {
-            if length <= seen {
-                return Ok(Some((parse_header(&bytes[..length])?, length)));
-            }
+        if let HeaderLength::Known(length) = header_length(&bytes[..seen], max)?
+            && length <= seen
+        {
+            return Ok(Some((parse_header(&bytes[..length])?, length)));
         }
     }
     Ok(None)

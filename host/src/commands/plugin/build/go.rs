@@ -88,9 +88,10 @@ fn exports(hooks: &[&str]) -> String {
         let function = function(hook);
         let export = format!("{CONTRACT_PACKAGE}/{}@{CONTRACT_VERSION}#{hook}", hooks::interface(hook));
         let (parameters, call) = match *hook {
-            hooks::CONFIGURE => {
-                ("settings unsafe.Pointer, size uint32", format!("hook.Configure(Configure, settings, size)"))
-            }
+            hooks::CONFIGURE => (
+                "settings unsafe.Pointer, size uint32",
+                "hook.Configure(Configure, settings, size)".to_owned(),
+            ),
             _ => ("", format!("hook.Run({function})")),
         };
         // Writing to a text cannot fail.
