@@ -162,7 +162,7 @@ pub(crate) fn taken(spots: &[Spot<'_>]) -> Vec<Taken> {
     taken
 }
 
-/// Writes a path as `match.path` has it: percent-encoded where it has to be.
+/// Writes a path as `match.path` has it: percent-encoded as far as it has to be.
 pub(crate) fn encoded(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {

@@ -133,8 +133,8 @@ impl Health {
             && self.leave_out(ejection, now, None)
     }
 
-    /// Leaves the endpoint out because it does worse than the others: answers to what was asked of it before say nothing
-    /// new. Returns `false` if it was left out for what it did already.
+    /// Leaves the endpoint out because it does worse than the others: answers to what was asked of it before say
+    /// nothing new. Returns `false` if it was left out for what it did already.
     pub fn eject(&self, ejection: &Ejection, now: Duration) -> bool {
         self.leave_out(ejection, now, Some(now))
     }

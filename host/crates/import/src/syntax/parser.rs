@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 32;
 /// How many words a directive may have.
 const WORDS_MAX: usize = 10_000;
 
-/// Where something stands.
+/// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The number of the file in [`super::Tree::files`].
