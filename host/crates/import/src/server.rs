@@ -67,7 +67,7 @@ impl<'a> Import<'a> {
                 self.report.note(
                     directive,
                     Verdict::Refused,
-                    "paths are not matched by regular expressions yet",
+                    "regular expressions are not translated yet: write a route with `match.path = { regex = ... }` and a `priority`",
                 );
             }
         }
