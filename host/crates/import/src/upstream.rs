@@ -21,7 +21,7 @@ impl<'a> Import<'a> {
     /// Makes the upstream of a host of `proxy_pass`: a group, or one server. `fields` are further keys of it.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why it was refused.
     pub(crate) fn upstream(
         &mut self,
         host: &str,
@@ -204,7 +204,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Returns `host:port`, or `None` if this is none.
+/// Returns `host:port`, or `None` if the text has another form.
 pub(crate) fn address(text: &str, port: u16) -> Option<String> {
     if text.starts_with("unix:") || text.is_empty() || text.contains(['/', '$', ' ']) {
         return None;

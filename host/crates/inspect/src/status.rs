@@ -188,7 +188,7 @@ fn upstreams(snapshot: &Snapshot) -> Vec<UpstreamStatus> {
     snapshot.upstreams().map(|state| of_upstream(&state)).collect()
 }
 
-/// Returns the status of an upstream, or `None` if there is none of that name.
+/// Returns the status of an upstream, or `None` if no upstream has that name.
 #[must_use]
 pub fn upstream_status(snapshot: &Snapshot, name: &str) -> Option<UpstreamStatus> {
     snapshot.upstreams().find(|state| *state.config.name == *name).map(|state| of_upstream(&state))

@@ -81,7 +81,7 @@ pub enum PathRewrite {
     First(Vec<(Pattern, Template)>),
 }
 
-/// Where the variables of a template come from, apart from the request.
+/// What the variables of a template are read from, apart from the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     /// What the route matches: parameters of its path, groups of its expressions.
